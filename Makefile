@@ -1,0 +1,44 @@
+# `make help` lists what there is. Everything runs in .venv, which is made when needed.
+PYTHON ?= python3
+PORT ?= 8000
+SECONDS ?= 120
+SEED ?= 1
+
+BIN := .venv/bin
+STAMP := .venv/installed
+# Starts Elasticsearch, Redis and PostgreSQL where the environment names none, and stops them after the command.
+WITH_SERVICES := $(BIN)/python -m tools.services --
+
+.PHONY: help venv demo services test lint chaos protections clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' Makefile | expand -t 20
+
+venv: $(STAMP)  ## the virtual environment in .venv, with everything that the demo and the tests need
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -m tools.venv .venv
+	@touch $@
+
+demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000): SQLite, no other service
+	@exec $(BIN)/python manage.py demo --port $(PORT)
+
+services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for running single tests beside them
+	@exec $(BIN)/python -m tools.services
+
+test: venv  ## every check and every test, against the real services
+	@exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
+
+lint: venv  ## the checks that need no service
+	@exec $(BIN)/python -m tools.checks --lint
+
+chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1), then count what was lost
+	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+
+protections: venv  ## the same harness with the protections switched off one by one: it must notice
+	@exec $(WITH_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py
+
+clean:  ## remove what make made here (downloads stay in the cache folder)
+	rm -rf .venv build dist *.egg-info demo.sqlite3* media staticfiles .mypy_cache .pytest_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,138 @@
+"""This machine: its programs and packages, an account for services, a cache folder, free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Failure(Exception):
+    """Something this machine lacks or a service that did not start, in one sentence for the user."""
+
+
+def say(text: str) -> None:
+    """Progress goes to stderr: stdout is for what a script reads."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def find_program(name: str, *, package: str, folders: str = "") -> Path:
+    """The program ``name`` on PATH or in the ``folders`` (a glob, last match first); root installs the Debian package.
+
+    :raises Failure: if it is missing and cannot be installed.
+    """
+    program = _look_for(name, folders)
+    if program is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        _apt_install(package)
+        program = _look_for(name, folders)
+    if program is None:
+        raise Failure(
+            f"{name!r} is not on this machine: install it (on Debian: `apt-get install {package}`) and try again."
+        )
+    return program
+
+
+def _look_for(name: str, folders: str) -> Path | None:
+    if found := shutil.which(name):
+        return Path(found)
+    matches = sorted(Path("/").glob(f"{folders.lstrip('/')}/{name}")) if folders else []
+    return matches[-1] if matches else None
+
+
+def _apt_install(package: str) -> None:
+    say(f"installing Debian's {package} …")
+    # Runlevel 1: the package's own service stays off, only its programs are wanted.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", package]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise Failure(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+def service_account() -> pwd.struct_passwd | None:
+    """Elasticsearch and PostgreSQL refuse to run as root: as root they run as ``nobody``, else as whoever this is."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: outside the clone, and where the account of the services can read them."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    folder = Path(given) if given else Path.home() / ".cache"
+    if service_account() and not _anyone_may_enter(folder):
+        folder = Path("/var/cache")
+    folder = folder / "imagesim"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _anyone_may_enter(folder: Path) -> bool:
+    return all(not part.exists() or part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; the others wait."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_libc = ctypes.CDLL(None)  # loaded here: between fork and exec it is too late for that
+
+
+def die_with_parent() -> None:
+    """To be called in a child before exec: it is asked to stop when its parent dies, however that dies."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def adopt_orphans() -> None:
+    """Processes whose own parent died become children of this one, so that ``end_children`` finds them."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        _libc.prctl(option, value, 0, 0, 0)
+
+
+def end_children(patience: float = 10) -> None:
+    """Ask every child of this process to stop, orphans included, and kill those that will not."""
+    deadline = time.monotonic() + patience
+    asked: set[int] = set()
+    while children := _children():
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        for child in children:
+            number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
+            if number == signal.SIGKILL or child not in asked:
+                asked.add(child)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, number)
+        time.sleep(0.05)
+
+
+def _children() -> list[int]:
+    pids: list[int] = []
+    for listing in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            pids += [int(pid) for pid in listing.read_text().split()]
+    return pids

@@ -1,0 +1,34 @@
+"""``python -m tools.venv FOLDER``: a virtual environment with this project and all its extras, at fixed versions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+from tools.system import say
+
+
+def main(folder: Path) -> int:
+    begun = time.monotonic()
+    python = folder / "bin" / "python"
+    if not python.exists():
+        try:
+            venv.create(folder, with_pip=True)
+        except subprocess.CalledProcessError:
+            say("error: this Python cannot make virtual environments: on Debian, `apt-get install python3-venv`.")
+            return 1
+    say("installing into .venv (the first time takes some minutes) …")
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools explains editable installs at length
+    status = subprocess.run([*install, "--constraint", "constraints.txt", "--editable", ".[dev]"], env=quiet).returncode
+    if not status:
+        say(f"installed in {time.monotonic() - begun:.0f} s")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
