@@ -1,0 +1,54 @@
+"""Similar products, shop the look and search by picture or by words, for any Django shop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagesim.items import Items as Items
+    from imagesim.look import shop_the_look as shop_the_look
+    from imagesim.registry import register as register
+    from imagesim.retrieval import asearch as asearch
+    from imagesim.retrieval import asimilar_to as asimilar_to
+    from imagesim.retrieval import search as search
+    from imagesim.retrieval import similar_to as similar_to
+    from imagesim.sync import touch as touch
+    from imagesim.types import Hit as Hit
+    from imagesim.types import Hits as Hits
+
+__version__ = "0.1.0"
+
+# Loaded on first use: importing the package must not need the app registry to be ready.
+_HOMES = {
+    "Items": "imagesim.items",
+    "register": "imagesim.registry",
+    "similar_to": "imagesim.retrieval",
+    "asimilar_to": "imagesim.retrieval",
+    "search": "imagesim.retrieval",
+    "asearch": "imagesim.retrieval",
+    "shop_the_look": "imagesim.look",
+    "touch": "imagesim.sync",
+    "Hit": "imagesim.types",
+    "Hits": "imagesim.types",
+}
+
+__all__ = [
+    "Hit",
+    "Hits",
+    "Items",
+    "asearch",
+    "asimilar_to",
+    "register",
+    "search",
+    "shop_the_look",
+    "similar_to",
+    "touch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'imagesim' has no attribute {name!r}")

@@ -1,0 +1,294 @@
+"""System checks: a wrong set-up is found before it runs. ``docs/checks.md`` explains every id.
+
+All but those of ``check --deploy`` stay offline: no model is loaded, no database or network touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.cache import caches
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError, models
+from django.urls import get_resolver
+from django.utils.module_loading import import_string
+
+from imagesim import conf, paths
+from imagesim.asking import held
+from imagesim.backends import EXTRAS, get_instance, install_hint
+from imagesim.embedders.base import BaseEmbedder
+from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, one_of
+from imagesim.indexes.base import BaseIndex
+from imagesim.items import Items
+from imagesim.models import ItemState
+from imagesim.regions.base import BaseRegionFinder
+from imagesim.registry import registry
+
+TAG = "imagesim"
+BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, "REGIONS": BaseRegionFinder}
+RESERVED = frozenset(
+    (
+        *("category", "collapse", "exact", "filters", "format", "image", "in_stock", "item", "limit", "min_score"),
+        *("model", "offset", "q", "same_category", "text"),
+        *("diversity", "facets", "fallback", "like", "parts", "unlike"),
+    )
+)
+
+
+@register(TAG)
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """The ``IMAGESIM`` setting, and the packages that it needs."""
+    settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    found: list[CheckMessage] = [
+        Error(str(error), hint="docs/settings.md lists every setting.", id="imagesim.E001") for error in errors
+    ]
+    if settings.SYNC == "celery" and find_spec("celery") is None:
+        found.append(_missing("celery", "IMAGESIM['SYNC'] is 'celery', but Celery is not installed.", "imagesim.E003"))
+    return found
+
+
+@register(TAG)
+def check_backends(**kwargs: Any) -> list[CheckMessage]:
+    """The embedder, the index and the region finder: that each can be made, and what each says of itself."""
+    settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    found: list[CheckMessage] = []
+    for name, base in BACKENDS.items():
+        try:
+            backend = get_instance(getattr(settings, name), base)
+        except (ConfigurationError, ImportError) as error:
+            found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E002"))
+        else:
+            found += backend.check()
+    return found
+
+
+@register(TAG)
+def check_items(**kwargs: Any) -> list[CheckMessage]:
+    """Every registration: its paths, its filters, its related models."""
+    if not len(registry):
+        hint = (
+            "Write a similarity.py in the app of your products, with @imagesim.register(Product) above an Items class."
+        )
+        return [Warning("No model is registered, so nothing can be found.", hint=hint, id="imagesim.W001")]
+    found = [message for items in registry for message in _check_one(items)]
+    return found + list(_check_kinds_agree())
+
+
+@register(Tags.urls)
+def check_rest(**kwargs: Any) -> list[CheckMessage]:
+    """The REST face, where the project's addresses include it."""
+    if find_spec("rest_framework") is None or not _includes_rest():
+        return []
+    found: list[CheckMessage] = []
+    if not apps.is_installed("rest_framework"):
+        hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
+        found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
+    for path in conf.parse(getattr(django_settings, "IMAGESIM", {}))[0].REST_PERMISSIONS:
+        try:
+            import_string(path)
+        except ImportError as error:
+            found.append(Error(f"IMAGESIM['REST_PERMISSIONS']: {error}", hint=_hint(error), id="imagesim.E005"))
+    return found
+
+
+@register(Tags.caches)
+def check_look(**kwargs: Any) -> list[CheckMessage]:
+    """The cache that holds visitors' photos for a few minutes: that it exists, and keeps them off the disk."""
+    settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    name = settings.LOOK_CACHE
+    if name not in caches.settings:
+        message = f"IMAGESIM['LOOK_CACHE'] is {name!r}, but CACHES has only {one_of(caches.settings)}."
+        return [Error(message, hint="Name one of them, or add it to CACHES.", id="imagesim.E006")]
+    if not settings.LOOK_SECONDS or not held.writes_to_disk(name):
+        return []
+    return [
+        Warning(
+            f"The cache {name!r} writes to a disk or a database, so visitors' photos are not held in it: a page sends "
+            "the part that a moved box encloses each time.",
+            hint="Set IMAGESIM['LOOK_CACHE'] to one in memory (Redis, Memcached, local memory), or IMAGESIM"
+            "['LOOK_SECONDS'] to 0 if that is as you want it.",
+            id="imagesim.W004",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+def check_sync(**kwargs: Any) -> list[CheckMessage]:
+    """Whether the changes are synced by something made for a shop with visitors."""
+    from imagesim import tasks
+
+    if conf.parse(getattr(django_settings, "IMAGESIM", {}))[1] or tasks.mode() != "thread":
+        return []
+    return [
+        Warning(
+            "Changes are synced by a background thread of each web process.",
+            hint="Set up Celery with a broker, or set IMAGESIM['SYNC'] to 'manual' and run imagesim_sync --watch.",
+            id="imagesim.W013",
+        )
+    ]
+
+
+@register(TAG, deploy=True)
+def check_index(**kwargs: Any) -> list[CheckMessage]:
+    """Whether the index in service can be reached and was made by the embedder of the settings."""
+    from imagesim.embedders import get_embedder
+    from imagesim.indexes import get_index
+
+    try:
+        meta = get_index().meta()
+        embedder = get_embedder()
+        fingerprint, dims = embedder.fingerprint, embedder.dims
+    except (SearchIndexError, DatabaseError) as error:
+        hint = "Start the index, and build it with: manage.py imagesim_rebuild"
+        return [Warning(f"The index cannot be used: {error}", hint=hint, id="imagesim.W010")]
+    except ImagesimError as error:
+        return [Warning(f"The embedder cannot be compared with the index: {error}", id="imagesim.W011")]
+    if meta.fingerprint == fingerprint:
+        return []
+    return [
+        Warning(
+            f"The index in service holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
+            f"the settings name model {fingerprint!r} with {dims}.",
+            hint="The old model answers until the index is rebuilt: manage.py imagesim_rebuild",
+            id="imagesim.W012",
+        )
+    ]
+
+
+def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:
+    for path in dict.fromkeys([*items.declared_paths(), *filter(None, [items.category_parent])]):
+        try:
+            paths.resolve(items.model, path)
+        except ConfigurationError as error:
+            yield _error(items, str(error), "imagesim.E010")
+    yield from _check_names(items)
+    yield from _check_images(items)
+    yield from _check_filters(items)
+    yield from _check_related(items)
+    yield from _check_lengths(items)
+
+
+def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
+    """A misspelt attribute would be left unread without a word."""
+    own = {name for ancestor in type(items).__mro__ if ancestor not in Items.__mro__ for name in vars(ancestor)}
+    for name in sorted(own - set(dir(Items))):
+        method = callable(getattr(items, name))
+        known = [good for good in dir(Items) if good[0] != "_" and callable(getattr(Items, good)) is method]
+        near = get_close_matches(name, known, n=2, cutoff=0.75)
+        if near and not name.startswith("_"):
+            message = f"{type(items).__name__}: {name!r} means nothing to Items."
+            yield Warning(message, hint=f"Did you mean {one_of(near)}?", obj=items.model, id="imagesim.W003")
+
+
+def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
+    if type(items).get_images is not Items.get_images:
+        return
+    if not items.images:
+        hint = 'Set images = "photos__file" or the like, or override get_images().'
+        yield _error(items, "It does not say where the pictures are.", "imagesim.E011", hint)
+        return
+    try:
+        resolved = paths.resolve(items.model, items.images)
+    except ConfigurationError:
+        return
+    if isinstance(resolved.field, models.FileField):
+        return
+    if resolved.field is not None or resolved.steps[-1].kind != "value":
+        hint = "Let the path end in a FileField or an ImageField, or in a property or method that gives files."
+        yield _error(items, f"images = {items.images!r} does not end in a file.", "imagesim.E012", hint)
+
+
+def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
+    for name in items.filters:
+        if not isinstance(name, str) or not name.isidentifier() or paths.SEPARATOR in name:
+            hint = "Use letters, digits and single underscores: the name is written as in price__lte=50."
+            yield _error(items, f"The filter name {name!r} cannot be used.", "imagesim.E015", hint)
+            continue
+        if name in RESERVED:
+            hint = "In Python it works; as a query parameter or in a template tag the name is taken. Choose another."
+            yield Warning(
+                f"{type(items).__name__}: The filter name {name!r} is also that of an argument.",
+                hint=hint,
+                obj=items.model,
+                id="imagesim.W002",
+            )
+        try:
+            items.kind_of(name)
+        except ConfigurationError as error:
+            if name in items.filter_kinds or _resolves(items, items.filters[name]):
+                yield _error(items, str(error), "imagesim.E013")
+    for name in sorted(set(items.filter_kinds) - set(items.filters)):
+        message = f"filter_kinds names {name!r}, which is no filter; the filters are {one_of(items.filters)}."
+        yield _error(items, message, "imagesim.E016")
+
+
+def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:
+    for model, path in items.related.items():
+        try:
+            items.related_model(model, path)
+        except ConfigurationError as error:
+            yield _error(items, str(error), "imagesim.E017")
+
+
+def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:
+    """Longer names would not fit the app's own tables."""
+    room = ItemState._meta.get_field("model").max_length
+    if room is not None and len(items.label) > room:
+        yield _error(items, f"The label {items.label!r} is longer than {room} characters.", "imagesim.E018")
+    room = ItemState._meta.get_field("object_pk").max_length
+    length = items.model._meta.pk.max_length
+    if room is not None and length is not None and length > room:
+        yield _error(items, f"Its primary key may have {length} characters; {room} is the most.", "imagesim.E018")
+
+
+def _check_kinds_agree() -> Iterator[CheckMessage]:
+    """One index holds all models, so one name has one kind."""
+    seen: dict[str, tuple[str, Items[Any]]] = {}
+    for items in registry:
+        for name in items.filters:
+            try:
+                kind = items.kind_of(name)
+            except ConfigurationError:
+                continue
+            first_kind, first = seen.setdefault(name, (kind, items))
+            if kind != first_kind:
+                message = f"The filter {name!r} is of kind {kind!r} here and {first_kind!r} for {first.label}."
+                yield _error(items, message, "imagesim.E014", "Give one of them another name, or filter_kinds.")
+
+
+def _error(items: Items[Any], message: str, id: str, hint: str | None = None) -> Error:
+    return Error(f"{type(items).__name__}: {message}", hint=hint, obj=items.model, id=id)
+
+
+def _missing(package: str, message: str, id: str) -> Error:
+    return Error(message, hint=f'Install it with: pip install "imagesim[{EXTRAS[package]}]"', id=id)
+
+
+def _hint(error: Exception) -> str | None:
+    """The install command where a missing package is the cause; the message of load_class holds it already."""
+    return install_hint(error) or None if isinstance(error, ImportError) else None
+
+
+def _resolves(items: Items[Any], path: str) -> bool:
+    try:
+        paths.resolve(items.model, path)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _includes_rest() -> bool:
+    return bool(getattr(django_settings, "ROOT_URLCONF", None)) and any(
+        _is_rest(pattern) for pattern in get_resolver().url_patterns
+    )
+
+
+def _is_rest(pattern: Any) -> bool:
+    if getattr(getattr(pattern, "urlconf_name", None), "__name__", "") == "imagesim.rest.urls":
+        return True
+    return any(_is_rest(inner) for inner in getattr(pattern, "url_patterns", ()))

@@ -1,0 +1,172 @@
+"""The settings object: ``IMAGESIM`` in the project's settings over the defaults below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from imagesim.exceptions import ConfigurationError, one_of
+
+SYNC_MODES = ("auto", "celery", "thread", "manual")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A dotted path and its options, as in Django's own ``CACHES`` or ``STORAGES``."""
+
+    path: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"BACKEND": self.path, "OPTIONS": self.options}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, its type and its default. ``docs/settings.md`` explains each."""
+
+    EMBEDDER: Backend = Backend("imagesim.embedders.openclip.OpenClipEmbedder", {"model": "imagesim-lite"})
+    INDEX: Backend = Backend("imagesim.indexes.local.LocalIndex")
+    REGIONS: Backend = Backend("imagesim.regions.none.NoRegions")
+
+    # How changes reach the index: "auto" uses Celery where a broker is configured, else a thread.
+    SYNC: str = field(default="auto", metadata={"choices": SYNC_MODES})
+    SYNC_BATCH_SIZE: int = 64
+    SYNC_CLAIM_SECONDS: int = 300
+    SYNC_MAX_ATTEMPTS: int = 8
+
+    # A change that waits longer than this makes the health "degraded".
+    HEALTH_QUEUE_SECONDS: int = 300
+
+    # What is accepted as a picture, from the catalogue and from visitors alike.
+    MAX_IMAGE_BYTES: int = 20 * 1024 * 1024
+    MAX_IMAGE_PIXELS: int = 50_000_000
+    IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF")
+
+    # What a question may ask.
+    MAX_TEXT_LENGTH: int = 500
+    MAX_LIMIT: int = 100
+    MAX_OFFSET: int = field(default=1_000, metadata={"min": 0})
+
+    # A visitor's photo, held in this cache so that a moved box need not send it again; 0 seconds: never.
+    LOOK_CACHE: str = "default"
+    LOOK_SECONDS: int = field(default=300, metadata={"min": 0})
+    LOOK_PHOTOS: int = 64
+    LOOK_BYTES: int = 32 * 1024 * 1024
+
+    # Views, clicks and carts of results, kept where the shop wants to know.
+    EVENTS: bool = False
+
+    # The REST face; dotted paths as DRF has them. Empty means DRF's own settings.
+    REST_PERMISSIONS: tuple[str, ...] = ("rest_framework.permissions.AllowAny",)
+    REST_THROTTLES: dict[str, str | None] = field(
+        default_factory=lambda: {
+            "similar": "120/min",
+            "search": "30/min",
+            "look": "10/min",
+            "region": "60/min",
+            "events": "120/min",
+        }
+    )
+
+
+def parse(given: object) -> tuple[Settings, list[ConfigurationError]]:
+    """The settings that ``given`` says, defaults where it is wrong, and one error for each wrong one."""
+    if not isinstance(given, Mapping):
+        return Settings(), [ConfigurationError(f"IMAGESIM must be a dict, not of type {type(given).__name__}.")]
+    known = {f.name: f for f in fields(Settings)}
+    defaults = Settings()
+    values: dict[str, Any] = {}
+    errors = []
+    for name, value in given.items():
+        try:
+            if name not in known:
+                raise ConfigurationError(f"IMAGESIM has no setting {name!r}; the known ones are {one_of(known)}.")
+            values[name] = _parse_one(name, value, getattr(defaults, name), known[name].metadata)
+        except ConfigurationError as error:
+            errors.append(error)
+    return Settings(**values), errors
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings in force.
+
+    :raises ConfigurationError: naming the unknown or wrong setting and the good ones.
+    """
+    settings, errors = parse(getattr(django_settings, "IMAGESIM", {}))
+    if errors:
+        raise errors[0]
+    return settings
+
+
+def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) -> Any:
+    if isinstance(default, Backend):
+        return _parse_backend(name, value)
+    if isinstance(default, tuple):
+        return _parse_strings(name, value)
+    if isinstance(default, dict):
+        return _parse_rates(name, value, default)
+    if isinstance(value, bool) is not isinstance(default, bool) or not isinstance(value, type(default)):
+        raise ConfigurationError(
+            f"IMAGESIM[{name!r}] must be of type {type(default).__name__}, not {type(value).__name__} ({value!r})."
+        )
+    if "choices" in rules and value not in rules["choices"]:
+        raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it can be {one_of(rules['choices'])}.")
+    if isinstance(value, int) and not isinstance(value, bool) and value < rules.get("min", 1):
+        raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it must be {rules.get('min', 1)} or more.")
+    return value
+
+
+def _parse_backend(name: str, value: Any) -> Backend:
+    # The values stay out of the messages: options may hold passwords.
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            f"IMAGESIM[{name!r}] must be a dict with a 'BACKEND' path and optional 'OPTIONS', "
+            f"not of type {type(value).__name__}."
+        )
+    if not isinstance(value.get("BACKEND"), str):
+        raise ConfigurationError(f"IMAGESIM[{name!r}] must have a 'BACKEND', the dotted path of a class.")
+    unknown = set(value) - {"BACKEND", "OPTIONS"}
+    if unknown:
+        raise ConfigurationError(
+            f"IMAGESIM[{name!r}] has the unknown key {min(unknown, key=str)!r}; it takes 'BACKEND' and 'OPTIONS'."
+        )
+    options = value.get("OPTIONS")
+    if options is None:
+        options = {}
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise ConfigurationError(
+            f"IMAGESIM[{name!r}]['OPTIONS'] must be a dict with text keys, not of type {type(options).__name__}."
+        )
+    return Backend(value["BACKEND"], dict(options))
+
+
+def _parse_strings(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(element, str) for element in value):
+        raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list or tuple of texts, not {value!r}.")
+    return tuple(value)
+
+
+def _parse_rates(name: str, value: Any, default: Mapping[str, str | None]) -> dict[str, str | None]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"IMAGESIM[{name!r}] must be a dict, not {type(value).__name__} ({value!r}).")
+    for key, rate in value.items():
+        if key not in default:
+            raise ConfigurationError(f"IMAGESIM[{name!r}] has the unknown key {key!r}; it takes {one_of(default)}.")
+        if rate is not None and not isinstance(rate, str):
+            raise ConfigurationError(f"IMAGESIM[{name!r}][{key!r}] must be a text such as '30/min', not {rate!r}.")
+    return {**default, **value}
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "IMAGESIM":
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="imagesim.conf")

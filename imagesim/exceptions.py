@@ -1,0 +1,104 @@
+"""Every error the app raises on purpose. Each names the bad value and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def one_of(values: Iterable[object]) -> str:
+    """``'a', 'b' or 'c'``: the good values, for an error message."""
+    names = [repr(value) for value in sorted(values, key=str)]
+    if len(names) < 2:
+        return "".join(names) or "nothing"
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+class ImagesimError(Exception):
+    """The base of all. ``code`` is stable and meant for machines; the text is meant for people."""
+
+    code = "error"
+
+
+class ConfigurationError(ImagesimError):
+    """The settings or a registration are wrong."""
+
+    code = "configuration"
+
+
+class NotRegistered(ImagesimError):
+    """The model (or the item's model) was never registered."""
+
+    code = "not_registered"
+
+
+class BadImage(ImagesimError):
+    """The bytes are not a picture that can be accepted. Trying again cannot help."""
+
+    code = "bad_image"
+
+
+class ImageTooLarge(BadImage):
+    """The picture exceeds the limit on bytes or on pixels."""
+
+    code = "image_too_large"
+
+
+class UnsupportedFormat(BadImage):
+    """The picture is of a format that is not accepted."""
+
+    code = "unsupported_format"
+
+
+class PhotoGone(ImagesimError):
+    """The photo that a token stood for is no longer held: it was a few minutes ago, or many came after it."""
+
+    code = "photo_gone"
+
+
+class BadQuery(ImagesimError):
+    """The question cannot be answered as asked: an unknown filter, a wrong type, an empty text.
+
+    ``field`` names the argument at fault, where one is.
+    """
+
+    code = "bad_query"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotIndexed(ImagesimError):
+    """The item has no embedding yet, so nothing can be compared with it."""
+
+    code = "not_indexed"
+
+
+class EmbedderError(ImagesimError):
+    """The embedder cannot be loaded or cannot embed."""
+
+    code = "embedder"
+
+
+class SearchIndexError(ImagesimError):
+    """The base of what goes wrong in an index."""
+
+    code = "index"
+
+
+class IndexUnavailable(SearchIndexError):
+    """The index cannot be reached now. Trying again may help."""
+
+    code = "index_unavailable"
+
+
+class IndexMissing(SearchIndexError):
+    """No index is in service yet: it has to be built first."""
+
+    code = "index_missing"
+
+
+class ModelMismatch(SearchIndexError):
+    """The index holds vectors of another model; a query of this one would be answered wrongly."""
+
+    code = "model_mismatch"

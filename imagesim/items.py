@@ -1,0 +1,355 @@
+"""``Items``: what a shop says of a model whose instances can be searched by picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from django.apps import apps
+from django.core.files.base import File
+from django.db import models
+from django.utils.dateparse import parse_date, parse_datetime
+
+from imagesim import paths
+from imagesim.exceptions import ConfigurationError, NotIndexed, one_of
+from imagesim.types import FilterKind, FilterValue, Scalar
+
+M = TypeVar("M", bound=models.Model)
+
+FILTER_KINDS: tuple[FilterKind, ...] = ("keyword", "number", "boolean", "date")
+KEYWORD_FIELDS = (models.CharField, models.TextField, models.UUIDField, models.GenericIPAddressField)
+NUMBER_FIELDS = (models.IntegerField, models.FloatField, models.DecimalField)
+DATE_FIELDS = (models.DateField,)
+
+
+def make_key(label: str, pk: object) -> str:
+    """``'shop.product:7'``: how the index knows an item."""
+    return f"{label}:{pk}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """``'shop.product:7'`` -> ``('shop.product', '7')``."""
+    label, _, pk = key.partition(":")
+    return label, pk
+
+
+class Items(Generic[M]):
+    """Declares where the pictures, the category, the stock and the filter values of a model are.
+
+    Each attribute is a field path from the model (``photos__file``), a property or a method name.
+    Override the ``get_*`` methods for anything a path cannot say.
+    """
+
+    images: str = ""
+    category: str = ""
+    in_stock: str = ""
+    group: str = ""
+    category_parent: str = ""
+    """The category above an item's own (``category__parent__slug``), where to look when its own has too few."""
+    filters: Mapping[str, str] = {}
+    filter_kinds: Mapping[str, FilterKind] = {}
+    """Only for filters that end in a property or method: 'keyword', 'number', 'boolean' or 'date'."""
+    look_categories: Mapping[str, Sequence[str]] = {}
+    """The categories in which "shop the look" searches for a label (``{"shoes": ["schuhe", "stiefel"]}``), in place
+    of those whose names speak of it. An empty list lets the neighbours vote."""
+    related: Mapping[type[models.Model] | str, str] = {}
+    """Models whose change concerns items, each with the path from it to the item (``{StockRecord: "product"}``).
+    The models that the paths above pass through are found without being named."""
+    depends_on: Sequence[str] | None = None
+    """What overridden methods read beyond the paths above, as paths (``("active", "gallery__photos__file")``), so
+    that changes elsewhere queue nothing. None while a method is overridden: any field of the item counts."""
+
+    def __init__(self, model: type[M]) -> None:
+        self._model = model
+        self.label: str = (model._meta.concrete_model or model)._meta.label_lower
+        self._require_types()
+
+    @property
+    def model(self) -> type[M]:
+        return self._model
+
+    # What to index.
+
+    def get_queryset(self) -> models.QuerySet[M]:
+        """The items that may be indexed; override to leave some out or to add what the paths need."""
+        return self._model._default_manager.all()
+
+    def should_index(self, item: M) -> bool:
+        """Whether this item belongs in the index now (published, not archived …)."""
+        return True
+
+    # What an entry says.
+
+    def get_images(self, item: M) -> Iterable[Any]:
+        """The item's picture files, the main one first: ``FieldFile`` or any named ``File``."""
+        return [file for file in self._read(item, self.images) if file]
+
+    def get_categories(self, item: M) -> Sequence[str]:
+        """The item's category, or several; a model instance stands for its primary key."""
+        return [str(_scalar(value)) for value in self._read(item, self.category) if value != ""]
+
+    def get_category_parents(self) -> Mapping[str, Collection[str]]:
+        """Every category with those right above it, for ``fallback``; override for a tree that a path cannot follow."""
+        ends = [path for path in (self.category, self.category_parent) if path]
+        if len(ends) < 2 or any(paths.resolve(self._model, path).field is None for path in ends):
+            return {}
+        parents: dict[str, set[str]] = {}
+        for category, parent in self.get_queryset().order_by().values_list(*ends).distinct():
+            if category not in (None, "") and parent not in (None, ""):
+                parents.setdefault(str(category), set()).add(str(parent))
+        return parents
+
+    def get_in_stock(self, item: M) -> bool:
+        """Whether the item can be had: true where nothing is declared, or where any value is; a number, above 0."""
+        if not self.in_stock:
+            return True
+        return any(
+            value > 0 if isinstance(value, int | float | Decimal) else bool(value) for value in self._stock(item)
+        )
+
+    def get_group(self, item: M) -> str:
+        """Variants of one product share it; empty for an item that stands alone.
+
+        If overridden, return the primary key of the item that leads the group, or any text that is no
+        item's primary key.
+        """
+        return next((str(_scalar(value)) for value in self._read(item, self.group)), "")
+
+    def get_filters(self, item: M) -> dict[str, FilterValue]:
+        """The item's filter values by name, each of its filter's kind: one, a tuple of several, or None.
+
+        :raises ConfigurationError: if a value is not of its filter's kind.
+        """
+        return {name: self._filter_value(item, name) for name in self.filters}
+
+    # What a page shows.
+
+    def get_image_url(self, item: M, name: str) -> str:
+        """The address of the item's picture stored under ``name``, or of its first one; empty if there is none."""
+        files = list(self.get_images(item))
+        file = next((file for file in files if file.name == name), files[0] if files else None)
+        return str(getattr(file, "url", ""))
+
+    def get_details(self, item: M) -> dict[str, str]:
+        """More that a result may show, such as a price: public texts by name, for the REST face and a page's script."""
+        return {}
+
+    # What follows from the above.
+
+    def pk_of(self, item: models.Model) -> str:
+        """The item's primary key as text, the same for an instance of a subclass.
+
+        :raises NotIndexed: if the item was never saved.
+        """
+        field = (self._model._meta.concrete_model or self._model)._meta.pk
+        pk = field.to_python(getattr(item, field.attname))
+        if pk is None:
+            raise NotIndexed(f"This {item._meta.verbose_name} is not saved yet, so the index cannot know it.")
+        return str(pk)
+
+    def key_of(self, item: M) -> str:
+        """How the index knows the item."""
+        return make_key(self.label, self.pk_of(item))
+
+    def group_key_of(self, item: M) -> str:
+        """What the index collapses by: a parent's key is also that of its variants' group."""
+        group = self.get_group(item)
+        return make_key(self._group_label, group) if group else self.key_of(item)
+
+    @cached_property
+    def kinds(self) -> dict[str, FilterKind]:
+        """Every filter's kind by its name.
+
+        :raises ConfigurationError: naming the first filter whose kind cannot be told.
+        """
+        return {name: self.kind_of(name) for name in self.filters}
+
+    def kind_of(self, name: str) -> FilterKind:
+        """How the filter ``name`` compares.
+
+        :raises ConfigurationError: if it cannot be told from the field it ends in.
+        """
+        kind = self.filter_kinds.get(name) or _kind_of_field(paths.resolve(self._model, self.filters[name]).field)
+        if kind is not None and kind not in FILTER_KINDS:
+            raise ConfigurationError(
+                f"{type(self).__name__}.filter_kinds[{name!r}] is {kind!r}; it can be {one_of(FILTER_KINDS)}."
+            )
+        if kind is None:
+            raise ConfigurationError(
+                f"{type(self).__name__}.filters[{name!r}] ({self.filters[name]!r}) does not end in a model field "
+                f"whose kind is known; say it in filter_kinds: {one_of(FILTER_KINDS)}."
+            )
+        return kind
+
+    def declared_paths(self) -> list[str]:
+        """Every path this class names."""
+        declared = (self.images, self.category, self.in_stock, self.group, *self.filters.values())
+        return [path for path in (*declared, *(self.depends_on or ())) if path]
+
+    def resolved_paths(self) -> list[paths.ResolvedPath]:
+        """Every declared path that resolves; the system checks report the others."""
+        resolved = []
+        for path in dict.fromkeys(self.declared_paths()):
+            try:
+                resolved.append(paths.resolve(self._model, path))
+            except ConfigurationError:
+                continue
+        return resolved
+
+    def related_models(self) -> list[tuple[type[models.Model], str]]:
+        """``related`` with the models named as text looked up; the system checks report what is wrong in it."""
+        found = []
+        for model, path in self.related.items():
+            try:
+                found.append((self.related_model(model, path), path))
+            except ConfigurationError:
+                continue
+        return found
+
+    def related_model(self, model: type[models.Model] | str, path: str) -> type[models.Model]:
+        """:raises ConfigurationError: if the model does not exist, or the path does not lead from it to the items."""
+        try:
+            found = apps.get_model(model) if isinstance(model, str) else model
+        except (LookupError, ValueError):
+            raise ConfigurationError(
+                f"{type(self).__name__}.related names {model!r}, which is not a model; write it as 'app.Model'."
+            ) from None
+        target = paths.target(found, path)
+        if target is None or not issubclass(self._model, target):
+            raise ConfigurationError(
+                f"{type(self).__name__}.related: {path!r} leads from {found._meta.label} to "
+                f"{target._meta.label if target else 'no model'}, not to {self._model._meta.label}."
+            )
+        return found
+
+    def for_reading(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
+        """``queryset`` with the relations that the paths pass through loaded along."""
+        for path in self.declared_paths():
+            select, prefetch = paths.prefetches(self._model, path)
+            if select:
+                queryset = queryset.select_related(*select)
+            if prefetch:
+                queryset = queryset.prefetch_related(*prefetch)
+        return queryset
+
+    def _read(self, item: M, path: str) -> Iterable[Any]:
+        return paths.read(item, path) if path else ()
+
+    def _stock(self, item: M) -> Iterable[Any]:
+        return paths.read(item, self.in_stock)
+
+    @cached_property
+    def _group_label(self) -> str:
+        """The name space of the groups, so that the group of style 7 is not that of product 7."""
+        if not self.group:
+            return self.label  # get_group is overridden
+        field: Any = paths.resolve(self._model, self.group).field
+        if field is not None and field.is_relation and field.related_model is not None:
+            return str(field.related_model._meta.concrete_model._meta.label_lower)
+        return self.label if field is not None and field.primary_key else f"{self.label}.{self.group}"
+
+    def _filter_value(self, item: M, name: str) -> FilterValue:
+        values = tuple(
+            self._of_kind(name, scalar)
+            for scalar in map(_scalar, paths.read(item, self.filters[name]))
+            if scalar is not None
+        )
+        if len(values) > 1:
+            return values
+        return values[0] if values else None
+
+    def _of_kind(self, name: str, value: Scalar) -> Scalar:
+        kind = self.kinds[name]
+        try:
+            return _CONVERT[kind](value)
+        except (ValueError, TypeError, InvalidOperation):
+            raise ConfigurationError(
+                f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
+            ) from None
+
+    def _require_types(self) -> None:
+        for name in ("images", "category", "category_parent", "in_stock", "group"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigurationError(
+                    f"{type(self).__name__}.{name} must be a path such as 'photos__file', not {getattr(self, name)!r}."
+                )
+        depends = self.depends_on
+        if isinstance(depends, str) or not all(isinstance(path, str) for path in depends or ()):
+            raise ConfigurationError(f"{type(self).__name__}.depends_on must be a list of paths, not {depends!r}.")
+        look = self.look_categories
+        if not isinstance(look, Mapping) or not all(
+            isinstance(slugs, list | tuple) and all(isinstance(text, str) for text in (label, *slugs))
+            for label, slugs in look.items()
+        ):
+            raise ConfigurationError(
+                f"{type(self).__name__}.look_categories must be a dict of lists of categories, such as "
+                f"{{'shoes': ['sneakers', 'boots']}}, not {look!r}."
+            )
+        for name in ("filters", "filter_kinds", "related"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+                raise ConfigurationError(f"{type(self).__name__}.{name} must be a dict of texts, not {value!r}.")
+
+
+def _kind_of_field(field: Any) -> FilterKind | None:
+    field = getattr(field, "output_field", field)  # a generated field
+    field = getattr(field, "base_field", field)  # an array
+    if isinstance(field, models.BooleanField):
+        return "boolean"
+    if isinstance(field, (models.ForeignKey, models.ManyToManyField, *KEYWORD_FIELDS)):
+        return "keyword"
+    if isinstance(field, NUMBER_FIELDS):
+        return "number"
+    if isinstance(field, DATE_FIELDS):
+        return "date"
+    return None
+
+
+def _scalar(value: Any) -> Scalar | None:
+    """A value as an index can hold it; None for an empty file."""
+    if isinstance(value, models.Model):
+        return str(value.pk)
+    if isinstance(value, File):
+        return value.name or None
+    if isinstance(value, Scalar):
+        return value
+    return str(value)
+
+
+def _number(value: Scalar) -> Scalar:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        value = Decimal(value)
+    if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+        raise ValueError(value)
+    return value
+
+
+def _boolean(value: Scalar) -> Scalar:
+    if not isinstance(value, int | float | Decimal):
+        raise TypeError(value)
+    return bool(value)
+
+
+def _date(value: Scalar) -> Scalar:
+    if isinstance(value, str):
+        parsed = parse_date(value) or parse_datetime(value)
+        if parsed is None:
+            raise ValueError(value)
+        return parsed
+    if not isinstance(value, date):
+        raise TypeError(value)
+    return value
+
+
+_CONVERT: dict[FilterKind, Callable[[Scalar], Scalar]] = {
+    "keyword": str,
+    "number": _number,
+    "boolean": _boolean,
+    "date": _date,
+}

@@ -1,0 +1,302 @@
+"""The app's own tables: what is to be indexed, what was embedded, and what is running."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Scope(models.IntegerChoices):
+    """How much of an item a change may concern. A wider one swallows a narrower one."""
+
+    METADATA = 1, _("metadata only")
+    ALL = 2, _("images and metadata")
+
+
+class ItemState(models.Model):
+    """What the app knows of one item: a change waits while ``pending`` is true.
+
+    One row an item, kept as long as the item is (and a while longer, as a tombstone). ``version``
+    rises with every change, in the transaction of the change itself, and is the external version
+    of the entry; ``synced_version`` is the last one the index is known to hold. A version is the
+    time of the change in milliseconds, or one more than the last where that is greater: so it rises
+    also past a restored backup or a purged tombstone.
+
+    ``checksum`` is that of the entry last written, empty while unknown. ``not_before`` of an item
+    set aside says when it is tried again by itself; None means never.
+    """
+
+    class Outcome(models.TextChoices):
+        NEW = "new", _("never indexed")
+        INDEXED = "indexed", _("indexed")
+        LEFT_OUT = "left_out", _("left out")  # should_index said no, or it has no usable picture
+        REMOVED = "removed", _("removed")
+        FAILED = "failed", _("set aside")
+
+    model = models.CharField(_("model"), max_length=100)
+    object_pk = models.CharField(_("primary key"), max_length=255)
+    version = models.BigIntegerField(_("version"), default=1)
+    synced_version = models.BigIntegerField(_("synced version"), default=0)
+    pending = models.BooleanField(_("pending"), default=True)
+    scope = models.SmallIntegerField(_("scope"), choices=Scope.choices, default=Scope.ALL)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, default=Outcome.NEW)
+    error = models.TextField(_("error"), blank=True, default="")
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    not_before = models.DateTimeField(_("not before"), null=True, blank=True, default=timezone.now)
+    claim = models.CharField(_("claimed by"), max_length=64, blank=True, default="")
+    claimed_until = models.DateTimeField(_("claimed until"), null=True, blank=True)
+    changed_at = models.DateTimeField(_("changed"), default=timezone.now)
+    synced_at = models.DateTimeField(_("synced"), null=True, blank=True)
+    checksum = models.CharField(_("checksum"), max_length=64, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("item")
+        verbose_name_plural = _("items")
+        default_permissions: ClassVar = ["view"]
+        permissions: ClassVar = [("reindex_itemstate", _("Can reindex items"))]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "object_pk"], name="imagesim_one_state_an_item")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["pending", "scope", "not_before", "id"], name="imagesim_pending"),
+            models.Index(fields=["outcome"], name="imagesim_outcome"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.object_pk}"
+
+
+class ItemImage(models.Model):
+    """One picture of an item as last seen: where it lies, its digest, or why it cannot be used."""
+
+    state = models.ForeignKey(ItemState, models.CASCADE, related_name="images", verbose_name=_("item"))
+    position = models.PositiveIntegerField(_("position"))
+    name = models.CharField(_("name"), max_length=500)
+    digest = models.CharField(_("digest"), max_length=64, blank=True, default="", db_index=True)
+    error = models.TextField(_("error"), blank=True, default="")
+    permanent = models.BooleanField(_("cannot pass"), default=False)
+
+    class Meta:
+        verbose_name = _("image")
+        verbose_name_plural = _("images")
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["state", "position"], name="imagesim_one_image_a_position")
+        ]
+        # Who else was last seen with this picture? Not db_index, which PostgreSQL would take for two.
+        indexes: ClassVar = [models.Index(fields=["name"], name="imagesim_image_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Embedding(models.Model):
+    """The vector a model made of the image with this digest: little-endian float32, unit length."""
+
+    digest = models.CharField(_("digest"), max_length=64)
+    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
+    vector = models.BinaryField(_("vector"))
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("embedding")
+        verbose_name_plural = _("embeddings")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["digest", "fingerprint"], name="imagesim_one_embedding_a_model")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digest[:12]} ({self.fingerprint})"
+
+
+class EmbeddingClaim(models.Model):
+    """A worker is embedding this image now; others who need it wait for the vector instead of making it too."""
+
+    digest = models.CharField(_("digest"), max_length=64)
+    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
+    worker = models.CharField(_("worker"), max_length=32)
+    until = models.DateTimeField(_("until"))
+
+    class Meta:
+        verbose_name = _("embedding under way")
+        verbose_name_plural = _("embeddings under way")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["digest", "fingerprint"], name="imagesim_one_claim_an_embedding")
+        ]
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
+class Run(models.Model):
+    """One long piece of work, with its progress: a rebuild, a reconcile, a reindex from the admin."""
+
+    class Kind(models.TextChoices):
+        REBUILD = "rebuild", _("rebuild")
+        RECONCILE = "reconcile", _("reconcile")
+        REINDEX = "reindex", _("reindex")
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.WAITING)
+    total = models.PositiveBigIntegerField(_("total"), default=0)
+    done = models.PositiveBigIntegerField(_("done"), default=0)
+    failed = models.PositiveBigIntegerField(_("failed"), default=0)
+    target = models.CharField(_("target index"), max_length=255, blank=True, default="")
+    cursor = models.CharField(_("cursor"), max_length=400, blank=True, default="")
+    report = models.JSONField(_("report"), default=dict, blank=True)
+    error = models.TextField(_("error"), blank=True, default="")
+    slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
+    """Its kind while it runs, else None: at most one of a kind runs, on every database."""
+    owner = models.CharField(_("run by"), max_length=255, blank=True, default="")
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    heartbeat_at = models.DateTimeField(_("last sign of life"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering: ClassVar = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class VisualIndex(Run):
+    """Gives the page of that name its place in the admin, and its permissions; it has no rows of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("visual index")
+        verbose_name_plural = _("visual index")
+        default_permissions: ClassVar = ["view"]
+        permissions: ClassVar = [("rebuild_visualindex", _("Can rebuild and reconcile the index"))]
+
+
+class Event(models.Model):
+    """What a visitor did with a result: saw it, clicked it, put it into the cart. Nothing says who it was."""
+
+    class Kind(models.TextChoices):
+        VIEW = "view", _("view")
+        CLICK = "click", _("click")
+        CART = "cart", _("cart")
+
+    request = models.CharField(_("request"), max_length=32)
+    kind = models.CharField(_("kind"), max_length=5, choices=Kind.choices)
+    source = models.CharField(_("source"), max_length=10)
+    query_key = models.CharField(_("query item"), max_length=400, blank=True, default="")
+    item_key = models.CharField(_("item"), max_length=400)
+    category = models.CharField(_("category"), max_length=200, blank=True, default="")
+    position = models.PositiveIntegerField(_("position"))
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["request", "kind", "item_key"], name="imagesim_one_event_a_result")
+        ]
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="imagesim_event_created")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.item_key}"
+
+
+class FittedProjection(models.Model):
+    """A linear map between embedder and index, fitted on this shop's own embeddings.
+
+    ``matrix`` is little-endian float32 of shape (dims_in, dims_out), row by row. The ``chosen`` one is
+    what the next rebuild applies; an index keeps the id of the one that made it in its meta.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
+    kind = models.CharField(_("kind"), max_length=20)
+    dims_in = models.PositiveIntegerField(_("dimensions in"))
+    dims_out = models.PositiveIntegerField(_("dimensions out"))
+    matrix = models.BinaryField(_("matrix"))
+    report = models.JSONField(_("report"), default=dict, blank=True)
+    chosen = models.BooleanField(_("chosen"), default=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("fitted projection")
+        verbose_name_plural = _("fitted projections")
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.dims_in}→{self.dims_out} ({self.id[:12]})"
+
+
+class LocalGeneration(models.Model):
+    """One physical index of ``LocalIndex``.
+
+    ``stamp`` rises with every write, under a row lock held until the commit, so that stamps are committed
+    in their order; ``token`` tells two writes with the same stamp apart (the first was rolled back, or the
+    database was restored). Tombstones up to the stamp ``purged`` are gone: a reader older than that starts anew.
+    """
+
+    index = models.CharField(max_length=100)
+    name = models.CharField(max_length=255, unique=True)
+    meta = models.JSONField(default=dict)
+    in_service = models.BooleanField(default=False)
+    stamp = models.BigIntegerField(default=0)
+    token = models.CharField(max_length=32, default="")
+    purged = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("local index")
+        verbose_name_plural = _("local indexes")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["index"], condition=models.Q(in_service=True), name="imagesim_one_local_index_in_service"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LocalEntry(models.Model):
+    """One entry of a local index. A removed one stays a while as a tombstone, so that readers in other
+    processes see it go and a late write of an older version is refused."""
+
+    generation = models.ForeignKey(LocalGeneration, models.CASCADE, related_name="entries")
+    key = models.CharField(max_length=400)
+    model = models.CharField(max_length=100)
+    version = models.BigIntegerField()
+    stamp = models.BigIntegerField()
+    removed_at = models.DateTimeField(null=True)
+    in_stock = models.BooleanField(default=True)
+    group = models.CharField(max_length=400)
+    categories = models.JSONField(default=list)
+    filters = models.JSONField(default=dict)
+    images = models.JSONField(default=list)  # [[digest, name], …], in the order of the rows of ``vectors``
+    vectors = models.BinaryField(default=bytes)
+
+    class Meta:
+        verbose_name = _("local entry")
+        verbose_name_plural = _("local entries")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["generation", "key"], name="imagesim_one_local_entry_a_key")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["generation", "stamp"], name="imagesim_local_stamp"),
+            models.Index(
+                fields=["generation", "removed_at"],
+                name="imagesim_local_tombstones",
+                condition=models.Q(removed_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

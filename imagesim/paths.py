@@ -1,0 +1,239 @@
+"""Field paths such as ``photos__file`` or ``brand__name``: checked on a model, read from an item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.db import models
+from django.db.models.manager import BaseManager
+
+from imagesim.exceptions import ConfigurationError, one_of
+
+SEPARATOR = "__"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of a path: the attribute it is read from, and what lies there."""
+
+    name: str
+    kind: Literal["one", "many", "value", "key"]
+
+
+@dataclass(frozen=True)
+class ResolvedPath:
+    """What a path means on a model.
+
+    ``field`` is the model field it ends in, or None where it ends in a property, a method or a key of a
+    JSON field. ``relations`` lists the models it passes through, each with the query path that leads to it, so
+    that a change in one of them can be traced to the items it concerns; the model behind a many-to-many
+    relation is among them where it is the shop's own. ``many`` says whether the path can give several values.
+    ``load_one`` and ``load_many`` are what ``select_related`` and ``prefetch_related`` need to read it cheaply.
+    """
+
+    path: str
+    field: models.Field[Any, Any] | None
+    relations: tuple[tuple[str, type[models.Model]], ...]
+    many: bool
+    steps: tuple[Step, ...]
+    load_one: str = ""
+    load_many: str = ""
+    through: tuple[tuple[str, type[models.Model]], ...] = ()
+    """The many-to-many relations passed, each as the query path to the model that declares or receives it
+    (empty for the item itself) and the model behind it, which is the sender of ``m2m_changed``."""
+
+
+def resolve(model: type[models.Model], path: str) -> ResolvedPath:
+    """Check ``path`` against ``model``.
+
+    :raises ConfigurationError: naming the part that does not resolve and what the model has.
+    """
+    return _resolve(model, path)
+
+
+@cache
+def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
+    current = model
+    parts = path.split(SEPARATOR)
+    relations: list[tuple[str, type[models.Model]]] = []
+    through: list[tuple[str, type[models.Model]]] = []
+    steps: list[Step] = []
+    query: list[str] = []
+    load: list[str] = []
+    many = False
+    for position, part in enumerate(parts):
+        last = position == len(parts) - 1
+        field = _find(current, part)
+        if field is None:
+            _require_attribute(current, part, path, last=last)
+            return _resolved(path, None, relations, through, [*steps, Step(part, "value")], load, many)
+        if isinstance(field, models.JSONField) and not last:
+            keys = [Step(key, "key") for key in parts[position + 1 :]]
+            return _resolved(path, None, relations, through, [*steps, Step(field.name, "value"), *keys], load, many)
+        to_many = bool(field.one_to_many or field.many_to_many)
+        generic = field.is_relation and field.related_model is None
+        if last and not to_many and (generic or _holds_value(field, part)):
+            # A foreign key that ends a path stands for the key it holds: no need to load what it points to.
+            name = field.name if generic else field.attname
+            return _resolved(path, field, relations, through, [*steps, Step(name, "value")], load, many)
+        if not field.is_relation:
+            raise ConfigurationError(f"{path!r} goes on after {part!r}, which is not a relation.")
+        if generic:
+            raise ConfigurationError(f"{path!r} goes on after {part!r}, a generic relation that leads to any model.")
+        if field.many_to_many:
+            _note_through(field, query, relations, through)
+        many = many or to_many
+        query.append(field.name)
+        steps.append(Step(_accessor(field), "many" if to_many else "one"))
+        load.append(_accessor(field))
+        current = field.related_model
+        relations.append((SEPARATOR.join(query), current))
+    return _resolved(path, field, relations, through, steps, load, many)
+
+
+def read(item: models.Model, path: str) -> Iterator[Any]:
+    """Every value the path gives on ``item``, lists flattened; nothing where a relation is empty or a value None.
+
+    :raises ConfigurationError: if the path does not resolve on the item's model.
+    """
+    values: list[Any] = [item]
+    for step in resolve(type(item), path).steps:
+        values = [found for value in values for found in _take(value, step) if found is not None]
+    for value in values:
+        yield from _flat(value)
+
+
+def target(model: type[models.Model], path: str) -> type[models.Model] | None:
+    """The model whose instances (or their keys) the path gives; None where it gives something else.
+
+    :raises ConfigurationError: if the path does not resolve.
+    """
+    resolved = resolve(model, path)
+    if resolved.steps[-1].kind in ("one", "many"):
+        return resolved.relations[-1][1]
+    return getattr(resolved.field, "related_model", None)
+
+
+def prefetches(model: type[models.Model], path: str) -> tuple[list[str], list[str]]:
+    """(select_related, prefetch_related) lookups that make reading ``path`` of many items cheap."""
+    resolved = resolve(model, path)
+    return [resolved.load_one] if resolved.load_one else [], [resolved.load_many] if resolved.load_many else []
+
+
+def _resolved(
+    path: str,
+    field: Any,
+    relations: list[tuple[str, type[models.Model]]],
+    through: list[tuple[str, type[models.Model]]],
+    steps: list[Step],
+    load: list[str],
+    many: bool,
+) -> ResolvedPath:
+    lookup = SEPARATOR.join(load)
+    return ResolvedPath(
+        path=path,
+        field=field if isinstance(field, models.Field) else None,
+        relations=tuple(relations),
+        many=many,
+        steps=tuple(steps),
+        load_one="" if many else lookup,
+        load_many=lookup if many else "",
+        through=tuple(through),
+    )
+
+
+def _find(model: type[models.Model], name: str) -> Any:
+    """The field or relation of that name: its query name, its column, or the attribute it is read with."""
+    if name == "pk":
+        return model._meta.pk
+    try:
+        return model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return next((f for f in model._meta.get_fields() if _is_reverse(f) and _accessor(f) == name), None)
+
+
+def _holds_value(field: Any, name: str) -> bool:
+    """Whether the value is in the column: always, but for a foreign key to something other than a primary key."""
+    return bool(field.concrete) and (
+        not field.is_relation or field.target_field.primary_key or name == field.attname != field.name
+    )
+
+
+def _is_reverse(field: Any) -> bool:
+    return bool(field.auto_created and not field.concrete)
+
+
+def _accessor(field: Any) -> str:
+    return str(field.get_accessor_name() if _is_reverse(field) else field.name)
+
+
+def _require_attribute(model: type[models.Model], name: str, path: str, *, last: bool) -> None:
+    """A property or a method may end a path, if reading it can change nothing."""
+    attribute = getattr(model, name, None)
+    if hasattr(model, name) and not isinstance(attribute, type | BaseManager) and not name.startswith("_"):
+        if not last:
+            raise ConfigurationError(f"{path!r} goes on after {name!r}, a property or method, which can only end it.")
+        if getattr(attribute, "alters_data", False):
+            raise ConfigurationError(f"{path!r} would call {model._meta.label}.{name}(), which changes data.")
+        return
+    names = {_accessor(field) for field in model._meta.get_fields() if not getattr(field, "hidden", False)}
+    raise ConfigurationError(
+        f"{path!r} does not resolve: {model._meta.label} has no {name!r}; it has {one_of(names)}, "
+        "and its properties and methods."
+    )
+
+
+def _note_through(
+    field: Any,
+    query: list[str],
+    relations: list[tuple[str, type[models.Model]]],
+    through: list[tuple[str, type[models.Model]]],
+) -> None:
+    """Rows of a shop's own through model are saved without ``m2m_changed``, so that model is a relation too."""
+    forward = field.remote_field if _is_reverse(field) else field
+    model = forward.remote_field.through
+    through.append((SEPARATOR.join(query), model))
+    if model._meta.auto_created:
+        return
+    source = forward.m2m_reverse_field_name() if _is_reverse(field) else forward.m2m_field_name()
+    back = model._meta.get_field(source).remote_field
+    if not back.hidden:
+        relations.append((SEPARATOR.join([*query, back.name]), model))
+
+
+def _take(value: Any, step: Step) -> Iterable[Any]:
+    if step.kind == "key":
+        return [_by_key(value, step.name)]
+    if step.kind == "many" and value.pk is None:
+        return []  # not saved yet, so nothing can point to it
+    try:
+        found = getattr(value, step.name)
+    except ObjectDoesNotExist:  # a one-to-one relation with nothing on the other side
+        return []
+    if step.kind == "many":
+        return found.all()  # type: ignore[no-any-return]
+    if callable(found) and not isinstance(found, models.Model | BaseManager):
+        return [found()]
+    return [found]
+
+
+def _by_key(value: Any, key: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(key)
+    if isinstance(value, list) and key.isdecimal():
+        return value[int(key)] if int(key) < len(value) else None
+    return None
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, BaseManager):
+        value = value.all()
+    if isinstance(value, list | tuple | set | frozenset | models.QuerySet):
+        for element in value:
+            yield from _flat(element)
+    elif value is not None:
+        yield value

@@ -1,0 +1,132 @@
+"""What the shop registered, and the key by which an item is known everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from django.db import models
+
+from imagesim.exceptions import ConfigurationError, NotRegistered, one_of
+from imagesim.items import Items, make_key, split_key
+
+__all__ = ["Registry", "key_of", "make_key", "register", "registry", "split_key"]
+
+C = TypeVar("C", bound=type[Items[Any]])
+
+
+class Registry:
+    """The models whose instances are items, each with its ``Items``.
+
+    A proxy is known by the model it stands for; an instance of a subclass, by the nearest registered ancestor.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[type[models.Model], Items[Any]] = {}
+
+    def register(self, model: type[models.Model], items_class: type[Items[Any]]) -> None:
+        """:raises ConfigurationError: if the model cannot hold items, or is registered already."""
+        if not (isinstance(model, type) and issubclass(model, models.Model)) or model._meta.abstract:
+            raise ConfigurationError(f"register() takes a concrete model class, not {model!r}.")
+        if model._meta.swapped:
+            raise ConfigurationError(
+                f"{model._meta.label} is swapped out and has no table; register {model._meta.swapped} instead."
+            )
+        if not (isinstance(items_class, type) and issubclass(items_class, Items)):
+            raise ConfigurationError(f"{items_class!r} is not a subclass of imagesim.Items.")
+        if len(getattr(model._meta, "pk_fields", ())) > 1:
+            raise ConfigurationError(
+                f"{model._meta.label} has a composite primary key; only models with a single one can be registered."
+            )
+        concrete = _concrete(model)
+        if concrete in self._items:
+            raise ConfigurationError(f"{concrete._meta.label} is registered twice.")
+        self._items[concrete] = items_class(model)
+
+    def unregister(self, model: type[models.Model]) -> None:
+        self._items.pop(_concrete(model), None)
+
+    def __iter__(self) -> Iterator[Items[Any]]:
+        return iter(self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, model: object) -> bool:
+        return isinstance(model, type) and self._find(model) is not None
+
+    def all_models(self) -> list[type[models.Model]]:
+        """The registered models, proxies replaced by what they stand for."""
+        return list(self._items)
+
+    def for_model(self, model: type[models.Model]) -> Items[Any]:
+        """:raises NotRegistered: naming the model and the registered ones."""
+        items = self._find(model) if isinstance(model, type) else None
+        if items is None:
+            name = model._meta.label if hasattr(model, "_meta") else repr(model)
+            raise NotRegistered(
+                f"{name} is not registered; {self._labels()}. Register it in a similarity.py with @imagesim.register."
+            )
+        return items
+
+    def for_item(self, item: models.Model) -> Items[Any]:
+        """:raises NotRegistered: naming the item's model and the registered ones."""
+        return self.for_model(type(item))
+
+    def for_label(self, label: str) -> Items[Any]:
+        """:raises NotRegistered: naming the label and the registered ones."""
+        for items in self:
+            if items.label == label.lower():
+                return items
+        raise NotRegistered(f"{label!r} is not a registered model; {self._labels()}.")
+
+    def _find(self, model: type) -> Items[Any] | None:
+        for ancestor in model.__mro__:
+            if issubclass(ancestor, models.Model) and hasattr(ancestor, "_meta"):
+                items = self._items.get(_concrete(ancestor))
+                if items is not None:
+                    return items
+        return None
+
+    def _labels(self) -> str:
+        return f"the registered ones are {one_of(items.label for items in self)}" if self._items else "none is"
+
+
+registry = Registry()
+
+
+def register(model: type[models.Model]) -> Callable[[C], C]:
+    """Class decorator: ``@imagesim.register(Product)`` above an :class:`Items` subclass."""
+
+    def decorate(items_class: C) -> C:
+        registry.register(model, items_class)
+        return items_class
+
+    return decorate
+
+
+def key_of(item: models.Model) -> str:
+    """``'shop.product:7'``: how the index knows an item.
+
+    :raises NotRegistered: if its model is not.
+    :raises NotIndexed: if it was never saved.
+    """
+    return registry.for_item(item).key_of(item)
+
+
+def _concrete(model: type[models.Model]) -> type[models.Model]:
+    return model._meta.concrete_model or model
+
+
+def get_items(label: str | None = None) -> Items[Any]:
+    """The ``Items`` of this label, or the only one there is.
+
+    :raises NotRegistered: if the label is unknown, nothing is registered, or there are several to choose from.
+    """
+    if label is not None:
+        return registry.for_label(label)
+    if len(registry) == 1:
+        return next(iter(registry))
+    if not len(registry):
+        raise NotRegistered("No model is registered; register one in a similarity.py with @imagesim.register.")
+    raise NotRegistered(f"Several models are registered; name one: {one_of(i.label for i in registry)}.")

@@ -1,0 +1,261 @@
+"""Plain values that travel between the rooms; they know nothing of Django, torch or Elasticsearch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vector = npt.NDArray[np.float32]
+
+Scalar = str | bool | int | float | Decimal | date | datetime
+FilterValue = Scalar | tuple[Scalar, ...] | None
+FilterKind = Literal["keyword", "number", "boolean", "date"]
+Operator = Literal["eq", "in", "gt", "gte", "lt", "lte"]
+Similarity = Literal["cosine", "dot_product", "l2", "l1"]
+
+OPERATORS: tuple[Operator, ...] = ("eq", "in", "gt", "gte", "lt", "lte")
+SIMILARITIES: tuple[Similarity, ...] = ("cosine", "dot_product", "l2", "l1")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryImage:
+    """One image of an entry: its digest, its name in the shop's storage, its embedding (dims,)."""
+
+    digest: str
+    name: str
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index holds of one item. ``version`` only rises; the index refuses an older one."""
+
+    key: str
+    model: str
+    pk: str
+    version: int
+    images: tuple[EntryImage, ...]
+    categories: tuple[str, ...] = ()
+    in_stock: bool = True
+    group: str = ""
+    """Variants of one product share it. Empty means the item stands alone."""
+    filters: Mapping[str, FilterValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The order to take an item out of the index."""
+
+    key: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What became of one entry or removal.
+
+    ``newer`` is a success: the index already holds that version or a later one. A failure that
+    may pass (``retryable``) is tried again; one that cannot is set aside with its error.
+    """
+
+    key: str
+    status: Literal["done", "newer", "failed"]
+    error: str = ""
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison on a filter value, such as ``price <= 50``; ``in`` takes a tuple."""
+
+    field: str
+    operator: Operator
+    value: Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What an entry must satisfy to be scored at all. Empty tuples and None ask for nothing."""
+
+    models: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    in_stock: bool | None = None
+    conditions: tuple[Condition, ...] = ()
+    exclude_keys: tuple[str, ...] = ()
+    exclude_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One nearest-neighbour query.
+
+    ``vector`` has shape (dims,) and unit length. ``exact`` forces exact (True) or approximate
+    (False) search where the index offers both; None lets the index choose. ``fingerprint`` names the
+    model that made the vector: an index of another model then raises
+    :class:`~imagesim.exceptions.ModelMismatch` rather than answer wrongly; empty asks for no such check.
+
+    ``similarity`` orders the answer; None means the index's own. Of unit vectors, "cosine", "dot_product" and
+    "l2" give one and the same order (the square of the Euclidean distance is 2 - 2 cos); "l1", the sum of the
+    absolute differences, gives another. The score reported is the cosine of the image that matched, whatever
+    the order, and ``min_score`` leaves out the images below it.
+    """
+
+    vector: Vector
+    filters: Filters = Filters()
+    limit: int = 12
+    offset: int = 0
+    min_score: float | None = None
+    collapse: bool = True
+    exact: bool | None = None
+    fingerprint: str = ""
+    similarity: Similarity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One answer of the index: an entry's key, its cosine similarity and the image that matched."""
+
+    key: str
+    score: float
+    group: str
+    image_digest: str
+    image_name: str
+    stage: str = ""
+    """Which fallback found it; an index leaves it empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """What the entries under some filters have of one field.
+
+    ``count`` entries have a value at all. A keyword, boolean or category has ``values``, each with its entries, the
+    commonest first, and ``more`` if some were left out; a number or date has ``minimum`` and ``maximum``.
+    """
+
+    kind: FilterKind
+    count: int = 0
+    values: tuple[tuple[str | bool, int], ...] = ()
+    more: bool = False
+    minimum: float | datetime | None = None
+    maximum: float | datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The answer to one query, best first.
+
+    ``more`` says whether further matches follow this page; ``took_ms`` is the engine's own time.
+    """
+
+    matches: tuple[Match, ...]
+    more: bool = False
+    took_ms: float = 0.0
+    exact: bool = True
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMeta:
+    """What an index says of itself, kept with it: which model made its vectors, and their shape.
+
+    ``embedder`` is the setting (BACKEND, OPTIONS) that made the vectors, so that queries can be
+    embedded by the same model while another one is being rebuilt.
+    """
+
+    fingerprint: str
+    dims: int
+    embedder: Mapping[str, Any]
+    filters: Mapping[str, FilterKind] = field(default_factory=dict)
+    projection: str = ""
+    """The id of the fitted projection between embedder and index, or empty; ``dims`` is what it gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class HitImage:
+    """The image of an item that matched: its name in the storage, and its digest."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result: the item, its cosine similarity (-1..1, the same on every index), the image that matched.
+
+    ``stage`` is empty for a plain answer, or says which fallback found the hit.
+    """
+
+    item: Any
+    score: float
+    image: HitImage
+    stage: str = ""
+
+
+class Hits(list[Hit]):
+    """A list of hits that also says what a page needs to know about the answer.
+
+    ``more``: further hits follow this page. ``took_ms``: the engine's time. ``exact``: every entry
+    that passed the filters was scored. ``degraded``: why the list is empty or incomplete though the
+    question was fine (for example "the index is not reachable"), else empty. ``next_offset``: where
+    the next page starts, which is past ``offset + limit`` where items that are gone were stepped over.
+    ``facets``: what the items that pass the filters have of each field asked for. ``token``: goes back with
+    what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
+    """
+
+    def __init__(
+        self,
+        hits: tuple[Hit, ...] | list[Hit] = (),
+        *,
+        more: bool = False,
+        took_ms: float = 0.0,
+        exact: bool = True,
+        degraded: str = "",
+        next_offset: int = 0,
+        facets: Mapping[str, Facet] | None = None,
+        token: str = "",
+    ) -> None:
+        super().__init__(hits)
+        self.more = more
+        self.took_ms = took_ms
+        self.exact = exact
+        self.degraded = degraded
+        self.next_offset = next_offset
+        self.facets: dict[str, Facet] = dict(facets or {})
+        self.token = token
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box in a photo with what it seems to hold; x, y, width and height in 0..1 of the upright photo.
+
+    ``label`` is what to say and to map to categories. Where two labels are close it is a neutral one
+    (``upper_body``, ``lower_body``, ``full_body``) and ``alternatives`` holds the labels it stands for,
+    the likelier first. An empty label is a box whose content nobody named, such as one drawn by a visitor.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str = ""
+    score: float = 1.0
+    alternatives: tuple[str, ...] = ()
+
+    def pixels(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) in a photo of ``size`` (width, height), at least one pixel each way."""
+        width, height = size
+        left = min(max(0, math.floor(self.x * width)), width - 1)
+        top = min(max(0, math.floor(self.y * height)), height - 1)
+        right = min(max(left + 1, math.ceil((self.x + self.width) * width)), width)
+        bottom = min(max(top + 1, math.ceil((self.y + self.height) * height)), height)
+        return left, top, right, bottom
