@@ -1,0 +1,115 @@
+"""The image tower of the model in the box, as timm (and so open_clip) builds it.
+
+Three parts side by side make the vector, each of unit length before it is weighed:
+
+* ``shape``, the frozen trunk's own feature, centred, whitened and shortened;
+* ``colour``, a soft histogram of CIE Lab over what stands out in the picture;
+* ``words``, what a text would say of it: a guess from the trunk's thousand ImageNet classes, put into the
+  text tower's space by their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from imagesim.embedders import lite
+from imagesim.embedders.lite_trunk import STAGE_WIDTH, describe
+from imagesim.embedders.torchvision import import_torchvision
+from imagesim.embedders.towers import TRUNK
+
+import_torchvision()  # timm imports it
+from timm.models import create_model, register_model  # noqa: E402
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["LiteHeads", "LiteTower"]
+
+CLASSES = 1000
+WIDTH = 1280
+
+
+def lab(rgb: Tensor) -> Tensor:
+    """sRGB in 0..1 -> CIE Lab (D65); channels last, both."""
+    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    matrix = rgb.new_tensor([[0.4339, 0.2126, 0.0177], [0.3762, 0.7152, 0.1095], [0.1899, 0.0722, 0.8728]])
+    xyz = linear @ matrix
+    f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)
+    x, y, z = f.unbind(-1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+class LiteHeads(nn.Module):
+    """From what the trunk saw to the vector."""
+
+    palette: Tensor
+    colour_mean: Tensor
+    mean: Tensor
+    scale: Tensor
+    classes: Tensor
+    weights: Tensor
+    temperature: Tensor
+
+    def __init__(self, shape: int, colour: int, words: int, hidden: int) -> None:
+        super().__init__()
+        inputs = WIDTH + 2 * STAGE_WIDTH + colour
+        self.shape = nn.Linear(WIDTH, shape)
+        self.register_buffer("palette", torch.zeros(colour, 3))
+        self.register_buffer("colour_mean", torch.zeros(colour))
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.register_buffer("classes", torch.zeros(CLASSES, words))
+        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, words))
+        self.register_buffer("weights", torch.ones(3))
+        self.register_buffer("temperature", torch.ones(()))
+
+    def histogram(self, thumb: Tensor, salience: Tensor) -> Tensor:
+        """(n, 3, h, w) in -1..1 -> (n, colours): how much of the salient part has each colour of the palette."""
+        pixels = lab((thumb / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)).flatten(1, 2)
+        weight = F.interpolate(salience[:, None], thumb.shape[-2:], mode="bilinear", align_corners=False)
+        weight = weight.flatten(1) + 0.02
+        near = torch.cdist(pixels, self.palette.expand(len(pixels), -1, -1)) ** 2
+        soft = torch.softmax(-near / (2 * 8.0**2), -1)
+        return torch.einsum("np,npc->nc", weight / weight.sum(1, keepdim=True), soft)
+
+    def forward(self, seen: dict[str, Tensor], logits: Tensor) -> Tensor:
+        pooled = seen["pooled"]
+        histogram = self.histogram(seen["thumb"], seen["salience"]).clamp_min(0).sqrt()
+        inputs = torch.cat([pooled, seen["stages"], seen["salient"], histogram], 1)
+        guess = torch.softmax(logits / self.temperature, 1) @ self.classes
+        words = guess + self.mlp((inputs - self.mean) * self.scale)
+        shape = self.shape(pooled)
+        colour = histogram - self.colour_mean
+        parts = zip((shape, colour, words), self.weights, strict=True)
+        return torch.cat([F.normalize(part, dim=1) * weight for part, weight in parts], 1)
+
+
+class LiteTower(nn.Module):
+    """The frozen trunk and the heads; takes what open_clip's preprocessing gives, in -1..1."""
+
+    def __init__(self, shape: int, colour: int, words: int, hidden: int) -> None:
+        super().__init__()
+        self.trunk: Any = create_model(TRUNK, pretrained=False)
+        self.heads = LiteHeads(shape, colour, words, hidden)
+        self.num_features = shape + colour + words
+
+    def lower(self, precision: str) -> None:
+        """Let the trunk compute in ``bf16`` or ``fp16``; the heads are small and stay in fp32."""
+        self.trunk.to({"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = describe(self.trunk, x)
+        classifier = self.trunk.classifier
+        logits = classifier(seen["pooled"].to(classifier.weight.dtype)).float()
+        vector: Tensor = self.heads(seen, logits)
+        return vector
+
+
+@register_model
+def imagesim_lite(pretrained: bool = False, **kwargs: Any) -> LiteTower:
+    """timm's entry point; the sizes of the parts are those of the weights in the app."""
+    return LiteTower(**lite.sizes())

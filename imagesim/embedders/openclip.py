@@ -1,0 +1,197 @@
+"""Any open_clip model as an embedder, and the model in the box, which is one too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage
+
+from imagesim.embedders import lite, towers
+from imagesim.embedders.base import BaseEmbedder
+from imagesim.embedders.batching import Batcher
+from imagesim.embedders.devices import PRECISIONS, choose_device, choose_precision
+from imagesim.embedders.names import ModelName, parse_name
+from imagesim.embedders.setup import check_setup
+from imagesim.exceptions import ConfigurationError, EmbedderError, one_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from imagesim.embedders.loading import Loaded
+    from imagesim.types import Vector
+
+# Part of the fingerprint: raised when this file changes what a vector is.
+_VERSION = 1
+
+
+class OpenClipEmbedder(BaseEmbedder):
+    """An open_clip model with its own preprocessing and its own tokenizer.
+
+    :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``,
+        ``local-dir:PATH``, or ``imagesim-lite``, the model in the box, which needs no network.
+    :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
+    :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best there is if not given.
+    :param precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``; the answers agree, so indexes need no rebuild.
+    :param batch_size: images in one forward pass; 16 on a CPU and 128 elsewhere if not given.
+    :param cache_dir: where downloaded and assembled weights are kept; the user's cache folder if not given.
+    :param weights: what each part counts in a query (``{"colour": 0.5}``), for models that have parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = lite.NAME,
+        pretrained: str | None = None,
+        device: str | None = None,
+        precision: str = "auto",
+        batch_size: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ConfigurationError(f"The precision {precision!r} is unknown; it can be {one_of(PRECISIONS)}.")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise ConfigurationError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
+        self.name: ModelName = parse_name(model, pretrained)
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+        self.cache_dir = Path(cache_dir) if cache_dir is not None else None
+        self._weights = dict(weights or {})
+        unknown = set(self._weights) - set(self.parts)
+        if unknown:
+            has = f"its parts are {one_of(self.parts)}" if self.parts else "it keeps no parts apart"
+            raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weigh; {has}.")
+        self._state = _State()
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        return lite.parts() if self.name.kind == "lite" else {}
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return self._weights
+
+    @cached_property
+    def dims(self) -> int:
+        if self.name.kind == "lite":
+            return lite.dims()
+        config = self.name.config(self.cache_dir)
+        if config is not None:
+            return int(config["embed_dim"])
+        return self._loaded().dims
+
+    @cached_property
+    def input_side(self) -> int:
+        if self.name.kind == "lite":
+            return towers.IMAGE_SIZE
+        config = self.name.config(self.cache_dir) or {}
+        size = config.get("vision_cfg", {}).get("image_size", 0)
+        return int(min(size)) if isinstance(size, list | tuple) else int(size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        identity = {"version": _VERSION, **self.name.identity()}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return f"{self.name.slug[:47]}-{digest[:16]}"
+
+    def best_batch(self) -> int:
+        return self.batch_size or self._loaded().batch_size
+
+    def prepare(self, image: Image) -> Any:
+        return self._loaded().prepare(image)
+
+    def embed_prepared(self, prepared: Sequence[Any]) -> Vector:
+        return self._embed(prepared, "images")
+
+    def embed_images(self, images: Sequence[Image]) -> Vector:
+        import numpy as np
+
+        size = self.best_batch() if len(images) else 1
+        starts = range(0, len(images), size)  # what is prepared is large, so no more of it at a time than needed
+        rows = [self.embed_prepared([self.prepare(image) for image in images[i : i + size]]) for i in starts]
+        return np.concatenate(rows) if rows else self._embed([], "images")
+
+    def embed_texts(self, texts: Sequence[str]) -> Vector:
+        return self._embed(texts, "texts")
+
+    def warm_up(self) -> None:
+        from PIL import Image
+
+        self.embed_images([Image.new("RGB", (8, 8))])
+        self.embed_texts(["warm up"])
+
+    def check(self) -> list[CheckMessage]:
+        return check_setup(self.name)
+
+    @property
+    def model(self) -> Any:
+        """The open_clip model itself, loaded now if it was not yet."""
+        return self._loaded().model
+
+    def _embed(self, inputs: Sequence[Any], kind: str) -> Vector:
+        import numpy as np
+
+        if not len(inputs):
+            return np.zeros((0, self.dims), np.float32)
+        loaded = self._loaded()
+        try:
+            rows = self._state.batchers[kind].submit(inputs)
+        except Exception as error:
+            raise EmbedderError(f"{self.name} failed on {len(inputs)} {kind}: {error}") from error
+        vectors: Vector = np.stack(rows)
+        if not np.isfinite(vectors).all():
+            raise EmbedderError(
+                f"{self.name} gave vectors that are not finite in precision {loaded.precision!r}: "
+                "set the option 'precision' to 'fp32'."
+            )
+        return vectors
+
+    def _loaded(self) -> Loaded:
+        if self._state.pid != os.getpid():  # the lock and the threads of the parent did not come along
+            self._state = _State(forked=self._state.loaded is not None)
+        state = self._state
+        if state.loaded is None:
+            with state.lock:
+                if state.loaded is None:
+                    loaded = self._load()
+                    size = self.batch_size or loaded.batch_size
+                    # One forward pass at a time: several would fight for the same processors.
+                    state.batchers = {
+                        "images": Batcher(loaded.images, max_size=size),
+                        "texts": Batcher(loaded.texts, max_size=size),
+                    }
+                    state.loaded = loaded
+        return state.loaded
+
+    def _load(self) -> Loaded:
+        missing = [message for message in self.check() if message.is_serious()]
+        if missing:
+            raise EmbedderError(f"{missing[0].msg} {missing[0].hint or ''}".strip())
+        from imagesim.embedders.loading import load
+
+        device = choose_device(self.device)
+        return load(self.name, device, choose_precision(self.precision, device), self.cache_dir)
+
+
+class _State:
+    """What is loaded in this process."""
+
+    def __init__(self, *, forked: bool = False) -> None:
+        if forked:
+            import torch
+
+            # OpenMP would wait for ever for the parent's threads:
+            # https://github.com/pytorch/pytorch/issues/17199
+            torch.set_num_threads(1)
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.loaded: Loaded | None = None
+        self.batchers: dict[str, Batcher[Any, Any]] = {}

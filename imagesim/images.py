@@ -1,0 +1,262 @@
+"""Untrusted bytes -> an upright RGB image, or one clear error. The same way for catalogue and visitor.
+
+Nothing is decoded before its size in bytes, its format and its dimensions are known to be acceptable, and nothing
+is kept. Colour profiles are left alone: embedders learned from pictures read that way, and a profile is one more
+thing a stranger could have written.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from hashlib import sha256
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.db.models.fields.files import FieldFile
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MIN_SIDE = 8
+"""Pixels; what is smaller (a tracking pixel, an empty placeholder) shows nothing that could be compared."""
+
+MAX_RATIO = 50
+"""Long side to short side. Embedders resize by the short side, so a sliver would grow without bound."""
+
+ENOUGH = 1024
+"""Pixels of the short side below which a JPEG is never scaled while it is decoded."""
+
+MAX_SCANNED_PIXELS = 1_500_000_000
+"""Pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand scans."""
+
+_NAMES = {"WEBP": "WebP"}
+_LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
+_ORIENTATION = 0x0112
+_KNOWN = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
+    ("AVIF", re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL)),
+    ("HEIC", re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("BMP", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL)),
+    ("TIFF", re.compile(rb"II\*\0|MM\0\*")),
+    ("PDF", re.compile(rb"%PDF-")),
+    ("SVG", re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE\s+svg[^>]*>\s*)*<svg", re.DOTALL | re.I)),
+    ("HTML", re.compile(rb"\s*<(!doctype html|html|head|body|script)", re.I)),
+)
+_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+
+
+def read(file: Any) -> bytes:
+    """The bytes of ``file``: a stored file (opened and closed here) or one open for reading (read from its start).
+
+    Never reads more than one byte past the limit, whatever size the storage claims.
+
+    :raises ImageTooLarge: past ``MAX_IMAGE_BYTES``.
+    :raises BadImage: if the storage refuses the name as unsafe.
+    :raises OSError: as the storage does; FileNotFoundError where there is no such file.
+    """
+    if not isinstance(file, FieldFile):
+        if getattr(file, "seekable", lambda: hasattr(file, "seek"))():
+            file.seek(0)
+        return _read_bounded(file)
+    if not file:
+        raise FileNotFoundError(_("No picture is stored here."))
+    try:
+        with file.open("rb") as stored:
+            return _read_bounded(stored)
+    except SuspiciousOperation as error:
+        raise BadImage(_("The storage refuses the name %(name)r.") % {"name": file.name}) from error
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal: by this a picture is known, whatever its name."""
+    return sha256(data).hexdigest()
+
+
+def decode(data: bytes, *, enough: int = ENOUGH) -> Image:
+    """The picture in ``data`` as it is meant to be seen: upright, RGB, first frame, on white where it is transparent.
+
+    A JPEG much larger than any embedder looks at is scaled down by 2, 4 or 8 while it is decoded, which is
+    several times as fast; its short side keeps at least ``enough`` pixels.
+
+    :raises UnsupportedFormat: if it is no picture, or one of a format that is not in ``IMAGE_FORMATS``.
+    :raises ImageTooLarge: past ``MAX_IMAGE_BYTES`` or ``MAX_IMAGE_PIXELS``, known before a pixel is decoded.
+    :raises BadImage: if it is empty, damaged or cut off, or too small or too narrow to be compared.
+    """
+    image = _open(data)
+    width, height = image.size
+    # The one place where fewer pixels than the file has may be decoded: by a factor, so the picture stays whole.
+    factor = min(width, height) / enough
+    if factor >= 2:
+        image.draft(None, (int(width / factor), int(height / factor)))
+    try:
+        orientation = _orientation(image)
+        image.load()
+        return _upright(_rgb(image), orientation)
+    except MemoryError as error:
+        raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one.")) from error
+    except Exception as error:  # decoders raise anything at all on hostile bytes
+        raise _damaged() from error
+
+
+def normalise(image: Image) -> Image:
+    """An image that was opened elsewhere, as :func:`decode` would have given it (at full size).
+
+    :raises BadImage: as :func:`decode`.
+    """
+    check_shape(image)
+    try:
+        return _upright(_rgb(image), _orientation(image))
+    except Exception as error:  # it may be open but not yet decoded
+        raise _damaged() from error
+
+
+def dimensions(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels of the upright picture as it was sent, from its header alone.
+
+    :raises BadImage: as :func:`decode`, where the header tells.
+    """
+    image = _open(data)
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+@cache
+def _formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``wanted`` that this Pillow can read."""
+    from PIL import Image, features
+
+    Image.init()
+    names = (name.upper() for name in wanted)
+    return tuple(n for n in names if n in Image.OPEN and (n not in _LIBRARIES or features.check(_LIBRARIES[n])))
+
+
+def accepted_formats() -> list[str]:
+    """What can be sent, by the names people use: ``['JPEG', 'PNG', 'WebP', 'AVIF']``."""
+    return [_NAMES.get(name, name) for name in _formats(get_settings().IMAGE_FORMATS)]
+
+
+def _read_bounded(source: IO[bytes]) -> bytes:
+    limit = get_settings().MAX_IMAGE_BYTES
+    data = bytearray()
+    while len(data) <= limit and (chunk := source.read(limit + 1 - len(data))):
+        data += chunk
+    _check_bytes(len(data))
+    return bytes(data)
+
+
+def _check_bytes(size: int) -> None:
+    limit = get_settings().MAX_IMAGE_BYTES
+    if size > limit:
+        raise ImageTooLarge(
+            _("The picture is larger than %(limit)s; send a smaller one.") % {"limit": filesizeformat(limit)}
+        )
+
+
+def _open(data: bytes) -> Image:
+    """Read the header and hold it to the limits; no pixel is decoded."""
+    from PIL import Image
+
+    _check_bytes(len(data))
+    if not data:
+        raise BadImage(_("The picture is empty: it has 0 bytes."))
+    formats = _formats(get_settings().IMAGE_FORMATS)
+    kind = next((name for name, magic in _KNOWN if magic.match(data[:1024])), "")
+    try:
+        image = Image.open(BytesIO(data), formats=formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise _too_many_pixels() from error
+    except Exception as error:  # as above
+        if kind in formats:
+            raise _damaged() from error
+        raise UnsupportedFormat(
+            _("This is not a picture that can be read (it looks like %(kind)s); send one of %(formats)s.")
+            % {"kind": kind or _("something else"), "formats": ", ".join(accepted_formats())}
+        ) from error
+    check_shape(image)
+    if kind == "JPEG" and _jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
+        raise BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
+    return image
+
+
+def check_shape(image: Image) -> None:
+    width, height = image.size
+    if width * height > get_settings().MAX_IMAGE_PIXELS:
+        raise _too_many_pixels()
+    if min(width, height) < MIN_SIDE:
+        raise BadImage(
+            _("The picture is %(width)d × %(height)d pixels; it needs at least %(least)d on each side.")
+            % {"width": width, "height": height, "least": MIN_SIDE}
+        )
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise BadImage(
+            _("The picture is %(width)d × %(height)d pixels; no side may be more than %(ratio)d times the other.")
+            % {"width": width, "height": height, "ratio": MAX_RATIO}
+        )
+
+
+def _damaged() -> BadImage:
+    return BadImage(_("The picture is damaged or cut off and cannot be read; send it again or save it anew."))
+
+
+def _too_many_pixels() -> ImageTooLarge:
+    limit = get_settings().MAX_IMAGE_PIXELS / 1_000_000
+    return ImageTooLarge(_("The picture has more than %(limit)g megapixels; send a smaller one.") % {"limit": limit})
+
+
+def _jpeg_scans(data: bytes) -> int:
+    scans, position = 0, 2
+    while match := _JPEG_MARKER.search(data, position):
+        marker, position = match[1][0], match.end()
+        if marker == 0xD9:  # the end; what follows (a phone's video, a preview) is not the picture
+            break
+        scans += marker == 0xDA
+        if marker not in (0x01, 0xD8):  # all others carry their length
+            position += int.from_bytes(data[position : position + 2], "big")
+    return scans
+
+
+def _orientation(image: Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # EXIF that cannot be read says nothing; the pixels may well be fine
+        return 1
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _rgb(image: Image) -> Image:
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which a plain conversion would clip to white
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    rgb = image.convert("RGB")
+    rgb.info = {}  # EXIF, GPS and colour profile end here
+    return rgb
