@@ -1,0 +1,148 @@
+"""From a query to the body of a search, and from the answer to matches.
+
+One form serves every version since 8.12 and leaves scoring, collapsing, ordering and paging to the server:
+a nested ``knn`` query, as a filter, chooses candidates by the quantised vectors, the shop's filters being applied
+while the graph is walked; a nested ``script_score`` then scores every image of every candidate by the full vectors.
+Without the first part the search is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imagesim.indexes.elasticsearch.mapping import spelled
+from imagesim.indexes.elasticsearch.versions import Quantisation, Server
+from imagesim.indexes.validation import MAX_IMAGES, Test
+from imagesim.types import Filters, Match, Matches, Query, Similarity
+
+if TYPE_CHECKING:
+    from imagesim.types import Vector
+
+VECTOR = "images.vector"
+# Scores must not be negative. Of unit vectors, the dot product is the cosine, and orders as l2 does.
+COSINE = f"dotProduct(params.q, '{VECTOR}') + 1.0"
+L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
+OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
+
+
+def filter_clauses(filters: Filters, tests: Sequence[Test]) -> dict[str, list[dict[str, Any]]]:
+    """The ``filter`` and ``must_not`` of a ``bool`` query."""
+    must: list[dict[str, Any]] = []
+    must_not: list[dict[str, Any]] = []
+    if filters.models:
+        must.append({"terms": {"model": list(filters.models)}})
+    if filters.categories:
+        must.append({"terms": {"categories": list(filters.categories)}})
+    if filters.in_stock is not None:
+        must.append({"term": {"in_stock": filters.in_stock}})
+    for test in tests:
+        field = f"filters.{test.field}"
+        values = spelled(test.kind, test.values)
+        if test.operator in ("eq", "in"):
+            must.append({"terms": {field: values}})
+        else:
+            must.append({"range": {field: {test.operator: values[0]}}})
+    if filters.exclude_keys:
+        must_not.append({"ids": {"values": list(filters.exclude_keys)}})
+    if filters.exclude_groups:
+        must_not.append({"terms": {"group": list(filters.exclude_groups)}})
+    return {name: clauses for name, clauses in (("filter", must), ("must_not", must_not)) if clauses}
+
+
+def count_body(filters: Filters, tests: Sequence[Test]) -> dict[str, Any]:
+    return {"query": {"bool": filter_clauses(filters, tests)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query found fit to be asked. ``vector`` is of unit length; ``candidates`` says how many entries a shard is to
+    score in full, 0 for all that pass the filters."""
+
+    query: Query
+    vector: Vector
+    tests: tuple[Test, ...]
+    similarity: Similarity
+    candidates: int
+
+    def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
+        """What ``_search`` takes."""
+        query, vector = self.query, self.vector
+        clauses: dict[str, Any] = filter_clauses(query.filters, self.tests)
+        if self.candidates:
+            knn = self._knn(clauses, server, quantisation)
+            clauses = {"filter": [{"nested": {"path": "images", "score_mode": "max", "query": {"knn": knn}}}]}
+        images: dict[str, Any] = {"match_all": {}}
+        body: dict[str, Any] = {
+            "sort": [{"_score": "desc"}, {"key": "asc"}],
+            "from": query.offset,
+            "size": query.limit + 1,  # one more tells whether anything follows
+            "_source": ["group", "images.digest", "images.name"],
+            "track_total_hits": True,
+        }
+        if query.collapse:
+            body["collapse"] = {"field": "group"}
+        if self.similarity == "l1":
+            if query.min_score is not None:
+                images = {"script_score": {**_scored(images, COSINE, vector), "min_score": query.min_score + 1.0}}
+            # The answer is ordered by one function and reports another, so that both are asked for.
+            cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "_source": False, "name": "cosine"})
+            must = [_nested(images, L1, vector, {"size": 1, "_source": False}), {**cosine, "boost": 0}]
+        else:
+            if query.min_score is not None:
+                body["min_score"] = query.min_score + 1.0
+            must = [_nested(images, COSINE, vector, {"size": 1, "_source": False})]
+        body["query"] = {"bool": {**clauses, "must": [{"nested": clause} for clause in must]}}
+        return body
+
+    def _knn(self, clauses: dict[str, Any], server: Server, quantisation: Quantisation) -> dict[str, Any]:
+        knn: dict[str, Any] = {"field": VECTOR, "query_vector": self.vector, "num_candidates": self.candidates}
+        if clauses:
+            # It must pass entries alone, never the images below them, which a mere must_not would.
+            knn["filter"] = [{"exists": {"field": "group"}}, {"bool": clauses}]
+        if server.knn_takes_k:
+            knn["k"] = self.candidates
+        if server.knn_rescores and OVERSAMPLE[quantisation]:
+            knn["rescore_vector"] = {"oversample": OVERSAMPLE[quantisation]}
+        return knn
+
+    def may_lack(self, answer: Mapping[str, Any]) -> bool:
+        """Whether entries beyond the candidates could belong on this page."""
+        hits = answer["hits"]
+        full = self.candidates and hits["total"]["value"] >= self.candidates
+        return bool(full and len(hits.get("hits", ())) <= self.query.limit)
+
+    def matches(self, answer: Mapping[str, Any]) -> Matches:
+        hits = answer["hits"].get("hits", [])
+        limit = self.query.limit
+        found = tuple(_match(hit) for hit in hits[:limit])
+        return Matches(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
+
+
+def _match(hit: Mapping[str, Any]) -> Match:
+    source, inner = hit["_source"], hit["inner_hits"]
+    place = _places(inner["images"])[0][0]
+    score = dict(_places(inner["cosine"]))[place] if "cosine" in inner else hit["_score"]
+    return Match(
+        key=hit["_id"],
+        score=max(-1.0, min(1.0, score - 1.0)),
+        group=source["group"],
+        image_digest=source["images"][place]["digest"],
+        image_name=source["images"][place]["name"],
+    )
+
+
+def _places(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """(position among the entry's images, score) of each image, best first."""
+    return [(hit["_nested"]["offset"], hit["_score"]) for hit in inner["hits"]["hits"]]
+
+
+def _nested(images: dict[str, Any], script: str, vector: Any, inner_hits: dict[str, Any]) -> dict[str, Any]:
+    """Scores an entry by the best of its images, and says which that was."""
+    query = {"script_score": _scored(images, script, vector)}
+    return {"path": "images", "score_mode": "max", "query": query, "inner_hits": inner_hits}
+
+
+def _scored(images: dict[str, Any], script: str, vector: Any) -> dict[str, Any]:
+    return {"query": images, "script": {"source": script, "params": {"q": vector}}}

@@ -1,0 +1,26 @@
+"""What the entries that pass have of each field, from the columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imagesim.indexes.local.columns import Column, Mask
+from imagesim.indexes.validation import MAX_FACET_VALUES, moment
+from imagesim.types import Facet, FilterKind
+
+
+def facet(kind: FilterKind, column: Column, passing: Mask) -> Facet:
+    """``passing`` says of each slot whether it holds an entry that counts."""
+    count, numbers = column.values(passing)
+    if not count:
+        return Facet(kind)
+    if kind in ("number", "date"):
+        least, most = float(numbers.min()), float(numbers.max())
+        if kind == "date":
+            return Facet(kind, count, minimum=moment(int(least)), maximum=moment(int(most)))
+        return Facet(kind, count, minimum=least, maximum=most)
+    found, times = np.unique(numbers, return_counts=True)
+    counted = zip(found.tolist(), times.tolist(), strict=True)
+    named = [(column.word(value) if column.words else bool(value), number) for value, number in counted]
+    values = sorted(named, key=lambda each: (-each[1], each[0]))
+    return Facet(kind, count, tuple(values[:MAX_FACET_VALUES]), more=len(values) > MAX_FACET_VALUES)

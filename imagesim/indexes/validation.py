@@ -1,0 +1,293 @@
+"""What both indexes accept, and the one form in which they keep and compare filter values.
+
+Keywords are strings, numbers floats, booleans booleans, dates milliseconds since 1970 in UTC. A value that
+the index cannot hold fails its entry; one that a question compares with is a :class:`BadQuery`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from datetime import timezone as tz
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from imagesim.exceptions import BadQuery, ModelMismatch, one_of
+from imagesim.types import (
+    OPERATORS,
+    SIMILARITIES,
+    Condition,
+    Entry,
+    FilterKind,
+    FilterValue,
+    IndexMeta,
+    Query,
+    Removal,
+    Scalar,
+)
+
+if TYPE_CHECKING:
+    from imagesim.types import Vector
+
+Canonical = str | float | bool | int
+
+MAX_KEY_LENGTH = 400
+MAX_KEYWORD_BYTES = 8_000
+MAX_IMAGES = 1_000
+MAX_FACET_VALUES = 100
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=tz.utc)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def canonical(kind: FilterKind, value: Scalar) -> Canonical:
+    """``value`` as the indexes keep and compare it.
+
+    :raises ValueError: in one sentence, if it is not of that kind.
+    """
+    if kind == "number":
+        return _number(value)
+    if kind == "boolean":
+        return _boolean(value)
+    if kind == "date":
+        return _milliseconds(value)
+    return _text(str(value))
+
+
+def _number(value: Scalar) -> float:
+    if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number + 0.0  # no negative zero
+    raise ValueError(f"{value!r} is not a number")
+
+
+def _boolean(value: Scalar) -> bool:
+    if isinstance(value, bool):
+        return value
+    given = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+    if given is None:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return given
+
+
+def _milliseconds(value: Scalar) -> int:
+    moment: date | datetime | None = None
+    if isinstance(value, date):
+        moment = value
+    elif isinstance(value, str):
+        try:
+            moment = parse_datetime(value) or parse_date(value)
+        except ValueError:
+            moment = None
+    if moment is None:
+        raise ValueError(f"{value!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z")
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if timezone.is_naive(moment):
+        # A bare date is midnight where the shop is, so that it compares with moments as people mean it.
+        moment = moment.replace(tzinfo=timezone.get_default_timezone())
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def moment(milliseconds: int) -> datetime:
+    """What a canonical date stands for."""
+    return _EPOCH + milliseconds * _MILLISECOND
+
+
+def _text(value: str) -> str:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r} is not valid Unicode") from None
+    if "\x00" in value:
+        raise ValueError(f"{value!r} holds a NUL character")
+    if size > MAX_KEYWORD_BYTES:
+        raise ValueError(f"a text of {size:,} bytes is longer than the {MAX_KEYWORD_BYTES:,} that an index takes")
+    return value
+
+
+def canonical_values(kind: FilterKind, value: FilterValue) -> list[Canonical]:
+    """All values of one filter of an entry, without doubles; empty for None."""
+    values = value if isinstance(value, tuple | list) else (value,)
+    return list(dict.fromkeys(canonical(kind, v) for v in values if v is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An entry found fit to be written. ``vectors`` has shape (images, dims), rows of unit length."""
+
+    entry: Entry
+    group: str
+    categories: list[str]
+    filters: dict[str, list[Canonical]]
+    vectors: Vector
+
+
+def check_key(key: str, version: int) -> None:
+    """:raises ValueError: in one sentence, if an index cannot hold the key or the version."""
+    if not key:
+        raise ValueError("an entry needs a key")
+    _text(key)
+    if len(key) > MAX_KEY_LENGTH or len(key.encode()) > 512:  # the longest _id of Elasticsearch
+        raise ValueError(f"the key {key[:40]!r}… is longer than {MAX_KEY_LENGTH} characters or 512 bytes")
+    if not 0 < version < 2**63:
+        raise ValueError(f"the version {version} is not between 1 and 2**63 - 1")
+
+
+def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
+    """Check an entry against the index it is written to.
+
+    A filter that the index was not made with is left out: after a new one is declared, writes go on as
+    before until a rebuild brings it in.
+
+    :raises ValueError: in one sentence, if it cannot be indexed.
+    """
+    import numpy as np
+
+    check_key(entry.key, entry.version)
+    if entry.group:
+        check_key(entry.group, entry.version)
+    if not 1 <= len(entry.images) <= MAX_IMAGES:
+        raise ValueError(f"an entry has 1 to {MAX_IMAGES:,} images, not {len(entry.images):,}")
+    for image in entry.images:
+        _text(image.name)
+        _text(image.digest)
+    rows = []
+    for image in entry.images:
+        row = np.asarray(image.vector, dtype=np.float32)
+        if row.shape != (meta.dims,):
+            raise ValueError(f"the vector of {image.name!r} has the shape {row.shape}; the index holds ({meta.dims},)")
+        rows.append(row)
+    vectors: Vector = np.stack(rows)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths <= 0).any():
+        raise ValueError("a vector is zero or not finite")
+    filters: dict[str, list[Canonical]] = {}
+    for name, kind in meta.filters.items():
+        try:
+            values = canonical_values(kind, entry.filters.get(name))
+        except ValueError as error:
+            raise ValueError(f"filter {name!r}: {error}") from None
+        if values:
+            filters[name] = values
+    return Prepared(
+        entry=entry,
+        group=entry.group or entry.key,
+        categories=list(dict.fromkeys(_text(str(c)) for c in entry.categories)),
+        filters=filters,
+        vectors=vectors / lengths,
+    )
+
+
+def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Removal:
+    """An entry prepared, or a removal as it is, if an index can take it.
+
+    :raises ValueError: in one sentence, if it cannot.
+    """
+    if isinstance(operation, Entry):
+        return prepare(operation, meta)
+    check_key(operation.key, operation.version)
+    return operation
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A condition found fit to be asked: its kind, its operator, and canonical values (one, but for ``in``)."""
+
+    field: str
+    kind: FilterKind
+    operator: str
+    values: tuple[Any, ...]
+
+
+def checked_conditions(conditions: Sequence[Condition], kinds: Mapping[str, FilterKind]) -> tuple[Test, ...]:
+    """:raises BadQuery: naming what is unknown or of the wrong type, and what would be right."""
+    return tuple(_checked(condition, kinds) for condition in conditions)
+
+
+def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> Test:
+    kind = kinds.get(condition.field)
+    if kind is None:
+        raise BadQuery(
+            f"The index has no filter {condition.field!r}; it has {one_of(kinds)}. "
+            "A filter declared since the index was made is there after imagesim_rebuild."
+        )
+    operator = condition.operator
+    if operator not in OPERATORS or (kind == "boolean" and operator not in ("eq", "in")):
+        good = ("eq", "in") if kind == "boolean" else OPERATORS
+        raise BadQuery(f"The filter {condition.field!r} ({kind}) takes {one_of(good)}, not {operator!r}.")
+    if (operator == "in") != isinstance(condition.value, tuple | list | set | frozenset):
+        wanted = "a list of values" if operator == "in" else "one value"
+        raise BadQuery(f"The filter {condition.field!r} with {operator!r} takes {wanted}, not {condition.value!r}.")
+    values = condition.value if operator == "in" else (condition.value,)
+    try:
+        given = tuple(canonical(kind, value) for value in values)  # type: ignore[union-attr, arg-type]
+    except ValueError as error:
+        raise BadQuery(f"The filter {condition.field!r} takes a {kind}: {error}.") from None
+    if len(given) > 10_000:
+        raise BadQuery(f"The filter {condition.field!r} takes at most 10,000 values, not {len(given):,}.")
+    return Test(condition.field, kind, operator, given)
+
+
+def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[str, FilterKind]:
+    """The fields to count, each with its kind; ``category`` and ``in_stock`` are there in every index.
+
+    :raises BadQuery: naming a field that the index does not have.
+    """
+    known: dict[str, FilterKind] = {**kinds, "category": "keyword", "in_stock": "boolean"}
+    for name in fields:
+        if name not in known:
+            raise BadQuery(
+                f"The index has no filter {name!r} to count; it has {one_of(known)}. "
+                "A filter declared since the index was made is there after imagesim_rebuild."
+            )
+    return {name: known[name] for name in fields}
+
+
+def check_page(query: Query) -> None:
+    """:raises BadQuery: if limit, offset, min_score or similarity make no sense."""
+    if query.limit < 0 or query.offset < 0:
+        raise BadQuery(f"limit and offset are 0 or more, not {query.limit} and {query.offset}.")
+    if query.offset + query.limit > 5_000:
+        raise BadQuery(f"offset + limit may be 5,000 at most, not {query.offset + query.limit:,}.")
+    if query.min_score is not None and not -1 <= query.min_score <= 1:
+        raise BadQuery(f"min_score is a cosine similarity between -1 and 1, not {query.min_score}.")
+    if query.similarity is not None and query.similarity not in SIMILARITIES:
+        raise BadQuery(f"The similarity {query.similarity!r} is unknown; it can be {one_of(SIMILARITIES)}.")
+
+
+def check_fingerprint(query: Query, meta: IndexMeta) -> None:
+    """:raises ModelMismatch: if the query was embedded by another model than the index."""
+    if query.fingerprint and query.fingerprint != meta.fingerprint:
+        raise ModelMismatch(
+            f"The query was embedded by the model {query.fingerprint!r}, the index in service by {meta.fingerprint!r}; "
+            "embed it by the model that the index names."
+        )
+    if len(query.vector) != meta.dims:
+        raise ModelMismatch(
+            f"The query has {len(query.vector)} dimensions, the index in service {meta.dims}; "
+            "embed it by the model that the index names."
+        )
+
+
+def unit_vector(vector: Vector) -> Vector:
+    """The query's vector at unit length, as float32.
+
+    :raises BadQuery: if it is zero or not finite.
+    """
+    import numpy as np
+
+    given = np.asarray(vector, dtype=np.float32)
+    length = math.sqrt(square) if (square := float(np.dot(given, given))) >= 0 else math.nan
+    if not 0 < length < math.inf:
+        raise BadQuery("The query's vector is zero or not finite, so that nothing can be similar to it.")
+    return np.asarray(given / np.float32(length))
