@@ -1,0 +1,160 @@
+"""What visitors do with results, if the shop wants to know: views, clicks and carts, by request and position.
+
+Every answer carries a token that says what was asked, signed so that a browser cannot make one up. The
+page sends it back with what was seen and clicked. Off unless ``IMAGESIM["EVENTS"]`` is set.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core import signing
+from django.db.models import Count, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from imagesim.asking.filters import check_characters
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadQuery, NotRegistered, one_of
+from imagesim.items import split_key
+from imagesim.models import Event
+from imagesim.registry import registry
+
+SALT = "imagesim.events"
+SOURCES = ("similar", "search", "look")
+MAX_AGE = timedelta(days=1)
+MAX_BATCH = 100
+CART_WEIGHT = 3.0  # a purchase says more than a click
+SMOOTHING = 5.0  # views before a rate is believed
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often results at a position, or of a category, were seen, clicked and put into the cart."""
+
+    name: str
+    views: int
+    clicks: int
+    carts: int
+
+    @property
+    def click_through(self) -> float:
+        return self.clicks / self.views if self.views else 0.0
+
+
+def enabled() -> bool:
+    return get_settings().EVENTS
+
+
+def make_token(source: str, *, query_key: str = "", category: str = "") -> str:
+    """The token of one answer; empty while events are off."""
+    if not enabled():
+        return ""
+    content = {"r": secrets.token_hex(8), "s": source, "q": query_key, "c": category}
+    return signing.dumps(content, salt=SALT, compress=True)
+
+
+def store(batch: Iterable[Mapping[str, Any]]) -> int:
+    """Keep a batch of ``{"token", "kind", "item", "position"}``; return how many were new.
+
+    ``item`` is the key of the result, such as ``"shop.product:7"``. All are checked first: one bad event
+    and none is kept. The same event sent twice is kept once.
+
+    :raises BadQuery: naming the bad value.
+    """
+    batch = list(batch)
+    if not 1 <= len(batch) <= MAX_BATCH:
+        raise BadQuery(_("A batch holds 1 to %(max)d events, not %(count)d.") % {"max": MAX_BATCH, "count": len(batch)})
+    rows = [_event(given) for given in batch]
+    before = _count(rows)
+    Event.objects.bulk_create(rows, ignore_conflicts=True)
+    return _count(rows) - before
+
+
+def _count(rows: list[Event]) -> int:
+    return Event.objects.filter(request__in={row.request for row in rows}).count()
+
+
+def _event(given: Mapping[str, Any]) -> Event:
+    if not isinstance(given, Mapping) or set(given) != {"token", "kind", "item", "position"}:
+        raise BadQuery(_("An event has exactly the fields 'token', 'kind', 'item' and 'position'."))
+    token, kind, item, position = given["token"], given["kind"], given["item"], given["position"]
+    if kind not in Event.Kind.values:
+        raise BadQuery(
+            _("%(kind)r is not a kind of event; it can be %(good)s.")
+            % {"kind": kind, "good": one_of(Event.Kind.values)}
+        )
+    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position <= get_settings().MAX_OFFSET:
+        raise BadQuery(_("The position must be a number from 0 on, not %(position)r.") % {"position": position})
+    try:
+        content = signing.loads(str(token), salt=SALT, max_age=MAX_AGE)
+    except signing.BadSignature:
+        raise BadQuery(_("The token is not one that this shop gave in the last day.")) from None
+    if not isinstance(item, str) or len(item) > 400:
+        raise BadQuery(_("The item must be the key of a result, such as 'shop.product:7'."))
+    check_characters("item", item)
+    try:
+        registry.for_label(split_key(item)[0])
+    except NotRegistered as error:
+        raise BadQuery(str(error)) from None
+    return Event(
+        request=content["r"],
+        kind=kind,
+        source=content["s"],
+        query_key=content["q"],
+        item_key=item,
+        category=content["c"],
+        position=position,
+    )
+
+
+def rates(field: str, *, since: datetime | None = None) -> list[Rate]:
+    """Views, clicks and carts by ``position``, ``category`` or ``source``."""
+    if field not in ("position", "category", "source"):
+        raise BadQuery(f"Rates are known by {one_of(('position', 'category', 'source'))}, not by {field!r}.")
+    rows = (
+        Event.objects.filter(created_at__gte=since or timezone.now() - timedelta(days=30))
+        .values(field)
+        .annotate(
+            views=Count("id", filter=Q(kind=Event.Kind.VIEW)),
+            clicks=Count("id", filter=Q(kind=Event.Kind.CLICK)),
+            carts=Count("id", filter=Q(kind=Event.Kind.CART)),
+        )
+        .order_by(field)
+    )
+    return [Rate(str(row[field]), row["views"], row["clicks"], row["carts"]) for row in rows]
+
+
+def judged_pairs(label: str) -> dict[tuple[str, str], float]:
+    """(query pk, item pk) -> grade, from what visitors of similar products did.
+
+    A grade is the share of views that led to a click (a cart counts three times), pulled towards zero while there are
+    few views, and divided by the usual share at its position, because what stands first is clicked more.
+    """
+    usual = {
+        rate.name: max(rate.click_through, 1e-3)
+        for rate in rates("position", since=datetime.min.replace(tzinfo=timezone.get_current_timezone()))
+    }
+    views: dict[tuple[str, str], float] = defaultdict(float)
+    gains: dict[tuple[str, str], float] = defaultdict(float)
+    events = Event.objects.filter(source="similar", query_key__startswith=f"{label}:", item_key__startswith=f"{label}:")
+    for query_key, item_key, kind, position in events.values_list(
+        "query_key", "item_key", "kind", "position"
+    ).iterator():
+        pair = (split_key(query_key)[1], split_key(item_key)[1])
+        if kind == Event.Kind.VIEW:
+            views[pair] += usual[str(position)]
+        else:
+            gains[pair] += CART_WEIGHT if kind == Event.Kind.CART else 1.0
+    floor = SMOOTHING * (sum(usual.values()) / max(1, len(usual)))
+    return {pair: gain / (views[pair] + floor) for pair, gain in gains.items()}
+
+
+def forget(before: datetime) -> int:
+    """Delete what is older; the number of events deleted."""
+    return Event.objects.filter(created_at__lt=before).delete()[0]

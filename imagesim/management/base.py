@@ -1,0 +1,70 @@
+"""What the commands share: one object in JSON for machines, a progress bar on a terminal for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand
+from django.core.serializers.json import DjangoJSONEncoder
+
+
+class ImagesimCommand(BaseCommand):
+    """``--format json`` prints one JSON object on stdout and nothing else there."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--format", choices=("text", "json"), default="text", help="text for people, json for machines"
+        )
+
+    def emit(self, facts: dict[str, Any], format: str, text: str) -> None:
+        self.stdout.write(json.dumps(facts, cls=DjangoJSONEncoder) if format == "json" else text)
+
+    def bar(self, label: str) -> ProgressBar:
+        return ProgressBar(label)
+
+
+class ProgressBar:
+    """A bar that redraws itself on a terminal, and prints nothing anywhere else."""
+
+    WIDTH = 30
+    EVERY = 0.1
+
+    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+        self.label = label
+        self.stream = stream or sys.stderr
+        self.started = self._drawn = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self.stream.isatty() or (now - self._drawn < self.EVERY and done < total):
+            return
+        self._drawn, self._shown = now, True
+        share = min(done / total, 1.0) if total else 0.0
+        filled = "█" * int(share * self.WIDTH)
+        rate = done / max(now - self.started, 1e-6)
+        left = f", {_time((total - done) / rate)} left" if rate and total > done else ""
+        self.stream.write(f"\r{self.label} {filled:░<{self.WIDTH}} {done}/{total} {rate:.0f}/s{left}\x1b[K")
+        self.stream.flush()
+
+    def close(self) -> None:
+        if self._shown:
+            self.stream.write("\n")
+            self.stream.flush()
+            self._shown = False
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+
+def _time(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,75 @@
+"""How good the answers are on this catalogue, and which similarity, dimensions and quantisation serve it best."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from imagesim.evaluation.relevance import SOURCES
+from imagesim.evaluation.report import as_table, evaluate
+from imagesim.evaluation.variants import QUANTISATIONS, SIMILARITIES, Variant
+from imagesim.exceptions import ImagesimError
+from imagesim.registry import get_items
+
+
+class Command(BaseCommand):
+    help = "Evaluate similarity search on this shop's own catalogue."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--model", help="the registered model, app.model (needed if there are several)")
+        parser.add_argument(
+            "--source", action="append", choices=SOURCES, help="where relevance comes from (default: all)"
+        )
+        parser.add_argument("--judged", type=Path, metavar="CSV", help="judged pairs: columns query, item, grade")
+        parser.add_argument("--fingerprint", action="append", help="an embedding model (default: all with embeddings)")
+        parser.add_argument("--similarity", action="append", choices=sorted(SIMILARITIES))
+        parser.add_argument("--dims", action="append", type=int, help="dimensions to keep by PCA")
+        parser.add_argument("--quantisation", action="append", choices=sorted(QUANTISATIONS))
+        parser.add_argument("-k", type=int, default=10, help="how many answers count (default 10)")
+        parser.add_argument("--queries", type=int, default=1000, help="at most so many queries (default 1000)")
+        parser.add_argument("--sample", type=int, default=20_000, help="at most so many items (default 20000)")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--plot", type=Path, metavar="DIR", help="write charts and contact sheets there")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["k"] < 1 or options["queries"] < 1 or options["sample"] < 2:
+            raise CommandError("-k and --queries must be at least 1, --sample at least 2.")
+        sources = tuple(options["source"] or SOURCES)
+        if "judged" in (options["source"] or ()) and options["judged"] is None:
+            raise CommandError("--source judged needs --judged CSV.")
+        variants = []
+        if options["similarity"] or options["dims"] or options["quantisation"]:
+            grid = product(
+                options["similarity"] or ["cosine"], options["dims"] or [None], options["quantisation"] or ["none"]
+            )
+            variants = [Variant(), *[v for v in (Variant(*axes) for axes in grid) if v != Variant()]]
+        try:
+            reports = evaluate(
+                get_items(options["model"]),
+                sources=sources,
+                judged=options["judged"],
+                fingerprints=options["fingerprint"] or (),
+                variants=variants,
+                k=options["k"],
+                queries=options["queries"],
+                sample=options["sample"],
+                seed=options["seed"],
+                plot=options["plot"],
+                tell=lambda message: self.stderr.write(message) if options["verbosity"] else None,
+            )
+        except ImagesimError as error:
+            raise CommandError(str(error)) from error
+        if options["format"] == "json":
+            self.stdout.write(json.dumps({"reports": reports}))
+        elif not reports:
+            self.stdout.write(
+                "The catalogue has no queries to judge by: no shared category, no group, no second picture."
+            )
+        else:
+            self.stdout.write("\n\n".join(as_table(report) for report in reports))

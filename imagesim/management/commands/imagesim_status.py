@@ -1,0 +1,80 @@
+"""``manage.py imagesim_status``: how it stands."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from imagesim.management.base import ImagesimCommand
+from imagesim.status import Status, get_status
+
+
+class Command(ImagesimCommand):
+    help = "Say what is in the shop, in the index, waiting and set aside. With --check, compare them item by item."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--check", action="store_true", help="compare database and index; exit with 1 where they differ"
+        )
+
+    def handle(self, *args: Any, format: str, check: bool, **options: Any) -> None:
+        status = get_status()
+        facts, text, differs = status.as_dict(), _text(status), False
+        configured = _configured_model()
+        facts["index"]["configured_model"] = configured
+        other_model = bool(configured and status.index.model) and configured != status.index.model
+        if other_model:
+            text += f"\nmodel      the settings name {configured} now; run `manage.py imagesim_rebuild` to change over"
+        if check:
+            found = self._differences()
+            differs = status.pending > 0 or bool(status.index.error) or other_model or any(found.values())
+            facts["check"] = {**found, "differs": differs}
+            listed = ", ".join(f"{count} {name}" for name, count in found.items())
+            text += f"\n\ncheck      {'differs' if differs else 'equal'} ({listed})"
+        self.emit(facts, format, text)
+        if differs:
+            sys.exit(1)
+
+    def _differences(self) -> dict[str, int]:
+        from imagesim.exceptions import ImagesimError
+        from imagesim.reconcile import DIFFERENCES, reconcile
+
+        try:
+            run = reconcile(dry_run=True)
+        except ImagesimError as error:
+            self.stderr.write(str(error))
+            return {"unknown": 1}
+        return {name: run.report[name] for name in DIFFERENCES}
+
+
+def _configured_model() -> str:
+    """The fingerprint of the model in the settings; empty where it cannot be told here (its packages are missing)."""
+    from imagesim.embedders import get_embedder
+    from imagesim.exceptions import ImagesimError
+
+    try:
+        return get_embedder().fingerprint
+    except ImagesimError:
+        return ""
+
+
+def _text(status: Status) -> str:
+    index = status.index
+    lines = [
+        f"items      {status.items}",
+        f"indexed    {status.indexed}",
+        f"pending    {status.pending}" + (f" (the oldest for {status.queue_age:.0f} s)" if status.queue_age else ""),
+        f"failed     {status.failed}",
+        f"left out   {status.left_out}",
+        f"embeddings {status.embeddings}",
+        f"index      {index.backend} {index.name!r}: "
+        + (index.error or f"{index.entries} entries, model {index.model}, {index.dims} dimensions"),
+    ]
+    for run in (status.rebuild, status.reconcile):
+        if run:
+            left = f", about {run.seconds_left:.0f} s left" if run.seconds_left else ""
+            error = f": {run.error}" if run.error else ""
+            lines.append(f"{run.kind:<10} {run.status}, {run.done} of {run.total}{left}{error}")
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""``manage.py imagesim_sync``: bring the index up to date."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from imagesim.management.base import ImagesimCommand
+from imagesim.sync import SyncReport, sync
+
+
+class Command(ImagesimCommand):
+    help = (
+        "Bring the index up to date with the changes that wait. Makes the first index where there is none. "
+        "With --reconcile, compare the whole database with the index first and repair what differs."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--limit", type=int, help="stop after so many items")
+        parser.add_argument("--reconcile", action="store_true", help="find and repair what no signal told of")
+        parser.add_argument("--dry-run", action="store_true", help="with --reconcile: only say what would be repaired")
+        parser.add_argument(
+            "--watch", action="store_true", help="go on until stopped, looking every --interval seconds"
+        )
+        parser.add_argument("--interval", type=float, default=1.0, help="with --watch: seconds between two looks")
+
+    def handle(self, *args: Any, format: str, **options: Any) -> None:
+        if options["dry_run"] and not options["reconcile"]:
+            raise CommandError("--dry-run goes with --reconcile; a sync without it has nothing to try out.")
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError(f"--limit is {options['limit']}; it must be 1 or more.")
+        if options["reconcile"]:
+            self._reconcile(format, dry_run=options["dry_run"])
+            return
+        while True:
+            with self.bar("syncing") as bar:
+                report = sync(limit=options["limit"], progress=bar)
+            if report.done or report.interrupted or not options["watch"]:
+                self.emit({**vars(report), "done": report.done}, format, _text(report))
+            if not options["watch"]:
+                break
+            time.sleep(options["interval"])
+        if report.interrupted:
+            raise CommandError(f"The sync was interrupted, what is left goes on waiting: {report.interrupted}")
+
+    def _reconcile(self, format: str, *, dry_run: bool) -> None:
+        from imagesim.reconcile import reconcile
+
+        with self.bar("comparing") as bar:
+            run = reconcile(dry_run=dry_run, progress=bar)
+        found = ", ".join(f"{count} {name}" for name, count in run.report.items())
+        self.emit(run.report, format, f"Compared: {found}.")
+
+
+def _text(report: SyncReport) -> str:
+    parts = [f"{report.indexed} indexed", f"{report.removed} removed", f"{report.left_out} left out"]
+    if report.failed:
+        parts.append(f"{report.failed} set aside (see the admin for the errors)")
+    if report.retried:
+        parts.append(f"{report.retried} to be retried")
+    return f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} pictures embedded."

@@ -1,0 +1,118 @@
+"""Fit the map between embedder and index to this catalogue, and keep it only if it helps."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from imagesim.evaluation import catalogue, metrics, relevance, study
+from imagesim.evaluation.fitting import principal_axes, truncation
+from imagesim.evaluation.relevance import SOURCES
+from imagesim.evaluation.tuning import tune
+from imagesim.evaluation.variants import Variant
+from imagesim.exceptions import ImagesimError
+from imagesim.projections import Projection, choose
+from imagesim.registry import get_items
+
+KINDS = ("tuned", "pca", "truncate", "none")
+
+
+class Command(BaseCommand):
+    help = (
+        "Fit a linear map to the stored embeddings: tuned to the catalogue's own likenesses, or fewer dimensions. "
+        "It takes effect with the next imagesim_rebuild, which embeds nothing again."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--kind", choices=KINDS, default="tuned", help="'none' goes back to the plain embeddings")
+        parser.add_argument("--dims", type=int, help="how many dimensions to keep (default: all)")
+        parser.add_argument("--model", help="the registered model, app.model (needed if there are several)")
+        parser.add_argument("--source", choices=SOURCES, default="category", help="what makes two items alike")
+        parser.add_argument("--judged", type=Path, metavar="CSV")
+        parser.add_argument("--fingerprint", help="the embedding model (needed if there are several)")
+        parser.add_argument("--sample", type=int, default=20_000)
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--dry-run", action="store_true", help="say what it would bring, choose nothing")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            report = self._fit(options)
+        except ImagesimError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(json.dumps(report) if options["format"] == "json" else self._say(report))
+
+    def _fit(self, options: dict[str, Any]) -> dict[str, Any]:
+        kind, dims = options["kind"], options["dims"]
+        if kind == "none":
+            if not options["dry_run"]:
+                choose(None)
+            return {"kind": "none", "chosen": not options["dry_run"]}
+        if kind in ("pca", "truncate") and not dims:
+            raise CommandError(f"--kind {kind} needs --dims: how many dimensions to keep.")
+        items = get_items(options["model"])
+        known = catalogue.fingerprints(items)
+        fingerprint = options["fingerprint"] or (known[0] if len(known) == 1 else "")
+        if not fingerprint and known:
+            raise CommandError(
+                f"There are embeddings of several models; name one with --fingerprint: {', '.join(known)}."
+            )
+        loaded = catalogue.load(items, fingerprint, sample=options["sample"], seed=options["seed"])
+        if dims is not None and not 0 < dims <= loaded.dims:
+            raise CommandError(f"--dims {dims} is not possible; the model has {loaded.dims}.")
+        queries = relevance.cases(
+            loaded, options["source"], judged=options["judged"], queries=2000, seed=options["seed"]
+        )
+        if kind == "tuned":
+            tuned = tune(loaded, queries, dims=dims, seed=options["seed"])
+            if tuned is None:
+                raise CommandError(
+                    f"Too few positives by {options['source']} to learn from and to judge by; try another --source."
+                )
+            matrix, wins, figures = tuned.matrix, tuned.wins, tuned.report()
+        else:
+            matrix = principal_axes(loaded.vectors, dims) if kind == "pca" else truncation(loaded.dims, dims)
+            wins, figures = True, {}
+            if queries:
+                before = study.run(loaded, queries, Variant(), k=10).values["ndcg"]
+                after = study.run(loaded, queries, Variant(), k=10, matrix=matrix).values["ndcg"]
+                change = metrics.paired_difference(after, before)
+                figures = {
+                    "ndcg_before": float(before.mean()),
+                    "ndcg_after": float(after.mean()),
+                    "gain": [change.low, change.mean, change.high],
+                }
+        projection = Projection(fingerprint, kind, matrix, {"source": options["source"], **figures})
+        if wins and not options["dry_run"]:
+            projection.save()
+            choose(projection.id)
+        return {
+            "kind": kind,
+            "id": projection.id,
+            "dims_in": projection.dims_in,
+            "dims_out": projection.dims_out,
+            "items": len(loaded),
+            "wins": wins,
+            "chosen": wins and not options["dry_run"],
+            **projection.report,
+        }
+
+    def _say(self, report: dict[str, Any]) -> str:
+        if report["kind"] == "none":
+            return "The next rebuild applies no projection. Run `manage.py imagesim_rebuild` to make it so."
+        lines = [f"{report['kind']}: {report['dims_in']} to {report['dims_out']} dimensions, {report['items']} items."]
+        if "gain" in report:
+            low, mean, high = report["gain"]
+            lines.append(
+                f"nDCG@10 {report['ndcg_before']:.3f} before, {report['ndcg_after']:.3f} after "
+                f"({mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})."
+            )
+        if report["chosen"]:
+            lines.append("Chosen. Run `manage.py imagesim_rebuild` to apply it; nothing is embedded again.")
+        elif not report["wins"]:
+            lines.append("Not kept: it does not win on the held-out queries.")
+        return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""For operators: health, metrics, and how long things take."""

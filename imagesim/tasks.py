@@ -1,0 +1,153 @@
+"""The Celery tasks, and the choice of who works after a commit: Celery, a thread of this process, or nobody.
+
+Every task may be lost, doubled, late or out of order without harm: what there is to do stands in the database.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import ConfigurationError, IndexUnavailable, one_of
+
+try:
+    from celery import shared_task
+except ImportError:  # the extra "celery" is not installed: plain functions, for the background thread
+    F = TypeVar("F", bound=Callable[..., Any])
+
+    def shared_task(**options: Any) -> Callable[[F], F]:
+        return lambda function: function
+
+
+logger = logging.getLogger("imagesim.sync")
+
+SLICE_SECONDS = 30.0
+"""A task works so long and lets another go on: far below any broker's visibility timeout (Redis: an hour)."""
+Mode = Literal["celery", "thread", "manual"]
+
+_LASTING = {
+    # A worker that dies in the middle gives its message back.
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    "ignore_result": True,
+    "soft_time_limit": 540,
+    "time_limit": 600,
+}
+
+
+@shared_task(name="imagesim.tasks.sync", **_LASTING)
+def sync(using: str | None = None) -> None:
+    """Sync what waits; hand over to another task when the time is up, and wake an abandoned rebuild."""
+    from imagesim.sync import sync as sync_now
+    from imagesim.writing.runs import unfinished_rebuild
+
+    report = sync_now(using=using, seconds=SLICE_SECONDS)
+    if report.more and not report.interrupted:
+        start("sync", using=using)
+    if unfinished_rebuild():
+        start("rebuild")
+
+
+@shared_task(name="imagesim.tasks.rebuild", **_LASTING)
+def rebuild() -> None:
+    """Rebuild the index, a slice at a time."""
+    from imagesim.models import Run
+    from imagesim.rebuild import RebuildRunning
+    from imagesim.rebuild import rebuild as rebuild_now
+
+    try:
+        run = rebuild_now(seconds=SLICE_SECONDS)
+    except RebuildRunning as error:
+        logger.info("%s", error)
+    except IndexUnavailable as error:
+        logger.warning("the rebuild goes on when the index is back: %s", error)
+    else:
+        if run.status == Run.Status.RUNNING:
+            start("rebuild")
+
+
+@shared_task(name="imagesim.tasks.reconcile", **{**_LASTING, "soft_time_limit": 3300, "time_limit": 3500})
+def reconcile() -> None:
+    """Compare the database with the index and repair what differs."""
+    from imagesim.exceptions import IndexMissing
+    from imagesim.reconcile import ReconcileRunning
+    from imagesim.reconcile import reconcile as reconcile_now
+
+    try:
+        reconcile_now(repair_now=False)
+    except (ReconcileRunning, IndexUnavailable, IndexMissing) as error:
+        logger.warning("not compared: %s", error)
+    start("sync")
+
+
+@shared_task(name="imagesim.tasks.reindex", **_LASTING)
+def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
+    """Look at these items of one model again, pictures and all."""
+    from imagesim.writing import changes
+
+    changes.record(label, pks, using=using)
+    sync(using)
+
+
+@shared_task(name="imagesim.tasks.embed", time_limit=60)
+def embed(modality: Literal["image", "text"], values: Sequence[str]) -> str:
+    """Embed queries for a web process that holds no model: base64 of little-endian float32, row by row."""
+    from imagesim import images
+    from imagesim.embedders import get_embedder
+
+    embedder = get_embedder()
+    if modality == "text":
+        rows = embedder.embed_texts(values)
+    else:
+        rows = embedder.embed_images([images.decode(base64.b64decode(value)) for value in values])
+    return base64.b64encode(rows.astype("<f4").tobytes()).decode()
+
+
+_TASKS: dict[str, Callable[..., None]] = {
+    "sync": sync,
+    "rebuild": rebuild,
+    "reconcile": reconcile,
+    "reindex": reindex,
+}
+
+
+def mode() -> Mode:
+    """Who does the work that is started here, by the ``SYNC`` setting; ``auto`` is Celery where it has a broker."""
+    setting = get_settings().SYNC
+    if setting == "auto":
+        from imagesim.writing.broker import is_configured
+
+        return "celery" if is_configured() else "thread"
+    return setting  # type: ignore[return-value]
+
+
+def start(name: str, **arguments: Any) -> bool:
+    """Have a task done soon: ``sync``, ``rebuild``, ``reconcile`` or ``reindex``, with its arguments.
+
+    False where nobody will: the mode is manual, or the broker cannot be reached just now. Never raises because of
+    the broker, and never waits long for it.
+    """
+    if name not in _TASKS:
+        raise ConfigurationError(f"There is no task {name!r}; there are {one_of(_TASKS)}.")
+    chosen = mode()
+    if chosen == "celery":
+        from imagesim.writing.broker import send
+
+        return send(_TASKS[name], arguments)
+    if chosen == "thread":
+        from imagesim.writing.background import background
+
+        return background.put(_TASKS[name], arguments)
+    return False
+
+
+def schedule_sync(using: str | None = None) -> None:
+    """Have what waits synced soon, by the means that the ``SYNC`` setting names."""
+    start("sync", using=using)
+
+
+def on_changes_waiting(using: str, **kwargs: object) -> None:
+    schedule_sync(using)
