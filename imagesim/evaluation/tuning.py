@@ -1,0 +1,109 @@
+"""Learning a map from the shop's own catalogue, kept only if it wins on queries it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imagesim.evaluation import metrics, study
+from imagesim.evaluation.catalogue import Catalogue
+from imagesim.evaluation.fitting import positive_pairs, principal_axes, within_class_whitening
+from imagesim.evaluation.metrics import Estimate
+from imagesim.evaluation.relevance import Case
+from imagesim.evaluation.variants import Variant
+from imagesim.projections import transform
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from imagesim.types import Vector
+
+IDENTITY_WEIGHTS = (0.9, 0.7, 0.5, 0.3, 0.1)
+PAIRS = 50_000
+HELD_OUT = 0.3
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fitted map, and what it brings on held-out queries: the paired difference in nDCG."""
+
+    matrix: Vector
+    identity_weight: float
+    before: Estimate
+    after: Estimate
+    gain: Estimate
+
+    @property
+    def wins(self) -> bool:
+        """Whether the whole confidence interval lies above zero."""
+        return self.gain.low > 0
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "identity_weight": self.identity_weight,
+            "ndcg_before": self.before.mean,
+            "ndcg_after": self.after.mean,
+            "gain": [self.gain.low, self.gain.mean, self.gain.high],
+        }
+
+
+def tune(
+    catalogue: Catalogue, queries: Sequence[Case], *, k: int = 10, dims: int | None = None, seed: int = 0
+) -> Tuned | None:
+    """Fit within-class whitening on one part of the items, choose its strength on a second, judge on a third.
+
+    Positives are the pictures of one item, and the items each query names as relevant. With ``dims`` the map also
+    keeps so many principal axes. None where the catalogue has too few positives to learn from.
+    """
+    rng = np.random.default_rng(seed)
+    # By item, so that no picture of a held-out item is ever trained on.
+    draw = rng.random(len(catalogue))
+    fitted = np.flatnonzero(draw >= HELD_OUT * 1.5)
+    owner = catalogue.owner
+    choosing = [case for case in queries if HELD_OUT <= draw[owner[case.row]] < HELD_OUT * 1.5]
+    judging = [case for case in queries if draw[owner[case.row]] < HELD_OUT]
+    pairs = _pairs(catalogue, queries, set(fitted.tolist()), seed)
+    if len(pairs) < 10 or not choosing or not judging:
+        return None
+    differences = catalogue.vectors[pairs[:, 0]] - catalogue.vectors[pairs[:, 1]]
+    axes = None if dims is None else principal_axes(catalogue.vectors, dims)
+    best, best_value = None, -np.inf
+    for weight in (1.0, *IDENTITY_WEIGHTS):
+        matrix = within_class_whitening(differences, weight)
+        matrix = matrix if axes is None else _reduce(catalogue, matrix, axes.shape[1])
+        value = float(study.run(catalogue, choosing, Variant(), k=k, matrix=matrix).values["ndcg"].mean())
+        if value > best_value:
+            best, best_value, chosen = matrix, value, weight
+    assert best is not None
+    plain = study.run(catalogue, judging, Variant(), k=k, matrix=axes).values["ndcg"]
+    tuned = study.run(catalogue, judging, Variant(), k=k, matrix=best).values["ndcg"]
+    return Tuned(
+        best, chosen, metrics.estimate(plain), metrics.estimate(tuned), metrics.paired_difference(tuned, plain)
+    )
+
+
+def _reduce(catalogue: Catalogue, matrix: Vector, dims: int) -> Vector:
+    mapped: Vector = matrix @ principal_axes(transform(catalogue.vectors, matrix), dims)
+    return mapped
+
+
+def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], seed: int) -> npt.NDArray[np.int64]:
+    rows = np.flatnonzero(np.isin(catalogue.owner, list(allowed)))
+    same_item = positive_pairs(
+        [frozenset({str(item)}) for item in catalogue.owner], allowed=rows, count=PAIRS // 2, seed=seed
+    )
+    first = catalogue.first_images()
+    related = [
+        (case.row, int(first[item]))
+        for case in queries
+        if int(catalogue.owner[case.row]) in allowed
+        for item in case.grades
+        if item in allowed
+    ]
+    if len(related) > PAIRS:
+        keep = np.random.default_rng(seed).choice(len(related), PAIRS, replace=False)
+        related = [related[i] for i in keep]
+    return np.concatenate([same_item, np.asarray(related, dtype=np.int64).reshape(-1, 2)])

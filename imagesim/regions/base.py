@@ -1,0 +1,47 @@
+"""What every region finder offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage
+
+from imagesim.exceptions import ConfigurationError
+from imagesim.types import Region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class BaseRegionFinder(ABC):
+    """Finds the things in a photo that a shop could sell.
+
+    Constructing one is cheap: a model, where there is one, loads on first use. Every keyword of
+    ``OPTIONS`` in the setting arrives at ``__init__``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            raise ConfigurationError(f"{type(self).__name__} does not know the option {sorted(options)[0]!r}.")
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """Every label that ``find`` can give, so that a shop can map each to its categories."""
+
+    @abstractmethod
+    def find(self, image: Image) -> list[Region]:
+        """The regions of an upright RGB image of any size, the surest first; empty where nothing is found.
+
+        The same image gives the same regions. Boxes lie within the image and have an area.
+
+        :raises EmbedderError: if the model cannot be loaded or fails.
+        """
+
+    def warm_up(self) -> None:  # noqa: B027  # optional
+        """Load the model now, so that the first photo does not wait for it."""
+
+    def check(self) -> list[CheckMessage]:
+        """System checks of this finder's set-up; must not load the model."""
+        return []

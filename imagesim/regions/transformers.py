@@ -1,0 +1,161 @@
+"""Any object detection model of Hugging Face transformers, by name or from a folder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Error
+
+from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.regions.base import BaseRegionFinder
+from imagesim.regions.labels import label_for
+from imagesim.regions.merging import merged
+from imagesim.types import Region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+DEFAULT_MODEL = "valentinafeve/yolos-fashionpedia"
+
+# What fashion detectors also find and no shop sells by itself (the parts and decorations of Fashionpedia).
+PARTS = (
+    "applique", "bead", "bow", "buckle", "collar", "epaulette", "flower", "fringe", "hood", "lapel", "neckline",
+    "pocket", "ribbon", "rivet", "ruffle", "sequin", "sleeve", "tassel", "zipper",
+)  # fmt: skip
+
+
+LONGEST = 4.0  # a photo longer than this many times its width is stretched the other way
+
+
+class TransformersRegionFinder(BaseRegionFinder):
+    """Regions from a detector such as YOLOS, DETR, RT-DETR or D-FINE. Needs ``imagesim[clip]`` and torchvision.
+
+    :param model: a name on the Hugging Face hub, or a folder that ``save_pretrained`` wrote.
+    :param min_score: detections below it (0..1) are left out.
+    :param labels: the model's labels -> yours, before anything else (``{"n02999410": "chair"}``).
+    :param ignore: labels to leave out; by default the parts of garments that fashion detectors also find.
+    :param device: where the model runs, such as ``"cpu"`` or ``"cuda"``.
+    :param cache_dir: where the hub's files are kept.
+
+    Labels that speak of a garment known to ``imagesim.regions.labels`` (``"shirt, blouse"``) become that garment's
+    (``top``); others stay as they are. The two shoes of a pair become one region.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = DEFAULT_MODEL,
+        min_score: float = 0.5,
+        labels: Mapping[str, str] | None = None,
+        ignore: Iterable[str] = PARTS,
+        device: str = "cpu",
+        cache_dir: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if not 0 <= min_score <= 1:
+            raise ConfigurationError(f"{type(self).__name__}: 'min_score' must be between 0 and 1, not {min_score!r}.")
+        self.model = model
+        self.min_score = min_score
+        self.mapping = dict(labels or {})
+        self.ignore = frozenset(ignore)
+        self.device = device
+        self.cache_dir = cache_dir
+        self._lock = threading.Lock()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        _, detector = self._loaded
+        names = (self._label(name) for name in detector.config.id2label.values())
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def find(self, image: Image) -> list[Region]:
+        import torch
+
+        with self._lock:
+            processor, detector = self._loaded
+        image = _squeezed(image)
+        try:
+            inputs = processor(images=image, return_tensors="pt").to(self.device)
+            with torch.inference_mode():
+                outputs = detector(**inputs)
+            found = processor.post_process_object_detection(
+                outputs, threshold=self.min_score, target_sizes=[(image.height, image.width)]
+            )[0]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise EmbedderError(f"The model {self.model!r} failed on a photo: {error}") from error
+        regions = []
+        for score, index, box in zip(
+            found["scores"].tolist(), found["labels"].tolist(), found["boxes"].tolist(), strict=True
+        ):
+            label = self._label(detector.config.id2label.get(index, ""))
+            region = _within(box, image.size, label, score)
+            if label and region is not None:
+                regions.append(region)
+        return merged(regions)
+
+    def warm_up(self) -> None:
+        with self._lock:
+            _ = self._loaded
+
+    def check(self) -> list[CheckMessage]:
+        missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
+        if not missing:
+            return []
+        return [
+            Error(
+                f"TransformersRegionFinder needs {' and '.join(missing)}, which is not installed.",
+                hint="Run pip install 'imagesim[clip]', or set IMAGESIM['REGIONS'] to another finder.",
+                id="imagesim.E302",
+            )
+        ]
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        try:
+            from imagesim.embedders.torchvision import import_torchvision
+
+            import_torchvision()
+            import transformers
+        except ImportError as error:
+            raise EmbedderError(
+                f"TransformersRegionFinder cannot be loaded ({error}): run pip install 'imagesim[clip]'."
+            ) from error
+        try:
+            kinds: Any = transformers  # its classes are not typed
+            processor = kinds.AutoImageProcessor.from_pretrained(self.model, cache_dir=self.cache_dir)
+            detector = kinds.AutoModelForObjectDetection.from_pretrained(self.model, cache_dir=self.cache_dir)
+            return processor, detector.to(self.device).eval()
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise EmbedderError(
+                f"The detection model {self.model!r} cannot be loaded ({str(error).splitlines()[0]}): "
+                "name one from the Hugging Face hub, or a folder that save_pretrained wrote."
+            ) from error
+
+    def _label(self, name: str) -> str:
+        """The label to give for one of the model's; empty for one to leave out."""
+        name = self.mapping.get(name, name)
+        if name in self.ignore:
+            return ""
+        return label_for(name) or name
+
+
+def _squeezed(image: Image) -> Image:
+    """The photo; where it is too long, with the short side stretched, which processors would round to 0."""
+    width, height = image.size
+    size = (max(width, round(height / LONGEST)), max(height, round(width / LONGEST)))
+    return image if size == image.size else image.resize(size)
+
+
+def _within(box: list[float], size: tuple[int, int], label: str, score: float) -> Region | None:
+    """The region of a box in pixels (left, top, right, bottom), cut at the photo's edges; None if nothing is left."""
+    width, height = size
+    left, right = max(0.0, box[0] / width), min(1.0, box[2] / width)
+    top, bottom = max(0.0, box[1] / height), min(1.0, box[3] / height)
+    if not (right > left and bottom > top):
+        return None
+    return Region(left, top, right - left, bottom - top, label=label, score=min(1.0, score))
