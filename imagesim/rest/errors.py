@@ -1,0 +1,85 @@
+"""Every failure of the REST face has one form: ``{"code": …, "detail": …}``, with ``"field"`` where one is at fault."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.utils.translation import gettext_lazy as _
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from imagesim import exceptions
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 30
+"""Seconds a client is asked to wait while search is not available."""
+
+_STATUS: tuple[tuple[type[exceptions.ImagesimError], int], ...] = (
+    (exceptions.BadQuery, status.HTTP_400_BAD_REQUEST),
+    (exceptions.ImageTooLarge, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE),
+    (exceptions.UnsupportedFormat, status.HTTP_415_UNSUPPORTED_MEDIA_TYPE),
+    (exceptions.BadImage, status.HTTP_400_BAD_REQUEST),
+    (exceptions.PhotoGone, status.HTTP_410_GONE),
+    (exceptions.NotRegistered, status.HTTP_404_NOT_FOUND),
+    (exceptions.NotIndexed, status.HTTP_404_NOT_FOUND),
+    (exceptions.SearchIndexError, status.HTTP_503_SERVICE_UNAVAILABLE),
+    (exceptions.EmbedderError, status.HTTP_503_SERVICE_UNAVAILABLE),
+)
+
+
+class RequestTooLarge(APIException):
+    """The body is larger than anything that is accepted, known from its length alone."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "request_too_large"
+    default_detail = _("The request is too large; send a smaller picture.")
+
+
+class Busy(APIException):
+    """All places for photos are taken."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "busy"
+    default_detail = _("Many photos are being looked at just now; try again in a little while.")
+    wait = RETRY_AFTER  # DRF makes a Retry-After of it
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler for the views here; None (and so a 500, reported) for what is nobody's request."""
+    if isinstance(error, exceptions.ImagesimError):
+        return _answer_own(error)
+    if isinstance(error, RequestDataTooBig):
+        error = RequestTooLarge()
+    elif isinstance(error, SuspiciousOperation):  # too many fields or files
+        return _answer("bad_request", str(error), status.HTTP_400_BAD_REQUEST)
+    response = exception_handler(error, context)
+    if response is not None:
+        detail = response.data.get("detail") if isinstance(response.data, dict) else None
+        code = detail.code if isinstance(detail, ErrorDetail) else "invalid"
+        response.data = {"code": code, "detail": f"{str(detail or response.data).rstrip('.')}."}
+    return response
+
+
+def _answer_own(error: exceptions.ImagesimError) -> Response | None:
+    code = next((code for kind, code in _STATUS if isinstance(error, kind)), None)
+    if code is None:
+        return None
+    if code != status.HTTP_503_SERVICE_UNAVAILABLE:
+        return _answer(error.code, str(error), code, getattr(error, "field", ""))
+    # What went wrong inside is for the log; a visitor needs to know only what to do.
+    logger.error("Search is not available (%s): %s", error.code, error, exc_info=error)
+    response = _answer(error.code, str(_("Search is not available now; try again in a little while.")), code)
+    response["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def _answer(code: str, detail: str, http_status: int, field: str = "") -> Response:
+    data = {"code": code, "detail": detail}
+    if field:
+        data["field"] = field
+    return Response(data, status=http_status)

@@ -1,0 +1,182 @@
+"""The form of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import NoReverseMatch
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from imagesim.registry import registry
+from imagesim.types import Facet, Hit
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Any failure."""
+
+    code = serializers.CharField(help_text="Stable, for machines.")
+    detail = serializers.CharField(help_text="One sentence, for people.")
+    field = serializers.CharField(required=False, help_text="The parameter at fault, where one is.")
+
+
+class ItemSerializer(serializers.Serializer[Any]):
+    """The item of a hit."""
+
+    model = serializers.SerializerMethodField(help_text="The label of its model, such as `shop.product`.")
+    pk = serializers.SerializerMethodField(help_text="Its primary key, as text.")
+    name = serializers.SerializerMethodField()
+    url = serializers.SerializerMethodField(help_text="The address of its page; null if it has none.")
+    category = serializers.SerializerMethodField(help_text="Its (first) category; null if it has none.")
+    details = serializers.SerializerMethodField(help_text="More to show of it, by name: what the shop chose to say.")
+
+    def get_model(self, item: Any) -> str:
+        return registry.for_item(item).label
+
+    def get_pk(self, item: Any) -> str:
+        return registry.for_item(item).pk_of(item)
+
+    def get_name(self, item: Any) -> str:
+        return str(item)
+
+    def get_url(self, item: Any) -> str | None:
+        try:
+            return _absolute(self, item.get_absolute_url())
+        except (AttributeError, NoReverseMatch):  # one item without a page must not take the others along
+            return None
+
+    def get_category(self, item: Any) -> str | None:
+        return next(iter(registry.for_item(item).get_categories(item)), None)
+
+    def get_details(self, item: Any) -> dict[str, str]:
+        return registry.for_item(item).get_details(item)
+
+
+class HitImageSerializer(serializers.Serializer[Any]):
+    """The image of the item that matched."""
+
+    name = serializers.CharField(help_text="Its name in the shop's storage.")
+    url = serializers.CharField(allow_null=True, help_text="Its address; null if it has none.")
+
+
+class HitSerializer(serializers.Serializer[Any]):
+    """One result."""
+
+    item = ItemSerializer()
+    score = serializers.FloatField(help_text="Cosine similarity, from -1 to 1.")
+    image = serializers.SerializerMethodField()
+    stage = serializers.CharField(help_text="Empty, or which fallback found the hit.")
+
+    @extend_schema_field(HitImageSerializer)
+    def get_image(self, hit: Hit) -> dict[str, str | None]:
+        url = registry.for_item(hit.item).get_image_url(hit.item, hit.image.name)
+        return {"name": hit.image.name, "url": _absolute(self, url)}
+
+
+class FacetValueSerializer(serializers.Serializer[Any]):
+    """A value, and how many items have it."""
+
+    value = serializers.JSONField(help_text="A text, or true or false.")
+    count = serializers.IntegerField()
+
+
+class FacetSerializer(serializers.Serializer[Any]):
+    """What the items that pass the other filters have of one field: values, or the least and the greatest."""
+
+    kind = serializers.ChoiceField(choices=("keyword", "number", "boolean", "date"))
+    count = serializers.IntegerField(help_text="How many items have a value.")
+    values = serializers.SerializerMethodField(help_text="Of a keyword or boolean, the commonest first.")
+    more = serializers.BooleanField(help_text="Whether there are values beyond those given.")
+    minimum = serializers.JSONField(help_text="Of a number or date; else null.")
+    maximum = serializers.JSONField(help_text="Of a number or date; else null.")
+
+    @extend_schema_field(FacetValueSerializer(many=True))
+    def get_values(self, facet: Facet) -> list[dict[str, Any]]:
+        return [{"value": value, "count": count} for value, count in facet.values]
+
+
+class HitsSerializer(serializers.Serializer[Any]):
+    """One page of results, best first."""
+
+    results = HitSerializer(many=True)
+    more = serializers.BooleanField(help_text="Whether further results follow.")
+    next = serializers.CharField(allow_null=True, help_text="The address of the next page, of a GET.")
+    next_offset = serializers.IntegerField(allow_null=True, help_text="The `offset` of the next page.")
+    exact = serializers.BooleanField(help_text="Whether every item that passed the filters was compared.")
+    took_ms = serializers.FloatField(help_text="The search engine's own time, in milliseconds.")
+    degraded = serializers.CharField(help_text="Empty, or why there is little or nothing though the question was fine.")
+    facets = serializers.DictField(child=FacetSerializer(), help_text="By field, those that were asked for.")
+    token = serializers.CharField(help_text="For `events/`; empty while the shop keeps no events.")
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """Something a visitor did with a result."""
+
+    token = serializers.CharField(help_text="Of the answer that the result was in.")
+    kind = serializers.ChoiceField(choices=("view", "click", "cart"))
+    item = serializers.CharField(help_text="The result: model and primary key, such as `shop.product:7`.")
+    position = serializers.IntegerField(min_value=0, help_text="Its place in the answer, from 0.")
+
+
+class EventsSerializer(serializers.Serializer[Any]):
+    """A batch of at most 100."""
+
+    events = EventSerializer(many=True)
+
+
+class StoredSerializer(serializers.Serializer[Any]):
+    """What became of a batch."""
+
+    stored = serializers.IntegerField(help_text="How many events were new.")
+
+
+class BoxSerializer(serializers.Serializer[Any]):
+    """Left upper corner and size, from 0 to 1 of the upright photo."""
+
+    x = serializers.FloatField()
+    y = serializers.FloatField()
+    width = serializers.FloatField()
+    height = serializers.FloatField()
+
+
+class LookRegionSerializer(serializers.Serializer[Any]):
+    """Something in the photo, and what the shop has like it."""
+
+    box = BoxSerializer(source="region")
+    # A field of that name, not the serializer's own label.
+    label = serializers.CharField(source="region.label", help_text="For machines; empty for a box that was sent.")  # type: ignore[assignment]
+    name = serializers.CharField(help_text="The label in the visitor's language.")
+    score = serializers.FloatField(source="region.score", help_text="How sure it is to be there, from 0 to 1.")
+    categories = serializers.ListField(
+        child=serializers.CharField(), help_text="Where it was looked for; empty for everywhere."
+    )
+    results = HitSerializer(source="hits", many=True)
+    more = serializers.BooleanField(source="hits.more")
+    token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
+
+
+class SizeSerializer(serializers.Serializer[Any]):
+    """Of the upright photo as it was sent, in pixels."""
+
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+
+
+class LookSerializer(serializers.Serializer[Any]):
+    """A photo, its regions, and the hits for each and for the whole."""
+
+    size = SizeSerializer()
+    regions = LookRegionSerializer(many=True)
+    results = HitSerializer(many=True, help_text="For the photo as a whole.")
+    more = serializers.BooleanField()
+    token = serializers.CharField(help_text="For `events/`; empty while the shop keeps no events.")
+    photo = serializers.CharField(
+        allow_null=True, help_text="Stands for the photo in `look/{photo}/region/`; null where it is not held."
+    )
+
+
+def _absolute(
+    serializer: serializers.BaseSerializer[Any] | serializers.Field[Any, Any, Any, Any], url: str
+) -> str | None:
+    request = serializer.context.get("request")
+    return (request.build_absolute_uri(url) if request else url) if url else None

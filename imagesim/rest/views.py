@@ -1,0 +1,309 @@
+"""``similar``, ``search``, ``look`` and their schema. They ask the read side and decide nothing themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest
+from django.utils.cache import patch_cache_control
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
+from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from imagesim import __version__, events, look, retrieval
+from imagesim.asking import filters, held
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadQuery, ConfigurationError, NotRegistered
+from imagesim.registry import registry
+from imagesim.rest import errors
+from imagesim.rest import schema as described
+from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, LookSerializer, StoredSerializer
+from imagesim.rest.throttles import VisualSearchThrottle
+from imagesim.rest.uploads import BoundedJSONParser, check_length, slot
+from imagesim.types import Hits
+
+ASKED = (
+    *("limit", "offset", "category", "in_stock", "min_score", "collapse", "exact"),
+    *("like", "unlike", "parts", "diversity", "fallback", "facets"),
+)
+"""What both questions take, besides filters."""
+
+MAX_LABEL = 100
+"""Characters of a region's label."""
+
+
+class VisualSearchView(APIView):
+    """What the views share: JSON out, errors of one form, permissions and throttles from ``IMAGESIM``."""
+
+    visual_search_scope = ""
+    parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
+    renderer_classes = (JSONRenderer,)
+    throttle_classes = (VisualSearchThrottle,)
+
+    def get_permissions(self) -> list[BasePermission]:
+        paths = get_settings().REST_PERMISSIONS
+        if not paths:
+            return list(super().get_permissions())  # type: ignore[arg-type]
+        try:
+            return [import_string(path)() for path in paths]
+        except ImportError as error:
+            raise ConfigurationError(f"IMAGESIM['REST_PERMISSIONS'] cannot be imported: {error}.") from error
+
+    def get_exception_handler(self) -> Any:
+        return errors.handle
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        check_length(request)  # first of all: authentication may read the body
+        super().initial(request, *args, **kwargs)
+
+    def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+        if request.method == "GET" and response.status_code == 200:
+            patch_cache_control(response, private=True, no_cache=True)  # stock and prices change at any time
+        else:
+            patch_cache_control(response, no_store=True)
+        return response
+
+    def answer(self, request: Request, hits: Hits) -> Response:
+        more = hits.more and hits.next_offset <= get_settings().MAX_OFFSET
+        page = {
+            "results": list(hits),
+            "more": more,
+            "next": _with_offset(request, hits.next_offset) if more and request.method == "GET" else None,
+            "next_offset": hits.next_offset if more else None,
+            "exact": hits.exact,
+            "took_ms": round(hits.took_ms, 2),
+            "degraded": hits.degraded,
+            "facets": hits.facets,
+            "token": hits.token,
+        }
+        return Response(HitsSerializer(page, context={"request": request}).data)
+
+
+class SimilarView(VisualSearchView):
+    """Items that look like an item of the shop."""
+
+    visual_search_scope = "similar"
+    schema = described.VisualSearchSchema(get=described.SIMILAR)
+
+    def get(self, request: Request, model: str, pk: str) -> Response:
+        items = registry.for_label(model)
+        allowed = (*ASKED, "same_category")
+        arguments = filters.parse(request.query_params, allowed=allowed, labels=(items.label,))
+        return self.answer(request, retrieval.similar_to(_get_item(items, pk), **arguments))
+
+
+class SearchView(VisualSearchView):
+    """Items that look like a picture, or as words say, or both."""
+
+    visual_search_scope = "search"
+    schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
+
+    def get(self, request: Request) -> Response:
+        arguments = filters.parse(request.query_params, allowed=(*ASKED, "model", "q"))
+        if "q" not in arguments:
+            raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
+        return self.search(request, arguments | {"text": arguments.pop("q")})
+
+    def post(self, request: Request) -> Response:
+        given, image = _posted(request, pictures=("image", "like", "unlike"))
+        arguments = filters.parse(given, allowed=(*ASKED, "model", "text")) | {"image": image}
+        files = {name: request.FILES.getlist(name) for name in request.FILES}
+        for name, pictures in (
+            ("like", [*files.get("image", [])[1:], *files.get("like", [])]),
+            ("unlike", files.get("unlike")),
+        ):
+            if pictures:
+                arguments[name] = [*arguments.get(name, []), *pictures]
+        if not files:
+            return self.search(request, arguments)
+        with slot():
+            return self.search(request, arguments)
+
+    def search(self, request: Request, arguments: dict[str, Any]) -> Response:
+        try:
+            return self.answer(request, retrieval.search(**arguments))
+        except NotRegistered as error:
+            raise BadQuery(str(error), field="model") from error
+
+
+class LookView(VisualSearchView):
+    """What is in a photo, and what the shop has like each thing in it."""
+
+    visual_search_scope = "look"
+    schema = described.VisualSearchSchema(post=described.LOOK)
+
+    def post(self, request: Request) -> Response:
+        given, image = _posted(request)
+        if image is None:
+            raise BadQuery(_("Send a photo as a file named 'image', in multipart/form-data."), field="image")
+        boxes = {name: _json(name, given.pop(name)) for name in ("regions", "point") if name in given}
+        arguments = _about_looks(given)
+        try:
+            with slot():
+                photo, size = retrieval.read_picture(image)
+                seen = look.shop_the_look(photo, **boxes, **arguments)
+                token = held.hold(photo, size)
+        except NotRegistered as error:
+            raise BadQuery(str(error), field="model") from error
+        answer = {
+            "photo": token or None,
+            "token": seen.token,
+            "size": {"width": size[0], "height": size[1]},
+            "regions": seen.regions,
+            "results": list(seen.hits),
+            "more": seen.hits.more,
+        }
+        return Response(LookSerializer(answer, context={"request": request}).data)
+
+
+class LookRegionView(VisualSearchView):
+    """A box that the visitor moved or drew, in a photo that was sent a moment ago."""
+
+    visual_search_scope = "region"
+    schema = described.VisualSearchSchema(post=described.LOOK_REGION)
+
+    def post(self, request: Request, token: str) -> Response:
+        given, image = _posted(request)
+        if image is not None:
+            raise BadQuery(_("The photo is held already; send its region alone."), field="image")
+        label = given.pop("label", "")
+        label = label[-1] if isinstance(label, list) and label else label
+        if not isinstance(label, str) or len(label) > MAX_LABEL:
+            raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
+        box = look.as_region(_json("region", given.pop("region", None)), label)
+        arguments = _about_looks(given)
+        try:
+            with slot():
+                photo, _size = held.held(token)
+                (seen,) = look.shop_the_look(photo, regions=[box], whole=False, **arguments).regions
+        except NotRegistered as error:
+            raise BadQuery(str(error), field="model") from error
+        return Response(LookRegionSerializer(seen, context={"request": request}).data)
+
+
+class EventsView(VisualSearchView):
+    """What a visitor saw, clicked or put into the cart, in batches; there only if the shop wants to know."""
+
+    visual_search_scope = "events"
+    parser_classes = (BoundedJSONParser,)
+    schema = described.VisualSearchSchema(post=described.EVENTS)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if not events.enabled():
+            raise Http404
+        super().initial(request, *args, **kwargs)
+
+    def post(self, request: Request) -> Response:
+        batch = request.data.get("events") if isinstance(request.data, Mapping) else request.data
+        if not isinstance(batch, list):
+            raise BadQuery(_("Send a JSON object with a list named 'events'."), field="events")
+        return Response(StoredSerializer({"stored": events.store(batch)}).data)
+
+
+class SchemaView(APIView):
+    """The OpenAPI description of these views, wherever the shop has put them."""
+
+    permission_classes = ()
+    authentication_classes = ()
+    renderer_classes = (OpenApiYamlRenderer, OpenApiJsonRenderer)
+    schema = None
+
+    def get(self, request: Request) -> Response:
+        from imagesim.rest.urls import urlpatterns
+
+        generator: Any = SchemaGenerator(patterns=urlpatterns)  # type: ignore[no-untyped-call]
+        generator.coerce_path_pk = False
+        description = generator.get_schema(request=None, public=True)
+        root = request.path.removesuffix("/").rpartition("/")[0]
+        description["info"] = {
+            "title": _("Visual search"),
+            "version": __version__,
+            "description": _("Similar products, and search by picture or by words."),
+        }
+        description["paths"] = {root + path: operations for path, operations in description["paths"].items()}
+        return Response(description)
+
+
+def _get_item(items: Any, pk: str) -> Any:
+    """The item if a visitor may know of it: it is in the queryset, and in the shop."""
+    try:
+        if "\0" in pk:
+            raise Http404
+        item = items.for_reading(items.get_queryset()).filter(pk=items.model._meta.pk.to_python(pk)).first()
+    except ValidationError as error:
+        raise Http404 from error
+    if item is None or not items.should_index(item):
+        raise Http404
+    return item
+
+
+def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[str, Any], UploadedFile[bytes] | None]:
+    """What a POST says in its body and its address, and the picture in it (the first, where it may have several under
+    the names in ``pictures``)."""
+    if not isinstance(request.data, Mapping):
+        raise BadQuery(_("The body must be a form or a JSON object."))
+    image = _image(request, pictures)
+    given: dict[str, Any] = {name: request.query_params.getlist(name) for name in request.query_params}
+    for name in request.data:
+        if name not in request.FILES:
+            values = request.data
+            given[name] = values.getlist(name) if hasattr(values, "getlist") else values[name]
+        elif name in pictures and name != "image":  # words beside pictures
+            given[name] = request.POST.getlist(name)
+    return given, image
+
+
+def _about_looks(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for a look. What is out of stock is left out unless ``in_stock`` is ``any``."""
+    stock = given.get("in_stock")
+    stock = stock[-1] if isinstance(stock, list) and stock else stock
+    whatever = isinstance(stock, str) and stock.strip().lower() == "any"
+    if whatever:
+        del given["in_stock"]
+    arguments = filters.parse(
+        given, allowed=("limit", "category", "in_stock", "min_score", "collapse", "exact", "model")
+    )
+    return arguments | {"in_stock": None} if whatever else arguments
+
+
+def _json(name: str, given: Any) -> Any:
+    """A form's text that holds JSON, such as ``[[0.1, 0.2, 0.3, 0.4]]``; what is no text as it is; None for nothing."""
+    text = given[-1] if isinstance(given, list) and given else given
+    if not isinstance(text, str):
+        return given
+    try:
+        return json.loads(text) if text.strip() else None
+    except (ValueError, RecursionError) as error:
+        raise BadQuery(
+            _("%(name)r is no JSON; send lists of numbers such as [0.1, 0.2, 0.3, 0.4].") % {"name": name}, field=name
+        ) from error
+
+
+def _image(request: Request, several: Collection[str]) -> UploadedFile[bytes] | None:
+    for name in request.FILES:
+        if name not in several and (name != "image" or len(request.FILES.getlist(name)) > 1):
+            raise BadQuery(_("Send one file, named 'image', not %(name)r.") % {"name": name[:100]}, field=name[:100])
+    image: UploadedFile[bytes] | None = next(iter(request.FILES.getlist("image")), None)
+    if (
+        image is None and isinstance(request.data, Mapping) and request.data.get("image")
+    ):  # a form with no file chosen sends an empty text
+        raise BadQuery(_("'image' is text; send the picture as a file, in multipart/form-data."), field="image")
+    return image
+
+
+def _with_offset(request: Request, offset: int) -> str:
+    query = request.query_params.copy()
+    query["offset"] = str(offset)
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")

@@ -1,0 +1,18 @@
+// A result of the REST API in the shop's own hit.html.
+export function cellFor(template, hit) {
+  const cell = template.content.firstElementChild.cloneNode(true);
+  const fill = (slot, act) => cell.querySelectorAll(`[data-imagesim-slot="${slot}"]`).forEach(act);
+  fill("title", (element) => (element.textContent = hit.item.name));
+  fill("link", (element) => hit.item.url && (element.href = hit.item.url));
+  fill("image", (element) => hit.image.url && (element.src = hit.image.url));
+  // What Items.get_details() says, in elements of the shop's own hit.html; hidden where there is nothing to say.
+  for (const [name, text] of Object.entries(hit.item.details)) {
+    fill(name, (element) => {
+      element.textContent = text;
+      element.hidden = !text;
+    });
+  }
+  return cell;
+}
+
+export const keyOf = (hit) => `${hit.item.model}:${hit.item.pk}`;

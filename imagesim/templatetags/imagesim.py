@@ -1,0 +1,115 @@
+"""``{% load imagesim %}``: thin wrappers over :mod:`imagesim.widgets`; the templates can be overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django import template
+from django.db import models
+from django.template.context import Context
+from django.utils.translation import gettext as _
+
+from imagesim import widgets
+from imagesim.conf import get_settings
+from imagesim.types import Hits
+
+if TYPE_CHECKING:
+    from imagesim.look import Look
+
+register = template.Library()
+
+
+@register.inclusion_tag("imagesim/similar_products.html", takes_context=True)
+def similar_products(
+    context: Context, item: models.Model, *, limit: int = 8, heading: str = "", empty: str = "", **arguments: Any
+) -> dict[str, Any]:
+    """``{% similar_products product limit=8 same_category=True in_stock=True price__lte=50 %}``.
+
+    Takes what :func:`imagesim.similar_to` takes, filters by name, and ``timeout`` (seconds in the cache),
+    ``heading`` and ``empty``, a text to show where there is nothing to show; without it, nothing is shown.
+    """
+    hits = widgets.similar_hits(item, limit=limit, **arguments)
+    return {
+        "request": context.get("request"),
+        "csrf_token": context.get("csrf_token"),
+        "item": item,
+        "hits": hits,
+        "cards": widgets.cards(hits),
+        "offset": arguments.get("offset", 0),
+        "token": getattr(hits, "token", "") or widgets.events_token(item) if hits else "",
+        "events_api": widgets.events_url(),
+        "heading": heading or _("Similar products"),
+        "empty": empty,
+    }
+
+
+@register.simple_tag
+def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
+    """``{% similar_hits product limit=3 as cards %}``: the same, for a layout of your own."""
+    return widgets.cards(widgets.similar_hits(item, **arguments))
+
+
+@register.inclusion_tag("imagesim/image_search.html", takes_context=True)
+def image_search(
+    context: Context, *, action: str = "", text: str = "", hits: Hits | None = None, form_id: str = "imagesim-search"
+) -> dict[str, Any]:
+    """``{% image_search action=url %}``: search with words or a photo (chosen, dropped, pasted or taken).
+
+    ``action`` is a page of the shop that answers the form where there is no JavaScript: ``q`` and ``image``, by POST
+    (and ``q`` by GET). Fields elsewhere on the page belong to the form by ``form="imagesim-search"``, such as filters.
+    ``hits`` and ``text`` are what the page found, to be shown with the form.
+    """
+    conf = get_settings()
+    request = context.get("request")
+    return {
+        "request": request,
+        "csrf_token": context.get("csrf_token"),
+        "action": action or (request.path if request else ""),
+        "has_page": bool(action),
+        "api": widgets.api_url("search"),
+        "events_api": widgets.events_url(),
+        "form_id": form_id,
+        "text": text,
+        "cards": None if hits is None else widgets.cards(hits),
+        "accept": ",".join(f"image/{name.lower()}" for name in conf.IMAGE_FORMATS),
+        "max_bytes": conf.MAX_IMAGE_BYTES,
+        "max_length": conf.MAX_TEXT_LENGTH,
+    }
+
+
+@register.inclusion_tag("imagesim/shop_the_look.html", takes_context=True)
+def shop_the_look(
+    context: Context,
+    *,
+    action: str = "",
+    samples: Iterable[Mapping[str, str]] = (),
+    look: Look | None = None,
+    limit: int = 8,
+    form_id: str = "imagesim-look",
+) -> dict[str, Any]:
+    """``{% shop_the_look action=url samples=photos %}``: a photo in, and for all in it what the shop has like it.
+
+    ``action`` is a page of the shop that answers the form where there is no JavaScript: ``image`` and the filters, by
+    POST. ``look`` is what that page found. ``samples`` are photos to try it with: dicts of ``url`` (of the photo, of
+    this site), ``name`` (what is on it) and ``page`` (an address that answers with the look, for want of JavaScript).
+    ``limit`` is how many results each region has. Fields elsewhere on the page belong to the form by
+    ``form="imagesim-look"``, such as filters.
+    """
+    conf = get_settings()
+    request = context.get("request")
+    return {
+        "request": request,
+        "csrf_token": context.get("csrf_token"),
+        "action": action or (request.path if request else ""),
+        "api": widgets.api_url("look"),
+        "region_api": widgets.api_url("look_region", "TOKEN"),
+        "search_api": widgets.api_url("search"),
+        "events_api": widgets.events_url(),
+        "samples": list(samples),
+        "sections": None if look is None else widgets.sections(look),
+        "limit": limit,
+        "form_id": form_id,
+        "accept": ",".join(f"image/{name.lower()}" for name in conf.IMAGE_FORMATS),
+        "max_bytes": conf.MAX_IMAGE_BYTES,
+    }

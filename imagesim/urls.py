@@ -1,0 +1,17 @@
+"""For monitors: ``path("visual/", include("imagesim.urls"))``. ``metrics/`` is there where prometheus_client is."""
+
+from importlib.util import find_spec
+
+from django.urls import path
+
+from imagesim.monitoring import health
+
+app_name = "imagesim_monitoring"
+urlpatterns = [
+    path("live/", health.live_view, name="live"),
+    path("health/", health.health_view, name="health"),
+]
+if find_spec("prometheus_client"):  # pragma: no branch (tested in a process of its own)
+    from imagesim.monitoring import metrics
+
+    urlpatterns.append(path("metrics/", metrics.metrics_view, name="metrics"))

@@ -1,0 +1,160 @@
+"""What the template tags show, as plain functions: a page never breaks because the index cannot answer."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.core.cache import cache
+from django.db import models
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext
+
+from imagesim import events, retrieval
+from imagesim.asking import loading
+from imagesim.exceptions import EmbedderError, NotIndexed, SearchIndexError
+from imagesim.registry import key_of, registry
+from imagesim.types import Facet, Hit, Hits, Match
+
+if TYPE_CHECKING:
+    from imagesim.look import Look
+
+logger = logging.getLogger(__name__)
+
+ARGUMENTS = frozenset(
+    (
+        *("limit", "offset", "category", "same_category", "in_stock", "min_score", "collapse", "exact"),
+        *("like", "unlike", "parts", "diversity", "fallback", "facets"),
+    )
+)
+"""What ``similar_to`` takes by name; whatever else a tag is given is a filter."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A hit with what a page needs to show it; ``url`` and ``image_url`` may be empty."""
+
+    hit: Hit
+    title: str
+    url: str
+    image_url: str
+
+    @property
+    def item(self) -> Any:
+        return self.hit.item
+
+    @property
+    def key(self) -> str:
+        return key_of(self.hit.item)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One region of a look, by the name a page shows."""
+
+    name: str
+    cards: list[Card]
+
+
+def cards(hits: Hits) -> list[Card]:
+    """The hits, ready to show."""
+    return [
+        Card(
+            hit=hit,
+            title=str(hit.item),
+            url=hit.item.get_absolute_url() if hasattr(hit.item, "get_absolute_url") else "",
+            image_url=registry.for_item(hit.item).get_image_url(hit.item, hit.image.name),
+        )
+        for hit in hits
+    ]
+
+
+def similar_hits(
+    item: models.Model, *, filters: dict[str, Any] | None = None, timeout: int = 0, **arguments: Any
+) -> Hits:
+    """:func:`imagesim.similar_to` for a page: where the index cannot answer, no hits and the reason in ``degraded``.
+
+    Arguments that ``similar_to`` does not know are filters, so that a template can say ``price__lte=50``.
+    With ``timeout`` (seconds) the answer is kept in the default cache; the items themselves are always read anew.
+
+    :raises NotRegistered, BadQuery: a mistake in the template or in what it was given.
+    """
+    filters = dict(filters or {})
+    for name in set(arguments) - ARGUMENTS:
+        filters[name] = arguments.pop(name)
+    arguments["filters"] = filters or None
+    name = _cache_name(item, arguments) if timeout else ""
+    kept = cache.get(name) if timeout else None
+    if kept is not None:
+        return _restored(item, *kept)
+    try:
+        hits = retrieval.similar_to(item, **arguments)
+    except NotIndexed as reason:
+        logger.info("No similar items for %s: %s", key_of(item), reason)
+        return Hits(degraded=str(reason))
+    except (SearchIndexError, EmbedderError) as reason:
+        logger.warning("No similar items for %s: %s", key_of(item), reason)
+        return Hits(degraded=str(reason))
+    if timeout and not hits.degraded:
+        cache.set(name, _kept(hits), timeout)
+    return hits
+
+
+def sections(look: Look) -> list[Section]:
+    """A look as a page shows it without JavaScript: its regions, and the photo as a whole where none was found."""
+    found = [Section(region.name or gettext("Your box"), cards(worthy(region.hits))) for region in look.regions]
+    return found or [Section(gettext("Whole photo"), cards(worthy(look.hits)))]
+
+
+def worthy(hits: Hits) -> Hits:
+    """Without those that fill up from other categories and are less alike than what its own has on average."""
+    own = [hit.score for hit in hits if not hit.stage]
+    usual = sum(own) / len(own) if own else -1.0
+    return Hits([hit for hit in hits if not hit.stage or hit.score >= usual], more=hits.more)
+
+
+def events_token(item: models.Model) -> str:
+    """What the events of the items similar to this one refer to; empty while events are off."""
+    if not events.enabled():
+        return ""
+    category = next(iter(registry.for_item(item).get_categories(item)), "")
+    return events.make_token("similar", query_key=key_of(item), category=category)
+
+
+def api_url(name: str, *arguments: str) -> str:
+    """The address of a view of the REST face; empty if the project does not include it."""
+    try:
+        return reverse(f"imagesim:{name}", args=arguments)
+    except NoReverseMatch:
+        return ""
+
+
+def events_url() -> str:
+    """Where views and clicks are told; empty while events are off."""
+    return api_url("events") if events.enabled() else ""
+
+
+def _cache_name(item: models.Model, arguments: dict[str, Any]) -> str:
+    asked = repr(sorted((name, _named(value)) for name, value in arguments.items() if value is not None))
+    return f"imagesim.similar.{hashlib.sha256(f'{key_of(item)} {asked}'.encode()).hexdigest()}"
+
+
+def _named(value: Any) -> Any:
+    """An item says its name, which others may have too; its key is its own."""
+    if isinstance(value, models.Model):
+        return f"{value._meta.label_lower}:{value.pk}"
+    if isinstance(value, dict):
+        return sorted((name, _named(each)) for name, each in value.items())
+    return [_named(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _kept(hits: Hits) -> tuple[list[Match], bool, dict[str, Facet]]:
+    matches = [Match(key_of(hit.item), hit.score, "", hit.image.digest, hit.image.name, hit.stage) for hit in hits]
+    return matches, hits.more, hits.facets
+
+
+def _restored(item: models.Model, matches: list[Match], more: bool, facets: dict[str, Facet]) -> Hits:
+    token = events.make_token("similar", query_key=key_of(item))  # each time a page is shown is one of its own
+    return Hits(loading.load(matches), more=more, facets=facets, token=token)
