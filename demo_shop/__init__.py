@@ -1,0 +1,6 @@
+"""A small shop that uses imagesim as any shop would."""
+
+# Loaded with Django, so that every process sends its tasks to the same broker.
+from demo_shop.celery import app as celery_app
+
+__all__ = ["celery_app"]

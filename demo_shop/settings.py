@@ -1,0 +1,84 @@
+"""The demo shop: SQLite, no broker, the local index. The environment can name real services (environment.py)."""
+
+import os
+from pathlib import Path
+
+from demo_shop import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SECRET_KEY = os.environ.get("SECRET_KEY", "demo-only-not-secret")
+DEBUG = os.environ.get("DEBUG", "") == "1"
+ALLOWED_HOSTS = environment.words(os.environ, "ALLOWED_HOSTS", default="*")
+CSRF_TRUSTED_ORIGINS = environment.words(os.environ, "CSRF_TRUSTED_ORIGINS")
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "demo_shop.shop",  # before imagesim, so that its templates override those of imagesim
+    "imagesim",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "demo_shop.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+ROOT_URLCONF = "demo_shop.urls"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "demo_shop.shop.context_processors.shop",
+            ]
+        },
+    }
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": BASE_DIR / "demo.sqlite3",
+        # The server's threads and the syncing one write at the same time: wait for the lock instead of failing.
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+if os.environ.get("DATABASE_URL"):
+    DATABASES = {"default": environment.postgres(os.environ["DATABASE_URL"])}
+STATIC_URL = "static/"
+MEDIA_URL = "media/"
+MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or BASE_DIR / "media")
+WHITENOISE_USE_FINDERS = True  # static files are served from the packages themselves; nothing has to be collected
+WHITENOISE_AUTOREFRESH = DEBUG
+USE_TZ = True
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+IMAGESIM = {
+    "REGIONS": {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"},
+    "EVENTS": True,  # for the click-through table in the admin
+}
+if _index := environment.index(os.environ):
+    IMAGESIM["INDEX"] = _index
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BEAT_SCHEDULE = {
+    # What no message announced: the broker was down, or the write sent no signal.
+    "sync what waits": {"task": "imagesim.tasks.sync", "schedule": 60.0},
+    "compare with the database": {"task": "imagesim.tasks.reconcile", "schedule": 3600.0},
+}

@@ -1,0 +1,125 @@
+"""What the shop sells: ``demo_shop/catalogue.json``, read into plain objects.
+
+The pictures are named by their file names in two public packages (see ``packages.py``); the names,
+prices and descriptions are the demo's own and say what is on the pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.utils.text import slugify
+
+FILE = Path(__file__).resolve().parent.parent / "catalogue.json"
+
+
+@dataclass(frozen=True)
+class CataloguePhoto:
+    file: str
+    alt: str
+    focus: str = "center"
+
+
+@dataclass(frozen=True)
+class CatalogueProduct:
+    """A product or, inside ``variants``, one more colour of it."""
+
+    name: str
+    slug: str
+    category: str
+    price: Decimal
+    stock: int
+    colour: str
+    brand: str
+    description: str
+    source: str
+    photos: tuple[CataloguePhoto, ...]
+    variants: tuple[CatalogueProduct, ...] = ()
+
+
+@dataclass(frozen=True)
+class CatalogueBanner:
+    source: str
+    file: str
+
+
+@dataclass(frozen=True)
+class CatalogueSample:
+    """A photo to try "shop the look" with: a part of a banner (left, top, right, bottom in pixels)."""
+
+    source: str
+    file: str
+    name: str
+    crop: tuple[int, int, int, int]
+
+    @property
+    def slug(self) -> str:
+        return Path(self.file).stem
+
+    @property
+    def path(self) -> str:
+        """In the media folder."""
+        return f"samples/{self.slug}.jpg"
+
+
+@dataclass(frozen=True)
+class CatalogueCategory:
+    name: str
+    slug: str
+    children: tuple[CatalogueCategory, ...] = ()
+    banner: CatalogueBanner | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    departments: tuple[CatalogueCategory, ...]
+    products: tuple[CatalogueProduct, ...]
+    samples: tuple[CatalogueSample, ...]
+
+
+@cache
+def load() -> Catalogue:
+    data = json.loads(FILE.read_text(encoding="utf-8"))
+    departments = tuple(
+        CatalogueCategory(
+            name=department["name"],
+            slug=department["slug"],
+            banner=CatalogueBanner(**data["banners"][department["slug"]]),
+            children=tuple(CatalogueCategory(**category) for category in department["categories"]),
+        )
+        for department in data["departments"]
+    )
+    samples = tuple(CatalogueSample(**sample | {"crop": tuple(sample["crop"])}) for sample in data["samples"])
+    return Catalogue(departments, tuple(_product(product) for product in data["products"]), samples)
+
+
+def _product(data: dict[str, Any]) -> CatalogueProduct:
+    shared = {key: data[key] for key in ("name", "category", "brand", "description", "source")}
+    return CatalogueProduct(
+        **shared,
+        slug=slugify(data["name"]),
+        price=Decimal(data["price"]),
+        stock=data["stock"],
+        colour=data["colour"],
+        photos=_photos(data["photos"]),
+        variants=tuple(
+            CatalogueProduct(
+                **shared,
+                slug=slugify(f"{data['name']} {variant['colour']}"),
+                price=Decimal(variant.get("price", data["price"])),
+                stock=variant["stock"],
+                colour=variant["colour"],
+                photos=_photos(variant["photos"]),
+            )
+            for variant in data.get("variants", ())
+        ),
+    )
+
+
+def _photos(photos: list[dict[str, str]]) -> tuple[CataloguePhoto, ...]:
+    return tuple(CataloguePhoto(**photo) for photo in photos)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from demo_shop.shop.models import Category, Product
+
+ORDERINGS = {"name": "Name", "price": "Price, lowest first", "-price": "Price, highest first"}
+
+
+class ListingForm(forms.Form):
+    """The filters of a category page."""
+
+    in_stock = forms.BooleanField(required=False)
+    colour = forms.CharField(required=False, max_length=50)
+    price__lte = forms.DecimalField(required=False, min_value=0)
+    order = forms.CharField(required=False, max_length=20)
+
+    def filter(self, products: Any) -> Any:
+        """``products`` under those filters that make sense; a value that does not is passed over."""
+        self.is_valid()
+        data = self.cleaned_data
+        if data.get("in_stock"):
+            products = products.filter(stock__gt=0)
+        if data.get("colour"):
+            products = products.filter(colour=data["colour"])
+        if data.get("price__lte") is not None:
+            products = products.filter(price__lte=data["price__lte"])
+        order = data.get("order")
+        return products.order_by(order if order in ORDERINGS else "name", "name")
+
+
+class FilterForm(forms.Form):
+    """What narrows a visual search down."""
+
+    category = forms.CharField(required=False, max_length=50)
+    in_stock = forms.BooleanField(required=False)
+    price__gte = forms.DecimalField(required=False, min_value=0, label="Price from")
+    price__lte = forms.DecimalField(required=False, min_value=0, label="Price to")
+
+    def clean_category(self) -> str:
+        slug: str = self.cleaned_data["category"]
+        if slug and not Category.objects.filter(slug=slug).exists():
+            raise forms.ValidationError("There is no such category; choose one from the list.")
+        return slug
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        names = ("price__gte", "price__lte")
+        return {name: self.cleaned_data[name] for name in names if self.cleaned_data[name] is not None}
+
+
+class SearchForm(FilterForm):
+    """A question to the visual search: words, a photo, or both, under filters."""
+
+    q = forms.CharField(required=False, max_length=500, strip=True)
+    image = forms.FileField(required=False)
+    page = forms.IntegerField(required=False, min_value=1, max_value=40)
+
+
+class LookForm(FilterForm):
+    """A photo to shop the look of."""
+
+    image = forms.FileField()
+
+
+def colours(products: Any) -> list[str]:
+    """The colours among ``products``, for a filter."""
+    return list(products.exclude(colour="").order_by("colour").values_list("colour", flat=True).distinct())
+
+
+def on_sale() -> Any:
+    """Active products with what a card shows."""
+    return Product.objects.filter(active=True).select_related("category").prefetch_related("photos", "variants")

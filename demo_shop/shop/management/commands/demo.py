@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from threading import Thread
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.servers.basehttp import get_internal_wsgi_application, run
+from django.db import connection
+from PIL import Image
+
+import imagesim
+from demo_shop.shop.progress import ProgressBar
+from demo_shop.shop.seeding import seed
+from imagesim.embedders import get_embedder
+from imagesim.exceptions import ImagesimError
+from imagesim.rebuild import rebuild
+from imagesim.status import get_status
+from imagesim.sync import sync
+
+logger = logging.getLogger(__name__)
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    help = "The demo shop from nothing: database, catalogue, index, server."
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default: 8000)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        port: int = options["port"]
+        self._check_port(port)
+        call_command("migrate", interactive=False, verbosity=0)
+        with ProgressBar("Loading the catalogue", sys.stderr) as progress:
+            report = seed(progress)
+        for message in report.messages:
+            self.stderr.write(self.style.WARNING(message))
+        if not report.products:
+            raise CommandError("The shop is empty: neither package with its pictures could be had.")
+        self._index()
+        self._create_admin()
+        if not getattr(settings, "CELERY_BROKER_URL", ""):
+            self.stdout.write("No broker is configured: changes are synced in a background thread of this server.")
+        self._serve(port)
+
+    def _check_port(self, port: int) -> None:
+        if not 0 < port < 65536:
+            raise CommandError(f"{port} is no port; use one from 1 to 65535.")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise CommandError(
+                    f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}); "
+                    f"choose another, such as make demo PORT={port + 1}."
+                ) from None
+
+    def _index(self) -> None:
+        try:
+            if get_status().index.model not in ("", get_embedder().fingerprint):
+                self.stdout.write("The model is not the one that made the index: the index is made anew.")
+                with ProgressBar("Rebuilding the index", sys.stderr) as progress:
+                    rebuild(progress=progress)
+            with ProgressBar("Indexing the pictures", sys.stderr) as progress:
+                report = sync(progress=progress)
+        except ImagesimError as error:
+            raise CommandError(f"The catalogue could not be indexed: {error}") from error
+        if report.interrupted:
+            raise CommandError(f"The catalogue could not be indexed: {report.interrupted}")
+
+    def _create_admin(self) -> None:
+        users = get_user_model()._default_manager
+        if not users.filter(username=ADMIN).exists():
+            users.create_superuser(ADMIN, "", ADMIN)  # type: ignore[attr-defined]
+        self.stdout.write(f"Shop admin: /admin/, user {ADMIN}, password {ADMIN}. For this demo only.")
+
+    def _serve(self, port: int) -> None:
+        def ready(bound: int) -> None:
+            self.stdout.write(self.style.SUCCESS(f"imagesim demo ready: http://127.0.0.1:{bound}/"))
+            self.stdout.flush()
+            Thread(target=warm_up, daemon=True).start()
+
+        try:
+            run("127.0.0.1", port, get_internal_wsgi_application(), threading=True, on_bind=ready)
+        except KeyboardInterrupt:
+            self.stdout.write("")
+
+
+def warm_up() -> None:
+    """Have the model loaded by the time the first visitor searches: that takes a few seconds."""
+    try:
+        imagesim.search(text="warm up", limit=1)
+        imagesim.shop_the_look(Image.new("RGB", (256, 256)), limit=1)
+    except ImagesimError:
+        logger.exception("The model could not be loaded ahead of the first search.")
+    finally:
+        connection.close()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+
+class Category(models.Model):
+    name = models.CharField(_("name"), max_length=100)
+    slug = models.SlugField(_("slug"), unique=True)
+    parent = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="children", verbose_name=_("department")
+    )
+    banner = models.ImageField(_("banner"), upload_to="banners/", max_length=255, blank=True)
+    position = models.PositiveIntegerField(_("position"), default=0)
+
+    class Meta:
+        verbose_name = _("category")
+        verbose_name_plural = _("categories")
+        ordering: ClassVar = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("shop:category", args=[self.slug])
+
+
+class Product(models.Model):
+    """A product, or a variant of one (``parent``)."""
+
+    name = models.CharField(_("name"), max_length=200)
+    slug = models.SlugField(_("slug"), max_length=200, unique=True)
+    description = models.TextField(_("description"), blank=True)
+    category = models.ForeignKey(Category, models.PROTECT, related_name="products", verbose_name=_("category"))
+    parent = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="variants", verbose_name=_("variant of")
+    )
+    brand = models.CharField(_("brand"), max_length=100, blank=True)
+    colour = models.CharField(_("colour"), max_length=50, blank=True)
+    price = models.DecimalField(_("price"), max_digits=10, decimal_places=2)
+    stock = models.PositiveIntegerField(_("in stock"), default=0)
+    active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("product")
+        verbose_name_plural = _("products")
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("shop:product", args=[self.slug])
+
+    @property
+    def in_stock(self) -> bool:
+        return self.stock > 0
+
+    @property
+    def main_photo(self) -> Photo | None:
+        return next(iter(self.photos.all()), None)
+
+
+class Photo(models.Model):
+    class Focus(models.TextChoices):
+        """What stays in sight where a card crops the picture to a square."""
+
+        CENTER = "center", _("centre")
+        TOP = "top", _("top")
+        BOTTOM = "bottom", _("bottom")
+        LEFT = "left", _("left")
+        RIGHT = "right", _("right")
+
+    product = models.ForeignKey(Product, models.CASCADE, related_name="photos", verbose_name=_("product"))
+    file = models.ImageField(_("file"), upload_to="products/", max_length=255)
+    alt = models.CharField(_("description"), max_length=200, blank=True)
+    focus = models.CharField(_("focus"), max_length=10, choices=Focus.choices, default=Focus.CENTER)
+    position = models.PositiveIntegerField(_("position"), default=0)
+
+    class Meta:
+        verbose_name = _("photo")
+        verbose_name_plural = _("photos")
+        ordering: ClassVar = ["position", "id"]
+
+    def __str__(self) -> str:
+        return self.alt or self.file.name

@@ -1,0 +1,20 @@
+"""All that the shop tells imagesim: where the pictures, the category, the stock and the filters are."""
+
+import imagesim
+from demo_shop.shop.models import Product
+
+
+@imagesim.register(Product)
+class ProductItems(imagesim.Items[Product]):
+    images = "photos__file"
+    category = "category__slug"
+    category_parent = "category__parent__slug"
+    in_stock = "stock"
+    group = "parent_id"
+    filters = {"brand": "brand", "price": "price", "colour": "colour"}
+
+    def should_index(self, product: Product) -> bool:
+        return product.active
+
+    def get_details(self, product: Product) -> dict[str, str]:
+        return {"price": f"€ {product.price:.2f}", "badge": "" if product.in_stock else "Sold out"}

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import logging
+import time
+from itertools import groupby
+
+from django.core.files.storage import default_storage
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+import imagesim
+from demo_shop.shop import catalogue
+from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
+from demo_shop.shop.models import Category, Product
+from imagesim import widgets
+from imagesim.exceptions import BadImage, BadQuery, ImagesimError
+
+logger = logging.getLogger(__name__)
+
+RESULTS_A_PAGE = 12
+TRAIL_LENGTH = 8
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """One product of each category in the window, another one every hour."""
+    hour = int(time.time() // 3600)
+    window = []
+    products = on_sale().filter(parent=None, stock__gt=0).order_by("category__parent__position", "category", "pk")
+    for _, shelf in groupby(products, key=lambda product: product.category_id):
+        choice = list(shelf)
+        window.append(choice[hour % len(choice)])
+    return render(request, "shop/home.html", {"products": window[:15]})
+
+
+@require_safe
+def category(request: HttpRequest, slug: str) -> HttpResponse:
+    category = get_object_or_404(Category.objects.select_related("parent"), slug=slug)
+    inside = [category, *category.children.all()]
+    everything = on_sale().filter(category__in=inside, parent=None)
+    form = ListingForm(request.GET)
+    context = {
+        "category": category,
+        "siblings": (category.parent or category).children.all(),
+        "products": form.filter(everything),
+        "total": everything.count(),
+        "colours": colours(everything),
+        "form": form,
+        "orderings": ORDERINGS.items(),
+    }
+    return render(request, "shop/category.html", context)
+
+
+@require_safe
+def product(request: HttpRequest, slug: str) -> HttpResponse:
+    product = get_object_or_404(on_sale().select_related("category__parent", "parent"), slug=slug)
+    family = product.parent or product
+    variants = on_sale().filter(parent=family) if family.variants.exists() else []
+    context = {"product": product, "family": [family, *variants] if variants else []}
+    return render(request, "shop/product.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def search(request: HttpRequest) -> HttpResponse:
+    """Search by words (GET, so that it can be shared) or by a photo (POST; the photo is never kept)."""
+    asked = request.method == "POST"
+    form = SearchForm(request.POST if asked else request.GET, request.FILES if asked else None)
+    hits = imagesim.Hits()
+    error, status, page = "", 200, 1
+    if not form.is_valid():
+        field, problem = next((name, errors[0]) for name, errors in form.errors.items())
+        error, status = f"{form.fields[field].label or field.capitalize()}: {problem}", 400
+    else:
+        data = form.cleaned_data
+        page = data["page"] or 1
+        asked = bool(data["q"] or data["image"])
+        if asked:
+            try:
+                hits = imagesim.search(
+                    image=data["image"],
+                    text=data["q"] or None,
+                    model=Product,
+                    limit=RESULTS_A_PAGE,
+                    offset=(page - 1) * RESULTS_A_PAGE,
+                    category=data["category"] or None,
+                    in_stock=data["in_stock"] or None,
+                    filters=form.filters or None,
+                )
+            except (BadImage, BadQuery) as problem:
+                error, status = str(problem), 400
+            except ImagesimError:
+                logger.exception("The visual search cannot answer.")
+                error, status = "Search is taking a short break. Please try again in a moment.", 503
+    context = {"form": form, "hits": hits, "asked": asked, "error": error}
+    context["filtered"] = any(form.data.get(name) for name in ("category", "in_stock", "price__gte", "price__lte"))
+    if hits.more and not form.cleaned_data["image"]:
+        query = (request.POST if request.method == "POST" else request.GET).copy()
+        query.pop("csrfmiddlewaretoken", None)
+        query["page"] = str(page + 1)
+        context["next_page"] = query.urlencode()
+    return render(request, "shop/search.html", context, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def look(request: HttpRequest) -> HttpResponse:
+    """Shop the look. The page asks the REST API; without JavaScript the photo is posted here (and never kept)."""
+    form = LookForm(request.POST, request.FILES) if request.method == "POST" else LookForm()
+    samples = [sample for sample in catalogue.load().samples if default_storage.exists(sample.path)]
+    sample = next((sample for sample in samples if sample.slug == request.GET.get("sample")), None)
+    found, error, status = None, "", 200
+    try:
+        if form.is_valid():
+            data = form.cleaned_data
+            found = imagesim.shop_the_look(
+                data["image"],
+                model=Product,
+                category=data["category"] or None,
+                in_stock=data["in_stock"] or None,
+                filters=form.filters or None,
+            )
+        elif form.is_bound:
+            error, status = "Choose a photo first, and a category and prices that make sense.", 400
+        elif sample is not None:
+            with default_storage.open(sample.path) as photo:
+                found = imagesim.shop_the_look(photo, model=Product)
+    except (BadImage, BadQuery) as problem:
+        error, status = str(problem), 400
+    except ImagesimError:
+        logger.exception("The visual search cannot answer.")
+        error, status = "Search is taking a short break. Please try again in a moment.", 503
+    shown = [
+        {"url": default_storage.url(one.path), "name": one.name, "page": f"{request.path}?sample={one.slug}"}
+        for one in samples
+    ]
+    context = {"look": found, "samples": shown, "error": error, "form": form}
+    return render(request, "shop/look.html", context, status=status)
+
+
+@require_safe
+def gallery(request: HttpRequest, slug: str = "") -> HttpResponse:
+    """Every picture at once, or one in the middle and what looks most like it around it."""
+    if not slug:
+        return render(request, "shop/gallery_all.html", {"products": on_sale().filter(parent=None).order_by("?")})
+    centre = get_object_or_404(on_sale(), slug=slug)
+    neighbours = widgets.similar_hits(centre, limit=12)
+    visited = [name for name in request.GET.get("via", "").split(",") if name and name != slug][-TRAIL_LENGTH:]
+    by_slug = on_sale().in_bulk(visited, field_name="slug")
+    context = {
+        "centre": centre,
+        "neighbours": neighbours,
+        "trail": [by_slug[name] for name in visited if name in by_slug],
+        "via": ",".join([*visited, slug][-TRAIL_LENGTH:]),
+    }
+    return render(request, "shop/gallery.html", context)
