@@ -1,0 +1,80 @@
+"""Features on disk and labels, put side by side as rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.lite import features
+
+# White cannot be told from the ground it was cut from, and many colours at once have no one colour to change.
+NOT_RECOLOURED = {"White", "Off White", "Cream", "Silver", "Steel", "Multi", "Metallic", "NA", "Gold"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One row a picture and view. ``labels`` are those of the view: a recoloured picture has its new colour."""
+
+    labels: list[dict[str, str]]
+    number: np.ndarray
+    view: np.ndarray
+    validation: np.ndarray
+    seen: dict[str, torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, which: np.ndarray) -> Rows:
+        """The rows at these places, or where this is true."""
+        places = np.flatnonzero(which) if which.dtype == bool else which
+        return replace(
+            self,
+            labels=[self.labels[i] for i in places],
+            number=self.number[places],
+            view=self.view[places],
+            validation=self.validation[places],
+            seen={name: value[places] for name, value in self.seen.items()},
+        )
+
+    def label(self, *claims: str) -> np.ndarray:
+        """The labels as one array of strings."""
+        return np.array(["|".join(row.get(claim, "") for claim in claims) for row in self.labels])
+
+
+SEEN = ("pooled", "stages", "salient", "thumb", "salience")
+
+
+def load(data: Path, folder: Path, views: list[str] | None = None) -> Rows:
+    """All rows of the views that are on disk (or of those named), half precision as kept."""
+    sources: dict[str, Any] = {"fashion": features.fashion(data), "outfits": features.outfits(data)}
+    labels: list[dict[str, str]] = []
+    number, view, validation = [], [], []
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in SEEN}
+    for name, (source, _) in features.VIEWS.items():
+        path = folder / f"{name}.npz"
+        if not path.exists() or (views is not None and name not in views):
+            continue
+        with np.load(path) as file:
+            colours = file["colour"]
+            keep = []
+            for row, (picture, colour) in enumerate(zip(sources[source], colours, strict=True)):
+                if colour and (picture.labels.get("baseColour") in NOT_RECOLOURED or picture.validation):
+                    continue
+                keep.append(row)
+                labels.append({**picture.labels, "baseColour": str(colour)} if colour else picture.labels)
+                number.append(picture.number)
+                validation.append(picture.validation)
+                view.append(name)
+            for array in SEEN:
+                seen[array].append(file[array][keep])
+    return Rows(
+        labels,
+        np.array(number),
+        np.array(view),
+        np.array(validation),
+        {name: torch.from_numpy(np.concatenate(parts)) for name, parts in seen.items()},
+    )

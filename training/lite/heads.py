@@ -1,0 +1,326 @@
+"""Training the heads on frozen features: seconds to a minute or two on two cores.
+
+Images and captions meet in one space by a contrastive loss (InfoNCE, https://arxiv.org/abs/1807.03748) in which
+every picture that a caption is true of counts as its partner (SupCon, https://arxiv.org/abs/2004.11362), and near
+misses, such as navy for blue, count little as opponents. So that what the trunk knows beyond clothes is not
+lost, the thousand ImageNet classes take part as well: a picture's feature is moved until the trunk's
+classifier would name the class, and its partners are the class's names and definition.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from imagesim.embedders.lite_model import LiteHeads, lab
+from imagesim.embedders.towers import load_trunk
+from training.lite import captions, things
+from training.lite.dataset import Rows
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the weights, besides the data."""
+
+    shape: int = 256
+    colour: int = 64
+    words: int = 256
+    hidden: int = 1024
+    text: str = "linear"
+    epochs: int = 14
+    batch: int = 512
+    rate: float = 1e-3
+    decay: float = 0.05
+    dropout: float = 0.3
+    near: float = 0.2
+    things: int = 192
+    thing_weight: float = 0.5
+    pair_weight: float = 0.3
+    balance: float = 0.3
+    temperature: float = 1.0
+    ridge: float = 0.3
+    seed: int = 0
+
+
+def thing_texts() -> tuple[list[str], np.ndarray]:
+    """(texts, class of each): every class by its names, in frames, and by its definition."""
+    texts, classes = [], []
+    for number, (names, definition) in enumerate(zip(things.names(), things.definitions(), strict=True)):
+        for name in names[:3]:
+            for frame in ("{}", "a photo of a {}"):
+                texts.append(frame.format(name))
+                classes.append(number)
+        if definition:
+            texts.append(f"{names[0]}: {definition}")
+            classes.append(number)
+    return texts, np.array(classes)
+
+
+def text_projection(config: Config, class_vectors: torch.Tensor, dims: int) -> nn.Module:
+    """The text tower's head, as open_clip shapes it, started from the main directions of the class names.
+
+    MiniLM's vectors share one strong direction that says nothing; it is projected out.
+    """
+    mean = F.normalize(class_vectors.mean(0), dim=0)
+    centred = class_vectors - (class_vectors @ mean)[:, None] * mean
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    start = directions[: config.words] @ (torch.eye(384) - torch.outer(mean, mean))
+    if config.text == "linear":
+        linear = nn.Linear(384, config.words, bias=False)
+        linear.weight.data.copy_(start)
+        return linear
+    hidden = (384 + dims) // 2
+    mlp = nn.Sequential(nn.Linear(384, hidden, bias=False), nn.GELU(), nn.Linear(hidden, config.words, bias=False))
+    # GELU(x) - GELU(-x) = x: the first half of the units begins as the linear map.
+    rank = hidden // 2
+    with torch.no_grad():
+        mlp[0].weight[:rank] = start[:rank]
+        mlp[0].weight[rank : 2 * rank] = -start[:rank]
+        mlp[2].weight.zero_()
+        mlp[2].weight[:rank, :rank] = torch.eye(rank)[: config.words]
+        mlp[2].weight[:rank, rank : 2 * rank] = -torch.eye(rank)[: config.words]
+    return mlp
+
+
+def palette(rows: Rows, colours: int, rng: np.random.Generator) -> torch.Tensor:
+    """Lab colours spread over what pictures show and over what a screen can show (k-means)."""
+    thumbs = rows.seen["thumb"][rng.choice(len(rows), min(1000, len(rows)), False)].float()
+    shown = lab((thumbs / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)).reshape(-1, 3).numpy()
+    possible = lab(torch.from_numpy(rng.random((4_000, 3), np.float32))).numpy()
+    points = np.concatenate([shown[rng.choice(len(shown), 4_000)], possible])
+    centres = points[rng.choice(len(points), colours, False)]
+    for _ in range(15):
+        nearest = ((points[:, None] - centres) ** 2).sum(-1).argmin(1)
+        centres = np.stack(
+            [points[nearest == k].mean(0) if (nearest == k).any() else centres[k] for k in range(colours)]
+        )
+    return torch.from_numpy(centres.astype(np.float32))
+
+
+def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight, bias) of the shape part: what tells pictures apart, not what tells two views of one apart.
+
+    Within-class covariance normalisation (Hatch et al., Interspeech 2006) with each picture a class of its own: the
+    directions in which the views of one picture differ (ground, light, angle, blur) are made small, then the main
+    directions of what is left are kept.
+    """
+    pooled = rows.seen["pooled"].float()
+    clean = {(int(n), v[:4]): i for i, (n, v) in enumerate(zip(rows.number, rows.view, strict=True)) if "clean" in v}
+    pairs = [
+        (i, clean[key])
+        for i, (n, v) in enumerate(zip(rows.number, rows.view, strict=True))
+        if "phone" in v and (key := (int(n), v[:4])) in clean
+    ]
+    mean = pooled.mean(0)
+    width = len(mean)
+    if pairs:
+        one, other = torch.tensor(pairs).T
+        difference = pooled[one] - pooled[other]
+        within = difference.T @ difference / (2 * len(pairs))
+        within += config.ridge * within.diagonal().mean() * torch.eye(width)
+        change = torch.linalg.cholesky(torch.linalg.inv(within))
+    else:
+        change = torch.eye(width)
+    _, directions = torch.linalg.eigh(change.T @ torch.cov(pooled.T) @ change)
+    weight = (change @ directions.flip(1)[:, : config.shape]).T
+    weight = weight / (weight @ torch.cov(pooled.T) @ weight.T).diagonal().mean().sqrt()  # fits 16 bits
+    return weight, -weight @ mean
+
+
+class Trainer:
+    """The heads, what they are trained with, and the inputs they read, computed once."""
+
+    def __init__(
+        self,
+        config: Config,
+        rows: Rows,
+        pool: list[captions.Caption],
+        owner: np.ndarray,
+        pool_vectors: np.ndarray,
+        class_vectors: np.ndarray,
+        thing_vectors: np.ndarray,
+        thing_classes: np.ndarray,
+    ) -> None:
+        """:param rows: training rows only. :param owner: for each caption the row it was drawn for."""
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.rng = np.random.default_rng(config.seed)
+        self.rows, self.pool = rows, pool
+        self.judge = captions.Judge(pool, rows.labels)
+        order = np.argsort(owner, kind="stable")
+        self.captions_of = np.split(order, np.searchsorted(owner[order], np.arange(1, len(rows))))
+        self.pool_vectors = torch.from_numpy(pool_vectors)
+        self.thing_vectors = torch.from_numpy(thing_vectors)
+        self.thing_classes = torch.from_numpy(thing_classes)
+        self.class_vectors = torch.from_numpy(class_vectors)
+        self.texts_of = [np.flatnonzero(thing_classes == number) for number in range(len(class_vectors))]
+        self.others = np.setdiff1d(np.arange(len(class_vectors)), things.worn())
+
+        classifier: Any = load_trunk().classifier
+        self.class_weight, self.class_bias = classifier.weight.detach(), classifier.bias.detach()
+
+        self.heads = LiteHeads(config.shape, config.colour, config.words, config.hidden)
+        dims = config.shape + config.colour + config.words
+        self.text = text_projection(config, self.class_vectors, dims)
+        self.scale = nn.Parameter(torch.tensor(math.log(20.0)))
+        with torch.no_grad():
+            pooled = rows.seen["pooled"].float()
+            self.heads.palette.copy_(palette(rows, config.colour, self.rng))
+            weight, bias = shorten(rows, config)
+            self.heads.shape.weight.copy_(weight)
+            self.heads.shape.bias.copy_(bias)
+            self.heads.temperature.fill_(config.temperature)
+            nn.init.zeros_(self.heads.mlp[2].weight)
+            nn.init.zeros_(self.heads.mlp[2].bias)
+            self.histogram = self.histograms(rows)
+            self.inputs = torch.cat(
+                [pooled, rows.seen["stages"].float(), rows.seen["salient"].float(), self.histogram], 1
+            )
+            self.heads.mean.copy_(self.inputs.mean(0))
+            self.heads.scale.copy_(1 / (self.inputs.std(0) + 0.02))
+            centred = pooled[self.rng.choice(len(rows), min(8000, len(rows)), False)]
+            self.covariance = torch.cov(centred.T)
+            self.logits = pooled @ self.class_weight.T + self.class_bias
+
+    def histograms(self, rows: Rows) -> torch.Tensor:
+        with torch.inference_mode():
+            parts = [
+                self.heads.histogram(
+                    rows.seen["thumb"][i : i + 512].float(), rows.seen["salience"][i : i + 512].float()
+                )
+                for i in range(0, len(rows), 512)
+            ]
+        return torch.cat(parts).clamp_min(0).sqrt().clone()
+
+    def words(self, inputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """The words part of pictures, while training."""
+        classes = self.text(self.class_vectors)
+        guess = torch.softmax(logits / self.heads.temperature, 1) @ classes
+        standard = (inputs - self.heads.mean) * self.heads.scale
+        if self.config.dropout and self.heads.training:
+            standard = F.dropout(standard, self.config.dropout)
+        return F.normalize(guess + self.heads.mlp(standard), dim=1)
+
+    def pretend(self, picked: np.ndarray, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and logits of these pictures, their features moved to look like these classes.
+
+        The move is the shortest, in the features' own spread, that makes the classifier say the class: along the
+        covariance times the difference of the classifier's rows, until the logit leads by a margin.
+        """
+        inputs = self.inputs[picked].clone()
+        logits = self.logits[picked]
+        target = torch.from_numpy(classes)
+        pooled = inputs[:, :1280]
+        for _ in range(2):  # a step changes who leads the others
+            rivals = logits.clone()
+            rivals[torch.arange(len(target)), target] = -torch.inf
+            lead, rival = rivals.max(1)
+            difference = self.class_weight[target] - self.class_weight[rival]
+            move = difference @ self.covariance
+            margin = torch.from_numpy(self.rng.uniform(1, 6, len(classes)).astype(np.float32))
+            need = (lead + margin - logits[torch.arange(len(target)), target]).clamp_min(0)
+            pooled = (pooled + move * (need / (move * difference).sum(1).clamp_min(1e-6))[:, None]).clamp(0, 6)
+            logits = pooled @ self.class_weight.T + self.class_bias
+        inputs[:, :1280] = pooled
+        return inputs, logits
+
+    def train(self, log: Any = None) -> None:
+        config = self.config
+        parameters = [*self.heads.mlp.parameters(), *self.text.parameters()]
+        optimiser = torch.optim.AdamW(
+            [{"params": parameters, "weight_decay": config.decay}, {"params": [self.scale], "weight_decay": 0.0}],
+            lr=config.rate,
+        )
+        kinds = self.rows.label("articleType")
+        _, place, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+        chance = 1 / counts[place] ** config.balance
+        chance /= chance.sum()
+        steps = config.epochs * len(self.rows) // config.batch
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.1)
+        self.heads.train()
+        for step in range(steps):
+            picked = self.rng.choice(len(self.rows), config.batch, p=chance)
+            loss = self.loss(picked)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            schedule.step()
+            with torch.no_grad():
+                self.scale.clamp_(max=math.log(50.0))
+            if log is not None and step % 100 == 0:
+                log(f"step {step}/{steps} loss {loss.item():.3f} scale {self.scale.exp().item():.1f}")
+        self.heads.eval()
+
+    def loss(self, picked: np.ndarray) -> torch.Tensor:
+        config = self.config
+        said = np.array([self.rng.choice(self.captions_of[i]) for i in picked])
+        verdict = torch.from_numpy(self.judge(said, picked))
+        classes = self.rng.choice(self.others, config.things, replace=False)
+        bodies = self.rng.choice(len(self.rows), config.things)
+        thing_inputs, thing_logits = self.pretend(bodies, classes)
+        thing_said = np.array([self.rng.choice(self.texts_of[c]) for c in classes])
+
+        images = self.words(
+            torch.cat([self.inputs[picked], thing_inputs]), torch.cat([self.logits[picked], thing_logits])
+        )
+        texts = F.normalize(self.text(torch.cat([self.pool_vectors[said], self.thing_vectors[thing_said]])), dim=1)
+        scores = self.scale.exp() * texts @ images.T
+        n = len(picked)
+        full = torch.zeros(scores.shape, dtype=torch.int8)
+        full[:n, :n] = verdict
+        full[n:, n:] = torch.eye(config.things, dtype=torch.int8) * captions.TRUE
+        # A caption that leaves the type open ("red item") says nothing about the things.
+        open_type = torch.tensor([not self.pool[i].types for i in said])
+        full[:n, n:][open_type] = captions.NEAR
+        weight = torch.ones(len(scores))
+        weight[n:] = config.thing_weight
+        across = contrast(scores, full, config.near, weight) + contrast(scores.T, full.T, config.near, weight)
+        if not config.pair_weight:
+            return across
+        kinds, colours = self.judge.pictures[picked, 0], self.judge.pictures[picked, 1]
+        same_kind = torch.from_numpy(kinds[:, None] == kinds)
+        same_colour = torch.from_numpy(colours[:, None] == colours)
+        pairs = torch.where(same_kind & same_colour, captions.TRUE, captions.FALSE)
+        pairs[same_kind & ~same_colour] = captions.NEAR
+        pairs.fill_diagonal_(captions.NEAR)
+        own = self.scale.exp() * images[:n] @ images[:n].T
+        own = own - torch.diag(torch.full((n,), 1e4))
+        return across + config.pair_weight * contrast(own, pairs, 0.5, torch.ones(n))
+
+    def finish(self) -> dict[str, torch.Tensor]:
+        """The tensors to ship, under the names they have in the open_clip model."""
+        config = self.config
+        with torch.no_grad():
+            self.heads.classes.copy_(self.text(self.class_vectors))
+        state = {f"visual.trunk.heads.{name}": value for name, value in self.heads.state_dict().items()}
+        dims, start = config.shape + config.colour + config.words, config.shape + config.colour
+        final = self.text if isinstance(self.text, nn.Linear) else self.text[2]  # type: ignore[index]
+        whole = torch.zeros(dims, final.weight.shape[1])
+        whole[start:] = final.weight.detach()
+        if isinstance(self.text, nn.Linear):
+            state["text.proj.weight"] = whole
+        else:
+            state["text.proj.0.weight"] = self.text[0].weight.detach()  # type: ignore[index]
+            state["text.proj.2.weight"] = whole
+        state["logit_scale"] = self.scale.detach()
+        return state
+
+
+def contrast(scores: torch.Tensor, verdict: torch.Tensor, near: float, weight: torch.Tensor) -> torch.Tensor:
+    """For each row, how badly its partners stand out from its opponents, averaged over its partners."""
+    true = verdict == captions.TRUE
+    opponents = torch.where(verdict == captions.NEAR, scores + math.log(near), scores)
+    opponents = torch.where(true, torch.full_like(scores, -1e4), opponents)
+    against = torch.logsumexp(opponents, 1, keepdim=True)
+    each = torch.logaddexp(scores, against) - scores
+    number = true.sum(1)
+    rows = (each * true).sum(1) / number.clamp_min(1)
+    asked = weight * (number > 0)
+    return (rows * asked).sum() / asked.sum()

@@ -1,0 +1,32 @@
+"""From trained heads to what ships inside the app: one file of weights, one of what is known about them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from imagesim.embedders import towers
+from imagesim.embedders.files import file_digest
+
+
+def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out: Path) -> None:
+    """Write ``lite.safetensors`` and ``lite.json`` into ``out``.
+
+    :param state: the heads' tensors, under the names they have in the open_clip model.
+    """
+    from safetensors.torch import save_file
+
+    out.mkdir(parents=True, exist_ok=True)
+    halves = {name: value.half().contiguous() for name, value in sorted(state.items())}
+    if not all(value.isfinite().all() for value in halves.values()):
+        raise ValueError("a weight does not fit into 16 bits")
+    save_file(halves, out / "lite.safetensors")
+    known = {
+        "sizes": sizes,
+        "text_projection": text_projection,
+        "checksum": file_digest(out / "lite.safetensors"),
+        "trunk_sha256": file_digest(towers.trunk_path()),
+        "text_sha256": file_digest(towers.text_path() / "model.safetensors"),
+    }
+    (out / "lite.json").write_text(json.dumps(known, indent=2) + "\n")

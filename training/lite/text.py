@@ -1,0 +1,37 @@
+"""What the frozen text tower makes of a text: the mean of MiniLM's last states, 384 numbers, not normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from imagesim.embedders import towers
+from imagesim.embedders.torchvision import import_torchvision
+
+
+def load_text_tower() -> tuple[Any, Any]:
+    """(encoder, tokenizer), as open_clip makes them of the package's folder."""
+    import_torchvision()
+    from open_clip.hf_model import HFTextEncoder
+    from open_clip.tokenizer import HFTokenizer
+
+    folder = str(towers.text_path())
+    encoder = HFTextEncoder(folder, output_dim=384, pooler_type="mean_pooler", proj_type=None, pretrained=True)
+    return encoder.eval().requires_grad_(False), HFTokenizer(folder, context_length=64)
+
+
+def embed(texts: Sequence[str], batch: int = 256) -> np.ndarray:
+    """Texts -> float32 (n, 384)."""
+    encoder, tokenizer = load_text_tower()
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    out = np.zeros((len(texts), 384), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(order), batch):
+            part = order[start : start + batch]
+            tokens = tokenizer([texts[i] for i in part])
+            tokens = tokens[:, : int((tokens != 0).sum(1).max())]  # padding is masked out anyhow
+            out[part] = encoder(tokens).numpy()
+    return out
