@@ -1,0 +1,82 @@
+"""What the shop's keeper does: change a product in the admin and see it change in the results."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def admin(page: Any) -> Any:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("admin")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Products", exact=True).wait_for()
+    return page
+
+
+def edit(page: Any, name: str) -> None:
+    page.goto(f"/admin/shop/product/?q={name.replace(' ', '+')}")
+    page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
+
+
+def save(page: Any) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator(".messagelist .success").wait_for()
+
+
+def looks_like(page: Any, slug: str) -> list[str]:
+    assert page.goto(f"/product/{slug}/").ok
+    return list(page.locator(".imagesim-similar .card__name").all_inner_texts())
+
+
+def eventually(page: Any, slug: str, name: str, *, among: bool) -> None:
+    """Until the background thread of the server has synced the change."""
+    for _ in range(120):
+        if (name in looks_like(page, slug)) is among:
+            return
+        page.wait_for_timeout(500)
+    pytest.fail(f"{name} is {'not' if among else 'still'} among what looks like {slug}")
+
+
+def test_a_replaced_photo_changes_what_looks_alike(admin, demo):
+    page = admin
+    assert "USB Cable" not in looks_like(page, "great-wave-tee")[:3]
+    page.goto("/product/great-wave-tee/")
+    source = page.locator(".photos__slide img").first.get_attribute("src")
+    picture = page.request.get(demo + source).body()
+    edit(page, "USB Cable")
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "wave.png", "mimeType": "image/png", "buffer": picture}
+    )
+    save(page)
+    eventually(page, "great-wave-tee", "USB Cable", among=True)
+    assert "USB Cable" in looks_like(page, "great-wave-tee")[:2]
+
+
+def test_a_new_name_and_an_empty_stock_are_seen(admin):
+    page = admin
+    assert "Sea Monster Last" in looks_like(page, "sea-monster-strong")
+    edit(page, "Sea Monster Last")
+    page.get_by_label(re.compile("^Name")).fill("Sea Monster First")
+    save(page)
+    assert "Sea Monster First" in looks_like(page, "sea-monster-strong")
+    edit(page, "Sea Monster First")
+    page.get_by_label(re.compile("^In stock")).fill("0")
+    save(page)
+    eventually(page, "sea-monster-strong", "Sea Monster First", among=False)
+
+
+def test_a_deleted_product_is_gone_at_once(admin):
+    page = admin
+    assert "Matured Red" in looks_like(page, "vineyard-white")
+    edit(page, "Matured Red")
+    page.get_by_role("link", name="Delete").last.click()
+    page.get_by_role("button", name=re.compile("Yes")).click()
+    page.locator(".messagelist .success").wait_for()
+    assert "Matured Red" not in looks_like(page, "vineyard-white")

@@ -1,0 +1,345 @@
+"""A photo in, and for everything in it what the shop has like it: by pointer, by keyboard alone, without JavaScript."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import SCREENSHOTS, until
+from tests.browser.test_shopper import accessible
+
+pytestmark = pytest.mark.timeout(600)
+
+WIDTHS = [(360, 740), (768, 1024), (1280, 900)]
+BOX = "[data-imagesim-box]"
+REGION = "**/look/*/region/"
+
+
+SENT = """
+window.photos = [];
+const plain = window.fetch;
+window.fetch = (url, options) => {
+  const photo = options?.body instanceof FormData ? options.body.get("image") : null;
+  if (photo) photo.text().then((text) => window.photos.push({ size: photo.size, type: photo.type, text }));
+  return plain(url, options);
+};
+"""
+"""Keeps what the page sends, because Playwright does not see the files of a form."""
+
+
+def settled(page: Any) -> None:
+    """Until what was asked last is answered and shown."""
+    page.locator("[data-imagesim-view]:not([hidden]) [data-imagesim-chips] button").first.wait_for()
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+
+
+def chips(page: Any) -> list[str]:
+    return [text.strip() for text in page.locator("[data-imagesim-chips] button").all_inner_texts()]
+
+
+def results(page: Any) -> list[str]:
+    return [text.strip() for text in page.locator("[data-imagesim-results] .card__name").all_inner_texts()]
+
+
+def place(page: Any) -> dict[str, float]:
+    """The box in percent of the photo."""
+    style: dict[str, str] = page.locator(BOX).evaluate(
+        "({style}) => ({left: style.left, top: style.top, width: style.width, height: style.height})"
+    )
+    return {side: float(value.removesuffix("%")) for side, value in style.items()}
+
+
+def region(request: Any) -> list[float]:
+    """The box that was asked for."""
+    box: list[float] = json.loads(re.search(r'name="region"\r\n\r\n(.+?)\r\n', request.post_data)[1])  # type: ignore[index]
+    return box
+
+
+def opened(page: Any, sample: str) -> Any:
+    """The page with one of its sample photos."""
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile(sample)).click()
+    settled(page)
+    return page
+
+
+def pictured(page: Any, name: str) -> None:
+    """A picture of the page, with every image loaded, where the run asks for pictures."""
+    if not SCREENSHOTS:
+        return
+    for image in page.locator("[data-imagesim-results] img").all():
+        image.scroll_into_view_if_needed()
+    until(page, "[...document.images].every((image) => !image.currentSrc || image.complete)")
+    page.evaluate("scrollTo(0, 0)")
+    Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=Path(SCREENSHOTS) / f"look-{name}-{page.viewport_size['width']}.png", full_page=True)
+
+
+@pytest.mark.parametrize(("width", "height"), WIDTHS)
+def test_from_a_photo_to_what_the_shop_has(open_page, width, height):
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto("/")
+    page.get_by_role("link", name="Shop the look").click()
+    accessible(page)
+    pictured(page, "start")
+    opened(page, "white T-shirt")
+    names = chips(page)
+    assert {"Top", "Whole photo"} <= set(names)
+    assert page.locator(".imagesim-look__dot").count() == len(names) - 1
+    told = page.locator("[data-imagesim-status]").inner_text()
+    assert all(name in told for name in names[:-1])
+    page.get_by_role("button", name="Top").click()
+    assert re.search("Tee|Polo|Hoodie", results(page)[0])
+    assert page.locator(BOX).is_visible()
+    assert page.get_by_role("button", name="Top").get_attribute("aria-pressed") == "true"
+    accessible(page)
+    pictured(page, "found")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+    page.get_by_role("button", name="Another photo").click()
+    assert page.get_by_label("A photo with something you like").is_visible()
+    assert page.evaluate("document.activeElement.type") == "file"
+
+
+def test_dots_bring_up_the_results_of_what_they_mark(page):
+    opened(page, "white T-shirt")
+    before = page.locator("[data-imagesim-title]").inner_text()
+    dot = page.locator(".imagesim-look__dot:not([data-active])").first
+    name = dot.get_attribute("title")
+    dot.click()
+    assert page.locator("[data-imagesim-title]").inner_text() == name != before
+    assert page.locator(BOX).get_attribute("aria-label") == f"Box around: {name}"
+    assert name in page.locator("[data-imagesim-status]").inner_text()
+    page.get_by_role("button", name="Whole photo").click()
+    assert page.locator(BOX).is_hidden()
+    assert len(results(page)) == 8
+
+
+def test_a_moved_box_does_not_send_the_photo_again(page):
+    opened(page, "juice")
+    page.get_by_role("button", name="Whole photo").click()
+    area = page.locator("[data-imagesim-stage]").bounding_box()
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return area["x"] + x * area["width"], area["y"] + y * area["height"]
+
+    with page.expect_request(REGION) as asked:  # draw around the orange bottle
+        page.mouse.move(*at(0.21, 0.28))
+        page.mouse.down()
+        page.mouse.move(*at(0.26, 0.6), steps=4)
+        page.mouse.move(*at(0.34, 0.88), steps=4)
+        page.mouse.up()
+    assert len(asked.value.post_data_buffer) < 2000
+    settled(page)
+    assert chips(page)[-2:] == ["Your box", "Whole photo"]
+    assert region(asked.value) == pytest.approx([0.21, 0.28, 0.13, 0.6], abs=0.02)
+    assert "Juice" in results(page)[0]
+    with page.expect_request(REGION) as asked:  # move it to the green one
+        page.mouse.move(*at(0.27, 0.6))
+        page.mouse.down()
+        page.mouse.move(*at(0.58, 0.6), steps=8)
+        page.mouse.up()
+    settled(page)
+    assert region(asked.value) == pytest.approx([0.52, 0.28, 0.13, 0.6], abs=0.02)
+    assert "Juice" in results(page)[0]
+    before = place(page)
+    with page.expect_request(REGION):  # its lower right corner
+        corner = page.locator("[data-handle=se]").bounding_box()
+        page.mouse.move(corner["x"] + 16, corner["y"] + 16)
+        page.mouse.down()
+        page.mouse.move(corner["x"] + 46, corner["y"] + 16, steps=4)
+        page.mouse.up()
+    settled(page)
+    assert place(page)["width"] > before["width"] + 3
+    assert place(page)["left"] == pytest.approx(before["left"], abs=0.01)
+    accessible(page)
+
+
+def test_a_tap_where_nothing_was_found_asks_for_what_is_there(open_page):
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    opened(page, "juice")
+    page.get_by_role("button", name="Whole photo").click()
+    stage = page.locator("[data-imagesim-stage]")
+    area = stage.bounding_box()
+    with page.expect_request(REGION):
+        stage.tap(position={"x": area["width"] * 0.9, "y": area["height"] * 0.62})
+    settled(page)
+    assert place(page)["left"] > 60
+    assert "Bean" in " ".join(results(page)[:3]) or "Juice" in results(page)[0]
+
+
+@pytest.mark.parametrize(("width", "height"), WIDTHS)
+def test_with_the_keyboard_alone(open_page, width, height):
+    page = open_page(viewport={"width": width, "height": height})
+    page.goto("/look/")
+    sample = page.get_by_role("link", name=re.compile("white T-shirt"))
+    for _ in range(40):
+        if sample.evaluate("element => element === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert page.evaluate("document.activeElement.closest('[data-imagesim-chips]') !== null")
+    page.get_by_role("button", name="Top").focus()
+    page.keyboard.press("Enter")
+    for _ in range(12):
+        if page.evaluate("document.activeElement.matches('[data-imagesim-box]')"):
+            break
+        page.keyboard.press("Shift+Tab")
+    before = place(page)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    moved = place(page)
+    assert moved["left"] == pytest.approx(before["left"] - 4, abs=0.01)
+    assert moved["top"] == pytest.approx(before["top"] - 2, abs=0.01)
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Shift+ArrowUp")
+    smaller = place(page)
+    assert smaller["width"] == pytest.approx(before["width"] - 2, abs=0.01)
+    assert smaller["height"] == pytest.approx(before["height"] - 2, abs=0.01)
+    status = page.locator("[data-imagesim-status]")
+    status.get_by_text("from the left").wait_for()  # where it is now, for who cannot see it
+    with page.expect_request(REGION):
+        page.keyboard.press("Enter")
+    settled(page)
+    assert "Results found" in status.inner_text()
+    assert page.evaluate("document.activeElement.matches('[data-imagesim-box]')")
+    with page.expect_request(REGION):
+        page.keyboard.press("Escape")
+    settled(page)
+    assert place(page) == pytest.approx(before, abs=0.01)
+
+
+def test_a_box_is_drawn_without_a_pointer(page):
+    opened(page, "juice")
+    draw = page.get_by_role("button", name="Draw a box")
+    draw.focus()
+    with page.expect_request(REGION):
+        page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.matches('[data-imagesim-box]')")
+    assert draw.get_attribute("aria-pressed") == "true"
+    assert "Your box" in chips(page)
+    page.keyboard.press("ArrowRight")
+    with page.expect_request(REGION):
+        page.keyboard.press("Enter")
+    settled(page)
+    assert draw.get_attribute("aria-pressed") == "false"
+
+
+def test_filters_hold_for_every_region(page):
+    opened(page, "juice")
+    page.get_by_role("button", name="Whole photo").click()
+    assert "Bean Juice" not in results(page)  # sold out
+    with page.expect_request(REGION) as asked:
+        page.get_by_label("In stock only").uncheck()
+    assert '"in_stock"\r\n\r\nany' in asked.value.post_data
+    settled(page)
+    page.get_by_text("Narrow it down").click()
+    with page.expect_request(REGION):
+        page.get_by_label("Category").select_option(label="Paints")
+    settled(page)
+    assert all("Paint" in name for name in results(page))
+    with page.expect_request(REGION):
+        page.get_by_label("To €").fill("1")
+        page.get_by_label("To €").press("Tab")
+    settled(page)
+    assert results(page) == []
+    assert page.locator("[data-imagesim-message]").inner_text().startswith("Nothing found")
+    accessible(page)
+
+
+def test_a_photo_that_is_no_longer_held_is_cut_in_the_browser(page):
+    page.add_init_script(SENT)
+    opened(page, "juice")
+    gone = {"code": "photo_gone", "detail": "This photo is no longer held; send it again."}
+    page.route(REGION, lambda route: route.fulfill(status=410, content_type="application/json", body=json.dumps(gone)))
+    with page.expect_request("**/api/visual/search/"):
+        page.get_by_role("button", name="Draw a box").click()
+    settled(page)
+    whole, part = page.evaluate("window.photos")
+    assert (part["type"], whole["size"] > part["size"]) == ("image/jpeg", True)
+    assert len(results(page)) == 8
+    page.unroute(REGION)
+    with page.expect_request("**/api/visual/search/"):  # nor is it asked for again
+        page.locator(BOX).press("Enter")
+    settled(page)
+    page.errors[:] = [error for error in page.errors if "status of 410" not in error]
+
+
+def test_what_fails_says_so_and_can_be_tried_again(page):
+    page.route("**/api/visual/look/", lambda route: route.abort())
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    page.locator("[data-imagesim-message]").get_by_text("cannot be reached").wait_for()
+    accessible(page)
+    page.unroute("**/api/visual/look/")
+    page.get_by_role("button", name="Try again").click()
+    settled(page)
+    assert results(page)
+    page.errors[:] = [error for error in page.errors if "ERR_FAILED" not in error]
+
+
+def test_what_is_no_picture_is_refused_in_words(page):
+    page.goto("/look/")
+    field = page.get_by_label("A photo with something you like")
+    field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"})
+    page.locator("[data-imagesim-status]").get_by_text("not a picture").wait_for()
+    field.set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"<html>"})
+    page.locator("[data-imagesim-message]").get_by_text("not a picture that can be read").wait_for()
+    assert page.get_by_role("button", name="Try again").is_hidden()
+    page.errors[:] = [error for error in page.errors if "status of 415" not in error]
+
+
+def test_a_large_photo_is_made_smaller_and_loses_its_exif(page):
+    image = Image.effect_noise((3000, 4000), 40).convert("RGB")
+    exif = Image.Exif()
+    exif[0x010E] = "secret-place"
+    data = BytesIO()
+    image.save(data, "JPEG", quality=85, exif=exif.tobytes())
+    assert b"secret-place" in data.getvalue()
+    page.add_init_script(SENT)
+    page.goto("/look/")
+    page.get_by_label("A photo with something you like").set_input_files(
+        {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
+    )
+    settled(page)
+    (sent,) = page.evaluate("window.photos")
+    assert sent["size"] < len(data.getvalue()) / 2
+    assert "secret-place" not in sent["text"]
+
+
+def test_views_and_clicks_are_told_in_batches(page):
+    with page.expect_request("**/api/visual/events/") as told:
+        opened(page, "white T-shirt")
+    events = json.loads(told.value.post_data)["events"]
+    assert {event["kind"] for event in events} == {"view"}
+    assert [event["position"] for event in events] == sorted(event["position"] for event in events)
+    assert all(re.fullmatch(r"shop\.product:\d+", event["item"]) and event["token"] for event in events)
+    with page.expect_response("**/api/visual/events/") as answered:
+        page.locator("[data-imagesim-results] a.card__link").first.click()
+    assert answered.value.ok
+    page.wait_for_url("**/product/**")
+
+
+def test_without_javascript_a_photo_is_posted_to_a_page(open_page: Callable[..., Any]):
+    page = open_page(java_script_enabled=False)
+    page.goto("/look/")
+    source = page.locator("[data-imagesim-sample]").first.get_attribute("data-imagesim-sample")
+    photo = page.request.get(source).body()
+    page.get_by_label("A photo with something you like").set_input_files(
+        {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
+    )
+    page.get_by_role("button", name="Find what is in it").click()
+    page.wait_for_load_state()
+    top = page.get_by_role("region", name="Top")
+    assert re.search("Tee|Polo|Hoodie", top.locator(".card__name").first.inner_text())
+    page.get_by_role("link", name=re.compile("juice")).click()
+    assert "Juice" in page.locator("[data-imagesim-server] .card__name").first.inner_text()
+    assert page.locator("[data-imagesim-camera]").is_hidden()

@@ -1,0 +1,238 @@
+"""What a visitor does: look around, search with words and with a photo, wander through the gallery."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import SCREENSHOTS, until
+
+pytestmark = pytest.mark.timeout(600)
+
+LOOKS = [(360, 740, "light"), (768, 1024, "light"), (1280, 900, "light"), (1280, 900, "dark")]
+PAGES = {
+    "home": "/",
+    "department": "/shop/home/",
+    "category": "/shop/t-shirts/?in_stock=on",
+    "product": "/product/confetti-plimsolls-mustard/",
+    "variants": "/product/box-logo-hoodie/",
+    "search": "/search/",
+    "words": "/search/?q=yellow+shoes",
+    "refused": "/search/?q=red&category=none",
+    "look": "/look/",
+    "look of a sample": "/look/?sample=clothing",
+    "all pictures": "/gallery/",
+    "gallery": "/gallery/instant-camera/?via=orange-juice",
+    "missing": "/product/nothing/",
+}
+
+
+@pytest.fixture
+def photo(page: Any, demo: str) -> dict[str, Any]:
+    """A visitor's photo: a picture of the shop's orange juice, smaller, turned a little, as a JPEG."""
+    page.goto("/product/orange-juice/")
+    source = page.locator(".photos__slide img").get_attribute("src")
+    image = Image.open(BytesIO(page.request.get(demo + source).body())).convert("RGBA").convert("RGB")
+    image = image.resize((640, 640)).rotate(6, fillcolor="white")
+    data = BytesIO()
+    image.save(data, "JPEG", quality=80)
+    return {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
+
+
+def results(page: Any) -> list[str]:
+    return [text.strip() for text in page.locator("[data-imagesim-list] .card__name").all_inner_texts()]
+
+
+def searched(page: Any) -> list[str]:
+    """The results, once the search under way has answered."""
+    page.locator("[data-imagesim-results]:not([hidden]):not([aria-busy])").wait_for()
+    return results(page)
+
+
+def accessible(page: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(page)
+    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+
+
+def test_from_home_to_a_product_and_to_what_looks_like_it(page):
+    page.goto("/")
+    page.get_by_role("navigation", name="Departments").get_by_role("link", name="Drinks").click()
+    page.get_by_role("link", name="Juices").first.click()
+    assert page.locator("h1").inner_text() == "Juices"
+    page.get_by_role("link", name="Orange Juice").click()
+    similar = page.get_by_role("region", name="Looks like this")
+    names = similar.locator(".card__name").all_inner_texts()
+    assert len(names) == 10
+    assert sum("Juice" in name for name in names[:4]) >= 3
+    similar.get_by_role("link").first.click()
+    assert names[0] == page.locator("h1").inner_text()
+
+
+def test_a_product_shows_one_picture_at_a_time(page):
+    page.goto("/product/confetti-plimsolls-mustard/")
+    assert page.locator(".photos__slide:visible").count() == 1
+    page.get_by_role("link", name=re.compile("Picture 3")).click()
+    assert "from above" in page.locator(".photos__slide:visible img").get_attribute("alt")
+    assert page.locator("[data-thumb][aria-current]").count() == 1
+
+
+def test_search_by_words_and_under_filters(page):
+    page.goto("/")
+    box = page.get_by_role("searchbox", name="Search in your own words")
+    box.fill("shoes")
+    box.press("Enter")
+    names = results(page)
+    assert len(names) == 12
+    assert sum(bool(re.search("Shoe|Plimsolls|High-top", name)) for name in names[:6]) >= 4
+    page.get_by_label("Category").select_option(label="Running shoes")
+    page.get_by_label("In stock only").check()
+    page.get_by_role("button", name="Apply").click()
+    page.wait_for_url("**category=running-shoes**")
+    assert set(results(page)) <= {"Prowl Running Shoe", "Featherweight Running Shoe", "City Mesh Running Shoe"}
+    page.get_by_label("To €").fill("50")
+    page.get_by_role("button", name="Apply").click()
+    page.wait_for_url("**price__lte=50**")
+    assert results(page) == ["City Mesh Running Shoe"]
+
+
+def test_more_results_by_words(page):
+    page.goto("/search/?q=camera")
+    first = results(page)
+    page.get_by_role("link", name="Show more").click()
+    page.wait_for_url("**page=2**")
+    assert not set(first) & set(results(page))
+
+
+def test_search_with_a_chosen_photo(page, photo):
+    page.goto("/")
+    page.get_by_label("Search with a photo").set_input_files(photo)
+    names = searched(page)
+    assert names[0] == "Orange Juice"
+    assert "12" in page.get_by_role("status").inner_text()
+    assert page.get_by_alt_text("Your photo").is_visible()
+    assert page.locator("[data-imagesim-list] .price").first.inner_text() == "€ 3.20"
+    accessible(page)
+    page.get_by_role("button", name="Show more").click()
+    until(page, "document.querySelectorAll('[data-imagesim-list] > li').length === 24")
+    page.get_by_role("button", name="Remove the photo").click()
+    assert results(page) == []
+    assert page.get_by_alt_text("Your photo").is_hidden()
+
+
+def test_filters_hold_for_a_photo(page, photo):
+    page.goto("/search/")
+    page.get_by_label("Search with a photo").set_input_files(photo)
+    assert "Bean Juice" in searched(page)
+    with page.expect_response("**/api/visual/search/"):
+        page.get_by_label("In stock only").check()
+    names = searched(page)
+    assert "Bean Juice" not in names
+    with page.expect_response("**/api/visual/search/"):
+        page.get_by_label("Category").select_option(label="Paints")
+    assert all("Paint" in name for name in searched(page))
+
+
+def test_a_photo_can_be_dropped_and_pasted(page, photo):
+    script = """([selector, kind, bytes]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
+        const event = kind === "paste"
+          ? new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true })
+          : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+        document.querySelector(selector).dispatchEvent(event);
+    }"""
+    for kind, selector in (("drop", "[data-imagesim-drop]"), ("paste", "body")):
+        page.goto("/search/")
+        page.evaluate(script, [selector, kind, list(photo["buffer"])])
+        assert searched(page)[0] == "Orange Juice", kind
+
+
+def test_a_photo_can_be_taken(open_page):
+    page = open_page(permissions=["camera"])
+    page.goto("/search/")
+    page.get_by_role("button", name="Take a photo").click()
+    until(page, "document.querySelector('video').videoWidth > 0")
+    accessible(page)
+    page.get_by_role("button", name="Take this picture").click()
+    assert len(searched(page)) == 12
+    assert page.evaluate("document.querySelector('video').srcObject") is None
+
+
+def test_what_is_no_picture_is_refused_in_words(page):
+    page.goto("/search/")
+    field = page.get_by_label("Search with a photo")
+    field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"})
+    status = page.get_by_role("status")
+    status.get_by_text("not a picture").wait_for()
+    field.set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"<html>"})
+    status.get_by_text(re.compile("not a picture that can be read")).wait_for()
+    # The browser itself notes the 415 that the second file rightly got.
+    page.errors[:] = [error for error in page.errors if "status of 415" not in error]
+
+
+def test_without_javascript_a_photo_is_posted_to_a_page(open_page, photo):
+    page = open_page(java_script_enabled=False)
+    page.goto("/search/")
+    page.get_by_label("Search with a photo").set_input_files(photo)
+    page.get_by_role("button", name="Search", exact=True).last.click()
+    page.wait_for_load_state()
+    assert results(page)[0] == "Orange Juice"
+    assert page.locator("[data-imagesim-camera]").is_hidden()
+
+
+def test_the_gallery_by_mouse_and_back(page):
+    page.goto("/gallery/")
+    page.get_by_role("link", name="Instant Camera").click()
+    assert page.locator("#centre").inner_text() == "Instant Camera"
+    assert page.locator(".ring__cell").count() == 12
+    neighbour = page.locator(".ring__cell a").first
+    name = neighbour.locator("img").get_attribute("alt")
+    neighbour.click()
+    until(page, "name => document.querySelector('#centre').textContent === name", name)
+    assert page.get_by_role("link", name="Back to Instant Camera").is_visible()
+    assert page.title().startswith(name)
+    accessible(page)
+    page.go_back()
+    until(page, "document.querySelector('#centre').textContent === 'Instant Camera'")
+
+
+def test_the_gallery_by_keyboard(page):
+    page.goto("/gallery/orange-juice/")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    name = page.evaluate("document.activeElement.querySelector('img').alt")
+    assert name == page.locator(".ring__cell img").nth(1).get_attribute("alt")
+    page.keyboard.press("Enter")
+    until(page, "name => document.activeElement.textContent === name", name)
+    assert name in page.get_by_role("status").inner_text()
+    page.keyboard.press("Backspace")
+    until(page, "document.querySelector('#centre').textContent === 'Orange Juice'")
+
+
+def test_the_gallery_without_javascript(open_page):
+    page = open_page(java_script_enabled=False)
+    page.goto("/gallery/orange-juice/")
+    name = page.locator(".ring__cell img").first.get_attribute("alt")
+    page.locator(".ring__cell a").first.click()
+    assert page.locator("#centre").inner_text() == name
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), LOOKS)
+def test_every_page_is_accessible_and_fits(open_page, width, height, scheme):
+    page = open_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    for name, address in PAGES.items():
+        page.goto(address)
+        page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager' })")
+        page.evaluate("Promise.all([...document.images].filter((i) => i.src).map((i) => i.decode().catch(() => 0)))")
+        if SCREENSHOTS:
+            page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
+        accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+    # The browser itself notes the two addresses that are rightly refused.
+    page.errors[:] = [error for error in page.errors if not re.search(r"status of 40[04]", error)]

@@ -1,0 +1,89 @@
+"""The admin's page "Visual index": it keeps itself current while a rebuild runs, without a reload."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.browser import conftest
+
+pytestmark = pytest.mark.timeout(600)
+
+PAGE = "/admin/imagesim/visualindex/"
+
+
+@pytest.fixture
+def admin(page: Any) -> Any:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("admin")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Visual index", exact=True).wait_for()
+    return page
+
+
+def field(page: Any, name: str) -> Any:
+    return page.locator(f"[data-field={name}]")
+
+
+def until(page: Any, name: str, pattern: str) -> None:
+    """The text appears in the page as it is: nothing is loaded anew."""
+    field(page, name).filter(has_text=re.compile(pattern)).wait_for(timeout=120_000)
+
+
+def test_a_rebuild_is_started_and_seen_through(admin: Any) -> None:
+    page = admin
+    page.get_by_role("link", name="Visual index", exact=True).click()
+    until(page, "coverage", r"^100 %$")
+    before = field(page, "index_name").inner_text()
+    page.get_by_role("button", name="Rebuild the index").click()
+    page.locator(".messagelist .success").wait_for()
+    page.evaluate("window.sameDocument = true")
+
+    until(page, "rebuild", "^done")
+    conftest.until(page, "(old) => document.querySelector('[data-field=index_name]').textContent !== old", before)
+
+    assert page.evaluate("window.sameDocument") is True
+    assert field(page, "index_entries").inner_text() == field(page, "indexed").inner_text()
+    until(page, "coverage", r"^100 %$")
+
+
+def test_reindexing_a_product_from_the_shops_own_list(admin: Any) -> None:
+    page = admin
+    page.goto("/admin/shop/product/")
+    assert page.locator("td.field-visual_search").first.inner_text() == "indexed"
+    page.locator("#result_list input.action-select").first.check()
+    page.locator("select[name=action]").select_option(label="Reindex selected products for visual search")
+    page.get_by_role("button", name="Go", exact=True).click()
+    page.locator(".messagelist .success").filter(has_text="1 item is looked at again").wait_for()
+
+    page.goto(PAGE)
+
+    until(page, "pending", "^0$")
+    until(page, "coverage", r"^100 %$")
+
+
+def test_the_list_of_items_is_searched_by_name(admin: Any) -> None:
+    page = admin
+    page.goto("/admin/imagesim/itemstate/?q=Great+Wave+Tee")
+    page.locator("#result_list .field-state a").first.click()
+
+    image = page.locator("img.imagesim-thumbnail").first
+    image.scroll_into_view_if_needed()
+    conftest.until(page, "(img) => img.naturalWidth > 0", image.element_handle())
+
+
+def test_a_server_that_is_gone_is_said_to_be(admin: Any) -> None:
+    page = admin
+    page.goto(PAGE)
+    until(page, "coverage", "%")
+    assert not page.locator("[data-offline]").is_visible()
+    # Answered by the test: an aborted request would count as an error of the page.
+    page.route(
+        "**/visualindex/status/", lambda route: route.fulfill(status=200, body="<html>", content_type="text/html")
+    )
+    page.locator("[data-offline]").wait_for(timeout=30_000)
+    page.unroute("**/visualindex/status/")
+    page.locator("[data-offline]").wait_for(state="hidden", timeout=90_000)

@@ -1,0 +1,376 @@
+"""``python -m tests.chaos --seconds 120 --seed 7``: a shop under writes, kills and outages, then a count.
+
+Prints as its last line one JSON object; exits with 1 if anything was lost, stale, orphaned or wrongly set aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import protections, servers
+from tests.chaos.servers import Process
+from tools.system import Failure
+
+NAME = "chaos"
+CLAIM_SECONDS = 4
+
+
+class Harness:
+    def __init__(self, given: argparse.Namespace, folder: Path) -> None:
+        self.given = given
+        self.folder = folder
+        self.dice = random.Random(given.seed)
+        self.kills = 0
+        self.events: Counter[str] = Counter()
+        self.silent = folder / "silent"
+        self.silent.touch()
+        self.later: list[tuple[float, Callable[[], Any]]] = []
+        self.helpers: list[Process] = []
+
+    # Starting.
+
+    def start(self) -> None:
+        self.say("starting PostgreSQL, Redis and Elasticsearch")
+        self.redis, self.redis_url = servers.redis(self.folder)
+        self.elastic, self.elastic_url = servers.elasticsearch(self.folder)
+        self.elastic.start()
+        self.redis.start().wait_until_it_answers()
+        self.postgres, database = servers.postgres(self.folder)
+        self.elastic.wait_until_it_answers()
+        index = {"hosts": [self.elastic_url], "name": NAME, "replicas": 0, "request_timeout": 3.0}
+        imagesim = {
+            "SYNC": "celery",
+            "SYNC_BATCH_SIZE": 16,
+            "SYNC_CLAIM_SECONDS": CLAIM_SECONDS,
+            "SYNC_MAX_ATTEMPTS": 4,
+            "EMBEDDER": {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {}},
+            "INDEX": {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": index},
+        }
+        media = self.folder / "media"
+        media.mkdir()
+        self.environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+            "IMAGESIM_TEST_DATABASE_URL": database,
+            "IMAGESIM_TEST_SETTINGS": json.dumps(imagesim),
+            "IMAGESIM_TEST_MEDIA": str(media),
+            "IMAGESIM_TEST_BROKER": self.redis_url,
+            "IMAGESIM_TEST_QUEUE": "chaos",
+            "IMAGESIM_TEST_SCRATCH": str(self.folder),
+            "IMAGESIM_CHAOS": json.dumps({"without": self.given.without}),
+        }
+        os.environ.update(self.environment)
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0, interactive=False)
+        self.stock_the_shop()
+        celery = [sys.executable, "-m", "celery", "--app", "demo_shop", "worker", "--loglevel", "WARNING"]
+        self.workers = [
+            self.process(f"worker-{n}", [*celery, "--concurrency", "1", "--hostname", f"w{n}@chaos"]).start()
+            for n in range(self.given.workers)
+        ]
+        # In a run without change rows the messages of the first products went to nobody, which is not the point.
+        self.have_all_synced()
+
+    def have_all_synced(self) -> None:
+        from imagesim.models import ItemState, Scope
+        from imagesim.sync import sync
+
+        self.say(f"filling the index with {self.given.products} products")
+        if not ItemState.objects.exists():
+            from demo_shop.shop.models import Product
+
+            ItemState.objects.bulk_create(
+                ItemState(model="shop.product", object_pk=str(pk), scope=Scope.ALL)
+                for pk in Product.objects.values_list("pk", flat=True)
+            )
+        report = sync()
+        if report.interrupted:
+            raise Failure(f"The index cannot be filled: {report.interrupted}")
+
+    def process(self, name: str, command: list[str]) -> Process:
+        return Process(name, command, self.folder / "logs", environment=self.environment)
+
+    def stock_the_shop(self) -> None:
+        from django.core.files.base import ContentFile
+        from django.db import transaction
+
+        from demo_shop.shop.models import Category, Photo, Product
+        from tests.chaos.pictures import draw
+
+        shelves = [Category.objects.create(name=f"c{n}", slug=f"c{n}") for n in range(12)]
+        with transaction.atomic():
+            for n in range(self.given.products):
+                made = Product.objects.create(
+                    name=f"p{n}", slug=f"p{n}", category=shelves[n % 12], price=n % 90 + 1, stock=1, brand="acme"
+                )
+                Photo.objects.create(product=made, file=ContentFile(draw(n), f"start-{n}.png"))
+
+    # What goes wrong.
+
+    def kill_worker(self) -> None:
+        self.hit(self.dice.choice(self.workers))
+
+    def pause_worker(self) -> None:
+        """Longer than its claim holds: when it wakes up, others have done its work, and it is late."""
+        worker = self.dice.choice(self.workers)
+        self.wait_for_a_claim()
+        worker.signal(signal.SIGSTOP)
+        self.soon(CLAIM_SECONDS + self.dice.uniform(1, 4), lambda: worker.signal(signal.SIGCONT))
+
+    def pause_worker_for_long(self) -> None:
+        if self.is_asked_for("pause_worker"):
+            for worker in self.workers[1:]:
+                self.wait_for_a_claim()
+                worker.signal(signal.SIGSTOP)
+                self.soon(4 * CLAIM_SECONDS, lambda worker=worker: worker.signal(signal.SIGCONT))  # type: ignore[misc]
+
+    def wait_for_a_claim(self) -> None:
+        """The moment to hit a worker is when it is at something."""
+        from imagesim.models import ItemState
+
+        until = time.monotonic() + 1
+        while time.monotonic() < until and not ItemState.objects.exclude(claim="").exists():
+            time.sleep(0.01)
+
+    def kill_redis(self) -> None:
+        self.hit(self.redis)
+
+    def pause_redis(self) -> None:
+        self.redis.signal(signal.SIGSTOP)
+        self.soon(self.dice.uniform(1, 4), lambda: self.redis.signal(signal.SIGCONT))
+
+    def pause_elasticsearch(self) -> None:
+        self.elastic.signal(signal.SIGSTOP)
+        self.soon(self.dice.uniform(1, 8), lambda: self.elastic.signal(signal.SIGCONT))
+
+    def kill_elasticsearch(self) -> None:
+        self.hit(self.elastic, self.dice.uniform(0.5, 3))
+
+    def double_messages(self) -> None:
+        from imagesim import tasks
+
+        for _ in range(30):
+            tasks.start("sync")
+
+    def late_messages(self) -> None:
+        """Old news: items that were changed, or deleted, long ago."""
+        from imagesim import tasks
+        from imagesim.models import ItemState
+        from imagesim.writing import broker
+
+        states = list(ItemState.objects.order_by("?").values_list("object_pk", flat=True)[:10])
+        broker.send(tasks.reindex, {"label": "shop.product", "pks": states}, countdown=self.dice.uniform(0, 5))
+
+    def rebuild(self) -> None:
+        self.helper("rebuild", ["imagesim_rebuild"])
+
+    def rebuild_and_kill(self) -> None:
+        helper = self.helper("rebuild", ["imagesim_rebuild"])
+        self.soon(self.dice.uniform(1.0, 6), lambda: self.kill_helper(helper))
+
+    def compare(self) -> None:
+        if "reconcile" not in self.given.without:
+            helper = self.helper("reconcile", ["imagesim_sync", "--reconcile"])
+            if self.dice.random() < 0.3:
+                self.soon(self.dice.uniform(1.0, 5), lambda: self.kill_helper(helper))
+
+    def hit(self, process: Process, seconds: float = 0.0) -> None:
+        """kill -9, and a new one after a moment."""
+        if process.is_running:
+            process.kill()
+            self.kills += 1
+            self.soon(seconds or self.dice.uniform(0.1, 2), process.start)
+
+    def helper(self, name: str, command: list[str]) -> Process:
+        number = len(self.helpers)
+        made = self.process(f"{name}-{number}", [sys.executable, "-m", "django", *command]).start()
+        self.helpers.append(made)
+        return made
+
+    def kill_helper(self, helper: Process) -> None:
+        if helper.is_running:
+            helper.kill()
+            self.kills += 1
+
+    def soon(self, seconds: float, action: Callable[[], Any]) -> None:
+        self.later.append((time.monotonic() + seconds, action))
+
+    # The run.
+
+    def run(self) -> None:
+        writers = [
+            self.process(
+                f"writer-{n}",
+                [
+                    *(sys.executable, "-m", "tests.chaos.writer", "--number", str(n), "--seed", str(self.given.seed)),
+                    *("--seconds", str(self.given.seconds), "--pause", str(self.given.pause)),
+                    *("--silent", str(self.silent)),
+                ],
+            ).start()
+            for n in range(self.given.writers)
+        ]
+        faults = [
+            (10, self.kill_worker),
+            (8, self.pause_worker),
+            (3, self.kill_redis),
+            (2, self.pause_redis),
+            (3, self.pause_elasticsearch),
+            (1, self.kill_elasticsearch),
+            (4, self.double_messages),
+            (4, self.late_messages),
+            (2, self.rebuild),
+            (3, self.rebuild_and_kill),
+            (2, self.compare),
+        ]
+        faults = [(weight, fault) for weight, fault in faults if self.is_asked_for(fault.__name__)]
+        until = time.monotonic() + self.given.seconds
+        # One worker sleeps through the end, and wakes up with what it read before when all others are done.
+        self.soon(self.given.seconds - 2, self.pause_worker_for_long)
+        while time.monotonic() < until:
+            self.wait(self.dice.uniform(0.2, 2 * self.given.every))
+            [(_, fault)] = self.dice.choices(faults, [weight for weight, _ in faults])
+            self.events[fault.__name__] += 1
+            fault()
+        for writer in writers:
+            writer.wait(60)
+        # Whoever is to hear of the last writes by a message alone will not.
+        self.kill_redis()
+        self.kill_worker()
+        self.done = Counter()
+        for writer in writers:
+            self.done.update(json.loads(writer.tail().strip().splitlines()[-1]))
+        self.calm()
+
+    def is_asked_for(self, fault: str) -> bool:
+        return not self.given.faults or fault in self.given.faults
+
+    def wait(self, seconds: float) -> None:
+        """Time goes by, and what was put off happens."""
+        until = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            due = [entry for entry in self.later if entry[0] <= now]
+            self.later = [entry for entry in self.later if entry[0] > now]
+            for _, action in due:
+                action()
+            if now >= until:
+                return
+            time.sleep(0.05)
+
+    def calm(self) -> None:
+        """No more faults: everything runs again, as an operator's supervisor would see to."""
+        self.wait(max([0.0, *(at - time.monotonic() for at, _ in self.later)]) + 0.1)
+        self.wait(CLAIM_SECONDS)
+        for process in (self.redis, self.elastic, *self.workers):
+            process.signal(signal.SIGCONT)
+            if not process.is_running:
+                process.start()
+        self.elastic.wait_until_it_answers()
+        for helper in self.helpers:
+            helper.wait(120)
+
+    def settle(self, seconds: float) -> float:
+        """Wait until nothing waits any more; how long that took."""
+        from imagesim.models import ItemState
+        from imagesim.writing import runs
+
+        started = time.monotonic()
+        while time.monotonic() - started < seconds:
+            if not ItemState.objects.filter(pending=True).exists() and not runs.unfinished_rebuild():
+                break
+            self.wait(0.5)
+        else:
+            waiting = ItemState.objects.filter(pending=True)
+            self.say(f"{waiting.count()} still wait, such as {list(waiting.values()[:3])}")
+        return time.monotonic() - started
+
+    def judge(self) -> dict[str, Any]:
+        from tests.chaos.verify import verify
+
+        settled = self.settle(self.given.patience)
+        silent = {f"shop.product:{pk}" for line in self.silent.read_text().splitlines() for pk in json.loads(line)}
+        before = verify(self.elastic_url, NAME).without(silent)
+        if "reconcile" not in self.given.without:
+            from imagesim.reconcile import reconcile
+
+            reconcile()
+            self.settle(self.given.patience)
+        after = verify(self.elastic_url, NAME)
+        for note in (*before.notes[:5], *after.notes[:5]):
+            self.say(note)
+        names = ("lost", "stale", "orphaned")
+        return {
+            "operations": sum(count for name, count in self.done.items() if not name.startswith("failed")),
+            "kills": self.kills,
+            **{name: len(set(getattr(before, name)) | set(getattr(after, name))) for name in names},
+            "set_aside": after.set_aside,
+            "wrongly_set_aside": len(after.wrongly_set_aside) + len(after.not_set_aside),
+            "seed": self.given.seed,
+            "seconds": self.given.seconds,
+            "items": after.expected,
+            "silent_writes": len(silent),
+            "settled_after_seconds": round(settled, 1),
+            "before_comparing": {name: len(getattr(before, name)) for name in names},
+            "faults": dict(sorted(self.events.items())),
+            "writes": dict(sorted(self.done.items())),
+            "without": self.given.without,
+            "clean": before.is_clean and after.is_clean,
+        }
+
+    def stop(self) -> None:
+        for process in (*self.helpers, *getattr(self, "workers", ())):
+            process.kill()
+        for name in ("elastic", "redis", "postgres"):
+            if process := getattr(self, name, None):
+                process.kill()
+
+    def say(self, text: str) -> None:
+        print(f"chaos: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long writes and faults go on")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--writers", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--products", type=int, default=300, help="in the shop at the start")
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds between two writes of a writer, on average")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
+    parser.add_argument("--patience", type=float, default=180.0, help="seconds in which all must have settled")
+    parser.add_argument("--without", action="append", choices=protections.NAMES, default=[], help="switch off")
+    parser.add_argument("--faults", nargs="+", metavar="NAME", help="only these, such as kill_worker")
+    parser.add_argument("--keep", type=Path, help="a folder to keep the logs in")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="imagesim-chaos-") as scratch:
+        folder = given.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        harness = Harness(given, folder)
+        try:
+            harness.start()
+            harness.run()
+            result = harness.judge()
+        finally:
+            harness.stop()
+    print(json.dumps(result), flush=True)
+    return 0 if result["clean"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

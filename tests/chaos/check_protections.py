@@ -1,0 +1,29 @@
+"""With a protection switched off the harness must find what is then lost: ``make protections``.
+
+Not part of ``make test``: six minutes, and whether a race is lost within half a minute is partly chance.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.running import chaos
+
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_url", "redis_url", "postgres")]
+
+
+@pytest.mark.parametrize(
+    ("protection", "faults"),
+    [
+        ("changes", ["kill_worker", "kill_redis", "double_messages"]),
+        ("versions", ["pause_worker", "double_messages"]),
+        ("reconcile", ["double_messages"]),
+    ],
+)
+def test_it_notices_a_protection_that_is_off(protection, faults):
+    result = chaos(
+        *("--seconds", "30", "--seed", "11", "--every", "1", "--patience", "60"),
+        *("--without", protection, "--faults", *faults),
+    )
+    assert not result["clean"]
+    assert result["lost"] + result["stale"] + result["orphaned"] > 0

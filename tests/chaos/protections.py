@@ -1,0 +1,62 @@
+"""The protections that a run can do without, to see that the harness notices: ``python -m tests.chaos --without``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import models, transaction
+
+
+def switch_off(name: str) -> None:
+    _SWITCHES[name]()
+
+
+def _without_changes() -> None:
+    """No row in the item's transaction; only a message after its commit, which may be lost."""
+    from imagesim import receivers, sync, tasks
+    from imagesim.writing import changes
+
+    def record(label: str, pks: Iterable[object], *, using: str, **scope: Any) -> int:
+        keys = [str(pk) for pk in pks]
+        send = partial(tasks.start, "reindex", label=label, pks=keys, using=using)
+        transaction.on_commit(send, using=using, robust=True)
+        return len(keys)
+
+    def record_queryset(label: str, queryset: models.QuerySet[Any], *, using: str, **scope: Any) -> int:
+        return record(label, queryset.using(using).values_list("pk", flat=True), using=using)
+
+    # The task itself goes on writing rows: they are how a worker knows its work.
+    only_messages = SimpleNamespace(
+        record=record,
+        record_queryset=record_queryset,
+        announce=lambda using: None,
+        state_alias=changes.state_alias,
+        changes_waiting=changes.changes_waiting,
+    )
+    receivers.changes = sync.changes = only_messages  # type: ignore[assignment]
+
+
+def _without_versions() -> None:
+    """Whoever writes last wins, and nobody has another look."""
+    from imagesim.indexes.elasticsearch import bulk
+    from imagesim.writing import claims
+
+    action = bulk._action
+    bulk._action = lambda name, key, version: action(name, key, time.time_ns())
+    claims.repair_late = lambda using, written: 0
+
+
+def _without_reconcile() -> None:
+    """No comparison. Only the harness starts any, and it looks at what it was told."""
+
+
+_SWITCHES: dict[str, Callable[[], None]] = {
+    "changes": _without_changes,
+    "versions": _without_versions,
+    "reconcile": _without_reconcile,
+}
+NAMES = tuple(_SWITCHES)

@@ -1,0 +1,20 @@
+"""The harness as a program of its own, as ``make chaos`` starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+
+def chaos(*arguments: str) -> dict[str, Any]:
+    """The JSON of a run. It starts servers of its own; the fixtures only say whether this machine is meant to."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGESIM_TEST")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr[-4000:]
+    print(done.stderr[-4000:], done.stdout)  # pytest shows it when the test failed
+    return json.loads(done.stdout.splitlines()[-1])

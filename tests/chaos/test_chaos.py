@@ -1,0 +1,22 @@
+"""A short run of the harness loses nothing. What it finds with a protection switched off: ``check_protections.py``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.chaos.running import chaos
+
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_url", "redis_url", "postgres")]
+SECONDS = os.environ.get("IMAGESIM_CHAOS_SECONDS", "120")
+SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
+
+
+def test_nothing_is_lost():
+    result = chaos("--seconds", SECONDS, "--seed", SEED)
+    wrong = ("lost", "stale", "orphaned", "wrongly_set_aside")
+    assert {name: result[name] for name in wrong} == dict.fromkeys(wrong, 0)
+    assert result["clean"]
+    assert result["operations"] > 10 * float(SECONDS)
+    assert result["kills"] >= 2

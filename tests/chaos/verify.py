@@ -1,0 +1,129 @@
+"""Holding the index against the shop, entry by entry, with none of the app's own code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Verdict:
+    """Keys of items, by what is wrong with them."""
+
+    expected: int = 0
+    set_aside: int = 0
+    lost: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    wrongly_set_aside: list[str] = field(default_factory=list)
+    not_set_aside: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.lost or self.stale or self.orphaned or self.wrongly_set_aside or self.not_set_aside)
+
+    def without(self, keys: set[str]) -> Verdict:
+        """Leaving out items that nobody could know of yet."""
+        lists = ("lost", "stale", "orphaned", "wrongly_set_aside", "not_set_aside")
+        kept = {name: [key for key in getattr(self, name) if key not in keys] for name in lists}
+        return Verdict(self.expected, self.set_aside, **kept, notes=self.notes)
+
+
+def verify(url: str, alias: str) -> Verdict:
+    """Compare the shop's tables and files with what Elasticsearch holds behind ``alias``."""
+    from demo_shop.shop.models import Product
+    from imagesim.models import ItemState
+
+    held = dict(_documents(url, alias))
+    verdict = Verdict()
+    aside = {
+        state.object_pk: state.error
+        for state in ItemState.objects.filter(outcome="failed", pending=False, model="shop.product")
+    }
+    verdict.set_aside = len(aside)
+    for product in Product.objects.select_related("category").prefetch_related("photos").order_by("pk").iterator(500):
+        key = f"shop.product:{product.pk}"
+        document = held.pop(key, None)
+        photos = list(product.photos.all()) if product.active else []
+        usable = [(photo.file.name, digest) for photo in photos if (digest := _digest(Path(photo.file.path)))]
+        errors = len(photos) - len(usable)
+        if photos and not usable:
+            if str(product.pk) not in aside:
+                verdict.not_set_aside.append(key)
+        elif str(product.pk) in aside and not errors:
+            verdict.wrongly_set_aside.append(key)
+            verdict.notes.append(f"{key}: {aside[str(product.pk)]}")
+        if not usable:
+            if document is not None:
+                verdict.orphaned.append(key)
+            continue
+        verdict.expected += 1
+        wanted = {
+            "images": usable,
+            "in_stock": product.stock > 0,
+            "categories": [product.category.slug],
+            "price": float(product.price),
+            "brand": product.brand,
+            "colour": product.colour,
+        }
+        if document is None:
+            verdict.lost.append(key)
+        elif document != wanted:
+            verdict.stale.append(key)
+            verdict.notes.append(f"{key}: wanted {wanted}, is {document}")
+    verdict.orphaned += list(held)
+    return verdict
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file that is a picture; empty if it is none or is not there."""
+    from PIL import Image
+
+    try:
+        data = path.read_bytes()
+        Image.open(BytesIO(data)).load()
+    except Exception:
+        return ""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _documents(url: str, alias: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    _ask(f"{url}/{alias}/_refresh", None)
+    after: dict[str, Any] = {}
+    while True:
+        body = {"size": 1000, "sort": [{"key": "asc"}], "query": {"match_all": {}}, **after}
+        hits = _ask(f"{url}/{alias}/_search", body)["hits"]["hits"]
+        for hit in hits:
+            source = hit["_source"]
+            yield (
+                hit["_id"],
+                {
+                    "images": [(image["name"], image["digest"]) for image in source["images"]],
+                    "in_stock": source["in_stock"],
+                    "categories": source["categories"],
+                    "price": float(_one(source["filters"].get("price")) or 0),
+                    "brand": _one(source["filters"].get("brand")) or "",
+                    "colour": _one(source["filters"].get("colour")) or "",
+                },
+            )
+        if len(hits) < 1000:
+            return
+        after = {"search_after": hits[-1]["sort"]}
+
+
+def _one(value: Any) -> Any:
+    return (value[0] if value else None) if isinstance(value, list) else value
+
+
+def _ask(url: str, body: dict[str, Any] | None) -> Any:
+    data = b"" if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)

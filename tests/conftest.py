@@ -1,0 +1,88 @@
+"""What every test may ask for: the real services, a clean media folder; and what none has to undo by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+
+from imagesim import backends, conf
+from imagesim.embedders.base import BaseEmbedder
+
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
+SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="only the tests that use the database and no other service: what a second kind of database could break",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--database-only"):
+        return
+    kept, left_out = [], []
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
+        (kept if uses_database and not fixtures & SERVICE_FIXTURES else left_out).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _given(name: str, variable: str, value: str) -> str:
+    """The service's address; without it the test is skipped, or fails where CI=true promised that all are there."""
+    if value:
+        return value
+    reason = f"{name} is not at hand: `make services` starts it and says what to put into {variable}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url() -> str:
+    """A real Elasticsearch. Choose index names that no other test has, and delete them."""
+    return _given("Elasticsearch", "IMAGESIM_TEST_ELASTICSEARCH_URL", django_settings.ELASTICSEARCH_URL)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A real Redis, with the database number to use."""
+    return _given("Redis", "IMAGESIM_TEST_REDIS_URL", django_settings.REDIS_URL)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> str:
+    """PostgreSQL behind ``default``; the value is the address from the environment (not that of the test database)."""
+    url = django_settings.DATABASE_URL
+    if url.startswith("sqlite"):
+        pytest.skip("this run is on SQLite on purpose (IMAGESIM_TEST_DATABASE_URL=sqlite://)")
+    return _given("PostgreSQL", "IMAGESIM_TEST_DATABASE_URL", url)
+
+
+@pytest.fixture
+def media_root(settings: django_settings, tmp_path: Path) -> Path:
+    """An empty MEDIA_ROOT of this test's own."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT.mkdir()
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture(autouse=True)
+def _fresh_backends() -> Iterator[None]:
+    """No index instance outlives its test. Embedders hold no state but their model, which takes seconds to load."""
+    from imagesim.asking.mixing import text_vectors  # needs the apps, which a conftest must not wait for
+
+    text_vectors.clear()
+    conf.get_settings.cache_clear()
+    for key in [key for key, made in backends._made.items() if not isinstance(made, BaseEmbedder)]:
+        del backends._made[key]
+    yield
+    conf.get_settings.cache_clear()

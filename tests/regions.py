@@ -1,0 +1,39 @@
+"""A region finder for tests: what is red, what is blue, and what is green in a photo."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from imagesim.regions.base import BaseRegionFinder
+from imagesim.types import Region
+
+LABELS = {"shoes": (255, 0, 0), "hat": (0, 0, 255), "item": (0, 128, 0)}
+
+
+class ColourFinder(BaseRegionFinder):
+    """One region for each colour of ``LABELS`` that the photo has, round all of it."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(LABELS)
+
+    def find(self, image: Image.Image) -> list[Region]:
+        pixels = np.asarray(image, dtype=int)
+        height, width = pixels.shape[:2]
+        found = []
+        for label, colour in LABELS.items():
+            rows, columns = np.nonzero(np.abs(pixels - colour).max(axis=2) < 40)
+            if len(rows):
+                x, y = columns.min(), rows.min()
+                found.append(
+                    Region(
+                        float(x / width),
+                        float(y / height),
+                        float((columns.max() + 1 - x) / width),
+                        float((rows.max() + 1 - y) / height),
+                        label=label,
+                        score=0.9,
+                    )
+                )
+        return found

@@ -1,0 +1,43 @@
+"""The demo shop's settings, turned towards the real services that the environment names.
+
+``IMAGESIM_TEST_DATABASE_URL``       postgres://user:password@host:port/name, or sqlite:// (so it is when unset)
+``IMAGESIM_TEST_ELASTICSEARCH_URL``  http://127.0.0.1:9200
+``IMAGESIM_TEST_REDIS_URL``          redis://127.0.0.1:6379/0
+
+``make services`` starts them and prints these variables; ``make test`` does so by itself.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from demo_shop import environment
+from demo_shop.settings import *  # noqa: F403
+
+# One folder for a run and all its child processes; who made it removes it.
+if "IMAGESIM_TEST_SCRATCH" not in os.environ:
+    os.environ["IMAGESIM_TEST_SCRATCH"] = tempfile.mkdtemp(prefix="imagesim-test-")
+    atexit.register(shutil.rmtree, os.environ["IMAGESIM_TEST_SCRATCH"], ignore_errors=True)
+_scratch = Path(os.environ["IMAGESIM_TEST_SCRATCH"])
+
+DEBUG = False
+MEDIA_ROOT = _scratch / "media"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+ELASTICSEARCH_URL = os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL", "")
+REDIS_URL = os.environ.get("IMAGESIM_TEST_REDIS_URL", "")
+DATABASE_URL = os.environ.get("IMAGESIM_TEST_DATABASE_URL", "")
+if DATABASE_URL.startswith("postgres"):
+    DATABASES = {"default": environment.postgres(DATABASE_URL)}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": _scratch / "db.sqlite3",
+            "TEST": {"NAME": _scratch / "test.sqlite3"},
+        }
+    }
+# Tests sync when they say so; those about threads and Celery override it.
+IMAGESIM = {"SYNC": "manual"}
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo"]  # noqa: F405

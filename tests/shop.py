@@ -1,0 +1,124 @@
+"""A few products with pictures, indexed, for the tests of the read side."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from django.core.files.base import ContentFile
+from PIL import Image, ImageDraw
+
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim import images
+from imagesim.embedders import get_embedder
+from imagesim.indexes import get_index
+from imagesim.items import make_key
+from imagesim.models import Embedding, ItemImage, ItemState
+from imagesim.registry import registry
+from imagesim.types import Entry, EntryImage, IndexMeta
+
+EMBEDDER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {}}
+
+
+def picture(colour: object = "red", *, mark: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """A plain ground of ``colour`` with a stripe whose place ``mark`` (0..7) tells pictures of one colour apart."""
+    image = Image.new("RGB", size, colour)
+    width, height = size
+    ImageDraw.Draw(image).rectangle((mark * width // 8, 0, (mark + 1) * width // 8, height), fill="black")
+    return image
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def product(name: str, *pictures: Image.Image | bytes, category: str = "shoes", **fields: Any) -> Product:
+    """A product with these pictures; 5 in stock and 10.00 to pay unless said otherwise."""
+    shelf, _ = Category.objects.get_or_create(slug=category, defaults={"name": category.title()})
+    made = Product.objects.create(
+        name=name, slug=name, category=shelf, **{"price": "10.00", "stock": 5, "colour": "", "brand": "acme"} | fields
+    )
+    for position, shown in enumerate(pictures):
+        data = shown if isinstance(shown, bytes) else encoded(shown)
+        Photo.objects.create(product=made, position=position, file=ContentFile(data, f"{name}-{position}.png"))
+    return made
+
+
+def shelf() -> dict[str, Product]:
+    """Red ones that look more and more unlike the first, and two blue ones, indexed."""
+    made = {
+        "red": product("red", picture("red"), price="10", colour="red"),
+        "dark": product("dark", picture("darkred"), price="20", colour="red", brand="zeta"),
+        "orange": product("orange", picture("orange"), price="30", colour="orange", stock=0),
+        "hat": product("hat", picture("tomato"), category="hats", price="40", colour="red"),
+        "blue": product("blue", picture("blue"), price="50", colour="blue"),
+        "navy": product("navy", picture("navy"), price="60", colour="blue", stock=0, category="hats"),
+    }
+    index()
+    return made
+
+
+def index(products: Iterable[Product] | None = None) -> None:
+    """Index these products (all of them if not said) in a new index, and put it in service."""
+    items = registry.for_model(Product)
+    embedder = get_embedder()
+    meta = IndexMeta(
+        fingerprint=embedder.fingerprint, dims=embedder.dims, embedder=dict(EMBEDDER), filters=dict(items.kinds)
+    )
+    target = get_index()
+    physical = target.create(meta)
+    entries = [entry for shown in (Product.objects.all() if products is None else products) if (entry := _entry(shown))]
+    assert all(result.status == "done" for result in target.write(entries, physical=physical))
+    target.refresh(physical)
+    target.promote(physical)
+
+
+def _entry(shown: Product) -> Entry | None:
+    items = registry.for_model(Product)
+    embedder = get_embedder()
+    state, _ = ItemState.objects.get_or_create(model=items.label, object_pk=str(shown.pk))
+    state.images.all().delete()
+    found = []
+    for position, file in enumerate(items.get_images(shown)):
+        data = images.read(file)
+        (vector,) = embedder.embed_images([images.decode(data)])
+        found.append(EntryImage(images.digest(data), file.name, vector))
+        ItemImage.objects.create(state=state, position=position, name=file.name, digest=images.digest(data))
+        Embedding.objects.update_or_create(
+            digest=images.digest(data),
+            fingerprint=embedder.fingerprint,
+            defaults={"vector": np.asarray(vector, dtype="<f4").tobytes()},
+        )
+    if not found:
+        return None
+    return Entry(
+        key=make_key(items.label, shown.pk),
+        model=items.label,
+        pk=str(shown.pk),
+        version=state.version,
+        images=tuple(found),
+        categories=tuple(items.get_categories(shown)),
+        in_stock=items.get_in_stock(shown),
+        group=items.group_key_of(shown),
+        filters=items.get_filters(shown),
+    )
+
+
+def index_setting(kind: str, elasticsearch_url: str = "") -> dict[str, Any]:
+    """``IMAGESIM["INDEX"]`` for ``"local"`` or ``"elasticsearch"``, under a name that no other test has."""
+    if kind == "local":
+        return {"BACKEND": "imagesim.indexes.local.LocalIndex"}
+    return {
+        "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
+        "OPTIONS": {"hosts": [elasticsearch_url], "name": f"test-read-{secrets.token_hex(6)}", "replicas": 0},
+    }
+
+
+def drop_index() -> None:
+    for physical in get_index().physical_names():
+        get_index().drop(physical)

@@ -1,0 +1,549 @@
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
+from django.test import RequestFactory
+from django.urls import reverse
+from django.utils import timezone, translation
+
+from demo_shop.shop.models import Photo, Product
+from imagesim import tasks
+from imagesim.admin import ItemStateMixin, snapshot
+from imagesim.admin.badges import badge, shorten
+from imagesim.items import Items
+from imagesim.models import ItemImage, ItemState, Run
+from imagesim.registry import registry
+from imagesim.status import RunStatus
+from imagesim.sync import sync
+from imagesim.writing.background import background
+from tests.shop import EMBEDDER, picture, product
+from tests.zoo.models import Lamp
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+PAGE = reverse("admin:imagesim_visualindex_changelist")
+STATUS = reverse("admin:imagesim_visualindex_status")
+ITEMS = reverse("admin:imagesim_itemstate_changelist")
+RUNS = reverse("admin:imagesim_run_changelist")
+PRODUCTS = reverse("admin:shop_product_changelist")
+
+
+@pytest.fixture(autouse=True)
+def _small_embedder(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+
+
+@pytest.fixture
+def thread(settings, monkeypatch):
+    """The mode in which a thread of the server syncs; the thread itself stays out of the test's transaction."""
+    monkeypatch.setattr(background, "start", lambda: None)
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
+
+
+@pytest.fixture
+def shop():
+    """Two products in the index, one whose picture is broken, one that waits."""
+    made = [product("shoe", picture("red")), product("boot", picture("blue")), product("broken", b"no picture")]
+    sync()
+    return [*made, product("late", picture("green"))]
+
+
+@pytest.fixture
+def staff(client):
+    """Logs a member of the staff in, with these permissions and no other."""
+
+    def log_in(*permissions: str):
+        user = get_user_model().objects.create_user("staff", is_staff=True)
+        for name in permissions:
+            label, codename = name.split(".")
+            user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+def started(monkeypatch, answer: bool = True) -> list[str]:
+    names: list[str] = []
+    monkeypatch.setattr(tasks, "start", lambda name, **arguments: names.append(name) or answer)
+    return names
+
+
+def said(response) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def text_of(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+class TestItems:
+    def test_the_list_says_of_every_item_how_it_stands(self, admin_client, shop):
+        page = admin_client.get(ITEMS)
+
+        text = text_of(page)
+        for item in shop:
+            assert reverse("admin:shop_product_change", args=[item.pk]) in page.content.decode()
+        assert re.search(r"shoe indexed", text)
+        assert re.search(r"late waiting", text)
+        broken = ItemState.objects.get(object_pk=str(shop[2].pk))
+        assert shorten(broken.error or broken.images.get().error)
+
+    def test_it_takes_the_same_queries_for_many_items(self, admin_client, shop, django_assert_max_num_queries):
+        for number in range(10):
+            product(f"more-{number}")
+
+        with django_assert_max_num_queries(12):
+            admin_client.get(ITEMS)
+
+    @pytest.mark.parametrize(
+        ("question", "found"),
+        [
+            ({"q": "shoe"}, {"shoe"}),  # by the name in the shop's own list
+            ({"q": "nothing like it"}, set()),
+            ({"pictures": "bad"}, {"broken"}),
+            ({"pictures": "good"}, {"shoe", "boot", "late"}),
+            ({"model": "shop.product"}, {"shoe", "boot", "broken", "late"}),
+            ({"outcome__exact": "indexed"}, {"shoe", "boot"}),
+            ({"pending__exact": "1"}, {"late"}),
+        ],
+    )
+    def test_searching_and_filtering(self, admin_client, shop, question, found):
+        page = admin_client.get(ITEMS, question)
+
+        assert {state._imagesim_item.name for state in page.context["cl"].result_list} == found
+
+    def test_a_search_by_name_keeps_to_what_the_user_may_see(self, staff, shop):
+        client = staff("imagesim.view_itemstate")
+
+        page = client.get(ITEMS, {"q": "acme"})
+
+        assert list(page.context["cl"].result_list) == []
+
+    def test_a_search_by_key_and_by_picture(self, admin_client, shop):
+        for term in (str(shop[1].photos.get().file.name),):
+            page = admin_client.get(ITEMS, {"q": term})
+            assert [state.object_pk for state in page.context["cl"].result_list] == [str(shop[1].pk)]
+
+    def test_the_page_of_an_item_shows_its_pictures_and_their_errors(self, admin_client, shop):
+        state = ItemState.objects.get(object_pk=str(shop[2].pk))
+
+        page = admin_client.get(reverse("admin:imagesim_itemstate_change", args=[state.pk]))
+
+        content = page.content.decode()
+        assert shop[2].photos.get().file.url in content
+        assert state.images.get().error
+        assert state.images.get().error[:40] in page.content.decode().replace("&#x27;", "'")
+        assert 'name="_save"' not in content
+        assert "Delete" not in text_of(page)
+
+    def test_an_item_that_is_gone_and_a_model_that_is_no_longer_registered(self, admin_client):
+        gone = ItemState.objects.create(model="shop.product", object_pk="999")
+        old = ItemState.objects.create(model="shop.former", object_pk="1")
+        ItemImage.objects.create(state=gone, position=0, name="gone.png")
+
+        text = text_of(admin_client.get(ITEMS))
+
+        assert "shop.product:999" in text
+        assert "shop.former:1" in text
+        registry.register(Lamp, type("LampItems", (Items,), {"images": "pictures__file"}))
+        try:
+            assert "shop.former:1 shop.former" in text_of(admin_client.get(ITEMS))
+        finally:
+            registry.unregister(Lamp)
+        page = admin_client.get(reverse("admin:imagesim_itemstate_change", args=[gone.pk]))
+        assert "gone.png" in page.content.decode()
+        assert admin_client.get(reverse("admin:imagesim_itemstate_change", args=[old.pk])).status_code == 200
+
+    def test_an_item_whose_model_has_no_admin(self):
+        state_admin = admin.site._registry[ItemState]
+        state = ItemState(model="shop.product", object_pk="1")
+        state._imagesim_item = Lamp(name="Lamp")
+
+        assert state_admin.item(state) == "Lamp"
+
+    def test_nothing_can_be_edited(self, admin_client, shop):
+        state = ItemState.objects.first()
+
+        assert admin_client.get(reverse("admin:imagesim_itemstate_add")).status_code == 403
+        assert admin_client.get(reverse("admin:imagesim_itemstate_delete", args=[state.pk])).status_code == 403
+        assert admin_client.post(reverse("admin:imagesim_itemstate_change", args=[state.pk])).status_code == 403
+
+    def test_reindexing_some(self, admin_client, shop):
+        states = ItemState.objects.filter(object_pk__in=[str(shop[0].pk), str(shop[2].pk)])
+        old = ItemState.objects.create(model="shop.former", object_pk="x", pending=False)
+
+        page = admin_client.post(
+            ITEMS,
+            {"action": "reindex_selected", "_selected_action": [state.pk for state in [*states, old]]},
+            follow=True,
+        )
+
+        assert said(page) == [
+            "2 items are looked at again, pictures and all. Run manage.py imagesim_sync to have it done."
+        ]
+        assert all(state.pending for state in states.all())
+
+    def test_reindexing_takes_a_permission(self, staff, shop):
+        client = staff("imagesim.view_itemstate")
+        state = ItemState.objects.filter(pending=False).first()
+
+        page = client.get(ITEMS)
+        assert "reindex_selected" not in page.content.decode()
+        client.post(ITEMS, {"action": "reindex_selected", "_selected_action": [state.pk]})
+
+        state.refresh_from_db()
+        assert not state.pending
+
+
+class TestTheShopsOwnList:
+    def test_a_column_says_how_each_stands(self, admin_client, shop):
+        text = text_of(admin_client.get(PRODUCTS))
+
+        assert "Visual search" in text
+        assert text.count("indexed") >= 2
+        assert "waiting" in text
+
+    def test_it_takes_one_query_a_page(self, admin_client, shop, django_assert_num_queries):
+        from django.db import connection
+        from django.test.utils import CaptureQueriesContext
+
+        def queries() -> int:
+            with CaptureQueriesContext(
+                connection,
+            ) as captured:
+                admin_client.get(PRODUCTS)
+            return len([query for query in captured if "imagesim_itemstate" in query["sql"]])
+
+        assert queries() == 1
+        product("one more")
+        assert queries() == 1
+
+    def test_an_empty_list(self, admin_client):
+        assert admin_client.get(PRODUCTS).status_code == 200
+
+    @pytest.mark.usefixtures("thread")
+    def test_reindexing_some(self, admin_client, shop):
+        page = admin_client.post(
+            PRODUCTS, {"action": "reindex_selected", "_selected_action": [shop[0].pk]}, follow=True
+        )
+
+        assert said(page) == ["1 item is looked at again, pictures and all."]
+        assert ItemState.objects.get(object_pk=str(shop[0].pk)).pending
+
+    def test_it_takes_a_permission(self, staff, shop):
+        page = staff("shop.view_product").get(PRODUCTS)
+
+        assert "Visual search" in text_of(page)
+        assert "reindex_selected" not in page.content.decode()
+
+    def test_a_shop_may_place_the_column_and_switch_actions_off(self, rf: RequestFactory, admin_user):
+        class Own(ItemStateMixin, admin.ModelAdmin):
+            list_display = ("visual_search", "name")
+            actions = None
+
+        own = Own(Product, admin.site)
+        request = rf.get("/")
+        request.user = admin_user
+
+        assert own.get_list_display(request) == ["visual_search", "name"]
+        assert own.get_actions(request) == {}
+        assert "unknown" in own.visual_search(Product(name="not saved"))
+        assert "unknown" in own.visual_search(Product(pk=12345))
+
+    def test_a_model_that_is_not_registered(self, rf: RequestFactory, admin_user, monkeypatch):
+        """A check says so, and no page of the shop breaks."""
+
+        class Own(ItemStateMixin, admin.ModelAdmin):
+            pass
+
+        own = Own(Lamp, admin.site)
+        assert [message.id for message in own.check()] == ["imagesim.E401"]
+        assert Own(Product, admin.site).check() == []
+        assert "unknown" in own.visual_search(Lamp())
+        said: list[str] = []
+        monkeypatch.setattr(own, "message_user", lambda request, message, level: said.append(message))
+        own.reindex_selected(rf.get("/"), Lamp.objects.all())
+        assert said[0].startswith("zoo.Lamp is not registered; ")
+
+
+class TestTheVisualIndex:
+    def test_the_page_says_how_it_stands(self, admin_client, shop):
+        page = admin_client.get(PAGE)
+
+        text = text_of(page)
+        assert page.status_code == 200
+        assert "LocalIndex" in text
+        assert "test-pixels-64" in text
+        assert page.context["snapshot"]["fields"]["indexed"] == "2"
+        assert re.search(r"\d+(\.\d)? % of the items are in the index", text)
+
+    def test_no_script_or_style_stands_in_the_page(self, admin_client, shop):
+        for address in (PAGE, ITEMS, RUNS, PRODUCTS):
+            content = admin_client.get(address).content.decode()
+            assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", content), address
+            assert not re.search(r"\sstyle=|<style|\son\w+=", content), address
+
+    def test_it_has_its_place_among_the_apps(self, admin_client):
+        assert PAGE in admin_client.get(reverse("admin:index")).content.decode()
+
+    def test_what_the_script_asks_for(self, admin_client, shop):
+        answer = admin_client.get(STATUS)
+
+        assert "no-store" in answer["Cache-Control"]
+        told = answer.json()
+        page = admin_client.get(PAGE).content.decode()
+        for name in re.findall(r'data-field="(\w+)"', page):
+            assert name in told["fields"], name
+        for name in re.findall(r'data-shown="(\w+)"', page):
+            assert name in told["shown"], name
+        for name in re.findall(r'data-bar="(\w+)"', page):
+            assert name in told["bars"], name
+
+    @pytest.mark.parametrize("address", [PAGE, STATUS])
+    def test_it_takes_a_permission_to_see(self, staff, client, address):
+        assert client.get(address).status_code == 302  # to the login
+        assert staff("imagesim.view_itemstate").get(address).status_code == 403
+
+    def test_it_takes_another_to_act(self, staff, monkeypatch):
+        names = started(monkeypatch)
+        client = staff("imagesim.view_visualindex")
+
+        page = client.get(PAGE)
+        assert page.status_code == 200
+        assert "Rebuild the index" not in page.content.decode()
+        assert ITEMS not in page.content.decode()
+        assert client.post(reverse("admin:imagesim_visualindex_start", args=["rebuild"])).status_code == 403
+        assert names == []
+
+    def test_acting_takes_a_post_with_a_token(self, admin_user, monkeypatch):
+        from django.test import Client
+
+        names = started(monkeypatch)
+        address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(admin_user)
+
+        assert client.get(address).status_code == 405
+        assert client.post(address).status_code == 403
+        assert names == []
+
+    def test_a_job_that_there_is_not(self, admin_client):
+        assert admin_client.post(reverse("admin:imagesim_visualindex_start", args=["explode"])).status_code == 404
+
+    @pytest.mark.parametrize("job", ["sync", "reconcile", "rebuild"])
+    def test_starting_a_job(self, staff, monkeypatch, job):
+        names = started(monkeypatch)
+        client = staff("imagesim.view_visualindex", "imagesim.rebuild_visualindex")
+
+        page = client.post(reverse("admin:imagesim_visualindex_start", args=[job]), follow=True)
+
+        assert names == [job]
+        assert said(page)[0].startswith("Started: ")
+
+    def test_nobody_is_there_to_do_it(self, admin_client, monkeypatch, settings):
+        address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
+
+        page = admin_client.post(address, follow=True)
+        assert said(page) == [
+            "Nothing works in the background here (SYNC is 'manual'): run manage.py imagesim_rebuild."
+        ]
+
+        settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "celery"}
+        started(monkeypatch, answer=False)
+        page = admin_client.post(address, follow=True)
+        assert said(page)[-1].startswith("It could not be started just now; try again in a moment, or run manage.py")
+        assert "Celery worker" in text_of(page)
+
+    def test_trying_again_what_was_set_aside(self, admin_client, shop):
+        state = ItemState.objects.get(object_pk=str(shop[0].pk))
+        ItemState.objects.filter(pk=state.pk).update(outcome="failed", error="storage", pending=False)
+        assert admin_client.get(STATUS).json()["fields"]["failed"] == "2"  # with the broken one
+
+        page = admin_client.post(reverse("admin:imagesim_visualindex_start", args=["retry"]), follow=True)
+
+        assert said(page)[0].startswith("2 items are looked at again")
+        sync()
+        state.refresh_from_db()
+        assert (state.outcome, state.error) == ("indexed", "")
+
+    def test_a_picture_that_was_repaired(self, admin_client, shop):
+        broken = shop[2]
+        Photo.objects.filter(product=broken).delete()
+        Photo.objects.create(product=broken, file=ContentFile(b"", name="x.png"))
+        photo = broken.photos.get()
+        with photo.file.storage.open(photo.file.name, "wb") as file:
+            picture("yellow").save(file, "PNG")
+        state = ItemState.objects.get(object_pk=str(broken.pk))
+
+        admin_client.post(ITEMS, {"action": "reindex_selected", "_selected_action": [state.pk]})
+        sync()
+
+        state.refresh_from_db()
+        assert state.outcome == "indexed"
+        assert state.images.get().error == ""
+
+    def test_a_running_rebuild_shows_its_bar_and_the_time_left(self, admin_client):
+        began = timezone.now() - timedelta(seconds=100)
+        Run.objects.create(kind="rebuild", status="running", total=400, done=100, started_at=began)
+
+        told = admin_client.get(STATUS).json()
+
+        assert told["running"] is True
+        assert told["shown"]["run"] is True
+        assert told["bars"]["run"] == [100, 400]
+        assert told["fields"]["run_kind"] == "rebuild"
+        assert told["fields"]["run_progress"] == "100 of 400 (25.0 %)"
+        assert told["fields"]["run_left"] == "5 minutes left"
+        assert told["fields"]["rebuild"].startswith("running since ")
+        assert 'max="400"' in admin_client.get(PAGE).content.decode()
+
+    def test_a_run_whose_process_died(self, admin_client):
+        long_ago = timezone.now() - timedelta(hours=1)
+        Run.objects.create(
+            kind="rebuild", status="running", total=4, done=1, started_at=long_ago, heartbeat_at=long_ago
+        )
+
+        told = admin_client.get(STATUS).json()
+
+        assert told["fields"]["run_left"] == "stopped; the next sync goes on with it"
+        assert told["bars"]["run"] == [1, 4]
+
+    def test_a_run_that_knows_no_total_yet(self, admin_client):
+        Run.objects.create(kind="reconcile", status="running")
+
+        told = admin_client.get(STATUS).json()
+
+        assert told["bars"]["run"] is None
+        assert told["fields"]["run_left"] == ""
+
+    def test_changes_that_wait_for_nobody_are_no_sync(self, admin_client, shop):
+        assert admin_client.get(STATUS).json()["running"] is False
+
+    @pytest.mark.usefixtures("thread")
+    def test_changes_that_wait_are_shown_as_a_sync(self, admin_client, shop):
+        told = admin_client.get(STATUS).json()
+
+        assert told["running"] is True
+        assert told["fields"]["run_kind"] == "sync"
+        assert told["fields"]["run_progress"] == "1 change waits"
+        assert told["bars"]["run"][0] == told["bars"]["run"][1] - 1
+
+    def test_the_index_is_down(self, admin_client, settings, shop):
+        settings.IMAGESIM = {
+            **settings.IMAGESIM,
+            "INDEX": {
+                "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
+                "OPTIONS": {"hosts": ["http://127.0.0.1:9"], "name": "down"},
+            },
+        }
+
+        page = admin_client.get(PAGE)
+
+        assert page.status_code == 200
+        assert page.context["snapshot"]["shown"]["index_error"] is True
+        assert page.context["snapshot"]["fields"]["index_entries"] == ""
+
+    def test_before_anything_was_indexed(self, admin_client):
+        told = admin_client.get(STATUS).json()
+
+        assert told["fields"]["coverage"] == "100 %"
+        assert told["fields"]["rebuild"] == "never"
+        assert told["shown"]["index_error"] is True
+
+    def test_in_another_language(self, admin_client, shop):
+        with translation.override("de"):
+            told = snapshot.take()
+
+        assert told["fields"]["coverage"].endswith(" %")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (89 * 60, "89 minutes"),
+        (90 * 60, "2 hours"),
+        (7200, "2 hours"),
+    ],
+)
+def test_durations(seconds, text):
+    assert snapshot._duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"), [(0, 0, "100 %"), (999, 1000, "99.9 %"), (2999, 3000, "99.9 %"), (5, 4, "100 %")]
+)
+def test_all_means_all(part, whole, text):
+    assert snapshot._percent(part, whole) == text
+
+
+def test_what_came_of_the_last_run():
+    at = timezone.now()
+    run = RunStatus("reconcile", "failed", 1, 2, 0, "", at, None, None, {"missing": 3, "first": True, "x": "y"}, "boom")
+
+    text = snapshot._last(run)
+
+    assert text.startswith("failed, ")
+    assert "boom; missing 3" in text
+
+
+class TestRuns:
+    def test_the_list_and_a_page(self, admin_client):
+        run = Run.objects.create(
+            kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 200
+        )
+        Run.objects.create(kind="reconcile", status="running")
+
+        text = text_of(admin_client.get(RUNS))
+        assert "4 of 4" in text
+        assert "…" in text
+        page = admin_client.get(reverse("admin:imagesim_run_change", args=[run.pk]))
+        assert "&quot;repaired&quot;: 1" in page.content.decode()
+        assert admin_client.get(reverse("admin:imagesim_run_add")).status_code == 403
+
+
+def test_badges():
+    assert "unknown" in badge(None)
+    assert 'data-tone="bad"' in badge(ItemState(outcome="failed", error="<b>", pending=True))
+    assert "&lt;b&gt;" in badge(ItemState(outcome="failed", error="<b>"))
+    assert 'data-tone="waiting"' in badge(ItemState(outcome="indexed", pending=True))
+    assert 'data-tone="good"' in badge(ItemState(outcome="indexed", pending=False))
+    assert 'data-tone="none"' in badge(ItemState(outcome="left_out", pending=False))
+    assert shorten("one\ntwo") == "one"
+    assert registry.for_model(Product)
+
+
+class TestRates:
+    """What visitors do with the results, where the shop keeps it."""
+
+    def test_nothing_of_it_while_events_are_off(self, admin_client):
+        assert "What visitors do" not in admin_client.get(PAGE).content.decode()
+
+    def test_click_through_by_place_position_and_category(self, admin_client, settings):
+        from imagesim import events
+
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+        assert "Nothing yet." in admin_client.get(PAGE).content.decode()
+        token = events.make_token("look", category="<boots>")
+        seen = [{"token": token, "kind": "view", "item": f"shop.product:{n}", "position": n} for n in range(3)]
+        events.store([*seen, {**seen[0], "kind": "click"}])
+        html = re.sub(r"\s+", " ", admin_client.get(PAGE).content.decode())
+        assert '<th scope="row">Shop the look</th><td>3</td><td>1</td><td>0</td><td>33.3 %</td>' in html
+        assert '<th scope="row">1</th><td>1</td><td>1</td><td>0</td><td>100.0 %</td>' in html
+        assert '<th scope="row">3</th><td>1</td><td>0</td><td>0</td><td>0.0 %</td>' in html
+        assert '<th scope="row">&lt;boots&gt;</th><td>3</td>' in html
+
+    def test_clicks_without_views_have_no_share(self):
+        from imagesim import events
+        from imagesim.admin.rates import _row
+
+        assert _row("x", events.Rate("x", 0, 2, 0)).click_through == "–"

@@ -1,0 +1,409 @@
+"""Better answers: mixed questions, variety, fallback by stages, facets, and the token of an answer; on both indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core import signing
+from django.core.cache import cache
+
+import imagesim
+from demo_shop.shop.models import Category, Product
+from imagesim import events, images
+from imagesim.asking import mixing, ranking
+from imagesim.embedders import get_embedder
+from imagesim.exceptions import BadImage, BadQuery, NotIndexed
+from imagesim.items import Items
+from imagesim.registry import registry
+from imagesim.types import Facet, Hits, Match
+from tests import shop
+from tests.shop import encoded, picture, product
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(params=["local", "elasticsearch"])
+def index_kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _index(index_kind, request, settings, media_root) -> Iterator[None]:
+    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": shop.index_setting(index_kind, url)}
+    cache.clear()
+    yield
+    shop.drop_index()
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    return shop.shelf()
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+def angles(hits: Hits) -> dict[str, float]:
+    return {hit.item.name: hit.score for hit in hits}
+
+
+class TestMixed:
+    def test_several_pictures_are_as_their_middle(self, shelf):
+        hits = imagesim.search(like=[picture("red"), picture("blue")])
+        vectors = get_embedder().embed_images([picture("red"), picture("blue")])
+        middle = vectors.sum(axis=0) / np.linalg.norm(vectors.sum(axis=0))
+        assert angles(hits)["red"] == pytest.approx(float(middle @ vectors[0]), abs=1e-3)
+        assert names(imagesim.search(image=picture("red"), like=picture("blue"))) == names(hits)
+        assert names(imagesim.search(like=(picture("red"), picture("blue")))) == names(hits)
+
+    def test_weights_pull(self, shelf):
+        assert names(imagesim.search(like=[(picture("red"), 3), picture("blue")], limit=1)) == ["red"]
+        assert names(imagesim.search(like=[(picture("red"), 0.2), picture("blue")], limit=1)) == ["blue"]
+        assert names(imagesim.search(like=["red^3", "blue"], limit=1)) == ["red"]
+        assert names(imagesim.search(like=("blue", 0.5), limit=1)) == ["blue"]
+
+    def test_pictures_words_and_items_mix(self, shelf):
+        mixed = imagesim.search(
+            like=[encoded(picture("red")), BytesIO(encoded(picture("tomato"))), "blue", shelf["navy"]]
+        )
+        assert len(mixed) == 6
+        by_key = imagesim.search(like=f"shop.product:{shelf['navy'].pk}", limit=1)
+        assert names(by_key) == ["navy"]
+        assert names(imagesim.search(like=f"Shop.Product:{shelf['navy'].pk}^2", limit=1)) == ["navy"]
+        assert angles(by_key)["navy"] == pytest.approx(1, abs=1e-3)
+
+    def test_less_like_this(self, shelf):
+        plain = imagesim.similar_to(shelf["red"])
+        for unlike in ("orange", shelf["orange"], picture("orange"), [(shelf["orange"], 0.5)], ["orange^0.5"]):
+            assert angles(imagesim.similar_to(shelf["red"], unlike=unlike))["orange"] < angles(plain)["orange"] - 0.1
+        far = imagesim.similar_to(shelf["red"], unlike=[(shelf["orange"], 2)])
+        near = imagesim.similar_to(shelf["red"], unlike=[(shelf["orange"], 0.1)])
+        assert angles(far)["orange"] < angles(near)["orange"]
+
+    def test_this_but_in_another_colour(self, shelf):
+        assert names(imagesim.similar_to(shelf["red"], like="blue^4", limit=1)) == ["blue"]
+
+    def test_what_cancels_out_leaves_the_first(self, shelf):
+        hits = imagesim.search(like=shelf["red"], unlike=(shelf["red"], 1), limit=1)
+        assert (names(hits), round(hits[0].score, 3)) == (["red"], 1.0)
+
+    def test_an_item_that_is_out_of_the_shop_is_unknown(self, shelf):
+        key = f"shop.product:{shelf['navy'].pk}"
+        Product.objects.filter(name="navy").update(active=False)
+        with pytest.raises(BadQuery, match=f"There is no item '{key}'") as caught:
+            imagesim.search(like=key)
+        assert caught.value.field == "like"
+
+    def test_an_item_without_an_embedding(self, shelf):
+        with pytest.raises(NotIndexed):
+            imagesim.search(text="red", like=product("bare"))
+
+    @pytest.mark.parametrize(
+        ("arguments", "message", "field"),
+        [
+            ({"like": 7}, "'like' holds a thing of type int; it can hold pictures, words and items", "like"),
+            ({"like": [["red", 2]]}, "'like' holds a thing of type list", "like"),
+            ({"like": {"red": 1}}, "'like' holds a thing of type dict", "like"),
+            ({"unlike": [None]}, "'unlike' holds a thing of type NoneType", "unlike"),
+            ({"like": ""}, "empty", "like"),
+            ({"like": "x" * 600}, "at most 500", "like"),
+            ({"like": "red\0"}, "no text holds", "like"),
+            ({"like": "red^0"}, "weight 0.0 in 'like' must be above 0 and at most 10", "like"),
+            ({"unlike": "red^11"}, "weight 11.0 in 'unlike'", "unlike"),
+            ({"like": ("red", -1)}, "weight -1 in 'like'", "like"),
+            ({"like": ("red", float("nan"))}, "weight nan", "like"),
+            ({"like": "shop.product:999999"}, "no item", "like"),
+            ({"like": "shop.product:x"}, "no item", "like"),
+            ({"like": "shop.nothing:1"}, "not a registered model", "like"),
+            ({"like": Category(pk=1)}, "not registered", "like"),
+            ({"like": ["red"] * 11}, "at most 10", "like"),
+            ({"unlike": "red"}, "Nothing to look for", "image"),
+            ({"like": []}, "Nothing to look for", "image"),
+            ({"text": "red", "parts": {"colour": 0}}, "this model keeps no parts apart", "parts"),
+            ({"text": "red", "parts": "colour"}, "weights such as", "parts"),
+            ({"text": "red", "parts": {"colour": float("inf")}}, "weights such as", "parts"),
+            ({"text": "red", "parts": {"colour": True}}, "weights such as", "parts"),
+            ({"text": "red", "parts": 3}, "weights such as", "parts"),
+            ({"text": "red", "parts": "colour^99"}, "weights such as", "parts"),
+            ({"text": "red", "diversity": 1.1}, "number from 0 to 1", "diversity"),
+            ({"text": "red", "diversity": True}, "number from 0 to 1", "diversity"),
+            ({"text": "red", "diversity": float("nan")}, "number from 0 to 1", "diversity"),
+            ({"text": "red", "fallback": "up"}, "'fallback' has no 'up'; it can have 'parent' or 'wider'", "fallback"),
+            ({"text": "red", "fallback": 1}, "True, False or a list", "fallback"),
+            ({"text": "red", "facets": ["size"]}, "'facets' has no 'size'", "facets"),
+        ],
+    )
+    def test_what_makes_no_sense_is_named(self, shelf, arguments, message, field):
+        with pytest.raises(BadQuery, match=message) as caught:
+            imagesim.search(**arguments)
+        assert caught.value.field == field
+
+    def test_a_bad_picture_among_good_ones(self, shelf):
+        with pytest.raises(BadImage):
+            imagesim.search(like=[picture("red"), b"hello"])
+
+    def test_words_are_embedded_once(self, shelf, monkeypatch):
+        seen = []
+        embed = get_embedder().embed_texts
+        monkeypatch.setattr(get_embedder(), "embed_texts", lambda texts: (seen.append(list(texts)), embed(texts))[1])
+        first = imagesim.search(text="red", like="blue^0.1")
+        again = imagesim.search(text=" red ", like="blue^0.1")
+        assert (names(first), seen) == (names(again), [["red", "blue"]])
+
+    def test_the_vectors_of_old_words_are_forgotten(self):
+        kept = mixing.TextVectors(size=2)
+        for word in ("red", "blue", "red", "green"):
+            kept.embed(get_embedder(), [word])
+        assert [text for _model, text in kept._kept] == ["red", "green"]
+
+    def test_a_query_is_decoded_as_the_catalogue_is(self, shelf, monkeypatch):
+        asked = []
+        decode = images.decode
+        monkeypatch.setattr(images, "decode", lambda data, **how: (asked.append(how), decode(data, **how))[1])
+        imagesim.search(image=encoded(picture("red")))
+        assert asked == [{"enough": get_embedder().enough}]
+
+
+class TestParts:
+    @pytest.fixture
+    def parted(self, settings, monkeypatch) -> dict[str, Product]:
+        embedder = {"BACKEND": "tests.embedders.PartsEmbedder", "OPTIONS": {}}
+        monkeypatch.setattr(shop, "EMBEDDER", embedder)
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+        made = {
+            "same": product("same", picture("red", mark=1)),
+            "shape": product("shape", picture("blue", mark=1)),
+            "colour": product("colour", picture("red", mark=6)),
+        }
+        shop.index()
+        return made
+
+    def test_same_shape_in_any_colour(self, parted):
+        assert names(imagesim.similar_to(parted["same"], parts={"colour": 0}, limit=1)) == ["shape"]
+        assert names(imagesim.similar_to(parted["same"], parts={"shape": 0}, limit=1)) == ["colour"]
+        assert names(imagesim.similar_to(parted["same"], parts="colour^-0.5", limit=1)) == ["shape"]
+        assert names(imagesim.search(image=picture("red", mark=1), parts={"shape": 0, "colour": 1}, limit=2))[-1] in (
+            "same",
+            "colour",
+        )
+
+    def test_the_shops_own_weights_hold_unless_asked_otherwise(self, parted, settings, monkeypatch):
+        embedder = {"BACKEND": "tests.embedders.PartsEmbedder", "OPTIONS": {"weights": {"colour": 0.0}}}
+        monkeypatch.setattr(shop, "EMBEDDER", embedder)
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+        shop.index()
+        assert names(imagesim.similar_to(parted["same"], limit=1)) == ["shape"]
+        assert names(imagesim.similar_to(parted["same"], parts={"colour": 3}, limit=1)) == ["colour"]
+
+    def test_an_unknown_part(self, parted):
+        with pytest.raises(BadQuery, match="no part 'size'"):
+            imagesim.similar_to(parted["same"], parts={"size": 1})
+
+
+class TestDiversity:
+    @pytest.fixture
+    def many(self) -> dict[str, Product]:
+        made = {f"red{n}": product(f"red{n}", picture((250 - n, 0, 0))) for n in range(4)}
+        made |= {"orange": product("orange", picture("orange")), "olive": product("olive", picture("olive"))}
+        shop.index()
+        return made
+
+    def test_variety_after_the_best(self, many):
+        plain, varied = imagesim.search(text="red"), imagesim.search(text="red", diversity=0.7)
+        assert names(plain)[0] == names(varied)[0]
+        assert set(names(plain)[:4]) == {"red0", "red1", "red2", "red3"}
+        assert not names(varied)[1].startswith("red")
+        assert sorted(names(plain)) == sorted(names(varied))
+        assert angles(plain) == pytest.approx(angles(varied), abs=1e-3)
+        assert names(imagesim.search(text="red", diversity=0)) == names(plain)
+
+    @pytest.mark.parametrize("window", [100, 6, 3])
+    def test_pages_are_one_order_cut_up(self, many, monkeypatch, window):
+        monkeypatch.setattr(ranking, "WINDOW", window)
+        whole = names(imagesim.search(text="red", diversity=0.6, limit=12))
+        cut: list[str] = []
+        offset, more = 0, True
+        while more:
+            page = imagesim.search(text="red", diversity=0.6, limit=2, offset=offset)
+            cut, offset, more = cut + names(page), page.next_offset, page.more
+        assert cut == whole
+        assert len(set(cut)) == 6
+
+    def test_what_is_far_less_alike_stays_behind(self, many):
+        product("cyan", picture("cyan"))
+        shop.index()
+        varied = imagesim.search(text="red", diversity=1)
+        assert names(varied)[-1] == "cyan"
+
+    def test_what_has_no_stored_embedding_counts_as_like_none(self, many):
+        from imagesim.models import Embedding
+
+        item = many["red0"]
+        Embedding.objects.all().delete()
+        assert len(imagesim.search(text="red", diversity=0.5)) == 6
+        assert item.name in names(imagesim.search(text="red", diversity=0.5))
+
+
+def test_marginal_relevance_is_that_of_the_paper():
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((20, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    query = vectors[0] + 0.1
+    query /= np.linalg.norm(query)
+    scores = vectors @ query
+    ranked = sorted(range(20), key=lambda n: -scores[n])
+    matches = [Match(f"k{n}", float(scores[n]), f"k{n}", f"d{n}", "") for n in ranked]
+    for diversity in (0.0, 0.3, 0.8, 1.0):
+        chosen = [ranked[0]]
+        while len(chosen) < 20:
+            rest = [n for n in ranked if n not in chosen]
+            chosen.append(
+                max(
+                    rest,
+                    key=lambda n: (
+                        (1 - diversity) * scores[n] - diversity * max(vectors[n] @ vectors[c] for c in chosen)
+                    ),
+                )
+            )
+        found = ranking.marginally(matches, {f"d{n}": vectors[n] for n in range(20)}, diversity)
+        assert [match.key for match in found] == [f"k{n}" for n in chosen]
+
+
+class TestFallback:
+    @pytest.fixture
+    def tree(self) -> dict[str, Product]:
+        footwear = Category.objects.create(name="Footwear", slug="footwear")
+        for slug in ("boots", "sandals"):
+            Category.objects.create(name=slug, slug=slug, parent=footwear)
+        made = {
+            "boot": product("boot", picture("red"), category="boots"),
+            "boot2": product("boot2", picture("navy"), category="boots"),
+            "sandal": product("sandal", picture("darkred"), category="sandals"),
+            "sandal2": product("sandal2", picture("blue"), category="sandals"),
+            "hat": product("hat", picture("tomato"), category="hats"),
+        }
+        shop.index()
+        return made
+
+    def stages(self, hits: Hits) -> list[tuple[str, str]]:
+        return [(hit.item.name, hit.stage) for hit in hits]
+
+    EVERYTHING: list[tuple[str, str]] = [
+        ("boot2", ""),
+        ("sandal", "parent"),
+        ("sandal2", "parent"),
+        ("hat", "wider"),
+    ]
+
+    def test_own_category_then_its_parents_then_all(self, tree):
+        hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True)
+        assert self.stages(hits) == self.EVERYTHING
+        assert (hits.more, hits.degraded) == (False, "")
+        assert self.stages(imagesim.similar_to(tree["boot"], same_category=True)) == self.EVERYTHING[:1]
+
+    def test_chosen_stages(self, tree):
+        only = imagesim.similar_to(tree["boot"], same_category=True, fallback=["parent"])
+        assert self.stages(only) == self.EVERYTHING[:3]
+        wider = imagesim.similar_to(tree["boot"], same_category=True, fallback="wider")
+        assert self.stages(wider)[0] == ("boot2", "")
+        assert {stage for _name, stage in self.stages(wider)[1:]} == {"wider"}
+        assert sorted(names(wider)) == ["boot2", "hat", "sandal", "sandal2"]
+
+    def test_a_search_falls_back_too_and_not_before_it_must(self, tree):
+        hits = imagesim.search(text="red", category="boots", fallback=True, limit=2)
+        assert self.stages(hits) == [("boot", ""), ("boot2", "")]
+        assert hits.more
+        assert self.stages(imagesim.search(text="red", category="hats", fallback=True, limit=2))[1][1] == "wider"
+
+    def test_pages_go_on_through_the_stages(self, tree):
+        found, offset, more = [], 0, True
+        while more:
+            hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, limit=1, offset=offset)
+            found += self.stages(hits)
+            offset, more = hits.next_offset, hits.more
+        assert found == self.EVERYTHING
+
+    def test_without_a_category_there_is_nothing_to_fall_back_from(self, tree):
+        assert {stage for _name, stage in self.stages(imagesim.search(text="red", fallback=True))} == {""}
+
+    def test_filters_hold_in_every_stage_and_variants_stay_one_hit(self, tree):
+        product("boot3", picture("maroon"), category="hats", parent=tree["boot2"], price="10")
+        product("cap", picture("maroon"), category="hats", price="500")
+        shop.index()
+        hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, filters={"price__lt": 100})
+        assert self.stages(hits) == self.EVERYTHING
+        every = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, collapse=False)
+        assert sorted(names(every)) == ["boot2", "boot3", "cap", "hat", "sandal", "sandal2"]
+
+    def test_variety_within_each_stage(self, tree):
+        hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, diversity=0.5)
+        assert [stage for _name, stage in self.stages(hits)] == ["", "parent", "parent", "wider"]
+
+    def test_a_shop_may_say_the_tree_itself(self, tree, monkeypatch):
+        items = registry.for_model(Product)
+        monkeypatch.setattr(items, "get_category_parents", lambda: {"boots": ["x"], "hats": ["x"]}, raising=False)
+        cache.clear()
+        hits = imagesim.similar_to(tree["boot"], same_category=True, fallback="parent")
+        assert self.stages(hits) == [("boot2", ""), ("hat", "parent")]
+
+    def test_a_shop_without_a_tree_goes_straight_to_all(self, tree, monkeypatch):
+        monkeypatch.setattr(type(registry.for_model(Product)), "category_parent", "")
+        cache.clear()
+        hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True)
+        assert [stage for _name, stage in self.stages(hits)] == ["", "wider", "wider", "wider"]
+        assert Items(Product).get_category_parents() == {}
+
+
+class TestFacets:
+    def test_an_empty_text_is_no_value(self, shelf):
+        product("bare", picture("red"), colour="", brand="")
+        shop.index()
+        hits = imagesim.search(text="red", facets=["brand", "colour"])
+        assert hits.facets["brand"] == Facet("keyword", 6, (("acme", 5), ("zeta", 1)))
+        assert hits.facets["colour"].count == 6
+
+    def test_what_passes_is_counted_and_each_field_without_its_own_condition(self, shelf):
+        hits = imagesim.search(text="red", category="shoes", filters={"colour": "red", "price__lte": 40}, facets=True)
+        assert set(names(hits)) == {"red", "dark"}
+        assert list(hits.facets) == ["category", "in_stock", "brand", "colour", "price"]
+        assert hits.facets["category"] == Facet("keyword", 3, (("shoes", 2), ("hats", 1)))
+        assert hits.facets["colour"] == Facet("keyword", 3, (("red", 2), ("orange", 1)))
+        assert hits.facets["price"] == Facet("number", 2, minimum=10.0, maximum=20.0)
+        assert hits.facets["brand"] == Facet("keyword", 2, (("acme", 1), ("zeta", 1)))
+        assert hits.facets["in_stock"] == Facet("boolean", 2, ((True, 2),))
+
+    def test_only_what_is_asked_for(self, shelf):
+        hits = imagesim.similar_to(shelf["red"], in_stock=True, facets=["in_stock", "brand"])
+        assert hits.facets == {
+            "in_stock": Facet("boolean", 5, ((True, 3), (False, 2))),
+            "brand": Facet("keyword", 3, (("acme", 2), ("zeta", 1))),
+        }
+        assert imagesim.similar_to(shelf["red"]).facets == {}
+
+
+class TestToken:
+    def test_none_while_events_are_off(self, shelf):
+        assert imagesim.search(text="red").token == ""
+
+    def test_says_what_was_asked(self, shelf, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+        hits = imagesim.similar_to(shelf["red"], same_category=True)
+        said: dict[str, Any] = signing.loads(hits.token, salt=events.SALT)
+        assert (said["s"], said["q"], said["c"]) == ("similar", f"shop.product:{shelf['red'].pk}", "shoes")
+        other = signing.loads(imagesim.search(text="red").token, salt=events.SALT)
+        assert (other["s"], other["q"], other["c"]) == ("search", "", "")
+        assert other["r"] != said["r"]
+
+
+def test_why_this_says_the_picture_that_matched_and_its_score(shelf):
+    item = product("two", picture("blue", mark=2), picture("green", mark=5))
+    shop.index()
+    (hit,) = imagesim.search(image=picture("green", mark=5), limit=1)
+    assert (hit.item, hit.image.name) == (item, item.photos.get(position=1).file.name)
+    assert hit.score == pytest.approx(1, abs=1e-3)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from imagesim.embedders.batching import Batcher
+
+
+def test_a_lone_question_runs_at_once_and_in_order() -> None:
+    batcher = Batcher(lambda values: [value * 2 for value in values], max_size=3)
+    assert batcher.submit([1, 2, 3, 4, 5, 6, 7]) == [2, 4, 6, 8, 10, 12, 14]
+    assert batcher.submit([]) == []
+
+
+def test_questions_that_arrive_while_the_model_is_busy_share_a_batch() -> None:
+    sizes: list[int] = []
+    started = threading.Event()
+
+    def slow(values: list[int]) -> list[int]:
+        sizes.append(len(values))
+        started.set()
+        time.sleep(0.1)
+        return values
+
+    batcher = Batcher(slow, max_size=16)
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(batcher.submit, [0])
+        started.wait()
+        rest = [pool.submit(batcher.submit, [n]) for n in range(1, 20)]
+        assert first.result() == [0]
+        assert [future.result() for future in rest] == [[n] for n in range(1, 20)]
+    assert sizes[0] == 1
+    assert max(sizes) > 4
+    assert len(sizes) < 10
+    assert sum(sizes) == 20
+
+
+def test_an_error_reaches_everyone_who_asked_and_harms_nobody_after() -> None:
+    def run(values: list[int]) -> list[int]:
+        if 0 in values:
+            raise ValueError("no zero")
+        return values
+
+    batcher = Batcher(run)
+    with pytest.raises(ValueError, match="no zero"):
+        batcher.submit([1, 0])
+    assert batcher.submit([5]) == [5]
+
+
+def test_a_question_gives_up_after_its_time() -> None:
+    started, finish = threading.Event(), threading.Event()
+
+    def run(values: list[int]) -> list[int]:
+        started.set()
+        finish.wait(10)
+        return values
+
+    batcher = Batcher(run)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(batcher.submit, [1])
+        started.wait()
+        with pytest.raises(TimeoutError, match="busy"):
+            batcher.submit([2], timeout=0.05)
+        finish.set()
+        assert slow.result() == [1]
+    assert batcher.submit([3]) == [3]

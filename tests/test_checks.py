@@ -1,0 +1,443 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import types
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from django.core.checks import Warning, run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import DatabaseError, models
+from django.urls import include, path
+
+from demo_shop.shop.models import Product
+from imagesim import checks, receivers
+from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
+from imagesim.indexes.base import BaseIndex
+from imagesim.items import Items
+from imagesim.registry import registry
+from imagesim.sync import sync
+from imagesim.types import IndexMeta
+from tests.shop import EMBEDDER, picture, product
+from tests.zoo.models import Lamp, Maker, Picture, Standing
+
+
+@pytest.fixture
+def register():
+    """Registers a model for the length of a test, in place of what the shop has."""
+    before = dict(registry._items)
+    registry._items.clear()
+
+    def add(model: type[models.Model] = Lamp, **attributes: object) -> Items:
+        attributes = {"images": "pictures__file", **attributes}
+        registry.register(model, type(f"{model.__name__}Items", (Items,), attributes))
+        return registry.for_model(model)
+
+    yield add
+    registry._items.clear()
+    registry._items.update(before)
+
+
+def ids(found) -> list[str]:
+    return [message.id for message in found]
+
+
+def messages(found) -> list[str]:
+    return [message.msg for message in found]
+
+
+class TestSettings:
+    def test_the_demo_shop_is_in_order(self):
+        assert checks.check_settings() == []
+        assert checks.check_items() == []
+
+    def test_every_wrong_setting_is_reported_at_once(self, settings):
+        settings.IMAGESIM = {"NO": 1, "SYNC": 2, "MAX_LIMIT": 3}
+
+        found = checks.check_settings()
+
+        assert ids(found) == ["imagesim.E001", "imagesim.E001"]
+        assert all(message.hint for message in found)
+
+    def test_celery_asked_for_but_not_there(self, settings, monkeypatch):
+        settings.IMAGESIM = {"SYNC": "celery"}
+        assert checks.check_settings() == []
+        monkeypatch.setattr(checks, "find_spec", lambda name: None)
+
+        (found,) = checks.check_settings()
+
+        assert found.id == "imagesim.E003"
+        assert found.hint == 'Install it with: pip install "imagesim[celery]"'
+
+
+class Unmade(BaseIndex):
+    def __new__(cls, **options):
+        raise ImportError("No module named 'elasticsearch'", name="elasticsearch")
+
+
+class TestBackends:
+    def test_one_that_cannot_be_imported(self, settings):
+        settings.IMAGESIM = {"INDEX": {"BACKEND": "no.Where"}, "EMBEDDER": {"BACKEND": "tests.test_checks.Unmade"}}
+
+        found = checks.check_backends()
+
+        assert ids(found) == ["imagesim.E002", "imagesim.E002"]
+        assert "IMAGESIM['EMBEDDER']: 'tests.test_checks.Unmade' is not a subclass of" in found[0].msg
+        assert "IMAGESIM['INDEX']: 'no.Where' cannot be imported" in found[1].msg
+
+    def test_one_that_needs_a_package(self, settings):
+        settings.IMAGESIM = {"INDEX": {"BACKEND": "tests.test_checks.Unmade"}}
+
+        (found,) = (message for message in checks.check_backends() if message.id == "imagesim.E002")
+
+        assert found.hint == 'Install it with: pip install "imagesim[elasticsearch]"'
+
+    def test_what_a_backend_says_of_itself_is_gathered(self, monkeypatch):
+        from imagesim.indexes import get_index
+
+        monkeypatch.setattr(type(get_index()), "check", lambda self: [Warning("mine", id="index.W1")])
+
+        assert "index.W1" in ids(checks.check_backends())
+
+
+class TestItems:
+    def test_nothing_registered(self, register):
+        assert ids(checks.check_items()) == ["imagesim.W001"]
+
+    def test_all_well(self, register):
+        register(
+            category="tags__label",
+            filters={"maker": "maker__name", "half": "half"},
+            filter_kinds={"half": "number"},
+            related={Picture: "lamp", "zoo.Standing": "lamp"},
+        )
+
+        assert checks.check_items() == []
+
+    def test_paths_that_do_not_resolve(self, register):
+        register(images="picturs__file", category="maker__nam", group="x", filters={"brand": "brand__name"})
+
+        found = checks.check_items()
+
+        assert ids(found) == ["imagesim.E010"] * 4
+        assert found[0].msg.startswith("LampItems: 'picturs__file' does not resolve: zoo.Lamp has no 'picturs'; it has")
+        assert found[0].obj is Lamp
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [("categories", "category"), ("image", "images"), ("stock", "in_stock"), ("get_image", "get_images")],
+    )
+    def test_a_name_that_is_nearly_right(self, register, name, meant):
+        register(**{name: (lambda self, item: []) if name.startswith("get_") else "name"})
+
+        (found,) = checks.check_items()
+
+        assert found.id == "imagesim.W003"
+        assert found.msg == f"LampItems: {name!r} means nothing to Items."
+        assert repr(meant) in found.hint
+
+    def test_names_of_the_shop_s_own(self, register):
+        register(rack="maker__name", _images="x", with_price=lambda self: 3)
+
+        assert checks.check_items() == []
+
+    def test_no_pictures(self, register):
+        register(images="")
+
+        assert ids(checks.check_items()) == ["imagesim.E011"]
+
+    def test_pictures_by_a_method_of_the_items(self, register):
+        register(images="", get_images=lambda self, item: [])
+
+        assert checks.check_items() == []
+
+    @pytest.mark.parametrize("images", ["pictures", "maker", "name", "facts__photo"])
+    def test_pictures_that_are_no_files(self, register, images):
+        register(images=images)
+
+        assert ids(checks.check_items()) == ["imagesim.E012"]
+
+    def test_pictures_by_a_property_cannot_be_told(self, register):
+        register(images="hues")
+
+        assert checks.check_items() == []
+
+    @pytest.mark.parametrize("kinds", [{}, {"burns": "text"}])
+    def test_a_kind_that_cannot_be_told(self, register, kinds):
+        register(filters={"burns": "burns"}, filter_kinds=kinds)
+
+        assert ids(checks.check_items()) == ["imagesim.E013"]
+
+    def test_a_wrong_kind_of_a_wrong_path(self, register):
+        register(filters={"burns": "nonsense"}, filter_kinds={"burns": "text"})
+
+        assert ids(checks.check_items()) == ["imagesim.E010", "imagesim.E013"]
+
+    def test_kinds_that_differ_between_models(self, register):
+        register(filters={"name": "name", "size": "lumen"})
+        register(Maker, images="hues", get_images=lambda self, item: [], filters={"size": "name", "burns": "burns"})
+
+        found = checks.check_items()
+
+        assert ids(found) == ["imagesim.E010", "imagesim.E010", "imagesim.E014"]
+        assert found[2].msg == "MakerItems: The filter 'size' is of kind 'keyword' here and 'number' for zoo.lamp."
+
+    @pytest.mark.parametrize("name", ["price__lte", "in stock", "2nd", "", 7])
+    def test_names_that_cannot_be_written(self, register, name):
+        register(filters={name: "lumen"})
+
+        assert ids(checks.check_items()) == ["imagesim.E015"]
+
+    def test_names_that_are_taken(self, register):
+        register(filters={"category": "name"})
+
+        assert ids(checks.check_items()) == ["imagesim.W002"]
+
+    def test_a_kind_for_no_filter(self, register):
+        register(filters={"lumen": "lumen"}, filter_kinds={"lumens": "number"})
+
+        (found,) = checks.check_items()
+
+        assert found.id == "imagesim.E016"
+        assert found.msg == "LampItems: filter_kinds names 'lumens', which is no filter; the filters are 'lumen'."
+
+    @pytest.mark.parametrize(
+        ("related", "message"),
+        [
+            (
+                {"zoo.Nothing": "lamp"},
+                "LampItems: LampItems.related names 'zoo.Nothing', which is not a model",
+            ),
+            ({Standing: "lampe"}, "LampItems: 'lampe' does not resolve: zoo.Standing has no 'lampe'"),
+            (
+                {Standing: "shelf"},
+                "LampItems: LampItems.related: 'shelf' leads from zoo.Standing to zoo.Shelf, not to zoo.Lamp.",
+            ),
+            (
+                {Standing: "id"},
+                "LampItems: LampItems.related: 'id' leads from zoo.Standing to no model, not to zoo.Lamp.",
+            ),
+        ],
+    )
+    def test_related_models_that_lead_elsewhere(self, register, related, message):
+        register(related=related)
+
+        (found,) = checks.check_items()
+
+        assert found.id == "imagesim.E017"
+        assert found.msg.startswith(message)
+
+    def test_what_would_not_fit_the_tables(self, register, monkeypatch):
+        declared = register(Maker, get_images=lambda self, item: [], images="")
+        declared.label = "x" * 101
+        monkeypatch.setattr(Maker._meta.pk, "max_length", 256)
+
+        assert ids(checks.check_items()) == ["imagesim.E018", "imagesim.E018"]
+
+
+def urlconf(*patterns) -> types.ModuleType:
+    module = types.ModuleType("some_urls")
+    module.urlpatterns = list(patterns)
+    return module
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": "picturs__file"},
+        {"images": "pictures"},
+        {"category": "hues__x"},
+        {"group": "tags__label__x"},
+        {"filters": {"burns": "burns"}},
+        {"filters": {"burns": "nonsense"}, "filter_kinds": {"burns": "text"}},
+        {"related": {"zoo.Nothing": "lamp"}},
+        {"related": {Standing: "lampe"}},
+        {"related": {Standing: "shelf"}},
+        {"related": {Standing: "id"}},
+        {"depends_on": ("nonsense", "maker__nonsense")},
+    ],
+)
+def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, wrong):
+    """Else the check that explains it would never be seen."""
+    declared = register(**wrong)
+    try:
+        receivers.connect()
+    finally:
+        registry._items.pop(declared.model)
+        receivers.connect()
+
+    assert checks.check_items() == [] or ids(checks.check_items()) == ["imagesim.W001"]
+
+
+def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path):
+    """Nor one that is no dict at all."""
+    for number, wrong in enumerate(['{"NO": 1, "SYNC": 2}', "[]", '{"INDEX": {"BACKEND": "no.Where"}}']):
+        module = tmp_path / f"wrong_settings_{number}.py"
+        module.write_text(f"from tests.settings import *\nIMAGESIM = {wrong}\n")
+        done = subprocess.run(
+            [sys.executable, "manage.py", "check", "--settings", module.stem],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "(imagesim.E00" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestRest:
+    @pytest.fixture
+    def rest(self, settings):
+        settings.ROOT_URLCONF = urlconf(path("a/", include([path("visual/", include("imagesim.rest.urls"))])))
+        return settings
+
+    def test_all_well(self, rest):
+        assert checks.check_rest() == []
+
+    def test_not_among_the_apps(self, rest, monkeypatch):
+        monkeypatch.setattr(checks.apps, "is_installed", lambda name: name != "rest_framework")
+
+        assert ids(checks.check_rest()) == ["imagesim.E004"]
+
+    def test_a_permission_that_cannot_be_imported(self, rest):
+        rest.IMAGESIM = {"REST_PERMISSIONS": ["shop.Nobody"]}
+
+        assert ids(checks.check_rest()) == ["imagesim.E005"]
+
+    def test_not_included_or_not_installed(self, rest, monkeypatch):
+        rest.IMAGESIM = {"REST_PERMISSIONS": ["shop.Nobody"]}
+        monkeypatch.setattr(checks, "find_spec", lambda name: None)
+        assert checks.check_rest() == []
+        monkeypatch.setattr(checks, "find_spec", find_spec)
+        rest.ROOT_URLCONF = urlconf(path("admin/", include([])))
+        assert checks.check_rest() == []
+        del rest.ROOT_URLCONF
+        assert checks.check_rest() == []
+
+
+class FakeEmbedder:
+    fingerprint = "new"
+    dims = 4
+
+
+class TestIndexInService:
+    """What ``check --deploy`` adds."""
+
+    @pytest.fixture(autouse=True)
+    def embedder(self, monkeypatch):
+        monkeypatch.setattr("imagesim.embedders.get_embedder", lambda: FakeEmbedder)
+
+    def test_the_same_model(self, monkeypatch):
+        self.answer(monkeypatch, IndexMeta("new", 4, {}))
+
+        assert checks.check_index() == []
+
+    def test_another_model(self, monkeypatch):
+        self.answer(monkeypatch, IndexMeta("old", 2, {}))
+
+        (found,) = checks.check_index()
+
+        assert found.id == "imagesim.W012"
+        assert "vectors of model 'old' with 2 dimensions; the settings name model 'new' with 4." in found.msg
+
+    @pytest.mark.parametrize(
+        ("error", "id"),
+        [
+            (IndexUnavailable("down"), "imagesim.W010"),
+            (IndexMissing("none yet"), "imagesim.W010"),
+            (DatabaseError("no such table"), "imagesim.W010"),
+            (EmbedderError("no weights"), "imagesim.W011"),
+        ],
+    )
+    def test_neither_can_be_told(self, monkeypatch, error, id):
+        self.answer(monkeypatch, error)
+
+        assert ids(checks.check_index()) == [id]
+
+    def answer(self, monkeypatch, answer) -> None:
+        def meta() -> IndexMeta:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr("imagesim.indexes.get_index", lambda: types.SimpleNamespace(meta=meta))
+
+
+class TestBeforeGoingLive:
+    @pytest.mark.parametrize(("mode", "found"), [("thread", ["imagesim.W013"]), ("celery", []), ("manual", [])])
+    def test_who_syncs(self, settings, mode, found):
+        settings.IMAGESIM = {"SYNC": mode}
+
+        assert ids(checks.check_sync()) == found
+
+    def test_a_wrong_setting_is_said_elsewhere(self, settings):
+        settings.IMAGESIM = {"SYNC": "sometimes"}
+
+        assert checks.check_sync() == []
+
+    @pytest.mark.django_db
+    def test_a_changed_model_on_the_real_index(self, settings, media_root):
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+        assert ids(checks.check_index()) == ["imagesim.W010"]  # nothing is in service yet
+        product("shoe", picture("red"))
+        sync()
+        assert checks.check_index() == []
+
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": {**EMBEDDER, "OPTIONS": {"dims": 32}}}
+
+        (found,) = checks.check_index()
+        assert found.id == "imagesim.W012"
+        assert "'test-pixels-64' with 64 dimensions; the settings name model 'test-pixels-32' with 32." in found.msg
+
+
+class TestTheCommand:
+    def test_it_fails_on_an_error(self, settings):
+        settings.IMAGESIM = {"NO": 1}
+
+        with pytest.raises(SystemCheckError, match=r"\(imagesim.E001\) IMAGESIM has no setting 'NO'"):
+            call_command("check", "--tag", "imagesim")
+
+    def test_a_check_of_the_deployment_waits_until_asked(self):
+        from django.core.checks.registry import registry as all_checks
+
+        assert checks.check_index in all_checks.deployment_checks
+        assert checks.check_index not in all_checks.registered_checks
+
+    def test_it_reads_no_model_and_asks_no_database(self):
+        """In a fresh process, so that nothing is imported already. (pytest-django refuses a database here.)"""
+        code = (
+            "import sys, django; django.setup()\n"
+            "from django.core.management import call_command\n"
+            "from django.db import connection\n"
+            "connection.ensure_connection = lambda: sys.exit('asked the database')\n"
+            "import socket; socket.socket.connect = lambda *a: sys.exit('asked the network')\n"
+            "call_command('check')\n"
+            "heavy = {'torch', 'open_clip', 'transformers'} & set(sys.modules)\n"
+            "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+        )
+
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+        assert done.returncode == 0, done.stderr
+
+    def test_the_whole_project_passes(self):
+        assert [message for message in run_checks() if (message.id or "").startswith("imagesim")] == []
+        assert Product in registry
+
+
+def test_every_id_is_documented_and_belongs_to_one_room():
+    root = Path(checks.__file__).parent
+    ids: dict[str, set[str]] = {}
+    for file in root.rglob("*.py"):
+        for id in re.findall(r'"(imagesim\.[EW]\d{3})"', file.read_text()):
+            ids.setdefault(id, set()).add(file.relative_to(root).parts[0])
+    page = (root.parent / "docs" / "checks.md").read_text()
+
+    assert set(ids) == set(re.findall(r"`(imagesim\.[EW]\d{3})`", page))
+    assert [id for id, rooms in ids.items() if len(rooms) > 1] == []

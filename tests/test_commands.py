@@ -1,0 +1,180 @@
+"""The commands: one JSON object for machines, one sentence for people, a bar only on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes.local import LocalIndex
+from imagesim.management.base import ProgressBar
+from imagesim.management.commands import imagesim_sync
+from imagesim.models import ItemState, Run
+from imagesim.status import get_status
+from tests.shop import EMBEDDER, picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+@pytest.fixture(autouse=True)
+def _small_embedder(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+
+
+def call(*arguments):
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def as_json(*arguments):
+    return json.loads(call(*arguments, "--format", "json"))
+
+
+class TestSync:
+    def test_json(self):
+        product("shoe", picture("red"))
+        facts = as_json("imagesim_sync")
+        assert (facts["done"], facts["indexed"], facts["embedded"], facts["interrupted"]) == (1, 1, 1, "")
+
+    def test_text(self):
+        product("shoe", picture("red"))
+        product("boot", b"broken")
+        assert "Synced 2" in (text := call("imagesim_sync"))
+        assert "1 set aside" in text
+
+    def test_limit(self):
+        for number in range(3):
+            product(f"p{number}", picture("red", mark=number))
+        facts = as_json("imagesim_sync", "--limit", "2")
+        assert (facts["done"], facts["more"]) == (2, True)
+        assert ItemState.objects.filter(pending=True).count() == 1
+
+    def test_bad_limit(self):
+        with pytest.raises(CommandError, match="--limit is 0; it must be 1 or more"):
+            call("imagesim_sync", "--limit", "0")
+
+    def test_a_dry_run_of_nothing(self):
+        with pytest.raises(CommandError, match="--reconcile"):
+            call("imagesim_sync", "--dry-run")
+
+    def test_an_index_that_is_down(self, monkeypatch):
+        product("shoe", picture("red"))
+        monkeypatch.setattr(LocalIndex, "write", _unavailable)
+        with pytest.raises(CommandError, match="goes on waiting: no answer"):
+            call("imagesim_sync")
+        state = ItemState.objects.get()
+        assert (state.pending, state.attempts, state.outcome) == (True, 0, "new")
+
+    def test_reconcile(self):
+        product("shoe", picture("red"))
+        call("imagesim_sync")
+        facts = as_json("imagesim_sync", "--reconcile", "--dry-run")
+        assert (facts["checked"], facts["missing"], facts["repaired"]) == (1, 0, 0)
+        assert "0 missing" in call("imagesim_sync", "--reconcile")
+
+    def test_watch(self, monkeypatch):
+        product("shoe", picture("red"))
+        looks = []
+
+        def sleep(seconds):
+            looks.append(seconds)
+            if len(looks) == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(imagesim_sync.time, "sleep", sleep)
+        with pytest.raises(KeyboardInterrupt):
+            call("imagesim_sync", "--watch", "--interval", "0.5")
+        assert looks == [0.5, 0.5]
+
+
+class TestStatus:
+    def test_before_anything(self):
+        product("shoe", picture("red"))
+        facts = as_json("imagesim_status")
+        assert facts["items"] == facts["pending"] == 1
+        assert facts["indexed"] == facts["failed"] == facts["embeddings"] == 0
+        assert "imagesim_sync" in facts["index"]["error"]
+
+    def test_json(self):
+        product("shoe", picture("red"))
+        product("boot", b"broken")
+        product("sold out of sight", picture("blue"), active=False)
+        call("imagesim_sync")
+        facts = as_json("imagesim_status")
+        counts = {name: facts[name] for name in ("items", "indexed", "pending", "failed", "left_out", "embeddings")}
+        assert counts == {"items": 2, "indexed": 1, "pending": 0, "failed": 1, "left_out": 1, "embeddings": 1}
+        assert facts["index"]["entries"] == 1
+        assert facts["index"]["model"] == "test-pixels-64"
+        assert facts["index"]["backend"] == "imagesim.indexes.local.LocalIndex"
+        assert facts["index"]["name"] == "imagesim"
+
+    def test_text(self):
+        product("shoe", picture("red"))
+        assert "the oldest for" in call("imagesim_status") or get_status().queue_age < 1
+        call("imagesim_rebuild")
+        text = call("imagesim_status")
+        assert "rebuild    done, 1 of 1" in text
+        assert "1 entries" in text
+
+    def test_says_when_the_settings_name_another_model(self, settings):
+        product("shoe", picture("red"))
+        call("imagesim_sync")
+        assert "run `manage.py imagesim_rebuild`" not in call("imagesim_status", "--check")
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": {**EMBEDDER, "OPTIONS": {"name": "newer"}}}
+        assert "the settings name test-newer-64 now; run `manage.py imagesim_rebuild`" in call("imagesim_status")
+        with pytest.raises(SystemExit, match="1"):
+            call("imagesim_status", "--check")
+        call("imagesim_rebuild")
+        assert "equal" in call("imagesim_status", "--check")
+
+    def test_an_index_that_is_down(self, monkeypatch):
+        call("imagesim_sync")
+        monkeypatch.setattr(LocalIndex, "in_service", _unavailable)
+        assert as_json("imagesim_status")["index"]["error"] == "no answer"
+        monkeypatch.undo()
+        monkeypatch.setattr(LocalIndex, "refresh", _unavailable)
+        with pytest.raises(SystemExit):
+            call("imagesim_status", "--check")
+
+    def test_time_left(self):
+        run = Run.objects.create(kind="rebuild", status="running", total=100, done=50)
+        assert get_status().rebuild.seconds_left >= 0
+        assert "running, 50 of 100" in call("imagesim_status")
+        run.delete()
+
+
+def _unavailable(*args, **kwargs):
+    raise IndexUnavailable("no answer")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class TestProgressBar:
+    def test_on_a_terminal(self):
+        terminal = _Terminal()
+        with ProgressBar("indexing", terminal) as bar:
+            bar.EVERY = 0
+            bar(1, 2)
+            bar(2, 2)
+        assert "1/2" in terminal.getvalue()
+        assert "2/2" in terminal.getvalue()
+        assert terminal.getvalue().endswith("\n")
+
+    def test_elsewhere_it_is_silent(self):
+        file = io.StringIO()
+        with ProgressBar("indexing", file) as bar:
+            bar(1, 2)
+        assert file.getvalue() == ""
+
+    def test_of_nothing(self):
+        terminal = _Terminal()
+        ProgressBar("indexing", terminal)(0, 0)
+        assert "0/0" in terminal.getvalue()

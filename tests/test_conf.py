@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import pytest
+from django.test import override_settings
+
+from imagesim import backends, conf
+from imagesim.conf import Backend, Settings, get_settings
+from imagesim.exceptions import ConfigurationError, one_of
+
+
+@override_settings()
+def test_nothing_set_means_the_defaults(settings):
+    del settings.IMAGESIM
+
+    assert get_settings() == Settings()
+    assert get_settings().INDEX.as_dict() == {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {}}
+
+
+def test_what_is_set_lies_over_the_defaults(settings):
+    settings.IMAGESIM = {
+        "INDEX": {"BACKEND": "a.B", "OPTIONS": {"name": "x"}},
+        "EMBEDDER": {"BACKEND": "a.C"},
+        "REGIONS": {"BACKEND": "a.D", "OPTIONS": None},
+        "IMAGE_FORMATS": ["PNG"],
+        "REST_THROTTLES": {"look": None},
+        "MAX_OFFSET": 0,
+    }
+
+    given = get_settings()
+
+    assert Backend("a.B", {"name": "x"}) == given.INDEX
+    assert Backend("a.C") == given.EMBEDDER  # the default's options belong to the default's class
+    assert Backend("a.D") == given.REGIONS
+    assert given.IMAGE_FORMATS == ("PNG",)
+    assert given.REST_THROTTLES == {**Settings().REST_THROTTLES, "look": None}
+    assert given.MAX_OFFSET == 0
+    assert given.MAX_LIMIT == Settings().MAX_LIMIT
+
+
+def test_a_changed_setting_is_read_again():
+    with override_settings(IMAGESIM={"MAX_LIMIT": 7}):
+        assert get_settings().MAX_LIMIT == 7
+    assert get_settings().MAX_LIMIT == Settings().MAX_LIMIT
+    with override_settings(LANGUAGE_CODE="de"):
+        assert get_settings().MAX_LIMIT == Settings().MAX_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "IMAGESIM must be a dict, not of type list."),
+        ({"INDEXX": {}}, "IMAGESIM has no setting 'INDEXX'; the known ones are 'EMBEDDER', "),
+        ({1: 2}, "IMAGESIM has no setting 1;"),
+        ({"SYNC": "later"}, "IMAGESIM['SYNC'] is 'later'; it can be 'auto', 'celery', 'manual' or 'thread'."),
+        ({"SYNC": None}, "IMAGESIM['SYNC'] must be of type str, not NoneType (None)."),
+        ({"MAX_LIMIT": "9"}, "IMAGESIM['MAX_LIMIT'] must be of type int, not str ('9')."),
+        ({"MAX_LIMIT": True}, "IMAGESIM['MAX_LIMIT'] must be of type int, not bool (True)."),
+        ({"MAX_LIMIT": 0}, "IMAGESIM['MAX_LIMIT'] is 0; it must be 1 or more."),
+        ({"MAX_OFFSET": -1}, "IMAGESIM['MAX_OFFSET'] is -1; it must be 0 or more."),
+        (
+            {"INDEX": "a.B"},
+            "IMAGESIM['INDEX'] must be a dict with a 'BACKEND' path and optional 'OPTIONS', not of type",
+        ),
+        ({"INDEX": {}}, "IMAGESIM['INDEX'] must have a 'BACKEND', the dotted path of a class."),
+        ({"INDEX": {"BACKEND": 3}}, "IMAGESIM['INDEX'] must have a 'BACKEND'"),
+        ({"INDEX": {"BACKEND": "a.B", "NAME": 1}}, "IMAGESIM['INDEX'] has the unknown key 'NAME'; it takes 'BACKEND'"),
+        ({"INDEX": {"BACKEND": "a.B", "OPTIONS": "x"}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with text keys"),
+        ({"INDEX": {"BACKEND": "a.B", "OPTIONS": {1: 2}}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with text"),
+        ({"IMAGE_FORMATS": "PNG"}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not 'PNG'."),
+        ({"IMAGE_FORMATS": [1]}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not [1]."),
+        ({"REST_THROTTLES": "1/s"}, "IMAGESIM['REST_THROTTLES'] must be a dict, not str ('1/s')."),
+        ({"REST_THROTTLES": {"x": "1/s"}}, "IMAGESIM['REST_THROTTLES'] has the unknown key 'x'; it takes 'events', "),
+        ({"REST_THROTTLES": {"look": 1}}, "IMAGESIM['REST_THROTTLES']['look'] must be a text such as '30/min', not 1."),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_good_ones(settings, given, message):
+    settings.IMAGESIM = given
+
+    with pytest.raises(ConfigurationError) as caught:
+        get_settings()
+
+    assert str(caught.value).startswith(message)
+
+
+def test_every_wrong_setting_is_found_and_the_others_hold():
+    settings, errors = conf.parse({"MAX_LIMIT": 5, "SYNC": 1, "NO": 2})
+
+    assert settings.MAX_LIMIT == 5
+    assert len(errors) == 2
+
+
+def test_no_message_shows_what_options_hold(settings):
+    settings.IMAGESIM = {"INDEX": {"BACKEN": "a.B", "OPTIONS": {"api_key": "secret"}}}
+
+    with pytest.raises(ConfigurationError) as caught:
+        get_settings()
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"), [([], "nothing"), (["a"], "'a'"), (["b", "a"], "'a' or 'b'"), ([3, 1, 2], "1, 2 or 3")]
+)
+def test_one_of(values, text):
+    assert one_of(values) == text
+
+
+class Base:
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+
+
+class Other: ...
+
+
+def of(name: str, **options: object) -> Backend:
+    return Backend(f"{__name__}.{name}", options)
+
+
+def test_a_backend_is_made_once_for_the_same_options():
+    one = backends.get_instance(of("Base", size=2), Base)
+
+    assert backends.get_instance(of("Base", size=2), Base) is one
+    assert backends.get_instance(of("Base", size=3), Base) is not one
+    assert one.size == 2
+    with override_settings(IMAGESIM={}):
+        assert backends.get_instance(of("Base", size=2), Base) is not one
+
+
+def test_a_backend_is_made_again_in_another_process(monkeypatch):
+    one = backends.get_instance(of("Base"), Base)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    backends._after_fork()
+
+    assert backends.get_instance(of("Base"), Base) is not one
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        (Backend("nowhere"), "'nowhere' cannot be imported: nowhere doesn't look like a module path."),
+        (Backend("no.Where"), "'no.Where' cannot be imported: No module named 'no'."),
+        (of("Missing"), 'cannot be imported: Module "tests.test_conf" does not define a "Missing" attribute/class.'),
+        (of("Other"), "'tests.test_conf.Other' is not a subclass of tests.test_conf.Base."),
+        (of("one_of"), "'tests.test_conf.one_of' is not a subclass of tests.test_conf.Base."),
+        (of("Base", colour=1), "'tests.test_conf.Base' does not accept its OPTIONS: "),
+    ],
+)
+def test_a_backend_that_cannot_be_made_is_named(backend, message):
+    with pytest.raises(ConfigurationError) as caught:
+        backends.get_instance(backend, Base)
+
+    assert message in str(caught.value)
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
+    (tmp_path / "needs_elastic.py").write_text("import elasticsearch.dsl\nclass Index: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "elasticsearch", None)
+
+    with pytest.raises(ConfigurationError) as caught:
+        backends.load_class(Backend("needs_elastic.Index"), Base)
+
+    assert 'Install it with: pip install "imagesim[elasticsearch]"' in str(caught.value)
+    assert backends.install_hint(ImportError("something else")) == ""

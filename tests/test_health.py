@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import types
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import DatabaseError
+from django.urls import include, path
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+import imagesim
+from imagesim.exceptions import BadQuery, IndexUnavailable
+from imagesim.indexes import get_index
+from imagesim.models import ItemState
+from imagesim.monitoring import health, metrics, timing
+from imagesim.sync import sync
+from tests.shop import EMBEDDER, picture, product
+
+DOWN = {
+    "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
+    "OPTIONS": {"hosts": ["http://127.0.0.1:9"], "name": "down"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _set_up(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+    urlconf = types.ModuleType("monitoring_urls")
+    urlconf.urlpatterns = [path("visual/", include("imagesim.urls"))]
+    settings.ROOT_URLCONF = urlconf
+
+
+@pytest.fixture
+def shop(media_root, db):
+    made = [product("shoe", picture("red")), product("boot", picture("blue")), product("broken", b"no picture")]
+    sync()
+    return made
+
+
+class TestHealth:
+    def test_all_well(self, client, shop):
+        answer = client.get("/visual/health/")
+
+        assert answer.status_code == 200
+        assert answer.json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok", "index": "ok"}}
+        assert "no-store" in answer["Cache-Control"]
+
+    @pytest.mark.parametrize("address", ["/visual/health/", "/visual/live/", "/visual/metrics/"])
+    def test_it_is_only_read(self, client, db, address):
+        assert client.post(address).status_code == 405
+        assert client.head(address).status_code == 200
+
+    def test_nothing_was_indexed_yet(self, client, db):
+        answer = client.get("/visual/health/")
+
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "degraded"
+        assert answer.json()["checks"]["index"] == "degraded"
+
+    def test_a_change_waits_too_long(self, client, shop):
+        long_ago = timezone.now() - timedelta(seconds=301)
+        ItemState.objects.filter(object_pk=str(shop[0].pk)).update(
+            pending=True, changed_at=long_ago, not_before=long_ago
+        )
+
+        answer = client.get("/visual/health/")
+
+        assert answer.status_code == 200
+        assert answer.json()["checks"]["queue"] == "degraded"
+
+    def test_a_change_that_is_to_wait_is_no_fault(self, client, shop):
+        ItemState.objects.update(
+            pending=True,
+            changed_at=timezone.now() - timedelta(days=1),
+            not_before=timezone.now() + timedelta(minutes=1),
+        )
+
+        assert client.get("/visual/health/").json()["checks"]["queue"] == "ok"
+
+    def test_the_index_is_down(self, client, shop, settings, admin_user):
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": DOWN}
+
+        answer = client.get("/visual/health/")
+        assert answer.status_code == 503
+        assert answer.json()["checks"] == {"database": "ok", "queue": "ok", "index": "failing"}
+        assert "details" not in answer.json()  # which are for the staff
+
+        client.force_login(admin_user)
+        assert client.get("/visual/health/").json()["details"]["index"]
+        assert client.get("/visual/live/").json() == {"status": "ok"}  # the shop sells on
+
+    def test_the_database_is_down(self, rf, monkeypatch):
+        def fail(*args: object) -> None:
+            raise DatabaseError("gone")
+
+        monkeypatch.setattr(ItemState.objects, "exists", fail)
+        monkeypatch.setattr(ItemState.objects, "filter", fail)
+        monkeypatch.setattr(type(get_index()), "meta", fail)
+
+        class User:
+            @property
+            def is_active(self) -> bool:
+                raise DatabaseError("gone")
+
+        request = rf.get("/")
+        request.user = User()
+        answer = health.health_view(request)
+
+        assert answer.status_code == 503
+        assert json.loads(answer.content)["checks"] == {"database": "failing", "queue": "failing", "index": "failing"}
+
+    def test_what_nobody_foresaw_is_a_failure_and_logged(self, monkeypatch, caplog, db):
+        def fail(self: object) -> None:
+            raise ZeroDivisionError("secret")
+
+        monkeypatch.setattr(type(get_index()), "ping", fail)
+
+        check = health.get_health()[-1]
+
+        assert (check.state, check.detail) == ("failing", "ZeroDivisionError")
+        assert "the check of the index failed" in caplog.text
+
+    def test_the_worst_part_counts(self):
+        checks = [health.Check("a", "ok"), health.Check("b", "degraded")]
+
+        assert health.worst(checks) == "degraded"
+        assert health.worst([*checks, health.Check("c", "failing")]) == "failing"
+
+
+def samples(response) -> dict[tuple[str, str, str], float]:
+    families = text_string_to_metric_families(response.content.decode())
+    return {
+        (sample.name, sample.labels.get("kind", ""), sample.labels.get("outcome", "")): sample.value
+        for family in families
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+
+
+class TestMetrics:
+    def test_how_it_stands(self, client, shop):
+        product("late", picture("green"))
+
+        found = samples(client.get("/visual/metrics/"))
+
+        assert found["imagesim_items", "", ""] == 4
+        assert found["imagesim_items_indexed", "", ""] == 2
+        assert found["imagesim_items_failed", "", ""] == 1
+        assert found["imagesim_items_left_out", "", ""] == 0
+        assert found["imagesim_changes_pending", "", ""] == 1
+        assert found["imagesim_queue_age_seconds", "", ""] > 0
+        assert found["imagesim_embeddings", "", ""] == 2
+        assert found["imagesim_index_up", "", ""] == 1
+        assert found["imagesim_index_entries", "", ""] == 2
+
+    def test_the_index_is_down(self, client, shop, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": DOWN}
+
+        found = samples(client.get("/visual/metrics/"))
+
+        assert found["imagesim_index_up", "", ""] == 0
+        assert ("imagesim_index_entries", "", "") not in found
+
+    def test_what_is_asked_and_embedded_is_counted(self, client, shop):
+        before = samples(client.get("/visual/metrics/"))
+
+        imagesim.similar_to(shop[0])
+        imagesim.search(image=picture("red"))
+        with pytest.raises(BadQuery):
+            imagesim.search(text="")
+        product("more", picture("green"))
+        sync()
+
+        after = samples(client.get("/visual/metrics/"))
+        for name, kind, outcome, more in [
+            ("imagesim_search_seconds_count", "similar", "ok", 1),
+            ("imagesim_search_seconds_count", "search", "ok", 1),
+            ("imagesim_search_seconds_count", "search", "bad_query", 1),
+            ("imagesim_embed_seconds_count", "query", "ok", 1),
+            ("imagesim_embed_seconds_count", "batch", "ok", 1),
+        ]:
+            key = (name, kind, outcome)
+            assert after[key] == before.get(key, 0) + more, key
+        assert after["imagesim_search_seconds_sum", "search", "ok"] > 0
+
+    def test_events_of_another_family_are_not_counted(self):
+        metrics.observe("weather.report", 1.0, "ok")
+        metrics.connect()
+
+        assert timing.observers.count(metrics.observe) == 1
+
+    def test_several_processes(self, client, shop, tmp_path, monkeypatch):
+        """What another process measured is in the answer of this one."""
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        code = (
+            "import django; django.setup()\n"
+            "from imagesim.monitoring import metrics\n"
+            "metrics.observe('search.similar', 0.25, 'ok')\n"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+        found = samples(client.get("/visual/metrics/"))
+
+        assert found["imagesim_search_seconds_sum", "similar", "ok"] == 0.25
+        assert found["imagesim_items_indexed", "", ""] == 2
+
+    def test_without_the_package(self):
+        """Neither the app nor its addresses need prometheus_client."""
+        code = (
+            "import sys\n"
+            "import importlib.util as util\n"
+            "find = util.find_spec\n"
+            "util.find_spec = lambda name, *rest: None if name == 'prometheus_client' else find(name, *rest)\n"
+            "sys.modules['prometheus_client'] = None\n"
+            "import django; django.setup()\n"
+            "from imagesim import urls\n"
+            "assert [pattern.name for pattern in urls.urlpatterns] == ['live', 'health']\n"
+        )
+
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestTiming:
+    @pytest.fixture
+    def seen(self, monkeypatch):
+        seen: list[tuple[str, str]] = []
+        monkeypatch.setattr(timing, "observers", [lambda event, seconds, outcome: seen.append((event, outcome))])
+        return seen
+
+    def test_every_outcome_is_told(self, seen, caplog):
+        @timing.timed("search.x")
+        def answer(error: Exception | None = None) -> int:
+            """Says three."""
+            if error:
+                raise error
+            return 3
+
+        with caplog.at_level(logging.DEBUG, "imagesim.timing"):
+            assert answer() == 3
+        with pytest.raises(IndexUnavailable):
+            answer(IndexUnavailable("down"))
+        with pytest.raises(KeyboardInterrupt):
+            answer(KeyboardInterrupt())
+        with pytest.raises(ValueError, match="x"):
+            answer(ValueError("x"))
+
+        assert seen == [
+            ("search.x", "ok"),
+            ("search.x", "index_unavailable"),
+            ("search.x", "error"),
+            ("search.x", "error"),
+        ]
+        assert answer.__doc__ == "Says three."
+        assert caplog.records[0].event == "search.x"
+        assert caplog.records[0].outcome == "ok"
+        assert "search.x took" in caplog.text
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.usefixtures("media_root")
+    def test_the_asynchronous_twin_is_timed_once(self, seen):
+        shoe = product("shoe", picture("red"))
+        sync()
+        seen.clear()
+
+        async_to_sync(imagesim.asimilar_to)(shoe)
+
+        assert seen == [("search.similar", "ok")]

@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import struct
+import warnings
+import zipfile
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from django.core.files.base import ContentFile, File
+from django.core.files.uploadedfile import SimpleUploadedFile
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, features
+
+from demo_shop.shop.models import Photo
+from imagesim import images
+from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
+from tests.shop import encoded, picture
+
+FORMATS = ["JPEG", "PNG", "WEBP", *(["AVIF"] if features.check("avif") else [])]
+
+
+def halves(left: object, right: object, *, mode: str = "RGB", size: tuple[int, int] = (64, 32)) -> Image.Image:
+    image = Image.new(mode, size, left)
+    image.paste(right, (size[0] // 2, 0, size[0], size[1]))
+    return image
+
+
+def colours(image: Image.Image) -> list[tuple[int, ...]]:
+    """The colour in the middle of the left and of the right half."""
+    width, height = image.size
+    return [image.getpixel((width // 4, height // 2)), image.getpixel((3 * width // 4, height // 2))]
+
+
+def near(got: list[tuple[int, ...]], wanted: list[tuple[int, ...]], tolerance: int = 12) -> bool:
+    return bool(np.abs(np.array(got) - np.array(wanted)).max() <= tolerance)
+
+
+class TestDecode:
+    @pytest.mark.parametrize("kind", FORMATS)
+    def test_every_format_gives_upright_rgb(self, kind):
+        image = images.decode(encoded(halves("red", "blue"), kind, quality=95))
+        assert (image.mode, image.size) == ("RGB", (64, 32))
+        assert near(colours(image), [(255, 0, 0), (0, 0, 255)], 24)  # chroma is subsampled
+
+    @pytest.mark.parametrize(
+        ("mode", "left", "right", "wanted"),
+        [
+            ("1", 0, 1, [(0,) * 3, (255,) * 3]),
+            ("L", 0, 200, [(0,) * 3, (200,) * 3]),
+            ("LA", (0, 255), (0, 0), [(0,) * 3, (255,) * 3]),
+            ("LA", (100, 128), (100, 255), [(177,) * 3, (100,) * 3]),
+            ("RGBA", (255, 0, 0, 255), (0, 0, 255, 0), [(255, 0, 0), (255,) * 3]),
+            ("RGBA", (0, 0, 0, 128), (0, 0, 0, 255), [(127,) * 3, (0,) * 3]),
+            ("I;16", 0, 65535, [(0,) * 3, (255,) * 3]),
+            ("I;16", 32768, 257, [(128,) * 3, (1,) * 3]),
+        ],
+    )
+    def test_every_mode_of_png(self, mode, left, right, wanted):
+        assert near(colours(images.decode(encoded(halves(left, right, mode=mode)))), wanted, 1)
+
+    def test_palette(self):
+        flat = halves("red", "blue").quantize(4)
+        assert near(colours(images.decode(encoded(flat))), [(255, 0, 0), (0, 0, 255)])
+
+    def test_transparent_palette_entry_becomes_white(self):
+        flat = halves("red", "blue").quantize(4)
+        left, _right = flat.getpixel((0, 0)), flat.getpixel((63, 0))
+        assert near(colours(images.decode(encoded(flat, transparency=left))), [(255, 255, 255), (0, 0, 255)])
+        alphas = bytes(128 if index == left else 255 for index in range(4))
+        assert near(colours(images.decode(encoded(flat, transparency=alphas))), [(255, 127, 127), (0, 0, 255)])
+
+    def test_transparent_colour_becomes_white(self):
+        data = encoded(halves("red", "blue"), transparency=(255, 0, 0))
+        assert near(colours(images.decode(data)), [(255, 255, 255), (0, 0, 255)])
+
+    def test_sixteen_bit_colour(self):
+        pixels = np.zeros((16, 16, 3), ">u2")
+        pixels[:, :8] = (65535, 0, 0)
+        pixels[:, 8:] = (0, 0, 32768)
+        raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+        assert near(colours(images.decode(_png(16, 16, 16, 2, raw))), [(255, 0, 0), (0, 0, 128)], 1)
+
+    def test_cmyk_jpeg(self):
+        data = encoded(halves((0, 255, 255, 0), (255, 255, 0, 0), mode="CMYK"), "JPEG", quality=95)
+        assert near(colours(images.decode(data)), [(255, 0, 0), (0, 0, 255)], 24)
+
+    def test_grey_jpeg(self):
+        assert near(colours(images.decode(encoded(halves(10, 240, mode="L"), "JPEG"))), [(10,) * 3, (240,) * 3])
+
+    @pytest.mark.parametrize("kind", ["PNG", "WEBP", *(["AVIF"] if features.check("avif") else [])])
+    def test_animated_gives_its_first_frame(self, kind):
+        frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        assert near(colours(images.decode(data)), [(255, 0, 0)] * 2)
+
+    def test_several_pictures_in_one_jpeg_as_phones_write_them(self):
+        frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+        data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+        assert near(colours(images.decode(data)), [(255, 0, 0)] * 2)
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_exif_orientation(self, kind, orientation):
+        upright = Image.new("RGB", (48, 32), "white")
+        upright.paste("red", (0, 0, 24, 16))
+        upright.paste("blue", (24, 16, 48, 32))
+        turns = Image.Transpose
+        undo = [None, turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM]
+        undo += [turns.TRANSPOSE, turns.ROTATE_90, turns.TRANSVERSE, turns.ROTATE_270]
+        stored = upright if orientation == 1 else upright.transpose(undo[orientation - 1])
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encoded(stored, kind, exif=exif, quality=95)
+        image = images.decode(data)
+        assert image.size == images.dimensions(data) == (48, 32)
+        corners = [image.getpixel((6, 6)), image.getpixel((42, 26)), image.getpixel((42, 6))]
+        assert near(corners, [(255, 0, 0), (0, 0, 255), (255, 255, 255)], 24)
+
+    @pytest.mark.parametrize("orientation", [0, 9, 65535])
+    def test_orientation_that_does_not_exist_is_none(self, orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        assert images.decode(encoded(halves("red", "blue"), "JPEG", exif=exif)).size == (64, 32)
+
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+    def test_unreadable_exif_does_not_cost_the_picture(self):
+        data = encoded(halves("red", "blue"), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\xff" * 40)
+        assert images.decode(data).size == (64, 32)
+
+    def test_nothing_of_the_visitor_stays_with_the_image(self):
+        exif = Image.Exif()
+        exif[0x010F] = "A camera"
+        exif.get_ifd(0x8825)[1] = "N"
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        for kind in FORMATS:
+            image = images.decode(encoded(picture(), kind, exif=exif, icc_profile=profile))
+            assert not image.info
+            assert not image.getexif()
+
+    def test_large_jpeg_is_scaled_while_decoded_and_looks_the_same(self):
+        noise = np.random.default_rng(1).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        large = Image.fromarray(noise).resize((4000, 3000), Image.Resampling.BICUBIC)
+        data = encoded(large, "JPEG", quality=90)
+        fast = images.decode(data)
+        assert fast.size == (2000, 1500)
+        assert images.dimensions(data) == (4000, 3000)
+        full = Image.open(io.BytesIO(data)).convert("RGB")
+        small = [np.asarray(i.resize((256, 256), Image.Resampling.BICUBIC), dtype=float) for i in (fast, full)]
+        assert np.abs(small[0] - small[1]).mean() < 1
+
+    @pytest.mark.parametrize("size", [(2047, 3000), (1024, 1024), (800, 4000)])
+    def test_jpeg_that_is_not_much_too_large_keeps_its_size(self, size):
+        assert images.decode(encoded(Image.new("RGB", size), "JPEG")).size == size
+
+    def test_same_bytes_same_image(self):
+        data = encoded(picture("green"), "JPEG")
+        assert images.decode(data).tobytes() == images.decode(data).tobytes()
+
+
+class TestRefused:
+    def refuse(self, data: bytes, error: type[BadImage], *words: str) -> None:
+        with pytest.raises(error) as caught:
+            images.decode(data)
+        assert type(caught.value) is error
+        message = str(caught.value)
+        assert message.endswith(".")
+        for word in words:
+            assert word in message
+
+    def test_nothing(self):
+        self.refuse(b"", BadImage, "0 bytes")
+
+    @pytest.mark.parametrize(
+        ("data", "kind"),
+        [
+            (b"hello", "something else"),
+            (b"\0" * 1000, "something else"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+            (b"<?xml version='1.0'?><!-- drawn --><svg><script>alert(1)</script></svg>", "SVG"),
+            (b"<!doctype html><title>404</title>", "HTML"),
+            (b"  <HTML><body>", "HTML"),
+            (b"%PDF-1.7 ...", "PDF"),
+            (encoded(picture(), "GIF"), "GIF"),
+            (encoded(picture(), "BMP"), "BMP"),
+            (encoded(picture(), "TIFF"), "TIFF"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1", "HEIC"),
+        ],
+    )
+    def test_what_is_no_accepted_picture_is_named(self, data, kind):
+        self.refuse(data, UnsupportedFormat, kind, "JPEG, PNG, WebP")
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+    def test_cut_off(self, kind, share):
+        noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+        data = encoded(noise, kind)
+        with pytest.raises(BadImage):
+            images.decode(data[: max(20, int(len(data) * share))])
+
+    def test_too_many_bytes(self, settings):
+        settings.IMAGESIM = {"MAX_IMAGE_BYTES": 1000}
+        self.refuse(b"x" * 1001, ImageTooLarge, "1000", "smaller")
+
+    @pytest.mark.parametrize("side", [7100, 10_000, 14_000, 60_000])
+    def test_too_many_pixels_are_never_decoded(self, side, monkeypatch):
+        bomb = _png(side, side, 1, 0, b"")  # the header alone claims them
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            self.refuse(bomb, ImageTooLarge, "50 megapixels")
+
+    def test_pillows_warning_as_an_error_is_the_same(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.refuse(_png(10_000, 10_000, 1, 0, b""), ImageTooLarge, "50 megapixels")
+
+    @pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
+    def test_too_small(self, size):
+        self.refuse(encoded(Image.new("RGB", size)), BadImage, f"{size[0]} × {size[1]}", "8")
+
+    def test_smallest(self):
+        assert images.decode(encoded(Image.new("RGB", (8, 8)))).size == (8, 8)
+
+    @pytest.mark.parametrize("size", [(8, 401), (6000, 100)])
+    def test_sliver(self, size):
+        self.refuse(encoded(Image.new("RGB", size)), BadImage, "50 times")
+
+    def test_jpeg_of_a_thousand_scans(self):
+        plain = encoded(Image.new("L", (4000, 4000)), "JPEG", progressive=True)
+        start = plain.rindex(b"\xff\xda")
+        self.refuse(plain[:-2] + plain[start:-2] * 200 + b"\xff\xd9", BadImage, "passes")
+        assert images.decode(plain).size == (2000, 2000)
+
+    def test_phones_append_video_to_a_jpeg(self):
+        data = encoded(picture(), "JPEG") + random.Random(1).randbytes(200_000) + b"\xff\xda" * 100_000
+        assert images.decode(data).size == (64, 64)
+
+    def test_polyglot_is_a_picture_and_nothing_else(self):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("evil.html", "<script>")
+        assert images.decode(encoded(picture(), "JPEG") + archive.getvalue()).size == (64, 64)
+        self.refuse(b"<html><script>/*" + encoded(picture(), "JPEG"), UnsupportedFormat, "HTML")
+        self.refuse(b"GIF89a/*" + encoded(picture(), "PNG"), UnsupportedFormat, "GIF")
+
+    def test_a_format_the_shop_left_out(self, settings):
+        settings.IMAGESIM = {"IMAGE_FORMATS": ["PNG"]}
+        self.refuse(encoded(picture(), "JPEG"), UnsupportedFormat, "JPEG", "send one of PNG.")
+
+    def test_a_format_the_shop_added(self, settings):
+        settings.IMAGESIM = {"IMAGE_FORMATS": ["GIF", "TIFF", "BMP"]}
+        for kind in ("GIF", "TIFF", "BMP"):
+            assert near(colours(images.decode(encoded(halves("red", "blue"), kind))), [(255, 0, 0), (0, 0, 255)])
+
+    def test_a_format_this_pillow_cannot_read_is_not_promised(self, settings):
+        settings.IMAGESIM = {"IMAGE_FORMATS": ["JPEG", "NOSUCH"]}
+        assert images.accepted_formats() == ["JPEG"]
+        self.refuse(b"hello", UnsupportedFormat, "send one of JPEG.")
+
+    def test_no_memory(self, monkeypatch):
+        def load(self):
+            raise MemoryError
+
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+        self.refuse(encoded(picture()), ImageTooLarge, "memory")
+
+    def test_errors_speak_the_visitors_language(self):
+        from django.utils import translation
+
+        with translation.override("de"):  # no catalogue yet: the sentence is still whole
+            self.refuse(b"", BadImage, ".")
+
+    @hypothesis_settings(max_examples=300, deadline=None)
+    @given(data=st.data())
+    def test_mutated_pictures_give_an_image_or_one_error(self, data):
+        kind = data.draw(st.sampled_from(FORMATS))
+        good = bytearray(_SAMPLES[kind])
+        for _ in range(data.draw(st.integers(1, 8))):
+            place = data.draw(st.integers(0, len(good) - 1))
+            match data.draw(st.sampled_from(["flip", "cut", "insert", "repeat"])):
+                case "flip":
+                    good[place] = data.draw(st.integers(0, 255))
+                case "cut":
+                    del good[place : place + data.draw(st.integers(1, 64))]
+                case "insert":
+                    good[place:place] = data.draw(st.binary(max_size=32))
+                case "repeat":
+                    good[place:place] = good[place : place + 128]
+            good = good or bytearray(b"x")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with suppress(BadImage):
+                assert images.decode(bytes(good)).mode == "RGB"
+
+
+class TestRead:
+    def test_from_its_start_whatever_was_read_before(self):
+        file = io.BytesIO(b"abc")
+        file.read()
+        assert images.read(file) == b"abc"
+        assert not file.closed
+
+    def test_upload(self):
+        assert images.read(SimpleUploadedFile("x.jpg", b"abc")) == b"abc"
+
+    def test_what_cannot_seek(self):
+        read, write = os.pipe()
+        os.write(write, b"abc")
+        os.close(write)
+        with os.fdopen(read, "rb", buffering=0) as file:
+            assert images.read(file) == b"abc"
+
+    def test_never_reads_past_the_limit_whatever_the_storage_claims(self, settings):
+        class Endless:
+            size = 10
+            given = 0
+
+            def read(self, size: int) -> bytes:
+                self.given += min(size, 300)  # short reads, as sockets give them
+                return b"x" * min(size, 300)
+
+        settings.IMAGESIM = {"MAX_IMAGE_BYTES": 1000}
+        file = Endless()
+        with pytest.raises(ImageTooLarge, match="1000"):
+            images.read(file)
+        assert file.given == 1001
+
+    def test_exactly_the_limit(self, settings):
+        settings.IMAGESIM = {"MAX_IMAGE_BYTES": 1000}
+        assert len(images.read(io.BytesIO(b"x" * 1000))) == 1000
+
+    def test_stored_file_is_opened_and_closed(self, media_root):
+        photo = Photo(file=File(ContentFile(b"abc"), name="a.png"))
+        photo.file.save("a.png", ContentFile(b"abc"), save=False)
+        photo.file.close()
+        assert images.read(photo.file) == b"abc"
+        assert photo.file.closed
+        assert images.read(photo.file) == b"abc"
+
+    def test_stored_file_that_is_gone(self, media_root):
+        with pytest.raises(FileNotFoundError):
+            images.read(Photo(file="products/gone.png").file)
+
+    def test_no_stored_file(self):
+        with pytest.raises(FileNotFoundError):
+            images.read(Photo().file)
+
+    def test_name_that_leaves_the_storage(self, media_root):
+        with pytest.raises(BadImage, match="refuses the name"):
+            images.read(Photo(file="../../etc/passwd").file)
+
+    def test_digest(self):
+        assert images.digest(b"abc") == hashlib.sha256(b"abc").hexdigest()
+
+
+class TestNormalise:
+    def test_as_decode(self):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        opened = Image.open(io.BytesIO(encoded(halves("red", "blue"), "JPEG", exif=exif)))
+        image = images.normalise(opened)
+        assert (image.mode, image.size) == ("RGB", (32, 64))
+
+    def test_too_small(self):
+        with pytest.raises(BadImage, match="2 × 2"):
+            images.normalise(Image.new("RGB", (2, 2)))
+
+    def test_opened_but_damaged(self):
+        with pytest.raises(BadImage, match="damaged"):
+            images.normalise(Image.open(io.BytesIO(encoded(picture(size=(300, 300)))[:200])))
+
+
+def _png(width: int, height: int, depth: int, colour: int, raw: bytes) -> bytes:
+    import zlib
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+_SAMPLES = {kind: encoded(picture("orange", mark=3), kind) for kind in FORMATS}

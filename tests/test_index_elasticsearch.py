@@ -1,0 +1,474 @@
+"""The index in Elasticsearch: the contract, against a real server, and what concerns the server."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, SearchIndexError
+from imagesim.indexes import elasticsearch as module
+from imagesim.indexes.base import BaseIndex
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
+from imagesim.indexes.elasticsearch.queries import Asked
+from imagesim.indexes.elasticsearch.versions import Server
+from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
+from tests.contract_index import DIMS, META, IndexContract, axis, entry, keys
+
+
+class TestElasticsearchIndex(IndexContract):
+    approximate = True
+
+    @pytest.fixture
+    def make_index(self, elasticsearch_url: str) -> Callable[[], BaseIndex]:
+        name = f"imagesim-contract-{secrets.token_hex(4)}"
+        return lambda: ElasticsearchIndex(hosts=elasticsearch_url, name=name, replicas=0)
+
+    def options(self, index: BaseIndex) -> dict[str, Any]:
+        assert isinstance(index, ElasticsearchIndex)
+        return {"hosts": index._hosts, "replicas": 0}
+
+
+@pytest.fixture
+def index(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
+    index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"imagesim-test-{secrets.token_hex(4)}", replicas=0)
+    yield index
+    for physical in index.physical_names():
+        index.drop(physical)
+
+
+class Requests:
+    """Counts what an index asks of the server."""
+
+    def __init__(self, index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paths: list[str] = []
+        perform = index._client.transport.perform_request
+
+        def counted(method: str, target: str, **kwargs: Any) -> Any:
+            self.paths.append(target.partition("?")[0])
+            return perform(method, target, **kwargs)
+
+        monkeypatch.setattr(index._client.transport, "perform_request", counted)
+
+
+# What is stored.
+
+
+def test_the_mapping_is_strict_and_says_what_the_server_would_otherwise_choose(index: ElasticsearchIndex) -> None:
+    physical = index.create(META)
+    made = index._client.indices.get(index=physical)[physical]
+    mappings = made["mappings"]
+    assert mappings["dynamic"] == "strict"
+    assert mappings["_source"] == {"excludes": ["images.vector"]}
+    vector = mappings["properties"]["images"]["properties"]["vector"]
+    options = vector["index_options"]
+    assert options == {"type": "int8_hnsw", "m": 16, "ef_construction": 100, "confidence_interval": 1.0}
+    assert mappings["properties"]["images"]["type"] == "nested"
+    kinds = {name: field["type"] for name, field in mappings["properties"]["filters"]["properties"].items()}
+    assert kinds == {"brand": "keyword", "colour": "keyword", "price": "double", "sale": "boolean", "added": "date"}
+    index._client.index(index=physical, id="x", document={"key": "x"})
+    with pytest.raises(Exception, match="strict_dynamic_mapping_exception"):
+        index._client.index(index=physical, id="y", document={"key": "y", "surprise": 1})
+
+
+def test_an_index_is_filled_in_peace_and_then_set_to_serve(index: ElasticsearchIndex) -> None:
+    def settings(physical: str) -> tuple[str, str]:
+        found = index._client.indices.get_settings(index=physical)[physical]["settings"]["index"]
+        return found["number_of_replicas"], found["refresh_interval"]
+
+    physical = index.create(META)
+    index.write([entry(1, axis(0))], physical=physical)
+    assert settings(physical) == ("0", "-1")
+    index.promote(physical)
+    assert settings(physical) == ("0", "1s")
+    assert keys(index, Query(axis(0))) == ["1"]
+
+
+def test_vectors_stand_outside_of_the_source(index: ElasticsearchIndex) -> None:
+    index.promote(index.create(META))
+    index.write([entry(1, axis(0), axis(1), filters={"price": 3})])
+    index.refresh()
+    source = index._client.get(index=index.name, id="shop.product:1")["_source"]
+    assert source["filters"] == {"price": [3.0]}
+    assert source["images"] == [{"digest": f"digest-1-{n}", "name": f"photos/1-{n}.jpg"} for n in range(2)]
+
+
+@pytest.mark.parametrize(("quantisation", "kind"), [("none", "hnsw"), ("int8", "int8_hnsw")])
+def test_the_quantisation_can_be_chosen(
+    elasticsearch_url: str, index: ElasticsearchIndex, quantisation: Any, kind: str
+) -> None:
+    chosen = ElasticsearchIndex(
+        hosts=[elasticsearch_url], name=index.name, replicas=0, quantisation=quantisation, m=8, ef_construction=50
+    )
+    physical = chosen.create(META)
+    made = chosen._client.indices.get_mapping(index=physical)[physical]["mappings"]
+    options = made["properties"]["images"]["properties"]["vector"]["index_options"]
+    assert (options["type"], options["m"], options["ef_construction"]) == (kind, 8, 50)
+    assert mapping.quantisation_of(made) == quantisation
+
+
+def test_bbq_needs_a_server_that_knows_it(elasticsearch_url: str, index: ElasticsearchIndex) -> None:
+    if index._server.can("bbq"):
+        pytest.skip("this server knows bbq")
+    with pytest.raises(ConfigurationError, match=r"needs Elasticsearch 8\.18 or later; use 'auto'"):
+        ElasticsearchIndex(hosts=elasticsearch_url, name=index.name, quantisation="bbq").create(META)
+
+
+@pytest.mark.parametrize(
+    ("number", "dims", "quantisation", "takes_k", "rescores", "told"),
+    [
+        ("8.12.2", 512, "int8", False, False, False),
+        ("8.15.0", 512, "int8", True, False, False),
+        ("8.19.3", 768, "int8", True, True, False),
+        ("9.0.1", 768, "int8", True, True, False),
+        ("9.1.0", 768, "bbq", True, True, True),
+        ("9.2.0-SNAPSHOT", 128, "int8", True, True, True),
+    ],
+)
+def test_what_a_server_can_do(
+    number: str, dims: int, quantisation: str, takes_k: bool, rescores: bool, told: bool
+) -> None:
+    server = Server.of({"version": {"number": number}})
+    assert server.quantisation(dims) == quantisation
+    asked = Asked(Query(axis(0)), axis(0), (), "cosine", 100)
+    [filtering] = asked.body(server, "bbq")["query"]["bool"]["filter"]
+    knn = filtering["nested"]["query"]["knn"]
+    assert ("k" in knn, "rescore_vector" in knn) == (takes_k, rescores)
+    storage = mapping.Storage("int8", 16, 100, 1)
+    settings = mapping.body("x", META, storage, server)["settings"]["index"]
+    assert ("dense_vector.hnsw_filter_heuristic" in settings) == told
+
+
+def test_a_server_that_is_too_old_or_without_versions() -> None:
+    with pytest.raises(SearchIndexError, match=r"7\.17\.3 is too old; 8\.12 or later"):
+        Server.of({"version": {"number": "7.17.3"}})
+    assert Server.of({"version": {"number": "8.11.0", "build_flavor": "serverless"}}).version > (9, 0)
+
+
+def test_another_programs_index_is_left_alone(index: ElasticsearchIndex) -> None:
+    theirs = f"{index.name}-notes"
+    index._client.indices.create(index=theirs)
+    try:
+        assert index.physical_names() == []
+        with pytest.raises(SearchIndexError, match="was not made by imagesim"):
+            index.meta(theirs)
+        index.promote(index.create(META))
+        assert index._client.indices.exists(index=theirs)
+    finally:
+        index._client.indices.delete(index=theirs)
+
+
+def test_a_name_that_is_an_index_already_is_refused(index: ElasticsearchIndex) -> None:
+    index._client.indices.create(index=index.name)
+    try:
+        physical = index.create(META)
+        with pytest.raises(SearchIndexError, match="refused"):
+            index.promote(physical)
+    finally:
+        index._client.indices.delete(index=index.name)
+
+
+# How it is asked.
+
+
+def test_a_search_is_one_request_however_many_queries(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(5)])
+    index.refresh()
+    keys(index, Query(axis(0)))
+    requests = Requests(index, monkeypatch)
+    index.search([Query(axis(0))])
+    index.search([Query(axis(n)) for n in range(5)])
+    assert requests.paths == [f"/{index.name}/_search", "/_msearch"]
+
+
+def test_a_write_never_refreshes_and_goes_in_bounded_portions(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.promote(index.create(META))
+    index.meta()
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 2_000)
+    requests = Requests(index, monkeypatch)
+    results = index.write([entry(n, axis(0)) for n in range(20)])
+    assert {result.status for result in results} == {"done"}
+    assert set(requests.paths) == {f"/{index.name}/_bulk"}
+    assert 3 < len(requests.paths) < 20
+    index.refresh()
+    assert index.count() == 20
+
+
+def test_what_the_server_puts_off_is_sent_again(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only that, and only so often; what stays put off is said to be worth another try."""
+    index.promote(index.create(META))
+    sent: list[int] = []
+    original = index._send
+
+    def busy(path: str, data: bytes, params: Any, client: Any = None) -> Any:
+        answer = original(path, data, params, client)
+        sent.append(len(answer["items"]))
+        answer["items"][-1] = {"index": {"status": 429, "error": {"type": "busy", "reason": "queue is full"}}}
+        return answer
+
+    monkeypatch.setattr(index, "_send", busy)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    results = index.write([entry(n, axis(0)) for n in range(3)])
+    assert sent == [3, 1, 1]
+    assert [result.status for result in results] == ["done", "done", "failed"]
+    assert results[2].retryable
+    assert "queue is full" in results[2].error
+
+
+def test_a_refusal_of_the_server_is_told_and_not_retried(index: ElasticsearchIndex) -> None:
+    physical = index.create(META)
+    index.promote(physical)
+    index._client.indices.put_settings(index=physical, settings={"index.blocks.write": True})
+    [result] = index.write([entry(1, axis(0))])
+    assert (result.status, result.retryable) == ("failed", False)
+    assert "403" in result.error
+    assert "write" in result.error
+
+
+@pytest.mark.parametrize("selectivity", [1.0, 0.1, 0.01, 0.001])
+def test_recall_holds_at_every_selectivity(index: ElasticsearchIndex, selectivity: float) -> None:
+    """On clusters, quantised, with two images an item; the benchmark does it on real pictures and more of them."""
+    rng = np.random.default_rng(21)
+    dims, count = 64, 6_000
+    centres = rng.standard_normal((200, dims))
+    vectors = (centres[rng.integers(0, 200, (count, 2))] + 0.6 * rng.standard_normal((count, 2, dims))).astype(
+        np.float32
+    )
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    parts = rng.integers(0, 1000, count)
+    physical = index.create(replace(META, dims=dims))
+    index.write(
+        [
+            entry(n, *pair, filters={"price": int(part)})
+            for n, (pair, part) in enumerate(zip(vectors, parts, strict=True))
+        ],
+        physical=physical,
+    )
+    index.refresh(physical)
+    index.promote(physical)
+    found = total = 0
+    for _ in range(40):
+        query = vectors[rng.integers(count), 0] + 0.1 * rng.standard_normal(dims).astype(np.float32)
+        asked = Query(query, Filters(conditions=(Condition("price", "lt", selectivity * 1000),)), limit=10)
+        approximate, exact = index.search([replace(asked, exact=False), replace(asked, exact=True)])
+        found += len({m.key for m in approximate.matches} & {m.key for m in exact.matches})
+        total += len(exact.matches)
+    assert found / total >= 0.99
+
+
+def test_pages_of_an_approximate_search_do_not_overlap(index: ElasticsearchIndex) -> None:
+    rng = np.random.default_rng(22)
+    index.promote(index.create(META))
+    index.write([entry(n, *rng.standard_normal((1, DIMS)).astype(np.float32)) for n in range(1500)])
+    index.refresh()
+    # The query lies along an axis, where int8 that leaves out the far ends of the values would find nothing right.
+    seen = [
+        key for offset in range(0, 90, 10) for key in keys(index, Query(axis(0), limit=10, offset=offset, exact=False))
+    ]
+    assert len(set(seen)) == len(seen) == 90
+
+
+def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(10)])
+    index.refresh()
+    assert index.search([Query(axis(0))])[0].exact
+    monkeypatch.setattr(module, "EXACT_UP_TO", 5)
+    index._service = None
+    assert not index.search([Query(axis(0))])[0].exact
+    assert index.search([Query(axis(0), similarity="l1")])[0].exact
+    assert index.search([Query(axis(0), exact=True)])[0].exact
+
+
+# When the server is not as it should be.
+
+
+def test_a_server_out_of_reach_is_told_at_once_and_without_its_password() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    index = ElasticsearchIndex(hosts=f"http://elastic:s3cret@127.0.0.1:{port}", name="nowhere")
+    asks: list[Callable[[], Any]] = [
+        index.ping,
+        lambda: index.search([Query(axis(0))]),
+        lambda: index.write([Removal("x", 1)]),
+        lambda: list(index.scan()),
+        lambda: index.create(META),
+        index.physical_names,
+        index.in_service,
+    ]
+    started = time.monotonic()
+    for ask in asks:
+        with pytest.raises(IndexUnavailable, match=f"http://127.0.0.1:{port} does not answer") as caught:
+            ask()
+        assert "s3cret" not in f"{caught.value!r} {caught.value} {index!r}"
+    assert time.monotonic() - started < 5
+
+
+def test_a_server_that_dies_is_out_of_reach_and_back_when_it_is(elasticsearch_url: str) -> None:
+    """Seen through a wire that is cut and mended; the server behind it is shared by other tests."""
+    wire = Wire(elasticsearch_url)
+    index = ElasticsearchIndex(
+        hosts=f"http://127.0.0.1:{wire.port}", name=f"imagesim-wire-{secrets.token_hex(4)}", replicas=0
+    )
+    try:
+        index.promote(index.create(META))
+        index.write([entry(1, axis(0))])
+        index.refresh()
+        assert keys(index, Query(axis(0))) == ["1"]
+        wire.cut()
+        started = time.monotonic()
+        with pytest.raises(IndexUnavailable):
+            index.search([Query(axis(0))])
+        with pytest.raises(IndexUnavailable):
+            index.ping()
+        assert time.monotonic() - started < 3
+        wire.mend()
+        assert keys(index, Query(axis(0))) == ["1"]
+        for physical in index.physical_names():
+            index.drop(physical)
+    finally:
+        wire.cut()
+
+
+def test_a_server_that_hangs_is_given_up_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        index = ElasticsearchIndex(hosts=f"http://127.0.0.1:{deaf.getsockname()[1]}", request_timeout=0.3)
+        started = time.monotonic()
+        with pytest.raises(IndexUnavailable, match="does not answer"):
+            index.search([Query(axis(0))])
+        assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (401, SearchIndexError, "check api_key or basic_auth"),
+        (403, SearchIndexError, "privileges"),
+        (429, IndexUnavailable, "busy"),
+        (503, IndexUnavailable, "busy"),
+        (400, SearchIndexError, "refused"),
+        (404, IndexMissing, "imagesim_rebuild"),
+    ],
+)
+def test_what_the_server_answers_becomes_a_sentence(status: int, error: type[Exception], words: str) -> None:
+    with Answering(status) as url, pytest.raises(error, match=words):
+        ElasticsearchIndex(hosts=url, api_key="s3cret").refresh()
+
+
+def test_what_is_not_elasticsearch_is_recognised() -> None:
+    with Answering(200, product=False) as url, pytest.raises(SearchIndexError, match="is not Elasticsearch"):
+        ElasticsearchIndex(hosts=url).refresh()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "Products"}, "small letters"),
+        ({"name": "_x"}, "small letters"),
+        ({"quantisation": "int2"}, "'auto', 'bbq', 'int8' or 'none'"),
+        ({"hostss": "x"}, "no option 'hostss'; it has .*'hosts'"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        ElasticsearchIndex(**options)
+
+
+def test_credentials_and_certificates_reach_the_client() -> None:
+    index = ElasticsearchIndex(hosts="https://es1:9200", api_key="s3cret", verify_certs=False, ssl_show_warn=False)
+    assert index._client._headers["authorization"] == "ApiKey s3cret"
+    assert "s3cret" not in repr(index)
+
+
+def test_a_filter_of_another_kind_after_a_change_fails_its_entries_alone(index: ElasticsearchIndex) -> None:
+    index.promote(index.create(IndexMeta("m", DIMS, {}, {"size": "number"})))
+    results = index.write([entry(1, axis(0), filters={"size": "XL"}), entry(2, axis(0), filters={"size": 3})])
+    assert [result.status for result in results] == ["failed", "done"]
+
+
+class Wire:
+    """Passes bytes on to a server, until it is cut."""
+
+    def __init__(self, url: str) -> None:
+        host, _, port = url.rpartition("//")[2].rstrip("/").partition(":")
+        self._target = (host, int(port or 9200))
+        self.port = 0
+        self.mend()
+
+    def mend(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._server.getsockname()[1]
+        self._open: list[socket.socket] = [self._server]
+        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def cut(self) -> None:
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self, server: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = server.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._open += [near, far]
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        finally:
+            source.close()
+            target.close()
+
+
+class Answering:
+    """A server that answers everything with one status."""
+
+    def __init__(self, status: int, product: bool = True) -> None:
+        body = b'{"error":{"type":"t","reason":"because"}}'
+        header = "X-Elastic-Product: Elasticsearch\r\n" if product else ""
+        self._answer = (
+            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{header}"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        ).encode() + body
+
+    def __enter__(self) -> str:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.getsockname()[1]}"
+
+    def __exit__(self, *args: object) -> None:
+        self._server.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            with near:
+                near.recv(65536)
+                near.sendall(self._answer)

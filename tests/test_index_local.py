@@ -1,0 +1,291 @@
+"""The local index: the contract, and what concerns its rows in the database and its copy in memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.conf import settings as django_settings
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes.base import BaseIndex
+from imagesim.indexes.local import LocalIndex, scoring, store
+from imagesim.indexes.local.matrix import Matrix
+from imagesim.models import LocalEntry, LocalGeneration
+from imagesim.types import Condition, Entry, Filters, Query, Removal
+from tests.contract_index import DIMS, META, IndexContract, axis, concurrent, entry, keys
+from tests.oracle import assert_answers
+
+
+@pytest.mark.django_db
+class TestLocalIndex(IndexContract):
+    approximate = False
+
+    @pytest.fixture
+    def make_index(self) -> Callable[[], BaseIndex]:
+        return lambda: LocalIndex(name="contract")
+
+
+@pytest.fixture
+def index(db: None) -> LocalIndex:
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    return index
+
+
+def test_an_unchanged_index_costs_one_small_query(index: LocalIndex) -> None:
+    index.write([entry(1, axis(0)), entry(2, axis(1))])
+    keys(index, Query(axis(0)))
+    with CaptureQueriesContext(connection) as captured:
+        assert keys(index, Query(axis(0))) == ["1", "2"]
+    assert len(captured) == 1
+    assert "vectors" not in captured[0]["sql"]
+
+
+@concurrent
+def test_a_changed_index_is_read_only_where_it_changed() -> None:
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(10)])
+    keys(index, Query(axis(0)))
+    index.write([entry(3, axis(0), version=2)])
+    read: list[str] = []
+    original = store.changes
+
+    def counting(*args: object) -> object:
+        for record in original(*args):  # type: ignore[arg-type]
+            read.append(record.key)
+            yield record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "changes", counting)
+        assert set(keys(index, Query(axis(0), limit=2))) == {"0", "3"}
+    assert read == ["shop.product:3"]
+
+
+def test_a_rollback_takes_back_what_this_process_has_seen(index: LocalIndex) -> None:
+    index.write([entry("kept", axis(0))])
+
+    class Cancel(Exception):
+        pass
+
+    def write_and_cancel() -> None:
+        with transaction.atomic():
+            index.write([entry("undone", axis(0)), entry("kept", axis(1), version=9)])
+            assert keys(index, Query(axis(0))) == ["undone", "kept"]
+            raise Cancel
+
+    with pytest.raises(Cancel):
+        write_and_cancel()
+    assert keys(index, Query(axis(0))) == ["kept"]
+    with pytest.raises(Cancel):
+        write_and_cancel()
+    index.write([entry("other", axis(0))])  # takes the stamp that the rollback gave back
+    assert keys(index, Query(axis(0))) == ["kept", "other"]
+
+
+@concurrent
+def test_a_restored_backup_is_noticed() -> None:
+    """The stamps begin again where the backup stood, with other contents."""
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    index.write([entry("kept", axis(0))])
+    [backup], entries = LocalGeneration.objects.values(), list(LocalEntry.objects.values())
+    index.write([entry("lost", axis(0))])
+    assert keys(index, Query(axis(0))) == ["kept", "lost"]
+    LocalEntry.objects.all().delete()
+    LocalEntry.objects.bulk_create(LocalEntry(**row) for row in entries)
+    LocalGeneration.objects.filter(pk=backup["id"]).update(**backup)
+    assert keys(index, Query(axis(0))) == ["kept"]
+    LocalIndex(name="test").write([entry("new", axis(0))])
+    assert keys(index, Query(axis(0))) == ["kept", "new"]
+
+
+@concurrent
+def test_old_tombstones_go_and_a_late_reader_still_sees_the_removals() -> None:
+    index, late = LocalIndex(name="test"), LocalIndex(name="test")
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(4)])
+    assert len(keys(late, Query(axis(0)))) == 4
+    index.write([Removal("shop.product:0", 2)])
+    LocalEntry.objects.filter(removed_at__isnull=False).update(removed_at=timezone.now() - timedelta(days=1))
+    index.write([Removal("shop.product:1", 2)])
+    assert list(LocalEntry.objects.filter(removed_at__isnull=False).values_list("key", flat=True)) == ["shop.product:1"]
+    assert keys(late, Query(axis(0))) == ["2", "3"]
+
+
+def test_tombstones_hold_nothing_but_the_key(index: LocalIndex) -> None:
+    index.write([entry(1, axis(0), categories=("a",), filters={"brand": "b"})])
+    index.write([Removal("shop.product:1", 2)])
+    row = LocalEntry.objects.get()
+    assert (bytes(row.vectors), row.categories, row.filters, row.images, row.model) == (b"", [], {}, [], "")
+
+
+def test_a_database_that_fails_is_an_index_out_of_reach(index: LocalIndex) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute('ALTER TABLE "imagesim_localgeneration" RENAME TO "elsewhere"')
+    failures: tuple[type[Exception], ...] = (IndexUnavailable, DatabaseError)
+    with pytest.raises(failures), transaction.atomic():
+        index.search([Query(axis(0))])
+    with connection.cursor() as cursor:
+        cursor.execute('ALTER TABLE "elsewhere" RENAME TO "imagesim_localgeneration"')
+
+
+def test_after_a_swap_the_former_copy_is_let_go(index: LocalIndex) -> None:
+    index.write([entry(1, axis(0))])
+    keys(index, Query(axis(0)))
+    for _ in range(3):
+        index.promote(index.create(META))
+        keys(index, Query(axis(0)))
+    assert len(index._snapshots) == 1
+
+
+@concurrent
+def test_another_process_sees_every_write(tmp_path: Path) -> None:
+    """A real one: it writes, this one searches."""
+    index = LocalIndex(name="processes")
+    index.promote(index.create(META))
+    keys(index, Query(axis(0)))
+    name = str(connection.settings_dict["NAME"])
+    code = f"""
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+from django.conf import settings
+settings.DATABASES["default"]["NAME"] = {name!r}
+import django
+django.setup()
+from imagesim.indexes.local import LocalIndex
+from tests.contract_index import axis, entry
+index = LocalIndex(name="processes")
+for version in range(1, 21):
+    index.write([entry("x", axis(version % 16), version=version), entry(f"n{{version}}", axis(0))])
+"""
+    writer = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "IMAGESIM_TEST_DATABASE_URL": django_settings.DATABASE_URL},
+    )
+    seen = [0]
+    while writer.poll() is None:
+        [answer] = index.search([Query(axis(0), limit=100)])
+        seen.append(len(answer))
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert len(keys(index, Query(axis(0), limit=100))) == 21
+    assert keys(index, Query(axis(20 % 16), limit=1)) == ["x"]
+
+
+class Copy(RuleBasedStateMachine):
+    """A copy brought up to date step by step answers as one read anew, and as the plain way says."""
+
+    @initialize()
+    def begin(self) -> None:
+        LocalGeneration.objects.filter(index="stateful").delete()
+        self.index = LocalIndex(name="stateful")
+        self.index.promote(self.index.create(META))
+        self.entries: dict[str, Entry] = {}
+        self.version = 0
+
+    @rule(
+        pks=st.lists(st.integers(0, 12), min_size=1, max_size=6),
+        seed=st.integers(0, 999),
+        colours=st.sampled_from([None, "red", ("red", "blue"), ("blue", "green", "red")]),
+        price=st.one_of(st.none(), st.integers(0, 5)),
+        group=st.sampled_from(["", "g1", "g2"]),
+    )
+    def put(self, pks: list[int], seed: int, colours: object, price: int | None, group: str) -> None:
+        rng = np.random.default_rng(seed)
+        operations = []
+        for pk in pks:
+            self.version += 1
+            vectors = rng.standard_normal((1 + seed % 3, DIMS)).astype(np.float32)
+            made = entry(
+                pk,
+                *vectors,
+                version=self.version,
+                group=group,
+                categories=("c",) * (seed % 2),
+                in_stock=seed % 3 > 0,
+                filters={"colour": colours, "price": price},  # type: ignore[dict-item]
+            )
+            operations.append(made)
+            self.entries[made.key] = made
+        self.index.write(operations)
+
+    @rule(pks=st.lists(st.integers(0, 12), min_size=1, max_size=6))
+    def remove(self, pks: list[int]) -> None:
+        self.version += 1
+        self.index.write([Removal(f"shop.product:{pk}", self.version) for pk in pks])
+        for pk in pks:
+            self.entries.pop(f"shop.product:{pk}", None)
+
+    @invariant()
+    def answers(self) -> None:
+        for filters in (
+            Filters(),
+            Filters(categories=("c",), in_stock=True),
+            Filters(conditions=(Condition("colour", "eq", "blue"), Condition("price", "lte", 3))),
+            Filters(exclude_groups=("g1",)),
+        ):
+            query = Query(axis(1), filters, limit=5)
+            [answer] = self.index.search([query])
+            assert_answers(answer, self.entries.values(), query)
+            assert LocalIndex(name="stateful").search([query])[0].matches == answer.matches
+
+
+@concurrent
+def test_a_copy_kept_up_to_date_is_as_good_as_one_read_anew() -> None:
+    run = settings(
+        max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(Copy, settings=run)
+
+
+def test_the_matrix_uses_rows_again_and_keeps_one_copy() -> None:
+    matrix = Matrix(4)
+    first = matrix.put(np.full((10, 4), 1, dtype=np.float32))
+    matrix.free(first[:4])
+    second = matrix.put(np.full((3, 4), 2, dtype=np.float32))
+    assert set(second) < set(first[:4])
+    assert matrix.used == 10
+    matrix.put(np.full((1000, 4), 3, dtype=np.float32))
+    assert matrix.used == 1009
+    assert np.array_equal(matrix.data[second], np.full((3, 4), 2))
+    assert np.array_equal(matrix.data[first[4:]], np.full((6, 4), 1))
+    matrix.put(np.full((5000, 4), 4, dtype=np.float32))
+    assert np.array_equal(matrix.data[second], np.full((3, 4), 2))
+    assert matrix.used == 6009
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize("similarity", ["cosine", "l1"])
+def test_the_best_are_the_best_however_many_are_scored(share: float, similarity: str) -> None:
+    rng = np.random.default_rng(4)
+    matrix = rng.standard_normal((6_000, 8)).astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    matrix[100:160] = matrix[99]
+    rows = None if share == 1 else np.sort(rng.choice(6_000, int(6_000 * share), replace=False))
+    queries = matrix[[99, 5]]
+    scores, of = scoring.score(matrix, queries, rows, similarity)  # type: ignore[arg-type]
+    chosen = np.arange(6_000) if rows is None else rows
+    for query, found in zip(queries, scores, strict=True):
+        positions, floor = scoring.best(found, 30, -np.inf, scoring.SLACK[similarity])  # type: ignore[index]
+        true = matrix[chosen] @ query if similarity == "cosine" else -np.abs(matrix[chosen] - query).sum(axis=1)
+        best = np.sort(true)[::-1][:30]
+        assert set(np.flatnonzero(true >= best[-1] - 1e-7)) <= set(positions)
+        assert (true[positions] >= floor - 1e-5).all()
+        assert (of is None) == (rows is None and similarity == "cosine")

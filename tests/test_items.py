@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.files.base import ContentFile
+
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim.exceptions import ConfigurationError, NotIndexed
+from imagesim.items import Items
+from imagesim.registry import registry
+from tests.zoo.models import Box, BrightLamp, DeskLamp, Lamp, Maker, Picture, Standing, Tag
+
+
+def items(model=Lamp, **attributes) -> Items:
+    return type("LampItems", (Items,), attributes)(model)
+
+
+@pytest.fixture
+def lamp(db):
+    return Lamp.objects.create(name="Tall", lumen=90, maker=Maker.objects.create(name="Lux", code="lux"))
+
+
+class TestNothingDeclared:
+    def test_every_answer_is_the_harmless_one(self, lamp):
+        plain = items()
+
+        assert list(plain.get_images(lamp)) == []
+        assert plain.get_categories(lamp) == []
+        assert plain.get_in_stock(lamp) is True
+        assert plain.get_group(lamp) == ""
+        assert plain.get_filters(lamp) == {}
+        assert plain.get_details(lamp) == {}
+        assert plain.get_image_url(lamp, "x") == ""
+        assert plain.should_index(lamp) is True
+        assert list(plain.get_queryset()) == [lamp]
+        assert plain.declared_paths() == []
+        assert list(plain.for_reading(Lamp.objects.all())) == [lamp]
+        assert plain.group_key_of(lamp) == plain.key_of(lamp) == f"zoo.lamp:{lamp.pk}"
+
+
+class TestPictures:
+    def test_files_in_order_without_the_empty_ones(self, lamp):
+        for position, name in enumerate(["b.png", "", "a.png"]):
+            Picture.objects.create(lamp=lamp, file=name, position=position)
+
+        assert [file.name for file in items(images="pictures__file").get_images(lamp)] == ["b.png", "a.png"]
+
+    def test_an_empty_file_of_the_item_itself(self, lamp):
+        assert list(items(images="plan").get_images(lamp)) == []
+
+    def test_the_address_of_the_picture_that_matched(self, lamp):
+        for name in ("b.png", "a.png"):
+            Picture.objects.create(lamp=lamp, file=name)
+        pictures = items(images="pictures__file")
+
+        assert pictures.get_image_url(lamp, "a.png") == "/media/a.png"
+        assert pictures.get_image_url(lamp, "gone.png") == "/media/b.png"
+
+    def test_a_file_without_an_address(self, lamp):
+        class Drawn(Items[Lamp]):
+            def get_images(self, item):
+                return [ContentFile(b"", name="drawn.png")]
+
+        assert Drawn(Lamp).get_image_url(lamp, "drawn.png") == ""
+
+
+class TestCategories:
+    def test_one_several_and_none(self, lamp):
+        lamp.tags.add(Tag.objects.create(label="new"), Tag.objects.create(label=""), Tag.objects.create(label="old"))
+
+        assert items(category="maker__code").get_categories(lamp) == ["lux"]
+        assert items(category="tags__label").get_categories(lamp) == ["new", "old"]
+        assert items(category="hues").get_categories(lamp) == ["red", "blue"]
+        assert items(category="box__colour").get_categories(lamp) == []
+
+    def test_a_relation_means_its_key(self, lamp):
+        assert items(category="maker").get_categories(lamp) == [str(lamp.maker.pk)]
+        assert items(category="coded_maker").get_categories(lamp) == []
+        lamp.coded_maker = lamp.maker
+        assert items(category="coded_maker").get_categories(lamp) == [str(lamp.maker.pk)]
+
+
+class TestStock:
+    @pytest.mark.parametrize(
+        ("lumen", "lit", "numbers", "switches"),
+        [(3, True, True, True), (0, False, False, False), (-2, True, False, True)],
+    )
+    def test_a_number_counts_from_above_zero(self, lumen, lit, numbers, switches):
+        lamp = Lamp(lumen=lumen, lit=lit)
+
+        assert items(in_stock="lumen").get_in_stock(lamp) is numbers
+        assert items(in_stock="half").get_in_stock(lamp) is numbers
+        assert items(in_stock="lit").get_in_stock(lamp) is switches
+
+    def test_any_value_is_enough_and_none_is_none(self, lamp):
+        shelved = items(in_stock="standing__shelf")
+        assert shelved.get_in_stock(lamp) is False
+        lamp.standing_set.create(shelf=lamp.shelves.model.objects.create(name="top"))
+        assert shelved.get_in_stock(lamp) is True
+
+
+class TestGroups:
+    def test_a_parent_falls_together_with_its_variants(self):
+        shop = registry.for_model(Product)
+        parent, variant = Product(pk=7), Product(pk=8, parent_id=7)
+
+        assert shop.get_group(variant) == "7"
+        assert shop.group_key_of(variant) == shop.group_key_of(parent) == "shop.product:7"
+
+    def test_a_group_of_another_model_is_no_item(self, lamp):
+        assert items(group="maker").group_key_of(lamp) == f"zoo.maker:{lamp.maker.pk}"
+        assert items(group="name").group_key_of(lamp) == "zoo.lamp.name:Tall"
+        assert items(group="half").group_key_of(lamp) == "zoo.lamp.half:45.0"
+        assert items(group="pk").group_key_of(lamp) == f"zoo.lamp:{lamp.pk}"
+
+    def test_an_overridden_group(self, lamp):
+        class Own(Items[Lamp]):
+            def get_group(self, item):
+                return "x"
+
+        assert Own(Lamp).group_key_of(lamp) == "zoo.lamp:x"
+
+
+class TestFilters:
+    def test_values_by_kind(self, lamp):
+        lamp.tags.add(Tag.objects.create(label="new"), Tag.objects.create(label="old"))
+        lamp.lit, lamp.made, lamp.facts = True, date(2024, 2, 29), {"sizes": ["1.5", 2]}
+        declared = items(
+            filters={
+                "name": "name",
+                "id": "pk",
+                "maker": "maker",
+                "tags": "tags__label",
+                "tag": "tags",
+                "lumen": "lumen",
+                "half": "half",
+                "double": "double",
+                "lit": "lit",
+                "made": "made",
+                "sizes": "facts__sizes",
+                "colour": "box__colour",
+                "plan": "plan",
+            },
+            filter_kinds={"half": "number", "sizes": "number", "plan": "keyword"},
+        )
+
+        assert declared.get_filters(Lamp.objects.get() and lamp) == {
+            "name": "Tall",
+            "id": str(lamp.pk),
+            "maker": str(lamp.maker.pk),
+            "tags": ("new", "old"),
+            "tag": tuple(str(tag.pk) for tag in lamp.tags.all()),
+            "lumen": 90,
+            "half": 45.0,
+            "double": 180,
+            "lit": True,
+            "made": date(2024, 2, 29),
+            "sizes": (Decimal("1.5"), 2),
+            "colour": None,
+            "plan": None,
+        }
+        assert declared.kinds == {
+            **dict.fromkeys(["name", "id", "maker", "tags", "tag", "colour", "plan"], "keyword"),
+            **dict.fromkeys(["lumen", "half", "double", "sizes"], "number"),
+            "lit": "boolean",
+            "made": "date",
+        }
+
+    @pytest.mark.parametrize(
+        ("kind", "given", "value"),
+        [
+            ("keyword", 7, "7"),
+            ("keyword", timedelta(1), "1 day, 0:00:00"),
+            ("number", True, 1),
+            ("number", "2.50", Decimal("2.50")),
+            ("boolean", 0, False),
+            ("boolean", Decimal(2), True),
+            ("date", "2024-02-29", date(2024, 2, 29)),
+            ("date", "2024-02-29T10:00", datetime(2024, 2, 29, 10)),
+            ("date", datetime(2024, 2, 29, 10), datetime(2024, 2, 29, 10)),
+        ],
+    )
+    def test_what_becomes_of_a_value(self, kind, given, value):
+        declared = items(filters={"fact": "facts__it"}, filter_kinds={"fact": kind})
+
+        found = declared.get_filters(Lamp(facts={"it": given}))["fact"]
+
+        assert found == value
+        assert type(found) is type(value)
+
+    @pytest.mark.parametrize(
+        ("kind", "given"),
+        [
+            ("number", "many"),
+            ("number", float("nan")),
+            ("number", float("inf")),
+            ("number", date(2024, 1, 1)),
+            ("boolean", "false"),
+            ("date", "soon"),
+            ("date", "2024-02-31"),
+            ("date", 7),
+        ],
+    )
+    def test_a_value_of_another_kind_is_named(self, kind, given):
+        declared = items(filters={"fact": "facts__it"}, filter_kinds={"fact": kind})
+
+        with pytest.raises(ConfigurationError) as caught:
+            declared.get_filters(Lamp(facts={"it": given}))
+
+        assert str(caught.value) == f"LampItems.filters['fact'] is of kind {kind!r}, but gives {given!r}."
+
+    def test_a_kind_that_cannot_be_told(self):
+        with pytest.raises(
+            ConfigurationError, match=r"LampItems.filters\['burns'\] \('burns'\) does not end in a model"
+        ):
+            items(filters={"burns": "burns"}).kind_of("burns")
+        with pytest.raises(ConfigurationError, match=r"filter_kinds\['burns'\] is 'text'; it can be 'boolean', 'date'"):
+            items(filters={"burns": "burns"}, filter_kinds={"burns": "text"}).kind_of("burns")
+
+    def test_the_elements_of_an_array_say_the_kind(self):
+        postgres = pytest.importorskip("django.contrib.postgres.fields")
+        from django.db import models
+
+        from imagesim.items import _kind_of_field
+
+        assert _kind_of_field(postgres.ArrayField(models.IntegerField())) == "number"
+
+
+class TestReading:
+    @pytest.mark.django_db
+    def test_many_items_take_a_handful_of_queries(self, django_assert_num_queries):
+        category = Category.objects.create(name="Shoes", slug="shoes")
+        for number in range(20):
+            product = Product.objects.create(name=f"P{number}", slug=f"p{number}", category=category, price=1)
+            Photo.objects.create(product=product, file="b.jpg", position=2)
+            Photo.objects.create(product=product, file="a.jpg", position=1)
+        shop = registry.for_model(Product)
+
+        with django_assert_num_queries(2):
+            for product in shop.for_reading(shop.get_queryset()):
+                assert [file.name for file in shop.get_images(product)] == ["a.jpg", "b.jpg"]
+                assert shop.get_categories(product) == ["shoes"]
+                shop.get_filters(product)
+                shop.group_key_of(product)
+                shop.get_in_stock(product)
+
+    @pytest.mark.django_db
+    def test_what_the_shop_prefetches_itself_stays(self, lamp):
+        from django.db.models import Prefetch
+
+        Picture.objects.create(lamp=lamp, file="a.png")
+        own = Lamp.objects.prefetch_related(Prefetch("pictures", Picture.objects.none()))
+
+        (read,) = items(images="pictures__file").for_reading(own)
+
+        assert list(items(images="pictures__file").get_images(read)) == []
+
+    def test_paths_that_do_not_resolve_are_left_to_the_checks(self):
+        declared = items(images="pictures__file", category="nonsense", group="pictures__file")
+
+        assert [resolved.path for resolved in declared.resolved_paths()] == ["pictures__file"]
+
+    def test_related_models(self):
+        assert items(related={Box: "lamp", "zoo.Standing": "lamp"}).related_models() == [
+            (Box, "lamp"),
+            (Standing, "lamp"),
+        ]
+        for wrong in ("zoo.Stand", "Standing", "a.b.c"):
+            declared = items(related={wrong: "lamp"})
+            assert declared.related_models() == []
+            with pytest.raises(ConfigurationError, match=rf"LampItems.related names '{wrong}', which is not a model"):
+                declared.related_model(wrong, "lamp")
+
+    @pytest.mark.django_db
+    def test_a_proxy_keeps_its_manager(self, lamp):
+        bright = Lamp.objects.create(name="Bright", lumen=200)
+
+        assert list(items(BrightLamp).get_queryset()) == [bright]
+
+    @pytest.mark.django_db
+    def test_a_child_has_its_parent_s_key(self):
+        child = DeskLamp.objects.create(name="Desk")
+
+        assert items().key_of(child) == items().key_of(Lamp.objects.get())
+
+
+def test_an_item_that_was_never_saved():
+    with pytest.raises(NotIndexed, match="This product is not saved yet, so the index cannot know it"):
+        items(Product).key_of(Product())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"images": ["a", "b"]}, "LampItems.images must be a path such as 'photos__file', not ['a', 'b']."),
+        ({"in_stock": True}, "LampItems.in_stock must be a path such as 'photos__file', not True."),
+        ({"filters": ["brand"]}, "LampItems.filters must be a dict of texts, not ['brand']."),
+        ({"filters": {"brand": None}}, "LampItems.filters must be a dict of texts, not {'brand': None}."),
+        ({"depends_on": "active"}, "LampItems.depends_on must be a list of paths, not 'active'."),
+        ({"related": "x"}, "LampItems.related must be a dict of texts, not 'x'."),
+    ],
+)
+def test_what_is_not_a_path_is_refused_when_registered(attributes, message):
+    with pytest.raises(ConfigurationError) as caught:
+        items(**attributes)
+
+    assert str(caught.value) == message

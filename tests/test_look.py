@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.cache import cache
+from PIL import Image
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim import look
+from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
+from imagesim.indexes import get_index
+from imagesim.registry import registry
+from imagesim.types import Hits, Region
+from tests import shop
+from tests.shop import encoded, product
+
+pytestmark = pytest.mark.django_db
+FINDER = {"BACKEND": "tests.regions.ColourFinder"}
+
+
+@pytest.fixture(params=["local", "elasticsearch"])
+def index_kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _index(index_kind, request, settings, media_root) -> Iterator[None]:
+    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "EMBEDDER": shop.EMBEDDER,
+        "REGIONS": FINDER,
+        "INDEX": shop.index_setting(index_kind, url),
+    }
+    cache.clear()
+    yield
+    cache.clear()
+    shop.drop_index()
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    made = {
+        name: product(name, Image.new("RGB", (64, 64), colour), category=category, stock=stock)
+        for name, colour, category, stock in (
+            ("red shoe", "red", "shoes", 3),
+            ("dark shoe", "darkred", "shoes", 3),
+            ("sold shoe", "red", "shoes", 0),
+            ("red dress", "red", "dresses", 3),
+            ("blue hat", "blue", "hats", 3),
+            ("green sofa", "green", "sofas", 3),
+            ("lime sofa", "lime", "sofas", 3),
+        )
+    }
+    shop.index()
+    return made
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    """A blue hat above, red shoes below, on white."""
+    image = Image.new("RGB", (300, 600), "white")
+    image.paste("blue", (100, 60, 200, 120))
+    image.paste("red", (60, 480, 240, 570))
+    return image
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+class TestFound:
+    def test_every_region_with_its_hits(self, shelf, photo):
+        seen = imagesim.shop_the_look(encoded(photo), limit=2)
+        assert seen.size == (300, 600)
+        shoes, hat = seen.regions
+        assert (shoes.region.label, shoes.name, shoes.categories) == ("shoes", "Shoes", ("shoes",))
+        assert (shoes.region.x, shoes.region.y) == (0.2, 0.8)
+        assert names(shoes.hits) == ["red shoe", "dark shoe"]
+        assert [hit.stage for hit in shoes.hits] == ["", ""]
+        assert shoes.hits[0].score == pytest.approx(1, abs=1e-3)
+        assert hat.categories == ("hats",)
+        assert names(hat.hits)[0] == "blue hat"
+        assert len(seen.hits) == 2
+
+    def test_one_batch_and_one_request(self, shelf, photo, monkeypatch):
+        from imagesim.embedders import get_embedder
+
+        embedder, index, batches, requests = get_embedder(), get_index(), [], []
+        embed, search = embedder.embed_images, index.search
+        monkeypatch.setattr(embedder, "embed_images", lambda images: (batches.append(len(images)), embed(images))[1])
+        monkeypatch.setattr(index, "search", lambda queries: (requests.append(len(queries)), search(queries))[1])
+        imagesim.shop_the_look(photo, limit=1)
+        assert (batches, requests) == ([3], [3])
+
+    def test_too_few_in_the_category_are_followed_by_others_that_say_so(self, shelf, photo):
+        hat = imagesim.shop_the_look(photo, limit=4).regions[1]
+        assert names(hat.hits)[0] == "blue hat"
+        assert [hit.stage for hit in hat.hits] == ["", "wider", "wider", "wider"]
+        assert len(set(names(hat.hits))) == 4
+
+    def test_only_what_is_in_stock_unless_said_otherwise(self, shelf, photo):
+        assert "sold shoe" not in names(imagesim.shop_the_look(photo).regions[0].hits)
+        assert "sold shoe" in names(imagesim.shop_the_look(photo, in_stock=None).regions[0].hits)
+
+    def test_filters(self, shelf, photo):
+        Product.objects.filter(name="dark shoe").update(brand="zeta")
+        shop.index()
+        seen = imagesim.shop_the_look(photo, filters={"brand": "zeta"})
+        assert [names(hits) for hits in (seen.hits, *(r.hits for r in seen.regions))] == [["dark shoe"]] * 3
+
+    def test_a_label_without_categories_lets_the_neighbours_vote(self, shelf):
+        image = Image.new("RGB", (300, 300), "white")
+        image.paste("green", (100, 100, 200, 200))
+        (sofa,) = imagesim.shop_the_look(image, limit=2).regions
+        assert sofa.region.label == "item"
+        assert sofa.categories == ("sofas",)
+        assert names(sofa.hits) == ["green sofa", "lime sofa"]
+
+    def test_neighbours_that_do_not_agree_decide_nothing(self, shelf):
+        image = Image.new("RGB", (300, 300), "white")
+        (drawn,) = imagesim.shop_the_look(image, regions=[(0, 0, 1, 1)], limit=7, in_stock=None).regions
+        assert drawn.categories == ()
+        assert len(drawn.hits) == 7
+
+    def test_nothing_in_the_photo(self, shelf):
+        seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"))
+        assert seen.regions == ()
+        assert len(seen.hits) == 6
+
+    def test_items_that_are_gone_are_not_shown(self, shelf, photo):
+        Product.objects.filter(name="red shoe").update(active=False)
+        assert names(imagesim.shop_the_look(photo, limit=1).regions[0].hits) == ["dark shoe"]
+
+    def test_an_empty_index(self, photo):
+        shop.index([])
+        seen = imagesim.shop_the_look(photo)
+        assert [len(region.hits) for region in seen.regions] == [0, 0]
+
+    def test_no_index(self, photo):
+        with pytest.raises(IndexMissing):
+            imagesim.shop_the_look(photo)
+
+    def test_the_photos_own_size_though_it_is_decoded_smaller(self, shelf):
+        large = Image.new("RGB", (3000, 4000), "white")
+        large.paste("red", (0, 2000, 3000, 4000))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        sideways = large.transpose(Image.Transpose.ROTATE_90)
+        seen = imagesim.shop_the_look(io.BytesIO(encoded(sideways, "JPEG", exif=exif)))
+        assert seen.size == (3000, 4000)
+        region = seen.regions[0].region
+        assert (region.x, region.y) == pytest.approx((0, 0.5), abs=0.01)
+
+    def test_slivers_are_passed_over(self, shelf, monkeypatch):
+        slivers = [Region(0, 0, 0.001, 1, "shoes"), Region(0, 0, 1, 0.5, "shoes")]
+        monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: slivers)
+        assert len(imagesim.shop_the_look(Image.new("RGB", (400, 400), "red")).regions) == 1
+
+    def test_a_busy_street(self, shelf, monkeypatch):
+        many = [Region(0.04 * n, 0, 0.04, 1, "shoes") for n in range(25)]
+        monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: many)
+        assert len(imagesim.shop_the_look(Image.new("RGB", (400, 400), "red")).regions) == look.MAX_REGIONS
+
+    def test_asynchronous_twin(self, shelf, photo):
+        assert len(async_to_sync(look.ashop_the_look)(photo).regions) == 2
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+class TestDrawn:
+    def test_boxes_in_place_of_the_finder(self, shelf, photo, monkeypatch):
+        monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: pytest.fail("asked"))
+        boxes = [(0.2, 0.8, 0.6, 0.15), Region(0.333, 0.1, 0.333, 0.1, label="hat"), [0, 0, 1, 1]]
+        first, second, third = imagesim.shop_the_look(photo, regions=boxes, limit=2).regions
+        assert names(first.hits)[0] in ("red shoe", "red dress")
+        assert first.name == ""
+        assert second.categories == ("hats",)
+        assert third.region.width == 1
+
+    def test_no_boxes_is_the_photo_alone(self, shelf, photo):
+        assert imagesim.shop_the_look(photo, regions=[]).regions == ()
+
+    @pytest.mark.parametrize(
+        "regions",
+        [
+            "0,0,1,1",
+            7,
+            [7],
+            ["0,0,1,1"],
+            [(0, 0, 1)],
+            [(0, 0, 1, 1, 1)],
+            [(0, 0, "1", 1)],
+            [(0, 0, True, 1)],
+            [(-0.1, 0, 1, 1)],
+            [(0.5, 0, 0.6, 1)],
+            [(0, 0.5, 1, 0.6)],
+            [(0, 0, 0, 1)],
+            [(0, 0, float("nan"), 1)],
+            [(0, 0, float("inf"), 1)],
+            [(0, 0, 0.001, 0.001)],
+            [(0, 0, 1, 1)] * 13,
+            {"x": 0},
+        ],
+    )
+    def test_boxes_that_are_none(self, shelf, photo, regions):
+        with pytest.raises(BadQuery) as caught:
+            imagesim.shop_the_look(photo, regions=regions)
+        assert caught.value.field == "regions"
+        assert str(caught.value).endswith(".")
+
+    def test_a_point_chooses_the_region_under_it(self, shelf, photo):
+        (hat,) = imagesim.shop_the_look(photo, point=(0.5, 0.15)).regions
+        assert hat.region.label == "hat"
+
+    @pytest.mark.parametrize("point", [(0.5, 0.5), (0, 0), (1, 1)])
+    def test_a_point_where_nothing_was_found_is_a_square_around_it(self, shelf, photo, point):
+        (square,) = imagesim.shop_the_look(photo, point=point).regions
+        left, top, right, bottom = square.region.pixels((300, 600))
+        assert right - left == pytest.approx(100, abs=1)
+        assert bottom - top == pytest.approx(100, abs=1)
+        assert square.region.label == ""
+
+    @pytest.mark.parametrize("point", [7, "0.5,0.5", (0.5,), (0.5, 1.1), (0.5, None), (0.5, float("nan"))])
+    def test_a_point_that_is_none(self, shelf, photo, point):
+        with pytest.raises(BadQuery, match="no point"):
+            imagesim.shop_the_look(photo, point=point)
+
+    def test_not_both(self, shelf, photo):
+        with pytest.raises(BadQuery, match="not both"):
+            imagesim.shop_the_look(photo, regions=[], point=(0, 0))
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+class TestRefused:
+    @pytest.mark.parametrize("asked", [{"limit": 0}, {"min_score": 3}, {"filters": {"size": 1}}, {"in_stock": 1}])
+    def test_arguments(self, shelf, photo, asked: dict[str, Any]):
+        with pytest.raises(BadQuery):
+            imagesim.shop_the_look(photo, **asked)
+
+    def test_photo(self, shelf):
+        with pytest.raises(BadImage):
+            imagesim.shop_the_look(b"no photo")
+        with pytest.raises(BadQuery):
+            imagesim.shop_the_look("photo.jpg")
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+def test_categories_are_those_of_the_shop(shelf):
+    items = registry.for_model(Product)
+    assert look.categories_of(items) == ["dresses", "hats", "shoes", "sofas"]
+    product("scarf", category="scarves")
+    assert "scarves" not in look.categories_of(items)
+    cache.clear()
+    assert "scarves" in look.categories_of(items)
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+def test_categories_that_only_a_method_knows_cannot_be_listed(shelf, monkeypatch):
+    items = registry.for_model(Product)
+    monkeypatch.setattr(type(items), "category", "get_absolute_url")
+    assert look.categories_of(items) == []
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+def test_a_swap_between_photo_and_answer_is_asked_again(shelf, monkeypatch):
+    index = get_index()
+    search, asked = index.search, []
+
+    def swapped_once(queries):
+        asked.append(queries)
+        if len(asked) == 1:
+            raise ModelMismatch("The index was swapped meanwhile.")
+        return search(queries)
+
+    monkeypatch.setattr(index, "search", swapped_once)
+    assert imagesim.shop_the_look(shop.picture("red"), regions=[]).hits
+    assert len(asked) == 2

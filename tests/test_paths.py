@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import pytest
+
+from imagesim import paths
+from imagesim.exceptions import ConfigurationError
+from tests.zoo.models import (
+    Box,
+    BrightLamp,
+    Bulb,
+    DeskLamp,
+    Lamp,
+    Maker,
+    Note,
+    Picture,
+    Room,
+    Seat,
+    Shelf,
+    Standing,
+    Tag,
+)
+
+
+def resolved(path: str, model: type = Lamp) -> paths.ResolvedPath:
+    return paths.resolve(model, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "relations", "many", "load"),
+    [
+        ("name", [], False, ([], [])),
+        ("pk", [], False, ([], [])),
+        ("maker", [], False, ([], [])),  # the key is in the item's own row
+        ("maker_id", [], False, ([], [])),
+        ("maker__name", [("maker", Maker)], False, (["maker"], [])),
+        ("maker__pk", [("maker", Maker)], False, (["maker"], [])),
+        ("coded_maker", [("coded_maker", Maker)], False, (["coded_maker"], [])),
+        ("coded_maker_id", [], False, ([], [])),
+        ("box__colour", [("box", Box)], False, (["box"], [])),
+        ("box", [("box", Box)], False, (["box"], [])),
+        ("tags__label", [("tags", Tag)], True, ([], ["tags"])),
+        ("tags", [("tags", Tag)], True, ([], ["tags"])),
+        ("shelves__name", [("standing", Standing), ("shelves", Shelf)], True, ([], ["shelves"])),
+        ("rooms__name", [("rooms", Room)], True, ([], ["rooms"])),
+        ("standing__shelf__name", [("standing", Standing), ("standing__shelf", Shelf)], True, None),
+        ("notes__text", [("notes", Note)], True, ([], ["notes"])),
+        ("pictures__file", [("picture", Picture)], True, ([], ["pictures"])),
+        ("picture__file", [("picture", Picture)], True, ([], ["pictures"])),
+        ("bulb_set__watt", [("bulb", Bulb)], True, ([], ["bulb_set"])),
+        ("bulb__watt", [("bulb", Bulb)], True, ([], ["bulb_set"])),
+        ("facts__size__0", [], False, ([], [])),
+        ("hues", [], False, ([], [])),
+        ("half", [], False, ([], [])),
+    ],
+)
+def test_what_a_path_passes_through_and_what_reading_it_needs(path, relations, many, load):
+    found = resolved(path)
+
+    assert list(found.relations) == relations
+    assert found.many is many
+    assert paths.prefetches(Lamp, path) == (load or ([], ["standing_set__shelf"]))
+
+
+def test_a_path_is_the_same_on_a_proxy_and_on_a_child():
+    for model in (BrightLamp, DeskLamp):
+        assert resolved("pictures__file", model).relations == (("picture", Picture),)
+    assert resolved("pk", DeskLamp).field == DeskLamp._meta.pk
+
+
+def test_the_model_behind_a_many_to_many_relation_is_known_from_either_side():
+    assert resolved("tags__label").through == (("", Lamp.tags.through),)
+    assert resolved("shelves__name").through == (("", Standing),)
+    back = resolved("lamp__name", Shelf)
+    assert back.through == (("", Standing),)
+    assert back.relations == (("standings", Standing), ("lamp", Lamp))
+    assert resolved("lamp_set__tags__label", Maker).through == (("lamp", Lamp.tags.through),)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nam", "'nam' does not resolve: zoo.Lamp has no 'nam'; it has 'box', 'brightness', "),
+        ("pictures__", "'pictures__' does not resolve: zoo.Picture has no ''; it has 'file', 'id', 'lamp' or"),
+        ("pictures__fil", "'pictures__fil' does not resolve: zoo.Picture has no 'fil'; it has 'file', 'id',"),
+        ("name__lower", "'name__lower' goes on after 'name', which is not a relation."),
+        ("maker__name__x", "'maker__name__x' goes on after 'name', which is not a relation."),
+        ("hues__x", "'hues__x' goes on after 'hues', a property or method, which can only end it."),
+        ("switch", "'switch' would call zoo.Lamp.switch(), which changes data."),
+        ("delete", "'delete' would call zoo.Lamp.delete(), which changes data."),
+        ("objects", "'objects' does not resolve"),
+        ("DoesNotExist", "'DoesNotExist' does not resolve"),
+        ("_meta", "'_meta' does not resolve"),
+    ],
+)
+def test_what_does_not_resolve_is_named(path, message):
+    with pytest.raises(ConfigurationError) as caught:
+        resolved(path)
+
+    assert str(caught.value).startswith(message.replace("'box', 'brightness', ", "'box', 'bulb_set', "))
+
+
+def test_a_generic_relation_can_end_a_path_but_not_go_on():
+    assert resolved("about", Note).field is not None
+    with pytest.raises(ConfigurationError, match="a generic relation that leads to any model"):
+        resolved("about__name", Note)
+
+
+def test_where_a_path_leads():
+    assert paths.target(Picture, "lamp") is Lamp
+    assert paths.target(Shelf, "lamp") is Lamp
+    assert paths.target(Bulb, "lamp__pictures") is Picture
+    assert paths.target(Bulb, "watt") is None
+    assert paths.target(Lamp, "hues") is None
+    assert paths.target(Seat, "row") is None
+
+
+@pytest.mark.django_db
+class TestReading:
+    def make(self) -> Lamp:
+        maker = Maker.objects.create(name="Lux", code="lux")
+        lamp = Lamp.objects.create(
+            name="Tall",
+            lumen=90,
+            maker=maker,
+            coded_maker=maker,
+            facts={"size": [3, {"deep": "er"}], "hue": None, "gaps": [1, None]},
+        )
+        lamp.tags.add(Tag.objects.create(label="new"), Tag.objects.create(label="old"))
+        Standing.objects.create(lamp=lamp, shelf=Shelf.objects.create(name="top"))
+        Note.objects.create(about=lamp, text="bright")
+        Picture.objects.create(lamp=lamp, file="second.png", position=2)
+        Picture.objects.create(lamp=lamp, file="first.png", position=1)
+        Bulb.objects.create(lamp=lamp, watt=60)
+        Box.objects.create(lamp=lamp, colour="brown")
+        return Lamp.objects.get()
+
+    @pytest.mark.parametrize(
+        ("path", "values"),
+        [
+            ("name", ["Tall"]),
+            ("maker__name", ["Lux"]),
+            ("coded_maker_id", ["lux"]),
+            ("box__colour", ["brown"]),
+            ("tags__label", ["new", "old"]),
+            ("shelves__name", ["top"]),
+            ("standing__shelf__name", ["top"]),
+            ("notes__text", ["bright"]),
+            ("pictures__file", ["first.png", "second.png"]),  # in the order of the model
+            ("bulb__watt", [60]),
+            ("bulb_set__watt", [60]),
+            ("facts__size__0", [3]),
+            ("facts__size__1__deep", ["er"]),
+            ("facts__size", [3, {"deep": "er"}]),
+            ("facts__gaps", [1]),
+            ("facts__size__9", []),
+            ("facts__size__x", []),
+            ("facts__hue", []),
+            ("facts__hue__further", []),
+            ("facts__absent", []),
+            ("hues", ["red", "", "blue"]),
+            ("half", [45.0]),
+            ("marks", ["new", "old"]),
+            ("nothing", []),
+            ("made", []),
+        ],
+    )
+    def test_values(self, path, values):
+        found = list(paths.read(self.make(), path))
+
+        assert [str(value) if isinstance(value, Tag) else value for value in found] == values
+
+    def test_a_relation_gives_its_key_or_its_instances(self):
+        lamp = self.make()
+
+        assert list(paths.read(lamp, "maker")) == [lamp.maker.pk]
+        assert list(paths.read(lamp, "coded_maker")) == [lamp.maker]
+        assert list(paths.read(lamp, "box")) == [lamp.box]
+        assert list(paths.read(lamp, "tags")) == list(lamp.tags.all())
+        assert list(paths.read(Note.objects.get(), "about")) == [lamp]
+
+    def test_nothing_where_a_relation_is_empty(self):
+        lamp = Lamp.objects.create(name="Bare")
+
+        for path in ("maker", "maker__name", "coded_maker__name", "box__colour", "tags__label", "pictures__file"):
+            assert list(paths.read(lamp, path)) == []
+
+    def test_an_item_that_is_not_saved_yet(self):
+        fresh = Maker(name="Lux")
+
+        assert list(paths.read(fresh, "lamp__pictures__file")) == []
+        assert list(paths.read(fresh, "name")) == ["Lux"]
+
+    def test_a_child_and_a_proxy_are_read_alike(self):
+        self.make()
+        child = DeskLamp.objects.create(name="Desk", lumen=150)
+        Picture.objects.create(lamp=child, file="desk.png")
+
+        assert list(paths.read(child, "pictures__file")) == ["desk.png"]
+        assert list(paths.read(BrightLamp.objects.get(), "pictures__file")) == ["desk.png"]
+
+    @pytest.mark.parametrize("path", ["maker__name", "box__colour", "tags__label", "standing__shelf__name"])
+    def test_many_items_take_no_query_each(self, path, django_assert_max_num_queries):
+        for number in range(5):
+            lamp = Lamp.objects.create(name=f"Lamp {number}", maker=Maker.objects.create(name="M", code=f"m{number}"))
+            lamp.tags.add(Tag.objects.create(label="t"))
+            Standing.objects.create(lamp=lamp, shelf=Shelf.objects.create(name="s"))
+            Box.objects.create(lamp=lamp, colour="c")
+        select, prefetch = paths.prefetches(Lamp, path)
+
+        with django_assert_max_num_queries(3):
+            lamps = Lamp.objects.select_related(*select).prefetch_related(*prefetch)
+            assert len([value for lamp in lamps for value in paths.read(lamp, path)]) == 5

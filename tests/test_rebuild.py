@@ -1,0 +1,347 @@
+"""A new index beside the one in service: nothing is lost, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from imagesim import images
+from imagesim import rebuild as rebuilding
+from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes import get_index
+from imagesim.indexes.local import LocalIndex
+from imagesim.models import Embedding, ItemState, LocalEntry, Run
+from imagesim.rebuild import RebuildRunning, rebuild
+from imagesim.reconcile import DIFFERENCES, reconcile
+from imagesim.sync import sync
+from imagesim.writing import claims, pictures, runs
+from tests.embedders import PixelEmbedder
+from tests.shop import EMBEDDER, encoded, picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+OTHER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", "dims": 32}}
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "SYNC_BATCH_SIZE": 2}
+
+
+@pytest.fixture
+def shop():
+    products = [product(f"p{n}", picture("red", mark=n)) for n in range(6)]
+    sync()
+    return products
+
+
+def entries():
+    return dict(get_index().scan())
+
+
+def assert_equal():
+    report = reconcile(dry_run=True).report
+    assert {name: report[name] for name in DIFFERENCES} == dict.fromkeys(DIFFERENCES, 0)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: no handler sees it but ``finally``."""
+
+
+def kill_after(monkeypatch, pages):
+    """Let a rebuild die after so many pages, without a chance to tidy up."""
+    original = rebuilding._fill_page
+    done = []
+
+    def fill(*args):
+        if len(done) == pages:
+            raise Killed
+        done.append(args)
+        return original(*args)
+
+    monkeypatch.setattr(rebuilding, "_fill_page", fill)
+    with pytest.raises(Killed):
+        rebuild()
+    monkeypatch.undo()
+    run = Run.objects.get(slot="rebuild")
+    Run.objects.update(owner="elsewhere/1/1", heartbeat_at=timezone.now() - runs.STALE_AFTER - timedelta(seconds=1))
+    return run
+
+
+def test_swaps_and_drops_the_former(shop):
+    before, versions = get_index().in_service(), entries()
+    run = rebuild()
+    assert run.status == "done"
+    assert run.done == run.total == 6
+    assert get_index().in_service() == run.target != before
+    assert get_index().physical_names() == [run.target]
+    assert entries() == versions
+    assert_equal()
+
+
+def test_embeds_nothing_again(shop, monkeypatch):
+    monkeypatch.setattr(PixelEmbedder, "embed_images", None)
+    monkeypatch.setattr(pictures, "_read", None)
+    rebuild()
+    assert len(entries()) == 6
+
+
+def test_without_any_index():
+    product("shoe", picture("red"))
+    rebuild()
+    assert len(entries()) == 1
+    assert_equal()
+
+
+def test_changes_during_the_fill_reach_both(shop, monkeypatch):
+    original = rebuilding._fill_page
+    pages = []
+
+    def fill(*args):
+        failed = original(*args)
+        if not pages:
+            shop[0].delete()
+            shop[1].price = 99
+            shop[1].save()
+            shop[5].active = False
+            shop[5].save()
+            product("new", picture("blue"))
+            sync()  # a worker, side by side
+            assert len(entries()) == 5  # the one in service is kept up to date meanwhile
+        pages.append(args)
+        return failed
+
+    monkeypatch.setattr(rebuilding, "_fill_page", fill)
+    rebuild()
+    assert len(pages) > 1
+    assert len(entries()) == 5
+    assert_equal()
+
+
+def test_deleted_between_read_and_write(shop, monkeypatch):
+    original = rebuilding.write
+
+    def late(prepared, targets):
+        if ItemState.objects.filter(object_pk=str(pk)).exclude(outcome="removed").exists():
+            shop[0].delete()
+            sync()
+            # The new index forgets the removal, as Elasticsearch does after a minute.
+            targets[0].index._forget_removals(targets[0].physical)
+        original(prepared, targets)
+
+    pk = shop[0].pk
+    monkeypatch.setattr(rebuilding, "write", late)
+    monkeypatch.setattr(LocalIndex, "_forget_removals", _forget_removals, raising=False)
+    rebuild()
+    assert len(entries()) == 5
+    assert_equal()
+
+
+def _forget_removals(self, physical):
+    from imagesim.models import LocalEntry
+
+    LocalEntry.objects.filter(generation__name=physical, removed_at__isnull=False).delete()
+
+
+@pytest.mark.parametrize("pages", [0, 1, 2])
+def test_killed_it_goes_on_where_it_was(shop, monkeypatch, pages):
+    dead = kill_after(monkeypatch, pages)
+    assert dead.done == min(pages * 2, 6)
+    shop[0].delete()
+    product("new", picture("blue"))
+    sync()
+    run = rebuild()
+    assert (run.pk, run.target) == (dead.pk, dead.target)
+    assert get_index().physical_names() == [run.target]
+    assert len(entries()) == 6
+    assert_equal()
+
+
+def test_killed_after_the_swap_it_only_tidies_up(shop, monkeypatch):
+    monkeypatch.setattr(rebuilding, "_clean_up", lambda run: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        rebuild()
+    monkeypatch.undo()
+    Run.objects.update(owner="elsewhere/1/1", heartbeat_at=timezone.now() - timedelta(hours=1))
+    assert len(get_index().physical_names()) == 2
+    run = rebuild()
+    assert get_index().physical_names() == [run.target]
+    assert_equal()
+
+
+def test_only_one_at_a_time(shop):
+    assert runs.start(Run.Kind.REBUILD)
+    with pytest.raises(RebuildRunning, match="imagesim_status"):
+        rebuild()
+    with pytest.raises(CommandError, match="running already"):
+        call_command("imagesim_rebuild")
+
+
+def test_who_was_taken_over_stops(shop, monkeypatch):
+    original = rebuilding._fill_page
+
+    def fill(*args):
+        Run.objects.update(owner="another")
+        return original(*args)
+
+    monkeypatch.setattr(rebuilding, "_fill_page", fill)
+    with pytest.raises(runs.LostRun):
+        rebuild()
+    assert len(entries()) == 6
+
+
+def test_a_process_that_is_gone_is_known_at_once(shop):
+    script = "import os, django; django.setup()\nfrom imagesim.writing import runs; print(runs._me())"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    owner = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    run = runs.start(Run.Kind.REBUILD)
+    assert not runs.abandoned(run)
+    run.owner = owner.stdout.strip()
+    assert runs.abandoned(run)
+
+
+def test_a_pause_leaves_the_rest_to_the_next(shop):
+    run = rebuild(seconds=1e-9)
+    assert (run.status, run.done) == ("running", 2)
+    assert runs.unfinished_rebuild()
+    while run.status == "running":
+        run = rebuild(seconds=1e-9)
+    assert run.done == 6
+    assert_equal()
+
+
+def test_another_model(shop, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    before = get_index().meta().fingerprint
+    shop[0].price = 99
+    shop[0].save()
+    assert sync().indexed == 1  # by the model that made the index, not the one in the settings
+    assert get_index().meta().fingerprint == before
+    rebuild()
+    assert get_index().meta().fingerprint == "test-other-32"
+    assert get_index().meta().dims == 32
+    assert Embedding.objects.count() == 12
+    assert_equal()
+
+
+def test_a_change_meets_both_models_during_a_rebuild(shop, settings, monkeypatch):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    kill_after(monkeypatch, 1)
+    product("new", picture("blue"))
+    report = sync()
+    assert (report.indexed, report.embedded) == (1, 2)
+    rebuild()
+    assert len(entries()) == 7
+    assert_equal()
+
+
+def test_settings_changed_while_it_was_dead(shop, settings, monkeypatch):
+    dead = kill_after(monkeypatch, 1)
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    run = rebuild()
+    assert run.target != dead.target
+    assert get_index().physical_names() == [run.target]
+    assert get_index().meta().dims == 32
+
+
+def test_the_target_vanished_while_it_was_dead(shop, monkeypatch):
+    dead = kill_after(monkeypatch, 1)
+    get_index().drop(dead.target)
+    shop[0].save()
+    sync()
+    assert rebuild().target != dead.target
+    assert_equal()
+
+
+def test_a_failure_leaves_the_index_in_service(shop, monkeypatch, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    before = get_index().in_service()
+
+    def fail(self, images):
+        raise RuntimeError("no weights")
+
+    monkeypatch.setattr(PixelEmbedder, "embed_images", fail)
+    with pytest.raises(Exception, match="no weights"):
+        rebuild()
+    run = Run.objects.filter(kind="rebuild").first()
+    assert run.status == "failed"
+    assert "no weights" in run.error
+    assert get_index().physical_names() == [before] == [get_index().in_service()]
+    assert len(entries()) == 6
+    monkeypatch.undo()
+    rebuild()
+    assert_equal()
+
+
+def test_the_index_goes_away_for_a_while(shop, monkeypatch):
+    original = LocalIndex.write
+    outages = []
+
+    def write(self, operations, *, physical=None):
+        if len(outages) < 3:
+            outages.append(1)
+            raise IndexUnavailable("gone")
+        return original(self, operations, physical=physical)
+
+    monkeypatch.setattr(LocalIndex, "write", write)
+    monkeypatch.setattr(claims, "delay", lambda attempts: 0.01)
+    rebuild()
+    assert len(outages) == 3
+    assert_equal()
+
+
+def test_the_index_stays_away(shop, monkeypatch):
+    monkeypatch.setattr(rebuilding, "PATIENCE", 0.01)
+    monkeypatch.setattr(claims, "delay", lambda attempts: 0.01)
+    monkeypatch.setattr(LocalIndex, "write", lambda *a, **k: (_ for _ in ()).throw(IndexUnavailable("gone")))
+    with pytest.raises(IndexUnavailable):
+        rebuild()
+    monkeypatch.undo()
+    assert runs.unfinished_rebuild()
+    rebuild()
+    assert_equal()
+
+
+def test_a_broken_picture_found_on_the_way(shop, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    with shop[0].photos.get().file.open("wb") as file:
+        file.write(b"broken meanwhile")
+    run = rebuild()
+    assert run.failed == 1
+    assert len(entries()) == 5
+    assert ItemState.objects.get(object_pk=str(shop[0].pk)).outcome == "failed"
+
+
+def test_the_command(shop):
+    out = StringIO()
+    call_command("imagesim_rebuild", "--format", "json", stdout=out)
+    facts = json.loads(out.getvalue())
+    assert (facts["status"], facts["total"], facts["done"], facts["failed"]) == ("done", 6, 6, 0)
+    out = StringIO()
+    call_command("imagesim_rebuild", stdout=out)
+    assert "6 items" in out.getvalue()
+
+
+def test_a_picture_swapped_but_not_yet_synced_is_looked_at(shop):
+    """Its known digest no longer holds, and the sync that follows writes the very same version."""
+    photo = shop[0].photos.get()
+    with photo.file.open("wb") as file:
+        file.write(encoded(picture("green")))
+    photo.save()
+    seen = []
+
+    def watch(done, total):
+        seen.append(done)
+
+    rebuild(progress=watch)
+    wanted = ItemState.objects.get(object_pk=str(shop[0].pk)).images.get().digest
+    entry = LocalEntry.objects.get(generation__in_service=True, key=f"shop.product:{shop[0].pk}")
+    assert entry.images[0][0] == wanted == images.digest(encoded(picture("green")))
+    assert seen[-1] == 6

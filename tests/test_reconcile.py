@@ -1,0 +1,176 @@
+"""What no signal told of is found and repaired."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db.models import F
+from django.utils import timezone
+
+from demo_shop.shop.models import Photo, Product
+from imagesim.indexes import get_index
+from imagesim.models import Embedding, ItemState
+from imagesim.reconcile import reconcile
+from imagesim.registry import make_key
+from imagesim.sync import sync
+from imagesim.types import Removal
+from tests.shop import EMBEDDER, picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+CLEAN = {"missing": 0, "stale": 0, "orphaned": 0, "doubled": 0}
+
+
+@pytest.fixture(autouse=True)
+def _small_embedder(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+
+
+@pytest.fixture
+def shop():
+    products = [product(f"p{n}", picture("red", mark=n)) for n in range(4)]
+    sync()
+    return products
+
+
+def found(run):
+    return {name: run.report[name] for name in CLEAN}
+
+
+def entries():
+    return dict(get_index().scan())
+
+
+def key(item):
+    return make_key("shop.product", item.pk)
+
+
+def assert_equal_again():
+    assert found(reconcile(dry_run=True)) == CLEAN
+    assert entries().keys() == {key(p) for p in Product.objects.filter(active=True)}
+
+
+def test_nothing_to_find(shop):
+    run = reconcile()
+    assert found(run) == CLEAN
+    assert run.report["checked"] == 4
+    assert_equal_again()
+
+
+def test_bulk_created_is_missing(shop):
+    shoe = Product.objects.create(name="x", slug="x", category=shop[0].category, price=1)
+    Photo.objects.bulk_create([Photo(product=shoe, file=shop[0].photos.get().file.name)])
+    ItemState.objects.filter(object_pk=str(shoe.pk)).delete()
+    assert found(reconcile()) == {**CLEAN, "missing": 1}
+    assert_equal_again()
+
+
+def test_updated_without_a_signal_is_stale(shop):
+    Product.objects.filter(pk=shop[0].pk).update(price=99)
+    assert found(reconcile(dry_run=True)) == {**CLEAN, "stale": 1}
+    assert found(reconcile()) == {**CLEAN, "stale": 1}
+    assert_equal_again()
+
+
+def test_photo_swapped_without_a_signal_is_stale(shop):
+    Photo.objects.filter(product=shop[0]).update(file=shop[1].photos.get().file.name)
+    assert found(reconcile()) == {**CLEAN, "stale": 1}
+    assert_equal_again()
+
+
+def test_deleted_without_a_signal_is_an_orphan(shop):
+    Photo.objects.filter(product=shop[0])._raw_delete("default")
+    Product.objects.filter(pk=shop[0].pk)._raw_delete("default")
+    assert found(reconcile()) == {**CLEAN, "orphaned": 1}
+    assert_equal_again()
+
+
+def test_left_out_without_a_signal_is_an_orphan(shop):
+    Product.objects.filter(pk=shop[0].pk).update(active=False)
+    assert found(reconcile()) == {**CLEAN, "orphaned": 1}
+    assert_equal_again()
+
+
+def test_entry_lost_by_the_index_is_missing(shop):
+    version = ItemState.objects.get(object_pk=str(shop[0].pk)).version
+    get_index().write([Removal(key(shop[0]), version + 1)])
+    assert found(reconcile()) == {**CLEAN, "missing": 1}
+    assert_equal_again()
+
+
+def test_entry_nobody_knows_is_an_orphan(shop):
+    pk = shop[0].pk
+    ItemState.objects.filter(object_pk=str(pk)).delete()
+    Photo.objects.filter(product=shop[0])._raw_delete("default")
+    Product.objects.filter(pk=pk)._raw_delete("default")
+    assert found(reconcile()) == {**CLEAN, "orphaned": 1}
+    assert_equal_again()
+
+
+def test_restored_backup(shop):
+    """Shop and states are of yesterday, the index is of today and its versions are ahead."""
+    backup = list(ItemState.objects.values())
+    for item in shop:
+        item.price = 50
+        item.save()
+    sync()
+    Product.objects.update(price=10)
+    for row in backup:
+        ItemState.objects.filter(pk=row["id"]).update(**{k: v for k, v in row.items() if k != "id"})
+    ItemState.objects.update(version=F("version") - 10**9, synced_version=F("version") - 10**9)
+    run = reconcile()
+    assert run.report["stale"] == 4
+    assert_equal_again()
+    assert get_index().count() == 4
+
+
+def test_dry_run_changes_nothing(shop):
+    Product.objects.filter(pk=shop[0].pk).update(price=99)
+    before = list(ItemState.objects.order_by("pk").values())
+    reconcile(dry_run=True)
+    assert list(ItemState.objects.order_by("pk").values()) == before
+
+
+def test_orphaned_embeddings_are_deleted_when_old(shop):
+    shop[0].photos.all().delete()
+    sync()
+    assert reconcile().report["embeddings"] == 0
+    Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
+    assert reconcile().report["embeddings"] == 1
+    assert Embedding.objects.count() == 3
+
+
+def test_tombstones_are_purged_when_old(shop):
+    shop[0].delete()
+    sync()
+    ItemState.objects.update(synced_at=timezone.now() - timedelta(days=2))
+    assert reconcile().report["tombstones"] == 1
+    assert ItemState.objects.count() == 3
+
+
+def test_a_purged_item_may_come_back(shop):
+    pk = shop[0].pk
+    photo = shop[0].photos.get().file.name
+    shop[0].delete()
+    sync()
+    ItemState.objects.filter(outcome="removed").delete()
+    again = Product.objects.create(pk=pk, name="x", slug="x", category=shop[1].category, price=1)
+    Photo.objects.create(product=again, file=photo)
+    sync()
+    assert key(again) in entries()
+
+
+def test_check_exits_with_1_where_they_differ(shop):
+    out = StringIO()
+    call_command("imagesim_status", "--check", "--format", "json", stdout=out)
+    facts = json.loads(out.getvalue())
+    assert facts["check"] == {**CLEAN, "differs": False}
+    assert (facts["items"], facts["indexed"], facts["pending"], facts["failed"]) == (4, 4, 0, 0)
+    Product.objects.filter(pk=shop[0].pk).update(price=99)
+    with pytest.raises(SystemExit) as exit:
+        call_command("imagesim_status", "--check", stdout=StringIO())
+    assert exit.value.code == 1

@@ -1,0 +1,394 @@
+"""Region finders: one contract for all, and what each promises beside it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from imagesim.conf import Backend
+from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.regions import BaseRegionFinder, get_region_finder
+from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
+from imagesim.regions.lite import LiteRegionFinder
+from imagesim.regions.merging import merged
+from imagesim.regions.none import NoRegions
+from imagesim.regions.single import SingleItemFinder
+from imagesim.regions.transformers import TransformersRegionFinder
+from imagesim.types import Region
+
+SIZES = [(1, 1), (1, 900), (900, 1), (7, 5), (3, 4000), (4000, 3), (550, 830), (3000, 4000)]
+
+
+def noise(size: tuple[int, int] = (320, 480)) -> Image.Image:
+    return Image.merge("RGB", [Image.effect_noise(size, 80) for _ in range(3)])
+
+
+def figure(size: tuple[int, int] = (400, 600), ground: str = "#9aa0a6") -> Image.Image:
+    """Somebody drawn with a ruler: hair, face, a top, trousers, two shoes."""
+    image = Image.new("RGB", size, ground)
+    draw = ImageDraw.Draw(image)
+    w, h = size
+
+    def box(x0: float, y0: float, x1: float, y1: float, colour: str) -> None:
+        draw.rectangle((x0 * w, y0 * h, x1 * w, y1 * h), fill=colour)
+
+    box(0.42, 0.05, 0.58, 0.10, "#3a2a1a")
+    box(0.44, 0.09, 0.56, 0.20, "#e0b090")
+    box(0.32, 0.20, 0.68, 0.50, "#b02030")
+    box(0.36, 0.50, 0.64, 0.88, "#203a70")
+    box(0.34, 0.88, 0.47, 0.93, "#101010")
+    box(0.53, 0.88, 0.66, 0.93, "#101010")
+    return image
+
+
+def product() -> Image.Image:
+    image = Image.new("RGB", (400, 400), "white")
+    ImageDraw.Draw(image).ellipse((100, 40, 300, 360), fill="#208040")
+    return image
+
+
+def write_detector(folder: Path, bias: float = 0.0) -> Path:
+    """A YOLOS with random weights, as ``save_pretrained`` writes one."""
+    import torch
+
+    from imagesim.embedders.torchvision import import_torchvision
+
+    import_torchvision()
+    from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
+
+    torch.manual_seed(1)
+    names = {0: "shirt, blouse", 1: "shoe", 2: "sleeve", 3: "armchair"}
+    config = YolosConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=[64, 64],
+        patch_size=16,
+        num_detection_tokens=6,
+        id2label=names,
+        label2id={name: i for i, name in names.items()},
+        initializer_range=0.5,
+    )
+    YolosForObjectDetection(config).save_pretrained(folder)
+    YolosImageProcessor(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_detector(tmp_path_factory.mktemp("detector"))
+
+
+@pytest.fixture(scope="module")
+def lite() -> LiteRegionFinder:
+    return LiteRegionFinder()
+
+
+@pytest.fixture(params=["none", "single", "lite", "lite, everything", "transformers"])
+def finder(request: pytest.FixtureRequest, lite: LiteRegionFinder, detector: Path) -> BaseRegionFinder:
+    if request.param == "lite, everything":
+        everything = LiteRegionFinder(min_score=0)
+        everything._segmenter = lite._loaded()
+        return everything
+    made = {
+        "none": NoRegions,
+        "single": SingleItemFinder,
+        "lite": lambda: lite,
+        "transformers": lambda: TransformersRegionFinder(model=str(detector), min_score=0.0),
+    }
+    return made[request.param]()
+
+
+class TestContract:
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+    def test_boxes_lie_in_the_photo_whatever_its_size(self, finder: BaseRegionFinder, size: tuple[int, int]) -> None:
+        for image in (noise(size), Image.new("RGB", size, "white"), figure(size)):
+            regions = finder.find(image)
+            assert isinstance(regions, list)
+            for region in regions:
+                assert region.width > 0
+                assert region.height > 0
+                assert region.x >= 0
+                assert region.y >= 0
+                assert region.x + region.width <= 1 + 1e-9
+                assert region.y + region.height <= 1 + 1e-9
+                left, top, right, bottom = region.pixels(size)
+                assert 0 <= left < right <= size[0]
+                assert 0 <= top < bottom <= size[1]
+
+    def test_labels_are_those_announced_and_scores_fall(self, finder: BaseRegionFinder) -> None:
+        for image in (noise(), figure(), product()):
+            regions = finder.find(image)
+            assert {region.label for region in regions} <= set(finder.labels)
+            scores = [region.score for region in regions]
+            assert scores == sorted(scores, reverse=True)
+            assert all(0 <= score <= 1 for score in scores)
+            json.dumps(scores)  # plain floats, as JSON takes them
+
+    def test_same_photo_same_regions(self, finder: BaseRegionFinder) -> None:
+        image = figure()
+        assert finder.find(image) == finder.find(image.copy())
+
+    def test_the_photo_is_not_changed(self, finder: BaseRegionFinder) -> None:
+        image = figure()
+        before = image.tobytes()
+        finder.find(image)
+        assert image.tobytes() == before
+
+    def test_checks_are_clean_where_all_is_installed(self, finder: BaseRegionFinder) -> None:
+        assert finder.check() == []
+        finder.warm_up()
+
+
+class TestSetting:
+    def test_default_is_one_instance(self) -> None:
+        assert get_region_finder() is get_region_finder()
+
+    def test_another_by_its_path(self) -> None:
+        finder = get_region_finder(Backend("imagesim.regions.single.SingleItemFinder"))
+        assert isinstance(finder, SingleItemFinder)
+
+    def test_an_option_it_does_not_know(self) -> None:
+        with pytest.raises(ConfigurationError, match="does not know the option 'colour'"):
+            get_region_finder(Backend("imagesim.regions.lite.LiteRegionFinder", {"colour": 1}))
+
+    @pytest.mark.parametrize("cls", [LiteRegionFinder, TransformersRegionFinder])
+    def test_a_score_out_of_range(self, cls: type[BaseRegionFinder]) -> None:
+        with pytest.raises(ConfigurationError, match="between 0 and 1, not 40"):
+            cls(min_score=40)
+
+    @pytest.mark.parametrize("cls", [LiteRegionFinder, TransformersRegionFinder])
+    def test_what_is_missing_is_said(self, cls: type[BaseRegionFinder], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(f"{cls.__module__}.find_spec", lambda name: None)
+        (error,) = cls().check()
+        assert "pip install" in str(error.hint)
+
+
+class TestSingleItem:
+    def test_box_of_the_thing_on_white(self) -> None:
+        (region,) = SingleItemFinder().find(product())
+        assert (region.x, region.y, region.width, region.height) == pytest.approx((0.25, 0.1, 0.5, 0.8), abs=0.02)
+        assert region.label == "item"
+
+    def test_soft_gradient_is_still_plain(self) -> None:
+        image = Image.linear_gradient("L").resize((400, 400)).point(lambda v: 200 + v // 5).convert("RGB")
+        ImageDraw.Draw(image).rectangle((120, 120, 280, 280), fill="#102030")
+        (region,) = SingleItemFinder().find(image)
+        assert region.width == pytest.approx(0.4, abs=0.03)
+
+    @pytest.mark.parametrize("image", [noise(), Image.new("RGB", (50, 50))], ids=["busy", "empty"])
+    def test_nothing_elsewhere(self, image: Image.Image) -> None:
+        assert SingleItemFinder().find(image) == []
+
+
+class TestLite:
+    def test_one_region_for_a_product_picture(self, lite: LiteRegionFinder) -> None:
+        (region,) = lite.find(product())
+        assert (region.x, region.y, region.width, region.height) == pytest.approx((0.25, 0.1, 0.5, 0.8), abs=0.02)
+
+    @pytest.mark.parametrize("image", [noise(), Image.new("RGB", (640, 480), "#7799bb")], ids=["noise", "sky"])
+    def test_nobody_in_it(self, lite: LiteRegionFinder, image: Image.Image) -> None:
+        assert lite.find(image) == []
+
+    def test_lower_limit_finds_no_less(self, lite: LiteRegionFinder) -> None:
+        everything = LiteRegionFinder(min_score=0)
+        everything._segmenter = lite._loaded()
+        assert len(everything.find(figure())) >= len(lite.find(figure()))
+
+    def test_the_head_is_small(self) -> None:
+        from imagesim.regions.segmenter import WEIGHTS
+
+        assert WEIGHTS.stat().st_size <= 1_000_000
+
+    def test_damaged_weights_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        broken = tmp_path / "head.safetensors"
+        broken.write_bytes(b"not weights")
+        monkeypatch.setattr("imagesim.regions.segmenter.WEIGHTS", broken)
+        with pytest.raises(EmbedderError, match="damaged"):
+            LiteRegionFinder().find(figure())
+
+    def test_fast_enough_for_a_page(self, lite: LiteRegionFinder) -> None:
+        """Far above what it takes (docs/regions.md), so that only a blunder fails here and not a busy machine."""
+        image = figure((3000, 4000))
+        lite.find(image)
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            lite.find(image)
+            times.append(time.process_time() - began)
+        assert min(times) < 2.0
+
+
+class TestTransformers:
+    def test_labels_become_ours_and_parts_are_left_out(self, detector: Path) -> None:
+        finder = TransformersRegionFinder(model=str(detector))
+        assert finder.labels == ("top", "shoes", "armchair")
+
+    def test_own_labels_come_first(self, detector: Path) -> None:
+        finder = TransformersRegionFinder(model=str(detector), labels={"armchair": "seat", "shoe": "sleeve"})
+        assert finder.labels == ("top", "seat")
+
+    def test_nothing_below_the_limit(self, detector: Path) -> None:
+        assert TransformersRegionFinder(model=str(detector), min_score=1.0).find(figure()) == []
+
+    def test_a_model_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(EmbedderError, match="cannot be loaded"):
+            TransformersRegionFinder(model=str(tmp_path)).find(figure())
+
+
+class TestMerging:
+    def test_a_pair_of_shoes_is_one_region(self) -> None:
+        left = Region(0.3, 0.9, 0.1, 0.05, "shoes", 0.9)
+        right = Region(0.45, 0.91, 0.1, 0.05, "shoes", 0.8)
+        (pair,) = merged([right, left])
+        assert (pair.x, pair.y, pair.score) == (0.3, 0.9, 0.9)
+        assert pair.width == pytest.approx(0.25)
+
+    def test_shoes_of_two_people_stay_two(self) -> None:
+        assert len(merged([Region(0.1, 0.9, 0.1, 0.05, "shoes"), Region(0.7, 0.9, 0.1, 0.05, "shoes")])) == 2
+
+    def test_found_twice_is_one(self) -> None:
+        assert len(merged([Region(0.1, 0.1, 0.4, 0.4, "top", 0.9), Region(0.12, 0.1, 0.4, 0.4, "top", 0.5)])) == 1
+
+    def test_two_labels_stay_two(self) -> None:
+        assert len(merged([Region(0.1, 0.1, 0.4, 0.4, "top"), Region(0.1, 0.1, 0.4, 0.4, "outerwear")])) == 2
+
+
+class TestBoxes:
+    def test_components_are_counted_as_the_eye_does(self) -> None:
+        import numpy as np
+
+        from imagesim.regions.boxes import components
+
+        drawn = ["XX...X", "X..X.X", "..X..X", "......", "X.X.X.", ".X.X.X"]
+        mask = np.array([[c == "X" for c in row] for row in drawn])
+        labels, count = components(mask)
+        assert count == 4  # corners touch
+        assert (labels[~mask] == -1).all()
+        assert labels[1, 3] == labels[2, 2]
+        assert labels[0, 0] != labels[0, 5]
+        assert len(set(labels[4:][mask[4:]].tolist())) == 1
+
+    def test_two_people_get_a_box_each_and_shoes_are_a_pair(self) -> None:
+        import numpy as np
+
+        from imagesim.regions.boxes import candidates
+
+        maps = np.full((3, 64, 96), 0.01, dtype=np.float32)
+        maps[0] = 0.98
+        for x in (10, 60):
+            for label, y0, y1, x0, x1 in ((1, 5, 50, x, x + 20), (2, 50, 58, x, x + 6), (2, 50, 58, x + 14, x + 20)):
+                maps[:, y0:y1, x0:x1] = 0.01
+                maps[label, y0:y1, x0:x1] = 0.98
+        found = candidates(maps, np.array([0.9, 0.9], dtype=np.float32))
+        assert sorted(c.label for c in found) == [0, 0, 1, 1]
+        widths = sorted(c.box[2] for c in found)
+        assert widths == pytest.approx([20 / 96] * 4)
+
+    def test_an_empty_photo(self) -> None:
+        import numpy as np
+
+        from imagesim.regions.boxes import candidates
+
+        maps = np.zeros((4, 8, 8), dtype=np.float32)
+        maps[0] = 1
+        assert candidates(maps, np.array([0.1, 0.1], dtype=np.float32)) == []
+
+
+class TestLabels:
+    CATEGORIES = (
+        "womens-ankle-boots",
+        "Kleider",
+        "T-Shirts & Tops",
+        "mens_jackets",
+        "MaxiDresses",
+        "boot socks",
+        "belt-bags",
+        "Shoe Care",
+        "Sonnenbrillen",
+        "sunglasses",
+        "dress shoes",
+        "shirt dresses",
+        "shoulder-straps",
+        "drinking glasses",
+    )
+
+    @pytest.mark.parametrize(
+        ("label", "expected"),
+        [
+            ("shoes", ["womens-ankle-boots", "dress shoes"]),
+            ("dress", ["MaxiDresses", "shirt dresses"]),
+            ("top", ["T-Shirts & Tops"]),
+            ("outerwear", ["mens_jackets"]),
+            ("upper_body", ["T-Shirts & Tops", "mens_jackets"]),
+            ("hosiery", ["boot socks"]),
+            ("bag", ["belt-bags"]),
+            ("belt", []),
+            ("glasses", ["sunglasses"]),
+            ("item", []),
+            ("", []),
+        ],
+    )
+    def test_likely_categories(self, label: str, expected: list[str]) -> None:
+        assert likely_categories(label, self.CATEGORIES) == expected
+
+    def test_neutral_label_narrowed_by_its_alternatives(self) -> None:
+        assert likely_categories("full_body", self.CATEGORIES, ("dress", "outerwear")) == [
+            "mens_jackets",
+            "MaxiDresses",
+            "shirt dresses",
+        ]
+
+    def test_a_label_of_another_finder_is_its_own_words(self) -> None:
+        assert words_of("lamp, light") == ("lamp", "light")
+        assert likely_categories("lamp, light", ["Floor lamps", "chairs"]) == ["Floor lamps"]
+
+    def test_every_label_has_a_name_and_its_parts_exist(self) -> None:
+        for key, label in LABELS.items():
+            assert name_of(key)
+            assert set(label.parts) <= set(GARMENTS)
+        assert name_of("floor_lamp") == "Floor lamp"
+
+    @pytest.mark.parametrize(
+        ("name", "label"), [("ankle boots", "shoes"), ("t-shirt", "top"), ("purse", "bag"), ("skin", ""), ("null", "")]
+    )
+    def test_label_for(self, name: str, label: str) -> None:
+        assert label_for(name) == label
+
+
+class TestBenchmark:
+    def test_runs_on_any_set_of_the_form(self, tmp_path: Path) -> None:
+        """Two photos of one shirt each, found by its plain ground."""
+        photos, masks = tmp_path / "photos", tmp_path / "masks"
+        photos.mkdir()
+        masks.mkdir()
+        (tmp_path / "labels.json").write_text(json.dumps(["null", "shirt", "skin"]))
+        for number in (5, 6):
+            image, mask = Image.new("RGB", (200, 300), "white"), Image.new("L", (200, 300))
+            for target, colour in ((image, "#203060"), (mask, 1)):
+                ImageDraw.Draw(target).rectangle((50, 60, 149, 239), fill=colour)
+            image.save(photos / f"{number:04}.jpg")
+            mask.save(masks / f"{number:04}.png")
+        script = Path(__file__).resolve().parents[1] / "benchmarks" / "regions.py"
+        arguments = ["--photos", photos, "--masks", masks, "--labels", tmp_path / "labels.json"]
+        finder = ["--finder", "imagesim.regions.single.SingleItemFinder", "--json", tmp_path / "out.json"]
+        subprocess.run([sys.executable, script, *arguments, *finder, "--upper", "0.5"], check=True, capture_output=True)
+        report = json.loads((tmp_path / "out.json").read_text())
+        assert report["found"]["garments"] == 2
+        assert report["found"]["box_recall"] == 1
+        assert report["found"]["recall"] == 0  # "item" names no garment
+        assert report["mean box of each label"]["recall"] == 1
+        assert report["whole photo"]["recall"] == 0
+        assert report["whole photo"]["label_f1"] == 1
+
+
+@pytest.mark.parametrize(("label", "category"), [("top", "hoodies"), ("hat", "beanies"), ("shoes", "booties")])
+def test_words_that_end_in_ie(label, category):
+    assert likely_categories(label, [category]) == [category]

@@ -1,0 +1,246 @@
+"""Every kind of relation a shop may have, from the change of a row to the answer of the index."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.files.base import ContentFile
+
+from imagesim import receivers
+from imagesim.indexes import get_index
+from imagesim.items import Items
+from imagesim.models import ItemState
+from imagesim.registry import registry
+from imagesim.sync import sync
+from imagesim.types import Condition, Filters
+from tests.shop import EMBEDDER, encoded, picture
+from tests.zoo.models import (
+    Box,
+    BrightLamp,
+    Bulb,
+    DeskLamp,
+    Lamp,
+    Maker,
+    Note,
+    Picture,
+    Room,
+    Shelf,
+    Standing,
+    Tag,
+)
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root", "lamps")]
+
+
+class LampItems(Items[Lamp]):
+    images = "pictures__file"
+    category = "tags__label"
+    in_stock = "bulb__watt"
+    group = "maker"
+    filters = {
+        "maker": "maker__name",
+        "code": "coded_maker__code",
+        "box": "box__colour",
+        "shelf": "shelves__name",
+        "room": "rooms__name",
+        "note": "notes__text",
+        "size": "facts__size",
+        "half": "half",
+        "double": "double",
+        "made": "made",
+    }
+    filter_kinds = {"size": "number", "half": "number"}
+
+
+@pytest.fixture
+def lamps(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+    registry.register(Lamp, LampItems)
+    receivers.connect()
+    yield
+    registry.unregister(Lamp)
+    receivers.connect()
+
+
+@pytest.fixture
+def lamp() -> Lamp:
+    made = lit(Lamp.objects.create(name="Tall", lumen=90))
+    sync()
+    assert not ItemState.objects.filter(pending=True).exists()
+    return made
+
+
+def lit(lamp: Lamp, colour: str = "red") -> Lamp:
+    Picture.objects.create(lamp=lamp, file=ContentFile(encoded(picture(colour)), name="lamp.png"))
+    return lamp
+
+
+def found(**asked: object) -> int:
+    """Syncs, and counts what satisfies the question."""
+    assert not sync().failed
+    categories = (str(asked.pop("category")),) if "category" in asked else ()
+    in_stock = asked.pop("in_stock", None)
+    conditions = tuple(Condition(name, "eq", value) for name, value in asked.items())  # type: ignore[arg-type]
+    return get_index().count(Filters(categories=categories, in_stock=in_stock, conditions=conditions))  # type: ignore[arg-type]
+
+
+def test_a_foreign_key_and_the_row_it_points_to(lamp):
+    lamp.maker = Maker.objects.create(name="Lux", code="lux")
+    lamp.save()
+    assert found(maker="Lux") == 1
+
+    lamp.maker.name = "Nox"
+    lamp.maker.save()
+    assert (found(maker="Nox"), found(maker="Lux")) == (1, 0)
+
+    lamp.maker.delete()
+    assert (found(maker="Nox"), found()) == (0, 1)
+
+
+def test_a_foreign_key_to_another_column_than_the_primary_key(lamp):
+    lamp.coded_maker = Maker.objects.create(name="Lux", code="lux")
+    lamp.save()
+    assert found(code="lux") == 1
+
+    Maker.objects.get().delete()
+    assert found(code="lux") == 0
+
+
+def test_a_one_to_one_relation_from_the_other_side(lamp):
+    box = Box.objects.create(lamp=lamp, colour="brown")
+    assert found(box="brown") == 1
+
+    box.colour = "white"
+    box.save()
+    assert (found(box="white"), found(box="brown")) == (1, 0)
+
+    box.delete()
+    assert found(box="white") == 0
+
+
+def test_a_reverse_relation_without_a_name_of_its_own(lamp):
+    assert found(in_stock=False) == 1
+    bulb = Bulb.objects.create(lamp=lamp, watt=40)
+    assert found(in_stock=True) == 1
+
+    bulb.watt = 0
+    bulb.save()
+    assert found(in_stock=False) == 1
+
+
+def test_a_many_to_many_relation_from_both_sides(lamp):
+    new, old = Tag.objects.create(label="new"), Tag.objects.create(label="old")
+    lamp.tags.add(new)
+    assert found(category="new") == 1
+
+    old.lamp_set.add(lamp)
+    assert found(category="old") == 1
+
+    new.label = "brand-new"
+    new.save()
+    assert (found(category="brand-new"), found(category="new")) == (1, 0)
+
+    old.lamp_set.clear()
+    assert found(category="old") == 0
+    lamp.tags.set([old])
+    assert (found(category="old"), found(category="brand-new")) == (1, 0)
+    lamp.tags.clear()
+    assert found(category="old") == 0
+
+
+def test_a_many_to_many_relation_through_a_model_of_the_shop(lamp):
+    shelf = Shelf.objects.create(name="top")
+    row = Standing.objects.create(lamp=lamp, shelf=shelf)
+    assert found(shelf="top") == 1
+
+    row.shelf = Shelf.objects.create(name="low")
+    row.save()
+    assert (found(shelf="low"), found(shelf="top")) == (1, 0)
+
+    row.delete()
+    assert found(shelf="low") == 0
+    lamp.shelves.add(shelf)
+    assert found(shelf="top") == 1
+    shelf.delete()
+    assert found(shelf="top") == 0
+
+
+def test_a_through_model_that_the_item_cannot_see(lamp):
+    """Its rows lead to the item by no query name, so the shop's code goes through the relation."""
+    lamp.rooms.add(Room.objects.create(name="hall"))
+
+    assert found(room="hall") == 1
+
+
+def test_a_generic_relation(lamp):
+    note = Note.objects.create(about=lamp, text="bright")
+    assert found(note="bright") == 1
+
+    note.text = "dim"
+    note.save()
+    assert (found(note="dim"), found(note="bright")) == (1, 0)
+
+    note.delete()
+    assert found(note="dim") == 0
+
+
+def test_what_lies_in_the_items_own_row(lamp):
+    from datetime import date
+
+    lamp.facts, lamp.lumen, lamp.made = {"size": "12.5"}, 80, date(2024, 2, 29)
+    lamp.save()
+
+    assert found(size=12.5, half=40, double=160, made=date(2024, 2, 29)) == 1
+
+
+def test_a_picture_that_moves_to_another_lamp(lamp):
+    other = Lamp.objects.create(name="Bare")
+    assert found() == 1  # without a picture there is nothing to find
+
+    moved = lamp.pictures.get()
+    moved.lamp = other
+    moved.save()
+    sync()
+
+    assert [key for key, _ in get_index().scan()] == [f"zoo.lamp:{other.pk}"]
+
+
+def test_lamps_of_one_maker_are_a_group_and_no_lamp_is_in_it_by_accident(lamp):
+    maker = Maker.objects.create(name="Lux", code="lux")
+    items = registry.for_model(Lamp)
+    assert items.group_key_of(lamp) == f"zoo.lamp:{lamp.pk}"
+    lamp.maker = maker
+    assert items.group_key_of(lamp) == f"zoo.maker:{maker.pk}"
+
+
+def test_a_save_through_a_proxy(lamp):
+    Lamp.objects.update(lumen=200)
+    bright = BrightLamp.objects.get()
+    bright.facts = {"size": 3}
+    bright.save()
+
+    assert found(size=3) == 1
+    bright.delete()
+    assert found() == 0
+
+
+def test_a_child_in_a_table_of_its_own(lamp):
+    child = DeskLamp.objects.create(name="Desk", lumen=10)
+    lit(child, "blue")
+    assert found(half=5) == 1
+
+    child.lumen = 20
+    child.save()
+    assert (found(half=10), found(half=5)) == (1, 0)
+    assert {key for key, _ in get_index().scan()} == {f"zoo.lamp:{lamp.pk}", f"zoo.lamp:{child.pk}"}
+
+    child.delete()
+    assert found() == 1
+
+
+def test_a_uuid_is_one_key_however_it_is_written(lamp):
+    again = Lamp(pk=lamp.pk.hex, name="Tall", lumen=2)
+    again._state.adding = False
+    again.save()
+
+    assert found(half=1) == 1
+    assert ItemState.objects.filter(model="zoo.lamp").count() == 1

@@ -1,0 +1,763 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import include, path, reverse
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
+from PIL import Image
+from rest_framework.settings import api_settings
+
+from demo_shop.shop.models import Product
+from imagesim import retrieval
+from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.indexes import get_index
+from imagesim.models import Event
+from imagesim.rest import uploads
+from tests import shop
+from tests.shop import picture, product
+
+pytestmark = pytest.mark.django_db
+SEARCH = "/api/visual/search/"
+EVENTS = "/api/visual/events/"
+
+
+@pytest.fixture(autouse=True)
+def _index(settings, media_root) -> Iterator[None]:
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "EMBEDDER": shop.EMBEDDER,
+        "REST_THROTTLES": {"similar": None, "search": None, "look": None},
+    }
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    made = {
+        name: product(name, picture(name), category="hats" if name == "navy" else "shoes", price=price, stock=stock)
+        for name, price, stock in (("red", 10, 1), ("tomato", 20, 0), ("blue", 30, 2), ("navy", 40, 3))
+    }
+    shop.index()
+    return made
+
+
+@pytest.fixture
+def api() -> Client:
+    return Client(raise_request_exception=True)
+
+
+def similar(item: Product) -> str:
+    return reverse("imagesim:similar", args=["shop.product", item.pk])
+
+
+def photo(colour: str = "navy", name: str = "photo.png") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, shop.encoded(picture(colour)), "image/png")
+
+
+def found(response: HttpResponse) -> list[str]:
+    assert response.status_code == 200, response.content
+    return [hit["item"]["name"] for hit in response.json()["results"]]
+
+
+def refused(response: HttpResponse, status: int, code: str, field: str | None = None) -> str:
+    """The sentence, after the form of the error was checked."""
+    body = response.json()
+    assert (response.status_code, body["code"]) == (status, code), body
+    assert set(body) == ({"code", "detail", "field"} if field else {"code", "detail"})
+    assert body.get("field") == field
+    assert body["detail"].endswith(".")
+    assert "no-store" in response["Cache-Control"]
+    return body["detail"]
+
+
+class TestSimilar:
+    def test_answer(self, shelf, api):
+        response = api.get(similar(shelf["red"]), {"limit": 1})
+        first = shelf["tomato"]
+        body = response.json()
+        score, took = body["results"][0].pop("score"), body.pop("took_ms")
+        assert -1 <= score <= 1
+        assert took >= 0
+        assert body == {
+            "results": [
+                {
+                    "item": {
+                        "model": "shop.product",
+                        "pk": str(first.pk),
+                        "name": "tomato",
+                        "url": f"http://testserver{first.get_absolute_url()}",
+                        "category": "shoes",
+                        "details": {"price": "€ 20.00", "badge": "Sold out"},
+                    },
+                    "image": {
+                        "name": first.photos.get().file.name,
+                        "url": f"http://testserver{first.photos.get().file.url}",
+                    },
+                    "stage": "",
+                }
+            ],
+            "more": True,
+            "next": f"http://testserver{similar(shelf['red'])}?limit=1&offset=1",
+            "next_offset": 1,
+            "exact": True,
+            "degraded": "",
+            "facets": {},
+            "token": "",
+        }
+
+    def test_pages_follow_each_other(self, shelf, api):
+        url, seen = f"{similar(shelf['red'])}?limit=1&in_stock=true", []
+        while url:
+            response = api.get(url)
+            seen += found(response)
+            url = response.json()["next"] or ""
+        assert sorted(seen) == ["blue", "navy"]
+
+    def test_same_as_in_python(self, shelf, api):
+        asked = {"price__gte": "15", "in_stock": "true", "limit": 5, "min_score": "-1"}
+        hits = retrieval.similar_to(shelf["red"], filters={"price__gte": 15}, in_stock=True, limit=5, min_score=-1)
+        assert found(api.get(similar(shelf["red"]), asked)) == [hit.item.name for hit in hits] != []
+        assert found(api.get(similar(shelf["red"]), {"same_category": "1"})) == ["tomato", "blue"]
+        assert found(api.get(similar(shelf["red"]), {"category": ["hats", "none"]})) == ["navy"]
+
+    def test_page_past_the_end(self, shelf, api):
+        response = api.get(similar(shelf["red"]), {"offset": 900})
+        assert found(response) == []
+        assert response.json()["next"] is None
+
+    def test_no_next_page_where_it_could_not_be_asked_for(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "MAX_OFFSET": 1}
+        body = api.get(similar(shelf["red"]), {"limit": 1, "offset": 1}).json()
+        assert (body["more"], body["next"], body["next_offset"]) == (False, None, None)
+
+    def test_queries_do_not_grow_with_the_page(self, shelf, api):
+        counts = []
+        for limit in (1, 3):
+            api.get(similar(shelf["red"]), {"limit": limit})
+            with CaptureQueriesContext(connection) as queries:
+                api.get(similar(shelf["red"]), {"limit": limit})
+            counts.append(len(queries))
+        assert counts[0] == counts[1]
+
+    @pytest.mark.parametrize("pk", ["999999", "abc", "%00", "9" * 40, "-1", "1.5", "%F0%9F%91%9F"])
+    def test_no_such_item(self, shelf, api, pk):
+        refused(api.get(f"/api/visual/items/shop.product/{pk}/similar/"), 404, "not_found")
+
+    def test_item_left_out_of_the_shop_is_not_told_of(self, shelf, api):
+        Product.objects.filter(name="red").update(active=False)
+        refused(api.get(similar(shelf["red"])), 404, "not_found")
+
+    def test_model_that_is_not_registered(self, api):
+        assert "shop.product" in refused(api.get("/api/visual/items/auth.user/1/similar/"), 404, "not_registered")
+
+    def test_item_without_embedding(self, shelf, api):
+        assert "imagesim_sync" in refused(api.get(similar(product("bare"))), 404, "not_indexed")
+
+    def test_item_without_page_or_category_harms_no_other(self, shelf, api, monkeypatch):
+        from django.urls import NoReverseMatch
+
+        def nowhere(self):
+            if self.name == "blue":
+                raise NoReverseMatch
+            return ""
+
+        monkeypatch.setattr(Product, "get_absolute_url", nowhere)
+        response = api.get(similar(shelf["red"]))
+        assert len(found(response)) == 3
+        assert {hit["item"]["url"] for hit in response.json()["results"]} == {None}
+
+    def test_not_cached_by_others_and_checked_again(self, shelf, api):
+        assert {"private", "no-cache"} <= set(api.get(similar(shelf["red"]))["Cache-Control"].split(", "))
+
+    @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+    def test_only_get(self, shelf, api, method):
+        refused(getattr(api, method)(similar(shelf["red"])), 405, "method_not_allowed")
+
+
+class TestSearch:
+    def test_by_words(self, shelf, api):
+        assert found(api.get(SEARCH, {"q": "navy", "limit": 2})) == ["navy", "blue"]
+
+    def test_by_picture(self, shelf, api):
+        response = api.post(SEARCH, {"image": photo(), "limit": 2})
+        assert found(response) == ["navy", "blue"]
+        body = response.json()
+        assert (body["more"], body["next"], body["next_offset"]) == (True, None, 2)
+        assert response["Cache-Control"] == "no-store"
+
+    def test_by_picture_and_words_with_filters(self, shelf, api):
+        asked = {
+            "image": photo("red"),
+            "text": "blue",
+            "category": ["hats", "shoes"],
+            "price__lt": "40",
+            "in_stock": "1",
+        }
+        assert set(found(api.post(SEARCH, asked))) == {"red", "blue"}
+
+    def test_by_words_in_a_form_or_in_json(self, shelf, api):
+        assert found(api.post(SEARCH, {"text": "navy", "limit": "1"})) == ["navy"]
+        for filters in ({"price__gte": 35}, {"filters": {"price__gte": 35.0}}, {"price__gte": "35"}):
+            asked = {"text": "navy", "limit": 5, "in_stock": True, "category": ["hats"], "min_score": None, **filters}
+            assert found(api.post(SEARCH, asked, content_type="application/json")) == ["navy"]
+
+    def test_parameters_of_a_post_may_stand_in_its_address(self, shelf, api):
+        assert found(api.post(f"{SEARCH}?limit=1&category=shoes", {"image": photo()})) == ["blue"]
+
+    def test_the_name_and_the_type_that_a_visitor_claims_say_nothing(self, shelf, api):
+        claimed = SimpleUploadedFile("../../x.php", shop.encoded(picture("navy")), "text/html")
+        assert found(api.post(SEARCH, {"image": claimed, "limit": 1})) == ["navy"]
+
+    def test_an_empty_file_field_beside_words_is_no_picture(self, shelf, api):
+        body = (
+            b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n'
+            b"Content-Type: application/octet-stream\r\n\r\n\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\nnavy\r\n--b--\r\n'
+        )
+        response = api.post(SEARCH, body, content_type="multipart/form-data; boundary=b")
+        assert found(response)[0] == "navy"
+
+    @pytest.mark.parametrize(
+        ("asked", "field"),
+        [
+            ({}, "q"),
+            ({"q": " "}, "q"),
+            ({"q": "x" * 501}, "text"),
+            ({"q": "a\0b"}, "text"),
+            ({"q": "red", "limit": "0"}, "limit"),
+            ({"q": "red", "offset": "-1"}, "offset"),
+            ({"q": "red", "page": "2"}, "page"),
+            ({"q": "red", "model": "shop.nope"}, "model"),
+            ({"q": "red", "price": "cheap"}, "price"),
+            ({"text": "red"}, "text"),
+        ],
+    )
+    def test_bad_get(self, shelf, api, asked, field):
+        refused(api.get(SEARCH, asked), 400, "bad_query", field)
+
+    @pytest.mark.parametrize(
+        ("asked", "field"),
+        [
+            ({}, "image"),
+            ({"text": ""}, "image"),
+            ({"image": "http://example.org/x.png"}, "image"),
+            ({"photo": SimpleUploadedFile("a.png", b"x")}, "photo"),
+            ({"text": "red", "like": ["a^11"]}, "like"),
+            ({"text": "red", "unlike": "shop.product:999999"}, "unlike"),
+            ({"text": "red", "parts": "colour"}, "parts"),
+            ({"text": "red", "diversity": "much"}, "diversity"),
+            ({"text": "red", "fallback": "up"}, "fallback"),
+            ({"text": "red", "facets": "size"}, "facets"),
+            ({"image": photo(), "like": [photo() for _ in range(10)]}, "like"),
+            ({"text": "red", "colour__in": "x" * 501}, "colour__in"),
+            ({"text": "red", "limit": ["1", "2"]}, "limit"),
+        ],
+    )
+    def test_bad_form(self, shelf, api, asked, field):
+        refused(api.post(SEARCH, asked), 400, "bad_query", field)
+
+    @pytest.mark.parametrize(
+        ("body", "code", "field"),
+        [
+            ("", "bad_query", "image"),
+            ("{}", "bad_query", "image"),
+            ("{", "parse_error", None),
+            ("[]", "bad_query", None),
+            ("7", "bad_query", None),
+            ("null", "bad_query", None),
+            ('"red"', "bad_query", None),
+            ("[" * 20_000, "parse_error", None),
+            ('{"text": NaN}', "parse_error", None),
+            ('{"text": 7}', "bad_query", "text"),
+            ('{"text": ["red"], "limit": 1.5}', "bad_query", "limit"),
+            ('{"text": {"a": 1}}', "bad_query", "text"),
+            ('{"text": "red", "limit": "1e3"}', "bad_query", "limit"),
+            ('{"text": "red", "limit": 99999999999999999999999}', "bad_query", "limit"),
+            ('{"text": "red", "min_score": 1e999}', "bad_query", "min_score"),
+            ('{"text": "red", "filters": [1]}', "bad_query", "filters"),
+            ('{"text": "red", "filters": {"price": [1]}}', "bad_query", "price"),
+            ('{"text": "red", "price__in": {"a": 1}}', "bad_query", "price__in"),
+            ('{"text": "\\ud800"}', "bad_query", "text"),
+            ('{"text": "a\\u0000"}', "bad_query", "text"),
+            ('{"text": "red", "category": [[1]]}', "bad_query", "category"),
+            ('{"image": "aGVsbG8="}', "bad_query", "image"),
+        ],
+    )
+    def test_bad_json(self, shelf, api, body, code, field):
+        refused(api.post(SEARCH, body, content_type="application/json"), 400, code, field)
+
+    @pytest.mark.parametrize("kind", ["text/plain", "image/png", "application/xml", "nonsense"])
+    def test_a_body_of_another_kind(self, shelf, api, kind):
+        refused(api.post(SEARCH, b"x", content_type=kind), 415, "unsupported_media_type")
+
+    @pytest.mark.parametrize("body", [b"", b"--b", b"nonsense", b"--b\r\n\r\nx\r\n--b--", b"\xff" * 100])
+    def test_a_broken_form(self, shelf, api, body):
+        response = api.post(SEARCH, body, content_type="multipart/form-data; boundary=b")
+        assert response.status_code == 400
+        assert set(response.json()) <= {"code", "detail", "field"}
+
+    def test_a_form_without_boundary(self, shelf, api):
+        refused(api.post(SEARCH, b"x", content_type="multipart/form-data"), 400, "parse_error")
+
+    def test_too_many_fields(self, shelf, api):
+        refused(api.post(SEARCH, {f"f{n}": "x" for n in range(1001)}), 400, "bad_request")
+
+
+class TestLook:
+    LOOK = "/api/visual/look/"
+
+    @pytest.fixture(autouse=True)
+    def _finder(self, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REGIONS": {"BACKEND": "tests.regions.ColourFinder"}}
+
+    @pytest.fixture
+    def street(self) -> SimpleUploadedFile:
+        image = Image.new("RGB", (300, 600), "white")
+        image.paste("blue", (100, 60, 200, 120))
+        image.paste("red", (60, 480, 240, 570))
+        return SimpleUploadedFile("street.png", shop.encoded(image))
+
+    def test_answer(self, shelf, api, street):
+        response = api.post(self.LOOK, {"image": street, "limit": 2})
+        assert response.status_code == 200, response.content
+        body = response.json()
+        assert body["size"] == {"width": 300, "height": 600}
+        shoes, hat = body["regions"]
+        assert {key: shoes[key] for key in ("box", "label", "name", "score", "categories", "more")} == {
+            "box": {"x": 0.2, "y": 0.8, "width": 0.6, "height": 0.15},
+            "label": "shoes",
+            "name": "Shoes",
+            "score": 0.9,
+            "categories": ["shoes"],
+            "more": False,
+        }
+        assert [hit["item"]["name"] for hit in shoes["results"]] == ["red", "blue"]
+        assert next((hit["item"]["name"], hit["stage"]) for hit in hat["results"]) == ("navy", "")
+        assert {hit["stage"] for hit in hat["results"][1:]} == {"wider"}
+        assert len(body["results"]) == 2
+        assert response["Cache-Control"] == "no-store"
+
+    def test_regions_and_point(self, shelf, api, street):
+        def boxes(**asked: str) -> list[dict[str, float]]:
+            street.seek(0)
+            response = api.post(self.LOOK, {"image": street, **asked})
+            assert response.status_code == 200, response.content
+            return [region["box"] for region in response.json()["regions"]]
+
+        assert boxes(regions="[[0, 0, 0.5, 0.5]]") == [{"x": 0, "y": 0, "width": 0.5, "height": 0.5}]
+        assert boxes(regions="[]") == []
+        assert len(boxes(regions="")) == 2
+        assert boxes(point="[0.5, 0.9]")[0]["y"] == 0.8
+        assert boxes(point="[0.5, 0.9]", price__lte="20", in_stock="true")[0]["y"] == 0.8
+
+    @pytest.mark.parametrize(
+        ("asked", "field"),
+        [
+            ({"regions": "[[0,0,1"}, "regions"),
+            ({"regions": "7"}, "regions"),
+            ({"regions": "[[0,0,2,1]]"}, "regions"),
+            ({"regions": "[" * 5000}, "regions"),
+            ({"regions": "[[NaN,0,1,1]]"}, "regions"),
+            ({"point": "0.5;0.5"}, "point"),
+            ({"point": "[2,0]"}, "point"),
+            ({"point": "[0,0]", "regions": "[]"}, "point"),
+            ({"offset": "3"}, "offset"),
+            ({"limit": "0"}, "limit"),
+            ({"model": "shop.nope"}, "model"),
+        ],
+    )
+    def test_bad_question(self, shelf, api, street, asked, field):
+        refused(api.post(self.LOOK, {"image": street, **asked}), 400, "bad_query", field)
+
+    def test_no_photo(self, shelf, api):
+        refused(api.post(self.LOOK), 400, "bad_query", "image")
+        refused(api.post(self.LOOK, {"text": "red"}, content_type="application/json"), 400, "bad_query", "image")
+        refused(api.post(self.LOOK, {"image": SimpleUploadedFile("a.png", b"x")}), 415, "unsupported_format")
+        refused(api.get(self.LOOK), 405, "method_not_allowed")
+
+    def test_queries_do_not_grow_with_the_regions(self, shelf, api, street):
+        counts = []
+        for regions in ("[]", "[]", json.dumps([[0, 0, 1, 1]] * 6)):
+            street.seek(0)
+            with CaptureQueriesContext(connection) as queries:
+                assert api.post(self.LOOK, {"image": street, "regions": regions, "limit": 1}).status_code == 200
+            counts.append(len(queries))
+        assert counts[2] <= counts[1] + 3  # one more request, for what the neighbours agree on
+
+
+class TestUploads:
+    def test_too_large_is_known_before_the_body_is_read(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "MAX_IMAGE_BYTES": 1000}
+
+        class Unread:
+            def read(self, *args: Any) -> bytes:
+                raise AssertionError("read")
+
+            readline = read
+
+        response = api.generic(
+            "POST",
+            SEARCH,
+            content_type="multipart/form-data; boundary=b",
+            CONTENT_LENGTH=str(70_000),
+            **{"wsgi.input": Unread()},
+        )
+        assert "smaller" in refused(response, 413, "request_too_large")
+
+    def test_too_large_picture_in_a_request_of_good_length(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "MAX_IMAGE_BYTES": 1000}
+        response = api.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x" * 1001)})
+        refused(response, 413, "image_too_large")
+
+    def test_too_large_json(self, shelf, api):
+        response = api.post(SEARCH, json.dumps({"text": "x" * 70_000}), content_type="application/json")
+        refused(response, 413, "request_too_large")
+
+    def test_a_text_field_as_large_as_a_photo(self, shelf, api):
+        refused(api.post(SEARCH, {"text": "x" * 3_000_000}), 413, "request_too_large")
+
+    @pytest.mark.parametrize("length", ["-1", "abc", ""])
+    def test_nonsense_length(self, shelf, api, length):
+        response = api.generic(
+            "POST", SEARCH, b"x", content_type="multipart/form-data; boundary=b", CONTENT_LENGTH=length
+        )
+        assert response.status_code == 400
+
+    def test_a_photo_never_touches_the_disk(self, shelf, api, settings, tmp_path, monkeypatch):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
+        settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
+        before = sorted(tmp_path.rglob("*"))
+        during: list[list[Path]] = []
+        search = retrieval.search
+        monkeypatch.setattr(
+            retrieval, "search", lambda **asked: (during.append(sorted(tmp_path.rglob("*"))), search(**asked))[1]
+        )
+        assert found(api.post(SEARCH, {"image": photo(), "limit": 1})) == ["navy"]
+        assert during == [before]
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_a_flood_of_photos_waits_and_then_is_sent_away(self, shelf, api, monkeypatch):
+        monkeypatch.setattr(uploads, "_slots", BoundedSemaphore(1))
+        monkeypatch.setattr(uploads, "WAIT_SECONDS", 0.01)
+        with uploads.slot():
+            response = api.post(SEARCH, {"image": photo()})
+            refused(response, 503, "busy")
+            assert int(response["Retry-After"]) > 0
+            found(api.get(SEARCH, {"q": "red"}))
+        found(api.post(SEARCH, {"image": photo()}))
+        assert api.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x")}).status_code == 415
+        found(api.post(SEARCH, {"image": photo()}))  # an error gives its place back
+
+    def test_a_body_that_a_middleware_has_read_is_still_good(self, shelf, settings):
+        settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_rest.reading_middleware"]
+        assert found(Client().post(SEARCH, {"image": photo(), "limit": 1})) == ["navy"]
+
+
+def reading_middleware(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        assert request.FILES
+        return get_response(request)
+
+    return middleware
+
+
+class TestAccess:
+    def test_throttles_are_counted_by_scope(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "2/min", "similar": "1/hour"}}
+        for _ in range(2):
+            found(api.get(SEARCH, {"q": "red"}))
+        response = api.post(SEARCH, {"image": photo()})
+        refused(response, 429, "throttled")
+        assert int(response["Retry-After"]) > 0
+        found(api.get(similar(shelf["red"])))
+        refused(api.get(similar(shelf["red"])), 429, "throttled")
+
+    def test_throttles_are_counted_by_visitor(self, shelf, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}
+        user = get_user_model().objects.create_user("shopper")
+        for client, extra in ((Client(), {}), (Client(), {"REMOTE_ADDR": "10.0.0.9"}), (_signed_in(user), {})):
+            found(client.get(SEARCH, {"q": "red"}, **extra))
+            refused(client.get(SEARCH, {"q": "red"}, **extra), 429, "throttled")
+
+    def test_a_rate_that_makes_no_sense(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "often"}}
+        with pytest.raises(ConfigurationError, match="'often'; it must be like '30/min'"):
+            api.get(SEARCH, {"q": "red"})
+
+    def test_permissions(self, shelf, api, settings):
+        settings.IMAGESIM = {
+            **settings.IMAGESIM,
+            "REST_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+        }
+        assert api.get(SEARCH, {"q": "red"}).status_code in (401, 403)
+        assert api.get(SEARCH, {"q": "red"}).json()["code"] == "not_authenticated"
+        user = get_user_model().objects.create_user("shopper")
+        found(_signed_in(user).get(SEARCH, {"q": "red"}))
+
+    def test_permissions_of_the_project(self, shelf, api, settings, monkeypatch):
+        from rest_framework.permissions import IsAdminUser
+
+        from imagesim.rest.views import SearchView
+
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_PERMISSIONS": []}
+        monkeypatch.setattr(SearchView, "permission_classes", [IsAdminUser])
+        assert api.get(SEARCH, {"q": "red"}).status_code in (401, 403)
+
+    def test_permissions_that_do_not_exist(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_PERMISSIONS": ["shop.Nope"]}
+        with pytest.raises(ConfigurationError, match="REST_PERMISSIONS"):
+            api.get(SEARCH, {"q": "red"})
+
+    def test_a_signed_in_visitor_needs_the_csrf_token(self, shelf):
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(get_user_model().objects.create_user("shopper"))
+        refused(client.post(SEARCH, {"image": photo()}), 403, "permission_denied")
+        found(Client(enforce_csrf_checks=True).post(SEARCH, {"image": photo()}))
+
+
+class TestNotAvailable:
+    def test_no_index_yet(self, api, caplog):
+        made = product("red", picture("red"))
+        for response in (api.get(SEARCH, {"q": "red"}), api.post(SEARCH, {"image": photo()}), api.get(similar(made))):
+            refused(response, 503, "index_missing")
+            assert int(response["Retry-After"]) > 0
+        assert "Search is not available (index_missing)" in caplog.text
+
+    def test_what_broke_is_for_the_log_alone(self, shelf, api, monkeypatch, caplog):
+        def embed_texts(self, texts):
+            raise EmbedderError("weights at /srv/secret/model.bin are unreadable.")
+
+        monkeypatch.setattr("tests.embedders.PixelEmbedder.embed_texts", embed_texts)
+        assert "secret" not in refused(api.get(SEARCH, {"q": "red"}), 503, "embedder")
+        assert "secret" in caplog.text
+
+    def test_a_fault_of_the_program_is_a_500_as_everywhere(self, shelf, monkeypatch):
+        monkeypatch.setattr(type(get_index()), "search", lambda self, queries: 1 / 0)
+        assert Client(raise_request_exception=False).get(SEARCH, {"q": "red"}).status_code == 500
+
+
+class TestBetterAnswers:
+    def test_several_pictures_and_what_it_should_not_be_like(self, shelf, api):
+        plain = api.post(SEARCH, {"image": photo("red")})
+        mixed = api.post(SEARCH, {"image": [photo("blue"), photo("navy")], "unlike": [photo("red"), "tomato^0.1"]})
+        assert found(plain)[0] == "red"
+        assert found(mixed)[0] in ("blue", "navy")
+        assert found(mixed)[-1] in ("red", "tomato")
+        beside = api.post(SEARCH, {"image": photo("red"), "like": [f"shop.product:{shelf['navy'].pk}^9", "blue^0.5"]})
+        assert found(beside)[0] == "navy"
+
+    def test_by_address_and_by_json(self, shelf, api):
+        by_address = api.get(SEARCH, {"q": "red", "like": "blue^8", "limit": 1})
+        by_json = api.post(
+            SEARCH, {"text": "red", "like": ["blue^8"], "limit": 1, "parts": {}}, content_type="application/json"
+        )
+        assert found(by_address) == found(by_json) == ["blue"]
+        assert found(api.get(similar(shelf["red"]), {"unlike": "tomato^3", "limit": 1})) != ["tomato"]
+
+    def test_a_fallback_says_so(self, shelf, api):
+        answer = api.get(similar(shelf["red"]), {"category": "hats", "fallback": "true"})
+        first, *rest = [(hit["item"]["name"], hit["stage"]) for hit in answer.json()["results"]]
+        assert first == ("navy", "")
+        assert {stage for _name, stage in rest} == {"wider"}
+        assert found(api.get(similar(shelf["red"]), {"category": "hats", "fallback": "parent,wider"})) == found(answer)
+
+    def test_facets_and_variety(self, shelf, api):
+        answer = api.get(SEARCH, {"q": "red", "facets": ["category", "price"], "diversity": "0.5", "in_stock": "true"})
+        assert answer.json()["facets"] == {
+            "category": {
+                "kind": "keyword",
+                "count": 3,
+                "values": [{"value": "shoes", "count": 2}, {"value": "hats", "count": 1}],
+                "more": False,
+                "minimum": None,
+                "maximum": None,
+            },
+            "price": {"kind": "number", "count": 3, "values": [], "more": False, "minimum": 10.0, "maximum": 40.0},
+        }
+
+
+class TestEvents:
+    @pytest.fixture
+    def on(self, settings) -> None:
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+
+    def test_what_a_visitor_did_comes_back_by_its_token(self, shelf, api, on):
+        answer = api.get(similar(shelf["red"])).json()
+        events = [
+            {"token": answer["token"], "kind": "view", "item": f"shop.product:{hit['item']['pk']}", "position": place}
+            for place, hit in enumerate(answer["results"])
+        ]
+        for stored in (3, 0):  # sent twice, kept once
+            response = api.post(EVENTS, {"events": events}, content_type="application/json")
+            assert (response.status_code, response.json()) == (200, {"stored": stored})
+        assert api.post(EVENTS, events[:1], content_type="application/json").json() == {"stored": 0}
+        kept = Event.objects.order_by("position").values_list("source", "query_key", "position")
+        assert list(kept) == [("similar", f"shop.product:{shelf['red'].pk}", place) for place in range(3)]
+
+    def test_every_face_gives_a_token(self, shelf, api, on):
+        assert api.get(SEARCH, {"q": "red"}).json()["token"]
+        assert api.post("/api/visual/look/", {"image": photo()}).json()["token"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *("{", "[]", "{}", '"view"', '{"events": {}}', '{"events": [7]}', '{"events": [{}]}'),
+            '{"events": [{"token": [], "kind": {}, "item": 1, "position": null}]}',
+        ],
+    )
+    def test_a_bad_batch_keeps_nothing(self, api, on, body):
+        response = api.post(EVENTS, body, content_type="application/json")
+        assert response.status_code == 400
+        assert response.json()["code"] in ("bad_query", "parse_error")
+        assert not Event.objects.exists()
+
+    @pytest.mark.parametrize("item", ["shop.product:\0", "shop.product:\ud800"])
+    def test_an_item_that_no_database_keeps(self, shelf, api, on, item):
+        token = api.get(SEARCH, {"q": "red"}).json()["token"]
+        event = {"token": token, "kind": "view", "item": item, "position": 0}
+        refused(
+            api.post(EVENTS, json.dumps({"events": [event]}), content_type="application/json"), 400, "bad_query", "item"
+        )
+
+    def test_no_form_and_no_get(self, api, on):
+        refused(api.post(EVENTS, {"events": "x"}), 415, "unsupported_media_type")
+        refused(api.get(EVENTS), 405, "method_not_allowed")
+
+    def test_not_there_while_events_are_off(self, api):
+        refused(api.post(EVENTS, {"events": []}, content_type="application/json"), 404, "not_found")
+
+    def test_throttled_by_itself(self, api, settings):
+        throttles = {**settings.IMAGESIM["REST_THROTTLES"], "events": "1/min"}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True, "REST_THROTTLES": throttles}
+        api.post(EVENTS, {"events": []}, content_type="application/json")
+        refused(api.post(EVENTS, {"events": []}, content_type="application/json"), 429, "throttled")
+
+
+class TestSchema:
+    @pytest.fixture
+    def document(self, rf) -> dict[str, Any]:
+        from imagesim.rest.views import SchemaView
+
+        response = SchemaView.as_view()(rf.get("/some/where/schema/", {"format": "json"}))
+        return json.loads(response.render().content)
+
+    def test_valid_and_without_warnings(self, document):
+        GENERATOR_STATS.reset()
+        validate_schema(document)
+        assert not GENERATOR_STATS
+
+    def test_says_where_the_views_are(self, document):
+        assert set(document["paths"]) == {
+            "/some/where/items/{model}/{pk}/similar/",
+            "/some/where/search/",
+            "/some/where/look/",
+            "/some/where/look/{token}/region/",
+            "/some/where/events/",
+        }
+
+    def test_knows_the_shops_own_filters(self, document):
+        operation = document["paths"]["/some/where/items/{model}/{pk}/similar/"]["get"]
+        names = {parameter["name"] for parameter in operation["parameters"]}
+        assert {"model", "pk", "limit", "offset", "category", "same_category", "in_stock"} <= names
+        assert {"brand", "brand__in", "price", "price__gte", "price__lte", "colour"} <= names
+        assert "brand__lte" not in names
+        form = document["paths"]["/some/where/search/"]["post"]["requestBody"]["content"]
+        assert form["multipart/form-data"]["schema"]["properties"]["image"]["items"]["format"] == "binary"
+        assert "price__lte" in form["application/json"]["schema"]["properties"]
+        form = document["paths"]["/some/where/look/"]["post"]["requestBody"]["content"]
+        assert {"image", "regions", "point", "brand"} <= set(form["multipart/form-data"]["schema"]["properties"])
+
+    def test_every_answer_has_the_form_it_promises(self, document, shelf, api):
+        import jsonschema
+
+        components = document["components"]["schemas"]
+        hits = {**components["Hits"], "components": {"schemas": components}}
+        for asked in ({"q": "red"}, {"q": "red", "facets": "true"}):
+            jsonschema.Draft202012Validator(_nullable(hits)).validate(api.get(SEARCH, asked).json())
+        error = api.get(SEARCH).json()
+        jsonschema.Draft202012Validator(components["Error"]).validate(error)
+
+    def test_examples_for_success_and_failure(self, document):
+        responses = document["paths"]["/some/where/search/"]["post"]["responses"]
+        assert set(responses) == {"200", "400", "413", "415", "429", "503"}
+        for response in responses.values():
+            assert response["content"]["application/json"]["examples"]
+
+    def test_of_the_project_too(self):
+        """A project that describes all its views finds ours ready, with its own way to call primary keys."""
+        GENERATOR_STATS.reset()
+        document = SchemaGenerator(patterns=[path("shop/", include("imagesim.rest.urls"))]).get_schema(public=True)
+        validate_schema(document)
+        assert not GENERATOR_STATS
+        assert "/shop/items/{model}/{id}/similar/" in document["paths"]
+
+    def test_served(self, client):
+        response = client.get("/api/visual/schema/", {"format": "json"})
+        assert response.status_code == 200
+        assert "/api/visual/search/" in response.json()["paths"]
+
+
+def test_a_project_need_not_know_of_drf_spectacular():
+    assert "imagesim" not in api_settings.DEFAULT_SCHEMA_CLASS.__module__
+
+
+def test_the_package_needs_neither_drf_nor_spectacular():
+    script = (
+        "import sys\n"
+        "for name in ('rest_framework', 'drf_spectacular'): sys.modules[name] = None\n"
+        "import django\n"
+        "from django.conf import settings\n"
+        "settings.configure(INSTALLED_APPS=['django.contrib.contenttypes', 'django.contrib.auth', 'imagesim'])\n"
+        "django.setup()\n"
+        "import imagesim, imagesim.retrieval\n"
+        "imagesim.search, imagesim.similar_to\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_web_process_imports_no_model_and_no_engine_it_does_not_use():
+    script = (
+        "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; django.setup()\n"
+        "import imagesim.retrieval, imagesim.rest.urls\n"
+        "sys.exit(', '.join({'torch', 'open_clip', 'elasticsearch'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _signed_in(user: Any) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def _nullable(schema: Any) -> Any:
+    """OpenAPI 3.0's ``nullable`` as JSON Schema has it."""
+    if isinstance(schema, list):
+        return [_nullable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _nullable(value) for key, value in schema.items()}
+    if schema.pop("nullable", False) and "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+    return schema

@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+
+import imagesim
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim import retrieval
+from imagesim.embedders import get_embedder
+from imagesim.exceptions import (
+    BadImage,
+    BadQuery,
+    IndexMissing,
+    ModelMismatch,
+    NotIndexed,
+    NotRegistered,
+)
+from imagesim.indexes import get_index
+from imagesim.models import Embedding, ItemState
+from imagesim.projections import Projection
+from imagesim.types import Entry, EntryImage, Hits, Query
+from tests import shop
+from tests.shop import picture, product
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(params=["local", "elasticsearch"])
+def index_kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _index(index_kind, request, settings, media_root) -> Iterator[None]:
+    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "EMBEDDER": shop.EMBEDDER,
+        "INDEX": shop.index_setting(index_kind, url),
+    }
+    yield
+    shop.drop_index()
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    return shop.shelf()
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+def vanish(products: QuerySet[Product]) -> None:
+    """Delete as raw SQL would: no signal, and the index is not told."""
+    Photo.objects.filter(product__in=products)._raw_delete("default")
+    products._raw_delete("default")
+
+
+class Counted:
+    """Stands before the index and counts what it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.searches: list[Query] = []
+        index = get_index()
+        search = index.search
+
+        def counting(queries: Any) -> Any:
+            self.searches += queries
+            return search(queries)
+
+        monkeypatch.setattr(index, "search", counting)
+
+
+ALL = {"dark", "orange", "hat", "blue", "navy"}
+FILTERED: list[tuple[dict[str, Any], set[str]]] = [
+    ({"category": "hats"}, {"hat", "navy"}),
+    ({"category": ["hats", "shoes"]}, ALL),
+    ({"category": []}, ALL),
+    ({"same_category": True}, {"dark", "orange", "blue"}),
+    ({"in_stock": True}, {"dark", "hat", "blue"}),
+    ({"in_stock": False}, {"orange", "navy"}),
+    ({"filters": {"brand": "zeta"}}, {"dark"}),
+    ({"filters": {"brand": "zeta", "colour": "blue"}}, set()),
+    ({"filters": {"colour__in": ["blue", "orange"]}}, {"orange", "blue", "navy"}),
+    ({"filters": {"colour__in": []}}, set()),
+    ({"filters": {"price__gte": 30, "price__lt": Decimal("60.00")}}, {"orange", "hat", "blue"}),
+    ({"filters": {"price__gt": 30, "price__lte": 60.0}}, {"hat", "blue", "navy"}),
+    ({"filters": {"price": 20}}, {"dark"}),
+    ({"filters": {"price__in": [20, 30]}}, {"dark", "orange"}),
+    ({"category": "hats", "in_stock": True, "filters": {"price__lte": 45}}, {"hat"}),
+    ({"min_score": 0.5}, {"hat", "dark", "orange"}),
+    ({"min_score": 1}, set()),
+    ({"exact": True}, ALL),
+    ({"exact": False}, ALL),
+]
+
+
+class TestSimilarTo:
+    def test_most_alike_first_and_never_itself(self, shelf):
+        hits = imagesim.similar_to(shelf["red"])
+        assert names(hits)[-2:] == ["navy", "blue"]
+        assert set(names(hits)) == set(shelf) - {"red"}
+        scores = [hit.score for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+        assert all(-1 <= score <= 1 for score in scores)
+        assert (hits.more, hits.degraded, hits.exact, hits.next_offset) == (False, "", True, 5)
+        assert hits.took_ms >= 0
+
+    def test_the_image_that_matched(self, shelf):
+        twice = product("twice", picture("blue"), picture("red"))
+        shop.index()
+        hit = next(hit for hit in imagesim.similar_to(shelf["red"]) if hit.item == twice)
+        assert hit.image.name == twice.photos.get(position=1).file.name
+        assert hit.score == pytest.approx(1, abs=1e-3)
+
+    def test_several_images_are_compared_by_their_middle(self, shelf):
+        both = product("both", picture("red"), picture("blue"))
+        shop.index()
+        score = {hit.item.name: hit.score for hit in imagesim.similar_to(both)}
+        assert score["red"] == pytest.approx(score["blue"], abs=0.25)
+        assert score["red"] < 1
+
+    def test_variants_are_one_hit_and_never_their_own(self, shelf):
+        for number in range(3):
+            product(f"variant{number}", picture("red", mark=number), parent=shelf["red"])
+        shop.index()
+        family = {"red", "variant0", "variant1", "variant2"}
+        assert not family & set(names(imagesim.similar_to(shelf["red"])))
+        assert not family & set(names(imagesim.similar_to(Product.objects.get(name="variant1"))))
+        assert len(family & set(names(imagesim.similar_to(shelf["dark"])))) == 1
+        assert len(family & set(names(imagesim.similar_to(shelf["dark"], collapse=False)))) == 4
+
+    def test_filters(self, shelf):
+        found = [(asked, set(names(imagesim.similar_to(shelf["red"], **asked)))) for asked, _wanted in FILTERED]
+        assert found == FILTERED
+
+    def test_pages(self, shelf):
+        everything = names(imagesim.similar_to(shelf["red"]))
+        first = imagesim.similar_to(shelf["red"], limit=2)
+        second = imagesim.similar_to(shelf["red"], limit=2, offset=first.next_offset)
+        third = imagesim.similar_to(shelf["red"], limit=2, offset=second.next_offset)
+        assert names(first) + names(second) + names(third) == everything
+        assert [page.more for page in (first, second, third)] == [True, True, False]
+
+    def test_page_past_the_end(self, shelf):
+        hits = imagesim.similar_to(shelf["red"], offset=500)
+        assert (list(hits), hits.more, hits.degraded) == ([], False, "")
+
+    def test_category_that_does_not_exist_says_so(self, shelf):
+        hits = imagesim.similar_to(shelf["red"], category="sofas")
+        assert list(hits) == []
+        assert hits.degraded == "Nothing is indexed in the category 'sofas'."
+
+    def test_category_in_which_the_filters_find_nothing_exists(self, shelf):
+        assert imagesim.similar_to(shelf["red"], category="hats", min_score=0.999).degraded == ""
+
+    def test_category_and_same_category_contradict(self, shelf):
+        with pytest.raises(BadQuery, match="not both"):
+            imagesim.similar_to(shelf["red"], category="hats", same_category=True)
+
+    def test_an_item_that_is_gone_is_stepped_over(self, shelf, monkeypatch):
+        vanish(Product.objects.filter(name__in=["hat", "dark"]))
+        counted = Counted(monkeypatch)
+        hits = imagesim.similar_to(shelf["red"], limit=2)
+        assert len(hits) == 2
+        assert not {"hat", "dark"} & set(names(hits))
+        assert len(counted.searches) == 2
+        after = imagesim.similar_to(shelf["red"], limit=2, offset=hits.next_offset)
+        assert len(set(names(hits) + names(after))) == 3
+
+    def test_when_too_many_are_gone_it_stops_asking(self, shelf, monkeypatch):
+        vanish(Product.objects.exclude(name="red"))
+        counted = Counted(monkeypatch)
+        hits = imagesim.similar_to(shelf["red"], limit=1)
+        assert list(hits) == []
+        assert hits.more
+        assert len(counted.searches) == retrieval.MAX_ROUNDS
+
+    def test_an_item_that_is_left_out_now_is_not_shown(self, shelf):
+        Product.objects.filter(name="hat").update(active=False)  # no signal
+        assert "hat" not in names(imagesim.similar_to(shelf["red"]))
+
+    def test_an_entry_of_another_kind_of_key_is_not_shown(self, shelf):
+        vector = get_embedder().embed_images([picture("red")])[0]
+        image = EntryImage("0" * 64, "x.png", vector)
+        odd = Entry(key="shop.product:abc", model="shop.product", pk="abc", version=1, images=(image,))
+        other = Entry(key="shop.gone:1", model="shop.product", pk="1", version=1, images=(image,))
+        get_index().write([odd, other])
+        get_index().refresh()
+        assert len(imagesim.similar_to(shelf["red"])) == 5
+
+    def test_two_queries_of_our_own_and_one_request(self, shelf, monkeypatch):
+        item = Product.objects.get(name="red")
+        counted = Counted(monkeypatch)
+        imagesim.similar_to(item)  # the local index reads what was written once
+        counted.searches.clear()
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            hits = imagesim.similar_to(item, limit=3)
+            for hit in hits:
+                assert hit.item.category.name
+                assert hit.item.photos.all()[0].file.name
+        own = [query["sql"] for query in queries if "imagesim_local" not in query["sql"]]
+        assert len(counted.searches) == 1
+        assert len(own) == 3, own
+        assert "imagesim_embedding" in own[0]
+        assert "shop_product" in own[1]
+        assert "shop_photo" in own[2]  # the prefetch of what a page shows
+
+    def test_not_registered(self, shelf):
+        with pytest.raises(NotRegistered, match=r"shop\.Category"):
+            imagesim.similar_to(Category.objects.first())
+
+    def test_never_saved(self, shelf):
+        with pytest.raises(NotIndexed):
+            imagesim.similar_to(Product(name="new"))
+
+    def test_not_indexed_yet(self, shelf):
+        with pytest.raises(NotIndexed, match=r"shop\.product:\d+ has no embedding yet"):
+            imagesim.similar_to(product("new", picture("red")))
+
+    def test_without_an_index(self, shelf):
+        shop.drop_index()
+        with pytest.raises(IndexMissing):
+            imagesim.similar_to(shelf["red"])
+        with pytest.raises(IndexMissing):
+            imagesim.search(text="red")
+
+    def test_empty_index(self, shelf):
+        shop.index([])
+        assert list(imagesim.similar_to(shelf["red"])) == []
+        assert list(imagesim.search(text="red")) == []
+
+    def test_bad_arguments_are_refused_before_anything_is_asked(self, shelf, monkeypatch):
+        counted = Counted(monkeypatch)
+        for asked in ({"limit": 0}, {"offset": -1}, {"min_score": 2}, {"collapse": 1}, {"filters": {"size": 1}}):
+            with pytest.raises(BadQuery):
+                imagesim.similar_to(shelf["red"], **asked)
+            with pytest.raises(BadQuery):
+                imagesim.search(text="red", **asked)
+        assert not counted.searches
+
+    def test_a_filter_declared_since_the_index_was_made(self, shelf, monkeypatch):
+        from imagesim.registry import registry
+
+        items = registry.for_model(Product)
+        monkeypatch.setattr(type(items), "filters", {**items.filters, "slug": "slug"})
+        monkeypatch.delitem(items.__dict__, "kinds", raising=False)
+        with pytest.raises(BadQuery, match="imagesim_rebuild"):
+            imagesim.similar_to(shelf["red"], filters={"slug": "x"})
+        del items.__dict__["kinds"]
+
+
+class TestSearch:
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            bytes,
+            bytearray,
+            memoryview,
+            io.BytesIO,
+            lambda data: SimpleUploadedFile("photo.jpg", data),
+        ],
+    )
+    def test_by_picture(self, shelf, wrap):
+        hits = imagesim.search(image=wrap(shop.encoded(picture("navy"))), limit=2)
+        assert names(hits) == ["navy", "blue"]
+        assert hits[0].score == pytest.approx(1, abs=1e-3)
+
+    def test_by_pil_image_and_by_a_stored_file(self, shelf):
+        assert names(imagesim.search(image=picture("navy"), limit=1)) == ["navy"]
+        assert names(imagesim.search(image=Photo.objects.get(product=shelf["hat"]).file, limit=1)) == ["hat"]
+
+    def test_catalogue_and_visitor_are_read_the_same_way(self, shelf):
+        """The very bytes that were indexed find their item with a score of 1."""
+        for made in shelf.values():
+            with made.photos.get().file.open() as file:
+                hit = imagesim.search(image=file, limit=1)[0]
+            assert hit.item == made
+            assert hit.score == pytest.approx(1, abs=1e-3)
+
+    def test_by_words(self, shelf):
+        assert set(names(imagesim.search(text="blue", limit=2))) == {"navy", "blue"}
+
+    def test_by_picture_and_words(self, shelf):
+        plain = imagesim.search(image=picture("red"), limit=6)
+        mixed = imagesim.search(image=picture("red"), text="blue", limit=6)
+        score = [{hit.item.name: hit.score for hit in hits} for hits in (plain, mixed)]
+        assert score[1]["blue"] > score[0]["blue"]
+        assert score[1]["red"] < score[0]["red"]
+
+    def test_filters_and_pages(self, shelf):
+        assert names(imagesim.search(text="red", category="hats", in_stock=True)) == ["hat"]
+        everything = names(imagesim.search(text="red"))
+        assert everything == [
+            n for offset in range(6) for n in names(imagesim.search(text="red", limit=1, offset=offset))
+        ]
+
+    @pytest.mark.parametrize("model", [Product, "shop.product", "shop.Product", [Product], ["shop.product", Product]])
+    def test_model(self, shelf, model):
+        assert len(imagesim.search(text="red", model=model)) == 6
+
+    def test_bad_model(self, shelf):
+        with pytest.raises(NotRegistered, match=r"shop\.nope"):
+            imagesim.search(text="red", model="shop.nope")
+        with pytest.raises(NotRegistered, match=r"shop\.Category"):
+            imagesim.search(text="red", model=Category)
+        for wrong in (7, b"shop.product", [7], int):
+            with pytest.raises(BadQuery, match="'model' must be"):
+                imagesim.search(text="red", model=wrong)
+
+    def test_nothing_to_look_for(self, shelf):
+        with pytest.raises(BadQuery, match="an image, a text, or both"):
+            imagesim.search()
+        with pytest.raises(BadQuery, match="empty"):
+            imagesim.search(text=" ")
+
+    @pytest.mark.parametrize("image", ["photo.jpg", "https://example.org/photo.jpg", 7, ["photo"], io.StringIO("a")])
+    def test_what_is_no_picture_is_never_fetched(self, shelf, image):
+        with pytest.raises(BadQuery, match="must be bytes, a file open for reading bytes, or a PIL image"):
+            imagesim.search(image=image)
+
+    def test_bad_picture(self, shelf):
+        with pytest.raises(BadImage):
+            imagesim.search(image=b"hello")
+
+    def test_a_model_without_words(self, shelf, settings):
+        mute = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": mute}
+        index = get_index()
+        physical = index.create(replace(index.meta(), embedder=mute))
+        index.promote(physical)
+        with pytest.raises(BadQuery, match="knows no words"):
+            imagesim.search(text="red")
+
+
+class TestModels:
+    def other(self, **options: Any) -> dict[str, Any]:
+        return {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", **options}}
+
+    def test_the_query_is_embedded_by_the_model_of_the_index(self, shelf, settings):
+        """A new model is configured, the rebuild is not done yet: the old one goes on answering."""
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": self.other(dims=32)}
+        assert names(imagesim.search(text="blue", limit=1)) in (["blue"], ["navy"])
+        assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
+
+    def test_a_model_that_changed_under_its_name_is_refused(self, shelf):
+        index = get_index()
+        physical = index.create(replace(index.meta(), fingerprint="of-yesterday"))
+        index.promote(physical)
+        with pytest.raises(ModelMismatch, match=r"of-yesterday.*test-pixels-64.*imagesim_rebuild"):
+            imagesim.search(text="red")
+
+    def test_a_swap_between_question_and_answer_is_asked_again(self, shelf, settings, monkeypatch):
+        old = get_index().meta()
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": self.other(dims=32)}
+        monkeypatch.setattr(shop, "EMBEDDER", self.other(dims=32))
+        shop.index()
+        index = get_index()
+        new, asked = index.meta(), []
+        monkeypatch.setattr(index, "meta", lambda *args: (asked.append(1), old if len(asked) == 1 else new)[1])
+        assert names(imagesim.search(text="navy", limit=1)) == ["navy"]
+        assert len(asked) == 2
+
+    def test_an_index_with_a_projection(self, shelf):
+        embedder = get_embedder()
+        basis, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))
+        projection = Projection(embedder.fingerprint, "test", basis[:, :48].astype(np.float32))
+        projection.save()
+        index = get_index()
+        physical = index.create(replace(index.meta(), dims=48, projection=projection.id))
+        entries = [shop._entry(made) for made in shelf.values()]
+        index.write(
+            [
+                replace(e, images=tuple(replace(i, vector=projection.apply(i.vector)) for i in e.images))
+                for e in entries
+                if e
+            ],
+            physical=physical,
+        )
+        index.refresh(physical)
+        index.promote(physical)
+        assert names(imagesim.similar_to(shelf["blue"], limit=1)) == ["navy"]
+        assert names(imagesim.search(image=picture("blue"), limit=1)) == ["blue"]
+
+    def test_embeddings_of_another_model_do_not_count(self, shelf):
+        Embedding.objects.update(fingerprint="another")
+        with pytest.raises(NotIndexed):
+            imagesim.similar_to(shelf["red"])
+
+
+def test_asynchronous_twins(shelf):
+    assert names(async_to_sync(imagesim.asimilar_to)(shelf["navy"], limit=1)) == ["blue"]
+    assert names(async_to_sync(imagesim.asearch)(text="navy", limit=1)) == ["navy"]
+
+
+def test_nothing_is_written_by_a_question(shelf):
+    with CaptureQueriesContext(connection) as queries:
+        imagesim.similar_to(shelf["red"])
+        imagesim.search(text="red", image=picture("red"))
+    assert not [q["sql"] for q in queries if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert ItemState.objects.count() == 6

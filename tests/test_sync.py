@@ -1,0 +1,121 @@
+"""From a save to the index, on the real local index and with a small real embedder."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.files.base import ContentFile
+
+import imagesim
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim.indexes import get_index
+from imagesim.models import Embedding, ItemImage, ItemState, Scope
+from imagesim.sync import sync
+from tests.shop import EMBEDDER, encoded, picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+@pytest.fixture(autouse=True)
+def _small_embedder(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+
+
+def keys():
+    return [key for key, _ in get_index().scan()]
+
+
+def key(item):
+    return f"shop.product:{item.pk}"
+
+
+def state(item):
+    return ItemState.objects.get(model="shop.product", object_pk=str(item.pk))
+
+
+def test_a_saved_product_is_found():
+    shoe = product("shoe", picture("red"))
+    report = sync()
+    assert (report.indexed, report.embedded, report.interrupted) == (1, 1, "")
+    assert keys() == [key(shoe)]
+    assert not state(shoe).pending
+    assert ItemImage.objects.get().digest == Embedding.objects.get().digest
+
+
+def test_nothing_waits_after_a_sync():
+    product("shoe", picture("red"))
+    sync()
+    assert sync().done == 0
+
+
+def test_a_deleted_product_is_gone():
+    shoe = product("shoe", picture("red"))
+    sync()
+    name = key(shoe)
+    shoe.delete()
+    assert sync().removed == 1
+    assert name not in keys()
+
+
+def test_stock_opens_no_picture():
+    shoe = product("shoe", picture("red"))
+    sync()
+    shoe.stock = 0
+    shoe.save(update_fields=["stock"])
+    report = sync()
+    assert (report.indexed, report.embedded, report.opened) == (1, 0, 0)
+
+
+def test_same_picture_is_embedded_once():
+    product("shoe", picture("red"))
+    product("boot", picture("red"))
+    assert sync().embedded == 1
+
+
+def test_left_out_by_should_index():
+    shoe = product("shoe", picture("red"))
+    sync()
+    shoe.active = False
+    shoe.save()
+    assert sync().left_out == 1
+    assert keys() == []
+
+
+def test_new_photo_replaces_the_entry():
+    shoe = product("shoe", picture("red"))
+    sync()
+    Photo.objects.create(product=shoe, position=1, file=ContentFile(encoded(picture("blue")), "b.png"))
+    report = sync()
+    assert (report.indexed, report.embedded) == (1, 1)
+    assert ItemImage.objects.count() == 2
+
+
+def test_broken_picture_harms_only_itself():
+    shoe = product("shoe", picture("red"), b"not a picture")
+    boot = product("boot", b"neither")
+    cap = product("cap", picture("blue"))
+    report = sync()
+    assert (report.indexed, report.failed) == (2, 1)
+    assert keys() == sorted([key(shoe), key(cap)])
+    assert "picture" in state(boot).error
+    assert state(boot).outcome == "failed"
+
+
+def test_renamed_category_reaches_its_products():
+    shoe = product("shoe", picture("red"))
+    sync()
+    category = Category.objects.get()
+    category.slug = "boots"
+    category.save()
+    assert state(shoe).pending
+    assert state(shoe).scope == Scope.METADATA
+    assert sync().indexed == 1
+
+
+def test_touch_marks_a_queryset():
+    product("shoe", picture("red"))
+    product("boot", picture("blue"))
+    sync()
+    Product.objects.update(stock=0)
+    assert imagesim.touch(Product.objects.all(), scope=Scope.METADATA) == 2
+    report = sync()
+    assert (report.indexed, report.opened) == (2, 0)

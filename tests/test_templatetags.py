@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+
+import pytest
+from django.core.cache import cache
+from django.template import Context, Template
+from django.test import RequestFactory
+from django.utils import translation
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim import widgets
+from imagesim.exceptions import BadQuery, IndexUnavailable, NotRegistered
+from tests import shop
+from tests.shop import picture, product
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings, media_root):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+    # imagesim's own templates, not those by which the demo shop overrides them.
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "demo_shop.shop"] + ["demo_shop.shop"]
+    cache.clear()
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    shelf = {
+        "red": product("red", picture("red"), price="10.00"),
+        "crimson": product("crimson", picture("crimson"), price="90.00", stock=0),
+        "darkred": product("darkred", picture("darkred"), category="hats", price="20.00"),
+        "blue": product("blue", picture("blue"), price="30.00"),
+    }
+    shop.index()
+    return shelf
+
+
+def render(source: str, **context: object) -> str:
+    return Template("{% load imagesim %}" + source).render(Context(context))
+
+
+def found(html: str) -> list[str]:
+    return [name for name in ("crimson", "darkred", "blue") if f">{name}</span>" in html]
+
+
+class TestSimilarProducts:
+    def test_shows_what_looks_alike_and_links_to_it(self, shelf):
+        html = render("{% similar_products product %}", product=shelf["red"])
+        assert set(found(html)) == {"crimson", "darkred", "blue"}
+        assert ">red</span>" not in html
+        assert f'href="{shelf["blue"].get_absolute_url()}"' in html
+        assert f'src="{shelf["blue"].photos.get().file.url}"' in html
+        assert "Similar products" in html
+
+    @pytest.mark.parametrize(
+        ("arguments", "names"),
+        [
+            ("limit=1", ["crimson"]),
+            ("same_category=True", ["crimson", "blue"]),
+            ("in_stock=True", ["darkred", "blue"]),
+            ("category='hats'", ["darkred"]),
+            ("price__lte=25", ["darkred"]),
+            ("price__gt=25 in_stock=True", ["blue"]),
+            ("filters=filters", ["crimson"]),
+            ("offset=1 limit=1", ["darkred"]),
+            ("like='blue^9' limit=1", ["blue"]),
+            ("like=other unlike=product diversity=0.2 limit=1", ["blue"]),
+            ("category='hats' fallback='wider' limit=2", ["crimson", "darkred"]),
+        ],
+    )
+    def test_takes_the_arguments_of_similar_to(self, shelf, arguments, names):
+        html = render(
+            "{% similar_products product " + arguments + " %}",
+            product=shelf["red"],
+            other=shelf["blue"],
+            filters={"price": 90},
+        )
+        assert found(html) == names
+
+    def test_agrees_with_python(self, shelf):
+        source = "{% similar_hits product limit=3 as cards %}{% for card in cards %}{{ card.item.pk }} {% endfor %}"
+        html = render(source, product=shelf["red"])
+        assert html.split() == [str(hit.item.pk) for hit in imagesim.similar_to(shelf["red"], limit=3)]
+
+    def test_heading_and_empty_text(self, shelf):
+        html = render("{% similar_products product heading=words %}", product=shelf["red"], words="More <like> this")
+        assert "More &lt;like&gt; this" in html
+        html = render("{% similar_products product brand='none such' empty='Nothing yet' %}", product=shelf["red"])
+        assert "Nothing yet" in html
+        assert render("{% similar_products product brand='none such' %}", product=shelf["red"]).strip() == ""
+
+    def test_a_shop_overrides_the_card(self, shelf, settings, tmp_path):
+        (tmp_path / "imagesim").mkdir()
+        (tmp_path / "imagesim" / "hit.html").write_text("<b>{{ card.item.price }}</b>")
+        settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+        assert "<b>20.00</b>" in render("{% similar_products product %}", product=shelf["red"])
+
+    def test_without_an_index_the_page_is_rendered_and_the_reason_logged(self, caplog):
+        lonely = product("lonely", picture("red"))
+        with caplog.at_level(logging.WARNING, "imagesim.widgets"):
+            assert render("before{% similar_products product %}after", product=lonely).split() == ["before", "after"]
+        assert f"shop.product:{lonely.pk}" in caplog.text
+
+    def test_with_the_index_down_the_page_is_rendered(self, shelf, monkeypatch, caplog):
+        def down(*args: object, **kwargs: object) -> None:
+            raise IndexUnavailable("Elasticsearch cannot be reached.")
+
+        monkeypatch.setattr("imagesim.indexes.local.LocalIndex.search", down)
+        assert render("before{% similar_products product %}after", product=shelf["red"]).split() == ["before", "after"]
+        assert "cannot be reached" in caplog.text
+
+    def test_an_item_that_is_not_indexed_has_no_similar_ones(self, shelf):
+        hits = widgets.similar_hits(product("new", picture("red")))
+        assert hits == []
+        assert "no embedding yet" in hits.degraded
+
+    def test_a_mistake_in_the_template_is_told(self, shelf):
+        with pytest.raises(BadQuery, match="colr"):
+            render("{% similar_products product colr='red' %}", product=shelf["red"])
+        with pytest.raises(NotRegistered):
+            render("{% similar_products thing %}", thing=shelf["red"].category)
+
+    def test_the_cache_spares_the_index_but_reads_the_items_anew(self, shelf, monkeypatch):
+        source = "{% similar_products product timeout=60 %}"
+        first = render(source, product=shelf["red"])
+        monkeypatch.setattr("imagesim.retrieval.similar_to", None)
+        assert render(source, product=shelf["red"]) == first
+        shelf["blue"].delete()
+        assert set(found(render(source, product=shelf["red"]))) == {"crimson", "darkred"}
+        with pytest.raises(TypeError):  # other arguments are another question
+            render("{% similar_products product timeout=60 limit=2 %}", product=shelf["red"])
+
+    def test_what_is_degraded_is_not_cached(self, monkeypatch):
+        lonely = product("lonely", picture("red"))
+        assert widgets.similar_hits(lonely, timeout=60) == []
+        product("other", picture("red"))
+        shop.index()
+        assert len(widgets.similar_hits(lonely, timeout=60)) == 1
+
+
+class TestImageSearch:
+    def test_posts_to_a_page_of_the_shop_and_names_the_api(self):
+        html = render("{% image_search action='/find/' %}", csrf_token="t0ken")
+        assert 'action="/find/" method="post" enctype="multipart/form-data"' in html
+        assert 'name="csrfmiddlewaretoken" value="t0ken"' in html
+        assert 'data-api="/api/visual/search/"' in html
+        assert 'accept="image/jpeg,image/png,image/webp,image/avif"' in html
+
+    def test_without_an_action_it_posts_to_the_page_it_stands_on(self):
+        html = render("{% image_search %}", request=RequestFactory().get("/here/"))
+        assert 'action="/here/"' in html
+        assert "data-page" not in html
+
+    def test_works_without_the_rest_face(self, settings):
+        settings.ROOT_URLCONF = "demo_shop.shop.urls"
+        assert 'data-api=""' in render("{% image_search action='/find/' %}")
+
+    def test_shows_what_the_page_found(self, shelf):
+        hits = imagesim.search(text="blue", limit=1)
+        html = render("{% image_search action='/' hits=hits text=text %}", hits=hits, text="<blue>")
+        assert found(html) == ["blue"]
+        assert 'value="&lt;blue&gt;"' in html
+        html = render("{% image_search action='/' hits=hits %}", hits=imagesim.Hits())
+        assert "Nothing found" in html.split("data-imagesim-status")[1]
+
+    def test_nothing_is_inline(self, shelf):
+        html = render("{% image_search action='/' %}{% similar_products product %}", product=shelf["red"])
+        assert "style=" not in html
+        assert "<style" not in html
+        assert " on" not in [attribute[:3] for attribute in html.split('="')]
+        assert html.count("<script") == html.count('<script type="module" src=')
+
+    def test_speaks_german(self):
+        with translation.override("de"):
+            html = render("{% image_search action='/' %}")
+        assert "Mit einem Foto suchen" in html
+
+
+def test_a_page_with_similar_products_never_imports_torch():
+    """In a process of its own: this one may have imported it for another test."""
+    lines = ("import sys, django", "django.setup()", "import imagesim.templatetags.imagesim")
+    program = "; ".join((*lines, "sys.exit('torch' in sys.modules)"))
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+class TestShopTheLook:
+    def test_names_the_api_and_the_page(self):
+        html = render("{% shop_the_look action='/look/' limit=6 %}", csrf_token="t0ken")
+        assert 'action="/look/" method="post" enctype="multipart/form-data"' in html
+        assert 'name="csrfmiddlewaretoken" value="t0ken"' in html
+        assert 'data-api="/api/visual/look/"' in html
+        assert 'data-region-api="/api/visual/look/TOKEN/region/"' in html
+        assert 'data-search-api="/api/visual/search/"' in html
+        assert 'data-limit="6"' in html
+        assert 'capture="environment"' in html
+
+    def test_works_without_the_rest_face(self, settings):
+        settings.ROOT_URLCONF = "demo_shop.shop.urls"
+        assert 'data-api=""' in render("{% shop_the_look action='/look/' %}")
+        assert 'action="/here/"' in render("{% shop_the_look %}", request=RequestFactory().get("/here/"))
+
+    def test_samples(self):
+        samples = [{"url": "/media/a.jpg", "name": "<a>", "page": "?sample=a"}, {"url": "/media/b.jpg", "name": "b"}]
+        html = render("{% shop_the_look samples=samples %}", samples=samples)
+        assert 'href="?sample=a" data-imagesim-sample="/media/a.jpg"' in html
+        assert 'href="/media/b.jpg" data-imagesim-sample="/media/b.jpg"' in html
+        assert 'alt="&lt;a&gt;"' in html
+        assert "data-imagesim-sample=" not in render("{% shop_the_look %}")
+
+    def test_shows_what_the_page_found(self, shelf):
+        look = imagesim.shop_the_look(picture("blue"), regions=[(0, 0, 1, 0.5)], limit=1)
+        html = render("{% shop_the_look look=look %}", look=look)
+        assert found(html) == ["blue"]
+        assert "Your box</h2>" in html
+        html = render("{% shop_the_look look=look %}", look=imagesim.shop_the_look(picture("blue"), limit=1))
+        assert "Whole photo</h2>" in html
+        assert "data-imagesim-server" not in render("{% shop_the_look %}")
+
+    def test_what_fills_up_is_shown_if_it_is_as_alike_as_the_rest(self):
+        def hits(*scores: tuple[float, str]) -> imagesim.Hits:
+            return imagesim.Hits([imagesim.Hit(None, score, None, stage) for score, stage in scores], more=True)
+
+        kept = widgets.worthy(hits((0.9, ""), (0.5, ""), (0.8, "wider"), (0.6, "wider")))
+        assert ([hit.score for hit in kept], kept.more) == ([0.9, 0.5, 0.8], True)
+        assert len(widgets.worthy(hits((0.3, "wider"), (0.2, "wider")))) == 2
+        assert widgets.worthy(hits()) == []
+
+    def test_nothing_is_inline(self):
+        html = render("{% shop_the_look %}")
+        assert "style=" not in html
+        assert "<style" not in html
+        assert " on" not in [attribute[:3] for attribute in html.split('="')]
+        assert html.count("<script") == html.count('<script type="module" src=')
+
+    def test_speaks_german(self):
+        with translation.override("de"):
+            html = render("{% shop_the_look %}")
+        for english in ("Draw a box", "In stock only", "Whole photo", "Try again", "from the left", "movable box"):
+            assert english not in html
+
+
+class TestEvents:
+    def test_similar_products_tell_what_was_seen_where_the_shop_asks(self, shelf, settings):
+        quiet = render("{% similar_products product %}", product=shelf["red"])
+        assert "data-imagesim-events" not in quiet
+        assert "<script" not in quiet
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+        html = render("{% similar_products product offset=1 limit=2 %}", product=shelf["red"])
+        assert 'data-imagesim-events="/api/visual/events/"' in html
+        assert re.search(r'data-token="[^"]{20,}"', html)
+        assert re.findall(r'data-imagesim-position="(\d)"', html) == ["1", "2"]
+        assert f'data-imagesim-item="shop.product:{shelf["darkred"].pk}"' in html
+        assert "imagesim/events.js" in html
+
+    def test_from_the_cache_they_are_told_of_too(self, shelf, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+        source = "{% similar_products product timeout=60 %}"
+        tokens = {
+            re.search(r'data-token="([^"]+)"', render(source, product=shelf["red"]))[1]  # type: ignore[index]
+            for _ in range(2)
+        }
+        assert len(tokens) == 2
+
+
+def test_what_is_kept_says_stages_and_facets_too(shelf, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+    asked = {"category": "hats", "fallback": True, "facets": ["category"], "unlike": [shelf["blue"]], "timeout": 60}
+    first, kept = (widgets.similar_hits(shelf["red"], **asked) for _time in range(2))
+    assert [(hit.item, hit.stage) for hit in kept] == [(hit.item, hit.stage) for hit in first]
+    assert kept[0].stage == ""
+    assert {hit.stage for hit in kept[1:]} == {"wider"}
+    assert kept.facets == first.facets
+    assert kept.facets["category"].count == 3
+    assert kept.token
+    assert kept.token != first.token

@@ -1,0 +1,19 @@
+"""For processes that a test starts: its own database, broker, media folder and ``IMAGESIM`` come by the environment."""
+
+import json
+import os
+
+from tests.settings import *  # noqa: F403
+
+IMAGESIM = json.loads(os.environ["IMAGESIM_TEST_SETTINGS"])
+MEDIA_ROOT = os.environ["IMAGESIM_TEST_MEDIA"]
+CELERY_BROKER_URL = os.environ["IMAGESIM_TEST_BROKER"]
+CELERY_TASK_DEFAULT_QUEUE = os.environ["IMAGESIM_TEST_QUEUE"]
+CELERY_BEAT_SCHEDULE = {}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {"imagesim": {"handlers": ["stderr"], "level": "DEBUG"}},
+}
