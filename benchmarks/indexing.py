@@ -1,0 +1,220 @@
+"""How fast a catalogue is embedded and indexed, beside what cannot be saved: ``python -m benchmarks.indexing``.
+
+    python -m benchmarks.indexing --images 2000 --json FILE [--photos DIR] [--model ViT-B-32 ...]
+
+Makes so many JPEGs of catalogue size (1,000 x 1,300; from the pictures in DIR, else drawn), measures each part of
+the work alone on all processors (read, decode, prepare, forward pass), and then in the same run: the sync of the
+app from database to Elasticsearch (what a Celery task runs), and one image at a time as a signal handler would do
+it. Services come from the environment (``make services`` prints it); without
+Elasticsearch the local index is used. Give it an empty database: it fills the demo shop's tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SIZE = (1000, 1300)
+NAME = "benchmark-indexing"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--photos", type=Path, help="pictures to make the JPEGs of")
+    parser.add_argument("--model", default="imagesim-lite")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="imagesim-indexing-") as folder:
+        set_up(options.model, options.precision, folder)
+        files = make_pictures(Path(folder) / "products", options.images, options.photos)
+        report: dict[str, Any] = {"images": len(files), "model": options.model, **parts(files[:256])}
+        report["one_at_a_time"] = one_at_a_time(files[: min(100, len(files))])
+        report["sync"] = end_to_end(files, work_here)
+    tell(report)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1))
+    return 0
+
+
+def set_up(model: str, precision: str, folder: str) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    import django
+    from django.conf import settings
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False)
+    settings.MEDIA_ROOT = folder
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "EMBEDDER": {
+            "BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder",
+            "OPTIONS": {"model": model, "precision": precision},
+        },
+    }
+    if settings.ELASTICSEARCH_URL:
+        settings.IMAGESIM["INDEX"] = {
+            "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
+            "OPTIONS": {"hosts": [settings.ELASTICSEARCH_URL], "name": NAME},
+        }
+    from imagesim import conf
+
+    conf.get_settings.cache_clear()
+
+
+def make_pictures(folder: Path, count: int, photos: Path | None) -> list[Path]:
+    """So many different JPEGs of catalogue size."""
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    dice = random.Random(0)
+    sources = sorted(photos.glob("*.jp*g")) if photos else []
+    dice.shuffle(sources)
+
+    def make(number: int) -> Path:
+        if sources:
+            with Image.open(sources[number % len(sources)]) as source:
+                picture = source.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC)
+        else:
+            picture = Image.effect_noise((25, 33), 90).convert("RGB").resize(SIZE, Image.Resampling.BICUBIC)
+        picture.putpixel((0, 0), (number % 256, number // 256 % 256, number // 65536))
+        path = folder / f"{number}.jpg"
+        picture.save(path, "JPEG", quality=88)
+        return path
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(make, range(count)))
+
+
+def parts(files: Sequence[Path]) -> dict[str, float]:
+    """Milliseconds a picture of each part alone, on all processors; ``unavoidable`` is their sum."""
+    from imagesim import images
+    from imagesim.embedders import get_embedder
+    from imagesim.writing.pipeline import threads
+
+    embedder = get_embedder()
+    embedder.warm_up()
+    batch = embedder.best_batch()
+
+    def each(work: Callable[[Any], Any], values: Sequence[Any]) -> tuple[float, list[Any]]:
+        with ThreadPoolExecutor(threads()) as pool:
+            list(pool.map(work, values[:8]))
+            start = time.perf_counter()
+            results = list(pool.map(work, values))
+        return (time.perf_counter() - start) / len(values) * 1000, results
+
+    read_ms, contents = each(Path.read_bytes, files)
+    decode_ms, decoded = each(lambda data: images.decode(data, enough=embedder.enough), contents)
+    prepare_ms, prepared = each(embedder.prepare, decoded)
+    embedder.embed_prepared(prepared[:batch])
+    start = time.perf_counter()
+    for first in range(0, len(prepared), batch):
+        embedder.embed_prepared(prepared[first : first + batch])
+    forward_ms = (time.perf_counter() - start) / len(prepared) * 1000
+    return {
+        "read_ms": read_ms,
+        "decode_ms": decode_ms,
+        "prepare_ms": prepare_ms,
+        "forward_ms": forward_ms,
+        "unavoidable_ms": read_ms + decode_ms + prepare_ms + forward_ms,
+    }
+
+
+def one_at_a_time(files: Sequence[Path]) -> float:
+    """Milliseconds a picture where each is opened in full, embedded alone and written to the index at once."""
+    from PIL import Image
+
+    from imagesim.embedders import get_embedder
+    from imagesim.indexes import get_index
+    from imagesim.types import Entry, EntryImage
+    from imagesim.writing.targets import new_meta
+
+    embedder, index = get_embedder(), get_index()
+    physical = index.create(new_meta())
+    start = time.perf_counter()
+    for number, path in enumerate(files):
+        with Image.open(path) as picture:
+            (vector,) = embedder.embed_images([picture.convert("RGB")])
+        key = f"shop.product:{number}"
+        index.write(
+            [Entry(key, "shop.product", str(number), 1, (EntryImage(key, path.name, vector),))], physical=physical
+        )
+        index.refresh(physical)  # as django-elasticsearch-dsl does by default
+    took = (time.perf_counter() - start) / len(files) * 1000
+    index.drop(physical)
+    return took
+
+
+@contextmanager
+def catalogue(files: Sequence[Path]) -> Iterator[int]:
+    """A product for each picture, never embedded, in an empty index."""
+    from demo_shop.shop.models import Category, Photo, Product
+    from imagesim.indexes import get_index
+    from imagesim.models import Embedding, ItemState
+    from imagesim.sync import touch
+    from imagesim.writing.targets import new_meta
+
+    for model in (Photo, Product, ItemState, Embedding):
+        model.objects.all().delete()
+    shelf, _ = Category.objects.get_or_create(slug="all", defaults={"name": "All"})
+    products = Product.objects.bulk_create(
+        Product(name=f"p{n}", slug=f"p{n}", category=shelf, price=n % 90 + 1, stock=1) for n in range(len(files))
+    )
+    Photo.objects.bulk_create(
+        Photo(product=product, file=f"products/{path.name}") for product, path in zip(products, files, strict=True)
+    )
+    index = get_index()
+    for name in index.physical_names():
+        index.drop(name)
+    index.promote(index.create(new_meta()))
+    touch(Product.objects.all())
+    yield len(files)
+    for name in index.physical_names():
+        index.drop(name)
+
+
+def end_to_end(files: Sequence[Path], work: Callable[[], None]) -> float:
+    """Milliseconds a picture from waiting change to indexed entry."""
+    from imagesim.models import ItemState
+
+    with catalogue(files) as count:
+        start = time.perf_counter()
+        work()
+        took = (time.perf_counter() - start) / count * 1000
+        left = ItemState.objects.exclude(outcome=ItemState.Outcome.INDEXED).count()
+        assert not left, f"{left} of {count} items were not indexed"
+    return took
+
+
+def work_here() -> None:
+    from imagesim.sync import sync
+
+    report = sync()
+    assert not report.interrupted, report.interrupted
+
+
+def tell(report: dict[str, Any]) -> None:
+    unavoidable = report["unavoidable_ms"]
+    print(f"{report['images']} JPEGs of {SIZE[0]} x {SIZE[1]}, {report['model']}; ms a picture (share of the limit)")
+    for name in ("read_ms", "decode_ms", "prepare_ms", "forward_ms", "unavoidable_ms"):
+        print(f"  {name:<16} {report[name]:8.2f}")
+    for name, value in report.items():
+        if name == "sync" or name == "one_at_a_time":
+            print(f"  {name:<16} {value:8.2f}  {unavoidable / value:.2f}")
+    print(f"  sync is {report['one_at_a_time'] / report['sync']:.1f} x as fast as one at a time")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

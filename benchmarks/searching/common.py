@@ -1,0 +1,92 @@
+"""What every part measures with: entries of a given selectivity, true answers, and fair timing."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from imagesim.types import Condition, Entry, EntryImage, Filters, IndexMeta
+
+SELECTIVITIES = (1.0, 0.1, 0.01, 0.001)
+K = 10
+STEPS = 1_000
+"""The filter value ``part`` of an entry lies evenly in 0..999, so that ``part < n`` passes n in a thousand."""
+
+
+@dataclass
+class Row:
+    """One line of the report: what was measured, against what."""
+
+    what: str
+    value: float
+    unit: str
+    peer: str = ""
+    peer_value: float | None = None
+    target: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        text = f"{self.what:<58} {self.value:>10.3f} {self.unit:<4}"
+        if self.peer_value is not None:
+            text += f"  {self.peer}: {self.peer_value:.3f}"
+        return text + (f"  (to reach: {self.target})" if self.target else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def parts(count: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, STEPS, count)
+
+
+def selecting(selectivity: float) -> Filters:
+    if selectivity >= 1:
+        return Filters()
+    return Filters(conditions=(Condition("part", "lt", selectivity * STEPS),))
+
+
+def meta(dims: int) -> IndexMeta:
+    return IndexMeta("benchmark", dims, {"BACKEND": "benchmark", "OPTIONS": {}}, {"part": "number"})
+
+
+def entries(vectors: np.ndarray, label: str = "bench.item", first: int = 1) -> Iterator[Entry]:
+    for number, (vector, part) in enumerate(zip(vectors, parts(len(vectors)), strict=True), first):
+        image = EntryImage(f"{number:064x}", f"products/{number}.jpg", vector)
+        yield Entry(
+            f"{label}:{number}",
+            label,
+            str(number),
+            1,
+            (image,),
+            (f"category-{number % 40}",),
+            filters={"part": int(part)},
+        )
+
+
+def nearest(vectors: np.ndarray, query: np.ndarray, selectivity: float, k: int = K) -> list[int]:
+    """The row numbers of the true answer."""
+    rows = np.flatnonzero(parts(len(vectors)) < selectivity * STEPS)
+    scores = vectors[rows] @ query
+    return rows[np.argsort(-scores, kind="stable")[:k]].tolist()
+
+
+def recall(found: Sequence[int], true: Sequence[int]) -> float:
+    return len(set(found) & set(true)) / len(true)
+
+
+def take_turns(contenders: dict[str, Callable[[np.ndarray], Any]], queries: np.ndarray) -> dict[str, float]:
+    """The median milliseconds of each, all asked each question in turn, so that what else the machine does meets
+    them alike."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for number, query in enumerate(queries):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            started = time.perf_counter()
+            contenders[name](query)
+            times[name].append((time.perf_counter() - started) * 1000)
+    return {name: statistics.median(taken) for name, taken in times.items()}

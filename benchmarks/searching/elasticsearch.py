@@ -1,0 +1,161 @@
+"""The index in Elasticsearch: bytes, recall and time at every selectivity, beside the server's own ways."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.searching import shop
+from benchmarks.searching.common import SELECTIVITIES, K, Row, entries, meta, nearest, recall, selecting
+from imagesim.indexes.elasticsearch import ElasticsearchIndex
+from imagesim.types import Query
+
+GRAPH_BYTES = 4 * 16  # HNSW with m = 16: Elasticsearch's own figure, m x 4 bytes a vector
+
+
+def measure(url: str, vectors: np.ndarray, queries: np.ndarray, quantisation: str, in_shop: bool) -> Iterator[Row]:
+    index = ElasticsearchIndex(
+        hosts=url, name="imagesim-benchmark", replicas=0, quantisation=quantisation, request_timeout=60
+    )
+    for physical in index.physical_names():
+        index.drop(physical)
+    label = f"elasticsearch {quantisation}"
+    physical, waiting, wall = fill(index, vectors)
+    yield Row(f"{label}: filling, {len(vectors):,} stored embeddings", wall, "s")
+    yield Row(f"{label}: share of that in our own code", 1 - waiting / wall, "")
+    client = index._client.options(request_timeout=3600)
+    client.indices.forcemerge(index=physical, max_num_segments=1)
+    client.indices.refresh(index=physical)
+    index.promote(physical)
+    size = client.indices.stats(index=physical)["indices"][physical]["primaries"]["store"]["size_in_bytes"]
+    dims = vectors.shape[1]
+    parts = 4 * dims + {"int8": dims + 4, "none": 0, "bbq": dims / 8 + 16}[quantisation] + GRAPH_BYTES
+    yield Row(f"{label}: bytes an entry, merged", size / len(vectors), "B", "sum of its parts", parts, "<= 1.25 x")
+    yield Row(f"{label}: times the sum of its parts", size / len(vectors) / parts, "x", target="<= 1.25")
+    for selectivity in SELECTIVITIES:
+        yield from compare(index, label, vectors, queries, selectivity)
+    if in_shop:
+        yield from shop.measure(index, url, vectors, len(queries))
+    index.drop(physical)
+
+
+def fill(index: ElasticsearchIndex, vectors: np.ndarray) -> tuple[str, float, float]:
+    """(physical index, seconds spent waiting for the server, seconds in all)."""
+    waiting = 0.0
+    perform = index._client.transport.perform_request
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        nonlocal waiting
+        started = time.perf_counter()
+        try:
+            return perform(*args, **kwargs)
+        finally:
+            waiting += time.perf_counter() - started
+
+    index._client.transport.perform_request = timed  # type: ignore[method-assign]
+    started = time.perf_counter()
+    physical = index.create(meta(vectors.shape[1]))
+    batch = []
+    for entry in entries(vectors, "shop.product"):
+        batch.append(entry)
+        if len(batch) == 1000:
+            assert {result.status for result in index.write(batch, physical=physical)} == {"done"}
+            batch.clear()
+    index.write(batch, physical=physical)
+    index.refresh(physical)
+    wall = time.perf_counter() - started
+    index._client.transport.perform_request = perform  # type: ignore[method-assign]
+    return physical, waiting, wall
+
+
+def compare(
+    index: ElasticsearchIndex, label: str, vectors: np.ndarray, queries: np.ndarray, selectivity: float
+) -> Iterator[Row]:
+    filters = selecting(selectivity)
+    clause = [] if selectivity >= 1 else [{"range": {"filters.part": {"lt": selectivity * 1000}}}]
+
+    def ours(exact: bool) -> Callable[[np.ndarray], tuple[list[int], float]]:
+        def ask(query: np.ndarray) -> tuple[list[int], float]:
+            [answer] = index.search([Query(query, filters, limit=K, exact=exact)])
+            return [int(match.key.rpartition(":")[2]) - 1 for match in answer.matches], answer.took_ms
+
+        return ask
+
+    def raw(body: Callable[[list[float]], dict[str, Any]]) -> Callable[[np.ndarray], tuple[list[int], float]]:
+        def ask(query: np.ndarray) -> tuple[list[int], float]:
+            answer = index._client.search(index=index.name, body=body(query.tolist()))
+            return [int(hit["_id"].rpartition(":")[2]) - 1 for hit in answer["hits"]["hits"]], answer["took"]
+
+        return ask
+
+    contenders = {
+        "ours": ours(False),
+        "ours, exact": ours(True),
+        "plain knn, 100 candidates, not rescored": raw(
+            lambda q: {
+                "size": K,
+                "_source": False,
+                "knn": {
+                    "field": "images.vector",
+                    "query_vector": q,
+                    "k": K,
+                    "num_candidates": 100,
+                    **({"filter": clause} if clause else {}),
+                },
+            }
+        ),
+        "script_score over all, as in 2020": raw(
+            lambda q: {
+                "size": K,
+                "_source": False,
+                "query": {
+                    "bool": {
+                        "filter": clause,
+                        "must": {
+                            "nested": {
+                                "path": "images",
+                                "score_mode": "max",
+                                "query": {
+                                    "script_score": {
+                                        "query": {"match_all": {}},
+                                        "script": {
+                                            "source": "cosineSimilarity(params.q, 'images.vector') + 1.0",
+                                            "params": {"q": q},
+                                        },
+                                    }
+                                },
+                            }
+                        },
+                    }
+                },
+            }
+        ),
+    }
+    took: dict[str, list[float]] = {name: [] for name in contenders}
+    wall: dict[str, list[float]] = {name: [] for name in contenders}
+    recalls: dict[str, list[float]] = {name: [] for name in contenders}
+    for ask in contenders.values():
+        for query in queries[:20]:
+            ask(query)
+    true = [nearest(vectors, query, selectivity) for query in queries]
+    names = list(contenders)
+    for number, query in enumerate(queries):
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # in turns, as in take_turns
+            started = time.perf_counter()
+            found, engine = contenders[name](query)
+            wall[name].append((time.perf_counter() - started) * 1000)
+            took[name].append(engine)
+            recalls[name].append(recall(found, true[number]))
+    peer = statistics.median(wall["script_score over all, as in 2020"])
+    for name in contenders:
+        spread = {"took_ms": statistics.median(took[name]), "p95_ms": float(np.percentile(wall[name], 95))}
+        what = f"{label}, {selectivity:.1%} pass: {name}"
+        yield Row(
+            f"{what}: recall@{K}", statistics.fmean(recalls[name]), "", target=">= 0.99" if "ours" in name else ""
+        )
+        yield Row(f"{what}: time", statistics.median(wall[name]), "ms", "script_score", peer, detail=spread)
+        yield Row(f"{what}: took", spread["took_ms"], "ms")

@@ -1,0 +1,46 @@
+"""The local index against one matrix-vector product over the same matrix, and against its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.searching.common import Row, entries, meta, nearest, recall, selecting, take_turns
+from benchmarks.searching.peers import peers
+from imagesim.indexes.local import LocalIndex
+from imagesim.types import Query
+
+
+def measure(vectors: np.ndarray, queries: np.ndarray, with_peers: bool) -> Iterator[Row]:
+    index = LocalIndex(name="benchmark")
+    physical = index.create(meta(vectors.shape[1]))
+    batch = []
+    for entry in entries(vectors):
+        batch.append(entry)
+        if len(batch) == 1000:
+            index.write(batch, physical=physical)
+            batch.clear()
+    index.write(batch, physical=physical)
+    index.promote(physical)
+    for selectivity, target in ((1.0, "1.3 x"), (0.1, ""), (0.01, "ahead"), (0.001, "")):
+        filters = selecting(selectivity)
+        [first] = index.search([Query(queries[0], filters, limit=10)])  # reads the table into memory
+        found = [int(match.key.rpartition(":")[2]) - 1 for match in first.matches]
+        assert recall(found, nearest(vectors, queries[0], selectivity)) == 1
+        contenders = {
+            "ours": lambda query, filters=filters: index.search([Query(query, filters, limit=10)]),
+            "matrix @ vector": lambda query: vectors @ query,
+            **dict(peers(vectors, selectivity) if with_peers and selectivity in (1.0, 0.01) else ()),
+        }
+        slow = [name for name in contenders if name.startswith("wagtail") and selectivity == 1.0]
+        times = take_turns({n: c for n, c in contenders.items() if n not in slow}, queries)
+        times |= take_turns({name: contenders[name] for name in slow}, queries[:2]) if slow else {}
+        ours, limit = times.pop("ours"), times.pop("matrix @ vector")
+        yield Row(
+            f"local, {selectivity:.1%} pass: search", ours, "ms", "matrix @ vector", limit, target, {"peers": times}
+        )
+        if selectivity == 1.0:
+            yield Row("local, 100.0% pass: times the bare product", ours / limit, "x", target="<= 1.3")
+        for name, taken in times.items():
+            yield Row(f"local, {selectivity:.1%} pass: {name}", taken, "ms", "ours", ours)
