@@ -27,8 +27,9 @@ demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000): SQLite, no o
 services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for running single tests beside them
 	@exec $(BIN)/python -m tools.services
 
-test: venv  ## every check and every test, against the real services
-	@exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
+test:  ## every check and every test, against the real services
+	@$(PYTHON) -m tools.prepare & $(MAKE) --no-print-directory venv && wait && \
+	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
 
 lint: venv  ## the checks that need no service
 	@exec $(BIN)/python -m tools.checks --lint

@@ -1,6 +1,7 @@
-"""``python -m tools.checks``: every check and every test, one after the other; fails if one of them does.
+"""``python -m tools.checks``: every check and every test; fails if one of them does.
 
-The tests run on PostgreSQL, and those that a database could break once more on SQLite. ``--lint`` leaves the tests out.
+The tests run on PostgreSQL, and those that a database could break once more on SQLite. Those that start servers of
+their own and mostly wait for them run beside the first steps. ``--lint`` leaves the tests out.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
+from typing import IO
 
 from tools.system import Failure, find_program, say
 
@@ -18,31 +22,56 @@ LINT = {
     "mypy": ["mypy"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
-TESTS = {
-    "tests on SQLite": ["pytest", "--database-only", "-q"],
-    "tests on PostgreSQL": ["pytest"],
-}
+BESIDE = {"tests under faults": ["pytest", "tests/chaos"]}
+ON_SQLITE = {"tests on SQLite": ["pytest", "--database-only", "-q"]}
+ON_POSTGRESQL = {"tests on PostgreSQL": ["pytest", "--ignore", "tests/chaos"]}
 ENVIRONMENT = {"tests on SQLite": {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}}
 
 
-def run(name: str, arguments: list[str]) -> bool:
-    say(f"\n== {name}")
-    # A script by its path, a program as the module of this environment's Python.
-    command = arguments if arguments[0].endswith(".py") else ["-m", *arguments]
-    environment = {**os.environ, **ENVIRONMENT.get(name, {})}
-    return subprocess.run([sys.executable, *command], env=environment).returncode == 0
+class Step:
+    """One program, started at once; what it prints goes to ``output``, else straight to the terminal."""
+
+    def __init__(self, name: str, arguments: list[str], output: IO[bytes] | None = None) -> None:
+        self.name, self.output = name, output
+        # A script by its path, a program as the module of this environment's Python.
+        command = arguments if arguments[0].endswith(".py") else ["-m", *arguments]
+        environment = {**os.environ, **ENVIRONMENT.get(name, {})}
+        self._begun = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=subprocess.STDOUT if output else None
+        )
+
+    def finish(self) -> tuple[str, bool, float]:
+        """Wait; (name, whether it passed, seconds)."""
+        passed = self._process.wait() == 0
+        if self.output:
+            say(f"\n== {self.name}")
+            self.output.seek(0)
+            say(self.output.read().decode(errors="replace"))
+        return self.name, passed, time.monotonic() - self._begun
+
+
+def run(steps: dict[str, list[str]]) -> list[tuple[str, bool, float]]:
+    """One after the other, each shown as it goes."""
+    results = []
+    for name, arguments in steps.items():
+        say(f"\n== {name}")
+        results.append(Step(name, arguments).finish())
+    return results
+
+
+def run_all() -> list[tuple[str, bool, float]]:
+    # The browser tests drive a real one.
+    find_program("chromium", package="chromium")
+    with ExitStack() as files:
+        beside = [Step(*step, files.enter_context(tempfile.TemporaryFile())) for step in BESIDE.items()]
+        results = run({**LINT, **ON_SQLITE})
+        results += [step.finish() for step in beside]
+    return results + run(ON_POSTGRESQL)
 
 
 def main(arguments: list[str]) -> int:
-    steps = LINT if "--lint" in arguments else {**LINT, **TESTS}
-    if steps is not LINT:
-        # The browser tests drive a real one.
-        find_program("chromium", package="chromium")
-    results = []
-    for name, command in steps.items():
-        begun = time.monotonic()
-        passed = run(name, command)
-        results.append((name, passed, time.monotonic() - begun))
+    results = run(LINT) if "--lint" in arguments else run_all()
     say("")
     for name, passed, seconds in results:
         say(f"{'passed' if passed else 'FAILED'}  {seconds:6.1f} s  {name}")

@@ -1,0 +1,27 @@
+"""``python -m tools.prepare``: download and install what the services need, while something else goes on.
+
+Nothing depends on it: whoever starts a service gets what is still missing, and says why it cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from tools import elastic
+from tools.system import Failure, die_with_parent, find_program
+
+
+def main() -> None:
+    die_with_parent()
+    for get in (
+        elastic.home,
+        lambda: find_program("redis-server", package="redis-server"),
+        lambda: find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin"),
+        lambda: find_program("chromium", package="chromium"),
+    ):
+        with contextlib.suppress(Failure):
+            get()
+
+
+if __name__ == "__main__":
+    main()
