@@ -655,9 +655,10 @@ class TestEvents:
 class TestSchema:
     @pytest.fixture
     def document(self, rf) -> dict[str, Any]:
-        from imagesim.rest.views import SchemaView
+        from imagesim.rest.urls import urlpatterns
 
-        response = SchemaView.as_view()(rf.get("/some/where/schema/", {"format": "json"}))
+        view = next(pattern for pattern in urlpatterns if pattern.name == "schema").callback
+        response = view(rf.get("/some/where/schema/", {"format": "json"}))
         return json.loads(response.render().content)
 
     def test_valid_and_without_warnings(self, document):

@@ -5,11 +5,11 @@ from django.urls import path
 from imagesim.rest import views
 
 app_name = "imagesim"
-urlpatterns = [
+endpoints = [
     path("items/<str:model>/<str:pk>/similar/", views.SimilarView.as_view(), name="similar"),
     path("search/", views.SearchView.as_view(), name="search"),
     path("look/", views.LookView.as_view(), name="look"),
     path("look/<str:token>/region/", views.LookRegionView.as_view(), name="look_region"),
     path("events/", views.EventsView.as_view(), name="events"),
-    path("schema/", views.SchemaView.as_view(), name="schema"),
 ]
+urlpatterns = [*endpoints, path("schema/", views.SchemaView.as_view(patterns=endpoints), name="schema")]

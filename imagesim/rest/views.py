@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest
+from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
@@ -213,17 +214,16 @@ class EventsView(VisualSearchView):
 
 
 class SchemaView(APIView):
-    """The OpenAPI description of these views, wherever the shop has put them."""
+    """The OpenAPI description of the views at ``patterns``, wherever the shop has put them."""
 
+    patterns: Sequence[URLPattern] = ()
     permission_classes = ()
     authentication_classes = ()
     renderer_classes = (OpenApiYamlRenderer, OpenApiJsonRenderer)
     schema = None
 
     def get(self, request: Request) -> Response:
-        from imagesim.rest.urls import urlpatterns
-
-        generator: Any = SchemaGenerator(patterns=urlpatterns)  # type: ignore[no-untyped-call]
+        generator: Any = SchemaGenerator(patterns=self.patterns)  # type: ignore[no-untyped-call]
         generator.coerce_path_pk = False
         description = generator.get_schema(request=None, public=True)
         root = request.path.removesuffix("/").rpartition("/")[0]
