@@ -55,6 +55,12 @@ class PhotoGone(ImagesimError):
     code = "photo_gone"
 
 
+class Busy(ImagesimError):
+    """As many photos as a process works on at one time are in work. Trying again in a little while helps."""
+
+    code = "busy"
+
+
 class BadQuery(ImagesimError):
     """The question cannot be answered as asked: an unknown filter, a wrong type, an empty text.
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import zipfile
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import pytest
 from django.core.files.storage import default_storage
@@ -22,6 +23,7 @@ import imagesim
 from demo_shop.shop import catalogue, packages, seeding
 from demo_shop.shop.models import Category, Photo, Product
 from demo_shop.shop.packages import PACKAGES, PackageUnavailable
+from imagesim.asking import places
 from imagesim.exceptions import IndexUnavailable
 from tests import shop
 from tests.shop import encoded, picture, product
@@ -438,6 +440,14 @@ class TestLook:
 
         monkeypatch.setattr(imagesim, "shop_the_look", down)
         assert self.post(client).status_code == 503
+
+    def test_while_too_many_photos_are_in_work(self, client: Client, shelf, monkeypatch):
+        monkeypatch.setattr(places, "_slots", BoundedSemaphore(1))
+        monkeypatch.setattr(places, "WAIT_SECONDS", 0.01)
+        with places.slot():
+            response = self.post(client)
+        assert response.status_code == 503
+        assert "Many photos" in response.content.decode()
 
     def test_a_sample_has_an_address(self, client: Client, shelf):
         default_storage.save("samples/clothing.jpg", io.BytesIO(encoded(picture("red", size=(200, 200)), "JPEG")))

@@ -16,11 +16,10 @@ from django.test import Client
 from PIL import Image
 
 from imagesim import conf, look
-from imagesim.asking import held
+from imagesim.asking import held, places
 from imagesim.exceptions import BadQuery, ConfigurationError, PhotoGone
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.rest import uploads
 from tests import shop
 from tests.shop import encoded, product
 
@@ -274,9 +273,9 @@ class TestLabels:
 def test_fifty_photos_at_once(shelf, monkeypatch, settings):
     """Each gets an answer or is asked to come back, and never are more decoded at one time than there are places."""
     settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
-    monkeypatch.setattr(uploads, "_slots", threading.BoundedSemaphore(2))
-    monkeypatch.setattr(uploads, "_queue", threading.BoundedSemaphore(4))
-    monkeypatch.setattr(uploads, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(places, "_slots", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(places, "_queue", threading.BoundedSemaphore(4))
+    monkeypatch.setattr(places, "WAIT_SECONDS", 0.5)
     lock, now, most = threading.Lock(), [0], [0]
     real = look.shop_the_look
 

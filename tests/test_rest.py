@@ -25,10 +25,10 @@ from rest_framework.settings import api_settings
 
 from demo_shop.shop.models import Product
 from imagesim import retrieval
+from imagesim.asking import places
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
-from imagesim.rest import uploads
 from tests import shop
 from tests.shop import picture, product
 
@@ -456,9 +456,9 @@ class TestUploads:
         assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_flood_of_photos_waits_and_then_is_sent_away(self, shelf, api, monkeypatch):
-        monkeypatch.setattr(uploads, "_slots", BoundedSemaphore(1))
-        monkeypatch.setattr(uploads, "WAIT_SECONDS", 0.01)
-        with uploads.slot():
+        monkeypatch.setattr(places, "_slots", BoundedSemaphore(1))
+        monkeypatch.setattr(places, "WAIT_SECONDS", 0.01)
+        with places.slot():
             response = api.post(SEARCH, {"image": photo()})
             refused(response, 503, "busy")
             assert int(response["Retry-After"]) > 0

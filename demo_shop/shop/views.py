@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from itertools import groupby
 
 from django.core.files.storage import default_storage
@@ -14,7 +15,8 @@ from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
-from imagesim.exceptions import BadImage, BadQuery, ImagesimError
+from imagesim.asking.places import slot
+from imagesim.exceptions import BadImage, BadQuery, Busy, ImagesimError
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +79,21 @@ def search(request: HttpRequest) -> HttpResponse:
         asked = bool(data["q"] or data["image"])
         if asked:
             try:
-                hits = imagesim.search(
-                    image=data["image"],
-                    text=data["q"] or None,
-                    model=Product,
-                    limit=RESULTS_A_PAGE,
-                    offset=(page - 1) * RESULTS_A_PAGE,
-                    category=data["category"] or None,
-                    in_stock=data["in_stock"] or None,
-                    filters=form.filters or None,
-                )
+                with slot() if data["image"] else nullcontext():
+                    hits = imagesim.search(
+                        image=data["image"],
+                        text=data["q"] or None,
+                        model=Product,
+                        limit=RESULTS_A_PAGE,
+                        offset=(page - 1) * RESULTS_A_PAGE,
+                        category=data["category"] or None,
+                        in_stock=data["in_stock"] or None,
+                        filters=form.filters or None,
+                    )
             except (BadImage, BadQuery) as problem:
                 error, status = str(problem), 400
+            except Busy as problem:
+                error, status = str(problem), 503
             except ImagesimError:
                 logger.exception("The visual search cannot answer.")
                 error, status = "Search is taking a short break. Please try again in a moment.", 503
@@ -112,20 +117,23 @@ def look(request: HttpRequest) -> HttpResponse:
     try:
         if form.is_valid():
             data = form.cleaned_data
-            found = imagesim.shop_the_look(
-                data["image"],
-                model=Product,
-                category=data["category"] or None,
-                in_stock=data["in_stock"] or None,
-                filters=form.filters or None,
-            )
+            with slot():
+                found = imagesim.shop_the_look(
+                    data["image"],
+                    model=Product,
+                    category=data["category"] or None,
+                    in_stock=data["in_stock"] or None,
+                    filters=form.filters or None,
+                )
         elif form.is_bound:
             error, status = "Choose a photo first, and a category and prices that make sense.", 400
         elif sample is not None:
-            with default_storage.open(sample.path) as photo:
+            with default_storage.open(sample.path) as photo, slot():
                 found = imagesim.shop_the_look(photo, model=Product)
     except (BadImage, BadQuery) as problem:
         error, status = str(problem), 400
+    except Busy as problem:
+        error, status = str(problem), 503
     except ImagesimError:
         logger.exception("The visual search cannot answer.")
         error, status = "Search is taking a short break. Please try again in a moment.", 503

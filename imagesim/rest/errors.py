@@ -27,6 +27,7 @@ _STATUS: tuple[tuple[type[exceptions.ImagesimError], int], ...] = (
     (exceptions.PhotoGone, status.HTTP_410_GONE),
     (exceptions.NotRegistered, status.HTTP_404_NOT_FOUND),
     (exceptions.NotIndexed, status.HTTP_404_NOT_FOUND),
+    (exceptions.Busy, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.SearchIndexError, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.EmbedderError, status.HTTP_503_SERVICE_UNAVAILABLE),
 )
@@ -38,15 +39,6 @@ class RequestTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "request_too_large"
     default_detail = _("The request is too large; send a smaller picture.")
-
-
-class Busy(APIException):
-    """All places for photos are taken."""
-
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "busy"
-    default_detail = _("Many photos are being looked at just now; try again in a little while.")
-    wait = RETRY_AFTER  # DRF makes a Retry-After of it
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -71,9 +63,12 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
         return None
     if code != status.HTTP_503_SERVICE_UNAVAILABLE:
         return _answer(error.code, str(error), code, getattr(error, "field", ""))
-    # What went wrong inside is for the log; a visitor needs to know only what to do.
-    logger.error("Search is not available (%s): %s", error.code, error, exc_info=error)
-    response = _answer(error.code, str(_("Search is not available now; try again in a little while.")), code)
+    detail = str(error)
+    if not isinstance(error, exceptions.Busy):
+        # What went wrong inside is for the log; a visitor needs to know only what to do.
+        logger.error("Search is not available (%s): %s", error.code, error, exc_info=error)
+        detail = str(_("Search is not available now; try again in a little while."))
+    response = _answer(error.code, detail, code)
     response["Retry-After"] = str(RETRY_AFTER)
     return response
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import BoundedSemaphore
 from typing import IO, Any
 
 from django.core.files.uploadhandler import MemoryFileUploadHandler
@@ -15,42 +11,10 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 
 from imagesim.conf import get_settings
-from imagesim.rest.errors import Busy, RequestTooLarge
+from imagesim.rest.errors import RequestTooLarge
 
 FORM_BYTES = 64 * 1024
 """What everything but the picture may take together."""
-
-
-DECODED_AT_ONCE = max(2, os.cpu_count() or 1)
-"""Photos of visitors in work at one time in one process: each may take some hundred megabytes while it is decoded."""
-
-WAITING_AT_ONCE = 2 * DECODED_AT_ONCE
-"""Requests that wait for a place. Further ones are sent away at once, so that a flood does not take every thread."""
-
-WAIT_SECONDS = 10
-
-_slots = BoundedSemaphore(DECODED_AT_ONCE)
-_queue = BoundedSemaphore(WAITING_AT_ONCE)
-
-
-@contextmanager
-def slot() -> Iterator[None]:
-    """Wait a little for one of the places in which photos are worked on, so that a flood cannot stop the shop.
-
-    :raises Busy: if none became free, or too many wait already.
-    """
-    if not _slots.acquire(blocking=False):
-        if not _queue.acquire(blocking=False):
-            raise Busy
-        try:
-            if not _slots.acquire(timeout=WAIT_SECONDS):
-                raise Busy
-        finally:
-            _queue.release()
-    try:
-        yield
-    finally:
-        _slots.release()
 
 
 class InMemoryUploadHandler(MemoryFileUploadHandler):

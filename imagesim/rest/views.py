@@ -24,6 +24,7 @@ from rest_framework.views import APIView
 
 from imagesim import __version__, events, look, retrieval
 from imagesim.asking import filters, held
+from imagesim.asking.places import slot
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, ConfigurationError, NotRegistered
 from imagesim.registry import registry
@@ -31,7 +32,7 @@ from imagesim.rest import errors
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, LookSerializer, StoredSerializer
 from imagesim.rest.throttles import VisualSearchThrottle
-from imagesim.rest.uploads import BoundedJSONParser, check_length, slot
+from imagesim.rest.uploads import BoundedJSONParser, check_length
 from imagesim.types import Hits
 
 ASKED = (

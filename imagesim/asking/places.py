@@ -1,0 +1,49 @@
+"""So many photos of visitors are worked on at one time in one process, and no more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
+from django.utils.translation import gettext as _
+
+from imagesim.exceptions import Busy
+
+DECODED_AT_ONCE = max(2, os.cpu_count() or 1)
+"""Photos of visitors in work at one time in one process: each may take some hundred megabytes while it is decoded."""
+
+WAITING_AT_ONCE = 2 * DECODED_AT_ONCE
+"""Requests that wait for a place. Further ones are sent away at once, so that a flood does not take every thread."""
+
+WAIT_SECONDS = 10
+
+_slots = BoundedSemaphore(DECODED_AT_ONCE)
+_queue = BoundedSemaphore(WAITING_AT_ONCE)
+
+
+@contextmanager
+def slot() -> Iterator[None]:
+    """Wait a little for one of the places in which photos are worked on, so that a flood cannot stop the shop.
+
+    For views that take photos of visitors; those of the REST face do it.
+
+    :raises Busy: if none became free, or too many wait already.
+    """
+    if not _slots.acquire(blocking=False):
+        if not _queue.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not _slots.acquire(timeout=WAIT_SECONDS):
+                raise _busy()
+        finally:
+            _queue.release()
+    try:
+        yield
+    finally:
+        _slots.release()
+
+
+def _busy() -> Busy:
+    return Busy(_("Many photos are being looked at just now; try again in a little while."))
