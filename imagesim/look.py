@@ -23,7 +23,7 @@ from imagesim.exceptions import BadImage, BadQuery
 from imagesim.items import Items
 from imagesim.monitoring.timing import timed
 from imagesim.regions import get_region_finder
-from imagesim.regions.labels import likely_categories, name_of
+from imagesim.regions.labels import ITEM, likely_categories, name_of
 from imagesim.registry import registry
 from imagesim.retrieval import again_after_swap, check_filters, labels_of, page_of, project
 from imagesim.types import Filters, Hit, Hits, Matches, Query, Region
@@ -99,7 +99,8 @@ def shop_the_look(
     region found under it, or takes a square around it where there is none; ``whole=False`` leaves out the search for
     the photo as a whole. Under a ``category`` every hit is from there. Without one, a region's hits come from the
     categories that belong to its label, or that its neighbours agree on; where they give fewer than ``limit``, hits
-    from other categories follow with the stage ``"wider"``. All regions are embedded in one batch and searched in one
+    from other categories follow with the stage ``"wider"``, which all have where the shop seems to have nothing of the
+    label's kind. All regions are embedded in one batch and searched in one
     request; a second one widens or narrows what needs it.
 
     :raises BadImage: if the photo cannot be accepted.
@@ -149,9 +150,19 @@ def _search(page: Query, boxes: Sequence[Region], pictures: Sequence[Image]) -> 
         found = _settled(found, shelf)
     return Look(
         (0, 0),
-        tuple(_told(LookRegion(box, part.hits, part.categories)) for box, part in zip(boxes, found, strict=True)),
+        tuple(_told(_of(box, part)) for box, part in zip(boxes, found, strict=True)),
         answered[0].hits if photos else Hits(),
     )
+
+
+def _of(box: Region, part: _Answered) -> LookRegion:
+    """A bag in a shop without bags: what looks like it is of another kind, and says so."""
+    hits = part.hits
+    if box.label not in ("", ITEM) and not part.categories:
+        hits = Hits(
+            [replace(hit, stage="wider") for hit in hits], more=hits.more, took_ms=hits.took_ms, exact=hits.exact
+        )
+    return LookRegion(box, hits, part.categories)
 
 
 def _told(part: LookRegion) -> LookRegion:

@@ -52,10 +52,11 @@ class Card:
 
 @dataclass(frozen=True)
 class Section:
-    """One region of a look, by the name a page shows."""
+    """One region of a look, by the name a page shows, and whether all of its cards are of other kinds."""
 
     name: str
     cards: list[Card]
+    only_wider: bool = False
 
 
 def cards(hits: Hits) -> list[Card]:
@@ -104,7 +105,14 @@ def similar_hits(
 
 def sections(look: Look) -> list[Section]:
     """A look as a page shows it without JavaScript: its regions, and the photo as a whole where none was found."""
-    found = [Section(region.name or gettext("Your box"), cards(worthy(region.hits))) for region in look.regions]
+    found = [
+        Section(
+            region.name or gettext("Your box"),
+            cards(worthy(region.hits)),
+            only_wider=all(hit.stage for hit in region.hits),
+        )
+        for region in look.regions
+    ]
     return found or [Section(gettext("Whole photo"), cards(worthy(look.hits)))]
 
 

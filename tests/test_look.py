@@ -11,7 +11,7 @@ from PIL import Image
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import look
+from imagesim import look, widgets
 from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.registry import registry
@@ -121,6 +121,18 @@ class TestFound:
         assert sofa.region.label == "item"
         assert sofa.categories == ("sofas",)
         assert names(sofa.hits) == ["green sofa", "lime sofa"]
+
+    def test_a_kind_that_the_shop_does_not_have_is_no_other(self, shelf, monkeypatch):
+        bag = Region(0, 0, 1, 1, label="bag")
+        image = Image.new("RGB", (300, 300), "white")
+        (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=3).regions
+        assert seen.categories == ()
+        assert [hit.stage for hit in seen.hits] == ["wider"] * 3
+        monkeypatch.setattr(widgets, "cards", list)
+        (section,) = widgets.sections(imagesim.shop_the_look(image, regions=[bag], limit=3, whole=False))
+        assert section.only_wider
+        (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=2, category="shoes").regions
+        assert [hit.stage for hit in seen.hits] == ["", ""]
 
     def test_neighbours_that_do_not_agree_decide_nothing(self, shelf):
         image = Image.new("RGB", (300, 300), "white")

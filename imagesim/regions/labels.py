@@ -23,6 +23,9 @@ class Label:
     parts: tuple[str, ...] = ()
 
 
+ITEM = "item"
+"""One thing on a plain ground, which may be anything: no category is preferred."""
+
 LABELS: dict[str, Label] = {
     "top": Label(
         pgettext_lazy("garment", "Top"),
@@ -175,8 +178,7 @@ LABELS: dict[str, Label] = {
     "upper_body": Label(pgettext_lazy("garment", "Upper body"), parts=("top", "outerwear")),
     "lower_body": Label(pgettext_lazy("garment", "Lower body"), parts=("trousers", "shorts", "skirt")),
     "full_body": Label(pgettext_lazy("garment", "Full body"), parts=("dress", "top", "skirt", "outerwear", "suit")),
-    # One thing on a plain ground: it may be anything, so no category is preferred.
-    "item": Label(pgettext_lazy("garment", "Item")),
+    ITEM: Label(pgettext_lazy("garment", "Item")),
 }
 
 # A category with one of these in its name holds things for a garment, or under one, never the garment seen in a photo.

@@ -3,6 +3,8 @@
 const SMALLEST = 0.05;
 const STEP = 0.02;
 const DRAG_PIXELS = 8; // less is a tap
+const TAG = 34; // pixels that the name of the box takes above or below it
+const TIGHT = 84; // pixels of a side under which the corners are taken from outside
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
@@ -47,6 +49,16 @@ export class BoxEditor extends EventTarget {
     for (const [side, name] of [["x", "left"], ["y", "top"], ["width", "width"], ["height", "height"]]) {
       style.setProperty(name, `${this.box[side] * 100}%`);
     }
+    this.dress();
+  }
+
+  // The name stands above the box, or below it, or within it where neither has room; corners of small boxes lie outside.
+  dress() {
+    const { x, y, width, height } = this.box;
+    const area = this.stage.getBoundingClientRect();
+    const vertical = y * area.height > TAG ? "above" : (1 - y - height) * area.height > TAG ? "below" : "within";
+    this.element.dataset.tag = `${vertical} ${x + width / 2 < 0.5 ? "left" : "right"}`;
+    this.element.toggleAttribute("data-tight", Math.min(width * area.width, height * area.height) < TIGHT);
   }
 
   set(box) {

@@ -230,8 +230,9 @@ export class ShopTheLook {
     const { more, token } = answer;
     const results = worthy(answer.results);
     this.looks.push({ whole: true, box: WHOLE, found: WHOLE, label: "", name: this.words("whole"), results, more, token });
+    numbered(this.looks);
     this.showLooks();
-    this.select(this.looks[0]);
+    this.select(this.looks.find(hasOwn) ?? this.looks[0]);
     const count = this.looks.length - 1;
     this.say(count ? `${this.words("seen")} ${this.names()}. ${this.told(this.active)}` : this.words("none"));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
@@ -478,6 +479,19 @@ export class ShopTheLook {
   say(text, error = false) {
     this.status.toggleAttribute("data-error", error);
     this.status.textContent = text;
+  }
+}
+
+// Whether the shop has things of its kind.
+const hasOwn = (look) => look.results.some((hit) => !hit.stage);
+
+// Two people's shoes are "Shoes" and "Shoes 2", so that who cannot see the photo can tell them apart.
+function numbered(looks) {
+  const count = new Map();
+  for (const look of looks) {
+    const number = (count.get(look.name) ?? 0) + 1;
+    count.set(look.name, number);
+    if (number > 1) look.name += ` ${number}`;
   }
 }
 
