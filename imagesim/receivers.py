@@ -23,7 +23,6 @@ _OWNERS = "_imagesim_owners"
 def connect() -> None:
     """Connect to what is registered now. To be called again after a later registration; never connects twice."""
     from imagesim import tasks
-    from imagesim.writing import background, broker
 
     disconnect()
     known = apps.get_models(include_auto_created=True)
@@ -39,9 +38,7 @@ def connect() -> None:
             post_init.connect(_loaded, sender=sender, dispatch_uid=("imagesim.loaded", sender))
     for sender in _throughs:
         m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=("imagesim.m2m", sender))
-    changes.changes_waiting.connect(tasks.on_changes_waiting, dispatch_uid="imagesim.wake")
-    background.connect()
-    broker.connect()
+    tasks.connect()
 
 
 def disconnect() -> None:

@@ -10,8 +10,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
+from django.core.signals import request_started
+
 from imagesim.conf import get_settings
 from imagesim.exceptions import ConfigurationError, IndexUnavailable, one_of
+from imagesim.writing import broker
+from imagesim.writing.background import background
+from imagesim.writing.changes import changes_waiting
 
 try:
     from celery import shared_task
@@ -26,6 +31,8 @@ logger = logging.getLogger("imagesim.sync")
 
 SLICE_SECONDS = 30.0
 """A task works so long and lets another go on: far below any broker's visibility timeout (Redis: an hour)."""
+LOOK_EVERY = 10.0
+"""Seconds between two looks of a Celery worker of its own accord."""
 Mode = Literal["celery", "thread", "manual"]
 
 _LASTING = {
@@ -118,9 +125,7 @@ def mode() -> Mode:
     """Who does the work that is started here, by the ``SYNC`` setting; ``auto`` is Celery where it has a broker."""
     setting = get_settings().SYNC
     if setting == "auto":
-        from imagesim.writing.broker import is_configured
-
-        return "celery" if is_configured() else "thread"
+        return "celery" if broker.is_configured() else "thread"
     return setting  # type: ignore[return-value]
 
 
@@ -134,20 +139,43 @@ def start(name: str, **arguments: Any) -> bool:
         raise ConfigurationError(f"There is no task {name!r}; there are {one_of(_TASKS)}.")
     chosen = mode()
     if chosen == "celery":
-        from imagesim.writing.broker import send
-
-        return send(_TASKS[name], arguments)
-    if chosen == "thread":
-        from imagesim.writing.background import background
-
-        return background.put(_TASKS[name], arguments)
-    return False
+        return broker.send(_TASKS[name], arguments)
+    return chosen == "thread" and background.put(_TASKS[name], arguments)
 
 
-def schedule_sync(using: str | None = None) -> None:
+def wake(using: str, **kwargs: object) -> None:
     """Have what waits synced soon, by the means that the ``SYNC`` setting names."""
-    start("sync", using=using)
+    chosen = mode()
+    if chosen == "celery":
+        broker.wake(sync, using)
+    elif chosen == "thread":
+        background.put(sync, {"using": using})
 
 
-def on_changes_waiting(using: str, **kwargs: object) -> None:
-    schedule_sync(using)
+def look_regularly(sender: Any, **kwargs: Any) -> None:
+    """When a worker is ready: have it send itself a sync now and then. So nothing waits for ever, even without beat,
+    whatever became of the messages."""
+
+    def look() -> None:
+        # Expires before the next one, so that they do not pile up while all workers are busy.
+        broker.send(sync, {}, expires=LOOK_EVERY)
+
+    sender.timer.call_repeatedly(LOOK_EVERY, look)
+    look()
+
+
+def work_in_background(**kwargs: Any) -> None:
+    """At a request, so in a server: start its thread where there is nobody else to work."""
+    if not background.is_running and mode() == "thread":
+        background.start(idle=sync)
+
+
+def connect() -> None:
+    """To the signals of a commit with changes, of a request, and of a worker that is ready."""
+    changes_waiting.connect(wake, dispatch_uid="imagesim.wake")
+    request_started.connect(work_in_background, dispatch_uid="imagesim.background")
+    try:
+        from celery.signals import worker_ready
+    except ImportError:
+        return
+    worker_ready.connect(look_regularly, weak=False, dispatch_uid="imagesim.look")

@@ -42,7 +42,7 @@ def _small_embedder(settings):
 @pytest.fixture
 def thread(settings, monkeypatch):
     """The mode in which a thread of the server syncs; the thread itself stays out of the test's transaction."""
-    monkeypatch.setattr(background, "start", lambda: None)
+    monkeypatch.setattr(background, "start", lambda idle: None)
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
 
 

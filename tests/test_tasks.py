@@ -36,6 +36,7 @@ def _small_embedder(settings):
 @pytest.fixture(autouse=True)
 def _closed_breaker():
     broker.breaker.succeeded()
+    broker._wakenings.clear()
     yield
     broker.breaker.succeeded()
 
@@ -190,6 +191,58 @@ def test_a_broker_that_lost_everything_is_caught_up(celery, start_worker, own_re
     assert get_index().count() == 2
 
 
+@pytest.mark.usefixtures("postgres", "media_root")
+def test_a_stream_of_saves_sends_few_messages_and_all_are_synced_soon(celery, start_worker, redis_url):
+    queue = celery(redis_url)
+    shoe = product("shoe", picture("red"))
+    redis = Redis.from_url(redis_url)
+    before, started = redis.llen(queue), time.monotonic()
+    for stock in range(200):
+        shoe.stock = stock
+        shoe.save()
+    sent = redis.llen(queue) - before
+    assert 1 <= sent <= 2 + 2 * (time.monotonic() - started) / broker.WAKE_EVERY
+    start_worker(redis_url, queue)
+    wait_for(synced)
+    for _ in range(3):  # the worker takes up the last of a burst too, long before it looks by itself
+        for stock in range(20):
+            shoe.stock = stock
+            shoe.save()
+        wait_for(synced, tasks.LOOK_EVERY / 2)
+
+
+def test_what_a_message_announces(celery, monkeypatch):
+    """At once; then shared by those that follow; then again at once, when all has been quiet."""
+    celery("redis://nowhere")
+    sent, now = [], [100.0]
+    monkeypatch.setattr(broker, "send", lambda task, arguments, countdown=0.0: sent.append(countdown) or True)
+    monkeypatch.setattr(broker.time, "monotonic", lambda: now[0])
+
+    def change(after):
+        now[0] += after * broker.WAKE_EVERY
+        tasks.wake("default")
+        sent_now, sent[:] = [round(delay / broker.WAKE_EVERY, 3) for delay in sent], []
+        return sent_now
+
+    assert change(0) == [0]
+    assert change(0.25) == [0.75]  # worked on when the time is over
+    assert change(0.5) == []
+    assert change(0.5) == [1]  # a stream: one message for each stretch of it
+    assert change(0.75) == []
+    assert change(0.5) == [1]
+    assert change(2.5) == [0]
+    assert change(1.5) == [0]
+
+
+def test_a_message_that_was_not_sent_announces_nothing(celery, monkeypatch):
+    celery("redis://nowhere")
+    tried = []
+    monkeypatch.setattr(broker, "send", lambda *args, **options: tried.append(options) and False)
+    for _ in range(3):
+        tasks.wake("default")
+    assert len(tried) == 3
+
+
 @pytest.mark.usefixtures("media_root")
 def test_a_paused_broker_holds_up_one_save_briefly_and_the_next_not_at_all(celery, own_redis):
     start, _, url = own_redis
@@ -216,7 +269,7 @@ def test_a_thread_of_the_server(settings, caplog):
     thread = background.Background()
     try:
         product("shoe", picture("red"))
-        thread.start()
+        thread.start(idle=tasks.sync)
         assert "background thread" in caplog.text
         wait_for(synced)
         product("boot", picture("blue"))
@@ -233,8 +286,8 @@ def test_the_thread_starts_with_the_first_request(settings, monkeypatch, mode, s
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": mode}
     thread = background.Background()
     started = []
-    monkeypatch.setattr(thread, "start", lambda: started.append(True))
-    monkeypatch.setattr(background, "background", thread)
+    monkeypatch.setattr(thread, "start", lambda idle: started.append(True))
+    monkeypatch.setattr(tasks, "background", thread)
     request_started.send(sender=None)
     connections.close_all()
     assert bool(started) is starts

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from django.core.signals import request_started
 from django.db import close_old_connections, connections
 
 logger = logging.getLogger("imagesim.sync")
@@ -23,8 +22,8 @@ STOP_SECONDS = 5.0
 class Background:
     """The thread starts with the first request, so only in servers: a command that saves leaves the work to them.
 
-    It looks for work when told to, and every few seconds by itself. It closes its own database connections when there
-    is nothing to do, and ends with the process.
+    It does what it is told to, and every few seconds ``idle`` by itself. It closes its own database connections when
+    there is nothing to do, and ends with the process.
     """
 
     def __init__(self) -> None:
@@ -49,14 +48,14 @@ class Background:
         self._wake.set()
         return True
 
-    def start(self) -> None:
+    def start(self, idle: Callable[[], Any]) -> None:
         with self._lock:
             if self.is_running or self._stop.is_set():
                 return
             self._pid = os.getpid()
             self._todo.clear()
             self._wake = threading.Event()
-            self._thread = threading.Thread(target=self._run, name="imagesim-sync", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=[idle], name="imagesim-sync", daemon=True)
             self._thread.start()
         logger.warning(
             "No message broker is configured: changes are synced by a background thread of this process. "
@@ -70,11 +69,9 @@ class Background:
         if self.is_running and self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
-    def _run(self) -> None:
-        from imagesim.tasks import sync
-
+    def _run(self, idle: Callable[[], Any]) -> None:
         while not self._stop.is_set():
-            task, arguments = self._todo.popleft() if self._todo else (sync, {})
+            task, arguments = self._todo.popleft() if self._todo else (idle, {})
             close_old_connections()
             try:
                 task(**arguments)
@@ -88,15 +85,3 @@ class Background:
 
 background = Background()
 atexit.register(background.stop)
-
-
-def _on_request(**kwargs: Any) -> None:
-    if not background.is_running:
-        from imagesim.tasks import mode
-
-        if mode() == "thread":
-            background.start()
-
-
-def connect() -> None:
-    request_started.connect(_on_request, dispatch_uid="imagesim.writing.background")

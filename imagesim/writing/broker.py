@@ -1,12 +1,12 @@
-"""Sending tasks without ever holding up a save: short timeouts, no retries, a breaker; and workers that look by
-themselves, for messages that were never sent or got lost."""
+"""Sending tasks without ever holding up a save: few messages, short timeouts, no retries, a breaker."""
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from imagesim.breaker import Breaker
 from imagesim.exceptions import IndexUnavailable
@@ -15,11 +15,22 @@ logger = logging.getLogger("imagesim.sync")
 
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
-LOOK_EVERY = 10.0
-"""Seconds between two looks of a worker of its own accord."""
+WAKE_EVERY = 0.2
+"""Seconds in which a process sends two messages at most, one in a steady stream, however many changes it commits."""
 
 breaker = Breaker("The message broker", threshold=1, reset_seconds=10.0)
 _producers: dict[tuple[int, str], Any] = {}
+
+
+class _Wakening(NamedTuple):
+    """The last message with which this process woke the workers up."""
+
+    at: float = float("-inf")
+    delayed: bool = False
+    """Whether it is worked on when ``WAKE_EVERY`` is over, and not at once."""
+
+
+_wakenings: dict[str, _Wakening] = {}
 
 
 def is_configured() -> bool:
@@ -48,6 +59,35 @@ def send(task: Any, arguments: dict[str, Any], **options: Any) -> bool:
     return True
 
 
+def wake(task: Any, using: str) -> bool:
+    """Send a task that works on whatever waits, unless one that was sent will see to what was committed until now.
+
+    The first change is announced at once. Those that follow within ``WAKE_EVERY`` share one message, which is worked on
+    when that time is over, and so after each of them: a thousand saves a second cost five messages. What a
+    process remembers of a message stays true whatever becomes of the process; if the message is lost, what it
+    announced waits for a worker's own look, as after any message lost.
+    """
+    now = time.monotonic()
+    last = _wakenings.get(using, _Wakening())
+    since = now - last.at
+    if since < WAKE_EVERY and last.delayed:
+        return True
+    from celery import current_app
+
+    if current_app.conf.task_always_eager:
+        return send(task, {"using": using})  # in this process, at once
+    if since < WAKE_EVERY:
+        wakening, delay = _Wakening(last.at, delayed=True), WAKE_EVERY - since
+    elif since < 2 * WAKE_EVERY and last.delayed:
+        wakening, delay = _Wakening(now, delayed=True), WAKE_EVERY  # they come one after the other
+    else:
+        wakening, delay = _Wakening(now), 0.0
+    sent = send(task, {"using": using}, **({"countdown": delay} if delay else {}))
+    if sent:
+        _wakenings[using] = wakening
+    return sent
+
+
 def _pool(app: Any) -> Any:
     """Producers whose connections give up soon, apart from the application's own, which may try for ever."""
     key = (os.getpid(), str(app.conf.broker_write_url or app.conf.broker_url))
@@ -65,23 +105,3 @@ def _pool(app: Any) -> Any:
         )
         _producers[key] = pools.ProducerPool(pools.connections[connection], limit=10)
     return _producers[key]
-
-
-def look_regularly(sender: Any, **kwargs: Any) -> None:
-    """When a worker is ready: have it send itself a sync now and then. So nothing waits for ever, even without beat."""
-    from imagesim.tasks import sync
-
-    def look() -> None:
-        # Expires before the next one, so that they do not pile up while all workers are busy.
-        send(sync, {}, expires=LOOK_EVERY)
-
-    sender.timer.call_repeatedly(LOOK_EVERY, look)
-    look()
-
-
-def connect() -> None:
-    try:
-        from celery.signals import worker_ready
-    except ImportError:
-        return
-    worker_ready.connect(look_regularly, weak=False, dispatch_uid="imagesim.look")
