@@ -73,6 +73,8 @@ def claim(using: str, scope: Scope, limit: int) -> Claim:
     token = secrets.token_hex(16)
     until = timezone.now() + timedelta(seconds=get_settings().SYNC_CLAIM_SECONDS)
     wanted = due(using, scope).order_by("not_before", "id")
+    if not wanted.exists():  # most often; asked without a transaction and its locks
+        return Claim(using, token, [], until)
     mine = {"claim": token, "claimed_until": until, "checksum": ""}
     if connections[using].features.has_select_for_update_skip_locked:
         with transaction.atomic(using=using):

@@ -128,6 +128,7 @@ class ElasticsearchIndex(BaseIndex):
         self._timeout = request_timeout
         self._client_options = client_options
         self._service: _Service | None = None
+        self._metas: dict[str, IndexMeta] = {}
         self._lock = Lock()
 
     # The connection.
@@ -202,6 +203,7 @@ class ElasticsearchIndex(BaseIndex):
     def drop(self, physical: str) -> None:
         with self._reported():
             self._slow.indices.delete(index=physical, ignore_unavailable=True)
+        self._metas.pop(physical, None)
         self._service = None
 
     def physical_names(self) -> list[str]:
@@ -221,9 +223,12 @@ class ElasticsearchIndex(BaseIndex):
     def meta(self, physical: str | None = None) -> IndexMeta:
         if physical is None:
             return self._in_service().meta
-        with self._reported():
-            found = self._client.indices.get_mapping(index=physical)
-        return mapping.meta_of(physical, found[physical]["mappings"])
+        # An index says the same of itself as long as it lives, and no other ever has its name.
+        if physical not in self._metas:
+            with self._reported():
+                found = self._client.indices.get_mapping(index=physical)
+            self._metas[physical] = mapping.meta_of(physical, found[physical]["mappings"])
+        return self._metas[physical]
 
     def _in_service(self, *, anew: bool = False) -> _Service:
         """:raises IndexMissing: if nothing is in service."""
