@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import protections, servers
+from tests.chaos import delays, protections, servers
 from tests.chaos.servers import Process
 from tools.system import Failure
 
@@ -67,7 +67,7 @@ class Harness:
             "IMAGESIM_TEST_BROKER": self.redis_url,
             "IMAGESIM_TEST_QUEUE": "chaos",
             "IMAGESIM_TEST_SCRATCH": str(self.folder),
-            "IMAGESIM_CHAOS": json.dumps({"without": self.given.without}),
+            "IMAGESIM_CHAOS": json.dumps({"without": self.given.without, "folder": str(self.folder)}),
         }
         os.environ.update(self.environment)
         import django
@@ -137,6 +137,14 @@ class Harness:
                 self.wait_for_a_claim()
                 worker.signal(signal.SIGSTOP)
                 self.soon(4 * CLAIM_SECONDS, lambda worker=worker: worker.signal(signal.SIGCONT))  # type: ignore[misc]
+
+    def delay_a_write(self) -> None:
+        """A worker stops with what it has read in its hands, until others have done its work."""
+        delays.order(self.folder, CLAIM_SECONDS + self.dice.uniform(1, 4))
+
+    def delay_a_write_for_long(self) -> None:
+        if self.is_asked_for("delay_a_write"):
+            delays.order(self.folder, 4 * CLAIM_SECONDS)
 
     def wait_for_a_claim(self) -> None:
         """The moment to hit a worker is when it is at something."""
@@ -225,7 +233,8 @@ class Harness:
         ]
         faults = [
             (10, self.kill_worker),
-            (8, self.pause_worker),
+            (6, self.pause_worker),
+            (6, self.delay_a_write),
             (3, self.kill_redis),
             (2, self.pause_redis),
             (3, self.pause_elasticsearch),
@@ -238,7 +247,8 @@ class Harness:
         ]
         faults = [(weight, fault) for weight, fault in faults if self.is_asked_for(fault.__name__)]
         until = time.monotonic() + self.given.seconds
-        # One worker sleeps through the end, and wakes up with what it read before when all others are done.
+        # Workers sleep through the end, and wake up with what they read before when all others are done.
+        self.soon(self.given.seconds - 4, self.delay_a_write_for_long)
         self.soon(self.given.seconds - 2, self.pause_worker_for_long)
         while time.monotonic() < until:
             self.wait(self.dice.uniform(0.2, 2 * self.given.every))
@@ -248,8 +258,9 @@ class Harness:
         for writer in writers:
             writer.wait(60)
         # Whoever is to hear of the last writes by a message alone will not.
-        self.kill_redis()
-        self.kill_worker()
+        for fault in (self.kill_redis, self.kill_worker):
+            if self.is_asked_for(fault.__name__):
+                fault()
         self.done = Counter()
         for writer in writers:
             self.done.update(json.loads(writer.tail().strip().splitlines()[-1]))
@@ -275,6 +286,8 @@ class Harness:
         """No more faults: everything runs again, as an operator's supervisor would see to."""
         self.wait(max([0.0, *(at - time.monotonic() for at, _ in self.later)]) + 0.1)
         self.wait(CLAIM_SECONDS)
+        delays.cancel(self.folder)
+        self.wait(delays.left(self.folder))
         for process in (self.redis, self.elastic, *self.workers):
             process.signal(signal.SIGCONT)
             if not process.is_running:

@@ -1,6 +1,8 @@
-"""Switches a protection off where a run asks for it, in every process of the harness."""
+"""Delays and missing protections, in every process of the harness."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -11,7 +13,8 @@ class ChaosConfig(AppConfig):
     label = "chaos"
 
     def ready(self) -> None:
-        from tests.chaos import protections
+        from tests.chaos import delays, protections
 
+        delays.obey(Path(settings.CHAOS["folder"]))
         for name in settings.CHAOS["without"]:
             protections.switch_off(name)
