@@ -1,11 +1,18 @@
-"""How fast stock changes reach the search results, and what memory a sync needs: ``python -m benchmarks.flips``.
+"""How fast stock changes reach the search results: ``python -m tools.services -- python -m benchmarks.flips``.
 
-    python -m benchmarks.flips flips  --items 20000 --seconds 60    on Elasticsearch
-    python -m benchmarks.flips memory --items 1000 100000           on the local index
+    --how save           each flip is a ``save()`` in a transaction of its own (``--how bulk``: a hundred in an
+                         ``update()`` and a ``touch()``)
+    --rate 1000          flips a second that the shop makes, by the clock, whether or not the index keeps up;
+                         0 for as many as it can, the next only when the one before is committed
 
-Uses the services that the environment names (``make services`` prints the variables), an index of its own, and the
-small embedder of the tests: what is measured is the sync, not a model. Give it an empty database: it fills the
-demo shop's tables.
+Everything is what a shop runs, on this one machine: writers with ``SYNC: celery``, Redis, Celery workers, PostgreSQL
+and Elasticsearch. Every flip changes what its product's entry says. A flip counts when it is in the index: the
+rate is flips divided by the time from the first to the moment when nothing waits any more. Meanwhile one more
+process saves a product and asks the index until it finds the new state: that is ``found_after_seconds``, from the
+commit on, refresh interval included.
+
+Give it an empty database: it fills the demo shop's tables. What is measured is the sync, not a model: all vectors are
+stored already, and no picture's file exists, so none can have been opened.
 """
 
 from __future__ import annotations
@@ -14,239 +21,218 @@ import argparse
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
+from benchmarks import stocked
+
 NAME = "benchmark-flips"
-
-
-def set_up(index: dict[str, Any], database: str) -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-    if database:
-        os.environ["IMAGESIM_TEST_DATABASE_URL"] = database
-    import django
-    from django.conf import settings
-
-    imagesim = {
-        "SYNC": "manual",
-        "EMBEDDER": {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"dims": 256}},
-        "INDEX": index,
-    }
-    if not settings.configured:
-        django.setup()
-    settings.IMAGESIM = imagesim
-    from imagesim import conf
-
-    conf.get_settings.cache_clear()
-
-
-def fill(items: int) -> None:
-    """A catalogue with a vector for each picture, as if embedded long ago, so that nothing has to be embedded."""
-    import numpy as np
-    from django.core.management import call_command
-
-    from demo_shop.shop.models import Category, Photo, Product
-    from imagesim.embedders import get_embedder
-    from imagesim.models import Embedding, ItemImage, ItemState
-
-    call_command("migrate", verbosity=0, interactive=False)
-    shelf, _ = Category.objects.get_or_create(slug="all", defaults={"name": "All"})
-    fingerprint = get_embedder().fingerprint
-    dice = np.random.default_rng(1)
-    for start in range(0, items, 1000):
-        numbers = range(start, min(start + 1000, items))
-        products = Product.objects.bulk_create(
-            Product(name=f"p{n}", slug=f"p{n}", category=shelf, price=n % 90 + 1, stock=1) for n in numbers
-        )
-        Photo.objects.bulk_create(
-            Photo(product=product, file=f"p/{n}.png") for n, product in zip(numbers, products, strict=True)
-        )
-        states = ItemState.objects.bulk_create(
-            ItemState(model="shop.product", object_pk=str(product.pk), scope=1) for product in products
-        )
-        ItemImage.objects.bulk_create(
-            ItemImage(state=state, position=0, name=f"p/{n}.png", digest=f"{n:064x}")
-            for n, state in zip(numbers, states, strict=True)
-        )
-        rows = dice.standard_normal((len(numbers), 256)).astype("<f4")
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        Embedding.objects.bulk_create(
-            Embedding(digest=f"{n:064x}", fingerprint=fingerprint, vector=row.tobytes())
-            for n, row in zip(numbers, rows, strict=True)
-        )
-
-
-def first_index() -> None:
-    from imagesim.indexes import get_index
-    from imagesim.writing.targets import new_meta
-
-    index = get_index()
-    for name in index.physical_names():
-        index.drop(name)
-    index.promote(index.create(new_meta()))
-
-
-def flips(given: argparse.Namespace) -> dict[str, Any]:
-    """Writers flip the stock of random items, one by one, each save a commit of its own; syncs work side by side."""
-    from django.db import connections
-
-    from demo_shop.shop.models import Product
-    from imagesim.indexes import get_index
-    from imagesim.models import ItemState
-    from imagesim.sync import sync
-    from imagesim.types import Filters
-
-    fill(given.items)
-    first_index()
-    started = time.monotonic()
-    report = sync()
-    assert report.indexed == given.items, report
-    filled = given.items / (time.monotonic() - started)
-    workers = [
-        subprocess.Popen([sys.executable, "-m", "benchmarks.flips", "work", "--seconds", str(given.seconds)])
-        for _ in range(given.workers)
-    ]
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.flips", "write", "--seconds", str(given.seconds), "--seed", str(n)],
-            stdout=subprocess.PIPE,
-        )
-        for n in range(given.writers)
-    ]
-    # Meanwhile, how long until a flip can be found?
-    seen: list[float] = []
-    until = time.monotonic() + given.seconds - 3
-    index = get_index()
-    product = Product.objects.order_by("pk").first()
-    assert product is not None
-    model = ("shop.product",)
-    lonely = Product.objects.order_by("-pk").first()
-    while time.monotonic() < until and lonely is not None:
-        lonely.brand = f"b{len(seen)}"
-        lonely.save(update_fields=["brand"])
-        begun = time.monotonic()
-        from imagesim.types import Condition
-
-        wanted = Filters(models=model, conditions=(Condition("brand", "eq", lonely.brand),))
-        while not index.count(wanted) and time.monotonic() - begun < 30:
-            time.sleep(0.02)
-        seen.append(time.monotonic() - begun)
-        time.sleep(0.3)
-    done = sum(json.loads(writer.communicate()[0])["flips"] for writer in writers)
-    for worker in workers:
-        worker.wait()
-    left = ItemState.objects.filter(pending=True).count()
-    begun = time.monotonic()
-    sync()
-    connections.close_all()
-    for name in index.physical_names():
-        index.drop(name)
-    seen.sort()
-    return {
-        "items": given.items,
-        "writers": given.writers,
-        "workers": given.workers,
-        "flips": done,
-        "flips_per_second": round(done / given.seconds),
-        "waiting_at_the_end": left,
-        "seconds_to_catch_up": round(time.monotonic() - begun, 1),
-        "first_fill_per_second": round(filled),
-        "found_after_seconds": {
-            "median": round(seen[len(seen) // 2], 2),
-            "95 %": round(seen[int(len(seen) * 0.95)], 2),
-            "worst": round(seen[-1], 2),
-        },
-    }
-
-
-def work(given: argparse.Namespace) -> None:
-    from imagesim.sync import sync
-
-    until = time.monotonic() + given.seconds
-    while time.monotonic() < until:
-        if not sync(seconds=2).done:
-            time.sleep(0.05)
-
-
-def write(given: argparse.Namespace) -> dict[str, Any]:
-    from django.db import transaction
-
-    from demo_shop.shop.models import Product
-
-    dice = random.Random(given.seed)
-    pks = list(Product.objects.order_by("pk").values_list("pk", flat=True))[:-1]
-    until = time.monotonic() + given.seconds
-    count = 0
-    product = Product.objects.get(pk=pks[0])
-    while time.monotonic() < until:
-        product.pk = product.id = dice.choice(pks)
-        product.stock = dice.randrange(2)
-        with transaction.atomic():
-            product.save(update_fields=["stock"])
-        count += 1
-    return {"flips": count}
-
-
-def memory(given: argparse.Namespace) -> dict[str, Any]:
-    """The highest resident size of a process that syncs, rebuilds and compares a catalogue of each size."""
-    found = {}
-    for items in given.items:
-        with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "IMAGESIM_TEST_SCRATCH": folder, "IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
-            run = [sys.executable, "-m", "benchmarks.flips"]
-            subprocess.run([*run, "fill", "--items", str(items)], check=True, env=environment)
-            each = {}
-            for step in ("sync", "rebuild", "reconcile"):
-                done = subprocess.run([*run, "step", step], check=True, env=environment, capture_output=True)
-                each[step] = json.loads(done.stdout.splitlines()[-1])
-            found[str(items)] = each
-    return found
-
-
-def step(given: argparse.Namespace) -> dict[str, Any]:
-    from imagesim import rebuild, reconcile, sync
-
-    started = time.monotonic()
-    {"sync": sync.sync, "rebuild": rebuild.rebuild, "reconcile": reconcile.reconcile}[given.step]()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": round(time.monotonic() - started, 1), "peak_mb": round(peak)}
+BULK = 100
+PROBE_SECONDS = 0.4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("flips", "memory", "work", "write", "fill", "step"))
-    parser.add_argument("step", nargs="?", default="sync")
-    parser.add_argument("--items", type=int, nargs="+", default=[20_000])
+    parser.add_argument("--how", choices=("save", "bulk"), default="save")
+    parser.add_argument("--rate", type=float, default=1000)
+    parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--writers", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--refresh", default="1s", help="the refresh interval of the index")
+    parser.add_argument("--writer", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.what == "memory":
-        print(json.dumps(memory(given)))
+    if given.writer is not None:
+        set_up()
+        print(json.dumps(write(given)))
         return
-    if given.what in ("fill", "step"):
-        set_up({"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {"name": NAME}}, "sqlite://")
-        given.items = given.items[0]
-        result = fill(given.items) if given.what == "fill" else step(given)
-        if given.what == "fill":
-            first_index()
-        print(json.dumps(result))
-        return
-    given.items = given.items[0]
-    url = os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL")
-    database = os.environ.get("IMAGESIM_TEST_DATABASE_URL")
-    if not url or not database:
-        sys.exit("Say where Elasticsearch and PostgreSQL are: `make services` prints the variables.")
-    options = {"hosts": [url], "name": NAME, "replicas": 0}
-    set_up({"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}, database)
-    result = {"flips": flips, "work": work, "write": write}[given.what](given)
-    if result is not None:
-        print(json.dumps(result))
+    with tempfile.TemporaryDirectory(prefix="imagesim-flips-") as folder:
+        configure(given, folder)
+        set_up()
+        print(json.dumps(flips(given, Path(folder))))
+
+
+def configure(given: argparse.Namespace, folder: str) -> None:
+    """For this process and all that it starts."""
+    names = ("IMAGESIM_TEST_ELASTICSEARCH_URL", "IMAGESIM_TEST_DATABASE_URL", "IMAGESIM_TEST_REDIS_URL")
+    if missing := [name for name in names if not os.environ.get(name)]:
+        sys.exit(f"Set {', '.join(missing)}: `make services` prints what to.")
+    options = {"hosts": [os.environ[names[0]]], "name": NAME, "replicas": 0, "refresh_interval": given.refresh}
+    index = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="tests.worker_settings",
+        IMAGESIM_TEST_SETTINGS=json.dumps({"SYNC": "celery", "EMBEDDER": stocked.EMBEDDER, "INDEX": index}),
+        IMAGESIM_TEST_MEDIA=folder,
+        IMAGESIM_TEST_BROKER=os.environ[names[2]],
+        IMAGESIM_TEST_QUEUE=NAME,
+    )
+
+
+def set_up() -> None:
+    import django
+
+    django.setup()
+
+
+def flips(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    from imagesim.models import ItemState
+    from imagesim.sync import sync
+
+    stocked.fill(given.items)
+    stocked.first_index()
+    report = sync()
+    assert report.indexed == given.items, report
+    celery = [sys.executable, "-m", "celery", "--app", "demo_shop", "worker", "--concurrency", "1", "-l", "WARNING"]
+    parts = {"elasticsearch": _elasticsearch_pid(), "postgresql": _postgres_pid()}
+    with (folder / "workers.log").open("wb") as log:
+        workers = [
+            subprocess.Popen([*celery, "--hostname", f"w{n}@flips"], stdout=log, stderr=log)
+            for n in range(given.workers)
+        ]
+        try:
+            _probe(3)  # until they have started
+            before = {name: stocked.processor_seconds(pid) for name, pid in parts.items()}
+            began, written = time.monotonic(), _written()
+            busy = sum(stocked.processor_seconds(worker.pid) for worker in workers)
+            command = [sys.executable, "-m", "benchmarks.flips", *sys.argv[1:]]
+            writers = [
+                subprocess.Popen([*command, "--writer", str(n)], stdout=subprocess.PIPE) for n in range(given.writers)
+            ]
+            seen = _probe(given.seconds)
+            told = [json.loads(writer.communicate()[0]) for writer in writers]
+            ended = time.monotonic()
+            waiting = ItemState.objects.filter(pending=True).count()
+            while ItemState.objects.filter(pending=True).exists():
+                time.sleep(0.05)
+            settled = time.monotonic()
+            busy = sum(stocked.processor_seconds(worker.pid) for worker in workers) - busy
+            spent = {name: stocked.processor_seconds(pid) - before[name] for name, pid in parts.items()}
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait(60)
+    entries = _written() - written
+    wrong = _wrong()
+    stocked.drop_indexes()
+    done = sum(each["flips"] for each in told)
+    seconds = settled - max(began, ended - max(each["seconds"] for each in told))
+    spent |= {"writers": sum(each["processor"] for each in told), "workers": busy}
+    return {
+        **{name: getattr(given, name) for name in ("how", "rate", "items", "writers", "workers", "refresh")},
+        "flips": done,
+        "entries_written": entries,
+        "seconds": round(seconds, 1),
+        "flips_per_second": round(done / seconds),
+        "waiting_at_the_end": waiting,
+        "seconds_to_catch_up": round(settled - ended, 1),
+        "found_after_seconds": {
+            "times": len(seen),
+            "median": round(seen[len(seen) // 2], 2),
+            "95 %": round(seen[int(len(seen) * 0.95)], 2),
+            "worst": round(seen[-1], 2),
+        },
+        "processor_ms_a_flip": {name: round(value / done * 1000, 2) for name, value in sorted(spent.items())},
+        "entries_that_differ": wrong,
+    }
+
+
+def write(given: argparse.Namespace) -> dict[str, Any]:
+    """One writer, which has products of its own, so that it knows what each flip changes."""
+    from django.db import transaction
+    from django.db.models import F
+
+    import imagesim
+    from demo_shop.shop.models import Product
+    from imagesim.models import Scope
+
+    dice = random.Random(given.writer)
+    stock = dict(Product.objects.order_by("pk").values_list("pk", "stock")[: given.items - 1])
+    pks = sorted(stock)[given.writer :: given.writers]
+    product = Product.objects.get(pk=pks[0])
+    at_once = 1 if given.how == "save" else BULK
+    began, processor = time.monotonic(), time.process_time()
+    count = 0
+    while (now := time.monotonic() - began) < given.seconds:
+        if given.rate and (early := count * given.writers / given.rate - now) > 0:
+            time.sleep(early)
+        if given.how == "save":
+            product.pk = dice.choice(pks)
+            product.stock = stock[product.pk] = 1 - stock[product.pk]
+            with transaction.atomic():
+                product.save(update_fields=["stock"])
+        else:
+            chosen = Product.objects.filter(pk__in=dice.sample(pks, BULK))
+            with transaction.atomic():
+                chosen.update(stock=1 - F("stock"))
+                imagesim.touch(chosen, scope=Scope.METADATA)
+        count += at_once
+    return {"flips": count, "seconds": time.monotonic() - began, "processor": time.process_time() - processor}
+
+
+def _probe(seconds: float) -> list[float]:
+    """How long after its commit a change is found, sorted."""
+    from demo_shop.shop.models import Product
+    from imagesim.indexes import get_index
+    from imagesim.types import Condition, Filters
+
+    index = get_index()
+    product = Product.objects.order_by("-pk").first()
+    assert product is not None
+    seen: list[float] = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        product.brand = f"{time.time_ns()}"
+        product.save(update_fields=["brand"])
+        saved = time.monotonic()
+        wanted = Filters(models=("shop.product",), conditions=(Condition("brand", "eq", product.brand),))
+        while not index.count(wanted):
+            time.sleep(0.02)
+        seen.append(time.monotonic() - saved)
+        time.sleep(random.uniform(0, 2 * PROBE_SECONDS))  # not in step with the refreshes
+    return sorted(seen)
+
+
+def _wrong() -> int:
+    """How many entries do not say what the shop's table says of the stock."""
+    from elasticsearch import Elasticsearch, helpers
+
+    from demo_shop.shop.models import Product
+
+    client = Elasticsearch(os.environ["IMAGESIM_TEST_ELASTICSEARCH_URL"])
+    client.indices.refresh(index=NAME)
+    query = {"query": {"match_all": {}}, "_source": ["in_stock"]}
+    held = {hit["_id"]: hit["_source"]["in_stock"] for hit in helpers.scan(client, query, index=NAME)}
+    wanted = {f"shop.product:{pk}": stock > 0 for pk, stock in Product.objects.values_list("pk", "stock")}
+    return sum(held.get(key) != wanted.get(key) for key in held.keys() | wanted.keys())
+
+
+def _written() -> int:
+    """Entries that Elasticsearch has indexed so far."""
+    from elasticsearch import Elasticsearch
+
+    client = Elasticsearch(os.environ["IMAGESIM_TEST_ELASTICSEARCH_URL"])
+    return int(client.indices.stats(index=NAME, metric="indexing")["_all"]["primaries"]["indexing"]["index_total"])
+
+
+def _elasticsearch_pid() -> int:
+    from elasticsearch import Elasticsearch
+
+    nodes = Elasticsearch(os.environ["IMAGESIM_TEST_ELASTICSEARCH_URL"]).nodes.info(metric="process")["nodes"]
+    return int(next(iter(nodes.values()))["process"]["id"])
+
+
+def _postgres_pid() -> int:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = int(cursor.fetchone()[0])
+    return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 if __name__ == "__main__":
