@@ -12,14 +12,17 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import IndexMissing, IndexUnavailable
+from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.models import ItemState, Run, Scope
 from imagesim.registry import registry
-from imagesim.sync import Progress, prepare, queryset_of, state_aliases, sync, write
+from imagesim.sync import Progress, sync
 from imagesim.writing import changes, claims, runs
 from imagesim.writing.pictures import Vectors
+from imagesim.writing.preparing import prepare
+from imagesim.writing.sources import queryset_of, state_aliases
+from imagesim.writing.storing import write
 from imagesim.writing.targets import Target, new_meta
 
 logger = logging.getLogger("imagesim.sync")
@@ -32,31 +35,6 @@ class RebuildRunning(IndexUnavailable):
     """Another process is rebuilding already."""
 
     code = "rebuild_running"
-
-
-def make_first_index() -> None:
-    """Where nothing is in service: make an index, have every item wait to be synced, put it in service.
-
-    :raises IndexMissing: while another process is doing so.
-    """
-    index = get_index()
-    if index.in_service() is not None:
-        return
-    run = runs.start(Run.Kind.REBUILD)
-    if run is None:
-        raise IndexMissing(f"The first index {index.name!r} is just being made; try again in a moment.")
-    try:
-        if index.in_service() is None:
-            physical = index.create(new_meta())
-            for alias in state_aliases():
-                for items in registry:
-                    changes.record_queryset(items.label, queryset_of(items, alias), using=alias)
-            index.promote(physical)
-            logger.info("made the first index %s", physical, extra={"event": "index.created", "index": physical})
-    except BaseException as error:
-        runs.finish(run, error=str(error) or type(error).__name__)
-        raise
-    runs.finish(run, report={"first": True})
 
 
 class _Pause(Exception):

@@ -24,8 +24,10 @@ from imagesim.exceptions import ConfigurationError, IndexUnavailable
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Run, Scope
 from imagesim.registry import make_key, registry, split_key
-from imagesim.sync import Outcome, Progress, checksum, facts_of, queryset_of, state_aliases, sync, valid_pks
+from imagesim.sync import Progress, sync
 from imagesim.writing import changes, runs
+from imagesim.writing.preparing import Outcome, checksum, facts_of
+from imagesim.writing.sources import queryset_of, state_aliases, valid_pks
 from imagesim.writing.targets import live_targets
 
 logger = logging.getLogger("imagesim.sync")

@@ -14,8 +14,9 @@ from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailab
 from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState, Run
 from imagesim.registry import registry
-from imagesim.sync import Outcome, queryset_of, state_aliases
 from imagesim.writing import runs
+from imagesim.writing.preparing import Outcome
+from imagesim.writing.sources import queryset_of, state_aliases
 
 __all__ = ["IndexStatus", "RunStatus", "Status", "get_status"]
 

@@ -27,9 +27,11 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.models import ItemState, LocalEntry, Run, Scope
 from imagesim.rebuild import rebuild
 from imagesim.reconcile import DIFFERENCES, reconcile
-from imagesim.sync import _follow_moved_pictures, _mark_of, prepare, sync, write
+from imagesim.sync import _follow_moved_pictures, sync
 from imagesim.writing import claims
 from imagesim.writing.pictures import Vectors
+from imagesim.writing.preparing import prepare
+from imagesim.writing.storing import mark_of, write
 from imagesim.writing.targets import live_targets
 from tests.shop import EMBEDDER, encoded, picture
 
@@ -171,7 +173,7 @@ class Shop(RuleBasedStateMachine):
     def mark(self, worker):
         work = self.work.get(worker)
         if work and "written" in work:
-            claims.mark(work["claim"], [_mark_of(each) for each in work["prepared"]])
+            claims.mark(work["claim"], [mark_of(each) for each in work["prepared"]])
             _follow_moved_pictures(work["prepared"], work["claim"].using)
             del self.work[worker]
 

@@ -126,7 +126,8 @@ class _Upsert:
         self.connection = connections[using]
         quote = self.connection.ops.quote_name
         self.table = quote(ItemState._meta.db_table)
-        self.names = {name: quote(str(ItemState._meta.get_field(name).column)) for name in self.COLUMNS}
+        fields: dict[str, Any] = {name: ItemState._meta.get_field(name) for name in self.COLUMNS}
+        self.names = {name: quote(field.column) for name, field in fields.items()}
 
     @property
     def supports_upsert(self) -> bool:
