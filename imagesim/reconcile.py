@@ -12,17 +12,18 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from django.db import connections, models
-from django.db.models.functions import Collate, Concat
+from django.db import models
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError, IndexUnavailable
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Run, Scope
+from imagesim.ordering import in_order
 from imagesim.registry import make_key, registry, split_key
 from imagesim.sync import Progress, sync
 from imagesim.writing import changes, runs
@@ -41,8 +42,6 @@ EMBEDDING_AGE = timedelta(days=1)
 """Younger embeddings may belong to an item that is just being synced."""
 TOMBSTONE_AGE = timedelta(days=1)
 """How long what is known of a deleted item is kept. No write can be late by more."""
-
-_COLLATIONS = {"postgresql": "C", "sqlite": "BINARY", "oracle": "BINARY"}
 
 
 class ReconcileRunning(IndexUnavailable):
@@ -351,12 +350,8 @@ def _existing(label: str, pks: Sequence[str], using: str) -> set[str]:
 def _states_by_key(using: str) -> Iterator[tuple[str, ItemState]]:
     """Every state with its key, in the order of the keys' code points as the index scans, whatever the collation."""
     key: Any = Concat("model", models.Value(":"), "object_pk", output_field=models.CharField(max_length=400))
-    vendor = connections[using].vendor
-    # MySQL's collations depend on the character set of the column, but bytes are bytes.
-    as_bytes = models.Func("key", template="CAST(%(expressions)s AS BINARY)", output_field=models.BinaryField())
-    order: Any = as_bytes if vendor == "mysql" else Collate("key", _COLLATIONS.get(vendor, "C"))
-    states = ItemState.objects.using(using).annotate(key=key).order_by(order)
-    for state in states.iterator(chunk_size=CHUNK):
+    states = ItemState.objects.using(using).annotate(key=key)
+    for state in in_order(states, "key", attrgetter("key"), chunk_size=CHUNK):
         yield state.key, state
 
 

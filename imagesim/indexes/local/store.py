@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from imagesim.exceptions import IndexMissing
 from imagesim.indexes.local.table import Record
 from imagesim.indexes.validation import Prepared
 from imagesim.models import LocalEntry, LocalGeneration
+from imagesim.ordering import in_order
 from imagesim.types import IndexMeta, Removal
 
 # A late write of an older version is refused as long as the tombstone lives; after that the writer's own look at the
@@ -175,11 +177,9 @@ def images(at: State, dims: int, using: str) -> int:
 
 
 def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
-    """(key, version) of every entry in the order of the keys' code points, whatever the database's collation."""
+    """(key, version) of every entry in the order of the keys' code points, sorted by the database and streamed."""
     rows = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
-    found = list(rows.values_list("key", "version").iterator(chunk_size=batch_size))
-    found.sort()
-    yield from found
+    yield from in_order(rows.values_list("key", "version"), "key", itemgetter(0), chunk_size=batch_size)
 
 
 def empty(physical: str, using: str) -> None:
