@@ -228,13 +228,16 @@ class Items(Generic[M]):
 
     def for_reading(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
         """``queryset`` with the relations that the paths pass through loaded along."""
-        for path in self.declared_paths():
-            select, prefetch = paths.prefetches(self._model, path)
-            if select:
-                queryset = queryset.select_related(*select)
-            if prefetch:
-                queryset = queryset.prefetch_related(*prefetch)
-        return queryset
+        one, many = self.relations_read
+        return queryset.select_related(*one).prefetch_related(*many) if one else queryset.prefetch_related(*many)
+
+    @cached_property
+    def relations_read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What the paths pass through, as lookups for ``select_related`` and for ``prefetch_related``."""
+        resolved = [paths.resolve(self._model, path) for path in self.declared_paths()]
+        one = dict.fromkeys(each.load_one for each in resolved if each.load_one)
+        many = dict.fromkeys(each.load_many for each in resolved if each.load_many)
+        return tuple(one), tuple(many)
 
     def _read(self, item: M, path: str) -> Iterable[Any]:
         return paths.read(item, path) if path else ()

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from imagesim.asking.joining import fetch
 from imagesim.items import split_key
 from imagesim.registry import registry
 from imagesim.types import Hit, HitImage, Match
@@ -25,7 +26,7 @@ def hit_of(match: Match, item: models.Model) -> Hit:
 
 
 def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
-    """The items with these keys that the shop shows now, by key, in one query a model (and one a prefetch)."""
+    """The items with these keys that the shop shows now, by key, in one query a model (and one a further prefetch)."""
     pks: dict[str, list[str]] = {}
     for key in dict.fromkeys(keys):
         label, pk = split_key(key)
@@ -33,8 +34,10 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     found: dict[str, models.Model] = {}
     for items in registry:
         if items.label in pks:
-            queryset = items.for_reading(items.get_queryset())
-            for item in queryset.filter(pk__in=_valid(queryset.model, pks[items.label])):
+            one, many = items.relations_read
+            queryset = items.get_queryset()
+            queryset = queryset.filter(pk__in=_valid(queryset.model, pks[items.label]))
+            for item in fetch(queryset.select_related(*one) if one else queryset, many):
                 if items.should_index(item):
                     found[items.key_of(item)] = item
     return found

@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from functools import cache
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import connections, router, transaction
+from django.db import models, router, transaction
 from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
@@ -21,6 +20,7 @@ from imagesim.indexes.local.table import Record
 from imagesim.indexes.validation import Prepared
 from imagesim.models import LocalEntry, LocalGeneration
 from imagesim.ordering import in_order
+from imagesim.statements import Statement
 from imagesim.types import IndexMeta, Removal
 
 # A late write of an older version is refused as long as the tombstone lives; after that the writer's own look at the
@@ -52,24 +52,21 @@ def write_alias() -> str:
 
 def state(index: str, physical: str | None, using: str) -> State:
     """:raises IndexMissing: if nothing is in service, or there is no such physical index."""
-    sql, params = _question(physical is None, using)
-    values = {"index": index, "name": physical, "in_service": True}
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, [values.get(param, param) for param in params])
-        found = cursor.fetchone()
-    if found is None:
+    if physical is None:
+        found = _in_service.rows(using, index=index)
+    else:
+        found = _by_name.rows(using, index=index, name=physical)
+    if not found:
         raise missing(index, physical)
-    return State(*found)
+    return State(*found[0])
 
 
-@cache
-def _question(in_service: bool, using: str) -> tuple[str, tuple[Any, ...]]:
-    """The query of ``state``, put together once: it is asked before every search, and to put it together takes
-    longer than to answer it."""
-    rows = LocalGeneration.objects.using(using).filter(index="index")
-    rows = rows.filter(in_service=True) if in_service else rows.filter(name="name")
-    sql, params = rows.values_list(*State._fields).query.get_compiler(using).as_sql()
-    return sql, tuple(params)
+def _generations(**fields: Any) -> models.QuerySet[LocalGeneration, tuple[Any, ...]]:
+    return LocalGeneration.objects.filter(index=Statement.value("index"), **fields).values_list(*State._fields)
+
+
+_in_service = Statement(lambda: _generations(in_service=True))
+_by_name = Statement(lambda: _generations(name=Statement.value("name")))
 
 
 def state_of(at: State, using: str) -> State:
