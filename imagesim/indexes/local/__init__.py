@@ -183,8 +183,10 @@ class LocalIndex(BaseIndex):
     def _snapshot(self, at: store.State, using: str, *, alone: bool = False) -> Snapshot:
         meta = self._meta(at.name, using)
         with self._guard:
-            snapshot = self._snapshots.setdefault(at.name, Snapshot(meta))
-            if alone:
+            snapshot = self._snapshots.get(at.name)
+            if snapshot is None:
+                snapshot = self._snapshots[at.name] = Snapshot(meta)
+            if alone and len(self._snapshots) > 1:
                 # After a swap the former one belongs to those who search it now, and to nobody after them.
                 self._snapshots = {at.name: snapshot}
             return snapshot

@@ -18,6 +18,8 @@ Scores = npt.NDArray[np.float32]
 # Below this share of the matrix it is cheaper to gather the rows than to read past the others.
 GATHER_BELOW = 0.25
 ROWS_AT_ONCE = 1024
+# What is gathered is read again at once, while it is in the cache.
+GATHERED_AT_ONCE = 256
 BLOCK = 64
 # So many queries at once make a matrix product worth while.
 PRODUCT_FROM = 6
@@ -40,9 +42,9 @@ def score(matrix: Vector, queries: Vector, rows: Rows | None, similarity: Simila
         return (scores, None) if rows is None else (np.ascontiguousarray(scores[:, rows]), rows)
     rows = np.arange(len(matrix)) if rows is None else rows
     scores = np.empty((len(queries), len(rows)), dtype=np.float32)
-    buffer = np.empty((min(len(rows), ROWS_AT_ONCE), matrix.shape[1]), dtype=np.float32)
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[start : start + ROWS_AT_ONCE]
+    buffer = np.empty((min(len(rows), GATHERED_AT_ONCE), matrix.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), GATHERED_AT_ONCE):
+        part = rows[start : start + GATHERED_AT_ONCE]
         gathered = np.take(matrix, part, axis=0, out=buffer[: len(part)], mode="clip")
         for number, query in enumerate(queries):
             scores[number, start : start + len(part)] = _nearness(gathered, query, similarity)

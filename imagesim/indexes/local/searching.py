@@ -42,8 +42,8 @@ def _page(
     table: Table, query: Query, vector: Vector, similarity: Similarity, scores: scoring.Scores, rows: Rows | None
 ) -> tuple[tuple[Match, ...], bool]:
     wanted = query.offset + query.limit + 1  # one more tells whether anything follows
-    lowest = np.float32(-2.0 if query.min_score is None else query.min_score)
-    at_least = -np.inf if similarity == "l1" else float(lowest)
+    lowest = float(np.float32(-2.0 if query.min_score is None else query.min_score))  # as precise as the scores
+    at_least = -np.inf if similarity == "l1" else lowest
     slack = scoring.SLACK[similarity]
     k = wanted + 8
     while True:
@@ -52,42 +52,39 @@ def _page(
         ranked = _ranked(table, query.collapse, nearness, cosine, near if rows is None else rows[near], lowest)
         if floor < at_least or k >= len(scores):
             break  # nothing that may be asked for lies below the floor
-        if len(ranked) >= wanted and ranked[wanted - 1].nearness > floor + slack / 2:
+        if len(ranked) >= wanted and -ranked[wanted - 1].farness > floor + slack / 2:
             break  # nothing below the floor can come before what was found above it
         k *= 4  # many rows of few groups
     page = ranked[query.offset : query.offset + query.limit]
     matches = tuple(
-        Match(found.slot.key, float(found.cosine), found.slot.group, *found.slot.images[found.position])
-        for found in page
+        Match(found.key, found.cosine, found.slot.group, *found.slot.images[found.position]) for found in page
     )
     return matches, len(ranked) > query.offset + query.limit
 
 
 class Found(NamedTuple):
-    """One image that may be asked for."""
+    """One image that may be asked for; in the order of an answer, best first, then by key."""
 
-    nearness: np.float32
-    cosine: np.float32
-    slot: Slot
+    farness: float
+    key: str
     position: int
+    cosine: float
+    slot: Slot
 
 
 def _ranked(
-    table: Table, collapse: bool, nearness: scoring.Scores, cosine: scoring.Scores, rows: Rows, lowest: np.float32
+    table: Table, collapse: bool, nearness: scoring.Scores, cosine: scoring.Scores, rows: Rows, lowest: float
 ) -> list[Found]:
-    """The best image of every entry or group, best first, then by key."""
+    """The best image of every entry or group, in order."""
     found = []
-    for near, cos, row, number in zip(nearness, cosine, rows, table.slot_of(rows), strict=True):
+    each = zip((-nearness).tolist(), cosine.tolist(), rows.tolist(), table.slot_of(rows).tolist(), strict=True)
+    for far, cos, row, number in each:
         slot = table.slots[number]
         if slot is not None and cos >= lowest:
             position = int(np.flatnonzero(slot.rows == row)[0]) if len(slot.rows) > 1 else 0
-            found.append(Found(near, cos, slot, position))
-    found.sort(key=lambda each: (-each.nearness, each.slot.key, each.position))
-    seen: set[str] = set()
-    ranked = []
-    for each in found:
-        name = each.slot.group if collapse else each.slot.key
-        if name not in seen:
-            seen.add(name)
-            ranked.append(each)
-    return ranked
+            found.append(Found(far, slot.key, position, cos, slot))
+    found.sort()
+    best: dict[str, Found] = {}
+    for one in found:
+        best.setdefault(one.slot.group if collapse else one.key, one)
+    return list(best.values())
