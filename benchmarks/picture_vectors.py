@@ -35,21 +35,21 @@ def windows(side: int, count: int, chance: random.Random) -> list[tuple[int, int
 
 
 @torch.inference_mode()
-def features(pictures: list[Path], count: int) -> np.ndarray:
-    """float32 of shape (count, 1280), seeded: the same pictures give the same features."""
-    trunk = load_trunk()
-    chance = random.Random(0)
-    each = -(-count // len(pictures))
-    found = np.empty((each * len(pictures), 1280), dtype=np.float32)
+def features(pictures: list[Path], each: int) -> np.ndarray:
+    """float32 of shape (pictures, each, 1280); those of a picture do not depend on the others."""
+    trunk = load_trunk().to(memory_format=torch.channels_last)
+    found = np.empty((len(pictures), each, 1280), dtype=np.float32)
     for start in range(0, len(pictures), BATCH):
         opened = [Image.open(path).convert("RGB").resize((SIZE, SIZE)) for path in pictures[start : start + BATCH]]
         images = torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) for picture in opened]))
-        maps = trunk.forward_features((images / 127.5 - 1).permute(0, 3, 1, 2)).numpy()
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = trunk.forward_features((images / 127.5 - 1).permute(0, 3, 1, 2)).float().numpy()
         for number, map_ in enumerate(maps, start):
+            chance = random.Random(pictures[number].name)
             for place, (top, left, bottom, right) in enumerate(windows(map_.shape[-1], each, chance)):
-                found[number * each + place] = map_[:, top:bottom, left:right].mean((1, 2))
+                found[number, place] = map_[:, top:bottom, left:right].mean((1, 2))
         print(f"{min(start + BATCH, len(pictures)):,} of {len(pictures):,} pictures", flush=True)
-    return found[np.random.default_rng(0).permutation(len(found))[:count]]  # in no order, as a catalogue
+    return found
 
 
 def principal(found: np.ndarray, dims: int) -> np.ndarray:
@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--dims", type=int, default=512)
     given = parser.parse_args()
     pictures = sorted(p for p in given.pictures.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
-    np.save(given.out, principal(features(pictures, given.count), given.dims))
+    found = features(pictures, -(-given.count // len(pictures))).reshape(-1, 1280)
+    found = found[np.random.default_rng(0).permutation(len(found))[: given.count]]  # in no order, as a catalogue
+    np.save(given.out, principal(found, given.dims))
 
 
 if __name__ == "__main__":
