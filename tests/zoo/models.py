@@ -7,6 +7,8 @@ from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelatio
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
+from imagesim.saving import AtomicSave
+
 
 class Maker(models.Model):
     name = models.CharField(max_length=50)
@@ -144,7 +146,7 @@ class Box(models.Model):
         return self.colour
 
 
-class BrightLamp(Lamp):
+class BrightLamp(AtomicSave, Lamp):
     """A proxy with a manager of its own."""
 
     class Bright(models.Manager["BrightLamp"]):

@@ -1,0 +1,20 @@
+"""For models that are saved outside of a transaction: item and change in one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import router, transaction
+
+
+class AtomicSave:
+    """Has ``save()`` commit the row and what its signals write together: ``class Product(AtomicSave, models.Model)``.
+
+    Without it, and outside of any transaction, Django commits the row first and then sends ``post_save``. Within one
+    it changes nothing, not even a savepoint.
+    """
+
+    def save_base(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
+        alias = using or router.db_for_write(type(self), instance=self)  # type: ignore[arg-type]
+        with transaction.atomic(using=alias, savepoint=False):
+            super().save_base(*args, using=alias, **kwargs)  # type: ignore[misc]

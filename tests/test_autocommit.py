@@ -1,0 +1,156 @@
+"""Which of Django's writes commit together with the change they are, outside of any transaction of the shop's."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.urls import reverse
+
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim import receivers
+from imagesim.items import Items
+from imagesim.models import ItemState
+from imagesim.reconcile import reconcile
+from imagesim.registry import registry
+from imagesim.sync import sync
+from imagesim.writing import changes
+from tests.shop import EMBEDDER, picture, product
+from tests.zoo.models import BrightLamp, DeskLamp, Lamp, Tag
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media_root")]
+
+
+class LampItems(Items[Lamp]):
+    images = "pictures__file"
+    filters = {"tag": "tags__label", "lumen": "lumen"}
+
+
+@pytest.fixture(autouse=True)
+def _lamps(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+    registry.register(Lamp, LampItems)
+    receivers.connect()
+    yield
+    registry.unregister(Lamp)
+    receivers.connect()
+
+
+@pytest.fixture
+def shoe():
+    return product("shoe", picture("red"))
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """For each change written: whether it was within the transaction of what it tells of."""
+    seen = []
+
+    def watch(original):
+        def watched(*args, **kwargs):
+            seen.append(connection.in_atomic_block)
+            return original(*args, **kwargs)
+
+        return watched
+
+    monkeypatch.setattr(changes, "record", watch(changes.record))
+    monkeypatch.setattr(changes, "record_queryset", watch(changes.record_queryset))
+    return seen
+
+
+class TestApart:
+    """A process that dies between the two statements leaves a change that only a comparison finds."""
+
+    def test_a_save(self, shoe, together):
+        shoe.save()
+        Product.objects.create(name="boot", slug="boot", category=shoe.category, price=1)
+        assert together == [False, False]
+
+    def test_a_row_that_belongs_to_an_item(self, shoe, together):
+        Photo.objects.create(product=shoe, file="x.png")
+        shoe.category.slug = "other"
+        shoe.category.save()
+        assert not any(together)
+
+    def test_a_model_of_two_tables(self, together):
+        """Its tables are written in one transaction, but that has ended when the signal is sent."""
+        DeskLamp.objects.create(name="Low")
+        assert together == [False]
+
+    def test_it_is_found_by_comparing(self, shoe, monkeypatch):
+        sync()
+
+        def die(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(changes, "record", die)
+            with pytest.raises(KeyboardInterrupt):
+                Product.objects.get(pk=shoe.pk).delete()
+            shoe.brand = "New"
+            with pytest.raises(KeyboardInterrupt):
+                shoe.save()
+        assert Product.objects.get(pk=shoe.pk).brand == "New"  # saved, and the deletion was not
+        assert not ItemState.objects.filter(pending=True).exists()
+        assert reconcile().report["stale"] == 1
+        assert reconcile().report["stale"] == 0
+
+
+class TestTogether:
+    def test_a_transaction_of_the_shop(self, shoe, together):
+        with transaction.atomic():
+            shoe.save()
+        assert together == [True]
+
+    def test_a_delete(self, shoe, together):
+        shoe.delete()
+        assert together
+        assert all(together)
+
+    def test_a_queryset_deleted(self, shoe, together):
+        Product.objects.all().delete()
+        assert together
+        assert all(together)
+
+    def test_update_or_create(self, shoe, together):
+        Product.objects.update_or_create(slug="shoe", defaults={"stock": 5})
+        Product.objects.update_or_create(
+            slug="boot", defaults={"stock": 5}, create_defaults={"name": "b", "category": shoe.category, "price": 1}
+        )
+        Product.objects.get_or_create(slug="sock", defaults={"name": "s", "category": shoe.category, "price": 1})
+        assert together == [True, True, True]
+
+    def test_many_to_many(self, together):
+        lamp = Lamp.objects.create(name="Tall")
+        together.clear()
+        tag = Tag.objects.create(label="x")
+        lamp.tags.add(tag)
+        lamp.tags.set([])
+        tag.lamp_set.add(lamp)
+        tag.lamp_set.clear()
+        assert together
+        assert all(together)
+
+    def test_the_admin(self, shoe, together, client):
+        client.force_login(get_user_model().objects.create_superuser("boss"))
+        page = reverse("admin:shop_category_change", args=[shoe.category_id])
+        answer = client.post(page, {"name": "All", "slug": "new", "position": 0})
+        assert answer.status_code == 302, answer.content
+        assert Category.objects.filter(slug="new").exists()
+        assert together
+        assert all(together)
+
+    def test_a_model_that_says_so(self, together, monkeypatch):
+        lamp = BrightLamp(name="Sun", lumen=2000)
+        lamp.save()
+        BrightLamp(name="Moon", lumen=1000).save(using="default")
+        assert together == [True, True]
+
+        def die(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(changes, "record", die)
+        lamp.lumen = 3000
+        with pytest.raises(KeyboardInterrupt):
+            lamp.save()
+        assert BrightLamp.objects.filter(lumen=2000).exists()
