@@ -140,7 +140,9 @@ class Harness:
 
     def delay_a_write(self) -> None:
         """A worker stops with what it has read in its hands, until others have done its work."""
-        delays.order(self.folder, CLAIM_SECONDS + self.dice.uniform(1, 4))
+        seconds = CLAIM_SECONDS + self.dice.uniform(1, 4)
+        if not delays.left(self.folder):
+            delays.order(self.folder, seconds)
 
     def delay_a_write_for_long(self) -> None:
         if self.is_asked_for("delay_a_write"):
@@ -162,11 +164,16 @@ class Harness:
         self.soon(self.dice.uniform(1, 4), lambda: self.redis.signal(signal.SIGCONT))
 
     def pause_elasticsearch(self) -> None:
-        self.elastic.signal(signal.SIGSTOP)
-        self.soon(self.dice.uniform(1, 8), lambda: self.elastic.signal(signal.SIGCONT))
+        seconds = self.dice.uniform(1, 8)
+        if self.elastic.answers:
+            self.elastic.signal(signal.SIGSTOP)
+            self.soon(seconds, lambda: self.elastic.signal(signal.SIGCONT))
 
     def kill_elasticsearch(self) -> None:
-        self.hit(self.elastic, self.dice.uniform(0.5, 3))
+        """Not before it answers: it takes a while to start, and would else be down all the time."""
+        seconds = self.dice.uniform(0.5, 3)
+        if self.elastic.answers:
+            self.hit(self.elastic, seconds)
 
     def double_messages(self) -> None:
         from imagesim import tasks
@@ -248,7 +255,7 @@ class Harness:
         faults = [(weight, fault) for weight, fault in faults if self.is_asked_for(fault.__name__)]
         until = time.monotonic() + self.given.seconds
         # Workers sleep through the end, and wake up with what they read before when all others are done.
-        self.soon(self.given.seconds - 4, self.delay_a_write_for_long)
+        self.soon(self.given.seconds - 6, self.delay_a_write_for_long)
         self.soon(self.given.seconds - 2, self.pause_worker_for_long)
         while time.monotonic() < until:
             self.wait(self.dice.uniform(0.2, 2 * self.given.every))

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_
 )
 def test_it_notices_a_protection_that_is_off(protection, faults):
     result = chaos(
-        *("--seconds", "30", "--seed", "11", "--every", "1", "--patience", "60"),
+        *("--seconds", "40", "--seed", "11", "--every", "1", "--patience", "60"),
         *("--without", protection, "--faults", *faults),
     )
     assert not result["clean"]

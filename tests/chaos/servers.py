@@ -49,6 +49,10 @@ class Process:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def answers(self) -> bool:
+        return self.is_running and self._answers is not None and _quietly(self._answers)
+
     def start(self) -> Process:
         account = self._account
         if account:
