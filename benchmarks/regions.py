@@ -76,6 +76,11 @@ def load(
     return truths
 
 
+def part_of(validation: int | None) -> Callable[[Path], bool]:
+    """Whether a photo is measured: all are, or those whose number is a multiple of ``validation``."""
+    return lambda path: not validation or int("".join(c for c in path.stem if c.isdigit())) % validation == 0
+
+
 def boxes_of(mask: np.ndarray, own: dict[str, list[int]]) -> dict[str, Box]:
     height, width = mask.shape
     boxes = {}
@@ -320,9 +325,7 @@ def main() -> None:
     args = parser.parse_args()
     django.setup()
 
-    def held(path: Path) -> bool:
-        return not args.validation or int("".join(c for c in path.stem if c.isdigit())) % args.validation == 0
-
+    held = part_of(args.validation)
     files = (args.photos, args.masks, args.labels)
     truths = load(*files, held)
     rest = load(*files, lambda path: not held(path)) if args.validation else truths

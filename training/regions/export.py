@@ -22,23 +22,23 @@ from safetensors.torch import save_file  # noqa: E402
 
 from imagesim.embedders.files import file_digest  # noqa: E402
 from imagesim.embedders.towers import load_trunk  # noqa: E402
-from imagesim.regions.boxes import Candidate, candidates  # noqa: E402
-from imagesim.regions.labels import GARMENTS, SMALL  # noqa: E402
+from imagesim.regions.boxes import candidates  # noqa: E402
+from imagesim.regions.labels import GARMENTS  # noqa: E402
 from imagesim.regions.network import RegionHead, folded  # noqa: E402
 from imagesim.regions.segmenter import CONFIG, WEIGHTS  # noqa: E402
+from imagesim.types import Region  # noqa: E402
 
-SMALL_LABELS = frozenset(GARMENTS.index(label) for label in SMALL)
 STEADY = 12  # garments that speak for the common limit when a label's own is chosen
 
 
-def limits(truths: list[benchmark.Truth], found: list[list[Candidate]]) -> dict[str, float]:
+def limits(truths: list[benchmark.Truth], found: list[list[Region]]) -> dict[str, float]:
     """For each label the score from which saying it does best by F1; rare labels are drawn to the common limit."""
     grid = np.arange(0.1, 0.8, 0.02)
 
     def counts(label: int) -> np.ndarray:  # (grid, right / wrong / missed)
         name, table = GARMENTS[label], np.zeros((len(grid), 3))
         for truth, regions in zip(truths, found, strict=True):
-            best = max((c.score for c in regions if c.label == label), default=-1.0)
+            best = max((r.score for r in regions if r.label == name), default=-1.0)
             shown, there = best >= grid, name in truth.boxes
             table += np.stack([shown & there, shown & (not there), ~shown & there], axis=1)
         return table
@@ -69,7 +69,7 @@ def main() -> None:
     head = RegionHead(len(data.CLASSES), len(GARMENTS))
     head.load_state_dict(state)
     trunk = folded(load_trunk()).bfloat16()
-    found = [candidates(*train.predict(trunk, head.eval(), truth.image()), SMALL_LABELS) for truth in truths]
+    found = [candidates(*train.predict(trunk, head.eval(), truth.image()), data.CLASSES) for truth in truths]
     chosen = limits(truths, found)
 
     WEIGHTS.parent.mkdir(exist_ok=True)

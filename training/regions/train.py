@@ -25,12 +25,10 @@ from torch.nn import functional as F  # noqa: E402
 
 from imagesim.embedders.towers import load_trunk  # noqa: E402
 from imagesim.regions.boxes import candidates  # noqa: E402
-from imagesim.regions.labels import GARMENTS, SMALL  # noqa: E402
+from imagesim.regions.labels import GARMENTS  # noqa: E402
 from imagesim.regions.network import RegionHead, features, folded  # noqa: E402
 from imagesim.regions.segmenter import input_of  # noqa: E402
-from imagesim.types import Region  # noqa: E402
 
-SMALL_LABELS = frozenset(GARMENTS.index(label) for label in SMALL)
 CLASSES = len(data.CLASSES)
 
 
@@ -121,8 +119,7 @@ def aside(folder: Path) -> list[benchmark.Truth]:
 def evaluate(trunk, head, truths) -> dict[float, dict]:
     found = []
     for truth in truths:
-        kept = candidates(*predict(trunk, head, truth.image()), SMALL_LABELS)
-        found.append([Region(*c.box, label=GARMENTS[c.label], score=c.score) for c in kept])
+        found.append(candidates(*predict(trunk, head, truth.image()), data.CLASSES))
     results = {}
     for threshold in (0.3, 0.4, 0.5):
         shown = [[r for r in regions if r.score >= threshold] for regions in found]
