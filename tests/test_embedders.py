@@ -145,8 +145,7 @@ def test_precisions_agree(model_cache: Path) -> None:
     full = OpenClipEmbedder(cache_dir=model_cache, precision="fp32")
     half = OpenClipEmbedder(cache_dir=model_cache, precision="bf16")
     assert full.fingerprint == half.fingerprint
-    # Drawings are the hard case; on 200 photographs of products the least was 0.9966 (docs/model-card.md).
-    assert (full.embed_images(images) * half.embed_images(images)).sum(1).min() > 0.99
+    assert (full.embed_images(images) * half.embed_images(images)).sum(1).min() > 0.995
     assert (full.embed_texts(texts) * half.embed_texts(texts)).sum(1).min() > 0.995
     assert choose_precision("auto", torch.device("cpu")) in ("fp32", "bf16")
     assert choose_precision("fp16", torch.device("cpu")) == "fp16"

@@ -18,6 +18,7 @@ from torch import nn
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite_trunk import STAGE_WIDTH, describe
+from imagesim.embedders.lowering import folded, lowered
 from imagesim.embedders.torchvision import import_torchvision
 from imagesim.embedders.towers import TRUNK
 
@@ -98,14 +99,15 @@ class LiteTower(nn.Module):
         self.num_features = shape + colour + words
 
     def lower(self, precision: str) -> None:
-        """Let the trunk compute in ``bf16`` or ``fp16``; the heads are small and stay in fp32."""
-        self.trunk.to({"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32))
+        """Let the trunk compute in ``bf16`` or ``fp16``; the heads and the classifier are small and stay in fp32."""
+        folded(self.trunk)
+        if precision != "fp32":
+            lowered(self.trunk, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+            self.trunk.classifier.float()
 
     def forward(self, x: Tensor) -> Tensor:
         seen = describe(self.trunk, x)
-        classifier = self.trunk.classifier
-        logits = classifier(seen["pooled"].to(classifier.weight.dtype)).float()
-        vector: Tensor = self.heads(seen, logits)
+        vector: Tensor = self.heads(seen, self.trunk.classifier(seen["pooled"]))
         return vector
 
 

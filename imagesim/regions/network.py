@@ -10,13 +10,15 @@ depthwise-separable blocks [2]_ brings it back to a quarter of the input, and wh
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from imagesim.embedders.lowering import folded
+
+__all__ = ["RegionHead", "features", "folded"]
 
 STAGES = (1, 2, 3, 4)  # of the trunk, at strides 4, 8, 16 and 32
 CHANNELS = (24, 40, 112, 320)
@@ -130,23 +132,6 @@ def _placed(x: Tensor) -> Tensor:
     ys = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype).view(1, 1, h, 1).expand(n, 1, h, w)
     xs = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).view(1, 1, 1, w).expand(n, 1, h, w)
     return torch.cat([x, xs, ys], dim=1)
-
-
-def folded(module: nn.Module) -> nn.Module:
-    """``module`` with every batch norm that follows a convolution folded into it, in place; for inference only."""
-    for parent in list(module.modules()):
-        children = list(parent.named_children())
-        for (_, convolution), (name, norm) in pairwise(children):
-            if not (isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
-                continue
-            mean, var = norm.running_mean, norm.running_var
-            if mean is None or var is None:
-                continue
-            convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                convolution.weight, convolution.bias, mean, var, norm.eps, norm.weight, norm.bias
-            )
-            setattr(parent, name, getattr(norm, "act", nn.Identity()))
-    return module.eval().requires_grad_(False)
 
 
 def features(trunk: Any, pixels: Tensor) -> list[Tensor]:
