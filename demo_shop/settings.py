@@ -31,6 +31,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "imagesim.middleware.DegradedHeader",
 ]
 ROOT_URLCONF = "demo_shop.urls"
 TEMPLATES = [

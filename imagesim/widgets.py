@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 from imagesim import events, retrieval
 from imagesim.asking import loading
 from imagesim.exceptions import EmbedderError, NotIndexed, SearchIndexError
+from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.types import Facet, Hit, Hits, Match
 
@@ -97,6 +98,7 @@ def similar_hits(
         return Hits(degraded=str(reason))
     except (SearchIndexError, EmbedderError) as reason:
         logger.warning("No similar items for %s: %s", key_of(item), reason)
+        degraded(reason.code)
         return Hits(degraded=str(reason))
     if timeout and not hits.degraded:
         cache.set(name, _kept(hits), timeout)

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from imagesim import exceptions
+from imagesim.middleware import HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
         detail = str(_("Search is not available now; try again in a little while."))
     response = _answer(error.code, detail, code)
     response["Retry-After"] = str(RETRY_AFTER)
+    response[HEADER] = error.code
     return response
 
 

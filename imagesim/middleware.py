@@ -1,0 +1,58 @@
+"""Says in a header that the visual search could not answer, for monitors and for the caches in front of a shop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+__all__ = ["HEADER", "DegradedHeader", "degraded"]
+
+HEADER = "Imagesim-Degraded"
+
+_codes: ContextVar[list[str] | None] = ContextVar("imagesim_degraded", default=None)
+
+
+def degraded(code: str) -> None:
+    """Note that a question of the request at hand had to be left without an answer, by the code of the error."""
+    codes = _codes.get()
+    if codes is not None and code not in codes:
+        codes.append(code)
+
+
+class DegradedHeader:
+    """Middleware. A page whose similar products are missing because the index or the model cannot be reached comes
+    with ``Imagesim-Degraded: index_unavailable``, so that nobody takes it for the page as it should be."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> object:
+        if self.is_async:
+            return self._asynchronous(request)
+        codes: list[str] = []
+        token = _codes.set(codes)
+        try:
+            return _said(self.get_response(request), codes)
+        finally:
+            _codes.reset(token)
+
+    async def _asynchronous(self, request: HttpRequest) -> HttpResponseBase:
+        codes: list[str] = []
+        _codes.set(codes)  # the task's own, which ends with the request
+        return _said(await self.get_response(request), codes)  # type: ignore[misc]
+
+
+def _said(response: HttpResponseBase, codes: list[str]) -> HttpResponseBase:
+    if codes:
+        response[HEADER] = ", ".join(codes)
+    return response
