@@ -1,7 +1,8 @@
-"""What memory a sync, a rebuild and a comparison need: ``python -m benchmarks.memory --items 1000 100000``.
+"""What memory and disk a sync, a rebuild and a comparison need: ``python -m benchmarks.memory --items 1000 100000``.
 
 On SQLite and the local index, with vectors already stored: the highest resident size of a process that does nothing
-else, for a catalogue of each size. It must not grow with it.
+else, for a catalogue of each size, which must not grow with it; and the size of the database afterwards, index
+included, which must not grow from one rebuild to the next.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def each_step(items: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "IMAGESIM_TEST_SCRATCH": folder, "IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
         found = {}
-        for name in ("fill", "sync", "rebuild", "reconcile"):
-            command = [sys.executable, "-m", "benchmarks.memory", "--step", name, "--items", str(items)]
+        for name in ("fill", "sync", "rebuild", "second rebuild", "third rebuild", "reconcile"):
+            command = [sys.executable, "-m", "benchmarks.memory", "--step", name.split()[-1], "--items", str(items)]
             done = subprocess.run(command, check=True, env=environment, capture_output=True)
             found[name] = json.loads(done.stdout.splitlines()[-1])
         return {name: each for name, each in found.items() if name != "fill"}
@@ -44,6 +45,8 @@ def each_step(items: int) -> dict[str, Any]:
 def step(name: str, items: int) -> dict[str, Any]:
     """One step in this process."""
     set_up()
+    from django.conf import settings
+
     from imagesim import rebuild, reconcile, sync
 
     started = time.monotonic()
@@ -52,8 +55,10 @@ def step(name: str, items: int) -> dict[str, Any]:
         stocked.first_index()
     else:
         {"sync": sync.sync, "rebuild": rebuild.rebuild, "reconcile": reconcile.reconcile}[name]()
+    seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": round(time.monotonic() - started, 1), "peak_mb": round(peak)}
+    disk = os.stat(settings.DATABASES["default"]["NAME"]).st_size / 2**20
+    return {"seconds": round(seconds, 1), "peak_mb": round(peak), "disk_mb": round(disk, 1)}
 
 
 def set_up() -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,15 +27,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+_installing = threading.Lock()  # apt-get runs once at a time
+
+
 def find_program(name: str, *, package: str, folders: str = "") -> Path:
     """The program ``name`` on PATH or in the ``folders`` (a glob, last match first); root installs the Debian package.
 
     :raises Failure: if it is missing and cannot be installed.
     """
-    program = _look_for(name, folders)
-    if program is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _apt_install(package)
+    with _installing:
         program = _look_for(name, folders)
+        if program is None and os.geteuid() == 0 and shutil.which("apt-get"):
+            _apt_install(package)
+            program = _look_for(name, folders)
     if program is None:
         raise Failure(
             f"{name!r} is not on this machine: install it (on Debian: `apt-get install {package}`) and try again."

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import delays, protections, servers
-from tests.chaos.servers import Process
+from tests.chaos import delays, protections
+from tools import servers
+from tools.processes import Process
 from tools.system import Failure
 
 NAME = "chaos"

@@ -18,10 +18,10 @@ from imagesim.exceptions import SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.sync import sync
 from imagesim.types import Query
-from tests.chaos import servers
 from tests.chaos.pictures import draw
 from tests.chaos.verify import verify
 from tests.shop import EMBEDDER, product
+from tools import servers
 from tools.system import free_port
 
 pytestmark = [
