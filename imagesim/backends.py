@@ -22,6 +22,8 @@ EXTRAS = {
     "torch": "clip",
     "torchvision": "clip",
     "transformers": "clip",
+    "openvino": "openvino",
+    "nncf": "openvino",
     "celery": "celery",
     "rest_framework": "rest",
     "drf_spectacular": "rest",

@@ -10,8 +10,8 @@ from imagesim.embedders.base import BaseEmbedder
 
 __all__ = ["BaseEmbedder", "get_embedder"]
 
-# Before torch is imported, which reads it once. Its OpenMP threads would else spin while they wait for each other: where
-# anything else wants a processor, a forward pass then takes five times as long (docs/performance.md).
+# Before torch is imported, which reads it once. Its OpenMP threads would else spin while they wait for each other:
+# where anything else wants a processor, a forward pass then takes five times as long (docs/performance.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

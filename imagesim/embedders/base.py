@@ -133,6 +133,10 @@ class BaseEmbedder(ABC):
     def warm_up(self) -> None:  # noqa: B027  # optional
         """Load the model now, so that the first query does not wait for it."""
 
+    def arithmetic(self) -> str:
+        """The precision in use and how it was found, for people; empty where it is not known. Never loads the model."""
+        return ""
+
     def check(self) -> list[CheckMessage]:
         """System checks of this embedder's set-up; must not load the model."""
         return []

@@ -6,7 +6,7 @@ from typing import Any
 
 from imagesim.exceptions import EmbedderError, one_of
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
 def choose_device(name: str | None) -> Any:
@@ -29,14 +29,12 @@ def choose_device(name: str | None) -> Any:
     return device
 
 
-def choose_precision(name: str, device: Any) -> str:
-    """``auto`` is bf16 where the device computes in it natively, fp16 on older CUDA, else fp32."""
-    if name != "auto":
-        return name
+def lower_precisions(device: Any) -> tuple[str, ...]:
+    """What the device computes in natively below fp32; emulated it would be slower than fp32."""
     import torch
 
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return ("bf16", "fp16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp16",)
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return "bf16"  # emulated bf16 would be slower than fp32
-    return "fp32"
+        return ("bf16",)
+    return ()

@@ -73,7 +73,7 @@ class LiteHeads(nn.Module):
         pixels = lab((thumb / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)).flatten(1, 2)
         weight = F.interpolate(salience[:, None], thumb.shape[-2:], mode="bilinear", align_corners=False)
         weight = weight.flatten(1) + 0.02
-        near = torch.cdist(pixels, self.palette.expand(len(pixels), -1, -1)) ** 2
+        near = torch.cdist(pixels, self.palette.expand(pixels.shape[0], -1, -1)) ** 2
         soft = torch.softmax(-near / (2 * 8.0**2), -1)
         return torch.einsum("np,npc->nc", weight / weight.sum(1, keepdim=True), soft)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -13,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
-from imagesim.embedders import lite, towers
+from imagesim.embedders import lite, precision, samples, towers
 from imagesim.embedders.base import BaseEmbedder
 from imagesim.embedders.batching import Batcher
-from imagesim.embedders.devices import PRECISIONS, choose_device, choose_precision
+from imagesim.embedders.devices import PRECISIONS, choose_device, lower_precisions
 from imagesim.embedders.names import ModelName, parse_name
 from imagesim.embedders.setup import check_setup
 from imagesim.exceptions import ConfigurationError, EmbedderError, one_of
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagesim.embedders.loading import Loaded
+    from imagesim.embedders.precision import Tried
     from imagesim.types import Vector
+
+logger = logging.getLogger(__name__)
 
 # Part of the fingerprint: raised when this file changes what a vector is.
 _VERSION = 1
+
+LEAST_PICTURES = 30
+"""That can tell whether answers hold."""
 
 
 class OpenClipEmbedder(BaseEmbedder):
@@ -38,7 +46,8 @@ class OpenClipEmbedder(BaseEmbedder):
         ``local-dir:PATH``, or ``imagesim-lite``, the model in the box, which needs no network.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best there is if not given.
-    :param precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``; the answers agree, so indexes need no rebuild.
+    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``, which is what was found to be the fastest
+        whose answers hold; the fingerprint is the same, so indexes need no rebuild.
     :param batch_size: images in one forward pass; 16 on a CPU and 128 elsewhere if not given.
     :param cache_dir: where downloaded and assembled weights are kept; the user's cache folder if not given.
     :param weights: what each part counts in a query (``{"colour": 0.5}``), for models that have parts.
@@ -131,6 +140,39 @@ class OpenClipEmbedder(BaseEmbedder):
     def check(self) -> list[CheckMessage]:
         return check_setup(self.name)
 
+    def arithmetic(self) -> str:
+        if self.precision != "auto":
+            return f"{self.precision}, as set"
+        kept = self._kept().all_here()
+        lines = [
+            f"{chosen} on {device}; tried: {', '.join(map(str, tried))}" for device, (chosen, tried) in kept.items()
+        ]
+        return "; ".join(lines) or "not tried on this machine yet"
+
+    def choose_precision(self, images: Sequence[Image]) -> tuple[str, list[Tried]]:
+        """Choose again, by real pictures: what is fastest here while the answers hold is kept for the next start.
+
+        With the extra ``openvino`` int8 is tried, too: made of a third of the pictures, judged by the others.
+
+        :raises EmbedderError: if there are fewer than 30 pictures, or the model cannot be loaded.
+        """
+        if len(images) < LEAST_PICTURES:
+            raise EmbedderError(f"{len(images)} pictures cannot tell much; at least {LEAST_PICTURES} are needed.")
+        from imagesim.embedders import int8
+
+        device = choose_device(self.device)
+        lower, third = lower_precisions(device), min(len(images) // 3, int8.CALIBRATED_BY)
+        if device.type == "cpu" and int8.is_installed():
+            full = self._load_in("fp32", device)
+            prepared = [full.prepare(image) for image in images[:third]]
+            try:
+                int8.quantise(full.model.visual, prepared, int8.folder_of(self._cache(), self.fingerprint))
+                lower = (*lower, "int8")
+            except EmbedderError as error:
+                logger.warning("%s", error)
+        chosen, tried, _ = self._try(device, lower, images[third:])
+        return chosen, tried
+
     @property
     def model(self) -> Any:
         """The open_clip model itself, loaded now if it was not yet."""
@@ -175,10 +217,45 @@ class OpenClipEmbedder(BaseEmbedder):
         missing = [message for message in self.check() if message.is_serious()]
         if missing:
             raise EmbedderError(f"{missing[0].msg} {missing[0].hint or ''}".strip())
+        device = choose_device(self.device)
+        if self.precision != "auto":
+            return self._load_in(self.precision, device)
+        kept = self._kept().get(str(device))
+        if kept is None or (kept[0] == "int8" and not importlib.util.find_spec("openvino")):
+            return self._load_best(device)
+        return self._load_in(kept[0], device)
+
+    def _load_in(self, name: str, device: Any) -> Loaded:
         from imagesim.embedders.loading import load
 
-        device = choose_device(self.device)
-        return load(self.name, device, choose_precision(self.precision, device), self.cache_dir)
+        if name != "int8":
+            return load(self.name, device, name, self.cache_dir)
+        from imagesim.embedders import int8
+
+        loaded = load(self.name, choose_device("cpu"), "fp32", self.cache_dir)
+        loaded.model.visual = int8.QuantisedTower(int8.folder_of(self._cache(), self.fingerprint))
+        loaded.precision = "int8"
+        return loaded
+
+    def _load_best(self, device: Any) -> Loaded:
+        """The short test on pictures that are drawn, when the model is first loaded on a machine."""
+        lower = lower_precisions(device)
+        if not lower:
+            return self._load_in("fp32", device)
+        chosen, _, last = self._try(device, lower, samples.drawn(precision.DRAWN))
+        return last if chosen == last.precision else self._load_in(chosen, device)
+
+    def _try(self, device: Any, lower: Sequence[str], images: Sequence[Image]) -> tuple[str, list[Tried], Loaded]:
+        tried, last = precision.attempt(lambda name: self._load_in(name, device), lower, images, self.batch_size)
+        chosen = precision.best(tried)
+        self._kept().put(str(device), chosen, tried)
+        return chosen, tried, last
+
+    def _cache(self) -> Path:
+        return self.cache_dir or lite.cache_folder()
+
+    def _kept(self) -> precision.Kept:
+        return precision.Kept(self._cache(), self.fingerprint)
 
 
 class _State:

@@ -64,6 +64,9 @@ class WorkerEmbedder(BaseEmbedder):
             return self.inner.embed_texts(texts)
         return self._ask("text", list(texts))
 
+    def arithmetic(self) -> str:
+        return self.inner.arithmetic()
+
     def check(self) -> list[CheckMessage]:
         messages = self.inner.check()
         try:

@@ -22,8 +22,11 @@ class Command(ImagesimCommand):
     def handle(self, *args: Any, format: str, check: bool, **options: Any) -> None:
         status = get_status()
         facts, text, differs = status.as_dict(), _text(status), False
-        configured = _configured_model()
+        configured, arithmetic = _configured_model()
         facts["index"]["configured_model"] = configured
+        facts["precision"] = arithmetic
+        if arithmetic:
+            text += f"\nprecision  {arithmetic}"
         other_model = bool(configured and status.index.model) and configured != status.index.model
         if other_model:
             text += f"\nmodel      the settings name {configured} now; run `manage.py imagesim_rebuild` to change over"
@@ -49,15 +52,16 @@ class Command(ImagesimCommand):
         return {name: run.report[name] for name in DIFFERENCES}
 
 
-def _configured_model() -> str:
-    """The fingerprint of the model in the settings; empty where it cannot be told here (its packages are missing)."""
+def _configured_model() -> tuple[str, str]:
+    """The fingerprint of the model in the settings and its arithmetic; empty where they cannot be told here."""
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
 
     try:
-        return get_embedder().fingerprint
+        embedder = get_embedder()
+        return embedder.fingerprint, embedder.arithmetic()
     except ImagesimError:
-        return ""
+        return "", ""
 
 
 def _text(status: Status) -> str:

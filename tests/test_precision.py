@@ -1,0 +1,199 @@
+"""The choice of a precision: tried, judged, kept, and made again by real pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from PIL import Image
+
+from imagesim.embedders import openclip, precision, samples
+from imagesim.embedders.openclip import OpenClipEmbedder
+from imagesim.embedders.precision import Kept, Tried, best, overlap
+from imagesim.exceptions import EmbedderError
+
+
+@pytest.mark.parametrize(
+    ("tried", "chosen"),
+    [
+        ([Tried("fp32", 40)], "fp32"),
+        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.99)], "bf16"),
+        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.99), Tried("int8", 6, 0.996, 0.98)], "int8"),
+        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.99), Tried("int8", 6, 0.994, 0.99)], "bf16"),
+        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.97)], "fp32"),
+        ([Tried("fp32", 40), Tried("bf16", 38, 1.0, 1.0)], "fp32"),  # not worth any deviation
+    ],
+)
+def test_the_fastest_whose_answers_hold_is_chosen(tried: list[Tried], chosen: str) -> None:
+    assert best(tried) == chosen
+
+
+def test_overlap_counts_shared_neighbours() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert overlap(rows, rows) == 1
+    assert overlap(rows, rows[::-1].copy()) < 0.6
+    assert overlap(rows[:3], rows[:3]) == 1  # fewer than ten others
+
+
+def test_the_drawn_pictures_are_the_same_everywhere_and_all_different() -> None:
+    once, again = samples.drawn(12), samples.drawn(12)
+    assert [image.tobytes() for image in once] == [image.tobytes() for image in again]
+    assert len({image.tobytes() for image in once}) == 12
+
+
+class TestKept:
+    def test_it_is_kept_for_this_machine(self, tmp_path: Path) -> None:
+        kept, tried = Kept(tmp_path, "model-1"), [Tried("fp32", 40.0), Tried("bf16", 11.0, 0.999, 0.99)]
+        assert kept.get("cpu") is None
+        kept.put("cpu", "bf16", tried)
+        kept.put("cuda:0", "fp16", [])
+        assert kept.get("cpu") == ("bf16", tried)
+        assert set(kept.all_here()) == {"cpu", "cuda:0"}
+        assert Kept(tmp_path, "model-2").get("cpu") is None
+        assert [path.name for path in (tmp_path / "precision").iterdir()] == ["model-1.json"]
+
+    def test_another_machine_or_torch_chooses_for_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = Kept(tmp_path, "model-1")
+        kept.put("cpu", "bf16", [])
+        monkeypatch.setattr(precision.importlib.metadata, "version", lambda name: "99.0")
+        assert kept.get("cpu") is None
+        kept.put("cpu", "fp32", [])
+        assert len(json.loads((tmp_path / "precision" / "model-1.json").read_text())) == 2
+
+    def test_what_cannot_be_read_or_written_is_no_choice(self, tmp_path: Path) -> None:
+        (tmp_path / "precision").write_text("a file")
+        kept = Kept(tmp_path, "model-1")
+        kept.put("cpu", "bf16", [])
+        assert kept.get("cpu") is None
+
+
+class Model:
+    """Stands for a loaded model: vectors that are off by ``error``, in a time of its own."""
+
+    batch_size = 16
+    texts = None
+
+    def __init__(self, name: str, error: float) -> None:
+        self.precision, self._error, self.model = name, error, SimpleNamespace(visual=None)
+
+    def prepare(self, image: Image.Image) -> Any:
+        return np.asarray(image.resize((8, 8)), np.float32).ravel()
+
+    def images(self, prepared: Any) -> Any:
+        rows = np.stack(prepared) / 255 - 0.5
+        rows += np.random.default_rng(0).normal(scale=self._error + 1e-9, size=rows.shape)
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every load of a model in place of the real one; bf16 is exact, int8 is not."""
+    done: list[str] = []
+
+    def load(self: OpenClipEmbedder, name: str, device: Any) -> Model:
+        done.append(name)
+        return Model(name, 1.0 if name == "int8" else 0.0)
+
+    monkeypatch.setattr(OpenClipEmbedder, "_load_in", load)
+    monkeypatch.setattr(openclip, "lower_precisions", lambda device: ("bf16",))
+    monkeypatch.setattr(precision, "LEAST_GAIN", 0.0)
+    return done
+
+
+def test_the_first_load_tries_and_later_ones_know(tmp_path: Path, loads: list[str]) -> None:
+    embedder = OpenClipEmbedder(cache_dir=tmp_path)
+    assert embedder.arithmetic() == "not tried on this machine yet"
+    assert embedder._loaded().precision == "bf16"
+    assert loads == ["fp32", "bf16"]
+    assert OpenClipEmbedder(cache_dir=tmp_path)._loaded().precision == "bf16"
+    assert loads == ["fp32", "bf16", "bf16"]
+    assert embedder.arithmetic().startswith("bf16 on cpu; tried: fp32 ")
+
+
+def test_a_precision_that_is_set_is_not_tried(tmp_path: Path, loads: list[str]) -> None:
+    embedder = OpenClipEmbedder(cache_dir=tmp_path, precision="fp32")
+    assert embedder._loaded().precision == "fp32"
+    assert loads == ["fp32"]
+    assert embedder.arithmetic() == "fp32, as set"
+
+
+class TestByRealPictures:
+    @pytest.fixture(autouse=True)
+    def int8(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        from imagesim.embedders import int8
+
+        made: list[int] = []
+        monkeypatch.setattr(int8, "is_installed", lambda: True)
+        monkeypatch.setattr(int8, "quantise", lambda visual, prepared, folder: made.append(len(prepared)))
+        return made
+
+    def test_int8_is_refused_where_answers_do_not_hold(self, tmp_path: Path, loads: list[str], int8: list[int]) -> None:
+        embedder = OpenClipEmbedder(cache_dir=tmp_path)
+        chosen, tried = embedder.choose_precision(samples.drawn(60))
+        assert int8 == [20]
+        assert [t.precision for t in tried] == ["fp32", "bf16", "int8"]
+        assert [t.holds for t in tried] == [True, True, False]
+        assert chosen == "bf16"
+        assert "refused" in embedder.arithmetic()
+
+    def test_few_pictures_tell_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(EmbedderError, match="at least 30"):
+            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(samples.drawn(3))
+
+    def test_the_command_takes_pictures_of_a_folder(
+        self, tmp_path: Path, loads: list[str], settings: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pictures = tmp_path / "pictures"
+        pictures.mkdir()
+        for number, image in enumerate(samples.drawn(40)):
+            image.save(pictures / f"{number}.png")
+        (pictures / "broken.jpg").write_bytes(b"no picture")
+        settings.IMAGESIM = {
+            "EMBEDDER": {
+                "BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder",
+                "OPTIONS": {"cache_dir": str(tmp_path / "cache")},
+            }
+        }
+        call_command("imagesim_precision", folder=pictures, format="json")
+        output = capsys.readouterr()
+        facts = json.loads(output.out)
+        assert facts["chosen"] == "bf16"
+        assert facts["pictures"] == 40
+        assert "passed over" in output.err
+
+    def test_the_command_says_where_there_is_nothing_to_choose(self, settings: Any) -> None:
+        settings.IMAGESIM = {
+            "EMBEDDER": {
+                "BACKEND": "imagesim.embedders.http.HttpEmbedder",
+                "OPTIONS": {"url": "http://127.0.0.1:9/v1", "model": "m", "dims": 4},
+            }
+        }
+        with pytest.raises(CommandError, match="elsewhere"):
+            call_command("imagesim_precision")
+
+
+def test_a_real_int8_tower(tmp_path: Path) -> None:
+    """Of a small convolutional network: made, kept, loaded, and near enough to be the same thing."""
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    import torch
+    from torch import nn
+
+    from imagesim.embedders import int8
+
+    torch.manual_seed(0)
+    visual = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 24))
+    with pytest.raises(EmbedderError, match="imagesim_precision"):
+        int8.QuantisedTower(tmp_path / "int8")
+    pixels = torch.randn(32, 3, 32, 32)
+    int8.quantise(visual.eval().requires_grad_(False), list(pixels), tmp_path / "int8")
+    made = int8.QuantisedTower(tmp_path / "int8")(pixels[:5])
+    wanted = visual(pixels[:5])
+    assert made.shape == wanted.shape
+    assert nn.functional.cosine_similarity(made, wanted).min() > 0.98
