@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
+from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair
     try:
         targets = live_targets()  # raises where there is nothing to compare with
         targets[0].index.refresh(targets[0].physical)
-        work.begin()
+        work.begin(targets[0].meta.fingerprint)
         for alias in state_aliases():
             for items in registry:
                 work.compare_items(items, alias)
@@ -127,7 +128,9 @@ class _Work:
         self.started = timezone.now()
         self._last_sign = time.monotonic()
 
-    def begin(self) -> None:
+    def begin(self, fingerprint: str) -> None:
+        """``fingerprint`` is that of the model of the index in service."""
+        self.fingerprint = fingerprint
         self.run.total = sum(queryset_of(items, alias).count() for alias in state_aliases() for items in registry)
         if not self.dry_run:
             runs.alive(self.run, total=self.run.total, done=0)
@@ -171,11 +174,12 @@ class _Work:
         for page in _pages(queryset):
             states = _states(items.label, [items.pk_of(item) for item in page], using)
             images = _images(states.values(), using)
+            embedded = self._embedded(image.digest for known in images.values() for image in known)
             findings = []
             for item in page:
                 pk = items.pk_of(item)
                 state = states.get(pk)
-                kind = self._compare(items, item, state, images)
+                kind = self._compare(items, item, state, images, embedded)
                 if kind or (state is not None and _may_have_come(images.get(state.pk, ()))):
                     findings.append(_Finding(using, items.label, pk, kind))
             self.found(findings)
@@ -183,7 +187,12 @@ class _Work:
             self._advance(len(page))
 
     def _compare(
-        self, items: Items[Any], item: Any, state: ItemState | None, images: dict[int, list[ItemImage]]
+        self,
+        items: Items[Any],
+        item: Any,
+        state: ItemState | None,
+        images: dict[int, list[ItemImage]],
+        embedded: set[str],
     ) -> str:
         if state is not None and self._in_motion(state):
             return ""
@@ -200,10 +209,17 @@ class _Work:
             if state.outcome != Outcome.INDEXED:
                 return "missing" if state.outcome in (Outcome.NEW, Outcome.REMOVED) and names else ""
             usable = [(image.digest, image.name) for image in known if not image.error]
+            if any(digest not in embedded for digest, _ in usable):
+                return "missing"
             return "" if checksum(facts_of(items, item), usable) == state.checksum else "stale"
         except Exception as error:  # the shop's code fails on this item: the sync sets it aside with the error
             logger.warning("%s cannot be compared: %s", make_key(items.label, items.pk_of(item)), error)
             return "" if state is not None and state.outcome == Outcome.FAILED else "stale"
+
+    def _embedded(self, digests: Iterable[str]) -> set[str]:
+        """Those of which the embedding is there that a question by an item needs."""
+        found = Embedding.objects.filter(fingerprint=self.fingerprint, digest__in=set(digests))
+        return set(found.values_list("digest", flat=True))
 
     def compare_vanished(self, using: str) -> None:
         """States of items that are no longer there."""
@@ -359,21 +375,15 @@ def _side_by_side(
     entries: Iterator[tuple[str, int]], states: Iterator[tuple[str, ItemState]]
 ) -> Iterator[tuple[str, int | None, bool, ItemState | None]]:
     """(key, version in the index, whether the index has it twice, state), in the order of the keys."""
-    entry, state = next(entries, None), next(states, None)
+    groups = ((key, [version for _, version in group]) for key, group in groupby(entries, key=itemgetter(0)))
+    entry, state = next(groups, None), next(states, None)
     while entry is not None or state is not None:
-        if state is None or (entry is not None and entry[0] < state[0]):
-            assert entry is not None
-            key, version = entry
-            entry = next(entries, None)
-            yield key, version, entry is not None and entry[0] == key, None
-        elif entry is None or state[0] < entry[0]:
-            yield state[0], None, False, state[1]
+        key = min(each[0] for each in (entry, state) if each is not None)
+        version, doubled, known = None, False, None
+        if entry is not None and entry[0] == key:
+            version, doubled = max(entry[1]), len(entry[1]) > 1
+            entry = next(groups, None)
+        if state is not None and state[0] == key:
+            known = state[1]
             state = next(states, None)
-        else:
-            key, version = entry
-            entry = next(entries, None)
-            doubled = entry is not None and entry[0] == key
-            while entry is not None and entry[0] == key:
-                entry = next(entries, None)
-            yield key, version, doubled, state[1]
-            state = next(states, None)
+        yield key, version, doubled, known

@@ -12,7 +12,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from demo_shop.shop.models import Photo, Product
+from imagesim import similar_to
 from imagesim.indexes import get_index
+from imagesim.indexes.local import LocalIndex
 from imagesim.models import Embedding, ItemState
 from imagesim.reconcile import reconcile
 from imagesim.registry import make_key
@@ -100,6 +102,24 @@ def test_entry_lost_by_the_index_is_missing(shop):
     get_index().write([Removal(key(shop[0]), version + 1)])
     assert found(reconcile()) == {**CLEAN, "missing": 1}
     assert_equal_again()
+
+
+def test_an_embedding_that_is_gone_is_made_anew(shop):
+    Embedding.objects.first().delete()
+    assert found(reconcile(dry_run=True)) == {**CLEAN, "missing": 1}
+    assert found(reconcile()) == {**CLEAN, "missing": 1}
+    assert Embedding.objects.count() == 4
+    assert all(len(similar_to(each)) == 3 for each in shop)
+    assert_equal_again()
+
+
+def test_a_key_that_stands_twice_is_found(shop, monkeypatch):
+    """No write of this app makes one; whoever wrote to the index by other means may."""
+    twice = [entry for entry in get_index().scan() for _ in range(2 if entry[0] == key(shop[1]) else 1)]
+    monkeypatch.setattr(LocalIndex, "scan", lambda self, **_: iter(twice))
+    assert found(reconcile(dry_run=True)) == {**CLEAN, "doubled": 1}
+    twice += [("shop.product:none", 1), ("shop.product:none", 1)]
+    assert found(reconcile(dry_run=True)) == {**CLEAN, "doubled": 2}
 
 
 def test_entry_nobody_knows_is_an_orphan(shop):
