@@ -262,6 +262,7 @@ class TestSearch:
             ({"photo": SimpleUploadedFile("a.png", b"x")}, "photo"),
             ({"text": "red", "like": ["a^11"]}, "like"),
             ({"text": "red", "unlike": "shop.product:999999"}, "unlike"),
+            ({"text": "red", "like": "shop.product:" + "9" * 40}, "like"),
             ({"text": "red", "parts": "colour"}, "parts"),
             ({"text": "red", "diversity": "much"}, "diversity"),
             ({"text": "red", "fallback": "up"}, "fallback"),

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from imagesim.asking.joining import fetch
-from imagesim.items import split_key
+from imagesim.items import Items, split_key
 from imagesim.registry import registry
 from imagesim.types import Hit, HitImage, Match
 
@@ -31,25 +31,31 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     for key in dict.fromkeys(keys):
         label, pk = split_key(key)
         pks.setdefault(label, []).append(pk)
-    found: dict[str, models.Model] = {}
-    for items in registry:
-        if items.label in pks:
-            one, many = items.relations_read
-            queryset = items.get_queryset()
-            queryset = queryset.filter(pk__in=_valid(queryset.model, pks[items.label]))
-            for item in fetch(queryset.select_related(*one) if one else queryset, many):
-                if items.should_index(item):
-                    found[items.key_of(item)] = item
-    return found
+    shown = [(items, item) for items in registry if items.label in pks for item in load_shown(items, pks[items.label])]
+    return {items.key_of(item): item for items, item in shown}
+
+
+def load_shown(items: Items[Any], pks: Collection[str]) -> list[models.Model]:
+    """The items of one model with these primary keys that the shop shows now, in no order."""
+    one, many = items.relations_read
+    queryset = items.get_queryset()
+    queryset = queryset.filter(pk__in=_valid(queryset.model, pks))
+    found = fetch(queryset.select_related(*one) if one else queryset, many)
+    return [item for item in found if items.should_index(item)]
 
 
 def _valid(model: type[models.Model], pks: Collection[str]) -> list[Any]:
-    """Primary keys in the model's own type; an entry made when it had another is left out."""
-    assert model._meta.pk is not None
+    """Primary keys in the model's own type; what can be none is left out: a number too large for the column, or a key
+    of an entry made when the model had another type of it."""
+    field: Any = model._meta.pk
+    while field.is_relation:  # of a model that is the child of another
+        field = field.target_field
     valid = []
     for pk in pks:
         try:
-            valid.append(model._meta.pk.to_python(pk))
+            value = field.to_python(pk)
+            field.run_validators(value)
         except ValidationError:
             continue
+        valid.append(value)
     return valid

@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest
 from django.urls import URLPattern
@@ -24,6 +23,7 @@ from rest_framework.views import APIView
 
 from imagesim import __version__, events, look, retrieval
 from imagesim.asking import filters, held
+from imagesim.asking.loading import load_shown
 from imagesim.asking.places import slot
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, ConfigurationError, NotRegistered
@@ -239,13 +239,8 @@ class SchemaView(APIView):
 
 def _get_item(items: Any, pk: str) -> Any:
     """The item if a visitor may know of it: it is in the queryset, and in the shop."""
-    try:
-        if "\0" in pk:
-            raise Http404
-        item = items.for_reading(items.get_queryset()).filter(pk=items.model._meta.pk.to_python(pk)).first()
-    except ValidationError as error:
-        raise Http404 from error
-    if item is None or not items.should_index(item):
+    item = None if "\0" in pk else next(iter(load_shown(items, [pk])), None)
+    if item is None:
         raise Http404
     return item
 
