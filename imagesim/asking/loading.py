@@ -35,12 +35,13 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
     return {items.key_of(item): item for items, item in shown}
 
 
-def load_shown(items: Items[Any], pks: Collection[str]) -> list[models.Model]:
-    """The items of one model with these primary keys that the shop shows now, in no order."""
-    one, many = items.relations_read
+def load_shown(items: Items[Any], pks: Collection[str], *, many: bool = True) -> list[models.Model]:
+    """The items of one model with these primary keys that the shop shows now, in no order; ``many``: with what
+    belongs to them in numbers, such as photos."""
+    one, lookups = items.relations_read
     queryset = items.get_queryset()
     queryset = queryset.filter(pk__in=_valid(queryset.model, pks))
-    found = fetch(queryset.select_related(*one) if one else queryset, many)
+    found = fetch(queryset.select_related(*one) if one else queryset, lookups if many else ())
     return [item for item in found if items.should_index(item)]
 
 

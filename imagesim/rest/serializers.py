@@ -23,33 +23,20 @@ class ErrorSerializer(serializers.Serializer[Any]):
 class ItemSerializer(serializers.Serializer[Any]):
     """The item of a hit."""
 
-    model = serializers.SerializerMethodField(help_text="The label of its model, such as `shop.product`.")
-    pk = serializers.SerializerMethodField(help_text="Its primary key, as text.")
-    name = serializers.SerializerMethodField()
-    url = serializers.SerializerMethodField(help_text="The address of its page; null if it has none.")
-    category = serializers.SerializerMethodField(help_text="Its (first) category; null if it has none.")
-    details = serializers.SerializerMethodField(help_text="More to show of it, by name: what the shop chose to say.")
-
-    def get_model(self, item: Any) -> str:
-        return registry.for_item(item).label
-
-    def get_pk(self, item: Any) -> str:
-        return registry.for_item(item).pk_of(item)
-
-    def get_name(self, item: Any) -> str:
-        return str(item)
-
-    def get_url(self, item: Any) -> str | None:
-        try:
-            return _absolute(self, item.get_absolute_url())
-        except (AttributeError, NoReverseMatch):  # one item without a page must not take the others along
-            return None
-
-    def get_category(self, item: Any) -> str | None:
-        return next(iter(registry.for_item(item).get_categories(item)), None)
-
-    def get_details(self, item: Any) -> dict[str, str]:
-        return registry.for_item(item).get_details(item)
+    model = serializers.CharField(read_only=True, help_text="The label of its model, such as `shop.product`.")
+    pk = serializers.CharField(read_only=True, help_text="Its primary key, as text.")
+    name = serializers.CharField(read_only=True)
+    url = serializers.CharField(
+        read_only=True, allow_null=True, help_text="The address of its page; null if it has none."
+    )
+    category = serializers.CharField(
+        read_only=True, allow_null=True, help_text="Its (first) category; null if it has none."
+    )
+    details = serializers.DictField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="More to show of it, by name: what the shop chose to say.",
+    )
 
 
 class HitImageSerializer(serializers.Serializer[Any]):
@@ -64,13 +51,36 @@ class HitSerializer(serializers.Serializer[Any]):
 
     item = ItemSerializer()
     score = serializers.FloatField(help_text="Cosine similarity, from -1 to 1.")
-    image = serializers.SerializerMethodField()
+    image = HitImageSerializer(read_only=True)
     stage = serializers.CharField(help_text="Empty, or which fallback found the hit.")
 
-    @extend_schema_field(HitImageSerializer)
-    def get_image(self, hit: Hit) -> dict[str, str | None]:
-        url = registry.for_item(hit.item).get_image_url(hit.item, hit.image.name)
-        return {"name": hit.image.name, "url": _absolute(self, url)}
+    def to_representation(self, hit: Hit) -> dict[str, Any]:
+        """What the fields describe, put together at once: an answer has many, and field by field takes as long as the
+        search."""
+        items = registry.for_item(hit.item)
+        return {
+            "item": {
+                "model": items.label,
+                "pk": items.pk_of(hit.item),
+                "name": str(hit.item),
+                "url": self._page_of(hit.item),
+                "category": next(iter(items.get_categories(hit.item)), None),
+                "details": items.get_details(hit.item),
+            },
+            "score": hit.score,
+            "image": {"name": hit.image.name, "url": self._absolute(items.get_image_url(hit.item, hit.image.name))},
+            "stage": hit.stage,
+        }
+
+    def _page_of(self, item: Any) -> str | None:
+        try:
+            return self._absolute(item.get_absolute_url())
+        except (AttributeError, NoReverseMatch):  # one item without a page must not take the others along
+            return None
+
+    def _absolute(self, url: str) -> str | None:
+        request = self.context.get("request")
+        return (request.build_absolute_uri(url) if request else url) if url else None
 
 
 class FacetValueSerializer(serializers.Serializer[Any]):
@@ -173,10 +183,3 @@ class LookSerializer(serializers.Serializer[Any]):
     photo = serializers.CharField(
         allow_null=True, help_text="Stands for the photo in `look/{photo}/region/`; null where it is not held."
     )
-
-
-def _absolute(
-    serializer: serializers.BaseSerializer[Any] | serializers.Field[Any, Any, Any, Any], url: str
-) -> str | None:
-    request = serializer.context.get("request")
-    return (request.build_absolute_uri(url) if request else url) if url else None
