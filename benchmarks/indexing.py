@@ -1,12 +1,15 @@
 """How fast a catalogue is embedded and indexed, beside what cannot be saved: ``python -m benchmarks.indexing``.
 
-    python -m benchmarks.indexing --images 2000 --json FILE [--photos DIR] [--model ViT-B-32 ...]
+    python -m benchmarks.indexing --images 2000 --json FILE [--photos DIR]
+        [--model ViT-B-32 --weights FILE --precision bf16] [--clip-retrieval PYTHON]
 
 Makes so many JPEGs of catalogue size (1,000 x 1,300; from the pictures in DIR, else drawn), measures each part of
-the work alone on all processors (read, decode, prepare, forward pass), and then in the same run: the sync of the
-app from database to Elasticsearch (what a Celery task runs), and one image at a time as a signal handler would do
-it. Services come from the environment (``make services`` prints it); without
-Elasticsearch the local index is used. Give it an empty database: it fills the demo shop's tables.
+the work alone on all processors (read, decode, prepare, forward pass), and then in the same run: the way from a
+change in the database to an entry in Elasticsearch, in this process and by a Celery worker; one image at a time as a
+signal handler would do it; and clip-retrieval's inference with the same model, if PYTHON has it
+(``benchmarks/clip_retrieval.py`` says how). Services come from the environment (``make services`` prints it); without
+Elasticsearch the local index is used, without Redis and PostgreSQL no worker. Give it an empty database: it fills the
+demo shop's tables.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,22 +37,30 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--photos", type=Path, help="pictures to make the JPEGs of")
     parser.add_argument("--model", default="imagesim-lite")
+    parser.add_argument("--weights", type=Path, help="a file of weights for MODEL, one of open_clip's names")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--clip-retrieval", metavar="PYTHON", help="a Python that has clip-retrieval")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imagesim-indexing-") as folder:
-        set_up(options.model, options.precision, folder)
+        set_up(options.model, options.weights, options.precision, folder)
         files = make_pictures(Path(folder) / "products", options.images, options.photos)
         report: dict[str, Any] = {"images": len(files), "model": options.model, **parts(files[:256])}
         report["one_at_a_time"] = one_at_a_time(files[: min(100, len(files))])
         report["sync"] = end_to_end(files, work_here)
+        if worker_is_possible():
+            with celery_worker(Path(folder)) as work_there:
+                end_to_end(files[:32], work_there)  # the model is loaded then
+                report["celery"] = end_to_end(files, work_there)
+        if options.clip_retrieval:
+            report["clip_retrieval"] = clip_retrieval(options.clip_retrieval, files, options.model, options.weights)
     tell(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
     return 0
 
 
-def set_up(model: str, precision: str, folder: str) -> None:
+def set_up(model: str, weights: Path | None, precision: str, folder: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django
     from django.conf import settings
@@ -61,7 +73,7 @@ def set_up(model: str, precision: str, folder: str) -> None:
         "SYNC": "manual",
         "EMBEDDER": {
             "BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder",
-            "OPTIONS": {"model": model, "precision": precision},
+            "OPTIONS": {"model": model, "pretrained": str(weights) if weights else None, "precision": precision},
         },
     }
     if settings.ELASTICSEARCH_URL:
@@ -205,15 +217,74 @@ def work_here() -> None:
     assert not report.interrupted, report.interrupted
 
 
+def worker_is_possible() -> bool:
+    from django.conf import settings
+    from django.db import connection
+
+    return bool(settings.REDIS_URL) and connection.vendor == "postgresql"
+
+
+@contextmanager
+def celery_worker(folder: Path) -> Iterator[Callable[[], None]]:
+    """A worker in a process of its own; what it gives sends it a message and waits until nothing waits any more."""
+    from django.conf import settings
+
+    from demo_shop.celery import app
+    from imagesim.models import ItemState
+    from tests.processes import running, wait_until
+
+    queue = f"{NAME}-{os.getpid()}"
+    app.conf.update(broker_url=settings.REDIS_URL, task_default_queue=queue)
+    logs = folder / "logs"
+    logs.mkdir()
+
+    def work() -> None:
+        app.send_task("imagesim.tasks.sync")
+        wait_until(
+            lambda: not ItemState.objects.filter(pending=True).exists(),
+            seconds=3600,
+            what="the worker indexed all",
+            logs=logs,
+            every=0.05,
+        )
+
+    with running(
+        [sys.executable, "-m", "celery", "--app", "demo_shop", "worker", "--concurrency", "1"],
+        log=logs / "worker",
+        cwd=Path.cwd(),
+        environment={
+            "DJANGO_SETTINGS_MODULE": "tests.worker_settings",
+            "IMAGESIM_TEST_SETTINGS": json.dumps({**settings.IMAGESIM, "SYNC": "celery"}),
+            "IMAGESIM_TEST_MEDIA": str(folder),
+            "IMAGESIM_TEST_BROKER": settings.REDIS_URL,
+            "IMAGESIM_TEST_QUEUE": queue,
+        },
+    ):
+        yield work
+
+
+def clip_retrieval(python: str, files: Sequence[Path], model: str, weights: Path | None) -> float:
+    """Milliseconds a picture of clip-retrieval's inference, reading and writing included, loading not."""
+    assert weights, "clip-retrieval takes a name of open_clip and a file of weights: --model and --weights"
+    script = Path(__file__).with_name("clip_retrieval.py")
+    command = [python, str(script), str(files[0].parent), model, str(weights)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout.split()[-1]) / len(files) * 1000
+
+
 def tell(report: dict[str, Any]) -> None:
     unavoidable = report["unavoidable_ms"]
     print(f"{report['images']} JPEGs of {SIZE[0]} x {SIZE[1]}, {report['model']}; ms a picture (share of the limit)")
     for name in ("read_ms", "decode_ms", "prepare_ms", "forward_ms", "unavoidable_ms"):
         print(f"  {name:<16} {report[name]:8.2f}")
-    for name, value in report.items():
-        if name == "sync" or name == "one_at_a_time":
-            print(f"  {name:<16} {value:8.2f}  {unavoidable / value:.2f}")
-    print(f"  sync is {report['one_at_a_time'] / report['sync']:.1f} x as fast as one at a time")
+    for name in ("sync", "celery", "one_at_a_time", "clip_retrieval"):
+        if name in report:
+            print(f"  {name:<16} {report[name]:8.2f}  {unavoidable / report[name]:.2f}")
+    ours = report.get("celery", report["sync"])
+    for name in ("one_at_a_time", "clip_retrieval"):
+        if name in report:
+            print(f"  {report[name] / ours:.1f} x as fast as {name.replace('_', ' ')}")
 
 
 if __name__ == "__main__":
