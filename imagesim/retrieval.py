@@ -265,7 +265,8 @@ def _ask(question: _Question) -> Hits:
     vector = project(meta, vector_of(question.wishes, meta, question.parts))
     hits = _fill_page(replace(question.query, vector=vector, fingerprint=meta.fingerprint), _asking(question, meta))
     if question.facets:
-        hits.facets = _facets(question.query.filters, question.facets)
+        counted = index.facets(question.query.filters, question.facets)
+        hits.facets = {field: _spoken(facet) for field, facet in counted.items()}
     return hits
 
 
@@ -307,32 +308,12 @@ def _vectors_of(matches: Sequence[Match], meta: IndexMeta) -> dict[str, Vector]:
     )
 
 
-def _facets(filters: Filters, fields: Sequence[str]) -> dict[str, Facet]:
-    """Each field counted without its own condition, so that a page can say what another choice would give."""
-    alike: dict[Filters, list[str]] = {}
-    for field in fields:
-        alike.setdefault(_without(filters, field), []).append(field)
-    index = reading_index()
-    found: dict[str, Facet] = {}
-    for free, names in alike.items():
-        found |= index.facets(free, names)
-    return {field: _spoken(found[field]) for field in fields}
-
-
 def _spoken(facet: Facet) -> Facet:
     """Without the empty text, which in Django stands for no value at all."""
     empty = dict(facet.values).get("", 0)
     if not empty:
         return facet
     return replace(facet, count=facet.count - empty, values=tuple(each for each in facet.values if each[0] != ""))
-
-
-def _without(filters: Filters, field: str) -> Filters:
-    if field == "category":
-        return replace(filters, categories=())
-    if field == "in_stock":
-        return replace(filters, in_stock=None)
-    return replace(filters, conditions=tuple(each for each in filters.conditions if each.field != field))
 
 
 def _fill_page(query: Query, ask: Ask) -> Hits:

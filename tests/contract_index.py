@@ -459,7 +459,7 @@ class IndexContract:
             date(2026, 1, 31), datetime.min.time(), get_default_timezone()
         )
         narrow = index.facets(Filters(categories=("shoes",), exclude_keys=("shop.product:1",)), everything)
-        assert narrow["category"] == Facet("keyword", 1, (("hats", 1), ("shoes", 1)))
+        assert narrow["category"] == Facet("keyword", 2, (("hats", 2), ("shoes", 1)))  # without its own condition
         assert narrow["colour"] == Facet("keyword")
         assert narrow["added"] == Facet("date")
         assert narrow["in_stock"] == Facet("boolean", 1, ((False, 1),))
@@ -469,6 +469,34 @@ class IndexContract:
             index.facets(Filters(), ("size",))
         with pytest.raises(BadQuery, match="'size'"):
             index.facets(Filters(conditions=(Condition("size", "eq", "m"),)), ("brand",))
+
+    def test_a_facet_is_counted_under_what_is_asked_of_the_others(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            *(
+                entry(
+                    number,
+                    axis(0),
+                    categories=("shoes" if number % 2 else "hats",),
+                    in_stock=number % 3 != 0,
+                    filters={"brand": "ab"[number % 4 > 1], "price": number},
+                )
+                for number in range(12)
+            )
+        )
+        asked = Filters(
+            categories=("shoes",),
+            in_stock=True,
+            conditions=(Condition("brand", "eq", "b"), Condition("price", "gte", 2), Condition("price", "lt", 10)),
+        )
+        for fields in (("category", "in_stock", "brand", "price"), ("brand", "price"), ("brand",), ("colour",)):
+            for name, facet in index.facets(asked, fields).items():
+                free = Filters(
+                    categories=() if name == "category" else asked.categories,
+                    in_stock=None if name == "in_stock" else True,
+                    conditions=tuple(each for each in asked.conditions if each.field != name),
+                )
+                assert facet == index.facets(free, (name,))[name]
+                assert facet.count == (0 if name == "colour" else index.count(free))
 
     def test_facets_give_the_commonest_of_many_values(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(

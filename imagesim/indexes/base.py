@@ -103,8 +103,9 @@ class BaseIndex(ABC):
     def facets(self, filters: Filters, fields: Sequence[str], *, physical: str | None = None) -> dict[str, Facet]:
         """What the entries that satisfy the filters have of each field: a filter, ``category`` or ``in_stock``.
 
-        Entries are counted, not groups, and an entry with two values counts for both. At most the 100 commonest values
-        of a field are given, equally common ones in the order of their values.
+        A field is counted without what the filters ask of itself, so that a page can say what another choice would
+        give; all of them in one request. Entries are counted, not groups, and an entry with two values counts for both.
+        At most the 100 commonest values of a field are given, equally common ones in the order of their values.
 
         :raises BadQuery: for a field that the index does not have.
         """

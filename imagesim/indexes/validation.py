@@ -7,8 +7,8 @@ the index cannot hold fails its entry; one that a question compares with is a :c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from datetime import timezone as tz
 from decimal import Decimal
@@ -24,6 +24,7 @@ from imagesim.types import (
     Condition,
     Entry,
     FilterKind,
+    Filters,
     FilterValue,
     IndexMeta,
     Query,
@@ -236,6 +237,17 @@ def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> Test:
     if len(given) > 10_000:
         raise BadQuery(f"The filter {condition.field!r} takes at most 10,000 values, not {len(given):,}.")
     return Test(condition.field, kind, operator, given)
+
+
+def without(filters: Filters, tests: Sequence[Test], fields: Collection[str]) -> tuple[Filters, tuple[Test, ...]]:
+    """The same, asking nothing of these fields (filters, ``category``, ``in_stock``)."""
+    free = replace(
+        filters,
+        categories=() if "category" in fields else filters.categories,
+        in_stock=None if "in_stock" in fields else filters.in_stock,
+        conditions=(),
+    )
+    return free, tuple(test for test in tests if test.field not in fields)
 
 
 def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[str, FilterKind]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagesim.indexes.elasticsearch.queries import filter_clauses
-from imagesim.indexes.validation import MAX_FACET_VALUES, Test, moment
+from imagesim.indexes.validation import MAX_FACET_VALUES, Test, moment, without
 from imagesim.types import Facet, FilterKind, Filters
 
 SHARD_SIZE = 10 * MAX_FACET_VALUES
@@ -14,28 +14,38 @@ SHARD_SIZE = 10 * MAX_FACET_VALUES
 
 
 def body(filters: Filters, tests: Sequence[Test], kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
-    """What ``_search`` takes."""
-    aggregations: dict[str, Any] = {}
-    for name, kind in kinds.items():
-        if name == "in_stock":
-            # By the inverted index: the field has no doc values, which is what ``terms`` counts.
-            values = {"true": {"term": {"in_stock": True}}, "false": {"term": {"in_stock": False}}}
-            aggregations[name] = {"filters": {"filters": values}}
-            continue
-        field = "categories" if name == "category" else f"filters.{name}"
-        if kind in ("number", "date"):
-            of: dict[str, Any] = {"range": {"stats": {"field": field}}}
-        else:
-            order = [{"_count": "desc"}, {"_key": "asc"}]
-            of = {"values": {"terms": {"field": field, "size": MAX_FACET_VALUES + 1, "order": order}}}
-            of["values"]["terms"]["shard_size"] = SHARD_SIZE
-        aggregations[name] = {"filter": {"exists": {"field": field}}, "aggs": of}
+    """What ``_search`` takes: one request, whatever is asked of the fields that are counted.
+
+    The query holds what is asked of other fields; each field then adds what is asked of those counted beside it.
+    """
     return {
         "size": 0,
         "track_total_hits": False,
-        "query": {"bool": filter_clauses(filters, tests)},
-        "aggs": aggregations,
+        "query": {"bool": filter_clauses(*without(filters, tests, kinds))},
+        "aggs": {name: _aggregation(name, kind, filters, tests, kinds) for name, kind in kinds.items()},
     }
+
+
+def _aggregation(
+    name: str, kind: FilterKind, filters: Filters, tests: Sequence[Test], kinds: Mapping[str, FilterKind]
+) -> dict[str, Any]:
+    counted = Filters(
+        categories=filters.categories if "category" in kinds else (),
+        in_stock=filters.in_stock if "in_stock" in kinds else None,
+    )
+    beside = filter_clauses(*without(counted, [test for test in tests if test.field in kinds], (name,)))
+    field = {"category": "categories", "in_stock": "in_stock"}.get(name, f"filters.{name}")
+    if name == "in_stock":
+        # By the inverted index: the field has no doc values, which is what ``terms`` counts.
+        values = {"true": {"term": {"in_stock": True}}, "false": {"term": {"in_stock": False}}}
+        of: dict[str, Any] = {"values": {"filters": {"filters": values}}}
+    elif kind in ("number", "date"):
+        of = {"range": {"stats": {"field": field}}}
+    else:
+        order = [{"_count": "desc"}, {"_key": "asc"}]
+        terms = {"field": field, "size": MAX_FACET_VALUES + 1, "shard_size": SHARD_SIZE, "order": order}
+        of = {"values": {"terms": terms}}
+    return {"filter": {"bool": {"filter": [{"exists": {"field": field}}, *beside.get("filter", [])]}}, "aggs": of}
 
 
 def facets(answer: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> dict[str, Facet]:
@@ -43,10 +53,6 @@ def facets(answer: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> dict[s
 
 
 def _facet(kind: FilterKind, found: Mapping[str, Any]) -> Facet:
-    if "buckets" in found:
-        counted = [(name == "true", int(bucket["doc_count"])) for name, bucket in found["buckets"].items()]
-        values = sorted((each for each in counted if each[1]), key=lambda each: (-each[1], each[0]))
-        return Facet(kind, sum(number for _, number in values), tuple(values))
     count = int(found["doc_count"])
     if kind in ("number", "date"):
         least, most = found["range"]["min"], found["range"]["max"]
@@ -56,5 +62,8 @@ def _facet(kind: FilterKind, found: Mapping[str, Any]) -> Facet:
             return Facet(kind, count, minimum=moment(int(least)), maximum=moment(int(most)))
         return Facet(kind, count, minimum=float(least), maximum=float(most))
     buckets = found["values"]["buckets"]
+    if isinstance(buckets, Mapping):  # of ``in_stock``
+        counted = [(name == "true", int(bucket["doc_count"])) for name, bucket in buckets.items()]
+        return Facet(kind, count, tuple(sorted((each for each in counted if each[1]), key=lambda e: (-e[1], e[0]))))
     values = [(bool(b["key"]) if kind == "boolean" else b["key"], int(b["doc_count"])) for b in buckets]
     return Facet(kind, count, tuple(values[:MAX_FACET_VALUES]), more=len(values) > MAX_FACET_VALUES)

@@ -161,8 +161,9 @@ class LocalIndex(BaseIndex):
             tests = validation.checked_conditions(filters.conditions, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
-                mask = table.passing(filters, tests)
-                return {name: table.facet(name, kind, mask) for name, kind in kinds.items()}
+                free = {name: validation.without(filters, tests, (name,)) for name in kinds}
+                masks = {asked: table.passing(*asked) for asked in free.values()}
+                return {name: table.facet(name, kind, masks[free[name]]) for name, kind in kinds.items()}
 
     def scan(self, *, physical: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
         using = store.read_alias()
