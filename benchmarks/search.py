@@ -1,7 +1,7 @@
 """How fast and how good search is, beside its peers, in one run.
 
     python benchmarks/picture_vectors.py PICTURES 101000 vectors.npy
-    python benchmarks/search.py vectors.npy --elasticsearch http://127.0.0.1:9200 --json figures.json
+    python -m benchmarks.search vectors.npy --elasticsearch http://127.0.0.1:9200 --json figures.json
 
 The last thousand vectors are the questions, the others the catalogue. ``docs/performance.md`` quotes what it prints.
 """
@@ -16,12 +16,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-PARTS = ("local", "elasticsearch", "shop")
+if TYPE_CHECKING:
+    from benchmarks.searching.common import Row
+
+PARTS = ("local", "elasticsearch", "sweep", "shop", "load")
 
 
 def main() -> None:
@@ -35,6 +39,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--count", type=int, help="a smaller or larger catalogue; a larger one is made by jitter")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--segments", type=int, default=1, help="merge down to so many; 0 leaves them as they are")
+    parser.add_argument("--reuse", action="store_true", help="take the index that is in service, whatever filled it")
+    parser.add_argument("--keep", action="store_true", help="leave the index in service, for --reuse")
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw recall against time there, as SVG or PNG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     given = parser.parse_args()
     rows = []
@@ -44,9 +52,13 @@ def main() -> None:
         rows.append(row.as_dict())
     if given.json:
         given.json.write_text(json.dumps({"load": os.getloadavg(), "cpus": os.cpu_count(), "rows": rows}, indent=1))
+    if given.curves:
+        from benchmarks.searching import sweep
+
+        sweep.draw(rows, given.curves)
 
 
-def measure(given: argparse.Namespace) -> Iterator[object]:
+def measure(given: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="imagesim-benchmark-") as folder:
         set_up(Path(folder))
         from benchmarks.searching import elasticsearch, local
@@ -56,10 +68,11 @@ def measure(given: argparse.Namespace) -> Iterator[object]:
         catalogue = sized(vectors[:-1000], given.count or len(vectors) - 1000)
         if "local" in given.only:
             yield from local.measure(catalogue, queries, not given.no_peers)
-        if given.elasticsearch and "elasticsearch" in given.only:
+        if given.elasticsearch:
             for quantisation in given.quantisation:
-                in_shop = "shop" in given.only and quantisation == given.quantisation[0]
-                yield from elasticsearch.measure(given.elasticsearch, catalogue, queries, quantisation, in_shop)
+                first = quantisation == given.quantisation[0]  # what concerns the shop is measured with the first alone
+                parts = given.only if first else [part for part in given.only if part in ("elasticsearch", "sweep")]
+                yield from elasticsearch.measure(given, catalogue, queries, quantisation, parts, Path(folder))
 
 
 def sized(vectors: np.ndarray, count: int) -> np.ndarray:
@@ -79,15 +92,22 @@ def sized(vectors: np.ndarray, count: int) -> np.ndarray:
 
 def set_up(folder: Path) -> None:
     """The demo shop on an empty database of its own."""
+    configure(folder)
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+
+
+def configure(folder: Path, imagesim: dict[str, Any] | None = None) -> None:
+    """The demo shop on the database in ``folder``."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "demo_shop.settings"
     import django
     from django.conf import settings
 
     settings.DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db.sqlite3"}}
+    if imagesim is not None:
+        settings.IMAGESIM = imagesim
     django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.searching import shop
+from benchmarks.searching import shop, sweep
 from benchmarks.searching.common import SELECTIVITIES, K, Row, entries, meta, nearest, recall, selecting
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
@@ -17,30 +19,54 @@ from imagesim.types import Query
 GRAPH_BYTES = 4 * 16  # HNSW with m = 16: Elasticsearch's own figure, m x 4 bytes a vector
 
 
-def measure(url: str, vectors: np.ndarray, queries: np.ndarray, quantisation: str, in_shop: bool) -> Iterator[Row]:
+def measure(
+    given: argparse.Namespace,
+    vectors: np.ndarray,
+    queries: np.ndarray,
+    quantisation: str,
+    parts: Sequence[str],
+    folder: Path,
+) -> Iterator[Row]:
+    url, label = given.elasticsearch, f"elasticsearch {quantisation}"
     index = ElasticsearchIndex(
         hosts=url, name="imagesim-benchmark", replicas=0, quantisation=quantisation, request_timeout=60
     )
-    for physical in index.physical_names():
+    if given.reuse:
+        physical = str(index.in_service())
+        assert index.count() == len(vectors), f"{physical} holds {index.count():,} entries, not {len(vectors):,}"
+    else:
+        for left in index.physical_names():
+            index.drop(left)
+        physical, waiting, wall = fill(index, vectors)
+        yield Row(f"{label}: filling, {len(vectors):,} stored embeddings", wall, "s")
+        yield Row(f"{label}: share of that in our own code", 1 - waiting / wall, "")
+        client = index._client.options(request_timeout=7200)
+        if given.segments:
+            client.indices.forcemerge(index=physical, max_num_segments=given.segments)
+        client.indices.flush(index=physical, force=True)  # what was merged away goes
+        index.promote(physical)
+    yield from stored(index, physical, label, vectors.shape, quantisation)
+    if "elasticsearch" in parts:
+        for selectivity in SELECTIVITIES:
+            yield from compare(index, label, vectors, queries, selectivity)
+    if "sweep" in parts:
+        yield from sweep.measure(index, label, vectors, queries)
+    if "shop" in parts or "load" in parts:
+        yield from shop.measure(index, url, folder, vectors, len(queries), parts)
+    if not given.keep:
         index.drop(physical)
-    label = f"elasticsearch {quantisation}"
-    physical, waiting, wall = fill(index, vectors)
-    yield Row(f"{label}: filling, {len(vectors):,} stored embeddings", wall, "s")
-    yield Row(f"{label}: share of that in our own code", 1 - waiting / wall, "")
-    client = index._client.options(request_timeout=3600)
-    client.indices.forcemerge(index=physical, max_num_segments=1)
-    client.indices.refresh(index=physical)
-    index.promote(physical)
-    size = client.indices.stats(index=physical)["indices"][physical]["primaries"]["store"]["size_in_bytes"]
-    dims = vectors.shape[1]
-    parts = 4 * dims + {"int8": dims + 4, "none": 0, "bbq": dims / 8 + 16}[quantisation] + GRAPH_BYTES
-    yield Row(f"{label}: bytes an entry, merged", size / len(vectors), "B", "sum of its parts", parts, "<= 1.25 x")
-    yield Row(f"{label}: times the sum of its parts", size / len(vectors) / parts, "x", target="<= 1.25")
-    for selectivity in SELECTIVITIES:
-        yield from compare(index, label, vectors, queries, selectivity)
-    if in_shop:
-        yield from shop.measure(index, url, vectors, len(queries))
-    index.drop(physical)
+
+
+def stored(
+    index: ElasticsearchIndex, physical: str, label: str, shape: tuple[int, ...], quantisation: str
+) -> Iterator[Row]:
+    count, dims = shape
+    primaries = index._client.indices.stats(index=physical)["indices"][physical]["primaries"]
+    size = primaries["store"]["size_in_bytes"] / count
+    sum_ = 4 * dims + {"int8": dims + 4, "none": 0, "bbq": dims / 8 + 16}[quantisation] + GRAPH_BYTES
+    yield Row(f"{label}: segments", primaries["segments"]["count"], "")
+    yield Row(f"{label}: bytes an entry", size, "B", "sum of its parts", sum_, "<= 1.25 x, merged")
+    yield Row(f"{label}: times the sum of its parts", size / sum_, "x", target="<= 1.25, merged")
 
 
 def fill(index: ElasticsearchIndex, vectors: np.ndarray) -> tuple[str, float, float]:

@@ -3,57 +3,112 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
 
 import numpy as np
 from django.db import connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
+from benchmarks.searching import load, pages
 from benchmarks.searching.common import Row
-from imagesim.indexes.elasticsearch import ElasticsearchIndex
+from imagesim.indexes.elasticsearch import ANSWER, ElasticsearchIndex
+from imagesim.indexes.elasticsearch.encoding import encode
 
 
-def measure(index: ElasticsearchIndex, url: str, vectors: np.ndarray, questions: int) -> Iterator[Row]:
+def measure(
+    index: ElasticsearchIndex, url: str, folder: Path, vectors: np.ndarray, questions: int, parts: Sequence[str]
+) -> Iterator[Row]:
     """``index`` is in service and holds an entry ``shop.product:n`` for every row n - 1 of ``vectors``."""
-    import imagesim
+    backend = {
+        "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
+        "OPTIONS": {"hosts": url, "name": index.name},
+    }
+    with override_settings(IMAGESIM={"INDEX": backend, "SYNC": "manual"}):
+        items = fill(vectors, questions)
+        bodies = [body_of(item) for item in items]
+        if "shop" in parts:
+            yield from similar(items, bodies, url, index.name)
+            yield from pages.measure(items)
+        if "load" in parts:
+            yield from load.measure(url, folder, backend, items, bodies)
+
+
+def fill(vectors: np.ndarray, questions: int) -> list[Any]:
+    """A product with a photo for every vector; the embeddings of the first ones, which are asked about."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.models import Embedding, ItemImage, ItemState
 
-    options = {"hosts": url, "name": index.name}
-    backend = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}
-    with override_settings(IMAGESIM={"INDEX": backend, "SYNC": "manual"}):
-        category = Category.objects.create(name="Things", slug="things")
-        numbers = range(1, len(vectors) + 1)
-        Product.objects.bulk_create(
-            (
-                Product(id=n, name=f"Product {n}", slug=f"product-{n}", category=category, price=n % 90, stock=1)
-                for n in numbers
-            ),
-            batch_size=1000,
-        )
-        Photo.objects.bulk_create((Photo(product_id=n, file=f"products/{n}.jpg") for n in numbers), batch_size=1000)
-        items = list(Product.objects.order_by("id")[:questions])
-        for item, vector in zip(items, vectors, strict=False):
-            state = ItemState.objects.update_or_create(model="shop.product", object_pk=str(item.pk))[0]
-            digest = hashlib.sha256(str(item.pk).encode()).hexdigest()
-            ItemImage.objects.create(state=state, position=0, name=f"products/{item.pk}.jpg", digest=digest)
-            Embedding.objects.create(digest=digest, fingerprint="benchmark", vector=vector.astype("<f4").tobytes())
-        for item in items[:20]:
-            imagesim.similar_to(item)
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
-            imagesim.similar_to(items[0])
-        yield Row("shop: SQL queries of similar_to", len(captured), "", target="2")
-        wall, took = [], []
-        for item in items:
-            started = time.perf_counter()
-            hits = imagesim.similar_to(item)
-            wall.append((time.perf_counter() - started) * 1000)
-            took.append(hits.took_ms)
-            assert len(hits) == 12
-        over = statistics.median(w - t for w, t in zip(wall, took, strict=True))
-        yield Row("shop: similar_to, median", statistics.median(wall), "ms", "took", statistics.median(took))
-        yield Row("shop: similar_to less took, median", over, "ms", target="<= 3")
+    category = Category.objects.create(name="Things", slug="things")
+    numbers = range(1, len(vectors) + 1)
+    Product.objects.bulk_create(
+        (
+            Product(id=n, name=f"Product {n}", slug=f"product-{n}", category=category, price=n % 90, stock=1)
+            for n in numbers
+        ),
+        batch_size=1000,
+    )
+    Photo.objects.bulk_create((Photo(product_id=n, file=f"products/{n}.jpg") for n in numbers), batch_size=1000)
+    items = list(Product.objects.select_related("category").order_by("id")[:questions])
+    for item, vector in zip(items, vectors, strict=False):
+        state = ItemState.objects.update_or_create(model="shop.product", object_pk=str(item.pk))[0]
+        digest = hashlib.sha256(str(item.pk).encode()).hexdigest()
+        ItemImage.objects.create(state=state, position=0, name=f"products/{item.pk}.jpg", digest=digest)
+        Embedding.objects.create(digest=digest, fingerprint="benchmark", vector=vector.astype("<f4").tobytes())
+    return items
+
+
+def body_of(item: Any) -> bytes:
+    """What ``similar_to`` of the item sends to the server."""
+    import imagesim
+
+    sent: list[bytes] = []
+
+    def note(body: Any) -> bytes:
+        sent.append(encode(body))
+        return sent[-1]
+
+    with mock.patch("imagesim.indexes.elasticsearch.encode", note):
+        imagesim.similar_to(item)
+    [body] = sent
+    return body
+
+
+def similar(items: Sequence[Any], bodies: Sequence[bytes], url: str, name: str) -> Iterator[Row]:
+    """``similar_to``, in turns with the same request sent by nothing but the standard library."""
+    import imagesim
+
+    bare = HTTPConnection(str(urlsplit(url).hostname), urlsplit(url).port or 9200)
+    bare.connect()
+    bare.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        imagesim.similar_to(items[0])
+    yield Row("shop: SQL queries of similar_to", len(captured), "", target="2")
+    wall, over, floor, own = [], [], [], []
+    for item, body in zip(items, bodies, strict=True):
+        started, cpu = time.perf_counter(), time.thread_time()
+        hits = imagesim.similar_to(item)
+        wall.append((time.perf_counter() - started) * 1000)
+        own.append((time.thread_time() - cpu) * 1000)
+        over.append(wall[-1] - hits.took_ms)
+        assert len(hits) == 12
+        started = time.perf_counter()
+        bare.request("POST", f"/{name}/_search?filter_path={ANSWER}", body, {"Content-Type": "application/json"})
+        took = json.loads(bare.getresponse().read())["took"]
+        floor.append((time.perf_counter() - started) * 1000 - took)
+    median = statistics.median
+    took_ms = median(w - o for w, o in zip(wall, over, strict=True))
+    yield Row("shop: similar_to, median", median(wall), "ms", "took", took_ms)
+    spread = {"p25": float(np.percentile(over, 25)), "least": min(over)}
+    yield Row("shop: similar_to less took", median(over), "ms", "bare HTTP", median(floor), "<= 3", detail=spread)
+    yield Row("shop: processor time of similar_to", median(own), "ms", detail={"least": min(own)})

@@ -1,0 +1,117 @@
+"""The search endpoint under load, beside raw Elasticsearch asked the very same queries.
+
+32 clients on connections that stay open, each with one request at a time; they take little time themselves (one
+thread, ``asyncio`` streams), and the same code asks both servers. The endpoint runs in one gunicorn worker process
+with threads and reads the embedding from the database, so that no model is at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.searching.common import Row
+from imagesim.indexes.elasticsearch import ANSWER
+
+CLIENTS = 32
+SECONDS = 8.0
+THREADS = 4
+ROUNDS = 3
+
+
+def measure(
+    url: str, folder: Path, backend: dict[str, Any], items: Sequence[Any], bodies: Sequence[bytes]
+) -> Iterator[Row]:
+    """``bodies`` are what ``similar_to`` of each of ``items`` sends."""
+    elastic = urlsplit(url)
+    path = f"/{backend['OPTIONS']['name']}/_search?filter_path={ANSWER}"
+    raw = [_post(path, body) for body in bodies]
+    ours = [_get(f"/api/visual/items/shop.product/{item.pk}/similar/?limit=12") for item in items]
+    port = _free_port()
+    command = [sys.executable, "-m", "gunicorn", "benchmarks.searching.served:application", "--log-level", "warning"]
+    command += ["--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", str(THREADS), "--keep-alive", "60"]
+    environment = {**os.environ, "BENCHMARK_FOLDER": str(folder), "BENCHMARK_INDEX": json.dumps(backend)}
+    server = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2])
+    try:
+        _wait_for(port)
+        hosts = {"ours": ("127.0.0.1", port, ours), "raw": (str(elastic.hostname), int(elastic.port or 9200), raw)}
+        rates: dict[str, list[float]] = {name: [] for name in hosts}
+        for round_, (name, (host, on, requests)) in itertools.product(range(ROUNDS + 1), hosts.items()):
+            rate = asyncio.run(_drive(host, on, requests, SECONDS if round_ else 2.0))
+            if round_:  # the first warms up
+                rates[name].append(rate)
+    finally:
+        server.terminate()
+        server.wait()
+    shares = sorted(a / b for a, b in zip(rates["ours"], rates["raw"], strict=True))
+    share = shares[len(shares) // 2]
+    yield Row("load: similar/ answers, 32 clients", max(rates["ours"]), "/s", "raw Elasticsearch", max(rates["raw"]))
+    yield Row("load: share of raw Elasticsearch a worker process", share, "x", target=">= 0.7", detail={"rates": rates})
+
+
+async def _drive(host: str, port: int, requests: Sequence[bytes], seconds: float) -> float:
+    """Answers a second."""
+    answered, started = 0, time.perf_counter()
+
+    async def client(first: int) -> None:
+        nonlocal answered
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+        for number in itertools.count(first, CLIENTS):
+            if time.perf_counter() - started > seconds:
+                break
+            writer.write(requests[number % len(requests)])
+            await _answer(reader)
+            answered += 1
+        writer.close()
+
+    await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+    return answered / (time.perf_counter() - started)
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    """The body of one answer with the status 200."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    assert head.startswith(b"http/1.1 200"), head
+    if b"transfer-encoding: chunked" not in head:
+        return await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
+    body = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readexactly(2)
+    return body
+
+
+def _post(path: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    for _attempt in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("gunicorn does not answer")
