@@ -18,7 +18,7 @@ from training.lite.dataset import Rows
 from training.lite.pack import pack
 
 PER_ROW = 2
-WEIGHTS = (0.2, 0.2, 0.6)  # shares of shape, colour and words in the similarity of two pictures
+WEIGHTS = (0.2, 0.15, 0.65)  # shares of shape, colour and words in the similarity of two pictures
 
 
 class TextCache:
