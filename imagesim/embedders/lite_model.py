@@ -3,7 +3,8 @@
 Three parts side by side make the vector, each of unit length before it is weighed:
 
 * ``shape``, the frozen trunk's own feature, centred, whitened and shortened;
-* ``colour``, a soft histogram of CIE Lab over what stands out in the picture;
+* ``colour``, a soft histogram of CIE Lab over what stands out in the picture, and beside it what the early stages
+  say of its colour, whatever the light and the ground;
 * ``words``, what a text would say of it: a guess from the trunk's thousand ImageNet classes, put into the
   text tower's space by their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of it.
 """
@@ -54,13 +55,19 @@ class LiteHeads(nn.Module):
     classes: Tensor
     weights: Tensor
     temperature: Tensor
+    tint_share: Tensor
 
     def __init__(self, shape: int, colour: int, words: int, hidden: int) -> None:
         super().__init__()
-        inputs = WIDTH + 2 * STAGE_WIDTH + colour
+        bins = colour // 2
+        inputs = WIDTH + 2 * STAGE_WIDTH + bins
         self.shape = nn.Linear(WIDTH, shape)
-        self.register_buffer("palette", torch.zeros(colour, 3))
-        self.register_buffer("colour_mean", torch.zeros(colour))
+        self.register_buffer("palette", torch.zeros(bins, 3))
+        self.register_buffer("colour_mean", torch.zeros(bins))
+        self.tint = nn.Sequential(
+            nn.Linear(2 * STAGE_WIDTH + bins, hidden // 4), nn.GELU(), nn.Linear(hidden // 4, colour - bins)
+        )
+        self.register_buffer("tint_share", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
         self.register_buffer("classes", torch.zeros(CLASSES, words))
@@ -81,10 +88,13 @@ class LiteHeads(nn.Module):
         pooled = seen["pooled"]
         histogram = self.histogram(seen["thumb"], seen["salience"]).clamp_min(0).sqrt()
         inputs = torch.cat([pooled, seen["stages"], seen["salient"], histogram], 1)
+        inputs = (inputs - self.mean) * self.scale
         guess = torch.softmax(logits / self.temperature, 1) @ self.classes
-        words = guess + self.mlp((inputs - self.mean) * self.scale)
+        words = guess + self.mlp(inputs)
         shape = self.shape(pooled)
-        colour = histogram - self.colour_mean
+        measured = F.normalize(histogram - self.colour_mean, dim=1) * (1 - self.tint_share).sqrt()
+        learned = F.normalize(self.tint(inputs[:, WIDTH:]), dim=1) * self.tint_share.sqrt()
+        colour = torch.cat([measured, learned], 1)
         parts = zip((shape, colour, words), self.weights, strict=True)
         return torch.cat([F.normalize(part, dim=1) * weight for part, weight in parts], 1)
 

@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imagesim.embedders.lite_model import LiteHeads, lab
+from imagesim.embedders.lite_model import WIDTH, LiteHeads, lab
 from imagesim.embedders.towers import load_trunk
 from training.lite import captions, things
 from training.lite.dataset import Rows
+
+TINT_SCALE = 12.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Config:
     """Everything that decides the weights, besides the data."""
 
     shape: int = 256
-    colour: int = 64
+    colour: int = 128
     words: int = 256
     hidden: int = 1024
     text: str = "linear"
@@ -42,6 +44,8 @@ class Config:
     things: int = 192
     thing_weight: float = 0.5
     pair_weight: float = 0.3
+    tint_weight: float = 0.5
+    tint_share: float = 0.8
     balance: float = 0.3
     temperature: float = 1.0
     ridge: float = 0.3
@@ -133,6 +137,28 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
     return weight, -weight @ mean
 
 
+class ColourJudge:
+    """Which pictures have one colour: NEAR where one might be called the other, or nothing is known."""
+
+    def __init__(self, colours: np.ndarray) -> None:
+        names, self.place = np.unique(colours, return_inverse=True)
+        near = captions.near_colours()
+        table = np.full((len(names), len(names)), captions.FALSE, np.int8)
+        for i, one in enumerate(names):
+            for j, other in enumerate(names):
+                if one not in captions.COLOURS or other not in captions.COLOURS or other in near.get(one, ()):
+                    table[i, j] = captions.NEAR
+                if i == j and one in captions.COLOURS:
+                    table[i, j] = captions.TRUE
+        self.table = torch.from_numpy(table)
+
+    def __call__(self, picked: np.ndarray) -> torch.Tensor:
+        """int8 (picked, picked), nothing being its own partner."""
+        place = torch.from_numpy(self.place[picked])
+        verdict = self.table[place][:, place]
+        return verdict.fill_diagonal_(captions.NEAR)
+
+
 class Trainer:
     """The heads, what they are trained with, and the inputs they read, computed once."""
 
@@ -154,6 +180,7 @@ class Trainer:
         self.rows, self.pool = rows, pool
         self.judge = captions.Judge(pool, rows.labels)
         order = np.argsort(owner, kind="stable")
+        self.colours = ColourJudge(rows.label("baseColour"))
         self.captions_of = np.split(order, np.searchsorted(owner[order], np.arange(1, len(rows))))
         self.pool_vectors = torch.from_numpy(pool_vectors)
         self.thing_vectors = torch.from_numpy(thing_vectors)
@@ -171,14 +198,16 @@ class Trainer:
         self.scale = nn.Parameter(torch.tensor(math.log(20.0)))
         with torch.no_grad():
             pooled = rows.seen["pooled"].float()
-            self.heads.palette.copy_(palette(rows, config.colour, self.rng))
+            self.heads.palette.copy_(palette(rows, config.colour // 2, self.rng))
             weight, bias = shorten(rows, config)
             self.heads.shape.weight.copy_(weight)
             self.heads.shape.bias.copy_(bias)
             self.heads.temperature.fill_(config.temperature)
+            self.heads.tint_share.fill_(config.tint_share)
             nn.init.zeros_(self.heads.mlp[2].weight)
             nn.init.zeros_(self.heads.mlp[2].bias)
             self.histogram = self.histograms(rows)
+            self.heads.colour_mean.copy_(self.histogram.mean(0))
             self.inputs = torch.cat(
                 [pooled, rows.seen["stages"].float(), rows.seen["salient"].float(), self.histogram], 1
             )
@@ -198,14 +227,22 @@ class Trainer:
             ]
         return torch.cat(parts).clamp_min(0).sqrt().clone()
 
+    def standard(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the trained layers read, some of it left out while training."""
+        return F.dropout((inputs - self.heads.mean) * self.heads.scale, self.config.dropout, self.heads.training)
+
     def words(self, inputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """The words part of pictures, while training."""
         classes = self.text(self.class_vectors)
         guess = torch.softmax(logits / self.heads.temperature, 1) @ classes
-        standard = (inputs - self.heads.mean) * self.heads.scale
-        if self.config.dropout and self.heads.training:
-            standard = F.dropout(standard, self.config.dropout)
-        return F.normalize(guess + self.heads.mlp(standard), dim=1)
+        return F.normalize(guess + self.heads.mlp(self.standard(inputs)), dim=1)
+
+    def tint_loss(self, picked: np.ndarray) -> torch.Tensor:
+        """How badly the learned half of the colour part brings pictures of one colour together, whatever they show."""
+        tints = F.normalize(self.heads.tint(self.standard(self.inputs[picked])[:, WIDTH:]), dim=1)
+        scores = TINT_SCALE * tints @ tints.T - torch.diag(torch.full((len(picked),), 1e4))
+        verdict = self.colours(picked)
+        return contrast(scores, verdict, self.config.near, torch.ones(len(picked)))
 
     def pretend(self, picked: np.ndarray, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and logits of these pictures, their features moved to look like these classes.
@@ -216,7 +253,7 @@ class Trainer:
         inputs = self.inputs[picked].clone()
         logits = self.logits[picked]
         target = torch.from_numpy(classes)
-        pooled = inputs[:, :1280]
+        pooled = inputs[:, :WIDTH]
         for _ in range(2):  # a step changes who leads the others
             rivals = logits.clone()
             rivals[torch.arange(len(target)), target] = -torch.inf
@@ -227,12 +264,12 @@ class Trainer:
             need = (lead + margin - logits[torch.arange(len(target)), target]).clamp_min(0)
             pooled = (pooled + move * (need / (move * difference).sum(1).clamp_min(1e-6))[:, None]).clamp(0, 6)
             logits = pooled @ self.class_weight.T + self.class_bias
-        inputs[:, :1280] = pooled
+        inputs[:, :WIDTH] = pooled
         return inputs, logits
 
     def train(self, log: Any = None) -> None:
         config = self.config
-        parameters = [*self.heads.mlp.parameters(), *self.text.parameters()]
+        parameters = [*self.heads.mlp.parameters(), *self.heads.tint.parameters(), *self.text.parameters()]
         optimiser = torch.optim.AdamW(
             [{"params": parameters, "weight_decay": config.decay}, {"params": [self.scale], "weight_decay": 0.0}],
             lr=config.rate,
@@ -282,6 +319,8 @@ class Trainer:
         weight = torch.ones(len(scores))
         weight[n:] = config.thing_weight
         across = contrast(scores, full, config.near, weight) + contrast(scores.T, full.T, config.near, weight)
+        if config.tint_weight:
+            across = across + config.tint_weight * self.tint_loss(picked)
         if not config.pair_weight:
             return across
         kinds, colours = self.judge.pictures[picked, 0], self.judge.pictures[picked, 1]

@@ -29,13 +29,16 @@ def texts(rows: Rows) -> list[str]:
 class Table:
     """Computes the figures; ``embed`` turns texts into the words part, ``encode`` rows into weighed vectors."""
 
-    def __init__(self, rows: Rows, known: dict[str, np.ndarray]) -> None:
+    def __init__(self, rows: Rows, known: dict[str, np.ndarray], reported: np.ndarray | None = None) -> None:
+        """:param reported: where to report on, among the validation part; all of it if not given."""
         self.rows, self.known = rows, known
         kinds = rows.label("articleType")
         fashion = np.char.startswith(rows.view, "fashion")
         everything = kinds[rows.view == "fashion-clean"]
         self.types = evaluate.common(list(everything))
         held = rows.validation & (~fashion | np.isin(kinds, self.types))
+        if reported is not None:
+            held &= reported
         self.parts = {view: rows.take(held & (rows.view == view)) for view in np.unique(rows.view)}
 
     def __call__(self, encode: Any, embed: Any, words: slice) -> dict[str, float]:
