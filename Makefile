@@ -6,6 +6,8 @@ SEED ?= 1
 
 BIN := .venv/bin
 STAMP := .venv/installed
+# Named otherwise, so that a dry run does not take the line for one to be run in any case.
+AGAIN := $(MAKE) --no-print-directory
 # Starts Elasticsearch, Redis and PostgreSQL where the environment names none, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
@@ -28,7 +30,7 @@ services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for ru
 	@exec $(BIN)/python -m tools.services
 
 test:  ## every check and every test, against the real services
-	@$(PYTHON) -m tools.prepare & $(MAKE) --no-print-directory venv && wait && \
+	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
 
 lint: venv  ## the checks that need no service

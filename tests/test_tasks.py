@@ -200,8 +200,9 @@ def test_a_stream_of_saves_sends_few_messages_and_all_are_synced_soon(celery, st
     for stock in range(200):
         shoe.stock = stock
         shoe.save()
-    sent = redis.llen(queue) - before
-    assert 1 <= sent <= 2 + 2 * (time.monotonic() - started) / broker.WAKE_EVERY
+    waiting = redis.llen(queue)
+    assert waiting  # perhaps the message of the product's first save: quick saves share it
+    assert waiting - before <= 2 + 2 * (time.monotonic() - started) / broker.WAKE_EVERY
     start_worker(redis_url, queue)
     wait_for(synced)
     for _ in range(3):  # the worker takes up the last of a burst too, long before it looks by itself

@@ -1,7 +1,8 @@
 """``python -m tools.checks``: every check and every test; fails if one of them does.
 
-The tests run on PostgreSQL, and those that a database could break once more on SQLite. Those that start servers of
-their own and mostly wait for them run beside the first steps. ``--lint`` leaves the tests out.
+The tests run on PostgreSQL, and those that a database could break once more on SQLite. Two lanes share the machine:
+what is shown as it goes, and beside it what starts servers of its own or needs none, shown when it is done.
+``--lint`` leaves the tests out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 from tools.system import Failure, find_program, say
@@ -22,8 +23,7 @@ LINT = {
     "mypy": ["mypy"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
-BESIDE = {"tests under faults": ["pytest", "tests/chaos"]}
-ON_SQLITE = {"tests on SQLite": ["pytest", "--database-only", "-q"]}
+BESIDE = {"tests under faults": ["pytest", "tests/chaos"], "tests on SQLite": ["pytest", "--database-only", "-q"]}
 ON_POSTGRESQL = {"tests on PostgreSQL": ["pytest", "--ignore", "tests/chaos"]}
 ENVIRONMENT = {"tests on SQLite": {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}}
 
@@ -51,23 +51,25 @@ class Step:
         return self.name, passed, time.monotonic() - self._begun
 
 
-def run(steps: dict[str, list[str]]) -> list[tuple[str, bool, float]]:
-    """One after the other, each shown as it goes."""
+def run(steps: dict[str, list[str]], *, quietly: bool = False) -> list[tuple[str, bool, float]]:
+    """One after the other, each shown as it goes, or when it is done."""
     results = []
     for name, arguments in steps.items():
-        say(f"\n== {name}")
-        results.append(Step(name, arguments).finish())
+        if quietly:
+            with tempfile.TemporaryFile() as output:
+                results.append(Step(name, arguments, output).finish())
+        else:
+            say(f"\n== {name}")
+            results.append(Step(name, arguments).finish())
     return results
 
 
 def run_all() -> list[tuple[str, bool, float]]:
     # The browser tests drive a real one.
     find_program("chromium", package="chromium")
-    with ExitStack() as files:
-        beside = [Step(*step, files.enter_context(tempfile.TemporaryFile())) for step in BESIDE.items()]
-        results = run({**LINT, **ON_SQLITE})
-        results += [step.finish() for step in beside]
-    return results + run(ON_POSTGRESQL)
+    with ThreadPoolExecutor(1) as other_lane:
+        beside = other_lane.submit(run, BESIDE, quietly=True)
+        return run({**LINT, **ON_POSTGRESQL}) + beside.result()
 
 
 def main(arguments: list[str]) -> int:

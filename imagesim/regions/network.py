@@ -99,7 +99,7 @@ class RegionHead(nn.Module):
         self.mix8 = nn.Sequential(Separable(fine), Separable(fine))
         self.down4 = nn.Conv2d(fine, finest, 1)
         self.in4 = _conv(CHANNELS[0], finest)
-        self.mix4 = Separable(finest)
+        self.mix4 = nn.Sequential(Separable(finest), Separable(finest))
         self.drop = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(finest, classes, 1)
         self.presence = Presence(width, fine, labels)

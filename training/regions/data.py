@@ -25,7 +25,8 @@ IGNORE = 255
 STRIDE = 4
 
 # (height, width) of a batch, and how often: most photos of outfits are upright. Most batches are smaller than what the
-# finder looks at, which costs half and, the trunk being frozen, loses nothing.
+# finder looks at, which costs half; the last epochs have its size (Touvron et al., Fixing the train-test resolution
+# discrepancy, NeurIPS 2019).
 SHAPES = (
     ((384, 256), 24),
     ((352, 288), 8),
@@ -34,6 +35,8 @@ SHAPES = (
     ((512, 352), 5),
     ((352, 512), 1),
 )
+LATE_SHAPES = (((512, 352), 16), ((480, 384), 4), ((416, 416), 2), ((352, 512), 4))
+PRODUCT_SHARE = 0.14
 NOT_WORN = {"shoes", "bag", "hat", "scarf", "glasses", "belt"}
 
 
@@ -104,18 +107,19 @@ class Maker:
         self.rng = random.Random(seed)
         self.noise = np.random.default_rng(seed)
 
-    def epoch(self, size: int, *, product_share: float = 0.14) -> Iterator[list[Sample]]:
-        """Batches that together show every photo once."""
+    def epoch(self, size: int, *, late: bool = False) -> Iterator[list[Sample]]:
+        """Batches that together show every photo once; ``late`` ones are as large as what the finder looks at."""
+        shapes = LATE_SHAPES if late else SHAPES
         order = self.photos[:]
         self.rng.shuffle(order)
         by_label: dict[str, list[Product]] = {}
         for product in self.products:
             by_label.setdefault(product.label, []).append(product)
         while order:
-            shape = self.rng.choices([s for s, _ in SHAPES], [w for _, w in SHAPES])[0]
+            shape = self.rng.choices([s for s, _ in shapes], [w for _, w in shapes])[0]
             batch = []
             while len(batch) < size:
-                if by_label and self.rng.random() < product_share:
+                if by_label and self.rng.random() < PRODUCT_SHARE:
                     batch.append(self.of_product(self.rng.choice(by_label[self.rng.choice(sorted(by_label))]), shape))
                 elif order:
                     photo = order.pop()

@@ -6,5 +6,5 @@ here=$(dirname "$0") python=${PYTHON:-python}
 # One thread each: making batches and learning from them are two processes.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-"$python" "$here/train.py" --data "$data" --out "$out" --steps "${STEPS:-1300}" --seed "${SEED:-0}"
+"$python" "$here/train.py" --data "$data" --out "$out" --epochs "${EPOCHS:-28}" --seed "${SEED:-0}"
 "$python" "$here/export.py" --data "$data" --checkpoint "$out/checkpoint.pt"

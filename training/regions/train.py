@@ -59,7 +59,7 @@ def produce(line, args, epoch: int) -> None:
         epoch += 1
         generator = torch.Generator().manual_seed(args.seed * 1000 + epoch)
         maker = data.Maker(photos, products, args.seed * 1000 + epoch)
-        for batch in maker.epoch(args.batch):
+        for batch in maker.epoch(args.batch, late=epoch > args.epochs - args.late):
             if len(batch) < 3:
                 continue
             pixels = torch.from_numpy(np.stack([np.asarray(s.image) for s in batch])).permute(0, 3, 1, 2) / 255
@@ -131,7 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder with outfits/ and fashion/")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the head go")
-    parser.add_argument("--steps", type=int, default=1300)
+    parser.add_argument("--epochs", type=int, default=28)
+    parser.add_argument("--late", type=int, default=6, help="how many of them, the last ones, at full size")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -161,7 +162,8 @@ def main() -> None:
     number, counts = line.get()
     share = torch.tensor(np.maximum(counts, 1) / counts.sum(), dtype=torch.float32)
     class_weights = (share.median() / share).pow(0.35).clamp(0.4, 2.5)
-    print(f"{number} photos from step {step} to {args.steps}", flush=True)
+    steps = round(args.epochs * 2 * number / (1 - data.PRODUCT_SHARE) / args.batch)  # each batch is learned from twice
+    print(f"{number} photos from step {step} to about {steps}", flush=True)
     chooser = random.Random(args.seed + epoch)
     past: list = []  # batches to be seen once more, in a mirror: making one costs as much as learning from it
 
@@ -170,7 +172,7 @@ def main() -> None:
 
     def learn(seen, target, known, weak) -> float:
         nonlocal step
-        part = min(1.0, step / args.steps)
+        part = min(1.0, step / steps)
         rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -182,7 +184,7 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(head.parameters(), 2.0)
         optimizer.step()
         step += 1
-        keep = min(0.996, (step + 1) / (step + 20))
+        keep = min(0.997, (step + 1) / (step + 20))
         with torch.no_grad():
             for mine, theirs in zip(average.state_dict().values(), head.state_dict().values(), strict=True):
                 if mine.dtype.is_floating_point:
@@ -191,10 +193,10 @@ def main() -> None:
                     mine.copy_(theirs)
         return float(loss.detach())
 
-    while step < args.steps:
+    while epoch < args.epochs:
         began, losses, busy = time.time(), [], time.process_time()
         head.train()
-        while (batch := line.get()) is not None and step < args.steps:
+        while (batch := line.get()) is not None:
             losses.append(learn(*batch))
             seen, target, known, weak = batch
             past.append(([stage.flip(-1) for stage in seen], target.flip(-1), known, weak))
@@ -207,7 +209,7 @@ def main() -> None:
         )
         state = {"head": head.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         torch.save({**state, "epoch": epoch, "step": step}, checkpoint)
-        if epoch % 4 == 0 or step >= args.steps:
+        if epoch % 6 == 0 or epoch == args.epochs:
             for threshold, r in evaluate(trunk, average, truths).items():
                 report += f" | {threshold}: recall {r['recall']:.3f} mAP {r['map']:.3f} F1 {r['label_f1']:.3f}"
         print(report, flush=True)
