@@ -119,6 +119,7 @@ def test_a_manager_with_ideas_of_its_own_is_asked(lamp, monkeypatch, django_asse
 
     hidden = Hidden()
     hidden.model = Picture
+    _ = Lamp.pictures.related_manager_cls  # made of the default manager when first asked for, then kept by Django
     monkeypatch.setitem(Picture._meta.__dict__, "default_manager", hidden)
     with django_assert_num_queries(2):
         fetch(Lamp.objects.all(), ["pictures"])

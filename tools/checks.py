@@ -14,6 +14,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
+from urllib.parse import urlsplit
 
 from tools.system import Failure, find_program, say
 
@@ -25,7 +26,17 @@ LINT = {
 }
 BESIDE = {"tests under faults": ["pytest", "tests/chaos"], "tests on SQLite": ["pytest", "--database-only", "-q"]}
 ON_POSTGRESQL = {"tests on PostgreSQL": ["pytest", "--ignore", "tests/chaos"]}
-ENVIRONMENT = {"tests on SQLite": {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}}
+
+
+def environment_of(name: str) -> dict[str, str]:
+    """The variables of a step: lanes that run at once have a database each."""
+    given = os.environ.get("IMAGESIM_TEST_DATABASE_URL", "")
+    if name == "tests on SQLite":
+        return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
+    if name == "tests under faults" and given.startswith("postgres"):
+        address = urlsplit(given)
+        return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": address._replace(path=f"{address.path}_faults").geturl()}
+    return dict(os.environ)
 
 
 class Step:
@@ -35,10 +46,12 @@ class Step:
         self.name, self.output = name, output
         # A script by its path, a program as the module of this environment's Python.
         command = arguments if arguments[0].endswith(".py") else ["-m", *arguments]
-        environment = {**os.environ, **ENVIRONMENT.get(name, {})}
         self._begun = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdout=output, stderr=subprocess.STDOUT if output else None
+            [sys.executable, *command],
+            env=environment_of(name),
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
         )
 
     def finish(self) -> tuple[str, bool, float]:
