@@ -39,6 +39,8 @@ def test_overlap_counts_shared_neighbours() -> None:
     assert overlap(rows, rows) == 1
     assert overlap(rows, rows[::-1].copy()) < 0.6
     assert overlap(rows[:3], rows[:3]) == 1  # fewer than ten others
+    swapped = overlap(rows, rows[::-1].copy())
+    assert swapped < overlap(rows, rows[::-1].copy(), tie=0.1) < overlap(rows, rows[::-1].copy(), tie=2) == 1
 
 
 def test_the_drawn_pictures_are_the_same_everywhere_and_all_different() -> None:

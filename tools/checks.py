@@ -24,8 +24,12 @@ LINT = {
     "mypy": ["mypy"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
-BESIDE = {"tests under faults": ["pytest", "tests/chaos"], "tests on SQLite": ["pytest", "--database-only", "-q"]}
-ON_POSTGRESQL = {"tests on PostgreSQL": ["pytest", "--ignore", "tests/chaos"]}
+BESIDE = {
+    "tests under faults": ["pytest", "tests/chaos"],
+    "tests on SQLite": ["pytest", "--database-only", "-q"],
+    "tests in a browser": ["pytest", "tests/browser"],
+}
+ON_POSTGRESQL = {"tests on PostgreSQL": ["pytest", "--ignore", "tests/chaos", "--ignore", "tests/browser"]}
 
 
 def environment_of(name: str) -> dict[str, str]:
@@ -33,9 +37,9 @@ def environment_of(name: str) -> dict[str, str]:
     given = os.environ.get("IMAGESIM_TEST_DATABASE_URL", "")
     if name == "tests on SQLite":
         return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
-    if name == "tests under faults" and given.startswith("postgres"):
+    if name in BESIDE and given.startswith("postgres"):
         address = urlsplit(given)
-        return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": address._replace(path=f"{address.path}_faults").geturl()}
+        return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": address._replace(path=f"{address.path}_beside").geturl()}
     return dict(os.environ)
 
 

@@ -242,11 +242,13 @@ class OpenClipEmbedder(BaseEmbedder):
         lower = lower_precisions(device)
         if not lower:
             return self._load_in("fp32", device)
-        chosen, _, last = self._try(device, lower, samples.drawn(precision.DRAWN))
+        chosen, _, last = self._try(device, lower, samples.drawn(precision.DRAWN), precision.DRAWN_TIE)
         return last if chosen == last.precision else self._load_in(chosen, device)
 
-    def _try(self, device: Any, lower: Sequence[str], images: Sequence[Image]) -> tuple[str, list[Tried], Loaded]:
-        tried, last = precision.attempt(lambda name: self._load_in(name, device), lower, images, self.batch_size)
+    def _try(
+        self, device: Any, lower: Sequence[str], images: Sequence[Image], tie: float = 0.0
+    ) -> tuple[str, list[Tried], Loaded]:
+        tried, last = precision.attempt(lambda name: self._load_in(name, device), lower, images, self.batch_size, tie)
         chosen = precision.best(tried)
         self._kept().put(str(device), chosen, tried)
         return chosen, tried, last

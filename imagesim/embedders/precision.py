@@ -30,6 +30,9 @@ LEAST_GAIN = 1.1
 """Times the speed of fp32 that makes another precision worth while."""
 DRAWN = 64
 """Pictures of the short test when a model is first loaded."""
+DRAWN_TIE = 0.005
+"""Drawn pictures lie closer together than photos: neighbours this near to each other may change places. Where bf16
+keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 drawn pictures, .991 if such swaps count as kept."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,11 @@ def best(tried: Sequence[Tried]) -> str:
 
 
 def attempt(
-    load: Callable[[str], Loaded], precisions: Sequence[str], images: Sequence[Image], batch: int | None = None
+    load: Callable[[str], Loaded],
+    precisions: Sequence[str],
+    images: Sequence[Image],
+    batch: int | None = None,
+    tie: float = 0.0,
 ) -> tuple[list[Tried], Loaded]:
     """Try ``precisions`` beside fp32, one in memory at a time; the model that was loaded last comes back, too."""
     loaded = load("fp32")
@@ -75,27 +82,27 @@ def attempt(
         del loaded
         loaded = load(precision)
         took, vectors = _run(loaded, prepared, batch)
-        tried.append(Tried(precision, took, float((full * vectors).sum(1).min()), overlap(full, vectors)))
+        tried.append(Tried(precision, took, float((full * vectors).sum(1).min()), overlap(full, vectors, tie)))
         logger.info("%s", tried[-1])
     return tried, loaded
 
 
-def overlap(a: Vector, b: Vector) -> float:
-    """The mean share of the ten nearest (by cosine, among the other rows) that rows of ``a`` and ``b`` share."""
-    count = min(NEAREST, len(a) - 1)
-    return sum(len(x & y) for x, y in zip(_nearest(a, count), _nearest(b, count), strict=True)) / (count * len(a))
+def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
+    """The mean share of the ten nearest (by cosine, among the other rows) by ``full`` that ``other`` names, too.
 
-
-def _nearest(rows: Vector, count: int) -> list[set[int]]:
+    :param tie: one that ``full`` has no more than this behind its tenth counts as named.
+    """
     import numpy as np
 
-    found = []
-    for start in range(0, len(rows), 1024):
-        scores = rows[start : start + 1024] @ rows.T
+    count, kept = min(NEAREST, len(full) - 1), 0
+    for start in range(0, len(full), 1024):
+        scores, others = (rows[start : start + 1024] @ rows.T for rows in (full, other))
         here = np.arange(len(scores))
-        scores[here, start + here] = -np.inf
-        found += [set(best.tolist()) for best in np.argpartition(-scores, count - 1, axis=1)[:, :count]]
-    return found
+        scores[here, start + here] = others[here, start + here] = -np.inf
+        last = np.partition(scores, -count, axis=1)[:, -count, None]
+        named = np.argpartition(-others, count - 1, axis=1)[:, :count]
+        kept += int((np.take_along_axis(scores, named, 1) >= last - tie).sum())
+    return kept / (count * len(full))
 
 
 def _run(loaded: Loaded, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
