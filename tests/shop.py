@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from django.core.files.base import ContentFile
+from django.db import models
 from PIL import Image, ImageDraw
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim import images
+from imagesim import images, receivers
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
-from imagesim.items import make_key
+from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.registry import registry
 from imagesim.types import Entry, EntryImage, IndexMeta
@@ -107,6 +109,18 @@ def _entry(shown: Product) -> Entry | None:
         group=items.group_key_of(shown),
         filters=items.get_filters(shown),
     )
+
+
+@contextmanager
+def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[None]:
+    """The model is one of the shop's and its writes are noticed, for as long as this lasts."""
+    registry.register(model, items)
+    receivers.connect()
+    try:
+        yield
+    finally:
+        registry.unregister(model)
+        receivers.connect()
 
 
 def index_setting(kind: str, elasticsearch_url: str = "") -> dict[str, Any]:

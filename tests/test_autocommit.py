@@ -8,14 +8,12 @@ from django.db import connection, transaction
 from django.urls import reverse
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim import receivers
 from imagesim.items import Items
 from imagesim.models import ItemState
 from imagesim.reconcile import reconcile
-from imagesim.registry import registry
 from imagesim.sync import sync
 from imagesim.writing import changes
-from tests.shop import EMBEDDER, picture, product
+from tests.shop import EMBEDDER, picture, product, registered
 from tests.zoo.models import BrightLamp, DeskLamp, Lamp, Tag
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media_root")]
@@ -29,11 +27,8 @@ class LampItems(Items[Lamp]):
 @pytest.fixture(autouse=True)
 def _lamps(settings):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-    registry.register(Lamp, LampItems)
-    receivers.connect()
-    yield
-    registry.unregister(Lamp)
-    receivers.connect()
+    with registered(Lamp, LampItems):
+        yield
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from django.core.files.base import ContentFile
 
-from imagesim import receivers
 from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.models import ItemState
 from imagesim.registry import registry
 from imagesim.sync import sync
 from imagesim.types import Condition, Filters
-from tests.shop import EMBEDDER, encoded, picture
+from tests.shop import EMBEDDER, encoded, picture, registered
 from tests.zoo.models import (
     Box,
     BrightLamp,
@@ -54,11 +53,8 @@ class LampItems(Items[Lamp]):
 @pytest.fixture
 def lamps(settings):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-    registry.register(Lamp, LampItems)
-    receivers.connect()
-    yield
-    registry.unregister(Lamp)
-    receivers.connect()
+    with registered(Lamp, LampItems):
+        yield
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """``python -m tools.checks``: every check and every test; fails if one of them does.
 
 The tests run on PostgreSQL, and those that a database could break once more on SQLite. Two lanes share the machine:
-what is shown as it goes, and beside it what starts servers of its own or needs none, shown when it is done.
+what is shown as it goes, and beside it what starts servers of its own or mostly waits, shown when it is done.
 ``--lint`` leaves the tests out.
 """
 

@@ -344,8 +344,7 @@ def evaluation_texts(kind: str, colour: str = "") -> list[str]:
     return [words, f"a photo of {words}"]
 
 
-def near_colours() -> dict[str, set[str]]:
-    """For each colour those that are neither the same nor wrong."""
+def _near_colours() -> dict[str, set[str]]:
     near: dict[str, set[str]] = {}
     for pair in NEAR_COLOURS:
         for one in pair:
@@ -372,7 +371,7 @@ class Judge:
     def __init__(self, captions: Sequence[Caption], pictures: Sequence[dict[str, str]]) -> None:
         self.values = {claim: sorted({labels.get(claim, "") for labels in pictures}) for claim in CLAIMS}
         self.pictures = np.array([[self.values[c].index(p.get(c, "")) for c in CLAIMS] for p in pictures], np.int16)
-        like_colours, near_types = near_colours(), _near_types()
+        near_colours, near_types = _near_colours(), _near_types()
         self.tables = []
         for claim in CLAIMS:
             known: dict[tuple[object, ...], list[int]] = {}  # many captions claim the same
@@ -385,7 +384,7 @@ class Judge:
                 )
                 if said not in known:
                     known[said] = [
-                        _verdict(caption, claim, value, like_colours, near_types) for value in self.values[claim]
+                        _verdict(caption, claim, value, near_colours, near_types) for value in self.values[claim]
                     ]
                 table[row] = known[said]
             self.tables.append(table)
@@ -398,8 +397,30 @@ class Judge:
         return out
 
 
+class ColourJudge:
+    """Which pictures have one colour: NEAR where one might be called the other, or nothing is known."""
+
+    def __init__(self, colours: np.ndarray) -> None:
+        names, self.place = np.unique(colours, return_inverse=True)
+        near = _near_colours()
+        self.table = np.full((len(names), len(names)), FALSE, np.int8)
+        for i, one in enumerate(names):
+            for j, other in enumerate(names):
+                if one not in COLOURS or other not in COLOURS or other in near.get(one, ()):
+                    self.table[i, j] = NEAR
+                if i == j and one in COLOURS:
+                    self.table[i, j] = TRUE
+
+    def __call__(self, picked: np.ndarray) -> np.ndarray:
+        """int8 (picked, picked), nothing being its own partner."""
+        place = self.place[picked]
+        verdict = self.table[place][:, place]
+        np.fill_diagonal(verdict, NEAR)
+        return verdict
+
+
 def _verdict(
-    caption: Caption, claim: str, value: str, like_colours: dict[str, set[str]], near_types: dict[str, set[str]]
+    caption: Caption, claim: str, value: str, near_colours: dict[str, set[str]], near_types: dict[str, set[str]]
 ) -> int:
     if claim == "articleType":
         if not caption.types or value in caption.types:
@@ -410,7 +431,7 @@ def _verdict(
     if not wanted or value == wanted:
         return TRUE
     if claim == "baseColour":
-        return NEAR if not value or value in like_colours.get(wanted, ()) else FALSE
+        return NEAR if not value or value in near_colours.get(wanted, ()) else FALSE
     if claim == "gender":
         return NEAR if value in ("", "Unisex") else FALSE
     return NEAR

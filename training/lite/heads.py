@@ -137,28 +137,6 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
     return weight, -weight @ mean
 
 
-class ColourJudge:
-    """Which pictures have one colour: NEAR where one might be called the other, or nothing is known."""
-
-    def __init__(self, colours: np.ndarray) -> None:
-        names, self.place = np.unique(colours, return_inverse=True)
-        near = captions.near_colours()
-        table = np.full((len(names), len(names)), captions.FALSE, np.int8)
-        for i, one in enumerate(names):
-            for j, other in enumerate(names):
-                if one not in captions.COLOURS or other not in captions.COLOURS or other in near.get(one, ()):
-                    table[i, j] = captions.NEAR
-                if i == j and one in captions.COLOURS:
-                    table[i, j] = captions.TRUE
-        self.table = torch.from_numpy(table)
-
-    def __call__(self, picked: np.ndarray) -> torch.Tensor:
-        """int8 (picked, picked), nothing being its own partner."""
-        place = torch.from_numpy(self.place[picked])
-        verdict = self.table[place][:, place]
-        return verdict.fill_diagonal_(captions.NEAR)
-
-
 class Trainer:
     """The heads, what they are trained with, and the inputs they read, computed once."""
 
@@ -180,7 +158,7 @@ class Trainer:
         self.rows, self.pool = rows, pool
         self.judge = captions.Judge(pool, rows.labels)
         order = np.argsort(owner, kind="stable")
-        self.colours = ColourJudge(rows.label("baseColour"))
+        self.colours = captions.ColourJudge(rows.label("baseColour"))
         self.captions_of = np.split(order, np.searchsorted(owner[order], np.arange(1, len(rows))))
         self.pool_vectors = torch.from_numpy(pool_vectors)
         self.thing_vectors = torch.from_numpy(thing_vectors)
@@ -241,7 +219,7 @@ class Trainer:
         """How badly the learned half of the colour part brings pictures of one colour together, whatever they show."""
         tints = F.normalize(self.heads.tint(self.standard(self.inputs[picked])[:, WIDTH:]), dim=1)
         scores = TINT_SCALE * tints @ tints.T - torch.diag(torch.full((len(picked),), 1e4))
-        verdict = self.colours(picked)
+        verdict = torch.from_numpy(self.colours(picked))
         return contrast(scores, verdict, self.config.near, torch.ones(len(picked)))
 
     def pretend(self, picked: np.ndarray, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
