@@ -234,7 +234,7 @@ class Harness:
                 [
                     *(sys.executable, "-m", "tests.chaos.writer", "--number", str(n), "--seed", str(self.given.seed)),
                     *("--seconds", str(self.given.seconds), "--pause", str(self.given.pause)),
-                    *("--silent", str(self.silent)),
+                    *("--silent", str(self.silent), "--counts", str(self.counts(n))),
                 ],
             ).start()
             for n in range(self.given.writers)
@@ -270,9 +270,12 @@ class Harness:
             if self.is_asked_for(fault.__name__):
                 fault()
         self.done = Counter()
-        for writer in writers:
-            self.done.update(json.loads(writer.tail().strip().splitlines()[-1]))
+        for n in range(self.given.writers):
+            self.done.update(json.loads(self.counts(n).read_text()))
         self.calm()
+
+    def counts(self, writer: int) -> Path:
+        return self.folder / f"counts-{writer}"
 
     def is_asked_for(self, fault: str) -> bool:
         return not self.given.faults or fault in self.given.faults

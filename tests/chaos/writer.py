@@ -1,7 +1,7 @@
 """One of several writers: a seeded random stream of what a shop does to its products.
 
-Prints, as its last line, how many operations of each kind it did. Products that it changed without any signal, which
-only the comparison can find, are listed in a file.
+How many operations of each kind it did stands in a file at the end. Products that it changed without any signal, which
+only the comparison can find, are listed in another.
 """
 
 from __future__ import annotations
@@ -304,13 +304,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--silent", type=Path, required=True)
+    parser.add_argument("--counts", type=Path, required=True)
     given = parser.parse_args()
     django.setup()
     writer = Writer(given.number, given.seed, given.silent)
     try:
         writer.run(given.seconds, given.pause)
     finally:
-        print(json.dumps(writer.done), flush=True)
+        given.counts.write_text(json.dumps(writer.done))
 
 
 if __name__ == "__main__":
