@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, Tags, register
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +17,7 @@ class ImagesimConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from imagesim import checks, receivers  # noqa: F401
+        from imagesim import receivers
 
         autodiscover_modules("similarity")
         receivers.connect()
@@ -23,3 +25,17 @@ class ImagesimConfig(AppConfig):
             from imagesim.monitoring import metrics
 
             metrics.connect()
+
+
+@register("imagesim", Tags.urls, Tags.caches)
+def check(**kwargs: Any) -> list[CheckMessage]:
+    from imagesim import checks
+
+    return checks.check_all()
+
+
+@register("imagesim", deploy=True)
+def check_deployment(**kwargs: Any) -> list[CheckMessage]:
+    from imagesim import checks
+
+    return checks.check_deployment()

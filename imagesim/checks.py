@@ -1,6 +1,7 @@
 """System checks: a wrong set-up is found before it runs. ``docs/checks.md`` explains every id.
 
-All but those of ``check --deploy`` stay offline: no model is loaded, no database or network touched.
+All but those of ``check --deploy`` stay offline: no model is loaded, no database or network touched. The app has them
+registered without this module being loaded: a web process never runs them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError, models
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -29,7 +30,6 @@ from imagesim.models import ItemState
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.registry import registry
 
-TAG = "imagesim"
 BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, "REGIONS": BaseRegionFinder}
 RESERVED = frozenset(
     (
@@ -40,8 +40,18 @@ RESERVED = frozenset(
 )
 
 
-@register(TAG)
-def check_settings(**kwargs: Any) -> list[CheckMessage]:
+def check_all() -> list[CheckMessage]:
+    """What every management command finds before it starts."""
+    checks = (check_settings, check_backends, check_items, check_rest, check_look)
+    return [message for check in checks for message in check()]
+
+
+def check_deployment() -> list[CheckMessage]:
+    """What ``check --deploy`` finds besides."""
+    return [*check_sync(), *check_index()]
+
+
+def check_settings() -> list[CheckMessage]:
     """The ``IMAGESIM`` setting, and the packages that it needs."""
     settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     found: list[CheckMessage] = [
@@ -52,8 +62,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
-@register(TAG)
-def check_backends(**kwargs: Any) -> list[CheckMessage]:
+def check_backends() -> list[CheckMessage]:
     """The embedder, the index and the region finder: that each can be made, and what each says of itself."""
     settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     found: list[CheckMessage] = []
@@ -67,8 +76,7 @@ def check_backends(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
-@register(TAG)
-def check_items(**kwargs: Any) -> list[CheckMessage]:
+def check_items() -> list[CheckMessage]:
     """Every registration: its paths, its filters, its related models."""
     if not len(registry):
         hint = (
@@ -79,8 +87,7 @@ def check_items(**kwargs: Any) -> list[CheckMessage]:
     return found + list(_check_kinds_agree())
 
 
-@register(Tags.urls)
-def check_rest(**kwargs: Any) -> list[CheckMessage]:
+def check_rest() -> list[CheckMessage]:
     """The REST face, where the project's addresses include it."""
     if find_spec("rest_framework") is None or not _includes_rest():
         return []
@@ -96,8 +103,7 @@ def check_rest(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
-@register(Tags.caches)
-def check_look(**kwargs: Any) -> list[CheckMessage]:
+def check_look() -> list[CheckMessage]:
     """The cache that holds visitors' photos for a few minutes: that it exists, and keeps them off the disk."""
     settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     name = settings.LOOK_CACHE
@@ -117,8 +123,7 @@ def check_look(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register(TAG, deploy=True)
-def check_sync(**kwargs: Any) -> list[CheckMessage]:
+def check_sync() -> list[CheckMessage]:
     """Whether the changes are synced by something made for a shop with visitors."""
     from imagesim import tasks
 
@@ -133,8 +138,7 @@ def check_sync(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register(TAG, deploy=True)
-def check_index(**kwargs: Any) -> list[CheckMessage]:
+def check_index() -> list[CheckMessage]:
     """Whether the index in service can be reached and was made by the embedder of the settings."""
     from imagesim.embedders import get_embedder
     from imagesim.indexes import get_index

@@ -12,6 +12,6 @@ urlpatterns = [
     path("health/", health.health_view, name="health"),
 ]
 if find_spec("prometheus_client"):  # pragma: no branch (tested in a process of its own)
-    from imagesim.monitoring import metrics
+    from imagesim.monitoring.exposition import metrics_view
 
-    urlpatterns.append(path("metrics/", metrics.metrics_view, name="metrics"))
+    urlpatterns.append(path("metrics/", metrics_view, name="metrics"))

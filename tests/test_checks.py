@@ -403,11 +403,12 @@ class TestTheCommand:
         with pytest.raises(SystemCheckError, match=r"\(imagesim.E001\) IMAGESIM has no setting 'NO'"):
             call_command("check", "--tag", "imagesim")
 
-    def test_a_check_of_the_deployment_waits_until_asked(self):
-        from django.core.checks.registry import registry as all_checks
+    def test_a_check_of_the_deployment_waits_until_asked(self, settings, monkeypatch):
+        settings.IMAGESIM = {"SYNC": "manual"}
+        monkeypatch.setattr(checks, "check_index", lambda: [Warning("The index was asked.", id="test.W1")])
 
-        assert checks.check_index in all_checks.deployment_checks
-        assert checks.check_index not in all_checks.registered_checks
+        assert "test.W1" not in ids(run_checks(tags=["imagesim"]))
+        assert "test.W1" in ids(run_checks(tags=["imagesim"], include_deployment_checks=True))
 
     def test_it_reads_no_model_and_asks_no_database(self):
         """In a fresh process, so that nothing is imported already. (pytest-django refuses a database here.)"""

@@ -1,22 +1,13 @@
 """Prometheus metrics, where ``prometheus_client`` is installed (``pip install "imagesim[metrics]"``).
 
 What processes measure are histograms in prometheus_client's own registry, so that an exporter the shop has
-already finds them; with several processes set ``PROMETHEUS_MULTIPROC_DIR``. What the database knows is asked
-when the address is read.
+already finds them; with several processes set ``PROMETHEUS_MULTIPROC_DIR``. What the database knows is asked when
+the address is read: see :mod:`imagesim.monitoring.exposition`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
-from django.http import HttpRequest, HttpResponse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
+from prometheus_client import Histogram
 
 from imagesim.monitoring import timing
 
@@ -35,7 +26,7 @@ embeddings = Histogram(
     ["kind", "outcome"],
     buckets=EMBED_BUCKETS,
 )
-_HISTOGRAMS = {"search": searches, "embed": embeddings}
+HISTOGRAMS = {"search": searches, "embed": embeddings}
 
 
 def connect() -> None:
@@ -47,42 +38,5 @@ def connect() -> None:
 def observe(event: str, seconds: float, outcome: str) -> None:
     """``event`` is ``search.similar``, ``embed.batch`` and the like."""
     family, _, kind = event.partition(".")
-    if family in _HISTOGRAMS:
-        _HISTOGRAMS[family].labels(kind, outcome).observe(seconds)
-
-
-class StatusCollector(Collector):
-    """How it stands, one gauge a figure. An index that is down gives no entries, and ``imagesim_index_up 0``."""
-
-    def collect(self) -> Iterator[Metric]:
-        from imagesim.status import get_status  # a process that is never asked need not load it
-
-        status = get_status()
-        yield GaugeMetricFamily("imagesim_items", "Items that belong in the index", status.items)
-        yield GaugeMetricFamily("imagesim_items_indexed", "Items in the index", status.indexed)
-        yield GaugeMetricFamily("imagesim_items_failed", "Items set aside with an error", status.failed)
-        yield GaugeMetricFamily(
-            "imagesim_items_left_out", "Items that have no usable picture or are not to be indexed", status.left_out
-        )
-        yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
-        yield GaugeMetricFamily("imagesim_queue_age_seconds", "Age of the oldest change that is due", status.queue_age)
-        yield GaugeMetricFamily("imagesim_embeddings", "Embeddings kept in the database", status.embeddings)
-        yield GaugeMetricFamily(
-            "imagesim_index_up", "Whether the index in service answers", int(not status.index.error)
-        )
-        if status.index.entries is not None:
-            yield GaugeMetricFamily("imagesim_index_entries", "Entries of the index in service", status.index.entries)
-
-
-@never_cache
-@require_safe
-def metrics_view(request: HttpRequest) -> HttpResponse:
-    """All of it in Prometheus' text format."""
-    now = CollectorRegistry()
-    now.register(StatusCollector())
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        MultiProcessCollector(now)  # type: ignore[no-untyped-call]
-        return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
-    for histogram in _HISTOGRAMS.values():
-        now.register(histogram)
-    return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
+    if family in HISTOGRAMS:
+        HISTOGRAMS[family].labels(kind, outcome).observe(seconds)

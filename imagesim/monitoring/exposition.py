@@ -1,0 +1,52 @@
+"""The address that Prometheus reads: what processes measured, and what the database knows at this moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from imagesim.monitoring.metrics import HISTOGRAMS
+from imagesim.status import get_status
+
+
+class StatusCollector(Collector):
+    """How it stands, one gauge a figure. An index that is down gives no entries, and ``imagesim_index_up 0``."""
+
+    def collect(self) -> Iterator[Metric]:
+        status = get_status()
+        yield GaugeMetricFamily("imagesim_items", "Items that belong in the index", status.items)
+        yield GaugeMetricFamily("imagesim_items_indexed", "Items in the index", status.indexed)
+        yield GaugeMetricFamily("imagesim_items_failed", "Items set aside with an error", status.failed)
+        yield GaugeMetricFamily(
+            "imagesim_items_left_out", "Items that have no usable picture or are not to be indexed", status.left_out
+        )
+        yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
+        yield GaugeMetricFamily("imagesim_queue_age_seconds", "Age of the oldest change that is due", status.queue_age)
+        yield GaugeMetricFamily("imagesim_embeddings", "Embeddings kept in the database", status.embeddings)
+        yield GaugeMetricFamily(
+            "imagesim_index_up", "Whether the index in service answers", int(not status.index.error)
+        )
+        if status.index.entries is not None:
+            yield GaugeMetricFamily("imagesim_index_entries", "Entries of the index in service", status.index.entries)
+
+
+@never_cache
+@require_safe
+def metrics_view(request: HttpRequest) -> HttpResponse:
+    """All of it in Prometheus' text format."""
+    now = CollectorRegistry()
+    now.register(StatusCollector())
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        MultiProcessCollector(now)  # type: ignore[no-untyped-call]
+        return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
+    for histogram in HISTOGRAMS.values():
+        now.register(histogram)
+    return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
