@@ -214,6 +214,17 @@ class TestLite:
         with pytest.raises(EmbedderError, match="damaged"):
             LiteRegionFinder().find(figure())
 
+    def test_sees_the_same_in_bf16(self) -> None:
+        full, half = (LiteRegionFinder(precision=precision)._loaded() for precision in ("fp32", "bf16"))
+        for image in (figure(), product()):
+            for exact, near in zip(full.look(image), half.look(image), strict=True):
+                assert near.dtype == exact.dtype
+                assert abs(near - exact).mean() < 0.01
+
+    def test_another_precision_is_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match="'precision' can be 'auto', 'bf16' or 'fp32', not 'int8'"):
+            LiteRegionFinder(precision="int8")
+
     def test_fast_enough_for_a_page(self, lite: LiteRegionFinder) -> None:
         """Far above what it takes (docs/regions.md), so that only a blunder fails here and not a busy machine."""
         image = figure((3000, 4000))

