@@ -2,7 +2,8 @@
 
     python benchmarks/clip_retrieval.py FOLDER MODEL WEIGHTS
 
-PYTHON is the interpreter of an environment of its own that has clip-retrieval (``pip install clip-retrieval``). FOLDER
+PYTHON is the interpreter of an environment of its own that has clip-retrieval (``pip install clip-retrieval``; as it
+asks for older versions of nearly everything, ``--no-deps`` and then what it imports, with ``setuptools<66``). FOLDER
 holds the pictures, MODEL is open_clip's name, WEIGHTS a file of them. Prints the seconds that it took from the first
 picture to the written embeddings; loading the model is not counted.
 """
@@ -10,9 +11,13 @@ picture to the written embeddings; loading the model is not counted.
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 
 def main(folder: str, model: str, weights: str) -> None:
+    from imagesim.embedders.torchvision import import_torchvision
+
+    import_torchvision()  # else it may not be imported beside a CPU-only torch
     from clip_retrieval.clip_inference.mapper import ClipMapper
     from clip_retrieval.clip_inference.reader import FilesReader
     from clip_retrieval.clip_inference.writer import NumpyWriter
@@ -33,5 +38,6 @@ def main(folder: str, model: str, weights: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path = [path for path in sys.path if not path.endswith("benchmarks")]  # this file has the package's name
+    # This file has the package's name.
+    sys.path = [str(Path(__file__).parent.parent), *(path for path in sys.path if not path.endswith("benchmarks"))]
     main(*sys.argv[1:])

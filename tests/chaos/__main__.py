@@ -38,6 +38,9 @@ class Harness:
         self.silent.touch()
         self.later: list[tuple[float, Callable[[], Any]]] = []
         self.helpers: list[Process] = []
+        self.workers: list[Process] = []
+        self.down: set[Process] = set()
+        """What was killed or ended, and is about to be started again."""
 
     # Starting.
 
@@ -209,7 +212,25 @@ class Harness:
         if process.is_running:
             process.kill()
             self.kills += 1
-            self.soon(seconds or self.dice.uniform(0.1, 2), process.start)
+            self.raise_again(process, seconds or self.dice.uniform(0.1, 2))
+
+    def raise_again(self, process: Process, seconds: float) -> None:
+        self.down.add(process)
+
+        def start() -> None:
+            self.down.discard(process)
+            if not process.is_running:
+                process.start()
+
+        self.soon(seconds, start)
+
+    def supervise(self) -> None:
+        """As systemd or Docker would: a worker that ended by itself (Celery's do where Redis goes away while they
+        tell it that a task is done) is started again."""
+        for worker in self.workers:
+            if worker not in self.down and not worker.is_running:
+                self.events["worker_ended_by_itself"] += 1
+                self.raise_again(worker, 1.0)
 
     def helper(self, name: str, command: list[str]) -> Process:
         number = len(self.helpers)
@@ -289,6 +310,7 @@ class Harness:
             self.later = [entry for entry in self.later if entry[0] > now]
             for _, action in due:
                 action()
+            self.supervise()
             if now >= until:
                 return
             time.sleep(0.05)
