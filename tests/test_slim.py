@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 LIMIT, OWN_LIMIT = 15.5, 10.0
 """Megabytes more than the same page without the app: resident, and of them those that no other process shares.
 
-The aim is 15 resident; 14.8 to 15.2 were seen, 8.8 of them own. NumPy alone takes 11.4 here, 5.8 of them own: the rest are
+The aim is 15 resident; 14.8 to 15.2 were seen, 8.8 of them own. NumPy alone takes 11.4, 5.8 of them own: the rest are
 pages of its libraries, and how many of them count as resident hangs on what the machine has in its page cache.
 """
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, cached_property, partial
 from itertools import islice
 from typing import Any, ClassVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.dispatch import Signal
 from django.utils import timezone
@@ -40,7 +41,7 @@ def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using
     keys = sorted({str(pk) for pk in pks})
     if not keys:
         return 0
-    upsert = _Upsert(using)
+    upsert = _upsert(using)
     with transaction.atomic(using=using, savepoint=False) if len(keys) > CHUNK else nullcontext():
         rest = iter(keys)
         while chunk := list(islice(rest, CHUNK)):
@@ -54,7 +55,7 @@ def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope 
     One statement where the database can, else in chunks: memory does not grow with the number of items.
     """
     alias = state_alias(using)
-    upsert = _Upsert(alias)
+    upsert = _upsert(alias)
     if alias == using and upsert.supports_select and _is_plain(queryset) and upsert.casts(_key_field(queryset.model)):
         return upsert.select(label, queryset.using(using), scope)
     total = 0
@@ -92,6 +93,11 @@ def _announce(using: str) -> None:
         changes_waiting.send_robust(sender=ItemState, using=using)
 
 
+@cache
+def _upsert(using: str) -> _Upsert:
+    return _Upsert(using)
+
+
 def _key_field(model: type[models.Model]) -> models.Field[Any, Any]:
     field: Any = model._meta.pk
     while field.remote_field:
@@ -100,7 +106,10 @@ def _key_field(model: type[models.Model]) -> models.Field[Any, Any]:
 
 
 class _Upsert:
-    """INSERT a change, or raise the version of the one that is there, in each database's own words."""
+    """INSERT a change, or raise the version of the one that is there, in each database's own words.
+
+    One a database, made once: every save comes by here.
+    """
 
     COLUMNS: ClassVar = {
         "model": "%s",
@@ -123,11 +132,15 @@ class _Upsert:
 
     def __init__(self, using: str) -> None:
         self.using = using
-        self.connection = connections[using]
         quote = self.connection.ops.quote_name
         self.table = quote(ItemState._meta.db_table)
         fields: dict[str, Any] = {name: ItemState._meta.get_field(name) for name in self.COLUMNS}
         self.names = {name: quote(field.column) for name, field in fields.items()}
+        self.columns = ", ".join(self.names.values())
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return connections[self.using]  # each thread has its own
 
     @property
     def supports_upsert(self) -> bool:
@@ -148,7 +161,7 @@ class _Upsert:
             return
         values = self._values(scope)
         row = f"({', '.join(self.COLUMNS.values())})"
-        sql = f"INSERT INTO {self.table} ({self._columns()}) VALUES {', '.join([row] * len(pks))} {self._conflict()}"
+        sql = f"INSERT INTO {self.table} ({self.columns}) VALUES {', '.join([row] * len(pks))} {self.conflict}"
         with self.connection.cursor() as cursor:
             cursor.execute(sql, [value for pk in pks for value in (label, pk, *values)])
 
@@ -162,22 +175,20 @@ class _Upsert:
         selected = ", ".join({**self.COLUMNS, "object_pk": "found.imagesim_pk"}.values())
         # The condition says nothing: SQLite needs one to tell ON CONFLICT from a join.
         sql = (
-            f"INSERT INTO {self.table} ({self._columns()}) SELECT {selected} FROM ({inner}) found "
-            f"WHERE 1 = 1 ORDER BY found.imagesim_pk {self._conflict()}"
+            f"INSERT INTO {self.table} ({self.columns}) SELECT {selected} FROM ({inner}) found "
+            f"WHERE 1 = 1 ORDER BY found.imagesim_pk {self.conflict}"
         )
         with self.connection.cursor() as cursor:
             cursor.execute(sql, [label, *self._values(scope), *params])
             return int(cursor.rowcount)
-
-    def _columns(self) -> str:
-        return ", ".join(self.names.values())
 
     def _values(self, scope: Scope) -> list[Any]:
         """What a new row says after its primary key, as the database wants it."""
         now = ItemState._meta.get_field("changed_at").get_db_prep_save(timezone.now(), self.connection)
         return [now_version(), int(scope), now, now]
 
-    def _conflict(self) -> str:
+    @cached_property
+    def conflict(self) -> str:
         n = self.names
         if self.connection.vendor == "mysql":
             # Assignments take effect from left to right, so what others are computed from comes last.
