@@ -284,8 +284,13 @@ class Harness:
             [(_, fault)] = self.dice.choices(faults, [weight for weight, _ in faults])
             self.events[fault.__name__] += 1
             fault()
+        # A writer may wait for a row that a paused worker holds: time has to go by for it to go on.
+        until = time.monotonic() + 60
+        while any(writer.is_running for writer in writers) and time.monotonic() < until:
+            self.wait(0.2)
         for writer in writers:
-            writer.wait(60)
+            status = writer.wait(0)
+            assert status == 0, f"{writer.name} ended with {status}:\n{writer.tail()}"
         # Whoever is to hear of the last writes by a message alone will not.
         for fault in (self.kill_redis, self.kill_worker):
             if self.is_asked_for(fault.__name__):
