@@ -101,9 +101,11 @@ class Harness:
                 ItemState(model="shop.product", object_pk=str(pk), scope=Scope.ALL)
                 for pk in Product.objects.values_list("pk", flat=True)
             )
-        report = sync()
-        if report.interrupted:
-            raise Failure(f"The index cannot be filled: {report.interrupted}")
+        until = time.monotonic() + 30
+        while (report := sync()).interrupted:  # a worker may be making the first index at this moment
+            if time.monotonic() > until:
+                raise Failure(f"The index cannot be filled: {report.interrupted}")
+            time.sleep(1)
 
     def process(self, name: str, command: list[str]) -> Process:
         return Process(name, command, self.folder / "logs", environment=self.environment)
