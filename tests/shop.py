@@ -113,13 +113,17 @@ def _entry(shown: Product) -> Entry | None:
 
 @contextmanager
 def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[None]:
-    """The model is one of the shop's and its writes are noticed, for as long as this lasts."""
+    """The model is one of the shop's, declared by ``items``, and its writes are noticed, for as long as this lasts."""
+    former = type(registry.for_model(model)) if model in registry.all_models() else None
+    registry.unregister(model)
     registry.register(model, items)
     receivers.connect()
     try:
         yield
     finally:
         registry.unregister(model)
+        if former:
+            registry.register(model, former)
         receivers.connect()
 
 

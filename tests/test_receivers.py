@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import pytest
 from django.core import serializers
 from django.core.files.base import ContentFile
@@ -18,7 +16,7 @@ from imagesim.models import ItemState, Scope
 from imagesim.registry import registry
 from imagesim.sync import sync
 from imagesim.writing import dependencies
-from tests.shop import EMBEDDER, encoded, picture, product
+from tests.shop import EMBEDDER, encoded, picture, product, registered
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -26,21 +24,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 @pytest.fixture(autouse=True)
 def _small_embedder(settings):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
-
-
-@contextmanager
-def registered(items_class):
-    """The shop's products as ``items_class`` declares them."""
-    former = registry.for_model(Product)
-    registry.unregister(Product)
-    registry.register(Product, items_class)
-    receivers.connect()
-    try:
-        yield
-    finally:
-        registry.unregister(Product)
-        registry.register(Product, type(former))
-        receivers.connect()
 
 
 class PlainItems(imagesim.Items[Product]):
@@ -60,7 +43,7 @@ class DependingItems(PlainItems):
 
 @pytest.fixture
 def plain():
-    with registered(PlainItems):
+    with registered(Product, PlainItems):
         yield
 
 
@@ -108,7 +91,7 @@ def test_overridden_methods_may_read_any_field(shoe):
 
 
 def test_unless_they_say_what_they_read(shoe):
-    with registered(DependingItems):
+    with registered(Product, DependingItems):
         shoe.save(update_fields=["name"])
         assert queued() == {}
         shoe.save(update_fields=["active"])
