@@ -27,15 +27,29 @@ class ImagesimConfig(AppConfig):
             metrics.connect()
 
 
-@register("imagesim", Tags.urls, Tags.caches)
+@register("imagesim")
 def check(**kwargs: Any) -> list[CheckMessage]:
     from imagesim import checks
 
-    return checks.check_all()
+    return [*checks.check_settings(), *checks.check_backends(), *checks.check_items()]
+
+
+@register("imagesim", Tags.urls)
+def check_rest(**kwargs: Any) -> list[CheckMessage]:
+    from imagesim import checks
+
+    return checks.check_rest()
+
+
+@register("imagesim", Tags.caches)
+def check_look(**kwargs: Any) -> list[CheckMessage]:
+    from imagesim import checks
+
+    return checks.check_look()
 
 
 @register("imagesim", deploy=True)
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     from imagesim import checks
 
-    return checks.check_deployment()
+    return [*checks.check_sync(), *checks.check_index()]

@@ -40,17 +40,6 @@ RESERVED = frozenset(
 )
 
 
-def check_all() -> list[CheckMessage]:
-    """What every management command finds before it starts."""
-    checks = (check_settings, check_backends, check_items, check_rest, check_look)
-    return [message for check in checks for message in check()]
-
-
-def check_deployment() -> list[CheckMessage]:
-    """What ``check --deploy`` finds besides."""
-    return [*check_sync(), *check_index()]
-
-
 def check_settings() -> list[CheckMessage]:
     """The ``IMAGESIM`` setting, and the packages that it needs."""
     settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
