@@ -19,7 +19,7 @@ from torch import nn
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite_trunk import STAGE_WIDTH, describe
-from imagesim.embedders.lowering import folded, lowered
+from imagesim.embedders.lowering import DTYPES, folded, lowered
 from imagesim.embedders.torchvision import import_torchvision
 from imagesim.embedders.towers import TRUNK
 
@@ -112,7 +112,7 @@ class LiteTower(nn.Module):
         """Let the trunk compute in ``bf16`` or ``fp16``; the heads and the classifier are small and stay in fp32."""
         folded(self.trunk)
         if precision != "fp32":
-            lowered(self.trunk, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+            lowered(self.trunk, DTYPES[precision])
             self.trunk.classifier.float()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagesim.embedders import lite
+from imagesim.embedders.lowering import DTYPES
 from imagesim.embedders.names import CONFIG, ModelName
 from imagesim.embedders.torchvision import import_torchvision
 from imagesim.exceptions import EmbedderError
@@ -106,7 +107,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
         model.visual.trunk.lower(precision)
     else:
         loaded.dims = _dims(name, cache_dir)
-        loaded._dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+        loaded._dtype = DTYPES.get(precision, torch.float32)
     logger.info("%s is loaded on %s in %s.", name, device, precision)
     return loaded
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What torch calls the precisions."""
+
+
 def folded(module: nn.Module) -> nn.Module:
     """``module`` with every batch norm that follows a convolution folded into it, in place; for inference only."""
     for parent in list(module.modules()):

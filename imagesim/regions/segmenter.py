@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from imagesim.embedders.devices import lower_precisions
 from imagesim.embedders.files import file_digest
-from imagesim.embedders.lowering import lowered
+from imagesim.embedders.lowering import DTYPES, lowered
 from imagesim.embedders.towers import load_trunk
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.network import RegionHead, features, folded
@@ -77,7 +77,7 @@ class Segmenter:
         self.head = folded(head.to(memory_format=torch.channels_last))
         if precision == "auto":
             precision = next(iter(lower_precisions(torch.device("cpu"))), "fp32")
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self.dtype = DTYPES[precision]
         if self.dtype != torch.float32:
             lowered(self.trunk, self.dtype)
             lowered(self.head, self.dtype)
