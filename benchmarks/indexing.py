@@ -114,7 +114,7 @@ def parts(files: Sequence[Path]) -> dict[str, float]:
     """Milliseconds a picture of each part alone, on all processors; ``unavoidable`` is their sum."""
     from imagesim import images
     from imagesim.embedders import get_embedder
-    from imagesim.writing.pipeline import threads
+    from imagesim.processors import threads
 
     embedder = get_embedder()
     embedder.warm_up()

@@ -37,7 +37,7 @@ def main() -> int:
     settings.configure(IMAGESIM={})
     from imagesim import images
     from imagesim.embedders.openclip import OpenClipEmbedder
-    from imagesim.writing.pipeline import threads
+    from imagesim.processors import threads
 
     weights = str(options.weights) if options.weights else None
     embedder = OpenClipEmbedder(model=options.model, pretrained=weights, precision=options.precision)

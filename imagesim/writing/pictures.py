@@ -15,8 +15,9 @@ from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.models import Embedding
 from imagesim.monitoring.timing import timed
+from imagesim.processors import threads
 from imagesim.writing.making import Making, Wanted
-from imagesim.writing.pipeline import ahead, threads
+from imagesim.writing.pipeline import ahead
 from imagesim.writing.targets import Target
 
 if TYPE_CHECKING:
