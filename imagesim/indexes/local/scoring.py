@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesim.indexes.local.matrix import Rows
+from imagesim.indexes.local.sharing import share
 from imagesim.types import Similarity
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ Scores = npt.NDArray[np.float32]
 
 # Below this share of the matrix it is cheaper to gather the rows than to read past the others.
 GATHER_BELOW = 0.25
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 2048
 # What is gathered is read again at once, while it is in the cache.
 GATHERED_AT_ONCE = 256
 BLOCK = 64
@@ -42,12 +43,14 @@ def score(matrix: Vector, queries: Vector, rows: Rows | None, similarity: Simila
         return (scores, None) if rows is None else (np.ascontiguousarray(scores[:, rows]), rows)
     rows = np.arange(len(matrix)) if rows is None else rows
     scores = np.empty((len(queries), len(rows)), dtype=np.float32)
-    buffer = np.empty((min(len(rows), GATHERED_AT_ONCE), matrix.shape[1]), dtype=np.float32)
-    for start in range(0, len(rows), GATHERED_AT_ONCE):
-        part = rows[start : start + GATHERED_AT_ONCE]
-        gathered = np.take(matrix, part, axis=0, out=buffer[: len(part)], mode="clip")
+
+    def gather(start: int) -> None:
+        part = slice(start, start + GATHERED_AT_ONCE)
+        gathered = matrix.take(rows[part], axis=0)
         for number, query in enumerate(queries):
-            scores[number, start : start + len(part)] = _nearness(gathered, query, similarity)
+            scores[number, part] = _nearness(gathered, query, similarity)
+
+    share(gather, range(0, len(rows), GATHERED_AT_ONCE))
     return scores, rows
 
 
@@ -61,15 +64,18 @@ def _product(matrix: Vector, queries: Vector) -> Scores:
     if len(queries) >= PRODUCT_FROM or _dot is None:
         return np.asarray(queries @ matrix.T)
     scores = np.empty((len(queries), len(matrix)), dtype=np.float32)
-    for start in range(0, len(matrix), ROWS_AT_ONCE):  # so that several queries share what is in the cache
+
+    def multiply(start: int) -> None:
         part = slice(start, start + ROWS_AT_ONCE)
-        for number, query in enumerate(queries):
+        for number, query in enumerate(queries):  # so that several share what is in the cache
             _dot(matrix[part], query, out=scores[number, part])
+
+    share(multiply, range(0, len(matrix), ROWS_AT_ONCE))
     return scores
 
 
-# Dot products row by row read memory as fast as it can be read, in one thread. A matrix-vector product takes twice as
-# long with the libraries at hand, and its threads wait for each other on a busy machine. (NumPy 2 has it.)
+# Dot products row by row read memory as fast as a thread can. A matrix-vector product takes longer with the libraries
+# at hand, and its threads wait for each other on a busy machine. (NumPy 2 has it.)
 _dot: Any = getattr(np, "vecdot", None)
 
 
