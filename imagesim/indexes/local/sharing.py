@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from imagesim.processors import threads
 
-# More than these read memory no faster.
-HELPERS = min(threads(), 4) - 1
+# More than four read memory no faster. One for every processor: the system often wakes the first on its caller's own,
+# where it brings nothing, and then the next on another.
+HELPERS = min(threads(), 4) if threads() > 1 else 0
 # Fewer parts are done before a helper has woken up.
 SHARED_FROM = 8
 
