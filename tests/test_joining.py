@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Count, Prefetch
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim.asking.joining import PREFIX, fetch
+from imagesim.asking.joining import PREFIX, Fetch
 from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Picture, Shelf, Standing, Tag
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +39,7 @@ def names(rows) -> list[str]:
 def test_one_query_gives_what_a_prefetch_gives(products, django_assert_num_queries):
     prefetched = {each.pk: each for each in Product.objects.prefetch_related("photos").select_related("category")}
     with django_assert_num_queries(1):
-        found = {each.pk: each for each in fetch(Product.objects.select_related("category"), ["photos"])}
+        found = {each.pk: each for each in Fetch(Product.objects.select_related("category"), ["photos"]).items()}
         for pk, product in found.items():
             expected = prefetched[pk]
             assert product.category == expected.category
@@ -54,7 +54,7 @@ def test_one_query_gives_what_a_prefetch_gives(products, django_assert_num_queri
 
 
 def test_the_rows_can_be_asked_further_and_changed(products):
-    (product,) = fetch(Product.objects.filter(pk=products[0].pk), ["photos"])
+    (product,) = Fetch(Product.objects.filter(pk=products[0].pk), ["photos"]).items()
     assert names(product.photos.filter(position__gt=1)) == ["P0-2.jpg", "P0-3.jpg"]
     product.photos.create(file="new.jpg", position=9)
     assert product.photos.count() == 4
@@ -66,14 +66,14 @@ def test_the_rows_can_be_asked_further_and_changed(products):
 def test_a_row_that_another_join_brings_twice_stands_once(lamp, django_assert_num_queries):
     lamp.tags.set([Tag.objects.create(label="one"), Tag.objects.create(label="two")])
     with django_assert_num_queries(1):
-        (found,) = fetch(Lamp.objects.filter(tags__isnull=False), ["pictures"])
+        (found,) = Fetch(Lamp.objects.filter(tags__isnull=False), ["pictures"]).items()
         assert names(found.pictures.all()) == ["a.png", "b.png"]
 
 
 def test_of_several_lookups_one_is_joined_and_the_others_are_prefetched(lamp, django_assert_num_queries):
     Standing.objects.create(lamp=lamp, shelf=Shelf.objects.create(name="top"))
     with django_assert_num_queries(4):  # lamp and pictures, bulbs, standings, shelves
-        (found,) = fetch(Lamp.objects.all(), ["pictures", "bulb_set", "standing_set__shelf"])
+        (found,) = Fetch(Lamp.objects.all(), ["pictures", "bulb_set", "standing_set__shelf"]).items()
         assert names(found.pictures.all()) == ["a.png", "b.png"]
         assert [bulb.watt for bulb in found.bulb_set.all()] == [40]
         assert [standing.shelf.name for standing in found.standing_set.all()] == ["top"]
@@ -86,7 +86,7 @@ def test_a_proxy_and_a_child_in_a_table_of_its_own(lamp, model, django_assert_nu
     else:
         Lamp.objects.update(lumen=120)
     with django_assert_num_queries(1):
-        (found,) = fetch(model.objects.filter(pk=lamp.pk), ["pictures"])
+        (found,) = Fetch(model.objects.filter(pk=lamp.pk), ["pictures"]).items()
         assert type(found) is model
         assert names(found.pictures.all()) == ["a.png", "b.png"]
 
@@ -102,13 +102,13 @@ def test_a_proxy_and_a_child_in_a_table_of_its_own(lamp, model, django_assert_nu
     ],
 )
 def test_what_does_more_than_filter(lamp, queryset):
-    (found,) = fetch(queryset(), ["pictures"])
+    (found,) = Fetch(queryset(), ["pictures"]).items()
     assert names(found.pictures.all()) == ["a.png", "b.png"]
 
 
 def test_the_shop_own_prefetch_stays(lamp):
     own = Lamp.objects.prefetch_related(Prefetch("pictures", Picture.objects.filter(file="a.png")))
-    (found,) = fetch(own, ["pictures"])
+    (found,) = Fetch(own, ["pictures"]).items()
     assert names(found.pictures.all()) == ["a.png"]
 
 
@@ -122,4 +122,4 @@ def test_a_manager_with_ideas_of_its_own_is_asked(lamp, monkeypatch, django_asse
     _ = Lamp.pictures.related_manager_cls  # made of the default manager when first asked for, then kept by Django
     monkeypatch.setitem(Picture._meta.__dict__, "default_manager", hidden)
     with django_assert_num_queries(2):
-        fetch(Lamp.objects.all(), ["pictures"])
+        Fetch(Lamp.objects.all(), ["pictures"]).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import models, router
 from django.db.models import F, ForeignKey, ManyToOneRel
@@ -17,19 +17,29 @@ PREFIX = "_imagesim_"
 """Of the columns of the joined rows."""
 
 
-def fetch(queryset: models.QuerySet[M], lookups: Iterable[str]) -> list[M]:
-    """The items of ``queryset``, in no order, with what the to-many ``lookups`` lead to.
+class Fetch(Generic[M]):
+    """How the items of a queryset are read, in no order, with what the to-many ``lookups`` lead to.
 
     One lookup that is a plain foreign key pointing to the items is joined, if the queryset does no more than filter;
-    all others are prefetched.
+    all others are prefetched. ``queryset`` is what is asked of the database.
     """
-    lookups = list(dict.fromkeys(lookups))
-    for lookup in lookups:
-        others = [each for each in lookups if each != lookup]
-        relation = _joinable(queryset, lookup, others)
-        if relation is not None:
-            return _joined(queryset.prefetch_related(*others), relation)
-    return list(queryset.prefetch_related(*lookups))
+
+    def __init__(self, queryset: models.QuerySet[M], lookups: Iterable[str]) -> None:
+        lookups = list(dict.fromkeys(lookups))
+        self.queryset = queryset.prefetch_related(*lookups)
+        self._joined: _Joined | None = None
+        for lookup in lookups:
+            others = [each for each in lookups if each != lookup]
+            relation = _joinable(queryset, lookup, others)
+            if relation is not None:
+                self._joined = _Joined(relation)
+                self.queryset = self._joined.asked(queryset.prefetch_related(*others))
+                break
+
+    def items(self, rows: models.QuerySet[M] | None = None) -> list[M]:
+        """Those that the rows of :attr:`queryset` make, or ``rows`` that were asked for by the same SQL."""
+        rows = self.queryset if rows is None else rows
+        return self._joined.items(rows) if self._joined else list(rows)
 
 
 def _joinable(queryset: models.QuerySet[Any], lookup: str, others: Sequence[str]) -> ManyToOneRel | None:
@@ -55,21 +65,33 @@ def _joinable(queryset: models.QuerySet[Any], lookup: str, others: Sequence[str]
     return relation if plain else None
 
 
-def _joined(queryset: models.QuerySet[M], relation: ManyToOneRel) -> list[M]:
-    model, owner = relation.related_model, relation.field
-    names = [field.attname for field in model._meta.concrete_fields]
-    key = names.index(model._meta.pk.attname)
-    columns = {PREFIX + name: F(f"{relation.name}{LOOKUP_SEP}{name}") for name in names}
-    found: dict[Any, tuple[M, dict[Any, models.Model]]] = {}
-    for read in queryset.order_by(relation.name).annotate(**columns):
-        values = [read.__dict__.pop(column) for column in columns]
-        item, rows = found.setdefault(read.pk, (read, {}))
-        if values[key] is not None and values[key] not in rows:  # another join may bring a row twice
-            row = rows[values[key]] = model.from_db(queryset.db, names, values)
-            owner.set_cached_value(row, item)
-    accessor = relation.get_accessor_name()
-    for item, rows in found.values():
-        of_item = getattr(item, accessor).all()
-        of_item._result_cache, of_item._prefetch_done = list(rows.values()), True
-        item.__dict__.setdefault("_prefetched_objects_cache", {})[accessor] = of_item
-    return [item for item, _rows in found.values()]
+class _Joined:
+    """The rows of a relation beside the items they belong to, in the relation's own order."""
+
+    def __init__(self, relation: ManyToOneRel) -> None:
+        model = relation.related_model
+        self._relation = relation
+        self._names = [field.attname for field in model._meta.concrete_fields]
+        self._key = self._names.index(model._meta.pk.attname)
+        self._columns = {PREFIX + name: F(f"{relation.name}{LOOKUP_SEP}{name}") for name in self._names}
+
+    def asked(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
+        asked: models.QuerySet[M] = queryset.order_by(self._relation.name).annotate(**self._columns)
+        return asked
+
+    def items(self, rows: models.QuerySet[M]) -> list[M]:
+        model, owner = self._relation.related_model, self._relation.field
+        found: dict[Any, tuple[M, dict[Any, models.Model]]] = {}
+        for read in rows:
+            values = [read.__dict__.pop(column) for column in self._columns]
+            key = values[self._key]
+            item, own = found.setdefault(read.pk, (read, {}))
+            if key is not None and key not in own:  # another join may bring a row twice
+                row = own[key] = model.from_db(rows.db, self._names, values)
+                owner.set_cached_value(row, item)
+        accessor = self._relation.get_accessor_name()
+        for item, own in found.values():
+            of_item = getattr(item, accessor).all()
+            of_item._result_cache, of_item._prefetch_done = list(own.values()), True
+            item.__dict__.setdefault("_prefetched_objects_cache", {})[accessor] = of_item
+        return [item for item, _own in found.values()]

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from imagesim.asking.joining import fetch
+from imagesim.asking.fetching import by_pk
 from imagesim.items import Items, split_key
 from imagesim.registry import registry
 from imagesim.types import Hit, HitImage, Match
@@ -38,10 +38,8 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
 def load_shown(items: Items[Any], pks: Collection[str], *, many: bool = True) -> list[models.Model]:
     """The items of one model with these primary keys that the shop shows now, in no order; ``many``: with what
     belongs to them in numbers, such as photos."""
-    one, lookups = items.relations_read
     queryset = items.get_queryset()
-    queryset = queryset.filter(pk__in=_valid(queryset.model, pks))
-    found = fetch(queryset.select_related(*one) if one else queryset, lookups if many else ())
+    found = by_pk(items, _valid(queryset.model, pks), queryset, many=many)
     return [item for item in found if items.should_index(item)]
 
 
@@ -59,4 +57,4 @@ def _valid(model: type[models.Model], pks: Collection[str]) -> list[Any]:
         except ValidationError:
             continue
         valid.append(value)
-    return valid
+    return list(dict.fromkeys(valid))
