@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from django.urls import NoReverseMatch
@@ -79,8 +81,12 @@ class HitSerializer(serializers.Serializer[Any]):
             return None
 
     def _absolute(self, url: str) -> str | None:
+        return self._complete(url) if url else None
+
+    @cached_property
+    def _complete(self) -> Callable[[str], str]:
         request = self.context.get("request")
-        return (request.build_absolute_uri(url) if request else url) if url else None
+        return request.build_absolute_uri if request else str
 
 
 class FacetValueSerializer(serializers.Serializer[Any]):
@@ -117,6 +123,12 @@ class HitsSerializer(serializers.Serializer[Any]):
     degraded = serializers.CharField(help_text="Empty, or why there is little or nothing though the question was fine.")
     facets = serializers.DictField(child=FacetSerializer(), help_text="By field, those that were asked for.")
     token = serializers.CharField(help_text="For `events/`; empty while the shop keeps no events.")
+
+    def to_representation(self, page: dict[str, Any]) -> dict[str, Any]:
+        """Put together at once, as a hit is."""
+        shown = HitSerializer(context=self.context).to_representation
+        facets = {field: FacetSerializer(facet).data for field, facet in page["facets"].items()}
+        return page | {"results": [shown(hit) for hit in page["results"]], "facets": facets}
 
 
 class EventSerializer(serializers.Serializer[Any]):
