@@ -52,7 +52,12 @@ META_SECONDS = 10.0
 EXACT_UP_TO = 5_000
 """Entries in service up to which every one is scored: the graph would save nothing."""
 CANDIDATES_AT_MOST = 10_000
-ANSWER = "took,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,hits.hits.inner_hits"
+ANSWER = ",".join(
+    (
+        *("took", "hits.total.value", "hits.hits._index", "hits.hits._id", "hits.hits._score", "hits.hits._source"),
+        *("hits.hits.inner_hits.*.hits.hits._nested.offset", "hits.hits.inner_hits.*.hits.hits._score"),
+    )
+)
 """What is wanted of an answer; the rest is not even sent."""
 ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
 ATTEMPTS = 3
