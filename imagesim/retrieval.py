@@ -17,7 +17,7 @@ from imagesim.asking.given import read_picture, take
 from imagesim.asking.loading import hit_of, load, load_items
 from imagesim.asking.mixing import ItemKey, Wish, check_wishes, embedder_of, read_wishes, vector_of
 from imagesim.asking.ranking import Ask, diversified, staged
-from imagesim.asking.reading import reading_index
+from imagesim.asking.reading import GuardedIndex, reading_index
 from imagesim.exceptions import BadQuery, ModelMismatch, one_of
 from imagesim.models import Embedding
 from imagesim.monitoring.timing import timed
@@ -263,16 +263,16 @@ def _ask(question: _Question) -> Hits:
     meta = index.meta()
     check_filters(meta, question.query.filters)
     vector = project(meta, vector_of(question.wishes, meta, question.parts))
-    hits = _fill_page(replace(question.query, vector=vector, fingerprint=meta.fingerprint), _asking(question, meta))
+    ask = _asking(index, question, meta)
+    hits = _fill_page(replace(question.query, vector=vector, fingerprint=meta.fingerprint), ask)
     if question.facets:
         counted = index.facets(question.query.filters, question.facets)
         hits.facets = {field: _spoken(facet) for field, facet in counted.items()}
     return hits
 
 
-def _asking(question: _Question, meta: IndexMeta) -> Ask:
+def _asking(index: GuardedIndex, question: _Question, meta: IndexMeta) -> Ask:
     """The index, with what the question wants beyond the nearest."""
-    index = reading_index()
 
     def nearest(query: Query) -> Matches:
         return index.search([query])[0]

@@ -137,9 +137,9 @@ def check_parts(value: object) -> dict[str, float]:
 
     :raises BadQuery: if it is neither. Whether the model has such parts it says itself.
     """
-    wanted = _("weights such as {'colour': 0}, or 'colour^0'")
     if value is None:
         return {}
+    wanted = _("weights such as {'colour': 0}, or 'colour^0'")
     if isinstance(value, Mapping):
         for name, weight in value.items():
             sound = isinstance(weight, int | float) and not isinstance(weight, bool) and _is_finite(weight)
