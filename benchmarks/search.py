@@ -104,7 +104,9 @@ def configure(folder: Path, imagesim: dict[str, Any] | None = None) -> None:
     import django
     from django.conf import settings
 
-    settings.DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db.sqlite3"}}
+    # Connections stay open, as in a shop whose requests are many.
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db.sqlite3", "CONN_MAX_AGE": None}
+    settings.DATABASES = {"default": database}
     if imagesim is not None:
         settings.IMAGESIM = imagesim
     django.setup()
