@@ -120,6 +120,13 @@ def normalise(image: Image) -> Image:
         raise _damaged() from error
 
 
+def reduced(image: Image, enough: int) -> Image:
+    """``image`` smaller by a whole factor, each pixel the mean of those it stands for: its short side keeps at least
+    ``enough`` pixels. A fifth of the time of a resize, and what a model then scales down by less than two."""
+    factor = min(image.size) // enough
+    return image.reduce(factor) if factor >= 2 else image
+
+
 def dimensions(data: bytes) -> tuple[int, int]:
     """(width, height) in pixels of the upright picture as it was sent, from its header alone.
 

@@ -138,7 +138,8 @@ def _search(page: Query, boxes: Sequence[Region], pictures: Sequence[Image]) -> 
     vectors: Iterable[Vector] = ()
     if pictures:
         embedder = embedder_of(meta)
-        vectors = project(meta, embedder.reweight(embedder.embed_images(pictures)))
+        small = [images.reduced(picture, embedder.enough) for picture in pictures]
+        vectors = project(meta, embedder.reweight(embedder.embed_images(small)))
     shelf = [items for items in registry if not wanted.models or items.label in wanted.models]
     queries = [replace(page, vector=vector, fingerprint=meta.fingerprint) for vector in vectors]
     photos, parts = queries[: len(queries) - len(boxes)], queries[len(queries) - len(boxes) :]

@@ -68,9 +68,9 @@ def names(answer: dict[str, Any]) -> list[str]:
 
 class TestHold:
     def test_a_token_brings_the_photo_back_smaller(self):
-        token = held.hold(Image.new("RGB", SIZE, "red"), SIZE)
+        token = held.hold(Image.new("RGB", (1500, 2000), "red"), (3000, 4000))
         photo, size = held.held(token)
-        assert (photo.size, photo.mode, size) == ((960, 1280), "RGB", SIZE)
+        assert (photo.size, photo.mode, size) == ((750, 1000), "RGB", (3000, 4000))
 
     @pytest.mark.parametrize("token", ["", "0", "0.", "x.y", ".", "0.wrong", "99999999999.x", "²." + "a" * 32, "0.é"])
     def test_no_other_token_does(self, token):

@@ -388,3 +388,21 @@ def _png(width: int, height: int, depth: int, colour: int, raw: bytes) -> bytes:
 
 
 _SAMPLES = {kind: encoded(picture("orange", mark=3), kind) for kind in FORMATS}
+
+
+class TestReduced:
+    @pytest.mark.parametrize(
+        ("size", "enough", "expected"),
+        [
+            ((1500, 2000), 448, (500, 667)),
+            ((895, 1000), 448, (895, 1000)),
+            ((896, 896), 448, (448, 448)),
+            ((64, 32), 448, (64, 32)),
+        ],
+    )
+    def test_the_short_side_keeps_enough(self, size, enough, expected):
+        assert images.reduced(halves("red", "blue", size=size), enough).size == expected
+
+    def test_a_pixel_is_the_mean_of_those_it_stands_for(self):
+        stripes = Image.fromarray(np.tile(np.array([[[0, 0, 0], [200, 100, 40]]], dtype=np.uint8), (32, 32, 1)))
+        assert images.reduced(stripes, 16).getcolors() == [(512, (100, 50, 20))]

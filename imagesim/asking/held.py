@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_SIDE = 1280
-"""Pixels: what a page sends, and more than the models look at."""
+"""Pixels, about: what a page sends, and more than the models look at."""
 
 QUALITIES = (90, 80, 65)
 """Of the JPEG: the first that fits is taken."""
@@ -96,11 +96,10 @@ def _next_place(cache: Any, places: int) -> int:
 
 def _encoded(photo: Image, limit: int) -> bytes:
     """A JPEG of at most ``limit`` bytes; empty if there is none worth holding."""
-    scale = min(1.0, LONGEST_SIDE / max(photo.size))
-    width, height = (round(side * scale) for side in photo.size)
-    if min(width, height) < MIN_SIDE:
+    factor = round(max(photo.size) / LONGEST_SIDE)  # a whole one: a twelfth of the time
+    small = photo.reduce(factor) if factor >= 2 else photo
+    if min(small.size) < MIN_SIDE:
         return b""
-    small = photo if scale == 1 else photo.resize((width, height), reducing_gap=3)
     for quality in QUALITIES:
         buffer = BytesIO()
         small.save(buffer, "JPEG", quality=quality, exif=b"")

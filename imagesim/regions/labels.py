@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
@@ -248,6 +249,7 @@ def likely_categories(label: str, categories: Iterable[str], alternatives: Itera
     return found
 
 
+@lru_cache(maxsize=10_000)  # a shop's categories, asked for each region of each photo
 def _plain(text: str) -> str:
     """Lower case, words divided by one space, each in the singular: ``"Womens-Boots"`` -> ``"women boot"``."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)

@@ -51,7 +51,7 @@ def input_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def input_of(image: Image) -> Tensor:
     """The photo as float32 (1, 3, height, width) in 0..1 at the size the network looks at."""
-    small = image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
+    small = image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=1.25)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255
 
 

@@ -68,7 +68,7 @@ def _small(image: Image) -> npt.NDArray[np.float32]:
 
     scale = WORKING_SIZE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return np.asarray(image.resize(size, Pillow.Resampling.BOX), dtype=np.float32)
+    return np.asarray(image.resize(size, Pillow.Resampling.BOX, reducing_gap=2.0), dtype=np.float32)
 
 
 def _ground(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
