@@ -63,10 +63,11 @@ class LiteRegionFinder(BaseRegionFinder):
     def consider(self, image: Image) -> tuple[list[Region], list[Region]]:
         """What ``find`` gives, and every candidate it was chosen from."""
         from imagesim.regions.boxes import candidates
+        from imagesim.regions.segmenter import resized
 
-        segmenter = self._loaded()
-        probabilities, presence = segmenter.look(image)
-        whole = item_box(image)
+        segmenter, small = self._loaded(), resized(image)
+        probabilities, presence = segmenter.look(small)
+        whole = item_box(small)
         if whole is not None and not segmenter.is_worn(probabilities, whole):
             single = [self._single(whole, presence)]
             return single, single

@@ -49,10 +49,14 @@ def input_size(size: tuple[int, int]) -> tuple[int, int]:
     return wide, max(STEP, round(PIXELS / wide / STEP) * STEP)
 
 
-def input_of(image: Image) -> Tensor:
-    """The photo as float32 (1, 3, height, width) in 0..1 at the size the network looks at."""
-    small = image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=1.25)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255
+def resized(image: Image) -> Image:
+    """The photo at the size the network looks at."""
+    return image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=1.25)
+
+
+def tensor_of(image: Image) -> Tensor:
+    """A photo that was ``resized`` as float32 (1, 3, height, width) in 0..1."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 class Segmenter:
@@ -91,8 +95,9 @@ class Segmenter:
         return float((body > 0.5).mean()) > WORN_SHARE
 
     def look(self, image: Image) -> tuple[Map, Map]:
-        """Probabilities (classes, height, width) at a quarter of the input's size, and presence (labels,)."""
-        pixels = ((input_of(image) - 0.5) / 0.5).to(self.dtype, memory_format=torch.channels_last)
+        """A photo that was ``resized`` -> probabilities (classes, height, width) at a quarter of its size, and
+        presence (labels,)."""
+        pixels = ((tensor_of(image) - 0.5) / 0.5).to(self.dtype, memory_format=torch.channels_last)
         with torch.inference_mode():
             logits, presence = self.head(*features(self.trunk, pixels))
             return logits[0].float().softmax(dim=0).numpy(), presence[0].float().sigmoid().numpy()

@@ -23,7 +23,7 @@ from safetensors.torch import save_file  # noqa: E402
 from imagesim.embedders.files import file_digest  # noqa: E402
 from imagesim.regions.boxes import candidates  # noqa: E402
 from imagesim.regions.labels import GARMENTS  # noqa: E402
-from imagesim.regions.segmenter import CONFIG, WEIGHTS, input_of  # noqa: E402
+from imagesim.regions.segmenter import CONFIG, WEIGHTS, resized, tensor_of  # noqa: E402
 from imagesim.types import Region  # noqa: E402
 
 # So many garments speak for the common limit when a label's own is chosen: its own alone fit 100 photos too closely.
@@ -66,7 +66,7 @@ def loaded(weights: Path) -> networks.Finder:
 def found_in(truth: benchmark.Truth, finder: networks.Finder) -> list[Region]:
     """Every candidate in one photo."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        logits, presence = finder(input_of(truth.image()))
+        logits, presence = finder(tensor_of(resized(truth.image())))
     return candidates(logits[0].float().softmax(dim=0).numpy(), presence[0].float().sigmoid().numpy(), data.CLASSES)
 
 
