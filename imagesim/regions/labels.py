@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
@@ -233,23 +233,26 @@ def likely_categories(label: str, categories: Iterable[str], alternatives: Itera
     ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. Where the last word of a name speaks
     for another label (``boot socks``, ``belt-bags``) the last word decides: English puts the thing itself last.
     """
-    words = {_plain(word) for word in words_of(label, alternatives)}
-    everything = {_plain(word) for name in GARMENTS for word in LABELS[name].words}
-    found = []
-    for category in categories:
-        name = _plain(category)
-        held = [word for word in words | everything if f" {word} " in f" {name} "]
-        if not held or any(f" {word} " in f" {name} " for word in NOT_SEEN):
-            continue
-        last = max(f" {name} ".rfind(f" {word} ") + len(word) for word in held)
-        final = {word for word in held if f" {name} ".rfind(f" {word} ") + len(word) == last}
-        longest = max(final, key=len)
-        if longest in words:
-            found.append(category)
-    return found
+    alternatives = tuple(alternatives)
+    return [category for category in categories if _belongs(category, label, alternatives)]
 
 
-@lru_cache(maxsize=10_000)  # a shop's categories, asked for each region of each photo
+@lru_cache(maxsize=50_000)  # a shop's categories are asked about for each region of each photo
+def _belongs(category: str, label: str, alternatives: tuple[str, ...]) -> bool:
+    name, words = f" {_plain(category)} ", {_plain(word) for word in words_of(label, alternatives)}
+    held = [word for word in words | _garment_words() if f" {word} " in name]
+    if not held or any(f" {word} " in name for word in NOT_SEEN):
+        return False
+    last = max(name.rfind(f" {word} ") + len(word) for word in held)
+    final = {word for word in held if name.rfind(f" {word} ") + len(word) == last}
+    return max(final, key=len) in words
+
+
+@cache
+def _garment_words() -> frozenset[str]:
+    return frozenset(_plain(word) for name in GARMENTS for word in LABELS[name].words)
+
+
 def _plain(text: str) -> str:
     """Lower case, words divided by one space, each in the singular: ``"Womens-Boots"`` -> ``"women boot"``."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
