@@ -35,6 +35,20 @@ def class_weights(views: Path) -> torch.Tensor:
     return (share.median() / share).pow(0.35).clamp(0.4, 2.5)
 
 
+def rate_at(step: int, steps: int) -> float:
+    """The share of the highest learning rate: a short rise, then half a cosine."""
+    return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+@torch.no_grad()
+def follow(average: torch.nn.Module, finder: torch.nn.Module, step: int) -> None:
+    """Move the running average towards the weights; faster while there is little to average."""
+    keep = min(AVERAGE, (step + 1) / (step + 20))
+    pairs = zip(average.state_dict().values(), finder.state_dict().values(), strict=True)
+    mine, theirs = zip(*((a, b) for a, b in pairs if a.dtype.is_floating_point), strict=True)
+    torch._foreach_lerp_(mine, theirs, 1 - keep)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--views", type=Path, required=True, help="what views.py made")
@@ -79,9 +93,8 @@ def main() -> None:
         if mirror.random() < 0.5:
             photos, target = photos.flip(-1), target.flip(-1)
         photos = recoloured(photos, generator)
-        part = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimizer.param_groups:
-            group["lr"] = group["highest"] * part
+            group["lr"] = group["highest"] * rate_at(step, args.steps)
         finder.train()
         with torch.autocast(device.type, torch.bfloat16):
             logits, presence = (each.float() for each in finder(photos))
@@ -94,11 +107,7 @@ def main() -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(finder.parameters(), 2.0)
         optimizer.step()
-        keep = min(AVERAGE, (step + 1) / (step + 20))
-        with torch.no_grad():
-            pairs = zip(average.state_dict().values(), finder.state_dict().values(), strict=True)
-            mine, theirs = zip(*((a, b) for a, b in pairs if a.dtype.is_floating_point), strict=True)
-            torch._foreach_lerp_(mine, theirs, 1 - keep)
+        follow(average, finder, step)
         losses.append(loss.detach())
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
             mean = float(torch.stack(losses[-500:]).mean())
