@@ -1,0 +1,67 @@
+"""What a shop might write by hand in place of the endpoint: ``gunicorn benchmarks.searching.plain:application``.
+
+No REST framework, no middleware, no filters, no paging, no errors: one view that sends Elasticsearch a body made
+beforehand by the standard library's client, reads the items by Django's ORM and answers with a few of their fields.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.client import HTTPConnection
+from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.search import configure
+
+FOLDER = Path(os.environ["BENCHMARK_FOLDER"])
+configure(FOLDER, {"SYNC": "manual"})
+
+from django.conf import settings  # noqa: E402
+from django.core.wsgi import get_wsgi_application  # noqa: E402
+from django.http import HttpRequest, JsonResponse  # noqa: E402
+from django.urls import include, path  # noqa: E402
+
+from demo_shop.shop.models import Product  # noqa: E402
+from imagesim.indexes.elasticsearch import ANSWER  # noqa: E402
+
+OPTIONS = json.loads(os.environ["BENCHMARK_INDEX"])["OPTIONS"]
+ADDRESS = f"/{OPTIONS['name']}/_search?filter_path={ANSWER}"
+BODIES = [body.encode() for body in json.loads((FOLDER / "bodies.json").read_text())]
+_own = threading.local()
+
+
+def ask(body: bytes) -> dict[str, Any]:
+    if not hasattr(_own, "connection"):
+        host = urlsplit(OPTIONS["hosts"])
+        _own.connection = HTTPConnection(str(host.hostname), host.port or 9200)
+        _own.connection.connect()
+        _own.connection.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    _own.connection.request("POST", ADDRESS, body, {"Content-Type": "application/json"})
+    answer: dict[str, Any] = json.loads(_own.connection.getresponse().read())
+    return answer
+
+
+def similar(request: HttpRequest, number: int) -> JsonResponse:
+    hits = ask(BODIES[number % len(BODIES)])["hits"]["hits"][:12]
+    scores = {int(hit["_id"].rpartition(":")[2]): hit["_score"] for hit in hits}
+    items = Product.objects.filter(pk__in=scores).select_related("category").prefetch_related("photos")
+    results = [
+        {
+            "name": item.name,
+            "url": item.get_absolute_url(),
+            "price": str(item.price),
+            "score": scores[item.pk],
+            "images": [request.build_absolute_uri(photo.file.url) for photo in item.photos.all()],
+        }
+        for item in sorted(items, key=lambda item: -scores[item.pk])
+    ]
+    return JsonResponse({"results": results})
+
+
+urlpatterns = [path("plain/<int:number>/", similar), path("", include(settings.ROOT_URLCONF))]  # for addresses of items
+settings.MIDDLEWARE, settings.ROOT_URLCONF = [], __name__
+application = get_wsgi_application()
