@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import rebuild as rebuilding
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import IndexMissing, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.models import ItemState, LocalEntry, Run, Scope
@@ -165,7 +165,7 @@ class Shop(RuleBasedStateMachine):
             try:
                 write(work["prepared"], work["targets"])
                 work["written"] = True
-            except IndexUnavailable:
+            except (IndexUnavailable, IndexMissing):  # as in sync(); missing: a rebuild has taken its place
                 claims.release(work["claim"])
                 del self.work[worker]
 
