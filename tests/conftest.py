@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from django.conf import settings as django_settings
 
 from imagesim import backends, conf
 from imagesim.embedders.base import BaseEmbedder
+from tests.missing import missing
 
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
@@ -38,12 +38,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _given(name: str, variable: str, value: str) -> str:
     """The service's address; without it the test is skipped, or fails where CI=true promised that all are there."""
-    if value:
-        return value
-    reason = f"{name} is not at hand: `make services` starts it and says what to put into {variable}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+    if not value:
+        missing(f"{name} is not at hand: `make services` starts it and says what to put into {variable}")
+    return value
 
 
 @pytest.fixture(scope="session")

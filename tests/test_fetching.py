@@ -129,7 +129,7 @@ def test_a_queryset_of_the_shop_is_asked_each_time(lamps):
     assert [lamp.name for lamp in read(items, lamps)] == ["A"]
 
 
-def test_a_manager_of_the_shop_is_asked_each_time(lamps, monkeypatch):
+def test_a_manager_of_the_shop_is_asked_each_time(lamps):
     items = LampItems(BrightLamp)
     assert read(items, lamps) == []
     Lamp.objects.update(lumen=120)

@@ -6,7 +6,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPConnection
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -16,6 +19,15 @@ SELECTIVITIES = (1.0, 0.1, 0.01, 0.001)
 K = 10
 STEPS = 1_000
 """The filter value ``part`` of an entry lies evenly in 0..999, so that ``part < n`` passes n in a thousand."""
+
+
+def bare_connection(url: str) -> HTTPConnection:
+    """To a server, by the standard library alone; open, and sending at once."""
+    address = urlsplit(url)
+    connection = HTTPConnection(str(address.hostname), address.port or 9200)
+    connection.connect()
+    connection.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    return connection
 
 
 @dataclass

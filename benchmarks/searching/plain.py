@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import os
 import threading
-from http.client import HTTPConnection
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
-from urllib.parse import urlsplit
 
 from benchmarks.search import configure
+from benchmarks.searching.common import bare_connection
 
 FOLDER = Path(os.environ["BENCHMARK_FOLDER"])
 configure(FOLDER, {"SYNC": "manual"})
@@ -36,10 +34,7 @@ _own = threading.local()
 
 def ask(body: bytes) -> dict[str, Any]:
     if not hasattr(_own, "connection"):
-        host = urlsplit(OPTIONS["hosts"])
-        _own.connection = HTTPConnection(str(host.hostname), host.port or 9200)
-        _own.connection.connect()
-        _own.connection.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        _own.connection = bare_connection(OPTIONS["hosts"])
     _own.connection.request("POST", ADDRESS, body, {"Content-Type": "application/json"})
     answer: dict[str, Any] = json.loads(_own.connection.getresponse().read())
     return answer

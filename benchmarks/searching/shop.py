@@ -7,19 +7,16 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from http.client import HTTPConnection
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
 from unittest import mock
-from urllib.parse import urlsplit
 
 import numpy as np
 from django.db import connection
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from benchmarks.searching import load, pages
-from benchmarks.searching.common import Row
+from benchmarks.searching.common import Row, bare_connection
 from imagesim.indexes.elasticsearch import ANSWER, ElasticsearchIndex
 from imagesim.indexes.elasticsearch.encoding import encode
 
@@ -86,9 +83,7 @@ def similar(items: Sequence[Any], bodies: Sequence[bytes], url: str, name: str) 
     """``similar_to``, in turns with the same request sent by nothing but the standard library."""
     import imagesim
 
-    bare = HTTPConnection(str(urlsplit(url).hostname), urlsplit(url).port or 9200)
-    bare.connect()
-    bare.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    bare = bare_connection(url)
     with CaptureQueriesContext(
         connection,
     ) as captured:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.missing import missing
+
 START_SECONDS = 400
 # A folder given here keeps a picture of every page: IMAGESIM_TEST_SCREENSHOTS=FOLDER
 SCREENSHOTS = os.environ.get("IMAGESIM_TEST_SCREENSHOTS", "")
@@ -34,12 +36,6 @@ WATCH = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
 """
-
-
-def missing(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 def free_port() -> int:
