@@ -49,9 +49,11 @@ _KNOWN = (
     ("BMP", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL)),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*")),
     ("PDF", re.compile(rb"%PDF-")),
-    ("SVG", re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE\s+svg[^>]*>\s*)*<svg", re.DOTALL | re.I)),
     ("HTML", re.compile(rb"\s*<(!doctype html|html|head|body|script)", re.I)),
 )
+_XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
+"""What may stand before the root element of an SVG file: (start, end)."""
+
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 
@@ -177,7 +179,7 @@ def _open(data: bytes) -> Image:
     if not data:
         raise BadImage(_("The picture is empty: it has 0 bytes."))
     formats = _formats(get_settings().IMAGE_FORMATS)
-    kind = next((name for name, magic in _KNOWN if magic.match(data[:1024])), "")
+    kind = _sniff(data[:1024])
     try:
         image = Image.open(BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -193,6 +195,23 @@ def _open(data: bytes) -> Image:
     if kind == "JPEG" and _jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
         raise BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
     return image
+
+
+def _sniff(head: bytes) -> str:
+    """The format that the first bytes of a file promise; empty if they promise none that is known here."""
+    return "SVG" if _is_svg(head) else next((name for name, magic in _KNOWN if magic.match(head)), "")
+
+
+def _is_svg(head: bytes) -> bool:
+    """Whether an SVG element comes first, after comments and declarations. In linear time: a regular expression that
+    skips any number of comments backtracks exponentially."""
+    rest = head.lstrip().lower()
+    while construct := next((pair for pair in _XML_PROLOGUE if rest.startswith(pair[0])), None):
+        _start, found, rest = rest.partition(construct[1])
+        if not found:
+            return False
+        rest = rest.lstrip()
+    return rest.startswith(b"<svg")
 
 
 def check_shape(image: Image) -> None:

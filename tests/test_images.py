@@ -5,6 +5,7 @@ import io
 import os
 import random
 import struct
+import time
 import warnings
 import zipfile
 from contextlib import suppress
@@ -195,6 +196,34 @@ class TestRefused:
     )
     def test_what_is_no_accepted_picture_is_named(self, data, kind):
         self.refuse(data, UnsupportedFormat, kind, "JPEG, PNG, WebP")
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"<!---->" * 145,
+            b"<!---->" * 145 + b"<svg",  # past the part that is looked at, or cut within it
+            b"<!--" + b"-->" * 300,
+            b"<?xml " + b"?" * 900,
+            b"<!DOCTYPE svg>" * 70,
+            b" " * 1024,
+            b"<!---->\n" * 120 + b"x",
+        ],
+    )
+    def test_nothing_sent_keeps_a_process_busy(self, data):
+        """Comments before an SVG were skipped by an expression that took twice as long for each further one."""
+        begun = time.process_time()
+        self.refuse(data, UnsupportedFormat)
+        assert time.process_time() - begun < 0.5
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\n <!-- a --> <!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'svg11.dtd'>\n<!-- b --><SVG/>",
+            b"<!---->" * 140 + b"<svg>",
+        ],
+    )
+    def test_an_svg_is_named_whatever_comes_first(self, data):
+        self.refuse(data, UnsupportedFormat, "SVG")
 
     @pytest.mark.parametrize("kind", FORMATS)
     @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
