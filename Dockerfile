@@ -5,6 +5,8 @@ FROM python:3.11-slim
 # given here (docker compose build --build-arg PIP_EXTRA_INDEX_URL=...), saves them.
 ARG PIP_EXTRA_INDEX_URL=""
 
+# The C library keeps what decoded photos and the model's tensors took unless it is told to give large blocks back.
+ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=1048576
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 

@@ -36,6 +36,12 @@ ENOUGH = 1024
 MAX_SCANNED_PIXELS = 1_500_000_000
 """Pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand scans."""
 
+_REDUCED_AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Modes of which the mean of some pixels is the pixel that they show together."""
+
+_PIXEL_COST = {"WEBP": 2.0, "AVIF": 1.25}
+"""Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16)."""
+
 _NAMES = {"WEBP": "WebP"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
 _ORIENTATION = 0x0112
@@ -87,8 +93,8 @@ def digest(data: bytes) -> str:
 def decode(data: bytes, *, enough: int = ENOUGH) -> Image:
     """The picture in ``data`` as it is meant to be seen: upright, RGB, first frame, on white where it is transparent.
 
-    A JPEG much larger than any embedder looks at is scaled down by 2, 4 or 8 while it is decoded, which is
-    several times as fast; its short side keeps at least ``enough`` pixels.
+    A picture much larger than any embedder looks at is made smaller by a whole factor; its short side keeps at least
+    ``enough`` pixels. A JPEG is scaled while it is decoded, which is several times as fast.
 
     :raises UnsupportedFormat: if it is no picture, or one of a format that is not in ``IMAGE_FORMATS``.
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES`` or ``MAX_IMAGE_PIXELS``, known before a pixel is decoded.
@@ -103,7 +109,10 @@ def decode(data: bytes, *, enough: int = ENOUGH) -> Image:
     try:
         orientation = _orientation(image)
         image.load()
-        return _upright(_rgb(image), orientation)
+        # Smaller before anything is converted or turned, because each of these makes a copy.
+        if image.mode in _REDUCED_AS_THEY_ARE and "transparency" not in image.info:
+            image = reduced(image, enough)
+        return _upright(reduced(_rgb(image), enough), orientation)
     except MemoryError as error:
         raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one.")) from error
     except Exception as error:  # decoders raise anything at all on hostile bytes
@@ -115,18 +124,24 @@ def normalise(image: Image) -> Image:
 
     :raises BadImage: as :func:`decode`.
     """
-    check_shape(image)
+    check_shape(image.size)
     try:
         return _upright(_rgb(image), _orientation(image))
     except Exception as error:  # it may be open but not yet decoded
         raise _damaged() from error
 
 
-def reduced(image: Image, enough: int) -> Image:
-    """``image`` smaller by a whole factor, each pixel the mean of those it stands for: its short side keeps at least
-    ``enough`` pixels. A fifth of the time of a resize, and what a model then scales down by less than two."""
-    factor = min(image.size) // enough
-    return image.reduce(factor) if factor >= 2 else image
+def reduced(image: Image, enough: int, box: tuple[int, int, int, int] | None = None) -> Image:
+    """``image``, or what is in ``box`` (left, top, right, bottom), smaller by a whole factor.
+
+    Each pixel is the mean of those it stands for, and the short side keeps at least ``enough`` pixels. A fifth of the
+    time of a resize, and what a model then scales down by less than two. The box is never copied at full size.
+    """
+    left, top, right, bottom = box or (0, 0, *image.size)
+    factor = min(right - left, bottom - top) // enough
+    if factor >= 2:
+        return image.reduce(factor, box)
+    return image.crop(box) if box else image
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
@@ -191,7 +206,10 @@ def _open(data: bytes) -> Image:
             _("This is not a picture that can be read (it looks like %(kind)s); send one of %(formats)s.")
             % {"kind": kind or _("something else"), "formats": ", ".join(accepted_formats())}
         ) from error
-    check_shape(image)
+    check_shape(image.size)
+    cost = _PIXEL_COST.get(image.format or "", 1.0)
+    if image.width * image.height * cost > get_settings().MAX_IMAGE_PIXELS:
+        raise _too_many_pixels(cost)
     if kind == "JPEG" and _jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
         raise BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
     return image
@@ -214,8 +232,12 @@ def _is_svg(head: bytes) -> bool:
     return rest.startswith(b"<svg")
 
 
-def check_shape(image: Image) -> None:
-    width, height = image.size
+def check_shape(size: tuple[int, int]) -> None:
+    """Whether a picture of ``size`` (width, height) can be compared.
+
+    :raises BadImage: if it is too small or too narrow; ImageTooLarge past ``MAX_IMAGE_PIXELS``.
+    """
+    width, height = size
     if width * height > get_settings().MAX_IMAGE_PIXELS:
         raise _too_many_pixels()
     if min(width, height) < MIN_SIDE:
@@ -234,8 +256,8 @@ def _damaged() -> BadImage:
     return BadImage(_("The picture is damaged or cut off and cannot be read; send it again or save it anew."))
 
 
-def _too_many_pixels() -> ImageTooLarge:
-    limit = get_settings().MAX_IMAGE_PIXELS / 1_000_000
+def _too_many_pixels(cost: float = 1.0) -> ImageTooLarge:
+    limit = get_settings().MAX_IMAGE_PIXELS / 1_000_000 / cost
     return ImageTooLarge(_("The picture has more than %(limit)g megapixels; send a smaller one.") % {"limit": limit})
 
 
@@ -283,6 +305,6 @@ def _rgb(image: Image) -> Image:
         white = Image.new("RGB", image.size, "white")
         white.paste(rgba, mask=rgba.getchannel("A"))
         return white
-    rgb = image.convert("RGB")
+    rgb = image.convert("RGB")  # a copy even of what is RGB: the decoder and its file end here
     rgb.info = {}  # EXIF, GPS and colour profile end here
     return rgb

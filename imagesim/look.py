@@ -35,9 +35,13 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
     Box = Region | Sequence[float]
+    Corners = tuple[int, int, int, int]
 
 MAX_REGIONS = 12
 """Of one photo; a busy street has more to offer, but nobody looks at it."""
+
+MAX_AREA = 6
+"""Of all regions of one photo together, in photos: what a finder or a visitor draws overlaps, but not so often."""
 
 SPARE = 4
 """Matches asked for beyond the limit, for items that are gone."""
@@ -119,11 +123,12 @@ def shop_the_look(
     image, size = read_picture(photo)
     check_filters(reading_index().meta(), wanted)
     if boxes is None:
-        boxes = [region for region in get_region_finder().find(image) if _is_sound(image, region)][:MAX_REGIONS]
+        boxes = [region for region in get_region_finder().find(image) if _is_sound(region, image.size)][:MAX_REGIONS]
         if tapped is not None:
             boxes = [_under(boxes, tapped, image.size)]
-    crops = [_cut(image, region) for region in boxes]
-    seen = again_after_swap(lambda: _search(page, boxes, [image, *crops] if whole else crops))
+    parts = [None, *boxes] if whole else boxes
+    corners = [None if part is None else _pixels(part, image.size) for part in parts]
+    seen = again_after_swap(lambda: _search(page, boxes, image, corners))
     token = events.make_token("look", category=(wanted.categories or ("",))[0][:200])
     return replace(seen, size=size, token=token)
 
@@ -131,14 +136,14 @@ def shop_the_look(
 ashop_the_look = sync_to_async(shop_the_look)
 
 
-def _search(page: Query, boxes: Sequence[Region], pictures: Sequence[Image]) -> Look:
-    """The hits for the crops, which are the last of ``pictures``, and for the photo as a whole if it is the first."""
+def _search(page: Query, boxes: Sequence[Region], photo: Image, corners: Sequence[Corners | None]) -> Look:
+    """The hits for what is within the ``corners``: None for the photo as a whole if it is asked for, then the boxes."""
     meta = reading_index().meta()
     wanted = page.filters
     vectors: Iterable[Vector] = ()
-    if pictures:
+    if corners:
         embedder = embedder_of(meta)
-        small = [images.reduced(picture, embedder.enough) for picture in pictures]
+        small = [images.reduced(photo, embedder.enough, each) for each in corners]
         vectors = project(meta, embedder.reweight(embedder.embed_images(small)))
     shelf = [items for items in registry if not wanted.models or items.label in wanted.models]
     queries = [replace(page, vector=vector, fingerprint=meta.fingerprint) for vector in vectors]
@@ -273,6 +278,7 @@ def _given(regions: Iterable[Box]) -> list[Region]:
             _("There are %(count)d regions; send at most %(most)d.") % {"count": len(boxes), "most": MAX_REGIONS},
             field="regions",
         )
+    _check_area(boxes)
     return boxes
 
 
@@ -329,22 +335,35 @@ def _bad_region(box: object) -> BadQuery:
     )
 
 
-def _is_sound(image: Image, region: Region) -> bool:
+def _is_sound(region: Region, size: tuple[int, int]) -> bool:
     try:
-        _cut(image, region)
+        _pixels(region, size)
     except BadQuery:
         return False
     return True
 
 
-def _cut(image: Image, region: Region) -> Image:
-    crop = image.crop(region.pixels(image.size))
+def _pixels(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the region in a photo of ``size``.
+
+    :raises BadQuery: if it is too small or too narrow to be compared.
+    """
+    left, top, right, bottom = region.pixels(size)
     try:
-        images.check_shape(crop)
+        images.check_shape((right - left, bottom - top))
     except BadImage as error:
         raise BadQuery(
             _("The region at %(x).3f, %(y).3f is too small or too narrow to be compared; draw a larger one.")
             % {"x": region.x, "y": region.y},
             field="regions",
         ) from error
-    return crop
+    return left, top, right, bottom
+
+
+def _check_area(boxes: Sequence[Region]) -> None:
+    """:raises BadQuery: if the boxes cover one another so much that they ask for the same pixels over and over."""
+    if sum(box.width * box.height for box in boxes) > MAX_AREA:
+        raise BadQuery(
+            _("The regions together are larger than %(most)d photos; draw smaller ones.") % {"most": MAX_AREA},
+            field="regions",
+        )

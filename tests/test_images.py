@@ -165,6 +165,36 @@ class TestDecode:
         assert images.decode(data).tobytes() == images.decode(data).tobytes()
 
 
+class TestMemory:
+    """Photos of fifty megapixels are made smaller before they are copied."""
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    def test_a_large_picture_is_made_smaller_as_it_is_decoded(self, kind):
+        large = encoded(halves("red", "blue", size=(2400, 1200)), kind, quality=95)
+        image = images.decode(large, enough=100)
+        assert 100 <= min(image.size) < 200
+        assert near(colours(image), [(255, 0, 0), (0, 0, 255)], 24)
+
+    @pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGB", "RGBA", "I;16"])
+    def test_so_are_all_kinds_of_pixels(self, mode):
+        white = Image.new("RGB", (64, 64), "white")
+        image = Image.new("I;16", (64, 64), 65535) if mode == "I;16" else white.convert(mode)
+        decoded = images.decode(encoded(image, "PNG"), enough=16)
+        assert (decoded.mode, decoded.size, colours(decoded)) == ("RGB", (16, 16), [(255,) * 3] * 2)
+
+    def test_a_colour_that_stands_for_nothing_is_left_out_before_pixels_are_mixed(self):
+        image = Image.effect_noise((64, 64), 100).convert("RGB")
+        image.paste((1, 2, 3), (0, 0, 64, 64))
+        decoded = images.decode(encoded(image, "PNG", transparency=(1, 2, 3)), enough=16)
+        assert colours(decoded) == [(255,) * 3] * 2
+
+    def test_the_part_within_a_box_is_never_copied_at_full_size(self, monkeypatch):
+        image = halves("red", "blue", size=(400, 200))
+        monkeypatch.setattr(Image.Image, "crop", lambda *arguments: pytest.fail("copied"))
+        part = images.reduced(image, 10, (200, 0, 400, 200))
+        assert (part.size, part.getpixel((5, 5))) == ((10, 10), (0, 0, 255))
+
+
 class TestRefused:
     def refuse(self, data: bytes, error: type[BadImage], *words: str) -> None:
         with pytest.raises(error) as caught:
@@ -236,6 +266,14 @@ class TestRefused:
     def test_too_many_bytes(self, settings):
         settings.IMAGESIM = {"MAX_IMAGE_BYTES": 1000}
         self.refuse(b"x" * 1001, ImageTooLarge, "1000", "smaller")
+
+    @pytest.mark.parametrize(("kind", "most"), [("PNG", 10_000), ("JPEG", 10_000), ("WEBP", 5_000), ("AVIF", 8_000)])
+    def test_what_costs_more_memory_to_decode_may_have_fewer_pixels(self, kind, most, settings):
+        if kind not in FORMATS:
+            pytest.skip(f"this Pillow does not read {kind}")
+        settings.IMAGESIM = {"MAX_IMAGE_PIXELS": 10_000}
+        images.decode(encoded(Image.new("RGB", (100, most // 100)), kind))
+        self.refuse(encoded(Image.new("RGB", (100, most // 100 + 1)), kind), ImageTooLarge, "smaller")
 
     @pytest.mark.parametrize("side", [7100, 10_000, 14_000, 60_000])
     def test_too_many_pixels_are_never_decoded(self, side, monkeypatch):

@@ -12,11 +12,14 @@ from PIL import Image
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import look, widgets
+from imagesim.asking import places
+from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.registry import registry
 from imagesim.types import Hits, Region
 from tests import shop
+from tests.embedders import PixelEmbedder
 from tests.shop import encoded, product
 
 pytestmark = pytest.mark.django_db
@@ -74,6 +77,37 @@ def names(hits: Hits) -> list[str]:
     return [hit.item.name for hit in hits]
 
 
+class TestCost:
+    """Twelve boxes of a whole photo of fifty megapixels took 2.8 GB."""
+
+    def test_one_region_after_the_other_is_cut_out_and_made_small(self, shelf, monkeypatch):
+        sizes = []
+        embed = PixelEmbedder.embed_images
+
+        def seen(self: PixelEmbedder, pictures: Any) -> Any:
+            sizes.extend(picture.size for picture in pictures)
+            return embed(self, pictures)
+
+        monkeypatch.setattr(PixelEmbedder, "embed_images", seen)
+        monkeypatch.setattr(PixelEmbedder, "enough", least := 64)
+        imagesim.shop_the_look(Image.new("RGB", (2000, 1000), "red"), regions=[(0, 0, 0.5, 1)] * 12, limit=1)
+        assert len(sizes) == 13
+        assert all(least <= min(size) < 2 * least for size in sizes)
+
+    def test_regions_that_ask_for_the_same_pixels_over_and_over(self, shelf):
+        with pytest.raises(BadQuery, match="larger than 6 photos") as caught:
+            imagesim.shop_the_look(encoded(Image.new("RGB", (100, 100))), regions=[(0, 0, 1, 1)] * 7)
+        assert caught.value.field == "regions"
+
+
+@pytest.mark.parametrize(
+    ("memory", "processors", "slots"),
+    [(24 << 30, 2, 2), (24 << 30, 64, 16), (512 << 20, 2, 1), (2 << 30, 8, 1), (4 << 30, 8, 2), (1 << 40, 1, 2)],
+)
+def test_photos_at_once_depend_on_the_memory_there_is(memory, processors, slots):
+    assert places.slots_for(memory, processors, 50_000_000) == slots
+
+
 class TestFound:
     def test_every_region_with_its_hits(self, shelf, photo):
         seen = imagesim.shop_the_look(encoded(photo), limit=2)
@@ -89,8 +123,6 @@ class TestFound:
         assert len(seen.hits) == 2
 
     def test_one_batch_and_one_request(self, shelf, photo, monkeypatch):
-        from imagesim.embedders import get_embedder
-
         embedder, index, batches, requests = get_embedder(), get_index(), [], []
         embed, search = embedder.embed_images, index.search
         monkeypatch.setattr(embedder, "embed_images", lambda images: (batches.append(len(images)), embed(images))[1])

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
 from django.utils.translation import gettext as _
 
+from imagesim.conf import get_settings
 from imagesim.exceptions import Busy
+from imagesim.processors import memory_bytes, threads
 
-DECODED_AT_ONCE = max(2, os.cpu_count() or 1)
-"""Photos of visitors in work at one time in one process: each may take some hundred megabytes while it is decoded."""
+BYTES_A_PIXEL = 8
+"""Of a photo while it is decoded, at the most: the decoder's own pixels and a copy that is upright and RGB."""
+
+SHARE_OF_MEMORY = 0.25
+"""What the photos of visitors in work may take together in one process; a server has several, and other work."""
+
+
+def slots_for(memory: int, processors: int, pixels: int) -> int:
+    """How many photos of ``pixels`` are worked on at one time: a processor each, as far as the memory goes."""
+    return max(1, min(max(2, processors), int(SHARE_OF_MEMORY * memory / (BYTES_A_PIXEL * pixels))))
+
+
+DECODED_AT_ONCE = slots_for(memory_bytes(), threads(), get_settings().MAX_IMAGE_PIXELS)
+"""Photos of visitors in work at one time in one process."""
 
 WAITING_AT_ONCE = 2 * DECODED_AT_ONCE
 """Requests that wait for a place. Further ones are sent away at once, so that a flood does not take every thread."""
