@@ -79,8 +79,8 @@ def set_up() -> None:
 
 
 def flips(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    from imagesim.indexing.sync import sync
     from imagesim.models import ItemState
-    from imagesim.sync import sync
 
     stocked.fill(given.items)
     stocked.first_index()

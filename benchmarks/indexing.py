@@ -113,8 +113,8 @@ def make_pictures(folder: Path, count: int, photos: Path | None) -> list[Path]:
 def parts(files: Sequence[Path]) -> dict[str, float]:
     """Milliseconds a picture of each part alone, on all processors; ``unavoidable`` is their sum."""
     from imagesim import images
+    from imagesim.cpu import threads
     from imagesim.embedders import get_embedder
-    from imagesim.processors import threads
 
     embedder = get_embedder()
     embedder.warm_up()
@@ -128,7 +128,7 @@ def parts(files: Sequence[Path]) -> dict[str, float]:
         return (time.perf_counter() - start) / len(values) * 1000, results
 
     read_ms, contents = each(Path.read_bytes, files)
-    decode_ms, decoded = each(lambda data: images.decode(data, enough=embedder.enough), contents)
+    decode_ms, decoded = each(lambda data: images.decode(data, min_decode_side=embedder.min_decode_side), contents)
     prepare_ms, prepared = each(embedder.prepare, decoded)
     embedder.embed_prepared(prepared[:batch])
     start = time.perf_counter()
@@ -150,22 +150,23 @@ def one_at_a_time(files: Sequence[Path]) -> float:
 
     from imagesim.embedders import get_embedder
     from imagesim.indexes import get_index
+    from imagesim.indexing.write_targets import new_meta
     from imagesim.types import Entry, EntryImage
-    from imagesim.writing.targets import new_meta
 
     embedder, index = get_embedder(), get_index()
-    physical = index.create(new_meta())
+    backing_index = index.create(new_meta())
     start = time.perf_counter()
     for number, path in enumerate(files):
         with Image.open(path) as picture:
             (vector,) = embedder.embed_images([picture.convert("RGB")])
         key = f"shop.product:{number}"
         index.write(
-            [Entry(key, "shop.product", str(number), 1, (EntryImage(key, path.name, vector),))], physical=physical
+            [Entry(key, "shop.product", str(number), 1, (EntryImage(key, path.name, vector),))],
+            backing_index=backing_index,
         )
-        index.refresh(physical)  # as django-elasticsearch-dsl does by default
+        index.refresh(backing_index)  # as django-elasticsearch-dsl does by default
     took = (time.perf_counter() - start) / len(files) * 1000
-    index.drop(physical)
+    index.drop(backing_index)
     return took
 
 
@@ -174,9 +175,9 @@ def catalogue(files: Sequence[Path]) -> Iterator[int]:
     """A product for each picture, never embedded, in an empty index."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.indexes import get_index
+    from imagesim.indexing.sync import touch
+    from imagesim.indexing.write_targets import new_meta
     from imagesim.models import Embedding, ItemState
-    from imagesim.sync import touch
-    from imagesim.writing.targets import new_meta
 
     for model in (Photo, Product, ItemState, Embedding):
         model.objects.all().delete()
@@ -188,12 +189,12 @@ def catalogue(files: Sequence[Path]) -> Iterator[int]:
         Photo(product=product, file=f"products/{path.name}") for product, path in zip(products, files, strict=True)
     )
     index = get_index()
-    for name in index.physical_names():
+    for name in index.backing_indexes():
         index.drop(name)
     index.promote(index.create(new_meta()))
     touch(Product.objects.all())
     yield len(files)
-    for name in index.physical_names():
+    for name in index.backing_indexes():
         index.drop(name)
 
 
@@ -211,7 +212,7 @@ def end_to_end(files: Sequence[Path], work: Callable[[], None]) -> float:
 
 
 def work_here() -> None:
-    from imagesim.sync import sync
+    from imagesim.indexing.sync import sync
 
     report = sync()
     assert not report.interrupted, report.interrupted

@@ -47,7 +47,7 @@ def step(name: str, items: int) -> dict[str, Any]:
     set_up()
     from django.conf import settings
 
-    from imagesim import rebuild, reconcile, sync
+    from imagesim.indexing import rebuild, reconcile, sync
 
     started = time.monotonic()
     if name == "fill":

@@ -36,8 +36,8 @@ def main() -> int:
 
     settings.configure(IMAGESIM={})
     from imagesim import images
+    from imagesim.cpu import threads
     from imagesim.embedders.openclip import OpenClipEmbedder
-    from imagesim.processors import threads
 
     weights = str(options.weights) if options.weights else None
     embedder = OpenClipEmbedder(model=options.model, pretrained=weights, precision=options.precision)
@@ -46,10 +46,10 @@ def main() -> int:
     photos = make_photos(TOGETHER, options.photos)
 
     def query(photo: bytes) -> None:
-        embedder.embed_images([images.decode(photo, enough=embedder.enough)])
+        embedder.embed_images([images.decode(photo, min_decode_side=embedder.min_decode_side)])
 
     def prepared(photo: bytes) -> object:
-        return loaded.prepare(images.decode(photo, enough=embedder.enough))
+        return loaded.prepare(images.decode(photo, min_decode_side=embedder.min_decode_side))
 
     def directly(photo: bytes) -> None:
         loaded.images([prepared(photo)])

@@ -34,7 +34,7 @@ def main() -> int:
     from django.db.models.fields.files import FieldFile
 
     from demo_shop.shop.models import Category, Photo, Product
-    from imagesim import receivers
+    from imagesim.indexing import signals
 
     call_command("migrate", verbosity=0, interactive=False)
     category, _ = Category.objects.get_or_create(slug="benchmark", defaults={"name": "Benchmark"})
@@ -52,13 +52,13 @@ def main() -> int:
     ours: list[float] = []
     with mock.patch.object(FieldFile, "open", side_effect=AssertionError("a picture was opened")):
         for _ in range(ROUNDS):
-            receivers.disconnect()
+            signals.disconnect()
             plain.append(timed(save))
-            receivers.connect()
+            signals.connect()
             ours.append(timed(save))
-        receivers.disconnect()
+        signals.disconnect()
         queries_plain = count(connection, save)
-        receivers.connect()
+        signals.connect()
         queries_ours = count(connection, save)
     product.delete()
     report = {

@@ -48,7 +48,7 @@ def fill(items: int) -> None:
 def first_index() -> None:
     """An empty index in service. What waits is not made to wait anew, as it would be by the first sync."""
     from imagesim.indexes import get_index
-    from imagesim.writing.targets import new_meta
+    from imagesim.indexing.write_targets import new_meta
 
     drop_indexes()
     index = get_index()
@@ -59,7 +59,7 @@ def drop_indexes() -> None:
     from imagesim.indexes import get_index
 
     index = get_index()
-    for name in index.physical_names():
+    for name in index.backing_indexes():
         index.drop(name)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagesim.indexing.sync import touch as touch
     from imagesim.items import Items as Items
-    from imagesim.look import shop_the_look as shop_the_look
     from imagesim.registry import register as register
-    from imagesim.retrieval import asearch as asearch
-    from imagesim.retrieval import asimilar_to as asimilar_to
-    from imagesim.retrieval import search as search
-    from imagesim.retrieval import similar_to as similar_to
-    from imagesim.sync import touch as touch
+    from imagesim.retrieval.look import shop_the_look as shop_the_look
+    from imagesim.retrieval.search import asearch as asearch
+    from imagesim.retrieval.search import asimilar_to as asimilar_to
+    from imagesim.retrieval.search import search as search
+    from imagesim.retrieval.search import similar_to as similar_to
     from imagesim.types import Hit as Hit
     from imagesim.types import Hits as Hits
 
@@ -22,12 +22,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Items": "imagesim.items",
     "register": "imagesim.registry",
-    "similar_to": "imagesim.retrieval",
-    "asimilar_to": "imagesim.retrieval",
-    "search": "imagesim.retrieval",
-    "asearch": "imagesim.retrieval",
-    "shop_the_look": "imagesim.look",
-    "touch": "imagesim.sync",
+    "similar_to": "imagesim.retrieval.search",
+    "asimilar_to": "imagesim.retrieval.search",
+    "search": "imagesim.retrieval.search",
+    "asearch": "imagesim.retrieval.search",
+    "shop_the_look": "imagesim.retrieval.look",
+    "touch": "imagesim.indexing.sync",
     "Hit": "imagesim.types",
     "Hits": "imagesim.types",
 }

@@ -17,10 +17,10 @@ class ImagesimConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from imagesim import receivers
+        from imagesim.indexing import signals
 
         autodiscover_modules("similarity")
-        receivers.connect()
+        signals.connect()
         if find_spec("prometheus_client"):
             from imagesim.monitoring import metrics
 

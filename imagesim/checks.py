@@ -20,22 +20,22 @@ from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from imagesim import conf, paths
-from imagesim.asking import held
 from imagesim.backends import EXTRAS, get_instance, install_hint
 from imagesim.embedders.base import BaseEmbedder
-from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, one_of
+from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices
 from imagesim.indexes.base import BaseIndex
 from imagesim.items import Items
 from imagesim.models import ItemState
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.registry import registry
+from imagesim.retrieval import photo_store
 
 BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, "REGIONS": BaseRegionFinder}
 RESERVED = frozenset(
     (
         *("category", "collapse", "exact", "filters", "format", "image", "in_stock", "item", "limit", "min_score"),
         *("model", "offset", "q", "same_category", "text"),
-        *("diversity", "facets", "fallback", "like", "parts", "unlike"),
+        *("diversity", "facets", "fallback", "like", "components", "unlike"),
     )
 )
 
@@ -97,9 +97,9 @@ def check_look() -> list[CheckMessage]:
     settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     name = settings.LOOK_CACHE
     if name not in caches.settings:
-        message = f"IMAGESIM['LOOK_CACHE'] is {name!r}, but CACHES has only {one_of(caches.settings)}."
+        message = f"IMAGESIM['LOOK_CACHE'] is {name!r}, but CACHES has only {format_choices(caches.settings)}."
         return [Error(message, hint="Name one of them, or add it to CACHES.", id="imagesim.E006")]
-    if not settings.LOOK_SECONDS or not held.writes_to_disk(name):
+    if not settings.LOOK_SECONDS or not photo_store.writes_to_disk(name):
         return []
     return [
         Warning(
@@ -175,7 +175,7 @@ def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
         near = get_close_matches(name, known, n=2, cutoff=0.75)
         if near and not name.startswith("_"):
             message = f"{type(items).__name__}: {name!r} means nothing to Items."
-            yield Warning(message, hint=f"Did you mean {one_of(near)}?", obj=items.model, id="imagesim.W003")
+            yield Warning(message, hint=f"Did you mean {format_choices(near)}?", obj=items.model, id="imagesim.W003")
 
 
 def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
@@ -216,7 +216,7 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             if name in items.filter_kinds or _resolves(items, items.filters[name]):
                 yield _error(items, str(error), "imagesim.E013")
     for name in sorted(set(items.filter_kinds) - set(items.filters)):
-        message = f"filter_kinds names {name!r}, which is no filter; the filters are {one_of(items.filters)}."
+        message = f"filter_kinds names {name!r}, which is no filter; the filters are {format_choices(items.filters)}."
         yield _error(items, message, "imagesim.E016")
 
 

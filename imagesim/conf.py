@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from imagesim.exceptions import ConfigurationError, one_of
+from imagesim.exceptions import ConfigurationError, format_choices
 
 SYNC_MODES = ("auto", "celery", "thread", "manual")
 
@@ -37,7 +37,7 @@ class Settings:
     # How changes reach the index: "auto" uses Celery where a broker is configured, else a thread.
     SYNC: str = field(default="auto", metadata={"choices": SYNC_MODES})
     SYNC_BATCH_SIZE: int = 64
-    SYNC_CLAIM_SECONDS: int = 300
+    SYNC_LEASE_SECONDS: int = 300
     SYNC_MAX_ATTEMPTS: int = 8
 
     # A change that waits longer than this makes the health "degraded".
@@ -86,7 +86,9 @@ def parse(given: object) -> tuple[Settings, list[ConfigurationError]]:
     for name, value in given.items():
         try:
             if name not in known:
-                raise ConfigurationError(f"IMAGESIM has no setting {name!r}; the known ones are {one_of(known)}.")
+                raise ConfigurationError(
+                    f"IMAGESIM has no setting {name!r}; the known ones are {format_choices(known)}."
+                )
             values[name] = _parse_one(name, value, getattr(defaults, name), known[name].metadata)
         except ConfigurationError as error:
             errors.append(error)
@@ -117,7 +119,7 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
             f"IMAGESIM[{name!r}] must be of type {type(default).__name__}, not {type(value).__name__} ({value!r})."
         )
     if "choices" in rules and value not in rules["choices"]:
-        raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it can be {one_of(rules['choices'])}.")
+        raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it can be {format_choices(rules['choices'])}.")
     if isinstance(value, int) and not isinstance(value, bool) and value < rules.get("min", 1):
         raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it must be {rules.get('min', 1)} or more.")
     return value
@@ -158,7 +160,9 @@ def _parse_rates(name: str, value: Any, default: Mapping[str, str | None]) -> di
         raise ConfigurationError(f"IMAGESIM[{name!r}] must be a dict, not {type(value).__name__} ({value!r}).")
     for key, rate in value.items():
         if key not in default:
-            raise ConfigurationError(f"IMAGESIM[{name!r}] has the unknown key {key!r}; it takes {one_of(default)}.")
+            raise ConfigurationError(
+                f"IMAGESIM[{name!r}] has the unknown key {key!r}; it takes {format_choices(default)}."
+            )
         if rate is not None and not isinstance(rate, str):
             raise ConfigurationError(f"IMAGESIM[{name!r}][{key!r}] must be a text such as '30/min', not {rate!r}.")
     return {**default, **value}

@@ -18,12 +18,12 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from imagesim.asking.filters import check_characters
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadQuery, NotRegistered, one_of
+from imagesim.exceptions import BadQuery, NotRegistered, format_choices
 from imagesim.items import split_key
 from imagesim.models import Event
 from imagesim.registry import registry
+from imagesim.retrieval.params import check_characters
 
 SALT = "imagesim.events"
 SOURCES = ("similar", "search", "look")
@@ -87,7 +87,7 @@ def _event(given: Mapping[str, Any]) -> Event:
     if kind not in Event.Kind.values:
         raise BadQuery(
             _("%(kind)r is not a kind of event; it can be %(good)s.")
-            % {"kind": kind, "good": one_of(Event.Kind.values)}
+            % {"kind": kind, "good": format_choices(Event.Kind.values)}
         )
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position <= get_settings().MAX_OFFSET:
         raise BadQuery(_("The position must be a number from 0 on, not %(position)r.") % {"position": position})
@@ -116,7 +116,7 @@ def _event(given: Mapping[str, Any]) -> Event:
 def rates(field: str, *, since: datetime | None = None) -> list[Rate]:
     """Views, clicks and carts by ``position``, ``category`` or ``source``."""
     if field not in ("position", "category", "source"):
-        raise BadQuery(f"Rates are known by {one_of(('position', 'category', 'source'))}, not by {field!r}.")
+        raise BadQuery(f"Rates are known by {format_choices(('position', 'category', 'source'))}, not by {field!r}.")
     rows = (
         Event.objects.filter(created_at__gte=since or timezone.now() - timedelta(days=30))
         .values(field)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def one_of(values: Iterable[object]) -> str:
+def format_choices(values: Iterable[object]) -> str:
     """``'a', 'b' or 'c'``: the good values, for an error message."""
     names = [repr(value) for value in sorted(values, key=str)]
     if len(names) < 2:

@@ -30,7 +30,7 @@ MIN_SIDE = 8
 MAX_RATIO = 50
 """Long side to short side. Embedders resize by the short side, so a sliver would grow without bound."""
 
-ENOUGH = 1024
+MIN_DECODE_SIDE = 1024
 """Pixels of the short side below which a JPEG is never scaled while it is decoded."""
 
 MAX_SCANNED_PIXELS = 1_500_000_000
@@ -90,7 +90,7 @@ def digest(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def decode(data: bytes, *, enough: int = ENOUGH) -> Image:
+def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
     """The picture in ``data`` as it is meant to be seen: upright, RGB, first frame, on white where it is transparent.
 
     A picture much larger than any embedder looks at is made smaller by a whole factor; its short side keeps at least
@@ -103,7 +103,7 @@ def decode(data: bytes, *, enough: int = ENOUGH) -> Image:
     image = _open(data)
     width, height = image.size
     # The one place where fewer pixels than the file has may be decoded: by a factor, so the picture stays whole.
-    factor = min(width, height) / enough
+    factor = min(width, height) / min_decode_side
     if factor >= 2:
         image.draft(None, (int(width / factor), int(height / factor)))
     try:
@@ -111,8 +111,8 @@ def decode(data: bytes, *, enough: int = ENOUGH) -> Image:
         image.load()
         # Smaller before anything is converted or turned, because each of these makes a copy.
         if image.mode in _REDUCED_AS_THEY_ARE and "transparency" not in image.info:
-            image = reduced(image, enough)
-        return _upright(reduced(_rgb(image), enough), orientation)
+            image = reduced(image, min_decode_side)
+        return _upright(reduced(_rgb(image), min_decode_side), orientation)
     except MemoryError as error:
         raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one.")) from error
     except Exception as error:  # decoders raise anything at all on hostile bytes
@@ -131,14 +131,14 @@ def normalise(image: Image) -> Image:
         raise _damaged() from error
 
 
-def reduced(image: Image, enough: int, box: tuple[int, int, int, int] | None = None) -> Image:
+def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] | None = None) -> Image:
     """``image``, or what is in ``box`` (left, top, right, bottom), smaller by a whole factor.
 
     Each pixel is the mean of those it stands for, and the short side keeps at least ``enough`` pixels. A fifth of the
     time of a resize, and what a model then scales down by less than two. The box is never copied at full size.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
-    factor = min(right - left, bottom - top) // enough
+    factor = min(right - left, bottom - top) // min_decode_side
     if factor >= 2:
         return image.reduce(factor, box)
     return image.crop(box) if box else image

@@ -15,7 +15,7 @@ from django.db import models
 from django.utils.dateparse import parse_date, parse_datetime
 
 from imagesim import paths
-from imagesim.exceptions import ConfigurationError, NotIndexed, one_of
+from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.types import FilterKind, FilterValue, Scalar
 
 M = TypeVar("M", bound=models.Model)
@@ -176,12 +176,12 @@ class Items(Generic[M]):
         kind = self.filter_kinds.get(name) or _kind_of_field(paths.resolve(self._model, self.filters[name]).field)
         if kind is not None and kind not in FILTER_KINDS:
             raise ConfigurationError(
-                f"{type(self).__name__}.filter_kinds[{name!r}] is {kind!r}; it can be {one_of(FILTER_KINDS)}."
+                f"{type(self).__name__}.filter_kinds[{name!r}] is {kind!r}; it can be {format_choices(FILTER_KINDS)}."
             )
         if kind is None:
             raise ConfigurationError(
                 f"{type(self).__name__}.filters[{name!r}] ({self.filters[name]!r}) does not end in a model field "
-                f"whose kind is known; say it in filter_kinds: {one_of(FILTER_KINDS)}."
+                f"whose kind is known; say it in filter_kinds: {format_choices(FILTER_KINDS)}."
             )
         return kind
 

@@ -42,17 +42,17 @@ class DegradedHeader:
         codes: list[str] = []
         token = _codes.set(codes)
         try:
-            return _said(self.get_response(request), codes)
+            return _add_header(self.get_response(request), codes)
         finally:
             _codes.reset(token)
 
     async def _asynchronous(self, request: HttpRequest) -> HttpResponseBase:
         codes: list[str] = []
         _codes.set(codes)  # the task's own, which ends with the request
-        return _said(await self.get_response(request), codes)  # type: ignore[misc]
+        return _add_header(await self.get_response(request), codes)  # type: ignore[misc]
 
 
-def _said(response: HttpResponseBase, codes: list[str]) -> HttpResponseBase:
+def _add_header(response: HttpResponseBase, codes: list[str]) -> HttpResponseBase:
     if codes:
         response[HEADER] = ", ".join(codes)
     return response

@@ -32,9 +32,9 @@ class ItemState(models.Model):
     class Outcome(models.TextChoices):
         NEW = "new", _("never indexed")
         INDEXED = "indexed", _("indexed")
-        LEFT_OUT = "left_out", _("left out")  # should_index said no, or it has no usable picture
+        SKIPPED = "skipped", _("skipped")  # should_index said no, or it has no usable picture
         REMOVED = "removed", _("removed")
-        FAILED = "failed", _("set aside")
+        FAILED = "failed", _("failed")
 
     model = models.CharField(_("model"), max_length=100)
     object_pk = models.CharField(_("primary key"), max_length=255)
@@ -46,8 +46,8 @@ class ItemState(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     not_before = models.DateTimeField(_("not before"), null=True, blank=True, default=timezone.now)
-    claim = models.CharField(_("claimed by"), max_length=64, blank=True, default="")
-    claimed_until = models.DateTimeField(_("claimed until"), null=True, blank=True)
+    lease = models.CharField(_("leased by"), max_length=64, blank=True, default="")
+    leased_until = models.DateTimeField(_("leased until"), null=True, blank=True)
     changed_at = models.DateTimeField(_("changed"), default=timezone.now)
     synced_at = models.DateTimeField(_("synced"), null=True, blank=True)
     checksum = models.CharField(_("checksum"), max_length=64, blank=True, default="")
@@ -77,7 +77,7 @@ class ItemImage(models.Model):
     name = models.CharField(_("name"), max_length=500)
     digest = models.CharField(_("digest"), max_length=64, blank=True, default="", db_index=True)
     error = models.TextField(_("error"), blank=True, default="")
-    permanent = models.BooleanField(_("cannot pass"), default=False)
+    permanent = models.BooleanField(_("permanent error"), default=False)
 
     class Meta:
         verbose_name = _("image")
@@ -112,7 +112,7 @@ class Embedding(models.Model):
         return f"{self.digest[:12]} ({self.fingerprint})"
 
 
-class EmbeddingClaim(models.Model):
+class EmbeddingLease(models.Model):
     """A worker is embedding this image now; others who need it wait for the vector instead of making it too."""
 
     digest = models.CharField(_("digest"), max_length=64)
@@ -124,14 +124,14 @@ class EmbeddingClaim(models.Model):
         verbose_name = _("embedding under way")
         verbose_name_plural = _("embeddings under way")
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["digest", "fingerprint"], name="imagesim_one_claim_an_embedding")
+            models.UniqueConstraint(fields=["digest", "fingerprint"], name="imagesim_one_lease_per_embedding")
         ]
 
     def __str__(self) -> str:
         return self.digest[:12]
 
 
-class Run(models.Model):
+class Job(models.Model):
     """One long piece of work, with its progress: a rebuild, a reconcile, a reindex from the admin."""
 
     class Kind(models.TextChoices):
@@ -156,21 +156,21 @@ class Run(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
     """Its kind while it runs, else None: at most one of a kind runs, on every database."""
-    owner = models.CharField(_("run by"), max_length=255, blank=True, default="")
+    owner = models.CharField(_("owner"), max_length=255, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     heartbeat_at = models.DateTimeField(_("last sign of life"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 
     class Meta:
-        verbose_name = _("run")
-        verbose_name_plural = _("runs")
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
         ordering: ClassVar = ["-started_at"]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.started_at:%Y-%m-%d %H:%M}"
 
 
-class VisualIndex(Run):
+class VisualIndex(Job):
     """Gives the page of that name its place in the admin, and its permissions; it has no rows of its own."""
 
     class Meta:
@@ -239,16 +239,16 @@ class FittedProjection(models.Model):
 class LocalGeneration(models.Model):
     """One physical index of ``LocalIndex``.
 
-    ``stamp`` rises with every write, under a row lock held until the commit, so that stamps are committed
-    in their order; ``token`` tells two writes with the same stamp apart (the first was rolled back, or the
-    database was restored). Tombstones up to the stamp ``purged`` are gone: a reader older than that starts anew.
+    ``seq_no`` rises with every write, under a row lock held until the commit, so that seq_nos are committed
+    in their order; ``token`` tells two writes with the same seq_no apart (the first was rolled back, or the
+    database was restored). Tombstones up to the seq_no ``purged`` are gone: a reader older than that starts anew.
     """
 
     index = models.CharField(max_length=100)
     name = models.CharField(max_length=255, unique=True)
     meta = models.JSONField(default=dict)
-    in_service = models.BooleanField(default=False)
-    stamp = models.BigIntegerField(default=0)
+    active = models.BooleanField(default=False)
+    seq_no = models.BigIntegerField(default=0)
     token = models.CharField(max_length=32, default="")
     purged = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
@@ -258,7 +258,7 @@ class LocalGeneration(models.Model):
         verbose_name_plural = _("local indexes")
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["index"], condition=models.Q(in_service=True), name="imagesim_one_local_index_in_service"
+                fields=["index"], condition=models.Q(active=True), name="imagesim_one_active_local_index"
             )
         ]
 
@@ -274,7 +274,7 @@ class LocalEntry(models.Model):
     key = models.CharField(max_length=400)
     model = models.CharField(max_length=100)
     version = models.BigIntegerField()
-    stamp = models.BigIntegerField()
+    seq_no = models.BigIntegerField()
     removed_at = models.DateTimeField(null=True)
     in_stock = models.BooleanField(default=True)
     group = models.CharField(max_length=400)
@@ -290,7 +290,7 @@ class LocalEntry(models.Model):
             models.UniqueConstraint(fields=["generation", "key"], name="imagesim_one_local_entry_a_key")
         ]
         indexes: ClassVar = [
-            models.Index(fields=["generation", "stamp"], name="imagesim_local_stamp"),
+            models.Index(fields=["generation", "seq_no"], name="imagesim_local_seq_no"),
             models.Index(
                 fields=["generation", "removed_at"],
                 name="imagesim_local_tombstones",

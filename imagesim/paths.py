@@ -11,7 +11,7 @@ from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.manager import BaseManager
 
-from imagesim.exceptions import ConfigurationError, one_of
+from imagesim.exceptions import ConfigurationError, format_choices
 
 SEPARATOR = "__"
 
@@ -182,7 +182,7 @@ def _require_attribute(model: type[models.Model], name: str, path: str, *, last:
         return
     names = {_accessor(field) for field in model._meta.get_fields() if not getattr(field, "hidden", False)}
     raise ConfigurationError(
-        f"{path!r} does not resolve: {model._meta.label} has no {name!r}; it has {one_of(names)}, "
+        f"{path!r} does not resolve: {model._meta.label} has no {name!r}; it has {format_choices(names)}, "
         "and its properties and methods."
     )
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from django.db import models
 
-from imagesim.exceptions import ConfigurationError, NotRegistered, one_of
+from imagesim.exceptions import ConfigurationError, NotRegistered, format_choices
 from imagesim.items import Items, make_key, split_key
 
 __all__ = ["Registry", "key_of", "make_key", "register", "registry", "split_key"]
@@ -89,7 +89,7 @@ class Registry:
         return None
 
     def _labels(self) -> str:
-        return f"the registered ones are {one_of(items.label for items in self)}" if self._items else "none is"
+        return f"the registered ones are {format_choices(items.label for items in self)}" if self._items else "none is"
 
 
 registry = Registry()
@@ -129,4 +129,4 @@ def get_items(label: str | None = None) -> Items[Any]:
         return next(iter(registry))
     if not len(registry):
         raise NotRegistered("No model is registered; register one in a similarity.py with @imagesim.register.")
-    raise NotRegistered(f"Several models are registered; name one: {one_of(i.label for i in registry)}.")
+    raise NotRegistered(f"Several models are registered; name one: {format_choices(i.label for i in registry)}.")

@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeVar
 from django.core.signals import request_started
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import ConfigurationError, IndexUnavailable, one_of
-from imagesim.writing import broker
-from imagesim.writing.background import background
-from imagesim.writing.changes import changes_waiting
+from imagesim.exceptions import ConfigurationError, IndexUnavailable, format_choices
+from imagesim.indexing import broker
+from imagesim.indexing.background import background
+from imagesim.indexing.outbox import changes_waiting
 
 try:
     from celery import shared_task
@@ -27,7 +27,7 @@ except ImportError:  # the extra "celery" is not installed: plain functions, for
         return lambda function: function
 
 
-logger = logging.getLogger("imagesim.sync")
+logger = logging.getLogger("imagesim.indexing.sync")
 
 SLICE_SECONDS = 30.0
 """A task works so long and lets another go on: far below any broker's visibility timeout (Redis: an hour)."""
@@ -48,8 +48,8 @@ _LASTING = {
 @shared_task(name="imagesim.tasks.sync", **_LASTING)
 def sync(using: str | None = None) -> None:
     """Sync what waits; hand over to another task when the time is up, and wake an abandoned rebuild."""
-    from imagesim.sync import sync as sync_now
-    from imagesim.writing.runs import unfinished_rebuild
+    from imagesim.indexing.jobs import unfinished_rebuild
+    from imagesim.indexing.sync import sync as sync_now
 
     report = sync_now(using=using, seconds=SLICE_SECONDS)
     if report.more and not report.interrupted:
@@ -61,18 +61,18 @@ def sync(using: str | None = None) -> None:
 @shared_task(name="imagesim.tasks.rebuild", **_LASTING)
 def rebuild() -> None:
     """Rebuild the index, a slice at a time."""
-    from imagesim.models import Run
-    from imagesim.rebuild import RebuildRunning
-    from imagesim.rebuild import rebuild as rebuild_now
+    from imagesim.indexing.rebuild import RebuildRunning
+    from imagesim.indexing.rebuild import rebuild as rebuild_now
+    from imagesim.models import Job
 
     try:
-        run = rebuild_now(seconds=SLICE_SECONDS)
+        job = rebuild_now(seconds=SLICE_SECONDS)
     except RebuildRunning as error:
         logger.info("%s", error)
     except IndexUnavailable as error:
         logger.warning("the rebuild goes on when the index is back: %s", error)
     else:
-        if run.status == Run.Status.RUNNING:
+        if job.status == Job.Status.RUNNING:
             start("rebuild")
 
 
@@ -80,8 +80,8 @@ def rebuild() -> None:
 def reconcile() -> None:
     """Compare the database with the index and repair what differs."""
     from imagesim.exceptions import IndexMissing
-    from imagesim.reconcile import ReconcileRunning
-    from imagesim.reconcile import reconcile as reconcile_now
+    from imagesim.indexing.reconcile import ReconcileRunning
+    from imagesim.indexing.reconcile import reconcile as reconcile_now
 
     try:
         reconcile_now(repair_now=False)
@@ -93,9 +93,9 @@ def reconcile() -> None:
 @shared_task(name="imagesim.tasks.reindex", **_LASTING)
 def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
     """Look at these items of one model again, pictures and all."""
-    from imagesim.writing import changes
+    from imagesim.indexing import outbox
 
-    changes.record(label, pks, using=using)
+    outbox.record(label, pks, using=using)
     sync(using)
 
 
@@ -136,7 +136,7 @@ def start(name: str, **arguments: Any) -> bool:
     the broker, and never waits long for it.
     """
     if name not in _TASKS:
-        raise ConfigurationError(f"There is no task {name!r}; there are {one_of(_TASKS)}.")
+        raise ConfigurationError(f"There is no task {name!r}; there are {format_choices(_TASKS)}.")
     chosen = mode()
     if chosen == "celery":
         return broker.send(_TASKS[name], arguments)
@@ -178,4 +178,4 @@ def connect() -> None:
         from celery.signals import worker_ready
     except ImportError:
         return
-    worker_ready.connect(look_regularly, weak=False, dispatch_uid="imagesim.look")
+    worker_ready.connect(look_regularly, weak=False, dispatch_uid="imagesim.retrieval.look")

@@ -120,7 +120,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Candidate:
     """One answer of the index: an entry's key, its cosine similarity and the image that matched."""
 
     key: str
@@ -149,19 +149,19 @@ class Facet:
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
+class Candidates:
     """The answer to one query, best first.
 
     ``more`` says whether further matches follow this page; ``took_ms`` is the engine's own time.
     """
 
-    matches: tuple[Match, ...]
+    candidates: tuple[Candidate, ...]
     more: bool = False
     took_ms: float = 0.0
     exact: bool = True
 
     def __len__(self) -> int:
-        return len(self.matches)
+        return len(self.candidates)
 
 
 @dataclass(frozen=True, slots=True)

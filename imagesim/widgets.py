@@ -12,22 +12,22 @@ from django.db import models
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext
 
-from imagesim import events, retrieval
-from imagesim.asking import loading
+from imagesim import events
 from imagesim.exceptions import EmbedderError, NotIndexed, SearchIndexError
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
-from imagesim.types import Facet, Hit, Hits, Match
+from imagesim.retrieval import hydrate, search
+from imagesim.types import Candidate, Facet, Hit, Hits
 
 if TYPE_CHECKING:
-    from imagesim.look import Look
+    from imagesim.retrieval.look import Look
 
 logger = logging.getLogger(__name__)
 
 ARGUMENTS = frozenset(
     (
         *("limit", "offset", "category", "same_category", "in_stock", "min_score", "collapse", "exact"),
-        *("like", "unlike", "parts", "diversity", "fallback", "facets"),
+        *("like", "unlike", "components", "diversity", "fallback", "facets"),
     )
 )
 """What ``similar_to`` takes by name; whatever else a tag is given is a filter."""
@@ -92,7 +92,7 @@ def similar_hits(
     if kept is not None:
         return _restored(item, *kept)
     try:
-        hits = retrieval.similar_to(item, **arguments)
+        hits = search.similar_to(item, **arguments)
     except NotIndexed as reason:
         logger.info("No similar items for %s: %s", key_of(item), reason)
         return Hits(degraded=str(reason))
@@ -110,15 +110,15 @@ def sections(look: Look) -> list[Section]:
     found = [
         Section(
             region.name or gettext("Your box"),
-            cards(worthy(region.hits)),
+            cards(drop_weak_fallback(region.hits)),
             only_wider=all(hit.stage for hit in region.hits),
         )
         for region in look.regions
     ]
-    return found or [Section(gettext("Whole photo"), cards(worthy(look.hits)))]
+    return found or [Section(gettext("Whole photo"), cards(drop_weak_fallback(look.hits)))]
 
 
-def worthy(hits: Hits) -> Hits:
+def drop_weak_fallback(hits: Hits) -> Hits:
     """Without those that fill up from other categories and are less alike than what its own has on average."""
     own = [hit.score for hit in hits if not hit.stage]
     usual = sum(own) / len(own) if own else -1.0
@@ -160,11 +160,13 @@ def _named(value: Any) -> Any:
     return [_named(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _kept(hits: Hits) -> tuple[list[Match], bool, dict[str, Facet]]:
-    matches = [Match(key_of(hit.item), hit.score, "", hit.image.digest, hit.image.name, hit.stage) for hit in hits]
-    return matches, hits.more, hits.facets
+def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet]]:
+    candidates = [
+        Candidate(key_of(hit.item), hit.score, "", hit.image.digest, hit.image.name, hit.stage) for hit in hits
+    ]
+    return candidates, hits.more, hits.facets
 
 
-def _restored(item: models.Model, matches: list[Match], more: bool, facets: dict[str, Facet]) -> Hits:
+def _restored(item: models.Model, candidates: list[Candidate], more: bool, facets: dict[str, Facet]) -> Hits:
     token = events.make_token("similar", query_key=key_of(item))  # each time a page is shown is one of its own
-    return Hits(loading.load(matches), more=more, facets=facets, token=token)
+    return Hits(hydrate.load(candidates), more=more, facets=facets, token=token)

@@ -27,13 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--database-only"):
         return
-    kept, left_out = [], []
+    kept, skipped = [], []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
-        (kept if uses_database and not fixtures & SERVICE_FIXTURES else left_out).append(item)
+        (kept if uses_database and not fixtures & SERVICE_FIXTURES else skipped).append(item)
     items[:] = kept
-    config.hook.pytest_deselected(items=left_out)
+    config.hook.pytest_deselected(items=skipped)
 
 
 def _given(name: str, variable: str, value: str) -> str:
@@ -75,7 +75,7 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _fresh_backends() -> Iterator[None]:
     """No index instance outlives its test. Embedders hold no state but their model, which takes seconds to load."""
-    from imagesim.asking.mixing import text_vectors  # needs the apps, which a conftest must not wait for
+    from imagesim.retrieval.query_vector import text_vectors  # needs the apps, which a conftest must not wait for
 
     text_vectors.clear()
     conf.get_settings.cache_clear()

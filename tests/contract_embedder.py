@@ -111,18 +111,18 @@ class EmbedderContract:
 
     def test_parts_lie_side_by_side(self, embedder: BaseEmbedder) -> None:
         start = 0
-        for part in embedder.parts.values():
+        for part in embedder.components.values():
             assert part.start == start
             start = part.stop
         assert start in (0, embedder.dims)
 
     def test_reweighted_queries_have_unit_length(self, embedder: BaseEmbedder) -> None:
         vectors = embedder.embed_images(pictures())
-        for name in embedder.parts:
+        for name in embedder.components:
             for weight in (0, 0.5, 3, -0.5):
                 self.assert_unit(embedder.reweight(vectors, {name: weight}), len(vectors), embedder)
         np.testing.assert_allclose(
-            embedder.reweight(vectors, dict.fromkeys(embedder.parts, 1.0)), embedder.reweight(vectors), atol=1e-6
+            embedder.reweight(vectors, dict.fromkeys(embedder.components, 1.0)), embedder.reweight(vectors), atol=1e-6
         )
 
     @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def entry(
 
 def keys(index: BaseIndex, query: Query) -> list[str]:
     [answer] = index.search([query])
-    return [match.key.partition(":")[2] for match in answer.matches]
+    return [match.key.partition(":")[2] for match in answer.candidates]
 
 
 # Where the index lies in the database, its threads and processes need transactions that are really committed.
@@ -80,15 +80,15 @@ class IndexContract:
     def index(self, make_index: Callable[[], BaseIndex]) -> Iterator[BaseIndex]:
         index = make_index()
         yield index
-        for physical in index.physical_names():
-            index.drop(physical)
+        for backing_index in index.backing_indexes():
+            index.drop(backing_index)
 
     @pytest.fixture
     def filled(self, index: BaseIndex) -> Callable[..., BaseIndex]:
         """Puts entries into an index in service."""
 
         def fill(*entries: Entry) -> BaseIndex:
-            if index.in_service() is None:
+            if index.active() is None:
                 index.promote(index.create(META))
             results = index.write(entries)
             assert [result.status for result in results] == ["done"] * len(entries), results
@@ -100,30 +100,30 @@ class IndexContract:
     # A physical index, from creation to service to the end.
 
     def test_nothing_is_there_at_first(self, index: BaseIndex) -> None:
-        assert index.in_service() is None
-        assert index.physical_names() == []
+        assert index.active() is None
+        assert index.backing_indexes() == []
 
     def test_what_is_not_there_is_said_to_be_missing(self, index: BaseIndex) -> None:
         for ask in NEEDS_AN_INDEX:
             with pytest.raises(IndexMissing, match="imagesim_rebuild"):
                 ask(index)
-        assert index.physical_names() == []
+        assert index.backing_indexes() == []
 
     def test_an_index_is_made_beside_and_serves_after_promotion(self, index: BaseIndex) -> None:
-        physical = index.create(META)
-        assert index.physical_names() == [physical]
-        assert index.in_service() is None
-        assert index.meta(physical) == META
-        index.promote(physical)
-        assert index.in_service() == physical
+        backing_index = index.create(META)
+        assert index.backing_indexes() == [backing_index]
+        assert index.active() is None
+        assert index.meta(backing_index) == META
+        index.promote(backing_index)
+        assert index.active() == backing_index
         assert index.meta() == META
-        index.promote(physical)
-        assert index.in_service() == physical
+        index.promote(backing_index)
+        assert index.active() == backing_index
 
     def test_an_empty_index_answers_with_nothing(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled()
         [answer] = index.search([Query(axis(0))])
-        assert answer.matches == ()
+        assert answer.candidates == ()
         assert not answer.more
         assert index.count() == 0
         assert list(index.scan()) == []
@@ -131,41 +131,41 @@ class IndexContract:
 
     def test_several_stand_beside_oldest_first(self, index: BaseIndex) -> None:
         made = [index.create(META) for _ in range(3)]
-        assert index.physical_names() == made
+        assert index.backing_indexes() == made
         index.promote(made[1])
         index.promote(made[2])
-        assert index.in_service() == made[2]
-        assert index.physical_names() == made
+        assert index.active() == made[2]
+        assert index.backing_indexes() == made
         index.drop(made[0])
         index.drop(made[0])
-        assert index.physical_names() == made[1:]
+        assert index.backing_indexes() == made[1:]
 
     def test_what_is_built_beside_is_not_seen(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry("old", axis(0)))
         beside = index.create(META)
-        index.write([entry("new", axis(0)), entry("newer", axis(1))], physical=beside)
+        index.write([entry("new", axis(0)), entry("newer", axis(1))], backing_index=beside)
         index.refresh(beside)
         assert keys(index, Query(axis(0))) == ["old"]
-        assert (index.count(), index.count(physical=beside)) == (1, 2)
-        assert index.count(Filters(models=("shop.product",)), physical=beside) == 2
-        assert list(index.scan(physical=beside)) == [("shop.product:new", 1), ("shop.product:newer", 1)]
+        assert (index.count(), index.count(backing_index=beside)) == (1, 2)
+        assert index.count(Filters(models=("shop.product",)), backing_index=beside) == 2
+        assert list(index.scan(backing_index=beside)) == [("shop.product:new", 1), ("shop.product:newer", 1)]
         index.promote(beside)
         assert keys(index, Query(axis(0))) == ["new", "newer"]
 
     def test_dropping_what_serves_leaves_nothing_in_service(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0)))
-        index.drop(index.in_service() or "")
-        assert index.in_service() is None
+        index.drop(index.active() or "")
+        assert index.active() is None
         with pytest.raises(IndexMissing):
             index.search([Query(axis(0))])
 
     def test_a_write_to_a_dropped_index_makes_nothing_anew(self, index: BaseIndex) -> None:
-        physical = index.create(META)
-        index.write([entry(1, axis(0))], physical=physical)
-        index.drop(physical)
+        backing_index = index.create(META)
+        index.write([entry(1, axis(0))], backing_index=backing_index)
+        index.drop(backing_index)
         with pytest.raises(IndexMissing):
-            index.write([entry(2, axis(0))], physical=physical)
-        assert index.physical_names() == []
+            index.write([entry(2, axis(0))], backing_index=backing_index)
+        assert index.backing_indexes() == []
 
     def test_names_that_begin_alike_are_kept_apart(self, index: BaseIndex) -> None:
         other = type(index)(**{**self.options(index), "name": f"{index.name}-2"})
@@ -174,9 +174,9 @@ class IndexContract:
             ours = index.create(META)
             index.promote(ours)
             other.promote(theirs)
-            assert (index.physical_names(), other.physical_names()) == ([ours], [theirs])
+            assert (index.backing_indexes(), other.backing_indexes()) == ([ours], [theirs])
             index.promote(ours)
-            assert other.in_service() == theirs
+            assert other.active() == theirs
         finally:
             other.drop(theirs)
 
@@ -188,7 +188,7 @@ class IndexContract:
     def test_an_entry_comes_back_with_what_it_was_given(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(7, axis(0), group="shop.product:parent"))
         [answer] = index.search([Query(axis(0))])
-        [match] = answer.matches
+        [match] = answer.candidates
         assert match.key == "shop.product:7"
         assert match.group == "shop.product:parent"
         assert (match.image_digest, match.image_name) == ("digest-7-0", "photos/7-0.jpg")
@@ -200,7 +200,7 @@ class IndexContract:
         index.write([entry(1, axis(2), version=2, categories=("c",))])
         index.refresh()
         [answer] = index.search([Query(axis(0))])
-        assert [match.score for match in answer.matches] == [pytest.approx(0, abs=1e-3)]
+        assert [match.score for match in answer.candidates] == [pytest.approx(0, abs=1e-3)]
         assert index.count(Filters(categories=("a",))) == 0
         assert index.count(Filters(categories=("c",), in_stock=True)) == 1
         assert index.count(Filters(conditions=(Condition("price", "gte", 0),))) == 0
@@ -255,7 +255,7 @@ class IndexContract:
         assert [result.key for result in results] == ["shop.product:1"] * 5
         index.refresh()
         assert list(index.scan()) == [("shop.product:1", 5)]
-        assert index.search([Query(axis(3))])[0].matches[0].score == pytest.approx(1, abs=1e-3)
+        assert index.search([Query(axis(3))])[0].candidates[0].score == pytest.approx(1, abs=1e-3)
 
     def test_a_bad_operation_fails_alone(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled()
@@ -277,18 +277,20 @@ class IndexContract:
     def test_vectors_need_not_be_of_unit_length(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0) * 3), entry(2, axis(1) * 0.2))
         [answer] = index.search([Query(axis(0) * 7)])
-        assert [match.score for match in answer.matches] == [pytest.approx(1, abs=1e-5), pytest.approx(0, abs=1e-5)]
+        assert [match.score for match in answer.candidates] == [pytest.approx(1, abs=1e-5), pytest.approx(0, abs=1e-5)]
 
     def test_many_are_written_in_one_call_in_order(self, index: BaseIndex) -> None:
-        physical = index.create(META)
+        backing_index = index.create(META)
         rng = np.random.default_rng(1)
         many = [entry(f"{n:05}", rng.standard_normal(DIMS).astype(np.float32)) for n in range(2_500)]
-        results = index.write(many, physical=physical)
+        results = index.write(many, backing_index=backing_index)
         assert [result.key for result in results] == [each.key for each in many]
         assert {result.status for result in results} == {"done"}
-        index.refresh(physical)
-        assert index.count(physical=physical) == 2_500
-        assert [key for key, _ in index.scan(physical=physical, batch_size=300)] == [each.key for each in many]
+        index.refresh(backing_index)
+        assert index.count(backing_index=backing_index) == 2_500
+        assert [key for key, _ in index.scan(backing_index=backing_index, batch_size=300)] == [
+            each.key for each in many
+        ]
 
     # Reading.
 
@@ -300,14 +302,14 @@ class IndexContract:
             entry("opposite", -axis(0)),
         )
         [answer] = index.search([Query(axis(0))])
-        assert [match.key.partition(":")[2] for match in answer.matches] == ["same", "near", "across", "opposite"]
-        assert [match.score for match in answer.matches] == pytest.approx([1, 0.8944, 0, -1], abs=1e-3)
-        assert all(-1 <= match.score <= 1 and type(match.score) is float for match in answer.matches)
+        assert [match.key.partition(":")[2] for match in answer.candidates] == ["same", "near", "across", "opposite"]
+        assert [match.score for match in answer.candidates] == pytest.approx([1, 0.8944, 0, -1], abs=1e-3)
+        assert all(-1 <= match.score <= 1 and type(match.score) is float for match in answer.candidates)
 
     def test_an_item_scores_by_its_best_image(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(1), axis(0), axis(2)), entry(2, axis(0, towards=3, share=0.3)))
         [answer] = index.search([Query(axis(0))])
-        assert [match.image_name for match in answer.matches] == ["photos/1-1.jpg", "photos/2-0.jpg"]
+        assert [match.image_name for match in answer.candidates] == ["photos/1-1.jpg", "photos/2-0.jpg"]
         assert keys(index, Query(axis(2))) == ["1", "2"]
 
     def test_one_match_a_group(self, filled: Callable[..., BaseIndex]) -> None:
@@ -362,9 +364,9 @@ class IndexContract:
         index = filled(*(entry(n, axis(n), in_stock=n % 2 == 0) for n in range(8)))
         queries = [Query(axis(n), Filters(in_stock=None if n < 4 else True), limit=1 + n % 2) for n in range(8)]
         answers = index.search(queries)
-        assert [answer.matches[0].key for answer in answers[:4]] == [f"shop.product:{n}" for n in range(4)]
+        assert [answer.candidates[0].key for answer in answers[:4]] == [f"shop.product:{n}" for n in range(4)]
         for query, answer in zip(queries, answers, strict=True):
-            assert answer.matches == index.search([query])[0].matches
+            assert answer.candidates == index.search([query])[0].candidates
 
     def test_words_of_any_language(self, filled: Callable[..., BaseIndex]) -> None:
         names = ["Žluťoučký kůň", "商品/七", "👗", "a b+c?d=e&f#g%h", "'; DROP TABLE x; --", '"\\\n', "İstanbul", "ß"]
@@ -378,7 +380,7 @@ class IndexContract:
             key = f"shop.product:{name}"
             filters = Filters(categories=(name,), conditions=(Condition("brand", "in", (name,)),))
             [answer] = index.search([Query(axis(n), filters)])
-            assert [(match.key, match.group) for match in answer.matches] == [(key, f"group {name}")]
+            assert [(match.key, match.group) for match in answer.candidates] == [(key, f"group {name}")]
             assert (
                 index.count(Filters(exclude_keys=(key,), exclude_groups=(f"group {names[n - 1]}",))) == len(names) - 2
             )
@@ -558,10 +560,10 @@ class IndexContract:
             exact, approximate = index.search([Query(vector, limit=10, exact=exact) for exact in (True, False)])
             assert exact.exact
             assert approximate.exact == (not self.approximate)
-            hits += len({m.key for m in exact.matches} & {m.key for m in approximate.matches})
+            hits += len({m.key for m in exact.candidates} & {m.key for m in approximate.candidates})
             total += 10
-            truth = {match.key: match.score for match in exact.matches}
-            assert all(truth.get(m.key, m.score) == pytest.approx(m.score, abs=1e-5) for m in approximate.matches)
+            truth = {match.key: match.score for match in exact.candidates}
+            assert all(truth.get(m.key, m.score) == pytest.approx(m.score, abs=1e-5) for m in approximate.candidates)
         assert hits / total >= 0.99
 
     def test_a_page_is_filled_though_the_nearest_are_variants_of_few(self, filled: Callable[..., BaseIndex]) -> None:
@@ -573,8 +575,8 @@ class IndexContract:
         others = [entry(f"other{n}", axis(1) + 0.01 * n * axis(2)) for n in range(5)]
         index = filled(*variants, *others)
         [answer] = index.search([Query(axis(0), limit=4, exact=False)])
-        assert answer.matches[0].group == "one"
-        assert len({match.group for match in answer.matches}) == 4
+        assert answer.candidates[0].group == "one"
+        assert len({match.group for match in answer.candidates}) == 4
         assert answer.more
 
     def test_answers_are_those_worked_out_by_hand(self, index: BaseIndex) -> None:
@@ -607,7 +609,7 @@ class IndexContract:
         assert by["cosine"] == by["dot_product"] == by["l2"] == ["even", "turned", "far"]
         assert by["l1"] == ["turned", "even", "far"]
         [answer] = index.search([Query(axis(0), similarity="l1", min_score=0.5)])
-        assert [match.score for match in answer.matches] == pytest.approx([0.8, 0.9515], abs=1e-3)
+        assert [match.score for match in answer.candidates] == pytest.approx([0.8, 0.9515], abs=1e-3)
         with pytest.raises(BadQuery, match=r"'cosine', 'dot_product', 'l1' or 'l2'"):
             index.search([Query(axis(0), similarity="hamming")])  # type: ignore[arg-type]
 
@@ -624,8 +626,8 @@ class IndexContract:
             )
             asked = Query(query.astype(np.float32), similarity="l1", exact=exact, limit=20, offset=5)
             [answer] = index.search([asked])
-            assert [match.key for match in answer.matches] == [each.key for each in true[5:25]]
-            for match, each in zip(answer.matches, true[5:25], strict=True):
+            assert [match.key for match in answer.candidates] == [each.key for each in true[5:25]]
+            for match, each in zip(answer.candidates, true[5:25], strict=True):
                 image = next(i for i in each.images if i.digest == match.image_digest)
                 assert match.score == pytest.approx(
                     float(image.vector @ query / np.linalg.norm(image.vector)), abs=1e-4
@@ -655,7 +657,7 @@ class IndexContract:
         index.refresh()
         assert keys(other, Query(axis(0))) == ["old"]
         second = index.create(META)
-        index.write([entry("new", axis(0))], physical=second)
+        index.write([entry("new", axis(0))], backing_index=second)
         index.refresh(second)
         index.promote(second)
         index.drop(first)
@@ -675,7 +677,7 @@ class IndexContract:
         assert keys(other, Query(axis(0), fingerprint=other.meta().fingerprint)) == ["old"]
         newer = IndexMeta("newer-model", DIMS, META.embedder, META.filters)
         second = index.create(newer)
-        index.write([entry("new", axis(1))], physical=second)
+        index.write([entry("new", axis(1))], backing_index=second)
         index.refresh(second)
         index.promote(second)
         with pytest.raises(ModelMismatch):
@@ -694,7 +696,7 @@ class IndexContract:
             while not done.is_set():
                 try:
                     [answer] = reader.search([Query(axis(0), limit=30)])
-                    names = {match.key.partition(":")[2].partition("-")[0] for match in answer.matches}
+                    names = {match.key.partition(":")[2].partition("-")[0] for match in answer.candidates}
                     if len(answer) != 20 or len(names) != 1:
                         failures.append((len(answer), names))
                 except Exception as error:
@@ -705,7 +707,7 @@ class IndexContract:
         for reader in readers:
             reader.start()
         for number in range(1, 5):
-            former = index.in_service()
+            former = index.active()
             index.promote(self._generation(index, number))
             time.sleep(0.1)
             assert former is not None
@@ -717,10 +719,12 @@ class IndexContract:
 
     @staticmethod
     def _generation(index: BaseIndex, number: int) -> str:
-        physical = index.create(META)
-        index.write([entry(f"{number}-{n}", axis(0, towards=1, share=n / 9)) for n in range(20)], physical=physical)
-        index.refresh(physical)
-        return physical
+        backing_index = index.create(META)
+        index.write(
+            [entry(f"{number}-{n}", axis(0, towards=1, share=n / 9)) for n in range(20)], backing_index=backing_index
+        )
+        index.refresh(backing_index)
+        return backing_index
 
     @concurrent
     def test_writers_and_readers_at_once_lose_nothing(
@@ -795,10 +799,10 @@ NEEDS_AN_INDEX: list[Callable[[BaseIndex], Any]] = [
     lambda index: index.refresh(),
     lambda index: index.promote(f"{index.name}-20260101000000000000-abcdef"),
     lambda index: index.meta(f"{index.name}-20260101000000000000-abcdef"),
-    lambda index: index.count(physical=f"{index.name}-20260101000000000000-abcdef"),
-    lambda index: index.write([entry(1, axis(0))], physical=f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: index.count(backing_index=f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: index.write([entry(1, axis(0))], backing_index=f"{index.name}-20260101000000000000-abcdef"),
     lambda index: index.refresh(f"{index.name}-20260101000000000000-abcdef"),
-    lambda index: list(index.scan(physical=f"{index.name}-20260101000000000000-abcdef")),
+    lambda index: list(index.scan(backing_index=f"{index.name}-20260101000000000000-abcdef")),
 ]
 
 BAD_OPERATIONS: list[tuple[Entry | Removal, str]] = [

@@ -65,7 +65,7 @@ class PixelEmbedder(BaseEmbedder):
 class PartsEmbedder(PixelEmbedder):
     """Keeps shape (the lightness of the pixels) and colour (their mean) apart."""
 
-    parts = MappingProxyType({"shape": slice(0, SIDE * SIDE), "colour": slice(SIDE * SIDE, SIDE * SIDE + 3)})
+    components = MappingProxyType({"shape": slice(0, SIDE * SIDE), "colour": slice(SIDE * SIDE, SIDE * SIDE + 3)})
 
     def __init__(self, *, weights: dict[str, float] | None = None) -> None:
         super().__init__(name="parts", dims=SIDE * SIDE + 3)

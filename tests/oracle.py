@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imagesim.types import Condition, Entry, Filters, Matches, Query
+from imagesim.types import Candidates, Condition, Entry, Filters, Query
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -77,14 +77,14 @@ def _unit(vector: Any) -> Any:
     return wide / np.linalg.norm(wide)
 
 
-def assert_answers(matches: Matches, entries: Iterable[Entry], query: Query) -> None:
+def assert_answers(candidates: Candidates, entries: Iterable[Entry], query: Query) -> None:
     """The page is the expected one; where scores differ by rounding alone, either order will do."""
     everything = expected(entries, query)
     page = everything[query.offset : query.offset + query.limit]
-    assert len(matches) == len(page), (query, matches, page)
-    assert matches.more == (len(everything) > query.offset + query.limit)
+    assert len(candidates) == len(page), (query, candidates, page)
+    assert candidates.more == (len(everything) > query.offset + query.limit)
     true_score = {key: score for key, score, _ in everything}
-    for match, (key, score, digest) in zip(matches.matches, page, strict=True):
+    for match, (key, score, digest) in zip(candidates.candidates, page, strict=True):
         assert abs(match.score - score) < 1e-3
         if match.key != key:
             assert abs(true_score[match.key] - score) < 1e-6, (match, key, score)

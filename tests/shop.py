@@ -14,9 +14,10 @@ from django.db import models
 from PIL import Image, ImageDraw
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim import images, receivers
+from imagesim import images
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
+from imagesim.indexing import signals
 from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.registry import registry
@@ -73,11 +74,11 @@ def index(products: Iterable[Product] | None = None) -> None:
         fingerprint=embedder.fingerprint, dims=embedder.dims, embedder=dict(EMBEDDER), filters=dict(items.kinds)
     )
     target = get_index()
-    physical = target.create(meta)
+    backing_index = target.create(meta)
     entries = [entry for shown in (Product.objects.all() if products is None else products) if (entry := _entry(shown))]
-    assert all(result.status == "done" for result in target.write(entries, physical=physical))
-    target.refresh(physical)
-    target.promote(physical)
+    assert all(result.status == "done" for result in target.write(entries, backing_index=backing_index))
+    target.refresh(backing_index)
+    target.promote(backing_index)
 
 
 def _entry(shown: Product) -> Entry | None:
@@ -117,14 +118,14 @@ def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[N
     former = type(registry.for_model(model)) if model in registry.all_models() else None
     registry.unregister(model)
     registry.register(model, items)
-    receivers.connect()
+    signals.connect()
     try:
         yield
     finally:
         registry.unregister(model)
         if former:
             registry.register(model, former)
-        receivers.connect()
+        signals.connect()
 
 
 def index_setting(kind: str, elasticsearch_url: str = "") -> dict[str, Any]:
@@ -138,5 +139,5 @@ def index_setting(kind: str, elasticsearch_url: str = "") -> dict[str, Any]:
 
 
 def drop_index() -> None:
-    for physical in get_index().physical_names():
-        get_index().drop(physical)
+    for backing_index in get_index().backing_indexes():
+        get_index().drop(backing_index)

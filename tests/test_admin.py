@@ -16,12 +16,12 @@ from demo_shop.shop.models import Photo, Product
 from imagesim import tasks
 from imagesim.admin import ItemStateMixin, snapshot
 from imagesim.admin.badges import badge, shorten
+from imagesim.indexing.background import background
+from imagesim.indexing.sync import sync
 from imagesim.items import Items
-from imagesim.models import ItemImage, ItemState, Run
+from imagesim.models import ItemImage, ItemState, Job
+from imagesim.monitoring.status import JobStatus
 from imagesim.registry import registry
-from imagesim.status import RunStatus
-from imagesim.sync import sync
-from imagesim.writing.background import background
 from tests.shop import EMBEDDER, picture, product
 from tests.zoo.models import Lamp
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 PAGE = reverse("admin:imagesim_visualindex_changelist")
 STATUS = reverse("admin:imagesim_visualindex_status")
 ITEMS = reverse("admin:imagesim_itemstate_changelist")
-RUNS = reverse("admin:imagesim_run_changelist")
+RUNS = reverse("admin:imagesim_job_changelist")
 PRODUCTS = reverse("admin:shop_product_changelist")
 
 
@@ -391,13 +391,13 @@ class TestTheVisualIndex:
 
     def test_a_running_rebuild_shows_its_bar_and_the_time_left(self, admin_client):
         began = timezone.now() - timedelta(seconds=100)
-        Run.objects.create(kind="rebuild", status="running", total=400, done=100, started_at=began)
+        Job.objects.create(kind="rebuild", status="running", total=400, done=100, started_at=began)
 
         told = admin_client.get(STATUS).json()
 
         assert told["running"] is True
-        assert told["shown"]["run"] is True
-        assert told["bars"]["run"] == [100, 400]
+        assert told["shown"]["job"] is True
+        assert told["bars"]["job"] == [100, 400]
         assert told["fields"]["run_kind"] == "rebuild"
         assert told["fields"]["run_progress"] == "100 of 400 (25.0 %)"
         assert told["fields"]["run_left"] == "5 minutes left"
@@ -406,21 +406,21 @@ class TestTheVisualIndex:
 
     def test_a_run_whose_process_died(self, admin_client):
         long_ago = timezone.now() - timedelta(hours=1)
-        Run.objects.create(
+        Job.objects.create(
             kind="rebuild", status="running", total=4, done=1, started_at=long_ago, heartbeat_at=long_ago
         )
 
         told = admin_client.get(STATUS).json()
 
         assert told["fields"]["run_left"] == "stopped; the next sync goes on with it"
-        assert told["bars"]["run"] == [1, 4]
+        assert told["bars"]["job"] == [1, 4]
 
     def test_a_run_that_knows_no_total_yet(self, admin_client):
-        Run.objects.create(kind="reconcile", status="running")
+        Job.objects.create(kind="reconcile", status="running")
 
         told = admin_client.get(STATUS).json()
 
-        assert told["bars"]["run"] is None
+        assert told["bars"]["job"] is None
         assert told["fields"]["run_left"] == ""
 
     def test_changes_that_wait_for_nobody_are_no_sync(self, admin_client, shop):
@@ -433,7 +433,7 @@ class TestTheVisualIndex:
         assert told["running"] is True
         assert told["fields"]["run_kind"] == "sync"
         assert told["fields"]["run_progress"] == "1 change waits"
-        assert told["bars"]["run"][0] == told["bars"]["run"][1] - 1
+        assert told["bars"]["job"][0] == told["bars"]["job"][1] - 1
 
     def test_the_index_is_down(self, admin_client, settings, shop):
         settings.IMAGESIM = {
@@ -488,7 +488,7 @@ def test_all_means_all(part, whole, text):
 
 def test_what_came_of_the_last_run():
     at = timezone.now()
-    run = RunStatus("reconcile", "failed", 1, 2, 0, "", at, None, None, {"missing": 3, "first": True, "x": "y"}, "boom")
+    run = JobStatus("reconcile", "failed", 1, 2, 0, "", at, None, None, {"missing": 3, "first": True, "x": "y"}, "boom")
 
     text = snapshot._last(run)
 
@@ -498,17 +498,17 @@ def test_what_came_of_the_last_run():
 
 class TestRuns:
     def test_the_list_and_a_page(self, admin_client):
-        run = Run.objects.create(
+        run = Job.objects.create(
             kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 200
         )
-        Run.objects.create(kind="reconcile", status="running")
+        Job.objects.create(kind="reconcile", status="running")
 
         text = text_of(admin_client.get(RUNS))
         assert "4 of 4" in text
         assert "…" in text
-        page = admin_client.get(reverse("admin:imagesim_run_change", args=[run.pk]))
+        page = admin_client.get(reverse("admin:imagesim_job_change", args=[run.pk]))
         assert "&quot;repaired&quot;: 1" in page.content.decode()
-        assert admin_client.get(reverse("admin:imagesim_run_add")).status_code == 403
+        assert admin_client.get(reverse("admin:imagesim_job_add")).status_code == 403
 
 
 def test_badges():
@@ -517,7 +517,7 @@ def test_badges():
     assert "&lt;b&gt;" in badge(ItemState(outcome="failed", error="<b>"))
     assert 'data-tone="waiting"' in badge(ItemState(outcome="indexed", pending=True))
     assert 'data-tone="good"' in badge(ItemState(outcome="indexed", pending=False))
-    assert 'data-tone="none"' in badge(ItemState(outcome="left_out", pending=False))
+    assert 'data-tone="none"' in badge(ItemState(outcome="skipped", pending=False))
     assert shorten("one\ntwo") == "one"
     assert registry.for_model(Product)
 

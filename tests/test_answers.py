@@ -14,12 +14,12 @@ from django.core.cache import cache
 import imagesim
 from demo_shop.shop.models import Category, Product
 from imagesim import events, images
-from imagesim.asking import mixing, ranking
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, NotIndexed
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.types import Facet, Hits, Match
+from imagesim.retrieval import query_vector, rerank
+from imagesim.types import Candidate, Facet, Hits
 from tests import shop
 from tests.shop import encoded, picture, product
 
@@ -125,12 +125,12 @@ class TestMixed:
             ({"like": ["red"] * 11}, "at most 10", "like"),
             ({"unlike": "red"}, "Nothing to look for", "image"),
             ({"like": []}, "Nothing to look for", "image"),
-            ({"text": "red", "parts": {"colour": 0}}, "this model keeps no parts apart", "parts"),
-            ({"text": "red", "parts": "colour"}, "weights such as", "parts"),
-            ({"text": "red", "parts": {"colour": float("inf")}}, "weights such as", "parts"),
-            ({"text": "red", "parts": {"colour": True}}, "weights such as", "parts"),
-            ({"text": "red", "parts": 3}, "weights such as", "parts"),
-            ({"text": "red", "parts": "colour^99"}, "weights such as", "parts"),
+            ({"text": "red", "components": {"colour": 0}}, "this model keeps no parts apart", "components"),
+            ({"text": "red", "components": "colour"}, "weights such as", "components"),
+            ({"text": "red", "components": {"colour": float("inf")}}, "weights such as", "components"),
+            ({"text": "red", "components": {"colour": True}}, "weights such as", "components"),
+            ({"text": "red", "components": 3}, "weights such as", "components"),
+            ({"text": "red", "components": "colour^99"}, "weights such as", "components"),
             ({"text": "red", "diversity": 1.1}, "number from 0 to 1", "diversity"),
             ({"text": "red", "diversity": True}, "number from 0 to 1", "diversity"),
             ({"text": "red", "diversity": float("nan")}, "number from 0 to 1", "diversity"),
@@ -157,7 +157,7 @@ class TestMixed:
         assert (names(first), seen) == (names(again), [["red", "blue"]])
 
     def test_the_vectors_of_old_words_are_forgotten(self):
-        kept = mixing.TextVectors(size=2)
+        kept = query_vector.TextVectors(size=2)
         for word in ("red", "blue", "red", "green"):
             kept.embed(get_embedder(), [word])
         assert [text for _model, text in kept._kept] == ["red", "green"]
@@ -167,7 +167,7 @@ class TestMixed:
         decode = images.decode
         monkeypatch.setattr(images, "decode", lambda data, **how: (asked.append(how), decode(data, **how))[1])
         imagesim.search(image=encoded(picture("red")))
-        assert asked == [{"enough": get_embedder().enough}]
+        assert asked == [{"min_decode_side": get_embedder().min_decode_side}]
 
 
 class TestParts:
@@ -185,10 +185,12 @@ class TestParts:
         return made
 
     def test_same_shape_in_any_colour(self, parted):
-        assert names(imagesim.similar_to(parted["same"], parts={"colour": 0}, limit=1)) == ["shape"]
-        assert names(imagesim.similar_to(parted["same"], parts={"shape": 0}, limit=1)) == ["colour"]
-        assert names(imagesim.similar_to(parted["same"], parts="colour^-0.5", limit=1)) == ["shape"]
-        assert names(imagesim.search(image=picture("red", mark=1), parts={"shape": 0, "colour": 1}, limit=2))[-1] in (
+        assert names(imagesim.similar_to(parted["same"], components={"colour": 0}, limit=1)) == ["shape"]
+        assert names(imagesim.similar_to(parted["same"], components={"shape": 0}, limit=1)) == ["colour"]
+        assert names(imagesim.similar_to(parted["same"], components="colour^-0.5", limit=1)) == ["shape"]
+        assert names(imagesim.search(image=picture("red", mark=1), components={"shape": 0, "colour": 1}, limit=2))[
+            -1
+        ] in (
             "same",
             "colour",
         )
@@ -199,11 +201,11 @@ class TestParts:
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
         shop.index()
         assert names(imagesim.similar_to(parted["same"], limit=1)) == ["shape"]
-        assert names(imagesim.similar_to(parted["same"], parts={"colour": 3}, limit=1)) == ["colour"]
+        assert names(imagesim.similar_to(parted["same"], components={"colour": 3}, limit=1)) == ["colour"]
 
     def test_an_unknown_part(self, parted):
         with pytest.raises(BadQuery, match="no part 'size'"):
-            imagesim.similar_to(parted["same"], parts={"size": 1})
+            imagesim.similar_to(parted["same"], components={"size": 1})
 
 
 class TestDiversity:
@@ -225,7 +227,7 @@ class TestDiversity:
 
     @pytest.mark.parametrize("window", [100, 6, 3])
     def test_pages_are_one_order_cut_up(self, many, monkeypatch, window):
-        monkeypatch.setattr(ranking, "WINDOW", window)
+        monkeypatch.setattr(rerank, "WINDOW", window)
         whole = names(imagesim.search(text="red", diversity=0.6, limit=12))
         cut: list[str] = []
         offset, more = 0, True
@@ -258,7 +260,7 @@ def test_marginal_relevance_is_that_of_the_paper():
     query /= np.linalg.norm(query)
     scores = vectors @ query
     ranked = sorted(range(20), key=lambda n: -scores[n])
-    matches = [Match(f"k{n}", float(scores[n]), f"k{n}", f"d{n}", "") for n in ranked]
+    candidates = [Candidate(f"k{n}", float(scores[n]), f"k{n}", f"d{n}", "") for n in ranked]
     for diversity in (0.0, 0.3, 0.8, 1.0):
         chosen = [ranked[0]]
         while len(chosen) < 20:
@@ -271,8 +273,8 @@ def test_marginal_relevance_is_that_of_the_paper():
                     ),
                 )
             )
-        found = ranking.marginally(matches, {f"d{n}": vectors[n] for n in range(20)}, diversity)
-        assert [match.key for match in found] == [f"k{n}" for n in chosen]
+        found = rerank.mmr(candidates, {f"d{n}": vectors[n] for n in range(20)}, diversity)
+        assert [candidate.key for candidate in found] == [f"k{n}" for n in chosen]
 
 
 class TestFallback:

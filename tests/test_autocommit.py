@@ -8,11 +8,11 @@ from django.db import connection, transaction
 from django.urls import reverse
 
 from demo_shop.shop.models import Category, Photo, Product
+from imagesim.indexing import outbox
+from imagesim.indexing.reconcile import reconcile
+from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemState
-from imagesim.reconcile import reconcile
-from imagesim.sync import sync
-from imagesim.writing import changes
 from tests.shop import EMBEDDER, picture, product, registered
 from tests.zoo.models import BrightLamp, DeskLamp, Lamp, Tag
 
@@ -48,8 +48,8 @@ def together(monkeypatch):
 
         return watched
 
-    monkeypatch.setattr(changes, "record", watch(changes.record))
-    monkeypatch.setattr(changes, "record_queryset", watch(changes.record_queryset))
+    monkeypatch.setattr(outbox, "record", watch(outbox.record))
+    monkeypatch.setattr(outbox, "record_queryset", watch(outbox.record_queryset))
     return seen
 
 
@@ -79,7 +79,7 @@ class TestApart:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(changes, "record", die)
+            patch.setattr(outbox, "record", die)
             with pytest.raises(KeyboardInterrupt):
                 Product.objects.get(pk=shoe.pk).delete()
             shoe.brand = "New"
@@ -144,7 +144,7 @@ class TestTogether:
         def die(*args, **kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(changes, "record", die)
+        monkeypatch.setattr(outbox, "record", die)
         lamp.lumen = 3000
         with pytest.raises(KeyboardInterrupt):
             lamp.save()

@@ -16,12 +16,13 @@ from django.db import DatabaseError, models
 from django.urls import include, path
 
 from demo_shop.shop.models import Product
-from imagesim import checks, receivers
+from imagesim import checks
 from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
 from imagesim.indexes.base import BaseIndex
+from imagesim.indexing import signals
+from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.sync import sync
 from imagesim.types import IndexMeta
 from tests.shop import EMBEDDER, picture, product
 from tests.zoo.models import Lamp, Maker, Picture, Standing
@@ -266,10 +267,10 @@ def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, 
     """Else the check that explains it would never be seen."""
     declared = register(**wrong)
     try:
-        receivers.connect()
+        signals.connect()
     finally:
         registry._items.pop(declared.model)
-        receivers.connect()
+        signals.connect()
 
     assert checks.check_items() == [] or ids(checks.check_items()) == ["imagesim.W001"]
 

@@ -13,8 +13,8 @@ from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.local import LocalIndex
 from imagesim.management.base import ProgressBar
 from imagesim.management.commands import imagesim_sync
-from imagesim.models import ItemState, Run
-from imagesim.status import get_status
+from imagesim.models import ItemState, Job
+from imagesim.monitoring.status import get_status
 from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -106,8 +106,8 @@ class TestStatus:
         product("sold out of sight", picture("blue"), active=False)
         call("imagesim_sync")
         facts = as_json("imagesim_status")
-        counts = {name: facts[name] for name in ("items", "indexed", "pending", "failed", "left_out", "embeddings")}
-        assert counts == {"items": 2, "indexed": 1, "pending": 0, "failed": 1, "left_out": 1, "embeddings": 1}
+        counts = {name: facts[name] for name in ("items", "indexed", "pending", "failed", "skipped", "embeddings")}
+        assert counts == {"items": 2, "indexed": 1, "pending": 0, "failed": 1, "skipped": 1, "embeddings": 1}
         assert facts["index"]["entries"] == 1
         assert facts["index"]["model"] == "test-pixels-64"
         assert facts["index"]["backend"] == "imagesim.indexes.local.LocalIndex"
@@ -134,7 +134,7 @@ class TestStatus:
 
     def test_an_index_that_is_down(self, monkeypatch):
         call("imagesim_sync")
-        monkeypatch.setattr(LocalIndex, "in_service", _unavailable)
+        monkeypatch.setattr(LocalIndex, "active", _unavailable)
         assert as_json("imagesim_status")["index"]["error"] == "no answer"
         monkeypatch.undo()
         monkeypatch.setattr(LocalIndex, "refresh", _unavailable)
@@ -142,7 +142,7 @@ class TestStatus:
             call("imagesim_status", "--check")
 
     def test_time_left(self):
-        run = Run.objects.create(kind="rebuild", status="running", total=100, done=50)
+        run = Job.objects.create(kind="rebuild", status="running", total=100, done=50)
         assert get_status().rebuild.seconds_left >= 0
         assert "running, 50 of 100" in call("imagesim_status")
         run.delete()

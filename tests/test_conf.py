@@ -5,7 +5,7 @@ from django.test import override_settings
 
 from imagesim import backends, conf
 from imagesim.conf import Backend, Settings, get_settings
-from imagesim.exceptions import ConfigurationError, one_of
+from imagesim.exceptions import ConfigurationError, format_choices
 
 
 @override_settings()
@@ -102,7 +102,7 @@ def test_no_message_shows_what_options_hold(settings):
     ("values", "text"), [([], "nothing"), (["a"], "'a'"), (["b", "a"], "'a' or 'b'"), ([3, 1, 2], "1, 2 or 3")]
 )
 def test_one_of(values, text):
-    assert one_of(values) == text
+    assert format_choices(values) == text
 
 
 class Base:
@@ -142,7 +142,7 @@ def test_a_backend_is_made_again_in_another_process(monkeypatch):
         (Backend("no.Where"), "'no.Where' cannot be imported: No module named 'no'."),
         (of("Missing"), 'cannot be imported: Module "tests.test_conf" does not define a "Missing" attribute/class.'),
         (of("Other"), "'tests.test_conf.Other' is not a subclass of tests.test_conf.Base."),
-        (of("one_of"), "'tests.test_conf.one_of' is not a subclass of tests.test_conf.Base."),
+        (of("format_choices"), "'tests.test_conf.format_choices' is not a subclass of tests.test_conf.Base."),
         (of("Base", colour=1), "'tests.test_conf.Base' does not accept its OPTIONS: "),
     ],
 )

@@ -22,8 +22,8 @@ import imagesim
 from demo_shop.shop import catalogue, packages, seeding
 from demo_shop.shop.models import Category, Photo, Product
 from demo_shop.shop.packages import PACKAGES, PackageUnavailable
-from imagesim.asking import places
 from imagesim.exceptions import IndexUnavailable
+from imagesim.retrieval import concurrency
 from tests import shop
 from tests.missing import missing
 from tests.shop import encoded, picture, product
@@ -440,9 +440,10 @@ class TestLook:
         assert self.post(client).status_code == 503
 
     def test_while_too_many_photos_are_in_work(self, client: Client, shelf, monkeypatch):
-        monkeypatch.setattr(places, "_slots", BoundedSemaphore(1))
-        monkeypatch.setattr(places, "WAIT_SECONDS", 0.01)
-        with places.slot():
+        slots = (BoundedSemaphore(1), BoundedSemaphore(2))
+        monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
+        monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
+        with concurrency.slot():
             response = self.post(client)
         assert response.status_code == 503
         assert "Many photos" in response.content.decode()

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, names, towers
+from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, model_spec, towers
 from imagesim.embedders.devices import choose_device, lower_precisions
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.torchvision import import_torchvision
@@ -48,7 +48,7 @@ def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}
-    (folder / names.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    (folder / model_spec.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
     torch.manual_seed(0)
     save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder
@@ -117,14 +117,14 @@ def test_weights_of_the_shop(model_cache: Path) -> None:
     plain, weighed = OpenClipEmbedder(cache_dir=model_cache), OpenClipEmbedder(weights={"colour": 0.0})
     assert weighed.fingerprint == plain.fingerprint
     vector = np.ones(plain.dims, np.float32) / plain.dims**0.5
-    assert (weighed.reweight(vector)[plain.parts["colour"]] == 0).all()
-    assert (weighed.reweight(vector, {"colour": 1.0})[plain.parts["colour"]] > 0).all()
+    assert (weighed.reweight(vector)[plain.components["colour"]] == 0).all()
+    assert (weighed.reweight(vector, {"colour": 1.0})[plain.components["colour"]] > 0).all()
     assert plain.reweight(vector) is vector
 
 
 def test_a_text_fills_the_words_only(lite_embedder: OpenClipEmbedder) -> None:
     vector = lite_embedder.embed_texts(["navy jeans"])[0]
-    words = lite_embedder.parts["words"]
+    words = lite_embedder.components["words"]
     assert np.linalg.norm(vector[words]) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(lite_embedder.reweight(vector, {"words": 0}), vector)
 
@@ -175,7 +175,7 @@ def test_what_is_asked_of_every_web_process_needs_no_torch() -> None:
     done = _run(
         "import sys\n"
         "from imagesim.embedders import get_embedder\n"
-        "e = get_embedder(); e.dims, e.fingerprint, e.check(), e.input_side, e.parts\n"
+        "e = get_embedder(); e.dims, e.fingerprint, e.check(), e.input_side, e.components\n"
         "import numpy; e.reweight(numpy.ones((1, e.dims), 'float32'), {'colour': 0.5})\n"
         "print([m for m in ('torch', 'open_clip', 'transformers', 'timm', 'torchvision') if m in sys.modules])\n"
     )
@@ -214,9 +214,9 @@ def test_one_instance_a_process(settings: object) -> None:
 def test_it_is_assembled_once_and_mended(tmp_path: Path) -> None:
     folder = lite.folder(tmp_path)
     assert lite.intact(folder)
-    stamp = (folder / names.CONFIG).stat().st_mtime_ns
+    stamp = (folder / model_spec.CONFIG).stat().st_mtime_ns
     assert lite.folder(tmp_path) == folder
-    assert (folder / names.CONFIG).stat().st_mtime_ns == stamp
+    assert (folder / model_spec.CONFIG).stat().st_mtime_ns == stamp
     (folder / "vocab.txt").write_text("damaged")
     assert not lite.intact(folder)
     assert lite.folder(tmp_path) == folder
@@ -283,9 +283,9 @@ def test_the_fingerprint_follows_the_files(local_clip: Path, tmp_path: Path) -> 
     shutil.copytree(local_clip, copy)
     original, same = OpenClipEmbedder(model=f"local-dir:{local_clip}"), OpenClipEmbedder(model=f"local-dir:{copy}")
     assert original.fingerprint[-16:] == same.fingerprint[-16:]
-    config = json.loads((copy / names.CONFIG).read_text())
+    config = json.loads((copy / model_spec.CONFIG).read_text())
     config["preprocess_cfg"]["mean"] = [0.4, 0.4, 0.4]
-    (copy / names.CONFIG).write_text(json.dumps(config))
+    (copy / model_spec.CONFIG).write_text(json.dumps(config))
     assert OpenClipEmbedder(model=f"local-dir:{copy}").fingerprint[-16:] != original.fingerprint[-16:]
 
 
@@ -304,7 +304,7 @@ def test_names_of_weights_make_fingerprints() -> None:
     assert a.fingerprint.startswith("ViT-B-32-openai-")
     assert a.dims == 512
     assert a.input_side == 224
-    assert a.parts == {}
+    assert a.components == {}
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_refused(local_clip: Path, tmp_path: Path) -> None:
-    shutil.copy(local_clip / names.CONFIG, tmp_path)
+    shutil.copy(local_clip / model_spec.CONFIG, tmp_path)
     with pytest.raises(EmbedderError, match="cannot be loaded"):
         OpenClipEmbedder(model=f"local-dir:{tmp_path}").embed_images(pictures())
 

@@ -12,9 +12,9 @@ from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim.asking.fetching import by_pk
-from imagesim.asking.loading import load_shown
 from imagesim.items import Items
+from imagesim.retrieval.fetching import by_pk
+from imagesim.retrieval.hydrate import load_shown
 from tests.zoo.models import BrightLamp, DeskLamp, Lamp, Maker, Picture, Tag
 
 pytestmark = pytest.mark.django_db

@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 import imagesim
 from imagesim.exceptions import BadQuery, IndexUnavailable
 from imagesim.indexes import get_index
+from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
 from imagesim.monitoring import health, metrics, timing
-from imagesim.sync import sync
 from tests.shop import EMBEDDER, picture, product
 
 DOWN = {
@@ -153,7 +153,7 @@ class TestMetrics:
         assert found["imagesim_items", "", ""] == 4
         assert found["imagesim_items_indexed", "", ""] == 2
         assert found["imagesim_items_failed", "", ""] == 1
-        assert found["imagesim_items_left_out", "", ""] == 0
+        assert found["imagesim_items_skipped", "", ""] == 0
         assert found["imagesim_changes_pending", "", ""] == 1
         assert found["imagesim_queue_age_seconds", "", ""] > 0
         assert found["imagesim_embeddings", "", ""] == 2

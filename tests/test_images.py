@@ -171,7 +171,7 @@ class TestMemory:
     @pytest.mark.parametrize("kind", FORMATS)
     def test_a_large_picture_is_made_smaller_as_it_is_decoded(self, kind):
         large = encoded(halves("red", "blue", size=(2400, 1200)), kind, quality=95)
-        image = images.decode(large, enough=100)
+        image = images.decode(large, min_decode_side=100)
         assert 100 <= min(image.size) < 200
         assert near(colours(image), [(255, 0, 0), (0, 0, 255)], 24)
 
@@ -179,13 +179,13 @@ class TestMemory:
     def test_so_are_all_kinds_of_pixels(self, mode):
         white = Image.new("RGB", (64, 64), "white")
         image = Image.new("I;16", (64, 64), 65535) if mode == "I;16" else white.convert(mode)
-        decoded = images.decode(encoded(image, "PNG"), enough=16)
+        decoded = images.decode(encoded(image, "PNG"), min_decode_side=16)
         assert (decoded.mode, decoded.size, colours(decoded)) == ("RGB", (16, 16), [(255,) * 3] * 2)
 
     def test_a_colour_that_stands_for_nothing_is_left_out_before_pixels_are_mixed(self):
         image = Image.effect_noise((64, 64), 100).convert("RGB")
         image.paste((1, 2, 3), (0, 0, 64, 64))
-        decoded = images.decode(encoded(image, "PNG", transparency=(1, 2, 3)), enough=16)
+        decoded = images.decode(encoded(image, "PNG", transparency=(1, 2, 3)), min_decode_side=16)
         assert colours(decoded) == [(255,) * 3] * 2
 
     def test_the_part_within_a_box_is_never_copied_at_full_size(self, monkeypatch):
@@ -459,7 +459,7 @@ _SAMPLES = {kind: encoded(picture("orange", mark=3), kind) for kind in FORMATS}
 
 class TestReduced:
     @pytest.mark.parametrize(
-        ("size", "enough", "expected"),
+        ("size", "min_decode_side", "expected"),
         [
             ((1500, 2000), 448, (500, 667)),
             ((895, 1000), 448, (895, 1000)),
@@ -467,8 +467,8 @@ class TestReduced:
             ((64, 32), 448, (64, 32)),
         ],
     )
-    def test_the_short_side_keeps_enough(self, size, enough, expected):
-        assert images.reduced(halves("red", "blue", size=size), enough).size == expected
+    def test_the_short_side_keeps_enough(self, size, min_decode_side, expected):
+        assert images.reduced(halves("red", "blue", size=size), min_decode_side).size == expected
 
     def test_a_pixel_is_the_mean_of_those_it_stands_for(self):
         stripes = Image.fromarray(np.tile(np.array([[[0, 0, 0], [200, 100, 40]]], dtype=np.uint8), (32, 32, 1)))

@@ -18,7 +18,7 @@ from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailab
 from imagesim.indexes import elasticsearch as module
 from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
-from imagesim.indexes.elasticsearch.queries import Asked
+from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.elasticsearch.versions import Server
 from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
 from tests.contract_index import DIMS, META, IndexContract, axis, entry, keys
@@ -41,8 +41,8 @@ class TestElasticsearchIndex(IndexContract):
 def index(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
     index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"imagesim-test-{secrets.token_hex(4)}", replicas=0)
     yield index
-    for physical in index.physical_names():
-        index.drop(physical)
+    for backing_index in index.backing_indexes():
+        index.drop(backing_index)
 
 
 class Requests:
@@ -63,8 +63,8 @@ class Requests:
 
 
 def test_the_mapping_is_strict_and_says_what_the_server_would_otherwise_choose(index: ElasticsearchIndex) -> None:
-    physical = index.create(META)
-    made = index._client.indices.get(index=physical)[physical]
+    backing_index = index.create(META)
+    made = index._client.indices.get(index=backing_index)[backing_index]
     mappings = made["mappings"]
     assert mappings["dynamic"] == "strict"
     assert mappings["_source"] == {"excludes": ["images.vector"]}
@@ -74,21 +74,21 @@ def test_the_mapping_is_strict_and_says_what_the_server_would_otherwise_choose(i
     assert mappings["properties"]["images"]["type"] == "nested"
     kinds = {name: field["type"] for name, field in mappings["properties"]["filters"]["properties"].items()}
     assert kinds == {"brand": "keyword", "colour": "keyword", "price": "double", "sale": "boolean", "added": "date"}
-    index._client.index(index=physical, id="x", document={"key": "x"})
+    index._client.index(index=backing_index, id="x", document={"key": "x"})
     with pytest.raises(Exception, match="strict_dynamic_mapping_exception"):
-        index._client.index(index=physical, id="y", document={"key": "y", "surprise": 1})
+        index._client.index(index=backing_index, id="y", document={"key": "y", "surprise": 1})
 
 
 def test_an_index_is_filled_in_peace_and_then_set_to_serve(index: ElasticsearchIndex) -> None:
-    def settings(physical: str) -> tuple[str, str]:
-        found = index._client.indices.get_settings(index=physical)[physical]["settings"]["index"]
+    def settings(backing_index: str) -> tuple[str, str]:
+        found = index._client.indices.get_settings(index=backing_index)[backing_index]["settings"]["index"]
         return found["number_of_replicas"], found["refresh_interval"]
 
-    physical = index.create(META)
-    index.write([entry(1, axis(0))], physical=physical)
-    assert settings(physical) == ("0", "-1")
-    index.promote(physical)
-    assert settings(physical) == ("0", "1s")
+    backing_index = index.create(META)
+    index.write([entry(1, axis(0))], backing_index=backing_index)
+    assert settings(backing_index) == ("0", "-1")
+    index.promote(backing_index)
+    assert settings(backing_index) == ("0", "1s")
     assert keys(index, Query(axis(0))) == ["1"]
 
 
@@ -108,8 +108,8 @@ def test_the_quantisation_can_be_chosen(
     chosen = ElasticsearchIndex(
         hosts=[elasticsearch_url], name=index.name, replicas=0, quantisation=quantisation, m=8, ef_construction=50
     )
-    physical = chosen.create(META)
-    made = chosen._client.indices.get_mapping(index=physical)[physical]["mappings"]
+    backing_index = chosen.create(META)
+    made = chosen._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
     options = made["properties"]["images"]["properties"]["vector"]["index_options"]
     assert (options["type"], options["m"], options["ef_construction"]) == (kind, 8, 50)
     assert mapping.quantisation_of(made) == quantisation
@@ -138,7 +138,7 @@ def test_what_a_server_can_do(
 ) -> None:
     server = Server.of({"version": {"number": number}})
     assert server.quantisation(dims) == quantisation
-    asked = Asked(Query(axis(0)), axis(0), (), "cosine", 100)
+    asked = CompiledQuery(Query(axis(0)), axis(0), (), "cosine", 100)
     [filtering] = asked.body(server, "bbq")["query"]["bool"]["filter"]
     knn = filtering["nested"]["query"]["knn"]
     assert ("k" in knn, "rescore_vector" in knn) == (takes_k, rescores)
@@ -157,7 +157,7 @@ def test_another_programs_index_is_left_alone(index: ElasticsearchIndex) -> None
     theirs = f"{index.name}-notes"
     index._client.indices.create(index=theirs)
     try:
-        assert index.physical_names() == []
+        assert index.backing_indexes() == []
         with pytest.raises(SearchIndexError, match="was not made by imagesim"):
             index.meta(theirs)
         index.promote(index.create(META))
@@ -169,9 +169,9 @@ def test_another_programs_index_is_left_alone(index: ElasticsearchIndex) -> None
 def test_a_name_that_is_an_index_already_is_refused(index: ElasticsearchIndex) -> None:
     index._client.indices.create(index=index.name)
     try:
-        physical = index.create(META)
+        backing_index = index.create(META)
         with pytest.raises(SearchIndexError, match="refused"):
-            index.promote(physical)
+            index.promote(backing_index)
     finally:
         index._client.indices.delete(index=index.name)
 
@@ -229,9 +229,9 @@ def test_what_the_server_puts_off_is_sent_again(index: ElasticsearchIndex, monke
 
 
 def test_a_refusal_of_the_server_is_told_and_not_retried(index: ElasticsearchIndex) -> None:
-    physical = index.create(META)
-    index.promote(physical)
-    index._client.indices.put_settings(index=physical, settings={"index.blocks.write": True})
+    backing_index = index.create(META)
+    index.promote(backing_index)
+    index._client.indices.put_settings(index=backing_index, settings={"index.blocks.write": True})
     [result] = index.write([entry(1, axis(0))])
     assert (result.status, result.retryable) == ("failed", False)
     assert "403" in result.error
@@ -249,23 +249,23 @@ def test_recall_holds_at_every_selectivity(index: ElasticsearchIndex, selectivit
     )
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     parts = rng.integers(0, 1000, count)
-    physical = index.create(replace(META, dims=dims))
+    backing_index = index.create(replace(META, dims=dims))
     index.write(
         [
             entry(n, *pair, filters={"price": int(part)})
             for n, (pair, part) in enumerate(zip(vectors, parts, strict=True))
         ],
-        physical=physical,
+        backing_index=backing_index,
     )
-    index.refresh(physical)
-    index.promote(physical)
+    index.refresh(backing_index)
+    index.promote(backing_index)
     found = total = 0
     for _ in range(40):
         query = vectors[rng.integers(count), 0] + 0.1 * rng.standard_normal(dims).astype(np.float32)
         asked = Query(query, Filters(conditions=(Condition("price", "lt", selectivity * 1000),)), limit=10)
         approximate, exact = index.search([replace(asked, exact=False), replace(asked, exact=True)])
-        found += len({m.key for m in approximate.matches} & {m.key for m in exact.matches})
-        total += len(exact.matches)
+        found += len({m.key for m in approximate.candidates} & {m.key for m in exact.candidates})
+        total += len(exact.candidates)
     assert found / total >= 0.99
 
 
@@ -307,8 +307,8 @@ def test_a_server_out_of_reach_is_told_at_once_and_without_its_password() -> Non
         lambda: index.write([Removal("x", 1)]),
         lambda: list(index.scan()),
         lambda: index.create(META),
-        index.physical_names,
-        index.in_service,
+        index.backing_indexes,
+        index.active,
     ]
     started = time.monotonic()
     for ask in asks:
@@ -338,8 +338,8 @@ def test_a_server_that_dies_is_out_of_reach_and_back_when_it_is(elasticsearch_ur
         assert time.monotonic() - started < 3
         wire.mend()
         assert keys(index, Query(axis(0))) == ["1"]
-        for physical in index.physical_names():
-            index.drop(physical)
+        for backing_index in index.backing_indexes():
+            index.drop(backing_index)
     finally:
         wire.cut()
 

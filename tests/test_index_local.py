@@ -92,13 +92,13 @@ def test_a_rollback_takes_back_what_this_process_has_seen(index: LocalIndex) -> 
     assert keys(index, Query(axis(0))) == ["kept"]
     with pytest.raises(Cancel):
         write_and_cancel()
-    index.write([entry("other", axis(0))])  # takes the stamp that the rollback gave back
+    index.write([entry("other", axis(0))])  # takes the seq_no that the rollback gave back
     assert keys(index, Query(axis(0))) == ["kept", "other"]
 
 
 @concurrent
 def test_a_restored_backup_is_noticed() -> None:
-    """The stamps begin again where the backup stood, with other contents."""
+    """The seq_nos begin again where the backup stood, with other contents."""
     index = LocalIndex(name="test")
     index.promote(index.create(META))
     index.write([entry("kept", axis(0))])
@@ -242,7 +242,7 @@ class Copy(RuleBasedStateMachine):
             query = Query(axis(1), filters, limit=5)
             [answer] = self.index.search([query])
             assert_answers(answer, self.entries.values(), query)
-            assert LocalIndex(name="stateful").search([query])[0].matches == answer.matches
+            assert LocalIndex(name="stateful").search([query])[0].candidates == answer.candidates
 
 
 @concurrent

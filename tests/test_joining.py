@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Count, Prefetch
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim.asking.joining import PREFIX, Fetch
+from imagesim.retrieval.joining import PREFIX, Fetch
 from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Picture, Shelf, Standing, Tag
 
 pytestmark = pytest.mark.django_db

@@ -11,12 +11,12 @@ from PIL import Image
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import look, widgets
-from imagesim.asking import places
+from imagesim import widgets
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.registry import registry
+from imagesim.retrieval import concurrency, look
 from imagesim.types import Hits, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
@@ -89,7 +89,7 @@ class TestCost:
             return embed(self, pictures)
 
         monkeypatch.setattr(PixelEmbedder, "embed_images", seen)
-        monkeypatch.setattr(PixelEmbedder, "enough", least := 64)
+        monkeypatch.setattr(PixelEmbedder, "min_decode_side", least := 64)
         imagesim.shop_the_look(Image.new("RGB", (2000, 1000), "red"), regions=[(0, 0, 0.5, 1)] * 12, limit=1)
         assert len(sizes) == 13
         assert all(least <= min(size) < 2 * least for size in sizes)
@@ -105,7 +105,7 @@ class TestCost:
     [(24 << 30, 2, 2), (24 << 30, 64, 16), (512 << 20, 2, 1), (2 << 30, 8, 1), (4 << 30, 8, 2), (1 << 40, 1, 2)],
 )
 def test_photos_at_once_depend_on_the_memory_there_is(memory, processors, slots):
-    assert places.slots_for(memory, processors, 50_000_000) == slots
+    assert concurrency.slots_for(memory, processors, 50_000_000) == slots
 
 
 class TestFound:

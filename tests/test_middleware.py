@@ -13,8 +13,8 @@ from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexing.sync import sync
 from imagesim.middleware import HEADER, DegradedHeader, degraded
-from imagesim.sync import sync
 from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]

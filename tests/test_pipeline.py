@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagesim.processors import threads
-from imagesim.writing.pipeline import ahead
+from imagesim.cpu import threads
+from imagesim.indexing.pipeline import ahead
 
 
 def test_results_come_in_order_with_errors_in_their_place() -> None:

@@ -12,24 +12,38 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
 
-from imagesim.embedders import openclip, precision, samples
+from imagesim.embedders import openclip, precision, synthetic_images
 from imagesim.embedders.openclip import OpenClipEmbedder
-from imagesim.embedders.precision import Kept, Tried, best, overlap
+from imagesim.embedders.precision import PrecisionCache, PrecisionTrial, best, overlap
 from imagesim.exceptions import EmbedderError
 
 
 @pytest.mark.parametrize(
     ("tried", "chosen"),
     [
-        ([Tried("fp32", 40)], "fp32"),
-        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.99)], "bf16"),
-        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.99), Tried("int8", 6, 0.996, 0.98)], "int8"),
-        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.99), Tried("int8", 6, 0.994, 0.99)], "bf16"),
-        ([Tried("fp32", 40), Tried("bf16", 12, 0.999, 0.97)], "fp32"),
-        ([Tried("fp32", 40), Tried("bf16", 38, 1.0, 1.0)], "fp32"),  # not worth any deviation
+        ([PrecisionTrial("fp32", 40)], "fp32"),
+        ([PrecisionTrial("fp32", 40), PrecisionTrial("bf16", 12, 0.999, 0.99)], "bf16"),
+        (
+            [
+                PrecisionTrial("fp32", 40),
+                PrecisionTrial("bf16", 12, 0.999, 0.99),
+                PrecisionTrial("int8", 6, 0.996, 0.98),
+            ],
+            "int8",
+        ),
+        (
+            [
+                PrecisionTrial("fp32", 40),
+                PrecisionTrial("bf16", 12, 0.999, 0.99),
+                PrecisionTrial("int8", 6, 0.994, 0.99),
+            ],
+            "bf16",
+        ),
+        ([PrecisionTrial("fp32", 40), PrecisionTrial("bf16", 12, 0.999, 0.97)], "fp32"),
+        ([PrecisionTrial("fp32", 40), PrecisionTrial("bf16", 38, 1.0, 1.0)], "fp32"),  # not worth any deviation
     ],
 )
-def test_the_fastest_whose_answers_hold_is_chosen(tried: list[Tried], chosen: str) -> None:
+def test_the_fastest_whose_answers_hold_is_chosen(tried: list[PrecisionTrial], chosen: str) -> None:
     assert best(tried) == chosen
 
 
@@ -44,24 +58,27 @@ def test_overlap_counts_shared_neighbours() -> None:
 
 
 def test_the_drawn_pictures_are_the_same_everywhere_and_all_different() -> None:
-    once, again = samples.drawn(12), samples.drawn(12)
+    once, again = synthetic_images.drawn(12), synthetic_images.drawn(12)
     assert [image.tobytes() for image in once] == [image.tobytes() for image in again]
     assert len({image.tobytes() for image in once}) == 12
 
 
 class TestKept:
     def test_it_is_kept_for_this_machine(self, tmp_path: Path) -> None:
-        kept, tried = Kept(tmp_path, "model-1"), [Tried("fp32", 40.0), Tried("bf16", 11.0, 0.999, 0.99)]
+        kept, tried = (
+            PrecisionCache(tmp_path, "model-1"),
+            [PrecisionTrial("fp32", 40.0), PrecisionTrial("bf16", 11.0, 0.999, 0.99)],
+        )
         assert kept.get("cpu") is None
         kept.put("cpu", "bf16", tried)
         kept.put("cuda:0", "fp16", [])
         assert kept.get("cpu") == ("bf16", tried)
         assert set(kept.all_here()) == {"cpu", "cuda:0"}
-        assert Kept(tmp_path, "model-2").get("cpu") is None
+        assert PrecisionCache(tmp_path, "model-2").get("cpu") is None
         assert [path.name for path in (tmp_path / "precision").iterdir()] == ["model-1.json"]
 
     def test_another_machine_or_torch_chooses_for_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        kept = Kept(tmp_path, "model-1")
+        kept = PrecisionCache(tmp_path, "model-1")
         kept.put("cpu", "bf16", [])
         monkeypatch.setattr(precision.importlib.metadata, "version", lambda name: "99.0")
         assert kept.get("cpu") is None
@@ -70,7 +87,7 @@ class TestKept:
 
     def test_what_cannot_be_read_or_written_is_no_choice(self, tmp_path: Path) -> None:
         (tmp_path / "precision").write_text("a file")
-        kept = Kept(tmp_path, "model-1")
+        kept = PrecisionCache(tmp_path, "model-1")
         kept.put("cpu", "bf16", [])
         assert kept.get("cpu") is None
 
@@ -110,19 +127,19 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_first_load_tries_and_later_ones_know(tmp_path: Path, loads: list[str]) -> None:
     embedder = OpenClipEmbedder(cache_dir=tmp_path)
-    assert embedder.arithmetic() == "not tried on this machine yet"
+    assert embedder.precision_report() == "not tried on this machine yet"
     assert embedder._loaded().precision == "bf16"
     assert loads == ["fp32", "bf16"]
     assert OpenClipEmbedder(cache_dir=tmp_path)._loaded().precision == "bf16"
     assert loads == ["fp32", "bf16", "bf16"]
-    assert embedder.arithmetic().startswith("bf16 on cpu; tried: fp32 ")
+    assert embedder.precision_report().startswith("bf16 on cpu; tried: fp32 ")
 
 
 def test_a_precision_that_is_set_is_not_tried(tmp_path: Path, loads: list[str]) -> None:
     embedder = OpenClipEmbedder(cache_dir=tmp_path, precision="fp32")
     assert embedder._loaded().precision == "fp32"
     assert loads == ["fp32"]
-    assert embedder.arithmetic() == "fp32, as set"
+    assert embedder.precision_report() == "fp32, as set"
 
 
 class TestByRealPictures:
@@ -137,23 +154,23 @@ class TestByRealPictures:
 
     def test_int8_is_refused_where_answers_do_not_hold(self, tmp_path: Path, loads: list[str], int8: list[int]) -> None:
         embedder = OpenClipEmbedder(cache_dir=tmp_path)
-        chosen, tried = embedder.choose_precision(samples.drawn(60))
+        chosen, tried = embedder.choose_precision(synthetic_images.drawn(60))
         assert int8 == [20]
         assert [t.precision for t in tried] == ["fp32", "bf16", "int8"]
         assert [t.holds for t in tried] == [True, True, False]
         assert chosen == "bf16"
-        assert "refused" in embedder.arithmetic()
+        assert "refused" in embedder.precision_report()
 
     def test_few_pictures_tell_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="at least 30"):
-            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(samples.drawn(3))
+            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(synthetic_images.drawn(3))
 
     def test_the_command_takes_pictures_of_a_folder(
         self, tmp_path: Path, loads: list[str], settings: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         pictures = tmp_path / "pictures"
         pictures.mkdir()
-        for number, image in enumerate(samples.drawn(40)):
+        for number, image in enumerate(synthetic_images.drawn(40)):
             image.save(pictures / f"{number}.png")
         (pictures / "broken.jpg").write_bytes(b"no picture")
         settings.IMAGESIM = {

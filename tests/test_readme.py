@@ -110,7 +110,7 @@ DROP = """
 from imagesim.indexes import get_index
 
 index = get_index()
-for physical in index.physical_names():
+for physical in index.backing_indexes():
     index.drop(physical)
 """
 

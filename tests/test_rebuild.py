@@ -14,15 +14,15 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from imagesim import images
-from imagesim import rebuild as rebuilding
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.models import Embedding, ItemState, LocalEntry, Run
-from imagesim.rebuild import RebuildRunning, rebuild
-from imagesim.reconcile import DIFFERENCES, reconcile
-from imagesim.sync import sync
-from imagesim.writing import claims, pictures, runs
+from imagesim.indexing import embedding, jobs, leases
+from imagesim.indexing import rebuild as rebuilding
+from imagesim.indexing.rebuild import RebuildRunning, rebuild
+from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+from imagesim.indexing.sync import sync
+from imagesim.models import Embedding, ItemState, Job, LocalEntry
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, encoded, picture, product
 
@@ -70,25 +70,25 @@ def kill_after(monkeypatch, pages):
     with pytest.raises(Killed):
         rebuild()
     monkeypatch.undo()
-    run = Run.objects.get(slot="rebuild")
-    Run.objects.update(owner="elsewhere/1/1", heartbeat_at=timezone.now() - runs.STALE_AFTER - timedelta(seconds=1))
+    run = Job.objects.get(slot="rebuild")
+    Job.objects.update(owner="elsewhere/1/1", heartbeat_at=timezone.now() - jobs.STALE_AFTER - timedelta(seconds=1))
     return run
 
 
 def test_swaps_and_drops_the_former(shop):
-    before, versions = get_index().in_service(), entries()
+    before, versions = get_index().active(), entries()
     run = rebuild()
     assert run.status == "done"
     assert run.done == run.total == 6
-    assert get_index().in_service() == run.target != before
-    assert get_index().physical_names() == [run.target]
+    assert get_index().active() == run.target != before
+    assert get_index().backing_indexes() == [run.target]
     assert entries() == versions
     assert_equal()
 
 
 def test_embeds_nothing_again(shop, monkeypatch):
     monkeypatch.setattr(PixelEmbedder, "embed_images", None)
-    monkeypatch.setattr(pictures, "_read", None)
+    monkeypatch.setattr(embedding, "_read", None)
     rebuild()
     assert len(entries()) == 6
 
@@ -133,7 +133,7 @@ def test_deleted_between_read_and_write(shop, monkeypatch):
             shop[0].delete()
             sync()
             # The new index forgets the removal, as Elasticsearch does after a minute.
-            targets[0].index._forget_removals(targets[0].physical)
+            targets[0].index._forget_removals(targets[0].backing_index)
         original(prepared, targets)
 
     pk = shop[0].pk
@@ -144,10 +144,10 @@ def test_deleted_between_read_and_write(shop, monkeypatch):
     assert_equal()
 
 
-def _forget_removals(self, physical):
+def _forget_removals(self, backing_index):
     from imagesim.models import LocalEntry
 
-    LocalEntry.objects.filter(generation__name=physical, removed_at__isnull=False).delete()
+    LocalEntry.objects.filter(generation__name=backing_index, removed_at__isnull=False).delete()
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2])
@@ -159,7 +159,7 @@ def test_killed_it_goes_on_where_it_was(shop, monkeypatch, pages):
     sync()
     run = rebuild()
     assert (run.pk, run.target) == (dead.pk, dead.target)
-    assert get_index().physical_names() == [run.target]
+    assert get_index().backing_indexes() == [run.target]
     assert len(entries()) == 6
     assert_equal()
 
@@ -169,15 +169,15 @@ def test_killed_after_the_swap_it_only_tidies_up(shop, monkeypatch):
     with pytest.raises(Killed):
         rebuild()
     monkeypatch.undo()
-    Run.objects.update(owner="elsewhere/1/1", heartbeat_at=timezone.now() - timedelta(hours=1))
-    assert len(get_index().physical_names()) == 2
+    Job.objects.update(owner="elsewhere/1/1", heartbeat_at=timezone.now() - timedelta(hours=1))
+    assert len(get_index().backing_indexes()) == 2
     run = rebuild()
-    assert get_index().physical_names() == [run.target]
+    assert get_index().backing_indexes() == [run.target]
     assert_equal()
 
 
 def test_only_one_at_a_time(shop):
-    assert runs.start(Run.Kind.REBUILD)
+    assert jobs.start(Job.Kind.REBUILD)
     with pytest.raises(RebuildRunning, match="imagesim_status"):
         rebuild()
     with pytest.raises(CommandError, match="running already"):
@@ -188,29 +188,29 @@ def test_who_was_taken_over_stops(shop, monkeypatch):
     original = rebuilding._fill_page
 
     def fill(*args):
-        Run.objects.update(owner="another")
+        Job.objects.update(owner="another")
         return original(*args)
 
     monkeypatch.setattr(rebuilding, "_fill_page", fill)
-    with pytest.raises(runs.LostRun):
+    with pytest.raises(jobs.JobLost):
         rebuild()
     assert len(entries()) == 6
 
 
 def test_a_process_that_is_gone_is_known_at_once(shop):
-    script = "import os, django; django.setup()\nfrom imagesim.writing import runs; print(runs._me())"
+    script = "import os, django; django.setup()\nfrom imagesim.indexing import jobs; print(jobs._me())"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     owner = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    run = runs.start(Run.Kind.REBUILD)
-    assert not runs.abandoned(run)
+    run = jobs.start(Job.Kind.REBUILD)
+    assert not jobs.abandoned(run)
     run.owner = owner.stdout.strip()
-    assert runs.abandoned(run)
+    assert jobs.abandoned(run)
 
 
 def test_a_pause_leaves_the_rest_to_the_next(shop):
     run = rebuild(seconds=1e-9)
     assert (run.status, run.done) == ("running", 2)
-    assert runs.unfinished_rebuild()
+    assert jobs.unfinished_rebuild()
     while run.status == "running":
         run = rebuild(seconds=1e-9)
     assert run.done == 6
@@ -247,7 +247,7 @@ def test_settings_changed_while_it_was_dead(shop, settings, monkeypatch):
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
     run = rebuild()
     assert run.target != dead.target
-    assert get_index().physical_names() == [run.target]
+    assert get_index().backing_indexes() == [run.target]
     assert get_index().meta().dims == 32
 
 
@@ -262,7 +262,7 @@ def test_the_target_vanished_while_it_was_dead(shop, monkeypatch):
 
 def test_a_failure_leaves_the_index_in_service(shop, monkeypatch, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
-    before = get_index().in_service()
+    before = get_index().active()
 
     def fail(self, images):
         raise RuntimeError("no weights")
@@ -270,10 +270,10 @@ def test_a_failure_leaves_the_index_in_service(shop, monkeypatch, settings):
     monkeypatch.setattr(PixelEmbedder, "embed_images", fail)
     with pytest.raises(Exception, match="no weights"):
         rebuild()
-    run = Run.objects.filter(kind="rebuild").first()
+    run = Job.objects.filter(kind="rebuild").first()
     assert run.status == "failed"
     assert "no weights" in run.error
-    assert get_index().physical_names() == [before] == [get_index().in_service()]
+    assert get_index().backing_indexes() == [before] == [get_index().active()]
     assert len(entries()) == 6
     monkeypatch.undo()
     rebuild()
@@ -284,14 +284,14 @@ def test_the_index_goes_away_for_a_while(shop, monkeypatch):
     original = LocalIndex.write
     outages = []
 
-    def write(self, operations, *, physical=None):
+    def write(self, operations, *, backing_index=None):
         if len(outages) < 3:
             outages.append(1)
             raise IndexUnavailable("gone")
-        return original(self, operations, physical=physical)
+        return original(self, operations, backing_index=backing_index)
 
     monkeypatch.setattr(LocalIndex, "write", write)
-    monkeypatch.setattr(claims, "delay", lambda attempts: 0.01)
+    monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
     rebuild()
     assert len(outages) == 3
     assert_equal()
@@ -299,12 +299,12 @@ def test_the_index_goes_away_for_a_while(shop, monkeypatch):
 
 def test_the_index_stays_away(shop, monkeypatch):
     monkeypatch.setattr(rebuilding, "PATIENCE", 0.01)
-    monkeypatch.setattr(claims, "delay", lambda attempts: 0.01)
+    monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
     monkeypatch.setattr(LocalIndex, "write", lambda *a, **k: (_ for _ in ()).throw(IndexUnavailable("gone")))
     with pytest.raises(IndexUnavailable):
         rebuild()
     monkeypatch.undo()
-    assert runs.unfinished_rebuild()
+    assert jobs.unfinished_rebuild()
     rebuild()
     assert_equal()
 
@@ -342,6 +342,6 @@ def test_a_picture_swapped_but_not_yet_synced_is_looked_at(shop):
 
     rebuild(progress=watch)
     wanted = ItemState.objects.get(object_pk=str(shop[0].pk)).images.get().digest
-    entry = LocalEntry.objects.get(generation__in_service=True, key=f"shop.product:{shop[0].pk}")
+    entry = LocalEntry.objects.get(generation__active=True, key=f"shop.product:{shop[0].pk}")
     assert entry.images[0][0] == wanted == images.digest(encoded(picture("green")))
     assert seen[-1] == 6

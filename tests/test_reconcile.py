@@ -15,10 +15,10 @@ from demo_shop.shop.models import Photo, Product
 from imagesim import similar_to
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexing.reconcile import reconcile
+from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState
-from imagesim.reconcile import reconcile
 from imagesim.registry import make_key
-from imagesim.sync import sync
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, picture, product
 

@@ -6,10 +6,10 @@ import pytest
 from django.core.files.base import ContentFile
 
 from imagesim.indexes import get_index
+from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemState
 from imagesim.registry import registry
-from imagesim.sync import sync
 from imagesim.types import Condition, Filters
 from tests.shop import EMBEDDER, encoded, picture, registered
 from tests.zoo.models import (

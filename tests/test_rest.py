@@ -24,11 +24,10 @@ from PIL import Image
 from rest_framework.settings import api_settings
 
 from demo_shop.shop.models import Product
-from imagesim import retrieval
-from imagesim.asking import places
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
+from imagesim.retrieval import concurrency, search
 from tests import shop
 from tests.shop import picture, product
 
@@ -133,7 +132,7 @@ class TestSimilar:
 
     def test_same_as_in_python(self, shelf, api):
         asked = {"price__gte": "15", "in_stock": "true", "limit": 5, "min_score": "-1"}
-        hits = retrieval.similar_to(shelf["red"], filters={"price__gte": 15}, in_stock=True, limit=5, min_score=-1)
+        hits = search.similar_to(shelf["red"], filters={"price__gte": 15}, in_stock=True, limit=5, min_score=-1)
         assert found(api.get(similar(shelf["red"]), asked)) == [hit.item.name for hit in hits] != []
         assert found(api.get(similar(shelf["red"]), {"same_category": "1"})) == ["tomato", "blue"]
         assert found(api.get(similar(shelf["red"]), {"category": ["hats", "none"]})) == ["navy"]
@@ -263,7 +262,7 @@ class TestSearch:
             ({"text": "red", "like": ["a^11"]}, "like"),
             ({"text": "red", "unlike": "shop.product:999999"}, "unlike"),
             ({"text": "red", "like": "shop.product:" + "9" * 40}, "like"),
-            ({"text": "red", "parts": "colour"}, "parts"),
+            ({"text": "red", "components": "colour"}, "components"),
             ({"text": "red", "diversity": "much"}, "diversity"),
             ({"text": "red", "fallback": "up"}, "fallback"),
             ({"text": "red", "facets": "size"}, "facets"),
@@ -448,18 +447,19 @@ class TestUploads:
         settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
         before = sorted(tmp_path.rglob("*"))
         during: list[list[Path]] = []
-        search = retrieval.search
+        real_search = search.search
         monkeypatch.setattr(
-            retrieval, "search", lambda **asked: (during.append(sorted(tmp_path.rglob("*"))), search(**asked))[1]
+            search, "search", lambda **asked: (during.append(sorted(tmp_path.rglob("*"))), real_search(**asked))[1]
         )
         assert found(api.post(SEARCH, {"image": photo(), "limit": 1})) == ["navy"]
         assert during == [before]
         assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_flood_of_photos_waits_and_then_is_sent_away(self, shelf, api, monkeypatch):
-        monkeypatch.setattr(places, "_slots", BoundedSemaphore(1))
-        monkeypatch.setattr(places, "WAIT_SECONDS", 0.01)
-        with places.slot():
+        slots = (BoundedSemaphore(1), BoundedSemaphore(2))
+        monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
+        monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
+        with concurrency.slot():
             response = api.post(SEARCH, {"image": photo()})
             refused(response, 503, "busy")
             assert int(response["Retry-After"]) > 0
@@ -569,7 +569,7 @@ class TestBetterAnswers:
     def test_by_address_and_by_json(self, shelf, api):
         by_address = api.get(SEARCH, {"q": "red", "like": "blue^8", "limit": 1})
         by_json = api.post(
-            SEARCH, {"text": "red", "like": ["blue^8"], "limit": 1, "parts": {}}, content_type="application/json"
+            SEARCH, {"text": "red", "like": ["blue^8"], "limit": 1, "components": {}}, content_type="application/json"
         )
         assert found(by_address) == found(by_json) == ["blue"]
         assert found(api.get(similar(shelf["red"]), {"unlike": "tomato^3", "limit": 1})) != ["tomato"]

@@ -16,7 +16,6 @@ from django.test.utils import CaptureQueriesContext
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim import retrieval
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import (
     BadImage,
@@ -29,6 +28,7 @@ from imagesim.exceptions import (
 from imagesim.indexes import get_index
 from imagesim.models import Embedding, ItemState
 from imagesim.projections import Projection
+from imagesim.retrieval import search
 from imagesim.types import Entry, EntryImage, Hits, Query
 from tests import shop
 from tests.shop import picture, product
@@ -186,7 +186,7 @@ class TestSimilarTo:
         hits = imagesim.similar_to(shelf["red"], limit=1)
         assert list(hits) == []
         assert hits.more
-        assert len(counted.searches) == retrieval.MAX_ROUNDS
+        assert len(counted.searches) == search.MAX_ROUNDS
 
     def test_an_item_that_is_left_out_now_is_not_shown(self, shelf):
         Product.objects.filter(name="hat").update(active=False)  # no signal
@@ -341,8 +341,8 @@ class TestSearch:
         mute = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": mute}
         index = get_index()
-        physical = index.create(replace(index.meta(), embedder=mute))
-        index.promote(physical)
+        backing_index = index.create(replace(index.meta(), embedder=mute))
+        index.promote(backing_index)
         with pytest.raises(BadQuery, match="knows no words"):
             imagesim.search(text="red")
 
@@ -359,8 +359,8 @@ class TestModels:
 
     def test_a_model_that_changed_under_its_name_is_refused(self, shelf):
         index = get_index()
-        physical = index.create(replace(index.meta(), fingerprint="of-yesterday"))
-        index.promote(physical)
+        backing_index = index.create(replace(index.meta(), fingerprint="of-yesterday"))
+        index.promote(backing_index)
         with pytest.raises(ModelMismatch, match=r"of-yesterday.*test-pixels-64.*imagesim_rebuild"):
             imagesim.search(text="red")
 
@@ -381,7 +381,7 @@ class TestModels:
         projection = Projection(embedder.fingerprint, "test", basis[:, :48].astype(np.float32))
         projection.save()
         index = get_index()
-        physical = index.create(replace(index.meta(), dims=48, projection=projection.id))
+        backing_index = index.create(replace(index.meta(), dims=48, projection=projection.id))
         entries = [shop._entry(made) for made in shelf.values()]
         index.write(
             [
@@ -389,10 +389,10 @@ class TestModels:
                 for e in entries
                 if e
             ],
-            physical=physical,
+            backing_index=backing_index,
         )
-        index.refresh(physical)
-        index.promote(physical)
+        index.refresh(backing_index)
+        index.promote(backing_index)
         assert names(imagesim.similar_to(shelf["blue"], limit=1)) == ["navy"]
         assert names(imagesim.search(image=picture("blue"), limit=1)) == ["blue"]
 

@@ -11,8 +11,8 @@ from imagesim import tasks
 from imagesim.embedders.http import HttpEmbedder
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
-from imagesim.sync import sync
-from imagesim.writing import broker
+from imagesim.indexing import broker
+from imagesim.indexing.sync import sync
 from tests.shop import EMBEDDER, picture, product
 from tests.test_index_elasticsearch import Answering
 from tools.system import free_port

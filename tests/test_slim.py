@@ -93,7 +93,7 @@ for number in range(12):
     file = BytesIO()
     Image.new("RGB", (64, 64), (number * 20, 100, 255 - number * 20)).save(file, "PNG")
     Product.objects.create(name=f"p{number}", picture=ContentFile(file.getvalue(), f"{number}.png"))
-from imagesim.sync import sync
+from imagesim.indexing.sync import sync
 report = sync()
 assert report.indexed == 12, report
 print("{}")
@@ -154,8 +154,8 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
         yield Shop(tmp_path, {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options})
     finally:
         index = ElasticsearchIndex(hosts=hosts, name=name)
-        for physical in index.physical_names():
-            index.drop(physical)
+        for backing_index in index.backing_indexes():
+            index.drop(backing_index)
 
 
 def test_a_page_of_similar_products_costs_little(shop: Shop) -> None:

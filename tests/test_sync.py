@@ -8,8 +8,8 @@ from django.core.files.base import ContentFile
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.indexes import get_index
+from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemImage, ItemState, Scope
-from imagesim.sync import sync
 from tests.shop import EMBEDDER, encoded, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -76,7 +76,7 @@ def test_left_out_by_should_index():
     sync()
     shoe.active = False
     shoe.save()
-    assert sync().left_out == 1
+    assert sync().skipped == 1
     assert keys() == []
 
 

@@ -20,19 +20,19 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim import rebuild as rebuilding
 from imagesim.exceptions import IndexMissing, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.models import ItemState, LocalEntry, Run, Scope
-from imagesim.rebuild import rebuild
-from imagesim.reconcile import DIFFERENCES, reconcile
-from imagesim.sync import _follow_moved_pictures, sync
-from imagesim.writing import claims
-from imagesim.writing.pictures import Vectors
-from imagesim.writing.preparing import prepare
-from imagesim.writing.storing import mark_of, write
-from imagesim.writing.targets import live_targets
+from imagesim.indexing import leases
+from imagesim.indexing import rebuild as rebuilding
+from imagesim.indexing.documents import prepare
+from imagesim.indexing.embedding import Vectors
+from imagesim.indexing.rebuild import rebuild
+from imagesim.indexing.reconcile import DIFFERENCES, reconcile
+from imagesim.indexing.storing import mark_of, write
+from imagesim.indexing.sync import _follow_moved_pictures, sync
+from imagesim.indexing.write_targets import live_targets
+from imagesim.models import ItemState, Job, LocalEntry, Scope
 from tests.shop import EMBEDDER, encoded, picture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root"), pytest.mark.timeout(900)]
@@ -46,10 +46,10 @@ NUMBERS = st.integers(0, 3)
 class _Down(LocalIndex):
     is_down = False
 
-    def write(self, operations, *, physical=None):
+    def write(self, operations, *, backing_index=None):
         if _Down.is_down:
             raise IndexUnavailable("down")
-        return super().write(operations, physical=physical)
+        return super().write(operations, backing_index=backing_index)
 
 
 class Shop(RuleBasedStateMachine):
@@ -143,11 +143,11 @@ class Shop(RuleBasedStateMachine):
     # The workers, step by step.
 
     @rule(worker=WORKERS, scope=st.sampled_from(list(Scope)), limit=st.integers(1, 3))
-    def claim(self, worker, scope, limit):
+    def lease(self, worker, scope, limit):
         if worker not in self.work:
-            claim = claims.claim("default", scope, limit)
-            if claim.states:
-                self.work[worker] = {"claim": claim}
+            lease = leases.lease("default", scope, limit)
+            if lease.states:
+                self.work[worker] = {"lease": lease}
 
     @rule(worker=WORKERS)
     def read(self, worker):
@@ -155,7 +155,7 @@ class Shop(RuleBasedStateMachine):
         if work and "prepared" not in work:
             work["targets"] = live_targets()
             work["prepared"] = prepare(
-                work["claim"].states, work["targets"], Vectors(work["targets"]), work["claim"].using
+                work["lease"].states, work["targets"], Vectors(work["targets"]), work["lease"].using
             )
 
     @rule(worker=WORKERS)
@@ -166,15 +166,15 @@ class Shop(RuleBasedStateMachine):
                 write(work["prepared"], work["targets"])
                 work["written"] = True
             except (IndexUnavailable, IndexMissing):  # as in sync(); missing: a rebuild has taken its place
-                claims.release(work["claim"])
+                leases.release(work["lease"])
                 del self.work[worker]
 
     @rule(worker=WORKERS)
     def mark(self, worker):
         work = self.work.get(worker)
         if work and "written" in work:
-            claims.mark(work["claim"], [mark_of(each) for each in work["prepared"]])
-            _follow_moved_pictures(work["prepared"], work["claim"].using)
+            leases.mark(work["lease"], [mark_of(each) for each in work["prepared"]])
+            _follow_moved_pictures(work["prepared"], work["lease"].using)
             del self.work[worker]
 
     @rule(worker=WORKERS)
@@ -185,7 +185,7 @@ class Shop(RuleBasedStateMachine):
 
     @rule()
     def claims_expire(self):
-        ItemState.objects.exclude(claim="").update(claimed_until=timezone.now() - timedelta(seconds=1))
+        ItemState.objects.exclude(lease="").update(leased_until=timezone.now() - timedelta(seconds=1))
 
     @rule()
     def time_passes(self):
@@ -217,7 +217,7 @@ class Shop(RuleBasedStateMachine):
 
     @rule()
     def rebuild_is_given_up(self):
-        Run.objects.filter(slot="rebuild").update(slot=None, status="failed")
+        Job.objects.filter(slot="rebuild").update(slot=None, status="failed")
 
     @precondition(lambda self: not _Down.is_down)
     @rule(dry_run=st.booleans())
@@ -253,7 +253,7 @@ class Shop(RuleBasedStateMachine):
             assert not state.pending
             broken = state.outcome == "failed"
             assert broken == (state.object_pk in self.unusable()), state.error
-        for entry in LocalEntry.objects.filter(generation__in_service=True, removed_at__isnull=True):
+        for entry in LocalEntry.objects.filter(generation__active=True, removed_at__isnull=True):
             shown = Product.objects.get(pk=entry.key.split(":")[1])
             assert entry.in_stock == (shown.stock > 0)
             assert entry.categories == [shown.category.slug]

@@ -20,8 +20,8 @@ from redis import Redis
 from imagesim import tasks
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
-from imagesim.models import ItemState, Run
-from imagesim.writing import background, broker
+from imagesim.indexing import background, broker
+from imagesim.models import ItemState, Job
 from tests.shop import EMBEDDER, picture, product
 from tools.system import free_port
 
@@ -36,7 +36,7 @@ def _small_embedder(settings):
 @pytest.fixture(autouse=True)
 def _closed_breaker():
     broker.breaker.succeeded()
-    broker._wakenings.clear()
+    broker._wakeups.clear()
     yield
     broker.breaker.succeeded()
 
@@ -160,7 +160,7 @@ def test_a_worker_syncs_after_the_commit(celery, start_worker, redis_url):
     wait_for(synced)
     assert list(get_index().scan()) == []
     assert tasks.start("rebuild")
-    wait_for(lambda: Run.objects.filter(status="done", report={}).exists())
+    wait_for(lambda: Job.objects.filter(status="done", report={}).exists())
 
 
 @pytest.mark.usefixtures("postgres", "media_root")

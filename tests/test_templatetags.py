@@ -129,7 +129,7 @@ class TestSimilarProducts:
     def test_the_cache_spares_the_index_but_reads_the_items_anew(self, shelf, monkeypatch):
         source = "{% similar_products product timeout=60 %}"
         first = render(source, product=shelf["red"])
-        monkeypatch.setattr("imagesim.retrieval.similar_to", None)
+        monkeypatch.setattr("imagesim.retrieval.search.similar_to", None)
         assert render(source, product=shelf["red"]) == first
         shelf["blue"].delete()
         assert set(found(render(source, product=shelf["red"]))) == {"crimson", "darkred"}
@@ -226,10 +226,10 @@ class TestShopTheLook:
         def hits(*scores: tuple[float, str]) -> imagesim.Hits:
             return imagesim.Hits([imagesim.Hit(None, score, None, stage) for score, stage in scores], more=True)
 
-        kept = widgets.worthy(hits((0.9, ""), (0.5, ""), (0.8, "wider"), (0.6, "wider")))
+        kept = widgets.drop_weak_fallback(hits((0.9, ""), (0.5, ""), (0.8, "wider"), (0.6, "wider")))
         assert ([hit.score for hit in kept], kept.more) == ([0.9, 0.5, 0.8], True)
-        assert len(widgets.worthy(hits((0.3, "wider"), (0.2, "wider")))) == 2
-        assert widgets.worthy(hits()) == []
+        assert len(widgets.drop_weak_fallback(hits((0.3, "wider"), (0.2, "wider")))) == 2
+        assert widgets.drop_weak_fallback(hits()) == []
 
     def test_nothing_is_inline(self):
         html = render("{% shop_the_look %}")

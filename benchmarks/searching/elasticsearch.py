@@ -32,20 +32,20 @@ def measure(
         hosts=url, name="imagesim-benchmark", replicas=0, quantisation=quantisation, request_timeout=60
     )
     if given.reuse:
-        physical = str(index.in_service())
-        assert index.count() == len(vectors), f"{physical} holds {index.count():,} entries, not {len(vectors):,}"
+        backing_index = str(index.active())
+        assert index.count() == len(vectors), f"{backing_index} holds {index.count():,} entries, not {len(vectors):,}"
     else:
-        for left in index.physical_names():
+        for left in index.backing_indexes():
             index.drop(left)
-        physical, waiting, wall = fill(index, vectors)
+        backing_index, waiting, wall = fill(index, vectors)
         yield Row(f"{label}: filling, {len(vectors):,} stored embeddings", wall, "s")
         yield Row(f"{label}: share of that in our own code", 1 - waiting / wall, "")
         client = index._client.options(request_timeout=7200)
         if given.segments:
-            client.indices.forcemerge(index=physical, max_num_segments=given.segments)
-        client.indices.flush(index=physical, force=True)  # what was merged away goes
-        index.promote(physical)
-    yield from stored(index, physical, label, vectors.shape, quantisation)
+            client.indices.forcemerge(index=backing_index, max_num_segments=given.segments)
+        client.indices.flush(index=backing_index, force=True)  # what was merged away goes
+        index.promote(backing_index)
+    yield from stored(index, backing_index, label, vectors.shape, quantisation)
     if "elasticsearch" in parts:
         for selectivity in SELECTIVITIES:
             yield from compare(index, label, vectors, queries, selectivity)
@@ -54,14 +54,14 @@ def measure(
     if "shop" in parts or "load" in parts:
         yield from shop.measure(index, url, folder, vectors, len(queries), parts)
     if not given.keep:
-        index.drop(physical)
+        index.drop(backing_index)
 
 
 def stored(
-    index: ElasticsearchIndex, physical: str, label: str, shape: tuple[int, ...], quantisation: str
+    index: ElasticsearchIndex, backing_index: str, label: str, shape: tuple[int, ...], quantisation: str
 ) -> Iterator[Row]:
     count, dims = shape
-    primaries = index._client.indices.stats(index=physical)["indices"][physical]["primaries"]
+    primaries = index._client.indices.stats(index=backing_index)["indices"][backing_index]["primaries"]
     size = primaries["store"]["size_in_bytes"] / count
     sum_ = 4 * dims + {"int8": dims + 4, "none": 0, "bbq": dims / 8 + 16}[quantisation] + GRAPH_BYTES
     yield Row(f"{label}: segments", primaries["segments"]["count"], "")
@@ -84,18 +84,18 @@ def fill(index: ElasticsearchIndex, vectors: np.ndarray) -> tuple[str, float, fl
 
     index._client.transport.perform_request = timed  # type: ignore[method-assign]
     started = time.perf_counter()
-    physical = index.create(meta(vectors.shape[1]))
+    backing_index = index.create(meta(vectors.shape[1]))
     batch = []
     for entry in entries(vectors, "shop.product"):
         batch.append(entry)
         if len(batch) == 1000:
-            assert {result.status for result in index.write(batch, physical=physical)} == {"done"}
+            assert {result.status for result in index.write(batch, backing_index=backing_index)} == {"done"}
             batch.clear()
-    index.write(batch, physical=physical)
-    index.refresh(physical)
+    index.write(batch, backing_index=backing_index)
+    index.refresh(backing_index)
     wall = time.perf_counter() - started
     index._client.transport.perform_request = perform  # type: ignore[method-assign]
-    return physical, waiting, wall
+    return backing_index, waiting, wall
 
 
 def compare(
@@ -107,7 +107,7 @@ def compare(
     def ours(exact: bool) -> Callable[[np.ndarray], tuple[list[int], float]]:
         def ask(query: np.ndarray) -> tuple[list[int], float]:
             [answer] = index.search([Query(query, filters, limit=K, exact=exact)])
-            return [int(match.key.rpartition(":")[2]) - 1 for match in answer.matches], answer.took_ms
+            return [int(match.key.rpartition(":")[2]) - 1 for match in answer.candidates], answer.took_ms
 
         return ask
 

@@ -14,19 +14,19 @@ from imagesim.types import Query
 
 def measure(vectors: np.ndarray, queries: np.ndarray, with_peers: bool) -> Iterator[Row]:
     index = LocalIndex(name="benchmark")
-    physical = index.create(meta(vectors.shape[1]))
+    backing_index = index.create(meta(vectors.shape[1]))
     batch = []
     for entry in entries(vectors):
         batch.append(entry)
         if len(batch) == 1000:
-            index.write(batch, physical=physical)
+            index.write(batch, backing_index=backing_index)
             batch.clear()
-    index.write(batch, physical=physical)
-    index.promote(physical)
+    index.write(batch, backing_index=backing_index)
+    index.promote(backing_index)
     for selectivity, target in ((1.0, "1.3 x"), (0.1, ""), (0.01, "ahead"), (0.001, "")):
         filters = selecting(selectivity)
         [first] = index.search([Query(queries[0], filters, limit=10)])  # reads the table into memory
-        found = [int(match.key.rpartition(":")[2]) - 1 for match in first.matches]
+        found = [int(match.key.rpartition(":")[2]) - 1 for match in first.candidates]
         assert recall(found, nearest(vectors, queries[0], selectivity)) == 1
         contenders = {
             "ours": lambda query, filters=filters: index.search([Query(query, filters, limit=10)]),

@@ -60,7 +60,7 @@ def asked(ways: dict[str, Ask], queries: np.ndarray, true: Sequence[list[int]]) 
 def ours(index: ElasticsearchIndex, selectivity: float) -> Ask:
     def ask(query: np.ndarray) -> tuple[list[int], float]:
         [answer] = index.search([Query(query, selecting(selectivity), limit=K, exact=False)])
-        return [int(match.key.rpartition(":")[2]) - 1 for match in answer.matches], answer.took_ms
+        return [int(match.key.rpartition(":")[2]) - 1 for match in answer.candidates], answer.took_ms
 
     return ask
 

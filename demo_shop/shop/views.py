@@ -15,8 +15,8 @@ from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
-from imagesim.asking.places import slot
 from imagesim.exceptions import BadImage, BadQuery, Busy, ImagesimError
+from imagesim.retrieval.concurrency import slot
 
 logger = logging.getLogger(__name__)
 

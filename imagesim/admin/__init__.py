@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from imagesim.admin.index_page import VisualIndexAdmin
+from imagesim.admin.item_admin import ItemStateAdmin
+from imagesim.admin.job_admin import JobAdmin
 from imagesim.admin.mixins import ItemStateMixin
-from imagesim.admin.runs import RunAdmin
-from imagesim.admin.states import ItemStateAdmin
 
-__all__ = ["ItemStateAdmin", "ItemStateMixin", "RunAdmin", "VisualIndexAdmin"]
+__all__ = ["ItemStateAdmin", "ItemStateMixin", "JobAdmin", "VisualIndexAdmin"]

@@ -16,7 +16,7 @@ from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from imagesim.admin import jobs, rates, snapshot
+from imagesim.admin import job_actions, rates, snapshot
 from imagesim.admin.readonly import ReadOnlyAdmin
 from imagesim.models import VisualIndex
 
@@ -47,10 +47,10 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "snapshot": snapshot.take(),
             "rates": rates.take(),
             "may_rebuild": self.has_rebuild_permission(request),
-            "jobs": jobs.JOBS.values(),
-            "how": jobs.how_it_runs(),
+            "jobs": job_actions.JOBS.values(),
+            "how": job_actions.how_it_runs(),
             "may_see_items": request.user.has_perm("imagesim.view_itemstate"),
-            "may_see_runs": request.user.has_perm("imagesim.view_run"),
+            "may_see_runs": request.user.has_perm("imagesim.view_job"),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -65,9 +65,9 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         self._require_view(request)
         if not self.has_rebuild_permission(request):
             raise PermissionDenied
-        if job not in jobs.JOBS:
+        if job not in job_actions.JOBS:
             return HttpResponseNotFound()
-        level, message = jobs.start(job)
+        level, message = job_actions.start(job)
         self.message_user(request, message, level)
         return HttpResponseRedirect(
             reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name),

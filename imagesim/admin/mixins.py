@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin import jobs
+from imagesim.admin import job_actions
 from imagesim.admin.badges import badge
 from imagesim.models import ItemState
 from imagesim.registry import registry
@@ -62,7 +62,7 @@ class ItemStateMixin:
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        jobs.reindex_items(self, request, queryset)
+        job_actions.reindex_items(self, request, queryset)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Beside whatever ``actions`` the shop's class lists, unless it switched actions off."""

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from imagesim import tasks
-from imagesim.models import Run
-from imagesim.status import IndexStatus, RunStatus, get_status
+from imagesim.models import Job
+from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
 
 
 def take() -> dict[str, Any]:
@@ -21,14 +21,14 @@ def take() -> dict[str, Any]:
     status = get_status()
     waiting = status.pending if tasks.mode() != "manual" else 0
     running = next(
-        (run for run in (status.rebuild, status.reconcile) if run and run.status == Run.Status.RUNNING), None
+        (job for job in (status.rebuild, status.reconcile) if job and job.status == Job.Status.RUNNING), None
     )
     fields = {
         "items": number_format(status.items, force_grouping=True),
         "indexed": number_format(status.indexed, force_grouping=True),
         "pending": number_format(status.pending, force_grouping=True),
         "failed": number_format(status.failed, force_grouping=True),
-        "left_out": number_format(status.left_out, force_grouping=True),
+        "skipped": number_format(status.skipped, force_grouping=True),
         "embeddings": number_format(status.embeddings, force_grouping=True),
         "coverage": _percent(status.indexed, status.items),
         "oldest": _duration(status.queue_age) if status.pending else "",
@@ -42,10 +42,10 @@ def take() -> dict[str, Any]:
         "fields": fields,
         "bars": {
             "coverage": [min(status.indexed, status.items), max(status.items, 1)],
-            "run": _bar(running, waiting, status.items),
+            "job": _bar(running, waiting, status.items),
         },
         "shown": {
-            "run": running is not None or waiting > 0,
+            "job": running is not None or waiting > 0,
             "index_error": bool(status.index.error),
             "failed": status.failed > 0,
             "oldest": status.pending > 0,
@@ -57,7 +57,7 @@ def take() -> dict[str, Any]:
 def _of_index(index: IndexStatus) -> dict[str, str]:
     return {
         "index_backend": index.backend.rpartition(".")[2],
-        "index_name": index.physical or index.name,
+        "index_name": index.backing_index or index.name,
         "index_model": index.model,
         "index_dims": number_format(index.dims) if index.dims else "",
         "index_entries": "" if index.entries is None else number_format(index.entries, force_grouping=True),
@@ -65,10 +65,10 @@ def _of_index(index: IndexStatus) -> dict[str, str]:
     }
 
 
-def _bar(run: RunStatus | None, waiting: int, items: int) -> list[int] | None:
+def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
     """None for a bar that only says that something is at work."""
-    if run is not None:
-        return [run.done, run.total] if run.total else None
+    if job is not None:
+        return [job.done, job.total] if job.total else None
     return [max(items - waiting, 0), max(items, 1)]
 
 
@@ -83,30 +83,30 @@ def _of_waiting(waiting: int) -> dict[str, str]:
     }
 
 
-def _of_run(run: RunStatus) -> dict[str, str]:
+def _of_run(job: JobStatus) -> dict[str, str]:
     progress = _("%(done)s of %(total)s (%(percent)s)") % {
-        "done": number_format(run.done, force_grouping=True),
-        "total": number_format(run.total, force_grouping=True),
-        "percent": _percent(run.done, run.total),
+        "done": number_format(job.done, force_grouping=True),
+        "total": number_format(job.total, force_grouping=True),
+        "percent": _percent(job.done, job.total),
     }
-    if run.abandoned:
+    if job.abandoned:
         left = _("stopped; the next sync goes on with it")
     else:
-        left = "" if run.seconds_left is None else _("%(time)s left") % {"time": _duration(run.seconds_left)}
-    return {"run_kind": str(Run.Kind(run.kind).label), "run_progress": progress, "run_left": left}
+        left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
+    return {"run_kind": str(Job.Kind(job.kind).label), "run_progress": progress, "run_left": left}
 
 
-def _last(run: RunStatus | None) -> str:
+def _last(job: JobStatus | None) -> str:
     """``done 12 May 2026, 10:00: 3 repaired``"""
-    if run is None:
+    if job is None:
         return _("never")
-    when = date_format(timezone.localtime(run.finished_at or run.started_at), "DATETIME_FORMAT")
-    if run.status == Run.Status.RUNNING:
+    when = date_format(timezone.localtime(job.finished_at or job.started_at), "DATETIME_FORMAT")
+    if job.status == Job.Status.RUNNING:
         return _("running since %(when)s") % {"when": when}
-    parts = [f"{Run.Status(run.status).label}, {when}"]
-    if run.error:
-        parts.append(run.error)
-    parts += [f"{name.replace('_', ' ')} {value}" for name, value in run.report.items() if type(value) is int]
+    parts = [f"{Job.Status(job.status).label}, {when}"]
+    if job.error:
+        parts.append(job.error)
+    parts += [f"{name.replace('_', ' ')} {value}" for name, value in job.report.items() if type(value) is int]
     return "; ".join(parts)
 
 

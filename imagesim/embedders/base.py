@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
-from imagesim.exceptions import BadQuery, one_of
-from imagesim.images import ENOUGH
+from imagesim.exceptions import BadQuery, format_choices
+from imagesim.images import MIN_DECODE_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,9 +52,9 @@ class BaseEmbedder(ABC):
         return 0
 
     @property
-    def enough(self) -> int:
+    def min_decode_side(self) -> int:
         """Pixels of the shorter side that a picture needs to keep when it is decoded; the same for index and query."""
-        return 2 * self.input_side or ENOUGH
+        return 2 * self.input_side or MIN_DECODE_SIDE
 
     def best_batch(self) -> int:
         """How many images one forward pass takes best on the device at hand. May load the model."""
@@ -89,7 +89,7 @@ class BaseEmbedder(ABC):
         """
 
     @property
-    def parts(self) -> Mapping[str, slice]:
+    def components(self) -> Mapping[str, slice]:
         """The parts a vector is made of, by name, where the model keeps them apart; else empty.
 
         The similarity of two vectors is then the sum of the similarities of their parts.
@@ -116,15 +116,19 @@ class BaseEmbedder(ABC):
         weights = {**self.weights, **(weights or {})}
         if not weights:
             return vectors
-        unknown = set(weights) - set(self.parts)
+        unknown = set(weights) - set(self.components)
         if unknown:
-            has = f"its parts are {one_of(self.parts)}" if self.parts else "this model keeps no parts apart"
+            has = (
+                f"its parts are {format_choices(self.components)}"
+                if self.components
+                else "this model keeps no parts apart"
+            )
             raise BadQuery(f"There is no part {min(unknown)!r} to weigh: {has}.")
         factors = np.ones(self.dims, np.float32)
         for name, weight in weights.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not np.isfinite(weight):
                 raise BadQuery(f"The weight of {name!r} must be a finite number, not {weight!r}.")
-            factors[self.parts[name]] = weight
+            factors[self.components[name]] = weight
         weighed = np.asarray(vectors, np.float32) * factors
         length = np.linalg.norm(weighed, axis=-1, keepdims=True)
         unit: Vector = np.where(length > 1e-6, weighed / np.maximum(length, 1e-6), vectors).astype(np.float32)
@@ -133,7 +137,7 @@ class BaseEmbedder(ABC):
     def warm_up(self) -> None:  # noqa: B027  # optional
         """Load the model now, so that the first query does not wait for it."""
 
-    def arithmetic(self) -> str:
+    def precision_report(self) -> str:
         """The precision in use and how it was found, for people; empty where it is not known. Never loads the model."""
         return ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagesim.exceptions import EmbedderError, one_of
+from imagesim.exceptions import EmbedderError, format_choices
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
@@ -24,7 +24,7 @@ def choose_device(name: str | None) -> Any:
     except RuntimeError as error:
         raise EmbedderError(f"{name!r} is not a device torch knows: {error}") from error
     if not available.get(device.type, False):
-        here = one_of(kind for kind, is_here in available.items() if is_here)
+        here = format_choices(kind for kind, is_here in available.items() if is_here)
         raise EmbedderError(f"There is no device {name!r} on this machine; there is {here}.")
     return device
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from imagesim.embedders.base import BaseEmbedder
-from imagesim.embedders.transport import to_base64_png
+from imagesim.embedders.image_codec import to_base64_png
 from imagesim.exceptions import ConfigurationError, EmbedderError
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from imagesim.embedders import towers
-from imagesim.embedders.files import file_digest
+from imagesim.embedders.hashing import file_digest
 from imagesim.exceptions import EmbedderError
 
 NAME = "imagesim-lite"
 ASSETS = Path(__file__).parent / "assets"
 WEIGHTS = ASSETS / "lite.safetensors"
 CONFIG = ASSETS / "lite.json"
-PARTS = ("shape", "colour", "words")
+COMPONENTS = ("shape", "colour", "words")
 
 _TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 _MANIFEST = "imagesim.json"
@@ -42,10 +42,10 @@ def sizes() -> dict[str, int]:
     return dict(config()["sizes"])
 
 
-def parts() -> Mapping[str, slice]:
+def components() -> Mapping[str, slice]:
     """Where each part lies in a vector."""
     slices, start = {}, 0
-    for name in PARTS:
+    for name in COMPONENTS:
         slices[name] = slice(start, start + sizes()[name])
         start = slices[name].stop
     return slices
@@ -53,7 +53,7 @@ def parts() -> Mapping[str, slice]:
 
 def dims() -> int:
     """The length of a vector."""
-    return sum(sizes()[name] for name in PARTS)
+    return sum(sizes()[name] for name in COMPONENTS)
 
 
 @cache

@@ -19,7 +19,7 @@ from torch import nn
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite_trunk import STAGE_WIDTH, describe
-from imagesim.embedders.lowering import DTYPES, folded, lowered
+from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
 from imagesim.embedders.torchvision import import_torchvision
 from imagesim.embedders.towers import TRUNK
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagesim.embedders import lite
-from imagesim.embedders.lowering import DTYPES
-from imagesim.embedders.names import CONFIG, ModelName
+from imagesim.embedders.model_spec import CONFIG, ModelName
+from imagesim.embedders.reduced_precision import DTYPES
 from imagesim.embedders.torchvision import import_torchvision
 from imagesim.exceptions import EmbedderError
 

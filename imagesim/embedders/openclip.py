@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
-from imagesim.embedders import lite, precision, samples, towers
+from imagesim.embedders import lite, precision, synthetic_images, towers
 from imagesim.embedders.base import BaseEmbedder
 from imagesim.embedders.batching import Batcher
+from imagesim.embedders.checks import check_setup
 from imagesim.embedders.devices import PRECISIONS, choose_device, lower_precisions
-from imagesim.embedders.names import ModelName, parse_name
-from imagesim.embedders.setup import check_setup
-from imagesim.exceptions import ConfigurationError, EmbedderError, one_of
+from imagesim.embedders.model_spec import ModelName, parse_name
+from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagesim.embedders.loading import Loaded
-    from imagesim.embedders.precision import Tried
+    from imagesim.embedders.precision import PrecisionTrial
     from imagesim.types import Vector
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class OpenClipEmbedder(BaseEmbedder):
         weights: Mapping[str, float] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
-            raise ConfigurationError(f"The precision {precision!r} is unknown; it can be {one_of(PRECISIONS)}.")
+            raise ConfigurationError(f"The precision {precision!r} is unknown; it can be {format_choices(PRECISIONS)}.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigurationError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
         self.name: ModelName = parse_name(model, pretrained)
@@ -74,15 +74,15 @@ class OpenClipEmbedder(BaseEmbedder):
         self.batch_size = batch_size
         self.cache_dir = Path(cache_dir) if cache_dir is not None else None
         self._weights = dict(weights or {})
-        unknown = set(self._weights) - set(self.parts)
+        unknown = set(self._weights) - set(self.components)
         if unknown:
-            has = f"its parts are {one_of(self.parts)}" if self.parts else "it keeps no parts apart"
+            has = f"its parts are {format_choices(self.components)}" if self.components else "it keeps no parts apart"
             raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weigh; {has}.")
         self._state = _State()
 
     @property
-    def parts(self) -> Mapping[str, slice]:
-        return lite.parts() if self.name.kind == "lite" else {}
+    def components(self) -> Mapping[str, slice]:
+        return lite.components() if self.name.kind == "lite" else {}
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -140,7 +140,7 @@ class OpenClipEmbedder(BaseEmbedder):
     def check(self) -> list[CheckMessage]:
         return check_setup(self.name)
 
-    def arithmetic(self) -> str:
+    def precision_report(self) -> str:
         if self.precision != "auto":
             return f"{self.precision}, as set"
         kept = self._kept().all_here()
@@ -149,7 +149,7 @@ class OpenClipEmbedder(BaseEmbedder):
         ]
         return "; ".join(lines) or "not tried on this machine yet"
 
-    def choose_precision(self, images: Sequence[Image]) -> tuple[str, list[Tried]]:
+    def choose_precision(self, images: Sequence[Image]) -> tuple[str, list[PrecisionTrial]]:
         """Choose again, by real pictures: what is fastest here while the answers hold is kept for the next start.
 
         With the extra ``openvino`` int8 is tried, too: made of a third of the pictures, judged by the others.
@@ -242,12 +242,12 @@ class OpenClipEmbedder(BaseEmbedder):
         lower = lower_precisions(device)
         if not lower:
             return self._load_in("fp32", device)
-        chosen, _, last = self._try(device, lower, samples.drawn(precision.DRAWN), precision.DRAWN_TIE)
+        chosen, _, last = self._try(device, lower, synthetic_images.drawn(precision.DRAWN), precision.DRAWN_TIE)
         return last if chosen == last.precision else self._load_in(chosen, device)
 
     def _try(
         self, device: Any, lower: Sequence[str], images: Sequence[Image], tie: float = 0.0
-    ) -> tuple[str, list[Tried], Loaded]:
+    ) -> tuple[str, list[PrecisionTrial], Loaded]:
         tried, last = precision.attempt(lambda name: self._load_in(name, device), lower, images, self.batch_size, tie)
         chosen = precision.best(tried)
         self._kept().put(str(device), chosen, tried)
@@ -256,8 +256,8 @@ class OpenClipEmbedder(BaseEmbedder):
     def _cache(self) -> Path:
         return self.cache_dir or lite.cache_folder()
 
-    def _kept(self) -> precision.Kept:
-        return precision.Kept(self._cache(), self.fingerprint)
+    def _kept(self) -> precision.PrecisionCache:
+        return precision.PrecisionCache(self._cache(), self.fingerprint)
 
 
 class _State:

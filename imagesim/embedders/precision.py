@@ -36,7 +36,7 @@ keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 drawn pictur
 
 
 @dataclass(frozen=True)
-class Tried:
+class PrecisionTrial:
     """A precision beside fp32, on the same pictures."""
 
     precision: str
@@ -59,7 +59,7 @@ class Tried:
         )
 
 
-def best(tried: Sequence[Tried]) -> str:
+def best(tried: Sequence[PrecisionTrial]) -> str:
     """The fastest that holds. The first of ``tried`` is fp32, which others must beat clearly."""
     full = tried[0]
     good = [t for t in tried[1:] if t.holds and full.milliseconds >= LEAST_GAIN * t.milliseconds]
@@ -72,17 +72,17 @@ def attempt(
     images: Sequence[Image],
     batch: int | None = None,
     tie: float = 0.0,
-) -> tuple[list[Tried], Loaded]:
+) -> tuple[list[PrecisionTrial], Loaded]:
     """Try ``precisions`` beside fp32, one in memory at a time; the model that was loaded last comes back, too."""
     loaded = load("fp32")
     prepared = [loaded.prepare(image) for image in images]
     took, full = _run(loaded, prepared, batch)
-    tried = [Tried("fp32", took)]
+    tried = [PrecisionTrial("fp32", took)]
     for precision in precisions:
         del loaded
         loaded = load(precision)
         took, vectors = _run(loaded, prepared, batch)
-        tried.append(Tried(precision, took, float((full * vectors).sum(1).min()), overlap(full, vectors, tie)))
+        tried.append(PrecisionTrial(precision, took, float((full * vectors).sum(1).min()), overlap(full, vectors, tie)))
         logger.info("%s", tried[-1])
     return tried, loaded
 
@@ -118,25 +118,25 @@ def _run(loaded: Loaded, prepared: Sequence[Any], batch: int | None) -> tuple[fl
     return min(times[1:] or times), np.concatenate(rows)
 
 
-class Kept:
+class PrecisionCache:
     """What was chosen for a model, on each machine that shares the folder: ``precision/<fingerprint>.json``."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self._path = folder / "precision" / f"{fingerprint}.json"
 
-    def get(self, device: str) -> tuple[str, list[Tried]] | None:
+    def get(self, device: str) -> tuple[str, list[PrecisionTrial]] | None:
         """The choice for ``device`` of this machine, with what was tried; None if there is none."""
         return self.all_here().get(device)
 
-    def all_here(self) -> dict[str, tuple[str, list[Tried]]]:
+    def all_here(self) -> dict[str, tuple[str, list[PrecisionTrial]]]:
         """The choices for this machine, by device. Needs no torch."""
         here = _machine()
         return {
-            device: (entry["precision"], [Tried(**each) for each in entry["tried"]])
+            device: (entry["precision"], [PrecisionTrial(**each) for each in entry["tried"]])
             for device, entry in self._read().get(here, {}).items()
         }
 
-    def put(self, device: str, precision: str, tried: Sequence[Tried]) -> None:
+    def put(self, device: str, precision: str, tried: Sequence[PrecisionTrial]) -> None:
         """Keep a choice; where the folder cannot be written, the next start tries again."""
         known = self._read()
         known.setdefault(_machine(), {})[device] = {"precision": precision, "tried": [asdict(each) for each in tried]}

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 
 from imagesim.conf import Backend
 from imagesim.embedders.base import BaseEmbedder
-from imagesim.embedders.transport import to_base64_png
+from imagesim.embedders.image_codec import to_base64_png
 from imagesim.exceptions import EmbedderError
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class WorkerEmbedder(BaseEmbedder):
             return self.inner.embed_texts(texts)
         return self._ask("text", list(texts))
 
-    def arithmetic(self) -> str:
-        return self.inner.arithmetic()
+    def precision_report(self) -> str:
+        return self.inner.precision_report()
 
     def check(self) -> list[CheckMessage]:
         messages = self.inner.check()

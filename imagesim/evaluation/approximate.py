@@ -58,8 +58,8 @@ def compare(
         exact = index.search(asked)
         approximate = index.search([replace(query, exact=False) for query in asked])
         for one, other in zip(exact, approximate, strict=True):
-            wanted = {match.key for match in one.matches}
-            shared.append(len(wanted & {match.key for match in other.matches}) / max(1, len(wanted)))
+            wanted = {match.key for match in one.candidates}
+            shared.append(len(wanted & {match.key for match in other.candidates}) / max(1, len(wanted)))
             times[True].append(one.took_ms)
             times[False].append(other.took_ms)
     values: npt.NDArray[np.float64] = np.array(shared)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from imagesim.exceptions import BadQuery, one_of
+from imagesim.exceptions import BadQuery, format_choices
 
 GIB = 1024**3
 METADATA_BYTES = 220  # keyword, numeric and id structures of one item, as measured (docs/performance.md)
@@ -87,7 +87,7 @@ def plan(
     if quantisation == "auto":
         quantisation = "bbq" if images >= BBQ_FROM_IMAGES and dims >= BBQ_FROM_DIMS else "int8"
     if quantisation not in QUANTISED:
-        raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {one_of(['auto', *QUANTISED])}.")
+        raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {format_choices(['auto', *QUANTISED])}.")
     full = 4.0 * dims
     graph = 4.0 * m
     quantised = QUANTISED[quantisation](dims)

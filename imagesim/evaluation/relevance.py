@@ -13,7 +13,7 @@ import numpy as np
 
 from imagesim.evaluation.catalogue import Catalogue
 from imagesim.events import judged_pairs
-from imagesim.exceptions import BadQuery, one_of
+from imagesim.exceptions import BadQuery, format_choices
 
 Source = Literal["category", "group", "image", "judged", "clicks"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -55,7 +55,7 @@ def cases(
     elif source == "clicks":
         found = _by_grades(catalogue, judged_pairs(catalogue.label))
     else:
-        raise BadQuery(f"{source!r} is not a source of relevance; it can be {one_of(SOURCES)}.")
+        raise BadQuery(f"{source!r} is not a source of relevance; it can be {format_choices(SOURCES)}.")
     found = [case for case in found if case.grades]
     if queries is not None and len(found) > queries:
         chosen = np.random.default_rng(seed).choice(len(found), queries, replace=False)

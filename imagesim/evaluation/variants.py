@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.exceptions import BadQuery, one_of
+from imagesim.exceptions import BadQuery, format_choices
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -93,8 +93,10 @@ QUANTISATIONS: dict[str, Callable[[Vector], Vector]] = {
 def check(variant: Variant, dims: int) -> None:
     """:raises BadQuery: naming what the study does not know, and what it does."""
     if variant.similarity not in SIMILARITIES:
-        raise BadQuery(f"{variant.similarity!r} is not a similarity function; it can be {one_of(SIMILARITIES)}.")
+        raise BadQuery(
+            f"{variant.similarity!r} is not a similarity function; it can be {format_choices(SIMILARITIES)}."
+        )
     if variant.quantisation not in QUANTISATIONS:
-        raise BadQuery(f"{variant.quantisation!r} is not a quantisation; it can be {one_of(QUANTISATIONS)}.")
+        raise BadQuery(f"{variant.quantisation!r} is not a quantisation; it can be {format_choices(QUANTISATIONS)}.")
     if variant.dims is not None and not 0 < variant.dims <= dims:
         raise BadQuery(f"{variant.dims} dimensions cannot be kept; the model has {dims}.")

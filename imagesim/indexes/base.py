@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from django.core.checks import CheckMessage
 
-from imagesim.exceptions import ConfigurationError, one_of
+from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.types import (
     SIMILARITIES,
+    Candidates,
     Entry,
     Facet,
     Filters,
     IndexMeta,
-    Matches,
     Query,
     Removal,
     Similarity,
@@ -37,7 +37,9 @@ class BaseIndex(ABC):
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
         if similarity not in SIMILARITIES:
-            raise ConfigurationError(f"INDEX's similarity {similarity!r} is unknown; it can be {one_of(SIMILARITIES)}.")
+            raise ConfigurationError(
+                f"INDEX's similarity {similarity!r} is unknown; it can be {format_choices(SIMILARITIES)}."
+            )
         self.name = name
         self.similarity: Similarity = similarity
 
@@ -48,29 +50,29 @@ class BaseIndex(ABC):
         """Make a new, empty physical index beside the one in service; return its name."""
 
     @abstractmethod
-    def promote(self, physical: str) -> None:
+    def promote(self, backing_index: str) -> None:
         """Put it in service in one atomic step. What served before remains until dropped."""
 
     @abstractmethod
-    def drop(self, physical: str) -> None:
+    def drop(self, backing_index: str) -> None:
         """Delete a physical index; one that does not exist is no error."""
 
     @abstractmethod
-    def physical_names(self) -> list[str]:
+    def backing_indexes(self) -> list[str]:
         """All physical indexes under this name, in service or not, oldest first."""
 
     @abstractmethod
-    def in_service(self) -> str | None:
+    def active(self) -> str | None:
         """The physical index behind the name, or None."""
 
     @abstractmethod
-    def meta(self, physical: str | None = None) -> IndexMeta:
+    def meta(self, backing_index: str | None = None) -> IndexMeta:
         """What the index says of itself. Cheap to call often: implementations cache it briefly."""
 
     # Writing.
 
     @abstractmethod
-    def write(self, operations: Sequence[Entry | Removal], *, physical: str | None = None) -> list[WriteResult]:
+    def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         """Write entries and removals, in order; one result for each, in the same order.
 
         An operation whose version is older than what the index holds changes nothing and is
@@ -79,13 +81,13 @@ class BaseIndex(ABC):
         """
 
     @abstractmethod
-    def refresh(self, physical: str | None = None) -> None:
+    def refresh(self, backing_index: str | None = None) -> None:
         """Make everything written so far visible to searches."""
 
     # Reading.
 
     @abstractmethod
-    def search(self, queries: Sequence[Query]) -> list[Matches]:
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
         """Answer all queries in one go. Filters hold during the search, scores are cosine similarity.
 
         With ``collapse`` at most one match a group is returned, the best. Ties are ordered by key,
@@ -96,11 +98,11 @@ class BaseIndex(ABC):
         """
 
     @abstractmethod
-    def count(self, filters: Filters = Filters(), *, physical: str | None = None) -> int:
+    def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         """How many entries satisfy the filters."""
 
     @abstractmethod
-    def facets(self, filters: Filters, fields: Sequence[str], *, physical: str | None = None) -> dict[str, Facet]:
+    def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         """What the entries that satisfy the filters have of each field: a filter, ``category`` or ``in_stock``.
 
         A field is counted without what the filters ask of itself, so that a page can say what another choice would
@@ -111,7 +113,7 @@ class BaseIndex(ABC):
         """
 
     @abstractmethod
-    def scan(self, *, physical: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
+    def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
         """Every entry's (key, version), ordered by key, streamed."""
 
     @abstractmethod

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from imagesim.exceptions import BadQuery, ModelMismatch, one_of
+from imagesim.exceptions import BadQuery, ModelMismatch, format_choices
 from imagesim.types import (
     OPERATORS,
     SIMILARITIES,
@@ -201,7 +201,7 @@ def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Remov
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class CompiledFilter:
     """A condition found fit to be asked: its kind, its operator, and canonical values (one, but for ``in``)."""
 
     field: str
@@ -210,22 +210,22 @@ class Test:
     values: tuple[Any, ...]
 
 
-def checked_conditions(conditions: Sequence[Condition], kinds: Mapping[str, FilterKind]) -> tuple[Test, ...]:
+def checked_conditions(conditions: Sequence[Condition], kinds: Mapping[str, FilterKind]) -> tuple[CompiledFilter, ...]:
     """:raises BadQuery: naming what is unknown or of the wrong type, and what would be right."""
     return tuple(_checked(condition, kinds) for condition in conditions)
 
 
-def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> Test:
+def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledFilter:
     kind = kinds.get(condition.field)
     if kind is None:
         raise BadQuery(
-            f"The index has no filter {condition.field!r}; it has {one_of(kinds)}. "
+            f"The index has no filter {condition.field!r}; it has {format_choices(kinds)}. "
             "A filter declared since the index was made is there after imagesim_rebuild."
         )
     operator = condition.operator
     if operator not in OPERATORS or (kind == "boolean" and operator not in ("eq", "in")):
         good = ("eq", "in") if kind == "boolean" else OPERATORS
-        raise BadQuery(f"The filter {condition.field!r} ({kind}) takes {one_of(good)}, not {operator!r}.")
+        raise BadQuery(f"The filter {condition.field!r} ({kind}) takes {format_choices(good)}, not {operator!r}.")
     if (operator == "in") != isinstance(condition.value, tuple | list | set | frozenset):
         wanted = "a list of values" if operator == "in" else "one value"
         raise BadQuery(f"The filter {condition.field!r} with {operator!r} takes {wanted}, not {condition.value!r}.")
@@ -236,10 +236,12 @@ def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> Test:
         raise BadQuery(f"The filter {condition.field!r} takes a {kind}: {error}.") from None
     if len(given) > 10_000:
         raise BadQuery(f"The filter {condition.field!r} takes at most 10,000 values, not {len(given):,}.")
-    return Test(condition.field, kind, operator, given)
+    return CompiledFilter(condition.field, kind, operator, given)
 
 
-def without(filters: Filters, tests: Sequence[Test], fields: Collection[str]) -> tuple[Filters, tuple[Test, ...]]:
+def without(
+    filters: Filters, tests: Sequence[CompiledFilter], fields: Collection[str]
+) -> tuple[Filters, tuple[CompiledFilter, ...]]:
     """The same, asking nothing of these fields (filters, ``category``, ``in_stock``)."""
     free = replace(
         filters,
@@ -259,7 +261,7 @@ def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[
     for name in fields:
         if name not in known:
             raise BadQuery(
-                f"The index has no filter {name!r} to count; it has {one_of(known)}. "
+                f"The index has no filter {name!r} to count; it has {format_choices(known)}. "
                 "A filter declared since the index was made is there after imagesim_rebuild."
             )
     return {name: known[name] for name in fields}
@@ -274,7 +276,7 @@ def check_page(query: Query) -> None:
     if query.min_score is not None and not -1 <= query.min_score <= 1:
         raise BadQuery(f"min_score is a cosine similarity between -1 and 1, not {query.min_score}.")
     if query.similarity is not None and query.similarity not in SIMILARITIES:
-        raise BadQuery(f"The similarity {query.similarity!r} is unknown; it can be {one_of(SIMILARITIES)}.")
+        raise BadQuery(f"The similarity {query.similarity!r} is unknown; it can be {format_choices(SIMILARITIES)}.")
 
 
 def check_fingerprint(query: Query, meta: IndexMeta) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from imagesim.monitoring.metrics import HISTOGRAMS
-from imagesim.status import get_status
+from imagesim.monitoring.status import get_status
 
 
 class StatusCollector(Collector):
@@ -26,7 +26,7 @@ class StatusCollector(Collector):
         yield GaugeMetricFamily("imagesim_items_indexed", "Items in the index", status.indexed)
         yield GaugeMetricFamily("imagesim_items_failed", "Items set aside with an error", status.failed)
         yield GaugeMetricFamily(
-            "imagesim_items_left_out", "Items that have no usable picture or are not to be indexed", status.left_out
+            "imagesim_items_skipped", "Items that have no usable picture or are not to be indexed", status.skipped
         )
         yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
         yield GaugeMetricFamily("imagesim_queue_age_seconds", "Age of the oldest change that is due", status.queue_age)

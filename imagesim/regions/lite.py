@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error
 
-from imagesim.exceptions import ConfigurationError, EmbedderError, one_of
+from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL
 from imagesim.regions.naming import named
@@ -47,7 +47,7 @@ class LiteRegionFinder(BaseRegionFinder):
             raise ConfigurationError(f"{type(self).__name__}: 'min_score' must be between 0 and 1, not {min_score!r}.")
         if precision not in PRECISIONS:
             raise ConfigurationError(
-                f"{type(self).__name__}: 'precision' can be {one_of(PRECISIONS)}, not {precision!r}."
+                f"{type(self).__name__}: 'precision' can be {format_choices(PRECISIONS)}, not {precision!r}."
             )
         self.min_score = min_score
         self.neutral = neutral

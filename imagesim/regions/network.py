@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagesim.embedders.lowering import folded
+from imagesim.embedders.reduced_precision import folded
 
 __all__ = ["RegionHead", "features", "folded"]
 

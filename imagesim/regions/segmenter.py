@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from imagesim.embedders.devices import lower_precisions
-from imagesim.embedders.files import file_digest
-from imagesim.embedders.lowering import DTYPES, lowered
+from imagesim.embedders.hashing import file_digest
+from imagesim.embedders.reduced_precision import DTYPES, lowered
 from imagesim.embedders.towers import load_trunk
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.network import RegionHead, features, folded

@@ -10,7 +10,6 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.serializers import Serializer
 
-from imagesim.asking.filters import ALWAYS_THERE, STAGES, filter_names, operators_of
 from imagesim.conf import get_settings
 from imagesim.registry import registry
 from imagesim.rest.serializers import (
@@ -21,6 +20,7 @@ from imagesim.rest.serializers import (
     LookSerializer,
     StoredSerializer,
 )
+from imagesim.retrieval.params import ALWAYS_THERE, STAGES, filter_names, operators_of
 from imagesim.types import FilterKind
 
 JSONSchema = dict[str, Any]
@@ -313,7 +313,7 @@ def _region_form() -> dict[str, JSONSchema]:
     }
 
 
-_BEYOND_LOOKS = ("like", "unlike", "parts", "diversity", "fallback", "facets")
+_BEYOND_LOOKS = ("like", "unlike", "components", "diversity", "fallback", "facets")
 
 
 def _about_looks() -> dict[str, JSONSchema]:
@@ -365,7 +365,7 @@ def _arguments() -> dict[str, JSONSchema]:
             "items": {"type": "string"},
             "description": "What it should not be like, in the same way.",
         },
-        "parts": {
+        "components": {
             "type": "array",
             "items": {"type": "string", "example": "colour^0"},
             "description": "What counts how much, for models that keep it apart: `colour^0` is any colour.",

@@ -21,10 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from imagesim import __version__, events, look, retrieval
-from imagesim.asking import filters, held
-from imagesim.asking.loading import load_shown
-from imagesim.asking.places import slot
+from imagesim import __version__, events
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, ConfigurationError, NotRegistered
 from imagesim.registry import registry
@@ -33,11 +30,14 @@ from imagesim.rest import schema as described
 from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, LookSerializer, StoredSerializer
 from imagesim.rest.throttles import VisualSearchThrottle
 from imagesim.rest.uploads import BoundedJSONParser, check_length
+from imagesim.retrieval import look, params, photo_store, query_image, search
+from imagesim.retrieval.concurrency import slot
+from imagesim.retrieval.hydrate import load_shown
 from imagesim.types import Hits
 
 ASKED = (
     *("limit", "offset", "category", "in_stock", "min_score", "collapse", "exact"),
-    *("like", "unlike", "parts", "diversity", "fallback", "facets"),
+    *("like", "unlike", "components", "diversity", "fallback", "facets"),
 )
 """What both questions take, besides filters."""
 
@@ -102,8 +102,8 @@ class SimilarView(VisualSearchView):
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
         allowed = (*ASKED, "same_category")
-        arguments = filters.parse(request.query_params, allowed=allowed, labels=(items.label,))
-        return self.answer(request, retrieval.similar_to(_get_item(items, pk), **arguments))
+        arguments = params.parse(request.query_params, allowed=allowed, labels=(items.label,))
+        return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
 
 
 class SearchView(VisualSearchView):
@@ -113,14 +113,14 @@ class SearchView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
 
     def get(self, request: Request) -> Response:
-        arguments = filters.parse(request.query_params, allowed=(*ASKED, "model", "q"))
+        arguments = params.parse(request.query_params, allowed=(*ASKED, "model", "q"))
         if "q" not in arguments:
             raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
         return self.search(request, arguments | {"text": arguments.pop("q")})
 
     def post(self, request: Request) -> Response:
         given, image = _posted(request, pictures=("image", "like", "unlike"))
-        arguments = filters.parse(given, allowed=(*ASKED, "model", "text")) | {"image": image}
+        arguments = params.parse(given, allowed=(*ASKED, "model", "text")) | {"image": image}
         files = {name: request.FILES.getlist(name) for name in request.FILES}
         for name, pictures in (
             ("like", [*files.get("image", [])[1:], *files.get("like", [])]),
@@ -135,7 +135,7 @@ class SearchView(VisualSearchView):
 
     def search(self, request: Request, arguments: dict[str, Any]) -> Response:
         try:
-            return self.answer(request, retrieval.search(**arguments))
+            return self.answer(request, search.search(**arguments))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
 
@@ -154,9 +154,9 @@ class LookView(VisualSearchView):
         arguments = _about_looks(given)
         try:
             with slot():
-                photo, size = retrieval.read_picture(image)
+                photo, size = query_image.read_picture(image)
                 seen = look.shop_the_look(photo, **boxes, **arguments)
-                token = held.hold(photo, size)
+                token = photo_store.hold(photo, size)
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
         answer = {
@@ -188,7 +188,7 @@ class LookRegionView(VisualSearchView):
         arguments = _about_looks(given)
         try:
             with slot():
-                photo, _size = held.held(token)
+                photo, _size = photo_store.held(token)
                 (seen,) = look.shop_the_look(photo, regions=[box], whole=False, **arguments).regions
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
@@ -268,7 +268,7 @@ def _about_looks(given: dict[str, Any]) -> dict[str, Any]:
     whatever = isinstance(stock, str) and stock.strip().lower() == "any"
     if whatever:
         del given["in_stock"]
-    arguments = filters.parse(
+    arguments = params.parse(
         given, allowed=("limit", "category", "in_stock", "min_score", "collapse", "exact", "model")
     )
     return arguments | {"in_stock": None} if whatever else arguments

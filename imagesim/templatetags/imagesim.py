@@ -15,7 +15,7 @@ from imagesim.conf import get_settings
 from imagesim.types import Hits
 
 if TYPE_CHECKING:
-    from imagesim.look import Look
+    from imagesim.retrieval.look import Look
 
 register = template.Library()
 

@@ -90,8 +90,8 @@ class Harness:
         self.have_all_synced()
 
     def have_all_synced(self) -> None:
+        from imagesim.indexing.sync import sync
         from imagesim.models import ItemState, Scope
-        from imagesim.sync import sync
 
         self.say(f"filling the index with {self.given.products} products")
         if not ItemState.objects.exists():
@@ -133,14 +133,14 @@ class Harness:
     def pause_worker(self) -> None:
         """Longer than its claim holds: when it wakes up, others have done its work, and it is late."""
         worker = self.dice.choice(self.workers)
-        self.wait_for_a_claim()
+        self.wait_for_a_lease()
         worker.signal(signal.SIGSTOP)
         self.soon(CLAIM_SECONDS + self.dice.uniform(1, 4), lambda: worker.signal(signal.SIGCONT))
 
     def pause_worker_for_long(self) -> None:
         if self.is_asked_for("pause_worker"):
             for worker in self.workers[1:]:
-                self.wait_for_a_claim()
+                self.wait_for_a_lease()
                 worker.signal(signal.SIGSTOP)
                 self.soon(4 * CLAIM_SECONDS, lambda worker=worker: worker.signal(signal.SIGCONT))  # type: ignore[misc]
 
@@ -154,12 +154,12 @@ class Harness:
         if self.is_asked_for("delay_a_write"):
             delays.order(self.folder, 4 * CLAIM_SECONDS)
 
-    def wait_for_a_claim(self) -> None:
+    def wait_for_a_lease(self) -> None:
         """The moment to hit a worker is when it is at something."""
         from imagesim.models import ItemState
 
         until = time.monotonic() + 1
-        while time.monotonic() < until and not ItemState.objects.exclude(claim="").exists():
+        while time.monotonic() < until and not ItemState.objects.exclude(lease="").exists():
             time.sleep(0.01)
 
     def kill_redis(self) -> None:
@@ -190,8 +190,8 @@ class Harness:
     def late_messages(self) -> None:
         """Old news: items that were changed, or deleted, long ago."""
         from imagesim import tasks
+        from imagesim.indexing import broker
         from imagesim.models import ItemState
-        from imagesim.writing import broker
 
         states = list(ItemState.objects.order_by("?").values_list("object_pk", flat=True)[:10])
         broker.send(tasks.reindex, {"label": "shop.product", "pks": states}, countdown=self.dice.uniform(0, 5))
@@ -338,12 +338,12 @@ class Harness:
 
     def settle(self, seconds: float) -> float:
         """Wait until nothing waits any more; how long that took."""
+        from imagesim.indexing import jobs
         from imagesim.models import ItemState
-        from imagesim.writing import runs
 
         started = time.monotonic()
         while time.monotonic() - started < seconds:
-            if not ItemState.objects.filter(pending=True).exists() and not runs.unfinished_rebuild():
+            if not ItemState.objects.filter(pending=True).exists() and not jobs.unfinished_rebuild():
                 break
             self.wait(0.5)
         else:
@@ -358,7 +358,7 @@ class Harness:
         silent = {f"shop.product:{pk}" for line in self.silent.read_text().splitlines() for pk in json.loads(line)}
         before = verify(self.elastic_url, NAME).without(silent)
         if "reconcile" not in self.given.without:
-            from imagesim.reconcile import reconcile
+            from imagesim.indexing.reconcile import reconcile
 
             reconcile()
             self.settle(self.given.patience)

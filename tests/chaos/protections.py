@@ -17,8 +17,8 @@ def switch_off(name: str) -> None:
 
 def _without_changes() -> None:
     """No row in the item's transaction; only a message after its commit, which may be lost."""
-    from imagesim import receivers, sync, tasks
-    from imagesim.writing import changes
+    from imagesim import tasks
+    from imagesim.indexing import outbox, signals, sync
 
     def record(label: str, pks: Iterable[object], *, using: str, **scope: Any) -> int:
         keys = [str(pk) for pk in pks]
@@ -34,20 +34,20 @@ def _without_changes() -> None:
         record=record,
         record_queryset=record_queryset,
         announce=lambda using: None,
-        state_alias=changes.state_alias,
-        changes_waiting=changes.changes_waiting,
+        state_alias=outbox.state_alias,
+        changes_waiting=outbox.changes_waiting,
     )
-    receivers.changes = sync.changes = only_messages  # type: ignore[assignment]
+    signals.changes = sync.changes = only_messages  # type: ignore[assignment]
 
 
 def _without_versions() -> None:
     """Whoever writes last wins, and nobody has another look."""
     from imagesim.indexes.elasticsearch import bulk
-    from imagesim.writing import claims
+    from imagesim.indexing import leases
 
     action = bulk._action
     bulk._action = lambda name, key, version: action(name, key, time.time_ns())
-    claims.repair_late = lambda using, written: 0
+    leases.repair_late = lambda using, written: 0
 
 
 def _without_reconcile() -> None:

@@ -16,7 +16,7 @@ from django.db import connection
 from demo_shop.shop.models import Product
 from imagesim.exceptions import SearchIndexError
 from imagesim.indexes import get_index
-from imagesim.sync import sync
+from imagesim.indexing.sync import sync
 from imagesim.types import Query
 from tests.chaos.pictures import draw
 from tests.chaos.verify import verify
@@ -96,8 +96,8 @@ def test_a_node_is_killed_under_load(cluster, settings):
         while not stop.is_set():
             started = time.monotonic()
             try:
-                [matches] = get_index().search([Query(vector, limit=5)])
-                answers.append((time.monotonic() - started, len(matches)))
+                [candidates] = get_index().search([Query(vector, limit=5)])
+                answers.append((time.monotonic() - started, len(candidates)))
             except SearchIndexError as error:
                 failures.append(str(error))
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import imagesim
 from imagesim.indexes import get_index
-from imagesim.sync import SyncReport, sync
+from imagesim.indexing.sync import SyncReport, sync
 from tests.oscar.counting import CountingEmbedder
 
 Category = get_model("catalogue", "Category")
@@ -44,8 +44,8 @@ def _clean_index(db, settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
     yield
     index = get_index()
-    for physical in index.physical_names():
-        index.drop(physical)
+    for backing_index in index.backing_indexes():
+        index.drop(backing_index)
 
 
 class Shop:

@@ -22,7 +22,7 @@ from imagesim.exceptions import (
     IndexUnavailable,
     ModelMismatch,
     SearchIndexError,
-    one_of,
+    format_choices,
 )
 from imagesim.indexes import validation
 from imagesim.indexes.base import BaseIndex
@@ -30,9 +30,9 @@ from imagesim.indexes.elasticsearch import bulk, mapping
 from imagesim.indexes.elasticsearch import facets as counting
 from imagesim.indexes.elasticsearch.encoding import encode, fast_serializer
 from imagesim.indexes.elasticsearch.errors import from_api, reported
-from imagesim.indexes.elasticsearch.queries import Asked, count_body
+from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body
 from imagesim.indexes.elasticsearch.versions import Server
-from imagesim.types import Entry, Facet, Filters, IndexMeta, Matches, Query, Removal, Similarity, WriteResult
+from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -68,7 +68,7 @@ PAUSE_SECONDS = 0.5
 class _Service:
     """The physical index behind the name, as last read."""
 
-    physical: str
+    backing_index: str
     meta: IndexMeta
     quantisation: Any
     entries: int
@@ -117,12 +117,14 @@ class ElasticsearchIndex(BaseIndex):
                 "use small letters, digits, '.', '-' and '_'."
             )
         if quantisation not in (choices := ("auto", "none", "int8", "bbq")):
-            raise ConfigurationError(f"INDEX's quantisation {quantisation!r} is unknown; it can be {one_of(choices)}.")
+            raise ConfigurationError(
+                f"INDEX's quantisation {quantisation!r} is unknown; it can be {format_choices(choices)}."
+            )
         unknown = set(client_options) - CLIENT_OPTIONS
         if unknown:
             known = {"hosts", "name", "quantisation", "m", "ef_construction", "num_candidates", "shards", "replicas"}
             known |= {"refresh_interval", "request_timeout", "similarity"} | CLIENT_OPTIONS
-            raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {one_of(known)}.")
+            raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {format_choices(known)}.")
         if hosts is None and "cloud_id" not in client_options:
             hosts = "http://localhost:9200"
         self._hosts = [hosts] if isinstance(hosts, str) else list(hosts or ())
@@ -178,40 +180,42 @@ class ElasticsearchIndex(BaseIndex):
                 "use 'auto', 'int8' or 'none'."
             )
         storage = mapping.Storage(quantisation, self._m, self._ef_construction, self._shards)
-        physical = f"{self.name}-{timezone.now():%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
+        backing_index = f"{self.name}-{timezone.now():%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
         try:
-            self._create(physical, meta, storage)
+            self._create(backing_index, meta, storage)
         except SearchIndexError as error:
             if "confidence_interval" not in str(error):
                 raise
-            self._create(physical, meta, replace(storage, whole_range=False))  # a server that no longer asks for it
-        return physical
+            self._create(
+                backing_index, meta, replace(storage, whole_range=False)
+            )  # a server that no longer asks for it
+        return backing_index
 
-    def _create(self, physical: str, meta: IndexMeta, storage: mapping.Storage) -> None:
+    def _create(self, backing_index: str, meta: IndexMeta, storage: mapping.Storage) -> None:
         body = mapping.body(self.name, meta, storage, self._server)
         with self._reported():
-            self._slow.indices.create(index=physical, aliases={_for_writes(physical): {}}, **body)
+            self._slow.indices.create(index=backing_index, aliases={_for_writes(backing_index): {}}, **body)
 
-    def promote(self, physical: str) -> None:
+    def promote(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
         with self._reported():
-            self._slow.indices.put_settings(index=physical, settings=settings)
-            self._slow.indices.refresh(index=physical)
+            self._slow.indices.put_settings(index=backing_index, settings=settings)
+            self._slow.indices.refresh(index=backing_index)
             self._slow.indices.update_aliases(
                 actions=[
                     {"remove": {"index": f"{self.name}-*", "alias": self.name, "must_exist": False}},
-                    {"add": {"index": physical, "alias": self.name, "is_write_index": True}},
+                    {"add": {"index": backing_index, "alias": self.name, "is_write_index": True}},
                 ]
             )
         self._service = None
 
-    def drop(self, physical: str) -> None:
+    def drop(self, backing_index: str) -> None:
         with self._reported():
-            self._slow.indices.delete(index=physical, ignore_unavailable=True)
-        self._metas.pop(physical, None)
+            self._slow.indices.delete(index=backing_index, ignore_unavailable=True)
+        self._metas.pop(backing_index, None)
         self._service = None
 
-    def physical_names(self) -> list[str]:
+    def backing_indexes(self) -> list[str]:
         ours = re.compile(rf"{re.escape(self.name)}-\d{{20}}-[0-9a-f]{{6}}")
         with self._reported():
             found = self._client.indices.get_settings(index=f"{self.name}-*", name="index.creation_date")
@@ -220,22 +224,22 @@ class ElasticsearchIndex(BaseIndex):
         }
         return sorted(made, key=lambda name: (made[name], name))
 
-    def in_service(self) -> str | None:
+    def active(self) -> str | None:
         with self._reported():
             found = self._client.options(ignore_status=404).indices.get_alias(name=self.name)
         return next(iter(found)) if found.meta.status == 200 else None
 
-    def meta(self, physical: str | None = None) -> IndexMeta:
-        if physical is None:
-            return self._in_service().meta
+    def meta(self, backing_index: str | None = None) -> IndexMeta:
+        if backing_index is None:
+            return self._active().meta
         # An index says the same of itself as long as it lives, and no other ever has its name.
-        if physical not in self._metas:
+        if backing_index not in self._metas:
             with self._reported():
-                found = self._client.indices.get_mapping(index=physical)
-            self._metas[physical] = mapping.meta_of(physical, found[physical]["mappings"])
-        return self._metas[physical]
+                found = self._client.indices.get_mapping(index=backing_index)
+            self._metas[backing_index] = mapping.meta_of(backing_index, found[backing_index]["mappings"])
+        return self._metas[backing_index]
 
-    def _in_service(self, *, anew: bool = False) -> _Service:
+    def _active(self, *, anew: bool = False) -> _Service:
         """:raises IndexMissing: if nothing is in service."""
         service = self._service
         if anew or service is None or time.monotonic() - service.read_at > META_SECONDS:
@@ -245,12 +249,12 @@ class ElasticsearchIndex(BaseIndex):
                 self._service = None
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=self.name)
-                physical, body = next(iter(found.items()))
+                backing_index, body = next(iter(found.items()))
                 service = _Service(
-                    physical,
-                    mapping.meta_of(physical, body["mappings"]),
+                    backing_index,
+                    mapping.meta_of(backing_index, body["mappings"]),
                     mapping.quantisation_of(body["mappings"]),
-                    int(self._client.count(index=physical)["count"]),
+                    int(self._client.count(index=backing_index)["count"]),
                     read_at,
                 )
                 self._service = service
@@ -258,8 +262,8 @@ class ElasticsearchIndex(BaseIndex):
 
     # Writing.
 
-    def write(self, operations: Sequence[Entry | Removal], *, physical: str | None = None) -> list[WriteResult]:
-        meta = self.meta(physical)
+    def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
+        meta = self.meta(backing_index)
         results: dict[int, WriteResult] = {}
         lines = []
         for number, operation in enumerate(operations):
@@ -268,7 +272,7 @@ class ElasticsearchIndex(BaseIndex):
             except ValueError as error:
                 results[number] = WriteResult(operation.key, "failed", f"{error}.")
         # Writing to an alias, and insisting that it is one, never makes an index that was dropped anew.
-        target = self.name if physical is None else _for_writes(physical)
+        target = self.name if backing_index is None else _for_writes(backing_index)
         for chunk in bulk.chunks(lines):
             results.update(self._write_chunk(chunk, target))
         return [results[number] for number in range(len(operations))]
@@ -303,26 +307,26 @@ class ElasticsearchIndex(BaseIndex):
         """The client for what may take longer than a search."""
         return self._client.options(request_timeout=10 * self._timeout)
 
-    def refresh(self, physical: str | None = None) -> None:
+    def refresh(self, backing_index: str | None = None) -> None:
         with self._reported():
-            self._slow.indices.refresh(index=physical or self.name)
+            self._slow.indices.refresh(index=backing_index or self.name)
 
     # Reading.
 
-    def search(self, queries: Sequence[Query]) -> list[Matches]:
-        service = self._in_service()
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        service = self._active()
         asked = [self._checked(query, service) for query in queries]
         answers = self._ask([each.body(self._server, service.quantisation) for each in asked])
-        if any(hit["_index"] != service.physical for answer in answers for hit in answer["hits"].get("hits", ())):
+        if any(hit["_index"] != service.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
             self._swapped(service, queries)
         for number, (each, answer) in enumerate(zip(asked, answers, strict=True)):
             if each.may_lack(answer):
                 # The candidates were too much alike (variants of few products) to fill the page.
                 asked[number] = replace(each, candidates=0)
                 [answers[number]] = self._ask([asked[number].body(self._server, service.quantisation)])
-        return [each.matches(answer) for each, answer in zip(asked, answers, strict=True)]
+        return [each.parse(answer) for each, answer in zip(asked, answers, strict=True)]
 
-    def _checked(self, query: Query, service: _Service) -> Asked:
+    def _checked(self, query: Query, service: _Service) -> CompiledQuery:
         validation.check_page(query)
         validation.check_fingerprint(query, service.meta)
         similarity = query.similarity or self.similarity
@@ -332,7 +336,7 @@ class ElasticsearchIndex(BaseIndex):
         candidates = self._num_candidates
         while candidates < 4 * (query.offset + query.limit + 1):
             candidates *= 2  # in steps, so that neighbouring pages come from the same candidates
-        return Asked(
+        return CompiledQuery(
             query,
             validation.unit_vector(query.vector),
             validation.checked_conditions(query.filters.conditions, service.meta.filters),
@@ -345,7 +349,7 @@ class ElasticsearchIndex(BaseIndex):
 
         :raises ModelMismatch: if the queries were embedded for the former one by another model.
         """
-        after = self._in_service(anew=True)
+        after = self._active(anew=True)
         for query in queries:
             validation.check_fingerprint(query, after.meta)
         if after.meta.fingerprint != before.meta.fingerprint and not all(query.fingerprint for query in queries):
@@ -376,26 +380,26 @@ class ElasticsearchIndex(BaseIndex):
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
         return (client or self._client).perform_request("POST", path, params=params, headers=headers, body=data).body
 
-    def count(self, filters: Filters = Filters(), *, physical: str | None = None) -> int:
-        tests = validation.checked_conditions(filters.conditions, self.meta(physical).filters)
+    def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
+        tests = validation.checked_conditions(filters.conditions, self.meta(backing_index).filters)
         with self._reported():
             body = count_body(filters, tests)
-            return int(self._client.count(index=physical or self.name, **body)["count"])
+            return int(self._client.count(index=backing_index or self.name, **body)["count"])
 
-    def facets(self, filters: Filters, fields: Sequence[str], *, physical: str | None = None) -> dict[str, Facet]:
-        known = self.meta(physical).filters
+    def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
+        known = self.meta(backing_index).filters
         tests = validation.checked_conditions(filters.conditions, known)
         kinds = validation.facet_kinds(fields, known)
         if not kinds:
             return {}
         with self._reported():
             data = encode(counting.body(filters, tests, kinds))
-            answer = self._send(f"/{physical or self.name}/_search", data, {"filter_path": "aggregations"})
+            answer = self._send(f"/{backing_index or self.name}/_search", data, {"filter_path": "aggregations"})
         return counting.facets(answer, kinds)
 
-    def scan(self, *, physical: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
+    def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
         with self._reported():
-            pit = self._client.open_point_in_time(index=physical or self.name, keep_alive="5m")["id"]
+            pit = self._client.open_point_in_time(index=backing_index or self.name, keep_alive="5m")["id"]
         try:
             after: dict[str, Any] = {}
             while True:
@@ -436,6 +440,6 @@ class ElasticsearchIndex(BaseIndex):
         return []
 
 
-def _for_writes(physical: str) -> str:
+def _for_writes(backing_index: str) -> str:
     """The alias that each physical index has for itself alone, as long as it is."""
-    return f"{physical}-writes"
+    return f"{backing_index}-writes"

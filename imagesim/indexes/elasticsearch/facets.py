@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagesim.indexes.elasticsearch.queries import filter_clauses
-from imagesim.indexes.validation import MAX_FACET_VALUES, Test, moment, without
+from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter, moment, without
 from imagesim.types import Facet, FilterKind, Filters
 
 SHARD_SIZE = 10 * MAX_FACET_VALUES
 """Values each shard counts, so that with several shards too the commonest are counted in full."""
 
 
-def body(filters: Filters, tests: Sequence[Test], kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
+def body(filters: Filters, tests: Sequence[CompiledFilter], kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
     """What ``_search`` takes: one request, whatever is asked of the fields that are counted.
 
     The query holds what is asked of other fields; each field then adds what is asked of those counted beside it.
@@ -27,7 +27,7 @@ def body(filters: Filters, tests: Sequence[Test], kinds: Mapping[str, FilterKind
 
 
 def _aggregation(
-    name: str, kind: FilterKind, filters: Filters, tests: Sequence[Test], kinds: Mapping[str, FilterKind]
+    name: str, kind: FilterKind, filters: Filters, tests: Sequence[CompiledFilter], kinds: Mapping[str, FilterKind]
 ) -> dict[str, Any]:
     counted = Filters(
         categories=filters.categories if "category" in kinds else (),

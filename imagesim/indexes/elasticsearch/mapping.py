@@ -113,14 +113,14 @@ def spelled(kind: FilterKind, values: Iterable[Canonical]) -> list[Any]:
     return list(values)
 
 
-def meta_of(physical: str, mapping: Mapping[str, Any]) -> IndexMeta:
+def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
     """What an index of this app says of itself.
 
     :raises SearchIndexError: if the index is another's.
     """
     found = mapping.get("_meta", {}).get(META)
     if not isinstance(found, dict):
-        raise SearchIndexError(f"The index {physical!r} was not made by imagesim; choose another name in INDEX.")
+        raise SearchIndexError(f"The index {backing_index!r} was not made by imagesim; choose another name in INDEX.")
     return IndexMeta(**{key: value for key, value in found.items() if key != "index"})
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim.indexes.elasticsearch.mapping import spelled
 from imagesim.indexes.elasticsearch.versions import Quantisation, Server
-from imagesim.indexes.validation import MAX_IMAGES, Test
-from imagesim.types import Filters, Match, Matches, Query, Similarity
+from imagesim.indexes.validation import MAX_IMAGES, CompiledFilter
+from imagesim.types import Candidate, Candidates, Filters, Query, Similarity
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -27,7 +27,7 @@ L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
 OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
 
 
-def filter_clauses(filters: Filters, tests: Sequence[Test]) -> dict[str, list[dict[str, Any]]]:
+def filter_clauses(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[str, list[dict[str, Any]]]:
     """The ``filter`` and ``must_not`` of a ``bool`` query."""
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
@@ -51,18 +51,18 @@ def filter_clauses(filters: Filters, tests: Sequence[Test]) -> dict[str, list[di
     return {name: clauses for name, clauses in (("filter", must), ("must_not", must_not)) if clauses}
 
 
-def count_body(filters: Filters, tests: Sequence[Test]) -> dict[str, Any]:
+def count_body(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[str, Any]:
     return {"query": {"bool": filter_clauses(filters, tests)}}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CompiledQuery:
     """A query found fit to be asked. ``vector`` is of unit length; ``candidates`` says how many entries a shard is to
     score in full, 0 for all that pass the filters."""
 
     query: Query
     vector: Vector
-    tests: tuple[Test, ...]
+    tests: tuple[CompiledFilter, ...]
     similarity: Similarity
     candidates: int
 
@@ -113,18 +113,18 @@ class Asked:
         full = self.candidates and hits["total"]["value"] >= self.candidates
         return bool(full and len(hits.get("hits", ())) <= self.query.limit)
 
-    def matches(self, answer: Mapping[str, Any]) -> Matches:
+    def parse(self, answer: Mapping[str, Any]) -> Candidates:
         hits = answer["hits"].get("hits", [])
         limit = self.query.limit
         found = tuple(_match(hit) for hit in hits[:limit])
-        return Matches(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
+        return Candidates(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
 
 
-def _match(hit: Mapping[str, Any]) -> Match:
+def _match(hit: Mapping[str, Any]) -> Candidate:
     source, inner = hit["_source"], hit["inner_hits"]
     place = _places(inner["images"])[0][0]
     score = dict(_places(inner["cosine"]))[place] if "cosine" in inner else hit["_score"]
-    return Match(
+    return Candidate(
         key=hit["_id"],
         score=max(-1.0, min(1.0, score - 1.0)),
         group=source["group"],

@@ -18,10 +18,10 @@ from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import validation
 from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.local import store
-from imagesim.indexes.local.searching import answer
+from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.snapshot import Snapshot
 from imagesim.models import LocalEntry, LocalGeneration
-from imagesim.types import Entry, Facet, Filters, IndexMeta, Matches, Query, Removal, Similarity, WriteResult
+from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
 
@@ -51,64 +51,64 @@ class LocalIndex(BaseIndex):
             )
         return name
 
-    def promote(self, physical: str) -> None:
+    def promote(self, backing_index: str) -> None:
         using = store.write_alias()
         with _reported(), transaction.atomic(using=using):
             generations = LocalGeneration.objects.using(using).filter(index=self.name)
-            generations.filter(in_service=True).exclude(name=physical).update(in_service=False)
-            if not generations.filter(name=physical).update(in_service=True):
-                raise store.missing(self.name, physical)
+            generations.filter(active=True).exclude(name=backing_index).update(active=False)
+            if not generations.filter(name=backing_index).update(active=True):
+                raise store.missing(self.name, backing_index)
 
-    def drop(self, physical: str) -> None:
+    def drop(self, backing_index: str) -> None:
         using = store.write_alias()
         with _reported():
-            generations = LocalGeneration.objects.using(using).filter(index=self.name, name=physical)
-            if generations.update(in_service=False):
-                store.empty(physical, using)
+            generations = LocalGeneration.objects.using(using).filter(index=self.name, name=backing_index)
+            if generations.update(active=False):
+                store.empty(backing_index, using)
                 generations.delete()
         with self._guard:
-            self._snapshots.pop(physical, None)
+            self._snapshots.pop(backing_index, None)
 
-    def physical_names(self) -> list[str]:
+    def backing_indexes(self) -> list[str]:
         with _reported():
             rows = LocalGeneration.objects.filter(index=self.name)
             return list(rows.order_by("created_at", "id").values_list("name", flat=True))
 
-    def in_service(self) -> str | None:
+    def active(self) -> str | None:
         with _reported():
-            names = LocalGeneration.objects.filter(index=self.name, in_service=True).values_list("name", flat=True)
+            names = LocalGeneration.objects.filter(index=self.name, active=True).values_list("name", flat=True)
             return names.first()
 
-    def meta(self, physical: str | None = None) -> IndexMeta:
+    def meta(self, backing_index: str | None = None) -> IndexMeta:
         using = store.read_alias()
         with _reported():
-            if physical is None:
-                physical = store.state(self.name, None, using).name
-            return self._meta(physical, using)
+            if backing_index is None:
+                backing_index = store.state(self.name, None, using).name
+            return self._meta(backing_index, using)
 
     # Writing.
 
-    def write(self, operations: Sequence[Entry | Removal], *, physical: str | None = None) -> list[WriteResult]:
+    def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         using = store.write_alias()
         with _reported():
             nested = connections[using].in_atomic_block
             if not operations:
-                store.state(self.name, physical, using)
+                store.state(self.name, backing_index, using)
                 return []
             with transaction.atomic(using=using):
-                at = store.claim_stamp(self.name, physical, using)
+                at = store.next_seq_no(self.name, backing_index, using)
                 if nested:
                     self._written_within.add(at.name)
                 return _write(at, operations, self._meta(at.name, using), using)
 
-    def refresh(self, physical: str | None = None) -> None:
+    def refresh(self, backing_index: str | None = None) -> None:
         """Nothing to do but to say whether there is such an index: what is committed is seen by the next search."""
         with _reported():
-            store.state(self.name, physical, store.read_alias())
+            store.state(self.name, backing_index, store.read_alias())
 
     # Reading.
 
-    def search(self, queries: Sequence[Query]) -> list[Matches]:
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
         started = time.perf_counter()
         using = store.read_alias()
         with _reported():
@@ -139,24 +139,24 @@ class LocalIndex(BaseIndex):
                     pages.update(zip(numbers, found, strict=True))
         took = (time.perf_counter() - started) * 1000
         return [
-            Matches(matches, more=more, took_ms=took)
-            for matches, more in (pages[number] for number in range(len(queries)))
+            Candidates(candidates, more=more, took_ms=took)
+            for candidates, more in (pages[number] for number in range(len(queries)))
         ]
 
-    def count(self, filters: Filters = Filters(), *, physical: str | None = None) -> int:
+    def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         using = store.read_alias()
         with _reported():
-            at = store.state(self.name, physical, using)
+            at = store.state(self.name, backing_index, using)
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
             tests = validation.checked_conditions(filters.conditions, self._meta(at.name, using).filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
                 return table.count(table.passing(filters, tests))
 
-    def facets(self, filters: Filters, fields: Sequence[str], *, physical: str | None = None) -> dict[str, Facet]:
+    def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         using = store.read_alias()
         with _reported():
-            at = store.state(self.name, physical, using)
+            at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
             tests = validation.checked_conditions(filters.conditions, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
@@ -165,20 +165,20 @@ class LocalIndex(BaseIndex):
                 masks = {asked: table.passing(*asked) for asked in free.values()}
                 return {name: table.facet(name, kind, masks[free[name]]) for name, kind in kinds.items()}
 
-    def scan(self, *, physical: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
+    def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
         using = store.read_alias()
         with _reported():
-            at = store.state(self.name, physical, using)
+            at = store.state(self.name, backing_index, using)
         yield from store.keys(at, batch_size, using)
 
     def ping(self) -> None:
         with _reported():
             LocalGeneration.objects.filter(index=self.name).exists()
 
-    def _meta(self, physical: str, using: str) -> IndexMeta:
-        meta = self._metas.get(physical)  # never changes in the life of a physical index
+    def _meta(self, backing_index: str, using: str) -> IndexMeta:
+        meta = self._metas.get(backing_index)  # never changes in the life of a physical index
         if meta is None:
-            meta = self._metas[physical] = store.meta_of(self.name, physical, using)
+            meta = self._metas[backing_index] = store.meta_of(self.name, backing_index, using)
         return meta
 
     def _snapshot(self, at: store.State, using: str, *, alone: bool = False) -> Snapshot:

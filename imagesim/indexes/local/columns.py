@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imagesim.indexes.validation import Test
+from imagesim.indexes.validation import CompiledFilter
 
 Mask = npt.NDArray[np.bool_]
 
@@ -66,7 +66,7 @@ class Column:
             return self._where(self._table([code for word, code in self._codes.items() if compare(word, value)]), size)
         return self._where(lambda a: compare(a, float(value)), size)
 
-    def matching(self, test: Test, size: int) -> Mask:
+    def matching(self, test: CompiledFilter, size: int) -> Mask:
         if test.operator in ("eq", "in"):
             return self.one_of(test.values, size)
         return self.compare(test.operator, test.values[0], size)

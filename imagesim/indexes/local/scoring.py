@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesim.indexes.local.matrix import Rows
-from imagesim.indexes.local.sharing import share
+from imagesim.indexes.local.parallel import share
 from imagesim.types import Similarity
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
+from imagesim.collation import in_code_point_order
 from imagesim.exceptions import IndexMissing
-from imagesim.indexes.local.table import Record
+from imagesim.indexes.local.columnar import Record
 from imagesim.indexes.validation import Prepared
 from imagesim.models import LocalEntry, LocalGeneration
-from imagesim.ordering import in_order
 from imagesim.statements import Statement
 from imagesim.types import IndexMeta, Removal
 
@@ -28,7 +28,7 @@ from imagesim.types import IndexMeta, Removal
 TOMBSTONE_AGE = timedelta(hours=1)
 AT_ONCE = 500
 _READ = ("key", "model", "group", "in_stock", "categories", "filters", "images", "vectors")
-_WRITTEN = (*_READ[1:], "version", "stamp", "removed_at")
+_WRITTEN = (*_READ[1:], "version", "seq_no", "removed_at")
 
 
 class State(NamedTuple):
@@ -36,7 +36,7 @@ class State(NamedTuple):
 
     id: int
     name: str
-    stamp: int
+    seq_no: int
     token: str
     purged: int
 
@@ -50,14 +50,14 @@ def write_alias() -> str:
     return str(router.db_for_write(LocalGeneration))
 
 
-def state(index: str, physical: str | None, using: str) -> State:
+def state(index: str, backing_index: str | None, using: str) -> State:
     """:raises IndexMissing: if nothing is in service, or there is no such physical index."""
-    if physical is None:
-        found = _in_service.rows(using, index=index)
+    if backing_index is None:
+        found = _active.rows(using, index=index)
     else:
-        found = _by_name.rows(using, index=index, name=physical)
+        found = _by_name.rows(using, index=index, name=backing_index)
     if not found:
-        raise missing(index, physical)
+        raise missing(index, backing_index)
     return State(*found[0])
 
 
@@ -65,7 +65,7 @@ def _generations(**fields: Any) -> models.QuerySet[LocalGeneration, tuple[Any, .
     return LocalGeneration.objects.filter(index=Statement.value("index"), **fields).values_list(*State._fields)
 
 
-_in_service = Statement(lambda: _generations(in_service=True))
+_active = Statement(lambda: _generations(active=True))
 _by_name = Statement(lambda: _generations(name=Statement.value("name")))
 
 
@@ -77,26 +77,28 @@ def state_of(at: State, using: str) -> State:
     return State(*found)
 
 
-def missing(index: str, physical: str | None) -> IndexMissing:
-    if physical is None:
+def missing(index: str, backing_index: str | None) -> IndexMissing:
+    if backing_index is None:
         return IndexMissing(f"No index {index!r} is in service yet; build it with imagesim_rebuild or imagesim_sync.")
-    return IndexMissing(f"There is no physical index {physical!r} (any more); build one with imagesim_rebuild.")
+    return IndexMissing(f"There is no physical index {backing_index!r} (any more); build one with imagesim_rebuild.")
 
 
-def meta_of(index: str, physical: str, using: str) -> IndexMeta:
-    found = LocalGeneration.objects.using(using).filter(index=index, name=physical).first()
+def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
+    found = LocalGeneration.objects.using(using).filter(index=index, name=backing_index).first()
     if found is None:
-        raise missing(index, physical)
+        raise missing(index, backing_index)
     return IndexMeta(**found.meta)
 
 
-def claim_stamp(index: str, physical: str | None, using: str) -> State:
-    """Take the generation's row lock, raise its stamp; inside a transaction only."""
+def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
+    """Take the generation's row lock, raise its seq_no; inside a transaction only."""
     rows = LocalGeneration.objects.using(using)
-    rows = rows.filter(index=index, in_service=True) if physical is None else rows.filter(index=index, name=physical)
-    if not rows.update(stamp=F("stamp") + 1, token=secrets.token_hex(8)):
-        raise missing(index, physical)
-    return state(index, physical, using)
+    rows = (
+        rows.filter(index=index, active=True) if backing_index is None else rows.filter(index=index, name=backing_index)
+    )
+    if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
+        raise missing(index, backing_index)
+    return state(index, backing_index, using)
 
 
 def versions(generation: int, keys: Sequence[str], using: str) -> dict[str, int]:
@@ -127,7 +129,7 @@ def entry_row(at: State, prepared: Prepared) -> LocalEntry:
         key=entry.key,
         model=entry.model,
         version=entry.version,
-        stamp=at.stamp,
+        seq_no=at.seq_no,
         in_stock=entry.in_stock,
         group=prepared.group,
         categories=prepared.categories,
@@ -142,7 +144,7 @@ def tombstone_row(at: State, removal: Removal) -> LocalEntry:
         generation_id=at.id,
         key=removal.key,
         version=removal.version,
-        stamp=at.stamp,
+        seq_no=at.seq_no,
         removed_at=timezone.now(),
     )
 
@@ -150,16 +152,16 @@ def tombstone_row(at: State, removal: Removal) -> LocalEntry:
 def purge(at: State, using: str) -> None:
     """Delete old tombstones; the caller holds the generation's lock."""
     old = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__lt=timezone.now() - TOMBSTONE_AGE)
-    newest = old.aggregate(newest=Max("stamp"))["newest"]
+    newest = old.aggregate(newest=Max("seq_no"))["newest"]
     if newest is not None:
         old.delete()
         LocalGeneration.objects.using(using).filter(pk=at.id).update(purged=newest)
 
 
 def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
-    """What was written after the stamp ``since``, as records; from 0 on without the tombstones."""
+    """What was written after the seq_no ``since``, as records; from 0 on without the tombstones."""
     rows = LocalEntry.objects.using(using).filter(generation=at.id)
-    rows = rows.filter(stamp__gt=since) if since else rows.filter(removed_at__isnull=True)
+    rows = rows.filter(seq_no__gt=since) if since else rows.filter(removed_at__isnull=True)
     for values in rows.values_list(*_READ).iterator(chunk_size=AT_ONCE):
         key, model, group, in_stock, categories, filters, images, vectors = values
         matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(images), dims)
@@ -176,12 +178,12 @@ def images(at: State, dims: int, using: str) -> int:
 def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
     """(key, version) of every entry in the order of the keys' code points, sorted by the database and streamed."""
     rows = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
-    yield from in_order(rows.values_list("key", "version"), "key", itemgetter(0), chunk_size=batch_size)
+    yield from in_code_point_order(rows.values_list("key", "version"), "key", itemgetter(0), chunk_size=batch_size)
 
 
-def empty(physical: str, using: str) -> None:
+def empty(backing_index: str, using: str) -> None:
     """Delete a generation's entries, a few at a time, so that nobody waits long for the database."""
-    rows = LocalEntry.objects.using(using).filter(generation__name=physical)
+    rows = LocalEntry.objects.using(using).filter(generation__name=backing_index)
     while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]):
         rows.model.objects.using(using).filter(pk__in=ids).delete()
 

@@ -42,7 +42,7 @@ class Command(ImagesimCommand):
         decoded: list[Image] = []
         for file in files:
             try:
-                decoded.append(images.decode(images.read(file), enough=embedder.enough))
+                decoded.append(images.decode(images.read(file), min_decode_side=embedder.min_decode_side))
             except (BadImage, OSError) as error:
                 self.stderr.write(f"passed over: {error}")
             if len(decoded) == pictures:

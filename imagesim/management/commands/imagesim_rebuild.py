@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from imagesim.exceptions import ImagesimError
+from imagesim.indexing.rebuild import rebuild
 from imagesim.management.base import ImagesimCommand
-from imagesim.rebuild import rebuild
 
 
 class Command(ImagesimCommand):

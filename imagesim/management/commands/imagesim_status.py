@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from imagesim.management.base import ImagesimCommand
-from imagesim.status import Status, get_status
+from imagesim.monitoring.status import Status, get_status
 
 
 class Command(ImagesimCommand):
@@ -22,11 +22,11 @@ class Command(ImagesimCommand):
     def handle(self, *args: Any, format: str, check: bool, **options: Any) -> None:
         status = get_status()
         facts, text, differs = status.as_dict(), _text(status), False
-        configured, arithmetic = _configured_model()
+        configured, precision_report = _configured_model()
         facts["index"]["configured_model"] = configured
-        facts["precision"] = arithmetic
-        if arithmetic:
-            text += f"\nprecision  {arithmetic}"
+        facts["precision"] = precision_report
+        if precision_report:
+            text += f"\nprecision  {precision_report}"
         other_model = bool(configured and status.index.model) and configured != status.index.model
         if other_model:
             text += f"\nmodel      the settings name {configured} now; run `manage.py imagesim_rebuild` to change over"
@@ -42,7 +42,7 @@ class Command(ImagesimCommand):
 
     def _differences(self) -> dict[str, int]:
         from imagesim.exceptions import ImagesimError
-        from imagesim.reconcile import DIFFERENCES, reconcile
+        from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 
         try:
             run = reconcile(dry_run=True)
@@ -59,7 +59,7 @@ def _configured_model() -> tuple[str, str]:
 
     try:
         embedder = get_embedder()
-        return embedder.fingerprint, embedder.arithmetic()
+        return embedder.fingerprint, embedder.precision_report()
     except ImagesimError:
         return "", ""
 
@@ -71,7 +71,7 @@ def _text(status: Status) -> str:
         f"indexed    {status.indexed}",
         f"pending    {status.pending}" + (f" (the oldest for {status.queue_age:.0f} s)" if status.queue_age else ""),
         f"failed     {status.failed}",
-        f"left out   {status.left_out}",
+        f"left out   {status.skipped}",
         f"embeddings {status.embeddings}",
         f"index      {index.backend} {index.name!r}: "
         + (index.error or f"{index.entries} entries, model {index.model}, {index.dims} dimensions"),

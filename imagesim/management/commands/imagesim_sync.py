@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from imagesim.indexing.sync import SyncReport, sync
 from imagesim.management.base import ImagesimCommand
-from imagesim.sync import SyncReport, sync
 
 
 class Command(ImagesimCommand):
@@ -48,7 +48,7 @@ class Command(ImagesimCommand):
             raise CommandError(f"The sync was interrupted, what is left goes on waiting: {report.interrupted}")
 
     def _reconcile(self, format: str, *, dry_run: bool) -> None:
-        from imagesim.reconcile import reconcile
+        from imagesim.indexing.reconcile import reconcile
 
         with self.bar("comparing") as bar:
             run = reconcile(dry_run=dry_run, progress=bar)
@@ -57,7 +57,7 @@ class Command(ImagesimCommand):
 
 
 def _text(report: SyncReport) -> str:
-    parts = [f"{report.indexed} indexed", f"{report.removed} removed", f"{report.left_out} left out"]
+    parts = [f"{report.indexed} indexed", f"{report.removed} removed", f"{report.skipped} left out"]
     if report.failed:
         parts.append(f"{report.failed} set aside (see the admin for the errors)")
     if report.retried:

@@ -19,9 +19,9 @@ from demo_shop.shop.progress import ProgressBar
 from demo_shop.shop.seeding import seed
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
-from imagesim.rebuild import rebuild
-from imagesim.status import get_status
-from imagesim.sync import sync
+from imagesim.indexing.rebuild import rebuild
+from imagesim.indexing.sync import sync
+from imagesim.monitoring.status import get_status
 
 logger = logging.getLogger(__name__)
 

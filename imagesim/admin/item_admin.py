@@ -1,0 +1,194 @@
+"""The list of items: what the index holds of each, what waits, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from imagesim.admin import job_actions
+from imagesim.admin.badges import badge, shorten
+from imagesim.admin.readonly import ReadOnly, ReadOnlyAdmin
+from imagesim.exceptions import NotRegistered
+from imagesim.models import ItemImage, ItemState
+from imagesim.registry import registry
+
+MOST_FOUND = 500
+"""Items of one model that a search by name may add."""
+
+
+class ImageInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = ItemImage
+    fields = ("picture", "short_digest", "error")
+    readonly_fields = fields
+    extra = 0
+
+    @admin.display(description=_("picture"))
+    def picture(self, image: ItemImage) -> str | SafeString:
+        item = item_of(image.state)
+        address = registry.for_label(image.state.model).get_image_url(item, image.name) if item else ""
+        if not address:
+            return ""
+        return format_html(
+            '<a href="{}"><img class="imagesim-thumbnail" src="{}" alt="{}" loading="lazy"></a>',
+            address,
+            address,
+            image.name,
+        )
+
+    @admin.display(description=_("digest"))
+    def short_digest(self, image: ItemImage) -> SafeString:
+        return format_html('<code title="{}">{}</code>', image.digest, image.digest[:12])
+
+
+class ImageErrorFilter(admin.SimpleListFilter):
+    title = _("pictures")
+    parameter_name = "pictures"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("bad", _("with an error")), ("good", _("without an error"))]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        bad = Exists(ItemImage.objects.filter(state=OuterRef("pk")).exclude(error=""))
+        if self.value() == "bad":
+            return queryset.filter(bad)
+        return queryset.exclude(bad) if self.value() == "good" else queryset
+
+
+class ModelFilter(admin.SimpleListFilter):
+    title = _("model")
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(items.label, items.model._meta.verbose_name_plural) for items in registry]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        return queryset.filter(model=self.value()) if self.value() else queryset
+
+
+@admin.register(ItemState)
+class ItemStateAdmin(ReadOnlyAdmin):
+    list_display = ("item", "state", "error_line", "attempts", "changed_at")
+    list_display_links = ("state",)
+    list_filter = ("outcome", "pending", ImageErrorFilter, ModelFilter)
+    search_fields = ("object_pk", "error", "images__name", "images__error")
+    search_help_text = _("Key, error text, picture's name, or what the items' own list is searched by")
+    ordering = ("-changed_at", "-pk")
+    show_full_result_count = False
+    list_per_page = 50
+    actions = ("reindex_selected",)
+    inlines = (ImageInline,)
+    fieldsets = (
+        (None, {"fields": ("item", "model", "object_pk", "state", "error")}),
+        (
+            _("Sync"),
+            {"fields": (*("attempts", "not_before", "changed_at", "synced_at"), "version", "synced_version", "lease")},
+        ),
+    )
+    readonly_fields = ("item", "state")
+
+    class Media:
+        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
+
+    def has_reindex_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("imagesim.reindex_itemstate")
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        first, *others = super().get_list_display(request)
+        return (first, "model_name", *others) if len(registry) > 1 else (first, *others)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        attach_items(changelist.result_list)
+        return changelist
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        """Also by what the items are searched by in their own list: a shop knows names, not keys."""
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        if not search_term:
+            return found, duplicates
+        by_name = self._by_name(request, search_term)
+        return (queryset.filter(Q(pk__in=found.values("pk")) | by_name), False) if by_name else (found, duplicates)
+
+    @admin.display(description=_("item"))
+    def item(self, state: ItemState) -> str | SafeString:
+        item = state._imagesim_item if hasattr(state, "_imagesim_item") else item_of(state)
+        if item is None:
+            return str(state)
+        try:
+            name = f"{self.admin_site.name}:{item._meta.app_label}_{item._meta.model_name}_change"
+            return format_html('<a href="{}">{}</a>', reverse(name, args=[item.pk]), item)
+        except NoReverseMatch:
+            return str(item)
+
+    @admin.display(description=_("model"), ordering="model")
+    def model_name(self, state: ItemState) -> str:
+        try:
+            return str(registry.for_label(state.model).model._meta.verbose_name)
+        except NotRegistered:
+            return state.model
+
+    @admin.display(description=_("state"), ordering="outcome")
+    def state(self, state: ItemState) -> SafeString:
+        return badge(state)
+
+    @admin.display(description=_("error"))
+    def error_line(self, state: ItemState) -> str:
+        return shorten(state.error)
+
+    @admin.action(description=_("Reindex selected items"), permissions=["reindex"])
+    def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[ItemState]) -> None:
+        job_actions.reindex_states(self, request, queryset)
+
+    def _by_name(self, request: HttpRequest, term: str) -> Q:
+        found = Q()
+        for items in registry:
+            own = self.admin_site._registry.get(items.model)
+            if own is None or not own.get_search_fields(request) or not own.has_view_permission(request):
+                continue
+            matching, _may_repeat = own.get_search_results(request, own.get_queryset(request), term)
+            pks = [str(pk) for pk in matching.values_list("pk", flat=True)[:MOST_FOUND]]
+            if pks:
+                found |= Q(model=items.label, object_pk__in=pks)
+        return found
+
+
+def item_of(state: ItemState) -> models.Model | None:
+    """The item itself; None if it is gone, or its model is no longer registered."""
+    return _items_of([state]).get((state.model, state.object_pk))
+
+
+def attach_items(states: Iterable[ItemState]) -> None:
+    """Load the items of a page of states, one query a model."""
+    states = list(states)
+    items = _items_of(states)
+    for state in states:
+        state._imagesim_item = items.get((state.model, state.object_pk))  # type: ignore[attr-defined]
+
+
+def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
+    from imagesim.indexing.querysets import valid_pks
+
+    wanted: dict[str, list[str]] = {}
+    for state in states:
+        wanted.setdefault(state.model, []).append(state.object_pk)
+    found: dict[tuple[str, str], models.Model] = {}
+    for label, pks in wanted.items():
+        try:
+            items = registry.for_label(label)
+        except NotRegistered:
+            continue
+        for item in items.model._base_manager.filter(pk__in=valid_pks(items, pks)):
+            found[label, items.pk_of(item)] = item
+    return found

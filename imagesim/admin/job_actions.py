@@ -1,0 +1,132 @@
+"""What the buttons and actions start. The work itself is done by a task: nothing here takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.db import models
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from imagesim import tasks
+from imagesim.exceptions import NotRegistered
+from imagesim.indexing.sync import touch
+from imagesim.models import ItemState
+from imagesim.registry import registry
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A button of the page "Visual index"."""
+
+    name: str
+    title: str | Promise
+    explanation: str | Promise
+    command: str
+
+
+JOBS = {
+    job.name: job
+    for job in (
+        Job(
+            "sync",
+            gettext_lazy("Sync now"),
+            gettext_lazy("Bring the index up to date with the changes that wait."),
+            "imagesim_sync",
+        ),
+        Job(
+            "retry",
+            gettext_lazy("Try again what was set aside"),
+            gettext_lazy("After a picture or the storage was repaired."),
+            "imagesim_sync",
+        ),
+        Job(
+            "reconcile",
+            gettext_lazy("Compare and repair"),
+            gettext_lazy("Find what differs between the shop and the index, for instance after an import."),
+            "imagesim_sync --reconcile",
+        ),
+        Job(
+            "rebuild",
+            gettext_lazy("Rebuild the index"),
+            gettext_lazy("Make a new index beside this one and swap; searches go on all along."),
+            "imagesim_rebuild",
+        ),
+    )
+}
+
+
+def how_it_runs() -> str:
+    """Who does what is started here."""
+    return {
+        "celery": _("Started here, the work is done by a Celery worker."),
+        "thread": _("Started here, the work is done by a background thread of this server."),
+        "manual": _("Nothing works in the background here (SYNC is 'manual'); start the commands by hand."),
+    }[tasks.mode()]
+
+
+def start(name: str) -> tuple[int, str]:
+    """Start a job; the level and the text of the message that says so."""
+    job = JOBS[name]
+    if name == "retry":
+        count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
+        return messages.SUCCESS, _marked(count)
+    if tasks.start(name):
+        return messages.SUCCESS, _("Started: %(job)s. This page shows how far it is.") % {"job": job.title}
+    if tasks.mode() == "manual":
+        text = _("Nothing works in the background here (SYNC is 'manual'): run manage.py %(command)s.")
+    else:
+        text = _("It could not be started just now; try again in a moment, or run manage.py %(command)s.")
+    return messages.WARNING, text % {"command": job.command}
+
+
+def reindex_states(admin: ModelAdmin[Any], request: HttpRequest, states: models.QuerySet[ItemState]) -> None:
+    """The action on the app's own list; the items may be gone from the shop."""
+    admin.message_user(request, _marked(_touch(states)), messages.SUCCESS)
+
+
+def reindex_items(admin: Any, request: HttpRequest, items: models.QuerySet[Any]) -> None:
+    """The action on the shop's own list."""
+    try:
+        admin.message_user(request, _marked(touch(items.order_by())), messages.SUCCESS)
+    except NotRegistered as error:
+        admin.message_user(request, str(error), messages.ERROR)
+
+
+def _touch(states: models.QuerySet[ItemState]) -> int:
+    count = 0
+    places = iter(list(states.values_list("model", "object_pk")))
+    while chunk := list(islice(places, CHUNK)):
+        count += touch(_instances(chunk))
+    return count
+
+
+def _instances(places: Iterable[tuple[str, str]]) -> list[models.Model]:
+    """Not loaded: their keys are all that is needed."""
+    found = []
+    for label, pk in places:
+        try:
+            found.append(registry.for_label(label).model(pk=pk))
+        except NotRegistered:
+            continue
+    return found
+
+
+def _marked(count: int) -> str:
+    text = ngettext(
+        "%(count)d item is looked at again, pictures and all.",
+        "%(count)d items are looked at again, pictures and all.",
+        count,
+    ) % {"count": count}
+    return text if tasks.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to have it done.')}"

@@ -1,0 +1,37 @@
+"""Rows in the order of a text's code points, as Python and Elasticsearch have it, whatever the database's collation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from django.db import connections, models
+from django.db.models.functions import Collate
+
+Row = TypeVar("Row")
+
+_COLLATIONS = {"postgresql": "C", "sqlite": "BINARY", "oracle": "BINARY"}
+
+
+def in_code_point_order(
+    rows: models.QuerySet[Any, Row], text: str, value: Callable[[Row], str], *, chunk_size: int
+) -> Iterator[Row]:
+    """Stream ``rows`` by their column or annotation ``text``, of which ``value`` gives what a row has.
+
+    By a cursor of the server; on SQLite page by page, because there nobody can write while a statement is being read.
+    """
+    connection = connections[rows.db]
+    if connection.vendor == "mysql":  # its collations depend on the character set of the column, but bytes are bytes
+        code_points: Any = models.Func(
+            text, template="CAST(%(expressions)s AS BINARY)", output_field=models.BinaryField()
+        )
+    else:
+        code_points = Collate(text, _COLLATIONS.get(connection.vendor, "C"))
+    rows = rows.order_by(code_points)
+    if connection.vendor != "sqlite":
+        yield from rows.iterator(chunk_size=chunk_size)
+        return
+    page = list(rows[:chunk_size])
+    while page:
+        yield from page
+        page = list(rows.filter(models.lookups.GreaterThan(code_points, value(page[-1])))[:chunk_size])

@@ -1,0 +1,128 @@
+"""The names a model can have, and what can be known of a model by its name alone, without torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from imagesim.embedders import lite
+from imagesim.embedders.hashing import file_digest
+from imagesim.exceptions import ConfigurationError, EmbedderError
+
+Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
+
+CONFIG = "open_clip_config.json"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A parsed name: ``kind`` says where the model comes from, ``value`` which one, ``pretrained`` its weights."""
+
+    kind: Kind
+    value: str
+    pretrained: str | None = None
+
+    def __str__(self) -> str:
+        full = self.value if self.kind in ("lite", "built-in") else f"{self.kind}:{self.value}"
+        return f"The model {full!r}" + (f" ({self.pretrained})" if self.pretrained else "")
+
+    @property
+    def slug(self) -> str:
+        """A short name for people to recognise: letters, digits, dots and dashes."""
+        name = Path(self.value).name if self.kind == "local-dir" else self.value
+        return re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}-{self.pretrained}" if self.pretrained else name).strip("-")
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the vectors: for files what is in them, for a name on the hub the name.
+
+        :raises EmbedderError: if a folder or file cannot be read.
+        """
+        if self.kind == "lite":
+            return {"model": lite.NAME, "digest": lite.digest()}
+        if self.kind == "local-dir":
+            return {"files": _folder_digests(Path(self.value))}
+        if self.pretrained and Path(self.pretrained).is_file():
+            return {"model": self.value, "weights": file_digest(Path(self.pretrained))}
+        return {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
+
+    def config(self, cache_dir: Path | None = None) -> dict[str, Any] | None:
+        """open_clip's description of the model, if it lies on this machine.
+
+        :raises EmbedderError: if a local folder has none.
+        """
+        if self.kind == "built-in":
+            path = built_in_configs().get(self.value.replace("/", "-"))
+        elif self.kind == "local-dir":
+            path = Path(self.value) / CONFIG
+        elif self.kind == "hf-hub":
+            path = _cached_on_hub(self.value, cache_dir)
+        else:
+            return None
+        if path is None:
+            return None
+        try:
+            config: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise EmbedderError(f"{self} cannot be read: {error}.") from error
+        model: dict[str, Any] = config.get("model_cfg", config)
+        return model
+
+
+def parse_name(model: str, pretrained: str | None = None) -> ModelName:
+    """Take a name apart.
+
+    :raises ConfigurationError: if it is empty, or weights are named for a model that brings its own.
+    """
+    if not isinstance(model, str) or not model.strip():
+        raise ConfigurationError(f"The model must be a name such as 'ViT-B-32' or {lite.NAME!r}, not {model!r}.")
+    kind: Kind
+    if model == lite.NAME:
+        kind, value = "lite", model
+    elif ":" in model and model.partition(":")[0] in ("local-dir", "hf-hub"):
+        prefix, _, value = model.partition(":")
+        kind = "local-dir" if prefix == "local-dir" else "hf-hub"
+        if not value:
+            raise ConfigurationError(f"The model {model!r} names nothing after the colon.")
+    else:
+        kind, value = "built-in", model
+    if pretrained and kind != "built-in":
+        raise ConfigurationError(
+            f"The model {model!r} brings its own weights: leave out 'pretrained' ({pretrained!r})."
+        )
+    return ModelName(kind, value, pretrained or None)
+
+
+@cache
+def built_in_configs() -> dict[str, Path]:
+    """The models open_clip has by name, with the files that describe them; empty if it is not installed."""
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None or spec.origin is None:
+        return {}
+    return {path.stem: path for path in sorted((Path(spec.origin).parent / "model_configs").glob("*.json"))}
+
+
+def _folder_digests(folder: Path) -> dict[str, str]:
+    if not (folder / CONFIG).is_file():
+        raise EmbedderError(f"The folder {str(folder)!r} holds no {CONFIG!r}, so it is not an open_clip model.")
+    try:
+        return {
+            str(path.relative_to(folder)): file_digest(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".") and path.suffix not in (".md", ".txt.lock")
+        }
+    except OSError as error:
+        raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
+
+
+def _cached_on_hub(name: str, cache_dir: Path | None) -> Path | None:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = try_to_load_from_cache(name, CONFIG, cache_dir=cache_dir)
+    return Path(found) if isinstance(found, str) else None

@@ -1,0 +1,108 @@
+"""A visitor's photo, held for a few minutes so that a moved box need not send it again.
+
+It lies in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` places that are used in turn: the
+newest photo takes the place of the oldest, so that their number and their bytes are bounded whatever the cache is.
+A cache that writes to disk holds nothing. Where a photo cannot be held, or is gone, a page cuts the region itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.filebased import FileBasedCache
+from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext as _
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import PhotoGone
+from imagesim.images import MIN_SIDE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SIDE = 1280
+"""Pixels, about: what a page sends, and more than the models look at."""
+
+QUALITIES = (90, 80, 65)
+"""Of the JPEG: the first that fits is taken."""
+
+_COUNTER = "imagesim.retrieval.look.counter"
+
+
+def hold(photo: Image, size: tuple[int, int]) -> str:
+    """Hold an upright RGB photo that was sent with ``size``; its token, empty where it cannot be held."""
+    conf = get_settings()
+    if not conf.LOOK_SECONDS or writes_to_disk(conf.LOOK_CACHE):
+        return ""
+    data = _encoded(photo, conf.LOOK_BYTES // conf.LOOK_PHOTOS)
+    if not data:
+        return ""
+    secret = secrets.token_urlsafe(24)
+    try:
+        cache = caches[conf.LOOK_CACHE]
+        place = _next_place(cache, conf.LOOK_PHOTOS)
+        cache.set(_key(place), (secret, data, size), conf.LOOK_SECONDS)
+    except Exception:  # a cache that is down must not fail an answer that is ready
+        logger.warning("A photo could not be held in the cache %r.", conf.LOOK_CACHE, exc_info=True)
+        return ""
+    return f"{place}.{secret}"
+
+
+def held(token: str) -> tuple[Image, tuple[int, int]]:
+    """The photo of a token, and its (width, height) as it was sent.
+
+    :raises PhotoGone: if it is not held, or no longer.
+    """
+    from PIL import Image
+
+    place, _dot, secret = token.partition(".")
+    kept = None
+    if place.isascii() and place.isdigit() and len(place) < 10:
+        try:
+            kept = caches[get_settings().LOOK_CACHE].get(_key(int(place)))
+        except Exception:
+            logger.warning("A photo could not be read from the cache.", exc_info=True)
+    if kept is None or not constant_time_compare(kept[0], secret):
+        raise PhotoGone(_("This photo is no longer held; send it again, or send the region as a picture of its own."))
+    return Image.open(BytesIO(kept[1]), formats=["JPEG"]).convert("RGB"), kept[2]
+
+
+def writes_to_disk(alias: str) -> bool:
+    """Whether what is put into this cache is written to a disk: photos of visitors must not be."""
+    try:
+        return isinstance(caches[alias], FileBasedCache | DatabaseCache)
+    except InvalidCacheBackendError:
+        return False  # the system check names it; here it fails as any cache that is down
+
+
+def _key(place: int) -> str:
+    return f"imagesim.retrieval.look.photo.{place}"
+
+
+def _next_place(cache: Any, places: int) -> int:
+    cache.add(_COUNTER, 0, timeout=None)
+    try:
+        return int(cache.incr(_COUNTER)) % places
+    except ValueError:  # thrown out between the two lines
+        return secrets.randbelow(places)
+
+
+def _encoded(photo: Image, limit: int) -> bytes:
+    """A JPEG of at most ``limit`` bytes; empty if there is none worth holding."""
+    factor = round(max(photo.size) / LONGEST_SIDE)  # a whole one: a twelfth of the time
+    small = photo.reduce(factor) if factor >= 2 else photo
+    if min(small.size) < MIN_SIDE:
+        return b""
+    for quality in QUALITIES:
+        buffer = BytesIO()
+        small.save(buffer, "JPEG", quality=quality, exif=b"")
+        if buffer.tell() <= limit:
+            return buffer.getvalue()
+    return b""

@@ -1,0 +1,274 @@
+"""What a question wishes for - pictures, words, items of the shop, each with a weight - and the one vector of it all.
+
+The vector is Rocchio's (1971): the weighted mean of what the answers should be like, less what they should not be like.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from django.db import models, router
+from django.utils.translation import gettext as _
+
+from imagesim.conf import Backend
+from imagesim.exceptions import BadQuery, ModelMismatch, NotIndexed, NotRegistered
+from imagesim.items import split_key
+from imagesim.models import Embedding, ItemImage
+from imagesim.monitoring.timing import timed
+from imagesim.registry import key_of, registry
+from imagesim.retrieval import params
+from imagesim.retrieval.query_image import QueryImage, take
+from imagesim.statements import Statement
+from imagesim.types import IndexMeta
+
+if TYPE_CHECKING:
+    from imagesim.embedders import BaseEmbedder
+    from imagesim.retrieval.query_image import Picture
+    from imagesim.types import Vector
+
+    TermValue = Picture | str | models.Model
+    Terms = TermValue | tuple[TermValue, float] | Iterable[TermValue | tuple[TermValue, float]]
+
+MAX_TERMS = 10
+"""Pictures, words and items in one question."""
+
+UNLIKE_WEIGHT = 0.5
+"""How far to go from what the answers should not be like, unless said otherwise; 1 is as far as towards the rest."""
+
+CACHED_TEXTS = 1_000
+
+_WEIGHED = re.compile(r"(.+)\^(\d{1,9}(?:\.\d{1,9})?)", re.DOTALL)
+_KEY = re.compile(r"(\w+\.\w+):\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKey:
+    """An item of the shop, by the key that the index knows it by."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """One thing the answers should be like, or (``weight`` below 0) should not be like."""
+
+    value: QueryImage | str | ItemKey
+    weight: float = 1.0
+
+
+def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
+    """The arguments ``like`` and ``unlike`` of a question, checked.
+
+    Each is a thing or a list of things; a thing is a picture, words, an item or its key (``"shop.product:7"``). A
+    weight stands beside it (``(photo, 0.5)``) or, for words and keys, behind it (``"leather^0.5"``).
+
+    :raises BadQuery: naming what is wrong.
+    :raises BadImage: if a picture cannot be accepted.
+    """
+    terms = [_term("like", value, 1.0) for value in _as_list(like)]
+    terms += [_term("unlike", value, -UNLIKE_WEIGHT) for value in _as_list(unlike)]
+    return terms
+
+
+def check_terms(terms: Sequence[QueryTerm]) -> None:
+    """:raises BadQuery: if there is nothing to go towards, or too much."""
+    if not any(term.weight > 0 for term in terms):
+        raise BadQuery(_("Nothing to look for; give an image, a text, or both."), field="image")
+    if len(terms) > MAX_TERMS:
+        raise BadQuery(
+            _("The question has %(count)d pictures, words and items; send at most %(most)d.")
+            % {"count": len(terms), "most": MAX_TERMS},
+            field="like",
+        )
+
+
+def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None = None) -> Vector:
+    """The unit vector of all wishes for the index that says ``meta`` of itself, shape (dims of its embedder,).
+
+    ``parts`` weighs the parts of the vectors of pictures and items, where the model keeps them apart. Where the wishes
+    cancel out, the first stands alone.
+
+    :raises ModelMismatch: if the embedder here is not the one that made the index.
+    :raises NotIndexed: if an item has no embedding (yet).
+    :raises EmbedderError: if the model cannot be loaded or knows no words.
+    """
+    import numpy as np
+
+    vectors: dict[int, Vector] = {}
+    # A page that shows similar items needs no embedder, and so no model, unless parts are weighed.
+    weighs = bool(components or meta.embedder["OPTIONS"].get("weights"))
+    needs_embedder = weighs or not all(isinstance(term.value, ItemKey) for term in terms)
+    embedder = embedder_for(meta) if needs_embedder else None
+    pictures = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage)}
+    texts = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, str)}
+    for number, term in enumerate(terms):
+        if isinstance(term.value, ItemKey):
+            vectors[number] = _item_vector(term.value.key, meta)
+    if embedder is not None and (pictures or texts):
+        for number, vector in zip([*pictures, *texts], _embed(embedder, pictures, texts), strict=True):
+            vectors[number] = vector
+    if embedder is not None and weighs:
+        try:
+            weighed = {number: embedder.reweight(vector, components) for number, vector in vectors.items()}
+        except BadQuery as error:
+            raise BadQuery(str(error), field="components") from error
+        vectors = weighed | {number: vectors[number] for number in texts}  # words are of one part only
+    towards = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight > 0]
+    away = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight < 0]
+    total = sum(weight * vector for weight, vector in towards) / sum(weight for weight, _vector in towards)
+    if away:
+        total = total + sum(weight * vector for weight, vector in away) / len(away)
+    length = float(np.linalg.norm(total))
+    unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
+    return unit
+
+
+def embedder_for(meta: IndexMeta) -> BaseEmbedder:
+    """The embedder that made the index, which need not be the configured one: a rebuild may be under way.
+
+    :raises ModelMismatch: if it gives other vectors today.
+    """
+    from imagesim.embedders import get_embedder
+
+    embedder = get_embedder(Backend(meta.embedder["BACKEND"], dict(meta.embedder["OPTIONS"])))
+    if embedder.fingerprint != meta.fingerprint:
+        raise ModelMismatch(
+            _("The index holds vectors of the model %(index)r, but the model here is %(here)r; run `imagesim_rebuild`.")
+            % {"index": meta.fingerprint, "here": embedder.fingerprint}
+        )
+    return embedder
+
+
+class TextVectors:
+    """The vectors of what was asked last, by model and text: the same few words are asked over and over."""
+
+    def __init__(self, size: int = CACHED_TEXTS) -> None:
+        self._size = size
+        self._kept: OrderedDict[tuple[str, str], Vector] = OrderedDict()
+        self._lock = Lock()
+
+    def embed(self, embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
+        names = [(embedder.fingerprint, text) for text in texts]
+        with self._lock:
+            known = {name: self._kept[name] for name in names if name in self._kept}
+        new = [name for name in dict.fromkeys(names) if name not in known]
+        if new:
+            known |= zip(new, embedder.embed_texts([text for _fingerprint, text in new]), strict=True)
+        with self._lock:
+            for name in names:
+                self._kept[name] = known[name]
+                self._kept.move_to_end(name)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return [known[name] for name in names]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+
+text_vectors = TextVectors()
+
+
+@timed("embed.query")
+def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Mapping[int, str]) -> list[Vector]:
+    """The vectors of the pictures, then of the texts."""
+    if texts and not embedder.supports_texts:
+        raise BadQuery(_("The model in use knows no words; search with a picture."), field="text")
+    vectors: list[Vector] = []
+    for picture in pictures.values():  # one after the other: decoded, each may take some hundred megabytes
+        vectors += list(embedder.embed_images([picture.decode(embedder.min_decode_side)]))
+    if texts:
+        vectors += text_vectors.embed(embedder, list(texts.values()))
+    return vectors
+
+
+def _item_vector(key: str, meta: IndexMeta) -> Vector:
+    """The middle of an item's image embeddings, in one query; the first where they cancel out."""
+    import numpy as np
+
+    label, pk = split_key(key)
+    using = router.db_for_read(Embedding)
+    rows = _embeddings.rows(using, model=label, pk=pk, fingerprint=meta.fingerprint)
+    vectors = [np.frombuffer(bytes(row), dtype="<f4") for (row,) in rows]
+    if not vectors:
+        raise NotIndexed(
+            _("%(item)s has no embedding yet; it needs a usable picture, and then `manage.py imagesim_sync`.")
+            % {"item": key}
+        )
+    total: Vector = np.sum(vectors, axis=0, dtype=np.float32)
+    length = float(np.linalg.norm(total))
+    return total / np.float32(length) if length > 1e-6 else vectors[0]
+
+
+def _embeddings_of_item() -> models.QuerySet[Embedding, tuple[Any, ...]]:
+    state = {"state__model": Statement.value("model"), "state__object_pk": Statement.value("pk")}
+    digests = ItemImage.objects.filter(**state).order_by().values("digest")
+    embeddings = Embedding.objects.filter(digest__in=digests, fingerprint=Statement.value("fingerprint"))
+    return embeddings.values_list("vector")
+
+
+_embeddings = Statement(_embeddings_of_item)
+
+
+def _as_list(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    if isinstance(given, tuple) and _is_weighed(given):
+        return [given]
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _is_weighed(pair: tuple[Any, ...]) -> bool:
+    return len(pair) == 2 and isinstance(pair[1], int | float) and not isinstance(pair[1], bool)
+
+
+def _term(field: str, value: Any, usual: float) -> QueryTerm:
+    weight: float | None = None
+    if isinstance(value, tuple) and _is_weighed(value):
+        value, weight = value
+    elif isinstance(value, str) and (match := _WEIGHED.fullmatch(value)):
+        value, weight = match[1], float(match[2])
+    if weight is not None and not (math.isfinite(weight) and 0 < weight <= params.MAX_WEIGHT):
+        raise BadQuery(
+            _("The weight %(weight)s in %(name)r must be above 0 and at most %(most)g.")
+            % {"weight": weight, "name": field, "most": params.MAX_WEIGHT},
+            field=field,
+        )
+    signed = usual if weight is None else math.copysign(weight, usual)
+    if isinstance(value, models.Model):
+        try:
+            return QueryTerm(ItemKey(key_of(value)), signed)
+        except NotRegistered as error:
+            raise BadQuery(str(error), field=field) from error
+    if isinstance(value, str):
+        if match := _KEY.fullmatch(value.strip()):
+            return QueryTerm(_known_key(field, match[0], match[1]), signed)
+        return QueryTerm(params.check_text(value, field=field), signed)
+    if isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "read") or hasattr(value, "convert"):
+        return QueryTerm(take(value, field=field), signed)
+    raise BadQuery(
+        _("%(name)r holds a thing of type %(type)s; it can hold pictures, words and items.")
+        % {"name": field, "type": type(value).__name__},
+        field=field,
+    )
+
+
+def _known_key(field: str, key: str, label: str) -> ItemKey:
+    """Of an item that a visitor may know of: it is in the shop."""
+    from imagesim.retrieval.hydrate import load_items
+
+    try:
+        items = registry.for_label(label)
+    except NotRegistered as error:
+        raise BadQuery(str(error), field=field) from error
+    key = f"{items.label}:{split_key(key)[1]}"
+    if "\0" in key or key not in load_items([key]):
+        raise BadQuery(_("There is no item %(key)s.") % {"key": repr(key)[:100]}, field=field)
+    return ItemKey(key)

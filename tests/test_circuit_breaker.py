@@ -1,0 +1,110 @@
+"""What just failed is not asked again for a while."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import imagesim
+from imagesim.circuit_breaker import Breaker
+from imagesim.exceptions import BadQuery, IndexUnavailable
+from imagesim.indexes import get_index
+from imagesim.indexes.local import LocalIndex
+from imagesim.retrieval.guarded_index import FAILURES, reading_index
+from tests.shop import EMBEDDER, index, picture, product
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock):
+    return Breaker("It", threshold=2, reset_seconds=10, clock=clock)
+
+
+def fail(breaker, error=IndexUnavailable):
+    with pytest.raises(error), breaker.guard():
+        raise error("no answer")
+
+
+def test_opens_after_failures_in_a_row(breaker, caplog):
+    fail(breaker)
+    assert not breaker.is_open
+    fail(breaker)
+    assert breaker.is_open
+    with pytest.raises(IndexUnavailable, match=r"left alone.*no answer"), breaker.guard():
+        pytest.fail("asked")
+    assert "no answer" in caplog.text
+
+
+def test_a_success_in_between_starts_anew(breaker):
+    fail(breaker)
+    with breaker.guard():
+        pass
+    fail(breaker)
+    assert not breaker.is_open
+
+
+def test_another_error_is_an_answer(breaker):
+    fail(breaker)
+    fail(breaker, BadQuery)
+    fail(breaker)
+    assert not breaker.is_open
+
+
+def test_one_finds_out_whether_it_is_back(breaker, clock):
+    fail(breaker)
+    fail(breaker)
+    clock.now += 11
+    assert breaker.allow()
+    assert not breaker.allow()  # the others wait for the answer
+    breaker.failed("still no answer")
+    assert not breaker.allow()
+    clock.now += 11
+    with breaker.guard():
+        pass
+    assert not breaker.is_open
+    assert breaker.allow()
+
+
+def test_counts_what_it_is_told_to(breaker):
+    with pytest.raises(OSError, match="gone"), breaker.guard(OSError, ValueError):
+        raise OSError("gone")
+    with pytest.raises(ValueError, match="gone"), breaker.guard(OSError, ValueError):
+        raise ValueError("gone")
+    assert breaker.is_open
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("media_root")
+def test_an_index_that_hangs_costs_few_pages_a_time_out(settings, monkeypatch):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+    shoe = product("shoe", picture("red"))
+    index()
+    assert imagesim.similar_to(shoe) == []
+    asked = []
+
+    def hang(self, queries):
+        asked.append(queries)
+        time.sleep(0.05)
+        raise IndexUnavailable("no answer")
+
+    monkeypatch.setattr(LocalIndex, "search", hang)
+    for _ in range(20):
+        with pytest.raises(IndexUnavailable):
+            imagesim.similar_to(shoe)
+    assert len(asked) == FAILURES
+    monkeypatch.undo()
+    reading_index().breaker.succeeded()
+    assert imagesim.similar_to(shoe) == []
+    assert reading_index().index is get_index()

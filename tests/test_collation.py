@@ -1,0 +1,48 @@
+"""Rows in the order of their text, streamed, and nobody kept from writing meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from operator import attrgetter
+
+import pytest
+from django.db import connections
+
+from imagesim.collation import in_code_point_order
+from imagesim.models import ItemState
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PKS = ["a", "B", "ä", "Z", "10", "9", "é", "_", "a-", "ab"]
+
+
+@pytest.fixture
+def states():
+    ItemState.objects.bulk_create(ItemState(model="shop.product", object_pk=pk) for pk in PKS)
+    return ItemState.objects.using("default")
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 10, 100])
+def test_the_order_is_that_of_python(states, chunk_size):
+    found = [
+        state.object_pk
+        for state in in_code_point_order(states, "object_pk", attrgetter("object_pk"), chunk_size=chunk_size)
+    ]
+    assert found == sorted(PKS)
+
+
+def test_others_write_while_it_is_read(states):
+    rows = in_code_point_order(states, "object_pk", attrgetter("object_pk"), chunk_size=2)
+    assert next(rows).object_pk == "10"
+    written = []
+
+    def write():
+        try:
+            written.append(ItemState.objects.create(model="shop.product", object_pk="new"))
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join(10)
+    assert written, "it waits for the reader"
+    assert {state.object_pk for state in rows} >= set(PKS) - {"10"}

@@ -1,0 +1,198 @@
+"""Pictures become vectors once, whoever needs them, with bounded memory and each error where it belongs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.utils import timezone
+from PIL import Image
+
+from imagesim.exceptions import EmbedderError
+from imagesim.indexing import embedding as module
+from imagesim.indexing.embedding import Picture, Vectors
+from imagesim.indexing.embedding_leases import EmbeddingLeases
+from imagesim.indexing.write_targets import Target
+from imagesim.models import Embedding, EmbeddingLease
+from imagesim.types import IndexMeta
+from tests.embedders import PixelEmbedder
+
+
+class CountingEmbedder(PixelEmbedder):
+    """Counts what the model is given, and may be slow or fail."""
+
+    def __init__(self, *, pause: float = 0.0, fails_on: tuple[int, int] | None = None, broken: bool = False) -> None:
+        super().__init__()
+        self.pause = pause
+        self.fails_on = fails_on
+        self.broken = broken
+        self.batches: list[int] = []
+
+    def best_batch(self) -> int:
+        return 4
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        self.batches.append(len(images))
+        time.sleep(self.pause)
+        if self.broken or any(image.size == self.fails_on for image in images):
+            raise RuntimeError("cannot")
+        return super().embed_images(images)
+
+
+class FakeTarget(Target):
+    """A target whose embedder is given."""
+
+    given: CountingEmbedder
+
+    @property
+    def embedder(self) -> CountingEmbedder:  # type: ignore[override]
+        return self.given
+
+
+def target(embedder: CountingEmbedder) -> Target:
+    meta = IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims, embedder={})
+    made = FakeTarget(None, "here", meta)  # type: ignore[arg-type]
+    object.__setattr__(made, "given", embedder)
+    return made
+
+
+def picture(colour: str, size: tuple[int, int] = (40, 30)) -> Picture:
+    file = BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return Picture(f"{colour}.png", BytesIO(file.getvalue()))
+
+
+COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple", "pink", "brown")
+
+
+@pytest.mark.django_db
+def test_every_picture_gets_its_vector_in_batches_the_model_likes() -> None:
+    embedder = CountingEmbedder()
+    vectors = Vectors([target(embedder)])
+    found = [picture(colour) for colour in COLOURS]
+    vectors.resolve(found)
+    assert embedder.batches == [4, 4, 2]
+    for each, colour in zip(found, COLOURS, strict=True):
+        vector = vectors.get(each.digest, embedder.fingerprint)
+        assert vector is not None
+        assert np.allclose(vector, PixelEmbedder().embed_images([Image.new("RGB", (40, 30), colour)])[0], atol=1e-5)
+    assert Embedding.objects.count() == len(COLOURS)
+    assert not EmbeddingLease.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_is_known_is_neither_decoded_nor_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = CountingEmbedder()
+    Vectors([target(embedder)]).resolve([picture("red")])
+    monkeypatch.setattr(module.images, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
+    twice = Vectors([target(embedder)])
+    twice.resolve([picture("red"), picture("red")])
+    assert (embedder.batches, twice.embedded, twice.opened) == ([1], 0, 2)
+
+
+@pytest.mark.django_db
+def test_the_same_picture_twice_in_a_batch_is_embedded_once() -> None:
+    embedder = CountingEmbedder()
+    vectors = Vectors([target(embedder)])
+    found = [picture("red"), picture("blue"), picture("red")]
+    vectors.resolve(found)
+    assert vectors.embedded == 2
+    assert found[0].digest == found[2].digest
+    assert not any(each.error for each in found)
+
+
+@pytest.mark.django_db
+def test_one_bad_picture_harms_one_picture() -> None:
+    embedder = CountingEmbedder(fails_on=(50, 50))
+    bad = Picture("bad.jpg", BytesIO(b"\xff\xd8\xff not a picture"))
+    odd = picture("red", (50, 50))
+    found = [picture("red"), bad, picture("green"), odd, picture("blue")]
+    Vectors([target(embedder)]).resolve(found)
+    assert [bool(each.error) for each in found] == [False, True, False, True, False]
+    assert bad.permanent
+    assert "cannot embed" in odd.error
+
+
+@pytest.mark.django_db
+def test_a_model_that_fails_on_everything_is_nobodys_fault_but_its_own() -> None:
+    found = [picture("red")]
+    with pytest.raises(EmbedderError, match="The model fails"):
+        Vectors([target(CountingEmbedder(broken=True))]).resolve(found)
+    assert not found[0].error
+    assert not EmbeddingLease.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_claim_is_one_workers_until_it_expires() -> None:
+    first, second = EmbeddingLeases(), EmbeddingLeases()
+    wanted = [("a", "m"), ("b", "m")]
+    assert first.lease(wanted[:1]) == {("a", "m")}
+    assert second.lease(wanted) == {("b", "m")}
+    EmbeddingLease.objects.filter(digest="a").update(until=timezone.now() - timedelta(seconds=1))
+    assert second.lease(wanted) == set(wanted)
+    first.release()
+    second.release()
+    assert not EmbeddingLease.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_a_dead_worker_claimed_is_made_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = CountingEmbedder()
+    dead = EmbeddingLeases()
+    one = picture("red")
+    data = one.file.getvalue()
+    dead.lease([(module.images.digest(data), embedder.fingerprint)])
+    waits: list[float] = []
+
+    def expire(seconds: float) -> None:
+        waits.append(seconds)
+        EmbeddingLease.objects.update(until=timezone.now() - timedelta(seconds=1))
+
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: expire(seconds))
+    vectors = Vectors([target(embedder)])
+    vectors.resolve([one])
+    assert waits
+    assert vectors.embedded == 1
+
+
+@pytest.fixture
+def _closing(transactional_db: None) -> Iterator[None]:
+    yield
+    connection.close()
+
+
+@pytest.mark.usefixtures("_closing")
+def test_two_workers_with_the_same_pictures_embed_each_once() -> None:
+    embedder = CountingEmbedder(pause=0.05)
+    results: list[Vectors] = []
+    errors: list[Any] = []
+    barrier = threading.Barrier(2)
+
+    def work() -> None:
+        try:
+            vectors = Vectors([target(embedder)])
+            found = [picture(colour) for colour in COLOURS]
+            barrier.wait()
+            vectors.resolve(found)
+            assert all(vectors.get(each.digest, embedder.fingerprint) is not None for each in found)
+            results.append(vectors)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not errors
+    assert sum(vectors.embedded for vectors in results) == len(COLOURS)
+    assert sum(embedder.batches) == len(COLOURS)

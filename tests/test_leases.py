@@ -1,0 +1,369 @@
+"""Workers side by side, workers that die, and errors that may pass or cannot."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import close_old_connections, connections, transaction
+from django.utils import timezone
+
+from demo_shop.shop.similarity import ProductItems
+from imagesim import images
+from imagesim.exceptions import EmbedderError, IndexUnavailable
+from imagesim.indexes import get_index
+from imagesim.indexes.local import LocalIndex
+from imagesim.indexing import leases
+from imagesim.indexing import sync as syncing
+from imagesim.indexing.sync import sync
+from imagesim.models import ItemState, LocalEntry, Scope
+from imagesim.types import WriteResult
+from tests.embedders import PixelEmbedder
+from tests.shop import EMBEDDER, picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "SYNC_MAX_ATTEMPTS": 3}
+
+
+@pytest.fixture
+def shop():
+    products = [product(f"p{n}", picture("red", mark=n)) for n in range(4)]
+    sync()
+    return products
+
+
+def change(*products):
+    for each in products:
+        each.price = int(float(each.price)) + 1
+        each.save()
+
+
+def take(limit=10, scope=Scope.METADATA):
+    return leases.lease("default", scope, limit)
+
+
+def state(item):
+    return ItemState.objects.get(object_pk=str(item.pk))
+
+
+def let_time_pass():
+    past = timezone.now() - timedelta(seconds=1)
+    ItemState.objects.filter(pending=True).update(not_before=past)
+    ItemState.objects.exclude(lease="").update(leased_until=past)
+
+
+def entries():
+    return dict(get_index().scan())
+
+
+class TestClaims:
+    def test_two_workers_never_share(self, shop):
+        change(*shop)
+        first, second = take(3), take(3)
+        assert (len(first.states), len(second.states)) == (3, 1)
+        assert not {s.pk for s in first.states} & {s.pk for s in second.states}
+        assert take().states == []
+
+    def test_a_claim_expires(self, shop):
+        change(shop[0])
+        take()
+        assert take().states == []
+        let_time_pass()
+        assert len(take().states) == 1
+
+    def test_what_a_worker_died_at_is_taken_alone(self, shop):
+        change(*shop)
+        take()
+        let_time_pass()
+        alone = [take().states for _ in range(4)]
+        assert [len(states) for states in alone] == [1, 1, 1, 1]
+        assert {states[0].attempts for states in alone} == {1}
+        assert sync().done == 0
+
+    def test_the_one_that_kills_workers_is_set_aside(self, shop):
+        change(*shop)
+        take()
+        for _ in range(5):  # every worker dies at the first one that it takes
+            let_time_pass()
+            dead = take().states[0]
+            ItemState.objects.exclude(pk=dead.pk).update(not_before=timezone.now() + timedelta(hours=1))
+        let_time_pass()
+        report = sync()
+        assert (report.failed, report.indexed) == (1, 3)
+        assert "stopped" in ItemState.objects.get(outcome="failed").error
+
+    def test_giving_back_counts_no_attempt(self, shop):
+        change(shop[0])
+        leases.release(take())
+        again = take()
+        assert [s.attempts for s in again.states] == [0]
+
+    def test_a_long_one_is_renewed(self, shop):
+        change(shop[0])
+        lease = take()
+        assert leases.renew(lease)
+        lease.until = timezone.now()
+        assert leases.renew(lease)
+        assert state(shop[0]).leased_until == lease.until
+        change(shop[0])
+        lease.until = timezone.now()
+        assert not leases.renew(lease)
+
+    def test_delays_double_up_to_a_bound(self):
+        assert 1 <= leases.delay(1) <= 2
+        assert 4 <= leases.delay(3) <= 8
+        assert leases.delay(10_000) <= leases.LONGEST_DELAY
+
+    def test_a_late_write_is_looked_at_again(self, shop):
+        change(shop[0])
+        lease = take()
+        late = lease.states[0]
+        pk = shop[0].pk
+        shop[0].delete()
+        sync()
+        assert not ItemState.objects.get(object_pk=str(pk)).pending
+        LocalEntry.objects.filter(removed_at__isnull=False).delete()  # the index forgot the removal
+        entry = LocalEntry.objects.first()
+        LocalEntry.objects.create(
+            generation=entry.generation,
+            key=f"shop.product:{pk}",
+            model="shop.product",
+            version=late.version,
+            seq_no=1,
+            group="x",
+        )
+        leases.mark(lease, [leases.SyncResult(late, "indexed")])
+        assert ItemState.objects.get(object_pk=str(pk)).pending
+        sync()
+        assert f"shop.product:{pk}" not in entries()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("postgres")
+class TestLocks:
+    """On a database with row locks: workers and saves do not wait for each other."""
+
+    def test_what_is_being_saved_is_skipped(self, shop):
+        change(*shop)
+        with transaction.atomic():
+            change(shop[0])
+            assert _elsewhere(lambda: len(take().states)) == 3
+
+    def test_a_mark_does_not_wait_for_a_save(self, shop):
+        change(*shop)
+        lease = take()
+        with transaction.atomic():
+            change(shop[0])
+            results = [leases.SyncResult(each, "indexed") for each in lease.states]
+            assert _elsewhere(lambda: leases.mark(lease, results)) == 3
+        assert state(shop[0]).pending
+        assert sync().indexed == 1
+
+    def test_a_save_does_not_wait_for_a_worker(self, shop, monkeypatch):
+        change(*shop)
+        original = syncing.write
+
+        def slow(prepared, targets):
+            assert _elsewhere(lambda: change(shop[0])) is None
+            original(prepared, targets)
+
+        monkeypatch.setattr(syncing, "write", slow)
+        sync(limit=4)
+        monkeypatch.undo()
+        assert state(shop[0]).pending
+
+
+def _elsewhere(work, seconds=20):
+    """The result of ``work`` in another connection; fails if it has to wait."""
+    results = []
+
+    def run():
+        close_old_connections()
+        try:
+            results.append(work())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(seconds)
+    assert results, "it waits for a lock"
+    return results[0]
+
+
+class TestErrors:
+    def test_an_index_that_is_down_is_nobodys_fault(self, shop, monkeypatch):
+        change(*shop)
+        monkeypatch.setattr(LocalIndex, "write", _raise(IndexUnavailable("down")))
+        for _ in range(5):
+            let_time_pass()
+            assert sync().interrupted == "down"
+        assert {(s.attempts, s.pending, s.error) for s in ItemState.objects.all()} == {(0, True, "")}
+        monkeypatch.undo()
+        let_time_pass()
+        assert sync().indexed == 4
+
+    def test_a_model_that_fails_is_nobodys_fault(self, monkeypatch):
+        product("shoe", picture("red"))
+        monkeypatch.setattr(PixelEmbedder, "embed_images", _raise(RuntimeError("no memory")))
+        assert "no memory" in sync().interrupted
+        monkeypatch.setattr(PixelEmbedder, "embed_images", _raise(EmbedderError("no weights")))
+        let_time_pass()
+        assert sync().interrupted == "no weights"
+        monkeypatch.undo()
+        let_time_pass()
+        assert sync().indexed == 1
+
+    def test_a_picture_on_which_the_model_fails(self, monkeypatch):
+        original = PixelEmbedder.embed_images
+
+        def embed(self, given):
+            if any(image.getpixel((60, 60)) == (0, 0, 255) for image in given if image.width == 64):
+                raise ValueError("odd shape")
+            return original(self, given)
+
+        monkeypatch.setattr(PixelEmbedder, "embed_images", embed)
+        odd = product("odd", picture("blue"))
+        product("shoe", picture("red"))
+        report = sync()
+        assert (report.indexed, report.failed) == (1, 1)
+        assert "odd shape" in state(odd).error
+
+    def test_an_overloaded_index_is_tried_without_end(self, shop, monkeypatch):
+        change(shop[0])
+
+        def write(self, operations, *, backing_index=None):
+            return [WriteResult(o.key, "failed", "429", retryable=True) for o in operations]
+
+        monkeypatch.setattr(LocalIndex, "write", write)
+        for _ in range(6):
+            let_time_pass()
+            assert sync().retried == 1
+        assert (state(shop[0]).outcome, state(shop[0]).pending) == ("indexed", True)
+        monkeypatch.undo()
+        let_time_pass()
+        assert sync().indexed == 1
+
+    def test_an_entry_that_the_index_refuses(self, shop, monkeypatch):
+        change(*shop)
+        original = LocalIndex.write
+
+        def write(self, operations, *, backing_index=None):
+            results = original(self, operations[1:], backing_index=backing_index)
+            return [WriteResult(operations[0].key, "failed", "bad field"), *results]
+
+        monkeypatch.setattr(LocalIndex, "write", write)
+        report = sync()
+        assert (report.failed, report.indexed) == (1, 3)
+        aside = ItemState.objects.get(outcome="failed")
+        assert (aside.error, aside.pending, aside.not_before) == ("bad field", False, None)
+
+    def test_the_shop_s_own_code_fails_on_one(self, shop, monkeypatch):
+        change(*shop)
+        bad = shop[1].pk
+        monkeypatch.setattr(ProductItems, "should_index", lambda self, item: 1 // (item.pk - bad) or True)
+        report = sync()
+        assert (report.indexed, report.retried) == (3, 1)
+        for _ in range(3):
+            let_time_pass()
+            sync()
+        assert state(shop[1]).outcome == "failed"
+        assert "ZeroDivisionError" in state(shop[1]).error
+        assert len(entries()) == 4  # the former entry goes on answering
+        monkeypatch.undo()
+        ItemState.objects.filter(outcome="failed").update(not_before=timezone.now())
+        assert sync().indexed == 1  # its time has come
+
+    def test_an_error_nobody_foresaw(self, shop, monkeypatch):
+        change(*shop)
+        original = LocalIndex.write
+        bad = f"shop.product:{shop[2].pk}"
+
+        def write(self, operations, *, backing_index=None):
+            if any(operation.key == bad for operation in operations):
+                raise TypeError("cannot serialise")
+            return original(self, operations, backing_index=backing_index)
+
+        monkeypatch.setattr(LocalIndex, "write", write)
+        report = sync()
+        assert (report.indexed, report.retried) == (3, 1)
+        assert "cannot serialise" in state(shop[2]).error
+
+    def test_storage_down_then_back(self, shop, monkeypatch):
+        monkeypatch.setattr(images, "read", _raise(ConnectionError("no route")))
+        for photo in shop[0].photos.all():
+            photo.save()
+        report = sync()
+        assert report.retried == 1
+        assert len(entries()) == 4
+        assert "no route" in state(shop[0]).error
+        assert state(shop[0]).outcome == "indexed"
+        monkeypatch.undo()
+        let_time_pass()
+        assert sync().indexed == 1
+        assert state(shop[0]).error == ""
+
+    def test_a_file_that_comes_late(self):
+        shoe = product("shoe", picture("red"))
+        file = shoe.photos.get().file
+        with file.open("rb") as opened:
+            data = opened.read()
+        file.storage.delete(file.name)
+        assert sync().retried == 1
+        assert entries() == {}
+        file.storage.save(file.name, ContentFile(data))
+        let_time_pass()
+        assert sync().indexed == 1
+        assert len(entries()) == 1
+
+    def test_a_file_that_is_lost_takes_its_picture_along(self, shop):
+        """That it is not there is certain, unlike where the storage does not answer."""
+        photo = shop[0].photos.get()
+        photo.file.storage.delete(photo.file.name)
+        photo.save()
+        assert sync().retried == 1
+        assert len(entries()) == 3
+        assert state(shop[0]).outcome == "failed"
+
+    def test_a_file_that_never_comes(self):
+        shoe = product("shoe", picture("red"))
+        shoe.photos.get().file.storage.delete(shoe.photos.get().file.name)
+        for _ in range(4):
+            let_time_pass()
+            sync()
+        aside = state(shoe)
+        assert (aside.outcome, aside.pending) == ("failed", False)
+        assert "no file" in aside.error
+        assert aside.not_before > timezone.now()
+
+    def test_nothing_is_written_that_says_the_same(self, shop, monkeypatch):
+        before = entries()
+        shop[0].description = "nothing of interest"
+        shop[0].save()
+        monkeypatch.setattr(LocalIndex, "write", _raise(AssertionError("written")))
+        assert sync().indexed == 1
+        assert entries() == before
+        assert not state(shop[0]).pending
+
+    def test_a_claim_that_died_forgets_what_the_index_said(self, shop):
+        """It may have written something else; so the next one writes even what says the same as before."""
+        change(shop[0])
+        take()
+        let_time_pass()
+        shop[0].price = 10
+        shop[0].save()
+        assert sync().indexed == 1
+        assert state(shop[0]).synced_version == state(shop[0]).version
+
+
+def _raise(error):
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail

@@ -1,0 +1,205 @@
+"""A change is one row, written in the transaction of the item, with a version that only rises."""
+
+from __future__ import annotations
+
+import uuid
+from unittest.mock import patch
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+import imagesim
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim.exceptions import NotRegistered
+from imagesim.indexing import outbox
+from imagesim.models import ItemState, Scope
+from tests.shop import picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+def record(*pks, scope=Scope.ALL):
+    return outbox.record("shop.product", pks, scope=scope, using="default")
+
+
+def state(pk=1):
+    return ItemState.objects.get(model="shop.product", object_pk=str(pk))
+
+
+def test_the_version_only_rises():
+    versions = []
+    for _ in range(5):
+        record(1)
+        versions.append(state().version)
+    assert versions == sorted(set(versions))
+
+
+def test_the_version_rises_past_a_clock_that_went_back():
+    record(1)
+    before = state().version
+    with patch.object(outbox, "now_version", return_value=5):
+        record(1)
+    assert state().version == before + 1
+
+
+def test_the_version_rises_past_a_row_that_was_purged():
+    record(1)
+    before = state().version
+    ItemState.objects.all().delete()
+    record(1)
+    assert state().version >= before
+
+
+def test_the_wider_scope_wins_while_a_change_waits():
+    record(1, scope=Scope.ALL)
+    record(1, scope=Scope.METADATA)
+    assert state().scope == Scope.ALL
+
+
+def test_the_new_scope_counts_once_nothing_waits():
+    record(1, scope=Scope.ALL)
+    ItemState.objects.update(pending=False)
+    record(1, scope=Scope.METADATA)
+    assert (state().scope, state().pending) == (Scope.METADATA, True)
+
+
+def test_a_change_ends_claims_waits_and_errors():
+    record(1)
+    ItemState.objects.update(lease="x", attempts=7, error="bad", pending=False, not_before=None, outcome="failed")
+    record(1)
+    assert (state().lease, state().attempts, state().error, state().pending) == ("", 0, "", True)
+    assert state().not_before is not None
+    assert state().outcome == "failed"  # until it is synced
+
+
+def test_many_at_once():
+    count = outbox.CHUNK * 2 + 1
+    assert record(*range(count)) == count
+    record(*range(count))
+    assert ItemState.objects.count() == count
+
+
+def test_repeated_keys_are_one():
+    assert record(1, "1", 1) == 1
+
+
+def test_nothing_to_record_asks_nothing():
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert record() == 0
+    assert len(queries) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rolled_back_leaves_nothing():
+    with transaction.atomic():
+        product("shoe", picture("red"))
+        transaction.set_rollback(True)
+    assert ItemState.objects.count() == 0
+
+
+def test_touch_is_one_query_for_any_queryset():
+    for number in range(5):
+        product(f"p{number}")
+    with CaptureQueriesContext(connection) as queries:
+        assert imagesim.touch(Product.objects.filter(price__gt=0)) == 5
+    assert len(queries) == 1
+
+
+def test_touch_of_a_joined_queryset_counts_an_item_once():
+    shoe = product("shoe", picture("red"), picture("blue"))
+    assert imagesim.touch(Product.objects.filter(photos__position__gte=0)) == 1
+    assert state(shoe.pk).pending
+
+
+def test_touch_of_an_impossible_queryset():
+    assert imagesim.touch(Product.objects.none()) == 0
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    [
+        lambda every: every.order_by("name")[:2],
+        lambda every: every.order_by().filter(name="p0").union(every.order_by().filter(name="p1")),
+        lambda every: every.order_by("name").reverse()[1:3],
+    ],
+)
+def test_touch_of_sliced_and_combined_querysets(narrowed):
+    for number in range(3):
+        product(f"p{number}")
+    ItemState.objects.all().delete()
+    assert imagesim.touch(narrowed(Product.objects.all())) == 2
+    assert ItemState.objects.count() == 2
+
+
+def test_touch_of_instances():
+    shelf = Category.objects.create(name="Shoes", slug="shoes")
+    made = Product.objects.bulk_create(Product(name=f"{n}", slug=f"{n}", category=shelf, price=1) for n in range(3))
+    assert ItemState.objects.count() == 0
+    assert imagesim.touch(made) == 3
+    assert ItemState.objects.count() == 3
+
+
+def test_touch_of_what_is_no_item():
+    with pytest.raises(NotRegistered, match=r"shop\.Photo"):
+        imagesim.touch(Photo.objects.all())
+
+
+def test_keys_as_text_are_python_s():
+    """SQLite keeps a UUID without dashes; there the keys must not be made by the database."""
+    from django.db import models
+
+    native = connection.features.has_native_uuid_field
+    upsert = outbox._Upsert("default")
+    assert upsert.casts(models.BigAutoField()) or connection.vendor == "mysql"
+    assert upsert.casts(models.UUIDField(default=uuid.uuid4)) is native
+    assert not upsert.casts(models.DecimalField(max_digits=5, decimal_places=2))
+
+
+def test_a_database_without_upsert():
+    with patch.object(outbox._Upsert, "supports_upsert", False):
+        record(1, 2, scope=Scope.METADATA)
+        before = state().version
+        record(1, scope=Scope.ALL)
+        record(1, scope=Scope.METADATA)
+    assert state().version > before
+    assert (state().scope, state(2).scope) == (Scope.ALL, Scope.METADATA)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_announced_once_a_transaction():
+    heard = []
+
+    def listen(using, **kwargs):
+        heard.append(using)
+
+    outbox.changes_waiting.connect(listen)
+    try:
+        with transaction.atomic():
+            shoe = product("shoe", picture("red"), picture("blue"))
+            shoe.save()
+            assert heard == []
+        assert heard == ["default"]
+        with transaction.atomic():
+            shoe.save()
+            transaction.set_rollback(True)
+        assert heard == ["default"]
+        shoe.save()
+        assert heard == ["default", "default"]
+    finally:
+        outbox.changes_waiting.disconnect(listen)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failing_listener_harms_no_save():
+    def fail(**kwargs):
+        raise RuntimeError("the broker is down")
+
+    outbox.changes_waiting.connect(fail)
+    try:
+        product("shoe")
+    finally:
+        outbox.changes_waiting.disconnect(fail)
+    assert ItemState.objects.count() == 1

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+
+from demo_shop.shop.models import Category, Product
+from imagesim.exceptions import BadQuery
+from imagesim.items import Items
+from imagesim.registry import registry
+from imagesim.retrieval import params
+from imagesim.types import Condition
+
+ASKED = ("limit", "offset", "category", "in_stock", "min_score", "collapse", "exact", "q")
+
+
+class EveryKind(Items[Product]):
+    images = "photos__file"
+    filters = {"brand": "brand", "price": "price", "active": "active", "created": "created_at", "shelf": "category"}
+
+
+@pytest.fixture(autouse=True)
+def _every_kind(monkeypatch):
+    monkeypatch.setitem(registry._items, Product, EveryKind(Product))
+
+
+def condition(**asked: Any) -> Condition:
+    (only,) = params.build(filters=asked).conditions
+    return only
+
+
+class TestBuild:
+    def test_nothing_asked(self):
+        built = params.build()
+        assert (built.models, built.categories, built.in_stock, built.conditions) == ((), (), None, ())
+
+    @pytest.mark.parametrize(
+        ("asked", "wanted"),
+        [
+            ({"brand": "acme"}, Condition("brand", "eq", "acme")),
+            ({"brand__eq": "acme"}, Condition("brand", "eq", "acme")),
+            ({"brand__in": ["a", "b", "a"]}, Condition("brand", "in", ("a", "b"))),
+            ({"brand__in": {"a"}}, Condition("brand", "in", ("a",))),
+            ({"brand__in": (b for b in "ab")}, Condition("brand", "in", ("a", "b"))),
+            ({"brand__in": []}, Condition("brand", "in", ())),
+            ({"brand": ""}, Condition("brand", "eq", "")),
+            ({"brand": 7}, Condition("brand", "eq", "7")),
+            ({"shelf": Category(pk=7)}, Condition("shelf", "eq", "7")),
+            ({"brand": uuid.UUID(int=1)}, Condition("brand", "eq", str(uuid.UUID(int=1)))),
+            ({"price": 5}, Condition("price", "eq", 5)),
+            ({"price__lte": Decimal("9.99")}, Condition("price", "lte", Decimal("9.99"))),
+            ({"price__gt": -1.5}, Condition("price", "gt", -1.5)),
+            ({"active": True}, Condition("active", "eq", True)),
+            ({"created__gte": date(2026, 1, 31)}, Condition("created", "gte", date(2026, 1, 31))),
+            (
+                {"created__lt": datetime(2026, 1, 31)},
+                Condition("created", "lt", datetime(2026, 1, 31, tzinfo=timezone.utc)),
+            ),
+        ],
+    )
+    def test_conditions(self, asked, wanted, settings):
+        settings.TIME_ZONE = "UTC"
+        assert condition(**asked) == wanted
+
+    @pytest.mark.parametrize(
+        ("asked", "words"),
+        [
+            ({"size": "L"}, ["no filter 'size'", "'active', 'brand', 'created', 'price' or 'shelf'"]),
+            ({"size__lte": 1}, ["no filter 'size'"]),
+            ({"price__near": 1}, ["'near' in 'price__near'", "'eq', 'gt', 'gte', 'in', 'lt' or 'lte'"]),
+            ({"price__": 1}, ["'' in 'price__'"]),
+            ({"__lte": 1}, ["no filter"]),
+            ({"": 1}, ["no filter ''"]),
+            ({7: 1}, ["filter's name"]),
+            ({"brand__lte": "a"}, ["kind keyword", "'brand' or 'brand__in'"]),
+            ({"active__gt": True}, ["kind boolean"]),
+            ({"price": "cheap"}, ["'price' is 'cheap'", "a number"]),
+            ({"price": True}, ["'price' is True", "a number"]),
+            ({"price": None}, ["'price' is None"]),
+            ({"price": float("nan")}, ["a number"]),
+            ({"price": float("inf")}, ["a number"]),
+            ({"price": Decimal("sNaN")}, ["a number"]),
+            ({"price": 10**400}, ["a number"]),
+            ({"price": 10**5000}, ["a number too large"]),
+            ({"price": [1]}, ["of type list", "a number"]),
+            ({"price__in": 5}, ["'price__in' is 5", "a list of values"]),
+            ({"price__in": "12"}, ["a list of values"]),
+            ({"price__in": {"a": 1}}, ["a list of values"]),
+            ({"price__in": [1, "x"]}, ["'price__in' is 'x'", "a number"]),
+            ({"price__in": range(1001)}, ["1001 values", "at most 1000"]),
+            ({"active": 1}, ["True or False"]),
+            ({"active": "yes"}, ["True or False"]),
+            ({"created": "2026-01-31"}, ["a date or a datetime"]),
+            ({"brand": True}, ["text"]),
+            ({"brand": b"acme"}, ["of type bytes", "text"]),
+            ({"brand": "a\0b"}, ["NUL"]),
+            ({"brand": "\ud800"}, ["half of a pair"]),
+            ({"brand": "x" * 501}, ["…", "text"]),
+            ([("brand", "a")], ["of type list", "a dict"]),
+            ("brand", ["'brand'", "a dict"]),
+        ],
+    )
+    def test_refused(self, asked, words):
+        with pytest.raises(BadQuery) as caught:
+            params.build(filters=asked)
+        message = str(caught.value)
+        assert message.endswith(".")
+        assert len(message) < 400
+        assert caught.value.field
+        for word in words:
+            assert word in message
+
+    @pytest.mark.parametrize(
+        ("asked", "wanted"),
+        [
+            (None, ()),
+            ("shoes", ("shoes",)),
+            (["shoes", "hats", "shoes"], ("shoes", "hats")),
+            (("shoes",), ("shoes",)),
+            (7, ("7",)),
+            ([], ()),
+        ],
+    )
+    def test_categories(self, asked, wanted):
+        assert params.build(category=asked).categories == wanted
+
+    @pytest.mark.parametrize(
+        "asked", [True, 1.5, b"shoes", [None], [["shoes"]], {"a": 1}, "a\0", ["x"] * 1001, object()]
+    )
+    def test_categories_refused(self, asked):
+        with pytest.raises(BadQuery) as caught:
+            params.build(category=asked)
+        assert caught.value.field == "category"
+
+    @pytest.mark.parametrize("asked", [1, 0, "true", "", [], object()])
+    def test_in_stock_refused(self, asked):
+        with pytest.raises(BadQuery, match="True, False or None"):
+            params.build(in_stock=asked)
+
+    def test_a_filter_of_another_model_is_unknown(self):
+        with pytest.raises(BadQuery, match="no filter 'brand'; the known ones are nothing"):
+            params.build(labels=["shop.category"], filters={"brand": "x"})
+
+    def test_a_filter_whose_name_holds_two_underscores(self, monkeypatch):
+        class Odd(EveryKind):
+            filters = {"price__lte": "price", "price": "price"}
+
+        monkeypatch.setitem(registry._items, Product, Odd(Product))
+        assert condition(price__lte=5) == Condition("price__lte", "eq", 5)
+        assert condition(price__lte__gt=5) == Condition("price__lte", "gt", 5)
+
+
+class TestPage:
+    @pytest.mark.parametrize("limit", [1, 12, 100])
+    @pytest.mark.parametrize("offset", [0, 1000])
+    def test_good(self, limit, offset):
+        assert params.check_page(limit, offset) == (limit, offset)
+
+    @pytest.mark.parametrize("limit", [0, -1, 101, 10**9, "12", 1.0, True, None])
+    def test_bad_limit(self, limit):
+        with pytest.raises(BadQuery, match=r"'limit' is .* from 1 to 100"):
+            params.check_page(limit, 0)
+
+    @pytest.mark.parametrize("offset", [-1, 1001, "0", None, False])
+    def test_bad_offset(self, offset):
+        with pytest.raises(BadQuery, match=r"'offset' is .* from 0 to 1000"):
+            params.check_page(12, offset)
+
+    @pytest.mark.parametrize("score", [-1, 0, 0.5, 1, Decimal("0.3"), None])
+    def test_min_score(self, score):
+        assert params.check_min_score(score) == (None if score is None else float(score))
+
+    @pytest.mark.parametrize("score", [1.01, -2, float("nan"), float("inf"), Decimal("NaN"), "0.5", True, [0.5]])
+    def test_bad_min_score(self, score):
+        with pytest.raises(BadQuery, match="from -1 to 1"):
+            params.check_min_score(score)
+
+    def test_switch(self):
+        assert params.check_switch("collapse", False) is False
+        assert params.check_switch("exact", None, optional=True) is None
+        with pytest.raises(BadQuery, match="'collapse' is None; it must be True or False"):
+            params.check_switch("collapse", None)
+        with pytest.raises(BadQuery, match="'exact' is 1; it must be True, False or None"):
+            params.check_switch("exact", 1, optional=True)
+
+
+class TestText:
+    def test_tidied(self):
+        assert params.check_text("  red \n shoes\t") == "red shoes"
+
+    @pytest.mark.parametrize("text", ["👟", "красные туфли", "x" * 500, "'; DROP TABLE--", "<script>", "%00"])
+    def test_good(self, text):
+        assert params.check_text(text) == text
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "empty"),
+            (" \n ", "empty"),
+            ("x" * 501, "501 characters; send at most 500"),
+            ("x" * 10_000, "10000 characters"),
+            ("red\0shoes", "NUL"),
+            ("\udc00", "half of a pair"),
+            (7, "'text' is 7; it must be words"),
+            (b"red", "of type bytes"),
+            (None, "'text' is None"),
+        ],
+    )
+    def test_bad(self, text, words):
+        with pytest.raises(BadQuery, match=words) as caught:
+            params.check_text(text)
+        assert caught.value.field == "text"
+
+
+class TestParse:
+    def parse(self, given: str | Mapping[str, Any]) -> dict[str, Any]:
+        return params.parse(QueryDict(given) if isinstance(given, str) else given, allowed=ASKED)
+
+    @pytest.mark.parametrize(
+        ("given", "wanted"),
+        [
+            ("", {}),
+            ("limit=3&offset=6", {"limit": 3, "offset": 6}),
+            ("category=shoes&category=hats", {"category": ["shoes", "hats"]}),
+            ("in_stock=true&collapse=0&exact=No", {"in_stock": True, "collapse": False, "exact": False}),
+            ("min_score=0.25", {"min_score": 0.25}),
+            ("q=red+shoes", {"q": "red shoes"}),
+            ("q=&limit=&category=&category=&in_stock=&brand=+&price__lte=", {}),
+            ("brand=acme", {"filters": {"brand": "acme"}}),
+            ("brand__in=a,b&brand__in=c", {"filters": {"brand__in": ["a", "b", "c"]}}),
+            ("price__gte=1&price__lte=9.99", {"filters": {"price__gte": Decimal(1), "price__lte": Decimal("9.99")}}),
+            ("price__in=1,2", {"filters": {"price__in": [Decimal(1), Decimal(2)]}}),
+            ("active=on", {"filters": {"active": True}}),
+            ("created__gte=2026-01-31", {"filters": {"created__gte": date(2026, 1, 31)}}),
+            (
+                "created__gte=2026-01-31T12:00:00Z",
+                {"filters": {"created__gte": datetime(2026, 1, 31, 12, tzinfo=timezone.utc)}},
+            ),
+            ({"limit": 3, "in_stock": None, "price__lte": 9.5}, {"limit": 3, "filters": {"price__lte": 9.5}}),
+            ({"brand__in": ["a", "b"]}, {"filters": {"brand__in": ["a", "b"]}}),
+            ({"filters": {"price__lte": "9", "brand": "a"}, "active": True}, None),
+        ],
+    )
+    def test_good(self, given, wanted):
+        wanted = wanted if wanted is not None else {"filters": {"price__lte": Decimal(9), "brand": "a", "active": True}}
+        parsed = self.parse(given)
+        assert parsed == wanted
+        params.build(filters=parsed.get("filters"))
+
+    @pytest.mark.parametrize(
+        ("given", "field", "words"),
+        [
+            ("limit=ten", "limit", "'limit' is 'ten'; it must be a whole number"),
+            ("limit=1&limit=2", "limit", "more than once"),
+            ("limit=1.5", "limit", "whole number"),
+            ("limit=" + "9" * 5000, "limit", "whole number"),
+            ("in_stock=maybe", "in_stock", "'true' or 'false'"),
+            ("min_score=nan", "min_score", "a number"),
+            ("min_score=0.5&min_score=0.6", "min_score", "more than once"),
+            ("page=2", "page", "no parameter or filter 'page'; the parameters are 'category',"),
+            ("price=cheap", "price", "a number"),
+            ("price=1e999999999", "price", "a number"),
+            ("price=NaN", "price", "a number"),
+            ("price=1&price=2", "price", "more than once"),
+            ("price__in=1,x", "price__in", "a number"),
+            ("price__x=1", "price__x", "comparison"),
+            ("active=2", "active", "'true' or 'false'"),
+            ("created=yesterday", "created", "a date such as"),
+            ("created=2026-02-31", "created", "a date such as"),
+            ("created=2026-02-31T00:00:00Z", "created", "a date such as"),
+            ({"nope": 3}, "nope", "no parameter or filter"),
+            ({"filters": {"nope": 3}}, "nope", "no filter 'nope'"),
+            ({"filters": 3}, "filters", "no parameter or filter 'filters'"),
+            ("x" * 5000 + "=1", "x" * 100, "no parameter or filter"),
+        ],
+    )
+    def test_bad(self, given, field, words):
+        with pytest.raises(BadQuery) as caught:
+            self.parse(given)
+        assert words in str(caught.value)
+        assert caught.value.field == field
+        assert len(str(caught.value)) < 400
+
+
+def test_reserved_names_are_no_filters_of_the_shop():
+    assert not set(params.RESERVED) & set(params.filter_names())

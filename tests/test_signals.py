@@ -1,0 +1,310 @@
+"""Which saves queue which items, and what a save costs."""
+
+from __future__ import annotations
+
+import pytest
+from django.core import serializers
+from django.core.files.base import ContentFile
+from django.db import connection, models, transaction
+from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext, isolate_apps
+
+import imagesim
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim.indexing import dependencies, signals
+from imagesim.indexing.sync import sync
+from imagesim.models import ItemState, Scope
+from imagesim.registry import registry
+from tests.shop import EMBEDDER, encoded, picture, product, registered
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+@pytest.fixture(autouse=True)
+def _small_embedder(settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
+
+
+class PlainItems(imagesim.Items[Product]):
+    images = "photos__file"
+    category = "category__slug"
+    in_stock = "stock"
+    group = "parent_id"
+    filters = {"price": "price"}
+
+
+class DependingItems(PlainItems):
+    depends_on = ("active",)
+
+    def should_index(self, product):
+        return product.active
+
+
+@pytest.fixture
+def plain():
+    with registered(Product, PlainItems):
+        yield
+
+
+@pytest.fixture
+def shoe():
+    made = product("shoe", picture("red"))
+    settle()
+    return made
+
+
+def settle():
+    ItemState.objects.update(pending=False)
+
+
+def queued():
+    return {
+        int(state.object_pk): Scope(state.scope)
+        for state in ItemState.objects.filter(model="shop.product", pending=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "scope"),
+    [
+        (["stock"], Scope.METADATA),
+        (["price", "name"], Scope.METADATA),
+        (["category"], Scope.METADATA),
+        (["category_id"], Scope.METADATA),
+        (["parent"], Scope.METADATA),
+        (None, Scope.METADATA),
+        (["name"], None),
+        (["description", "colour", "active"], None),
+        ([], None),
+    ],
+)
+@pytest.mark.usefixtures("plain")
+def test_fields_of_the_item(shoe, fields, scope):
+    shoe.save(update_fields=fields)
+    assert queued() == ({} if scope is None else {shoe.pk: scope})
+
+
+def test_overridden_methods_may_read_any_field(shoe):
+    shoe.save(update_fields=["name"])
+    assert queued() == ({} if registry.for_model(Product).depends_on is not None else {shoe.pk: Scope.METADATA})
+
+
+def test_unless_they_say_what_they_read(shoe):
+    with registered(Product, DependingItems):
+        shoe.save(update_fields=["name"])
+        assert queued() == {}
+        shoe.save(update_fields=["active"])
+        assert queued() == {shoe.pk: Scope.METADATA}
+
+
+def test_a_new_item_is_looked_at_whole():
+    shoe = product("shoe")
+    assert queued() == {shoe.pk: Scope.ALL}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_picture_added(shoe):
+    Photo.objects.create(product=shoe, file=ContentFile(encoded(picture("blue")), "b.png"))
+    assert queued() == {shoe.pk: Scope.ALL}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_picture_replaced(shoe):
+    photo = shoe.photos.get()
+    photo.file = ContentFile(encoded(picture("blue")), "b.png")
+    photo.save(update_fields=["file"])
+    assert queued() == {shoe.pk: Scope.ALL}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_picture_described_queues_nothing(shoe):
+    shoe.photos.get().save(update_fields=["alt"])
+    assert queued() == {}
+
+
+@pytest.mark.usefixtures("plain")
+def test_pictures_put_in_another_order(shoe):
+    shoe.photos.get().save(update_fields=["position"])
+    assert queued() == {shoe.pk: Scope.METADATA}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_picture_deleted(shoe):
+    shoe.photos.get().delete()
+    assert queued() == {shoe.pk: Scope.ALL}
+
+
+def test_a_picture_moved_reaches_both(shoe):
+    boot = product("boot", picture("blue"))
+    sync()
+    photo = shoe.photos.get()
+    photo.product = boot
+    photo.save()
+    assert queued() == {boot.pk: Scope.ALL, shoe.pk: Scope.ALL}
+    sync()
+    assert ItemState.objects.get(object_pk=str(boot.pk)).images.count() == 2
+    assert ItemState.objects.get(object_pk=str(shoe.pk)).images.count() == 0
+    assert ItemState.objects.get(object_pk=str(shoe.pk)).outcome == "skipped"
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_picture_moved_costs_no_query_more(shoe):
+    boot, photo = product("boot", picture("blue")), shoe.photos.get()
+    settle()
+    photo.product = boot
+    with CaptureQueriesContext(connection) as queries:
+        photo.save(update_fields=["product"])
+    assert len(queries) == 2
+    assert queued().keys() == {shoe.pk, boot.pk}
+    settle()
+    photo.save()
+    assert queued().keys() == {boot.pk}
+
+
+def test_a_picture_moved_without_telling_the_former_owner(shoe):
+    """As a process does that loaded the row before another one moved it."""
+    boot = product("boot", picture("blue"))
+    sync()
+    photo = shoe.photos.get()
+    with photo.file.open("wb") as file:
+        file.write(encoded(picture("green")))
+    Photo.objects.filter(pk=photo.pk).update(product=boot)
+    imagesim.touch([boot])
+    sync()  # knows the picture by its name
+    sync()
+    assert ItemState.objects.get(object_pk=str(shoe.pk)).outcome == "skipped"
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_category_renamed_concerns_its_items_only(shoe):
+    product("cap", category="caps")
+    settle()
+    with CaptureQueriesContext(connection) as queries:
+        shoe.category.save(update_fields=["slug"])
+    assert queued() == {shoe.pk: Scope.METADATA}
+    assert len(queries) == 2
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_a_category_shows_elsewhere_queues_nothing(shoe):
+    shoe.category.save(update_fields=["name"])
+    assert queued() == {}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_new_category_has_no_items_yet():
+    with CaptureQueriesContext(connection) as queries:
+        Category.objects.create(name="New", slug="new")
+    assert len(queries) == 1
+
+
+def test_a_deleted_item(shoe):
+    pk = shoe.pk
+    shoe.delete()
+    assert queued() == {pk: Scope.ALL}
+
+
+def test_a_deleted_queryset(shoe):
+    boot = product("boot")
+    settle()
+    pks = {shoe.pk, boot.pk}
+    Product.objects.all().delete()
+    assert queued().keys() == pks
+
+
+def test_variants_deleted_with_their_parent(shoe):
+    variant = product("variant", picture("blue"), parent=shoe)
+    settle()
+    pks = {shoe.pk, variant.pk}
+    shoe.delete()
+    assert queued().keys() == pks
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fixtures_are_indexed(shoe):
+    rows = serializers.serialize("json", [*Category.objects.all(), *Product.objects.all(), *ItemState.objects.all()])
+    pk = shoe.pk
+    shoe.delete()
+    ItemState.objects.all().delete()
+    with transaction.atomic():  # as loaddata does
+        for row in serializers.deserialize("json", rows):
+            row.save()
+    assert queued().keys() == {pk}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("change", ["item", "stock", "picture"])
+def test_a_save_costs_at_most_one_query_more(shoe, change):
+    rows = {"item": (shoe, None), "stock": (shoe, ["stock"]), "picture": (shoe.photos.get(), None)}
+    row, fields = rows[change]
+    with CaptureQueriesContext(connection) as with_us:
+        row.save(update_fields=fields)
+    signals.disconnect()
+    try:
+        with CaptureQueriesContext(connection) as without_us:
+            row.save(update_fields=fields)
+    finally:
+        signals.connect()
+    assert len(with_us) == len(without_us) + 1
+
+
+def test_only_what_is_registered_is_listened_to():
+    assert {sender.__name__ for sender in signals._links} == {"Product", "Category", "Photo"}
+    assert not any("imagesim" in str(key[0]) for key, *_ in post_save.receivers if key[1] == id(ItemState))
+
+
+@isolate_apps("tests")
+def test_paths_of_many_kinds():
+    class Brand(models.Model):  # noqa: DJ008
+        class Meta:
+            app_label = "tests"
+
+    class Tag(models.Model):  # noqa: DJ008
+        word = models.CharField(max_length=10)
+
+        class Meta:
+            app_label = "tests"
+
+    class Ware(models.Model):  # noqa: DJ008
+        picture = models.ImageField()
+        brand = models.ForeignKey(Brand, models.CASCADE, to_field="id")
+        tags = models.ManyToManyField(Tag)
+        title = models.CharField(max_length=10)
+
+        class Meta:
+            app_label = "tests"
+
+        @property
+        def label(self):
+            return self.title
+
+    class Special(Ware):  # noqa: DJ008
+        class Meta:
+            app_label = "tests"
+
+    class Stock(models.Model):  # noqa: DJ008
+        ware = models.ForeignKey(Ware, models.CASCADE)
+        count = models.IntegerField()
+
+        class Meta:
+            app_label = "tests"
+
+    class WareItems(imagesim.Items[Ware]):
+        images = "picture"
+        filters = {"brand": "brand", "tag": "tags__word", "label": "label"}
+        filter_kinds = {"label": "keyword"}
+        related = {Stock: "ware"}
+
+    items = WareItems(Ware)
+    links = dependencies.links(items)
+    own = links[0]
+    assert own.scope_of(["picture"]) == Scope.ALL
+    assert own.scope_of(None) == Scope.ALL
+    assert own.scope_of(["title"]) == Scope.METADATA  # a property may read any field
+    senders = dependencies.by_sender(links, [Brand, Tag, Ware, Special, Stock])
+    assert Special in senders
+    assert [link.column for link in senders[Stock]] == ["ware_id"]
+    assert [link.lookup for link in senders[Tag]] == ["tags"]
+    assert not senders[Tag][0].created_matters
+    [through] = dependencies.throughs(items)
+    assert (through.through, through.near, through.lookup, through.far_lookup) == (Ware.tags.through, Ware, "", "tags")
