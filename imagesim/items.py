@@ -226,10 +226,12 @@ class Items(Generic[M]):
             )
         return found
 
-    def for_reading(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
-        """``queryset`` with the relations that the paths pass through loaded along."""
+    def for_reading(self, queryset: models.QuerySet[M], *, to_many: bool = True) -> models.QuerySet[M]:
+        """``queryset`` with the relations that the declared paths pass through; ``to_many=False``: without those that
+        take a query each."""
         one, many = self.relations_read
-        return queryset.select_related(*one).prefetch_related(*many) if one else queryset.prefetch_related(*many)
+        queryset = queryset.select_related(*one) if one else queryset
+        return queryset.prefetch_related(*many) if to_many else queryset
 
     @cached_property
     def relations_read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

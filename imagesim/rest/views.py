@@ -239,7 +239,7 @@ class SchemaView(APIView):
 
 def _get_item(items: Any, pk: str) -> Any:
     """The item if a visitor may know of it: it is in the queryset, and in the shop."""
-    item = None if "\0" in pk else next(iter(load_shown(items, [pk], many=False)), None)
+    item = None if "\0" in pk else next(iter(load_shown(items, [pk], to_many=False)), None)
     if item is None:
         raise Http404
     return item

@@ -1,4 +1,4 @@
-"""From what the index found to the shop's own items."""
+"""Load the shop's own items for what the index found."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from django.db import models
 
 from imagesim.items import Items, split_key
 from imagesim.registry import registry
-from imagesim.retrieval.fetching import by_pk
 from imagesim.types import Candidate, Hit, HitImage
 
 
 def load(candidates: Iterable[Candidate]) -> list[Hit]:
-    """The hits behind matches, in their order; without items that are gone or left out now."""
+    """The hits of the candidates, in the same order, without items that are gone or no longer shown."""
     candidates = list(candidates)
-    found = load_items(candidate.key for candidate in candidates)
-    return [hit_of(candidate, found[candidate.key]) for candidate in candidates if candidate.key in found]
+    items = load_items(candidate.key for candidate in candidates)
+    return [hit_of(candidate, items[candidate.key]) for candidate in candidates if candidate.key in items]
 
 
 def hit_of(candidate: Candidate, item: models.Model) -> Hit:
@@ -26,28 +25,36 @@ def hit_of(candidate: Candidate, item: models.Model) -> Hit:
 
 
 def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
-    """The items with these keys that the shop shows now, by key, in one query a model (and one a further prefetch)."""
+    """The items with these keys that the shop shows now, by key: one query per model and one per prefetch."""
     pks: dict[str, list[str]] = {}
     for key in dict.fromkeys(keys):
         label, pk = split_key(key)
         pks.setdefault(label, []).append(pk)
-    shown = [(items, item) for items in registry if items.label in pks for item in load_shown(items, pks[items.label])]
-    return {items.key_of(item): item for items, item in shown}
+    declared = [items for items in registry if items.label in pks]
+    return {items.key_of(item): item for items in declared for item in load_shown(items, pks[items.label])}
 
 
-def load_shown(items: Items[Any], pks: Collection[str], *, many: bool = True) -> list[models.Model]:
-    """The items of one model with these primary keys that the shop shows now, in no order; ``many``: with what
-    belongs to them in numbers, such as photos."""
+def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True) -> list[models.Model]:
+    """The items of one model with these primary keys that the shop shows now, in no order.
+
+    ``to_many``: prefetch the to-many relations that the declared paths pass through, such as photos.
+    """
     queryset = items.get_queryset()
-    found = by_pk(items, _valid(queryset.model, pks), queryset, many=many)
+    valid = _valid(queryset.model, pks)
+    if not valid:
+        return []
+    found = items.for_reading(queryset.filter(pk__in=valid).order_by(), to_many=to_many)
     return [item for item in found if items.should_index(item)]
 
 
 def _valid(model: type[models.Model], pks: Collection[str]) -> list[Any]:
-    """Primary keys in the model's own type; what can be none is left out: a number too large for the column, or a key
-    of an entry made when the model had another type of it."""
+    """The primary keys in the model's own type.
+
+    Skips those that cannot exist: a number too large for the column, or the key of an entry that was written when the
+    model had a primary key of another type.
+    """
     field: Any = model._meta.pk
-    while field.is_relation:  # of a model that is the child of another
+    while field.is_relation:  # the primary key of a multi-table child
         field = field.target_field
     valid = []
     for pk in pks:

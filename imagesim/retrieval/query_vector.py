@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from django.db import models, router
+from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim.conf import Backend
@@ -24,7 +24,6 @@ from imagesim.monitoring.timing import timed
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import params
 from imagesim.retrieval.query_image import QueryImage, take
-from imagesim.statements import Statement
 from imagesim.types import IndexMeta
 
 if TYPE_CHECKING:
@@ -194,9 +193,9 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
     import numpy as np
 
     label, pk = split_key(key)
-    using = router.db_for_read(Embedding)
-    rows = _embeddings.rows(using, model=label, pk=pk, fingerprint=meta.fingerprint)
-    vectors = [np.frombuffer(bytes(row), dtype="<f4") for (row,) in rows]
+    digests = ItemImage.objects.filter(state__model=label, state__object_pk=pk).order_by().values("digest")
+    rows = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint).values_list("vector", flat=True)
+    vectors = [np.frombuffer(bytes(row), dtype="<f4") for row in rows]
     if not vectors:
         raise NotIndexed(
             _("%(item)s has no embedding yet; it needs a usable picture, and then `manage.py imagesim_sync`.")
@@ -205,16 +204,6 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
     total: Vector = np.sum(vectors, axis=0, dtype=np.float32)
     length = float(np.linalg.norm(total))
     return total / np.float32(length) if length > 1e-6 else vectors[0]
-
-
-def _embeddings_of_item() -> models.QuerySet[Embedding, tuple[Any, ...]]:
-    state = {"state__model": Statement.value("model"), "state__object_pk": Statement.value("pk")}
-    digests = ItemImage.objects.filter(**state).order_by().values("digest")
-    embeddings = Embedding.objects.filter(digest__in=digests, fingerprint=Statement.value("fingerprint"))
-    return embeddings.values_list("vector")
-
-
-_embeddings = Statement(_embeddings_of_item)
 
 
 def _as_list(given: Any) -> list[Any]:

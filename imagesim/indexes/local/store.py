@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import models, router, transaction
+from django.db import router, transaction
 from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
@@ -20,7 +20,6 @@ from imagesim.exceptions import IndexMissing
 from imagesim.indexes.local.columnar import Record
 from imagesim.indexes.validation import Prepared
 from imagesim.models import LocalEntry, LocalGeneration
-from imagesim.statements import Statement
 from imagesim.types import IndexMeta, Removal
 
 # A late write of an older version is refused as long as the tombstone lives; after that the writer's own look at the
@@ -52,21 +51,12 @@ def write_alias() -> str:
 
 def state(index: str, backing_index: str | None, using: str) -> State:
     """:raises IndexMissing: if nothing is in service, or there is no such physical index."""
-    if backing_index is None:
-        found = _active.rows(using, index=index)
-    else:
-        found = _by_name.rows(using, index=index, name=backing_index)
-    if not found:
+    which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
+    rows = LocalGeneration.objects.using(using).filter(index=index, **which)
+    found = rows.order_by("pk").values_list(*State._fields).first()
+    if found is None:
         raise missing(index, backing_index)
-    return State(*found[0])
-
-
-def _generations(**fields: Any) -> models.QuerySet[LocalGeneration, tuple[Any, ...]]:
-    return LocalGeneration.objects.filter(index=Statement.value("index"), **fields).values_list(*State._fields)
-
-
-_active = Statement(lambda: _generations(active=True))
-_by_name = Statement(lambda: _generations(name=Statement.value("name")))
+    return State(*found)
 
 
 def state_of(at: State, using: str) -> State:

@@ -1,0 +1,200 @@
+"""The items behind candidates: in order, shown now, one query per model and one per prefetch, managers respected."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import models
+from django.db.models import Count, Prefetch
+from django.db.models.functions import Coalesce
+
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim.items import Items
+from imagesim.retrieval.hydrate import load, load_items, load_shown
+from imagesim.types import Candidate
+from tests.shop import registered
+from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Maker, Picture, Shelf, Standing, Tag
+
+pytestmark = pytest.mark.django_db
+
+
+class LampItems(Items):
+    images = "pictures__file"
+    category = "maker__name"
+
+
+def read(items: Items, made, *, to_many: bool = True) -> list:
+    return sorted(load_shown(items, [str(each.pk) for each in made], to_many=to_many), key=lambda item: item.name)
+
+
+def names(rows) -> list[str]:
+    return [row.file.name for row in rows]
+
+
+def with_queryset(make) -> Items:
+    return type("Own", (LampItems,), {"get_queryset": lambda self: make()})(Lamp)
+
+
+@pytest.fixture
+def lamps():
+    maker = Maker.objects.create(name="Lux", code="lux")
+    facts = {"maker": maker, "lit": True, "made": date(2020, 2, 3), "burns": timedelta(hours=2), "facts": {"a": [1]}}
+    made = [Lamp.objects.create(name="A", lumen=90, **facts), *(Lamp.objects.create(name=name) for name in "BCD")]
+    for place, name in enumerate(("b.png", "a.png")):
+        Picture.objects.create(lamp=made[0], file=name, position=-place)
+    return made
+
+
+@pytest.fixture
+def products(db):
+    category = Category.objects.create(name="Hats", slug="hats")
+    made = [Product.objects.create(name=f"P{n}", slug=f"p{n}", category=category, price="9.90") for n in range(3)]
+    for product in made[:2]:
+        for place in (2, 1, 3):
+            Photo.objects.create(product=product, file=f"{product.name}-{place}.jpg", position=place)
+    return made
+
+
+def candidate(key: str, score: float = 0.5) -> Candidate:
+    return Candidate(key, score, key, "digest", "name.jpg", "wider")
+
+
+def test_hits_keep_the_order_of_the_candidates(products, django_assert_num_queries):
+    keys = [f"shop.product:{product.pk}" for product in reversed(products)]
+    with django_assert_num_queries(2):  # products with their categories, photos
+        hits = load([candidate(keys[0], 0.9), candidate("shop.product:999999"), *map(candidate, keys[1:])])
+        assert [hit.item for hit in hits] == list(reversed(products))
+        assert {hit.item.category.slug for hit in hits} == {"hats"}
+        assert names(hits[2].item.photos.all()) == ["P0-1.jpg", "P0-2.jpg", "P0-3.jpg"]
+        assert names(hits[0].item.photos.all()) == []
+    assert (hits[0].score, hits[0].image.name, hits[0].image.digest, hits[0].stage) == (
+        *(0.9, "name.jpg", "digest"),
+        "wider",
+    )
+
+
+def test_a_query_per_model_and_one_per_prefetch(products, lamps, django_assert_num_queries):
+    with registered(Lamp, LampItems):
+        keys = [f"zoo.lamp:{lamps[1].pk}", f"shop.product:{products[0].pk}", f"zoo.lamp:{lamps[0].pk}"]
+        with django_assert_num_queries(4):
+            found = load_items(keys)
+            assert {key: item.name for key, item in found.items()} == dict(zip(keys, ("B", "P0", "A"), strict=True))
+
+
+def test_items_that_the_shop_hides_are_not_loaded(lamps):
+    hidden = type("Lit", (LampItems,), {"should_index": lambda self, lamp: lamp.lit})(Lamp)
+    assert [lamp.name for lamp in read(hidden, lamps)] == ["A"]
+
+
+def test_what_was_read_can_be_queried_further_and_saved(lamps):
+    (lamp,) = read(LampItems(Lamp), lamps[:1])
+    assert names(lamp.pictures.all()) == ["a.png", "b.png"]
+    assert names(lamp.pictures.filter(position=0)) == ["b.png"]
+    lamp.lumen += 1
+    lamp.save()
+    lamp.pictures.create(file="new.png", position=9)
+    assert lamp.pictures.count() == 3
+    assert Lamp.objects.get(name="A").lumen == 91
+
+
+def test_without_the_to_many_relations(lamps, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        (lamp,) = read(LampItems(Lamp), lamps[:1], to_many=False)
+        assert lamp.maker.name == "Lux"
+    assert "_prefetched_objects_cache" not in lamp.__dict__
+
+
+def test_each_lookup_takes_a_query_whatever_the_number_of_items(lamps, django_assert_num_queries):
+    filters = {"tag": "tags__label", "watt": "bulb_set__watt", "shelf": "standing_set__shelf__name"}
+    items = type("Tagged", (LampItems,), {"filters": filters})(Lamp)
+    lamps[0].tags.add(Tag.objects.create(label="tall"))
+    Bulb.objects.create(lamp=lamps[0], watt=40)
+    Standing.objects.create(lamp=lamps[0], shelf=Shelf.objects.create(name="top"))
+    with django_assert_num_queries(6):  # lamps, pictures, tags, bulbs, standings, shelves
+        found = read(items, lamps)
+        assert [[tag.label for tag in lamp.tags.all()] for lamp in found[:2]] == [["tall"], []]
+        assert names(found[0].pictures.all()) == ["a.png", "b.png"]
+        assert [bulb.watt for bulb in found[0].bulb_set.all()] == [40]
+        assert [standing.shelf.name for standing in found[0].standing_set.all()] == ["top"]
+
+
+def test_a_child_in_a_table_of_its_own(lamps):
+    desk = [DeskLamp.objects.create(name=name, arm=20) for name in "XY"]
+    items = LampItems(DeskLamp)
+    assert [lamp.arm for each in desk for lamp in read(items, [each])] == [20, 20]
+    assert type(read(items, desk)[0]) is DeskLamp
+
+
+def test_values_that_a_database_keeps_in_another_form(products):
+    items = type("ProductItems", (Items,), {"images": "photos__file", "category": "category__slug"})(Product)
+    for product in products:
+        (found,) = read(items, [product])
+        assert found.price == Decimal("9.90")
+        assert found.created_at == product.created_at
+
+
+@pytest.mark.parametrize(
+    "queryset",
+    [
+        lambda: Lamp.objects.annotate(number=Count("picture")),
+        lambda: Lamp.objects.filter(picture__file="a.png"),
+        lambda: Lamp.objects.distinct(),
+        lambda: Lamp.objects.all() | Lamp.objects.filter(name="A"),
+    ],
+)
+def test_what_does_more_than_filter(lamps, queryset):
+    (found,) = read(with_queryset(queryset), lamps[:1])
+    assert names(found.pictures.all()) == ["a.png", "b.png"]
+
+
+def test_the_shop_own_prefetch_stays(lamps):
+    own = Prefetch("pictures", Picture.objects.filter(file="a.png"))
+    (found,) = read(with_queryset(lambda: Lamp.objects.prefetch_related(own)), lamps[:1])
+    assert names(found.pictures.all()) == ["a.png"]
+
+
+def test_a_queryset_of_the_shop_is_evaluated_each_time(lamps):
+    class Dimmed(LampItems):
+        least = 0
+
+        def get_queryset(self):
+            return super().get_queryset().filter(lumen__gte=self.least)
+
+    items = Dimmed(Lamp)
+    assert len(read(items, lamps)) == 4
+    items.least = 50
+    assert [lamp.name for lamp in read(items, lamps)] == ["A"]
+
+
+def test_the_managers_of_the_shop_are_respected(lamps, monkeypatch):
+    class Hidden(models.Manager):
+        def get_queryset(self):
+            return super().get_queryset().exclude(file="a.png")
+
+    items = LampItems(BrightLamp)  # its manager keeps to the bright ones
+    assert read(items, lamps) == []
+    Lamp.objects.update(lumen=120)
+    assert [type(lamp) for lamp in read(items, lamps[:2])] == [BrightLamp, BrightLamp]
+    hidden = Hidden()
+    hidden.model = Picture
+    monkeypatch.setitem(Picture._meta.__dict__, "default_manager", hidden)
+    monkeypatch.delitem(Lamp.pictures.__dict__, "related_manager_cls", raising=False)
+    try:
+        assert names(read(LampItems(Lamp), lamps[:1])[0].pictures.all()) == ["b.png"]
+    finally:
+        Lamp.pictures.__dict__.pop("related_manager_cls", None)  # made of the manager of this test
+
+
+def test_the_order_of_the_pictures_is_their_own(lamps, monkeypatch):
+    monkeypatch.setattr(Picture._meta, "ordering", [Coalesce("position", models.Value(7)).desc()])
+    assert names(read(LampItems(Lamp), lamps)[0].pictures.all()) == ["b.png", "a.png"]
+
+
+def test_no_key_and_a_key_twice(lamps, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert load_shown(LampItems(Lamp), []) == []
+        assert load([]) == []
+    key = str(lamps[0].pk)
+    assert load_shown(LampItems(Lamp), [key, key.upper(), "no key"]) == [lamps[0]]
