@@ -147,7 +147,8 @@ def check_index() -> list[CheckMessage]:
         Warning(
             f"The index in service holds vectors of model {meta.fingerprint!r} with {meta.dims} dimensions; "
             f"the settings name model {fingerprint!r} with {dims}.",
-            hint="The old model answers until the index is rebuilt: manage.py imagesim_rebuild",
+            hint="Rebuild the index: manage.py imagesim_rebuild. Until then the old model answers if IMAGESIM["
+            "'PREVIOUS_EMBEDDERS'] names it.",
             id="imagesim.W012",
         )
     ]

@@ -22,15 +22,14 @@ class Backend:
     path: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"BACKEND": self.path, "OPTIONS": self.options}
-
 
 @dataclass(frozen=True)
 class Settings:
     """Every setting, its type and its default. ``docs/settings.md`` explains each."""
 
     EMBEDDER: Backend = Backend("imagesim.embedders.openclip.OpenClipEmbedder", {"model": "imagesim-lite"})
+    # Models still needed by the active index while a rebuild for a new EMBEDDER is under way.
+    PREVIOUS_EMBEDDERS: tuple[Backend, ...] = field(default=(), metadata={"backends": True})
     INDEX: Backend = Backend("imagesim.indexes.local.LocalIndex")
     REGIONS: Backend = Backend("imagesim.regions.none.NoRegions")
 
@@ -110,6 +109,10 @@ def get_settings() -> Settings:
 def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) -> Any:
     if isinstance(default, Backend):
         return _parse_backend(name, value)
+    if rules.get("backends"):
+        if not isinstance(value, list | tuple):
+            raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list of dicts, not of type {type(value).__name__}.")
+        return tuple(_parse_backend(name, each) for each in value)
     if isinstance(default, tuple):
         return _parse_strings(name, value)
     if isinstance(default, dict):

@@ -166,18 +166,33 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class IndexMeta:
-    """What an index says of itself, kept with it: which model made its vectors, and their shape.
+    """What is stored with an index: the fingerprint of the model that made its vectors, and their shape.
 
-    ``embedder`` is the setting (BACKEND, OPTIONS) that made the vectors, so that queries can be
-    embedded by the same model while another one is being rebuilt.
+    No backend and no option is stored: whoever can write to the index must not be able to choose the code or the
+    host that queries are sent to. The embedder comes from the settings, found by its fingerprint.
     """
 
     fingerprint: str
     dims: int
-    embedder: Mapping[str, Any]
     filters: Mapping[str, FilterKind] = field(default_factory=dict)
     projection: str = ""
     """The id of the fitted projection between embedder and index, or empty; ``dims`` is what it gives."""
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> IndexMeta:
+        """Read what was stored with an index. Keys that are unknown, such as those of another version, are ignored.
+
+        :raises ValueError: in one sentence, if it is not the meta of an index.
+        """
+        try:
+            return cls(
+                fingerprint=str(stored["fingerprint"]),
+                dims=int(stored["dims"]),
+                filters=dict(stored.get("filters") or {}),
+                projection=str(stored.get("projection") or ""),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the stored meta {stored!r} is not that of an index of imagesim") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,6 @@ DIMS = 16
 META = IndexMeta(
     fingerprint="test-model",
     dims=DIMS,
-    embedder={"BACKEND": "tests.embedders.Tiny", "OPTIONS": {"size": 3}},
     filters={"brand": "keyword", "colour": "keyword", "price": "number", "sale": "boolean", "added": "date"},
 )
 
@@ -675,7 +674,7 @@ class IndexContract:
         index.write([entry("old", axis(0))])
         index.refresh()
         assert keys(other, Query(axis(0), fingerprint=other.meta().fingerprint)) == ["old"]
-        newer = IndexMeta("newer-model", DIMS, META.embedder, META.filters)
+        newer = IndexMeta("newer-model", DIMS, META.filters)
         second = index.create(newer)
         index.write([entry("new", axis(1))], backing_index=second)
         index.refresh(second)

@@ -70,9 +70,7 @@ def index(products: Iterable[Product] | None = None) -> None:
     """Index these products (all of them if not said) in a new index, and put it in service."""
     items = registry.for_model(Product)
     embedder = get_embedder()
-    meta = IndexMeta(
-        fingerprint=embedder.fingerprint, dims=embedder.dims, embedder=dict(EMBEDDER), filters=dict(items.kinds)
-    )
+    meta = IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims, filters=dict(items.kinds))
     target = get_index()
     backing_index = target.create(meta)
     entries = [entry for shown in (Product.objects.all() if products is None else products) if (entry := _entry(shown))]

@@ -335,12 +335,12 @@ class TestIndexInService:
         monkeypatch.setattr("imagesim.embedders.get_embedder", lambda: FakeEmbedder)
 
     def test_the_same_model(self, monkeypatch):
-        self.answer(monkeypatch, IndexMeta("new", 4, {}))
+        self.answer(monkeypatch, IndexMeta("new", 4))
 
         assert checks.check_index() == []
 
     def test_another_model(self, monkeypatch):
-        self.answer(monkeypatch, IndexMeta("old", 2, {}))
+        self.answer(monkeypatch, IndexMeta("old", 2))
 
         (found,) = checks.check_index()
 

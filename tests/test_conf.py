@@ -13,7 +13,7 @@ def test_nothing_set_means_the_defaults(settings):
     del settings.IMAGESIM
 
     assert get_settings() == Settings()
-    assert get_settings().INDEX.as_dict() == {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {}}
+    assert Backend("imagesim.indexes.local.LocalIndex", {}) == get_settings().INDEX
 
 
 def test_what_is_set_lies_over_the_defaults(settings):
@@ -163,3 +163,15 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
     assert 'Install it with: pip install "imagesim[elasticsearch]"' in str(caught.value)
     assert backends.install_hint(ImportError("something else")) == ""
+
+
+def test_a_list_of_backends(settings):
+    former = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"dims": 3}}
+    settings.IMAGESIM = {"PREVIOUS_EMBEDDERS": [former]}
+    assert (Backend("tests.embedders.PixelEmbedder", {"dims": 3}),) == get_settings().PREVIOUS_EMBEDDERS
+    settings.IMAGESIM = {"PREVIOUS_EMBEDDERS": former}
+    with pytest.raises(ConfigurationError, match="must be a list of dicts, not of type dict"):
+        get_settings()
+    settings.IMAGESIM = {"PREVIOUS_EMBEDDERS": [{"OPTIONS": {}}]}
+    with pytest.raises(ConfigurationError, match=r"'PREVIOUS_EMBEDDERS'.*'BACKEND'"):
+        get_settings()

@@ -57,7 +57,7 @@ class FakeTarget(Target):
 
 
 def target(embedder: CountingEmbedder) -> Target:
-    meta = IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims, embedder={})
+    meta = IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims)
     made = FakeTarget(None, "here", meta)  # type: ignore[arg-type]
     object.__setattr__(made, "given", embedder)
     return made

@@ -395,7 +395,7 @@ def test_credentials_and_certificates_reach_the_client() -> None:
 
 
 def test_a_filter_of_another_kind_after_a_change_fails_its_entries_alone(index: ElasticsearchIndex) -> None:
-    index.promote(index.create(IndexMeta("m", DIMS, {}, {"size": "number"})))
+    index.promote(index.create(IndexMeta("m", DIMS, {"size": "number"})))
     results = index.write([entry(1, axis(0), filters={"size": "XL"}), entry(2, axis(0), filters={"size": 3})])
     assert [result.status for result in results] == ["failed", "done"]
 

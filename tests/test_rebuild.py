@@ -218,7 +218,7 @@ def test_a_pause_leaves_the_rest_to_the_next(shop):
 
 
 def test_another_model(shop, settings):
-    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
     before = get_index().meta().fingerprint
     shop[0].price = 99
     shop[0].save()
@@ -231,8 +231,23 @@ def test_another_model(shop, settings):
     assert_equal()
 
 
-def test_a_change_meets_both_models_during_a_rebuild(shop, settings, monkeypatch):
+def test_a_former_model_that_the_settings_do_not_name(shop, settings, monkeypatch):
+    """What needs no vector by it is synced as before; the rest waits for the rebuild, which needs nothing of it."""
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
+    shop[0].price = 99
+    shop[0].save()
+    assert sync().indexed == 1
+    product("new", picture("blue"))
+    report = sync()
+    assert report.indexed == 0
+    assert "PREVIOUS_EMBEDDERS" in report.interrupted
+    rebuild()
+    assert len(entries()) == 7
+    assert_equal()
+
+
+def test_a_change_meets_both_models_during_a_rebuild(shop, settings, monkeypatch):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
     kill_after(monkeypatch, 1)
     product("new", picture("blue"))
     report = sync()

@@ -340,9 +340,6 @@ class TestSearch:
     def test_a_model_without_words(self, shelf, settings):
         mute = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": mute}
-        index = get_index()
-        backing_index = index.create(replace(index.meta(), embedder=mute))
-        index.promote(backing_index)
         with pytest.raises(BadQuery, match="knows no words"):
             imagesim.search(text="red")
 
@@ -353,9 +350,21 @@ class TestModels:
 
     def test_the_query_is_embedded_by_the_model_of_the_index(self, shelf, settings):
         """A new model is configured, the rebuild is not done yet: the old one goes on answering."""
-        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": self.other(dims=32)}
+        former = settings.IMAGESIM["EMBEDDER"]
+        settings.IMAGESIM = {
+            **settings.IMAGESIM,
+            "EMBEDDER": self.other(dims=32),
+            "PREVIOUS_EMBEDDERS": [self.other(dims=16), former],
+        }
         assert names(imagesim.search(text="blue", limit=1)) in (["blue"], ["navy"])
         assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
+
+    def test_a_model_that_the_settings_do_not_name(self, shelf, settings):
+        """Items have their embeddings in the database; for words the model would be needed."""
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": self.other(dims=32)}
+        assert names(imagesim.similar_to(shelf["navy"], limit=1)) == ["blue"]
+        with pytest.raises(ModelMismatch, match=r"test-pixels-64.*'test-other-32'.*PREVIOUS_EMBEDDERS"):
+            imagesim.search(text="blue")
 
     def test_a_model_that_changed_under_its_name_is_refused(self, shelf):
         index = get_index()
@@ -366,7 +375,12 @@ class TestModels:
 
     def test_a_swap_between_question_and_answer_is_asked_again(self, shelf, settings, monkeypatch):
         old = get_index().meta()
-        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": self.other(dims=32)}
+        former = settings.IMAGESIM["EMBEDDER"]
+        settings.IMAGESIM = {
+            **settings.IMAGESIM,
+            "EMBEDDER": self.other(dims=32),
+            "PREVIOUS_EMBEDDERS": [former],
+        }
         monkeypatch.setattr(shop, "EMBEDDER", self.other(dims=32))
         shop.index()
         index = get_index()

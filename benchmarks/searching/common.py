@@ -63,7 +63,7 @@ def selecting(selectivity: float) -> Filters:
 
 
 def meta(dims: int) -> IndexMeta:
-    return IndexMeta("benchmark", dims, {"BACKEND": "benchmark", "OPTIONS": {}}, {"part": "number"})
+    return IndexMeta("benchmark", dims, {"part": "number"})
 
 
 def entries(vectors: np.ndarray, label: str = "bench.item", first: int = 1) -> Iterator[Entry]:

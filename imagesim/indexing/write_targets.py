@@ -6,9 +6,8 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 
-from imagesim.conf import Backend, get_settings
-from imagesim.embedders import BaseEmbedder, get_embedder
-from imagesim.exceptions import ConfigurationError, IndexMissing
+from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
+from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.models import Job
 from imagesim.projections import Projection, get_chosen, get_projection
@@ -29,17 +28,14 @@ class Target:
 
     @cached_property
     def embedder(self) -> BaseEmbedder:
-        """The embedder this index was made with, not the one in the settings, which may have changed since.
+        """The embedder whose vectors this index holds, which need not be the one in ``EMBEDDER`` now.
 
-        :raises ConfigurationError: if it is no longer the model that made the vectors.
+        :raises ConfigurationError: if the settings do not name it (any more).
         """
-        embedder = get_embedder(Backend(self.meta.embedder["BACKEND"], dict(self.meta.embedder.get("OPTIONS") or {})))
-        if embedder.fingerprint != self.meta.fingerprint:
-            raise ConfigurationError(
-                f"The index {self.backing_index!r} was made by the model {self.meta.fingerprint!r}, which is now "
-                f"{embedder.fingerprint!r}; run `manage.py imagesim_rebuild`."
-            )
-        return embedder
+        try:
+            return get_embedder_of(self.meta.fingerprint)
+        except ModelMismatch as error:
+            raise ConfigurationError(str(error)) from error
 
     @cached_property
     def projection(self) -> Projection | None:
@@ -72,8 +68,7 @@ def new_meta() -> IndexMeta:
 
     :raises ConfigurationError: if two models give one filter different kinds.
     """
-    setting = get_settings().EMBEDDER
-    embedder = get_embedder(setting)
+    embedder = get_embedder()
     chosen = get_chosen(embedder.fingerprint)
     kinds: dict[str, FilterKind] = {}
     for items in registry:
@@ -86,7 +81,6 @@ def new_meta() -> IndexMeta:
     return IndexMeta(
         fingerprint=embedder.fingerprint,
         dims=chosen.dims_out if chosen else embedder.dims,
-        embedder=setting.as_dict(),
         filters=kinds,
         projection=chosen.pk if chosen else "",
     )

@@ -23,7 +23,6 @@ from imagesim.retrieval.categories import categories_of
 from imagesim.retrieval.guarded_index import reading_index
 from imagesim.retrieval.hydrate import hit_of, load_items
 from imagesim.retrieval.query_image import read_picture
-from imagesim.retrieval.query_vector import embedder_for
 from imagesim.retrieval.rerank import append_unseen
 from imagesim.retrieval.search import check_filters, labels_of, page_of, project, retry_on_swap
 from imagesim.types import Candidates, Filters, Hit, Hits, Query, Region
@@ -142,7 +141,9 @@ def _search(page: Query, boxes: Sequence[Region], photo: Image, corners: Sequenc
     wanted = page.filters
     vectors: Iterable[Vector] = ()
     if corners:
-        embedder = embedder_for(meta)
+        from imagesim.embedders import get_embedder_of
+
+        embedder = get_embedder_of(meta.fingerprint)
         small = [images.reduced(photo, embedder.min_decode_side, each) for each in corners]
         vectors = project(meta, embedder.reweight(embedder.embed_images(small)))
     shelf = [items for items in registry if not wanted.models or items.label in wanted.models]

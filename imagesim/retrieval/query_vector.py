@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.utils.translation import gettext as _
 
-from imagesim.conf import Backend
-from imagesim.exceptions import BadQuery, ModelMismatch, NotIndexed, NotRegistered
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
 from imagesim.models import Embedding, ItemImage
 from imagesim.monitoring.timing import timed
@@ -93,17 +93,21 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     ``parts`` weighs the parts of the vectors of pictures and items, where the model keeps them apart. Where the wishes
     cancel out, the first stands alone.
 
-    :raises ModelMismatch: if the embedder here is not the one that made the index.
+    :raises ModelMismatch: if the settings do not name the embedder that made the index.
     :raises NotIndexed: if an item has no embedding (yet).
     :raises EmbedderError: if the model cannot be loaded or knows no words.
     """
     import numpy as np
 
+    from imagesim.embedders import get_embedder_of
+
     vectors: dict[int, Vector] = {}
     # A page that shows similar items needs no embedder, and so no model, unless parts are weighed.
-    weighs = bool(components or meta.embedder["OPTIONS"].get("weights"))
+    configured = get_settings()
+    backends = (configured.EMBEDDER, *configured.PREVIOUS_EMBEDDERS)
+    weighs = bool(components) or any(backend.options.get("weights") for backend in backends)
     needs_embedder = weighs or not all(isinstance(term.value, ItemKey) for term in terms)
-    embedder = embedder_for(meta) if needs_embedder else None
+    embedder = get_embedder_of(meta.fingerprint) if needs_embedder else None
     pictures = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage)}
     texts = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, str)}
     for number, term in enumerate(terms):
@@ -126,22 +130,6 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     length = float(np.linalg.norm(total))
     unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
     return unit
-
-
-def embedder_for(meta: IndexMeta) -> BaseEmbedder:
-    """The embedder that made the index, which need not be the configured one: a rebuild may be under way.
-
-    :raises ModelMismatch: if it gives other vectors today.
-    """
-    from imagesim.embedders import get_embedder
-
-    embedder = get_embedder(Backend(meta.embedder["BACKEND"], dict(meta.embedder["OPTIONS"])))
-    if embedder.fingerprint != meta.fingerprint:
-        raise ModelMismatch(
-            _("The index holds vectors of the model %(index)r, but the model here is %(here)r; run `imagesim_rebuild`.")
-            % {"index": meta.fingerprint, "here": embedder.fingerprint}
-        )
-    return embedder
 
 
 class TextVectors:

@@ -119,9 +119,12 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
     :raises SearchIndexError: if the index is another's.
     """
     found = mapping.get("_meta", {}).get(META)
-    if not isinstance(found, dict):
-        raise SearchIndexError(f"The index {backing_index!r} was not made by imagesim; choose another name in INDEX.")
-    return IndexMeta(**{key: value for key, value in found.items() if key != "index"})
+    try:
+        return IndexMeta.from_stored(found)
+    except ValueError:
+        raise SearchIndexError(
+            f"The index {backing_index!r} was not made by imagesim; choose another name in INDEX."
+        ) from None
 
 
 def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:

@@ -77,7 +77,7 @@ def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
     found = LocalGeneration.objects.using(using).filter(index=index, name=backing_index).first()
     if found is None:
         raise missing(index, backing_index)
-    return IndexMeta(**found.meta)
+    return IndexMeta.from_stored(found.meta)
 
 
 def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
