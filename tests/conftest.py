@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 
-from imagesim import backends, conf
+from imagesim import conf
 from imagesim.embedders.base import BaseEmbedder
+from imagesim.runtime import runtime
 from tests.missing import missing
 
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
@@ -73,13 +74,12 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_backends() -> Iterator[None]:
-    """No index instance outlives its test. Embedders hold no state but their model, which takes seconds to load."""
+def _fresh_runtime() -> Iterator[None]:
+    """What a process keeps does not outlive its test, but for embedders: loading their model takes seconds."""
     from imagesim.retrieval.query_vector import text_vectors  # needs the apps, which a conftest must not wait for
 
     text_vectors.clear()
     conf.get_settings.cache_clear()
-    for key in [key for key, made in backends._made.items() if not isinstance(made, BaseEmbedder)]:
-        del backends._made[key]
+    runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()

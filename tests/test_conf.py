@@ -130,7 +130,6 @@ def test_a_backend_is_made_once_for_the_same_options():
 def test_a_backend_is_made_again_in_another_process(monkeypatch):
     one = backends.get_instance(of("Base"), Base)
     monkeypatch.setattr("os.getpid", lambda: -1)
-    backends._after_fork()
 
     assert backends.get_instance(of("Base"), Base) is not one
 

@@ -1,0 +1,63 @@
+"""What a process keeps is made once per process, and can be dropped in one call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from imagesim.runtime import Runtime
+
+
+class Connection:
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_value_is_made_once_whichever_thread_asks():
+    runtime, made, barrier = Runtime(), [], threading.Barrier(4)
+
+    def ask(_):
+        barrier.wait()
+        return runtime.get("key", lambda: made.append(1) or object())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(ask, range(4)))) == 1
+    assert made == [1]
+
+
+def test_a_failure_is_not_kept():
+    runtime = Runtime()
+
+    def fail():
+        raise ValueError("not now")
+
+    with pytest.raises(ValueError, match="not now"):
+        runtime.get("key", fail)
+    assert runtime.get("key", lambda: 3) == 3
+
+
+def test_reset_closes_what_it_drops():
+    runtime = Runtime()
+    dropped, kept = runtime.get("a", Connection), runtime.get("b", Connection)
+    runtime.reset(keep=lambda value: value is kept)
+    assert (dropped.closed, kept.closed) == (True, False)
+    assert runtime.get("b", Connection) is kept
+    assert runtime.get("a", Connection) is not dropped
+
+
+def test_a_child_makes_its_own_and_leaves_its_parents_alone():
+    runtime = Runtime()
+    ours = runtime.get("key", Connection)
+    with runtime._lock:  # as another thread of the parent may do at the moment of the fork
+        pid = os.fork()
+        if pid == 0:
+            runtime.after_fork()
+            theirs = runtime.get("key", Connection)
+            runtime.reset()
+            os._exit(0 if theirs is not ours and theirs.closed and not ours.closed else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
