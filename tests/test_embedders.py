@@ -20,7 +20,7 @@ from imagesim.embedders.devices import choose_device, lower_precisions
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.torchvision import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
-from tests.contract_embedder import EmbedderContract, pictures
+from imagesim.testing.embedder_contract import EmbedderContract, pictures
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from imagesim.conf import Backend
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import BaseIndex
-from tests.contract_embedder import EmbedderContract
-from tests.contract_index import IndexContract
+from imagesim.testing.embedder_contract import EmbedderContract
+from imagesim.testing.index_contract import IndexContract
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("howto-*.md"))

@@ -20,8 +20,9 @@ from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.elasticsearch.versions import Server
+from imagesim.testing.index_contract import IndexContract
+from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
 from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
-from tests.contract_index import DIMS, META, IndexContract, axis, entry, keys
 
 
 class TestElasticsearchIndex(IndexContract):

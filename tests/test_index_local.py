@@ -24,9 +24,10 @@ from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.local import LocalIndex, scoring, store
 from imagesim.indexes.local.matrix import Matrix
 from imagesim.models import LocalEntry, LocalGeneration
+from imagesim.testing.index_contract import IndexContract
+from imagesim.testing.index_reference import assert_answers
+from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
 from imagesim.types import Condition, Entry, Filters, Query, Removal
-from tests.contract_index import DIMS, META, IndexContract, axis, concurrent, entry, keys
-from tests.oracle import assert_answers
 
 
 @pytest.mark.django_db
@@ -167,7 +168,7 @@ settings.DATABASES["default"]["NAME"] = {name!r}
 import django
 django.setup()
 from imagesim.indexes.local import LocalIndex
-from tests.contract_index import axis, entry
+from imagesim.testing.index_samples import axis, entry
 index = LocalIndex(name="processes")
 for version in range(1, 21):
     index.write([entry("x", axis(version % 16), version=version), entry(f"n{{version}}", axis(0))])

@@ -1,4 +1,4 @@
-"""What every index offers. One contract suite (``tests/contract_index.py``) holds them all to it."""
+"""What every index offers. One contract suite (``imagesim.testing.index_contract``) holds them all to it."""
 
 from __future__ import annotations
 

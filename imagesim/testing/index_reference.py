@@ -1,4 +1,4 @@
-"""What any index must answer, worked out the slow and plain way, in float64 and in Python."""
+"""A reference implementation of search: exhaustive, in float64 and plain Python."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ def _compare(value: Any, condition: Condition) -> bool:
     if condition.operator == "in":
         return value in [_plain(v) for v in condition.value]  # type: ignore[union-attr]
     other = _plain(condition.value)
-    return {
+    holds: dict[str, bool] = {
         "eq": value == other,
         "gt": value > other,
         "gte": value >= other,
         "lt": value < other,
         "lte": value <= other,
-    }[condition.operator]
+    }
+    return holds[condition.operator]
 
 
 def _plain(value: Any) -> Any:

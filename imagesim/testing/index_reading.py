@@ -1,0 +1,380 @@
+"""The part of the contract of an index that concerns searches, counts and facets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timezone
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from django.utils.timezone import get_default_timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imagesim.exceptions import BadQuery, ModelMismatch
+from imagesim.indexes.base import BaseIndex
+from imagesim.testing.index_reference import assert_answers, expected
+from imagesim.testing.index_samples import (
+    CONDITIONS,
+    DIMS,
+    META,
+    PLAIN_FILTERS,
+    WRONG_CONDITIONS,
+    IndexFixtures,
+    axis,
+    catalogue,
+    entry,
+    keys,
+    queries,
+)
+from imagesim.types import (
+    SIMILARITIES,
+    Condition,
+    Facet,
+    Filters,
+    FilterValue,
+    Query,
+    Removal,
+)
+
+
+class ReadingContract(IndexFixtures):
+    def test_best_first_and_scores_are_cosines(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            entry("same", axis(0)),
+            entry("near", axis(0, towards=1, share=0.5)),
+            entry("across", axis(1)),
+            entry("opposite", -axis(0)),
+        )
+        [answer] = index.search([Query(axis(0))])
+        assert [match.key.partition(":")[2] for match in answer.candidates] == ["same", "near", "across", "opposite"]
+        assert [match.score for match in answer.candidates] == pytest.approx([1, 0.8944, 0, -1], abs=1e-3)
+        assert all(-1 <= match.score <= 1 and type(match.score) is float for match in answer.candidates)
+
+    def test_an_item_scores_by_its_best_image(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(1, axis(1), axis(0), axis(2)), entry(2, axis(0, towards=3, share=0.3)))
+        [answer] = index.search([Query(axis(0))])
+        assert [match.image_name for match in answer.candidates] == ["photos/1-1.jpg", "photos/2-0.jpg"]
+        assert keys(index, Query(axis(2))) == ["1", "2"]
+
+    def test_one_match_per_group(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            entry("red", axis(0, towards=1, share=0.1), group="shirt"),
+            entry("blue", axis(0), group="shirt", in_stock=False),
+            entry("hat", axis(0, towards=2, share=0.5)),
+            entry("cap", axis(0, towards=2, share=0.6), group="hat"),
+        )
+        assert keys(index, Query(axis(0))) == ["blue", "hat", "cap"]
+        assert keys(index, Query(axis(0), collapse=False)) == ["blue", "red", "hat", "cap"]
+        assert keys(index, Query(axis(0), Filters(in_stock=True))) == ["red", "hat", "cap"]
+
+    def test_an_item_without_a_group_is_its_own(self, filled: Callable[..., BaseIndex]) -> None:
+        """A parent product and its variants, which name it as their group, fall together."""
+        index = filled(
+            entry("parent", axis(0)), entry("small", axis(0, towards=1, share=0.1), group="shop.product:parent")
+        )
+        assert keys(index, Query(axis(0))) == ["parent"]
+        assert keys(index, Query(axis(0), Filters(exclude_groups=("shop.product:parent",)))) == []
+
+    def test_ties_are_ordered_by_key_and_pages_are_stable(self, filled: Callable[..., BaseIndex]) -> None:
+        names = [f"{n:03}" for n in range(60)]
+        shuffled = np.random.default_rng(3).permutation(names)
+        index = filled(*(entry(name, axis(0), axis(1)) for name in shuffled))
+        paged = [key for offset in range(0, 70, 7) for key in keys(index, Query(axis(0), limit=7, offset=offset))]
+        assert paged == names
+        index.write([entry("007", axis(0), version=2), Removal("shop.product:030", 2)])
+        index.refresh()
+        assert keys(index, Query(axis(0), limit=60)) == [name for name in names if name != "030"]
+
+    def test_pages_say_whether_more_follows(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(*(entry(n, axis(0, towards=1, share=n / 10)) for n in range(5)))
+        pages = index.search([Query(axis(0), limit=2, offset=offset) for offset in (0, 2, 4, 6)])
+        assert [len(page) for page in pages] == [2, 2, 1, 0]
+        assert [page.more for page in pages] == [True, True, False, False]
+        assert [page.more for page in index.search([Query(axis(0), limit=n) for n in (0, 4, 5)])] == [True, True, False]
+
+    def test_min_score(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            entry(1, axis(0)), entry(2, axis(0, towards=1, share=0.5)), entry(3, axis(1)), entry(4, -axis(0))
+        )
+        assert keys(index, Query(axis(0), min_score=0.5)) == ["1", "2"]
+        assert keys(index, Query(axis(0), min_score=-0.5)) == ["1", "2", "3"]
+        assert keys(index, Query(axis(0), min_score=-1.0)) == ["1", "2", "3", "4"]
+        [page] = index.search([Query(axis(0), min_score=0.5, limit=1)])
+        assert (len(page), page.more) == (1, True)
+        [page] = index.search([Query(axis(0), min_score=0.5, limit=2)])
+        assert (len(page), page.more) == (2, False)
+
+    def test_several_queries_are_answered_in_order(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(*(entry(n, axis(n), in_stock=n % 2 == 0) for n in range(8)))
+        queries = [Query(axis(n), Filters(in_stock=None if n < 4 else True), limit=1 + n % 2) for n in range(8)]
+        answers = index.search(queries)
+        assert [answer.candidates[0].key for answer in answers[:4]] == [f"shop.product:{n}" for n in range(4)]
+        for query, answer in zip(queries, answers, strict=True):
+            assert answer.candidates == index.search([query])[0].candidates
+
+    def test_words_of_any_language(self, filled: Callable[..., BaseIndex]) -> None:
+        names = ["Žluťoučký kůň", "商品/七", "👗", "a b+c?d=e&f#g%h", "'; DROP TABLE x; --", '"\\\n', "İstanbul", "ß"]
+        index = filled(
+            *(
+                entry(name, axis(n), group=f"group {name}", categories=(name,), filters={"brand": name})
+                for n, name in enumerate(names)
+            )
+        )
+        for n, name in enumerate(names):
+            key = f"shop.product:{name}"
+            filters = Filters(categories=(name,), conditions=(Condition("brand", "in", (name,)),))
+            [answer] = index.search([Query(axis(n), filters)])
+            assert [(match.key, match.group) for match in answer.candidates] == [(key, f"group {name}")]
+            assert (
+                index.count(Filters(exclude_keys=(key,), exclude_groups=(f"group {names[n - 1]}",))) == len(names) - 2
+            )
+        assert [key for key, _ in index.scan()] == sorted(f"shop.product:{name}" for name in names)
+        assert {r.status for r in index.write([Removal(f"shop.product:{name}", 2) for name in names])} == {"done"}
+        index.refresh()
+        assert index.count() == 0
+
+    def test_filters_on_what_every_entry_has(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            entry("a", axis(0), categories=("shoes",)),
+            entry("b", axis(0, towards=1, share=0.1), categories=("shoes", "hats"), in_stock=False),
+            entry("c", axis(0, towards=1, share=0.2), categories=("bags",), group="g"),
+            entry("d", axis(0, towards=1, share=0.3), group="g"),
+            entry("e", axis(0, towards=1, share=0.4), model="shop.look"),
+        )
+        for filters, found in PLAIN_FILTERS:
+            for exact in (True, False):
+                query = Query(axis(0), filters, collapse=False, exact=exact)
+                assert "".join(keys(index, query)) == found, query
+            assert index.count(filters) == len(found), filters
+
+    def test_filters_of_every_kind(self, filled: Callable[..., BaseIndex]) -> None:
+        utc = timezone.utc
+        filters: list[dict[str, FilterValue]] = [
+            {"brand": "acme", "colour": "red", "price": 9.99, "sale": True, "added": date(2026, 1, 31)},
+            {
+                "brand": "zeta",
+                "colour": ("blue", "red"),
+                "price": Decimal("10"),
+                "sale": False,
+                "added": datetime(2026, 3, 1, tzinfo=utc),
+            },
+            {"brand": "midi", "colour": ("green",), "price": -5, "sale": False, "added": date(1950, 5, 5)},
+            {"brand": None, "price": None, "colour": ()},
+            {},
+        ]
+        index = filled(*(entry(pk, axis(n), filters=f) for n, (pk, f) in enumerate(zip("abcde", filters, strict=True))))
+        for condition, found in CONDITIONS:
+            asked = Filters(conditions=(Condition(*condition),))
+            assert "".join(sorted(keys(index, Query(axis(0), asked)))) == found, condition
+            assert index.count(asked) == len(found), condition
+
+    def test_every_condition_has_to_hold(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            *(entry(n, axis(0), filters={"price": n, "colour": ("red", "blue") if n % 2 else "red"}) for n in range(9))
+        )
+        conditions = (
+            Condition("price", "gte", 2),
+            Condition("price", "lt", 7),
+            Condition("colour", "eq", "red"),
+            Condition("colour", "eq", "blue"),
+        )
+        assert keys(index, Query(axis(0), Filters(conditions=conditions))) == ["3", "5"]
+
+    def test_facets_count_what_passes_the_filters(self, filled: Callable[..., BaseIndex]) -> None:
+        everything = ("brand", "colour", "price", "sale", "added", "category", "in_stock")
+        index = filled(
+            entry(1, axis(0), axis(1), categories=("shoes",), filters={"brand": "b", "price": 5, "sale": True}),
+            entry(2, axis(0), categories=("shoes", "hats"), in_stock=False, filters={"brand": "b", "price": (1, 9)}),
+            entry(3, axis(0), categories=("hats",), filters={"brand": "a", "colour": ("red", "blue")}),
+            entry(4, axis(0), group="g", filters={"added": date(2026, 1, 31), "brand": "c", "sale": False}),
+            entry(5, axis(0), group="g", filters={"added": datetime(1950, 5, 5, tzinfo=timezone.utc), "brand": "c"}),
+            entry("gone", axis(0), categories=("gone",), filters={"brand": "gone", "price": 99}),
+        )
+        index.write([Removal("shop.product:gone", 2)])
+        index.refresh()
+        found = index.facets(Filters(), everything)
+        assert list(found) == list(everything)
+        assert found["brand"] == Facet("keyword", 5, (("b", 2), ("c", 2), ("a", 1)))
+        assert found["colour"] == Facet("keyword", 1, (("blue", 1), ("red", 1)))
+        assert found["price"] == Facet("number", 2, minimum=1.0, maximum=9.0)
+        assert found["sale"] == Facet("boolean", 2, ((False, 1), (True, 1)))
+        assert found["category"] == Facet("keyword", 3, (("hats", 2), ("shoes", 2)))
+        assert found["in_stock"] == Facet("boolean", 5, ((True, 4), (False, 1)))
+        assert found["added"].minimum == datetime(1950, 5, 5, tzinfo=timezone.utc)
+        assert found["added"].maximum == datetime.combine(
+            date(2026, 1, 31), datetime.min.time(), get_default_timezone()
+        )
+        narrow = index.facets(Filters(categories=("shoes",), exclude_keys=("shop.product:1",)), everything)
+        assert narrow["category"] == Facet("keyword", 2, (("hats", 2), ("shoes", 1)))  # without its own condition
+        assert narrow["colour"] == Facet("keyword")
+        assert narrow["added"] == Facet("date")
+        assert narrow["in_stock"] == Facet("boolean", 1, ((False, 1),))
+        assert index.facets(Filters(models=("shop.look",)), everything)["in_stock"] == Facet("boolean")
+        assert index.facets(Filters(), ()) == {}
+        with pytest.raises(BadQuery, match="'size'"):
+            index.facets(Filters(), ("size",))
+        with pytest.raises(BadQuery, match="'size'"):
+            index.facets(Filters(conditions=(Condition("size", "eq", "m"),)), ("brand",))
+
+    def test_a_facet_is_counted_under_what_is_asked_of_the_others(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            *(
+                entry(
+                    number,
+                    axis(0),
+                    categories=("shoes" if number % 2 else "hats",),
+                    in_stock=number % 3 != 0,
+                    filters={"brand": "ab"[number % 4 > 1], "price": number},
+                )
+                for number in range(12)
+            )
+        )
+        asked = Filters(
+            categories=("shoes",),
+            in_stock=True,
+            conditions=(Condition("brand", "eq", "b"), Condition("price", "gte", 2), Condition("price", "lt", 10)),
+        )
+        for fields in (("category", "in_stock", "brand", "price"), ("brand", "price"), ("brand",), ("colour",)):
+            for name, facet in index.facets(asked, fields).items():
+                free = Filters(
+                    categories=() if name == "category" else asked.categories,
+                    in_stock=None if name == "in_stock" else True,
+                    conditions=tuple(each for each in asked.conditions if each.field != name),
+                )
+                assert facet == index.facets(free, (name,))[name]
+                assert facet.count == (0 if name == "colour" else index.count(free))
+
+    def test_facets_give_the_commonest_of_many_values(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(
+            *(entry(n, axis(0), filters={"brand": f"b{n:03}", "colour": f"c{n % 100}"}) for n in range(103)),
+        )
+        found = index.facets(Filters(), ("brand", "colour"))
+        assert (found["brand"].count, found["brand"].more) == (103, True)
+        assert found["brand"].values == tuple((f"b{n:03}", 1) for n in range(100))
+        assert (len(found["colour"].values), found["colour"].more) == (100, False)
+        assert found["colour"].values[:4] == (("c0", 2), ("c1", 2), ("c2", 2), ("c10", 1))
+
+    def test_a_wrong_condition_is_named(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled()
+        for condition, word in WRONG_CONDITIONS:
+            filters = Filters(conditions=(Condition(*condition),))
+            with pytest.raises(BadQuery, match=word):
+                index.search([Query(axis(0)), Query(axis(0), filters)])
+            with pytest.raises(BadQuery, match=word):
+                index.count(filters)
+
+    def test_a_question_without_an_answer_is_refused(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(1, axis(0)))
+        for query in (
+            Query(axis(0), limit=-1),
+            Query(axis(0), offset=-1),
+            Query(axis(0), limit=10**6),
+            Query(axis(0), min_score=1.5),
+            Query(np.zeros(DIMS, dtype=np.float32)),
+            Query(np.full(DIMS, np.nan, dtype=np.float32)),
+        ):
+            with pytest.raises(BadQuery):
+                index.search([query])
+
+    @pytest.mark.parametrize(
+        "query",
+        [Query(np.ones(DIMS + 1, dtype=np.float32)), Query(axis(0), fingerprint="another-model")],
+    )
+    def test_a_query_of_another_model_is_refused(self, filled: Callable[..., BaseIndex], query: Query) -> None:
+        with pytest.raises(ModelMismatch, match="embed it by the model"):
+            filled(entry(1, axis(0))).search([query])
+
+    def test_the_fingerprint_of_the_right_model_passes(self, filled: Callable[..., BaseIndex]) -> None:
+        assert keys(filled(entry(1, axis(0))), Query(axis(0), fingerprint=META.fingerprint)) == ["1"]
+
+    # Exact and approximate.
+
+    def test_exact_and_approximate_agree_where_the_index_has_both(self, filled: Callable[..., BaseIndex]) -> None:
+        rng = np.random.default_rng(5)
+        index = filled(
+            *(
+                entry(n, *rng.standard_normal((1 + n % 3, DIMS)).astype(np.float32), group=f"g{n // 2}")
+                for n in range(600)
+            )
+        )
+        assert index.supports_approximate == self.approximate
+        hits = total = 0
+        for _ in range(20):
+            vector = rng.standard_normal(DIMS).astype(np.float32)
+            exact, approximate = index.search([Query(vector, limit=10, exact=exact) for exact in (True, False)])
+            assert exact.exact
+            assert approximate.exact == (not self.approximate)
+            hits += len({m.key for m in exact.candidates} & {m.key for m in approximate.candidates})
+            total += 10
+            truth = {match.key: match.score for match in exact.candidates}
+            assert all(truth.get(m.key, m.score) == pytest.approx(m.score, abs=1e-5) for m in approximate.candidates)
+        assert hits / total >= 0.99
+
+    def test_a_page_is_filled_though_the_nearest_are_variants_of_few(self, filled: Callable[..., BaseIndex]) -> None:
+        rng = np.random.default_rng(6)
+        variants = [
+            entry(f"v{n:03}", axis(0) + 0.05 * rng.standard_normal(DIMS).astype(np.float32), group="one")
+            for n in range(500)
+        ]
+        others = [entry(f"other{n}", axis(1) + 0.01 * n * axis(2)) for n in range(5)]
+        index = filled(*variants, *others)
+        [answer] = index.search([Query(axis(0), limit=4, exact=False)])
+        assert answer.candidates[0].group == "one"
+        assert len({match.group for match in answer.candidates}) == 4
+        assert answer.more
+
+    def test_answers_are_those_worked_out_by_hand(self, index: BaseIndex) -> None:
+        entries = catalogue()
+        index.promote(index.create(META))
+        assert {result.status for result in index.write(entries)} == {"done"}
+        index.refresh()
+
+        @settings(
+            max_examples=60,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+        )
+        @given(st.lists(queries(), min_size=1, max_size=4))
+        def check(asked: list[Query]) -> None:
+            for query, answer in zip(asked, index.search(asked), strict=True):
+                assert_answers(answer, entries, query)
+                assert index.count(query.filters) == len(
+                    expected(entries, Query(query.vector, query.filters, collapse=False))
+                )
+
+        check()
+
+    def test_similarities_order_and_the_score_stays_the_cosine(self, filled: Callable[..., BaseIndex]) -> None:
+        """The nearest by the sum of differences is another than the nearest by angle."""
+        spread = np.ones(DIMS, dtype=np.float32)
+        spread[0] = 12
+        index = filled(entry("far", axis(5)), entry("even", spread), entry("turned", axis(0, towards=1, share=0.75)))
+        by = {s: keys(index, Query(axis(0), similarity=s)) for s in SIMILARITIES}
+        assert by["cosine"] == by["dot_product"] == by["l2"] == ["even", "turned", "far"]
+        assert by["l1"] == ["turned", "even", "far"]
+        [answer] = index.search([Query(axis(0), similarity="l1", min_score=0.5)])
+        assert [match.score for match in answer.candidates] == pytest.approx([0.8, 0.9515], abs=1e-3)
+        with pytest.raises(BadQuery, match=r"'cosine', 'dot_product', 'l1' or 'l2'"):
+            index.search([Query(axis(0), similarity="hamming")])  # type: ignore[arg-type]
+
+    def test_l1_on_many_agrees_with_itself_in_float64(self, filled: Callable[..., BaseIndex]) -> None:
+        rng = np.random.default_rng(8)
+        entries = [entry(n, *rng.standard_normal((1 + n % 3, DIMS)).astype(np.float32)) for n in range(300)]
+        index = filled(*entries)
+        for exact in (None, True):
+            query = rng.standard_normal(DIMS)
+            query /= np.linalg.norm(query)
+            true = sorted(
+                entries,
+                key=lambda e: min(np.abs(i.vector / np.linalg.norm(i.vector) - query).sum() for i in e.images),
+            )
+            asked = Query(query.astype(np.float32), similarity="l1", exact=exact, limit=20, offset=5)
+            [answer] = index.search([asked])
+            assert [match.key for match in answer.candidates] == [each.key for each in true[5:25]]
+            for match, each in zip(answer.candidates, true[5:25], strict=True):
+                image = next(i for i in each.images if i.digest == match.image_digest)
+                assert match.score == pytest.approx(
+                    float(image.vector @ query / np.linalg.norm(image.vector)), abs=1e-4
+                )

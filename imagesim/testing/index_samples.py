@@ -1,0 +1,272 @@
+"""Entries, filters and queries for testing an index, and the fixtures of its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from imagesim.indexes.base import BaseIndex
+from imagesim.types import (
+    Condition,
+    Entry,
+    EntryImage,
+    Filters,
+    FilterValue,
+    IndexMeta,
+    Query,
+    Removal,
+)
+
+DIMS = 16
+META = IndexMeta(
+    fingerprint="test-model",
+    dims=DIMS,
+    filters={"brand": "keyword", "colour": "keyword", "price": "number", "sale": "boolean", "added": "date"},
+)
+
+
+def axis(number: int, *, towards: int | None = None, share: float = 0.0) -> Any:
+    """The unit vector along an axis, or turned a little towards another."""
+    vector = np.zeros(DIMS, dtype=np.float32)
+    vector[number] = 1
+    if towards is not None:
+        vector[towards] += share
+    return vector / np.linalg.norm(vector)
+
+
+def entry(
+    pk: object, *vectors: Any, version: int = 1, model: str = "shop.product", group: str = "", **kwargs: Any
+) -> Entry:
+    """An entry with one image per vector."""
+    images = tuple(EntryImage(f"digest-{pk}-{n}", f"photos/{pk}-{n}.jpg", v) for n, v in enumerate(vectors))
+    return Entry(f"{model}:{pk}", model, str(pk), version, images, group=group, **kwargs)
+
+
+def keys(index: BaseIndex, query: Query) -> list[str]:
+    """The primary keys of the answer, best first."""
+    [answer] = index.search([query])
+    return [match.key.partition(":")[2] for match in answer.candidates]
+
+
+# Where the index lies in the database, its threads and processes need transactions that are really committed.
+concurrent = pytest.mark.django_db(transaction=True)
+
+
+class IndexFixtures:
+    """What the parts of the contract share. A subclass overrides ``make_index``."""
+
+    approximate: bool
+
+    @pytest.fixture
+    def make_index(self) -> Callable[[], BaseIndex]:
+        """Makes an index object of one and the same name each time, as different processes would have."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def index(self, make_index: Callable[[], BaseIndex]) -> Iterator[BaseIndex]:
+        index = make_index()
+        yield index
+        for backing_index in index.backing_indexes():
+            index.drop(backing_index)
+
+    @pytest.fixture
+    def filled(self, index: BaseIndex) -> Callable[..., BaseIndex]:
+        """Puts entries into an index in service."""
+
+        def fill(*entries: Entry) -> BaseIndex:
+            if index.active() is None:
+                index.promote(index.create(META))
+            results = index.write(entries)
+            assert [result.status for result in results] == ["done"] * len(entries), results
+            index.refresh()
+            return index
+
+        return fill
+
+    def options(self, index: BaseIndex) -> dict[str, Any]:
+        return {}
+
+
+# Each test goes through its whole table on one index, since creating one takes a server a while.
+
+NEEDS_AN_INDEX: list[Callable[[BaseIndex], Any]] = [
+    lambda index: index.search([Query(axis(0))]),
+    lambda index: index.write([entry(1, axis(0))]),
+    lambda index: index.write([]),
+    lambda index: index.count(),
+    lambda index: index.count(Filters(in_stock=True)),
+    lambda index: index.facets(Filters(), ("category",)),
+    lambda index: list(index.scan()),
+    lambda index: index.meta(),
+    lambda index: index.refresh(),
+    lambda index: index.promote(f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: index.meta(f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: index.count(backing_index=f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: index.write([entry(1, axis(0))], backing_index=f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: index.refresh(f"{index.name}-20260101000000000000-abcdef"),
+    lambda index: list(index.scan(backing_index=f"{index.name}-20260101000000000000-abcdef")),
+]
+
+BAD_OPERATIONS: list[tuple[Entry | Removal, str]] = [
+    (entry("x"), "images"),
+    (entry("x", np.zeros(DIMS, dtype=np.float32)), "zero"),
+    (entry("x", np.full(DIMS, np.nan, dtype=np.float32)), "finite"),
+    (entry("x", np.full(DIMS, np.inf, dtype=np.float32)), "finite"),
+    (entry("x", axis(0)[:-1]), "shape"),
+    (entry("x", axis(0), version=0), "version"),
+    (entry("x", axis(0), version=2**63), "version"),
+    (entry("x" * 500, axis(0)), "longer"),
+    (entry("ж" * 300, axis(0)), "longer"),
+    (entry("x\x00", axis(0)), "NUL"),
+    (entry("\ud800", axis(0)), "Unicode"),
+    (entry("x", axis(0), group="g" * 500), "longer"),
+    (entry("x", axis(0), categories=("a", "b\x00")), "NUL"),
+    (entry("x", axis(0), filters={"price": "dear"}), "price"),
+    (entry("x", axis(0), filters={"price": float("nan")}), "price"),
+    (entry("x", axis(0), filters={"price": Decimal("Infinity")}), "price"),
+    (entry("x", axis(0), filters={"price": 10**400}), "price"),
+    (entry("x", axis(0), filters={"sale": "perhaps"}), "sale"),
+    (entry("x", axis(0), filters={"added": "soon"}), "added"),
+    (entry("x", axis(0), filters={"brand": "b" * 40_000}), "brand"),
+    (Entry("", "shop.product", "", 1, (EntryImage("d", "n", axis(0)),)), "key"),
+    (Removal("", 1), "key"),
+    (Removal("x", 0), "version"),
+]
+
+PLAIN_FILTERS: list[tuple[Filters, str]] = [
+    (Filters(), "abcde"),
+    (Filters(models=("shop.product",)), "abcd"),
+    (Filters(models=("shop.look", "shop.product")), "abcde"),
+    (Filters(models=("no.such",)), ""),
+    (Filters(categories=("shoes",)), "ab"),
+    (Filters(categories=("hats", "bags")), "bc"),
+    (Filters(categories=("Shoes",)), ""),
+    (Filters(in_stock=True), "acde"),
+    (Filters(in_stock=False), "b"),
+    (Filters(exclude_keys=("shop.product:a", "shop.product:zzz")), "bcde"),
+    (Filters(exclude_groups=("g", "shop.look:e")), "ab"),
+    (Filters(categories=("shoes",), in_stock=True, exclude_keys=("shop.product:b",)), "a"),
+]
+
+CONDITIONS: list[tuple[tuple[Any, ...], str]] = [
+    (("brand", "eq", "acme"), "a"),
+    (("brand", "eq", "Acme"), ""),
+    (("brand", "eq", "none"), ""),
+    (("brand", "in", ("acme", "zeta", "zeta", "?")), "ab"),
+    (("brand", "in", ()), ""),
+    (("brand", "gte", "b"), "bc"),
+    (("brand", "lt", "zeta"), "ac"),
+    (("colour", "eq", "red"), "ab"),
+    (("colour", "eq", "blue"), "b"),
+    (("colour", "in", ("blue", "green")), "bc"),
+    (("price", "eq", 9.99), "a"),
+    (("price", "eq", Decimal("9.99")), "a"),
+    (("price", "eq", 10), "b"),
+    (("price", "in", (10, 9.99)), "ab"),
+    (("price", "lt", 10), "ac"),
+    (("price", "lte", Decimal("10.00")), "abc"),
+    (("price", "gt", 9.99), "b"),
+    (("price", "gte", -5), "abc"),
+    (("price", "gte", "10"), "b"),
+    (("sale", "eq", True), "a"),
+    (("sale", "eq", False), "bc"),
+    (("sale", "eq", "false"), "bc"),
+    (("sale", "in", (True, False)), "abc"),
+    (("added", "eq", date(2026, 1, 31)), "a"),
+    (("added", "lt", date(2026, 1, 31)), "c"),
+    (("added", "gt", datetime(2026, 1, 31, 12, tzinfo=timezone.utc)), "b"),
+    (("added", "lte", datetime(2026, 3, 1, 1, tzinfo=timezone(timedelta(hours=1)))), "abc"),
+    (("added", "gte", "2026-01-31"), "ab"),
+    (("added", "in", (date(1950, 5, 5), date(2026, 1, 31))), "ac"),
+]
+
+WRONG_CONDITIONS: list[tuple[tuple[Any, ...], str]] = [
+    (("brnd", "eq", "x"), "brnd"),
+    (("price", "near", 3), "near"),
+    (("price", "eq", "cheap"), "cheap"),
+    (("price", "eq", None), "None"),
+    (("price", "eq", float("nan")), "nan"),
+    (("price", "in", 3), "list"),
+    (("price", "eq", (3, 4)), "one value"),
+    (("sale", "gt", False), "gt"),
+    (("sale", "eq", "perhaps"), "perhaps"),
+    (("added", "lt", "tomorrow"), "tomorrow"),
+    (("brand", "eq", "x\x00"), "NUL"),
+]
+
+
+# A catalogue and queries for it, as varied as those of a shop and its visitors.
+
+BRANDS = ("acme", "Acme", "zeta", "Čapek")
+COLOURS = ("red", "green", "blue", "schwarz/weiß")
+DAYS = tuple(date(2026, 1, 1) + timedelta(days=n * 7) for n in range(12))
+
+
+def catalogue() -> list[Entry]:
+    """Clusters, duplicates, groups, several images, values that are missing or many."""
+    rng = np.random.default_rng(11)
+    centres = rng.standard_normal((12, DIMS))
+    entries: list[Entry] = []
+    for n in range(400):
+        vectors = (centres[n % 12] + rng.standard_normal((1 + n % 3, DIMS)) * (0.05 if n % 2 else 1)).astype(np.float32)
+        if n % 10 == 9:
+            vectors[0] = entries[-1].images[0].vector
+        filters: dict[str, FilterValue] = {"price": Decimal(int(rng.integers(0, 50_000))) / 100, "sale": n % 5 == 0}
+        if n % 7:
+            filters |= {"brand": BRANDS[n % len(BRANDS)], "added": DAYS[n % len(DAYS)]}
+        if n % 3:
+            filters["colour"] = tuple(COLOURS[: n % (len(COLOURS) + 1)])
+        entries.append(
+            entry(
+                n,
+                *vectors,
+                model="shop.product" if n % 20 else "shop.look",
+                group=f"shop.product:{n - n % 4}" if n % 4 and n < 200 else "",
+                categories=(f"c{n % 6}", f"d{n % 4}")[: n % 3],
+                in_stock=bool(n % 3),
+                filters=filters,
+            )
+        )
+    return entries
+
+
+def queries() -> st.SearchStrategy[Query]:
+    conditions = st.one_of(
+        st.builds(Condition, st.just("brand"), st.sampled_from(["eq", "gt", "lte"]), st.sampled_from(BRANDS)),
+        st.builds(Condition, st.just("colour"), st.just("eq"), st.sampled_from(COLOURS)),
+        st.builds(Condition, st.just("colour"), st.just("in"), st.tuples(*[st.sampled_from(COLOURS)] * 2)),
+        st.builds(Condition, st.just("price"), st.sampled_from(["gt", "gte", "lt", "lte"]), st.integers(0, 500)),
+        st.builds(Condition, st.just("sale"), st.just("eq"), st.booleans()),
+        st.builds(
+            Condition, st.just("added"), st.sampled_from(["eq", "gt", "gte", "lt", "lte"]), st.sampled_from(DAYS)
+        ),
+    )
+    item_keys = st.integers(0, 399).map(lambda n: f"shop.product:{n}")
+    filters = st.builds(
+        Filters,
+        models=st.sampled_from([(), ("shop.product",), ("shop.look", "shop.product")]),
+        categories=st.lists(st.sampled_from(["c0", "c1", "c5", "d0", "d3", "none"]), max_size=2).map(tuple),
+        in_stock=st.sampled_from([None, True, False]),
+        conditions=st.lists(conditions, max_size=3).map(tuple),
+        exclude_keys=st.lists(item_keys, max_size=3).map(tuple),
+        exclude_groups=st.lists(item_keys, max_size=3).map(tuple),
+    )
+    vectors = st.integers(0, 2**32).map(
+        lambda seed: np.random.default_rng(seed).standard_normal(DIMS).astype(np.float32)
+    )
+    return st.builds(
+        Query,
+        vector=vectors,
+        filters=filters,
+        limit=st.integers(0, 40),
+        offset=st.sampled_from([0, 0, 0, 1, 12, 100, 1000]),
+        min_score=st.sampled_from([None, None, -0.2, 0.1, 0.5]),
+        collapse=st.booleans(),
+        exact=st.sampled_from([None, True]),
+    )

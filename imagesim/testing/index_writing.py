@@ -1,0 +1,221 @@
+"""The part of the contract of an index that concerns its life cycle and its writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from imagesim.exceptions import BadQuery, IndexMissing
+from imagesim.indexes.base import BaseIndex
+from imagesim.testing.index_samples import (
+    BAD_OPERATIONS,
+    DIMS,
+    META,
+    NEEDS_AN_INDEX,
+    IndexFixtures,
+    axis,
+    entry,
+    keys,
+)
+from imagesim.types import (
+    Condition,
+    Filters,
+    Query,
+    Removal,
+)
+
+
+class WritingContract(IndexFixtures):
+    # From the creation of a backing index to its end.
+
+    def test_nothing_is_there_at_first(self, index: BaseIndex) -> None:
+        assert index.active() is None
+        assert index.backing_indexes() == []
+
+    def test_a_missing_index_is_reported_as_missing(self, index: BaseIndex) -> None:
+        for ask in NEEDS_AN_INDEX:
+            with pytest.raises(IndexMissing, match="imagesim_rebuild"):
+                ask(index)
+        assert index.backing_indexes() == []
+
+    def test_an_index_is_made_beside_and_serves_after_promotion(self, index: BaseIndex) -> None:
+        backing_index = index.create(META)
+        assert index.backing_indexes() == [backing_index]
+        assert index.active() is None
+        assert index.meta(backing_index) == META
+        index.promote(backing_index)
+        assert index.active() == backing_index
+        assert index.meta() == META
+        index.promote(backing_index)
+        assert index.active() == backing_index
+
+    def test_an_empty_index_answers_with_nothing(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled()
+        [answer] = index.search([Query(axis(0))])
+        assert answer.candidates == ()
+        assert not answer.more
+        assert index.count() == 0
+        assert list(index.scan()) == []
+        assert index.search([]) == []
+
+    def test_several_stand_beside_oldest_first(self, index: BaseIndex) -> None:
+        made = [index.create(META) for _ in range(3)]
+        assert index.backing_indexes() == made
+        index.promote(made[1])
+        index.promote(made[2])
+        assert index.active() == made[2]
+        assert index.backing_indexes() == made
+        index.drop(made[0])
+        index.drop(made[0])
+        assert index.backing_indexes() == made[1:]
+
+    def test_what_is_built_beside_is_not_seen(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry("old", axis(0)))
+        beside = index.create(META)
+        index.write([entry("new", axis(0)), entry("newer", axis(1))], backing_index=beside)
+        index.refresh(beside)
+        assert keys(index, Query(axis(0))) == ["old"]
+        assert (index.count(), index.count(backing_index=beside)) == (1, 2)
+        assert index.count(Filters(models=("shop.product",)), backing_index=beside) == 2
+        assert list(index.scan(backing_index=beside)) == [("shop.product:new", 1), ("shop.product:newer", 1)]
+        index.promote(beside)
+        assert keys(index, Query(axis(0))) == ["new", "newer"]
+
+    def test_dropping_what_serves_leaves_nothing_in_service(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(1, axis(0)))
+        index.drop(index.active() or "")
+        assert index.active() is None
+        with pytest.raises(IndexMissing):
+            index.search([Query(axis(0))])
+
+    def test_a_write_to_a_dropped_index_makes_nothing_anew(self, index: BaseIndex) -> None:
+        backing_index = index.create(META)
+        index.write([entry(1, axis(0))], backing_index=backing_index)
+        index.drop(backing_index)
+        with pytest.raises(IndexMissing):
+            index.write([entry(2, axis(0))], backing_index=backing_index)
+        assert index.backing_indexes() == []
+
+    def test_names_that_begin_alike_are_kept_apart(self, index: BaseIndex) -> None:
+        other = type(index)(**{**self.options(index), "name": f"{index.name}-2"})
+        theirs = other.create(META)
+        try:
+            ours = index.create(META)
+            index.promote(ours)
+            other.promote(theirs)
+            assert (index.backing_indexes(), other.backing_indexes()) == ([ours], [theirs])
+            index.promote(ours)
+            assert other.active() == theirs
+        finally:
+            other.drop(theirs)
+
+    # Writing.
+
+    def test_an_entry_comes_back_with_what_it_was_given(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(7, axis(0), group="shop.product:parent"))
+        [answer] = index.search([Query(axis(0))])
+        [match] = answer.candidates
+        assert match.key == "shop.product:7"
+        assert match.group == "shop.product:parent"
+        assert (match.image_digest, match.image_name) == ("digest-7-0", "photos/7-0.jpg")
+        assert match.score == pytest.approx(1, abs=1e-5)
+        assert answer.took_ms >= 0
+
+    def test_an_entry_is_replaced_whole(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(1, axis(0), axis(1), categories=("a", "b"), filters={"price": 5}, in_stock=False))
+        index.write([entry(1, axis(2), version=2, categories=("c",))])
+        index.refresh()
+        [answer] = index.search([Query(axis(0))])
+        assert [match.score for match in answer.candidates] == [pytest.approx(0, abs=1e-3)]
+        assert index.count(Filters(categories=("a",))) == 0
+        assert index.count(Filters(categories=("c",), in_stock=True)) == 1
+        assert index.count(Filters(conditions=(Condition("price", "gte", 0),))) == 0
+
+    @pytest.mark.parametrize("version", [4, 5])
+    @pytest.mark.parametrize("remove", [False, True])
+    def test_an_older_or_equal_version_changes_nothing(
+        self, filled: Callable[..., BaseIndex], version: int, remove: bool
+    ) -> None:
+        index = filled(entry(1, axis(0), version=5))
+        operation = Removal("shop.product:1", version) if remove else entry(1, axis(1), version=version)
+        assert [result.status for result in index.write([operation])] == ["newer"]
+        index.refresh()
+        assert list(index.scan()) == [("shop.product:1", 5)]
+
+    def test_a_removed_entry_is_gone_and_an_older_write_does_not_bring_it_back(
+        self, filled: Callable[..., BaseIndex]
+    ) -> None:
+        index = filled(entry(1, axis(0)), entry(2, axis(1)))
+        results = index.write(
+            [Removal("shop.product:1", 3), entry(1, axis(0), version=2), entry(1, axis(0), version=3)]
+        )
+        assert [result.status for result in results] == ["done", "newer", "newer"]
+        index.refresh()
+        assert keys(index, Query(axis(0))) == ["2"]
+        assert index.count() == 1
+        assert list(index.scan()) == [("shop.product:2", 1)]
+        assert [result.status for result in index.write([entry(1, axis(0), version=4)])] == ["done"]
+        index.refresh()
+        assert keys(index, Query(axis(0))) == ["1", "2"]
+
+    def test_removing_what_never_was_leaves_a_tombstone(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled()
+        assert index.write([Removal("shop.product:9", 5)])[0].status == "done"
+        assert index.write([Removal("shop.product:9", 5)])[0].status == "newer"
+        assert index.write([entry(9, axis(0), version=4)])[0].status == "newer"
+        index.refresh()
+        assert index.count() == 0
+
+    def test_one_key_many_times_in_one_call(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled()
+        results = index.write(
+            [
+                entry(1, axis(0), version=1),
+                entry(1, axis(1), version=3),
+                entry(1, axis(2), version=2),
+                Removal("shop.product:1", 4),
+                entry(1, axis(3), version=5),
+            ]
+        )
+        assert [result.status for result in results] == ["done", "done", "newer", "done", "done"]
+        assert [result.key for result in results] == ["shop.product:1"] * 5
+        index.refresh()
+        assert list(index.scan()) == [("shop.product:1", 5)]
+        assert index.search([Query(axis(3))])[0].candidates[0].score == pytest.approx(1, abs=1e-3)
+
+    def test_a_bad_operation_fails_alone(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled()
+        for number, (bad, word) in enumerate(BAD_OPERATIONS):
+            results = index.write([entry(2 * number, axis(0)), bad, entry(2 * number + 1, axis(1))])
+            assert [result.status for result in results] == ["done", "failed", "done"], (bad, results)
+            assert results[1].key == bad.key
+            assert word in results[1].error
+            assert not results[1].retryable
+        index.refresh()
+        assert index.count() == 2 * len(BAD_OPERATIONS)
+
+    def test_an_undeclared_filter_is_not_stored(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(1, axis(0), filters={"brand": "b", "fabric": "wool"}))
+        assert index.count(Filters(conditions=(Condition("brand", "eq", "b"),))) == 1
+        with pytest.raises(BadQuery, match=r"fabric.*'added', 'brand', 'colour', 'price' or 'sale'"):
+            index.count(Filters(conditions=(Condition("fabric", "eq", "wool"),)))
+
+    def test_vectors_need_not_be_of_unit_length(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(entry(1, axis(0) * 3), entry(2, axis(1) * 0.2))
+        [answer] = index.search([Query(axis(0) * 7)])
+        assert [match.score for match in answer.candidates] == [pytest.approx(1, abs=1e-5), pytest.approx(0, abs=1e-5)]
+
+    def test_many_are_written_in_one_call_in_order(self, index: BaseIndex) -> None:
+        backing_index = index.create(META)
+        rng = np.random.default_rng(1)
+        many = [entry(f"{n:05}", rng.standard_normal(DIMS).astype(np.float32)) for n in range(2_500)]
+        results = index.write(many, backing_index=backing_index)
+        assert [result.key for result in results] == [each.key for each in many]
+        assert {result.status for result in results} == {"done"}
+        index.refresh(backing_index)
+        assert index.count(backing_index=backing_index) == 2_500
+        assert [key for key, _ in index.scan(backing_index=backing_index, batch_size=300)] == [
+            each.key for each in many
+        ]
