@@ -82,4 +82,5 @@ CELERY_BEAT_SCHEDULE = {
     # What no message announced: the broker was down, or the write sent no signal.
     "sync what waits": {"task": "imagesim.tasks.sync", "schedule": 60.0},
     "compare with the database": {"task": "imagesim.tasks.reconcile", "schedule": 3600.0},
+    "delete old events": {"task": "imagesim.tasks.purge", "schedule": 86400.0},
 }

@@ -48,6 +48,9 @@ def check_settings() -> list[CheckMessage]:
     ]
     if settings.SYNC == "celery" and find_spec("celery") is None:
         found.append(_missing("celery", "IMAGESIM['SYNC'] is 'celery', but Celery is not installed.", "imagesim.E003"))
+    if settings.SYNC == "django_tasks" and find_spec("django.tasks") is None:
+        message = "IMAGESIM['SYNC'] is 'django_tasks', but this Django has no tasks framework."
+        found.append(Error(message, hint="Install Django 6.0 or later, or choose another.", id="imagesim.E003"))
     return found
 
 
@@ -114,9 +117,9 @@ def check_look() -> list[CheckMessage]:
 
 def check_sync() -> list[CheckMessage]:
     """Whether the changes are synced by something made for a shop with visitors."""
-    from imagesim import tasks
+    from imagesim.indexing import dispatch
 
-    if conf.parse(getattr(django_settings, "IMAGESIM", {}))[1] or tasks.mode() != "thread":
+    if conf.parse(getattr(django_settings, "IMAGESIM", {}))[1] or dispatch.mode() != "thread":
         return []
     return [
         Warning(

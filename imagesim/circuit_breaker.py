@@ -1,4 +1,4 @@
-"""A circuit breaker: what just failed several times is not asked again for a while."""
+"""A circuit breaker: a service that failed repeatedly is not called for a while."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import CircuitOpen, IndexUnavailable
 
 logger = logging.getLogger("imagesim.circuit_breaker")
 
 
 class Breaker:
-    """Closed while all is well. After ``threshold`` failures in a row it opens: every call is refused at once
-    with :class:`IndexUnavailable`, so that a page does not wait for a time-out. After ``reset_seconds`` one call is
-    let through; if it succeeds the breaker closes, else it stays open as long again.
+    """Closed while calls succeed. After ``threshold`` failures in a row it opens: every call is refused at once with
+    :class:`CircuitOpen`, so that a page does not wait for a time-out. After ``reset_seconds`` one call is let through;
+    if it succeeds the breaker closes, else it stays open for as long again.
 
-    One a process and purpose; safe with threads.
+    One per process and service; safe with threads.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Breaker:
         return self._failures >= self.threshold
 
     def allow(self) -> bool:
-        """Whether to try now. While open, true once per ``reset_seconds``: the caller is the one who finds out."""
+        """Whether to call now. While open, true once per ``reset_seconds``: that call tests the service."""
         with self._lock:
             if self._failures < self.threshold:
                 return True
@@ -54,12 +54,15 @@ class Breaker:
             return True
 
     def require(self) -> None:
-        """:raises IndexUnavailable: while it makes no sense to try. Takes nobody's turn to find out."""
+        """As ``allow``, but without using up the call that tests the service.
+
+        :raises CircuitOpen: while calls are refused.
+        """
         if self.is_open and self._clock() < self._retry_at:
             raise self._refusal()
 
-    def _refusal(self) -> IndexUnavailable:
-        return IndexUnavailable(f"{self.name} is left alone for a moment after it failed: {self.reason}")
+    def _refusal(self) -> CircuitOpen:
+        return CircuitOpen(f"{self.name} failed and is not called for {self.reset_seconds:g} s: {self.reason}")
 
     def succeeded(self) -> None:
         with self._lock:
@@ -75,7 +78,7 @@ class Breaker:
             self._retry_at = self._clock() + self.reset_seconds
             if self._failures == self.threshold:
                 logger.warning(
-                    "%s fails (%s); not asked again for %g s",
+                    "%s failed (%s) and is not called for %g s",
                     self.name,
                     self.reason,
                     self.reset_seconds,
@@ -86,9 +89,9 @@ class Breaker:
     def guard(self, *errors: type[BaseException]) -> Iterator[None]:
         """Refuse at once while open; count ``errors`` (IndexUnavailable unless given) as failures.
 
-        Any other exception says that the other side answered, and closes the breaker.
+        Any other exception means that the service answered, and closes the breaker.
 
-        :raises IndexUnavailable: at once while open, with the reason that opened it.
+        :raises CircuitOpen: at once while open, with the reason that opened it.
         """
         if not self.allow():
             raise self._refusal()

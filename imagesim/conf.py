@@ -12,7 +12,7 @@ from django.core.signals import setting_changed
 
 from imagesim.exceptions import ConfigurationError, format_choices
 
-SYNC_MODES = ("auto", "celery", "thread", "manual")
+SYNC_MODES = ("auto", "celery", "django_tasks", "thread", "manual")
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,18 @@ class NotIndexed(ImagesimError):
     code = "not_indexed"
 
 
+class CircuitOpen(ImagesimError):
+    """A service failed repeatedly and is not called for a few seconds. Trying again later may help."""
+
+    code = "circuit_open"
+
+
+class AlreadyRunning(ImagesimError):
+    """A job of this kind is running in another process."""
+
+    code = "already_running"
+
+
 class EmbedderError(ImagesimError):
     """The embedder cannot be loaded or cannot embed."""
 

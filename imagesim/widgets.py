@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext
 
 from imagesim import events
-from imagesim.exceptions import EmbedderError, NotIndexed, SearchIndexError
+from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import hydrate, search
@@ -96,7 +96,7 @@ def similar_hits(
     except NotIndexed as reason:
         logger.info("No similar items for %s: %s", key_of(item), reason)
         return Hits(degraded=str(reason))
-    except (SearchIndexError, EmbedderError) as reason:
+    except (CircuitOpen, SearchIndexError, EmbedderError) as reason:
         logger.warning("No similar items for %s: %s", key_of(item), reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))

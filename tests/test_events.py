@@ -99,3 +99,21 @@ def test_old_events_are_forgotten() -> None:
     events.store([event(events.make_token("look"))])
     assert events.forget(timezone.now() - timedelta(days=1)) == 0
     assert events.forget(timezone.now()) == 1
+
+
+@pytest.mark.django_db
+def test_the_task_purges_old_events():
+    from imagesim import tasks
+
+    for age in (401, 399, 0):
+        Event.objects.create(
+            request=f"r{age}",
+            kind=Event.Kind.VIEW,
+            source="search",
+            item_key="shop.product:1",
+            position=0,
+            created_at=timezone.now() - timedelta(days=age),
+        )
+    assert tasks.purge() == 1
+    assert tasks.purge(days=30) == 1
+    assert list(Event.objects.values_list("request", flat=True)) == ["r0"]

@@ -101,7 +101,7 @@ TASKS = """
 from celery import current_app
 from django.conf import settings
 
-from imagesim.tasks import mode
+from imagesim.indexing.dispatch import mode
 assert mode() == "celery", mode()
 for entry in settings.CELERY_BEAT_SCHEDULE.values():
     assert entry["task"] in current_app.tasks, entry

@@ -14,12 +14,12 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from imagesim import images
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import embedding, jobs, leases
 from imagesim.indexing import rebuild as rebuilding
-from imagesim.indexing.rebuild import RebuildRunning, rebuild
+from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState, Job, LocalEntry
@@ -178,7 +178,7 @@ def test_killed_after_the_swap_it_only_tidies_up(shop, monkeypatch):
 
 def test_only_one_at_a_time(shop):
     assert jobs.start(Job.Kind.REBUILD)
-    with pytest.raises(RebuildRunning, match="imagesim_status"):
+    with pytest.raises(AlreadyRunning, match="imagesim_status"):
         rebuild()
     with pytest.raises(CommandError, match="running already"):
         call_command("imagesim_rebuild")

@@ -7,11 +7,10 @@ import logging
 import pytest
 from celery import current_app
 
-from imagesim import tasks
 from imagesim.embedders.http import HttpEmbedder
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
-from imagesim.indexing import broker
+from imagesim.indexing import dispatch
 from imagesim.indexing.sync import sync
 from tests.shop import EMBEDDER, picture, product
 from tests.test_index_elasticsearch import Answering
@@ -69,14 +68,15 @@ def test_a_broker_that_cannot_be_reached(settings, caplog):
     settings.IMAGESIM = {"SYNC": "celery"}
     former = current_app.conf.broker_url
     current_app.conf.broker_url = f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"
-    broker.breaker.succeeded()
+    breaker = dispatch.get_dispatcher().breaker
+    breaker.succeeded()
     try:
-        assert not tasks.start("sync")
+        assert not dispatch.start("sync")
         assert "not sent" in caplog.text
-        assert SECRET not in told(caplog) + broker.breaker.reason
+        assert SECRET not in told(caplog) + breaker.reason
     finally:
         current_app.conf.broker_url = former
-        broker.breaker.succeeded()
+        breaker.succeeded()
 
 
 def test_an_embedder_that_cannot_be_reached(caplog):

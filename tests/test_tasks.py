@@ -1,4 +1,4 @@
-"""Who works after a commit: a real Celery worker over a real Redis, a thread of the server, or nobody."""
+"""How tasks run after a commit: by a real Celery worker over a real Redis, by a thread of the server, or not at all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from urllib.parse import quote
 
 import pytest
 from celery import current_app
+from django.core import mail
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
 from django.db import connection, connections
+from django.test.client import ClientHandler
 from redis import Redis
 
-from imagesim import tasks
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
-from imagesim.indexing import background, broker
+from imagesim.indexing import dispatch
+from imagesim.indexing.dispatch import CeleryDispatcher, ThreadDispatcher
 from imagesim.models import ItemState, Job
 from tests.shop import EMBEDDER, picture, product
 from tools.system import free_port
@@ -34,11 +38,9 @@ def _small_embedder(settings):
 
 
 @pytest.fixture(autouse=True)
-def _closed_breaker():
-    broker.breaker.succeeded()
-    broker._wakeups.clear()
-    yield
-    broker.breaker.succeeded()
+def _fresh_dispatchers(monkeypatch):
+    """No breaker stays open, no message is remembered, and no thread lives on."""
+    monkeypatch.setattr(dispatch, "_instances", {})
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def test_a_worker_syncs_after_the_commit(celery, start_worker, redis_url):
     shoe.delete()
     wait_for(synced)
     assert list(get_index().scan()) == []
-    assert tasks.start("rebuild")
+    assert dispatch.start("rebuild")
     wait_for(lambda: Job.objects.filter(status="done", report={}).exists())
 
 
@@ -170,7 +172,7 @@ def test_a_save_without_broker_is_quick_and_is_caught_up(celery, start_worker, o
     started = time.monotonic()
     product("shoe", picture("red"))
     product("boot", picture("blue"))
-    assert time.monotonic() - started < broker.CONNECT_SECONDS + broker.ANSWER_SECONDS + 2
+    assert time.monotonic() - started < CeleryDispatcher.CONNECT_SECONDS + CeleryDispatcher.ANSWER_SECONDS + 2
     assert ItemState.objects.filter(pending=True).count() == 2
     start()
     start_worker(url, queue)  # no message was ever sent: the worker looks by itself
@@ -202,27 +204,27 @@ def test_a_stream_of_saves_sends_few_messages_and_all_are_synced_soon(celery, st
         shoe.save()
     waiting = redis.llen(queue)
     assert waiting  # perhaps the message of the product's first save: quick saves share it
-    assert waiting - before <= 2 + 2 * (time.monotonic() - started) / broker.WAKE_EVERY
+    assert waiting - before <= 2 + 2 * (time.monotonic() - started) / CeleryDispatcher.WAKE_INTERVAL
     start_worker(redis_url, queue)
     wait_for(synced)
     for _ in range(3):  # the worker takes up the last of a burst too, long before it looks by itself
         for stock in range(20):
             shoe.stock = stock
             shoe.save()
-        wait_for(synced, tasks.LOOK_EVERY / 2)
+        wait_for(synced, CeleryDispatcher.POLL_INTERVAL / 2)
 
 
 def test_what_a_message_announces(celery, monkeypatch):
     """At once; then shared by those that follow; then again at once, when all has been quiet."""
     celery("redis://nowhere")
     sent, now = [], [100.0]
-    monkeypatch.setattr(broker, "send", lambda task, arguments, countdown=0.0: sent.append(countdown) or True)
-    monkeypatch.setattr(broker.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(CeleryDispatcher, "send", lambda self, task, arguments, delay: sent.append(delay) or True)
+    monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
 
     def change(after):
-        now[0] += after * broker.WAKE_EVERY
-        tasks.wake("default")
-        sent_now, sent[:] = [round(delay / broker.WAKE_EVERY, 3) for delay in sent], []
+        now[0] += after * CeleryDispatcher.WAKE_INTERVAL
+        dispatch.wake("default")
+        sent_now, sent[:] = [round(delay / CeleryDispatcher.WAKE_INTERVAL, 3) for delay in sent], []
         return sent_now
 
     assert change(0) == [0]
@@ -238,9 +240,9 @@ def test_what_a_message_announces(celery, monkeypatch):
 def test_a_message_that_was_not_sent_announces_nothing(celery, monkeypatch):
     celery("redis://nowhere")
     tried = []
-    monkeypatch.setattr(broker, "send", lambda *args, **options: tried.append(options) and False)
+    monkeypatch.setattr(CeleryDispatcher, "send", lambda *args, **options: tried.append(options) and False)
     for _ in range(3):
-        tasks.wake("default")
+        dispatch.wake("default")
     assert len(tried) == 3
 
 
@@ -249,65 +251,143 @@ def test_a_paused_broker_holds_up_one_save_briefly_and_the_next_not_at_all(celer
     start, _, url = own_redis
     start()
     celery(url)
-    assert tasks.start("sync")
+    assert dispatch.start("sync")
     pid = Redis.from_url(url).info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
-        assert not tasks.start("sync")
-        assert time.monotonic() - started < broker.CONNECT_SECONDS + broker.ANSWER_SECONDS + 1
+        assert not dispatch.start("sync")
+        assert time.monotonic() - started < CeleryDispatcher.CONNECT_SECONDS + CeleryDispatcher.ANSWER_SECONDS + 1
         started = time.monotonic()
-        assert not tasks.start("sync")
+        assert not dispatch.start("sync")
         assert time.monotonic() - started < 0.1
     finally:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.usefixtures("media_root")
-def test_a_thread_of_the_server(settings, caplog):
+@pytest.fixture
+def thread(settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
-    assert not tasks.start("sync")  # no server: left to one
-    thread = background.Background()
-    try:
-        product("shoe", picture("red"))
-        thread.start(idle=tasks.sync)
-        assert "background thread" in caplog.text
-        wait_for(synced)
-        product("boot", picture("blue"))
-        assert thread.put(tasks.sync, {"using": "default"})
-        wait_for(synced)
-        assert get_index().count() == 2
-    finally:
-        thread.stop()
+    yield dispatch.get_dispatcher()
+    dispatch.get_dispatcher().stop()
+
+
+@pytest.mark.usefixtures("media_root")
+def test_a_thread_of_the_server(thread, caplog):
+    assert not dispatch.start("sync")  # this process is no server
+    product("shoe", picture("red"))
+    thread.start_thread()
+    assert "background thread" in caplog.text
+    wait_for(synced)
+    product("boot", picture("blue"))
+    assert dispatch.start("sync", using="default")
+    wait_for(synced)
+    assert get_index().count() == 2
+    thread.stop()
     assert not thread.is_running
 
 
-@pytest.mark.parametrize(("mode", "starts"), [("thread", True), ("manual", False), ("celery", False)])
-def test_the_thread_starts_with_the_first_request(settings, monkeypatch, mode, starts):
+@pytest.mark.parametrize(
+    ("mode", "sender", "starts"),
+    [
+        ("thread", WSGIHandler, True),
+        ("thread", ASGIHandler, True),
+        ("thread", ClientHandler, False),
+        ("thread", None, False),
+        ("manual", WSGIHandler, False),
+        ("celery", WSGIHandler, False),
+    ],
+)
+def test_the_thread_starts_with_the_first_request_of_a_server(settings, monkeypatch, mode, sender, starts):
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": mode}
-    thread = background.Background()
+    monkeypatch.delattr(mail, "outbox")  # as where no test runner has set up its environment
     started = []
-    monkeypatch.setattr(thread, "start", lambda idle: started.append(True))
-    monkeypatch.setattr(tasks, "background", thread)
-    request_started.send(sender=None)
+    monkeypatch.setattr(ThreadDispatcher, "start_thread", lambda self: started.append(self))
+    request_started.send(sender=sender)
     connections.close_all()
     assert bool(started) is starts
 
 
+def test_no_thread_starts_in_a_test_run(settings, monkeypatch):
+    """As with LiveServerTestCase: a real server, but on a database that the tests share."""
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
+    monkeypatch.setattr(ThreadDispatcher, "start_thread", lambda self: pytest.fail("started"))
+    request_started.send(sender=WSGIHandler)
+    connections.close_all()
+
+
+SHOP_TESTS = """
+import sys, threading
+from django.test import LiveServerTestCase, TransactionTestCase
+from urllib.request import urlopen
+from demo_shop.shop.models import Category, Product
+
+class Shop:
+    def test_a_save_and_a_page(self):
+        for number in range(5):
+            shelf = Category.objects.create(name=f"Shelf {number}", slug=f"shelf-{number}")
+            Product.objects.create(name=f"{number}", slug=f"{number}", category=shelf, price=1)
+            self.get("/admin/login/")
+        self.assertEqual([t.name for t in threading.enumerate() if t.name == "imagesim-sync"], [])
+        self.assertNotIn("torch", sys.modules)
+
+class ClientTests(Shop, TransactionTestCase):
+    def get(self, path):
+        self.client.get(path)
+
+class ServerTests(Shop, LiveServerTestCase):
+    def get(self, path):
+        urlopen(self.live_server_url + path).read()
+"""
+
+
+def test_a_shop_s_own_tests_on_defaults(tmp_path):
+    """``manage.py test`` on SQLite with no ``IMAGESIM`` at all: nothing works behind the tests' back."""
+    (tmp_path / "test_the_shop.py").write_text(SHOP_TESTS)
+    (tmp_path / "shop_settings.py").write_text(
+        "from tests.settings import *\n"
+        "IMAGESIM = {}\n"
+        "CELERY_BROKER_URL = ''\n"
+        f"DATABASES = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': r'{tmp_path}/db.sqlite3',"
+        f" 'TEST': {{'NAME': r'{tmp_path}/test.sqlite3'}}}}}}\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.getcwd()}", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "manage.py", "test", "--settings", "shop_settings", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=150)
+    assert done.returncode == 0, done.stderr
+    assert "Ran 2 tests" in done.stderr
+    assert "locked" not in done.stderr
+
+
+@pytest.mark.skipif(not dispatch.DjangoTasksDispatcher.is_installed(), reason="django.tasks comes with Django 6.0")
+def test_django_s_own_tasks(settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "django_tasks"}
+    settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"}}
+    from django.tasks import default_task_backend
+
+    assert not dispatch.DjangoTasksDispatcher.is_configured()
+    assert dispatch.start("sync", using="default")
+    dispatch.wake("default")
+    assert next(result.args for result in default_task_backend.results) == ["sync", {"using": "default"}]
+    settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
+    product("shoe", picture("red"))
+    assert get_index().count() == 1  # the task ran where it was enqueued
+
+
 def test_auto_is_celery_where_it_has_a_broker(settings, celery):
     settings.IMAGESIM = {"SYNC": "auto"}
-    assert tasks.mode() == "thread"
+    assert dispatch.mode() == "thread"
     celery("redis://nowhere")
-    assert tasks.mode() == "celery"
+    assert dispatch.mode() == "celery"
 
 
 def test_nobody_works_in_manual_mode():
-    assert not tasks.start("sync")
+    assert not dispatch.start("sync")
 
 
 def test_unknown_task():
     with pytest.raises(ConfigurationError, match="'syncc'; there are 'rebuild', 'reconcile', 'reindex' or 'sync'"):
-        tasks.start("syncc")
+        dispatch.start("syncc")
 
 
 def test_the_app_works_without_celery():
@@ -316,7 +396,8 @@ def test_the_app_works_without_celery():
         "from django.conf import settings\n"
         "settings.configure(INSTALLED_APPS=['django.contrib.contenttypes', 'imagesim'], DATABASES={})\n"
         "import django; django.setup()\n"
-        "from imagesim import tasks; assert tasks.mode() == 'thread'; tasks.sync; print('fine')"
+        "from imagesim import tasks; from imagesim.indexing import dispatch\n"
+        "assert dispatch.mode() == 'thread'; tasks.sync; print('fine')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "fine\n", done.stderr

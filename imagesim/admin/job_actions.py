@@ -14,8 +14,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from imagesim import tasks
 from imagesim.exceptions import NotRegistered
+from imagesim.indexing import dispatch
 from imagesim.indexing.sync import touch
 from imagesim.models import ItemState
 from imagesim.registry import registry
@@ -71,9 +71,10 @@ def how_it_runs() -> str:
     """Who does what is started here."""
     return {
         "celery": _("Started here, the work is done by a Celery worker."),
+        "django_tasks": _("Started here, the work is done by a worker of Django's task framework."),
         "thread": _("Started here, the work is done by a background thread of this server."),
         "manual": _("Nothing works in the background here (SYNC is 'manual'); start the commands by hand."),
-    }[tasks.mode()]
+    }[dispatch.mode()]
 
 
 def start(name: str) -> tuple[int, str]:
@@ -82,9 +83,9 @@ def start(name: str) -> tuple[int, str]:
     if name == "retry":
         count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
         return messages.SUCCESS, _marked(count)
-    if tasks.start(name):
+    if dispatch.start(name):
         return messages.SUCCESS, _("Started: %(job)s. This page shows how far it is.") % {"job": job.title}
-    if tasks.mode() == "manual":
+    if dispatch.mode() == "manual":
         text = _("Nothing works in the background here (SYNC is 'manual'): run manage.py %(command)s.")
     else:
         text = _("It could not be started just now; try again in a moment, or run manage.py %(command)s.")
@@ -129,4 +130,4 @@ def _marked(count: int) -> str:
         "%(count)d items are looked at again, pictures and all.",
         count,
     ) % {"count": count}
-    return text if tasks.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to have it done.')}"
+    return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to have it done.')}"

@@ -9,7 +9,7 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from imagesim import tasks
+from imagesim.indexing import dispatch
 from imagesim.models import Job
 from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
 
@@ -19,7 +19,7 @@ def take() -> dict[str, Any]:
     ``shown``: which parts of the page are; ``running``: whether to ask again soon.
     """
     status = get_status()
-    waiting = status.pending if tasks.mode() != "manual" else 0
+    waiting = status.pending if dispatch.mode() != "manual" else 0
     running = next(
         (job for job in (status.rebuild, status.reconcile) if job and job.status == Job.Status.RUNNING), None
     )

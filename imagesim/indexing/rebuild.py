@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.documents import prepare
@@ -31,12 +31,6 @@ PATIENCE = 600.0
 """Seconds that a rebuild waits for an index that cannot be reached before it leaves the rest to the next one."""
 
 
-class RebuildRunning(IndexUnavailable):
-    """Another process is rebuilding already."""
-
-    code = "rebuild_running"
-
-
 class _Pause(Exception):
     """The time given is over."""
 
@@ -46,11 +40,11 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -
 
     Searches and saves go on all along. Killed, or stopped after ``seconds``, the next call goes on where it was.
 
-    :raises RebuildRunning: if another process is rebuilding.
+    :raises AlreadyRunning: if another process is rebuilding.
     """
     job = jobs.start(Job.Kind.REBUILD)
     if job is None:
-        raise RebuildRunning("A rebuild is running already; imagesim_status shows how far it is.")
+        raise AlreadyRunning("A rebuild is running already; imagesim_status shows how far it is.")
     started = time.monotonic()
     try:
         _rebuild(job, progress, started + seconds if seconds else None)

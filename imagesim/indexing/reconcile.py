@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from imagesim.collation import in_code_point_order
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import ConfigurationError, IndexUnavailable
+from imagesim.exceptions import AlreadyRunning, ConfigurationError
 from imagesim.indexing import jobs, outbox
 from imagesim.indexing.documents import Outcome, checksum, facts_of
 from imagesim.indexing.querysets import queryset_of, state_aliases, valid_pks
@@ -45,12 +45,6 @@ TOMBSTONE_AGE = timedelta(days=1)
 """How long what is known of a deleted item is kept. No write can be late by more."""
 
 
-class ReconcileRunning(IndexUnavailable):
-    """Another process is comparing already."""
-
-    code = "reconcile_running"
-
-
 @dataclass
 class _Finding:
     """An item whose entry is not what it should be."""
@@ -71,13 +65,13 @@ def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair
     ``dry_run`` nothing is changed; ``run.report`` says what was found either way. ``repair_now=False`` leaves
     the repairs to whoever syncs.
 
-    :raises ReconcileRunning: if another process is at it.
+    :raises AlreadyRunning: if another process is at it.
     :raises IndexUnavailable: if the index cannot be reached.
     :raises IndexMissing: if nothing is in service.
     """
     job = _dry_run() if dry_run else jobs.start(Job.Kind.RECONCILE)
     if job is None:
-        raise ReconcileRunning("A comparison is running already; imagesim_status shows how far it is.")
+        raise AlreadyRunning("A comparison is running already; imagesim_status shows how far it is.")
     started = time.monotonic()
     report = dict.fromkeys(("checked", *DIFFERENCES, "embeddings", "tombstones", "repaired"), 0)
     work = _Work(job, report, dry_run, progress)

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_init, post_save, pre_delete
 
-from imagesim.indexing import outbox
+from imagesim.indexing import dispatch, outbox
 from imagesim.indexing.dependencies import Link, Through, by_sender, links, throughs
 from imagesim.models import Scope
 from imagesim.registry import registry
@@ -22,8 +22,6 @@ _OWNERS = "_imagesim_owners"
 
 def connect() -> None:
     """Connect to what is registered now. To be called again after a later registration; never connects twice."""
-    from imagesim import tasks
-
     disconnect()
     known = apps.get_models(include_auto_created=True)
     _links.update(by_sender([link for items in registry for link in links(items)], known))
@@ -38,7 +36,7 @@ def connect() -> None:
             post_init.connect(_loaded, sender=sender, dispatch_uid=("imagesim.loaded", sender))
     for sender in _throughs:
         m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=("imagesim.m2m", sender))
-    tasks.connect()
+    dispatch.connect()
 
 
 def disconnect() -> None:

@@ -29,6 +29,7 @@ _STATUS: tuple[tuple[type[exceptions.ImagesimError], int], ...] = (
     (exceptions.NotRegistered, status.HTTP_404_NOT_FOUND),
     (exceptions.NotIndexed, status.HTTP_404_NOT_FOUND),
     (exceptions.Busy, status.HTTP_503_SERVICE_UNAVAILABLE),
+    (exceptions.CircuitOpen, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.SearchIndexError, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.EmbedderError, status.HTTP_503_SERVICE_UNAVAILABLE),
 )

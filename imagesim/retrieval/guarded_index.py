@@ -21,7 +21,7 @@ _lock = Lock()
 
 
 class GuardedIndex:
-    """The reading methods of an index; each raises IndexUnavailable at once while the breaker is open."""
+    """The reading methods of an index; each raises CircuitOpen at once while the breaker is open."""
 
     def __init__(self, index: BaseIndex, breaker: Breaker) -> None:
         self.index = index

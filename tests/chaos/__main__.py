@@ -182,19 +182,20 @@ class Harness:
             self.hit(self.elastic, seconds)
 
     def double_messages(self) -> None:
-        from imagesim import tasks
+        from imagesim.indexing import dispatch
 
         for _ in range(30):
-            tasks.start("sync")
+            dispatch.start("sync")
 
     def late_messages(self) -> None:
         """Old news: items that were changed, or deleted, long ago."""
-        from imagesim import tasks
-        from imagesim.indexing import broker
+        from imagesim.indexing.dispatch import MessageDispatcher, get_dispatcher
         from imagesim.models import ItemState
 
         states = list(ItemState.objects.order_by("?").values_list("object_pk", flat=True)[:10])
-        broker.send(tasks.reindex, {"label": "shop.product", "pks": states}, countdown=self.dice.uniform(0, 5))
+        dispatcher = get_dispatcher()
+        assert isinstance(dispatcher, MessageDispatcher)
+        dispatcher.send("reindex", {"label": "shop.product", "pks": states}, delay=self.dice.uniform(0, 5))
 
     def rebuild(self) -> None:
         self.helper("rebuild", ["imagesim_rebuild"])

@@ -17,12 +17,11 @@ def switch_off(name: str) -> None:
 
 def _without_changes() -> None:
     """No row in the item's transaction; only a message after its commit, which may be lost."""
-    from imagesim import tasks
-    from imagesim.indexing import outbox, signals, sync
+    from imagesim.indexing import dispatch, outbox, signals, sync
 
     def record(label: str, pks: Iterable[object], *, using: str, **scope: Any) -> int:
         keys = [str(pk) for pk in pks]
-        send = partial(tasks.start, "reindex", label=label, pks=keys, using=using)
+        send = partial(dispatch.start, "reindex", label=label, pks=keys, using=using)
         transaction.on_commit(send, using=using, robust=True)
         return len(keys)
 
@@ -37,7 +36,7 @@ def _without_changes() -> None:
         state_alias=outbox.state_alias,
         changes_waiting=outbox.changes_waiting,
     )
-    signals.changes = sync.changes = only_messages  # type: ignore[assignment]
+    signals.outbox = sync.outbox = only_messages  # type: ignore[assignment]
 
 
 def _without_versions() -> None:

@@ -1,0 +1,386 @@
+"""Running tasks outside of the request that asks for them: by Celery, Django's tasks, a thread, or not at all.
+
+The ``SYNC`` setting chooses the dispatcher. A task may be lost, repeated, late or out of order without harm: what is
+to be done stands in the database.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, ClassVar, NamedTuple
+
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_started
+from django.db import close_old_connections, connections
+from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
+
+from imagesim.circuit_breaker import Breaker
+from imagesim.conf import get_settings
+from imagesim.exceptions import CircuitOpen, ConfigurationError, format_choices
+from imagesim.indexing.outbox import changes_waiting
+
+logger = logging.getLogger("imagesim.indexing.sync")
+
+TASKS = ("sync", "rebuild", "reconcile", "reindex")
+"""The functions of :mod:`imagesim.tasks` that can be started."""
+
+
+class Dispatcher(ABC):
+    """One way to run tasks."""
+
+    works: ClassVar[bool] = True
+    """Whether anything runs the tasks at all."""
+
+    @abstractmethod
+    def start(self, task: str, arguments: dict[str, Any]) -> bool:
+        """Have a task run soon; False if it could not be started. Never raises and never waits long."""
+
+    @abstractmethod
+    def wake(self, using: str) -> None:
+        """Have the changes that wait in the database ``using`` synced soon. Called after every commit of changes."""
+
+
+class ManualDispatcher(Dispatcher):
+    """Starts nothing: ``manage.py imagesim_sync`` does the work."""
+
+    works = False
+
+    def start(self, task: str, arguments: dict[str, Any]) -> bool:
+        return False
+
+    def wake(self, using: str) -> None:
+        pass
+
+
+class _Wakeup(NamedTuple):
+    """The last message that announced changes."""
+
+    sent_at: float = float("-inf")
+    delayed: bool = False
+    """Whether workers are to act on it ``WAKE_INTERVAL`` after ``sent_at`` instead of at once."""
+
+
+class MessageDispatcher(Dispatcher):
+    """Sends a message per task to workers in other processes."""
+
+    WAKE_INTERVAL = 0.2
+    """Seconds in which a process sends two messages at most (one in a steady stream), whatever it commits."""
+
+    def __init__(self) -> None:
+        self.wakeups: dict[str, _Wakeup] = {}
+
+    @property
+    def supports_delay(self) -> bool:
+        return True
+
+    @abstractmethod
+    def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
+        """Send one message; workers act on it after ``delay`` seconds and ignore it ``expires`` seconds from now."""
+
+    def start(self, task: str, arguments: dict[str, Any]) -> bool:
+        return self.send(task, arguments)
+
+    def wake(self, using: str) -> None:
+        """Send a sync, unless a message already sent will take up what was committed until now.
+
+        The first change is announced at once. Those that follow within ``WAKE_INTERVAL`` share one message, on which
+        workers act when the interval is over, and so on for each interval: a thousand saves per second cost five
+        messages. If a message is lost, its changes wait until a worker next looks by itself.
+        """
+        now = time.monotonic()
+        last = self.wakeups.get(using, _Wakeup())
+        elapsed = now - last.sent_at
+        if not self.supports_delay:
+            wakeup, delay = _Wakeup(now), 0.0
+        elif elapsed < self.WAKE_INTERVAL:
+            if last.delayed:
+                return
+            wakeup, delay = _Wakeup(last.sent_at, delayed=True), self.WAKE_INTERVAL - elapsed
+        elif elapsed < 2 * self.WAKE_INTERVAL and last.delayed:
+            wakeup, delay = _Wakeup(now, delayed=True), self.WAKE_INTERVAL  # a steady stream: one per interval
+        else:
+            wakeup, delay = _Wakeup(now), 0.0
+        if self.send("sync", {"using": using}, delay=delay):
+            self.wakeups[using] = wakeup
+
+
+class CeleryDispatcher(MessageDispatcher):
+    """Sends Celery tasks without ever holding up a save: short timeouts, no retries, and a circuit breaker."""
+
+    CONNECT_SECONDS = 1.0
+    ANSWER_SECONDS = 1.0
+    POLL_INTERVAL = 10.0
+    """Seconds between two syncs that a Celery worker starts by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker = Breaker("The message broker", threshold=1, reset_seconds=10.0)
+        self._producers: dict[tuple[int, str], Any] = {}
+
+    @staticmethod
+    def is_configured() -> bool:
+        """Whether Celery is installed and the project's application has a broker."""
+        try:
+            from celery import current_app
+        except ImportError:
+            return False
+        return bool(current_app.conf.broker_url or current_app.conf.broker_write_url)
+
+    @property
+    def supports_delay(self) -> bool:
+        from celery import current_app
+
+        return not current_app.conf.task_always_eager  # eager tasks run at once, in this process
+
+    def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
+        """Send one task; False if the broker cannot be reached."""
+        from celery import current_app
+        from kombu.exceptions import KombuError
+
+        function = _function(task)
+        if current_app.conf.task_always_eager:
+            function.apply_async(kwargs=arguments)
+            return True
+        options = {"countdown": delay or None, "expires": expires, "retry": False}
+        try:
+            with (
+                self.breaker.guard(KombuError, OSError),
+                self._pool(current_app).acquire(block=True, timeout=1) as producer,
+            ):
+                function.apply_async(kwargs=arguments, producer=producer, **options)
+        except (KombuError, OSError, CircuitOpen) as error:
+            logger.debug("not sent: %s", error)
+            return False
+        return True
+
+    def poll(self, sender: Any, **kwargs: Any) -> None:
+        """When a worker is ready: have it start a sync every ``POLL_INTERVAL``, so that no change depends on beat or
+        on a message that was lost."""
+
+        def poll() -> None:
+            # Expires before the next one, so that they do not pile up while all workers are busy.
+            self.send("sync", {}, expires=self.POLL_INTERVAL)
+
+        sender.timer.call_repeatedly(self.POLL_INTERVAL, poll)
+        poll()
+
+    def _pool(self, app: Any) -> Any:
+        """Producers whose connections give up soon, apart from the application's own, which may retry for ever."""
+        key = (os.getpid(), str(app.conf.broker_write_url or app.conf.broker_url))
+        if key not in self._producers:
+            pools: Any = import_module("kombu.pools")
+            connection = app.connection_for_write(
+                connect_timeout=self.CONNECT_SECONDS,
+                transport_options={
+                    "max_retries": 0,
+                    "interval_start": 0,
+                    "socket_connect_timeout": self.CONNECT_SECONDS,
+                    "socket_timeout": self.ANSWER_SECONDS,
+                    "retry_on_timeout": False,
+                },
+            )
+            self._producers[key] = pools.ProducerPool(pools.connections[connection], limit=10)
+        return self._producers[key]
+
+
+class DjangoTasksDispatcher(MessageDispatcher):
+    """Enqueues Django's own tasks (Django 6.0 or later), on the backend ``TASKS["default"]``.
+
+    Where that backend supports no delay, every commit with changes enqueues a task.
+    """
+
+    @staticmethod
+    def is_installed() -> bool:
+        return find_spec("django.tasks") is not None
+
+    @classmethod
+    def is_configured(cls) -> bool:
+        """Whether the project runs tasks in processes of their own; Django's default runs them in the request."""
+        if not cls.is_installed():
+            return False
+        tasks: Any = import_module("django.tasks")
+        immediate: Any = import_module("django.tasks.backends.immediate")
+        dummy: Any = import_module("django.tasks.backends.dummy")
+        try:
+            backend = tasks.task_backends["default"]
+        except (ConnectionDoesNotExist, ImproperlyConfigured):
+            return False
+        return not isinstance(backend, (immediate.ImmediateBackend, dummy.DummyBackend))
+
+    @property
+    def supports_delay(self) -> bool:
+        backend = import_module("django.tasks").task_backends["default"]
+        return bool(backend.supports_defer)
+
+    def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
+        try:
+            message = import_module("imagesim.indexing.django_task").run_task
+            if delay:
+                message = message.using(run_after=timezone.now() + timedelta(seconds=delay))
+            message.enqueue(task, arguments)
+        except Exception as error:  # each backend raises its own
+            logger.warning("Django's task backend did not take %r: %s", task, error)
+            return False
+        return True
+
+
+class ThreadDispatcher(Dispatcher):
+    """Runs tasks in a daemon thread of each server process, one after the other.
+
+    The thread starts with the first request that a WSGI or ASGI server handles: management commands, Django's test
+    client and test runs start none (see :func:`_start_thread`), and what they change waits for a server. It has
+    database connections of its own, closed while it is idle, and ends with the process.
+    """
+
+    POLL_INTERVAL = 5.0
+    """Seconds between two syncs that the thread starts by itself, for what other processes wrote."""
+    STOP_SECONDS = 5.0
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._thread: threading.Thread | None = None
+        self._queue: deque[tuple[str, dict[str, Any]]] = deque()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        atexit.register(self.stop)
+
+    @property
+    def is_running(self) -> bool:
+        return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()
+
+    def start(self, task: str, arguments: dict[str, Any]) -> bool:
+        """Queue a task; False where this process has no thread."""
+        if not self.is_running:
+            return False
+        if (task, arguments) not in self._queue:
+            self._queue.append((task, arguments))
+        self._wake.set()
+        return True
+
+    def wake(self, using: str) -> None:
+        self.start("sync", {"using": using})
+
+    def start_thread(self) -> None:
+        """Start the thread of this process, unless it runs already."""
+        with self._lock:
+            if self.is_running or self._stop.is_set():
+                return
+            self._pid = os.getpid()
+            self._queue.clear()
+            self._wake = threading.Event()
+            self._thread = threading.Thread(target=self._run, name="imagesim-sync", daemon=True)
+            self._thread.start()
+        logger.warning(
+            "No message broker is configured: changes are synced by a background thread of this process. "
+            "Set up Celery for a shop of any size."
+        )
+
+    def stop(self) -> None:
+        """End the thread after the batch it is working on, so that the interpreter does not go away under it."""
+        self._stop.set()
+        self._wake.set()
+        if self.is_running and self._thread is not None:
+            self._thread.join(self.STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            task, arguments = self._queue.popleft() if self._queue else ("sync", {})
+            close_old_connections()
+            try:
+                _function(task)(**arguments)
+            except Exception:  # the database is locked or gone, or a model cannot be loaded: retried at the next poll
+                logger.exception("the background %s failed; it is tried again", task)
+            if not self._queue:
+                connections.close_all()
+                self._wake.wait(self.POLL_INTERVAL)
+                self._wake.clear()
+
+
+_DISPATCHERS: dict[str, type[Dispatcher]] = {
+    "celery": CeleryDispatcher,
+    "django_tasks": DjangoTasksDispatcher,
+    "thread": ThreadDispatcher,
+    "manual": ManualDispatcher,
+}
+_instances: dict[str, Dispatcher] = {}
+
+
+def mode() -> str:
+    """The name of the dispatcher in use: the ``SYNC`` setting, where ``auto`` means the first that is configured of
+    Celery, Django's tasks and the thread."""
+    setting = get_settings().SYNC
+    if setting != "auto":
+        return setting
+    if CeleryDispatcher.is_configured():
+        return "celery"
+    return "django_tasks" if DjangoTasksDispatcher.is_configured() else "thread"
+
+
+def get_dispatcher() -> Dispatcher:
+    """The dispatcher in use, one instance per process."""
+    chosen = mode()
+    return _instances.get(chosen) or _instances.setdefault(chosen, _DISPATCHERS[chosen]())
+
+
+def start(task: str, **arguments: Any) -> bool:
+    """Have one of ``TASKS`` run soon, with its arguments; False if nothing will run it, or it cannot be sent now.
+
+    :raises ConfigurationError: if there is no such task.
+    """
+    if task not in TASKS:
+        raise ConfigurationError(f"There is no task {task!r}; there are {format_choices(TASKS)}.")
+    return get_dispatcher().start(task, arguments)
+
+
+def wake(using: str, **kwargs: object) -> None:
+    """Have the changes that wait in the database ``using`` synced soon."""
+    get_dispatcher().wake(using)
+
+
+def connect() -> None:
+    """Connect to commits with changes, to requests, and to Celery workers that become ready."""
+    changes_waiting.connect(wake, dispatch_uid="imagesim.wake")
+    request_started.connect(_start_thread, dispatch_uid="imagesim.thread")
+    try:
+        from celery.signals import worker_ready
+    except ImportError:
+        return
+    worker_ready.connect(_poll, weak=False, dispatch_uid="imagesim.poll")
+
+
+def _start_thread(sender: Any, **kwargs: Any) -> None:
+    """Start the thread at a request of a real server, if the thread is what syncs.
+
+    Not under Django's test client, whose handler is another class, nor anywhere in a test run: there a thread would
+    lock a database that tests share, and load a model. ``mail.outbox`` exists once Django, pytest-django or another
+    runner has set up the test environment; ``LiveServerTestCase`` has a real server.
+    """
+    if not (isinstance(sender, type) and issubclass(sender, WSGIHandler | ASGIHandler)) or hasattr(mail, "outbox"):
+        return
+    dispatcher = get_dispatcher()
+    if isinstance(dispatcher, ThreadDispatcher) and not dispatcher.is_running:
+        dispatcher.start_thread()
+
+
+def _poll(sender: Any, **kwargs: Any) -> None:
+    dispatcher = get_dispatcher()
+    if isinstance(dispatcher, CeleryDispatcher):
+        dispatcher.poll(sender)
+
+
+def _function(task: str) -> Any:
+    return getattr(import_module("imagesim.tasks"), task)
