@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -11,6 +12,11 @@ def format_choices(values: Iterable[object]) -> str:
     if len(names) < 2:
         return "".join(names) or "nothing"
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def mask_credentials(text: object) -> str:
+    """``text`` with the user and password of every URL in it replaced: ``https://***@host``."""
+    return re.sub(r"://[^/\s]*@", "://***@", str(text))
 
 
 class ImagesimError(Exception):
