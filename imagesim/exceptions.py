@@ -67,6 +67,12 @@ class Busy(ImagesimError):
     code = "busy"
 
 
+class DeadlineExceeded(ImagesimError):
+    """The request took longer than ``REQUEST_SECONDS`` and was given up. Trying again later may help."""
+
+    code = "deadline_exceeded"
+
+
 class BadQuery(ImagesimError):
     """The question cannot be answered as asked: an unknown filter, a wrong type, an empty text.
 
