@@ -29,15 +29,9 @@ from imagesim.models import ItemState
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.registry import registry
 from imagesim.retrieval import photo_store
+from imagesim.retrieval.params import reserved_names
 
 BACKENDS: dict[str, type[Any]] = {"EMBEDDER": BaseEmbedder, "INDEX": BaseIndex, "REGIONS": BaseRegionFinder}
-RESERVED = frozenset(
-    (
-        *("category", "collapse", "exact", "filters", "format", "image", "in_stock", "item", "limit", "min_score"),
-        *("model", "offset", "q", "same_category", "text"),
-        *("diversity", "facets", "fallback", "like", "components", "unlike"),
-    )
-)
 
 
 def check_settings() -> list[CheckMessage]:
@@ -87,40 +81,11 @@ def check_rest() -> list[CheckMessage]:
     if not apps.is_installed("rest_framework"):
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
         found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
-    settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
-    for name in ("REST_AUTHENTICATION", "REST_PERMISSIONS"):
-        for path in getattr(settings, name):
-            try:
-                import_string(path)
-            except ImportError as error:
-                found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005"))
-    return found
-
-
-def check_visitors() -> list[CheckMessage]:
-    """Whether the REST views can tell visitors apart behind a proxy, and count their requests for all processes."""
-    if find_spec("rest_framework") is None or not _includes_rest():
-        return []
-    found: list[CheckMessage] = []
-    proxied = django_settings.SECURE_PROXY_SSL_HEADER or django_settings.USE_X_FORWARDED_HOST
-    if proxied and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
-        found.append(
-            Warning(
-                "A proxy stands in front (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST is set), but "
-                "REST_FRAMEWORK['NUM_PROXIES'] is not: all visitors share one count.",
-                hint="Set it to the number of proxies that add to X-Forwarded-For, usually 1.",
-                id="imagesim.W014",
-            )
-        )
-    alone = ("locmem.LocMemCache", "dummy.DummyCache")
-    if str(caches.settings["default"].get("BACKEND", "")).endswith(alone):
-        found.append(
-            Warning(
-                "The default cache is of one process, so each process counts a visitor's requests for itself.",
-                hint="Use one that the processes share (Redis, Memcached) in CACHES['default'].",
-                id="imagesim.W015",
-            )
-        )
+    for path in conf.parse(getattr(django_settings, "IMAGESIM", {}))[0].REST_PERMISSIONS:
+        try:
+            import_string(path)
+        except ImportError as error:
+            found.append(Error(f"IMAGESIM['REST_PERMISSIONS']: {error}", hint=_hint(error), id="imagesim.E005"))
     return found
 
 
@@ -230,19 +195,15 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
 
 
 def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
+    reserved = reserved_names()
     for name in items.filters:
         if not isinstance(name, str) or not name.isidentifier() or paths.SEPARATOR in name:
             hint = "Use letters, digits and single underscores: the name is written as in price__lte=50."
             yield _error(items, f"The filter name {name!r} cannot be used.", "imagesim.E015", hint)
             continue
-        if name in RESERVED:
-            hint = "In Python it works; as a query parameter or in a template tag the name is taken. Choose another."
-            yield Warning(
-                f"{type(items).__name__}: The filter name {name!r} is also that of an argument.",
-                hint=hint,
-                obj=items.model,
-                id="imagesim.W002",
-            )
+        if name in reserved:
+            hint = "Choose another name: this one is taken in query strings, forms and template tags."
+            yield _error(items, f"The filter name {name!r} is that of an argument.", "imagesim.E019", hint)
         try:
             items.kind_of(name)
         except ConfigurationError as error:

@@ -23,7 +23,7 @@ from imagesim.exceptions import BadQuery, NotRegistered, format_choices
 from imagesim.items import split_key
 from imagesim.models import Event
 from imagesim.registry import registry
-from imagesim.retrieval.params import check_characters
+from imagesim.retrieval.arguments import check_characters
 
 SALT = "imagesim.events"
 SOURCES = ("similar", "search", "look")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 
@@ -12,11 +11,6 @@ def format_choices(values: Iterable[object]) -> str:
     if len(names) < 2:
         return "".join(names) or "nothing"
     return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def mask_credentials(text: object) -> str:
-    """``text`` with the user and password of every URL in it replaced: ``https://***@host``."""
-    return re.sub(r"://[^/\s]*@", "://***@", str(text))
 
 
 class ImagesimError(Exception):
@@ -65,12 +59,6 @@ class Busy(ImagesimError):
     """As many photos as a process works on at one time are in work. Trying again in a little while helps."""
 
     code = "busy"
-
-
-class DeadlineExceeded(ImagesimError):
-    """The request took longer than ``REQUEST_SECONDS`` and was given up. Trying again later may help."""
-
-    code = "deadline_exceeded"
 
 
 class BadQuery(ImagesimError):

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date
-from decimal import Decimal, InvalidOperation
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.apps import apps
 from django.core.files.base import File
 from django.db import models
-from django.utils.dateparse import parse_date, parse_datetime
 
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
+from imagesim.filter_types import FILTER_TYPES, kind_of_field
 from imagesim.types import FilterKind, FilterValue, Scalar
 
 M = TypeVar("M", bound=models.Model)
-
-FILTER_KINDS: tuple[FilterKind, ...] = ("keyword", "number", "boolean", "date")
-KEYWORD_FIELDS = (models.CharField, models.TextField, models.UUIDField, models.GenericIPAddressField)
-NUMBER_FIELDS = (models.IntegerField, models.FloatField, models.DecimalField)
-DATE_FIELDS = (models.DateField,)
 
 
 def make_key(label: str, pk: object) -> str:
@@ -173,15 +166,15 @@ class Items(Generic[M]):
 
         :raises ConfigurationError: if it cannot be told from the field it ends in.
         """
-        kind = self.filter_kinds.get(name) or _kind_of_field(paths.resolve(self._model, self.filters[name]).field)
-        if kind is not None and kind not in FILTER_KINDS:
+        kind = self.filter_kinds.get(name) or kind_of_field(paths.resolve(self._model, self.filters[name]).field)
+        if kind is not None and kind not in FILTER_TYPES:
             raise ConfigurationError(
-                f"{type(self).__name__}.filter_kinds[{name!r}] is {kind!r}; it can be {format_choices(FILTER_KINDS)}."
+                f"{type(self).__name__}.filter_kinds[{name!r}] is {kind!r}; it can be {format_choices(FILTER_TYPES)}."
             )
         if kind is None:
             raise ConfigurationError(
                 f"{type(self).__name__}.filters[{name!r}] ({self.filters[name]!r}) does not end in a model field "
-                f"whose kind is known; say it in filter_kinds: {format_choices(FILTER_KINDS)}."
+                f"whose kind is known; say it in filter_kinds: {format_choices(FILTER_TYPES)}."
             )
         return kind
 
@@ -270,8 +263,8 @@ class Items(Generic[M]):
     def _of_kind(self, name: str, value: Scalar) -> Scalar:
         kind = self.kinds[name]
         try:
-            return _CONVERT[kind](value)
-        except (ValueError, TypeError, InvalidOperation):
+            return FILTER_TYPES[kind].convert(value)
+        except ValueError:
             raise ConfigurationError(
                 f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
             ) from None
@@ -300,20 +293,6 @@ class Items(Generic[M]):
                 raise ConfigurationError(f"{type(self).__name__}.{name} must be a dict of texts, not {value!r}.")
 
 
-def _kind_of_field(field: Any) -> FilterKind | None:
-    field = getattr(field, "output_field", field)  # a generated field
-    field = getattr(field, "base_field", field)  # an array
-    if isinstance(field, models.BooleanField):
-        return "boolean"
-    if isinstance(field, (models.ForeignKey, models.ManyToManyField, *KEYWORD_FIELDS)):
-        return "keyword"
-    if isinstance(field, NUMBER_FIELDS):
-        return "number"
-    if isinstance(field, DATE_FIELDS):
-        return "date"
-    return None
-
-
 def _scalar(value: Any) -> Scalar | None:
     """A value as an index can hold it; None for an empty file."""
     if isinstance(value, models.Model):
@@ -323,38 +302,3 @@ def _scalar(value: Any) -> Scalar | None:
     if isinstance(value, Scalar):
         return value
     return str(value)
-
-
-def _number(value: Scalar) -> Scalar:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, str):
-        value = Decimal(value)
-    if not isinstance(value, int | float | Decimal) or not math.isfinite(value):
-        raise ValueError(value)
-    return value
-
-
-def _boolean(value: Scalar) -> Scalar:
-    if not isinstance(value, int | float | Decimal):
-        raise TypeError(value)
-    return bool(value)
-
-
-def _date(value: Scalar) -> Scalar:
-    if isinstance(value, str):
-        parsed = parse_date(value) or parse_datetime(value)
-        if parsed is None:
-            raise ValueError(value)
-        return parsed
-    if not isinstance(value, date):
-        raise TypeError(value)
-    return value
-
-
-_CONVERT: dict[FilterKind, Callable[[Scalar], Scalar]] = {
-    "keyword": str,
-    "number": _number,
-    "boolean": _boolean,
-    "date": _date,
-}

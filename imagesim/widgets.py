@@ -17,20 +17,13 @@ from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIn
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import hydrate, search
+from imagesim.retrieval.params import argument_names
 from imagesim.types import Candidate, Facet, Hit, Hits
 
 if TYPE_CHECKING:
     from imagesim.retrieval.look import Look
 
 logger = logging.getLogger(__name__)
-
-ARGUMENTS = frozenset(
-    (
-        *("limit", "offset", "category", "same_category", "in_stock", "min_score", "collapse", "exact"),
-        *("like", "unlike", "components", "diversity", "fallback", "facets"),
-    )
-)
-"""What ``similar_to`` takes by name; whatever else a tag is given is a filter."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def similar_hits(
     :raises NotRegistered, BadQuery: a mistake in the template or in what it was given.
     """
     filters = dict(filters or {})
-    for name in set(arguments) - ARGUMENTS:
+    for name in set(arguments) - set(argument_names("similar")):
         filters[name] = arguments.pop(name)
     arguments["filters"] = filters or None
     name = _cache_name(item, arguments) if timeout else ""

@@ -113,7 +113,7 @@ class TestMixed:
             ({"unlike": [None]}, "'unlike' holds a thing of type NoneType", "unlike"),
             ({"like": ""}, "empty", "like"),
             ({"like": "x" * 600}, "at most 500", "like"),
-            ({"like": "red\0"}, "no text holds", "like"),
+            ({"like": "red\0"}, "no text can hold", "like"),
             ({"like": "red^0"}, "weight 0.0 in 'like' must be above 0 and at most 10", "like"),
             ({"unlike": "red^11"}, "weight 11.0 in 'unlike'", "unlike"),
             ({"like": ("red", -1)}, "weight -1 in 'like'", "like"),

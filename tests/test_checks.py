@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from django.core.checks import Warning, run_checks
+from django.core.checks import ERROR, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, models
@@ -23,6 +23,7 @@ from imagesim.indexing import signals
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.registry import registry
+from imagesim.retrieval.params import reserved_names
 from imagesim.types import IndexMeta
 from tests.shop import EMBEDDER, picture, product
 from tests.zoo.models import Lamp, Maker, Picture, Standing
@@ -194,10 +195,16 @@ class TestItems:
 
         assert ids(checks.check_items()) == ["imagesim.E015"]
 
-    def test_names_that_are_taken(self, register):
-        register(filters={"category": "name"})
+    @pytest.mark.parametrize("name", sorted(reserved_names()))
+    def test_a_name_that_is_taken(self, register, name):
+        register(filters={name: "name"})
 
-        assert ids(checks.check_items()) == ["imagesim.W002"]
+        (found,) = checks.check_items()
+        assert (found.id, found.level) == ("imagesim.E019", ERROR)
+        assert repr(name) in found.msg
+
+    def test_names_that_once_clashed_in_silence_are_taken(self):
+        assert {"label", "region", "timeout", "heading", "empty"} < reserved_names()
 
     def test_a_kind_for_no_filter(self, register):
         register(filters={"lumen": "lumen"}, filter_kinds={"lumens": "number"})
@@ -443,17 +450,3 @@ def test_every_id_is_documented_and_belongs_to_one_room():
 
     assert set(ids) == set(re.findall(r"`(imagesim\.[EW]\d{3})`", page))
     assert [id for id, rooms in ids.items() if len(rooms) > 1] == []
-
-
-class TestVisitors:
-    def test_a_proxy_and_a_cache_of_one_process(self, settings):
-        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-        settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-        assert [message.id for message in checks.check_visitors()] == ["imagesim.W014", "imagesim.W015"]
-        settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
-        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
-        assert checks.check_visitors() == []
-
-    def test_without_a_proxy_the_address_is_known(self, settings):
-        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
-        assert checks.check_visitors() == []

@@ -223,9 +223,9 @@ class TestFilters:
         postgres = pytest.importorskip("django.contrib.postgres.fields")
         from django.db import models
 
-        from imagesim.items import _kind_of_field
+        from imagesim.filter_types import kind_of_field
 
-        assert _kind_of_field(postgres.ArrayField(models.IntegerField())) == "number"
+        assert kind_of_field(postgres.ArrayField(models.IntegerField())) == "number"
 
 
 class TestReading:

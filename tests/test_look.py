@@ -110,7 +110,7 @@ def test_photos_at_once_depend_on_the_memory_there_is(memory, processors, slots)
 
 class TestFound:
     def test_every_region_with_its_hits(self, shelf, photo):
-        seen = imagesim.shop_the_look(encoded(photo), limit=2)
+        seen = imagesim.shop_the_look(encoded(photo), limit=2, in_stock=True)
         assert seen.size == (300, 600)
         shoes, hat = seen.regions
         assert (shoes.region.label, shoes.name, shoes.categories) == ("shoes", "Shoes", ("shoes",))
@@ -136,9 +136,10 @@ class TestFound:
         assert [hit.stage for hit in hat.hits] == ["", "wider", "wider", "wider"]
         assert len(set(names(hat.hits))) == 4
 
-    def test_only_what_is_in_stock_unless_said_otherwise(self, shelf, photo):
-        assert "sold shoe" not in names(imagesim.shop_the_look(photo).regions[0].hits)
-        assert "sold shoe" in names(imagesim.shop_the_look(photo, in_stock=None).regions[0].hits)
+    def test_what_is_sold_out_is_found_unless_in_stock_is_asked_for(self, shelf, photo):
+        assert "sold shoe" not in names(imagesim.shop_the_look(photo, in_stock=True).regions[0].hits)
+        assert "sold shoe" in names(imagesim.shop_the_look(photo).regions[0].hits)
+        assert names(imagesim.shop_the_look(photo, in_stock=False).regions[0].hits) == ["sold shoe"]
 
     def test_filters(self, shelf, photo):
         Product.objects.filter(name="dark shoe").update(brand="zeta")
@@ -173,13 +174,13 @@ class TestFound:
         assert len(drawn.hits) == 7
 
     def test_nothing_in_the_photo(self, shelf):
-        seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"))
+        seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
         assert seen.regions == ()
         assert len(seen.hits) == 6
 
     def test_items_that_are_gone_are_not_shown(self, shelf, photo):
         Product.objects.filter(name="red shoe").update(active=False)
-        assert names(imagesim.shop_the_look(photo, limit=1).regions[0].hits) == ["dark shoe"]
+        assert names(imagesim.shop_the_look(photo, limit=1, in_stock=True).regions[0].hits) == ["dark shoe"]
 
     def test_an_empty_index(self, photo):
         shop.index([])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import FrozenInstanceError
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -14,9 +15,9 @@ from imagesim.exceptions import BadQuery
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import params
-from imagesim.types import Condition
-
-ASKED = ("limit", "offset", "category", "in_stock", "min_score", "collapse", "exact", "q")
+from imagesim.retrieval.arguments import check_text
+from imagesim.retrieval.params import LookArguments, SearchArguments, SearchRequest, SimilarArguments
+from imagesim.types import Condition, Filters
 
 
 class EveryKind(Items[Product]):
@@ -29,15 +30,22 @@ def _every_kind(monkeypatch):
     monkeypatch.setitem(registry._items, Product, EveryKind(Product))
 
 
+def build(**given: Any) -> SearchRequest:
+    return SearchRequest.create("search", given)
+
+
 def condition(**asked: Any) -> Condition:
-    (only,) = params.build(filters=asked).conditions
+    (only,) = build(filters=asked).filters
     return only
 
 
 class TestBuild:
     def test_nothing_asked(self):
-        built = params.build()
-        assert (built.models, built.categories, built.in_stock, built.conditions) == ((), (), None, ())
+        request = build()
+        assert request.index_filters() == Filters()
+        assert (request.limit, request.offset, request.min_score, request.exact) == (12, 0, None, None)
+        assert (request.collapse, request.diversity, request.fallback, request.facets) == (True, 0.0, (), ())
+        assert (request.like, request.unlike, request.components, request.text) == (None, None, {}, None)
 
     @pytest.mark.parametrize(
         ("asked", "wanted"),
@@ -99,7 +107,7 @@ class TestBuild:
             ({"brand": True}, ["text"]),
             ({"brand": b"acme"}, ["of type bytes", "text"]),
             ({"brand": "a\0b"}, ["NUL"]),
-            ({"brand": "\ud800"}, ["half of a pair"]),
+            ({"brand": "\ud800"}, ["half of a surrogate pair"]),
             ({"brand": "x" * 501}, ["…", "text"]),
             ([("brand", "a")], ["of type list", "a dict"]),
             ("brand", ["'brand'", "a dict"]),
@@ -107,7 +115,7 @@ class TestBuild:
     )
     def test_refused(self, asked, words):
         with pytest.raises(BadQuery) as caught:
-            params.build(filters=asked)
+            build(filters=asked)
         message = str(caught.value)
         assert message.endswith(".")
         assert len(message) < 400
@@ -127,24 +135,24 @@ class TestBuild:
         ],
     )
     def test_categories(self, asked, wanted):
-        assert params.build(category=asked).categories == wanted
+        assert build(category=asked).category == wanted
 
     @pytest.mark.parametrize(
         "asked", [True, 1.5, b"shoes", [None], [["shoes"]], {"a": 1}, "a\0", ["x"] * 1001, object()]
     )
     def test_categories_refused(self, asked):
         with pytest.raises(BadQuery) as caught:
-            params.build(category=asked)
+            build(category=asked)
         assert caught.value.field == "category"
 
     @pytest.mark.parametrize("asked", [1, 0, "true", "", [], object()])
     def test_in_stock_refused(self, asked):
         with pytest.raises(BadQuery, match="True, False or None"):
-            params.build(in_stock=asked)
+            build(in_stock=asked)
 
     def test_a_filter_of_another_model_is_unknown(self):
         with pytest.raises(BadQuery, match="no filter 'brand'; the known ones are nothing"):
-            params.build(labels=["shop.category"], filters={"brand": "x"})
+            SearchRequest.create("similar", {"filters": {"brand": "x"}}, searched=())
 
     def test_a_filter_whose_name_holds_two_underscores(self, monkeypatch):
         class Odd(EveryKind):
@@ -159,43 +167,83 @@ class TestPage:
     @pytest.mark.parametrize("limit", [1, 12, 100])
     @pytest.mark.parametrize("offset", [0, 1000])
     def test_good(self, limit, offset):
-        assert params.check_page(limit, offset) == (limit, offset)
+        request = build(limit=limit, offset=offset)
+        assert (request.limit, request.offset) == (limit, offset)
 
     @pytest.mark.parametrize("limit", [0, -1, 101, 10**9, "12", 1.0, True, None])
     def test_bad_limit(self, limit):
         with pytest.raises(BadQuery, match=r"'limit' is .* from 1 to 100"):
-            params.check_page(limit, 0)
+            build(limit=limit)
 
     @pytest.mark.parametrize("offset", [-1, 1001, "0", None, False])
     def test_bad_offset(self, offset):
         with pytest.raises(BadQuery, match=r"'offset' is .* from 0 to 1000"):
-            params.check_page(12, offset)
+            build(offset=offset)
 
     @pytest.mark.parametrize("score", [-1, 0, 0.5, 1, Decimal("0.3"), None])
     def test_min_score(self, score):
-        assert params.check_min_score(score) == (None if score is None else float(score))
+        assert build(min_score=score).min_score == (None if score is None else float(score))
 
     @pytest.mark.parametrize("score", [1.01, -2, float("nan"), float("inf"), Decimal("NaN"), "0.5", True, [0.5]])
     def test_bad_min_score(self, score):
         with pytest.raises(BadQuery, match="from -1 to 1"):
-            params.check_min_score(score)
+            build(min_score=score)
 
     def test_switch(self):
-        assert params.check_switch("collapse", False) is False
-        assert params.check_switch("exact", None, optional=True) is None
+        assert build(collapse=False).collapse is False
+        assert build(exact=None).exact is None
         with pytest.raises(BadQuery, match="'collapse' is None; it must be True or False"):
-            params.check_switch("collapse", None)
+            build(collapse=None)
         with pytest.raises(BadQuery, match="'exact' is 1; it must be True, False or None"):
-            params.check_switch("exact", 1, optional=True)
+            build(exact=1)
+
+    def test_a_call_takes_its_own_arguments_only(self):
+        assert SearchRequest.create("look", {}).limit == 8
+        with pytest.raises(TypeError, match=r"no argument 'same_category'; the arguments are .*'category'"):
+            build(same_category=True)
+        with pytest.raises(TypeError, match="no argument 'offset'"):
+            SearchRequest.create("look", {"offset": 3})
+
+    @pytest.mark.parametrize(
+        ("call", "typed"), [("similar", SimilarArguments), ("search", SearchArguments), ("look", LookArguments)]
+    )
+    def test_type_checkers_know_the_same_arguments(self, call, typed):
+        assert {*params.argument_names(call), "filters"} == set(typed.__annotations__)
+
+    def test_a_request_cannot_be_changed(self):
+        with pytest.raises(FrozenInstanceError):
+            build().limit = 3
+
+    def test_the_cache_key_is_of_all_that_decides_the_answer(self):
+        product = Product(pk=3)
+        given = [
+            *({}, {"limit": 3}, {"offset": 3}, {"category": "hats"}, {"in_stock": True}, {"in_stock": False}),
+            *({"filters": {"price__lte": 3}}, {"filters": {"price__gte": 3}}, {"min_score": 0.5}, {"collapse": False}),
+            *(
+                {"exact": True},
+                {"like": product},
+                {"like": Product(pk=4)},
+                {"unlike": product},
+                {"like": [(product, 2)]},
+            ),
+            *({"components": {"colour": 0}}, {"diversity": 0.5}, {"fallback": "wider"}, {"facets": True}),
+            *({"text": "red"}, {"model": "shop.product"}),
+        ]
+        assert len({build(**each).cache_key for each in given}) == len(given)
+        same = build(filters={"price__lte": 3, "brand": "a"}, like=Product(pk=3), fallback=("wider", "parent"))
+        also = build(
+            filters={"price__lte": 3, "brand": "a"}, like=Product(pk=3), fallback=("parent", "wider"), limit=12
+        )
+        assert same.cache_key == also.cache_key
 
 
 class TestText:
     def test_tidied(self):
-        assert params.check_text("  red \n shoes\t") == "red shoes"
+        assert check_text("  red \n shoes\t") == "red shoes"
 
     @pytest.mark.parametrize("text", ["👟", "красные туфли", "x" * 500, "'; DROP TABLE--", "<script>", "%00"])
     def test_good(self, text):
-        assert params.check_text(text) == text
+        assert check_text(text) == text
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -205,7 +253,7 @@ class TestText:
             ("x" * 501, "501 characters; send at most 500"),
             ("x" * 10_000, "10000 characters"),
             ("red\0shoes", "NUL"),
-            ("\udc00", "half of a pair"),
+            ("\udc00", "half of a surrogate pair"),
             (7, "'text' is 7; it must be words"),
             (b"red", "of type bytes"),
             (None, "'text' is None"),
@@ -213,13 +261,13 @@ class TestText:
     )
     def test_bad(self, text, words):
         with pytest.raises(BadQuery, match=words) as caught:
-            params.check_text(text)
+            check_text(text)
         assert caught.value.field == "text"
 
 
 class TestParse:
     def parse(self, given: str | Mapping[str, Any]) -> dict[str, Any]:
-        return params.parse(QueryDict(given) if isinstance(given, str) else given, allowed=ASKED)
+        return params.parse("search", QueryDict(given) if isinstance(given, str) else given, renamed={"text": "q"})
 
     @pytest.mark.parametrize(
         ("given", "wanted"),
@@ -229,7 +277,7 @@ class TestParse:
             ("category=shoes&category=hats", {"category": ["shoes", "hats"]}),
             ("in_stock=true&collapse=0&exact=No", {"in_stock": True, "collapse": False, "exact": False}),
             ("min_score=0.25", {"min_score": 0.25}),
-            ("q=red+shoes", {"q": "red shoes"}),
+            ("q=red+shoes", {"text": "red shoes"}),
             ("q=&limit=&category=&category=&in_stock=&brand=+&price__lte=", {}),
             ("brand=acme", {"filters": {"brand": "acme"}}),
             ("brand__in=a,b&brand__in=c", {"filters": {"brand__in": ["a", "b", "c"]}}),
@@ -250,7 +298,7 @@ class TestParse:
         wanted = wanted if wanted is not None else {"filters": {"price__lte": Decimal(9), "brand": "a", "active": True}}
         parsed = self.parse(given)
         assert parsed == wanted
-        params.build(filters=parsed.get("filters"))
+        build(filters=parsed.get("filters"))
 
     @pytest.mark.parametrize(
         ("given", "field", "words"),
@@ -287,5 +335,35 @@ class TestParse:
         assert len(str(caught.value)) < 400
 
 
-def test_reserved_names_are_no_filters_of_the_shop():
-    assert not set(params.RESERVED) & set(params.filter_names())
+class TestSchema:
+    @pytest.mark.parametrize("call", params.ALL)
+    def test_every_argument_and_every_filter_is_described(self, call):
+        described = params.describe(call)
+        lookups = {"brand", "brand__in", "price", "price__lte", "active", "active__in", "created__gt", "shelf"}
+        assert {*params.argument_names(call), *lookups} <= set(described)
+        assert "brand__lte" not in described
+        assert "active__gt" not in described
+        assert described["price__in"] == {"type": "array", "items": {"type": "number"}}
+        assert described["created"] == {"type": "string", "format": "date-time"}
+        assert described["limit"] == {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 100,
+            "default": described["limit"]["default"],
+        }
+        assert described["limit"]["default"] == (8 if call == "look" else 12)
+        assert described["collapse"]["default"] is True
+        assert "default" not in described["in_stock"]
+
+    def test_what_can_be_counted_is_in_the_schema(self):
+        assert params.describe("search")["facets"]["items"]["enum"] == [
+            *("category", "in_stock"),
+            *("active", "brand", "created", "price", "shelf"),
+            "true",
+        ]
+
+
+def test_every_argument_is_a_reserved_name():
+    reserved = params.reserved_names()
+    assert {name for call in params.ALL for name in params.argument_names(call)} < reserved
+    assert {"filters", "q", "label", "region", "timeout", "heading", "empty", "image", "text", "like"} < reserved

@@ -1,125 +1,31 @@
-"""What both indexes accept, and the one form in which they keep and compare filter values.
-
-Keywords are strings, numbers floats, booleans booleans, dates milliseconds since 1970 in UTC. A value that
-the index cannot hold fails its entry; one that a question compares with is a :class:`BadQuery`.
-"""
+"""What every index accepts: an entry that it cannot hold fails alone, a query that it cannot answer is a BadQuery."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
-from datetime import timezone as tz
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
-
 from imagesim.exceptions import BadQuery, ModelMismatch, format_choices
+from imagesim.filter_types import FILTER_TYPES, Canonical, check_text
 from imagesim.types import (
-    OPERATORS,
     SIMILARITIES,
     Condition,
     Entry,
     FilterKind,
     Filters,
-    FilterValue,
     IndexMeta,
     Query,
     Removal,
-    Scalar,
 )
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
 
-Canonical = str | float | bool | int
-
 MAX_KEY_LENGTH = 400
-MAX_KEYWORD_BYTES = 8_000
 MAX_IMAGES = 1_000
 MAX_FACET_VALUES = 100
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=tz.utc)
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-def canonical(kind: FilterKind, value: Scalar) -> Canonical:
-    """``value`` as the indexes keep and compare it.
-
-    :raises ValueError: in one sentence, if it is not of that kind.
-    """
-    if kind == "number":
-        return _number(value)
-    if kind == "boolean":
-        return _boolean(value)
-    if kind == "date":
-        return _milliseconds(value)
-    return _text(str(value))
-
-
-def _number(value: Scalar) -> float:
-    if isinstance(value, int | float | Decimal | str) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number):
-            return number + 0.0  # no negative zero
-    raise ValueError(f"{value!r} is not a number")
-
-
-def _boolean(value: Scalar) -> bool:
-    if isinstance(value, bool):
-        return value
-    given = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
-    if given is None:
-        raise ValueError(f"{value!r} is neither true nor false")
-    return given
-
-
-def _milliseconds(value: Scalar) -> int:
-    moment: date | datetime | None = None
-    if isinstance(value, date):
-        moment = value
-    elif isinstance(value, str):
-        try:
-            moment = parse_datetime(value) or parse_date(value)
-        except ValueError:
-            moment = None
-    if moment is None:
-        raise ValueError(f"{value!r} is not a date; write it as 2026-01-31 or 2026-01-31T12:00:00Z")
-    if not isinstance(moment, datetime):
-        moment = datetime.combine(moment, time())
-    if timezone.is_naive(moment):
-        # A bare date is midnight where the shop is, so that it compares with moments as people mean it.
-        moment = moment.replace(tzinfo=timezone.get_default_timezone())
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def moment(milliseconds: int) -> datetime:
-    """What a canonical date stands for."""
-    return _EPOCH + milliseconds * _MILLISECOND
-
-
-def _text(value: str) -> str:
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise ValueError(f"{value!r} is not valid Unicode") from None
-    if "\x00" in value:
-        raise ValueError(f"{value!r} holds a NUL character")
-    if size > MAX_KEYWORD_BYTES:
-        raise ValueError(f"a text of {size:,} bytes is longer than the {MAX_KEYWORD_BYTES:,} that an index takes")
-    return value
-
-
-def canonical_values(kind: FilterKind, value: FilterValue) -> list[Canonical]:
-    """All values of one filter of an entry, without doubles; empty for None."""
-    values = value if isinstance(value, tuple | list) else (value,)
-    return list(dict.fromkeys(canonical(kind, v) for v in values if v is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +43,7 @@ def check_key(key: str, version: int) -> None:
     """:raises ValueError: in one sentence, if an index cannot hold the key or the version."""
     if not key:
         raise ValueError("an entry needs a key")
-    _text(key)
+    check_text(key)
     if len(key) > MAX_KEY_LENGTH or len(key.encode()) > 512:  # the longest _id of Elasticsearch
         raise ValueError(f"the key {key[:40]!r}… is longer than {MAX_KEY_LENGTH} characters or 512 bytes")
     if not 0 < version < 2**63:
@@ -160,8 +66,8 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
     if not 1 <= len(entry.images) <= MAX_IMAGES:
         raise ValueError(f"an entry has 1 to {MAX_IMAGES:,} images, not {len(entry.images):,}")
     for image in entry.images:
-        _text(image.name)
-        _text(image.digest)
+        check_text(image.name)
+        check_text(image.digest)
     rows = []
     for image in entry.images:
         row = np.asarray(image.vector, dtype=np.float32)
@@ -175,7 +81,7 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
     filters: dict[str, list[Canonical]] = {}
     for name, kind in meta.filters.items():
         try:
-            values = canonical_values(kind, entry.filters.get(name))
+            values = FILTER_TYPES[kind].canonical_values(entry.filters.get(name))
         except ValueError as error:
             raise ValueError(f"filter {name!r}: {error}") from None
         if values:
@@ -183,7 +89,7 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
     return Prepared(
         entry=entry,
         group=entry.group or entry.key,
-        categories=list(dict.fromkeys(_text(str(c)) for c in entry.categories)),
+        categories=list(dict.fromkeys(check_text(str(c)) for c in entry.categories)),
         filters=filters,
         vectors=vectors / lengths,
     )
@@ -223,15 +129,16 @@ def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledF
             "A filter declared since the index was made is there after imagesim_rebuild."
         )
     operator = condition.operator
-    if operator not in OPERATORS or (kind == "boolean" and operator not in ("eq", "in")):
-        good = ("eq", "in") if kind == "boolean" else OPERATORS
-        raise BadQuery(f"The filter {condition.field!r} ({kind}) takes {format_choices(good)}, not {operator!r}.")
+    filter_type = FILTER_TYPES[kind]
+    if operator not in filter_type.operators:
+        good = format_choices(filter_type.operators)
+        raise BadQuery(f"The filter {condition.field!r} ({kind}) takes {good}, not {operator!r}.")
     if (operator == "in") != isinstance(condition.value, tuple | list | set | frozenset):
         wanted = "a list of values" if operator == "in" else "one value"
         raise BadQuery(f"The filter {condition.field!r} with {operator!r} takes {wanted}, not {condition.value!r}.")
     values = condition.value if operator == "in" else (condition.value,)
     try:
-        given = tuple(canonical(kind, value) for value in values)  # type: ignore[union-attr, arg-type]
+        given = tuple(filter_type.canonical(value) for value in values)  # type: ignore[union-attr, arg-type]
     except ValueError as error:
         raise BadQuery(f"The filter {condition.field!r} takes a {kind}: {error}.") from None
     if len(given) > 10_000:

@@ -10,8 +10,6 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.serializers import Serializer
 
-from imagesim.conf import get_settings
-from imagesim.registry import registry
 from imagesim.rest.serializers import (
     ErrorSerializer,
     EventsSerializer,
@@ -20,17 +18,10 @@ from imagesim.rest.serializers import (
     LookSerializer,
     StoredSerializer,
 )
-from imagesim.retrieval.params import ALWAYS_THERE, STAGES, filter_names, operators_of
-from imagesim.types import FilterKind
+from imagesim.retrieval.params import describe
 
 JSONSchema = dict[str, Any]
 
-_TYPES: dict[FilterKind, JSONSchema] = {
-    "keyword": {"type": "string"},
-    "number": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "date": {"type": "string", "format": "date-time"},
-}
 _LABEL: JSONSchema = {"type": "string", "example": "shop.product"}
 
 _PAGE: JSONSchema = {
@@ -154,8 +145,8 @@ SEARCH = Description(
 LOOK = Description(
     "look",
     "Shop the look",
-    "Finds what is in a photo, and for each thing the items most like it: from the categories that belong to it, and "
-    "in stock unless said otherwise. Hits with the stage `wider` are from other categories, where its own had too few.",
+    "Finds what is in a photo, and for each thing the items most like it, from the categories that belong to it. "
+    "Hits with the stage `wider` are from other categories, where its own had too few.",
     errors=(400, 413, 415, 429, 503),
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
@@ -243,10 +234,11 @@ class VisualSearchSchema(AutoSchema):
                 ),
                 OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
             ]
-            asked = _arguments() | {"same_category": {"type": "boolean", "default": False}}
+            asked = describe("similar")
         else:
             parameters = []
-            asked = {"q": _text(), "model": _LABEL} | _arguments()
+            asked = describe("search")
+            asked = {"q": asked.pop("text")} | asked
         return parameters + [_in_query(name, schema) for name, schema in asked.items()]
 
     def get_request_serializer(self) -> Any:
@@ -257,7 +249,7 @@ class VisualSearchSchema(AutoSchema):
             return {"application/json": body, "multipart/form-data": body}
         if self.described is EVENTS:
             return EventsSerializer
-        words = {"text": _text(), "model": _LABEL} | _arguments()
+        words = describe("search")
         several = {"type": "array", "items": _IMAGE}
         pictures = {
             "image": several,
@@ -313,80 +305,7 @@ def _region_form() -> dict[str, JSONSchema]:
     }
 
 
-_BEYOND_LOOKS = ("like", "unlike", "components", "diversity", "fallback", "facets")
-
-
 def _about_looks() -> dict[str, JSONSchema]:
-    asked = {name: schema for name, schema in _arguments().items() if name not in ("offset", *_BEYOND_LOOKS)}
-    return {
-        "model": _LABEL,
-        **asked,
-        "limit": asked["limit"] | {"default": 8},
-        "category": asked["category"] | {"description": "Only these categories, in place of those that belong to it."},
-        "in_stock": {
-            "type": "string",
-            "enum": ["true", "false", "any"],
-            "default": "true",
-            "description": "Only what is in stock, only what is not, or any.",
-        },
-    }
-
-
-def _text() -> JSONSchema:
-    return {
-        "type": "string",
-        "maxLength": get_settings().MAX_TEXT_LENGTH,
-        "description": "What to look for, in a few words.",
-    }
-
-
-def _arguments() -> dict[str, JSONSchema]:
-    conf = get_settings()
-    arguments: dict[str, JSONSchema] = {
-        "limit": {"type": "integer", "minimum": 1, "maximum": conf.MAX_LIMIT, "default": 12},
-        "offset": {"type": "integer", "minimum": 0, "maximum": conf.MAX_OFFSET, "default": 0},
-        "category": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "One category or several, any of which will do.",
-        },
-        "in_stock": {"type": "boolean", "description": "Only what is in stock, or only what is not."},
-        "min_score": {"type": "number", "minimum": -1, "maximum": 1, "description": "Leave out what is less alike."},
-        "collapse": {"type": "boolean", "default": True, "description": "One hit a group of variants."},
-        "exact": {"type": "boolean", "description": "Force exact (or approximate) search where the index has both."},
-        "like": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "More that it should be like: words, or an item (`shop.product:7`); `^0.5` behind it is its "
-            "weight beside the rest.",
-        },
-        "unlike": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "What it should not be like, in the same way.",
-        },
-        "components": {
-            "type": "array",
-            "items": {"type": "string", "example": "colour^0"},
-            "description": "What counts how much, for models that keep it apart: `colour^0` is any colour.",
-        },
-        "diversity": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "More variety."},
-        "fallback": {
-            "type": "array",
-            "items": {"type": "string", "enum": [*STAGES, "true"]},
-            "description": "Where to look further if the categories asked for have too few.",
-        },
-        "facets": {
-            "type": "array",
-            "items": {"type": "string", "enum": [*ALWAYS_THERE, *filter_names(), "true"]},
-            "description": "Fields to count.",
-        },
-    }
-    for name in filter_names():
-        kind = next(items.kinds[name] for items in registry if name in items.filters)
-        for operator in operators_of(kind):
-            schema = _TYPES[kind]
-            if operator == "in":
-                schema = {"type": "array", "items": schema}
-            arguments[name if operator == "eq" else f"{name}__{operator}"] = schema
-    return arguments
+    asked = describe("look")
+    asked["category"]["description"] = "Only these categories, in place of those that belong to a region's label."
+    return asked

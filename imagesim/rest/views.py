@@ -14,7 +14,6 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
@@ -29,18 +28,12 @@ from imagesim.registry import registry
 from imagesim.rest import errors
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, LookSerializer, StoredSerializer
-from imagesim.rest.throttles import VisitorThrottle, visitor
-from imagesim.rest.uploads import BoundedJSONParser, budget, check_length
+from imagesim.rest.throttles import VisualSearchThrottle
+from imagesim.rest.uploads import BoundedJSONParser, check_length
 from imagesim.retrieval import look, params, photo_store, query_image, search
+from imagesim.retrieval.concurrency import slot
 from imagesim.retrieval.hydrate import load_shown
-from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
-
-ASKED = (
-    *("limit", "offset", "category", "in_stock", "min_score", "collapse", "exact"),
-    *("like", "unlike", "components", "diversity", "fallback", "facets"),
-)
-"""What both questions take, besides filters."""
 
 MAX_LABEL = 100
 """Characters of a region's label."""
@@ -49,32 +42,26 @@ MAX_LABEL = 100
 class VisualSearchView(APIView):
     """What the views share: JSON out, errors of one form, permissions and throttles from ``IMAGESIM``."""
 
-    throttle_scope = ""
+    visual_search_scope = ""
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
     renderer_classes = (JSONRenderer,)
-    throttle_classes = (VisitorThrottle,)
-
-    def get_authenticators(self) -> list[BaseAuthentication]:
-        return _instances("REST_AUTHENTICATION") or super().get_authenticators()
+    throttle_classes = (VisualSearchThrottle,)
 
     def get_permissions(self) -> list[BasePermission]:
-        return _instances("REST_PERMISSIONS") or list(super().get_permissions())
+        paths = get_settings().REST_PERMISSIONS
+        if not paths:
+            return list(super().get_permissions())  # type: ignore[arg-type]
+        try:
+            return [import_string(path)() for path in paths]
+        except ImportError as error:
+            raise ConfigurationError(f"IMAGESIM['REST_PERMISSIONS'] cannot be imported: {error}.") from error
 
     def get_exception_handler(self) -> Any:
         return errors.handle
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        check_length(request._request)  # first of all: authentication may read the body
+        check_length(request)  # first of all: authentication may read the body
         super().initial(request, *args, **kwargs)
-
-    def count_pictures(self, request: Request, count: int) -> None:
-        """Count each picture of a request as a request of its own; the first was counted with the request.
-
-        :raises BadQuery: if there are more than one query may have. Nothing was decoded so far.
-        """
-        check_term_count(count)
-        for _number in range(1, count):
-            self.check_throttles(request)
 
     def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
@@ -85,7 +72,7 @@ class VisualSearchView(APIView):
         return response
 
     def answer(self, request: Request, hits: Hits) -> Response:
-        more = hits.more and hits.next_offset <= _max_offset(request)
+        more = hits.more and hits.next_offset <= get_settings().MAX_OFFSET
         page = {
             "results": list(hits),
             "more": more,
@@ -103,48 +90,45 @@ class VisualSearchView(APIView):
 class SimilarView(VisualSearchView):
     """Items that look like an item of the shop."""
 
-    throttle_scope = "similar"
+    visual_search_scope = "similar"
     schema = described.VisualSearchSchema(get=described.SIMILAR)
 
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
-        allowed = (*ASKED, "same_category")
-        arguments = params.parse(request.query_params, allowed=allowed, labels=(items.label,))
-        _check_cost(request, arguments)
-        with budget(pictures=False):
-            return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
+        arguments = params.parse("similar", request.query_params, (items,))
+        return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
 
 
 class SearchView(VisualSearchView):
     """Items that look like a picture, or as words say, or both."""
 
-    throttle_scope = "search"
+    visual_search_scope = "search"
     schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
 
     def get(self, request: Request) -> Response:
-        arguments = params.parse(request.query_params, allowed=(*ASKED, "model", "q"))
-        if "q" not in arguments:
+        arguments = params.parse("search", request.query_params, renamed={"text": "q"})
+        if "text" not in arguments:
             raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
-        return self.search(request, arguments | {"text": arguments.pop("q")})
+        return self.search(request, arguments)
 
     def post(self, request: Request) -> Response:
         given, image = _posted(request, pictures=("image", "like", "unlike"))
-        arguments = params.parse(given, allowed=(*ASKED, "model", "text")) | {"image": image}
+        arguments = params.parse("search", given) | {"image": image}
         files = {name: request.FILES.getlist(name) for name in request.FILES}
-        self.count_pictures(request, sum(map(len, files.values())))
         for name, pictures in (
             ("like", [*files.get("image", [])[1:], *files.get("like", [])]),
             ("unlike", files.get("unlike")),
         ):
             if pictures:
                 arguments[name] = [*arguments.get(name, []), *pictures]
-        return self.search(request, arguments, pictures=bool(files))
+        if not files:
+            return self.search(request, arguments)
+        with slot():
+            return self.search(request, arguments)
 
-    def search(self, request: Request, arguments: dict[str, Any], *, pictures: bool = False) -> Response:
-        _check_cost(request, arguments)
+    def search(self, request: Request, arguments: dict[str, Any]) -> Response:
         try:
-            with budget(pictures=pictures):
-                return self.answer(request, search.search(**arguments))
+            return self.answer(request, search.search(**arguments))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
 
@@ -152,7 +136,7 @@ class SearchView(VisualSearchView):
 class LookView(VisualSearchView):
     """What is in a photo, and what the shop has like each thing in it."""
 
-    throttle_scope = "look"
+    visual_search_scope = "look"
     schema = described.VisualSearchSchema(post=described.LOOK)
 
     def post(self, request: Request) -> Response:
@@ -160,13 +144,12 @@ class LookView(VisualSearchView):
         if image is None:
             raise BadQuery(_("Send a photo as a file named 'image', in multipart/form-data."), field="image")
         boxes = {name: _json(name, given.pop(name)) for name in ("regions", "point") if name in given}
-        arguments = _about_looks(given)
-        _check_cost(request, arguments)
+        arguments = params.parse("look", given)
         try:
-            with budget(pictures=True):
+            with slot():
                 photo, size = query_image.read_picture(image)
                 seen = look.shop_the_look(photo, **boxes, **arguments)
-                token = photo_store.hold(photo, size, visitor(request))
+                token = photo_store.hold(photo, size)
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
         answer = {
@@ -183,7 +166,7 @@ class LookView(VisualSearchView):
 class LookRegionView(VisualSearchView):
     """A box that the visitor moved or drew, in a photo that was sent a moment ago."""
 
-    throttle_scope = "region"
+    visual_search_scope = "region"
     schema = described.VisualSearchSchema(post=described.LOOK_REGION)
 
     def post(self, request: Request, token: str) -> Response:
@@ -195,10 +178,9 @@ class LookRegionView(VisualSearchView):
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
         box = look.as_region(_json("region", given.pop("region", None)), label)
-        arguments = _about_looks(given)
-        _check_cost(request, arguments)
+        arguments = params.parse("look", given)
         try:
-            with budget(pictures=True):
+            with slot():
                 photo, _size = photo_store.held(token)
                 (seen,) = look.shop_the_look(photo, regions=[box], whole=False, **arguments).regions
         except NotRegistered as error:
@@ -209,7 +191,7 @@ class LookRegionView(VisualSearchView):
 class EventsView(VisualSearchView):
     """What a visitor saw, clicked or put into the cart, in batches; there only if the shop wants to know."""
 
-    throttle_scope = "events"
+    visual_search_scope = "events"
     parser_classes = (BoundedJSONParser,)
     schema = described.VisualSearchSchema(post=described.EVENTS)
 
@@ -248,36 +230,6 @@ class SchemaView(APIView):
         return Response(description)
 
 
-def _instances(setting: str) -> list[Any]:
-    """The classes that ``IMAGESIM[setting]`` names, instantiated."""
-    try:
-        return [import_string(path)() for path in getattr(get_settings(), setting)]
-    except ImportError as error:
-        raise ConfigurationError(f"IMAGESIM[{setting!r}] cannot be imported: {error}.") from error
-
-
-def _is_staff(request: Request) -> bool:
-    return bool(request.user and getattr(request.user, "is_staff", False))
-
-
-def _max_offset(request: Request) -> int:
-    conf = get_settings()
-    return conf.MAX_OFFSET if _is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
-
-
-def _check_cost(request: Request, arguments: Mapping[str, Any]) -> None:
-    """:raises BadQuery: for exact search or a page further on than this visitor may ask for."""
-    offset, most = arguments.get("offset"), _max_offset(request)
-    if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:  # beyond, it is refused for all
-        raise BadQuery(
-            _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
-            % {"offset": offset, "most": most},
-            field="offset",
-        )
-    if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
-        raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
-
-
 def _get_item(items: Any, pk: str) -> Any:
     """The item if a visitor may know of it: it is in the queryset, and in the shop."""
     item = None if "\0" in pk else next(iter(load_shown(items, [pk], to_many=False)), None)
@@ -300,19 +252,6 @@ def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[s
         elif name in pictures and name != "image":  # words beside pictures
             given[name] = request.POST.getlist(name)
     return given, image
-
-
-def _about_looks(given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for a look. What is out of stock is left out unless ``in_stock`` is ``any``."""
-    stock = given.get("in_stock")
-    stock = stock[-1] if isinstance(stock, list) and stock else stock
-    whatever = isinstance(stock, str) and stock.strip().lower() == "any"
-    if whatever:
-        del given["in_stock"]
-    arguments = params.parse(
-        given, allowed=("limit", "category", "in_stock", "min_score", "collapse", "exact", "model")
-    )
-    return arguments | {"in_stock": None} if whatever else arguments
 
 
 def _json(name: str, given: Any) -> Any:

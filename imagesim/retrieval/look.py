@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim import events, images
@@ -18,18 +17,20 @@ from imagesim.monitoring.timing import timed
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, likely_categories, name_of
 from imagesim.registry import registry
-from imagesim.retrieval import params
 from imagesim.retrieval.categories import categories_of
 from imagesim.retrieval.guarded_index import reading_index
 from imagesim.retrieval.hydrate import hit_of, load_items
+from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import read_picture
 from imagesim.retrieval.rerank import append_unseen
-from imagesim.retrieval.search import check_filters, labels_of, page_of, project, retry_on_swap
+from imagesim.retrieval.search import check_filters, page_of, project, retry_on_swap
 from imagesim.types import Candidates, Filters, Hit, Hits, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import Unpack
 
+    from imagesim.retrieval.params import LookArguments
     from imagesim.retrieval.query_image import Picture
     from imagesim.types import Vector
 
@@ -86,14 +87,7 @@ def shop_the_look(
     regions: Iterable[Box] | None = None,
     point: Sequence[float] | None = None,
     whole: bool = True,
-    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None = None,
-    limit: int = 8,
-    category: str | Iterable[str] | None = None,
-    in_stock: bool | None = True,
-    filters: dict[str, Any] | None = None,
-    min_score: float | None = None,
-    collapse: bool = True,
-    exact: bool | None = None,
+    **arguments: Unpack[LookArguments],
 ) -> Look:
     """Find what is in a photo, and for each thing the items most like it.
 
@@ -112,9 +106,9 @@ def shop_the_look(
     :raises EmbedderError: if the embedder or the region finder cannot be loaded.
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
-    labels = labels_of(model)
-    wanted = params.build(labels=labels, category=category, in_stock=in_stock, filters=filters)
-    page = replace(page_of(limit, 0, min_score, collapse, exact), filters=wanted)
+    request = SearchRequest.create("look", arguments)
+    wanted = request.index_filters()
+    page = page_of(request, wanted)
     boxes = None if regions is None else _given(regions)
     tapped = None if point is None else _point(point)
     if boxes is not None and tapped is not None:

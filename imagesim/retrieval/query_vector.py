@@ -22,7 +22,7 @@ from imagesim.items import split_key
 from imagesim.models import Embedding, ItemImage
 from imagesim.monitoring.timing import timed
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import params
+from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
 from imagesim.retrieval.query_image import QueryImage, take
 from imagesim.types import IndexMeta
 
@@ -70,25 +70,19 @@ def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
     :raises BadQuery: naming what is wrong.
     :raises BadImage: if a picture cannot be accepted.
     """
-    likes, unlikes = _as_list(like), _as_list(unlike)
-    check_term_count(len(likes) + len(unlikes))  # before the first picture is read
-    terms = [_term("like", value, 1.0) for value in likes]
-    return [*terms, *(_term("unlike", value, -UNLIKE_WEIGHT) for value in unlikes)]
+    terms = [_term("like", value, 1.0) for value in _as_list(like)]
+    terms += [_term("unlike", value, -UNLIKE_WEIGHT) for value in _as_list(unlike)]
+    return terms
 
 
 def check_terms(terms: Sequence[QueryTerm]) -> None:
     """:raises BadQuery: if there is nothing to go towards, or too much."""
     if not any(term.weight > 0 for term in terms):
         raise BadQuery(_("Nothing to look for; give an image, a text, or both."), field="image")
-    check_term_count(len(terms))
-
-
-def check_term_count(count: int) -> None:
-    """:raises BadQuery: if there are more than ``MAX_TERMS``."""
-    if count > MAX_TERMS:
+    if len(terms) > MAX_TERMS:
         raise BadQuery(
             _("The question has %(count)d pictures, words and items; send at most %(most)d.")
-            % {"count": count, "most": MAX_TERMS},
+            % {"count": len(terms), "most": MAX_TERMS},
             field="like",
         )
 
@@ -218,10 +212,10 @@ def _term(field: str, value: Any, usual: float) -> QueryTerm:
         value, weight = value
     elif isinstance(value, str) and (match := _WEIGHED.fullmatch(value)):
         value, weight = match[1], float(match[2])
-    if weight is not None and not (math.isfinite(weight) and 0 < weight <= params.MAX_WEIGHT):
+    if weight is not None and not (math.isfinite(weight) and 0 < weight <= MAX_WEIGHT):
         raise BadQuery(
             _("The weight %(weight)s in %(name)r must be above 0 and at most %(most)g.")
-            % {"weight": weight, "name": field, "most": params.MAX_WEIGHT},
+            % {"weight": weight, "name": field, "most": MAX_WEIGHT},
             field=field,
         )
     signed = usual if weight is None else math.copysign(weight, usual)
@@ -233,7 +227,7 @@ def _term(field: str, value: Any, usual: float) -> QueryTerm:
     if isinstance(value, str):
         if match := _KEY.fullmatch(value.strip()):
             return QueryTerm(_known_key(field, match[0], match[1]), signed)
-        return QueryTerm(params.check_text(value, field=field), signed)
+        return QueryTerm(check_text(value, field=field), signed)
     if isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "read") or hasattr(value, "convert"):
         return QueryTerm(take(value, field=field), signed)
     raise BadQuery(

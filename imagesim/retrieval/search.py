@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import models
@@ -16,18 +16,20 @@ from imagesim.models import Embedding
 from imagesim.monitoring.timing import timed
 from imagesim.projections import get_projection
 from imagesim.registry import registry
-from imagesim.retrieval import params
 from imagesim.retrieval.categories import wider
 from imagesim.retrieval.guarded_index import GuardedIndex, reading_index
 from imagesim.retrieval.hydrate import load
+from imagesim.retrieval.params import SearchRequest
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import ItemKey, QueryTerm, check_terms, query_vector, read_terms
 from imagesim.retrieval.rerank import Ask, with_fallback, with_mmr
 from imagesim.types import Candidate, Candidates, Facet, Filters, Hit, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture
-    from imagesim.retrieval.query_vector import Terms
     from imagesim.types import Vector
 
 
@@ -37,52 +39,20 @@ MAX_ROUNDS = 4
 """Requests for one page, the first included, while items that are gone are stepped over."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What was asked, checked; only the vector is missing."""
-
-    query: Query
-    terms: Sequence[QueryTerm]
-    components: Mapping[str, float]
-    diversity: float
-    stages: tuple[str, ...]
-    facets: tuple[str, ...]
-    source: str
-    query_key: str = ""
-
-
 @timed("search.similar")
-def similar_to(
-    item: models.Model,
-    *,
-    limit: int = 12,
-    offset: int = 0,
-    category: str | Iterable[str] | None = None,
-    same_category: bool = False,
-    in_stock: bool | None = None,
-    filters: dict[str, Any] | None = None,
-    min_score: float | None = None,
-    collapse: bool = True,
-    exact: bool | None = None,
-    like: Terms | None = None,
-    unlike: Terms | None = None,
-    components: Mapping[str, float] | None = None,
-    diversity: float = 0.0,
-    fallback: bool | Sequence[str] = False,
-    facets: bool | Sequence[str] = False,
-) -> Hits:
+def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
     """The items that look most like ``item``, best first; never itself nor a variant of it.
 
-    The item is compared by the middle of its images' embeddings, as they stand in the database: no model is
-    loaded. ``category`` and ``filters`` (``{"brand": "x", "price__lte": 50, "colour__in": [...]}``) hold during the
-    search. ``same_category`` keeps to the item's own categories. ``collapse`` gives one hit a group.
+    The item is compared by the mean of its images' embeddings, as they stand in the database: no model is loaded.
+    ``category`` and ``filters`` (``{"brand": "x", "price__lte": 50, "colour__in": [...]}``) hold during the search.
+    ``same_category`` keeps to the item's own categories. ``in_stock`` is True, False, or None for both.
+    ``collapse`` gives one hit per group.
 
     ``like`` and ``unlike`` add pictures, words or items that the hits should be like or not be like, each with a
-    weight if need be (``like="red^0.5"``, ``unlike=[(other, 0.3)]``); ``parts`` weighs the parts of a vector, where the
-    model keeps them apart (``{"colour": 0}``: the same in any colour). ``diversity``, 0 to 1, trades likeness for
-    variety.
-    ``fallback`` looks further, among the categories under the same parent and then everywhere, where the categories
-    asked for have too few. ``facets`` counts what passes the filters.
+    weight if need be (``like="red^0.5"``, ``unlike=[(other, 0.3)]``); ``components`` weighs the components of a vector,
+    where the model has them (``{"colour": 0}``: the same in any colour). ``diversity``, 0 to 1, trades similarity for
+    variety. ``fallback`` searches further, in the other categories of the same parent and then in all, where the
+    categories have too few items. ``facets`` counts the items that pass the filters.
 
     :raises NotRegistered: if the item's model is not registered.
     :raises NotIndexed: if no image of the item has an embedding (yet).
@@ -91,54 +61,19 @@ def similar_to(
         the template tag does so by itself.
     """
     items = registry.for_item(item)
-    params.check_switch("same_category", same_category)
-    if same_category:
-        if category is not None:
+    request = SearchRequest.create("similar", arguments, searched=(items,))
+    if request.same_category:
+        if request.category:
             raise BadQuery(_("Give either 'category' or 'same_category', not both."), field="same_category")
-        category = items.get_categories(item)
+        request = replace(request, category=tuple(dict.fromkeys(map(str, items.get_categories(item)))))
     key = items.key_of(item)
-    wanted = params.build(
-        labels=(items.label,),
-        category=category,
-        in_stock=in_stock,
-        filters=filters,
-        exclude_keys=(key,),
-        exclude_groups=(items.group_key_of(item),),
-    )
-    question = _Question(
-        replace(page_of(limit, offset, min_score, collapse, exact), filters=wanted),
-        [QueryTerm(ItemKey(key)), *read_terms(like, unlike)],
-        params.check_components(components),
-        params.check_diversity(diversity),
-        params.check_fallback(fallback),
-        params.check_facets(facets, wanted.models),
-        source="similar",
-        query_key=key,
-    )
-    return _answer(question)
+    wanted = request.index_filters(exclude_keys=(key,), exclude_groups=(items.group_key_of(item),))
+    terms = [QueryTerm(ItemKey(key)), *read_terms(request.like, request.unlike)]
+    return _answer(request, terms, wanted, source="similar", query_key=key)
 
 
 @timed("search.search")
-def search(
-    *,
-    image: Picture | None = None,
-    text: str | None = None,
-    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None = None,
-    limit: int = 12,
-    offset: int = 0,
-    category: str | Iterable[str] | None = None,
-    in_stock: bool | None = None,
-    filters: dict[str, Any] | None = None,
-    min_score: float | None = None,
-    collapse: bool = True,
-    exact: bool | None = None,
-    like: Terms | None = None,
-    unlike: Terms | None = None,
-    components: Mapping[str, float] | None = None,
-    diversity: float = 0.0,
-    fallback: bool | Sequence[str] = False,
-    facets: bool | Sequence[str] = False,
-) -> Hits:
+def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]) -> Hits:
     """The items that look like ``image``, or as ``text`` says; given both, like the image but as the text says.
 
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
@@ -151,21 +86,11 @@ def search(
     :raises EmbedderError: if the model cannot be loaded or knows no words.
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
-    labels = labels_of(model)
-    wanted = params.build(labels=labels, category=category, in_stock=in_stock, filters=filters)
-    words = None if text is None else params.check_text(text)
+    request = SearchRequest.create("search", arguments)
     terms = [] if image is None else [QueryTerm(take(image))]
-    terms += [] if words is None else [QueryTerm(words)]
-    question = _Question(
-        replace(page_of(limit, offset, min_score, collapse, exact), filters=wanted),
-        [*terms, *read_terms(like, unlike)],
-        params.check_components(components),
-        params.check_diversity(diversity),
-        params.check_fallback(fallback),
-        params.check_facets(facets, labels),
-        source="search",
-    )
-    return _answer(question)
+    terms += [] if request.text is None else [QueryTerm(request.text)]
+    wanted = request.index_filters()
+    return _answer(request, [*terms, *read_terms(request.like, request.unlike)], wanted, source="search")
 
 
 # Django's own thread for a request, so that its connections and transactions are the ones used.
@@ -173,39 +98,19 @@ asimilar_to = sync_to_async(similar_to)
 asearch = sync_to_async(search)
 
 
-def page_of(limit: int, offset: int, min_score: float | None, collapse: bool, exact: bool | None) -> Query:
-    """The part of a query that every question has; vector and filters are filled in later."""
+def page_of(request: SearchRequest, filters: Filters) -> Query:
+    """The query of a request; its vector is filled in later."""
     import numpy as np
 
-    limit, offset = params.check_page(limit, offset)
     return Query(
         vector=np.empty(0, dtype=np.float32),
-        limit=limit,
-        offset=offset,
-        min_score=params.check_min_score(min_score),
-        collapse=bool(params.check_switch("collapse", collapse)),
-        exact=params.check_switch("exact", exact, optional=True),
+        filters=filters,
+        limit=request.limit,
+        offset=request.offset,
+        min_score=request.min_score,
+        collapse=request.collapse,
+        exact=request.exact,
     )
-
-
-def labels_of(model: object) -> tuple[str, ...]:
-    each: Iterable[Any]
-    if model is None:
-        return ()
-    each = model if isinstance(model, Iterable) and not isinstance(model, str | bytes | type) else [model]
-    found = []
-    for one in each:
-        if isinstance(one, str):
-            found.append(registry.for_label(one).label)
-        elif isinstance(one, type) and issubclass(one, models.Model):
-            found.append(registry.for_model(one).label)
-        else:
-            raise BadQuery(
-                _("'model' must be a model or its label, such as %(good)s.")
-                % {"good": format_choices(items.label for items in registry)},
-                field="model",
-            )
-    return tuple(dict.fromkeys(found))
 
 
 def check_filters(meta: IndexMeta, wanted: Filters) -> None:
@@ -231,45 +136,44 @@ def retry_on_swap(answer: Callable[[], R]) -> R:
         return answer()
 
 
-def _answer(question: _Question) -> Hits:
-    check_terms(question.terms)
-    wanted = question.query.filters
-    if any(condition.operator == "in" and condition.value == () for condition in wanted.conditions):
-        hits = Hits(next_offset=question.query.offset)
+def _answer(
+    request: SearchRequest, terms: Sequence[QueryTerm], filters: Filters, *, source: str, query_key: str = ""
+) -> Hits:
+    check_terms(terms)
+    if request.matches_nothing:
+        hits = Hits(next_offset=request.offset)
     else:
-        hits = retry_on_swap(lambda: _ask(question))
-    category = wanted.categories[0] if wanted.categories else ""
-    hits.token = events.make_token(question.source, query_key=question.query_key, category=category[:200])
+        hits = retry_on_swap(lambda: _ask(request, terms, filters))
+    category = filters.categories[0] if filters.categories else ""
+    hits.token = events.make_token(source, query_key=query_key, category=category[:200])
     return hits
 
 
-def _ask(question: _Question) -> Hits:
+def _ask(request: SearchRequest, terms: Sequence[QueryTerm], filters: Filters) -> Hits:
     index = reading_index()
     meta = index.meta()
-    check_filters(meta, question.query.filters)
-    vector = project(meta, query_vector(question.terms, meta, question.components))
-    ask = _asking(index, question, meta)
-    hits = _fill_page(replace(question.query, vector=vector, fingerprint=meta.fingerprint), ask)
-    if question.facets:
-        counted = index.facets(question.query.filters, question.facets)
+    check_filters(meta, filters)
+    vector = project(meta, query_vector(terms, meta, request.components))
+    ask = _asking(index, request, filters, meta)
+    hits = _fill_page(replace(page_of(request, filters), vector=vector, fingerprint=meta.fingerprint), ask)
+    if request.facets:
+        counted = index.facets(filters, request.facets)
         hits.facets = {field: _drop_blank(facet) for field, facet in counted.items()}
     return hits
 
 
-def _asking(index: GuardedIndex, question: _Question, meta: IndexMeta) -> Ask:
-    """The index, with what the question wants beyond the nearest."""
+def _asking(index: GuardedIndex, request: SearchRequest, filters: Filters, meta: IndexMeta) -> Ask:
+    """The index, with what the request asks for beyond the nearest."""
 
     def nearest(query: Query) -> Candidates:
         return index.search([query])[0]
 
     ask: Ask = nearest
-    if question.diversity:
-        ask = with_mmr(ask, question.diversity, lambda candidates: _vectors_of(candidates, meta))
-    filters = question.query.filters
-    if question.stages and filters.categories:
-        shelf = [items for items in registry if not filters.models or items.label in filters.models]
-        categories = {"parent": wider(shelf, filters.categories), "wider": ()}
-        stages = [(name, categories[name]) for name in question.stages if name == "wider" or categories[name]]
+    if request.diversity:
+        ask = with_mmr(ask, request.diversity, lambda candidates: _vectors_of(candidates, meta))
+    if request.fallback and filters.categories:
+        categories = {"parent": wider(request.searched, filters.categories), "wider": ()}
+        stages = [(name, categories[name]) for name in request.fallback if name == "wider" or categories[name]]
         ask = with_fallback(ask, stages)
     return ask
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagesim.exceptions import IndexMissing
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.encoding import encode
 from imagesim.indexes.elasticsearch.errors import BUSY, reason_of
-from imagesim.indexes.elasticsearch.mapping import spelled
 from imagesim.indexes.validation import Prepared
 from imagesim.types import IndexMeta, Removal, WriteResult
 
@@ -36,7 +36,10 @@ def line(number: int, operation: Prepared | Removal, meta: IndexMeta) -> Line:
         "group": operation.group,
         "categories": operation.categories,
         "in_stock": entry.in_stock,
-        "filters": {name: spelled(meta.filters[name], values) for name, values in operation.filters.items()},
+        "filters": {
+            name: FILTER_TYPES[meta.filters[name]].to_elasticsearch_values(values)
+            for name, values in operation.filters.items()
+        },
         "images": [
             {"vector": vector, "digest": image.digest, "name": image.name}
             for image, vector in zip(entry.images, operation.vectors, strict=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.queries import filter_clauses
-from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter, moment, without
+from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter, without
 from imagesim.types import Facet, FilterKind, Filters
 
 SHARD_SIZE = 10 * MAX_FACET_VALUES
@@ -39,7 +40,7 @@ def _aggregation(
         # By the inverted index: the field has no doc values, which is what ``terms`` counts.
         values = {"true": {"term": {"in_stock": True}}, "false": {"term": {"in_stock": False}}}
         of: dict[str, Any] = {"values": {"filters": {"filters": values}}}
-    elif kind in ("number", "date"):
+    elif FILTER_TYPES[kind].is_range:
         of = {"range": {"stats": {"field": field}}}
     else:
         order = [{"_count": "desc"}, {"_key": "asc"}]
@@ -54,16 +55,15 @@ def facets(answer: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> dict[s
 
 def _facet(kind: FilterKind, found: Mapping[str, Any]) -> Facet:
     count = int(found["doc_count"])
-    if kind in ("number", "date"):
+    restore = FILTER_TYPES[kind].restore
+    if FILTER_TYPES[kind].is_range:
         least, most = found["range"]["min"], found["range"]["max"]
         if least is None:
             return Facet(kind)
-        if kind == "date":
-            return Facet(kind, count, minimum=moment(int(least)), maximum=moment(int(most)))
-        return Facet(kind, count, minimum=float(least), maximum=float(most))
+        return Facet(kind, count, minimum=restore(least), maximum=restore(most))
     buckets = found["values"]["buckets"]
     if isinstance(buckets, Mapping):  # of ``in_stock``
         counted = [(name == "true", int(bucket["doc_count"])) for name, bucket in buckets.items()]
         return Facet(kind, count, tuple(sorted((each for each in counted if each[1]), key=lambda e: (-e[1], e[0]))))
-    values = [(bool(b["key"]) if kind == "boolean" else b["key"], int(b["doc_count"])) for b in buckets]
+    values = [(restore(b["key"]), int(b["doc_count"])) for b in buckets]
     return Facet(kind, count, tuple(values[:MAX_FACET_VALUES]), more=len(values) > MAX_FACET_VALUES)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from imagesim.exceptions import SearchIndexError
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.versions import Quantisation, Server
-from imagesim.indexes.validation import MAX_IMAGES, Canonical, moment
-from imagesim.types import FilterKind, IndexMeta
+from imagesim.indexes.validation import MAX_IMAGES
+from imagesim.types import IndexMeta
 
 META = "imagesim"
 """Where in ``_meta`` the index says what it is."""
@@ -62,6 +63,8 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
         index_options=_index_options(storage),
     )
     shown = dsl.Keyword(index=False, doc_values=False)  # never asked for
+    types = {name: FILTER_TYPES[kind].elasticsearch for name, kind in meta.filters.items()}
+    filters = {name: dsl.field.construct_field(each) for name, each in types.items()}
     mapping = dsl.Mapping()
     mapping.meta("dynamic", "strict")
     # The vectors stand in the graph's own file; in _source they would be a second time, as text.
@@ -72,7 +75,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
     mapping.field("group", dsl.Keyword())
     mapping.field("categories", dsl.Keyword())  # counted by facets
     mapping.field("in_stock", dsl.Boolean(doc_values=False))
-    mapping.field("filters", dsl.Object(properties={name: _field(kind) for name, kind in meta.filters.items()}))
+    mapping.field("filters", dsl.Object(properties=filters))
     mapping.field(
         "images",
         dsl.Nested(properties={"vector": vector, "digest": shown, "name": shown}),
@@ -91,26 +94,6 @@ def _index_options(storage: Storage) -> dict[str, Any]:
 
 
 _types: Mapping[Quantisation, str] = {"none": "hnsw", "int8": "int8_hnsw", "bbq": "bbq_hnsw"}
-
-
-def _field(kind: FilterKind) -> Any:
-    from elasticsearch import dsl
-
-    if kind == "number":
-        return dsl.Double()
-    if kind == "boolean":
-        return dsl.Boolean()
-    if kind == "date":
-        return dsl.Date()
-    return dsl.Keyword()
-
-
-def spelled(kind: FilterKind, values: Iterable[Canonical]) -> list[Any]:
-    """Canonical values as the server takes them: moments as text, which it reads well before 1970 too (numbers
-    it does not, in a ``terms`` query)."""
-    if kind == "date":
-        return [moment(int(value)).isoformat(timespec="milliseconds") for value in values]
-    return list(values)
 
 
 def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:

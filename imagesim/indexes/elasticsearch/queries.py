@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagesim.indexes.elasticsearch.mapping import spelled
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.versions import Quantisation, Server
 from imagesim.indexes.validation import MAX_IMAGES, CompiledFilter
 from imagesim.types import Candidate, Candidates, Filters, Query, Similarity
@@ -39,7 +39,7 @@ def filter_clauses(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[st
         must.append({"term": {"in_stock": filters.in_stock}})
     for test in tests:
         field = f"filters.{test.field}"
-        values = spelled(test.kind, test.values)
+        values = FILTER_TYPES[test.kind].to_elasticsearch_values(test.values)
         if test.operator in ("eq", "in"):
             must.append({"terms": {field: values}})
         else:

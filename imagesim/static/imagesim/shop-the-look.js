@@ -175,7 +175,6 @@ export class ShopTheLook {
     for (const [name, value] of new FormData(this.form)) {
       if (typeof value === "string" && value.trim() && name !== "csrfmiddlewaretoken") given.push([name, value.trim()]);
     }
-    if (!given.some(([name]) => name === "in_stock")) given.push(["in_stock", "any"]);
     return given;
   }
 
@@ -269,9 +268,7 @@ export class ShopTheLook {
 
   async askCut(look) {
     const body = new FormData();
-    for (const [name, value] of this.fields()) {
-      if (name !== "in_stock" || value !== "any") body.append(name, value);
-    }
+    for (const [name, value] of this.fields()) body.append(name, value);
     body.append("limit", this.text.limit);
     try {
       body.append("image", look.whole ? this.photo : await cut(this.photo, look.box), "photo");

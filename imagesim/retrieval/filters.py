@@ -1,0 +1,153 @@
+"""The shop's own filters in a query: ``price__lte=50`` -> a condition on the field ``price``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadQuery, format_choices
+from imagesim.filter_types import FILTER_TYPES, FilterType
+from imagesim.registry import registry
+from imagesim.retrieval.arguments import (
+    JSONSchema,
+    Searched,
+    bad_value,
+    check_characters,
+    check_count,
+    only,
+    safe_repr,
+    split_commas,
+)
+from imagesim.types import OPERATORS, Condition, Operator, Scalar
+
+
+def filter_names(searched: Searched) -> list[str]:
+    """The filters that these models declare."""
+    return sorted({name for items in searched for name in items.filters})
+
+
+def build_conditions(filters: Any, searched: Searched) -> tuple[Condition, ...]:
+    """Check the argument ``filters``, a dict such as ``{"price__lte": 50, "colour__in": ["red", "blue"]}``.
+
+    :raises BadQuery: naming the bad value and the good ones.
+    """
+    if filters is None:
+        return ()
+    if not isinstance(filters, Mapping):
+        raise bad_value("filters", filters, _("a dict such as {'price__lte': 50}"))
+    return tuple(_condition(name, value, searched) for name, value in filters.items())
+
+
+def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Collection[str]) -> Any:
+    """The value of one filter in a query string; for ``in`` several texts, or one with commas.
+
+    ``arguments``: what else the query takes, for the error message where the name is unknown.
+
+    :raises BadQuery: naming the bad value and the good ones.
+    """
+    field, operator = split_lookup(name, searched, arguments)
+    filter_type = _type_of(field, searched)
+    if operator == "in":
+        return [_parse(name, part, filter_type) for part in split_commas(texts)]
+    return _parse(name, only(name, texts), filter_type)
+
+
+def describe_filters() -> Iterator[tuple[str, JSONSchema]]:
+    """(parameter, JSON schema) of every filter of the shop with each of its comparisons."""
+    searched = tuple(registry)
+    for name in filter_names(searched):
+        filter_type = _type_of(name, searched)
+        for operator in filter_type.lookups:
+            schema = dict(filter_type.json_schema)
+            if operator == "in":
+                schema = {"type": "array", "items": schema}
+            yield _lookup(name, operator), schema
+
+
+def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ()) -> tuple[str, Operator]:
+    """``"price__lte"`` -> ``("price", "lte")``; the name alone means ``eq``.
+
+    :raises BadQuery: if there is no such filter or comparison.
+    """
+    known = filter_names(searched)
+    if name in known:
+        return name, "eq"
+    field, divided, operator = name.rpartition("__")
+    if field in known:
+        if operator in OPERATORS:
+            return field, operator
+        raise BadQuery(
+            _("%(operator)r in %(name)r is no comparison; it can be %(good)s.")
+            % {"operator": operator, "name": name, "good": format_choices(OPERATORS)},
+            field=name,
+        )
+    if arguments:
+        message = _(
+            "There is no parameter or filter %(name)s; the parameters are %(parameters)s, the filters %(filters)s."
+        )
+    else:
+        message = _("There is no filter %(name)s; the known ones are %(filters)s.")
+    raise BadQuery(
+        message
+        % {
+            "name": safe_repr(field if divided else name),
+            "parameters": format_choices(arguments),
+            "filters": format_choices(known),
+        },
+        field=name[:100] or "filters",
+    )
+
+
+def _condition(name: object, value: object, searched: Searched) -> Condition:
+    if not isinstance(name, str):
+        raise bad_value("filters", name, _("a filter's name"))
+    field, operator = split_lookup(name, searched)
+    filter_type = _type_of(field, searched)
+    if operator not in filter_type.lookups:
+        raise BadQuery(
+            _("The filter %(field)r is of kind %(kind)s, so %(name)r cannot compare with it; use %(good)s.")
+            % {
+                "field": field,
+                "kind": filter_type.kind,
+                "name": name,
+                "good": format_choices(_lookup(field, good) for good in filter_type.lookups),
+            },
+            field=name,
+        )
+    if operator != "in":
+        return Condition(field, operator, _check(name, value, filter_type))
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise bad_value(name, value, _("a list of values"))
+    values = tuple(dict.fromkeys(_check(name, each, filter_type) for each in value))
+    check_count(name, values)
+    return Condition(field, operator, values)
+
+
+def _check(name: str, value: object, filter_type: FilterType) -> Scalar:
+    try:
+        scalar = filter_type.check(value)
+    except ValueError:
+        raise bad_value(name, value, filter_type.expected) from None
+    if isinstance(scalar, str):
+        check_characters(name, scalar)
+        if len(scalar) > get_settings().MAX_TEXT_LENGTH:
+            raise bad_value(name, value, filter_type.expected)
+    return scalar
+
+
+def _parse(name: str, text: str, filter_type: FilterType) -> Scalar:
+    try:
+        return filter_type.parse(text)
+    except ValueError:
+        raise bad_value(name, text, filter_type.expected_text) from None
+
+
+def _type_of(field: str, searched: Searched) -> FilterType:
+    return FILTER_TYPES[next(items.kinds[field] for items in searched if field in items.filters)]
+
+
+def _lookup(name: str, operator: Operator) -> str:
+    return name if operator == "eq" else f"{name}__{operator}"
