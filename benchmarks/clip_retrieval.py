@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main(folder: str, model: str, weights: str) -> None:
-    from imagesim.embedders.torchvision import import_torchvision
+    from imagesim.embedders.process import import_torchvision
 
     import_torchvision()  # else it may not be imported beside a CPU-only torch
     from clip_retrieval.clip_inference.mapper import ClipMapper

@@ -36,7 +36,7 @@ def main() -> None:
     import torch
 
     note("… and torch")
-    from imagesim.embedders.torchvision import import_torchvision
+    from imagesim.embedders.process import import_torchvision
 
     import_torchvision()
     import open_clip  # noqa: F401

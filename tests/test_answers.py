@@ -125,7 +125,7 @@ class TestMixed:
             ({"like": ["red"] * 11}, "at most 10", "like"),
             ({"unlike": "red"}, "Nothing to look for", "image"),
             ({"like": []}, "Nothing to look for", "image"),
-            ({"text": "red", "components": {"colour": 0}}, "this model keeps no parts apart", "components"),
+            ({"text": "red", "components": {"colour": 0}}, "vectors of this model have no parts", "components"),
             ({"text": "red", "components": "colour"}, "weights such as", "components"),
             ({"text": "red", "components": {"colour": float("inf")}}, "weights such as", "components"),
             ({"text": "red", "components": {"colour": True}}, "weights such as", "components"),

@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
 from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, model_spec, towers
-from imagesim.embedders.devices import choose_device, lower_precisions
 from imagesim.embedders.openclip import OpenClipEmbedder
-from imagesim.embedders.torchvision import import_torchvision
+from imagesim.embedders.precision import choose_device, lower_precisions
+from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
 
@@ -66,7 +66,7 @@ class TestLocalFolder(EmbedderContract):
         return OpenClipEmbedder(model=f"local-dir:{local_clip}")
 
 
-# What the model in the box makes of pictures.
+# The vectors of the built-in model.
 
 
 def shirt(colour: str, ground: str = "white") -> Image.Image:
@@ -158,7 +158,7 @@ def test_the_size_is_what_the_issue_of_memory_allows(lite_embedder: OpenClipEmbe
 # Loading: late, once, in each process.
 
 
-def _run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+def _run(code: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     setup = "from django.conf import settings; settings.configure()\n"
     return subprocess.run(
         [sys.executable, "-c", setup + code],
@@ -166,7 +166,7 @@ def _run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=110,
         check=False,
-        env={**os.environ, **env},
+        env=environment or dict(os.environ),
         cwd=Path(__file__).parent.parent,
     )
 
@@ -200,7 +200,41 @@ def test_after_a_fork_the_child_embeds_by_itself(model_cache: Path, lite_embedde
     assert done.returncode == 0, done.stderr
 
 
-def test_one_instance_a_process(settings: object) -> None:
+def test_the_process_is_left_alone_until_a_model_is_loaded(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
+    lite_embedder.warm_up()  # so that the model is assembled
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = _run(
+        "import os, sys\n"
+        "before, platform = dict(os.environ), sys.modules.get('openvino_telemetry', 0)\n"
+        "from imagesim.embedders import get_embedder\n"
+        "from imagesim.embedders.openclip import OpenClipEmbedder\n"
+        f"e = OpenClipEmbedder(cache_dir={str(model_cache)!r}, precision='fp32')\n"
+        "e.check(), e.dims, e.fingerprint, e.precision_report()\n"
+        "assert dict(os.environ) == before and sys.modules.get('openvino_telemetry', 0) == platform\n"
+        "e.embed_texts(['shirt'])\n"
+        "print(os.environ['OMP_WAIT_POLICY'])\n",
+        environment=environment,
+    )
+    assert done.stdout.strip() == "PASSIVE", done.stderr
+
+
+def test_a_child_of_a_process_with_a_model_has_one_thread() -> None:
+    done = _run(
+        "import os, sys\n"
+        "from imagesim.embedders.precision import choose_device\n"
+        "import torch\n"
+        "choose_device('cpu'); torch.set_num_threads(2); choose_device('cpu')\n"
+        "assert torch.get_num_threads() == 2\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    choose_device('cpu')\n"
+        "    os._exit(0 if torch.get_num_threads() == 1 else 3)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_instance_per_process(settings: object) -> None:
     settings.IMAGESIM = {}  # type: ignore[attr-defined]
     embedder = get_embedder()
     assert isinstance(embedder, OpenClipEmbedder)
@@ -208,7 +242,7 @@ def test_one_instance_a_process(settings: object) -> None:
     assert get_embedder() is embedder
 
 
-# The model in the box is put together in the user's cache folder.
+# The built-in model is assembled in the user's cache folder.
 
 
 def test_it_is_assembled_once_and_mended(tmp_path: Path) -> None:
@@ -317,7 +351,7 @@ def test_names_of_weights_make_fingerprints() -> None:
         ({"precision": "int3"}, "'int3'"),
         ({"batch_size": 0}, "batch size"),
         ({"weights": {"smell": 1}}, "'smell'"),
-        ({"model": "ViT-B-32", "weights": {"colour": 1}}, "no parts apart"),
+        ({"model": "ViT-B-32", "weights": {"colour": 1}}, "its vectors have no parts"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options: dict[str, object], error: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
 
-from imagesim.embedders import openclip, precision, synthetic_images
+from imagesim.embedders import openclip, precision
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import PrecisionCache, PrecisionTrial, best, overlap
 from imagesim.exceptions import EmbedderError
@@ -58,7 +58,7 @@ def test_overlap_counts_shared_neighbours() -> None:
 
 
 def test_the_drawn_pictures_are_the_same_everywhere_and_all_different() -> None:
-    once, again = synthetic_images.drawn(12), synthetic_images.drawn(12)
+    once, again = precision.drawn_pictures(12), precision.drawn_pictures(12)
     assert [image.tobytes() for image in once] == [image.tobytes() for image in again]
     assert len({image.tobytes() for image in once}) == 12
 
@@ -127,7 +127,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_first_load_tries_and_later_ones_know(tmp_path: Path, loads: list[str]) -> None:
     embedder = OpenClipEmbedder(cache_dir=tmp_path)
-    assert embedder.precision_report() == "not tried on this machine yet"
+    assert embedder.precision_report() == "not yet tried on this machine"
     assert embedder._loaded().precision == "bf16"
     assert loads == ["fp32", "bf16"]
     assert OpenClipEmbedder(cache_dir=tmp_path)._loaded().precision == "bf16"
@@ -145,16 +145,16 @@ def test_a_precision_that_is_set_is_not_tried(tmp_path: Path, loads: list[str]) 
 class TestByRealPictures:
     @pytest.fixture(autouse=True)
     def int8(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        from imagesim.embedders import int8
+        from imagesim.embedders import reduced_precision
 
         made: list[int] = []
-        monkeypatch.setattr(int8, "is_installed", lambda: True)
-        monkeypatch.setattr(int8, "quantise", lambda visual, prepared, folder: made.append(len(prepared)))
+        monkeypatch.setattr(reduced_precision, "int8_is_installed", lambda: True)
+        monkeypatch.setattr(reduced_precision, "quantise", lambda visual, prepared, folder: made.append(len(prepared)))
         return made
 
     def test_int8_is_refused_where_answers_do_not_hold(self, tmp_path: Path, loads: list[str], int8: list[int]) -> None:
         embedder = OpenClipEmbedder(cache_dir=tmp_path)
-        chosen, tried = embedder.choose_precision(synthetic_images.drawn(60))
+        chosen, tried = embedder.choose_precision(precision.drawn_pictures(60))
         assert int8 == [20]
         assert [t.precision for t in tried] == ["fp32", "bf16", "int8"]
         assert [t.holds for t in tried] == [True, True, False]
@@ -163,14 +163,14 @@ class TestByRealPictures:
 
     def test_few_pictures_tell_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="at least 30"):
-            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(synthetic_images.drawn(3))
+            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(precision.drawn_pictures(3))
 
     def test_the_command_takes_pictures_of_a_folder(
         self, tmp_path: Path, loads: list[str], settings: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         pictures = tmp_path / "pictures"
         pictures.mkdir()
-        for number, image in enumerate(synthetic_images.drawn(40)):
+        for number, image in enumerate(precision.drawn_pictures(40)):
             image.save(pictures / f"{number}.png")
         (pictures / "broken.jpg").write_bytes(b"no picture")
         settings.IMAGESIM = {
@@ -184,7 +184,7 @@ class TestByRealPictures:
         facts = json.loads(output.out)
         assert facts["chosen"] == "bf16"
         assert facts["pictures"] == 40
-        assert "passed over" in output.err
+        assert "skipped: " in output.err
 
     def test_the_command_says_where_there_is_nothing_to_choose(self, settings: Any) -> None:
         settings.IMAGESIM = {
@@ -204,15 +204,15 @@ def test_a_real_int8_tower(tmp_path: Path) -> None:
     import torch
     from torch import nn
 
-    from imagesim.embedders import int8
+    from imagesim.embedders import reduced_precision
 
     torch.manual_seed(0)
     visual = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, 24))
     with pytest.raises(EmbedderError, match="imagesim_precision"):
-        int8.QuantisedTower(tmp_path / "int8")
+        reduced_precision.QuantisedTower(tmp_path / "int8")
     pixels = torch.randn(32, 3, 32, 32)
-    int8.quantise(visual.eval().requires_grad_(False), list(pixels), tmp_path / "int8")
-    made = int8.QuantisedTower(tmp_path / "int8")(pixels[:5])
+    reduced_precision.quantise(visual.eval().requires_grad_(False), list(pixels), tmp_path / "int8")
+    made = reduced_precision.QuantisedTower(tmp_path / "int8")(pixels[:5])
     wanted = visual(pixels[:5])
     assert made.shape == wanted.shape
     assert nn.functional.cosine_similarity(made, wanted).min() > 0.98

@@ -57,7 +57,7 @@ def write_detector(folder: Path, bias: float = 0.0) -> Path:
     """A YOLOS with random weights, as ``save_pretrained`` writes one."""
     import torch
 
-    from imagesim.embedders.torchvision import import_torchvision
+    from imagesim.embedders.process import import_torchvision
 
     import_torchvision()
     from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor

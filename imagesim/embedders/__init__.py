@@ -1,8 +1,6 @@
-"""Image or text -> vectors. The only room that imports torch, and only when it must embed."""
+"""Image or text -> vectors. Only this package and ``regions`` import torch, and only when a model is loaded."""
 
 from __future__ import annotations
-
-import os
 
 from imagesim.backends import get_instance
 from imagesim.conf import Backend, get_settings
@@ -11,13 +9,9 @@ from imagesim.exceptions import ModelMismatch, format_choices
 
 __all__ = ["BaseEmbedder", "get_embedder", "get_embedder_of"]
 
-# Before torch is imported, which reads it once. Its OpenMP threads would else spin while they wait for each other:
-# where anything else wants a processor, a forward pass then takes five times as long (docs/performance.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 def get_embedder(backend: Backend | None = None) -> BaseEmbedder:
-    """The configured embedder (or the one of ``backend``), one instance a process."""
+    """The configured embedder (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().EMBEDDER, BaseEmbedder)  # type: ignore[type-abstract]
 
 

@@ -1,4 +1,4 @@
-"""What every embedder offers."""
+"""The interface of embedders."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class BaseEmbedder(ABC):
     """Turns images and texts into unit-length vectors of one space.
 
-    Constructing one is cheap: the model loads on first use, once a process (and again after a
-    fork), never in ``__init__``. Every keyword of ``OPTIONS`` in the setting arrives here.
+    Constructing one is cheap: the model is loaded on first use, once per process (and again after a
+    fork), never in ``__init__``, which receives the ``OPTIONS`` of the setting.
     """
 
     supports_texts = True
-    """Whether ``embed_texts`` works, so that search by words can be offered."""
+    """Whether ``embed_texts`` works, and with it search by words."""
 
     def __init__(self, **options: Any) -> None:
         if options:
@@ -41,36 +41,36 @@ class BaseEmbedder(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """At most 64 characters that change when, and only when, the vectors would.
+        """At most 64 characters that change if and only if the vectors do.
 
-        It names model, weights and preprocessing; not the device, the precision or the batch size.
+        They identify model, weights and preprocessing; not the device, the precision or the batch size.
         """
 
     @property
     def input_side(self) -> int:
-        """Pixels of the shorter side the model looks at; 0 where that is not known. Must not load the model."""
+        """Pixels of the shorter side of the model's input; 0 if unknown. Must not load the model."""
         return 0
 
     @property
     def min_decode_side(self) -> int:
-        """Pixels of the shorter side that a picture needs to keep when it is decoded; the same for index and query."""
+        """Pixels of the shorter side that a picture keeps at least when it is decoded; the same for index and query."""
         return 2 * self.input_side or MIN_DECODE_SIDE
 
     def best_batch(self) -> int:
-        """How many images one forward pass takes best on the device at hand. May load the model."""
+        """The best number of images in a forward pass on this device. May load the model."""
         return 16
 
     def prepare(self, image: Image) -> Any:
-        """One upright RGB image, made ready for :meth:`embed_prepared`: resized, cropped, normalised.
+        """Resize, crop and normalise one upright RGB image for :meth:`embed_prepared`.
 
-        Apart from the forward pass so that several threads can do it while the model is at the batch before.
+        Separate from the forward pass, so that several threads can prepare a batch while the model runs the last one.
         """
         return image
 
     def embed_prepared(self, prepared: Sequence[Any]) -> Vector:
-        """What :meth:`prepare` made -> the same as :meth:`embed_images`.
+        """Embed results of :meth:`prepare`; otherwise like :meth:`embed_images`.
 
-        :raises EmbedderError: as there.
+        :raises EmbedderError: if the model cannot be loaded or fails.
         """
         return self.embed_images(prepared)
 
@@ -85,31 +85,31 @@ class BaseEmbedder(ABC):
     def embed_texts(self, texts: Sequence[str]) -> Vector:
         """Texts -> float32 of shape (len(texts), dims), rows of unit length.
 
-        :raises EmbedderError: if the model cannot be loaded, fails, or knows no words.
+        :raises EmbedderError: if the model cannot be loaded, fails, or does not embed texts.
         """
 
     @property
     def components(self) -> Mapping[str, slice]:
-        """The parts a vector is made of, by name, where the model keeps them apart; else empty.
+        """The slices of the parts of a vector, by name, for a model whose vectors have parts; else empty.
 
-        The similarity of two vectors is then the sum of the similarities of their parts.
+        The similarity of two vectors is the sum of the similarities of their parts.
         """
         return {}
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """How much more or less each part counts in a query than the model would have it; 1 unless set."""
+        """The factor of each part in a query; 1 unless set."""
         return {}
 
     def reweight(self, vectors: Vector, weights: Mapping[str, float] | None = None) -> Vector:
-        """Query vectors (one or many rows) in which some parts count more, less, or against.
+        """Multiply the parts of query vectors (one or many rows) by weights.
 
-        Each part is multiplied by its weight, from ``weights`` or else from the shop's own, and the whole made
-        unit length again, so that scores stay within -1..1. ``{"colour": 0}`` asks for the same but for the
-        colour, ``{"colour": -0.5}`` for another colour. Only queries are reweighted, never what is
-        indexed; a vector of which nothing would be left, such as a text without its words, stays as it is.
+        A part's weight is that of ``weights``, or else of :attr:`weights`. The result has unit length again, so that
+        scores stay within -1..1. ``{"colour": 0}`` ignores the colour, ``{"colour": -0.5}`` prefers other colours.
+        Only queries are reweighted, never indexed vectors. A vector that would become zero, such as that of a text
+        without its words, is returned unchanged.
 
-        :raises BadQuery: naming a part the model does not have, or a weight that is not a finite number.
+        :raises BadQuery: for a part the model does not have, or a weight that is not a finite number.
         """
         import numpy as np
 
@@ -121,26 +121,26 @@ class BaseEmbedder(ABC):
             has = (
                 f"its parts are {format_choices(self.components)}"
                 if self.components
-                else "this model keeps no parts apart"
+                else "vectors of this model have no parts"
             )
-            raise BadQuery(f"There is no part {min(unknown)!r} to weigh: {has}.")
+            raise BadQuery(f"There is no part {min(unknown)!r} to weight: {has}.")
         factors = np.ones(self.dims, np.float32)
         for name, weight in weights.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not np.isfinite(weight):
                 raise BadQuery(f"The weight of {name!r} must be a finite number, not {weight!r}.")
             factors[self.components[name]] = weight
-        weighed = np.asarray(vectors, np.float32) * factors
-        length = np.linalg.norm(weighed, axis=-1, keepdims=True)
-        unit: Vector = np.where(length > 1e-6, weighed / np.maximum(length, 1e-6), vectors).astype(np.float32)
+        weighted = np.asarray(vectors, np.float32) * factors
+        length = np.linalg.norm(weighted, axis=-1, keepdims=True)
+        unit: Vector = np.where(length > 1e-6, weighted / np.maximum(length, 1e-6), vectors).astype(np.float32)
         return unit
 
     def warm_up(self) -> None:  # noqa: B027  # optional
         """Load the model now, so that the first query does not wait for it."""
 
     def precision_report(self) -> str:
-        """The precision in use and how it was found, for people; empty where it is not known. Never loads the model."""
+        """The precision in use and how it was chosen, for people; empty if unknown. Must not load the model."""
         return ""
 
     def check(self) -> list[CheckMessage]:
-        """System checks of this embedder's set-up; must not load the model."""
+        """System checks of this embedder's options. Must not load the model."""
         return []

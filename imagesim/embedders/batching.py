@@ -1,4 +1,4 @@
-"""Questions that arrive together share one forward pass."""
+"""Combine concurrent requests into one forward pass."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """Runs ``run`` on what several threads ask for, at most ``max_size`` values at a time.
+    """Runs ``run`` on the values that several threads submit, at most ``max_size`` per call.
 
-    Nobody waits for company: a lone question runs at once, and those that arrive while the model is busy
-    form the next batch. The thread that finds the model free does the work, for itself and for the others;
-    there is no thread of its own to start, to fork or to stop.
+    A single value is run at once; those submitted while the model is busy form the next batch. The thread that finds
+    the model free runs the batch for itself and the others; there is no thread of its own to start, fork or stop.
     """
 
     def __init__(self, run: Callable[[list[T]], Iterable[R]], *, max_size: int = 16) -> None:
@@ -29,7 +28,7 @@ class Batcher(Generic[T, R]):
     def submit(self, values: Sequence[T], *, timeout: float | None = None) -> list[R]:
         """``run``'s results for ``values``, in order.
 
-        :raises TimeoutError: if they are not there after ``timeout`` seconds (a batch under way goes on).
+        :raises TimeoutError: if the model stays busy for ``timeout`` seconds. A batch that has begun is finished.
         """
         mine: list[Future[R]] = []
         for value in values:
@@ -47,7 +46,7 @@ class Batcher(Generic[T, R]):
         return [future.result() for future in mine]
 
     def _wait_for_turn(self, mine: list[Future[R]], timeout: float | None) -> None:
-        # Whoever holds the lock either finishes our values or leaves us a free model.
+        # The thread that holds the lock either runs our values or leaves the model free for us.
         if not self._busy.acquire(timeout=-1 if timeout is None else timeout):
             for future in mine:
                 future.cancel()
@@ -64,7 +63,7 @@ class Batcher(Generic[T, R]):
             return
         try:
             results = self._run([value for value, _ in batch])
-        except BaseException as error:  # every waiting thread must hear of it
+        except BaseException as error:  # every waiting thread must get it
             for _, future in batch:
                 future.set_exception(error)
             return

@@ -1,4 +1,4 @@
-"""System checks of an embedder's set-up: what can be seen to be wrong before any model is loaded."""
+"""System checks of an embedder's options that need no model to be loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagesim.exceptions import EmbedderError, format_choices
 
 
 def check_setup(name: ModelName) -> list[CheckMessage]:
-    """Errors of this model's set-up, the most basic first; nothing is imported that is heavy."""
+    """The first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
     extra = "lite" if name.kind == "lite" else "clip"
     for module in ("torch", "open_clip", "transformers"):
         if importlib.util.find_spec(module) is None:
@@ -70,7 +70,7 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
             )
         ]
     if "siglip" in name.value.lower() and Path(name.pretrained).suffix:
-        # open_clip would preprocess with another model's mean and deviation, without a word:
+        # open_clip would silently preprocess with another model's mean and deviation:
         # https://github.com/mlfoundations/open_clip/issues/1068
         return [
             Error(

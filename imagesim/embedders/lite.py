@@ -1,6 +1,6 @@
-"""The model in the box: made once, in the user's cache folder, of two packages and the app's own weights.
+"""The built-in model: assembled once in the user's cache folder from two packages and the app's own weights.
 
-What lies there is an ordinary open_clip model, loaded with ``local-dir:`` like any other.
+The result is an ordinary open_clip model, loaded with ``local-dir:`` like any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesim.embedders import towers
-from imagesim.embedders.hashing import file_digest
+from imagesim.embedders.towers import file_digest
 from imagesim.exceptions import EmbedderError
 
 NAME = "imagesim-lite"
@@ -32,7 +32,7 @@ _MANIFEST = "imagesim.json"
 
 @cache
 def config() -> dict[str, Any]:
-    """What the app knows of its own weights without opening them: sizes, checksums, text projection."""
+    """The description of the app's own weights: sizes, checksums, text projection."""
     loaded: dict[str, Any] = json.loads(CONFIG.read_text())
     return loaded
 
@@ -43,7 +43,7 @@ def sizes() -> dict[str, int]:
 
 
 def components() -> Mapping[str, slice]:
-    """Where each part lies in a vector."""
+    """The slice of each part of a vector."""
     slices, start = {}, 0
     for name in COMPONENTS:
         slices[name] = slice(start, start + sizes()[name])
@@ -58,13 +58,13 @@ def dims() -> int:
 
 @cache
 def digest() -> str:
-    """What decides the vectors: our weights, the towers, and how they are put together."""
+    """A digest of all that determines the vectors: our weights, the towers, and how they are combined."""
     known = json.dumps([config(), open_clip_config()], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again."""
+    """The folder ``imagesim`` in this user's cache folder."""
     if "XDG_CACHE_HOME" in os.environ:
         base = Path(os.environ["XDG_CACHE_HOME"])
     elif sys.platform == "darwin":
@@ -77,9 +77,9 @@ def cache_folder() -> Path:
 
 
 def folder(cache_dir: Path | None = None) -> Path:
-    """The folder with the assembled model, made now if it is missing or damaged.
+    """The folder with the assembled model, assembled now if it is missing or damaged.
 
-    Safe with several processes at once: each builds aside, the first to finish is kept.
+    Safe with several processes at once: each assembles in a folder of its own, and the first to finish is kept.
 
     :raises EmbedderError: if a package is missing or another version, or the folder cannot be written.
     """
@@ -89,12 +89,12 @@ def folder(cache_dir: Path | None = None) -> Path:
         return target
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=parent, ignore_cleanup_errors=True) as made:
-            built = Path(made) / "new"
+        with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=parent, ignore_cleanup_errors=True) as scratch:
+            built = Path(scratch) / "new"
             built.mkdir()
             _assemble(built)
             if target.exists() and not intact(target):
-                target.rename(Path(made) / "damaged")
+                target.rename(Path(scratch) / "damaged")
             try:
                 built.rename(target)
             except OSError:
@@ -102,14 +102,14 @@ def folder(cache_dir: Path | None = None) -> Path:
                     raise
     except OSError as error:
         raise EmbedderError(
-            f"The model in the box cannot be put into {str(parent)!r} ({error}): "
-            "name a folder that can be written with the embedder's option 'cache_dir'."
+            f"The built-in model cannot be put into {str(parent)!r} ({error}): "
+            "name a writable folder with the embedder's option 'cache_dir'."
         ) from error
     return target
 
 
 def intact(target: Path) -> bool:
-    """Whether every file that was put there is there, unchanged."""
+    """Whether every file of the model is there, unchanged."""
     try:
         manifest = json.loads((target / _MANIFEST).read_text())
         return all(file_digest(target / name) == digest for name, digest in manifest.items())
@@ -140,7 +140,7 @@ def _assemble(target: Path) -> None:
 
 
 def open_clip_config() -> dict[str, Any]:
-    """The model as open_clip describes one. The text tower's name is the folder itself, filled in on loading."""
+    """The model's configuration for open_clip. The text tower's name is replaced by the folder on loading."""
     return {
         "model_cfg": {
             "embed_dim": dims(),
@@ -172,6 +172,6 @@ def open_clip_config() -> dict[str, Any]:
 def _expect(path: Path, digest: str) -> None:
     if file_digest(path) != digest:
         raise EmbedderError(
-            f"{path.name!r} is not the file that the model in the box was made with: "
+            f"{path.name!r} is not the file that the built-in model was made with: "
             "reinstall with pip install --force-reinstall 'imagesim[lite]'."
         )

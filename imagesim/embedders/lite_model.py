@@ -1,12 +1,12 @@
-"""The image tower of the model in the box, as timm (and so open_clip) builds it.
+"""The image tower of the built-in model, as timm (and so open_clip) builds it.
 
-Three parts side by side make the vector, each of unit length before it is weighed:
+A vector has three parts side by side, each of unit length before it is weighted:
 
 * ``shape``, the frozen trunk's own feature, centred, whitened and shortened;
-* ``colour``, a soft histogram of CIE Lab over what stands out in the picture, and beside it what the early stages
-  say of its colour, whatever the light and the ground;
-* ``words``, what a text would say of it: a guess from the trunk's thousand ImageNet classes, put into the
-  text tower's space by their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of it.
+* ``colour``, a soft histogram of CIE Lab over the salient part of the picture, and a learned estimate of the colour
+  from the early stages that is less dependent on light and ground;
+* ``words``, in the text tower's space: the trunk's probabilities of a thousand ImageNet classes times the vectors of
+  their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of that.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from imagesim.embedders import lite
-from imagesim.embedders.lite_trunk import STAGE_WIDTH, describe
+from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
-from imagesim.embedders.torchvision import import_torchvision
 from imagesim.embedders.towers import TRUNK
 
 import_torchvision()  # timm imports it
@@ -29,10 +28,47 @@ from timm.models import create_model, register_model  # noqa: E402
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LiteHeads", "LiteTower"]
-
 CLASSES = 1000
 WIDTH = 1280
+STAGES = 5
+"""Early stages that are pooled: they keep colour and texture, which the last one does not."""
+STAGE_WIDTH = 16 + 24 + 40 + 80 + 112
+THUMB = 32
+
+
+def describe(trunk: Any, x: Tensor) -> dict[str, Tensor]:
+    """Run the frozen trunk once and pool what the heads need, float32.
+
+    :param x: float32 of shape (n, 3, height, width) in -1..1, channels last.
+    :returns: ``pooled`` (n, 1280), the trunk's own feature; ``map`` (n, 320, h, w), its last stage before
+        the head; ``salience`` (n, h, w) in 0..1, the trunk's mean activation; ``stages`` and ``salient``
+        (n, 272), the mean of the early stages over the picture and over the salient part of it; ``thumb``
+        (n, 3, 32, 32), the picture itself, small.
+    """
+    early = []
+    y = trunk.bn1(trunk.conv_stem(x.to(trunk.conv_stem.weight.dtype)))
+    for number, stage in enumerate(trunk.blocks):
+        y = stage(y)
+        if number < STAGES:
+            early.append(y)
+    top = trunk.bn2(trunk.conv_head(y))
+    salience = top.float().mean(1)
+    low, high = salience.amin((1, 2), keepdim=True), salience.amax((1, 2), keepdim=True)
+    salience = (salience - low) / (high - low).clamp_min(1e-6)
+    means, salient = [], []
+    for stage in early:
+        weight = F.interpolate(salience[:, None], stage.shape[-2:], mode="bilinear", align_corners=False)
+        weight = (weight / weight.sum((2, 3), keepdim=True).clamp_min(1e-6)).to(stage.dtype)
+        means.append(stage.mean((2, 3)).float())
+        salient.append((stage * weight).sum((2, 3), dtype=torch.float32))
+    return {
+        "pooled": top.mean((2, 3), dtype=torch.float32),
+        "map": y,
+        "salience": salience,
+        "stages": torch.cat(means, 1),
+        "salient": torch.cat(salient, 1),
+        "thumb": F.adaptive_avg_pool2d(x.float(), THUMB),
+    }
 
 
 def lab(rgb: Tensor) -> Tensor:
@@ -46,7 +82,7 @@ def lab(rgb: Tensor) -> Tensor:
 
 
 class LiteHeads(nn.Module):
-    """From what the trunk saw to the vector."""
+    """The features of the trunk -> the vector."""
 
     palette: Tensor
     colour_mean: Tensor
@@ -76,7 +112,7 @@ class LiteHeads(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def histogram(self, thumb: Tensor, salience: Tensor) -> Tensor:
-        """(n, 3, h, w) in -1..1 -> (n, colours): how much of the salient part has each colour of the palette."""
+        """(n, 3, h, w) in -1..1 -> (n, colours): the share of each colour of the palette in the salient part."""
         pixels = lab((thumb / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)).flatten(1, 2)
         weight = F.interpolate(salience[:, None], thumb.shape[-2:], mode="bilinear", align_corners=False)
         weight = weight.flatten(1) + 0.02
@@ -100,7 +136,7 @@ class LiteHeads(nn.Module):
 
 
 class LiteTower(nn.Module):
-    """The frozen trunk and the heads; takes what open_clip's preprocessing gives, in -1..1."""
+    """The frozen trunk and the heads; its input is the output of open_clip's preprocessing, in -1..1."""
 
     def __init__(self, shape: int, colour: int, words: int, hidden: int) -> None:
         super().__init__()
@@ -109,7 +145,7 @@ class LiteTower(nn.Module):
         self.num_features = shape + colour + words
 
     def lower(self, precision: str) -> None:
-        """Let the trunk compute in ``bf16`` or ``fp16``; the heads and the classifier are small and stay in fp32."""
+        """Convert the trunk to ``bf16`` or ``fp16``; the heads and the classifier are small and stay in fp32."""
         folded(self.trunk)
         if precision != "fp32":
             lowered(self.trunk, DTYPES[precision])

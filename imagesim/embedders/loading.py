@@ -1,4 +1,4 @@
-"""Loading an open_clip model and running it: the part that knows torch."""
+"""Load an open_clip model and run it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 from imagesim.embedders import lite
 from imagesim.embedders.model_spec import CONFIG, ModelName
+from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES
-from imagesim.embedders.torchvision import import_torchvision
 from imagesim.exceptions import EmbedderError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Loaded:
-    """A model in memory with what belongs to it; safe to use from several threads."""
+    """A model in memory with its preprocessing and tokenizer; safe to use from several threads."""
 
     def __init__(
         self, model: Any, preprocess: Callable[[Any], Any], tokenizer: Any, device: Any, precision: str
@@ -41,7 +41,7 @@ class Loaded:
         self.padding: int | None = None
 
     def prepare(self, image: Image) -> Any:
-        """An RGB image -> what the model takes of it, float32 (3, side, side)."""
+        """An RGB image -> the model's input, float32 (3, side, side)."""
         return self._preprocess(image)
 
     def images(self, prepared: Sequence[Any]) -> Vector:
@@ -55,7 +55,7 @@ class Loaded:
         """Texts -> float32 (n, dims), unit rows."""
         with torch.inference_mode():
             tokens = self._tokenizer(list(texts))
-            if self.padding is not None:  # padding is masked out, but would be computed all the same
+            if self.padding is not None:  # padding is masked, but would still be computed
                 tokens = tokens[:, : max(1, int((tokens != self.padding).sum(1).max()))]
             return self._unit(self.model.encode_text(tokens.to(self._device)))
 
@@ -68,7 +68,7 @@ class Loaded:
 def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -> Loaded:
     """Build the model and load its weights.
 
-    :raises EmbedderError: saying which of name, weights or network failed and what to do.
+    :raises EmbedderError: naming the cause (name, weights or network) and what to do.
     """
     import_torchvision()
     import open_clip
@@ -83,7 +83,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
     else:
         full_name = name.value if name.kind == "built-in" else f"hf-hub:{name.value}"
         kwargs = {}
-    inside = name.kind == "lite"  # it casts its own parts, and keeps what needs it in fp32
+    inside = name.kind == "lite"  # it casts its own parts, and keeps the heads in fp32
     try:
         model, preprocess = open_clip.create_model_from_pretrained(
             full_name,
@@ -113,21 +113,21 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
 
 
 def _share(model: Any, folder: Path) -> None:
-    """Let the weights be pages of their file, which all processes share and which are read only when used."""
+    """Map the weights from their file, so that processes share the pages and read only those they use."""
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"), assign=True)
 
 
 def _local_text(folder: Path) -> dict[str, Any]:
-    """Point a Hugging Face text tower at the folder it came in.
+    """Keyword arguments that point a Hugging Face text tower at the folder of its model.
 
-    open_clip does so for the tokenizer only, and would ask the hub for the text tower's configuration.
+    open_clip does so for the tokenizer only, and would request the text tower's configuration from the hub.
     """
     try:
         text = dict(json.loads((folder / CONFIG).read_text())["model_cfg"]["text_cfg"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # open_clip says what is wrong
+        return {}  # open_clip reports it
     if "hf_model_name" not in text or not (folder / "config.json").is_file():
         return {}
     return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}

@@ -1,4 +1,4 @@
-"""The names a model can have, and what can be known of a model by its name alone, without torch."""
+"""The name of a model, and what is known of the model without loading it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagesim.embedders import lite
-from imagesim.embedders.hashing import file_digest
+from imagesim.embedders.towers import file_digest
 from imagesim.exceptions import ConfigurationError, EmbedderError
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
@@ -21,7 +21,7 @@ CONFIG = "open_clip_config.json"
 
 @dataclass(frozen=True)
 class ModelName:
-    """A parsed name: ``kind`` says where the model comes from, ``value`` which one, ``pretrained`` its weights."""
+    """A parsed name: where the model comes from (``kind``), which it is (``value``), and the tag of its weights."""
 
     kind: Kind
     value: str
@@ -33,12 +33,12 @@ class ModelName:
 
     @property
     def slug(self) -> str:
-        """A short name for people to recognise: letters, digits, dots and dashes."""
+        """A short readable name of letters, digits, dots and dashes."""
         name = Path(self.value).name if self.kind == "local-dir" else self.value
         return re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}-{self.pretrained}" if self.pretrained else name).strip("-")
 
     def identity(self) -> dict[str, Any]:
-        """What decides the vectors: for files what is in them, for a name on the hub the name.
+        """What determines the vectors: for files their digests, for a name on the hub the name.
 
         :raises EmbedderError: if a folder or file cannot be read.
         """
@@ -51,7 +51,7 @@ class ModelName:
         return {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
 
     def config(self, cache_dir: Path | None = None) -> dict[str, Any] | None:
-        """open_clip's description of the model, if it lies on this machine.
+        """open_clip's configuration of the model; None if it is not on this machine.
 
         :raises EmbedderError: if a local folder has none.
         """
@@ -74,9 +74,9 @@ class ModelName:
 
 
 def parse_name(model: str, pretrained: str | None = None) -> ModelName:
-    """Take a name apart.
+    """Parse a name.
 
-    :raises ConfigurationError: if it is empty, or weights are named for a model that brings its own.
+    :raises ConfigurationError: if it is empty, or ``pretrained`` is given for a model with weights of its own.
     """
     if not isinstance(model, str) or not model.strip():
         raise ConfigurationError(f"The model must be a name such as 'ViT-B-32' or {lite.NAME!r}, not {model!r}.")
@@ -99,7 +99,7 @@ def parse_name(model: str, pretrained: str | None = None) -> ModelName:
 
 @cache
 def built_in_configs() -> dict[str, Path]:
-    """The models open_clip has by name, with the files that describe them; empty if it is not installed."""
+    """The configuration files of open_clip's built-in models, by name; empty if it is not installed."""
     spec = importlib.util.find_spec("open_clip")
     if spec is None or spec.origin is None:
         return {}

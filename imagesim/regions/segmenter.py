@@ -12,10 +12,9 @@ import torch
 from PIL import Image as Pillow
 from safetensors.torch import load_file
 
-from imagesim.embedders.devices import lower_precisions
-from imagesim.embedders.hashing import file_digest
+from imagesim.embedders.precision import lower_precisions
 from imagesim.embedders.reduced_precision import DTYPES, lowered
-from imagesim.embedders.towers import load_trunk
+from imagesim.embedders.towers import file_digest, load_trunk
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.network import RegionHead, features, folded
 from imagesim.regions.people import Map

@@ -117,7 +117,7 @@ class TransformersRegionFinder(BaseRegionFinder):
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         try:
-            from imagesim.embedders.torchvision import import_torchvision
+            from imagesim.embedders.process import import_torchvision
 
             import_torchvision()
             import transformers

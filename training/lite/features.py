@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from imagesim.embedders import lite_trunk
+from imagesim.embedders import lite_model
 from imagesim.embedders.towers import load_trunk
 from training.lite import augment
 
@@ -155,7 +155,7 @@ def extract(data: Path, out: Path, *, views: Sequence[str] = tuple(VIEWS), seed:
             x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
-                described = lite_trunk.describe(trunk, x)
+                described = lite_model.describe(trunk, x)
                 described["map"] = described["map"].half()
             for name, value in described.items():
                 rows.setdefault(name, []).append(value.float().numpy().astype(np.float16))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesim.embedders import towers
-from imagesim.embedders.hashing import file_digest
+from imagesim.embedders.towers import file_digest
 
 
 def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imagesim.embedders import towers
-from imagesim.embedders.torchvision import import_torchvision
+from imagesim.embedders.process import import_torchvision
 
 
 def load_text_tower() -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ import data
 import torch
 from torch import Tensor, nn
 
-from imagesim.embedders.torchvision import import_torchvision
+from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.towers import load_trunk, renamed
 from imagesim.regions.labels import GARMENTS
 from imagesim.regions.network import RegionHead, features

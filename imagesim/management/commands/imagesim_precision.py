@@ -1,4 +1,4 @@
-"""``manage.py imagesim_precision``: find the fastest arithmetic whose answers hold, by the shop's own pictures."""
+"""``manage.py imagesim_precision``: choose the fastest precision that keeps the answers, by the shop's own pictures."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ if TYPE_CHECKING:
 
 class Command(ImagesimCommand):
     help = (
-        "Try the model in every precision this machine has, on pictures of the shop, and keep the fastest whose "
-        "answers hold. With the extra 'openvino' int8 is among them. Nothing needs to be indexed again."
+        "Try the model in every precision that this machine computes in, on pictures of the shop, and use the fastest "
+        "that keeps the answers from now on. With the extra 'openvino' that includes int8. No rebuild is needed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--pictures", type=int, default=384, help="how many to take, at random (default 384)")
-        parser.add_argument("--folder", type=Path, help="take them from this folder instead of the shop")
+        parser.add_argument(
+            "--pictures", type=int, default=384, help="number of pictures, chosen at random (default 384)"
+        )
+        parser.add_argument("--folder", type=Path, help="use pictures of this folder instead of the shop's")
 
     def handle(self, *args: Any, format: str, pictures: int, folder: Path | None, **options: Any) -> None:
         embedder = get_embedder()
-        embedder = getattr(embedder, "inner", embedder)
         choose = getattr(embedder, "choose_precision", None)
         if choose is None:
-            raise CommandError(f"{type(embedder).__name__} computes elsewhere: there is nothing to choose here.")
+            raise CommandError(f"{type(embedder).__name__} computes elsewhere: there is no precision to choose here.")
         files = _in_folder(folder) if folder else _in_shop(pictures)
         decoded: list[Image] = []
         for file in files:
             try:
                 decoded.append(images.decode(images.read(file), min_decode_side=embedder.min_decode_side))
             except (BadImage, OSError) as error:
-                self.stderr.write(f"passed over: {error}")
+                self.stderr.write(f"skipped: {error}")
             if len(decoded) == pictures:
                 break
         try:

@@ -1,0 +1,77 @@
+"""What running a model changes in its process. Nothing else in this package reaches beyond its own objects.
+
+Called where a model is loaded, so never in a process that only shows similar products:
+
+* ``OMP_WAIT_POLICY`` in the environment, unless it is set;
+* the number of torch's threads, in the child of a process that had loaded a model;
+* two operators declared in torch's name, and ``torchvision`` imported again, where its own did not load;
+* ``openvino_telemetry`` in ``sys.modules``, so that OpenVINO sends no usage reports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from typing import Any
+
+from imagesim.exceptions import EmbedderError
+
+_SCHEMA = "{}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_lock = threading.Lock()
+_library: Any = None  # torch forgets the declarations when this object is deleted
+_prepared_pid: int | None = None
+
+
+def prepare() -> None:
+    """Prepare this process for a model. Call it before torch is imported; repeated calls cost nothing."""
+    global _prepared_pid
+    # Threads of OpenMP that wait actively take the processors from whatever else runs: a forward pass then takes up
+    # to five times as long (docs/performance.md). Read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if _prepared_pid not in (None, os.getpid()):
+        import torch
+
+        # OpenMP would wait forever for the parent's threads: https://github.com/pytorch/pytorch/issues/17199
+        torch.set_num_threads(1)
+    _prepared_pid = os.getpid()
+
+
+def import_torchvision() -> Any:
+    """The torchvision module, with its operators declared where they did not load.
+
+    open_clip needs its Python transforms only, but torchvision refuses to be imported without its compiled operators
+    (``operator torchvision::nms does not exist``), as happens with a wheel built for another flavour of torch.
+
+    :raises ImportError: if torchvision is not installed.
+    """
+    global _library
+    prepare()
+    with _lock:
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error) or _library is not None:
+                raise
+        import torch
+
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]  # partly imported
+        _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            _library.define(_SCHEMA.format(name))
+        return importlib.import_module("torchvision")
+
+
+def import_openvino() -> Any:
+    """The openvino module, without its telemetry, which it uses unless that package is missing.
+
+    :raises EmbedderError: if OpenVINO is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise EmbedderError("int8 needs OpenVINO: run pip install 'imagesim[openvino]'.") from error
+    return openvino
