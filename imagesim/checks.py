@@ -81,11 +81,40 @@ def check_rest() -> list[CheckMessage]:
     if not apps.is_installed("rest_framework"):
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
         found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
-    for path in conf.parse(getattr(django_settings, "IMAGESIM", {}))[0].REST_PERMISSIONS:
-        try:
-            import_string(path)
-        except ImportError as error:
-            found.append(Error(f"IMAGESIM['REST_PERMISSIONS']: {error}", hint=_hint(error), id="imagesim.E005"))
+    settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
+    for name in ("REST_AUTHENTICATION", "REST_PERMISSIONS"):
+        for path in getattr(settings, name):
+            try:
+                import_string(path)
+            except ImportError as error:
+                found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005"))
+    return found
+
+
+def check_visitors() -> list[CheckMessage]:
+    """Whether the REST views can tell visitors apart behind a proxy, and count their requests for all processes."""
+    if find_spec("rest_framework") is None or not _includes_rest():
+        return []
+    found: list[CheckMessage] = []
+    proxied = django_settings.SECURE_PROXY_SSL_HEADER or django_settings.USE_X_FORWARDED_HOST
+    if proxied and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
+        found.append(
+            Warning(
+                "A proxy stands in front (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST is set), but "
+                "REST_FRAMEWORK['NUM_PROXIES'] is not: all visitors share one count.",
+                hint="Set it to the number of proxies that add to X-Forwarded-For, usually 1.",
+                id="imagesim.W014",
+            )
+        )
+    alone = ("locmem.LocMemCache", "dummy.DummyCache")
+    if str(caches.settings["default"].get("BACKEND", "")).endswith(alone):
+        found.append(
+            Warning(
+                "The default cache is of one process, so each process counts a visitor's requests for itself.",
+                hint="Use one that the processes share (Redis, Memcached) in CACHES['default'].",
+                id="imagesim.W015",
+            )
+        )
     return found
 
 

@@ -61,8 +61,15 @@ class Settings:
     # Views, clicks and carts of results, kept where the shop wants to know.
     EVENTS: bool = False
 
-    # The REST face; dotted paths as DRF has them. Empty means DRF's own settings.
+    # Seconds after which a visitor's request is given up, at the next step of its work.
+    REQUEST_SECONDS: int = 10
+
+    # The REST views; dotted paths as DRF has them. Empty means DRF's own settings.
+    REST_AUTHENTICATION: tuple[str, ...] = ("rest_framework.authentication.SessionAuthentication",)
     REST_PERMISSIONS: tuple[str, ...] = ("rest_framework.permissions.AllowAny",)
+    # Who may ask for exact search, and how far visitors may page; staff may go to MAX_OFFSET.
+    REST_EXACT: str = field(default="staff", metadata={"choices": ("staff", "all")})
+    REST_MAX_OFFSET: int = field(default=200, metadata={"min": 0})
     REST_THROTTLES: dict[str, str | None] = field(
         default_factory=lambda: {
             "similar": "120/min",

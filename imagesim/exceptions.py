@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -11,6 +12,11 @@ def format_choices(values: Iterable[object]) -> str:
     if len(names) < 2:
         return "".join(names) or "nothing"
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def mask_credentials(text: object) -> str:
+    """``text`` with the user and password of every URL in it replaced: ``https://***@host``."""
+    return re.sub(r"://[^/\s]*@", "://***@", str(text))
 
 
 class ImagesimError(Exception):
@@ -59,6 +65,12 @@ class Busy(ImagesimError):
     """As many photos as a process works on at one time are in work. Trying again in a little while helps."""
 
     code = "busy"
+
+
+class DeadlineExceeded(ImagesimError):
+    """The request took longer than ``REQUEST_SECONDS`` and was given up. Trying again later may help."""
+
+    code = "deadline_exceeded"
 
 
 class BadQuery(ImagesimError):

@@ -62,6 +62,9 @@ _XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
 
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
+MAX_PNG_CHUNKS = 20_000
+"""Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
+
 
 def read(file: Any) -> bytes:
     """The bytes of ``file``: a stored file (opened and closed here) or one open for reading (read from its start).
@@ -94,7 +97,7 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
     """The picture in ``data`` as it is meant to be seen: upright, RGB, first frame, on white where it is transparent.
 
     A picture much larger than any embedder looks at is made smaller by a whole factor; its short side keeps at least
-    ``enough`` pixels. A JPEG is scaled while it is decoded, which is several times as fast.
+    ``min_decode_side`` pixels. A JPEG is scaled while it is decoded, which is several times as fast.
 
     :raises UnsupportedFormat: if it is no picture, or one of a format that is not in ``IMAGE_FORMATS``.
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES`` or ``MAX_IMAGE_PIXELS``, known before a pixel is decoded.
@@ -126,6 +129,7 @@ def normalise(image: Image) -> Image:
     """
     check_shape(image.size)
     try:
+        image.load()  # first: EXIF may follow the pixels
         return _upright(_rgb(image), _orientation(image))
     except Exception as error:  # it may be open but not yet decoded
         raise _damaged() from error
@@ -134,8 +138,9 @@ def normalise(image: Image) -> Image:
 def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] | None = None) -> Image:
     """``image``, or what is in ``box`` (left, top, right, bottom), smaller by a whole factor.
 
-    Each pixel is the mean of those it stands for, and the short side keeps at least ``enough`` pixels. A fifth of the
-    time of a resize, and what a model then scales down by less than two. The box is never copied at full size.
+    Each pixel is the mean of those it stands for, and the short side keeps at least ``min_decode_side`` pixels. A
+    fifth of the time of a resize, and what a model then scales down by less than two. The box is never copied at full
+    size.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
     factor = min(right - left, bottom - top) // min_decode_side
@@ -195,6 +200,7 @@ def _open(data: bytes) -> Image:
         raise BadImage(_("The picture is empty: it has 0 bytes."))
     formats = _formats(get_settings().IMAGE_FORMATS)
     kind = _sniff(data[:1024])
+    exif = _png_exif(data) if kind == "PNG" else b""
     try:
         image = Image.open(BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -212,6 +218,8 @@ def _open(data: bytes) -> Image:
         raise _too_many_pixels(cost)
     if kind == "JPEG" and _jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
         raise BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
+    if exif:
+        image.info["exif"] = b"Exif\0\0" + exif
     return image
 
 
@@ -273,9 +281,28 @@ def _jpeg_scans(data: bytes) -> int:
     return scans
 
 
+def _png_exif(data: bytes) -> bytes:
+    """The EXIF of a PNG, which may stand before or after its pixels, found without reading those; empty without any.
+
+    :raises BadImage: past ``MAX_PNG_CHUNKS``.
+    """
+    position, exif = 8, b""
+    for _number in range(MAX_PNG_CHUNKS):
+        length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        if name == b"eXIf":
+            exif = data[position + 8 : position + 8 + length]
+        if not name or name == b"IEND":
+            return exif
+        position += length + 12
+    raise BadImage(_("The picture is stored in too many pieces; save it again as a plain PNG."))
+
+
 def _orientation(image: Image) -> int:
+    """The EXIF orientation, without decoding a pixel."""
+    from PIL.Image import Image as Base
+
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        return int(Base.getexif(image).get(_ORIENTATION, 1))  # not that of PNG, which decodes the picture first
     except Exception:  # EXIF that cannot be read says nothing; the pixels may well be fine
         return 1
 

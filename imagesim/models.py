@@ -8,6 +8,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from imagesim.indexes.tables import LocalEntry, LocalGeneration  # noqa: F401  # Django looks for models here
+
 
 class Scope(models.IntegerChoices):
     """How much of an item a change may concern. A wider one swallows a narrower one."""
@@ -234,69 +236,3 @@ class FittedProjection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.dims_in}→{self.dims_out} ({self.id[:12]})"
-
-
-class LocalGeneration(models.Model):
-    """One physical index of ``LocalIndex``.
-
-    ``seq_no`` rises with every write, under a row lock held until the commit, so that seq_nos are committed
-    in their order; ``token`` tells two writes with the same seq_no apart (the first was rolled back, or the
-    database was restored). Tombstones up to the seq_no ``purged`` are gone: a reader older than that starts anew.
-    """
-
-    index = models.CharField(max_length=100)
-    name = models.CharField(max_length=255, unique=True)
-    meta = models.JSONField(default=dict)
-    active = models.BooleanField(default=False)
-    seq_no = models.BigIntegerField(default=0)
-    token = models.CharField(max_length=32, default="")
-    purged = models.BigIntegerField(default=0)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        verbose_name = _("local index")
-        verbose_name_plural = _("local indexes")
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["index"], condition=models.Q(active=True), name="imagesim_one_active_local_index"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class LocalEntry(models.Model):
-    """One entry of a local index. A removed one stays a while as a tombstone, so that readers in other
-    processes see it go and a late write of an older version is refused."""
-
-    generation = models.ForeignKey(LocalGeneration, models.CASCADE, related_name="entries")
-    key = models.CharField(max_length=400)
-    model = models.CharField(max_length=100)
-    version = models.BigIntegerField()
-    seq_no = models.BigIntegerField()
-    removed_at = models.DateTimeField(null=True)
-    in_stock = models.BooleanField(default=True)
-    group = models.CharField(max_length=400)
-    categories = models.JSONField(default=list)
-    filters = models.JSONField(default=dict)
-    images = models.JSONField(default=list)  # [[digest, name], …], in the order of the rows of ``vectors``
-    vectors = models.BinaryField(default=bytes)
-
-    class Meta:
-        verbose_name = _("local entry")
-        verbose_name_plural = _("local entries")
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["generation", "key"], name="imagesim_one_local_entry_a_key")
-        ]
-        indexes: ClassVar = [
-            models.Index(fields=["generation", "seq_no"], name="imagesim_local_seq_no"),
-            models.Index(
-                fields=["generation", "removed_at"],
-                name="imagesim_local_tombstones",
-                condition=models.Q(removed_at__isnull=False),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.key

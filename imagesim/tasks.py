@@ -5,11 +5,10 @@ Every task may be lost, repeated, late or out of order without harm: what is to 
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
 from imagesim.indexing.dispatch import start
@@ -99,17 +98,3 @@ def purge(days: int = 400) -> int:
     from imagesim import events
 
     return events.forget(timezone.now() - timedelta(days=days))
-
-
-@shared_task(name="imagesim.tasks.embed", time_limit=60)
-def embed(modality: Literal["image", "text"], values: Sequence[str]) -> str:
-    """Embed queries for a web process that holds no model: base64 of little-endian float32, row by row."""
-    from imagesim import images
-    from imagesim.embedders import get_embedder
-
-    embedder = get_embedder()
-    if modality == "text":
-        rows = embedder.embed_texts(values)
-    else:
-        rows = embedder.embed_images([images.decode(base64.b64decode(value)) for value in values])
-    return base64.b64encode(rows.astype("<f4").tobytes()).decode()

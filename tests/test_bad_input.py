@@ -48,6 +48,7 @@ def _settings(settings, media_root) -> None:
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
         "REST_THROTTLES": {"similar": None, "search": None, "look": None},
+        "REST_MAX_OFFSET": 1000,
     }
     cache.clear()
 

@@ -450,3 +450,17 @@ def test_every_id_is_documented_and_belongs_to_one_room():
 
     assert set(ids) == set(re.findall(r"`(imagesim\.[EW]\d{3})`", page))
     assert [id for id, rooms in ids.items() if len(rooms) > 1] == []
+
+
+class TestVisitors:
+    def test_a_proxy_and_a_cache_of_one_process(self, settings):
+        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+        settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+        assert [message.id for message in checks.check_visitors()] == ["imagesim.W014", "imagesim.W015"]
+        settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
+        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+        assert checks.check_visitors() == []
+
+    def test_without_a_proxy_the_address_is_known(self, settings):
+        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+        assert checks.check_visitors() == []

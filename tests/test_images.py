@@ -8,6 +8,7 @@ import struct
 import time
 import warnings
 import zipfile
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -17,11 +18,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, ImageFile, features
 
 from demo_shop.shop.models import Photo
 from imagesim import images
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
+from imagesim.retrieval import query_image
 from tests.shop import encoded, picture
 
 FORMATS = ["JPEG", "PNG", "WEBP", *(["AVIF"] if features.check("avif") else [])]
@@ -123,6 +125,32 @@ class TestDecode:
         assert image.size == images.dimensions(data) == (48, 32)
         corners = [image.getpixel((6, 6)), image.getpixel((42, 26)), image.getpixel((42, 6))]
         assert near(corners, [(255, 0, 0), (0, 0, 255), (255, 255, 255)], 24)
+
+    @pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+    def test_the_orientation_of_a_png_may_follow_its_pixels(self, place):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        data = encoded(halves("red", "blue"), "PNG")
+        at = data.index(place) - 4
+        data = data[:at] + _chunk(b"eXIf", exif.tobytes()[6:]) + data[at:]
+        assert images.dimensions(data) == images.decode(data).size == (32, 64)
+        assert images.normalise(Image.open(io.BytesIO(data))).size == (32, 64)
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    @pytest.mark.parametrize("exif", [True, False])
+    def test_dimensions_come_from_the_header_alone(self, kind, exif, monkeypatch):
+        data = encoded(picture(), kind, **({"exif": _turned(6)} if exif else {}))
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+        assert images.dimensions(data) == (64, 64)
+
+    def test_a_query_image_is_decoded_once(self, monkeypatch):
+        decoded: list[int] = []
+        real = ImageFile.ImageFile.load_prepare
+        monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", lambda self: (decoded.append(1), real(self))[1])
+        taken = query_image.take(encoded(picture(), "PNG"))
+        assert (taken.size, len(decoded)) == ((64, 64), 0)
+        taken.decode()
+        assert len(decoded) == 1
 
     @pytest.mark.parametrize("orientation", [0, 9, 65535])
     def test_orientation_that_does_not_exist_is_none(self, orientation):
@@ -305,6 +333,14 @@ class TestRefused:
         self.refuse(plain[:-2] + plain[start:-2] * 200 + b"\xff\xd9", BadImage, "passes")
         assert images.decode(plain).size == (2000, 2000)
 
+    @pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+    def test_png_of_a_million_pieces(self, place):
+        data = encoded(picture(), "PNG")
+        at = data.index(place) - 4
+        begun = time.process_time()
+        self.refuse(data[:at] + _chunk(b"teSt", b"") * 1_000_000 + data[at:], BadImage, "pieces")
+        assert time.process_time() - begun < 1
+
     def test_phones_append_video_to_a_jpeg(self):
         data = encoded(picture(), "JPEG") + random.Random(1).randbytes(200_000) + b"\xff\xda" * 100_000
         assert images.decode(data).size == (64, 64)
@@ -445,13 +481,20 @@ class TestNormalise:
 
 
 def _png(width: int, height: int, depth: int, colour: int, raw: bytes) -> bytes:
-    import zlib
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(name, body) for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
+    )
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 _SAMPLES = {kind: encoded(picture("orange", mark=3), kind) for kind in FORMATS}

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import IndexUnavailable, SearchIndexError
 from imagesim.indexes.base import BaseIndex
-from imagesim.indexes.local import LocalIndex, scoring, store
-from imagesim.indexes.local.matrix import Matrix
-from imagesim.models import LocalEntry, LocalGeneration
+from imagesim.indexes.local import LocalIndex, knn, store
+from imagesim.indexes.local.columnar import Matrix
+from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import assert_answers
 from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
@@ -131,7 +131,7 @@ def test_tombstones_hold_nothing_but_the_key(index: LocalIndex) -> None:
     index.write([entry(1, axis(0), categories=("a",), filters={"brand": "b"})])
     index.write([Removal("shop.product:1", 2)])
     row = LocalEntry.objects.get()
-    assert (bytes(row.vectors), row.categories, row.filters, row.images, row.model) == (b"", [], {}, [], "")
+    assert (bytes(row.vectors), bytes(row.document)) == (b"", b"")
 
 
 def test_a_database_that_fails_is_an_index_out_of_reach(index: LocalIndex) -> None:
@@ -281,12 +281,81 @@ def test_the_best_are_the_best_however_many_are_scored(share: float, similarity:
     matrix[100:160] = matrix[99]
     rows = None if share == 1 else np.sort(rng.choice(6_000, int(6_000 * share), replace=False))
     queries = matrix[[99, 5]]
-    scores, of = scoring.score(matrix, queries, rows, similarity)  # type: ignore[arg-type]
+    scores, of = knn.score_rows(matrix, queries, rows, similarity)  # type: ignore[arg-type]
     chosen = np.arange(6_000) if rows is None else rows
     for query, found in zip(queries, scores, strict=True):
-        positions, floor = scoring.best(found, 30, -np.inf, scoring.SLACK[similarity])  # type: ignore[index]
+        positions, floor = knn.top(found, 30, -np.inf, knn.SLACK[similarity])  # type: ignore[index]
         true = matrix[chosen] @ query if similarity == "cosine" else -np.abs(matrix[chosen] - query).sum(axis=1)
         best = np.sort(true)[::-1][:30]
         assert set(np.flatnonzero(true >= best[-1] - 1e-7)) <= set(positions)
         assert (true[positions] >= floor - 1e-5).all()
         assert (of is None) == (rows is None and similarity == "cosine")
+
+
+class TestDamage:
+    """Rows that lost bytes or had bits flipped are skipped, reported, and written again by the next comparison."""
+
+    @staticmethod
+    def flip(row: LocalEntry, field: str) -> None:
+        value = bytearray(bytes(getattr(row, field)))
+        value[len(value) // 2] ^= 4
+        LocalEntry.objects.filter(pk=row.pk).update(**{field: bytes(value)})
+
+    @staticmethod
+    def truncate(row: LocalEntry, field: str) -> None:
+        LocalEntry.objects.filter(pk=row.pk).update(**{field: bytes(getattr(row, field))[:-3]})
+
+    @pytest.mark.parametrize("field", ["vectors", "document"])
+    @pytest.mark.parametrize("damage", ["flip", "truncate"])
+    def test_a_damaged_row(self, index: LocalIndex, field: str, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+        index.write([entry(n, axis(n), filters={"brand": "b"}) for n in range(3)])
+        getattr(self, damage)(LocalEntry.objects.get(key="shop.product:1"), field)
+        reader = LocalIndex(name="test")
+        assert keys(reader, Query(axis(1))) == ["0", "2"]
+        assert "shop.product:1 of the local index is damaged" in caplog.text
+        assert "imagesim_sync --reconcile" in caplog.text
+        assert dict(reader.scan()) == {"shop.product:0": 1, "shop.product:2": 1}
+        [result] = index.write([entry(1, axis(1))])  # of the same version
+        assert result.status == "done"
+        assert keys(reader, Query(axis(1), limit=1)) == ["1"]
+        assert len(dict(reader.scan())) == 3
+
+    def test_a_changed_version_or_key(self, index: LocalIndex) -> None:
+        index.write([entry(n, axis(n)) for n in range(3)])
+        LocalEntry.objects.filter(key="shop.product:1").update(version=2**62)
+        LocalEntry.objects.filter(key="shop.product:2").update(key="shop.product:9")
+        assert keys(LocalIndex(name="test"), Query(axis(1))) == ["0"]
+        [result] = index.write([entry(1, axis(1), version=2)])
+        assert result.status == "done"
+
+    def test_damage_noticed_by_a_refresh_removes_the_former_entry(self, index: LocalIndex) -> None:
+        reader = LocalIndex(name="test")
+        index.write([entry(n, axis(n)) for n in range(3)])
+        assert keys(reader, Query(axis(1), limit=1)) == ["1"]
+        index.write([entry(1, axis(2), version=2), entry(2, axis(1), version=2)])
+        self.flip(LocalEntry.objects.get(key="shop.product:1"), "vectors")
+        assert keys(reader, Query(axis(1))) == ["2", "0"]
+
+    def test_a_row_with_a_right_checksum_and_a_wrong_shape(self, index: LocalIndex) -> None:
+        index.write([entry(n, axis(n)) for n in range(2)])
+        row = LocalEntry.objects.get(key="shop.product:1")
+        row.vectors = bytes(row.vectors)[:-4]
+        row.checksum = store.checksum(row.key, row.version, bytes(row.document), row.vectors)
+        row.save()
+        assert keys(LocalIndex(name="test"), Query(axis(1))) == ["0"]
+
+
+def test_what_is_stored_with_an_index_names_no_code_to_load(index: LocalIndex) -> None:
+    """Who can write to the index must not choose the class or the host that queries are sent to."""
+    poison = {"embedder": {"BACKEND": "os.system", "OPTIONS": {"url": "http://elsewhere"}}}
+    row = LocalGeneration.objects.get(index="test")
+    assert set(row.meta) == {"fingerprint", "dims", "filters", "projection"}
+    row.meta |= poison
+    row.save()
+    assert LocalIndex(name="test").meta() == META
+
+
+def test_a_stored_meta_that_is_not_one(index: LocalIndex) -> None:
+    LocalGeneration.objects.filter(index="test").update(meta={"dims": "many"})
+    with pytest.raises(SearchIndexError, match="does not say what it holds"):
+        LocalIndex(name="test").search([Query(axis(0))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.db import close_old_connections, connections, transaction
@@ -19,7 +20,7 @@ from imagesim.indexing import leases
 from imagesim.indexing import sync as syncing
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, LocalEntry, Scope
-from imagesim.types import WriteResult
+from imagesim.types import Entry, EntryImage, WriteResult
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, picture, product
 
@@ -129,15 +130,8 @@ class TestClaims:
         sync()
         assert not ItemState.objects.get(object_pk=str(pk)).pending
         LocalEntry.objects.filter(removed_at__isnull=False).delete()  # the index forgot the removal
-        entry = LocalEntry.objects.first()
-        LocalEntry.objects.create(
-            generation=entry.generation,
-            key=f"shop.product:{pk}",
-            model="shop.product",
-            version=late.version,
-            seq_no=1,
-            group="x",
-        )
+        image = EntryImage("0" * 64, "late.png", np.ones(64, dtype=np.float32))
+        get_index().write([Entry(f"shop.product:{pk}", "shop.product", str(pk), late.version, (image,))])
         leases.mark(lease, [leases.SyncResult(late, "indexed")])
         assert ItemState.objects.get(object_pk=str(pk)).pending
         sync()

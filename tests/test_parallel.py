@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagesim.indexes.local import parallel, scoring
+from imagesim.indexes.local import knn, parallel
 from imagesim.indexes.local.parallel import SHARED_FROM, share
 
 PARTS = range(40)
@@ -144,7 +144,7 @@ def test_scores_are_the_same_to_the_bit_with_and_without_helpers(
     queries = matrix[:3]
 
     def scores() -> bytes:
-        return scoring.score(matrix, queries, rows, similarity)[0].tobytes()  # type: ignore[arg-type]
+        return knn.score_rows(matrix, queries, rows, similarity)[0].tobytes()  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(6) as requests:
         shared = [requests.submit(scores) for _ in range(24)]

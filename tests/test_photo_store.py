@@ -93,6 +93,25 @@ class TestHold:
             photo_store.held(token)
         assert sum("imagesim.retrieval.look.photo" in key for key in cache._cache) == 3
 
+    def test_whoever_sends_many_replaces_their_own(self, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 64}
+        image, size = Image.new("RGB", (64, 64)), (64, 64)
+        mine = photo_store.hold(image, size, "address-198.51.100.1")
+        slot = int(mine.partition(".")[0]) // photo_store.SLOTS_PER_VISITOR
+        others = (f"address-203.0.113.{n}" for n in range(255))
+        flooder = next(
+            other
+            for other in others
+            if int(photo_store.hold(image, size, other).partition(".")[0]) // photo_store.SLOTS_PER_VISITOR != slot
+        )
+        tokens = [photo_store.hold(image, size, flooder) for _ in range(100)]
+        photo_store.held(mine)
+        for token in tokens[-photo_store.SLOTS_PER_VISITOR :]:
+            photo_store.held(token)
+        with pytest.raises(PhotoGone):
+            photo_store.held(tokens[-photo_store.SLOTS_PER_VISITOR - 1])
+        assert sum("imagesim.retrieval.look.photo" in key for key in cache._cache) <= 64
+
     def test_bytes_are_bounded(self, settings):
         noise = Image.effect_noise((1280, 1280), 90).convert("RGB")
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 4, "LOOK_BYTES": 4_000_000}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from PIL import Image
 from rest_framework.settings import api_settings
 
 from demo_shop.shop.models import Product
+from imagesim import images
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
@@ -137,7 +139,8 @@ class TestSimilar:
         assert found(api.get(similar(shelf["red"]), {"same_category": "1"})) == ["tomato", "blue"]
         assert found(api.get(similar(shelf["red"]), {"category": ["hats", "none"]})) == ["navy"]
 
-    def test_page_past_the_end(self, shelf, api):
+    def test_page_past_the_end(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_MAX_OFFSET": 1000}
         response = api.get(similar(shelf["red"]), {"offset": 900})
         assert found(response) == []
         assert response.json()["next"] is None
@@ -434,6 +437,39 @@ class TestUploads:
     def test_a_text_field_as_large_as_a_photo(self, shelf, api):
         refused(api.post(SEARCH, {"text": "x" * 3_000_000}), 413, "request_too_large")
 
+    def test_pictures_are_counted_before_any_is_read(self, shelf, api, monkeypatch):
+        monkeypatch.setattr(images, "read", lambda file: pytest.fail("read"))
+        for name in ("like", "unlike", "image"):
+            refused(api.post(SEARCH, {name: [photo() for _ in range(11)]}), 400, "bad_query", "like")
+        refused(
+            api.post(SEARCH, {"like": [photo() for _ in range(8)], "text": "x^1"} | {"unlike": ["a"] * 3}),
+            400,
+            "bad_query",
+            "like",
+        )
+
+    def test_each_picture_counts_as_a_request(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "5/min"}}
+        found(api.post(SEARCH, {"image": [photo(), photo(), photo()]}))
+        refused(api.post(SEARCH, {"image": [photo(), photo()], "unlike": photo("red")}), 429, "throttled")
+
+    def test_a_request_past_its_time_is_given_up_between_two_steps(self, shelf, api, monkeypatch):
+        clock, decoded = [0.0], []
+        real = images.decode
+
+        def slow(data: bytes, **options: Any) -> Any:
+            clock[0] += 6
+            decoded.append(1)
+            return real(data, **options)
+
+        monkeypatch.setattr(concurrency.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(images, "decode", slow)
+        response = api.post(SEARCH, {"image": [photo() for _ in range(5)]})
+        assert "too long" in refused(response, 503, "deadline_exceeded")
+        assert int(response["Retry-After"]) > 0
+        assert len(decoded) == 2
+        found(api.post(SEARCH, {"image": photo()}))  # each has its own, and the slot was given back
+
     @pytest.mark.parametrize("length", ["-1", "abc", ""])
     def test_nonsense_length(self, shelf, api, length):
         response = api.generic(
@@ -498,6 +534,61 @@ class TestAccess:
         for client, extra in ((Client(), {}), (Client(), {"REMOTE_ADDR": "10.0.0.9"}), (_signed_in(user), {})):
             found(client.get(SEARCH, {"q": "red"}, **extra))
             refused(client.get(SEARCH, {"q": "red"}, **extra), 429, "throttled")
+
+    @pytest.mark.parametrize("header", ["1", "203.0.113.7", "203.0.113.7, 198.51.100.9"])
+    def test_a_forged_header_is_ignored(self, shelf, settings, header):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "2/min"}}
+        for number in range(2):
+            found(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": f"10.0.0.{number}"}))
+        refused(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": header}), 429, "throttled")
+
+    def test_behind_a_proxy_the_address_that_it_saw_counts(self, shelf, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}
+        settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
+
+        def get(header: str) -> HttpResponse:
+            return Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": header} if header else {})
+
+        found(get("203.0.113.7"))
+        refused(get("198.51.100.1, 203.0.113.7"), 429, "throttled")  # what the visitor forged stands further left
+        found(get("203.0.113.7, 198.51.100.1"))
+        found(get("2001:db8::1"))
+        refused(get("2001:db8::2"), 429, "throttled")  # of one subscriber
+        found(get("2001:db8:0:1::1"))
+        found(get(""))
+        settings.REST_FRAMEWORK = {"NUM_PROXIES": 2}
+        refused(get("192.0.2.1"), 429, "throttled")  # fewer than proxies: it came another way
+
+    def test_an_address_is_never_taken_for_a_user(self, shelf, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}
+        settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
+        user = get_user_model().objects.create_user("shopper")
+        found(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": str(user.pk)}))
+        found(_signed_in(user).get(SEARCH, {"q": "red"}))
+
+    def test_passwords_are_not_tried(self, shelf, api, settings):
+        get_user_model().objects.create_user("boss", password="right")
+        basic = {"Authorization": f"Basic {base64.b64encode(b'boss:wrong').decode()}"}
+        found(api.get(SEARCH, {"q": "red"}, headers=basic))
+        settings.IMAGESIM = {
+            **settings.IMAGESIM,
+            "REST_AUTHENTICATION": ["rest_framework.authentication.BasicAuthentication"],
+        }
+        refused(api.get(SEARCH, {"q": "red"}, headers=basic), 401, "authentication_failed")
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_AUTHENTICATION": []}  # of DRF, Basic among them
+        assert api.get(SEARCH, {"q": "red"}, headers=basic).json()["code"] == "authentication_failed"
+
+    def test_exact_search_and_far_pages_are_for_staff(self, shelf, api, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_MAX_OFFSET": 1}
+        assert "0 to 1" in refused(api.get(SEARCH, {"q": "red", "offset": 2}), 400, "bad_query", "offset")
+        refused(api.get(similar(shelf["red"]), {"exact": "true"}), 400, "bad_query", "exact")
+        refused(api.post("/api/visual/look/", {"image": photo(), "exact": "1"}), 400, "bad_query", "exact")
+        assert api.get(SEARCH, {"q": "red", "limit": 1, "offset": 1}).json()["next"] is None
+        found(api.get(SEARCH, {"q": "red", "exact": "false"}))
+        boss = _signed_in(get_user_model().objects.create_user("boss", is_staff=True))
+        found(boss.get(SEARCH, {"q": "red", "exact": "true", "offset": 2}))
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_EXACT": "all"}
+        found(api.get(SEARCH, {"q": "red", "exact": "true"}))
 
     def test_a_rate_that_makes_no_sense(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "often"}}

@@ -22,7 +22,15 @@ SECRET = "s3cret-of-the-shop"
 @pytest.fixture(autouse=True)
 def _everything_is_logged(caplog):
     caplog.set_level(logging.DEBUG)
-    for name in ("elastic_transport", "elastic_transport.transport", "elasticsearch", "urllib3", "celery", "kombu"):
+    for name in (
+        "elastic_transport",
+        "elastic_transport.transport",
+        "elasticsearch",
+        "httpx2",
+        "urllib3",
+        "celery",
+        "kombu",
+    ):
         caplog.set_level(logging.DEBUG, logger=name)
 
 
@@ -79,8 +87,9 @@ def test_a_broker_that_cannot_be_reached(settings, caplog):
         breaker.succeeded()
 
 
-def test_an_embedder_that_cannot_be_reached(caplog):
-    embedder = HttpEmbedder(url=f"http://127.0.0.1:{free_port()}", model="m", dims=8, api_key=SECRET)
+def test_an_embedder_that_cannot_be_reached(caplog, monkeypatch):
+    monkeypatch.setenv("EMBEDDER_KEY", SECRET)
+    embedder = HttpEmbedder(url=f"http://127.0.0.1:{free_port()}", model="m", dims=8, api_key_env="EMBEDDER_KEY")
     with pytest.raises(ImagesimError) as caught:
         embedder.embed_texts(["red"])
     assert SECRET not in told(caplog, caught.value) + repr(embedder)

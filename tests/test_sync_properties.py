@@ -6,6 +6,7 @@ a delete, the death of a worker, a claim that expires, an index that is down or 
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import timedelta
 
@@ -255,9 +256,10 @@ class Shop(RuleBasedStateMachine):
             assert broken == (state.object_pk in self.unusable()), state.error
         for entry in LocalEntry.objects.filter(generation__active=True, removed_at__isnull=True):
             shown = Product.objects.get(pk=entry.key.split(":")[1])
-            assert entry.in_stock == (shown.stock > 0)
-            assert entry.categories == [shown.category.slug]
-            assert [float(price) for price in entry.filters["price"]] == [float(shown.price)]
+            _model, _group, in_stock, categories, filters, _images = json.loads(bytes(entry.document))
+            assert in_stock == (shown.stock > 0)
+            assert categories == [shown.category.slug]
+            assert filters["price"] == [float(shown.price)]
 
     def drain(self):
         for _ in range(12):

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ LINT = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
+    "layers": ["lint-imports", "--no-logo"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
 BESIDE = {
@@ -43,16 +46,24 @@ def environment_of(name: str) -> dict[str, str]:
     return dict(os.environ)
 
 
+def command_of(arguments: list[str]) -> list[str]:
+    """A script or a module runs by this environment's Python; what is no module is a program installed beside it."""
+    name = arguments[0]
+    if name.endswith(".py"):
+        return [sys.executable, *arguments]
+    if find_spec(name):
+        return [sys.executable, "-m", *arguments]
+    return [str(Path(sys.executable).with_name(name)), *arguments[1:]]
+
+
 class Step:
     """One program, started at once; what it prints goes to ``output``, else straight to the terminal."""
 
     def __init__(self, name: str, arguments: list[str], output: IO[bytes] | None = None) -> None:
         self.name, self.output = name, output
-        # A script by its path, a program as the module of this environment's Python.
-        command = arguments if arguments[0].endswith(".py") else ["-m", *arguments]
         self._begun = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, *command],
+            command_of(arguments),
             env=environment_of(name),
             stdout=output,
             stderr=subprocess.STDOUT if output else None,

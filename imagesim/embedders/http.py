@@ -1,35 +1,45 @@
-"""An embedder behind an HTTP service that speaks the OpenAI embeddings API, as `imagesim_embedder` and others do."""
+"""An embedder behind a service with the OpenAI embeddings API, such as :mod:`imagesim.embedders.service`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from http.client import HTTPException
+import base64
+import importlib.util
+import io
+import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
 
 from imagesim.embedders.base import BaseEmbedder
-from imagesim.embedders.image_codec import to_base64_png
-from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.exceptions import ConfigurationError, EmbedderError, mask_credentials
+from imagesim.runtime import runtime
 
 if TYPE_CHECKING:
+    import httpx2
     from PIL.Image import Image
 
     from imagesim.types import Vector
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""Inputs of one request together, unless a single one is larger."""
 
 
 class HttpEmbedder(BaseEmbedder):
     """Sends images (as PNG data URLs with ``"modality": "image"``) and texts to ``POST {url}/embeddings``.
 
-    - ``url``: the root of the service, such as ``http://embedder:8100/v1``.
-    - ``model``: its name there.
-    - ``dims``: the length of its vectors.
-    - ``fingerprint``: says which weights it serves; change it when they change (default: the model's name).
-    - ``api_key``: sent as a bearer token; never logged.
-    - ``image_size``: images are reduced to this many pixels on the shorter side before they travel.
-    - ``timeout``: seconds for one request.
+    :param url: the root of the service, such as ``http://embedder:8100/v1``; redirects are not followed.
+    :param model: the name of the model there.
+    :param dims: the length of its vectors.
+    :param fingerprint: names the weights that it serves; change it when they change (default: the model's name).
+    :param api_key_env: the name of the environment variable, or else of the Django setting, that holds the key to
+        send as a bearer token. The key itself is not an option, so that it appears in no log and no dump of settings.
+    :param texts: whether the service embeds texts.
+    :param image_size: images are reduced to this many pixels on the shorter side before they are sent.
+    :param timeout: seconds to wait for a connection and for each read.
+    :param batch_size: inputs in one request, at most.
     """
 
     def __init__(
@@ -39,20 +49,36 @@ class HttpEmbedder(BaseEmbedder):
         model: str,
         dims: int,
         fingerprint: str = "",
-        api_key: str = "",
+        api_key_env: str = "",
         texts: bool = True,
         image_size: int = 384,
         timeout: float = 10.0,
         batch_size: int = 32,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ConfigurationError(f"The embedder's url must begin with http:// or https://, not {url!r}.")
+        if "api_key" in options:
+            raise ConfigurationError(
+                "HttpEmbedder takes no 'api_key': put the key into an environment variable and name that in "
+                "'api_key_env'."
+            )
+        super().__init__(**options)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ConfigurationError(f"The embedder's url cannot be parsed: {error}.") from error
+        if parts.scheme not in ("http", "https"):
+            raise ConfigurationError(
+                f"The embedder's url must begin with http:// or https://, not {mask_credentials(url)!r}."
+            )
+        if "@" in parts.netloc:
+            raise ConfigurationError(
+                f"The embedder's url {mask_credentials(url)!r} holds a user name or password: use 'api_key_env'."
+            )
         self._url = url.rstrip("/") + "/embeddings"
         self._model = model
         self._dims = dims
         self._fingerprint = (fingerprint or model)[:64]
-        self._api_key = api_key
+        self._api_key_env = api_key_env
         self.supports_texts = texts
         self._image_size = image_size
         self._timeout = timeout
@@ -67,49 +93,119 @@ class HttpEmbedder(BaseEmbedder):
         return self._fingerprint
 
     def embed_images(self, images: Sequence[Image]) -> Vector:
-        return self._embed(
-            ["data:image/png;base64," + to_base64_png(image, self._image_size) for image in images], "image"
-        )
+        return self._embed((_data_url(image, self._image_size) for image in images), len(images), "image")
 
     def embed_texts(self, texts: Sequence[str]) -> Vector:
-        return self._embed(list(texts), "text")
+        return self._embed(iter(texts), len(texts), "text")
 
-    def _embed(self, inputs: list[str], modality: str) -> Vector:
+    def check(self) -> list[CheckMessage]:
+        if importlib.util.find_spec("httpx2") is None:
+            hint = "Run pip install 'imagesim[http]'."
+            return [Error("HttpEmbedder needs httpx2, which is not installed.", hint=hint, id="imagesim.E205")]
+        try:
+            self._api_key()
+        except ConfigurationError as error:
+            return [Error(str(error), id="imagesim.E206")]
+        return []
+
+    def _api_key(self) -> str:
+        """The key to send; empty if none is configured.
+
+        :raises ConfigurationError: if the variable that is named holds none.
+        """
+        name = self._api_key_env
+        if not name:
+            return ""
+        key = os.environ.get(name) or getattr(settings, name, "")
+        if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
+            raise ConfigurationError(
+                f"HttpEmbedder: neither the environment variable nor the setting {name!r} holds a key of printable "
+                "ASCII characters."
+            )
+        return key
+
+    def _embed(self, inputs: Iterator[str], count: int, modality: str) -> Vector:
         import numpy as np
 
-        rows: list[Any] = []
-        for first in range(0, len(inputs), self._batch_size):
-            rows += self._ask(inputs[first : first + self._batch_size], modality)
+        rows = [row for batch in self._batches(inputs) for row in self._post(batch, modality)]
         if not rows:
             return np.empty((0, self._dims), dtype=np.float32)
         try:
             vectors = np.asarray(rows, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise EmbedderError(f"{self._url} did not answer with vectors: {error}") from error
-        if vectors.shape != (len(inputs), self._dims) or not np.isfinite(vectors).all():
+        if vectors.shape != (count, self._dims) or not np.isfinite(vectors).all():
             raise EmbedderError(
-                f"{self._url} answered with vectors of shape {vectors.shape}, not {(len(inputs), self._dims)}; "
-                "set 'dims' to what the model gives."
+                f"{self._url} answered with vectors of shape {vectors.shape}, not {(count, self._dims)}; "
+                "set 'dims' to the length of the model's vectors."
             )
         unit: Vector = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
         return unit
 
-    def _ask(self, inputs: list[str], modality: str) -> list[Any]:
-        body = json.dumps({"model": self._model, "input": inputs, "modality": modality, "encoding_format": "float"})
-        headers = {"Content-Type": "application/json"}
-        if self._api_key:
-            headers["Authorization"] = f"Bearer {self._api_key}"
+    def _batches(self, inputs: Iterator[str]) -> Iterator[list[str]]:
+        batch: list[str] = []
+        size = 0
+        for value in inputs:
+            if batch and (len(batch) == self._batch_size or size + len(value) > MAX_REQUEST_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(value)
+            size += len(value)
+        if batch:
+            yield batch
+
+    def _post(self, inputs: list[str], modality: str) -> list[Any]:
         try:
-            with urlopen(Request(self._url, body.encode(), headers), timeout=self._timeout) as response:
-                answer = json.load(response)
-            data = sorted(answer["data"], key=lambda row: row["index"])
-        except HTTPError as error:
-            detail = error.read(300).decode("utf-8", "replace")
-            raise EmbedderError(f"{self._url} answered {error.code}: {detail}") from error
-        except (URLError, HTTPException, TimeoutError, OSError) as error:
-            raise EmbedderError(f"{self._url} cannot be reached: {error}. Is the embedder running?") from error
+            import httpx2
+        except ImportError as error:
+            raise EmbedderError("HttpEmbedder needs httpx2: run pip install 'imagesim[http]'.") from error
+        key = self._api_key()
+        body = {"model": self._model, "input": inputs, "modality": modality, "encoding_format": "float"}
+        try:
+            response = self._client().post(
+                self._url,
+                json=body,
+                headers={"Authorization": f"Bearer {key}"} if key else None,
+                timeout=self._timeout,
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise EmbedderError(f"{self._url} cannot be reached: {error!r}. Is the embedder running?") from error
+        if response.is_redirect:
+            raise EmbedderError(
+                f"{self._url} answered {response.status_code}, a redirect, which is not followed: "
+                "set 'url' to the address of the service itself."
+            )
+        if not response.is_success:
+            detail = response.text[:300].replace(key, "***") if key else response.text[:300]
+            raise EmbedderError(f"{self._url} answered {response.status_code}: {detail}")
+        try:
+            data = sorted(response.json()["data"], key=lambda row: row["index"])
+            rows = [row["embedding"] for row in data]
         except (ValueError, KeyError, TypeError) as error:
             raise EmbedderError(f"{self._url} did not answer as the OpenAI embeddings API does: {error!r}") from error
-        if len(data) != len(inputs):
-            raise EmbedderError(f"{self._url} answered with {len(data)} vectors for {len(inputs)} inputs.")
-        return [row["embedding"] for row in data]
+        if len(rows) != len(inputs):
+            raise EmbedderError(f"{self._url} answered with {len(rows)} vectors for {len(inputs)} inputs.")
+        return rows
+
+    @staticmethod
+    def _client() -> httpx2.Client:
+        """The connections of this process to all services."""
+        import httpx2
+
+        # gunicorn closes an idle connection after 2 s; one that is about to be closed must not be used again.
+        limits = httpx2.Limits(max_connections=None, keepalive_expiry=1.0)
+        return runtime.get("embedders.http", lambda: httpx2.Client(follow_redirects=False, limits=limits))
+
+
+def _data_url(image: Image, shorter_side: int) -> str:
+    """The image as a PNG data URL, reduced to at most ``shorter_side`` pixels on its shorter side.
+
+    Lossless, because a second compression would move the embedding.
+    """
+    factor = shorter_side / min(image.size)
+    if factor < 1:
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = image.resize(size, reducing_gap=3.0)
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -10,7 +10,7 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable
+from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome
@@ -114,7 +114,7 @@ def _index_status() -> IndexStatus:
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims
         status.entries = index.count(backing_index=backing_index)
     except (IndexUnavailable, IndexMissing, ConfigurationError) as error:
-        status.error = str(error)
+        status.error = mask_credentials(error)
     return status
 
 

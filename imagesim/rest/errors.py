@@ -29,6 +29,7 @@ _STATUS: tuple[tuple[type[exceptions.ImagesimError], int], ...] = (
     (exceptions.NotRegistered, status.HTTP_404_NOT_FOUND),
     (exceptions.NotIndexed, status.HTTP_404_NOT_FOUND),
     (exceptions.Busy, status.HTTP_503_SERVICE_UNAVAILABLE),
+    (exceptions.DeadlineExceeded, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.CircuitOpen, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.SearchIndexError, status.HTTP_503_SERVICE_UNAVAILABLE),
     (exceptions.EmbedderError, status.HTTP_503_SERVICE_UNAVAILABLE),
@@ -66,7 +67,7 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
     if code != status.HTTP_503_SERVICE_UNAVAILABLE:
         return _answer(error.code, str(error), code, getattr(error, "field", ""))
     detail = str(error)
-    if not isinstance(error, exceptions.Busy):
+    if not isinstance(error, exceptions.Busy | exceptions.DeadlineExceeded):
         # What went wrong inside is for the log; a visitor needs to know only what to do.
         logger.error("Search is not available (%s): %s", error.code, error, exc_info=error)
         detail = str(_("Search is not available now; try again in a little while."))

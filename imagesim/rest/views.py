@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
@@ -28,11 +29,11 @@ from imagesim.registry import registry
 from imagesim.rest import errors
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, LookSerializer, StoredSerializer
-from imagesim.rest.throttles import VisualSearchThrottle
-from imagesim.rest.uploads import BoundedJSONParser, check_length
+from imagesim.rest.throttles import VisitorThrottle, visitor
+from imagesim.rest.uploads import BoundedJSONParser, budget, check_length
 from imagesim.retrieval import look, params, photo_store, query_image, search
-from imagesim.retrieval.concurrency import slot
 from imagesim.retrieval.hydrate import load_shown
+from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
 
 MAX_LABEL = 100
@@ -42,26 +43,32 @@ MAX_LABEL = 100
 class VisualSearchView(APIView):
     """What the views share: JSON out, errors of one form, permissions and throttles from ``IMAGESIM``."""
 
-    visual_search_scope = ""
+    throttle_scope = ""
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
     renderer_classes = (JSONRenderer,)
-    throttle_classes = (VisualSearchThrottle,)
+    throttle_classes = (VisitorThrottle,)
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return _instances("REST_AUTHENTICATION") or super().get_authenticators()
 
     def get_permissions(self) -> list[BasePermission]:
-        paths = get_settings().REST_PERMISSIONS
-        if not paths:
-            return list(super().get_permissions())  # type: ignore[arg-type]
-        try:
-            return [import_string(path)() for path in paths]
-        except ImportError as error:
-            raise ConfigurationError(f"IMAGESIM['REST_PERMISSIONS'] cannot be imported: {error}.") from error
+        return _instances("REST_PERMISSIONS") or list(super().get_permissions())
 
     def get_exception_handler(self) -> Any:
         return errors.handle
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        check_length(request)  # first of all: authentication may read the body
+        check_length(request._request)  # first of all: authentication may read the body
         super().initial(request, *args, **kwargs)
+
+    def count_pictures(self, request: Request, count: int) -> None:
+        """Count each picture of a request as a request of its own; the first was counted with the request.
+
+        :raises BadQuery: if there are more than one query may have. Nothing was decoded so far.
+        """
+        check_term_count(count)
+        for _number in range(1, count):
+            self.check_throttles(request)
 
     def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
@@ -72,7 +79,7 @@ class VisualSearchView(APIView):
         return response
 
     def answer(self, request: Request, hits: Hits) -> Response:
-        more = hits.more and hits.next_offset <= get_settings().MAX_OFFSET
+        more = hits.more and hits.next_offset <= _max_offset(request)
         page = {
             "results": list(hits),
             "more": more,
@@ -90,19 +97,21 @@ class VisualSearchView(APIView):
 class SimilarView(VisualSearchView):
     """Items that look like an item of the shop."""
 
-    visual_search_scope = "similar"
+    throttle_scope = "similar"
     schema = described.VisualSearchSchema(get=described.SIMILAR)
 
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
         arguments = params.parse("similar", request.query_params, (items,))
-        return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
+        _check_cost(request, arguments)
+        with budget(pictures=False):
+            return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
 
 
 class SearchView(VisualSearchView):
     """Items that look like a picture, or as words say, or both."""
 
-    visual_search_scope = "search"
+    throttle_scope = "search"
     schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
 
     def get(self, request: Request) -> Response:
@@ -115,20 +124,20 @@ class SearchView(VisualSearchView):
         given, image = _posted(request, pictures=("image", "like", "unlike"))
         arguments = params.parse("search", given) | {"image": image}
         files = {name: request.FILES.getlist(name) for name in request.FILES}
+        self.count_pictures(request, sum(map(len, files.values())))
         for name, pictures in (
             ("like", [*files.get("image", [])[1:], *files.get("like", [])]),
             ("unlike", files.get("unlike")),
         ):
             if pictures:
                 arguments[name] = [*arguments.get(name, []), *pictures]
-        if not files:
-            return self.search(request, arguments)
-        with slot():
-            return self.search(request, arguments)
+        return self.search(request, arguments, pictures=bool(files))
 
-    def search(self, request: Request, arguments: dict[str, Any]) -> Response:
+    def search(self, request: Request, arguments: dict[str, Any], *, pictures: bool = False) -> Response:
+        _check_cost(request, arguments)
         try:
-            return self.answer(request, search.search(**arguments))
+            with budget(pictures=pictures):
+                return self.answer(request, search.search(**arguments))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
 
@@ -136,7 +145,7 @@ class SearchView(VisualSearchView):
 class LookView(VisualSearchView):
     """What is in a photo, and what the shop has like each thing in it."""
 
-    visual_search_scope = "look"
+    throttle_scope = "look"
     schema = described.VisualSearchSchema(post=described.LOOK)
 
     def post(self, request: Request) -> Response:
@@ -145,11 +154,12 @@ class LookView(VisualSearchView):
             raise BadQuery(_("Send a photo as a file named 'image', in multipart/form-data."), field="image")
         boxes = {name: _json(name, given.pop(name)) for name in ("regions", "point") if name in given}
         arguments = params.parse("look", given)
+        _check_cost(request, arguments)
         try:
-            with slot():
+            with budget(pictures=True):
                 photo, size = query_image.read_picture(image)
                 seen = look.shop_the_look(photo, **boxes, **arguments)
-                token = photo_store.hold(photo, size)
+                token = photo_store.hold(photo, size, visitor(request))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
         answer = {
@@ -166,7 +176,7 @@ class LookView(VisualSearchView):
 class LookRegionView(VisualSearchView):
     """A box that the visitor moved or drew, in a photo that was sent a moment ago."""
 
-    visual_search_scope = "region"
+    throttle_scope = "region"
     schema = described.VisualSearchSchema(post=described.LOOK_REGION)
 
     def post(self, request: Request, token: str) -> Response:
@@ -179,8 +189,9 @@ class LookRegionView(VisualSearchView):
             raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
         box = look.as_region(_json("region", given.pop("region", None)), label)
         arguments = params.parse("look", given)
+        _check_cost(request, arguments)
         try:
-            with slot():
+            with budget(pictures=True):
                 photo, _size = photo_store.held(token)
                 (seen,) = look.shop_the_look(photo, regions=[box], whole=False, **arguments).regions
         except NotRegistered as error:
@@ -191,7 +202,7 @@ class LookRegionView(VisualSearchView):
 class EventsView(VisualSearchView):
     """What a visitor saw, clicked or put into the cart, in batches; there only if the shop wants to know."""
 
-    visual_search_scope = "events"
+    throttle_scope = "events"
     parser_classes = (BoundedJSONParser,)
     schema = described.VisualSearchSchema(post=described.EVENTS)
 
@@ -228,6 +239,36 @@ class SchemaView(APIView):
         }
         description["paths"] = {root + path: operations for path, operations in description["paths"].items()}
         return Response(description)
+
+
+def _instances(setting: str) -> list[Any]:
+    """The classes that ``IMAGESIM[setting]`` names, instantiated."""
+    try:
+        return [import_string(path)() for path in getattr(get_settings(), setting)]
+    except ImportError as error:
+        raise ConfigurationError(f"IMAGESIM[{setting!r}] cannot be imported: {error}.") from error
+
+
+def _is_staff(request: Request) -> bool:
+    return bool(request.user and getattr(request.user, "is_staff", False))
+
+
+def _max_offset(request: Request) -> int:
+    conf = get_settings()
+    return conf.MAX_OFFSET if _is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
+
+
+def _check_cost(request: Request, arguments: Mapping[str, Any]) -> None:
+    """:raises BadQuery: for exact search or a page further on than this visitor may ask for."""
+    offset, most = arguments.get("offset"), _max_offset(request)
+    if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:  # beyond, it is refused for all
+        raise BadQuery(
+            _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
+            % {"offset": offset, "most": most},
+            field="offset",
+        )
+    if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
+        raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
 
 
 def _get_item(items: Any, pk: str) -> Any:

@@ -1,8 +1,9 @@
 """A visitor's photo, held for a few minutes so that a moved box need not send it again.
 
-It lies in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` places that are used in turn: the
-newest photo takes the place of the oldest, so that their number and their bytes are bounded whatever the cache is.
-A cache that writes to disk holds nothing. Where a photo cannot be held, or is gone, a page cuts the region itself.
+It is kept in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` slots, so that the number and
+the bytes of photos are bounded whatever the cache is. A visitor has ``SLOTS_PER_VISITOR`` of them, chosen by a keyed
+hash and used in turn: whoever sends many photos replaces their own. A cache that writes to disk holds nothing. Where a
+photo cannot be held, or is gone, a page cuts the region itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache
-from django.utils.crypto import constant_time_compare
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
@@ -33,11 +34,13 @@ LONGEST_SIDE = 1280
 QUALITIES = (90, 80, 65)
 """Of the JPEG: the first that fits is taken."""
 
+SLOTS_PER_VISITOR = 4
+
 _COUNTER = "imagesim.retrieval.look.counter"
 
 
-def hold(photo: Image, size: tuple[int, int]) -> str:
-    """Hold an upright RGB photo that was sent with ``size``; its token, empty where it cannot be held."""
+def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
+    """Hold an upright RGB photo that ``visitor`` sent with ``size``; its token, empty where it cannot be held."""
     conf = get_settings()
     if not conf.LOOK_SECONDS or writes_to_disk(conf.LOOK_CACHE):
         return ""
@@ -47,12 +50,12 @@ def hold(photo: Image, size: tuple[int, int]) -> str:
     secret = secrets.token_urlsafe(24)
     try:
         cache = caches[conf.LOOK_CACHE]
-        place = _next_place(cache, conf.LOOK_PHOTOS)
-        cache.set(_key(place), (secret, data, size), conf.LOOK_SECONDS)
+        slot = _next_slot(cache, conf.LOOK_PHOTOS, visitor)
+        cache.set(_key(slot), (secret, data, size), conf.LOOK_SECONDS)
     except Exception:  # a cache that is down must not fail an answer that is ready
         logger.warning("A photo could not be held in the cache %r.", conf.LOOK_CACHE, exc_info=True)
         return ""
-    return f"{place}.{secret}"
+    return f"{slot}.{secret}"
 
 
 def held(token: str) -> tuple[Image, tuple[int, int]]:
@@ -62,11 +65,11 @@ def held(token: str) -> tuple[Image, tuple[int, int]]:
     """
     from PIL import Image
 
-    place, _dot, secret = token.partition(".")
+    slot, _dot, secret = token.partition(".")
     kept = None
-    if place.isascii() and place.isdigit() and len(place) < 10:
+    if slot.isascii() and slot.isdigit() and len(slot) < 10:
         try:
-            kept = caches[get_settings().LOOK_CACHE].get(_key(int(place)))
+            kept = caches[get_settings().LOOK_CACHE].get(_key(int(slot)))
         except Exception:
             logger.warning("A photo could not be read from the cache.", exc_info=True)
     if kept is None or not constant_time_compare(kept[0], secret):
@@ -82,16 +85,23 @@ def writes_to_disk(alias: str) -> bool:
         return False  # the system check names it; here it fails as any cache that is down
 
 
-def _key(place: int) -> str:
-    return f"imagesim.retrieval.look.photo.{place}"
+def _key(slot: int) -> str:
+    return f"imagesim.retrieval.look.photo.{slot}"
 
 
-def _next_place(cache: Any, places: int) -> int:
-    cache.add(_COUNTER, 0, timeout=None)
+def _next_slot(cache: Any, slots: int, visitor: str) -> int:
+    """The next of the visitor's slots, in turn; without a visitor, of all."""
+    first, own, counter = 0, slots, _COUNTER
+    if visitor and slots > SLOTS_PER_VISITOR:
+        number = int.from_bytes(salted_hmac(_COUNTER, visitor).digest()[:8], "big")
+        first = number % (slots // SLOTS_PER_VISITOR) * SLOTS_PER_VISITOR
+        own, counter = SLOTS_PER_VISITOR, f"{_COUNTER}.{first}"
+    cache.add(counter, 0, timeout=None)
     try:
-        return int(cache.incr(_COUNTER)) % places
-    except ValueError:  # thrown out between the two lines
-        return secrets.randbelow(places)
+        turn = int(cache.incr(counter))
+    except ValueError:  # the counter was evicted between the two lines
+        turn = secrets.randbelow(own)
+    return first + turn % own
 
 
 def _encoded(photo: Image, limit: int) -> bytes:

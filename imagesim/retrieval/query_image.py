@@ -1,4 +1,4 @@
-"""A picture that someone gave: bytes, an open file or a PIL image, and nothing that would have to be fetched."""
+"""The picture of a query: bytes, an open file or a PIL image; nothing is fetched."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from imagesim import images
 from imagesim.exceptions import BadQuery
+from imagesim.retrieval.concurrency import check_deadline
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueryImage:
-    """Held to the limits by its header; its pixels are decoded when it is known how many are needed.
+    """A picture whose header is within the limits; its pixels are decoded when it is known how many are needed.
 
     ``size`` is (width, height) in pixels of the upright picture as it was sent.
     """
@@ -28,20 +29,22 @@ class QueryImage:
     size: tuple[int, int]
 
     def decode(self, min_decode_side: int = images.MIN_DECODE_SIDE) -> Image:
-        """Upright and RGB, the short side with at least ``enough`` pixels where it has them.
+        """Upright and RGB, the short side with at least ``min_decode_side`` pixels where it has them.
 
         :raises BadImage: if it cannot be accepted.
+        :raises DeadlineExceeded: if the request has had its time.
         """
+        check_deadline()
         if isinstance(self.source, bytes):
             return images.decode(self.source, min_decode_side=min_decode_side)
         return self.source
 
 
 def take(picture: Picture, *, field: str = "image") -> QueryImage:
-    """What a caller gave as a picture.
+    """Read the header of a picture and check it; nothing is decoded, unless it is a PIL image.
 
-    :raises BadImage: if it cannot be accepted, so far as its header tells.
-    :raises BadQuery: if it is no picture but a text, an address or the like.
+    :raises BadImage: if its header shows that it cannot be accepted.
+    :raises BadQuery: if it is not a picture but text, an address or the like.
     """
     from PIL.Image import Image
 
@@ -61,10 +64,10 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
 
 
 def read_picture(picture: Picture) -> tuple[Image, tuple[int, int]]:
-    """The picture upright and RGB with all that may be cut out of it, and its (width, height) as it was sent.
+    """Decode a picture upright and RGB, large enough to cut regions from; return it and its (width, height) as sent.
 
     :raises BadImage: if it cannot be accepted.
-    :raises BadQuery: if it is no picture but a text, an address or the like.
+    :raises BadQuery: if it is not a picture but text, an address or the like.
     """
     given = take(picture)
     return given.decode(), given.size

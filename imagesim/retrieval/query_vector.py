@@ -70,19 +70,25 @@ def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
     :raises BadQuery: naming what is wrong.
     :raises BadImage: if a picture cannot be accepted.
     """
-    terms = [_term("like", value, 1.0) for value in _as_list(like)]
-    terms += [_term("unlike", value, -UNLIKE_WEIGHT) for value in _as_list(unlike)]
-    return terms
+    likes, unlikes = _as_list(like), _as_list(unlike)
+    check_term_count(len(likes) + len(unlikes))  # before the first picture is read
+    terms = [_term("like", value, 1.0) for value in likes]
+    return [*terms, *(_term("unlike", value, -UNLIKE_WEIGHT) for value in unlikes)]
 
 
 def check_terms(terms: Sequence[QueryTerm]) -> None:
     """:raises BadQuery: if there is nothing to go towards, or too much."""
     if not any(term.weight > 0 for term in terms):
         raise BadQuery(_("Nothing to look for; give an image, a text, or both."), field="image")
-    if len(terms) > MAX_TERMS:
+    check_term_count(len(terms))
+
+
+def check_term_count(count: int) -> None:
+    """:raises BadQuery: if there are more than ``MAX_TERMS``."""
+    if count > MAX_TERMS:
         raise BadQuery(
             _("The question has %(count)d pictures, words and items; send at most %(most)d.")
-            % {"count": len(terms), "most": MAX_TERMS},
+            % {"count": count, "most": MAX_TERMS},
             field="like",
         )
 

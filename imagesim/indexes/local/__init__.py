@@ -1,4 +1,4 @@
-"""The index of a shop that needs no server for it: exact search with NumPy over rows of the database."""
+"""The index that needs no server: exact search with NumPy over rows of the shop's database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.snapshot import Snapshot
-from imagesim.models import LocalEntry, LocalGeneration
+from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
@@ -29,8 +29,9 @@ __all__ = ["LocalIndex"]
 class LocalIndex(BaseIndex):
     """Exact search, meant for up to some 100,000 images.
 
-    Every process keeps the vectors in memory (4 bytes a dimension) and, before a search, asks the
-    database with one small query whether anything was written since; if so it reads just that.
+    Every process keeps the vectors in memory (4 bytes per dimension). Before a search, one small query asks the
+    database whether anything was written since; if so, only that is read. Damaged rows are skipped with an error in
+    the log, and reconciling writes them again.
     """
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
@@ -40,12 +41,12 @@ class LocalIndex(BaseIndex):
         self._written_within: set[str] = set()
         self._guard = Lock()
 
-    # A physical index.
+    # Backing indexes.
 
     def create(self, meta: IndexMeta) -> str:
         moment = timezone.now()
         name = f"{self.name}-{moment:%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
-        with _reported():
+        with _translated_errors():
             LocalGeneration.objects.create(
                 index=self.name, name=name, meta=asdict(meta), token=secrets.token_hex(8), created_at=moment
             )
@@ -53,7 +54,7 @@ class LocalIndex(BaseIndex):
 
     def promote(self, backing_index: str) -> None:
         using = store.write_alias()
-        with _reported(), transaction.atomic(using=using):
+        with _translated_errors(), transaction.atomic(using=using):
             generations = LocalGeneration.objects.using(using).filter(index=self.name)
             generations.filter(active=True).exclude(name=backing_index).update(active=False)
             if not generations.filter(name=backing_index).update(active=True):
@@ -61,27 +62,27 @@ class LocalIndex(BaseIndex):
 
     def drop(self, backing_index: str) -> None:
         using = store.write_alias()
-        with _reported():
+        with _translated_errors():
             generations = LocalGeneration.objects.using(using).filter(index=self.name, name=backing_index)
             if generations.update(active=False):
-                store.empty(backing_index, using)
+                store.delete_entries(backing_index, using)
                 generations.delete()
         with self._guard:
             self._snapshots.pop(backing_index, None)
 
     def backing_indexes(self) -> list[str]:
-        with _reported():
+        with _translated_errors():
             rows = LocalGeneration.objects.filter(index=self.name)
             return list(rows.order_by("created_at", "id").values_list("name", flat=True))
 
     def active(self) -> str | None:
-        with _reported():
+        with _translated_errors():
             names = LocalGeneration.objects.filter(index=self.name, active=True).values_list("name", flat=True)
             return names.first()
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         using = store.read_alias()
-        with _reported():
+        with _translated_errors():
             if backing_index is None:
                 backing_index = store.state(self.name, None, using).name
             return self._meta(backing_index, using)
@@ -90,7 +91,7 @@ class LocalIndex(BaseIndex):
 
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         using = store.write_alias()
-        with _reported():
+        with _translated_errors():
             nested = connections[using].in_atomic_block
             if not operations:
                 store.state(self.name, backing_index, using)
@@ -102,8 +103,8 @@ class LocalIndex(BaseIndex):
                 return _write(at, operations, self._meta(at.name, using), using)
 
     def refresh(self, backing_index: str | None = None) -> None:
-        """Nothing to do but to say whether there is such an index: what is committed is seen by the next search."""
-        with _reported():
+        """Check that there is such an index. What is committed is seen by the next search."""
+        with _translated_errors():
             store.state(self.name, backing_index, store.read_alias())
 
     # Reading.
@@ -111,7 +112,7 @@ class LocalIndex(BaseIndex):
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         started = time.perf_counter()
         using = store.read_alias()
-        with _reported():
+        with _translated_errors():
             at = store.state(self.name, None, using)
             meta = self._meta(at.name, using)
             tests = []
@@ -120,22 +121,12 @@ class LocalIndex(BaseIndex):
                 validation.check_fingerprint(query, meta)
                 tests.append(validation.checked_conditions(query.filters.conditions, meta.filters))
             vectors = [validation.unit_vector(query.vector) for query in queries]
-            # Queries that share their filters share one pass over the matrix.
-            alike: list[tuple[tuple[Filters, Similarity], list[int]]] = []
-            for number, query in enumerate(queries):
-                sharing = (query.filters, query.similarity or self.similarity)
-                for shared, numbers in alike:
-                    if shared == sharing:
-                        numbers.append(number)
-                        break
-                else:
-                    alike.append((sharing, [number]))
             pages: dict[int, Any] = {}
             with self._snapshot(at, using, alone=True).current(at, using, at.name in self._written_within) as table:
-                for (filters, similarity), numbers in alike:
-                    asked = [queries[number] for number in numbers]
+                for (filters, similarity), numbers in self._by_filters(queries):
+                    batch = [queries[number] for number in numbers]
                     stacked = np.stack([vectors[number] for number in numbers])
-                    found = answer(table, filters, tests[numbers[0]], similarity, asked, stacked)
+                    found = answer(table, filters, tests[numbers[0]], similarity, batch, stacked)
                     pages.update(zip(numbers, found, strict=True))
         took = (time.perf_counter() - started) * 1000
         return [
@@ -143,9 +134,22 @@ class LocalIndex(BaseIndex):
             for candidates, more in (pages[number] for number in range(len(queries)))
         ]
 
+    def _by_filters(self, queries: Sequence[Query]) -> list[tuple[tuple[Filters, Similarity], list[int]]]:
+        """The positions of the queries that share filters and similarity, and so one pass over the matrix."""
+        groups: list[tuple[tuple[Filters, Similarity], list[int]]] = []
+        for number, query in enumerate(queries):
+            key = (query.filters, query.similarity or self.similarity)  # not hashable where a filter has a list
+            for other, numbers in groups:
+                if other == key:
+                    numbers.append(number)
+                    break
+            else:
+                groups.append((key, [number]))
+        return groups
+
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         using = store.read_alias()
-        with _reported():
+        with _translated_errors():
             at = store.state(self.name, backing_index, using)
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
@@ -155,28 +159,28 @@ class LocalIndex(BaseIndex):
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         using = store.read_alias()
-        with _reported():
+        with _translated_errors():
             at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
             tests = validation.checked_conditions(filters.conditions, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
-                free = {name: validation.without(filters, tests, (name,)) for name in kinds}
-                masks = {asked: table.passing(*asked) for asked in free.values()}
-                return {name: table.facet(name, kind, masks[free[name]]) for name, kind in kinds.items()}
+                others = {name: validation.without(filters, tests, (name,)) for name in kinds}
+                masks = {each: table.passing(*each) for each in others.values()}
+                return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
         using = store.read_alias()
-        with _reported():
+        with _translated_errors():
             at = store.state(self.name, backing_index, using)
         yield from store.keys(at, batch_size, using)
 
     def ping(self) -> None:
-        with _reported():
+        with _translated_errors():
             LocalGeneration.objects.filter(index=self.name).exists()
 
     def _meta(self, backing_index: str, using: str) -> IndexMeta:
-        meta = self._metas.get(backing_index)  # never changes in the life of a physical index
+        meta = self._metas.get(backing_index)  # never changes
         if meta is None:
             meta = self._metas[backing_index] = store.meta_of(self.name, backing_index, using)
         return meta
@@ -188,14 +192,14 @@ class LocalIndex(BaseIndex):
             if snapshot is None:
                 snapshot = self._snapshots[at.name] = Snapshot(meta)
             if alone and len(self._snapshots) > 1:
-                # After a swap the former one belongs to those who search it now, and to nobody after them.
+                # After a swap, the former snapshot lives only as long as the searches that use it.
                 self._snapshots = {at.name: snapshot}
             return snapshot
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
-    """The database's errors as the index's own."""
+def _translated_errors() -> Iterator[None]:
+    """Raise errors of the database connection as IndexUnavailable."""
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -204,20 +208,20 @@ def _reported() -> Iterator[None]:
 
 def _write(at: store.State, operations: Sequence[Entry | Removal], meta: IndexMeta, using: str) -> list[WriteResult]:
     results: dict[int, WriteResult] = {}
-    fit: dict[int, validation.Prepared | Removal] = {}
+    valid: dict[int, validation.Prepared | Removal] = {}
     for number, operation in enumerate(operations):
         try:
-            fit[number] = validation.prepare_any(operation, meta)
+            valid[number] = validation.prepare_any(operation, meta)
         except ValueError as error:
             results[number] = WriteResult(operation.key, "failed", f"{error}.")
-    held = store.versions(at.id, [operations[number].key for number in fit], using)
+    stored = store.versions(at.id, [operations[number].key for number in valid], using)
     rows: dict[str, LocalEntry] = {}
-    for number, prepared in fit.items():
+    for number, prepared in valid.items():
         key, version = operations[number].key, operations[number].version
-        if version <= held.get(key, 0):
+        if version <= stored.get(key, 0):
             results[number] = WriteResult(key, "newer")
             continue
-        held[key] = version
+        stored[key] = version
         if isinstance(prepared, Removal):
             rows[key] = store.tombstone_row(at, prepared)
         else:

@@ -1,8 +1,8 @@
-"""What a process keeps of one local index: the matrix of its vectors and the columns of its metadata."""
+"""The in-memory copy of a local index: the matrix of its vectors, and its metadata as columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,33 +10,40 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.local.columns import Column, Mask
-from imagesim.indexes.local.facets import facet
-from imagesim.indexes.local.matrix import Matrix, Rows
-from imagesim.indexes.validation import CompiledFilter
+from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
 from imagesim.types import Facet, FilterKind, Filters, IndexMeta
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
 
+Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "gt": lambda a, b: a > b,
+    "gte": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "lte": lambda a, b: a <= b,
+}
+
 
 @dataclass(slots=True)
 class Record:
-    """One row of the database as the table takes it; without images it takes the entry out."""
+    """One entry as read from the database. One without images removes the entry."""
 
     key: str
-    model: str
-    group: str
-    in_stock: bool
-    categories: Sequence[str]
-    filters: dict[str, Any]
-    images: Sequence[Sequence[str]]
-    vectors: Vector
+    model: str = ""
+    group: str = ""
+    in_stock: bool = True
+    categories: Sequence[str] = ()
+    filters: dict[str, Any] | None = None
+    images: Sequence[Sequence[str]] = ()
+    vectors: Vector | None = None
 
 
 @dataclass(slots=True)
 class Slot:
-    """What a match says of an entry, and the rows its vectors lie in, in the order of its images."""
+    """What a candidate needs of an entry, and the rows of its vectors in the order of its images."""
 
     key: str
     group: str
@@ -44,21 +51,149 @@ class Slot:
     rows: Rows
 
 
+class Matrix:
+    """A growing float32 matrix whose rows are allocated, freed and reused.
+
+    ``used`` rows have been allocated, some of which may be free again. The capacity starts at twice ``expected``:
+    rows never written to take address space but no memory, and growing means copying.
+    """
+
+    def __init__(self, dims: int, expected: int = 0) -> None:
+        self.dims = dims
+        self.used = 0
+        self._free: list[int] = []
+        self._data = np.empty((max(2 * expected, 1024), dims), dtype=np.float32)
+
+    @property
+    def data(self) -> Vector:
+        """The allocated rows, shape (used, dims), without a copy."""
+        return self._data[: self.used]
+
+    def put(self, vectors: Vector) -> Rows:
+        """Store ``vectors`` (n, dims) and return their rows (n,)."""
+        reused = [self._free.pop() for _ in range(min(len(self._free), len(vectors)))]
+        fresh = len(vectors) - len(reused)
+        self._reserve(self.used + fresh)
+        rows = np.concatenate([np.array(reused, dtype=np.int64), np.arange(self.used, self.used + fresh)])
+        self.used += fresh
+        self._data[rows] = vectors
+        return rows
+
+    def free(self, rows: Rows) -> None:
+        self._free.extend(rows.tolist())
+
+    def _reserve(self, rows: int) -> None:
+        if rows > len(self._data):
+            # Not ``resize``: its result is not in huge pages, and reading it takes twice as long.
+            data = np.empty((max(rows, 2 * len(self._data)), self.dims), dtype=np.float32)
+            data[: self.used] = self.data
+            self._data = data
+
+
+class Column:
+    """The values of one field by slot: the first value of each entry in an array, any further ones in a sparse list.
+
+    Texts are stored as integer codes, everything else as float64.
+    """
+
+    def __init__(self, *, text: bool) -> None:
+        self.text = text
+        self._codes: dict[str, int] = {}
+        self._texts: list[str] = []
+        self._first = np.empty(16, dtype=np.int32 if text else np.float64)
+        self._more: dict[int, list[float]] = {}
+        self._flat: tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None = None
+
+    def set(self, slot: int, values: Sequence[Any]) -> None:
+        if slot >= len(self._first):
+            self._first.resize(max(slot + 1, len(self._first) * 3 // 2), refcheck=False)
+        encoded = [self._codes.setdefault(v, len(self._codes)) if self.text else float(v) for v in values]
+        self._first[slot] = encoded[0] if encoded else (-1 if self.text else np.nan)
+        if len(encoded) > 1:
+            self._more[slot] = encoded[1:]
+            self._flat = None
+        elif self._more.pop(slot, None):
+            self._flat = None
+
+    def any_of(self, values: Iterable[Any], size: int) -> Mask:
+        """Which of the first ``size`` slots have one of the values."""
+        if self.text:
+            codes = [self._codes[v] for v in values if v in self._codes]
+            return self._where(self._lookup(codes) if len(codes) != 1 else lambda a: a == codes[0], size)
+        numbers = [float(v) for v in values]
+        return self._where(lambda a: np.isin(a, numbers) if len(numbers) != 1 else a == numbers[0], size)
+
+    def matching(self, test: CompiledFilter, size: int) -> Mask:
+        """Which of the first ``size`` slots satisfy ``test``. No value satisfies nothing."""
+        if test.operator in ("eq", "in"):
+            return self.any_of(test.values, size)
+        compare, [value] = _COMPARE[test.operator], test.values
+        if self.text:
+            return self._where(self._lookup([code for text, code in self._codes.items() if compare(text, value)]), size)
+        return self._where(lambda a: compare(a, float(value)), size)
+
+    def values(self, passing: Mask) -> tuple[int, npt.NDArray[Any]]:
+        """How many of the passing slots have a value, and all values that they have: codes, or numbers."""
+        first = self._first[np.flatnonzero(passing)]
+        first = first[first != -1] if self.text else first[~np.isnan(first)]
+        if not self._more:
+            return len(first), first
+        slot, value = self._further()
+        return len(first), np.concatenate([first, value[passing[slot]]])
+
+    def facet(self, kind: FilterKind, passing: Mask) -> Facet:
+        """Count the values of the passing slots."""
+        count, numbers = self.values(passing)
+        if not count:
+            return Facet(kind)
+        restore = FILTER_TYPES[kind].restore
+        if FILTER_TYPES[kind].is_range:
+            return Facet(kind, count, minimum=restore(numbers.min()), maximum=restore(numbers.max()))
+        if len(self._texts) < len(self._codes):
+            self._texts = list(self._codes)  # in the order of their codes
+        found, times = np.unique(numbers, return_counts=True)
+        counted = [
+            (self._texts[value] if self.text else restore(value), number)
+            for value, number in zip(found.tolist(), times.tolist(), strict=True)
+        ]
+        counted.sort(key=lambda each: (-each[1], each[0]))
+        return Facet(kind, count, tuple(counted[:MAX_FACET_VALUES]), more=len(counted) > MAX_FACET_VALUES)
+
+    def _lookup(self, codes: list[int]) -> Callable[[Any], Any]:
+        table = np.zeros(len(self._codes) + 1, dtype=bool)  # the last is for "no value", which is -1
+        table[codes] = True
+        return lambda a: table[a]
+
+    def _where(self, test: Callable[[Any], Any], size: int) -> Mask:
+        mask: Mask = test(self._first[:size])
+        if self._more:
+            slot, value = self._further()
+            mask[slot[test(value)]] = True
+        return mask
+
+    def _further(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+        """The slots and values of all values that are not the first of their entry."""
+        if self._flat is None:
+            slots = [slot for slot, values in self._more.items() for _ in values]
+            values = [value for values in self._more.values() for value in values]
+            self._flat = (np.array(slots, dtype=np.int64), np.array(values, dtype=self._first.dtype))
+        return self._flat
+
+
 class Table:
-    """Not safe for threads by itself: whoever holds it has a lock."""
+    """All entries of one index. Not thread-safe by itself: the caller holds a lock."""
 
     def __init__(self, meta: IndexMeta, images: int = 0) -> None:
         self.matrix = Matrix(meta.dims, images)
         self.slots: list[Slot | None] = []
         self._by_key: dict[str, int] = {}
         self._free: list[int] = []
-        self._kinds = dict(meta.filters)
-        self._filters = {name: Column(words=FILTER_TYPES[kind].is_text) for name, kind in meta.filters.items()}
-        self._categories = Column(words=True)
-        self._models = Column(words=True)
-        self._groups = Column(words=True)
-        self._in_stock = Column(words=False)
-        self._rows = Column(words=False)
+        self._filters = {name: Column(text=FILTER_TYPES[kind].is_text) for name, kind in meta.filters.items()}
+        self._categories = Column(text=True)
+        self._models = Column(text=True)
+        self._groups = Column(text=True)
+        self._in_stock = Column(text=False)
+        self._rows = Column(text=False)
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
 
@@ -66,13 +201,13 @@ class Table:
         return len(self._by_key)
 
     def apply(self, records: Iterable[Record]) -> None:
-        """Put every record in place of what was there of its key."""
+        """Replace the entries with the keys of ``records``, or remove them."""
         for record in records:
             slot = self._by_key.get(record.key)
             if slot is not None:
                 self._clear(slot)
-            if record.images:
-                self._fill(self._new_slot(record.key) if slot is None else slot, record)
+            if record.vectors is not None:
+                self._fill(self._new_slot(record.key) if slot is None else slot, record, record.vectors)
             elif slot is not None:
                 del self._by_key[record.key]
                 self._free.append(slot)
@@ -96,8 +231,8 @@ class Table:
         for column in (*self._filters.values(), self._categories, self._models, self._groups, self._rows):
             column.set(slot, ())
 
-    def _fill(self, slot: int, record: Record) -> None:
-        rows = self.matrix.put(record.vectors)
+    def _fill(self, slot: int, record: Record, vectors: Vector) -> None:
+        rows = self.matrix.put(vectors)
         if self.matrix.used > len(self._slot_of_row):
             self._slot_of_row.resize(max(self.matrix.used, len(self._slot_of_row) * 5 // 4), refcheck=False)
         self._slot_of_row[rows] = slot
@@ -105,26 +240,27 @@ class Table:
         self._images += len(rows)
         images = tuple((str(digest), str(name)) for digest, name in record.images)
         self.slots[slot] = Slot(record.key, record.group, images, rows)
+        filters = record.filters or {}
         for name, column in self._filters.items():
-            column.set(slot, record.filters.get(name, ()))
+            column.set(slot, filters.get(name, ()))
         self._categories.set(slot, record.categories)
         self._models.set(slot, (record.model,))
         self._groups.set(slot, (record.group,))
         self._in_stock.set(slot, (record.in_stock,))
 
     def passing(self, filters: Filters, tests: Sequence[CompiledFilter]) -> Mask | None:
-        """Which slots satisfy the filters; None where all do."""
+        """Which slots satisfy the filters; None where all do. Free slots may be set."""
         size = len(self.slots)
         masks: list[Mask] = []
         if filters.models:
-            masks.append(self._models.one_of(filters.models, size))
+            masks.append(self._models.any_of(filters.models, size))
         if filters.categories:
-            masks.append(self._categories.one_of(filters.categories, size))
+            masks.append(self._categories.any_of(filters.categories, size))
         if filters.in_stock is not None:
-            masks.append(self._in_stock.one_of((filters.in_stock,), size))
+            masks.append(self._in_stock.any_of((filters.in_stock,), size))
         masks.extend(self._filters[test.field].matching(test, size) for test in tests)
         if filters.exclude_groups:
-            masks.append(~self._groups.one_of(filters.exclude_groups, size))
+            masks.append(~self._groups.any_of(filters.exclude_groups, size))
         if filters.exclude_keys:
             mask = np.ones(size, dtype=bool)
             mask[[self._by_key[key] for key in filters.exclude_keys if key in self._by_key]] = False
@@ -137,26 +273,25 @@ class Table:
         return mask
 
     def count(self, mask: Mask | None) -> int:
-        """How many entries pass. Slots that are free now hold no model, so a mask may still have them set."""
-        return len(self) if mask is None else int(np.count_nonzero(self._alive(mask)))
+        return len(self) if mask is None else int(np.count_nonzero(self._occupied(mask)))
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
-        """What the passing entries have of a filter, or of ``category`` or ``in_stock``."""
+        """Count the values of a filter, or of ``category`` or ``in_stock``, over the passing entries."""
         column = {"category": self._categories, "in_stock": self._in_stock}.get(name) or self._filters[name]
-        return facet(kind, column, self._alive(mask))
+        return column.facet(kind, self._occupied(mask))
 
-    def _alive(self, mask: Mask | None) -> Mask:
-        alive = np.ones(len(self.slots), dtype=bool)
-        alive[self._free] = False
-        return alive if mask is None else mask & alive
+    def _occupied(self, mask: Mask | None) -> Mask:
+        occupied = np.ones(len(self.slots), dtype=bool)
+        occupied[self._free] = False
+        return occupied if mask is None else mask & occupied
 
     def rows(self, mask: Mask | None) -> Rows | None:
-        """The rows of the matrix that belong to the passing entries; None where that is every row."""
-        if mask is None:
-            return (
-                None if self._images == self.matrix.used else np.flatnonzero(self._slot_of_row[: self.matrix.used] >= 0)
-            )
-        return self._rows.values(mask)[1].astype(np.int64)
+        """The rows of the matrix of the passing entries; None where that is every row."""
+        if mask is not None:
+            return self._rows.values(mask)[1].astype(np.int64)
+        if self._images == self.matrix.used:
+            return None
+        return np.flatnonzero(self._slot_of_row[: self.matrix.used] >= 0)
 
     def slot_of(self, rows: Rows) -> npt.NDArray[np.int32]:
         return self._slot_of_row[rows]

@@ -1,22 +1,38 @@
-"""From a query to its matches, over a table."""
+"""Exact nearest neighbours over a table: from queries that share their filters to their candidates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from imagesim.indexes.local import scoring
-from imagesim.indexes.local.columnar import Slot, Table
-from imagesim.indexes.local.matrix import Rows
+from imagesim.indexes.local.columnar import Rows, Slot, Table
+from imagesim.indexes.local.parallel import share
 from imagesim.indexes.validation import CompiledFilter
 from imagesim.types import Candidate, Filters, Query, Similarity
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
 
-QUERIES_AT_ONCE = 16
+Scores = npt.NDArray[np.float32]
+
+QUERY_BATCH = 16
+ROW_BATCH = 2048
+GATHER_BATCH = 256  # small: what is gathered is read again while it is in the cache
+GATHER_BELOW = 0.25
+"""Share of the matrix below which it is cheaper to gather the rows than to read past the others."""
+PRODUCT_FROM = 6
+"""Queries from which on a matrix product is faster."""
+BLOCK = 64
+SLACK: dict[Similarity, np.float32] = {
+    "cosine": np.float32(1e-5),
+    "dot_product": np.float32(1e-5),
+    "l2": np.float32(1e-5),
+    "l1": np.float32(1e-3),
+}
+"""A generous bound on the rounding error of float32 scores."""
 
 
 def answer(
@@ -27,31 +43,31 @@ def answer(
     queries: Sequence[Query],
     vectors: Vector,
 ) -> list[tuple[tuple[Candidate, ...], bool]]:
-    """(matches, whether more follow) of queries that share their filters; ``vectors`` has shape (queries, dims)."""
+    """(candidates, whether more follow) of queries that share their filters; ``vectors`` has shape (queries, dims)."""
     rows = table.rows(table.passing(filters, tests))
     answers = []
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        part = queries[start : start + QUERIES_AT_ONCE]
-        scores, rows_of = scoring.score(table.matrix.data, vectors[start : start + len(part)], rows, similarity)
+    for start in range(0, len(queries), QUERY_BATCH):
+        part = queries[start : start + QUERY_BATCH]
+        scores, rows_of = score_rows(table.matrix.data, vectors[start : start + len(part)], rows, similarity)
         for query, vector, row_scores in zip(part, vectors[start:], scores, strict=False):
             answers.append(_page(table, query, vector, similarity, row_scores, rows_of))
     return answers
 
 
 def _page(
-    table: Table, query: Query, vector: Vector, similarity: Similarity, scores: scoring.Scores, rows: Rows | None
+    table: Table, query: Query, vector: Vector, similarity: Similarity, scores: Scores, rows: Rows | None
 ) -> tuple[tuple[Candidate, ...], bool]:
-    wanted = query.offset + query.limit + 1  # one more tells whether anything follows
+    wanted = query.offset + query.limit + 1  # one more, to know whether anything follows
     lowest = float(np.float32(-2.0 if query.min_score is None else query.min_score))  # as precise as the scores
     at_least = -np.inf if similarity == "l1" else lowest
-    slack = scoring.SLACK[similarity]
+    slack = SLACK[similarity]
     k = wanted + 8
     while True:
-        near, floor = scoring.best(scores, k, at_least, slack)
-        nearness, cosine = scoring.exactly(table.matrix.data, vector, near if rows is None else rows[near], similarity)
+        near, floor = top(scores, k, at_least, slack)
+        nearness, cosine = rescore(table.matrix.data, vector, near if rows is None else rows[near], similarity)
         ranked = _ranked(table, query.collapse, nearness, cosine, near if rows is None else rows[near], lowest)
         if floor < at_least or k >= len(scores):
-            break  # nothing that may be asked for lies below the floor
+            break  # nothing below the floor can be wanted
         if len(ranked) >= wanted and -ranked[wanted - 1].farness > floor + slack / 2:
             break  # nothing below the floor can come before what was found above it
         k *= 4  # many rows of few groups
@@ -63,7 +79,7 @@ def _page(
 
 
 class Found(NamedTuple):
-    """One image that may be asked for; in the order of an answer, best first, then by key."""
+    """The best image of an entry. Sorts as an answer does: best first, then by key."""
 
     farness: float
     key: str
@@ -72,9 +88,7 @@ class Found(NamedTuple):
     slot: Slot
 
 
-def _ranked(
-    table: Table, collapse: bool, nearness: scoring.Scores, cosine: scoring.Scores, rows: Rows, lowest: float
-) -> list[Found]:
+def _ranked(table: Table, collapse: bool, nearness: Scores, cosine: Scores, rows: Rows, lowest: float) -> list[Found]:
     """The best image of every entry or group, in order."""
     found = []
     each = zip((-nearness).tolist(), cosine.tolist(), rows.tolist(), table.slot_of(rows).tolist(), strict=True)
@@ -88,3 +102,85 @@ def _ranked(
     for one in found:
         best.setdefault(one.slot.group if collapse else one.key, one)
     return list(best.values())
+
+
+def score_rows(
+    matrix: Vector, queries: Vector, rows: Rows | None, similarity: Similarity
+) -> tuple[Scores, Rows | None]:
+    """Score ``queries`` (q, dims) against the given rows of ``matrix`` (n, dims), all of them where None.
+
+    :returns: the scores (q, m) and the rows that the columns stand for (None: column = row).
+    """
+    if similarity != "l1" and (rows is None or len(rows) >= GATHER_BELOW * len(matrix)):
+        scores = _product(matrix, queries)
+        return (scores, None) if rows is None else (np.ascontiguousarray(scores[:, rows]), rows)
+    rows = np.arange(len(matrix)) if rows is None else rows
+    scores = np.empty((len(queries), len(rows)), dtype=np.float32)
+
+    def gather(start: int) -> None:
+        part = slice(start, start + GATHER_BATCH)
+        gathered = matrix.take(rows[part], axis=0)
+        for number, query in enumerate(queries):
+            scores[number, part] = _nearness(gathered, query, similarity)
+
+    share(gather, range(0, len(rows), GATHER_BATCH))
+    return scores, rows
+
+
+def _nearness(rows: Vector, query: Vector, similarity: Similarity) -> Scores:
+    if similarity == "l1":
+        return np.asarray(-np.abs(rows - query).sum(axis=1))
+    return np.asarray(_dot(rows, query) if _dot is not None else np.einsum("ij,j->i", rows, query))
+
+
+def _product(matrix: Vector, queries: Vector) -> Scores:
+    if len(queries) >= PRODUCT_FROM or _dot is None:
+        return np.asarray(queries @ matrix.T)
+    scores = np.empty((len(queries), len(matrix)), dtype=np.float32)
+
+    def multiply(start: int) -> None:
+        part = slice(start, start + ROW_BATCH)
+        for number, query in enumerate(queries):  # of a batch that is still in the cache
+            _dot(matrix[part], query, out=scores[number, part])
+
+    share(multiply, range(0, len(matrix), ROW_BATCH))
+    return scores
+
+
+# Row by row it reads memory as fast as a thread can. A matrix-vector product of BLAS takes longer, and its threads wait
+# for each other on a busy machine. NumPy 1 does not have it.
+_dot: Any = getattr(np, "vecdot", None)
+
+
+def top(scores: Scores, k: int, at_least: float, slack: np.float32) -> tuple[npt.NDArray[np.int64], np.float32]:
+    """The positions of all ``scores`` (m,) down to a floor, in no order, and that floor.
+
+    The floor is the ``k``-th best score or ``at_least``, whichever is higher, less the rounding error ``slack``.
+    """
+    floor = np.float32(at_least) - slack
+    if k < len(scores):
+        floor = max(floor, _kth_best(scores, k) - slack)
+    return np.flatnonzero(scores >= floor), floor
+
+
+def _kth_best(scores: Scores, k: int) -> np.float32:
+    """A close lower bound of the k-th best score: the k-th best of the maxima of blocks."""
+    blocks = len(scores) // BLOCK
+    if blocks > 2 * k:
+        # A block is every n-th score, not n neighbours: their maxima are found in a tenth of the time.
+        scores = scores[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)
+    return np.float32(np.partition(scores, len(scores) - k)[len(scores) - k])
+
+
+def rescore(matrix: Vector, query: Vector, rows: Rows, similarity: Similarity) -> tuple[Scores, Scores]:
+    """(nearness, cosine) of few rows, computed in float64 row by row, so that equal rows get equal scores whatever
+    their position, which a blocked float32 product does not guarantee."""
+    cosine = np.empty(len(rows), dtype=np.float32)
+    nearness = cosine if similarity != "l1" else np.empty_like(cosine)
+    wide = query.astype(np.float64)
+    for start in range(0, len(rows), ROW_BATCH):
+        part = matrix[rows[start : start + ROW_BATCH]].astype(np.float64)
+        cosine[start : start + len(part)] = np.einsum("ij,j->i", part, wide).clip(-1, 1)
+        if similarity == "l1":
+            nearness[start : start + len(part)] = -np.abs(part - wide).sum(axis=1)
+    return nearness, cosine

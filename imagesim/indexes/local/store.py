@@ -1,11 +1,13 @@
-"""The tables behind the local index: what is written, and what a reader has not seen yet."""
+"""Reading and writing the tables of the local index."""
 
 from __future__ import annotations
 
+import json
+import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,22 +18,24 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from imagesim.collation import in_code_point_order
-from imagesim.exceptions import IndexMissing
+from imagesim.exceptions import IndexMissing, SearchIndexError
 from imagesim.indexes.local.columnar import Record
+from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.indexes.validation import Prepared
-from imagesim.models import LocalEntry, LocalGeneration
 from imagesim.types import IndexMeta, Removal
 
-# A late write of an older version is refused as long as the tombstone lives; after that the writer's own look at the
+logger = logging.getLogger("imagesim.indexes.local")
+
+# A late write of an older version is refused as long as the tombstone exists; after that the writer's own look at the
 # database guards against it (as with Elasticsearch's index.gc_deletes).
 TOMBSTONE_AGE = timedelta(hours=1)
-AT_ONCE = 500
-_READ = ("key", "model", "group", "in_stock", "categories", "filters", "images", "vectors")
-_WRITTEN = (*_READ[1:], "version", "seq_no", "removed_at")
+BATCH = 500
+_READ = ("key", "version", "document", "vectors", "checksum")
+_WRITTEN = ("version", "seq_no", "removed_at", "document", "vectors", "checksum")
 
 
 class State(NamedTuple):
-    """Where a generation stands now."""
+    """A generation and its current sequence number."""
 
     id: int
     name: str
@@ -41,7 +45,7 @@ class State(NamedTuple):
 
 
 def read_alias() -> str:
-    """One database for the generation and its entries, even where replicas take turns."""
+    """The database for both generations and entries, even where replicas take turns."""
     return str(router.db_for_read(LocalGeneration))
 
 
@@ -50,7 +54,10 @@ def write_alias() -> str:
 
 
 def state(index: str, backing_index: str | None, using: str) -> State:
-    """:raises IndexMissing: if nothing is in service, or there is no such physical index."""
+    """The state of a backing index, the active one by default.
+
+    :raises IndexMissing: if there is none.
+    """
     which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
     rows = LocalGeneration.objects.using(using).filter(index=index, **which)
     found = rows.order_by("pk").values_list(*State._fields).first()
@@ -60,83 +67,116 @@ def state(index: str, backing_index: str | None, using: str) -> State:
 
 
 def state_of(at: State, using: str) -> State:
-    """The same generation, looked at again."""
+    """The current state of the same generation.
+
+    :raises IndexMissing: if it was dropped.
+    """
     found = LocalGeneration.objects.using(using).filter(pk=at.id, name=at.name).values_list(*State._fields).first()
     if found is None:
-        raise IndexMissing(f"The physical index {at.name!r} was dropped meanwhile; try again.")
+        raise IndexMissing(f"The index {at.name!r} was dropped meanwhile; try again.")
     return State(*found)
 
 
 def missing(index: str, backing_index: str | None) -> IndexMissing:
     if backing_index is None:
         return IndexMissing(f"No index {index!r} is in service yet; build it with imagesim_rebuild or imagesim_sync.")
-    return IndexMissing(f"There is no physical index {backing_index!r} (any more); build one with imagesim_rebuild.")
+    return IndexMissing(f"There is no index {backing_index!r} (any more); build one with imagesim_rebuild.")
 
 
 def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
     found = LocalGeneration.objects.using(using).filter(index=index, name=backing_index).first()
     if found is None:
         raise missing(index, backing_index)
-    return IndexMeta.from_stored(found.meta)
+    try:
+        return IndexMeta.from_stored(found.meta)
+    except ValueError:
+        message = f"The index {backing_index!r} does not say what it holds; build a new one with imagesim_rebuild."
+        raise SearchIndexError(message) from None
 
 
 def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
-    """Take the generation's row lock, raise its seq_no; inside a transaction only."""
-    rows = LocalGeneration.objects.using(using)
-    rows = (
-        rows.filter(index=index, active=True) if backing_index is None else rows.filter(index=index, name=backing_index)
-    )
+    """Lock the generation's row and raise its sequence number; inside a transaction only."""
+    which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
+    rows = LocalGeneration.objects.using(using).filter(index=index, **which)
     if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
         raise missing(index, backing_index)
     return state(index, backing_index, using)
 
 
 def versions(generation: int, keys: Sequence[str], using: str) -> dict[str, int]:
-    """The version of each key that the generation knows, tombstones included."""
+    """The stored version of each key, tombstones included. A damaged row has none, so that it can be replaced."""
     found: dict[str, int] = {}
-    for start in range(0, len(keys), AT_ONCE):
-        found.update(
-            LocalEntry.objects.using(using)
-            .filter(generation=generation, key__in=keys[start : start + AT_ONCE])
-            .values_list("key", "version")
-        )
+    for start in range(0, len(keys), BATCH):
+        rows = LocalEntry.objects.using(using).filter(generation=generation, key__in=keys[start : start + BATCH])
+        found.update((row[0], row[1]) for row in rows.values_list(*_READ) if _is_sound(row))
     return found
 
 
 def put(rows: Sequence[LocalEntry], using: str) -> None:
-    """Insert or replace; the caller holds the generation's lock."""
+    """Insert or replace rows; the caller holds the generation's lock."""
     connection = transaction.get_connection(using)
     target = ["generation", "key"] if connection.features.supports_update_conflicts_with_target else None
     LocalEntry.objects.using(using).bulk_create(
-        rows, batch_size=AT_ONCE, update_conflicts=True, unique_fields=target, update_fields=_WRITTEN
+        rows, batch_size=BATCH, update_conflicts=True, unique_fields=target, update_fields=_WRITTEN
     )
 
 
 def entry_row(at: State, prepared: Prepared) -> LocalEntry:
     entry = prepared.entry
-    return LocalEntry(
-        generation_id=at.id,
-        key=entry.key,
-        model=entry.model,
-        version=entry.version,
-        seq_no=at.seq_no,
-        in_stock=entry.in_stock,
-        group=prepared.group,
-        categories=prepared.categories,
-        filters=prepared.filters,
-        images=[[image.digest, image.name] for image in entry.images],
-        vectors=prepared.vectors.astype("<f4").tobytes(),
-    )
+    images = [[image.digest, image.name] for image in entry.images]
+    document = [entry.model, prepared.group, entry.in_stock, prepared.categories, prepared.filters, images]
+    return _row(at, entry.key, entry.version, json.dumps(document).encode(), prepared.vectors.astype("<f4").tobytes())
 
 
 def tombstone_row(at: State, removal: Removal) -> LocalEntry:
+    row = _row(at, removal.key, removal.version, b"", b"")
+    row.removed_at = timezone.now()
+    return row
+
+
+def _row(at: State, key: str, version: int, document: bytes, vectors: bytes) -> LocalEntry:
     return LocalEntry(
         generation_id=at.id,
-        key=removal.key,
-        version=removal.version,
+        key=key,
+        version=version,
         seq_no=at.seq_no,
-        removed_at=timezone.now(),
+        document=document,
+        vectors=vectors,
+        checksum=checksum(key, version, document, vectors),
     )
+
+
+def checksum(key: str, version: int, document: bytes, vectors: bytes) -> int:
+    """CRC-32 of an entry's columns, against truncated rows and flipped bits."""
+    return zlib.crc32(vectors, zlib.crc32(document, zlib.crc32(f"{key}\n{version}".encode(errors="replace"))))
+
+
+def _is_sound(row: Sequence[Any]) -> bool:
+    key, version, document, vectors, expected = row
+    return bool(checksum(key, version, document, vectors) == expected)
+
+
+def _record(row: Sequence[Any], dims: int) -> Record:
+    """The entry of a row of ``_READ``; a removal where the row is a tombstone or damaged."""
+    key, _version, document, vectors, _checksum = row
+    damaged = not _is_sound(row)
+    if not damaged and not document:
+        return Record(key)
+    try:
+        if damaged:
+            raise ValueError("its checksum is wrong")
+        model, group, in_stock, categories, filters, images = json.loads(bytes(document))
+        matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(images), dims)
+    except (ValueError, TypeError) as error:
+        logger.error(
+            "the entry %s of the local index is damaged and skipped (%s); repair it with "
+            "`manage.py imagesim_sync --reconcile`",
+            key,
+            error,
+            extra={"event": "index.damaged", "key": key},
+        )
+        return Record(key)
+    return Record(key, model, group, in_stock, categories, filters, images, matrix)
 
 
 def purge(at: State, using: str) -> None:
@@ -149,16 +189,14 @@ def purge(at: State, using: str) -> None:
 
 
 def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
-    """What was written after the seq_no ``since``, as records; from 0 on without the tombstones."""
+    """What was written after the sequence number ``since``; everything but tombstones from 0 on."""
     rows = LocalEntry.objects.using(using).filter(generation=at.id)
     rows = rows.filter(seq_no__gt=since) if since else rows.filter(removed_at__isnull=True)
-    for values in rows.values_list(*_READ).iterator(chunk_size=AT_ONCE):
-        key, model, group, in_stock, categories, filters, images, vectors = values
-        matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(images), dims)
-        yield Record(key, model, group, in_stock, categories, filters, images, matrix)
+    for row in rows.values_list(*_READ).iterator(chunk_size=BATCH):
+        yield _record(row, dims)
 
 
-def images(at: State, dims: int, using: str) -> int:
+def count_images(at: State, dims: int, using: str) -> int:
     """How many vectors the entries hold."""
     entries = LocalEntry.objects.using(using).filter(generation=at.id)
     size = entries.aggregate(size=Sum(Length("vectors")))["size"]
@@ -166,19 +204,14 @@ def images(at: State, dims: int, using: str) -> int:
 
 
 def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
-    """(key, version) of every entry in the order of the keys' code points, sorted by the database and streamed."""
-    rows = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
-    yield from in_code_point_order(rows.values_list("key", "version"), "key", itemgetter(0), chunk_size=batch_size)
+    """(key, version) of every entry in the order of the keys' code points; damaged ones are left out."""
+    entries = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
+    rows = in_code_point_order(entries.values_list(*_READ), "key", itemgetter(0), chunk_size=batch_size)
+    return ((row[0], row[1]) for row in rows if _is_sound(row))
 
 
-def empty(backing_index: str, using: str) -> None:
-    """Delete a generation's entries, a few at a time, so that nobody waits long for the database."""
+def delete_entries(backing_index: str, using: str) -> None:
+    """Delete a generation's entries in batches, so that no transaction is long."""
     rows = LocalEntry.objects.using(using).filter(generation__name=backing_index)
-    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]):
-        rows.model.objects.using(using).filter(pk__in=ids).delete()
-
-
-def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(records)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        LocalEntry.objects.using(using).filter(pk__in=ids).delete()

@@ -1,0 +1,77 @@
+"""The tables of the local index. ``imagesim.models`` imports them, because Django looks for models there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class LocalGeneration(models.Model):
+    """One backing index of ``LocalIndex``.
+
+    ``seq_no`` rises with every write, under a row lock held until the commit, so that sequence numbers are committed
+    in their order. ``token`` distinguishes two writes with the same number: the first was rolled back, or the database
+    was restored. Tombstones up to the sequence number ``purged`` are deleted: a reader behind it reads everything.
+    """
+
+    index = models.CharField(max_length=100)
+    name = models.CharField(max_length=255, unique=True)
+    meta = models.JSONField(default=dict)
+    active = models.BooleanField(default=False)
+    seq_no = models.BigIntegerField(default=0)
+    token = models.CharField(max_length=32, default="")
+    purged = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        app_label = "imagesim"
+        verbose_name = _("local index")
+        verbose_name_plural = _("local indexes")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["index"], condition=models.Q(active=True), name="imagesim_one_active_local_index"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LocalEntry(models.Model):
+    """One entry of a local index.
+
+    A removed one is kept for a while as a tombstone, so that readers in other processes see the removal and a late
+    write of an older version is refused. ``document`` is the entry without its vectors as JSON, ``vectors`` are
+    little-endian float32 of shape (images, dims), and ``checksum`` covers both with key and version.
+    """
+
+    generation = models.ForeignKey(LocalGeneration, models.CASCADE, related_name="entries")
+    key = models.CharField(max_length=400)
+    version = models.BigIntegerField()
+    seq_no = models.BigIntegerField()
+    removed_at = models.DateTimeField(null=True)
+    document = models.BinaryField(default=bytes)
+    vectors = models.BinaryField(default=bytes)
+    checksum = models.BigIntegerField(default=0)
+
+    class Meta:
+        app_label = "imagesim"
+        verbose_name = _("local entry")
+        verbose_name_plural = _("local entries")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["generation", "key"], name="imagesim_one_local_entry_a_key")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["generation", "seq_no"], name="imagesim_local_seq_no"),
+            models.Index(
+                fields=["generation", "removed_at"],
+                name="imagesim_local_tombstones",
+                condition=models.Q(removed_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,25 @@
+"""``lint-imports`` checks who imports whom; here, that no module escapes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_module_has_a_layer():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [layers] = [each["layers"] for each in config["contracts"] if each["type"] == "layers"]
+    named = {name.strip() for layer in layers for name in layer.split(":")}
+    package = ROOT / "imagesim"
+    modules = {f"imagesim.{path.stem}" for path in package.glob("*.py") if path.stem != "__init__"}
+    packages = {f"imagesim.{path.parent.name}" for path in package.glob("*/__init__.py")}
+    split = {f"imagesim.monitoring.{path.stem}" for path in (package / "monitoring").glob("*.py")} - {
+        "imagesim.monitoring.__init__"
+    }
+    expected = (modules | packages | split) - {"imagesim.migrations", "imagesim.monitoring"}
+    assert expected == named, sorted(expected ^ named)
