@@ -60,6 +60,7 @@ class Settings:
 
     # Views, clicks and carts of results, kept where the shop wants to know.
     EVENTS: bool = False
+    EVENTS_DAYS: int = 400  # a year and a month, so that a month can be compared with the same one a year ago
 
     # Seconds after which a visitor's request is given up, at the next step of its work.
     REQUEST_SECONDS: int = 10

@@ -1,16 +1,19 @@
-"""What visitors do with results, if the shop wants to know: views, clicks and carts, by request and position.
+"""What visitors do with results, if the shop keeps it: views, clicks and carts, by request and position.
 
-Every answer carries a token that says what was asked, signed so that a browser cannot make one up. The
-page sends it back with what was seen and clicked. Off unless ``IMAGESIM["EVENTS"]`` is set.
+Every answer carries a signed token that names the query and the items in the answer. The page sends it back with what
+was seen and clicked; only items of the answer are accepted, one row per token, item and kind. Off unless
+``IMAGESIM["EVENTS"]`` is set.
 """
 
 from __future__ import annotations
 
 import secrets
+from base64 import urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from django.core import signing
@@ -19,16 +22,20 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadQuery, NotRegistered, format_choices
+from imagesim.exceptions import BadQuery, format_choices
 from imagesim.items import split_key
 from imagesim.models import Event
-from imagesim.registry import registry
-from imagesim.retrieval.arguments import check_characters
+from imagesim.registry import key_of
+from imagesim.retrieval.hydrate import load_items
+from imagesim.types import Hit
 
 SALT = "imagesim.events"
 SOURCES = ("similar", "search", "look")
 MAX_AGE = timedelta(days=1)
 MAX_BATCH = 100
+PURGE_BATCH = 10_000
+HASH_BYTES = 6  # per item of an answer; as text a third more
+HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase says more than a click
 SMOOTHING = 5.0  # views before a rate is believed
 
@@ -51,19 +58,20 @@ def enabled() -> bool:
     return get_settings().EVENTS
 
 
-def make_token(source: str, *, query_key: str = "", category: str = "") -> str:
-    """The token of one answer; empty while events are off."""
+def make_token(source: str, hits: Iterable[Hit], *, query_key: str = "", category: str = "") -> str:
+    """The token of one answer with these hits; empty while events are off."""
     if not enabled():
         return ""
-    content = {"r": secrets.token_hex(8), "s": source, "q": query_key, "c": category}
+    shown = "".join(_hash(key_of(hit.item)) for hit in hits)
+    content = {"r": secrets.token_hex(8), "s": source, "q": query_key, "c": category, "k": shown}
     return signing.dumps(content, salt=SALT, compress=True)
 
 
 def store(batch: Iterable[Mapping[str, Any]]) -> int:
     """Keep a batch of ``{"token", "kind", "item", "position"}``; return how many were new.
 
-    ``item`` is the key of the result, such as ``"shop.product:7"``. All are checked first: one bad event
-    and none is kept. The same event sent twice is kept once.
+    ``item`` is the key of a result of the token's answer, such as ``"shop.product:7"``. All are checked first: one bad
+    event and none is kept. The same event sent twice is kept once, and none of an item that has left the shop.
 
     :raises BadQuery: naming the bad value.
     """
@@ -71,6 +79,8 @@ def store(batch: Iterable[Mapping[str, Any]]) -> int:
     if not 1 <= len(batch) <= MAX_BATCH:
         raise BadQuery(_("A batch holds 1 to %(max)d events, not %(count)d.") % {"max": MAX_BATCH, "count": len(batch)})
     rows = [_event(given) for given in batch]
+    existing = load_items({row.item_key for row in rows})
+    rows = [row for row in rows if row.item_key in existing]
     before = _count(rows)
     Event.objects.bulk_create(rows, ignore_conflicts=True)
     return _count(rows) - before
@@ -80,28 +90,33 @@ def _count(rows: list[Event]) -> int:
     return Event.objects.filter(request__in={row.request for row in rows}).count()
 
 
+def _hash(key: str) -> str:
+    return urlsafe_b64encode(sha256(key.encode(errors="surrogatepass")).digest()[:HASH_BYTES]).decode()
+
+
 def _event(given: Mapping[str, Any]) -> Event:
     if not isinstance(given, Mapping) or set(given) != {"token", "kind", "item", "position"}:
         raise BadQuery(_("An event has exactly the fields 'token', 'kind', 'item' and 'position'."))
     token, kind, item, position = given["token"], given["kind"], given["item"], given["position"]
     if kind not in Event.Kind.values:
         raise BadQuery(
-            _("%(kind)r is not a kind of event; it can be %(good)s.")
-            % {"kind": kind, "good": format_choices(Event.Kind.values)}
+            _("%(kind)s is not a kind of event; it can be %(good)s.")
+            % {"kind": repr(kind)[:100], "good": format_choices(Event.Kind.values)},
+            field="kind",
         )
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position <= get_settings().MAX_OFFSET:
-        raise BadQuery(_("The position must be a number from 0 on, not %(position)r.") % {"position": position})
+        raise BadQuery(
+            _("The position must be a whole number from 0 to %(most)d.") % {"most": get_settings().MAX_OFFSET},
+            field="position",
+        )
     try:
         content = signing.loads(str(token), salt=SALT, max_age=MAX_AGE)
     except signing.BadSignature:
-        raise BadQuery(_("The token is not one that this shop gave in the last day.")) from None
-    if not isinstance(item, str) or len(item) > 400:
-        raise BadQuery(_("The item must be the key of a result, such as 'shop.product:7'."))
-    check_characters("item", item)
-    try:
-        registry.for_label(split_key(item)[0])
-    except NotRegistered as error:
-        raise BadQuery(str(error)) from None
+        raise BadQuery(_("The token is not one that this shop gave in the last day."), field="token") from None
+    if not isinstance(item, str) or not _is_shown(item, content["k"]):
+        raise BadQuery(
+            _("The item must be the key of a result of this answer, such as 'shop.product:7'."), field="item"
+        )
     return Event(
         request=content["r"],
         kind=kind,
@@ -111,6 +126,11 @@ def _event(given: Mapping[str, Any]) -> Event:
         category=content["c"],
         position=position,
     )
+
+
+def _is_shown(key: str, hashes: str) -> bool:
+    shown = {hashes[start : start + HASH_LENGTH] for start in range(0, len(hashes), HASH_LENGTH)}
+    return _hash(key) in shown
 
 
 def rates(field: str, *, since: datetime | None = None) -> list[Rate]:
@@ -155,6 +175,11 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     return {pair: gain / (views[pair] + floor) for pair, gain in gains.items()}
 
 
-def forget(before: datetime) -> int:
-    """Delete what is older; the number of events deleted."""
-    return Event.objects.filter(created_at__lt=before).delete()[0]
+def purge(days: int | None = None) -> int:
+    """Delete the events older than ``days``, by default ``EVENTS_DAYS``; return how many."""
+    days = get_settings().EVENTS_DAYS if days is None else days
+    old = Event.objects.filter(created_at__lt=timezone.now() - timedelta(days=days))
+    deleted = 0
+    while pks := list(old.values_list("pk", flat=True)[:PURGE_BATCH]):
+        deleted += Event.objects.filter(pk__in=pks).delete()[0]
+    return deleted

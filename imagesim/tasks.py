@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
@@ -88,13 +87,8 @@ def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
 
 
 @shared_task(name="imagesim.tasks.purge", **_LASTING)
-def purge(days: int = 400) -> int:
-    """Delete events older than ``days``; returns how many. For a beat schedule, once per day.
-
-    The default keeps a year and a month, so that a month can be compared with the same one a year ago.
-    """
-    from django.utils import timezone
-
+def purge(days: int | None = None) -> int:
+    """Delete events older than ``days`` (``EVENTS_DAYS``); returns how many. For a beat schedule, once per day."""
     from imagesim import events
 
-    return events.forget(timezone.now() - timedelta(days=days))
+    return events.purge(days)

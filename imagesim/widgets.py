@@ -118,14 +118,6 @@ def drop_weak_fallback(hits: Hits) -> Hits:
     return Hits([hit for hit in hits if not hit.stage or hit.score >= usual], more=hits.more)
 
 
-def events_token(item: models.Model) -> str:
-    """What the events of the items similar to this one refer to; empty while events are off."""
-    if not events.enabled():
-        return ""
-    category = next(iter(registry.for_item(item).get_categories(item)), "")
-    return events.make_token("similar", query_key=key_of(item), category=category)
-
-
 def api_url(name: str, *arguments: str) -> str:
     """The address of a view of the REST face; empty if the project does not include it."""
     try:
@@ -161,5 +153,6 @@ def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet]]:
 
 
 def _restored(item: models.Model, candidates: list[Candidate], more: bool, facets: dict[str, Facet]) -> Hits:
-    token = events.make_token("similar", query_key=key_of(item))  # each time a page is shown is one of its own
-    return Hits(hydrate.load(candidates), more=more, facets=facets, token=token)
+    hits = Hits(hydrate.load(candidates), more=more, facets=facets)
+    hits.token = events.make_token("similar", hits, query_key=key_of(item))  # one per page that is shown
+    return hits

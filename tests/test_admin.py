@@ -22,6 +22,7 @@ from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState, Job
 from imagesim.monitoring.status import JobStatus
 from imagesim.registry import registry
+from imagesim.types import Hit, HitImage
 from tests.shop import EMBEDDER, picture, product
 from tests.zoo.models import Lamp
 
@@ -532,8 +533,12 @@ class TestRates:
 
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
         assert "Nothing yet." in admin_client.get(PAGE).content.decode()
-        token = events.make_token("look", category="<boots>")
-        seen = [{"token": token, "kind": "view", "item": f"shop.product:{n}", "position": n} for n in range(3)]
+        shown = [product(f"boot-{n}") for n in range(3)]
+        token = events.make_token("look", [Hit(item, 0.5, HitImage("", "")) for item in shown], category="<boots>")
+        seen = [
+            {"token": token, "kind": "view", "item": f"shop.product:{item.pk}", "position": n}
+            for n, item in enumerate(shown)
+        ]
         events.store([*seen, {**seen[0], "kind": "click"}])
         html = re.sub(r"\s+", " ", admin_client.get(PAGE).content.decode())
         assert '<th scope="row">Shop the look</th><td>3</td><td>1</td><td>0</td><td>33.3 %</td>' in html

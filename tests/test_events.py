@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,13 @@ import pytest
 from django.core import signing
 from django.utils import timezone
 
+from demo_shop.shop.models import Product
 from imagesim import events
 from imagesim.exceptions import BadQuery
 from imagesim.models import Event
+from imagesim.registry import key_of
+from imagesim.types import Hit, HitImage
+from tests.shop import product
 
 pytestmark = pytest.mark.django_db
 
@@ -21,21 +26,53 @@ def _on(settings: Any) -> None:
     settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
 
 
-def event(token: str, kind: str = "view", item: str = "shop.product:2", position: Any = 0) -> dict[str, Any]:
-    return {"token": token, "kind": kind, "item": item, "position": position}
+def token(source: str = "similar", items: Iterable[Product] = (), **options: str) -> str:
+    return events.make_token(source, [Hit(item, 0.5, HitImage("", "")) for item in items], **options)
+
+
+@pytest.fixture
+def shoe() -> Product:
+    return product("shoe")
+
+
+def event(token: str, item: Product, kind: str = "view", position: Any = 0) -> dict[str, Any]:
+    return {"token": token, "kind": kind, "item": key_of(item), "position": position}
 
 
 def test_no_token_is_given_while_events_are_off(settings: Any) -> None:
     settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
-    assert events.make_token("similar") == ""
+    assert token() == ""
 
 
-def test_an_event_sent_twice_is_kept_once() -> None:
-    token = events.make_token("similar", query_key="shop.product:1", category="shoes")
-    assert events.store([event(token), event(token, "click")]) == 2
-    assert events.store([event(token), event(token, "cart")]) == 1
+def test_an_event_sent_twice_is_kept_once(shoe: Product) -> None:
+    given = token(items=[shoe], query_key="shop.product:1", category="shoes")
+    assert events.store([event(given, shoe), event(given, shoe, "click")]) == 2
+    assert events.store([event(given, shoe), event(given, shoe, "cart")]) == 1
     kept = Event.objects.get(kind="cart")
     assert (kept.query_key, kept.category, kept.source) == ("shop.product:1", "shoes", "similar")
+
+
+def test_a_token_is_good_for_the_items_of_its_answer_alone() -> None:
+    """One row per item shown and kind, whatever is sent: nothing can be invented."""
+    shown, others = [product(f"shown-{n}") for n in range(3)], [product("other")]
+    given = token(items=shown)
+    for other in (*others, Product(pk=987654), Product(pk=0)):
+        with pytest.raises(BadQuery, match="result of this answer") as caught:
+            events.store([event(given, shown[0]), event(given, other)])
+        assert caught.value.field == "item"
+    for position in range(40):
+        batch = [event(given, item, kind, position) for item in shown for kind in ("view", "click", "cart")]
+        events.store(batch)
+    assert Event.objects.count() == 9
+
+
+def test_an_item_that_left_the_shop_leaves_no_event(shoe: Product) -> None:
+    gone = product("gone")
+    given = token(items=[shoe, gone])
+    batch = [event(given, shoe), event(given, gone)]
+    gone.delete()
+    assert events.store(batch) == 1
+    assert Event.objects.get().item_key == key_of(shoe)
 
 
 @pytest.mark.parametrize(
@@ -46,63 +83,58 @@ def test_an_event_sent_twice_is_kept_once() -> None:
         ({"position": "3"}, "position"),
         ({"position": True}, "position"),
         ({"token": "forged"}, "token"),
-        ({"item": "shop.nothing:1"}, "shop.nothing"),
+        ({"item": "shop.nothing:1"}, "key of a result"),
         ({"item": 7}, "key of a result"),
+        ({"item": "shop.product:\ud800"}, "key of a result"),
         ({"extra": 1}, "exactly the fields"),
     ],
 )
-def test_one_bad_event_and_none_is_kept(bad: dict[str, Any], says: str) -> None:
-    good = event(events.make_token("search"))
+def test_one_bad_event_and_none_is_kept(bad: dict[str, Any], says: str, shoe: Product) -> None:
+    good = event(token("search", [shoe]), shoe)
     with pytest.raises(BadQuery, match=says):
         events.store([good, {**good, **bad}])
     assert not Event.objects.exists()
 
 
-def test_a_batch_has_its_limits() -> None:
+def test_a_batch_has_its_limits(shoe: Product) -> None:
     with pytest.raises(BadQuery, match="1 to 100"):
         events.store([])
     with pytest.raises(BadQuery, match="1 to 100"):
-        events.store([event(events.make_token("search"))] * 101)
+        events.store([event(token("search", [shoe]), shoe)] * 101)
 
 
-def test_an_old_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    token = events.make_token("search")
+def test_an_old_token_is_refused(monkeypatch: pytest.MonkeyPatch, shoe: Product) -> None:
+    given = token("search", [shoe])
     monkeypatch.setattr(events, "MAX_AGE", timedelta(seconds=-1))
     with pytest.raises(BadQuery, match="last day"):
-        events.store([event(token)])
+        events.store([event(given, shoe)])
     with pytest.raises(BadQuery, match="last day"):
-        events.store([event(signing.dumps({"r": "x"}, salt="other"))])
+        events.store([event(signing.dumps({"r": "x"}, salt="other"), shoe)])
 
 
 def test_rates_and_judged_pairs() -> None:
+    first, _second, third = shown = [product(f"shoe-{n}") for n in range(3)]
     for visit in range(20):
-        token = events.make_token("similar", query_key="shop.product:1", category="shoes")
-        batch = [event(token, "view", f"shop.product:{2 + i}", i) for i in range(3)]
+        given = token(items=shown, query_key="shop.product:1", category="shoes")
+        batch = [event(given, item, "view", position) for position, item in enumerate(shown)]
         if visit % 2 == 0:
-            batch.append(event(token, "click", "shop.product:2", 0))
+            batch.append(event(given, first, "click", 0))
         if visit % 4 == 0:
-            batch.append(event(token, "click", "shop.product:4", 2))
+            batch.append(event(given, third, "click", 2))
         events.store(batch)
     by_position = {rate.name: rate for rate in events.rates("position")}
     assert by_position["0"].click_through == 0.5
     assert by_position["1"].click_through == 0
     assert [(rate.name, rate.views, rate.clicks) for rate in events.rates("category")] == [("shoes", 60, 15)]
     pairs = events.judged_pairs("shop.product")
-    assert set(pairs) == {("1", "2"), ("1", "4")}
+    assert set(pairs) == {("1", str(first.pk)), ("1", str(third.pk))}
     # Clicked half as often, but from a place where half as many click: worth about the same.
-    assert pairs["1", "4"] == pytest.approx(pairs["1", "2"], rel=0.25)
+    assert pairs["1", str(third.pk)] == pytest.approx(pairs["1", str(first.pk)], rel=0.25)
     with pytest.raises(BadQuery, match="'category', 'position' or 'source'"):
         events.rates("colour")
 
 
-def test_old_events_are_forgotten() -> None:
-    events.store([event(events.make_token("look"))])
-    assert events.forget(timezone.now() - timedelta(days=1)) == 0
-    assert events.forget(timezone.now()) == 1
-
-
-@pytest.mark.django_db
-def test_the_task_purges_old_events():
+def test_the_task_purges_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
     from imagesim import tasks
 
     for age in (401, 399, 0):
@@ -114,6 +146,7 @@ def test_the_task_purges_old_events():
             position=0,
             created_at=timezone.now() - timedelta(days=age),
         )
+    monkeypatch.setattr(events, "PURGE_BATCH", 1)
     assert tasks.purge() == 1
     assert tasks.purge(days=30) == 1
     assert list(Event.objects.values_list("request", flat=True)) == ["r0"]

@@ -122,7 +122,7 @@ def shop_the_look(
     parts = [None, *boxes] if whole else boxes
     corners = [None if part is None else _pixels(part, image.size) for part in parts]
     seen = retry_on_swap(lambda: _search(page, boxes, image, corners))
-    token = events.make_token("look", category=(wanted.categories or ("",))[0][:200])
+    token = events.make_token("look", seen.hits, category=(wanted.categories or ("",))[0][:200])
     return replace(seen, size=size, token=token)
 
 
@@ -168,7 +168,7 @@ def _of(box: Region, part: _Answered) -> LookRegion:
 
 def _with_token(part: LookRegion) -> LookRegion:
     """With a token of its own, so that events know the category of what was seen."""
-    part.hits.token = events.make_token("look", category=next(iter(part.categories), "")[:200])
+    part.hits.token = events.make_token("look", part.hits, category=next(iter(part.categories), "")[:200])
     return part
 
 

@@ -145,7 +145,7 @@ def _answer(
     else:
         hits = retry_on_swap(lambda: _ask(request, terms, filters))
     category = filters.categories[0] if filters.categories else ""
-    hits.token = events.make_token(source, query_key=query_key, category=category[:200])
+    hits.token = events.make_token(source, hits, query_key=query_key, category=category[:200])
     return hits
 
 

@@ -37,7 +37,7 @@ def similar_products(
         "hits": hits,
         "cards": widgets.cards(hits),
         "offset": arguments.get("offset", 0),
-        "token": getattr(hits, "token", "") or widgets.events_token(item) if hits else "",
+        "token": hits.token,
         "events_api": widgets.events_url(),
         "heading": heading or _("Similar products"),
         "empty": empty,
