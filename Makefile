@@ -11,7 +11,7 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts Elasticsearch, Redis and PostgreSQL where the environment names none, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
-.PHONY: help venv demo services test lint chaos protections clean
+.PHONY: help venv demo services test lint chaos protections hostile clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -41,6 +41,9 @@ chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1), then
 
 protections: venv  ## the same harness with the protections switched off one by one: it must notice
 	@exec $(WITH_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py
+
+hostile: venv  ## attack the demo shop over HTTP (SECONDS=120 of damaged files, SEED=1) and print what requests cost
+	@exec $(BIN)/python -m tests.hostile --seconds $(SECONDS) --seed $(SEED)
 
 clean:  ## remove what make made here (downloads stay in the cache folder)
 	rm -rf .venv build dist *.egg-info demo.sqlite3* media staticfiles .mypy_cache .pytest_cache .ruff_cache .coverage

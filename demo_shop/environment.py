@@ -6,6 +6,10 @@
 ``ELASTICSEARCH_API_KEY``               or ``ELASTICSEARCH_USER`` and ``ELASTICSEARCH_PASSWORD``
 ``ELASTICSEARCH_CA``                    the file with the certificate authority of the server
 ``CELERY_BROKER_URL``                   ``redis://host:6379/0``; unset: changes are synced by a background thread
+``CACHE_URL``                           ``redis://host:6379/0``: throttles and visitors' photos, shared by all
+                                        processes; unset: the memory of each process
+``NUM_PROXIES``                         how many proxies of your own stand in front and write X-Forwarded-For; unset: 0
+``PRODUCTION``                          ``1``: refuses to start without a key and host names, and with ``DEBUG``
 ``SECRET_KEY`` ``DEBUG``                as Django has them; ``DEBUG=1`` turns it on
 ``ALLOWED_HOSTS`` ``CSRF_TRUSTED_ORIGINS``  separated by commas
 ``MEDIA_ROOT``                          the folder of the pictures, shared by all processes
@@ -18,12 +22,40 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
+DEMO_KEY = "demo-only-not-secret"
+
 Environment = Mapping[str, str]
 
 
 def words(environ: Environment, name: str, default: str = "") -> list[str]:
     """A list from a value with commas."""
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
+
+
+def security(environ: Environment) -> dict[str, Any]:
+    """``SECRET_KEY``, ``DEBUG`` and ``ALLOWED_HOSTS``; only the demo itself has a key and hosts by default.
+
+    :raises ImproperlyConfigured: in production, naming the variable that is missing or cannot be.
+    """
+    key, hosts, debug = environ.get("SECRET_KEY", ""), words(environ, "ALLOWED_HOSTS"), environ.get("DEBUG", "") == "1"
+    if environ.get("PRODUCTION", "") == "1":
+        if len(key) < 32 or key == DEMO_KEY:
+            raise ImproperlyConfigured("PRODUCTION=1 needs a SECRET_KEY of at least 32 random characters.")
+        if not hosts or "*" in hosts:
+            raise ImproperlyConfigured("PRODUCTION=1 needs ALLOWED_HOSTS: the host names of the shop, without '*'.")
+        if debug:
+            raise ImproperlyConfigured("PRODUCTION=1 cannot be combined with DEBUG=1.")
+    return {"SECRET_KEY": key or DEMO_KEY, "DEBUG": debug, "ALLOWED_HOSTS": hosts or ["*"]}
+
+
+def number_of_proxies(environ: Environment) -> int:
+    """:raises ImproperlyConfigured: if ``NUM_PROXIES`` is no number from 0 on."""
+    value = environ.get("NUM_PROXIES") or "0"
+    if not value.isascii() or not value.isdigit():
+        raise ImproperlyConfigured(f"NUM_PROXIES is {value!r}; it must be a number from 0 on.")
+    return int(value)
 
 
 def postgres(url: str) -> dict[str, Any]:

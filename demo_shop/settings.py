@@ -6,9 +6,8 @@ from pathlib import Path
 from demo_shop import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SECRET_KEY = os.environ.get("SECRET_KEY", "demo-only-not-secret")
-DEBUG = os.environ.get("DEBUG", "") == "1"
-ALLOWED_HOSTS = environment.words(os.environ, "ALLOWED_HOSTS", default="*")
+_security = environment.security(os.environ)
+SECRET_KEY, DEBUG, ALLOWED_HOSTS = _security["SECRET_KEY"], _security["DEBUG"], _security["ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS = environment.words(os.environ, "CSRF_TRUSTED_ORIGINS")
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -62,6 +61,11 @@ DATABASES = {
 }
 if os.environ.get("DATABASE_URL"):
     DATABASES = {"default": environment.postgres(os.environ["DATABASE_URL"])}
+if os.environ.get("CACHE_URL"):
+    CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ["CACHE_URL"]}
+    }
+REST_FRAMEWORK = {"NUM_PROXIES": environment.number_of_proxies(os.environ)}
 STATIC_URL = "static/"
 MEDIA_URL = "media/"
 MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or BASE_DIR / "media")

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -31,13 +30,15 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import psycopg
 import pytest
 import yaml
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from PIL import Image, ImageDraw
 
+from demo_shop import environment
 from tests.processes import running, wait_until
-from tools import elastic
-from tools.system import free_port, service_account
+from tools import servers
+from tools.system import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -75,6 +76,57 @@ def test_every_variable_is_in_the_example() -> None:
     used = {name for name, _ in VARIABLE.findall((ROOT / "docker-compose.yml").read_text())}
     example = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert used == set(example)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert "mem_limit" in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    if name == "certs":  # gives its files to the group of the server's account; it has no network
+        assert service["network_mode"] == "none"
+        return
+    assert service["cap_drop"] == ["ALL"]
+    # Elasticsearch writes its keystore into its own folder.
+    assert name == "elasticsearch" or service["read_only"]
+    assert name == "proxy" or "ports" not in service
+
+
+def test_the_shop_does_not_know_the_superuser() -> None:
+    knowing = {name for name, service in SERVICES.items() if "ELASTIC_PASSWORD" in service.get("environment", {})}
+    assert knowing == {"elasticsearch", "access"}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "SECRET_KEY"),
+        ({"SECRET_KEY": "demo-only-not-secret", "ALLOWED_HOSTS": "shop.example"}, "SECRET_KEY"),
+        ({"SECRET_KEY": "s" * 50}, "ALLOWED_HOSTS"),
+        ({"SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "shop.example,*"}, "ALLOWED_HOSTS"),
+        ({"SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "shop.example", "DEBUG": "1"}, "DEBUG"),
+    ],
+)
+def test_production_refuses_the_defaults_of_the_demo(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=missing):
+        environment.security({"PRODUCTION": "1", **given})
+    assert COMPOSE["x-shop"]["environment"]["PRODUCTION"] == "1"
+
+
+def test_production_takes_a_key_and_hosts() -> None:
+    given = {"PRODUCTION": "1", "SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "shop.example"}
+    expected = {"SECRET_KEY": "s" * 50, "DEBUG": False, "ALLOWED_HOSTS": ["shop.example"]}
+    assert environment.security(given) == expected
+
+
+def test_the_proxy_alone_says_who_the_visitor_is() -> None:
+    text = (ROOT / "tools" / "nginx.conf").read_text()
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in text
+    assert "$proxy_add_x_forwarded_for" not in text
+    assert COMPOSE["x-shop"]["environment"]["NUM_PROXIES"] == "1"
+    assert environment.number_of_proxies({"NUM_PROXIES": "1"}) == 1
+    with pytest.raises(ImproperlyConfigured, match="'-1'"):
+        environment.number_of_proxies({"NUM_PROXIES": "-1"})
 
 
 @dataclass
@@ -166,11 +218,13 @@ def deployment(folder: Path, postgres: str) -> Iterator[Deployment]:
     """The services of the compose file, each by its own command."""
     logs = folder / "logs"
     logs.mkdir()
-    ports = {name: free_port() for name in ("web", "elasticsearch", "transport", "redis")}
-    secrets = {"POSTGRES_PASSWORD": "p", "ELASTIC_PASSWORD": "for-tests-only", "SECRET_KEY": "s" * 50}
+    ports = {name: free_port() for name in ("web", "elasticsearch", "redis", "cache")}
+    secrets = {"POSTGRES_PASSWORD": "p", "SECRET_KEY": "s" * 50}
+    secrets |= {"ELASTIC_PASSWORD": "for-tests-only", "ELASTICSEARCH_PASSWORD": "of-the-shop"}
     places = {
         "https://elasticsearch:9200": f"https://127.0.0.1:{ports['elasticsearch']}",
         "redis:6379": f"127.0.0.1:{ports['redis']}",
+        "cache:6379": f"127.0.0.1:{ports['cache']}",
         "0.0.0.0:8000": f"127.0.0.1:{ports['web']}",
         "127.0.0.1:8000": f"127.0.0.1:{ports['web']}",
         "/certs/": f"{folder}/certs/",
@@ -185,21 +239,17 @@ def deployment(folder: Path, postgres: str) -> Iterator[Deployment]:
 
     with ExitStack() as stack:
         here.environment["DATABASE_URL"] = stack.enter_context(own_database(postgres))
-        start_elasticsearch(stack, folder, ports, secrets["ELASTIC_PASSWORD"], logs)
-        redis = [*here.command("redis"), "--port", str(ports["redis"]), "--dir", str(folder)]
-        stack.enter_context(running(redis, log=logs / "redis", cwd=folder))
+        url = start_elasticsearch(stack, folder, ports["elasticsearch"], secrets["ELASTIC_PASSWORD"])
+        for name in ("redis", "cache"):
+            data = folder / name
+            data.mkdir()
+            redis = [*here.command(name), "--port", str(ports[name]), "--dir", str(data)]
+            stack.enter_context(running(redis, log=logs / name, cwd=folder))
+        make_access = ["bash", str(ROOT / "tools" / "make-access"), url]
+        manage(here, make_access, {**secrets, "CA": f"{folder}/certs/ca.crt"})
         manage(here, here.command("setup"))
         superuser = {"DJANGO_SUPERUSER_USERNAME": "boss", "DJANGO_SUPERUSER_PASSWORD": "pw"}
         manage(here, ["python", "manage.py", "createsuperuser", "--noinput", "--email", "boss@shop.example"], superuser)
-        certificate = f"{folder}/certs/ca.crt"
-        url = f"https://127.0.0.1:{ports['elasticsearch']}/"
-        ping = ["curl", "-sf", "--cacert", certificate, "-u", f"elastic:{secrets['ELASTIC_PASSWORD']}", url]
-        wait_until(
-            lambda: subprocess.run(ping, capture_output=True).returncode == 0,
-            seconds=120,
-            what="Elasticsearch answers over TLS",
-            logs=logs,
-        )
         for service in ("worker", "beat", "web"):
             stack.enter_context(
                 running(here.command(service), log=logs / service, cwd=ROOT, environment=here.environment)
@@ -238,35 +288,14 @@ class own_database:
             connection.execute(statement)
 
 
-def start_elasticsearch(stack: ExitStack, folder: Path, ports: dict[str, int], password: str, logs: Path) -> None:
-    """As the compose file has it: certificates by its script, its settings, its password; less memory."""
-    home, own = elastic.home(), folder / "elasticsearch"
-    (folder / "certs").mkdir()
-    subprocess.run(["bash", ROOT / "tools" / "make-certs", folder / "certs"], cwd=home, check=True)
+def start_elasticsearch(stack: ExitStack, folder: Path, port: int, password: str) -> str:
+    """With the settings of the compose file; its address."""
     given = SERVICES["elasticsearch"]["environment"]
-    own.mkdir()
     settings = {name: value for name, value in given.items() if "." in name}
-    environment = elastic.configure(own, home, ports["elasticsearch"], ports["transport"], settings)
-    environment["ES_JAVA_OPTS"] = "-Xms512m -Xmx512m"
-    shutil.copytree(folder / "certs", own / "config" / "certs")
-    # What the official image does with ELASTIC_PASSWORD.
-    keystore = [home / "bin" / "elasticsearch-keystore"]
-    for arguments, text in (["create"], ""), (["add", "--stdin", "bootstrap.password"], password):
-        subprocess.run(
-            [*keystore, *arguments],
-            input=text,
-            text=True,
-            env={**os.environ, **environment},
-            check=True,
-            capture_output=True,
-        )
-    if account := service_account():
-        for path in (own, *own.rglob("*")):
-            os.chown(path, account.pw_uid, account.pw_gid)
-    command = [home / "bin" / "elasticsearch"]
-    stack.enter_context(
-        running(command, log=logs / "elasticsearch", cwd=own, environment=environment, unprivileged=True)
-    )
+    server, url, _ = servers.secure_elasticsearch(folder, password, port=port, changes=settings)
+    stack.callback(server.kill)
+    server.start().wait_until_it_answers()
+    return url
 
 
 def photo(colour: str) -> bytes:

@@ -29,10 +29,13 @@ LINT = {
 }
 BESIDE = {
     "tests under faults": ["pytest", "tests/chaos"],
+    "tests under attack": ["pytest", "tests/hostile"],
     "tests on SQLite": ["pytest", "--database-only", "-q"],
     "tests in a browser": ["pytest", "tests/browser"],
 }
-ON_POSTGRESQL = {"tests on PostgreSQL": ["pytest", "--ignore", "tests/chaos", "--ignore", "tests/browser"]}
+ON_POSTGRESQL = {
+    "tests on PostgreSQL": ["pytest", *(f"--ignore=tests/{name}" for name in ("chaos", "hostile", "browser"))]
+}
 
 
 def environment_of(name: str) -> dict[str, str]:

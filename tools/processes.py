@@ -46,6 +46,10 @@ class Process:
         return self._folder / f"{self.name}.log"
 
     @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import shutil
 import socket
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tools import elastic
 from tools.processes import PATIENCE, Process
@@ -88,3 +94,77 @@ def elasticsearch(
 def _responds(url: str) -> bool:
     with urllib.request.urlopen(f"{url}/_cluster/health", timeout=5) as response:
         return bool(response.status == 200)
+
+
+def secure_elasticsearch(
+    folder: Path,
+    password: str,
+    *,
+    port: int | None = None,
+    heap: str = "512m",
+    changes: Mapping[str, object] | None = None,
+) -> tuple[Process, str, Path]:
+    """(process, address, certificate of its authority) of a server with TLS and passwords, as in docker-compose.yml.
+
+    Not started yet. ``password`` is that of the superuser ``elastic``.
+
+    :raises Failure: if its certificates or its keystore cannot be made.
+    """
+    home, certificates, port = elastic.home(), folder / "certs", port or free_port()
+    certificates.mkdir(parents=True, exist_ok=True)
+    _do("bash", Path(__file__).with_name("make-certs"), certificates, cwd=home)
+    own = folder / "elasticsearch"
+    own.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "xpack.security.enabled": "true",
+        "xpack.security.http.ssl.enabled": "true",
+        "xpack.security.http.ssl.key": "certs/elasticsearch.key",
+        "xpack.security.http.ssl.certificate": "certs/elasticsearch.crt",
+        "xpack.security.http.ssl.certificate_authorities": "certs/ca.crt",
+        **(changes or {}),
+    }
+    environment = elastic.configure(own, home, port, free_port(), settings)
+    environment["ES_JAVA_OPTS"] = f"-Xms{heap} -Xmx{heap}"
+    shutil.copytree(certificates, own / "config" / "certs")
+    # What the official image does with ELASTIC_PASSWORD.
+    keystore = home / "bin" / "elasticsearch-keystore"
+    _do(keystore, "create", cwd=own, environment=environment)
+    _do(keystore, "add", "--stdin", "bootstrap.password", cwd=own, environment=environment, given=password)
+    authority = certificates / "ca.crt"
+    url = f"https://127.0.0.1:{port}"
+    server = Process(
+        "elasticsearch",
+        [home / "bin" / "elasticsearch"],
+        own,
+        environment=environment,
+        as_service=True,
+        answers=lambda: bool(as_superuser(url, authority, password, "/_cluster/health")),
+    )
+    return server, url, authority
+
+
+def as_superuser(url: str, authority: Path, password: str, path: str, content: object = None, method: str = "") -> Any:
+    """What the server answers to a request of the user ``elastic``; ``content`` is sent as JSON.
+
+    :raises OSError: if it refuses or cannot be reached.
+    """
+    body = None if content is None else json.dumps(content).encode()
+    credentials = base64.b64encode(f"elastic:{password}".encode()).decode()
+    headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url + path, body, headers, method=method or None)
+    context = ssl.create_default_context(cafile=str(authority))
+    with urllib.request.urlopen(request, timeout=30, context=context) as response:
+        return json.load(response)
+
+
+def _do(*command: object, cwd: Path, environment: Mapping[str, str] | None = None, given: str = "") -> None:
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        input=given,
+        text=True,
+        capture_output=True,
+    )
+    if done.returncode:
+        raise Failure(f"`{command[0]}` failed: {(done.stderr or done.stdout).strip()[-500:]}")

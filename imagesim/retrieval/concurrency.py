@@ -56,10 +56,11 @@ def slots_for(memory: int, processors: int, pixels: int) -> int:
 def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
     """(photos in work, requests that wait for one of them to end) of this process.
 
-    Requests beyond those are refused at once, so that a flood does not take every thread.
+    Requests beyond those are refused at once, and fewer may wait than are in work: a server of few threads must have
+    some left for its other pages.
     """
     slots = slots_for(memory_bytes(), threads(), get_settings().MAX_IMAGE_PIXELS)
-    return BoundedSemaphore(slots), BoundedSemaphore(2 * slots)
+    return BoundedSemaphore(slots), BoundedSemaphore(max(1, slots // 2))
 
 
 @contextmanager

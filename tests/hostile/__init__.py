@@ -1,0 +1,1 @@
+"""A public shop under attack: hostile requests and damaged files over HTTP, and what each of them costs the server."""

@@ -1,0 +1,309 @@
+"""One run: the shop is stocked and served, then attacked; a report of what that cost."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagesim import cpu
+from imagesim.retrieval import concurrency
+from tests.hostile import files
+from tests.hostile.attacks import API, BUSY, Attack, attacks, get, invented_events, odd_requests, with_picture
+from tests.hostile.server import MEMORY_LIMIT, ROOT, Reply, Request, Server
+from tools import servers
+
+MEGABYTE = 1024**2
+CLIENTS = 12
+SETTLE_SECONDS = 20.0
+MAX_IMAGE_PIXELS = 50_000_000
+
+
+@dataclass
+class Report:
+    """Seconds, bytes and counts; ``problems`` is empty where every budget was kept."""
+
+    worst_processor_seconds: dict[str, float] = field(default_factory=dict)
+    """Of the costliest request of each attack."""
+    statuses: dict[int, int] = field(default_factory=dict)
+    server_errors: list[str] = field(default_factory=list)
+    honest: dict[str, tuple[float, int, int]] = field(default_factory=dict)
+    """For each storm: (median seconds of ``GET /``, how many were answered, how many were lost)."""
+    peak_over_rest: int = 0
+    settled_over_rest: int = 0
+    slots: int = 0
+    files_sent: int = 0
+    processor_seconds_of_files: float = 0.0
+    """Of all mutated files together."""
+    odd_sent: int = 0
+    event_rows: int = 0
+    event_rows_allowed: int = 0
+    throttled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For each address: (requests from forged addresses, how many of them were refused with 429)."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """(attack, what was wrong)."""
+
+
+class Shop:
+    """A stocked shop and the server in front of it."""
+
+    def __init__(self, folder: Path, redis: str, settings: Mapping[str, str]) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.hostile.settings",
+            "IMAGESIM_HOSTILE_FOLDER": str(folder),
+            "IMAGESIM_HOSTILE_REDIS": redis,
+            "PYTHONPATH": str(ROOT),
+            **settings,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.hostile.stock"],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        self.server = Server(folder, self.environment).start()
+
+    def warm_up(self) -> None:
+        """Have each worker load its model, so that the first attack does not pay for it."""
+        ordinary = (*with_picture(files.photo()), get(f"{API}/search/", {"q": "red"}), get("/look/"), get("/"))
+        for _ in range(3):
+            with ThreadPoolExecutor(8) as pool:
+                for reply in pool.map(self.server.send, ordinary * 2):
+                    assert reply.status in (200, BUSY), (reply.status, reply.body[:500], self.server.tail()[-3000:])
+        time.sleep(1)
+        self.rest = self.server.memory()
+        self.server.reset_peak()
+
+
+class Run:
+    """``shop`` has the real model; ``light`` takes thousands of files and odd requests while the other one settles."""
+
+    def __init__(self, folder: Path, *, seed: int = 1, storm_seconds: float = 2.5, say: Callable[[str], None]) -> None:
+        self.folder, self.seed, self.storm_seconds, self.say = folder, seed, storm_seconds, say
+        self.report = Report()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Run:
+        self.redis, address = servers.redis(self.folder)
+        self.redis.start().wait_until_it_answers()
+        address = address.rpartition("/")[0]
+        with self.timed("starting"):
+            self.shop = Shop(self.folder / "shop", f"{address}/0", {})
+            self.light = Shop(self.folder / "light", f"{address}/1", {"IMAGESIM_HOSTILE_LIGHT": "1"})
+            for shop in (self.shop, self.light):
+                shop.warm_up()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name in ("shop", "light"):
+            if shop := getattr(self, name, None):
+                shop.server.stop()
+        self.redis.kill()
+
+    def timed(self, name: str) -> _Timer:
+        self.say(name)
+        return _Timer(self.report.seconds, name)
+
+    # What is done.
+
+    def measure(self) -> None:
+        """The cost of each request of each attack, one after the other."""
+        with self.timed("cost of single requests"):
+            for attack in attacks():
+                for request in dict.fromkeys(map(_Hashable, attack.requests)):
+                    self._measure(attack, request.request)
+
+    def _measure(self, attack: Attack, request: Request) -> None:
+        before = self.shop.server.processor_seconds()
+        reply = self.send(self.shop, attack.name, request)
+        used = self.shop.server.processor_seconds() - before
+        worst = self.report.worst_processor_seconds
+        worst[attack.name] = max(worst.get(attack.name, 0.0), round(used, 2))
+        if used > attack.budget(request):
+            self.problem(attack.name, f"{request.path}: {used:.2f} s of processor, not {attack.budget(request)}")
+        if reply.status not in (*attack.statuses, BUSY):
+            self.problem(attack.name, f"{request.path}: status {reply.status}, not one of {attack.statuses}")
+
+    def storm(self) -> None:
+        """Each attack from many clients at once, while an honest visitor asks for the first page."""
+        with self.timed("storms"):
+            for attack in attacks():
+                if attack.storm:
+                    self._storm(attack)
+
+    def _storm(self, attack: Attack) -> None:
+        until = time.monotonic() + self.storm_seconds
+        honest: list[Reply] = []
+
+        def visit() -> None:
+            while time.monotonic() < until:
+                honest.append(self.shop.server.send(Request("GET", "/"), timeout=30))
+                time.sleep(0.05)
+
+        def attacker(number: int) -> None:
+            for request in itertools.cycle(attack.requests[number % len(attack.requests) :] + attack.requests):
+                if time.monotonic() > until:
+                    return
+                self.send(self.shop, attack.name, request)
+
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(attacker, range(CLIENTS)))
+        visitor.join()
+        lost = sum(reply.status != 200 for reply in honest)
+        median = statistics.median(reply.seconds for reply in honest)
+        self.report.honest[attack.name] = (round(median, 3), len(honest), lost)
+        if lost or median > 1.0:
+            self.problem(attack.name, f"honest visitor: median {median:.2f} s, {lost} of {len(honest)} lost")
+
+    def fuzz(self, count: int, odd: int, *, until: float = float("inf")) -> None:
+        """``count`` mutated files and ``odd`` requests with odd parameters."""
+        addresses = (f"{API}/search/", f"{API}/look/", "/search/", "/look/")
+        pictures = files.mutated(self.seed)
+        mutated = (with_picture(next(pictures))[number % len(addresses)] for number in range(count))
+        with self.timed("mutated files"):
+            before = self.light.server.processor_seconds()
+            self.report.files_sent += self._send_all("mutated files", mutated, until)
+            used = self.light.server.processor_seconds() - before
+            self.report.processor_seconds_of_files += round(used, 1)
+        with self.timed("odd requests"):
+            requests = itertools.islice(odd_requests(self.seed), odd)
+            self.report.odd_sent += self._send_all("odd requests", requests, until)
+
+    def _send_all(self, name: str, requests: Iterator[Request], until: float) -> int:
+        lock, sent = threading.Lock(), Counter[str]()
+
+        def client(number: int) -> None:
+            while time.monotonic() < until:
+                with lock:
+                    request = next(requests, None)
+                    if request is None:
+                        return
+                    sent[name] += 1
+                self.send(self.light, name, request)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(client, range(4)))
+        return sent[name]
+
+    def settle(self, during: Callable[[], None]) -> None:
+        """The memory of the workers at their peak since the start, and some time after the last request.
+
+        ``during`` is what goes on elsewhere until then.
+        """
+        memory = min(cpu.memory_bytes(), MEMORY_LIMIT)
+        self.report.slots = concurrency.slots_for(memory, cpu.threads(), MAX_IMAGE_PIXELS)
+        peak, rest = self.shop.server.peak(), self.shop.rest
+        until = time.monotonic() + SETTLE_SECONDS
+        during()
+        time.sleep(max(0.0, until - time.monotonic()))
+        after = self.shop.server.memory()
+        for shop in (self.shop, self.light):
+            if set(shop.server.workers) != set(shop.rest):
+                self.problem("memory", f"a worker was replaced:\n{shop.server.tail()[-2000:]}")
+        self.report.peak_over_rest = max(peak[pid] - rest[pid] for pid in peak)
+        self.report.settled_over_rest = max(after[pid] - rest[pid] for pid in after)
+        if self.report.peak_over_rest > 400 * MEGABYTE * self.report.slots:
+            self.problem("memory", f"peak {self.report.peak_over_rest / MEGABYTE:.0f} MB over rest")
+        if self.report.settled_over_rest > 150 * MEGABYTE:
+            self.problem("memory", f"{self.report.settled_over_rest / MEGABYTE:.0f} MB over rest after settling")
+
+    def invent_events(self) -> None:
+        """Invented events with the token of one answer."""
+        answer = self.light.server.send(get(f"{API}/items/shop.product/1/similar/", {"limit": 4})).json()
+        with self.timed("events"):
+            for request in invented_events(answer["token"]):
+                self.send(self.light, "invented events", request)
+        with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
+            [(self.report.event_rows,)] = connection.execute("SELECT COUNT(*) FROM imagesim_event")
+        self.report.event_rows_allowed = 3 * len(answer["results"])
+        if self.report.event_rows > self.report.event_rows_allowed:
+            kept, allowed = self.report.event_rows, self.report.event_rows_allowed
+            self.problem("invented events", f"{kept} rows of one answer, not at most {allowed}")
+
+    def forge_addresses(self, rate: int = 4) -> None:
+        """Each request under another forged address: the throttles must count the visitor behind them."""
+        environment = {**self.light.environment, "IMAGESIM_HOSTILE_RATE": f"{rate}/min"}
+        server = Server(self.light.folder, environment, "throttled").start()
+        count = 3 * rate
+        requests = {
+            "similar": get(f"{API}/items/shop.product/1/similar/"),
+            "search form": with_picture(b"no picture")[1],
+            "sample": get("/look/", {"sample": "apparel"}),
+        }
+        with self.timed("forged addresses"):
+            for name, request in requests.items():
+                replies = [
+                    server.send(
+                        Request(request.method, request.path, request.body, {**request.headers, **_forged(number)})
+                    )
+                    for number in range(count)
+                ]
+                refused = sum(reply.status == 429 for reply in replies)
+                self.report.throttled[name] = (count, refused)
+                if refused != count - rate:
+                    self.problem(f"throttle of {name}", f"{refused} of {count} requests refused at {rate} per minute")
+        server.stop()
+
+    # What came of it.
+
+    def send(self, shop: Shop, name: str, request: Request) -> Reply:
+        reply = shop.server.send(request)
+        with self._lock:
+            self.report.statuses[reply.status] = self.report.statuses.get(reply.status, 0) + 1
+        if reply.status >= 500 and reply.status != BUSY:
+            self.report.server_errors.append(f"{name}: {request.method} {request.path[:200]} {request.body[:300]!r}")
+            self.problem(name, f"status {reply.status} of {request.method} {request.path[:120]}")
+        elif reply.status == 0:
+            self.problem(name, f"no answer to {request.method} {request.path[:120]}")
+        return reply
+
+    def problem(self, name: str, text: str) -> None:
+        self.say(f"{name}: {text}")
+        self.report.problems.append((name, text))
+
+
+@dataclass
+class _Timer:
+    seconds: dict[str, float]
+    name: str
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+
+    def __exit__(self, *error: Any) -> None:
+        self.seconds[self.name] = round(time.monotonic() - self.started, 1)
+
+
+class _Hashable:
+    """A request by its content, so that repeated ones are measured once."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def __hash__(self) -> int:
+        return hash((self.request.path, self.request.body))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hashable) and self.request == other.request
+
+
+def _forged(number: int) -> dict[str, str]:
+    return {"X-Forwarded-For": f"203.0.113.{number}, 198.51.100.{number}"}
