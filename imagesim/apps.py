@@ -52,4 +52,9 @@ def check_look(**kwargs: Any) -> list[CheckMessage]:
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     from imagesim import checks
 
-    return [*checks.check_sync(), *checks.check_visitors(), *checks.check_index()]
+    return [
+        *checks.check_sync(),
+        *checks.check_visitors(),
+        *checks.check_connections(),
+        *checks.check_index(),
+    ]

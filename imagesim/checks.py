@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -22,7 +23,7 @@ from django.utils.module_loading import import_string
 from imagesim import conf, paths
 from imagesim.backends import EXTRAS, get_instance, install_hint
 from imagesim.embedders.base import BaseEmbedder
-from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices
+from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
 from imagesim.indexes.base import BaseIndex
 from imagesim.items import Items
 from imagesim.models import ItemState
@@ -107,14 +108,16 @@ def check_visitors() -> list[CheckMessage]:
             )
         )
     alone = ("locmem.LocMemCache", "dummy.DummyCache")
-    if str(caches.settings["default"].get("BACKEND", "")).endswith(alone):
-        found.append(
-            Warning(
-                "The default cache is of one process, so each process counts a visitor's requests for itself.",
-                hint="Use one that the processes share (Redis, Memcached) in CACHES['default'].",
-                id="imagesim.W015",
+    look_cache = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0].LOOK_CACHE
+    for name in dict.fromkeys(("default", look_cache)):
+        if str(caches.settings.get(name, {}).get("BACKEND", "")).endswith(alone):
+            found.append(
+                Warning(
+                    f"The cache {name!r} is of one process: each process counts requests or holds photos for itself.",
+                    hint=f"Use one that the processes share (Redis, Memcached) in CACHES[{name!r}].",
+                    id="imagesim.W015",
+                )
             )
-        )
     return found
 
 
@@ -151,6 +154,56 @@ def check_sync() -> list[CheckMessage]:
             id="imagesim.W013",
         )
     ]
+
+
+def check_connections() -> list[CheckMessage]:
+    """Whether credentials and vectors travel to the index and the embedder so that nobody reads or forges them."""
+    settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
+    found: list[CheckMessage] = []
+    index, embedder = settings.INDEX.options, settings.EMBEDDER.options
+    if index.get("verify_certs") is False:
+        found.append(
+            Warning(
+                "IMAGESIM['INDEX'] has verify_certs=False: whoever answers is taken for the server.",
+                hint="Set 'ca_certs' to the certificate of the server's authority instead.",
+                id="imagesim.W016",
+            )
+        )
+    hosts = index.get("hosts") or ()
+    given = any(index.get(name) for name in ("api_key", "basic_auth", "bearer_auth"))
+    for host in (hosts,) if isinstance(hosts, str) else hosts:
+        if _is_open(host) and (given or "@" in urlsplit(host).netloc):
+            found.append(_unencrypted("INDEX", host))
+    url = embedder.get("url")
+    if isinstance(url, str):
+        if _is_open(url) and embedder.get("api_key_env"):
+            found.append(_unencrypted("EMBEDDER", url))
+        if not embedder.get("api_key_env"):
+            found.append(
+                Warning(
+                    "IMAGESIM['EMBEDDER'] names a service without a key: anybody who reaches it can use it.",
+                    hint="Give the service a key, and the name of the variable that holds it in 'api_key_env'.",
+                    id="imagesim.W018",
+                )
+            )
+    return found
+
+
+def _is_open(url: object) -> bool:
+    """Whether what is sent to ``url`` leaves this machine unencrypted."""
+    try:
+        parts = urlsplit(str(url))
+    except ValueError:
+        return False
+    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _unencrypted(setting: str, url: str) -> Warning:
+    return Warning(
+        f"IMAGESIM[{setting!r}] sends credentials to {mask_credentials(url)} unencrypted.",
+        hint="Use https://.",
+        id="imagesim.W017",
+    )
 
 
 def check_index() -> list[CheckMessage]:

@@ -456,6 +456,7 @@ class TestVisitors:
     def test_a_proxy_and_a_cache_of_one_process(self, settings):
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
         settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+        settings.REST_FRAMEWORK = {}
         assert [message.id for message in checks.check_visitors()] == ["imagesim.W014", "imagesim.W015"]
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
@@ -464,3 +465,39 @@ class TestVisitors:
     def test_without_a_proxy_the_address_is_known(self, settings):
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
         assert checks.check_visitors() == []
+
+
+class TestConnections:
+    """``check --deploy``: how the index and the embedder are reached."""
+
+    @pytest.mark.parametrize(
+        ("index", "embedder", "ids"),
+        [
+            ({"hosts": ["https://es1:9200"], "api_key": "k", "ca_certs": "ca.crt"}, {}, []),
+            ({"hosts": "http://localhost:9200", "api_key": "k"}, {}, []),
+            ({"hosts": "http://es1:9200"}, {}, []),
+            ({"hosts": "https://es1:9200", "verify_certs": False}, {}, ["imagesim.W016"]),
+            ({"hosts": ["https://es1:9200", "http://es2:9200"], "basic_auth": ("a", "b")}, {}, ["imagesim.W017"]),
+            ({"hosts": "http://shop:hidden@es1:9200"}, {}, ["imagesim.W017"]),
+            ({}, {"url": "https://embedder/v1", "api_key_env": "KEY"}, []),
+            ({}, {"url": "http://embedder/v1", "api_key_env": "KEY"}, ["imagesim.W017"]),
+            ({}, {"url": "https://embedder/v1"}, ["imagesim.W018"]),
+        ],
+    )
+    def test_what_travels_in_the_open(self, settings, index, embedder, ids):
+        settings.IMAGESIM = {
+            "INDEX": {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": index},
+            "EMBEDDER": {"BACKEND": "imagesim.embedders.http.HttpEmbedder", "OPTIONS": embedder},
+        }
+        found = checks.check_connections()
+        assert [message.id for message in found] == ids
+        assert "hidden" not in str(found)
+
+    def test_a_cache_of_photos_that_is_of_one_process(self, settings):
+        redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+        settings.CACHES = {
+            "default": redis,
+            "photos": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        }
+        settings.IMAGESIM = {"LOOK_CACHE": "photos"}
+        assert ["'photos'" in str(message) for message in checks.check_visitors()] == [True]
