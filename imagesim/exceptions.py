@@ -122,6 +122,12 @@ class IndexUnavailable(SearchIndexError):
     code = "index_unavailable"
 
 
+class QueryTimeout(SearchIndexError):
+    """The index answers, but this query took too long."""
+
+    code = "query_timeout"
+
+
 class IndexMissing(SearchIndexError):
     """No index is in service yet: it has to be built first."""
 

@@ -18,8 +18,8 @@ from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailab
 from imagesim.indexes import elasticsearch as module
 from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
+from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
-from imagesim.indexes.elasticsearch.versions import Server
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
 from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
@@ -35,7 +35,7 @@ class TestElasticsearchIndex(IndexContract):
 
     def options(self, index: BaseIndex) -> dict[str, Any]:
         assert isinstance(index, ElasticsearchIndex)
-        return {"hosts": index._hosts, "replicas": 0}
+        return {"hosts": index._connection.hosts, "replicas": 0}
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_quantisation_can_be_chosen(
 
 
 def test_bbq_needs_a_server_that_knows_it(elasticsearch_url: str, index: ElasticsearchIndex) -> None:
-    if index._server.can("bbq"):
+    if index._server.supports("bbq"):
         pytest.skip("this server knows bbq")
     with pytest.raises(ConfigurationError, match=r"needs Elasticsearch 8\.18 or later; use 'auto'"):
         ElasticsearchIndex(hosts=elasticsearch_url, name=index.name, quantisation="bbq").create(META)
@@ -212,7 +212,7 @@ def test_what_the_server_puts_off_is_sent_again(index: ElasticsearchIndex, monke
     """Only that, and only so often; what stays put off is said to be worth another try."""
     index.promote(index.create(META))
     sent: list[int] = []
-    original = index._send
+    original = index._connection.post
 
     def busy(path: str, data: bytes, params: Any, client: Any = None) -> Any:
         answer = original(path, data, params, client)
@@ -220,8 +220,8 @@ def test_what_the_server_puts_off_is_sent_again(index: ElasticsearchIndex, monke
         answer["items"][-1] = {"index": {"status": 429, "error": {"type": "busy", "reason": "queue is full"}}}
         return answer
 
-    monkeypatch.setattr(index, "_send", busy)
-    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(index._connection, "post", busy)
+    monkeypatch.setattr(bulk, "PAUSE_SECONDS", 0.01)
     results = index.write([entry(n, axis(0)) for n in range(3)])
     assert sent == [3, 1, 1]
     assert [result.status for result in results] == ["done", "done", "failed"]
@@ -288,7 +288,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     index.refresh()
     assert index.search([Query(axis(0))])[0].exact
     monkeypatch.setattr(module, "EXACT_UP_TO", 5)
-    index._service = None
+    index._active_index = None
     assert not index.search([Query(axis(0))])[0].exact
     assert index.search([Query(axis(0), similarity="l1")])[0].exact
     assert index.search([Query(axis(0), exact=True)])[0].exact

@@ -1,4 +1,4 @@
-"""The index of a shop of any size: Elasticsearch, on as many nodes as it needs."""
+"""The index for a catalogue of any size: Elasticsearch, on one node or many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from django.utils import timezone
 
 from imagesim.exceptions import (
     ConfigurationError,
-    IndexUnavailable,
     ModelMismatch,
     SearchIndexError,
     format_choices,
@@ -27,11 +26,9 @@ from imagesim.exceptions import (
 from imagesim.indexes import validation
 from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import bulk, mapping
-from imagesim.indexes.elasticsearch import facets as counting
-from imagesim.indexes.elasticsearch.encoding import encode, fast_serializer
-from imagesim.indexes.elasticsearch.errors import from_api, reported
-from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body
-from imagesim.indexes.elasticsearch.versions import Server
+from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
+from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
+from imagesim.indexes.elasticsearch.transport import Connection, encode, from_api
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ElasticsearchIndex"]
 
-# What is handed to the client as it is.
+# Passed to the client unchanged.
 CLIENT_OPTIONS = frozenset(
     (
         *("api_key", "basic_auth", "bearer_auth", "cloud_id", "opaque_id", "headers"),
@@ -48,29 +45,38 @@ CLIENT_OPTIONS = frozenset(
     )
 )
 META_SECONDS = 10.0
-"""How long a process believes what it last read of the index in service. A search notices a swap by itself."""
+"""How long a process caches what it read of the active index. A search notices a swap by itself."""
 EXACT_UP_TO = 5_000
-"""Entries in service up to which every one is scored: the graph would save nothing."""
-CANDIDATES_AT_MOST = 10_000
+"""Entries up to which all are scored: the graph would save nothing."""
+MAX_CANDIDATES = 10_000
 ANSWER = ",".join(
     (
-        *("took", "hits.total.value", "hits.hits._index", "hits.hits._id", "hits.hits._score", "hits.hits._source"),
+        *(
+            "took",
+            "timed_out",
+            "hits.total.value",
+            "hits.hits._index",
+            "hits.hits._id",
+            "hits.hits._score",
+            "hits.hits._source",
+        ),
         *("hits.hits.inner_hits.*.hits.hits._nested.offset", "hits.hits.inner_hits.*.hits.hits._score"),
     )
 )
-"""What is wanted of an answer; the rest is not even sent."""
+"""The fields of an answer that the server sends."""
 ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
-ATTEMPTS = 3
-PAUSE_SECONDS = 0.5
+SERVER_TIMEOUT = 0.8
+"""Share of ``request_timeout`` after which the server itself gives up a search. So a slow query fails alone, and only a
+server that does not answer at all counts as unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Service:
-    """The physical index behind the name, as last read."""
+class _Active:
+    """The active backing index, as last read."""
 
     backing_index: str
     meta: IndexMeta
-    quantisation: Any
+    quantisation: Quantisation
     entries: int
     read_at: float
 
@@ -127,78 +133,63 @@ class ElasticsearchIndex(BaseIndex):
             raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {format_choices(known)}.")
         if hosts is None and "cloud_id" not in client_options:
             hosts = "http://localhost:9200"
-        self._hosts = [hosts] if isinstance(hosts, str) else list(hosts or ())
+        self._connection = Connection(
+            [hosts] if isinstance(hosts, str) else list(hosts or ()), request_timeout, client_options
+        )
         self._quantisation = quantisation
         self._m, self._ef_construction = m, ef_construction
         self._num_candidates = num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
-        self._client_options = client_options
-        self._service: _Service | None = None
+        self._active_index: _Active | None = None
         self._metas: dict[str, IndexMeta] = {}
         self._lock = Lock()
 
-    # The connection.
-
-    @cached_property
+    @property
     def _client(self) -> Elasticsearch:
-        from elasticsearch import Elasticsearch
+        return self._connection.client
 
-        given = dict(self._client_options)
-        if self._hosts:
-            given["hosts"] = self._hosts
-        if (serializer := fast_serializer()) is not None:
-            given["serializers"] = {"application/json": serializer}
-        # A search that timed out is not asked again: the server is still busy with it.
-        return Elasticsearch(
-            **given,
-            request_timeout=self._timeout,
-            max_retries=2,
-            retry_on_timeout=False,
-            retry_on_status=(502, 503, 504),
-        )
+    @property
+    def _slow(self) -> Elasticsearch:
+        """The client with the timeout of writes."""
+        return self._connection.client.options(request_timeout=10 * self._timeout)
 
     @cached_property
     def _server(self) -> Server:
-        with self._reported():
+        with self._translated_errors():
             return Server.of(self._client.info().body)
 
-    @cached_property
-    def _where(self) -> str:
-        return ", ".join(re.sub(r"//[^/@]*@", "//", host) for host in self._hosts) or "Elastic Cloud"
+    def _translated_errors(self) -> AbstractContextManager[None]:
+        return self._connection.translated_errors(self.name)
 
-    def _reported(self) -> AbstractContextManager[None]:
-        return reported(self.name, self._where)
-
-    # A physical index.
+    # Backing indexes.
 
     def create(self, meta: IndexMeta) -> str:
+        from elasticsearch import BadRequestError
+
         quantisation = self._server.quantisation(meta.dims) if self._quantisation == "auto" else self._quantisation
-        if not self._server.can(quantisation):
+        if not self._server.supports(quantisation):
             raise ConfigurationError(
                 f"INDEX's quantisation {quantisation!r} needs Elasticsearch 8.18 or later; "
                 "use 'auto', 'int8' or 'none'."
             )
         storage = mapping.Storage(quantisation, self._m, self._ef_construction, self._shards)
         backing_index = f"{self.name}-{timezone.now():%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
-        try:
-            self._create(backing_index, meta, storage)
-        except SearchIndexError as error:
-            if "confidence_interval" not in str(error):
-                raise
-            self._create(
-                backing_index, meta, replace(storage, whole_range=False)
-            )  # a server that no longer asks for it
+        with self._translated_errors():
+            try:
+                self._create(backing_index, meta, storage)
+            except BadRequestError:
+                # Later servers deprecate the option that this leaves out. If it was not that, the error comes again.
+                self._create(backing_index, meta, replace(storage, whole_range=False))
         return backing_index
 
     def _create(self, backing_index: str, meta: IndexMeta, storage: mapping.Storage) -> None:
         body = mapping.body(self.name, meta, storage, self._server)
-        with self._reported():
-            self._slow.indices.create(index=backing_index, aliases={_for_writes(backing_index): {}}, **body)
+        self._slow.indices.create(index=backing_index, aliases={_for_writes(backing_index): {}}, **body)
 
     def promote(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
-        with self._reported():
+        with self._translated_errors():
             self._slow.indices.put_settings(index=backing_index, settings=settings)
             self._slow.indices.refresh(index=backing_index)
             self._slow.indices.update_aliases(
@@ -207,17 +198,17 @@ class ElasticsearchIndex(BaseIndex):
                     {"add": {"index": backing_index, "alias": self.name, "is_write_index": True}},
                 ]
             )
-        self._service = None
+        self._active_index = None
 
     def drop(self, backing_index: str) -> None:
-        with self._reported():
+        with self._translated_errors():
             self._slow.indices.delete(index=backing_index, ignore_unavailable=True)
         self._metas.pop(backing_index, None)
-        self._service = None
+        self._active_index = None
 
     def backing_indexes(self) -> list[str]:
         ours = re.compile(rf"{re.escape(self.name)}-\d{{20}}-[0-9a-f]{{6}}")
-        with self._reported():
+        with self._translated_errors():
             found = self._client.indices.get_settings(index=f"{self.name}-*", name="index.creation_date")
         made = {
             name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)
@@ -225,40 +216,40 @@ class ElasticsearchIndex(BaseIndex):
         return sorted(made, key=lambda name: (made[name], name))
 
     def active(self) -> str | None:
-        with self._reported():
+        with self._translated_errors():
             found = self._client.options(ignore_status=404).indices.get_alias(name=self.name)
         return next(iter(found)) if found.meta.status == 200 else None
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         if backing_index is None:
-            return self._active().meta
-        # An index says the same of itself as long as it lives, and no other ever has its name.
+            return self._read_active().meta
+        # The meta of an index never changes, and no other index ever has its name.
         if backing_index not in self._metas:
-            with self._reported():
+            with self._translated_errors():
                 found = self._client.indices.get_mapping(index=backing_index)
             self._metas[backing_index] = mapping.meta_of(backing_index, found[backing_index]["mappings"])
         return self._metas[backing_index]
 
-    def _active(self, *, anew: bool = False) -> _Service:
-        """:raises IndexMissing: if nothing is in service."""
-        service = self._service
-        if anew or service is None or time.monotonic() - service.read_at > META_SECONDS:
-            with self._lock, self._reported():
-                if self._service is not service and self._service is not None:
-                    return self._service  # another thread has just read it
-                self._service = None
+    def _read_active(self, *, refresh: bool = False) -> _Active:
+        """:raises IndexMissing: if no index is active."""
+        known = self._active_index
+        if refresh or known is None or time.monotonic() - known.read_at > META_SECONDS:
+            with self._lock, self._translated_errors():
+                if self._active_index is not known and self._active_index is not None:
+                    return self._active_index  # another thread has just read it
+                self._active_index = None
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=self.name)
                 backing_index, body = next(iter(found.items()))
-                service = _Service(
+                known = _Active(
                     backing_index,
                     mapping.meta_of(backing_index, body["mappings"]),
                     mapping.quantisation_of(body["mappings"]),
                     int(self._client.count(index=backing_index)["count"]),
                     read_at,
                 )
-                self._service = service
-        return service
+                self._active_index = known
+        return known
 
     # Writing.
 
@@ -271,118 +262,83 @@ class ElasticsearchIndex(BaseIndex):
                 lines.append(bulk.line(number, validation.prepare_any(operation, meta), meta))
             except ValueError as error:
                 results[number] = WriteResult(operation.key, "failed", f"{error}.")
-        # Writing to an alias, and insisting that it is one, never makes an index that was dropped anew.
+        # Requiring an alias keeps the server from creating an index that was dropped.
         target = self.name if backing_index is None else _for_writes(backing_index)
         for chunk in bulk.chunks(lines):
-            results.update(self._write_chunk(chunk, target))
+            results.update(bulk.send(chunk, target, self._connection, self._slow, self.name))
         return [results[number] for number in range(len(operations))]
 
-    def _write_chunk(self, chunk: list[bulk.Line], target: str) -> dict[int, WriteResult]:
-        """Send until each line is settled or patience ends. Sending again does no harm: versions see to that."""
-        results: dict[int, WriteResult] = {}
-        for attempt in range(ATTEMPTS):
-            last = attempt == ATTEMPTS - 1
-            try:
-                with self._reported():
-                    answer = self._send(
-                        f"/{target}/_bulk",
-                        b"".join(line.data for line in chunk),
-                        {"require_alias": "true", "filter_path": "items.*.status,items.*.error"},
-                        client=self._slow,
-                    )
-            except IndexUnavailable:
-                if last:
-                    raise
-            else:
-                for line, item in zip(chunk, answer["items"], strict=True):
-                    results[line.number] = bulk.result(line.key, item)
-                chunk = [line for line in chunk if results[line.number].retryable]
-                if not chunk or last:
-                    break
-            time.sleep(PAUSE_SECONDS * 2**attempt)
-        return results
-
-    @property
-    def _slow(self) -> Elasticsearch:
-        """The client for what may take longer than a search."""
-        return self._client.options(request_timeout=10 * self._timeout)
-
     def refresh(self, backing_index: str | None = None) -> None:
-        with self._reported():
+        with self._translated_errors():
             self._slow.indices.refresh(index=backing_index or self.name)
 
     # Reading.
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        service = self._active()
-        asked = [self._checked(query, service) for query in queries]
-        answers = self._ask([each.body(self._server, service.quantisation) for each in asked])
-        if any(hit["_index"] != service.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
-            self._swapped(service, queries)
-        for number, (each, answer) in enumerate(zip(asked, answers, strict=True)):
+        active = self._read_active()
+        compiled = [self._compile(query, active) for query in queries]
+        answers = self._request([each.body(self._server, active.quantisation) for each in compiled])
+        if any(hit["_index"] != active.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
+            self._swapped(active, queries)
+        for number, (each, answer) in enumerate(zip(compiled, answers, strict=True)):
             if each.may_lack(answer):
-                # The candidates were too much alike (variants of few products) to fill the page.
-                asked[number] = replace(each, candidates=0)
-                [answers[number]] = self._ask([asked[number].body(self._server, service.quantisation)])
-        return [each.parse(answer) for each, answer in zip(asked, answers, strict=True)]
+                # The candidates were variants of too few products to fill the page.
+                compiled[number] = replace(each, candidates=0)
+                [answers[number]] = self._request([compiled[number].body(self._server, active.quantisation)])
+        return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
-    def _checked(self, query: Query, service: _Service) -> CompiledQuery:
+    def _compile(self, query: Query, active: _Active) -> CompiledQuery:
         validation.check_page(query)
-        validation.check_fingerprint(query, service.meta)
+        validation.check_fingerprint(query, active.meta)
         similarity = query.similarity or self.similarity
         exact = query.exact
         if exact is None:
-            exact = service.entries <= EXACT_UP_TO or similarity == "l1"  # the graph is one of cosines
+            exact = active.entries <= EXACT_UP_TO or similarity == "l1"  # the graph is one of cosines
         candidates = self._num_candidates
         while candidates < 4 * (query.offset + query.limit + 1):
             candidates *= 2  # in steps, so that neighbouring pages come from the same candidates
         return CompiledQuery(
             query,
             validation.unit_vector(query.vector),
-            validation.checked_conditions(query.filters.conditions, service.meta.filters),
+            validation.checked_conditions(query.filters.conditions, active.meta.filters),
             similarity,
-            0 if exact else min(candidates, CANDIDATES_AT_MOST),
+            0 if exact else min(candidates, MAX_CANDIDATES),
+            SERVER_TIMEOUT * self._timeout,
         )
 
-    def _swapped(self, before: _Service, queries: Sequence[Query]) -> None:
-        """Look at the index in service after a swap that happened unnoticed.
+    def _swapped(self, before: _Active, queries: Sequence[Query]) -> None:
+        """Read the active index after a swap.
 
-        :raises ModelMismatch: if the queries were embedded for the former one by another model.
+        :raises ModelMismatch: if the queries were embedded by another model.
         """
-        after = self._active(anew=True)
+        after = self._read_active(refresh=True)
         for query in queries:
             validation.check_fingerprint(query, after.meta)
         if after.meta.fingerprint != before.meta.fingerprint and not all(query.fingerprint for query in queries):
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
-    def _ask(self, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def _request(self, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The server's answer to each body, in one request."""
         if not bodies:
             return []
         try:
-            with self._reported():
+            with self._translated_errors():
                 if len(bodies) == 1:
-                    return [self._send(f"/{self.name}/_search", encode(bodies[0]), {"filter_path": ANSWER})]
+                    return [self._connection.post(f"/{self.name}/_search", encode(bodies[0]), {"filter_path": ANSWER})]
                 header = encode({"index": self.name})
                 data = b"".join(header + b"\n" + encode(body) + b"\n" for body in bodies)
-                answers: list[Any] = self._send("/_msearch", data, {"filter_path": ANSWERS})["responses"]
+                answers: list[Any] = self._connection.post("/_msearch", data, {"filter_path": ANSWERS})["responses"]
             for answer in answers:
                 if "error" in answer:
-                    raise from_api(answer["status"], answer, self.name, self._where)
+                    raise from_api(answer["status"], answer, self.name, self._connection.where)
         except SearchIndexError:
-            self._service = None  # what was known of the index may be what was wrong with the question
+            self._active_index = None  # what is cached of the index may be the reason
             raise
         return answers
 
-    def _send(self, path: str, data: bytes, params: Mapping[str, str], client: Elasticsearch | None = None) -> Any:
-        """Post lines of JSON as they are. The client's own methods are left aside: what they do to a body of a
-        thousand numbers takes longer than the search."""
-        headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
-        return (client or self._client).perform_request("POST", path, params=params, headers=headers, body=data).body
-
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         tests = validation.checked_conditions(filters.conditions, self.meta(backing_index).filters)
-        with self._reported():
+        with self._translated_errors():
             body = count_body(filters, tests)
             return int(self._client.count(index=backing_index or self.name, **body)["count"])
 
@@ -392,18 +348,20 @@ class ElasticsearchIndex(BaseIndex):
         kinds = validation.facet_kinds(fields, known)
         if not kinds:
             return {}
-        with self._reported():
-            data = encode(counting.body(filters, tests, kinds))
-            answer = self._send(f"/{backing_index or self.name}/_search", data, {"filter_path": "aggregations"})
-        return counting.facets(answer, kinds)
+        with self._translated_errors():
+            data = encode(facets_body(filters, tests, kinds))
+            answer = self._connection.post(
+                f"/{backing_index or self.name}/_search", data, {"filter_path": "aggregations"}
+            )
+        return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        with self._reported():
+        with self._translated_errors():
             pit = self._client.open_point_in_time(index=backing_index or self.name, keep_alive="5m")["id"]
         try:
             after: dict[str, Any] = {}
             while True:
-                with self._reported():
+                with self._translated_errors():
                     page = self._slow.search(
                         pit={"id": pit, "keep_alive": "5m"},
                         size=batch_size,
@@ -421,11 +379,11 @@ class ElasticsearchIndex(BaseIndex):
                 after = {"search_after": hits[-1]["sort"]}
                 pit = page["pit_id"]
         finally:
-            with self._reported():
+            with self._translated_errors():
                 self._client.options(ignore_status=404).close_point_in_time(id=pit)
 
     def ping(self) -> None:
-        with self._reported():
+        with self._translated_errors():
             self._client.options(request_timeout=min(2.0, self._timeout), max_retries=0).info()
 
     def check(self) -> list[CheckMessage]:
@@ -441,5 +399,5 @@ class ElasticsearchIndex(BaseIndex):
 
 
 def _for_writes(backing_index: str) -> str:
-    """The alias that each physical index has for itself alone, as long as it is."""
+    """The alias that only this backing index ever has."""
     return f"{backing_index}-writes"

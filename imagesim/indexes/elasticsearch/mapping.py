@@ -1,45 +1,95 @@
-"""The mapping and the settings of a physical index."""
+"""The server's version, and the mapping and settings of a backing index on it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from imagesim.exceptions import SearchIndexError
 from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.elasticsearch.versions import Quantisation, Server
 from imagesim.indexes.validation import MAX_IMAGES
 from imagesim.types import IndexMeta
 
+Quantisation = Literal["none", "int8", "bbq"]
+
+OLDEST = (8, 12)
+"""The oldest version that answers a nested ``knn`` query."""
+BBQ_FROM_DIMS = 384
+"""One bit per dimension is too little below."""
+INDEX_TYPES: Mapping[Quantisation, str] = {"none": "hnsw", "int8": "int8_hnsw", "bbq": "bbq_hnsw"}
 META = "imagesim"
-"""Where in ``_meta`` the index says what it is."""
+"""The key of the index's meta in ``_meta``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The version of a server, and what follows from it."""
+
+    version: tuple[int, int]
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Server:
+        """Read the answer to ``GET /``.
+
+        :raises SearchIndexError: if it is too old.
+        """
+        version = info["version"]
+        if version.get("build_flavor") == "serverless":
+            return cls((99, 0))
+        major, minor = version["number"].split(".")[:2]
+        server = cls((int(major), int(minor)))
+        if server.version < OLDEST:
+            raise SearchIndexError(f"Elasticsearch {version['number']} is too old; 8.12 or later is needed.")
+        return server
+
+    def quantisation(self, dims: int) -> Quantisation:
+        """What ``quantisation="auto"`` means on this server. ``imagesim_plan`` goes by the same rule."""
+        return "bbq" if self.version >= (9, 1) and dims >= BBQ_FROM_DIMS else "int8"
+
+    def supports(self, quantisation: Quantisation) -> bool:
+        """Better binary quantisation is generally available since 8.18 and 9.0."""
+        return quantisation != "bbq" or self.version >= (8, 18)
+
+    @property
+    def knn_takes_k(self) -> bool:
+        """Before, ``k`` is unknown; since, its default is the size of the page."""
+        return self.version >= (8, 15)
+
+    @property
+    def knn_rescores(self) -> bool:
+        return self.version >= (8, 18)
+
+    @property
+    def knn_skips_filtered(self) -> bool:
+        """Whether the graph search skips entries that fail the filter (ACORN) by default, which loses recall."""
+        return self.version >= (9, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How a new index keeps its vectors and is spread over the cluster."""
+    """How a new index stores its vectors, and its shards."""
 
     quantisation: Quantisation
     m: int
     ef_construction: int
     shards: int
     whole_range: bool = True
-    """Whether int8 is to span every value, where the server can be told."""
+    """Whether int8 spans every value, not a quantile of them."""
 
 
 def body(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:
-    """What ``indices.create`` takes."""
+    """The body of ``indices.create``."""
     return {"settings": _settings(storage, server), "mappings": _mapping(name, meta, storage)}
 
 
 def _settings(storage: Storage, server: Server) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "number_of_shards": storage.shards,
-        # Until it serves, nobody searches it: see ``serving``.
+        # Nobody searches it until it is promoted: see ``serving``.
         "number_of_replicas": 0,
         "refresh_interval": "-1",
-        # A late write of an older version is refused for so long after a removal (the server's default: 60 s).
+        # How long after a removal a late write of an older version is refused (the server's default: 60 s).
         "gc_deletes": "1h",
         "max_inner_result_window": MAX_IMAGES,
     }
@@ -49,7 +99,7 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
 
 
 def serving(replicas: int, refresh_interval: str) -> dict[str, Any]:
-    """The settings of an index in service, where they differ from those of one being filled."""
+    """The settings of an active index that differ from those of one being filled."""
     return {"index": {"number_of_replicas": replicas, "refresh_interval": refresh_interval}}
 
 
@@ -62,12 +112,12 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
         similarity="dot_product",  # of unit vectors: the cosine, without dividing
         index_options=_index_options(storage),
     )
-    shown = dsl.Keyword(index=False, doc_values=False)  # never asked for
+    stored = dsl.Keyword(index=False, doc_values=False)  # never queried
     types = {name: FILTER_TYPES[kind].elasticsearch for name, kind in meta.filters.items()}
     filters = {name: dsl.field.construct_field(each) for name, each in types.items()}
     mapping = dsl.Mapping()
     mapping.meta("dynamic", "strict")
-    # The vectors stand in the graph's own file; in _source they would be a second time, as text.
+    # The vectors are in the graph's own file; _source would hold them a second time, as text.
     mapping.meta("_source", excludes=["images.vector"])
     mapping.meta("_meta", **{META: {"index": name, **asdict(meta)}})
     mapping.field("key", dsl.Keyword(index=False))
@@ -78,28 +128,25 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
     mapping.field("filters", dsl.Object(properties=filters))
     mapping.field(
         "images",
-        dsl.Nested(properties={"vector": vector, "digest": shown, "name": shown}),
+        dsl.Nested(properties={"vector": vector, "digest": stored, "name": stored}),
     )
     made: dict[str, Any] = mapping.to_dict()
     return made
 
 
 def _index_options(storage: Storage) -> dict[str, Any]:
-    options = {"type": _types[storage.quantisation], "m": storage.m, "ef_construction": storage.ef_construction}
+    options = {"type": INDEX_TYPES[storage.quantisation], "m": storage.m, "ef_construction": storage.ef_construction}
     if storage.quantisation == "int8" and storage.whole_range:
-        # The default leaves out what lies outside of a quantile. Embeddings of pictures have a few dimensions that
-        # matter most and reach furthest: without their ends the nearest are no longer among the candidates.
+        # The default clips values outside a quantile. Embeddings of pictures have a few dimensions with the largest
+        # values, which matter most: clipped, the nearest are no longer among the candidates.
         options["confidence_interval"] = 1.0
     return options
 
 
-_types: Mapping[Quantisation, str] = {"none": "hnsw", "int8": "int8_hnsw", "bbq": "bbq_hnsw"}
-
-
 def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
-    """What an index of this app says of itself.
+    """The meta stored with an index of this app.
 
-    :raises SearchIndexError: if the index is another's.
+    :raises SearchIndexError: if another program made the index.
     """
     found = mapping.get("_meta", {}).get(META)
     try:
@@ -111,6 +158,6 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
 
 
 def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:
-    """How the index keeps its vectors, whatever the settings say now."""
+    """The quantisation that the index was created with."""
     options = mapping["properties"]["images"]["properties"]["vector"].get("index_options", {})
-    return next((name for name, of in _types.items() if of == options.get("type")), "none")
+    return next((name for name, of in INDEX_TYPES.items() if of == options.get("type")), "none")

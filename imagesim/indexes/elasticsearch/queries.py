@@ -1,4 +1,4 @@
-"""From a query to the body of a search, and from the answer to matches.
+"""From a query to the body of a search, and from the answer to candidates or facets.
 
 One form serves every version since 8.12 and leaves scoring, collapsing, ordering and paging to the server:
 a nested ``knn`` query, as a filter, chooses candidates by the quantised vectors, the shop's filters being applied
@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagesim.exceptions import QueryTimeout
 from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.elasticsearch.versions import Quantisation, Server
-from imagesim.indexes.validation import MAX_IMAGES, CompiledFilter
-from imagesim.types import Candidate, Candidates, Filters, Query, Similarity
+from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
+from imagesim.indexes.validation import MAX_FACET_VALUES, MAX_IMAGES, CompiledFilter, without
+from imagesim.types import Candidate, Candidates, Facet, FilterKind, Filters, Query, Similarity
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -25,6 +26,8 @@ VECTOR = "images.vector"
 COSINE = f"dotProduct(params.q, '{VECTOR}') + 1.0"
 L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
 OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
+FACET_SHARD_SIZE = 10 * MAX_FACET_VALUES
+"""Values each shard counts, so that with several shards too the commonest are counted in full."""
 
 
 def filter_clauses(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[str, list[dict[str, Any]]]:
@@ -57,17 +60,18 @@ def count_body(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class CompiledQuery:
-    """A query found fit to be asked. ``vector`` is of unit length; ``candidates`` says how many entries a shard is to
-    score in full, 0 for all that pass the filters."""
+    """A checked query. ``vector`` has unit length; ``candidates`` is the number of entries that a shard scores in full,
+    0 for all that pass the filters; the server gives up after ``timeout`` seconds."""
 
     query: Query
     vector: Vector
     tests: tuple[CompiledFilter, ...]
     similarity: Similarity
     candidates: int
+    timeout: float = 5.0
 
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
-        """What ``_search`` takes."""
+        """The body of ``_search``."""
         query, vector = self.query, self.vector
         clauses: dict[str, Any] = filter_clauses(query.filters, self.tests)
         if self.candidates:
@@ -77,7 +81,8 @@ class CompiledQuery:
         body: dict[str, Any] = {
             "sort": [{"_score": "desc"}, {"key": "asc"}],
             "from": query.offset,
-            "size": query.limit + 1,  # one more tells whether anything follows
+            "size": query.limit + 1,  # one more, to know whether anything follows
+            "timeout": f"{round(self.timeout * 1000)}ms",
             "_source": ["group", "images.digest", "images.name"],
             "track_total_hits": True,
         }
@@ -86,7 +91,7 @@ class CompiledQuery:
         if self.similarity == "l1":
             if query.min_score is not None:
                 images = {"script_score": {**_scored(images, COSINE, vector), "min_score": query.min_score + 1.0}}
-            # The answer is ordered by one function and reports another, so that both are asked for.
+            # The answer is ordered by one function and reports another.
             cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "_source": False, "name": "cosine"})
             must = [_nested(images, L1, vector, {"size": 1, "_source": False}), {**cosine, "boost": 0}]
         else:
@@ -99,7 +104,7 @@ class CompiledQuery:
     def _knn(self, clauses: dict[str, Any], server: Server, quantisation: Quantisation) -> dict[str, Any]:
         knn: dict[str, Any] = {"field": VECTOR, "query_vector": self.vector, "num_candidates": self.candidates}
         if clauses:
-            # It must pass entries alone, never the images below them, which a mere must_not would.
+            # It must pass entries only, never their nested images, which a must_not alone would.
             knn["filter"] = [{"exists": {"field": "group"}}, {"bool": clauses}]
         if server.knn_takes_k:
             knn["k"] = self.candidates
@@ -114,35 +119,93 @@ class CompiledQuery:
         return bool(full and len(hits.get("hits", ())) <= self.query.limit)
 
     def parse(self, answer: Mapping[str, Any]) -> Candidates:
+        """:raises QueryTimeout: if the server gave up."""
+        if answer.get("timed_out"):
+            raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer terms.")
         hits = answer["hits"].get("hits", [])
         limit = self.query.limit
-        found = tuple(_match(hit) for hit in hits[:limit])
+        found = tuple(_candidate(hit) for hit in hits[:limit])
         return Candidates(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
 
 
-def _match(hit: Mapping[str, Any]) -> Candidate:
+def _candidate(hit: Mapping[str, Any]) -> Candidate:
     source, inner = hit["_source"], hit["inner_hits"]
-    place = _places(inner["images"])[0][0]
-    score = dict(_places(inner["cosine"]))[place] if "cosine" in inner else hit["_score"]
+    position = _images(inner["images"])[0][0]
+    score = dict(_images(inner["cosine"]))[position] if "cosine" in inner else hit["_score"]
     return Candidate(
         key=hit["_id"],
         score=max(-1.0, min(1.0, score - 1.0)),
         group=source["group"],
-        image_digest=source["images"][place]["digest"],
-        image_name=source["images"][place]["name"],
+        image_digest=source["images"][position]["digest"],
+        image_name=source["images"][position]["name"],
     )
 
 
-def _places(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
+def _images(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
     """(position among the entry's images, score) of each image, best first."""
     return [(hit["_nested"]["offset"], hit["_score"]) for hit in inner["hits"]["hits"]]
 
 
 def _nested(images: dict[str, Any], script: str, vector: Any, inner_hits: dict[str, Any]) -> dict[str, Any]:
-    """Scores an entry by the best of its images, and says which that was."""
+    """Score an entry by the best of its images, and name that image."""
     query = {"script_score": _scored(images, script, vector)}
     return {"path": "images", "score_mode": "max", "query": query, "inner_hits": inner_hits}
 
 
 def _scored(images: dict[str, Any], script: str, vector: Any) -> dict[str, Any]:
     return {"query": images, "script": {"source": script, "params": {"q": vector}}}
+
+
+def facets_body(filters: Filters, tests: Sequence[CompiledFilter], kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
+    """The body of ``_search`` that counts all fields in one request.
+
+    The query holds the conditions on other fields; each aggregation adds those on the fields counted beside it.
+    """
+    return {
+        "size": 0,
+        "track_total_hits": False,
+        "query": {"bool": filter_clauses(*without(filters, tests, kinds))},
+        "aggs": {name: _aggregation(name, kind, filters, tests, kinds) for name, kind in kinds.items()},
+    }
+
+
+def _aggregation(
+    name: str, kind: FilterKind, filters: Filters, tests: Sequence[CompiledFilter], kinds: Mapping[str, FilterKind]
+) -> dict[str, Any]:
+    counted = Filters(
+        categories=filters.categories if "category" in kinds else (),
+        in_stock=filters.in_stock if "in_stock" in kinds else None,
+    )
+    beside = filter_clauses(*without(counted, [test for test in tests if test.field in kinds], (name,)))
+    field = {"category": "categories", "in_stock": "in_stock"}.get(name, f"filters.{name}")
+    if name == "in_stock":
+        # By queries: the field has no doc values, which ``terms`` needs.
+        values = {"true": {"term": {"in_stock": True}}, "false": {"term": {"in_stock": False}}}
+        of: dict[str, Any] = {"values": {"filters": {"filters": values}}}
+    elif FILTER_TYPES[kind].is_range:
+        of = {"range": {"stats": {"field": field}}}
+    else:
+        order = [{"_count": "desc"}, {"_key": "asc"}]
+        terms = {"field": field, "size": MAX_FACET_VALUES + 1, "shard_size": FACET_SHARD_SIZE, "order": order}
+        of = {"values": {"terms": terms}}
+    return {"filter": {"bool": {"filter": [{"exists": {"field": field}}, *beside.get("filter", [])]}}, "aggs": of}
+
+
+def parse_facets(answer: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> dict[str, Facet]:
+    return {name: _facet(kind, answer["aggregations"][name]) for name, kind in kinds.items()}
+
+
+def _facet(kind: FilterKind, found: Mapping[str, Any]) -> Facet:
+    count = int(found["doc_count"])
+    restore = FILTER_TYPES[kind].restore
+    if FILTER_TYPES[kind].is_range:
+        least, most = found["range"]["min"], found["range"]["max"]
+        if least is None:
+            return Facet(kind)
+        return Facet(kind, count, minimum=restore(least), maximum=restore(most))
+    buckets = found["values"]["buckets"]
+    if isinstance(buckets, Mapping):  # in_stock
+        counted = [(name == "true", int(bucket["doc_count"])) for name, bucket in buckets.items()]
+        return Facet(kind, count, tuple(sorted((each for each in counted if each[1]), key=lambda e: (-e[1], e[0]))))
+    values = [(restore(b["key"]), int(b["doc_count"])) for b in buckets]
+    return Facet(kind, count, tuple(values[:MAX_FACET_VALUES]), more=len(values) > MAX_FACET_VALUES)
