@@ -1,0 +1,201 @@
+"""The data sets of the relevance benchmarks, with their embeddings kept in a cache outside the repository."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from imagesim.types import Vector
+
+BATCH = 32
+
+
+@dataclass
+class Shop:
+    """A catalogue: per item its key, name, texts, category with its parent, and the vectors of its images.
+
+    ``vectors`` has shape (n, dims); row ``i`` is an image of item ``owner[i]``.
+    """
+
+    name: str
+    keys: list[str]
+    names: list[str]
+    texts: list[dict[str, str]]
+    categories: list[str]
+    parents: dict[str, str]
+    vectors: Vector
+    owner: np.ndarray[Any, Any]
+    groups: list[str] = field(default_factory=list)
+    labels: list[dict[str, str]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def embedder() -> Any:
+    """The model in the box with one thread: the benchmarks share their machine."""
+    import torch
+
+    torch.set_num_threads(1)
+    from imagesim.embedders.openclip import OpenClipEmbedder
+
+    return OpenClipEmbedder(model="imagesim-lite", precision="auto")
+
+
+def cached(cache: Path, name: str, make: Callable[[], Vector]) -> Vector:
+    """The array kept under ``name``, made at the first call."""
+    file = cache / f"{name}.npy"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".part.npy")
+        np.save(partial, make())
+        partial.rename(file)
+    loaded: Vector = np.load(file)
+    return loaded
+
+
+def embed_files(files: Sequence[Path]) -> Vector:
+    """The vectors of pictures, in their order."""
+    from imagesim import images
+
+    model = embedder()
+    parts = []
+    for start in range(0, len(files), BATCH):
+        pictures = [images.decode(file.read_bytes()) for file in files[start : start + BATCH]]
+        parts.append(np.asarray(model.embed_images(pictures), dtype=np.float32))
+    return np.concatenate(parts)
+
+
+def embed_texts(texts: Sequence[str]) -> Vector:
+    """The vectors of texts, in their order."""
+    model = embedder()
+    parts = [
+        np.asarray(model.embed_texts(list(texts[start : start + 64])), dtype=np.float32)
+        for start in range(0, len(texts), 64)
+    ]
+    return np.concatenate(parts)
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def demo(cache: Path) -> Shop:
+    """The demo shop's catalogue, variants as items of one group."""
+    from demo_shop.shop import catalogue, packages
+
+    shop = catalogue.load()
+    names = {child.slug: child.name for department in shop.departments for child in department.children}
+    parents = {child.slug: department.slug for department in shop.departments for child in department.children}
+    each = [(product, one) for product in shop.products for one in (product, *product.variants)]
+    owner = [number for number, (_product, one) in enumerate(each) for _photo in one.photos]
+
+    def embed() -> Vector:
+        from io import BytesIO
+
+        from imagesim import images
+
+        pictures = {source: packages.read_pictures(package) for source, package in packages.PACKAGES.items()}
+        model = embedder()
+        vectors = []
+        for _product, one in each:
+            decoded = [images.decode(BytesIO(pictures[one.source][photo.file]).getvalue()) for photo in one.photos]
+            vectors.append(np.asarray(model.embed_images(decoded), dtype=np.float32))
+        return np.concatenate(vectors)
+
+    return Shop(
+        name="demo",
+        keys=[one.slug for _product, one in each],
+        names=[one.name for _product, one in each],
+        texts=[
+            {"name": one.name, "brand": one.brand, "category": names[one.category], "description": one.description,
+             "colour": one.colour}
+            for _product, one in each
+        ],
+        categories=[one.category for _product, one in each],
+        parents=parents,
+        vectors=cached(cache, "demo", embed),
+        owner=np.array(owner),
+        groups=[product.slug for product, _one in each],
+    )  # fmt: skip
+
+
+def grocery(folder: Path, cache: Path, *, products_only: bool = False, per_product: int = 12) -> tuple[Shop, Shop]:
+    """(catalogue, held-out photos) of the grocery data set.
+
+    The catalogue has the products' own pictures, or so many training photos of each product as items besides.
+    """
+    lines = rows(folder / "grocery" / "labels.csv")
+    files = [folder / "grocery" / "images" / f"{line['id']}.jpg" for line in lines]
+    vectors = cached(cache, "grocery", lambda: embed_files(files))
+    texts = {line["product"]: line["description"] for line in lines if line["kind"] == "product"}
+    taken: dict[str, int] = {}
+    chosen, asked = [], []
+    for number, line in enumerate(lines):
+        if line["kind"] == "product":
+            chosen.append(number)
+        elif line["split"] == "train" and not products_only and taken.get(line["product"], 0) < per_product:
+            taken[line["product"]] = taken.get(line["product"], 0) + 1
+            chosen.append(number)
+        elif line["split"] in ("val", "test"):
+            asked.append(number)
+
+    def shop(name: str, numbers: list[int]) -> Shop:
+        of = [lines[number] for number in numbers]
+        return Shop(
+            name=name,
+            keys=[line["id"] for line in of],
+            names=[line["product"].replace("-", " ") for line in of],
+            texts=[
+                {"name": line["product"].replace("-", " "), "category": line["coarse"].replace("-", " "),
+                 "description": texts.get(line["product"], "")}
+                for line in of
+            ],
+            categories=[line["coarse"] for line in of],
+            parents={line["coarse"]: line["department"] for line in lines},
+            vectors=vectors[numbers],
+            owner=np.arange(len(numbers)),
+            groups=[line["id"] for line in of],
+            labels=of,
+            files=[files[number] for number in numbers],
+        )  # fmt: skip
+
+    return shop("grocery", chosen), shop("grocery photos", asked)
+
+
+def fashion(folder: Path, cache: Path) -> tuple[Shop, Shop]:
+    """(catalogue, held-out pictures) of the fashion data set: those with an id divisible by 5 are the queries."""
+    lines = rows(folder / "fashion" / "labels.csv")
+    files = [folder / "fashion" / "images" / f"{line['id']}.jpg" for line in lines]
+    vectors = cached(cache, "fashion", lambda: embed_files(files))
+
+    def shop(name: str, numbers: list[int]) -> Shop:
+        of = [lines[number] for number in numbers]
+        return Shop(
+            name=name,
+            keys=[line["id"] for line in of],
+            names=[f"{line['gender']} {line['baseColour']} {line['articleType']}" for line in of],
+            texts=[
+                {
+                    "name": f"{line['gender']} {line['baseColour']} {line['articleType']}",
+                    "category": line["subCategory"],
+                }
+                for line in of
+            ],
+            categories=[line["articleType"] for line in of],
+            parents={line["articleType"]: line["subCategory"] for line in lines},
+            vectors=vectors[numbers],
+            owner=np.arange(len(numbers)),
+            groups=[line["id"] for line in of],
+            labels=of,
+            files=[files[number] for number in numbers],
+        )
+
+    held = [number for number, line in enumerate(lines) if int(line["id"]) % 5 == 0]
+    rest = [number for number, line in enumerate(lines) if int(line["id"]) % 5]
+    return shop("fashion", rest), shop("fashion photos", held)

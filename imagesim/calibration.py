@@ -1,0 +1,318 @@
+"""From a score to the probability that an answer belongs: fitted to a catalogue by what it says of itself.
+
+A cosine means something else with every model, catalogue and question, so that no fixed cutoff can tell a good answer
+from the least bad one. The relevance of a hit is a logistic function (Platt, 1999) of two things:
+
+- its score, in standard deviations above the mean score of two items of the catalogue that have nothing to do with
+  each other;
+- its vote: the share of its categories among the first :data:`VOTERS` hits, each weighted by its score (a kernel
+  nearest-neighbour estimate). A photo of a shoe finds shoes, and the camera among them is out of company.
+
+It is fitted without anyone's judgement. Each of some items is asked for the items most like it: those that share a
+category belong, the others do not. The same is asked of the catalogue without the whole department of the item, where
+nothing belongs, so that the map knows what the best scores look like when there is no answer. Names of categories
+are asked as words in the same way. The coefficients have a Gaussian prior, :data:`PRIOR`, fitted on three catalogues: a
+small catalogue is mostly judged by it, a large one by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from imagesim.types import Vector
+
+    Array = npt.NDArray[np.float64]
+
+Kind = Literal["items", "photo", "region", "words"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+VOTERS = 20
+"""Hits that vote on the category of a question."""
+
+TEMPERATURE = 0.25
+"""By how many standard deviations a vote must be behind the first to count for 1/e of it."""
+
+SAMPLE = 400
+"""Queries that a calibration is fitted on, at most."""
+
+SPREAD = (0.7, 2.0, 2.0)
+"""How far the coefficients (score, vote, intercept) of catalogues lie from the prior: its standard deviations."""
+
+OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
+"""Of the questions without an answer against those with one, in the fit: showing nothing is better than showing what
+does not belong, above all for words, whose texts are asked first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """``1 / (1 + exp(-(score * z + vote * v + intercept)))``, rising in both."""
+
+    score: float
+    vote: float
+    intercept: float
+
+    def relevance(self, z: float, vote: float) -> float:
+        """The probability that a hit belongs, for its standardised score and its vote."""
+        power = self.score * z + self.vote * vote + self.intercept
+        return 1 / (1 + math.exp(-power)) if power > -700 else 0.0
+
+    def score_for(self, relevance: float) -> float:
+        """The standardised score from which on a hit with every vote reaches ``relevance``, 0 to 1."""
+        if relevance <= 0:
+            return -math.inf
+        if relevance >= 1 or self.score <= 0:
+            return math.inf if relevance >= 1 else -math.inf
+        return (math.log(relevance / (1 - relevance)) - self.intercept - self.vote) / self.score
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """Mean and standard deviation of the scores of what has nothing to do with each other."""
+
+    mean: float
+    deviation: float
+
+    def standardise(self, score: float) -> float:
+        return (score - self.mean) / self.deviation
+
+
+PRIOR: Mapping[Kind, Curve] = {
+    "items": Curve(1.5, 6.0, -7.5),
+    "photo": Curve(1.5, 6.0, -7.5),
+    "region": Curve(1.5, 6.0, -7.5),
+    "words": Curve(1.2, 4.0, -6.3),
+}
+"""With votes. Fitted on the demo, a fashion and a grocery catalogue."""
+
+PRIOR_ALONE: Mapping[Kind, Curve] = {
+    "items": Curve(1.9, 0.0, -5.2),
+    "photo": Curve(1.9, 0.0, -5.2),
+    "region": Curve(1.9, 0.0, -5.2),
+    "words": Curve(1.6, 0.0, -5.8),
+}
+"""Without votes: the catalogue has no categories, or the question names one."""
+
+PRIOR_BACKGROUND: Mapping[Kind, Background] = {
+    "items": Background(0.2, 0.15),
+    "photo": Background(0.2, 0.15),
+    "region": Background(0.2, 0.15),
+    "words": Background(0.0, 0.1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How scores become relevance, for one model and one catalogue, by kind of question.
+
+    ``queries`` says how many were asked to fit it, by kind: 0 where only the prior speaks.
+    """
+
+    curves: Mapping[Kind, Curve] = field(default_factory=lambda: dict(PRIOR))
+    alone: Mapping[Kind, Curve] = field(default_factory=lambda: dict(PRIOR_ALONE))
+    background: Mapping[Kind, Background] = field(default_factory=lambda: dict(PRIOR_BACKGROUND))
+    queries: Mapping[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+    def relevances(self, kind: Kind, scores: Sequence[float], votes: Sequence[float] | None) -> list[float]:
+        """The relevance of hits with these scores and votes; ``votes`` None where they say nothing."""
+        background = self.background[kind]
+        curve = self.alone[kind] if votes is None else self.curves[kind]
+        return [
+            curve.relevance(background.standardise(score), vote)
+            for score, vote in zip(scores, votes or [0.0] * len(scores), strict=True)
+        ]
+
+    def lowest_score(self, kind: Kind, relevance: float) -> float:
+        """The cosine below which no hit can reach ``relevance``."""
+        z = min(self.curves[kind].score_for(relevance), self.alone[kind].score_for(relevance))
+        background = self.background[kind]
+        return z if math.isinf(z) else background.mean + z * background.deviation
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Calibration:
+        """:raises ValueError: if ``data`` is not what :meth:`to_json` gave."""
+        try:
+            return cls(
+                curves={kind: Curve(**data["curves"][kind]) for kind in KINDS},
+                alone={kind: Curve(**data["alone"][kind]) for kind in KINDS},
+                background={kind: Background(**data["background"][kind]) for kind in KINDS},
+                queries={kind: int(data["queries"][kind]) for kind in KINDS},
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"Not a calibration: {error!r}.") from error
+
+
+def votes(scores: Sequence[float], categories: Sequence[Collection[str]], deviation: float) -> dict[str, float]:
+    """The share of each category among the first :data:`VOTERS` hits, which come best first."""
+    shares: dict[str, float] = {}
+    total = 0.0
+    for score, names in zip(scores[:VOTERS], categories[:VOTERS], strict=True):
+        weight = math.exp((score - scores[0]) / (TEMPERATURE * deviation))
+        total += weight
+        for name in names:
+            shares[name] = shares.get(name, 0.0) + weight
+    return {name: share / total for name, share in shares.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A catalogue, or a part of it, to fit a calibration on.
+
+    ``vectors`` (n, dims): one image per item. ``categories``, ``departments`` and ``groups`` have one value per item:
+    its categories, those and their siblings under the same parent, and what its variants share. ``words`` are the
+    vectors (m, dims) of names of categories with the category that each names.
+    """
+
+    vectors: Vector
+    categories: Sequence[frozenset[str]]
+    groups: Sequence[str]
+    departments: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    words: tuple[Vector, Sequence[str]] | None = None
+
+
+def fit(sample: Sample, *, seed: int = 0) -> Calibration:
+    """The calibration of a catalogue. Where it says too little of itself, the prior on the catalogue's own scores."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    count = len(sample.vectors)
+    curves, alone = dict(PRIOR), dict(PRIOR_ALONE)
+    background, queries = dict(PRIOR_BACKGROUND), dict.fromkeys(KINDS, 0)
+    if count < 3:
+        return Calibration()
+    chosen = rng.choice(count, min(SAMPLE, count), replace=False)
+    scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
+    items = _background(scores, [sample.categories[i] for i in chosen], sample.categories)
+    named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
+    each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
+    if sample.words is not None and len(sample.words[0]):
+        vectors, names = sample.words
+        scores = np.asarray(vectors @ sample.vectors.T, dtype=np.float64)
+        own = [frozenset({name}) for name in names]
+        words = _background(scores, own, sample.categories)
+        each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
+    for kind, scale, asked in each:
+        background[kind] = scale
+        rows = [_rows(question, sample, scale, OPEN_WEIGHT[kind]) for question in asked]
+        known = [row for row in rows if row is not None]
+        if known:
+            data: Array = np.concatenate(known)
+            queries[kind] = len(known)
+            curves[kind] = _logistic(data, PRIOR[kind], votes=True)
+            alone[kind] = _logistic(data, PRIOR_ALONE[kind], votes=False)
+    for kind in ("photo", "region"):
+        background[kind], queries[kind] = background["items"], queries["items"]
+        curves[kind], alone[kind] = curves["items"], alone["items"]
+    return Calibration(curves, alone, background, queries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    scores: Array
+    categories: frozenset[str]
+    group: str
+
+
+def _background(scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Sequence[frozenset[str]]) -> Background:
+    """Of the scores (rows, columns) of pairs that share no category."""
+    import numpy as np
+
+    names = {name: number for number, name in enumerate(sorted({each for names in of_columns for each in names}))}
+    rows = np.zeros((len(of_rows), len(names) + 1), dtype=bool)
+    columns = np.zeros((len(of_columns), len(names) + 1), dtype=bool)
+    for table, values in ((rows, of_rows), (columns, of_columns)):
+        for number, each in enumerate(values):
+            table[number, [names.get(name, len(names)) for name in each]] = True
+    rows[:, -1] = columns[:, -1] = False
+    unlike = scores[~((rows.astype(np.float32) @ columns.astype(np.float32).T) > 0)]
+    unlike = unlike[unlike < 0.999]  # not itself, where there are no categories
+    if len(unlike) < 3:
+        return PRIOR_BACKGROUND["items"]
+    return Background(float(unlike.mean()), max(float(unlike.std()), 1e-3))
+
+
+def _rows(question: _Question, sample: Sample, scale: Background, open_weight: float) -> Array | None:
+    """(hits, 4): standardised score, vote, whether it belongs, weight; with and without the question's department."""
+    import numpy as np
+
+    if not question.categories:
+        return None
+    known = np.array([group != question.group for group in sample.groups]) if question.group else None
+    best = _hits(question.scores, sample, known)
+    department = frozenset().union(*(sample.departments.get(name, frozenset({name})) for name in question.categories))
+    elsewhere = np.array([not (names & department) for names in sample.categories])
+    parts = []
+    for hits, weight in ((best, 1.0), (_hits(question.scores, sample, elsewhere), open_weight)):
+        if not len(hits):
+            continue
+        ordered = [float(question.scores[i]) for i in hits]
+        shares = votes(ordered, [sample.categories[i] for i in hits], scale.deviation)
+        parts.append(
+            np.array(
+                [
+                    (
+                        scale.standardise(score),
+                        max((shares.get(name, 0.0) for name in sample.categories[i]), default=0.0),
+                        float(bool(sample.categories[i] & question.categories)),
+                        weight / len(hits),
+                    )
+                    for score, i in zip(ordered, hits, strict=True)
+                ]
+            )
+        )
+    return np.concatenate(parts) if parts else None
+
+
+def _hits(scores: Array, sample: Sample, mask: npt.NDArray[np.bool_] | None) -> list[int]:
+    """The best :data:`VOTERS` items of the mask, one per group."""
+    import numpy as np
+
+    order = np.argsort(-scores if mask is None else np.where(mask, -scores, np.inf), kind="stable")
+    hits: list[int] = []
+    seen: set[str] = set()
+    for i in order.tolist():
+        if (mask is not None and not mask[i]) or len(hits) == VOTERS:
+            break
+        if sample.groups[i] not in seen:
+            seen.add(sample.groups[i])
+            hits.append(i)
+    return hits
+
+
+def _logistic(data: Array, prior: Curve, *, votes: bool) -> Curve:
+    """Logistic regression by Newton's method with a Gaussian prior on the coefficients; score and vote count for."""
+    import numpy as np
+
+    centre = np.array([prior.score, prior.vote, prior.intercept])
+    inputs = np.column_stack([data[:, 0], data[:, 1] if votes else np.zeros(len(data)), np.ones(len(data))])
+    belongs, weight = data[:, 2], data[:, 3]
+    precision = 1 / np.array(SPREAD) ** 2
+
+    def loss(at: Array) -> float:
+        power = inputs @ at
+        missed = np.logaddexp(0.0, power) - belongs * power
+        return float(weight @ missed + precision @ (at - centre) ** 2 / 2)
+
+    found = centre.copy()
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(inputs @ found, -500, 500)))
+        gradient = inputs.T @ (weight * (p - belongs)) + precision * (found - centre)
+        hessian = (inputs * (weight * p * (1 - p))[:, None]).T @ inputs + np.diag(precision)
+        step = np.linalg.solve(hessian, gradient)
+        now = loss(found)
+        while loss(found - step) > now and np.abs(step).max() > 1e-6:
+            step /= 2
+        found = found - step
+        if np.abs(step).max() < 1e-6:
+            break
+    score, vote, intercept = (float(value) for value in found)
+    return Curve(max(score, 0.05), max(vote, 0.0), intercept)

@@ -1,0 +1,101 @@
+"""From a score to the probability that an answer belongs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from imagesim.calibration import KINDS, Calibration, Curve, Sample, fit, votes
+
+
+def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
+    """Items around the centres of their categories, two categories per department; and the centres."""
+    rng = np.random.default_rng(seed)
+    centres = unit(rng.normal(size=(kinds, 64)))
+    vectors = unit(np.repeat(centres, each, axis=0) + noise * unit(rng.normal(size=(kinds * each, 64))) * 1.5)
+    categories = [frozenset({f"c{n // each}"}) for n in range(kinds * each)]
+    departments = {f"c{n}": frozenset({f"c{n - n % 2}", f"c{n - n % 2 + 1}"}) for n in range(kinds)}
+    groups = [str(n) for n in range(kinds * each)]
+    return Sample(vectors.astype(np.float32), categories, groups, departments), centres
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def relevances(calibration: Calibration, sample: Sample, query: np.ndarray) -> list[tuple[float, str]]:
+    scores = sample.vectors @ query
+    order = np.argsort(-scores)[:20]
+    names = [sample.categories[i] for i in order]
+    shares = votes(scores[order].tolist(), names, calibration.background["items"].deviation)
+    found = calibration.relevances("items", scores[order].tolist(), [shares[next(iter(each))] for each in names])
+    return [(value, next(iter(each))) for value, each in zip(found, names, strict=True)]
+
+
+def test_what_belongs_is_relevant_and_what_does_not_is_not() -> None:
+    sample, centres = catalogue()
+    calibration = fit(sample)
+    assert calibration.queries["items"] == 160
+    found = relevances(calibration, sample, centres[3])
+    assert all(value > 0.5 for value, name in found if name == "c3")
+    stranger = unit(np.random.default_rng(9).normal(size=(1, 64)))[0]
+    assert max(value for value, _name in relevances(calibration, sample, stranger)) < 0.3
+
+
+def test_the_curve_rises_with_score_and_vote() -> None:
+    calibration = fit(catalogue()[0])
+    for kind in KINDS:
+        low, high = calibration.relevances(kind, [0.1, 0.6], [0.5, 0.5])
+        assert low < high
+        low, high = calibration.relevances(kind, [0.5, 0.5], [0.1, 0.9])
+        assert low <= high
+        assert all(0 <= value <= 1 for value in calibration.relevances(kind, [-1.0, 1.0], None))
+
+
+def test_a_small_catalogue_keeps_to_the_prior() -> None:
+    sample, _centres = catalogue(kinds=1, each=2)
+    assert fit(sample) == Calibration()
+    sample, _centres = catalogue(kinds=2, each=2)
+    few, many = fit(sample).curves["items"], fit(catalogue()[0]).curves["items"]
+    prior = Calibration().curves["items"]
+    assert abs(few.intercept - prior.intercept) < abs(many.intercept - prior.intercept) + 1
+
+
+def test_a_catalogue_without_categories_is_judged_by_the_prior() -> None:
+    sample, _centres = catalogue()
+    bare = Sample(sample.vectors, [frozenset()] * 160, sample.groups)
+    calibration = fit(bare)
+    assert calibration.queries["items"] == 0
+    assert calibration.alone["items"] == Calibration().alone["items"]
+    assert -1 < calibration.background["items"].mean < 1
+
+
+def test_words_have_a_curve_of_their_own() -> None:
+    sample, centres = catalogue()
+    named = Sample(
+        sample.vectors,
+        sample.categories,
+        sample.groups,
+        sample.departments,
+        (0.3 * centres.astype(np.float32), [f"c{n}" for n in range(8)]),
+    )
+    calibration = fit(named)
+    assert calibration.queries["words"] == 8
+    assert calibration.background["words"].deviation < calibration.background["items"].deviation
+
+
+def test_travels_as_json() -> None:
+    calibration = fit(catalogue()[0])
+    assert Calibration.from_json(calibration.to_json()) == calibration
+    with pytest.raises(ValueError, match="Not a calibration"):
+        Calibration.from_json({"curves": {}})
+
+
+def test_the_lowest_score_that_can_be_relevant() -> None:
+    calibration = fit(catalogue()[0])
+    lowest = calibration.lowest_score("items", 0.4)
+    assert calibration.relevances("items", [lowest - 0.01], [1.0])[0] < 0.4
+    assert calibration.lowest_score("items", 0.0) == -math.inf
+    assert Curve(1, 1, 0).score_for(1.0) == math.inf

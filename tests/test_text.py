@@ -1,0 +1,156 @@
+"""The words of entries: analysis, matching, upkeep."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from imagesim.indexes.text import TextField, TextIndex, analyse, query_words
+
+FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
+SHOP = [
+    {"name": ("Banana Juice",), "brand": ("Saleor",), "description": ("Ripe bananas, a squeeze of lemon.",)},
+    {"name": ("Carrot Juice",), "brand": ("Saleor",), "description": ("Sweet carrots with a little ginger.",)},
+    {"name": ("Juice Press",), "description": ("For bananas, carrots and oranges.",)},
+    {"name": ("Featherweight Running Shoe",), "brand": ("Nike",)},
+    {"name": ("T-shirt, washed red",), "brand": ("Café Noir",)},
+    {"name": ("Polygon Polo",)},
+    {"name": ("Polygon Polo, fitted",)},
+]
+
+
+@pytest.fixture
+def index() -> TextIndex:
+    index = TextIndex(FIELDS)
+    for slot, texts in enumerate(SHOP):
+        index.set(slot, texts)
+    return index
+
+
+def found(index: TextIndex, text: str, **options: object) -> list[str]:
+    return [SHOP[slot]["name"][0] for slot in index.match(text, **options).best()]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("banana juice", "Banana Juice"),
+        ("JUICE bananas", "Banana Juice"),
+        ("bananna juice", "Banana Juice"),
+        ("banana jiuce", "Banana Juice"),
+        ("running shoes", "Featherweight Running Shoe"),
+        ("tshirt", "T-shirt, washed red"),
+        ("t shirt", "T-shirt, washed red"),
+        ("T-Shirt", "T-shirt, washed red"),
+        ("cafe noir", "T-shirt, washed red"),
+        ("nike", "Featherweight Running Shoe"),
+        ("polygon polo", "Polygon Polo"),
+        ("fitted polygon polo", "Polygon Polo, fitted"),
+        ("the juice of a banana", "Banana Juice"),
+        ("weight", "Featherweight Running Shoe"),
+    ],
+)
+def test_finds_what_the_shop_calls_so(index: TextIndex, text: str, first: str) -> None:
+    assert found(index, text)[0] == first
+
+
+def test_knows_nothing_of_other_words(index: TextIndex) -> None:
+    assert found(index, "asdfghjkl qwerty") == []
+    assert found(index, "") == []
+    assert found(index, "\N{PILE OF POO}") == []
+
+
+def test_rare_words_and_names_count_for_more(index: TextIndex) -> None:
+    matches = index.match("banana juice")
+    scores = dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
+    assert scores[0] > scores[2] > scores[1]
+    assert scores[0] == pytest.approx(1.0)
+
+
+def test_half_of_a_query_is_half_of_a_match(index: TextIndex) -> None:
+    matches = index.match("purple polo")
+    assert matches.scores.max() < 0.6
+
+
+def test_keeps_to_the_mask(index: TextIndex) -> None:
+    mask = np.zeros(len(SHOP), dtype=bool)
+    mask[[1, 3]] = True
+    assert found(index, "juice", mask=mask) == ["Carrot Juice"]
+
+
+def test_words_still_being_typed(index: TextIndex) -> None:
+    assert found(index, "ban", prefix=True)[0] == "Banana Juice"
+    assert found(index, "po", prefix=True)[:2] == ["Polygon Polo", "Polygon Polo, fitted"]
+    assert found(index, "po") == []
+
+
+def test_changes_and_removals(index: TextIndex) -> None:
+    index.set(0, {"name": ("Orange Squash",)})
+    assert "Banana Juice" not in [SHOP[slot]["name"][0] for slot in index.match("banana juice").best().tolist()[:1]]
+    assert index.match("squash").best().tolist() == [0]
+    index.remove(0)
+    assert not len(index.match("squash").slots)
+    assert len(index) == len(SHOP) - 1
+    index.remove(0)
+    assert len(index) == len(SHOP) - 1
+
+
+def test_any_history_of_changes_gives_the_same_answers() -> None:
+    rng = random.Random(3)
+    words = ["red", "blue", "shoe", "boots", "table", "lamp", "juice", "press", "polo", "running"]
+    changed, texts = TextIndex(FIELDS), {}
+    for _ in range(3000):
+        slot = rng.randrange(60)
+        if rng.random() < 0.3:
+            changed.remove(slot)
+            texts.pop(slot, None)
+        else:
+            texts[slot] = {"name": (" ".join(rng.sample(words, 3)),), "description": (rng.choice(words),)}
+            changed.set(slot, texts[slot])
+        if rng.random() < 0.01:
+            changed.pack()
+    fresh = TextIndex(FIELDS)
+    for slot, each in texts.items():
+        fresh.set(slot, each)
+    for text in ("red shoes", "lamp", "jiuce pres", "table polo blue"):
+        ours, theirs = changed.match(text), fresh.match(text)
+        assert ours.best().tolist() == theirs.best().tolist()
+        assert np.sort(ours.scores) == pytest.approx(np.sort(theirs.scores))
+
+
+def test_frequencies_of_a_larger_catalogue(index: TextIndex) -> None:
+    """A server scores few entries here, by how frequent their words are among all."""
+    few = TextIndex(FIELDS)
+    few.set(0, SHOP[0])
+    few.set(1, SHOP[1])
+    counts = {"banana": 1, "juice": 3}
+    ours = few.match("banana juice", total=len(SHOP), frequencies=counts)
+    theirs = index.match("banana juice")
+    expected = dict(zip(theirs.slots.tolist(), theirs.scores.tolist(), strict=True))
+    for slot, score in zip(ours.slots.tolist(), ours.scores.tolist(), strict=True):
+        if slot == 0:
+            assert score == pytest.approx(expected[slot], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "written"),
+    [
+        ("de", "Schuhe", "Laufschuh, blau"),
+        ("de", "blaue Schuhe", "Laufschuh, blau"),
+        ("de", "MÜTZEN", "Mütze aus Wolle"),
+        ("fr", "chaussures légères", "Chaussure légère"),
+        ("ja", "青い靴", "青い靴です"),
+        ("xx", "widget", "Widget"),
+    ],
+)
+def test_languages(language: str, text: str, written: str) -> None:
+    index = TextIndex([TextField("name", 1, language)])
+    index.set(0, {"name": (written,)})
+    assert index.match(text).scores.tolist()[0] > 0.6
+
+
+def test_long_texts_are_bounded() -> None:
+    assert len(analyse("word " * 10_000, "en")) <= 401
+    assert len(query_words(" ".join(f"word{n}" for n in range(1000)), ["en"])) == 16
