@@ -13,6 +13,8 @@ from imagesim.embedders.base import BaseEmbedder
 from imagesim.runtime import runtime
 from tests.missing import missing
 
+pytest_plugins = ["imagesim.testing.fixtures"]
+
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from django.core.files.base import ContentFile
 from django.db import models
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import images
@@ -21,17 +21,10 @@ from imagesim.indexing import signals
 from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.registry import registry
+from imagesim.testing import make_picture as picture
 from imagesim.types import Entry, EntryImage, IndexMeta
 
-EMBEDDER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {}}
-
-
-def picture(colour: object = "red", *, mark: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
-    """A plain ground of ``colour`` with a stripe whose place ``mark`` (0..7) tells pictures of one colour apart."""
-    image = Image.new("RGB", size, colour)
-    width, height = size
-    ImageDraw.Draw(image).rectangle((mark * width // 8, 0, (mark + 1) * width // 8, height), fill="black")
-    return image
+EMBEDDER = {"BACKEND": "imagesim.testing.embedders.PixelEmbedder", "OPTIONS": {}}
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -133,20 +133,20 @@ def prepare() -> None:
 
 def calls() -> dict[str, tuple[Callable[[], None], int, int | None]]:
     """By name: the call to record, and the most files and functions that it is to pass through."""
-    from django.core.files.uploadedfile import SimpleUploadedFile
     from django.template import Context, Template
     from django.test import Client
 
     from imagesim.indexing.sync import sync
-    from tests.shop import encoded, picture, product
+    from imagesim.testing import make_picture, picture_file
+    from tests.shop import product
 
-    shown = product("first", picture("red"))
+    shown = product("first", make_picture("red"))
     template = Template("{% load imagesim %}{% similar_products product limit=4 %}")
     client = Client()
     number = iter(range(1_000))
 
     def save() -> None:
-        product(f"saved-{(n := next(number))}", picture("darkred", mark=n % 8, size=(64 + n, 64)))
+        product(f"saved-{(n := next(number))}", make_picture("darkred", mark=n % 8, size=(64 + n, 64)))
         report = sync()
         assert (report.indexed, report.interrupted) == (n or 2, ""), report
 
@@ -154,7 +154,7 @@ def calls() -> dict[str, tuple[Callable[[], None], int, int | None]]:
         assert "saved-" in template.render(Context({"product": shown}))
 
     def look() -> None:
-        photo = SimpleUploadedFile("photo.png", encoded(picture("red", size=(640, 480))))
+        photo = picture_file("red", name="photo.png", size=(640, 480))
         response = client.post("/api/visual/look/", {"image": photo})
         assert response.status_code == 200, response.content
         assert "saved-" in response.content.decode(), response.content

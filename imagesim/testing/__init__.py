@@ -1,8 +1,24 @@
-"""What a shop and the author of an own index or embedder test with. Nothing else in the package imports it."""
+"""What a shop tests with, and the author of an own index or embedder. Nothing else in the package imports it.
+
+``imagesim.testing.fixtures`` offers the same to pytest; the contracts are in ``index_contract`` and
+``embedder_contract``.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.test import override_settings
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from imagesim.indexing.sync import SyncReport
 
 # pytest explains failed assertions only in modules that it rewrote before they were imported.
 if "pytest" in sys.modules:
@@ -14,3 +30,65 @@ if "pytest" in sys.modules:
         "imagesim.testing.index_samples",
         "imagesim.testing.index_writing",
     )
+
+SETTINGS: dict[str, Any] = {
+    "EMBEDDER": {"BACKEND": "imagesim.testing.embedders.PixelEmbedder"},
+    "INDEX": {"BACKEND": "imagesim.indexes.local.LocalIndex"},
+    "REGIONS": {"BACKEND": "imagesim.regions.none.NoRegions"},
+    "SYNC": "manual",
+}
+"""``IMAGESIM`` for tests: no model is loaded, no server is asked, no thread is started and no message is sent."""
+
+
+def override_imagesim(**changes: Any) -> override_settings:
+    """``django.test.override_settings`` with :data:`SETTINGS` and these changes over the project's own ``IMAGESIM``."""
+    return override_settings(IMAGESIM={**getattr(settings, "IMAGESIM", {}), **SETTINGS, **changes})
+
+
+def make_picture(colour: object = "red", *, mark: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """An image of one colour with a black stripe, whose place ``mark`` (0..7) tells images of one colour apart.
+
+    ``size`` is (width, height) in pixels. To the embedder of :data:`SETTINGS`, images of similar colours are similar.
+    """
+    image = Image.new("RGB", size, colour)  # type: ignore[arg-type]
+    width, height = size
+    ImageDraw.Draw(image).rectangle((mark * width // 8, 0, (mark + 1) * width // 8, height), fill="black")
+    return image
+
+
+def picture_file(
+    colour: object = "red", *, name: str = "picture.png", mark: int = 0, size: tuple[int, int] = (64, 64)
+) -> ContentFile[bytes]:
+    """:func:`make_picture` as a PNG file, for an ``ImageField`` or an upload."""
+    buffer = BytesIO()
+    make_picture(colour, mark=mark, size=size).save(buffer, "PNG")
+    return ContentFile(buffer.getvalue(), name)
+
+
+@contextmanager
+def sync_inline() -> Iterator[SyncReport]:
+    """Bring the index up to date at the end of the block, in this thread and in the transaction that is open.
+
+    Yields the report, which is filled in at the end. Queries after the block read what it wrote, and cost the same
+    number of database queries each time: what the first one would load is loaded.
+
+    :raises RuntimeError: if the sync could not go on, with the reason.
+    """
+    import numpy as np
+
+    from imagesim.embedders.base import BaseEmbedder
+    from imagesim.indexes import get_index
+    from imagesim.indexing.sync import SyncReport, sync
+    from imagesim.runtime import runtime
+    from imagesim.types import Query
+
+    report = SyncReport()
+    yield report
+    # A transaction that a former test rolled back may have left its entries in the memory of the local index.
+    runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
+    vars(report).update(vars(sync()))
+    if report.interrupted:
+        raise RuntimeError(f"The index was not brought up to date: {report.interrupted}")
+    index = get_index()
+    index.refresh()
+    index.search([Query(np.ones(index.meta().dims, dtype=np.float32), limit=1)])
