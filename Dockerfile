@@ -12,9 +12,8 @@ WORKDIR /app
 
 # The dependencies first: they change seldom, and this layer is the large one.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
-RUN mkdir imagesim \
-    && touch imagesim/__init__.py \
-    && pip install --constraint constraints.txt --editable ".[demo]"
+COPY imagesim/__init__.py imagesim/
+RUN pip install --constraint constraints.txt --editable ".[demo]"
 
 COPY manage.py ./
 COPY imagesim imagesim

@@ -46,5 +46,5 @@ hostile: venv  ## attack the demo shop over HTTP (SECONDS=120 of damaged files, 
 	@exec $(BIN)/python -m tests.hostile --seconds $(SECONDS) --seed $(SEED)
 
 clean:  ## remove what make made here (downloads stay in the cache folder)
-	rm -rf .venv build dist *.egg-info demo.sqlite3* media staticfiles .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf .venv build dist *.egg-info demo.sqlite3* media staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

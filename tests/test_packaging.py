@@ -5,8 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from zipfile import ZipFile
+
+import pytest
+
+import imagesim
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,3 +28,23 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
     packed = set(ZipFile(wheel).namelist())
     files = {str(path.relative_to(tmp_path)) for path in (tmp_path / "imagesim").rglob("*") if path.is_file()}
     assert files <= packed, sorted(files - packed)
+
+
+def test_the_source_distribution_holds_the_repository(tmp_path: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    files = {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
+    source = tmp_path / "source"
+    for name in files:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    build = [sys.executable, "-c", "from setuptools.build_meta import build_sdist; build_sdist('dist')"]
+    done = subprocess.run(build, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    (archive,) = (source / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        packed = {name.partition("/")[2] for name in opened.getnames()}
+    assert files <= packed, sorted(files - packed)
+    assert archive.name == f"imagesim-{imagesim.__version__}.tar.gz"

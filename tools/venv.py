@@ -1,4 +1,4 @@
-"""``python -m tools.venv FOLDER``: a virtual environment with this project and all its extras, at fixed versions."""
+"""``python -m tools.venv FOLDER``: an environment with the project, its demo and its tests, at fixed versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def main(folder: Path) -> int:
     say("installing into .venv (the first time takes some minutes) …")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools explains editable installs at length
-    status = subprocess.run([*install, "--constraint", "constraints.txt", "--editable", ".[dev]"], env=quiet).returncode
+    # The pip that a new environment starts with may be older than dependency groups.
+    status = subprocess.run([*install, "--upgrade", "pip>=25.1"], env=quiet).returncode
+    if not status:
+        project = ["--editable", ".[demo,plot]", "--group", "dev"]
+        status = subprocess.run([*install, "--constraint", "constraints.txt", *project], env=quiet).returncode
     if not status:
         say(f"installed in {time.monotonic() - begun:.0f} s")
     return status
