@@ -91,7 +91,7 @@ class TestHold:
                 photo_store.held(token)
         for token in tokens[2:]:
             photo_store.held(token)
-        assert sum("imagesim.retrieval.look.photo" in key for key in cache._cache) == 3
+        assert sum("imagesim.look.photo" in key for key in cache._cache) == 3
 
     def test_whoever_sends_many_replaces_their_own(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 64}
@@ -110,7 +110,7 @@ class TestHold:
             photo_store.held(token)
         with pytest.raises(PhotoGone):
             photo_store.held(tokens[-photo_store.SLOTS_PER_VISITOR - 1])
-        assert sum("imagesim.retrieval.look.photo" in key for key in cache._cache) <= 64
+        assert sum("imagesim.look.photo" in key for key in cache._cache) <= 64
 
     def test_bytes_are_bounded(self, settings):
         noise = Image.effect_noise((1280, 1280), 90).convert("RGB")
@@ -258,6 +258,38 @@ class TestRegion:
         seen = look.shop_the_look(street().read(), category="dresses")
         assert [[hit.item.name for hit in region.hits] for region in seen.regions] == [["red dress"], ["red dress"]]
         assert [hit.item.name for hit in seen.hits] == ["red dress"]
+
+
+@pytest.mark.django_db
+class TestAgain:
+    """What a page that is reloaded, or was shared, asks for."""
+
+    def test_the_same_look_without_sending_the_photo(self, shelf, client):
+        first = client.post(LOOK, {"image": street(), "limit": 2}).json()
+        again = client.post(f"{LOOK}{first['photo']}/", {"limit": 2})
+        assert again.status_code == 200
+        assert again["Cache-Control"] == "no-store"
+        second = again.json()
+        assert second["photo"] == first["photo"]
+        assert second["size"] == first["size"]
+        assert [region["label"] for region in second["regions"]] == [region["label"] for region in first["regions"]]
+        assert [names(region) for region in second["regions"]] == [names(region) for region in first["regions"]]
+
+    def test_the_photo_itself(self, shelf, client):
+        token = client.post(LOOK, {"image": street()}).json()["photo"]
+        response = client.get(f"{LOOK}{token}/photo/")
+        assert (response.status_code, response["Content-Type"]) == (200, "image/jpeg")
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert "no-store" in response["Cache-Control"]
+        assert Image.open(io.BytesIO(response.content)).size == (300, 600)
+
+    def test_a_token_that_is_gone(self, client):
+        assert client.post(f"{LOOK}7.gone/", {}).status_code == 410
+        assert client.get(f"{LOOK}7.gone/photo/").status_code == 410
+
+    def test_not_with_another_photo(self, shelf, client):
+        token = client.post(LOOK, {"image": street()}).json()["photo"]
+        assert client.post(f"{LOOK}{token}/", {"image": street()}).status_code == 400
 
 
 @pytest.mark.django_db

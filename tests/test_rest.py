@@ -763,6 +763,8 @@ class TestSchema:
             "/some/where/items/{model}/{pk}/similar/",
             "/some/where/search/",
             "/some/where/look/",
+            "/some/where/look/{token}/",
+            "/some/where/look/{token}/photo/",
             "/some/where/look/{token}/region/",
             "/some/where/events/",
         }

@@ -97,13 +97,13 @@ def search(request: HttpRequest) -> HttpResponse:
             except ImagesimError:
                 logger.exception("The visual search cannot answer.")
                 error, status = "Search is taking a short break. Please try again in a moment.", 503
-    context = {"form": form, "hits": hits, "asked": asked, "error": error}
+    context = {"form": form, "hits": hits, "asked": asked, "error": error, "searched": form.data.get("q", "")}
     context["filtered"] = any(form.data.get(name) for name in ("category", "in_stock", "price__gte", "price__lte"))
     if hits.more and not form.cleaned_data["image"]:
         query = (request.POST if request.method == "POST" else request.GET).copy()
         query.pop("csrfmiddlewaretoken", None)
         query["page"] = str(page + 1)
-        context["next_page"] = query.urlencode()
+        context["next_url"] = f"?{query.urlencode()}"
     return render(request, "shop/search.html", context, status=status)
 
 

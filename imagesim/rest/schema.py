@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.serializers import Serializer
 
@@ -110,7 +111,8 @@ class Description:
     text: str
     errors: Collection[int]
     examples: Collection[OpenApiExample] = ()
-    answer: type[Serializer[Any]] = HitsSerializer
+    answer: type[Serializer[Any]] | None = HitsSerializer
+    """None: a JPEG."""
 
 
 SIMILAR = Description(
@@ -150,6 +152,22 @@ LOOK = Description(
     errors=(400, 413, 415, 429, 503),
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
+)
+HELD_LOOK = Description(
+    "held_look",
+    "Shop the look of a photo sent before",
+    "The answer of `look/` again, for a photo that it was sent a few minutes ago: `token` is the `photo` of its "
+    "answer.",
+    errors=(400, 410, 429, 503),
+    examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
+    answer=LookSerializer,
+)
+HELD_PHOTO = Description(
+    "held_photo",
+    "A photo sent before",
+    "The photo itself, reduced and without metadata, while it is held.",
+    errors=(410, 429),
+    answer=None,
 )
 LOOK_REGION = Description(
     "look_region",
@@ -199,7 +217,9 @@ class VisualSearchSchema(AutoSchema):
         return ["visual search"]
 
     def get_response_serializers(self) -> Any:
-        return {200: self.described.answer, **dict.fromkeys(self.described.errors, ErrorSerializer)}
+        answer = self.described.answer or {(200, "image/jpeg"): OpenApiTypes.BINARY}
+        first = answer if isinstance(answer, dict) else {200: answer}
+        return {**first, **dict.fromkeys(self.described.errors, ErrorSerializer)}
 
     def get_examples(self) -> list[OpenApiExample]:
         following = _PAGE["next"] if self.method == "GET" else None
@@ -220,7 +240,7 @@ class VisualSearchSchema(AutoSchema):
         return [*pages, *failures, *self.described.examples]
 
     def get_override_parameters(self) -> list[Any]:
-        if self.described is LOOK_REGION:
+        if self.described in (LOOK_REGION, HELD_LOOK, HELD_PHOTO):
             text = "The `photo` of the answer to `look/`."
             return [OpenApiParameter("token", str, OpenApiParameter.PATH, description=text)]
         if self.method == "POST":
@@ -247,6 +267,8 @@ class VisualSearchSchema(AutoSchema):
         if self.described is LOOK_REGION:
             body = {"type": "object", "properties": _region_form(), "required": ["region"]}
             return {"application/json": body, "multipart/form-data": body}
+        if self.described is HELD_LOOK:
+            return {"multipart/form-data": {"type": "object", "properties": _about_looks()}}
         if self.described is EVENTS:
             return EventsSerializer
         words = describe("search")

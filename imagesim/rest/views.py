@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
 from django.utils.module_loading import import_string
@@ -72,7 +72,7 @@ class VisualSearchView(APIView):
 
     def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
-        if request.method == "GET" and response.status_code == 200:
+        if request.method == "GET" and response.status_code == 200 and not isinstance(self, HeldPhotoView):
             patch_cache_control(response, private=True, no_cache=True)  # stock and prices change at any time
         else:
             patch_cache_control(response, no_store=True)
@@ -162,15 +162,40 @@ class LookView(VisualSearchView):
                 token = photo_store.hold(photo, size, visitor(request))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
-        answer = {
-            "photo": token or None,
-            "token": seen.token,
-            "size": {"width": size[0], "height": size[1]},
-            "regions": seen.regions,
-            "results": list(seen.hits),
-            "more": seen.hits.more,
-        }
-        return Response(LookSerializer(answer, context={"request": request}).data)
+        return _look_response(request, seen, token, size)
+
+
+class HeldLookView(VisualSearchView):
+    """The look of a photo that was sent before: for a page that is reloaded, or shared while the photo is held."""
+
+    visual_search_scope = "region"
+    schema = described.VisualSearchSchema(post=described.HELD_LOOK)
+
+    def post(self, request: Request, token: str) -> Response:
+        given, image = _posted(request)
+        if image is not None:
+            raise BadQuery(_("The photo is held already; do not send it again."), field="image")
+        arguments = params.parse("look", given)
+        _check_cost(request, arguments)
+        try:
+            with budget(pictures=True):
+                photo, size = photo_store.held(token)
+                seen = look.shop_the_look(photo, **arguments)
+        except NotRegistered as error:
+            raise BadQuery(str(error), field="model") from error
+        return _look_response(request, seen, token, size)
+
+
+class HeldPhotoView(VisualSearchView):
+    """The photo that is held under a token, as a JPEG without metadata."""
+
+    visual_search_scope = "region"
+    schema = described.VisualSearchSchema(get=described.HELD_PHOTO)
+
+    def get(self, request: Request, token: str) -> HttpResponse:
+        data, _size = photo_store.held_jpeg(token)
+        headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+        return HttpResponse(data, content_type="image/jpeg", headers=headers)
 
 
 class LookRegionView(VisualSearchView):
@@ -269,6 +294,18 @@ def _check_cost(request: Request, arguments: Mapping[str, Any]) -> None:
         )
     if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
         raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
+
+
+def _look_response(request: Request, seen: look.Look, token: str, size: tuple[int, int]) -> Response:
+    answer = {
+        "photo": token or None,
+        "token": seen.token,
+        "size": {"width": size[0], "height": size[1]},
+        "regions": seen.regions,
+        "results": list(seen.hits),
+        "more": seen.hits.more,
+    }
+    return Response(LookSerializer(answer, context={"request": request}).data)
 
 
 def _get_item(items: Any, pk: str) -> Any:

@@ -36,7 +36,7 @@ QUALITIES = (90, 80, 65)
 
 SLOTS_PER_VISITOR = 4
 
-_COUNTER = "imagesim.retrieval.look.counter"
+_COUNTER = "imagesim.look.counter"
 
 
 def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
@@ -65,6 +65,15 @@ def held(token: str) -> tuple[Image, tuple[int, int]]:
     """
     from PIL import Image
 
+    data, size = held_jpeg(token)
+    return Image.open(BytesIO(data), formats=["JPEG"]).convert("RGB"), size
+
+
+def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
+    """The photo of a token as it is held, a JPEG, and its (width, height) as it was sent.
+
+    :raises PhotoGone: if it is not held, or no longer.
+    """
     slot, _dot, secret = token.partition(".")
     kept = None
     if slot.isascii() and slot.isdigit() and len(slot) < 10:
@@ -74,7 +83,7 @@ def held(token: str) -> tuple[Image, tuple[int, int]]:
             logger.warning("A photo could not be read from the cache.", exc_info=True)
     if kept is None or not constant_time_compare(kept[0], secret):
         raise PhotoGone(_("This photo is no longer held; send it again, or send the region as a picture of its own."))
-    return Image.open(BytesIO(kept[1]), formats=["JPEG"]).convert("RGB"), kept[2]
+    return kept[1], kept[2]
 
 
 def writes_to_disk(alias: str) -> bool:
@@ -86,7 +95,7 @@ def writes_to_disk(alias: str) -> bool:
 
 
 def _key(slot: int) -> str:
-    return f"imagesim.retrieval.look.photo.{slot}"
+    return f"imagesim.look.photo.{slot}"
 
 
 def _next_slot(cache: Any, slots: int, visitor: str) -> int:

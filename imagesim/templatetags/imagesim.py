@@ -50,15 +50,45 @@ def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
     return widgets.cards(widgets.similar_hits(item, **arguments))
 
 
+@register.inclusion_tag("imagesim/search_bar.html")
+def search_bar(
+    *, action: str, look: str = "", text: str = "", placeholder: str = "", bar_id: str = "imagesim-bar"
+) -> dict[str, Any]:
+    """``{% search_bar action=url look=url %}``: words with suggestions, and one camera, for the head of every page.
+
+    ``action`` is the page that answers words (``q`` by GET). ``look`` is the page with ``{% shop_the_look %}``, to
+    which a photo goes that is chosen, taken, dropped or pasted anywhere; without it there is no camera.
+    """
+    conf = get_settings()
+    return {
+        "action": action,
+        "look": look,
+        "text": text,
+        "placeholder": placeholder,
+        "bar_id": bar_id,
+        "suggest_api": widgets.api_url("suggest"),
+        "max_bytes": conf.MAX_IMAGE_BYTES,
+        "max_length": conf.MAX_TEXT_LENGTH,
+    }
+
+
 @register.inclusion_tag("imagesim/image_search.html", takes_context=True)
 def image_search(
-    context: Context, *, action: str = "", text: str = "", hits: Hits | None = None, form_id: str = "imagesim-search"
+    context: Context,
+    *,
+    action: str = "",
+    look: str = "",
+    text: str = "",
+    hits: Hits | None = None,
+    next_url: str = "",
+    form_id: str = "imagesim-search",
 ) -> dict[str, Any]:
     """``{% image_search action=url %}``: search with words or a photo (chosen, dropped, pasted or taken).
 
     ``action`` is a page of the shop that answers the form where there is no JavaScript: ``q`` and ``image``, by POST
     (and ``q`` by GET). Fields elsewhere on the page belong to the form by ``form="imagesim-search"``, such as filters.
-    ``hits`` and ``text`` are what the page found, to be shown with the form.
+    ``hits`` and ``text`` are what the page found, to be shown with the form, and ``next_url`` the address of its next
+    page. ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results appear here.
     """
     conf = get_settings()
     request = context.get("request")
@@ -71,6 +101,9 @@ def image_search(
         "events_api": widgets.events_url(),
         "form_id": form_id,
         "text": text,
+        "look": look,
+        "next_url": next_url,
+        "next_offset": hits.next_offset if hits is not None and hits.more else 0,
         "cards": None if hits is None else widgets.cards(hits),
         "accept": ",".join(f"image/{name.lower()}" for name in conf.IMAGE_FORMATS),
         "max_bytes": conf.MAX_IMAGE_BYTES,

@@ -292,8 +292,10 @@ def test_what_is_no_picture_is_refused_in_words(page):
     field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"})
     page.locator("[data-imagesim-status]").get_by_text("not a picture").wait_for()
     field.set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"<html>"})
-    page.locator("[data-imagesim-message]").get_by_text("not a picture that can be read").wait_for()
+    page.locator("[data-imagesim-status]").get_by_text("not a picture that can be read").wait_for()
     assert page.get_by_role("button", name="Try again").is_hidden()
+    assert page.locator("[data-imagesim-view]").is_hidden()
+    assert field.is_visible()
     page.errors[:] = [error for error in page.errors if "status of 415" not in error]
 
 

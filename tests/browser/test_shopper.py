@@ -48,12 +48,6 @@ def results(page: Any) -> list[str]:
     return [text.strip() for text in page.locator("[data-imagesim-list] .card__name").all_inner_texts()]
 
 
-def searched(page: Any) -> list[str]:
-    """The results, once the search under way has answered."""
-    page.locator("[data-imagesim-results]:not([hidden]):not([aria-busy])").wait_for()
-    return results(page)
-
-
 def accessible(page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     found = axe.run(page)
@@ -104,38 +98,73 @@ def test_search_by_words_and_under_filters(page):
 def test_more_results_by_words(page):
     page.goto("/search/?q=camera")
     first = results(page)
+    assert page.locator("[data-imagesim-status]").inner_text() == f"{len(first)} results+"
+    page.get_by_role("button", name="Show more").click()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", len(first))
+    both = results(page)
+    assert both[: len(first)] == first
+    assert len(set(both)) == len(both)
+    page.locator("[data-imagesim-status]").get_by_text(f"{len(both)}").wait_for()
+
+
+def test_more_results_by_words_without_javascript(open_page):
+    page = open_page(java_script_enabled=False)
+    page.goto("/search/?q=camera")
+    first = results(page)
     page.get_by_role("link", name="Show more").click()
     page.wait_for_url("**page=2**")
     assert not set(first) & set(results(page))
 
 
-def test_search_with_a_chosen_photo(page, photo):
+def looked(page: Any) -> list[str]:
+    """The results for the photo in the address, once the search under way has answered."""
+    page.wait_for_url("**/look/?photo=**")
+    page.locator("[data-imagesim-chips] button").first.wait_for()
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+    return [text.strip() for text in page.locator("[data-imagesim-results] .card__name").all_inner_texts()]
+
+
+def test_one_camera_on_every_page(page, photo):
+    """The results have an address: they survive a reload and "back", and another visitor can open them."""
+    page.goto("/product/banana-juice/")
+    page.locator("[data-imagesim-bar-file]").set_input_files(photo)
+    names = looked(page)
+    assert names[0] == "Orange Juice"
+    assert page.locator("[data-imagesim-results] .price").first.inner_text() == "€ 3.20"
+    accessible(page)
+    page.reload()
+    assert looked(page) == names
+    page.locator("[data-imagesim-results] a").first.click()
+    page.wait_for_url("**/product/orange-juice/")
+    page.go_back()
+    assert looked(page) == names
+    other = page.context.new_page()
+    other.goto(page.url)
+    assert looked(other) == names
+    other.close()
+    page.goto("/look/?photo=7.gone")
+    page.get_by_text("This photo is no longer held").wait_for()
+    assert "photo=" not in page.url
+    page.errors[:] = [error for error in page.errors if "status of 410" not in error]
+
+
+def test_the_photo_of_the_search_form_goes_the_same_way(page, photo):
     page.goto("/")
     page.get_by_label("Search with a photo").set_input_files(photo)
-    names = searched(page)
-    assert names[0] == "Orange Juice"
-    assert "12" in page.get_by_role("status").inner_text()
-    assert page.get_by_alt_text("Your photo").is_visible()
-    assert page.locator("[data-imagesim-list] .price").first.inner_text() == "€ 3.20"
-    accessible(page)
-    page.get_by_role("button", name="Show more").click()
-    until(page, "document.querySelectorAll('[data-imagesim-list] > li').length === 24")
-    page.get_by_role("button", name="Remove the photo").click()
-    assert results(page) == []
-    assert page.get_by_alt_text("Your photo").is_hidden()
+    assert looked(page)[0] == "Orange Juice"
 
 
 def test_filters_hold_for_a_photo(page, photo):
-    page.goto("/search/")
-    page.get_by_label("Search with a photo").set_input_files(photo)
-    assert "Bean Juice" in searched(page)
-    with page.expect_response("**/api/visual/search/"):
-        page.get_by_label("In stock only").check()
-    names = searched(page)
-    assert "Bean Juice" not in names
-    with page.expect_response("**/api/visual/search/"):
+    page.goto("/look/")
+    page.get_by_label("A photo with something you like").set_input_files(photo)
+    assert "Bean Juice" not in looked(page)  # sold out
+    with page.expect_response("**/api/visual/look/**"):
+        page.get_by_label("In stock only").uncheck()
+    assert "Bean Juice" in looked(page)
+    page.get_by_text("Narrow it down").click()
+    with page.expect_response("**/api/visual/look/**"):
         page.get_by_label("Category").select_option(label="Paints")
-    assert all("Paint" in name for name in searched(page))
+    assert all("Paint" in name for name in looked(page))
 
 
 def test_a_photo_can_be_dropped_and_pasted(page, photo):
@@ -147,20 +176,37 @@ def test_a_photo_can_be_dropped_and_pasted(page, photo):
           : new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
         document.querySelector(selector).dispatchEvent(event);
     }"""
-    for kind, selector in (("drop", "[data-imagesim-drop]"), ("paste", "body")):
-        page.goto("/search/")
+    for kind, selector, address in (
+        ("drop", "[data-imagesim-drop]", "/search/"),
+        ("paste", "body", "/search/"),
+        ("drop", "main", "/gallery/"),
+        ("paste", "body", "/product/banana-juice/"),
+    ):
+        page.goto(address)
         page.evaluate(script, [selector, kind, list(photo["buffer"])])
-        assert searched(page)[0] == "Orange Juice", kind
+        assert looked(page)[0] == "Orange Juice", (kind, address)
+
+
+def test_a_picture_of_another_site_is_explained(page):
+    page.goto("/gallery/")
+    page.evaluate(
+        """() => {
+        const transfer = new DataTransfer();
+        transfer.setData("text/uri-list", "https://example.com/shoe.jpg");
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    }"""
+    )
+    page.get_by_text("Pictures of other sites cannot be read").wait_for()
 
 
 def test_a_photo_can_be_taken(open_page):
     page = open_page(permissions=["camera"])
-    page.goto("/search/")
+    page.goto("/look/")
     page.get_by_role("button", name="Take a photo").click()
     until(page, "document.querySelector('video').videoWidth > 0")
     accessible(page)
     page.get_by_role("button", name="Take this picture").click()
-    assert len(searched(page)) == 12
+    looked(page)
     assert page.evaluate("document.querySelector('video').srcObject") is None
 
 
@@ -168,10 +214,11 @@ def test_what_is_no_picture_is_refused_in_words(page):
     page.goto("/search/")
     field = page.get_by_label("Search with a photo")
     field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"})
-    status = page.get_by_role("status")
-    status.get_by_text("not a picture").wait_for()
+    page.locator("[data-imagesim-status]").get_by_text("not a picture").wait_for()
     field.set_input_files({"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"<html>"})
-    status.get_by_text(re.compile("not a picture that can be read")).wait_for()
+    page.wait_for_url("**/look/**")
+    page.locator("[data-imagesim-status]").get_by_text(re.compile("not a picture that can be read")).wait_for()
+    assert page.get_by_label("A photo with something you like").is_visible()
     # The browser itself notes the 415 that the second file rightly got.
     page.errors[:] = [error for error in page.errors if "status of 415" not in error]
 

@@ -2,6 +2,7 @@
 // and its hits appear below the form. Without this script the form is posted to a page of the shop.
 
 import { ResultEvents } from "./events.js";
+import { handOver } from "./handover.js";
 import { cellFor, keyOf } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { shrink } from "./pictures.js";
@@ -25,10 +26,10 @@ export class ImageSearch {
     this.photo = null; // the Blob in hand
     this.request = null; // the AbortController of the search under way
     this.offset = 0;
-    if (root.dataset.api) this.start();
+    if (root.dataset.api) this.start(one);
   }
 
-  start() {
+  start(one) {
     for (const element of this.root.querySelectorAll("[data-imagesim-script]")) element.hidden = false;
     this.form.addEventListener("submit", (event) => this.submitted(event));
     // Filters may stand anywhere on the page and belong to the form by their form="…" attribute.
@@ -40,12 +41,21 @@ export class ImageSearch {
     this.file.addEventListener("change", () => this.file.files[0] && this.use(this.file.files[0]));
     this.clear?.addEventListener("click", () => this.forget());
     this.more?.addEventListener("click", () => this.search({ offset: this.offset }));
+    this.continueAnswer(one("next"));
     this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
     new PhotoPicker(this.root, {
       use: (photo) => this.use(photo),
       refuse: (what) => this.say(what, { error: true }),
     });
     if (this.file.files[0]) this.use(this.file.files[0]); // kept by the browser over "back"
+  }
+
+  // What the page found by words goes on below, in place of a page of its own.
+  continueAnswer(next) {
+    this.offset = Number(this.results.dataset.offset ?? 0);
+    if (!next || !this.offset || !this.more) return;
+    next.remove();
+    this.more.hidden = false;
   }
 
   submitted(event) {
@@ -84,6 +94,8 @@ export class ImageSearch {
       this.say("size", { error: true });
       return;
     }
+    // What is in a photo has a page of its own, where the shop has one.
+    if (this.root.dataset.look && (await handOver(this.photo, this.root.dataset.look))) return;
     if (this.preview.src) URL.revokeObjectURL(this.preview.src);
     this.preview.src = URL.createObjectURL(this.photo);
     this.preview.hidden = false;
@@ -137,12 +149,17 @@ export class ImageSearch {
       });
       const answer = await response.json();
       if (response.ok) this.show(answer, offset);
+      else if (response.status === 429) this.throttled(response.headers.get("Retry-After"));
       else this.say("failed", { error: true, text: answer.detail });
     } catch (error) {
       if (error.name === "AbortError") return;
       this.say("failed", { error: true });
     }
     this.results.removeAttribute("aria-busy");
+  }
+
+  throttled(seconds) {
+    this.say("throttled", { error: true, text: this.root.dataset.textThrottled.replace("{seconds}", seconds ?? "60") });
   }
 
   show(answer, offset) {

@@ -1,8 +1,11 @@
 // A photo that is chosen, dropped, pasted or taken. The elements are marked with data-imagesim-… in the template.
 import { pictures } from "./pictures.js";
 
+// A picture dragged from another site comes as an address, which this page may not read.
+export const isForeign = (transfer) => ["text/uri-list", "text/html"].some((type) => transfer?.types.includes(type));
+
 export class PhotoPicker {
-  // use(blob) is called with each photo, refuse(what) with "type" or "camera" where there is none.
+  // use(blob) is called with each photo, refuse(what) with "type", "foreign" or "camera" where there is none.
   constructor(root, { use, refuse }) {
     const one = (name) => root.querySelector(`[data-imagesim-${name}]`);
     this.use = use;
@@ -37,7 +40,7 @@ export class PhotoPicker {
       over(false);
       const [photo] = pictures(event.dataTransfer);
       if (photo) this.use(photo);
-      else this.refuse("type");
+      else this.refuse(isForeign(event.dataTransfer) ? "foreign" : "type");
     });
   }
 

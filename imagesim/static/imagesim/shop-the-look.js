@@ -5,6 +5,7 @@
 import { BoxEditor, overlap, same } from "./box-editor.js";
 import { ResultEvents } from "./events.js";
 import { cellFor, keyOf } from "./hits.js";
+import { takeOver } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
 import { cut, drawCropped, shrink } from "./pictures.js";
 
@@ -14,6 +15,9 @@ const TAPPED = 1 / 3; // side of the square around a point, of the photo's short
 const NEW_BOX = { x: 0.3, y: 0.3, width: 0.4, height: 0.4 };
 const LARGE = 0.5; // of the photo; a new box starts where the last one was, unless that is all of it
 const THUMB = 96; // pixels
+const SAME = 0.9; // a region of the address that covers one that was found so well is that one
+const REFUSED = [400, 413, 415]; // what was sent cannot be accepted, however often
+const GONE = [404, 410]; // the photo is not held, or no longer
 const PAUSE = 400; // milliseconds after the last key before the box's place is told
 
 export class ShopTheLook {
@@ -77,7 +81,16 @@ export class ShopTheLook {
     this.retry.addEventListener("click", () => (this.looks.length ? this.ask(this.active) : this.look()));
     this.drawButton.addEventListener("click", () => this.toggleDrawing());
     new PhotoPicker(this.root, { use: (photo) => this.use(photo), refuse: (what) => this.say(this.words(what), true) });
-    if (this.file.files[0]) this.use(this.file.files[0]); // kept by the browser over "back"
+    this.restore();
+  }
+
+  // A photo that another page handed over, one whose address this is, or one that the browser kept over "back".
+  async restore() {
+    const given = await takeOver();
+    const token = new URL(location).searchParams.get("photo");
+    if (given) await this.use(given);
+    else if (token) await this.reopen(token);
+    else if (this.file.files[0]) await this.use(this.file.files[0]);
   }
 
   listenToTheBox() {
@@ -99,7 +112,10 @@ export class ShopTheLook {
       else this.moveTo(look.found);
       if (!look.whole) this.say(this.placeOf(look.box));
     });
-    this.editor.addEventListener("draw", ({ detail }) => this.drawn(detail));
+    this.editor.addEventListener("draw", ({ detail }) => {
+      clearTimeout(pause);
+      this.drawn(detail);
+    });
     this.editor.addEventListener("tap", ({ detail: { x, y } }) => this.drawn(this.around(x, y)));
   }
 
@@ -123,11 +139,47 @@ export class ShopTheLook {
       this.say(this.words("size"), true);
       return;
     }
-    this.clear();
-    this.photo = small;
-    this.bitmap = await createImageBitmap(small, { imageOrientation: "from-image" }).catch(() => null);
-    if (this.bitmap) this.image.src = URL.createObjectURL(small);
+    await this.open(small);
     await this.look();
+  }
+
+  async open(photo) {
+    this.clear();
+    this.photo = photo;
+    this.bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
+    if (this.bitmap) this.image.src = URL.createObjectURL(photo);
+  }
+
+  // The photo of this page's address, while the server holds it.
+  async reopen(token) {
+    this.say(this.words("looking"));
+    const photo = await fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`).catch(() => null);
+    if (!photo?.ok) {
+      this.address(null);
+      this.say(this.words(photo ? "gone" : "failed"), true);
+      return;
+    }
+    await this.open(await photo.blob());
+    const wanted = new URL(location).searchParams.get("region");
+    await this.look(token);
+    const box = this.looks.length && wanted ? boxOf(wanted) : null;
+    if (!box) return;
+    const known = this.looks.find((look) => !look.whole && overlap(look.box, box) > SAME);
+    if (known) this.select(known);
+    else this.drawn(box);
+  }
+
+  // What stands in the address: results survive a reload and "back", and can be shared while the photo is held.
+  address(token, look = null) {
+    const url = new URL(location);
+    url.searchParams.delete("sample");
+    if (token) url.searchParams.set("photo", token);
+    else url.searchParams.delete("photo");
+    if (token && look && !look.whole) {
+      const { x, y, width, height } = look.box;
+      url.searchParams.set("region", [x, y, width, height].map((side) => side.toFixed(3)).join(","));
+    } else url.searchParams.delete("region");
+    if (url.href !== location.href) history.replaceState(history.state, "", url);
   }
 
   async useSample(url) {
@@ -164,6 +216,7 @@ export class ShopTheLook {
     this.file.value = "";
     this.view.hidden = true;
     this.start.hidden = false;
+    this.address(null);
     this.say("");
     this.file.focus();
   }
@@ -199,27 +252,29 @@ export class ShopTheLook {
     }
     if (this.request !== request) return null;
     this.busy(false);
-    return { ok: Boolean(response?.ok && answer), status: response?.status ?? 0, ...answer };
+    const wait = Number(response?.headers.get("Retry-After")) || 0;
+    return { ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait, ...answer };
   }
 
-  async look() {
-    const photo = this.photo;
+  // ``held`` stands for a photo that the server holds, which then need not be sent again.
+  async look(held = null) {
     this.start.hidden = true;
     this.view.hidden = false;
     this.title.hidden = true;
-    this.status.scrollIntoView({ block: "start", behavior: "instant" });
+    this.view.scrollIntoView({ block: "start", behavior: "instant" });
     this.say(this.words("looking"));
     const body = new FormData();
     for (const [name, value] of this.fields()) body.append(name, value);
     body.append("limit", this.text.limit);
-    body.append("image", photo, "photo");
-    const answer = await this.post(this.text.api, body);
+    if (!held) body.append("image", this.photo, "photo");
+    const answer = await this.post(held ? `${this.text.api}${encodeURIComponent(held)}/` : this.text.api, body);
     if (!answer) return;
     if (!answer.ok) {
+      if (held && GONE.includes(answer.status)) this.address(null);
       this.fail(answer);
       return;
     }
-    this.held = answer.photo;
+    this.held = answer.photo ?? held;
     this.looks = answer.regions.map((region) => ({
       ...region,
       found: region.box,
@@ -235,7 +290,9 @@ export class ShopTheLook {
     const count = this.looks.length - 1;
     this.say(count ? `${this.words("seen")} ${this.names()}. ${this.told(this.active)}` : this.words("none"));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
-    this.chips.querySelector("button").focus({ preventScroll: true }); // what had the focus is gone
+    const chip = this.chips.querySelector("[aria-pressed=true]");
+    chip.focus({ preventScroll: true }); // what had the focus is gone
+    this.chips.scrollTo({ left: chip.offsetLeft - this.chips.offsetLeft - 8 });
   }
 
   // One region, without sending the photo again where that can be.
@@ -289,6 +346,7 @@ export class ShopTheLook {
     const changed = look !== this.active;
     this.active = look;
     this.drawing(false);
+    this.address(this.held, look);
     this.editor.show(look.whole ? null : look.box);
     this.nameBox();
     for (const [element, of] of this.marks) {
@@ -439,6 +497,7 @@ export class ShopTheLook {
     this.list.hidden = !own.length;
     this.widerList.replaceChildren(...wider);
     this.wider.hidden = !wider.length;
+    this.message.removeAttribute("role");
     this.message.hidden = Boolean(own.length);
     this.message.textContent = own.length ? "" : this.words(wider.length ? "onlyWider" : "nothing");
   }
@@ -464,13 +523,19 @@ export class ShopTheLook {
     }
   }
 
-  fail({ status, detail }) {
-    const text = detail || this.words("failed");
+  fail({ status, detail, wait }) {
+    const text = status === 429 ? this.words("throttled").replace("{seconds}", wait || "60") : detail || this.words("failed");
+    if (REFUSED.includes(status) && !this.looks.length) {
+      this.forget(); // there is nothing to see or to try again: back to the choice, with the reason
+      this.say(text, true);
+      return;
+    }
     this.list.hidden = true;
+    this.message.setAttribute("role", "alert"); // said once, where it is seen
     this.message.textContent = text;
     this.message.hidden = false;
-    this.retry.hidden = [400, 413, 415].includes(status);
-    this.say(text, true);
+    this.retry.hidden = REFUSED.includes(status);
+    this.say("");
   }
 
   say(text, error = false) {
@@ -497,6 +562,13 @@ function worthy(results) {
   const own = results.filter((hit) => !hit.stage);
   const usual = own.reduce((sum, hit) => sum + hit.score, 0) / own.length; // NaN where there are none: all are shown
   return results.filter((hit) => !hit.stage || !(hit.score < usual));
+}
+
+// "0.1,0.2,0.3,0.4" -> {x, y, width, height}; null for anything else.
+function boxOf(text) {
+  const [x, y, width, height, ...rest] = text.split(",").map(Number);
+  const sound = rest.length === 0 && [x, y, width, height].every((side) => side >= 0 && side <= 1);
+  return sound && width > 0 && height > 0 && x + width <= 1.001 && y + height <= 1.001 ? { x, y, width, height } : null;
 }
 
 for (const root of document.querySelectorAll("[data-imagesim-look]")) new ShopTheLook(root);

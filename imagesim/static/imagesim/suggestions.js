@@ -1,0 +1,104 @@
+// Suggestions while words are typed: a combobox with a list, as the ARIA Authoring Practices describe it.
+
+const PAUSE = 150; // milliseconds after the last key
+const LEAST = 2; // characters
+
+export class Suggestions {
+  constructor(root, url) {
+    this.url = url;
+    this.input = root.querySelector("[data-imagesim-bar-words]");
+    this.list = root.querySelector("[data-imagesim-bar-suggestions]");
+    this.template = root.querySelector("[data-imagesim-bar-suggestion]");
+    this.count = root.querySelector("[data-imagesim-bar-count]");
+    this.active = -1;
+    this.timer = 0;
+    this.request = null;
+    this.input.setAttribute("role", "combobox");
+    this.input.setAttribute("aria-autocomplete", "list");
+    this.input.setAttribute("aria-controls", this.list.id);
+    this.input.addEventListener("input", () => this.typed());
+    this.input.addEventListener("keydown", (event) => this.keyed(event));
+    this.input.addEventListener("blur", () => setTimeout(() => this.show([]), 150)); // after a click in the list
+    this.show([]);
+  }
+
+  typed() {
+    clearTimeout(this.timer);
+    this.request?.abort();
+    const words = this.input.value.trim();
+    if (words.length < LEAST) this.show([]);
+    else this.timer = setTimeout(() => this.ask(words), PAUSE);
+  }
+
+  async ask(words) {
+    this.request = new AbortController();
+    const url = new URL(this.url, location.href);
+    url.searchParams.set("q", words);
+    try {
+      const response = await fetch(url, { headers: { Accept: "application/json" }, signal: this.request.signal });
+      if (response.ok) this.show((await response.json()).suggestions);
+    } catch {
+      // Typing goes on without suggestions.
+    }
+  }
+
+  show(suggestions) {
+    this.active = -1;
+    this.options = suggestions.map((suggestion, number) => this.option(suggestion, number));
+    this.list.replaceChildren(...this.options);
+    this.list.hidden = !this.options.length;
+    this.input.setAttribute("aria-expanded", String(Boolean(this.options.length)));
+    this.input.removeAttribute("aria-activedescendant");
+    this.count.textContent = this.options.length ? `${this.count.dataset.text} ${this.options.length}` : "";
+  }
+
+  option({ text, kind, url, image }, number) {
+    const option = this.template.content.firstElementChild.cloneNode(true);
+    option.id = `${this.list.id}-${number}`;
+    option.querySelector("[data-slot=text]").textContent = text;
+    option.querySelector("[data-slot=kind]").textContent = this.list.dataset[kind] ?? "";
+    const picture = option.querySelector("img");
+    if (image?.url) picture.src = image.url;
+    else picture.hidden = true;
+    option.addEventListener("mousedown", (event) => event.preventDefault()); // the input keeps the focus
+    option.addEventListener("click", () => this.choose(text, url));
+    option.choose = () => this.choose(text, url);
+    return option;
+  }
+
+  choose(text, url) {
+    if (url) {
+      location.assign(url);
+      return;
+    }
+    this.input.value = text;
+    this.input.form.requestSubmit();
+  }
+
+  keyed(event) {
+    if (!this.options.length) return;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      // One place more than there are options: none of them, which is what was typed.
+      const places = this.options.length + 1;
+      this.mark(((this.active + 1 + step + places) % places) - 1);
+    } else if (event.key === "Enter" && this.active >= 0) {
+      event.preventDefault();
+      this.options[this.active].choose();
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      this.show([]);
+    }
+  }
+
+  mark(number) {
+    this.active = number;
+    this.options.forEach((option, position) => option.setAttribute("aria-selected", String(position === number)));
+    if (number < 0) this.input.removeAttribute("aria-activedescendant");
+    else {
+      this.input.setAttribute("aria-activedescendant", this.options[number].id);
+      this.options[number].scrollIntoView({ block: "nearest" });
+    }
+  }
+}
