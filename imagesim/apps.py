@@ -31,7 +31,12 @@ class ImagesimConfig(AppConfig):
 def check(**kwargs: Any) -> list[CheckMessage]:
     from imagesim import checks
 
-    return [*checks.check_settings(), *checks.check_backends(), *checks.check_items()]
+    return [
+        *checks.check_settings(),
+        *checks.check_backends(),
+        *checks.check_items(),
+        *checks.check_databases(),
+    ]
 
 
 @register("imagesim", Tags.urls)

@@ -1,4 +1,4 @@
-"""For models that are saved outside of a transaction: item and change in one."""
+"""A mixin for models that are saved outside of a transaction: item and change are committed together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from django.db import router, transaction
 
 
 class AtomicSave:
-    """Has ``save()`` commit the row and what its signals write together: ``class Product(AtomicSave, models.Model)``.
+    """Makes ``save()`` commit the row together with what its signals write.
 
-    Without it, and outside of any transaction, Django commits the row first and then sends ``post_save``. Within one
-    it changes nothing, not even a savepoint.
+    ``class Product(AtomicSave, models.Model)``.
+
+    Without it, and outside of a transaction, Django commits the row first and then sends ``post_save``. Within a
+    transaction it changes nothing and adds no savepoint.
     """
 
     def save_base(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:

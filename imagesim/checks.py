@@ -141,6 +141,14 @@ def check_look() -> list[CheckMessage]:
     ]
 
 
+def check_databases() -> list[CheckMessage]:
+    """Whether changes can be recorded in the databases of the registered models."""
+    from imagesim.indexing import outbox
+
+    reasons = filter(None, map(outbox.unsupported, outbox.state_aliases()))
+    return [Error(reason, hint="See docs/sync.md.", id="imagesim.E007") for reason in reasons]
+
+
 def check_sync() -> list[CheckMessage]:
     """Whether the changes are synced by something made for a shop with visitors."""
     from imagesim.indexing import dispatch

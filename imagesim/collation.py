@@ -1,4 +1,4 @@
-"""Rows in the order of a text's code points, as Python and Elasticsearch have it, whatever the database's collation."""
+"""Rows in the order of a text's code points, as Python and Elasticsearch sort it, whatever the database's collation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from django.db.models.functions import Collate
 
 Row = TypeVar("Row")
 
-_COLLATIONS = {"postgresql": "C", "sqlite": "BINARY", "oracle": "BINARY"}
+_COLLATIONS = {"postgresql": "C", "sqlite": "BINARY"}
 
 
 def in_code_point_order(
     rows: models.QuerySet[Any, Row], text: str, value: Callable[[Row], str], *, chunk_size: int
 ) -> Iterator[Row]:
-    """Stream ``rows`` by their column or annotation ``text``, of which ``value`` gives what a row has.
+    """Stream ``rows`` in the order of the column or annotation ``text``; ``value`` returns it for one row.
 
-    By a cursor of the server; on SQLite page by page, because there nobody can write while a statement is being read.
+    Through a server-side cursor; on SQLite page by page, because nobody can write there while a statement is read.
     """
     connection = connections[rows.db]
     if connection.vendor == "mysql":  # its collations depend on the character set of the column, but bytes are bytes
@@ -26,7 +26,7 @@ def in_code_point_order(
             text, template="CAST(%(expressions)s AS BINARY)", output_field=models.BinaryField()
         )
     else:
-        code_points = Collate(text, _COLLATIONS.get(connection.vendor, "C"))
+        code_points = Collate(text, _COLLATIONS[connection.vendor])
     rows = rows.order_by(code_points)
     if connection.vendor != "sqlite":
         yield from rows.iterator(chunk_size=chunk_size)

@@ -17,8 +17,7 @@ from PIL import Image
 
 from imagesim.exceptions import EmbedderError
 from imagesim.indexing import embedding as module
-from imagesim.indexing.embedding import Picture, Vectors
-from imagesim.indexing.embedding_leases import EmbeddingLeases
+from imagesim.indexing.embedding import EmbeddingLeases, Picture, Vectors
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
 from imagesim.types import IndexMeta
@@ -76,8 +75,7 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple
 def test_every_picture_gets_its_vector_in_batches_the_model_likes() -> None:
     embedder = CountingEmbedder()
     vectors = Vectors([target(embedder)])
-    found = [picture(colour) for colour in COLOURS]
-    vectors.resolve(found)
+    found = vectors.resolve([picture(colour) for colour in COLOURS])
     assert embedder.batches == [4, 4, 2]
     for each, colour in zip(found, COLOURS, strict=True):
         vector = vectors.get(each.digest, embedder.fingerprint)
@@ -101,8 +99,7 @@ def test_what_is_known_is_neither_decoded_nor_embedded_again(monkeypatch: pytest
 def test_the_same_picture_twice_in_a_batch_is_embedded_once() -> None:
     embedder = CountingEmbedder()
     vectors = Vectors([target(embedder)])
-    found = [picture("red"), picture("blue"), picture("red")]
-    vectors.resolve(found)
+    found = vectors.resolve([picture("red"), picture("blue"), picture("red")])
     assert vectors.embedded == 2
     assert found[0].digest == found[2].digest
     assert not any(each.error for each in found)
@@ -113,11 +110,10 @@ def test_one_bad_picture_harms_one_picture() -> None:
     embedder = CountingEmbedder(fails_on=(50, 50))
     bad = Picture("bad.jpg", BytesIO(b"\xff\xd8\xff not a picture"))
     odd = picture("red", (50, 50))
-    found = [picture("red"), bad, picture("green"), odd, picture("blue")]
-    Vectors([target(embedder)]).resolve(found)
+    found = Vectors([target(embedder)]).resolve([picture("red"), bad, picture("green"), odd, picture("blue")])
     assert [bool(each.error) for each in found] == [False, True, False, True, False]
-    assert bad.permanent
-    assert "cannot embed" in odd.error
+    assert found[1].permanent
+    assert "cannot embed" in found[3].error
 
 
 @pytest.mark.django_db
@@ -130,7 +126,7 @@ def test_a_model_that_fails_on_everything_is_nobodys_fault_but_its_own() -> None
 
 
 @pytest.mark.django_db
-def test_a_claim_is_one_workers_until_it_expires() -> None:
+def test_a_lease_is_one_worker_s_until_it_expires() -> None:
     first, second = EmbeddingLeases(), EmbeddingLeases()
     wanted = [("a", "m"), ("b", "m")]
     assert first.lease(wanted[:1]) == {("a", "m")}
@@ -143,7 +139,7 @@ def test_a_claim_is_one_workers_until_it_expires() -> None:
 
 
 @pytest.mark.django_db
-def test_what_a_dead_worker_claimed_is_made_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_dead_worker_leased_is_made_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = CountingEmbedder()
     dead = EmbeddingLeases()
     one = picture("red")
@@ -160,6 +156,40 @@ def test_what_a_dead_worker_claimed_is_made_by_the_next(monkeypatch: pytest.Monk
     vectors.resolve([one])
     assert waits
     assert vectors.embedded == 1
+
+
+@pytest.mark.django_db
+def test_the_lease_on_the_items_is_renewed_while_reading_waiting_and_embedding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever takes long: files from a slow storage, another worker's embeddings, the model."""
+    renewed: list[str] = []
+    stage = "reading"
+
+    def renew() -> None:
+        renewed.append(stage)
+
+    embedder = CountingEmbedder()
+    Vectors([target(embedder)]).resolve([picture(colour) for colour in COLOURS])
+    # Only reading: the vectors are stored, but the digests of the files are not known.
+    monkeypatch.setattr(module, "LOOKUP_BATCH", 2)
+    Vectors([target(embedder)], renew=renew).resolve([picture(colour) for colour in COLOURS])
+    assert len(renewed) == len(COLOURS) // 2
+
+    renewed.clear()
+    stage = "waiting"
+    other = EmbeddingLeases()
+    file = picture("red", (41, 30))
+    other.lease([(module.images.digest(file.file.getvalue()), embedder.fingerprint)])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: len(renewed) > 2 and other.release())
+    Vectors([target(embedder)], renew=renew).resolve([file])
+    assert len(renewed) > 3
+
+    renewed.clear()
+    stage = "embedding"
+    monkeypatch.setattr(module, "LOOKUP_BATCH", 100)
+    Vectors([target(embedder)], renew=renew).resolve([picture(colour, (42, 30)) for colour in COLOURS])
+    assert len(renewed) == 1 + len(embedder.batches[-3:])  # one chunk of files, three batches
 
 
 @pytest.fixture
@@ -180,7 +210,7 @@ def test_two_workers_with_the_same_pictures_embed_each_once() -> None:
             vectors = Vectors([target(embedder)])
             found = [picture(colour) for colour in COLOURS]
             barrier.wait()
-            vectors.resolve(found)
+            found = vectors.resolve(found)
             assert all(vectors.get(each.digest, embedder.fingerprint) is not None for each in found)
             results.append(vectors)
         except BaseException as error:

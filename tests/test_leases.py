@@ -63,7 +63,7 @@ def entries():
     return dict(get_index().scan())
 
 
-class TestClaims:
+class TestLeases:
     def test_two_workers_never_share(self, shop):
         change(*shop)
         first, second = take(3), take(3)
@@ -71,7 +71,7 @@ class TestClaims:
         assert not {s.pk for s in first.states} & {s.pk for s in second.states}
         assert take().states == []
 
-    def test_a_claim_expires(self, shop):
+    def test_a_lease_expires(self, shop):
         change(shop[0])
         take()
         assert take().states == []
@@ -87,7 +87,7 @@ class TestClaims:
         assert {states[0].attempts for states in alone} == {1}
         assert sync().done == 0
 
-    def test_the_one_that_kills_workers_is_set_aside(self, shop):
+    def test_the_one_that_kills_workers_fails(self, shop):
         change(*shop)
         take()
         for _ in range(5):  # every worker dies at the first one that it takes
@@ -121,7 +121,7 @@ class TestClaims:
         assert 4 <= leases.delay(3) <= 8
         assert leases.delay(10_000) <= leases.LONGEST_DELAY
 
-    def test_a_late_write_is_looked_at_again(self, shop):
+    def test_a_late_write_is_queued_again(self, shop):
         change(shop[0])
         lease = take()
         late = lease.states[0]
@@ -163,9 +163,9 @@ class TestLocks:
         change(*shop)
         original = syncing.write
 
-        def slow(prepared, targets):
+        def slow(documents, targets):
             assert _elsewhere(lambda: change(shop[0])) is None
-            original(prepared, targets)
+            return original(documents, targets)
 
         monkeypatch.setattr(syncing, "write", slow)
         sync(limit=4)
@@ -345,7 +345,7 @@ class TestErrors:
         assert entries() == before
         assert not state(shop[0]).pending
 
-    def test_a_claim_that_died_forgets_what_the_index_said(self, shop):
+    def test_a_lease_that_expired_forgets_what_the_index_said(self, shop):
         """It may have written something else; so the next one writes even what says the same as before."""
         change(shop[0])
         take()

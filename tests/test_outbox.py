@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim.exceptions import NotRegistered
+from imagesim import checks
+from imagesim.exceptions import ConfigurationError, NotRegistered
 from imagesim.indexing import outbox
 from imagesim.models import ItemState, Scope
 from tests.shop import picture, product
@@ -158,14 +159,14 @@ def test_keys_as_text_are_python_s():
     assert not upsert.casts(models.DecimalField(max_digits=5, decimal_places=2))
 
 
-def test_a_database_without_upsert():
-    with patch.object(outbox._Upsert, "supports_upsert", False):
-        record(1, 2, scope=Scope.METADATA)
-        before = state().version
-        record(1, scope=Scope.ALL)
-        record(1, scope=Scope.METADATA)
-    assert state().version > before
-    assert (state().scope, state(2).scope) == (Scope.ALL, Scope.METADATA)
+def test_an_unsupported_database(monkeypatch):
+    monkeypatch.setattr(connection, "vendor", "oracle", raising=False)
+    message = r"cannot be recorded in the database 'default' \(oracle\); use 'mysql', 'postgresql' or 'sqlite'\."
+    with pytest.raises(ConfigurationError, match=message):
+        outbox._Upsert("default")
+    assert [found.id for found in checks.check_databases()] == ["imagesim.E007"]
+    monkeypatch.undo()
+    assert checks.check_databases() == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -134,7 +134,7 @@ def test_deleted_between_read_and_write(shop, monkeypatch):
             sync()
             # The new index forgets the removal, as Elasticsearch does after a minute.
             targets[0].index._forget_removals(targets[0].backing_index)
-        original(prepared, targets)
+        return original(prepared, targets)
 
     pk = shop[0].pk
     monkeypatch.setattr(rebuilding, "write", late)
@@ -165,7 +165,7 @@ def test_killed_it_goes_on_where_it_was(shop, monkeypatch, pages):
 
 
 def test_killed_after_the_swap_it_only_tidies_up(shop, monkeypatch):
-    monkeypatch.setattr(rebuilding, "_clean_up", lambda run: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(rebuilding, "_drop_others", lambda run: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         rebuild()
     monkeypatch.undo()
@@ -198,7 +198,7 @@ def test_who_was_taken_over_stops(shop, monkeypatch):
 
 
 def test_a_process_that_is_gone_is_known_at_once(shop):
-    script = "import os, django; django.setup()\nfrom imagesim.indexing import jobs; print(jobs._me())"
+    script = "import os, django; django.setup()\nfrom imagesim.indexing import jobs; print(jobs._owner())"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     owner = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     run = jobs.start(Job.Kind.REBUILD)
@@ -313,7 +313,7 @@ def test_the_index_goes_away_for_a_while(shop, monkeypatch):
 
 
 def test_the_index_stays_away(shop, monkeypatch):
-    monkeypatch.setattr(rebuilding, "PATIENCE", 0.01)
+    monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.01)
     monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
     monkeypatch.setattr(LocalIndex, "write", lambda *a, **k: (_ for _ in ()).throw(IndexUnavailable("gone")))
     with pytest.raises(IndexUnavailable):

@@ -24,7 +24,7 @@ from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
-CLEAN = {"missing": 0, "stale": 0, "orphaned": 0, "doubled": 0}
+CLEAN = {"missing": 0, "stale": 0, "orphaned": 0, "duplicate": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -117,9 +117,9 @@ def test_a_key_that_stands_twice_is_found(shop, monkeypatch):
     """No write of this app makes one; whoever wrote to the index by other means may."""
     twice = [entry for entry in get_index().scan() for _ in range(2 if entry[0] == key(shop[1]) else 1)]
     monkeypatch.setattr(LocalIndex, "scan", lambda self, **_: iter(twice))
-    assert found(reconcile(dry_run=True)) == {**CLEAN, "doubled": 1}
+    assert found(reconcile(dry_run=True)) == {**CLEAN, "duplicate": 1}
     twice += [("shop.product:none", 1), ("shop.product:none", 1)]
-    assert found(reconcile(dry_run=True)) == {**CLEAN, "doubled": 2}
+    assert found(reconcile(dry_run=True)) == {**CLEAN, "duplicate": 2}
 
 
 def test_entry_nobody_knows_is_an_orphan(shop):

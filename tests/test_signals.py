@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim.indexing import dependencies, signals
+from imagesim.indexing import signals
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, Scope
 from imagesim.registry import registry
@@ -296,15 +296,15 @@ def test_paths_of_many_kinds():
         related = {Stock: "ware"}
 
     items = WareItems(Ware)
-    links = dependencies.links(items)
+    links = signals.links(items)
     own = links[0]
     assert own.scope_of(["picture"]) == Scope.ALL
     assert own.scope_of(None) == Scope.ALL
     assert own.scope_of(["title"]) == Scope.METADATA  # a property may read any field
-    senders = dependencies.by_sender(links, [Brand, Tag, Ware, Special, Stock])
+    senders = signals.by_sender(links, [Brand, Tag, Ware, Special, Stock])
     assert Special in senders
     assert [link.column for link in senders[Stock]] == ["ware_id"]
     assert [link.lookup for link in senders[Tag]] == ["tags"]
     assert not senders[Tag][0].created_matters
-    [through] = dependencies.throughs(items)
+    [through] = signals.throughs(items)
     assert (through.through, through.near, through.lookup, through.far_lookup) == (Ware.tags.through, Ware, "", "tags")

@@ -26,12 +26,11 @@ from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import leases
 from imagesim.indexing import rebuild as rebuilding
-from imagesim.indexing.documents import prepare
+from imagesim.indexing.documents import prepare, write
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
-from imagesim.indexing.storing import mark_of, write
-from imagesim.indexing.sync import _follow_moved_pictures, sync
+from imagesim.indexing.sync import _queue_former_owners, sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.models import ItemState, Job, LocalEntry, Scope
 from tests.shop import EMBEDDER, encoded, picture
@@ -164,7 +163,7 @@ class Shop(RuleBasedStateMachine):
         work = self.work.get(worker)
         if work and "prepared" in work and "written" not in work:
             try:
-                write(work["prepared"], work["targets"])
+                work["outcomes"] = write(work["prepared"], work["targets"])
                 work["written"] = True
             except (IndexUnavailable, IndexMissing):  # as in sync(); missing: a rebuild has taken its place
                 leases.release(work["lease"])
@@ -174,8 +173,8 @@ class Shop(RuleBasedStateMachine):
     def mark(self, worker):
         work = self.work.get(worker)
         if work and "written" in work:
-            leases.mark(work["lease"], [mark_of(each) for each in work["prepared"]])
-            _follow_moved_pictures(work["prepared"], work["lease"].using)
+            leases.mark(work["lease"], [outcome.as_sync_result() for outcome in work["outcomes"]])
+            _queue_former_owners(work["prepared"], work["lease"].using)
             del self.work[worker]
 
     @rule(worker=WORKERS)
@@ -279,7 +278,7 @@ class Shop(RuleBasedStateMachine):
 
 
 def test_the_index_ends_up_equal(monkeypatch):
-    monkeypatch.setattr(rebuilding, "PATIENCE", 0.0)
+    monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.0)
     options = {
         "SYNC": "manual",
         "EMBEDDER": EMBEDDER,

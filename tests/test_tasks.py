@@ -37,12 +37,6 @@ def _small_embedder(settings):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
 
 
-@pytest.fixture(autouse=True)
-def _fresh_dispatchers(monkeypatch):
-    """No breaker stays open, no message is remembered, and no thread lives on."""
-    monkeypatch.setattr(dispatch, "_instances", {})
-
-
 @pytest.fixture
 def celery(settings):
     """Let this process send to a broker and a queue of the test's own."""
@@ -268,8 +262,9 @@ def test_a_paused_broker_holds_up_one_save_briefly_and_the_next_not_at_all(celer
 @pytest.fixture
 def thread(settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
-    yield dispatch.get_dispatcher()
-    dispatch.get_dispatcher().stop()
+    dispatcher = dispatch.get_dispatcher()
+    yield dispatcher
+    dispatcher.close()
 
 
 @pytest.mark.usefixtures("media_root")
@@ -283,7 +278,7 @@ def test_a_thread_of_the_server(thread, caplog):
     assert dispatch.start("sync", using="default")
     wait_for(synced)
     assert get_index().count() == 2
-    thread.stop()
+    thread.close()
     assert not thread.is_running
 
 

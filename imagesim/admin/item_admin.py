@@ -178,7 +178,7 @@ def attach_items(states: Iterable[ItemState]) -> None:
 
 
 def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
-    from imagesim.indexing.querysets import valid_pks
+    from imagesim.indexing.documents import valid_pks
 
     wanted: dict[str, list[str]] = {}
     for state in states:

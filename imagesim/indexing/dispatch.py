@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -31,6 +30,7 @@ from imagesim.circuit_breaker import Breaker
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, ConfigurationError, format_choices
 from imagesim.indexing.outbox import changes_waiting
+from imagesim.runtime import runtime
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
@@ -128,7 +128,7 @@ class CeleryDispatcher(MessageDispatcher):
     def __init__(self) -> None:
         super().__init__()
         self.breaker = Breaker("The message broker", threshold=1, reset_seconds=10.0)
-        self._producers: dict[tuple[int, str], Any] = {}
+        self._producers: dict[str, Any] = {}
 
     @staticmethod
     def is_configured() -> bool:
@@ -179,7 +179,7 @@ class CeleryDispatcher(MessageDispatcher):
 
     def _pool(self, app: Any) -> Any:
         """Producers whose connections give up soon, apart from the application's own, which may retry for ever."""
-        key = (os.getpid(), str(app.conf.broker_write_url or app.conf.broker_url))
+        key = str(app.conf.broker_write_url or app.conf.broker_url)
         if key not in self._producers:
             pools: Any = import_module("kombu.pools")
             connection = app.connection_for_write(
@@ -250,17 +250,16 @@ class ThreadDispatcher(Dispatcher):
     STOP_SECONDS = 5.0
 
     def __init__(self) -> None:
-        self._pid = 0
         self._thread: threading.Thread | None = None
         self._queue: deque[tuple[str, dict[str, Any]]] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        atexit.register(self.stop)
+        atexit.register(self.close)
 
     @property
     def is_running(self) -> bool:
-        return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
         """Queue a task; False where this process has no thread."""
@@ -279,9 +278,6 @@ class ThreadDispatcher(Dispatcher):
         with self._lock:
             if self.is_running or self._stop.is_set():
                 return
-            self._pid = os.getpid()
-            self._queue.clear()
-            self._wake = threading.Event()
             self._thread = threading.Thread(target=self._run, name="imagesim-sync", daemon=True)
             self._thread.start()
         logger.warning(
@@ -289,7 +285,7 @@ class ThreadDispatcher(Dispatcher):
             "Set up Celery for a shop of any size."
         )
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the thread after the batch it is working on, so that the interpreter does not go away under it."""
         self._stop.set()
         self._wake.set()
@@ -316,7 +312,6 @@ _DISPATCHERS: dict[str, type[Dispatcher]] = {
     "thread": ThreadDispatcher,
     "manual": ManualDispatcher,
 }
-_instances: dict[str, Dispatcher] = {}
 
 
 def mode() -> str:
@@ -333,7 +328,8 @@ def mode() -> str:
 def get_dispatcher() -> Dispatcher:
     """The dispatcher in use, one instance per process."""
     chosen = mode()
-    return _instances.get(chosen) or _instances.setdefault(chosen, _DISPATCHERS[chosen]())
+    dispatcher: Dispatcher = runtime.get((Dispatcher, chosen), _DISPATCHERS[chosen])
+    return dispatcher
 
 
 def start(task: str, **arguments: Any) -> bool:

@@ -1,20 +1,24 @@
-"""From a claimed change to what is to be written: the item read again, its facts, its pictures."""
+"""From leased changes to entries in the index: read the items, build a document of each, write the documents.
+
+Each stage returns new values: ``Document`` -> ``WriteOutcome`` -> ``SyncResult`` (of :mod:`imagesim.indexing.leases`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, models
+from django.core.exceptions import ValidationError
+from django.db import InterfaceError, OperationalError, models, router
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import NotRegistered
+from imagesim.exceptions import IndexMissing, NotRegistered
 from imagesim.indexing.embedding import Picture, Vectors
-from imagesim.indexing.querysets import queryset_of, valid_pks
+from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState, Scope
@@ -34,59 +38,163 @@ logger = logging.getLogger("imagesim.indexing.sync")
 Outcome = ItemState.Outcome
 
 INFRASTRUCTURE_ERRORS = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
-"""What is raised in the midst of an item and is not of its making: the database is gone, or the time is up."""
+"""Raised while an item is read, but not because of it: the database is gone, or the task's time is over."""
 
 
-@dataclass
-class Prepared:
-    """One claimed change, made ready to be written."""
+@dataclass(frozen=True)
+class Document:
+    """A leased change and what each target is to hold of its item."""
 
     state: ItemState
-    operations: dict[str, Entry | Removal] = field(default_factory=dict)
-    """By physical index."""
     outcome: str = Outcome.INDEXED
     error: str = ""
     retry: bool = False
     checksum: str = ""
-    pictures: list[Picture] | None = None
-    results: list[WriteResult] = field(default_factory=list)
+    pictures: tuple[Picture, ...] | None = None
+    """None where the item's images could not be listed."""
+    operations: Mapping[str, Entry | Removal] = field(default_factory=dict)
+    """By backing index."""
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether a failed item certainly cannot be shown; else its former entry stays."""
+        if self.pictures is None:
+            return not self.retry
+        return not any(picture.unreachable for picture in self.pictures)
 
 
-def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors, using: str) -> list[Prepared]:
-    """Read the items again and make what each target is to hold of them.
+@dataclass(frozen=True)
+class WriteOutcome:
+    """A document and what the targets answered."""
+
+    document: Document
+    results: tuple[WriteResult, ...] = ()
+
+    @property
+    def written(self) -> bool:
+        return bool(self.results) and all(result.status != "failed" for result in self.results)
+
+    def as_sync_result(self) -> SyncResult:
+        """What to store of the change."""
+        document = self.document
+        result = SyncResult(
+            document.state,
+            document.outcome,
+            document.error,
+            document.checksum,
+            written=self.written,
+            retry=document.retry,
+            images=None if document.pictures is None else _images(document),
+        )
+        failed = [each for each in self.results if each.status == "failed"]
+        if not failed:
+            return result
+        retry = all(each.retryable for each in failed)
+        return replace(
+            result, outcome=Outcome.FAILED, error=failed[0].error, checksum="", retry=retry, retry_forever=retry
+        )
+
+
+def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors, using: str) -> list[Document]:
+    """Read the items again and build their documents for all targets.
 
     :raises IndexMissing: if a target's projection is gone.
     """
     for target in targets:
         _ = target.projection
-    prepared = [Prepared(state) for state in states]
-    found = _read_items([state for state in states if not _worn_out(state)], using)
-    known = _known_images(states, using)
-    for each in prepared:
-        if _worn_out(each.state):
-            each.outcome = Outcome.FAILED
-            each.error = f"The worker stopped {each.state.attempts} times while it was at this item."
+    items = _read_items([state for state in states if not _has_worn_out(state)], using)
+    known = images_by_state(states, using)
+    documents = [
+        _outline(state, items.get((state.model, state.object_pk)), known.get(state.pk, [])) for state in states
+    ]
+    resolved = iter(vectors.resolve(picture for document in documents for picture in document.pictures or ()))
+    return [
+        _complete(
+            document
+            if document.pictures is None
+            else replace(document, pictures=tuple(next(resolved) for _ in document.pictures)),
+            items.get((document.state.model, document.state.object_pk)),
+            targets,
+            vectors,
+        )
+        for document in documents
+    ]
+
+
+def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[WriteOutcome]:
+    """Write the documents to every target.
+
+    :raises IndexUnavailable: if a target cannot be reached.
+    :raises IndexMissing: if the active index is gone.
+    """
+    results: dict[int, list[WriteResult]] = {}
+    for target in targets:
+        name = target.backing_index
+        todo = [
+            (position, document.operations[name])
+            for position, document in enumerate(documents)
+            if name in document.operations and not _is_unchanged(document, targets)
+        ]
+        if not todo:
             continue
-        item = found.get((each.state.model, each.state.object_pk))
-        if isinstance(item, Exception):
-            _fail(each, item)
-        elif item is None:
-            each.outcome = Outcome.REMOVED
-        else:
-            _look_at(each, item, known.get(each.state.pk, []))
-    vectors.resolve(picture for each in prepared for picture in each.pictures or () if picture.file is not None)
-    for each in prepared:
-        _finish(each, found.get((each.state.model, each.state.object_pk)), targets, vectors)
-    return prepared
+        try:
+            answers = target.index.write([operation for _, operation in todo], backing_index=name)
+        except IndexMissing:
+            if target.active:
+                raise
+            continue  # the rebuild failed and dropped it
+        for (position, _), answer in zip(todo, answers, strict=True):
+            results.setdefault(position, []).append(answer)
+    return [WriteOutcome(document, tuple(results.get(position, ()))) for position, document in enumerate(documents)]
 
 
-def _worn_out(state: ItemState) -> bool:
-    """Whether workers keep dying at it."""
+def queryset_of(items: Items[Any], using: str) -> models.QuerySet[Any]:
+    """The items that may be indexed, from the database that is written to: a replica may lag behind the change."""
+    alias = using if router.allow_migrate_model(using, items.model) else str(router.db_for_write(items.model))
+    return items.get_queryset().using(alias)
+
+
+def valid_pks(items: Items[Any], pks: Iterable[str]) -> Iterator[Any]:
+    """The keys that the model's primary key field accepts."""
+    field = items.model._meta.pk
+    for pk in pks:
+        try:
+            yield field.to_python(pk)
+        except ValidationError:
+            continue  # the type of the key has changed, so no item has this one
+
+
+def images_by_state(states: Iterable[ItemState], using: str) -> dict[int, list[ItemImage]]:
+    """The stored images by the primary key of their state, in order."""
+    found: dict[int, list[ItemImage]] = {}
+    rows = ItemImage.objects.using(using).filter(state__in=[state.pk for state in states]).order_by("position")
+    for image in rows:
+        found.setdefault(image.state_id, []).append(image)
+    return found
+
+
+def metadata_of(items: Items[Any], item: models.Model) -> dict[str, Any]:
+    """The fields of an entry other than its images."""
+    return {
+        "categories": tuple(items.get_categories(item)),
+        "in_stock": bool(items.get_in_stock(item)),
+        "group": items.group_key_of(item),
+        "filters": items.get_filters(item),
+    }
+
+
+def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str:
+    """64 characters that are equal if and only if the metadata and the images' (digest, name) are."""
+    return hashlib.sha256(json.dumps([metadata, images], default=str, sort_keys=True).encode()).hexdigest()
+
+
+def _has_worn_out(state: ItemState) -> bool:
+    """Whether workers keep dying while they sync it."""
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
 
 def _read_items(states: Iterable[ItemState], using: str) -> dict[tuple[str, str], models.Model | Exception]:
-    """The items by (label, primary key); what the shop's own code raised where it stood in the way."""
+    """The items by (label, primary key), or the exception that the shop's own code raised."""
     pks: dict[str, list[str]] = {}
     for state in states:
         pks.setdefault(state.model, []).append(state.object_pk)
@@ -107,86 +215,77 @@ def _read_items(states: Iterable[ItemState], using: str) -> dict[tuple[str, str]
     return found
 
 
-def _known_images(states: Sequence[ItemState], using: str) -> dict[int, list[ItemImage]]:
-    known: dict[int, list[ItemImage]] = {}
-    rows = ItemImage.objects.using(using).filter(state__in=[state.pk for state in states]).order_by("position")
-    for image in rows:
-        known.setdefault(image.state_id, []).append(image)
-    return known
-
-
-def _look_at(each: Prepared, item: models.Model, known: Sequence[ItemImage]) -> None:
-    """Which pictures the item has, and which of them have to be opened."""
-    items = registry.for_label(each.state.model)
+def _outline(state: ItemState, item: models.Model | Exception | None, known: Sequence[ItemImage]) -> Document:
+    """The document before its vectors are there: the item's images, and which of them have to be opened."""
+    if _has_worn_out(state):
+        error = f"The worker stopped {state.attempts} times while it was syncing this item."
+        return Document(state, Outcome.FAILED, error)
+    if isinstance(item, Exception):
+        return _failure(state, item)
+    if item is None:
+        return Document(state, Outcome.REMOVED)
+    items = registry.for_label(state.model)
     try:
         if not items.should_index(item):
-            each.outcome, each.pictures = Outcome.SKIPPED, []
-            return
-        pictures = [Picture(str(file.name), file) for file in items.get_images(item)]
+            return Document(state, Outcome.SKIPPED, pictures=())
+        files = [(str(file.name), file) for file in items.get_images(item)]
     except INFRASTRUCTURE_ERRORS:
         raise
     except Exception as error:
-        _fail(each, error)
-        return
+        return _failure(state, error)
     by_name = {image.name: image for image in known}
-    for picture in pictures:
-        seen = by_name.get(picture.name[:500])
-        if seen is None:
-            picture.new = True
-        elif each.state.scope == Scope.METADATA and (seen.permanent or (seen.digest and not seen.error)):
-            picture.digest, picture.error, picture.permanent = seen.digest, seen.error, seen.permanent
-        else:
-            picture.known_digest = seen.digest
-    each.pictures = pictures
+    return Document(state, pictures=tuple(_picture(state, *file, by_name.get(file[0][:500])) for file in files))
 
 
-def _finish(each: Prepared, item: Any, targets: Sequence[Target], vectors: Vectors) -> None:
-    """The operation for each target, now that the vectors are there."""
-    state = each.state
-    key = make_key(state.model, state.object_pk)
-    if each.outcome == Outcome.INDEXED and each.pictures is not None:
+def _picture(state: ItemState, name: str, file: Any, known: ItemImage | None) -> Picture:
+    if known is None:
+        return Picture(name, file, new=True)
+    if state.scope == Scope.METADATA and (known.permanent or (known.digest and not known.error)):
+        return Picture(name, file, known.digest, known.error, known.permanent)
+    return Picture(name, file, known_digest=known.digest)
+
+
+def _complete(document: Document, item: Any, targets: Sequence[Target], vectors: Vectors) -> Document:
+    """The document with its operation for each target."""
+    state = document.state
+    if document.outcome == Outcome.INDEXED:
         try:
-            _make_entries(each, key, item, targets, vectors)
+            document = _with_entries(document, item, targets, vectors)
         except INFRASTRUCTURE_ERRORS:
             raise
         except Exception as error:
-            _fail(each, error)
-    if each.outcome in (Outcome.REMOVED, Outcome.SKIPPED) or (each.outcome == Outcome.FAILED and _is_unusable(each)):
-        each.operations = {target.backing_index: Removal(key, state.version) for target in targets}
-        each.checksum = ""
-    if each.outcome == Outcome.REMOVED:
-        each.pictures = []
+            document = _failure(state, error)
+    gone = document.outcome in (Outcome.REMOVED, Outcome.SKIPPED)
+    if gone or (document.outcome == Outcome.FAILED and document.is_unusable):
+        removal = Removal(make_key(state.model, state.object_pk), state.version)
+        document = replace(document, operations={target.backing_index: removal for target in targets}, checksum="")
+    return replace(document, pictures=()) if document.outcome == Outcome.REMOVED else document
 
 
-def _is_unusable(each: Prepared) -> bool:
-    """Whether it is certain that the item cannot be shown now; else its former entry goes on answering."""
-    if each.pictures is None:
-        return not each.retry
-    return not any(picture.unreachable for picture in each.pictures)
-
-
-def _make_entries(each: Prepared, key: str, item: Any, targets: Sequence[Target], vectors: Vectors) -> None:
-    state, pictures = each.state, each.pictures or []
-    items = registry.for_label(state.model)
+def _with_entries(document: Document, item: Any, targets: Sequence[Target], vectors: Vectors) -> Document:
+    state, pictures = document.state, document.pictures or ()
     errors = [picture for picture in pictures if picture.error]
-    each.retry = any(not picture.permanent for picture in errors)
-    each.error = "; ".join(f"{picture.name}: {picture.error}" for picture in errors)
+    document = replace(
+        document,
+        retry=any(not picture.permanent for picture in errors),
+        error="; ".join(f"{picture.name}: {picture.error}" for picture in errors),
+    )
     if not pictures:
-        each.outcome = Outcome.SKIPPED
-        return
-    usable = {target.backing_index: _images(pictures, target, vectors) for target in targets}
-    if not any(usable.values()):
-        each.outcome = Outcome.FAILED
-        return
-    facts = facts_of(items, item)
-    entry = Entry(key=key, model=state.model, pk=state.object_pk, version=state.version, images=(), **facts)
-    for target in targets:
-        if usable[target.backing_index]:
-            each.operations[target.backing_index] = replace(entry, images=usable[target.backing_index])
-    each.checksum = checksum(facts, [(picture.digest, picture.name) for picture in pictures if not picture.error])
+        return replace(document, outcome=Outcome.SKIPPED)
+    images = {target.backing_index: _entry_images(pictures, target, vectors) for target in targets}
+    if not any(images.values()):
+        return replace(document, outcome=Outcome.FAILED)
+    metadata = metadata_of(registry.for_label(state.model), item)
+    key = make_key(state.model, state.object_pk)
+    entry = Entry(key=key, model=state.model, pk=state.object_pk, version=state.version, images=(), **metadata)
+    return replace(
+        document,
+        operations={name: replace(entry, images=found) for name, found in images.items() if found},
+        checksum=checksum(metadata, [(picture.digest, picture.name) for picture in pictures if not picture.error]),
+    )
 
 
-def _images(pictures: Sequence[Picture], target: Target, vectors: Vectors) -> tuple[EntryImage, ...]:
+def _entry_images(pictures: Sequence[Picture], target: Target, vectors: Vectors) -> tuple[EntryImage, ...]:
     made = []
     for picture in pictures:
         vector = None if picture.permanent else vectors.get(picture.digest, target.meta.fingerprint)
@@ -196,29 +295,40 @@ def _images(pictures: Sequence[Picture], target: Target, vectors: Vectors) -> tu
     return tuple(made)
 
 
-def facts_of(items: Items[Any], item: models.Model) -> dict[str, Any]:
-    """What an entry says of the item beside its pictures."""
-    return {
-        "categories": tuple(items.get_categories(item)),
-        "in_stock": bool(items.get_in_stock(item)),
-        "group": items.group_key_of(item),
-        "filters": items.get_filters(item),
-    }
-
-
-def checksum(facts: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str:
-    """64 characters that are equal if and only if the facts and the pictures' (digest, name) are."""
-    return hashlib.sha256(json.dumps([facts, pictures], default=str, sort_keys=True).encode()).hexdigest()
-
-
-def _fail(each: Prepared, error: Exception) -> None:
-    """The shop's own code failed on this item. It may be mended, so it is tried again a few times."""
+def _failure(state: ItemState, error: Exception) -> Document:
+    """The shop's own code failed on this item; retried, because the cause may be temporary."""
     logger.warning(
         "%s cannot be prepared: %s",
-        each.state,
+        state,
         error,
         exc_info=error,
-        extra={"event": "sync.item_failed", "item": str(each.state)},
+        extra={"event": "sync.item_failed", "item": str(state)},
     )
-    each.outcome, each.retry, each.pictures, each.operations = Outcome.FAILED, True, None, {}
-    each.error = f"{type(error).__name__}: {error}"
+    return Document(state, Outcome.FAILED, f"{type(error).__name__}: {error}", retry=True)
+
+
+def _is_unchanged(document: Document, targets: Sequence[Target]) -> bool:
+    """Whether the only target holds exactly this already, as after a save that changed nothing that is indexed."""
+    state = document.state
+    return (
+        len(targets) == 1
+        and state.scope == Scope.METADATA
+        and state.outcome == Outcome.INDEXED
+        and bool(state.checksum)
+        and state.checksum == document.checksum
+        and not document.retry
+    )
+
+
+def _images(document: Document) -> tuple[ItemImage, ...]:
+    return tuple(
+        ItemImage(
+            state=document.state,
+            position=position,
+            name=picture.name[:500],
+            digest=picture.digest,
+            error=picture.error,
+            permanent=picture.permanent,
+        )
+        for position, picture in enumerate(document.pictures or ())
+    )

@@ -1,23 +1,27 @@
-"""From an item's picture files to vectors: read, told apart by digest, embedded only if no vector is known."""
+"""From an item's image files to vectors: read, identified by digest, and embedded only if no vector is stored."""
 
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db.models import Q
+from django.utils import timezone
 
 from imagesim import images
 from imagesim.cpu import threads
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
-from imagesim.indexing.embedding_leases import EmbeddingLeases, Wanted
-from imagesim.indexing.pipeline import ahead
 from imagesim.indexing.write_targets import Target
-from imagesim.models import Embedding
+from imagesim.models import Embedding, EmbeddingLease
 from imagesim.monitoring.timing import timed
 
 if TYPE_CHECKING:
@@ -25,37 +29,45 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 READERS = 8
 READ_AHEAD = 16
-"""Files in memory, not yet decoded."""
-LOOK_UP_AT_ONCE = 16
-PREPARED_AHEAD = 24
-"""Pictures ahead of the model, each as small as the model looks at it; only as many are decoded in full as there
-are threads."""
+"""Files read but not yet decoded."""
+LOOKUP_BATCH = 16
+DECODE_AHEAD = 24
+"""Images decoded ahead of the model, each reduced to the model's input size; only as many are at full size at one time
+as there are threads."""
 WAIT_SECONDS = 0.05
+LEASE_SECONDS = 120
+"""After so long a worker that leased an embedding and did not store it is considered dead."""
+
+EmbeddingKey = tuple[str, str]
+"""(digest, fingerprint)"""
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture of an item on its way into an entry. Empty ``digest`` and ``error``: not looked at yet."""
+    """One image of an item on its way into an entry. Empty ``digest`` and ``error``: not read yet."""
 
     name: str
     file: Any = None
     digest: str = ""
     error: str = ""
     permanent: bool = False
-    """Whether the error can never pass."""
+    """Whether a retry cannot help."""
     known_digest: str = ""
-    """What lay under this name when last seen; stands in while the storage cannot be read."""
+    """The digest of the file when it was last read; used while the storage cannot be reached."""
     unreachable: bool = False
-    """Whether the storage did not answer, so that nobody knows whether the picture is there."""
+    """Whether the storage did not answer, so that it is not known whether the file exists."""
     new: bool = False
-    """Whether the item was never seen with it."""
+    """Whether the item has not been synced with it before."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of a picture, and the models whose vector of it is to be made here."""
+    """The bytes of an image, and the models whose vectors of it are to be made here."""
 
     digest: str
     data: bytes
@@ -63,52 +75,58 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What the models take of a picture, by fingerprint."""
+class ModelInputs:
+    """The input of each model for one image, by fingerprint."""
 
     digest: str
-    inputs: dict[str, Any]
+    inputs: Mapping[str, Any]
 
 
 class Vectors:
-    """The embeddings of a batch, by (digest, fingerprint): from the table, or made and put there.
+    """The embeddings of a batch by (digest, fingerprint): loaded from the table, or made and stored there.
 
-    Reading, decoding and resizing go on in threads while the model is at the pictures before; a bounded
-    number of them is ahead, so memory does not depend on how many there are.
+    Threads read, decode and resize while the model works on earlier images. A bounded number of images is ahead of
+    the model, so memory does not depend on how many there are.
     """
 
-    def __init__(self, targets: Sequence[Target], alive: Callable[[], object] = lambda: None) -> None:
-        # Two indexes of one model share its vectors. The model itself is asked for only if one is missing.
+    def __init__(self, targets: Sequence[Target], renew: Callable[[], object] = lambda: None) -> None:
+        """``renew`` is called every few images, so that the lease on the items does not expire meanwhile."""
+        # Two indexes of one model share its vectors. The model itself is loaded only if one is missing.
         self._targets = {target.meta.fingerprint: target for target in targets}
-        self._alive = alive
-        self._known: dict[Wanted, Vector] = {}
+        self._renew = renew
+        self._known: dict[EmbeddingKey, Vector] = {}
         self._errors: dict[str, str] = {}
-        self._making = EmbeddingLeases()
+        self._leases = EmbeddingLeases()
+        self._resolved: dict[Picture, Picture] = {}
         self.embedded = 0
         self.opened = 0
 
     def get(self, digest: str, fingerprint: str) -> Vector | None:
         return self._known.get((digest, fingerprint))
 
-    def resolve(self, pictures: Iterable[Picture]) -> None:
-        """Give every picture a digest and its vectors, or an error. Only what is not known is opened.
+    def resolve(self, pictures: Iterable[Picture]) -> list[Picture]:
+        """Load or make the vectors of the pictures; returns each with its digest, or with an error.
 
-        :raises EmbedderError: if the model cannot be loaded or fails on every picture.
+        Only files whose digest or vector is unknown are read.
+
+        :raises EmbedderError: if the model cannot be loaded or fails on every image.
         """
-        pictures = [picture for picture in pictures if not picture.error]
-        self._load({picture.digest for picture in pictures if picture.digest})
-        to_open = [picture for picture in pictures if not picture.digest or self._missing(picture.digest)]
-        if not to_open:
-            return
-        try:
-            with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(threads()) as workers:
-                self._make(self._contents(to_open, readers), workers)
-                self._wait(to_open, readers, workers)
-        finally:
-            self._making.release()
+        self._resolved = {picture: picture for picture in pictures}
+        usable = [picture for picture in self._resolved if not picture.error]
+        self._load({picture.digest for picture in usable if picture.digest})
+        to_open = [picture for picture in usable if not picture.digest or self._missing(picture.digest)]
+        if to_open:
+            try:
+                with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(threads()) as workers:
+                    self._make(self._contents(to_open, readers), workers)
+                    self._wait(to_open, readers, workers)
+            finally:
+                self._leases.release()
         for picture in to_open:
-            if picture.digest in self._errors:
-                picture.error, picture.permanent = self._errors[picture.digest], True
+            read = self._resolved[picture]
+            if read.digest in self._errors:
+                self._resolved[picture] = replace(read, error=self._errors[read.digest], permanent=True)
+        return list(self._resolved.values())
 
     def _missing(self, digest: str) -> list[str]:
         return [fingerprint for fingerprint in self._targets if (digest, fingerprint) not in self._known]
@@ -125,31 +143,29 @@ class Vectors:
                 self._known[digest, fingerprint] = np.frombuffer(bytes(vector), dtype="<f4")
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Iterator[Content]:
-        """Read and tell apart; go on with those whose vectors nobody has or is making. Never decodes."""
+        """Read the files; yield those whose vectors nobody has stored and no other worker is making. Never decodes."""
         read = ahead(readers, _read, pictures, window=READ_AHEAD)
-        while chunk := list(islice(read, LOOK_UP_AT_ONCE)):
-            self._alive()
+        while chunk := list(islice(read, LOOKUP_BATCH)):
+            self._renew()
             self.opened += len(chunk)
             data: dict[str, bytes] = {}
-            for picture, content in chunk:
-                if isinstance(content, Exception):
-                    raise content
+            for picture, result in chunk:
+                if isinstance(result, Exception):
+                    raise result
+                self._resolved[picture], content = result
                 if content is not None:
-                    picture.digest, data[content.digest] = content.digest, content.data
-                elif picture.unreachable:
-                    picture.digest = picture.known_digest
-            self._load({picture.digest for picture, _ in chunk if picture.digest})
-            ours = self._making.lease([(d, fingerprint) for d in data for fingerprint in self._missing(d)])
+                    data[self._resolved[picture].digest] = content
+            self._load({digest for picture, _ in chunk if (digest := self._resolved[picture].digest)})
+            ours = self._leases.lease([(d, fingerprint) for d in data for fingerprint in self._missing(d)])
             for digest in dict.fromkeys(digest for digest, _ in sorted(ours)):
                 if digest not in self._errors:
                     yield Content(digest, data[digest], [f for f in self._missing(digest) if (digest, f) in ours])
 
     def _make(self, contents: Iterator[Content], workers: ThreadPoolExecutor) -> None:
         """Decode and embed, batch by batch."""
-        batch: list[Prepared] = []
+        batch: list[ModelInputs] = []
         size = 1
-        prepared = ahead(workers, self._prepare, contents, window=PREPARED_AHEAD)
-        for content, result in prepared:
+        for content, result in ahead(workers, self._decode, contents, window=DECODE_AHEAD):
             if isinstance(result, BadImage):
                 self._errors[content.digest] = str(result)
             elif isinstance(result, EmbedderError | ConfigurationError):
@@ -157,65 +173,57 @@ class Vectors:
             elif isinstance(result, Exception):
                 self._errors[content.digest] = _cannot_embed(result)
             else:
-                batch.append(Prepared(content.digest, result))
+                batch.append(result)
                 if len(batch) == 1:
-                    size = max(embedder.best_batch() for embedder in self._embedders(result))
+                    size = max(embedder.best_batch() for embedder in self._embedders(result.inputs).values())
             if len(batch) >= size:
-                self._embed_all(batch)
+                self._embed_batch(batch)
                 batch = []
         if batch:
-            self._embed_all(batch)
+            self._embed_batch(batch)
 
-    def _prepare(self, content: Content) -> dict[str, Any]:
-        """What each model takes of a picture, by fingerprint. Runs in a thread; touches no database."""
-        embedders = {
-            fingerprint: embedder
-            for fingerprint in content.fingerprints
-            if (embedder := self._embedder_of(self._targets[fingerprint]))
-        }
+    def _decode(self, content: Content) -> ModelInputs:
+        """Decode an image and reduce it to the input of each model. Runs in a thread; uses no database."""
+        embedders = self._embedders(content.fingerprints)
         if not embedders:
-            return {}
-        image = images.decode(
-            content.data, min_decode_side=max(embedder.min_decode_side for embedder in embedders.values())
-        )
-        return {fingerprint: embedder.prepare(image) for fingerprint, embedder in embedders.items()}
+            return ModelInputs(content.digest, {})
+        min_decode_side = max(embedder.min_decode_side for embedder in embedders.values())
+        image = images.decode(content.data, min_decode_side=min_decode_side)
+        return ModelInputs(content.digest, {name: embedder.prepare(image) for name, embedder in embedders.items()})
 
-    def _embedders(self, fingerprints: Iterable[str]) -> list[BaseEmbedder]:
-        found = (self._embedder_of(self._targets[fingerprint]) for fingerprint in fingerprints)
-        return [embedder for embedder in found if embedder is not None]
+    def _embedders(self, fingerprints: Iterable[str]) -> dict[str, BaseEmbedder]:
+        found = {fingerprint: self._embedder_of(self._targets[fingerprint]) for fingerprint in fingerprints}
+        return {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
 
-    def _embed_all(self, batch: Sequence[Prepared]) -> None:
+    def _embed_batch(self, batch: Sequence[ModelInputs]) -> None:
         for fingerprint, target in self._targets.items():
             inputs = {each.digest: each.inputs[fingerprint] for each in batch if fingerprint in each.inputs}
             if inputs and (embedder := self._embedder_of(target)):
                 self._embed(embedder, inputs)
-        self._alive()
+        self._renew()
 
     def _wait(self, pictures: Sequence[Picture], readers: ThreadPoolExecutor, workers: ThreadPoolExecutor) -> None:
-        """Other workers are making some: take what they made, and make what they did not."""
+        """Wait for the embeddings that other workers have leased, and make those whose workers gave up."""
         while True:
-            unmade = [p for p in pictures if p.digest and not p.error and p.digest not in self._errors]
-            self._load({picture.digest for picture in unmade})
-            unmade = [p for p in unmade if any(self._can_make(f) for f in self._missing(p.digest))]
-            if not unmade:
+            digests = {p: self._resolved[p].digest for p in pictures if not self._resolved[p].error}
+            digests = {p: digest for p, digest in digests.items() if digest and digest not in self._errors}
+            self._load(set(digests.values()))
+            wanted = {(d, f) for d in digests.values() for f in self._missing(d) if self._embedders([f])}
+            if not wanted:
                 return
             opened, before = self.opened, len(self._known) + len(self._errors)
-            wanted = {(p.digest, f) for p in unmade for f in self._missing(p.digest)}
-            free = {digest for digest, _ in self._making.lease(wanted)}
+            free = {digest for digest, _ in self._leases.lease(wanted)}
             if free:
-                self._make(self._contents([p for p in unmade if p.digest in free], readers), workers)
+                self._make(self._contents([p for p, digest in digests.items() if digest in free], readers), workers)
                 self.opened = opened
                 if len(self._known) + len(self._errors) == before:
-                    return  # it cannot be read any more; the picture says so
+                    return  # the file cannot be read any more; the picture says so
             else:
                 time.sleep(WAIT_SECONDS)
-                self._alive()
-
-    def _can_make(self, fingerprint: str) -> bool:
-        return self._embedder_of(self._targets[fingerprint]) is not None
+                self._renew()
 
     def _embedder_of(self, target: Target) -> BaseEmbedder | None:
-        """None where the index in service was made by a model that is gone, while a rebuild is replacing it."""
+        """None where the active index was made by a model that is gone, while a rebuild is replacing it."""
         try:
             return target.embedder
         except ConfigurationError as error:
@@ -226,14 +234,14 @@ class Vectors:
 
     @timed("embed.batch")
     def _embed(self, embedder: BaseEmbedder, inputs: dict[str, Any]) -> None:
-        """Embed and store; keeps the errors by digest of pictures on which the model fails."""
+        """Embed and store; keeps the errors by digest of images on which the model fails."""
         digests = list(inputs)
         made: dict[str, Vector] = {}
         try:
             made.update(zip(digests, embedder.embed_prepared([inputs[d] for d in digests]), strict=True))
         except Exception as error:
             _require_works(embedder, error)
-            for digest in digests:  # the model is well, so one of the pictures is the culprit
+            for digest in digests:  # the model works, so it is one of the images
                 try:
                     made[digest] = embedder.embed_prepared([inputs[digest]])[0]
                 except Exception as single:
@@ -243,10 +251,74 @@ class Vectors:
                 Embedding(digest=d, fingerprint=embedder.fingerprint, vector=vector.astype("<f4").tobytes())
                 for d, vector in sorted(made.items())
             ],
-            ignore_conflicts=True,  # one that was taken for dead may have been alive after all
+            ignore_conflicts=True,  # a worker that was considered dead may have stored it after all
         )
         self._known.update({(digest, embedder.fingerprint): vector for digest, vector in made.items()})
         self.embedded += len(made)
+
+
+class EmbeddingLeases:
+    """The embeddings that this worker makes: of several that need the same one at one time, only the first does."""
+
+    def __init__(self) -> None:
+        self._worker = secrets.token_hex(16)
+        self._leased = False
+
+    def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
+        """Lease embeddings; returns those of ``wanted`` that are this worker's to make."""
+        if not wanted:
+            return set()
+        self._leased = True
+        now = timezone.now()
+        by_fingerprint: dict[str, list[str]] = {}
+        for digest, fingerprint in wanted:
+            by_fingerprint.setdefault(fingerprint, []).append(digest)
+        which = Q()
+        for fingerprint, digests in by_fingerprint.items():
+            which |= Q(fingerprint=fingerprint, digest__in=digests)
+        EmbeddingLease.objects.filter(which, until__lt=now).delete()
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        EmbeddingLease.objects.bulk_create(
+            [
+                EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
+                for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
+            ],
+            ignore_conflicts=True,
+        )
+        ours = EmbeddingLease.objects.filter(which, worker=self._worker)
+        return set(ours.values_list("digest", "fingerprint")) & set(wanted)
+
+    def release(self) -> None:
+        """Give all leases back, whether the embeddings were made or not."""
+        if self._leased:
+            EmbeddingLease.objects.filter(worker=self._worker).delete()
+            self._leased = False
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], values: Iterable[T], *, window: int
+) -> Iterator[tuple[T, R | Exception]]:
+    """Yield each value with the result of ``work``, or with the exception it raised, in order.
+
+    The pool works on at most ``window`` values ahead of the reader, so memory is bounded however slow the reader is.
+    """
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    iterator = iter(values)
+    try:
+        for value in islice(iterator, window):
+            waiting.append((value, pool.submit(work, value)))
+        while waiting:
+            value, future = waiting.popleft()
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            result: R | Exception = future.result() if error is None else error
+            for following in islice(iterator, 1):
+                waiting.append((following, pool.submit(work, following)))
+            yield value, result
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 def _cannot_embed(error: Exception) -> str:
@@ -254,7 +326,7 @@ def _cannot_embed(error: Exception) -> str:
 
 
 def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
-    """:raises EmbedderError: if the model fails on a plain picture too."""
+    """:raises EmbedderError: if the model fails on a plain image too."""
     from PIL import Image
 
     try:
@@ -265,15 +337,15 @@ def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
         raise EmbedderError(f"The model fails: {error}") from error
 
 
-def _read(picture: Picture) -> Content | None:
+def _read(picture: Picture) -> tuple[Picture, bytes | None]:
+    """The picture with the digest of its file and the bytes, or with an error and None. Runs in a thread."""
     try:
         data = images.read(picture.file)
-        return Content(images.digest(data), data)
+        return replace(picture, digest=images.digest(data)), data
     except BadImage as error:
-        picture.error, picture.permanent = str(error), True
+        return replace(picture, error=str(error), permanent=True), None
     except FileNotFoundError:
-        picture.error = f"There is no file {picture.name!r} in the storage."
-    except Exception as error:  # a storage raises what it likes: its client's errors, not only OSError
-        picture.error = f"The storage cannot give {picture.name!r}: {type(error).__name__}: {error}"
-        picture.unreachable = True
-    return None
+        return replace(picture, error=f"There is no file {picture.name!r} in the storage."), None
+    except Exception as error:  # storages raise errors of their own clients, not only OSError
+        message = f"The storage cannot give {picture.name!r}: {type(error).__name__}: {error}"
+        return replace(picture, digest=picture.known_digest, error=message, unreachable=True), None

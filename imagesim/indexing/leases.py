@@ -1,7 +1,7 @@
-"""Who works on which change: claims that expire, and marks that hold only while nothing changed meanwhile.
+"""Which worker syncs which change: leases that expire, and results that are stored only if nothing changed meanwhile.
 
-A claim is a random token in the row. Every new change empties it, so "the row still has my token" means both
-"it is still mine" and "nothing changed since I claimed it". No lock outlives one short transaction, so that a shop's
+A lease is a random token in the row. Every new change empties it, so "the row still has my token" means both that the
+lease still holds and that the item has not changed since. No lock outlives one short transaction, so that a shop's
 save never waits for an embedding.
 """
 
@@ -24,12 +24,12 @@ from imagesim.models import ItemImage, ItemState, Scope
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 600.0
 FAILED_RETRY_DELAY = 900.0
-"""Seconds until what keeps failing, but may pass, is tried again by itself after it was set aside."""
+"""Seconds until a failed item whose error may be temporary is retried."""
 
 
 @dataclass
 class Lease:
-    """Changes that are this worker's to sync until ``until``."""
+    """Changes that this worker may sync until ``until``."""
 
     using: str
     token: str
@@ -37,9 +37,9 @@ class Lease:
     until: datetime = field(default_factory=timezone.now)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SyncResult:
-    """What became of one claimed change."""
+    """The result of syncing one leased change."""
 
     state: ItemState
     outcome: str
@@ -48,15 +48,15 @@ class SyncResult:
     written: bool = True
     """Whether the index now holds this version (a skipped or failed write does not count)."""
     retry: bool = False
-    """Whether to try again later, because what is missing may come."""
-    patient: bool = False
-    """Whether to retry without end: the index was overloaded, which is not the item's fault."""
-    images: list[ItemImage] | None = None
-    """The item's pictures as they are now; None leaves what is stored."""
+    """Whether to retry later, because the error may be temporary."""
+    retry_forever: bool = False
+    """Whether to retry without a limit: the index was overloaded, which is not the item's fault."""
+    images: Sequence[ItemImage] | None = None
+    """The item's images as they are now; None leaves those that are stored."""
 
 
 def due(using: str, scope: Scope | None = None) -> QuerySet[ItemState]:
-    """What waits and may be tried now, claimed by nobody alive."""
+    """The changes that wait, may be tried now, and are not leased."""
     now = timezone.now()
     states = ItemState.objects.using(using).filter(pending=True, not_before__lte=now)
     if scope is not None:
@@ -65,29 +65,29 @@ def due(using: str, scope: Scope | None = None) -> QuerySet[ItemState]:
 
 
 def lease(using: str, scope: Scope, limit: int) -> Lease:
-    """Take up to ``limit`` changes of this scope that nobody else has.
+    """Lease up to ``limit`` due changes of this scope.
 
-    A change whose former worker died at it is taken alone, and its attempts are counted: if it was the one that
-    killed the worker, it takes nobody along, and is set aside in the end.
+    A change whose lease expired, because its worker died, is leased alone and its attempts are counted: if it was
+    the one that killed the worker, it takes no other along, and fails in the end.
     """
     token = secrets.token_hex(16)
     until = timezone.now() + timedelta(seconds=get_settings().SYNC_LEASE_SECONDS)
     wanted = due(using, scope).order_by("not_before", "id")
-    if not wanted.exists():  # most often; asked without a transaction and its locks
+    if not wanted.exists():  # the most frequent case, without a transaction and its locks
         return Lease(using, token, [], until)
-    mine = {"lease": token, "leased_until": until, "checksum": ""}
+    ours = {"lease": token, "leased_until": until, "checksum": ""}
     if connections[using].features.has_select_for_update_skip_locked:
         with transaction.atomic(using=using):
             states = _together(list(wanted.select_for_update(skip_locked=True)[:limit]))
             ItemState.objects.using(using).filter(pk__in=[state.pk for state in states]).update(
-                **mine, attempts=_counted()
+                **ours, attempts=_counted()
             )
     else:
         seen = _together(list(wanted[:limit]))
-        due(using).filter(pk__in=[state.pk for state in seen]).update(**mine, attempts=_counted())
+        due(using).filter(pk__in=[state.pk for state in seen]).update(**ours, attempts=_counted())
         taken = dict(
             ItemState.objects.using(using).filter(lease=token).values_list("pk", "version")
-        )  # another worker may have taken some in between, and some may have changed again
+        )  # another worker may have leased some in between, and some may have changed again
         states = [state for state in seen if taken.get(state.pk) == state.version]
         changed = taken.keys() - {state.pk for state in states}
         if changed:
@@ -105,12 +105,12 @@ def _together(states: list[ItemState]) -> list[ItemState]:
 
 
 def _counted() -> Case:
-    """One attempt more where an earlier claim was never given back."""
+    """One attempt more where an earlier lease was never released."""
     return Case(When(lease="", then=F("attempts")), default=F("attempts") + Value(1))
 
 
 def renew(lease: Lease) -> bool:
-    """Hold on to a claim that takes long; False if it was lost (all of it was taken over or changed)."""
+    """Extend a lease that is half over; False if none of its changes is still leased."""
     now = timezone.now()
     seconds = get_settings().SYNC_LEASE_SECONDS
     if lease.until - now > timedelta(seconds=seconds / 2):
@@ -121,7 +121,7 @@ def renew(lease: Lease) -> bool:
 
 
 def release(lease: Lease, *, delay: float = 0.0) -> None:
-    """Give back what was not marked, as it was: nothing failed on account of these items."""
+    """Release the changes without a result, as they were: these items did not fail."""
     not_before = timezone.now() + timedelta(seconds=delay)
     ItemState.objects.using(lease.using).filter(lease=lease.token).update(
         lease="", leased_until=None, not_before=not_before
@@ -129,28 +129,27 @@ def release(lease: Lease, *, delay: float = 0.0) -> None:
 
 
 def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
-    """Write down what became of the claimed changes; returns how many are still this worker's.
+    """Store the results of leased changes; returns for how many the lease still held.
 
-    A row that is locked (its item is being saved right now) is left alone: the save will empty the claim, or
-    the claim will expire. A row that changed since it was claimed keeps what the change wrote, but see
-    :func:`_repair_late`.
+    A row that is locked (its item is being saved at this moment) is skipped: the save will empty the lease, or the
+    lease will expire. A row that changed since it was leased keeps what the change wrote; see :func:`repair_late`.
     """
     by_pk = {each.state.pk: each for each in results}
     states = ItemState.objects.using(lease.using)
     with transaction.atomic(using=lease.using):
         still = states.filter(pk__in=list(by_pk), lease=lease.token).order_by("pk")
         if connections[lease.using].features.has_select_for_update_skip_locked:
-            mine = list(still.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            ours = list(still.select_for_update(skip_locked=True).values_list("pk", flat=True))
         else:
-            still.order_by().update(leased_until=lease.until)  # takes the write lock before anything is read
-            mine = list(still.values_list("pk", flat=True))
-        held = [by_pk[pk] for pk in mine]
-        _save_states(lease.using, held)
-        _save_images(lease.using, [each for each in held if each.images is not None])
-    late = [each.state for each in results if each.written and each.state.pk not in set(mine)]
+            still.order_by().update(leased_until=lease.until)  # takes the write lock before reading
+            ours = list(still.values_list("pk", flat=True))
+        kept = [by_pk[pk] for pk in ours]
+        _save_states(lease.using, kept)
+        _save_images(lease.using, [each for each in kept if each.images is not None])
+    late = [each.state for each in results if each.written and each.state.pk not in set(ours)]
     if late:
         repair_late(lease.using, late)
-    return len(mine)
+    return len(ours)
 
 
 def _save_states(using: str, results: Sequence[SyncResult]) -> None:
@@ -172,82 +171,68 @@ def _save_states(using: str, results: Sequence[SyncResult]) -> None:
         state.attempts += 1
         state.scope = Scope.ALL
         if each.written:
-            # What will be written next differs from what was written now, so it needs a version of its own.
+            # The next write will differ from this one, so it needs a version of its own.
             state.version += 1
         worn_out = state.attempts >= get_settings().SYNC_MAX_ATTEMPTS
         if worn_out:
-            state.attempts = get_settings().SYNC_MAX_ATTEMPTS - 1  # one more, each time it is tried again
-        if worn_out and not each.patient:
+            state.attempts = get_settings().SYNC_MAX_ATTEMPTS - 1  # one more attempt per retry
+        if worn_out and not each.retry_forever:
             state.pending = False
             state.not_before = now + timedelta(seconds=FAILED_RETRY_DELAY * random.uniform(0.75, 1.25))
         else:
             state.pending = True
             if state.outcome == ItemState.Outcome.FAILED and not each.written:
-                state.outcome = former  # not given up yet, and the former entry is still there
+                state.outcome = former  # it may still succeed, and the former entry is still there
             state.not_before = now + timedelta(seconds=delay(state.attempts))
-    simple, others = _simple(results)
-    for (outcome, written), states in simple.items():
-        for start in range(0, len(states), 250):
-            _save_simple(using, outcome, written, states[start : start + 250], now)
+    succeeded: dict[tuple[str, bool], list[ItemState]] = {}
+    others = []
+    for each in results:
+        if each.retry or each.error or each.outcome == ItemState.Outcome.FAILED:
+            others.append(each.state)
+        else:
+            succeeded.setdefault((each.outcome, each.written), []).append(each.state)
+    for (outcome, written), states in succeeded.items():
+        _save_succeeded(using, outcome, written, states, now)
     if others:
-        ItemState.objects.using(using).bulk_update(others, _MARKED, batch_size=200)
+        ItemState.objects.using(using).bulk_update(others, _RESULT_FIELDS, batch_size=200)
 
 
-def _save_simple(using: str, outcome: str, written: bool, states: Sequence[ItemState], now: datetime) -> None:
-    """As ``bulk_update`` would, at a tenth of its cost, which is most of what a stock flip costs here."""
-    connection = connections[using]
-    fields: dict[str, Any] = {name: ItemState._meta.get_field(name) for name in ("id", *_MARKED)}
-    column = {name: connection.ops.quote_name(field.column) for name, field in fields.items()}
-    same = {
-        "lease": "",
-        "leased_until": None,
-        "outcome": outcome,
-        "error": "",
-        "pending": False,
-        "attempts": 0,
-        "not_before": now,
-        "synced_at": now,
-    }
-    assignments = [f"{column[name]} = %s" for name in same]
-    params = [fields[name].get_db_prep_save(value, connection) for name, value in same.items()]
-    if written:
-        assignments.append(f"{column['synced_version']} = {column['version']}")
-    assignments.append(f"{column['checksum']} = CASE {column['id']} {'WHEN %s THEN %s ' * len(states)}END")
-    for state in states:
-        params += [state.pk, state.checksum]
-    where = f"{column['id']} IN ({', '.join(['%s'] * len(states))})"
-    params += [state.pk for state in states]
-    table = connection.ops.quote_name(ItemState._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET {', '.join(assignments)} WHERE {where}", params)
-
-
-_MARKED = [
-    "lease",
-    "leased_until",
-    "outcome",
-    "error",
-    "checksum",
-    "synced_at",
-    "synced_version",
-    "pending",
-    "attempts",
-    "not_before",
-    "scope",
-    "version",
+_RESULT_FIELDS = [
+    *("lease", "leased_until", "outcome", "error", "checksum", "synced_at", "synced_version"),
+    *("pending", "attempts", "not_before", "scope", "version"),
 ]
 
 
-def _simple(results: Sequence[SyncResult]) -> tuple[dict[tuple[str, bool], list[ItemState]], list[ItemState]]:
-    """The great many that went well differ in little: (those by outcome and whether written, the others)."""
-    simple: dict[tuple[str, bool], list[ItemState]] = {}
-    others = []
-    for each in results:
-        if not each.retry and not each.error and each.outcome != ItemState.Outcome.FAILED:
-            simple.setdefault((each.outcome, each.written), []).append(each.state)
-        else:
-            others.append(each.state)
-    return simple, others
+def _save_succeeded(using: str, outcome: str, written: bool, states: Sequence[ItemState], now: datetime) -> None:
+    """Save states that differ only in their checksum.
+
+    Raw SQL for that column: 512 metadata changes on PostgreSQL and Elasticsearch took 0.39 s to sync, 0.02 s of it
+    here; with ``bulk_update`` 2.7 s, 2.0 s of it here.
+    """
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    table, key, column = map(quote, (ItemState._meta.db_table, "id", "checksum"))
+    same: dict[str, Any] = {"synced_version": F("version")} if written else {}
+    for start in range(0, len(states), 250):
+        chunk = states[start : start + 250]
+        pks = [state.pk for state in chunk]
+        ItemState.objects.using(using).filter(pk__in=pks).update(
+            **same,
+            lease="",
+            leased_until=None,
+            outcome=outcome,
+            error="",
+            pending=False,
+            attempts=0,
+            not_before=now,
+            synced_at=now,
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {table} SET {column} = CASE {key} {'WHEN %s THEN %s ' * len(chunk)}END "
+                f"WHERE {key} IN ({', '.join(['%s'] * len(chunk))})",
+                [*(value for state in chunk for value in (state.pk, state.checksum)), *pks],
+            )
 
 
 def _save_images(using: str, results: Sequence[SyncResult]) -> None:
@@ -255,21 +240,21 @@ def _save_images(using: str, results: Sequence[SyncResult]) -> None:
     images = ItemImage.objects.using(using)
     for image in images.filter(state__in=[each.state.pk for each in results]).order_by("position"):
         stored.setdefault(image.state_id, []).append(image)
-    changed = [each for each in results if _facts(stored.get(each.state.pk, [])) != _facts(each.images or [])]
+    changed = [each for each in results if _comparable(stored.get(each.state.pk, ())) != _comparable(each.images or ())]
     if changed:
         images.filter(state__in=[each.state.pk for each in changed]).delete()
-        images.bulk_create([image for each in changed for image in each.images or []], batch_size=500)
+        images.bulk_create([image for each in changed for image in each.images or ()], batch_size=500)
 
 
-def _facts(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, bool]]:
+def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, bool]]:
     return [(i.position, i.name, i.digest, i.error, i.permanent) for i in images]
 
 
 def repair_late(using: str, written: Iterable[ItemState]) -> int:
-    """Have another look at items that changed while an older state of them was being written.
+    """Queue items again that changed while an older version of them was being written; returns how many.
 
-    If the newer state was written first, and the index has since forgotten it (a tombstone lives a minute), the
-    older one has landed on top. Written once more, with a version above both, it cannot stay.
+    If the newer version was a removal, and the index has since purged its tombstone (Elasticsearch does so after a
+    minute), the older one has landed on top. A third write, with a version above both, corrects that.
     """
     versions = {state.pk: state.version for state in written}
     rows = ItemState.objects.using(using).filter(pk__in=versions, pending=False).values_list("pk", "version")
@@ -290,12 +275,12 @@ def repair_late(using: str, written: Iterable[ItemState]) -> int:
 
 
 def revive(using: str) -> int:
-    """Try again what was set aside though it may pass, once its time has come."""
+    """Queue failed items again whose time for a retry has come; returns how many."""
     now = timezone.now()
-    aside = ItemState.objects.using(using).filter(outcome=ItemState.Outcome.FAILED, pending=False, not_before__lte=now)
-    return aside.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
+    failed = ItemState.objects.using(using).filter(outcome=ItemState.Outcome.FAILED, pending=False, not_before__lte=now)
+    return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
 
 
 def delay(attempts: int) -> float:
-    """Seconds to wait before the next attempt: doubling, with jitter so that not all come back at once."""
+    """Seconds until the next attempt: doubling, with jitter so that not all are retried at once."""
     return float(min(FIRST_DELAY * 2 ** min(attempts - 1, 20), LONGEST_DELAY)) * random.uniform(0.5, 1.0)

@@ -1,11 +1,11 @@
-"""Writing down that an item changed: one statement, in the transaction of the change itself."""
+"""Recording that items changed: one statement, in the transaction of the change itself."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -16,28 +16,32 @@ from django.db.models.functions import Cast
 from django.dispatch import Signal
 from django.utils import timezone
 
+from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.models import ItemState, Scope
+from imagesim.registry import registry
+from imagesim.runtime import runtime
 
 changes_waiting = Signal()
-"""Sent with ``using`` after a commit that wrote changes; never lets a listener's failure reach the save."""
+"""Sent with ``using`` after a commit that recorded changes. A receiver that fails does not affect the save."""
 
 CHUNK = 500
+VENDORS = ("postgresql", "sqlite", "mysql")  # the last includes MariaDB
 _TO_ANNOUNCE = "_imagesim_changes_to_announce"
-# Keys whose text the database gives as Python does. (SQLite keeps a UUID without its dashes.)
+# Keys that the database casts to the same text as Python. (SQLite stores a UUID without its dashes.)
 _CASTABLE = (models.IntegerField, models.CharField, models.TextField)
 
 
 def now_version() -> int:
-    """The version a change gets unless the item already has a higher one: milliseconds since 1970."""
+    """The version of a change, unless the item already has a higher one: milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Write down that these items of one model changed; returns how many. One statement a ``CHUNK`` of them.
+    """Record that these items of one model changed; returns how many. One statement per ``CHUNK`` of them.
 
-    Within a transaction it is part of that; rolled back, it leaves nothing.
+    Part of the open transaction, if there is one.
     """
-    # In one order everywhere, so that two writers of the same items wait for each other and never deadlock.
+    # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking.
     keys = sorted({str(pk) for pk in pks})
     if not keys:
         return 0
@@ -50,9 +54,9 @@ def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using
 
 
 def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Write down that all items of ``queryset`` on the database ``using`` changed, wherever the changes are kept.
+    """Record that all items of ``queryset`` on the database ``using`` changed; returns how many.
 
-    One statement where the database can, else in chunks: memory does not grow with the number of items.
+    One statement where the database can do it, else in chunks: memory does not grow with the number of items.
     """
     alias = state_alias(using)
     upsert = _upsert(alias)
@@ -72,15 +76,21 @@ def _is_plain(queryset: models.QuerySet[Any]) -> bool:
 
 
 def state_alias(using: str) -> str:
-    """The database that holds the changes of items on ``using``: the same, so that both commit together.
+    """The database of the changes of items on ``using``: the same one, so that both commit together.
 
-    Where a router keeps this app's tables out of it, the one it writes them to.
+    Where a router keeps this app's tables out of it, the database that the router names for them.
     """
     return using if router.allow_migrate_model(using, ItemState) else str(router.db_for_write(ItemState))
 
 
+def state_aliases() -> list[str]:
+    """The databases that may hold changes of registered models."""
+    aliases = [state_alias(str(router.db_for_write(model))) for model in registry.all_models()]
+    return list(dict.fromkeys(aliases)) or [str(router.db_for_write(ItemState))]
+
+
 def announce(using: str) -> None:
-    """After the commit, say once that changes wait, however many were written within the transaction."""
+    """Send ``changes_waiting`` after the commit, once per transaction."""
     connection = connections[using]
     setattr(connection, _TO_ANNOUNCE, True)
     transaction.on_commit(partial(_announce, using), using=using, robust=True)
@@ -93,9 +103,16 @@ def _announce(using: str) -> None:
         changes_waiting.send_robust(sender=ItemState, using=using)
 
 
-@cache
 def _upsert(using: str) -> _Upsert:
-    return _Upsert(using)
+    return runtime.get((_Upsert, using), partial(_Upsert, using))
+
+
+def unsupported(using: str) -> str:
+    """Why the database cannot be used; empty if it can."""
+    vendor = connections[using].vendor
+    if vendor in VENDORS:
+        return ""
+    return f"Changes cannot be recorded in the database {using!r} ({vendor}); use {format_choices(VENDORS)}."
 
 
 def _key_field(model: type[models.Model]) -> models.Field[Any, Any]:
@@ -106,9 +123,11 @@ def _key_field(model: type[models.Model]) -> models.Field[Any, Any]:
 
 
 class _Upsert:
-    """INSERT a change, or raise the version of the one that is there, in each database's own words.
+    """INSERT a change, or raise the version of the one that exists, in the SQL of one database.
 
-    One a database, made once: every save comes by here.
+    One instance per database alias, because every save executes it.
+
+    :raises ConfigurationError: if the database is none of PostgreSQL, SQLite, MySQL and MariaDB.
     """
 
     COLUMNS: ClassVar = {
@@ -128,10 +147,12 @@ class _Upsert:
         "synced_at": "NULL",
         "checksum": "''",
     }
-    """Each column of a new row with its value, as far as it is always the same: a parameter costs more to bind."""
+    """Each column of a new row with its value. What is always the same is no parameter, which costs more to bind."""
 
     def __init__(self, using: str) -> None:
         self.using = using
+        if self.connection.vendor not in VENDORS:
+            raise ConfigurationError(unsupported(using))
         quote = self.connection.ops.quote_name
         self.table = quote(ItemState._meta.db_table)
         fields: dict[str, Any] = {name: ItemState._meta.get_field(name) for name in self.COLUMNS}
@@ -143,22 +164,15 @@ class _Upsert:
         return connections[self.using]  # each thread has its own
 
     @property
-    def supports_upsert(self) -> bool:
-        return self.connection.vendor in ("postgresql", "sqlite", "mysql")
-
-    @property
     def supports_select(self) -> bool:
         return self.connection.vendor in ("postgresql", "sqlite")
 
     def casts(self, field: models.Field[Any, Any]) -> bool:
-        """Whether the database's text of this kind of key is the one Python makes of it."""
+        """Whether the database casts a key of this field to the same text as Python."""
         native_uuid = self.connection.features.has_native_uuid_field
         return isinstance(field, _CASTABLE) or (native_uuid and isinstance(field, models.UUIDField))
 
     def values(self, label: str, pks: Sequence[str], scope: Scope) -> None:
-        if not self.supports_upsert:
-            self._one_by_one(label, pks, scope)
-            return
         values = self._values(scope)
         row = f"({', '.join(self.COLUMNS.values())})"
         sql = f"INSERT INTO {self.table} ({self.columns}) VALUES {', '.join([row] * len(pks))} {self.conflict}"
@@ -173,7 +187,7 @@ class _Upsert:
         except EmptyResultSet:
             return 0
         selected = ", ".join({**self.COLUMNS, "object_pk": "found.imagesim_pk"}.values())
-        # The condition says nothing: SQLite needs one to tell ON CONFLICT from a join.
+        # SQLite needs a condition to tell ON CONFLICT from a join.
         sql = (
             f"INSERT INTO {self.table} ({self.columns}) SELECT {selected} FROM ({inner}) found "
             f"WHERE 1 = 1 ORDER BY found.imagesim_pk {self.conflict}"
@@ -183,7 +197,7 @@ class _Upsert:
             return int(cursor.rowcount)
 
     def _values(self, scope: Scope) -> list[Any]:
-        """What a new row says after its primary key, as the database wants it."""
+        """The parameters of a new row after its primary key, as the database wants them."""
         now = ItemState._meta.get_field("changed_at").get_db_prep_save(timezone.now(), self.connection)
         return [now_version(), int(scope), now, now]
 
@@ -191,7 +205,7 @@ class _Upsert:
     def conflict(self) -> str:
         n = self.names
         if self.connection.vendor == "mysql":
-            # Assignments take effect from left to right, so what others are computed from comes last.
+            # Assignments take effect from left to right, so the columns that others are computed from come last.
             new = {name: f"VALUES({column})" for name, column in n.items()}
             old = n
             start = "ON DUPLICATE KEY UPDATE"
@@ -208,25 +222,3 @@ class _Upsert:
             "pending": new["pending"],
         }
         return f"{start} {', '.join(f'{n[name]} = {value}' for name, value in assignments.items())}"
-
-    def _one_by_one(self, label: str, pks: Sequence[str], scope: Scope) -> None:
-        """For databases without an upsert that the above knows: one row after the other, under its lock."""
-        states = ItemState.objects.using(self.using)
-        for pk in pks:
-            with transaction.atomic(using=self.using):
-                now = timezone.now()
-                fresh = {"version": now_version(), "scope": scope, "not_before": now, "changed_at": now}
-                state, created = states.select_for_update().get_or_create(model=label, object_pk=pk, defaults=fresh)
-                if not created:
-                    states.filter(pk=state.pk).update(
-                        **{
-                            **fresh,
-                            "version": max(state.version + 1, now_version()),
-                            "scope": max(state.scope, scope) if state.pending else scope,
-                            "error": "",
-                            "attempts": 0,
-                            "lease": "",
-                            "leased_until": None,
-                            "pending": True,
-                        }
-                    )

@@ -1,4 +1,4 @@
-"""Making a new index beside the one in service, then swapping."""
+"""Building a new index beside the active one, then swapping them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
-from imagesim.indexing.documents import prepare
+from imagesim.indexing.documents import prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.querysets import queryset_of, state_aliases
-from imagesim.indexing.storing import write
+from imagesim.indexing.outbox import state_aliases
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
@@ -27,18 +26,18 @@ from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
-PATIENCE = 600.0
-"""Seconds that a rebuild waits for an index that cannot be reached before it leaves the rest to the next one."""
+OUTAGE_SECONDS = 600.0
+"""How long a rebuild waits for an index that cannot be reached, before the next rebuild has to continue it."""
 
 
-class _Pause(Exception):
-    """The time given is over."""
+class _TimeOver(Exception):
+    """The ``seconds`` of the rebuild are over."""
 
 
 def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -> Job:
-    """Make a new index of all items with the model in the settings, and put it in service when it is complete.
+    """Build a new index of all items with the embedder in the settings, and make it active when it is complete.
 
-    Searches and saves go on all along. Killed, or stopped after ``seconds``, the next call goes on where it was.
+    Searches and saves continue meanwhile. Killed, or stopped after ``seconds``, the next call continues it.
 
     :raises AlreadyRunning: if another process is rebuilding.
     """
@@ -48,17 +47,17 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -
     started = time.monotonic()
     try:
         _rebuild(job, progress, started + seconds if seconds else None)
-    except _Pause:
-        jobs.step_aside(job)
+    except _TimeOver:
+        jobs.suspend(job)
         return job
     except (IndexUnavailable, OperationalError, InterfaceError, KeyboardInterrupt, SystemExit):
         with suppress(DatabaseError):
-            jobs.step_aside(job)
+            jobs.suspend(job)
         raise
     except jobs.JobLost:
         raise
     except Exception as error:
-        logger.exception("the rebuild failed; the index in service is untouched")
+        logger.exception("the rebuild failed; the active index is unchanged")
         _drop_quietly(job.target)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
@@ -74,31 +73,32 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -
 
 def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
     index = get_index()
-    if not job.target or job.target != _patiently(index.active, job):
+    if not job.target or job.target != _retry_while_unavailable(index.active, job):
         target = _target(job)
         for alias in state_aliases():
             for items in registry:
                 _fill(job, target, items, alias, progress, until)
-        if _patiently(index.active, job) is not None:
-            sync()  # what waits now goes to both, so that nothing is missing after the swap
-        _patiently(lambda: index.refresh(target.backing_index), job)
-        _patiently(lambda: index.promote(target.backing_index), job)
-    _clean_up(job)
+        if _retry_while_unavailable(index.active, job) is not None:
+            sync()  # the changes that wait go to both indexes, so that none is missing after the swap
+        _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
+        _retry_while_unavailable(lambda: index.promote(target.backing_index), job)
+    _drop_others(job)
     jobs.finish(job)
     sync()
 
 
 def _target(job: Job) -> Target:
-    """The index to fill: the one an unfinished run was filling, if it is still there and still right."""
+    """The index to fill: that of an unfinished job if it still exists and has the right meta, else a new one."""
     index = get_index()
     meta = new_meta()
-    if job.target and job.target in _patiently(index.backing_indexes, job) and index.meta(job.target) == meta:
+    unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
+    if unfinished and index.meta(job.target) == meta:
         return Target(index, job.target, meta, active=False)
     _drop_quietly(job.target)
-    backing_index = _patiently(lambda: index.create(meta), job)
+    backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
     total = sum(queryset_of(items, alias).count() for alias in state_aliases() for items in registry)
-    # From here on, every sync writes to this one too.
-    jobs.alive(job, target=backing_index, cursor="", done=0, failed=0, total=total)
+    # From now on, every sync writes to this index too.
+    jobs.heartbeat(job, target=backing_index, cursor="", done=0, failed=0, total=total)
     return Target(index, backing_index, meta, active=False)
 
 
@@ -109,7 +109,7 @@ def _fill(
     order = [f"{a}|{i.label}|" for a in state_aliases() for i in registry]
     at = next((position for position, prefix in enumerate(order) if job.cursor.startswith(prefix)), -1)
     if order.index(place) < at:
-        return  # done before the process died
+        return  # filled before the process died
     after = job.cursor.removeprefix(place) if job.cursor.startswith(place) else ""
     queryset = queryset_of(items, alias).order_by("pk")
     size = get_settings().SYNC_BATCH_SIZE
@@ -118,44 +118,42 @@ def _fill(
         pks = [str(pk) for pk in page.values_list("pk", flat=True)[:size]]
         if not pks:
             return
-        failed = _patiently(lambda pks=pks: _fill_page(target, items.label, pks, alias), job)
+        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks, alias), job)
         after = pks[-1]
-        jobs.alive(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
+        jobs.heartbeat(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
         if progress:
             progress(job.done, job.total)
         if until and time.monotonic() > until:
-            raise _Pause
+            raise _TimeOver
 
 
 def _fill_page(target: Target, label: str, pks: list[str], using: str) -> int:
-    """Write one page of items to the new index; what cannot be written is left to the sync. Returns how many."""
+    """Write one page of items to the new index; returns how many failed and were left to the sync."""
     known = {state.object_pk: state for state in ItemState.objects.using(using).filter(model=label, object_pk__in=pks)}
     states = [known[pk] for pk in pks if pk in known]
     for state in states:
         if not state.pending:
-            state.scope = Scope.METADATA  # what is known of its pictures holds, so they are not opened again
+            state.scope = Scope.METADATA  # its images are known, so they are not opened again
         state.attempts = 0
         state.checksum = ""
-    prepared = prepare(states, [target], Vectors([target]), using)
-    write(prepared, [target])
     good, bad = [], [pk for pk in pks if pk not in known]
-    for each in prepared:
-        written = bool(each.results) and all(result.status != "failed" for result in each.results)
-        if written and not each.retry and each.outcome == each.state.outcome:
-            good.append(each.state)
+    for outcome in write(prepare(states, [target], Vectors([target]), using), [target]):
+        document = outcome.document
+        if outcome.written and not document.retry and document.outcome == document.state.outcome:
+            good.append(document.state)
         else:
-            bad.append(each.state.object_pk)
+            bad.append(document.state.object_pk)
     leases.repair_late(using, good)
-    # Recorded as changed, these go through the sync, which tells what may pass from what cannot.
+    # Recorded as changed, these go through the sync, which keeps their errors and retries them.
     outbox.record(label, bad, using=using)
     return len(bad)
 
 
-def _clean_up(job: Job) -> None:
+def _drop_others(job: Job) -> None:
     index = get_index()
-    for backing_index in _patiently(index.backing_indexes, job):
+    for backing_index in _retry_while_unavailable(index.backing_indexes, job):
         if backing_index != job.target:
-            _patiently(lambda backing_index=backing_index: index.drop(backing_index), job)
+            _retry_while_unavailable(lambda backing_index=backing_index: index.drop(backing_index), job)
 
 
 def _drop_quietly(backing_index: str) -> None:
@@ -167,9 +165,9 @@ def _drop_quietly(backing_index: str) -> None:
         logger.warning("the unfinished index %s could not be dropped: %s", backing_index, error)
 
 
-def _patiently(call: Callable[..., Any], job: Job) -> Any:
-    """Wait out an index that cannot be reached, with signs of life."""
-    until = time.monotonic() + PATIENCE
+def _retry_while_unavailable(call: Callable[..., Any], job: Job) -> Any:
+    """Call again while the index cannot be reached, with a heartbeat of the job."""
+    until = time.monotonic() + OUTAGE_SECONDS
     attempts = 0
     while True:
         try:
@@ -180,4 +178,4 @@ def _patiently(call: Callable[..., Any], job: Job) -> Any:
             attempts += 1
             logger.warning("the rebuild waits for the index: %s", error)
             time.sleep(min(leases.delay(attempts), 15.0))
-            jobs.alive(job)
+            jobs.heartbeat(job)

@@ -1,27 +1,111 @@
-"""Django's signals -> changes. Connected only to the registered models and those their paths pass through."""
+"""Django's signals become changes in the outbox.
+
+Receivers are connected only to the registered models and to the models that their paths pass through. Which saves
+concern which items is worked out once, from what the shop declared, as :class:`Link` and :class:`Through`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.db import models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_init, post_save, pre_delete
 
+from imagesim import paths
 from imagesim.indexing import dispatch, outbox
-from imagesim.indexing.dependencies import Link, Through, by_sender, links, throughs
+from imagesim.items import Items
 from imagesim.models import Scope
 from imagesim.registry import registry
 
-_links: dict[type[models.Model], list[Link]] = {}
-_throughs: dict[type[models.Model], list[Through]] = {}
+HOOKS = (
+    "get_queryset",
+    "should_index",
+    "get_images",
+    "get_categories",
+    "get_in_stock",
+    "get_group",
+    "get_filters",
+)
+
 _OWNERS = "_imagesim_owners"
 
 
+@dataclass
+class Link:
+    """How a row of ``model`` leads to the items it concerns.
+
+    ``lookup`` is the query path from the item to the row, empty for the item itself; ``back`` is the path from the
+    row to the item, for a model in ``related``. Where the row contains the item's primary key, ``column`` is that
+    attribute, and no query is needed.
+    """
+
+    items: Items[Any]
+    model: type[models.Model]
+    lookup: str = ""
+    back: str = ""
+    column: str = ""
+    created_matters: bool = True
+    """False if no item can refer to a row that was just created."""
+    any_field: bool = False
+    """Whether fields that are not in ``fields`` may matter too."""
+    fields: dict[str, Scope] = field(default_factory=dict)
+    whole: Scope = Scope.METADATA
+    """The scope of a save of all fields."""
+
+    def scope_of(self, update_fields: Collection[str] | None, created: bool = False) -> Scope | None:
+        """The scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
+        if created:
+            return (Scope.ALL if not self.lookup and not self.back else self.whole) if self.created_matters else None
+        if update_fields is None:
+            return self.whole if self.fields or self.any_field else None
+        names = {_canonical(self.model, name) for name in update_fields}
+        scopes = [self.fields[name] for name in names & self.fields.keys()]
+        if self.any_field and names:
+            scopes.append(_by_kind(self.model, names))
+        return max(scopes, default=None)
+
+    def writes_column(self, update_fields: Collection[str]) -> bool:
+        """Whether a save of these fields writes ``column``."""
+        return _canonical(self.model, self.column) in {_canonical(self.model, name) for name in update_fields}
+
+    def items_of(self, instance: models.Model, using: str) -> models.QuerySet[Any]:
+        """The items that ``instance``, which must still be in the database, concerns."""
+        every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
+        if self.back:
+            rows = self.model._base_manager.using(using).filter(pk=instance.pk)
+            return every.filter(pk__in=rows.values(self.back))
+        # Filtered by key: a generic relation compares the wrong columns of an instance.
+        return every.filter(**{f"{self.lookup}__pk": instance.pk})
+
+
+@dataclass(frozen=True)
+class Through:
+    """A many-to-many relation on a path, the sender of ``m2m_changed``.
+
+    ``near`` is the model on the item's side, ``lookup`` the query path from the item to it (empty for the item
+    itself), ``far_lookup`` the path to the other side.
+    """
+
+    items: Items[Any]
+    through: type[models.Model]
+    near: type[models.Model]
+    lookup: str
+    far_lookup: str
+    scope: Scope
+
+
+_links: dict[type[models.Model], list[Link]] = {}
+_throughs: dict[type[models.Model], list[Through]] = {}
+
+
 def connect() -> None:
-    """Connect to what is registered now. To be called again after a later registration; never connects twice."""
+    """Connect the receivers of all registered models, none twice. Call it again after a later registration."""
     disconnect()
     known = apps.get_models(include_auto_created=True)
     _links.update(by_sender([link for items in registry for link in links(items)], known))
@@ -40,6 +124,7 @@ def connect() -> None:
 
 
 def disconnect() -> None:
+    """Disconnect all receivers."""
     for sender in _links:
         post_save.disconnect(sender=sender, dispatch_uid=("imagesim.saved", sender))
         pre_delete.disconnect(sender=sender, dispatch_uid=("imagesim.deleting", sender))
@@ -52,9 +137,9 @@ def disconnect() -> None:
 
 
 def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
-    """Remember whose row this is, so that a save that moves it concerns the former owner too. Reads nothing."""
-    held = instance.__dict__
-    held[_OWNERS] = {link.column: held.get(link.column) for link in _links.get(sender, ()) if link.column}
+    """Remember which item the row belongs to, so that a save that moves it also concerns the former one. No query."""
+    loaded = instance.__dict__
+    loaded[_OWNERS] = {link.column: loaded.get(link.column) for link in _links.get(sender, ()) if link.column}
 
 
 def _saved(
@@ -71,7 +156,7 @@ def _saved(
         if scope is None:
             continue
         if raw:
-            # A fixture may hold rows that this one needs, and our own rows too: look when all are loaded.
+            # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
             transaction.on_commit(partial(_record, link, instance, scope, using), using=using, robust=True)
         else:
             _record(link, instance, scope, using)
@@ -80,7 +165,7 @@ def _saved(
 
 
 def _deleting(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
-    """Before it goes, and before foreign keys to it are set to NULL: afterwards nobody knows whom it concerned."""
+    """Record while foreign keys still point to the row: after the delete its items can no longer be found."""
     for link in _links[sender]:
         if (link.lookup or link.back) and not link.column:
             _record(link, instance, link.whole, using)
@@ -121,7 +206,7 @@ def _m2m_changed(
 def _record(link: Link, instance: models.Model, scope: Scope, using: str) -> None:
     if link.lookup or link.back:
         if not link.column:
-            _record_queryset(link.items.label, link.concerned(instance, using), scope, using)
+            _record_queryset(link.items.label, link.items_of(instance, using), scope, using)
             return
         owners = {instance.serializable_value(link.column), instance.__dict__.get(_OWNERS, {}).get(link.column)}
         pks = owners - {None}
@@ -135,3 +220,139 @@ def _record(link: Link, instance: models.Model, scope: Scope, using: str) -> Non
 def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, using: str) -> None:
     if outbox.record_queryset(label, queryset, scope=scope, using=using):
         outbox.announce(using)
+
+
+def links(items: Items[Any]) -> list[Link]:
+    """One link per path from the items to a model; the first is to the items themselves."""
+    found: dict[tuple[type[models.Model], str], Link] = {(items.model, ""): Link(items, items.model)}
+    own = found[items.model, ""]
+    own.any_field = items.depends_on is None and any(_overridden(items, hook) for hook in HOOKS)
+    for resolved in items.resolved_paths():
+        scope = _scope_of_path(items, resolved)
+        parts = resolved.path.split(paths.SEPARATOR)
+        own_rows = {model for _, model in resolved.through}
+        for lookup, model in [("", items.model), *resolved.relations]:
+            link = found.setdefault((model, lookup), Link(items, model, lookup))
+            depth = len(lookup.split(paths.SEPARATOR)) if lookup else 0
+            if lookup:
+                _add_back_reference(link, scope)
+            if model in own_rows:
+                link.any_field = True
+            elif depth < len(parts):
+                _add_next_field(link, parts[depth], scope)
+            link.whole = max(link.whole, *link.fields.values(), scope if lookup and not link.fields else link.whole)
+    if own.any_field:
+        own.whole = max(own.whole, _by_kind(items.model, {f.name for f in items.model._meta.concrete_fields}))
+    related = [_related_link(items, model, path) for model, path in items.related_models()]
+    return [link for link in found.values() if link is own or link.fields or link.any_field] + related
+
+
+def throughs(items: Items[Any]) -> Iterator[Through]:
+    """One for each many-to-many relation on a path of the items."""
+    for resolved in items.resolved_paths():
+        scope = _scope_of_path(items, resolved)
+        by_lookup = dict(resolved.relations)
+        for lookup, through in resolved.through:
+            depth = len(lookup.split(paths.SEPARATOR)) if lookup else 0
+            near = by_lookup[lookup] if lookup else items.model
+            far = next(name for name, model in resolved.relations if _depth(name) == depth + 1 and model is not through)
+            yield Through(items, through, near, lookup, far, scope)
+
+
+def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model]]) -> list[type[models.Model]]:
+    """The model, its proxies and its children: each is a sender of its own."""
+    return [candidate for candidate in every if issubclass(candidate, model)] or [model]
+
+
+def by_sender(every: Iterable[Link], known: Iterable[type[models.Model]]) -> dict[type[models.Model], list[Link]]:
+    senders: defaultdict[type[models.Model], list[Link]] = defaultdict(list)
+    known = list(known)
+    for link in every:
+        for sender in with_subclasses(link.model, known):
+            senders[sender].append(link)
+    return dict(senders)
+
+
+def _depth(lookup: str) -> int:
+    return len(lookup.split(paths.SEPARATOR)) if lookup else 0
+
+
+def _overridden(items: Items[Any], hook: str) -> bool:
+    return getattr(type(items), hook) is not getattr(Items, hook)
+
+
+def _scope_of_path(items: Items[Any], resolved: paths.ResolvedPath) -> Scope:
+    image = resolved.path == items.images or (
+        resolved.path in (items.depends_on or ()) and isinstance(resolved.field, models.FileField)
+    )
+    return Scope.ALL if image else Scope.METADATA
+
+
+def _find(model: type[models.Model], name: str) -> Any:
+    try:
+        return model._meta.pk if name == "pk" else model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+
+
+def _canonical(model: type[models.Model], name: str) -> str:
+    found = _find(model, name)
+    return found.name if found is not None else name
+
+
+def _by_kind(model: type[models.Model], names: Collection[str]) -> Scope:
+    """The scope where unknown code reads these fields: a file may be an image, anything else is metadata."""
+    files = any(isinstance(_find(model, name), models.FileField) for name in names)
+    return Scope.ALL if files else Scope.METADATA
+
+
+def _add_next_field(link: Link, part: str, scope: Scope) -> None:
+    """Add the field of this model that the path continues with, or ends at."""
+    found = _find(link.model, part)
+    if found is None:
+        reverse = any(getattr(f, "get_accessor_name", lambda: None)() == part for f in link.model._meta.related_objects)
+        link.any_field = link.any_field or not reverse  # a property or method may read any field
+    elif found.concrete and not found.many_to_many:
+        _widen(link, found.name, scope)
+    # A reverse or a many-to-many relation is not stored in this row.
+
+
+def _add_back_reference(link: Link, scope: Scope) -> None:
+    """Add the field of this model that refers back to the item, if one does: a row that moves concerns another item."""
+    field = _last_relation(link.items.model, link.lookup)
+    link.created_matters = bool(field.one_to_many or (field.one_to_one and not field.concrete))
+    if not link.created_matters:
+        return
+    forward = getattr(field, "remote_field", None) if not hasattr(field, "object_id_field_name") else None
+    if forward is None or not getattr(forward, "concrete", False):
+        for name in ("object_id_field_name", "content_type_field_name"):  # a generic relation
+            if getattr(field, name, None):
+                _widen(link, getattr(field, name), scope)
+        return
+    _widen(link, forward.name, scope)
+    for ordered in link.model._meta.ordering or ():  # which image is first
+        if isinstance(ordered, str) and ordered.lstrip("-") in {f.name for f in link.model._meta.concrete_fields}:
+            link.fields.setdefault(ordered.lstrip("-"), Scope.METADATA)
+    if _depth(link.lookup) == 1 and forward.target_field.primary_key:
+        link.column = forward.attname
+
+
+def _last_relation(model: type[models.Model], lookup: str) -> Any:
+    field: Any = None
+    for part in lookup.split(paths.SEPARATOR):
+        field = _find(model, part)
+        model = field.related_model
+    return field
+
+
+def _related_link(items: Items[Any], model: type[models.Model], path: str) -> Link:
+    link = Link(items, model, back=path, any_field=True)
+    link.whole = _by_kind(model, {f.name for f in model._meta.concrete_fields})
+    found = _find(model, path)
+    if found is not None and found.concrete and found.is_relation and found.target_field.primary_key:
+        link.column = found.attname
+    return link
+
+
+def _widen(link: Link, name: str, scope: Scope) -> None:
+    link.fields[name] = max(scope, link.fields.get(name, scope))

@@ -1,4 +1,4 @@
-"""Bringing the index up to date with the changes: claim, read the items again, write, mark."""
+"""Bringing the index up to date with the changes: lease, read the items again, write, store the results."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from imagesim.exceptions import (
     IndexMissing,
     IndexUnavailable,
 )
-from imagesim.indexing import leases, outbox
-from imagesim.indexing.bootstrap import bootstrap_index
-from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Outcome, Prepared, prepare
+from imagesim.indexes import get_index
+from imagesim.indexing import jobs, leases, outbox
+from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.leases import Lease, SyncResult
-from imagesim.indexing.querysets import state_aliases
-from imagesim.indexing.storing import mark_of, write
-from imagesim.indexing.write_targets import live_targets
-from imagesim.models import ItemImage, ItemState, Scope
+from imagesim.indexing.outbox import state_aliases
+from imagesim.indexing.write_targets import live_targets, new_meta
+from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
 Progress = Callable[[int, int], None]
-"""Called with (done so far, how many there are as far as known)."""
+"""Called with (number done, total as far as known)."""
 
-OUT_OF_REACH = (IndexUnavailable, IndexMissing, EmbedderError, ConfigurationError)
-"""What no item can help: the work stops, nothing is marked, and all goes on waiting."""
+UNAVAILABLE = (IndexUnavailable, IndexMissing, EmbedderError, ConfigurationError)
+"""Nothing can be synced now: no result is stored, and all changes go on waiting."""
 
-NOBODYS_FAULT = (*OUT_OF_REACH, *INFRASTRUCTURE_ERRORS)
+NOT_THE_ITEMS = (*UNAVAILABLE, *INFRASTRUCTURE_ERRORS)
+"""Errors that say nothing about the items of a batch."""
 
 METADATA_BATCH = 512
-"""Changes of metadata open no picture and call no model, so many of them go at once."""
+"""Metadata changes open no image and call no model, so a batch can be large."""
 
 
 @dataclass
 class SyncReport:
-    """What a sync did. ``interrupted`` says why it could not go on, else it is empty."""
+    """How many items a sync handled, by result. ``interrupted`` says why it stopped early, else it is empty."""
 
     indexed: int = 0
     removed: int = 0
@@ -56,7 +56,7 @@ class SyncReport:
     opened: int = 0
     seconds: float = 0.0
     more: bool = False
-    """Whether due changes were left, because of ``limit`` or the time given."""
+    """Whether due changes remain, because of ``limit`` or ``seconds``."""
     interrupted: str = ""
 
     @property
@@ -73,8 +73,8 @@ def touch(
 ) -> int:
     """Mark items as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw SQL).
 
-    ``scope=Scope.METADATA`` says that no picture changed. One query for a queryset of any size, in the transaction
-    that is open. Returns how many items were marked.
+    ``scope=Scope.METADATA`` means that no image changed. One query for a queryset of any size, in the open
+    transaction. Returns how many items were marked.
 
     :raises NotRegistered: if the model is not registered.
     """
@@ -103,11 +103,11 @@ def sync(
     using: str | None = None,
     seconds: float | None = None,
 ) -> SyncReport:
-    """Bring the index up to date with the changes that wait, side by side with any number of others doing the same.
+    """Bring the index up to date with the changes that wait. Any number of processes may do so at one time.
 
-    Makes and promotes the first index if none is in service, and fills it with all items. Stops when nothing
-    is due, or after ``limit`` items or ``seconds``. An index that cannot be reached is no failure of any item:
-    ``interrupted`` says so, and everything goes on waiting.
+    Creates the first index if none is active, and fills it with all items. Stops when nothing is due, or after
+    ``limit`` items or ``seconds``. If the index cannot be reached, no item fails: ``interrupted`` gives the reason,
+    and the changes go on waiting.
     """
     started = time.monotonic()
     report = SyncReport()
@@ -116,14 +116,14 @@ def sync(
         for alias in [using] if using else state_aliases():
             leases.revive(alias)
             _drain(alias, report, limit, progress, started + seconds if seconds else None)
-    except OUT_OF_REACH as error:
+    except UNAVAILABLE as error:
         report.interrupted = str(error)
         logger.warning("sync interrupted: %s", error, extra={"event": "sync.interrupted", "reason": str(error)})
     report.seconds = time.monotonic() - started
     if report.done or report.interrupted:
         logger.info(
-            "synced %d in %.2f s: %d indexed (%d embedded, %d pictures opened), %d removed, %d left out, "
-            "%d set aside, %d to retry",
+            "synced %d in %.2f s: %d indexed (%d embedded, %d images opened), %d removed, %d skipped, "
+            "%d failed, %d to retry",
             report.done,
             report.seconds,
             report.indexed,
@@ -138,11 +138,38 @@ def sync(
     return report
 
 
+def bootstrap_index() -> None:
+    """If no index is active: create one, queue every item, and make it the active one.
+
+    :raises IndexMissing: while another process is doing so.
+    """
+    index = get_index()
+    if index.active() is not None:
+        return
+    job = jobs.start(Job.Kind.REBUILD)
+    if job is None:
+        raise IndexMissing(f"The first index {index.name!r} is being created; try again in a moment.")
+    try:
+        if index.active() is None:
+            backing_index = index.create(new_meta())
+            for alias in state_aliases():
+                for items in registry:
+                    outbox.record_queryset(items.label, queryset_of(items, alias), using=alias)
+            index.promote(backing_index)
+            logger.info(
+                "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
+            )
+    except BaseException as error:
+        jobs.finish(job, error=str(error) or type(error).__name__)
+        raise
+    jobs.finish(job, report={"first": True})
+
+
 def _drain(alias: str, report: SyncReport, limit: int | None, progress: Progress | None, until: float | None) -> None:
     total = leases.due(alias).count() if progress else 0
     while True:
         worked = False
-        # What is quick goes first: a stock flip must not wait for a thousand pictures.
+        # Metadata first: a stock change must not wait for a thousand images.
         for scope, size in ((Scope.METADATA, METADATA_BATCH), (Scope.ALL, get_settings().SYNC_BATCH_SIZE)):
             if limit is not None:
                 size = min(size, limit - report.done)
@@ -158,25 +185,25 @@ def _drain(alias: str, report: SyncReport, limit: int | None, progress: Progress
                 total = max(total, report.done)
                 progress(report.done, total)
             if len(lease.states) == size and scope is Scope.METADATA:
-                break  # more of the quick ones wait
+                break  # more metadata changes wait
         if not worked:
             return
 
 
 def _sync_lease(lease: Lease) -> SyncReport:
-    """One batch from claim to mark. What is nobody's fault gives the claim back and is raised."""
+    """Sync one batch. Errors that are not the items' release the lease and are raised."""
     started = time.monotonic()
     report = SyncReport()
     try:
         try:
-            _work(lease, lease.states, report)
-        except NOBODYS_FAULT:
+            _sync_states(lease, lease.states, report)
+        except NOT_THE_ITEMS:
             raise
         except Exception as error:
-            logger.exception("a batch of %d failed; trying its items one by one", len(lease.states))
+            logger.exception("a batch of %d failed; syncing its items one by one", len(lease.states))
             _one_by_one(lease, report, error)
     except BaseException as error:
-        _give_back(lease, error)
+        _release(lease, error)
         raise
     seconds = time.monotonic() - started
     logger.debug(
@@ -188,45 +215,44 @@ def _sync_lease(lease: Lease) -> SyncReport:
     return report
 
 
-def _work(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
+def _sync_states(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
     targets = live_targets()
-    vectors = Vectors(targets, alive=lambda: leases.renew(lease))
-    prepared = prepare(states, targets, vectors, lease.using)
-    write(prepared, targets)
-    results = [mark_of(each) for each in prepared]
+    vectors = Vectors(targets, renew=lambda: leases.renew(lease))
+    documents = prepare(states, targets, vectors, lease.using)
+    results = [outcome.as_sync_result() for outcome in write(documents, targets)]
     leases.mark(lease, results)
-    _follow_moved_pictures(prepared, lease.using)
+    _queue_former_owners(documents, lease.using)
     report.embedded += vectors.embedded
     report.opened += vectors.opened
-    for mark in results:
-        name = "retried" if mark.retry else mark.outcome
+    for result in results:
+        name = "retried" if result.retry else result.outcome
         setattr(report, name, getattr(report, name) + 1)
 
 
 def _one_by_one(lease: Lease, report: SyncReport, error: Exception) -> None:
-    """Find the item on which the batch failed, for a reason that nobody foresaw, and set only that one back."""
+    """Find the items on which a batch failed unexpectedly, and have only those retried."""
     for state in lease.states:
         try:
             if len(lease.states) == 1:
                 raise error
-            _work(lease, [state], report)
-        except NOBODYS_FAULT:
+            _sync_states(lease, [state], report)
+        except NOT_THE_ITEMS:
             raise
         except Exception as single:
-            mark = SyncResult(state, Outcome.FAILED, f"{type(single).__name__}: {single}", written=False, retry=True)
-            leases.mark(lease, [mark])
+            message = f"{type(single).__name__}: {single}"
+            leases.mark(lease, [SyncResult(state, Outcome.FAILED, message, written=False, retry=True)])
             report.retried += 1
 
 
-def _follow_moved_pictures(prepared: Sequence[Prepared], using: str) -> None:
-    """A picture that is new here may have been taken from another item, whose row no signal named."""
-    new = {picture.name[:500] for each in prepared for picture in each.pictures or () if picture.new}
+def _queue_former_owners(documents: Sequence[Document], using: str) -> None:
+    """Queue the items that last had an image that is new here: it was moved, and no signal named that item."""
+    new = {picture.name[:500] for document in documents for picture in document.pictures or () if picture.new}
     if not new:
         return
     owners = (
         ItemImage.objects.using(using)
         .filter(name__in=new)
-        .exclude(state__in=[each.state.pk for each in prepared])
+        .exclude(state__in=[document.state.pk for document in documents])
         .values_list("state__model", "state__object_pk")
         .distinct()
     )
@@ -237,8 +263,8 @@ def _follow_moved_pictures(prepared: Sequence[Prepared], using: str) -> None:
         outbox.record(label, pks, scope=Scope.METADATA, using=using)
 
 
-def _give_back(lease: Lease, error: BaseException) -> None:
+def _release(lease: Lease, error: BaseException) -> None:
     try:
         leases.release(lease, delay=1.0 if isinstance(error, Exception) else 0.0)
     except DatabaseError:
-        logger.warning("the database is gone too; the claim of %d items expires by itself", len(lease.states))
+        logger.warning("the database is gone too; the lease of %d items will expire", len(lease.states))

@@ -1,4 +1,4 @@
-"""Where entries are to be written now: the index in service, and the one a rebuild is filling."""
+"""The backing indexes to write to: the active one, and the one that a rebuild is filling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("imagesim.indexing.sync")
 
 @dataclass(frozen=True)
 class Target:
-    """A physical index and what made its vectors."""
+    """A backing index and the embedder of its vectors."""
 
     index: BaseIndex
     backing_index: str
@@ -28,9 +28,9 @@ class Target:
 
     @cached_property
     def embedder(self) -> BaseEmbedder:
-        """The embedder whose vectors this index holds, which need not be the one in ``EMBEDDER`` now.
+        """The embedder of the vectors in this index, which may differ from ``EMBEDDER``.
 
-        :raises ConfigurationError: if the settings do not name it (any more).
+        :raises ConfigurationError: if the settings do not name it.
         """
         try:
             return get_embedder_of(self.meta.fingerprint)
@@ -43,28 +43,29 @@ class Target:
 
 
 def live_targets() -> list[Target]:
-    """All that must hear of a change, the one in service first. To be asked for after the claim: a rebuild that
-    starts later reads the items later too, and so knows the change.
+    """Every index that a change must be written to, the active one first.
 
-    :raises IndexMissing: if nothing is in service.
+    Call it after leasing the changes: a rebuild that starts later also reads the items later, with their changes.
+
+    :raises IndexMissing: if no index is active.
     :raises IndexUnavailable: if the index cannot be reached.
     """
     index = get_index()
     backing_index = index.active()
     if backing_index is None:
-        raise IndexMissing(f"No index {index.name!r} is in service yet.")
+        raise IndexMissing(f"No index {index.name!r} is active yet; run `manage.py imagesim_sync`.")
     targets = [Target(index, backing_index, index.meta(backing_index))]
     filling = Job.objects.filter(slot=Job.Kind.REBUILD).exclude(target="").values_list("target", flat=True).first()
     if filling and filling != backing_index:
         try:
             targets.append(Target(index, filling, index.meta(filling), active=False))
         except IndexMissing:
-            logger.warning("the index %s that a rebuild was filling is gone; it will start anew", filling)
+            logger.warning("the index %s that a rebuild was filling is gone; the rebuild will start again", filling)
     return targets
 
 
 def new_meta() -> IndexMeta:
-    """What an index made now would say of itself.
+    """The meta of an index created with the current settings and registrations.
 
     :raises ConfigurationError: if two models give one filter different kinds.
     """

@@ -13,8 +13,8 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
-from imagesim.indexing.documents import Outcome
-from imagesim.indexing.querysets import queryset_of, state_aliases
+from imagesim.indexing.documents import Outcome, queryset_of
+from imagesim.indexing.outbox import state_aliases
 from imagesim.models import Embedding, ItemState, Job
 from imagesim.registry import registry
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from imagesim.cpu import threads
-from imagesim.indexing.pipeline import ahead
+from imagesim.indexing.embedding import ahead
 
 
 def test_results_come_in_order_with_errors_in_their_place() -> None:
