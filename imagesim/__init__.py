@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imagesim.indexing.sync import touch as touch
     from imagesim.items import Items as Items
+    from imagesim.models import Scope as Scope
     from imagesim.registry import register as register
+    from imagesim.retrieval.concurrency import photo_slot as photo_slot
+    from imagesim.retrieval.look import Look as Look
+    from imagesim.retrieval.look import LookRegion as LookRegion
+    from imagesim.retrieval.look import ashop_the_look as ashop_the_look
     from imagesim.retrieval.look import shop_the_look as shop_the_look
     from imagesim.retrieval.search import asearch as asearch
     from imagesim.retrieval.search import asimilar_to as asimilar_to
@@ -27,17 +32,27 @@ _HOMES = {
     "search": "imagesim.retrieval.search",
     "asearch": "imagesim.retrieval.search",
     "shop_the_look": "imagesim.retrieval.look",
+    "ashop_the_look": "imagesim.retrieval.look",
+    "photo_slot": "imagesim.retrieval.concurrency",
     "touch": "imagesim.indexing.sync",
     "Hit": "imagesim.types",
     "Hits": "imagesim.types",
+    "Look": "imagesim.retrieval.look",
+    "LookRegion": "imagesim.retrieval.look",
+    "Scope": "imagesim.models",
 }
 
 __all__ = [
     "Hit",
     "Hits",
     "Items",
+    "Look",
+    "LookRegion",
+    "Scope",
     "asearch",
+    "ashop_the_look",
     "asimilar_to",
+    "photo_slot",
     "register",
     "search",
     "shop_the_look",

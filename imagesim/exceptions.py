@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from django.core.exceptions import ImproperlyConfigured
+
 
 def format_choices(values: Iterable[object]) -> str:
     """``'a', 'b' or 'c'``: the good values, for an error message."""
@@ -25,7 +27,7 @@ class ImagesimError(Exception):
     code = "error"
 
 
-class ConfigurationError(ImagesimError):
+class ConfigurationError(ImagesimError, ImproperlyConfigured):
     """The settings or a registration are wrong."""
 
     code = "configuration"

@@ -443,7 +443,7 @@ class TestLook:
         slots = (BoundedSemaphore(1), BoundedSemaphore(2))
         monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
         monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
-        with concurrency.slot():
+        with concurrency.photo_slot():
             response = self.post(client)
         assert response.status_code == 503
         assert "Many photos" in response.content.decode()

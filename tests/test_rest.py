@@ -495,7 +495,7 @@ class TestUploads:
         slots = (BoundedSemaphore(1), BoundedSemaphore(2))
         monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
         monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
-        with concurrency.slot():
+        with concurrency.photo_slot():
             response = api.post(SEARCH, {"image": photo()})
             refused(response, 503, "busy")
             assert int(response["Retry-After"]) > 0

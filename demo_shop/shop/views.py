@@ -14,9 +14,8 @@ import imagesim
 from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
-from imagesim import widgets
+from imagesim import photo_slot, widgets
 from imagesim.exceptions import BadImage, BadQuery, Busy, ImagesimError
-from imagesim.retrieval.concurrency import slot
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def search(request: HttpRequest) -> HttpResponse:
         asked = bool(data["q"] or data["image"])
         if asked:
             try:
-                with slot() if data["image"] else nullcontext():
+                with photo_slot() if data["image"] else nullcontext():
                     hits = imagesim.search(
                         image=data["image"],
                         text=data["q"] or None,
@@ -117,7 +116,7 @@ def look(request: HttpRequest) -> HttpResponse:
     try:
         if form.is_valid():
             data = form.cleaned_data
-            with slot():
+            with photo_slot():
                 found = imagesim.shop_the_look(
                     data["image"],
                     model=Product,
@@ -128,7 +127,7 @@ def look(request: HttpRequest) -> HttpResponse:
         elif form.is_bound:
             error, status = "Choose a photo first, and a category and prices that make sense.", 400
         elif sample is not None:
-            with default_storage.open(sample.path) as photo, slot():
+            with default_storage.open(sample.path) as photo, photo_slot():
                 found = imagesim.shop_the_look(photo, model=Product)
     except (BadImage, BadQuery) as problem:
         error, status = str(problem), 400

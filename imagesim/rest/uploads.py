@@ -23,7 +23,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import Busy, DeadlineExceeded
 from imagesim.rest.errors import RETRY_AFTER, RequestTooLarge
 from imagesim.rest.throttles import VisitorThrottle
-from imagesim.retrieval.concurrency import deadline, slot
+from imagesim.retrieval.concurrency import deadline, photo_slot
 
 FORM_BYTES = 64 * 1024
 """What everything but the picture may take together."""
@@ -75,7 +75,7 @@ def budget(*, pictures: bool) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(deadline(get_settings().REQUEST_SECONDS))
         if pictures:
-            stack.enter_context(slot())
+            stack.enter_context(photo_slot())
         yield
 
 

@@ -64,7 +64,7 @@ def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
 
 
 @contextmanager
-def slot() -> Iterator[None]:
+def photo_slot() -> Iterator[None]:
     """Wait up to ``WAIT_SECONDS`` for one of the slots in which photos are worked on, and hold it.
 
     For views that take photos of visitors; the REST views and ``limit_uploads`` do it.

@@ -20,7 +20,7 @@ from imagesim.registry import registry
 from imagesim.retrieval.categories import categories_of
 from imagesim.retrieval.guarded_index import reading_index
 from imagesim.retrieval.hydrate import hit_of, load_items
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import read_picture
 from imagesim.retrieval.rerank import append_unseen
 from imagesim.retrieval.search import check_filters, page_of, project, retry_on_swap
@@ -80,6 +80,7 @@ class Look:
     """Goes back with what the visitor does with the hits; empty while events are off."""
 
 
+@takes("look")
 @timed("search.look")
 def shop_the_look(
     photo: Picture,

@@ -8,10 +8,10 @@ filter of a shop may have.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from inspect import Parameter, Signature, signature
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from django.db import models
 from django.utils.translation import gettext as _
@@ -312,12 +312,23 @@ def model_labels(model: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def signature(call: Call, *first: Parameter) -> Signature:
-    """The signature of a call, for ``help()`` and editors: ``first``, then the arguments of the request."""
-    own = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=_default(each, call)) for name, each in _declared(call).items()
-    ]
-    return Signature([*first, *own, Parameter("filters", Parameter.KEYWORD_ONLY, default=None)])
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes(call: Call) -> Callable[[F], F]:
+    """Give a function the signature of its call, for ``help()`` and editors, in place of its ``**arguments``."""
+
+    def decorate(function: F) -> F:
+        own = [each for each in signature(function).parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        declared = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=_default(each, call))
+            for name, each in _declared(call).items()
+        ]
+        filters = Parameter("filters", Parameter.KEYWORD_ONLY, default=None)
+        function.__signature__ = Signature([*own, *declared, filters])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def _declared(call: Call) -> dict[str, Any]:

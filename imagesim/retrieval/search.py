@@ -19,7 +19,7 @@ from imagesim.registry import registry
 from imagesim.retrieval.categories import wider
 from imagesim.retrieval.guarded_index import GuardedIndex, reading_index
 from imagesim.retrieval.hydrate import load
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import ItemKey, QueryTerm, check_terms, query_vector, read_terms
 from imagesim.retrieval.rerank import Ask, with_fallback, with_mmr
@@ -39,6 +39,7 @@ MAX_ROUNDS = 4
 """Requests for one page, the first included, while items that are gone are stepped over."""
 
 
+@takes("similar")
 @timed("search.similar")
 def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
     """The items that look most like ``item``, best first; never itself nor a variant of it.
@@ -72,6 +73,7 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
     return _answer(request, terms, wanted, source="similar", query_key=key)
 
 
+@takes("search")
 @timed("search.search")
 def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]) -> Hits:
     """The items that look like ``image``, or as ``text`` says; given both, like the image but as the text says.

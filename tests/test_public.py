@@ -1,0 +1,46 @@
+"""What the package exports, and what its errors are."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+import imagesim
+from imagesim.exceptions import ConfigurationError, ImagesimError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("name", imagesim.__all__)
+def test_every_name_can_be_used(name):
+    assert getattr(imagesim, name) is not None
+
+
+def test_what_the_docs_use_is_exported():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    used = {name for page in pages for name in re.findall(r"\bimagesim\.([A-Za-z_]+)\(", page.read_text())}
+    assert {"similar_to", "search", "shop_the_look", "register", "touch"} <= used
+    assert not {name for name in used if not hasattr(imagesim, name)}
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'similar'"):
+        imagesim.similar  # noqa: B018
+
+
+def test_a_wrong_setting_is_what_django_calls_improperly_configured():
+    assert issubclass(ConfigurationError, ImproperlyConfigured)
+    assert issubclass(ConfigurationError, ImagesimError)
+
+
+@pytest.mark.parametrize("name", ["similar_to", "search", "shop_the_look"])
+def test_help_names_the_arguments_and_their_defaults(name):
+    parameters = inspect.signature(getattr(imagesim, name)).parameters
+    assert parameters["limit"].default == (8 if name == "shop_the_look" else 12)
+    assert parameters["in_stock"].default is None
+    assert "filters" in parameters
+    assert "arguments" not in parameters
