@@ -31,7 +31,7 @@ class Settings:
     # Models still needed by the active index while a rebuild for a new EMBEDDER is under way.
     PREVIOUS_EMBEDDERS: tuple[Backend, ...] = field(default=(), metadata={"backends": True})
     INDEX: Backend = Backend("imagesim.indexes.local.LocalIndex")
-    REGIONS: Backend = Backend("imagesim.regions.none.NoRegions")
+    REGIONS: Backend = Backend("imagesim.regions.base.NoRegions")
 
     # How changes reach the index: "auto" uses Celery where a broker is configured, else a thread.
     SYNC: str = field(default="auto", metadata={"choices": SYNC_MODES})

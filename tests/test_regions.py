@@ -14,10 +14,10 @@ from PIL import Image, ImageDraw
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder, get_region_finder
+from imagesim.regions.base import NoRegions
+from imagesim.regions.boxes import merged
 from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
 from imagesim.regions.lite import LiteRegionFinder
-from imagesim.regions.merging import merged
-from imagesim.regions.none import NoRegions
 from imagesim.regions.single import SingleItemFinder
 from imagesim.regions.transformers import TransformersRegionFinder
 from imagesim.types import Region
@@ -217,7 +217,7 @@ class TestLite:
     def test_sees_the_same_in_bf16(self) -> None:
         full, half = (LiteRegionFinder(precision=precision)._loaded() for precision in ("fp32", "bf16"))
         for image in (figure(), product()):
-            for exact, near in zip(full.look(image), half.look(image), strict=True):
+            for exact, near in zip(full.predict(image), half.predict(image), strict=True):
                 assert near.dtype == exact.dtype
                 assert abs(near - exact).mean() < 0.01
 

@@ -1,4 +1,4 @@
-"""Photo -> regions: where the things a shop could sell are, and what they seem to be."""
+"""Photo -> regions: the boxes and labels of the things that a shop could sell."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["BaseRegionFinder", "get_region_finder"]
 
 
 def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
-    """The configured region finder (or the one of ``backend``), one instance a process."""
+    """The configured region finder (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().REGIONS, BaseRegionFinder)  # type: ignore[type-abstract]

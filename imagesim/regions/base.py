@@ -1,4 +1,4 @@
-"""What every region finder offers."""
+"""The interface of region finders, and the one that finds nothing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class BaseRegionFinder(ABC):
     """Finds the things in a photo that a shop could sell.
 
-    Constructing one is cheap: a model, where there is one, loads on first use. Every keyword of
-    ``OPTIONS`` in the setting arrives at ``__init__``.
+    Constructing one is cheap: a model is loaded on first use, never in ``__init__``, which receives the ``OPTIONS`` of
+    the setting.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -28,13 +28,13 @@ class BaseRegionFinder(ABC):
     @property
     @abstractmethod
     def labels(self) -> tuple[str, ...]:
-        """Every label that ``find`` can give, so that a shop can map each to its categories."""
+        """Every label that ``find`` can return, so that a shop can map each to its categories."""
 
     @abstractmethod
     def find(self, image: Image) -> list[Region]:
-        """The regions of an upright RGB image of any size, the surest first; empty where nothing is found.
+        """The regions of an upright RGB image of any size, by descending score; empty if nothing is found.
 
-        The same image gives the same regions. Boxes lie within the image and have an area.
+        The same image has the same regions. Boxes lie within the image and have an area.
 
         :raises EmbedderError: if the model cannot be loaded or fails.
         """
@@ -43,5 +43,14 @@ class BaseRegionFinder(ABC):
         """Load the model now, so that the first photo does not wait for it."""
 
     def check(self) -> list[CheckMessage]:
-        """System checks of this finder's set-up; must not load the model."""
+        """System checks of this finder's options. Must not load the model."""
+        return []
+
+
+class NoRegions(BaseRegionFinder):
+    """Finds nothing: visitors draw the regions themselves."""
+
+    labels = ()
+
+    def find(self, image: Image) -> list[Region]:
         return []

@@ -1,26 +1,31 @@
-"""From what each cell of a photo seems to hold to one box a garment."""
+"""Regions from the output of a network: one box per garment, without duplicates, with a label that is sure enough."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imagesim.regions.labels import LABELS, NEUTRAL
 from imagesim.regions.people import FEWEST_CELLS, Map, Mask, components, people
 from imagesim.types import Region
 
-LOWEST_PEAK = 0.05  # below it a label is not even considered
-TRIM = 0.004  # of a garment's mass on each side lies outside its box: stray cells
+LOWEST_PEAK = 0.05  # below it a label is not considered
+TRIM = 0.004  # share of a garment's mass that may lie outside its box on each side: stray cells
+SAME_PLACE = 0.65  # boxes with this intersection over union are one garment
+CLOSE = 0.7  # the second label's score is this share of the first's, both relative to their limits
+PAIRED = ("shoes", "hosiery")
+DUPLICATE = 0.6  # boxes of one label that share this much of the smaller are one thing found twice
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """How the cells of a label become a box.
 
-    How surely it is there is the mean over its ``peak`` likeliest cells. A cell belongs to it from ``share`` of that
-    on, so that an unsure garment has its full extent. Pieces lighter than ``piece`` of its heaviest one are noise: a
-    pair of shoes or an open coat has several, of what has one only the heaviest is kept.
+    The peak of a label is the mean probability of its ``peak`` likeliest cells. Cells with at least ``share`` of the
+    peak belong to it, so that an unsure garment keeps its full extent. Connected pieces with less than ``piece`` of the
+    mass of the heaviest are noise: a pair of shoes or an open coat has several pieces, most things have one.
     """
 
     peak: int = 40
@@ -37,11 +42,10 @@ FORMS = {
 
 
 def candidates(probabilities: Map, presence: Map, classes: Sequence[str]) -> list[Region]:
-    """One box for each garment of each person, the surest first.
+    """One box for each garment of each person, by descending score.
 
     ``probabilities`` has shape (classes, height, width): the ground first, then one class for each entry of
-    ``presence``, then skin, hair and whatever else gives context. Parts of one garment become one box where they
-    belong to one person.
+    ``presence``, then skin, hair and other context. Parts of a garment that belong to one person become one box.
     """
     skin, hair = (probabilities[classes.index(name)] for name in ("skin", "hair"))
     person_of, persons = people(probabilities[0], skin, hair)
@@ -76,7 +80,7 @@ def _without_fragments(mask: Mask, weight: Map, share: float) -> Mask:
 
 
 def _box(weight: Map) -> tuple[float, float, float, float]:
-    """The box that holds all of ``weight`` but the trimmed tails, in 0..1."""
+    """The box around ``weight`` without the trimmed tails, in 0..1."""
     height, width = weight.shape
     x0, x1 = _extent(weight.sum(axis=0))
     y0, y1 = _extent(weight.sum(axis=1))
@@ -88,3 +92,84 @@ def _extent(profile: Map) -> tuple[int, int]:
     first = int(np.searchsorted(share, TRIM, side="right"))
     last = int(np.searchsorted(share, 1 - TRIM, side="left"))
     return first, max(first, min(last, len(profile) - 1)) + 1
+
+
+def named(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral: bool = True) -> list[Region]:
+    """The candidates that reach their label's limit, by descending score, with one name per garment.
+
+    Two labels of one part of the body in one place (a dress or a top?) are one garment. Where both are close it gets
+    the neutral label with the two as alternatives: on held-out photos either was right as often as the other.
+    """
+    waiting = sorted(candidates, key=lambda region: -region.score)
+    found: list[Region] = []
+    while waiting:
+        region = waiting.pop(0)
+        if region.score < limits[region.label]:
+            continue
+        rivals = [other for other in waiting if _neutral(region, other) and _union_share(region, other) >= SAME_PLACE]
+        waiting = [other for other in waiting if other not in rivals]
+        rival = max(rivals, key=lambda other: _margin(other, limits), default=None)
+        if rival is not None and neutral and _margin(rival, limits) >= CLOSE * _margin(region, limits):
+            first, second = sorted((region, rival), key=lambda r: -_margin(r, limits))
+            pair = (first.label, second.label)
+            region = replace(first, label=_neutral(region, rival), score=region.score, alternatives=pair)
+        found.append(region)
+    return found
+
+
+def _margin(region: Region, limits: Mapping[str, float]) -> float:
+    return region.score / max(limits[region.label], 1e-6)
+
+
+def _neutral(a: Region, b: Region) -> str:
+    """The neutral label that covers the labels of both; empty if there is none."""
+    return next((name for name in NEUTRAL if {a.label, b.label} <= set(LABELS[name].parts)), "") * (a.label != b.label)
+
+
+def merged(regions: Iterable[Region]) -> list[Region]:
+    """The regions by descending score, without duplicates; a pair (of shoes) side by side becomes one region."""
+    kept: list[Region] = []
+    for region in sorted(regions, key=lambda r: -r.score):
+        if not any(other.label == region.label and _smaller_share(region, other) >= DUPLICATE for other in kept):
+            kept.append(region)
+    result: list[Region] = []
+    while kept:
+        region = kept.pop(0)
+        if region.label in PAIRED:
+            mate = next((other for other in kept if other.label == region.label and _is_pair(region, other)), None)
+            if mate is not None:
+                kept.remove(mate)
+                region = _around(region, mate)
+        result.append(region)
+    return result
+
+
+def _is_pair(a: Region, b: Region) -> bool:
+    """Whether they are of similar size and height in the photo, and no further apart than the wider one's width."""
+    alike = 0.4 <= (a.width * a.height) / (b.width * b.height) <= 2.5
+    gap = max(a.x, b.x) - min(a.x + a.width, b.x + b.width)
+    apart = abs((a.y + a.height / 2) - (b.y + b.height / 2))
+    return alike and gap <= max(a.width, b.width) and apart <= max(a.height, b.height)
+
+
+def _around(a: Region, b: Region) -> Region:
+    x, y = min(a.x, b.x), min(a.y, b.y)
+    right, bottom = max(a.x + a.width, b.x + b.width), max(a.y + a.height, b.y + b.height)
+    return replace(a, x=x, y=y, width=right - x, height=bottom - y)
+
+
+def _intersection(a: Region, b: Region) -> float:
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    return max(0.0, width) * max(0.0, height)
+
+
+def _union_share(a: Region, b: Region) -> float:
+    """Intersection over union."""
+    both = _intersection(a, b)
+    return both / (a.width * a.height + b.width * b.height - both)
+
+
+def _smaller_share(a: Region, b: Region) -> float:
+    """Intersection over the area of the smaller."""
+    return _intersection(a, b) / min(a.width * a.height, b.width * b.height)

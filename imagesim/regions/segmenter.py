@@ -1,47 +1,59 @@
-"""The image tower of the model in the box with the head that ships with the app: a photo -> what each cell holds."""
+"""The network of the built-in finder: the frozen image tower of the built-in model, and a segmentation head.
+
+Attention over the coarsest stage covers the whole photo, a light feature pyramid [1]_ of inverted depthwise-separable
+blocks [2]_ returns to a quarter of the input's size, and the probability that a label is in the photo at all (presence)
+shifts its logit in every cell.
+
+.. [1] Lin et al., Feature Pyramid Networks for Object Detection, CVPR 2017.
+.. [2] Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from PIL import Image as Pillow
 from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from imagesim.embedders.precision import lower_precisions
-from imagesim.embedders.reduced_precision import DTYPES, lowered
+from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
 from imagesim.embedders.towers import file_digest, load_trunk
 from imagesim.exceptions import EmbedderError
-from imagesim.regions.network import RegionHead, features, folded
 from imagesim.regions.people import Map
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
 ASSETS = Path(__file__).parent / "assets"
 WEIGHTS = ASSETS / "head.safetensors"
 CONFIG = ASSETS / "head.json"
 
-PIXELS = 512 * 352  # a photo is looked at with about so many
+PIXELS = 512 * 352  # the network's input has about this many
 STEP = 32
-WORN_SHARE = 0.02  # of an item on a plain ground is skin or hair: somebody wears it
-LONGEST = 3.0  # a photo longer than this many times its width is squeezed
+WORN_SHARE = 0.02  # an item on a plain ground with more skin or hair than this is worn by somebody
+LONGEST = 3.0  # a photo with a longer aspect ratio is squeezed
+
+STAGES = (1, 2, 3, 4)  # of the trunk, at strides 4, 8, 16 and 32
+CHANNELS = (24, 40, 112, 320)
 
 
 @cache
 def config() -> dict[str, Any]:
-    """What goes with the weights: the classes, what counts as sure, the checksum."""
+    """The description of the weights: classes, limits of the scores, checksum."""
     loaded: dict[str, Any] = json.loads(CONFIG.read_text())
     return loaded
 
 
 def input_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) at which a photo of ``size`` is looked at: multiples of STEP, its shape nearly kept."""
+    """(width, height) of the network's input for a photo of ``size``: multiples of STEP, the shape nearly kept."""
     width, height = size
     aspect = min(LONGEST, max(1 / LONGEST, width / height))
     wide = max(STEP, round((PIXELS * aspect) ** 0.5 / STEP) * STEP)
@@ -49,19 +61,19 @@ def input_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def resized(image: Image) -> Image:
-    """The photo at the size the network looks at."""
+    """The photo at the size of the network's input."""
     return image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=1.25)
 
 
 def tensor_of(image: Image) -> Tensor:
-    """A photo that was ``resized`` as float32 (1, 3, height, width) in 0..1."""
+    """A :func:`resized` photo as float32 (1, 3, height, width) in 0..1."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 class Segmenter:
-    """The two in memory, on the CPU; safe to use from several threads.
+    """The tower and the head in memory, on the CPU; safe to use from several threads.
 
-    The tower is a copy with its batch norms folded away, a fifth faster than the embedder's own and 14 MB large.
+    The tower is a copy (14 MB) with its batch norms folded, a fifth faster than the embedder's.
 
     :param precision: ``fp32``, ``bf16`` or ``auto``: bf16 where the processor computes in it natively.
     :raises EmbedderError: if the tower's package is missing or the head is damaged.
@@ -86,17 +98,142 @@ class Segmenter:
             lowered(self.head, self.dtype)
 
     def is_worn(self, probabilities: Map, box: tuple[float, float, float, float]) -> bool:
-        """Whether skin or hair is seen within the box."""
+        """Whether there is skin or hair within the box."""
         _, height, width = probabilities.shape
         rows = slice(int(box[1] * height), int((box[1] + box[3]) * height) + 1)
         columns = slice(int(box[0] * width), int((box[0] + box[2]) * width) + 1)
         body = probabilities[[self.classes.index("skin"), self.classes.index("hair")]].sum(axis=0)[rows, columns]
         return float((body > 0.5).mean()) > WORN_SHARE
 
-    def look(self, image: Image) -> tuple[Map, Map]:
-        """A photo that was ``resized`` -> probabilities (classes, height, width) at a quarter of its size, and
-        presence (labels,)."""
+    def predict(self, image: Image) -> tuple[Map, Map]:
+        """A :func:`resized` photo -> probabilities (classes, height, width) at a quarter of its size, and presence
+        (labels,)."""
         pixels = ((tensor_of(image) - 0.5) / 0.5).to(self.dtype, memory_format=torch.channels_last)
         with torch.inference_mode():
             logits, presence = self.head(*features(self.trunk, pixels))
             return logits[0].float().softmax(dim=0).numpy(), presence[0].float().sigmoid().numpy()
+
+
+class Separable(nn.Module):
+    """A residual block: depthwise 5 x 5, then twice the width and back."""
+
+    def __init__(self, width: int, *, expansion: int = 2, kernel: int = 5) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.Conv2d(width, width * expansion, 1),
+            nn.Hardswish(),
+            nn.Conv2d(width * expansion, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, x + self.layers(x))
+
+
+class Attention(nn.Module):
+    """One pre-norm transformer block over the cells of a feature map."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        tokens = x.flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norm1(tokens)).reshape(n, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
+        tokens = tokens + self.out(attended)
+        tokens = tokens + self.mlp(self.norm2(tokens))
+        return cast(Tensor, tokens.transpose(1, 2).reshape(n, c, h, w))
+
+
+class Presence(nn.Module):
+    """Logits of shape (n, labels): one learned query per label attends to the feature map."""
+
+    def __init__(self, width: int, fine: int, labels: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(labels, width) * width**-0.5)
+        self.answers = nn.Parameter(torch.randn(labels, width) * width**-0.5)
+        self.bias = nn.Parameter(torch.full((labels,), -1.0))
+        self.fine = nn.Linear(fine, labels)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        cells = coarse.flatten(2)
+        weights = (self.queries @ cells).softmax(dim=-1)  # (n, labels, cells)
+        pooled = weights @ cells.transpose(1, 2)
+        return (pooled * self.answers).sum(-1) + self.bias + cast(Tensor, self.fine(fine.amax(dim=(2, 3))))
+
+
+class RegionHead(nn.Module):
+    """Features at strides 4, 8, 16, 32 -> pixel logits (n, classes, h / 4, w / 4) and presence logits (n, labels).
+
+    The first class is the ground; the next ``labels`` ones are the garments in order; the rest (skin, hair, other
+    things worn) are context.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        labels: int,
+        *,
+        channels: Sequence[int] = CHANNELS,
+        width: int = 128,
+        fine: int = 96,
+        finest: int = 48,
+    ) -> None:
+        super().__init__()
+        self.labels = labels
+        self.in32 = _conv(channels[3] + 2, width)
+        self.position = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.look = Attention(width)
+        self.in16 = _conv(channels[2] + 2, width)
+        self.mix16 = nn.Sequential(Separable(width), Separable(width))
+        self.down8 = nn.Conv2d(width, fine, 1)
+        self.in8 = _conv(channels[1] + 2, fine)
+        self.mix8 = nn.Sequential(Separable(fine), Separable(fine))
+        self.down4 = nn.Conv2d(fine, finest, 1)
+        self.in4 = _conv(channels[0], finest)
+        self.mix4 = nn.Sequential(Separable(finest), Separable(finest))
+        self.drop = nn.Dropout2d(0.1)
+        self.classify = nn.Conv2d(finest, classes, 1)
+        self.presence = Presence(width, fine, labels)
+        self.gate = nn.Parameter(torch.zeros(labels))
+
+    def forward(self, s4: Tensor, s8: Tensor, s16: Tensor, s32: Tensor) -> tuple[Tensor, Tensor]:
+        coarse = self.in32(_with_position(s32))
+        coarse = self.look(coarse + self.position(coarse))
+        middle = self.mix16(self.in16(_with_position(s16)) + _upsampled(coarse, s16))
+        fine = self.mix8(self.in8(_with_position(s8)) + _upsampled(self.down8(middle), s8))
+        finest = self.mix4(self.in4(s4) + _upsampled(self.down4(fine), s4))
+        logits = self.classify(self.drop(finest))
+        presence = self.presence(middle, fine)
+        push = F.softplus(self.gate) * F.logsigmoid(presence)
+        labels = logits[:, 1 : 1 + self.labels] + push[:, :, None, None]
+        return torch.cat([logits[:, :1], labels, logits[:, 1 + self.labels :]], dim=1), presence
+
+
+def _conv(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.Hardswish())
+
+
+def _upsampled(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _with_position(x: Tensor) -> Tensor:
+    """The map with two more channels: the position of each cell, x and y in -1..1."""
+    n, _, h, w = x.shape
+    ys = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype).view(1, 1, h, 1).expand(n, 1, h, w)
+    xs = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).view(1, 1, 1, w).expand(n, 1, h, w)
+    return torch.cat([x, xs, ys], dim=1)
+
+
+def features(trunk: Any, pixels: Tensor) -> list[Tensor]:
+    """The stages of the image tower that the head uses; ``pixels`` is RGB scaled to -1..1, (n, 3, height, width)."""
+    stages: list[Tensor] = trunk.forward_intermediates(pixels, indices=list(STAGES), intermediates_only=True)
+    return stages

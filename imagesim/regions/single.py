@@ -1,4 +1,4 @@
-"""One item on a plain ground: a product picture, or something laid flat on a table."""
+"""The one item on a plain ground, as in a product picture or a photo of something laid flat."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WORKING_SIZE = 160  # pixels of the longer side; enough for a box to within a percent
-GROUND_TOLERANCE = 40.0  # how far, as Euclidean distance in RGB, the ground may stray from its own colour
-PLAIN_SHARE = 0.75  # of the border must be ground for the picture to count as plain
-SPECK_SHARE = 0.02  # a row or column with less of the item than this is a speck or a shadow's fringe
-SMALLEST_SHARE = 0.02  # of the picture; a smaller box is dirt, not an item
+GROUND_TOLERANCE = 40.0  # Euclidean distance in RGB of the ground from its mean colour, at most
+PLAIN_SHARE = 0.75  # share of the border that is ground in a picture with a plain ground
+SPECK_SHARE = 0.02  # a row or column with a smaller share of the item is noise or the edge of a shadow
+SMALLEST_SHARE = 0.02  # of the picture; a smaller box is not an item
 
 
 class SingleItemFinder(BaseRegionFinder):
-    """The box of whatever stands out from a plain ground, with the label ``item``.
+    """The box of the item on a plain ground, with the label ``item``; nothing on any other picture.
 
-    The ground's colour is the median along the border, line by line, so that a soft gradient still counts as plain.
-    On any other picture it finds nothing. It needs NumPy only.
+    The ground's colour is interpolated between the medians of the four borders, so that a soft gradient counts as
+    plain. It needs NumPy only.
     """
 
     labels = ("item",)
@@ -72,7 +72,7 @@ def _small(image: Image) -> npt.NDArray[np.float32]:
 
 
 def _ground(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The colour the ground would have at every pixel, blended from the medians of the four sides."""
+    """The colour of the ground at every pixel, interpolated from the medians of the four sides."""
     import numpy as np
 
     height, width = pixels.shape[:2]

@@ -13,7 +13,6 @@ from django.core.checks import CheckMessage, Error
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions.base import BaseRegionFinder
 from imagesim.regions.labels import label_for
-from imagesim.regions.merging import merged
 from imagesim.types import Region
 
 if TYPE_CHECKING:
@@ -21,28 +20,28 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "valentinafeve/yolos-fashionpedia"
 
-# What fashion detectors also find and no shop sells by itself (the parts and decorations of Fashionpedia).
+# Labels of fashion detectors that no shop sells by themselves (the parts and decorations of Fashionpedia).
 PARTS = (
     "applique", "bead", "bow", "buckle", "collar", "epaulette", "flower", "fringe", "hood", "lapel", "neckline",
     "pocket", "ribbon", "rivet", "ruffle", "sequin", "sleeve", "tassel", "zipper",
 )  # fmt: skip
 
 
-LONGEST = 4.0  # a photo longer than this many times its width is stretched the other way
+LONGEST = 4.0  # a photo with a longer aspect ratio is stretched
 
 
 class TransformersRegionFinder(BaseRegionFinder):
     """Regions from a detector such as YOLOS, DETR, RT-DETR or D-FINE. Needs ``imagesim[clip]`` and torchvision.
 
     :param model: a name on the Hugging Face hub, or a folder that ``save_pretrained`` wrote.
-    :param min_score: detections below it (0..1) are left out.
+    :param min_score: the least score (0..1) of a detection.
     :param labels: the model's labels -> yours, before anything else (``{"n02999410": "chair"}``).
-    :param ignore: labels to leave out; by default the parts of garments that fashion detectors also find.
+    :param ignore: labels to ignore; by default the parts of garments that fashion detectors also find.
     :param device: where the model runs, such as ``"cpu"`` or ``"cuda"``.
     :param cache_dir: where the hub's files are kept.
 
-    Labels that speak of a garment known to ``imagesim.regions.labels`` (``"shirt, blouse"``) become that garment's
-    (``top``); others stay as they are. The two shoes of a pair become one region.
+    Labels that name a garment of ``imagesim.regions.labels`` (``"shirt, blouse"``) become that garment's (``top``);
+    others stay as they are. The two shoes of a pair become one region.
     """
 
     def __init__(
@@ -75,6 +74,8 @@ class TransformersRegionFinder(BaseRegionFinder):
 
     def find(self, image: Image) -> list[Region]:
         import torch
+
+        from imagesim.regions.boxes import merged
 
         with self._lock:
             processor, detector = self._loaded
@@ -137,7 +138,7 @@ class TransformersRegionFinder(BaseRegionFinder):
             ) from error
 
     def _label(self, name: str) -> str:
-        """The label to give for one of the model's; empty for one to leave out."""
+        """The label to return for one of the model's; empty for one to ignore."""
         name = self.mapping.get(name, name)
         if name in self.ignore:
             return ""
@@ -145,14 +146,14 @@ class TransformersRegionFinder(BaseRegionFinder):
 
 
 def _squeezed(image: Image) -> Image:
-    """The photo; where it is too long, with the short side stretched, which processors would round to 0."""
+    """The photo; if its aspect ratio is extreme, with the short side stretched, which processors would round to 0."""
     width, height = image.size
     size = (max(width, round(height / LONGEST)), max(height, round(width / LONGEST)))
     return image if size == image.size else image.resize(size)
 
 
 def _within(box: list[float], size: tuple[int, int], label: str, score: float) -> Region | None:
-    """The region of a box in pixels (left, top, right, bottom), cut at the photo's edges; None if nothing is left."""
+    """The region of a box in pixels (left, top, right, bottom), clipped to the photo; None if nothing is left."""
     width, height = size
     left, right = max(0.0, box[0] / width), min(1.0, box[2] / width)
     top, bottom = max(0.0, box[1] / height), min(1.0, box[3] / height)

