@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import socket
 import threading
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, SearchIndexError
+from imagesim.circuit_breaker import Breaker
+from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import elasticsearch as module
 from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
+from imagesim.retrieval.guarded_index import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
 from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
@@ -352,6 +355,48 @@ def test_a_server_that_hangs_is_given_up_on() -> None:
         with pytest.raises(IndexUnavailable, match="does not answer"):
             index.search([Query(axis(0))])
         assert time.monotonic() - started < 3
+
+
+def test_a_slow_query_fails_alone(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server gives up before the client does, and the circuit stays closed for everyone else."""
+    index.promote(index.create(META))
+    index.write([entry(1, axis(0))])
+    index.refresh()
+    sent: list[dict[str, Any]] = []
+    original = index._connection.post
+
+    def slow(path: str, data: bytes, params: Any, client: Any = None) -> Any:
+        sent.append(json.loads(data))
+        answer = original(path, data, params, client)
+        answer["timed_out"] = True  # as the server says, whatever hits it found until then
+        return answer
+
+    monkeypatch.setattr(index._connection, "post", slow)
+    guarded = GuardedIndex(index, Breaker("the index", threshold=1))
+    for _ in range(3):
+        with pytest.raises(QueryTimeout, match=r"longer than 4 s"):
+            guarded.search([Query(axis(0))])
+    assert [body["timeout"] for body in sent] == ["4000ms"] * 3
+    monkeypatch.undo()
+    assert not guarded.breaker.is_open
+    assert guarded.search([Query(axis(0))])[0].candidates
+
+
+def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex) -> None:
+    """Which the test above assumes: by ``timed_out`` in the answer, or by an error of its own type."""
+    index.promote(index.create(META))
+    index.write([entry(n, axis(0)) for n in range(100)])
+    index.refresh()
+    script = {"source": "double s = 0; for (int i = 0; i < 200000; i++) { s += Math.sin(i) } return 1 + 0 * s"}
+    body = {"timeout": "200ms", "query": {"script_score": {"query": {"match_all": {}}, "script": script}}}
+
+    def ask() -> None:
+        with index._translated_errors():
+            answer = index._connection.post(f"/{index.name}/_search", json.dumps(body).encode(), {})
+        CompiledQuery(Query(axis(0)), axis(0), (), "cosine", 0).parse(answer)
+
+    with pytest.raises(QueryTimeout):
+        ask()
 
 
 @pytest.mark.parametrize(

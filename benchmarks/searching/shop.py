@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from benchmarks.searching import load, pages
 from benchmarks.searching.common import Row, bare_connection
 from imagesim.indexes.elasticsearch import ANSWER, ElasticsearchIndex
-from imagesim.indexes.elasticsearch.encoding import encode
+from imagesim.indexes.elasticsearch.transport import encode
 
 
 def measure(

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 MAX_KEY_LENGTH = 400
 MAX_IMAGES = 1_000
 MAX_FACET_VALUES = 100
+MAX_VALUES = 10_000
+"""Values in one filter of a query."""
+MAX_PAGE_END = 5_000
+"""The largest offset + limit, which bounds what one query may cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An entry found fit to be written. ``vectors`` has shape (images, dims), rows of unit length."""
+    """A checked entry. ``vectors`` has shape (images, dims), rows of unit length."""
 
     entry: Entry
     group: str
@@ -53,8 +57,7 @@ def check_key(key: str, version: int) -> None:
 def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
     """Check an entry against the index it is written to.
 
-    A filter that the index was not made with is left out: after a new one is declared, writes go on as
-    before until a rebuild brings it in.
+    Filters that the index was not created with are ignored: a new one takes effect with the next rebuild.
 
     :raises ValueError: in one sentence, if it cannot be indexed.
     """
@@ -96,7 +99,7 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
 
 
 def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Removal:
-    """An entry prepared, or a removal as it is, if an index can take it.
+    """A prepared entry, or a checked removal.
 
     :raises ValueError: in one sentence, if it cannot.
     """
@@ -108,7 +111,7 @@ def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Remov
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
-    """A condition found fit to be asked: its kind, its operator, and canonical values (one, but for ``in``)."""
+    """A checked condition with its canonical values: one, or any number for ``in``."""
 
     field: str
     kind: FilterKind
@@ -116,12 +119,33 @@ class CompiledFilter:
     values: tuple[Any, ...]
 
 
-def checked_conditions(conditions: Sequence[Condition], kinds: Mapping[str, FilterKind]) -> tuple[CompiledFilter, ...]:
-    """:raises BadQuery: naming what is unknown or of the wrong type, and what would be right."""
-    return tuple(_checked(condition, kinds) for condition in conditions)
+def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> tuple[CompiledFilter, ...]:
+    """Check all filters and compile the conditions among them.
+
+    :raises BadQuery: naming what is unknown or of the wrong type, and what would be right.
+    """
+    lists = (
+        ("category", filters.categories),
+        ("model", filters.models),
+        ("exclude_keys", filters.exclude_keys),
+        ("exclude_groups", filters.exclude_groups),
+    )
+    for field, texts in lists:
+        _check_count(field, texts)
+        for text in texts:
+            try:
+                check_text(str(text))
+            except ValueError as error:
+                raise BadQuery(f"The filter {field!r} cannot be answered: {error}.", field=field) from None
+    return tuple(_compile(condition, kinds) for condition in filters.conditions)
 
 
-def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledFilter:
+def _check_count(field: str, values: Collection[Any]) -> None:
+    if len(values) > MAX_VALUES:
+        raise BadQuery(f"The filter {field!r} takes at most {MAX_VALUES:,} values, not {len(values):,}.")
+
+
+def _compile(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledFilter:
     kind = kinds.get(condition.field)
     if kind is None:
         raise BadQuery(
@@ -141,26 +165,25 @@ def _checked(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledF
         given = tuple(filter_type.canonical(value) for value in values)  # type: ignore[union-attr, arg-type]
     except ValueError as error:
         raise BadQuery(f"The filter {condition.field!r} takes a {kind}: {error}.") from None
-    if len(given) > 10_000:
-        raise BadQuery(f"The filter {condition.field!r} takes at most 10,000 values, not {len(given):,}.")
+    _check_count(condition.field, given)
     return CompiledFilter(condition.field, kind, operator, given)
 
 
 def without(
     filters: Filters, tests: Sequence[CompiledFilter], fields: Collection[str]
 ) -> tuple[Filters, tuple[CompiledFilter, ...]]:
-    """The same, asking nothing of these fields (filters, ``category``, ``in_stock``)."""
-    free = replace(
+    """The same without conditions on these fields (filters, ``category``, ``in_stock``)."""
+    rest = replace(
         filters,
         categories=() if "category" in fields else filters.categories,
         in_stock=None if "in_stock" in fields else filters.in_stock,
         conditions=(),
     )
-    return free, tuple(test for test in tests if test.field not in fields)
+    return rest, tuple(test for test in tests if test.field not in fields)
 
 
 def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[str, FilterKind]:
-    """The fields to count, each with its kind; ``category`` and ``in_stock`` are there in every index.
+    """The kind of each field to count; every index has ``category`` and ``in_stock``.
 
     :raises BadQuery: naming a field that the index does not have.
     """
@@ -175,11 +198,11 @@ def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[
 
 
 def check_page(query: Query) -> None:
-    """:raises BadQuery: if limit, offset, min_score or similarity make no sense."""
+    """:raises BadQuery: if limit, offset, min_score or similarity is out of range."""
     if query.limit < 0 or query.offset < 0:
         raise BadQuery(f"limit and offset are 0 or more, not {query.limit} and {query.offset}.")
-    if query.offset + query.limit > 5_000:
-        raise BadQuery(f"offset + limit may be 5,000 at most, not {query.offset + query.limit:,}.")
+    if query.offset + query.limit > MAX_PAGE_END:
+        raise BadQuery(f"offset + limit may be {MAX_PAGE_END:,} at most, not {query.offset + query.limit:,}.")
     if query.min_score is not None and not -1 <= query.min_score <= 1:
         raise BadQuery(f"min_score is a cosine similarity between -1 and 1, not {query.min_score}.")
     if query.similarity is not None and query.similarity not in SIMILARITIES:
@@ -190,13 +213,13 @@ def check_fingerprint(query: Query, meta: IndexMeta) -> None:
     """:raises ModelMismatch: if the query was embedded by another model than the index."""
     if query.fingerprint and query.fingerprint != meta.fingerprint:
         raise ModelMismatch(
-            f"The query was embedded by the model {query.fingerprint!r}, the index in service by {meta.fingerprint!r}; "
-            "embed it by the model that the index names."
+            f"The query was embedded by the model {query.fingerprint!r}, the active index by {meta.fingerprint!r}; "
+            "embed it by the model of the index."
         )
     if len(query.vector) != meta.dims:
         raise ModelMismatch(
-            f"The query has {len(query.vector)} dimensions, the index in service {meta.dims}; "
-            "embed it by the model that the index names."
+            f"The query has {len(query.vector)} dimensions, the active index {meta.dims}; "
+            "embed it by the model of the index."
         )
 
 

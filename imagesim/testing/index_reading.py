@@ -265,6 +265,30 @@ class ReadingContract(IndexFixtures):
             with pytest.raises(BadQuery, match=word):
                 index.count(filters)
 
+    @pytest.mark.parametrize(
+        "filters",
+        [
+            Filters(categories=("c" * 33_000,)),
+            Filters(categories=("shoes\x00",)),
+            Filters(models=("\ud800",)),
+            Filters(exclude_keys=("k" * 33_000,)),
+            Filters(exclude_groups=tuple(f"g{n}" for n in range(10_001))),
+            Filters(conditions=(Condition("brand", "eq", "b" * 33_000),)),
+        ],
+        ids=["long category", "NUL", "half a surrogate", "long key", "many groups", "long value"],
+    )
+    def test_a_filter_that_no_entry_can_satisfy_is_refused(
+        self, filled: Callable[..., BaseIndex], filters: Filters
+    ) -> None:
+        index = filled(entry(1, axis(0)))
+        for ask in (
+            lambda: index.search([Query(axis(0), filters)]),
+            lambda: index.count(filters),
+            lambda: index.facets(filters, ("brand",)),
+        ):
+            with pytest.raises(BadQuery):
+                ask()
+
     def test_a_question_without_an_answer_is_refused(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0)))
         for query in (

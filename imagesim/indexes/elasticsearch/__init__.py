@@ -300,7 +300,7 @@ class ElasticsearchIndex(BaseIndex):
         return CompiledQuery(
             query,
             validation.unit_vector(query.vector),
-            validation.checked_conditions(query.filters.conditions, active.meta.filters),
+            validation.compile_filters(query.filters, active.meta.filters),
             similarity,
             0 if exact else min(candidates, MAX_CANDIDATES),
             SERVER_TIMEOUT * self._timeout,
@@ -337,14 +337,14 @@ class ElasticsearchIndex(BaseIndex):
         return answers
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        tests = validation.checked_conditions(filters.conditions, self.meta(backing_index).filters)
+        tests = validation.compile_filters(filters, self.meta(backing_index).filters)
         with self._translated_errors():
             body = count_body(filters, tests)
             return int(self._client.count(index=backing_index or self.name, **body)["count"])
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         known = self.meta(backing_index).filters
-        tests = validation.checked_conditions(filters.conditions, known)
+        tests = validation.compile_filters(filters, known)
         kinds = validation.facet_kinds(fields, known)
         if not kinds:
             return {}

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imagesim.exceptions import IndexMissing, IndexUnavailable, SearchIndexError
+from imagesim.exceptions import IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -21,6 +21,8 @@ except ImportError:  # pragma: no cover
 
 BUSY = frozenset({408, 429, 502, 503, 504})
 """Statuses of a temporary failure of the server, not of the request."""
+TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
+"""Types of error with which a server gives up a search where it has no partial answer."""
 
 
 class Connection:
@@ -100,6 +102,8 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         return IndexMissing(
             f"Elasticsearch has no index {name!r} in service; build it with imagesim_rebuild or imagesim_sync."
         )
+    if TIMEOUTS & set(_types_of(body)):
+        return QueryTimeout("The query took longer than the server was told to spend on it; ask for less.")
     if status in (401, 403):
         return SearchIndexError(
             f"Elasticsearch at {where} refuses access ({status}): check api_key or basic_auth in INDEX's OPTIONS, "
@@ -110,6 +114,15 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
             f"Elasticsearch at {where} is busy or not ready ({status}); try again later. It said: {reason}"
         )
     return SearchIndexError(f"Elasticsearch refused a request for the index {name!r} ({status}): {reason}")
+
+
+def _types_of(body: object) -> Iterator[str]:
+    """The types in an error of Elasticsearch, from the outermost to the causes."""
+    error: Any = body.get("error") if isinstance(body, Mapping) else None
+    if isinstance(error, Mapping):
+        for cause in (error, error.get("caused_by"), *(error.get("root_cause") or ())):
+            if isinstance(cause, Mapping):
+                yield str(cause.get("type"))
 
 
 def reason_of(body: object) -> str:

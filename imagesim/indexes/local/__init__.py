@@ -119,7 +119,7 @@ class LocalIndex(BaseIndex):
             for query in queries:
                 validation.check_page(query)
                 validation.check_fingerprint(query, meta)
-                tests.append(validation.checked_conditions(query.filters.conditions, meta.filters))
+                tests.append(validation.compile_filters(query.filters, meta.filters))
             vectors = [validation.unit_vector(query.vector) for query in queries]
             pages: dict[int, Any] = {}
             with self._snapshot(at, using, alone=True).current(at, using, at.name in self._written_within) as table:
@@ -153,7 +153,7 @@ class LocalIndex(BaseIndex):
             at = store.state(self.name, backing_index, using)
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
-            tests = validation.checked_conditions(filters.conditions, self._meta(at.name, using).filters)
+            tests = validation.compile_filters(filters, self._meta(at.name, using).filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
                 return table.count(table.passing(filters, tests))
 
@@ -162,7 +162,7 @@ class LocalIndex(BaseIndex):
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
-            tests = validation.checked_conditions(filters.conditions, meta.filters)
+            tests = validation.compile_filters(filters, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
                 others = {name: validation.without(filters, tests, (name,)) for name in kinds}
