@@ -11,11 +11,11 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts Elasticsearch, Redis and PostgreSQL where the environment names none, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
-.PHONY: help venv demo services test lint chaos protections hostile clean
+.PHONY: help venv demo services test test-all quick lint chaos protections hostile clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*##/make \1 \t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*##/make \1 \t/p' Makefile | expand -t 20
 
 venv: $(STAMP)  ## the virtual environment in .venv, with everything that the demo and the tests need
 
@@ -32,6 +32,13 @@ services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for ru
 test:  ## every check and every test, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
+
+test-all:  ## more than every day: every test on SQLite too, a longer run under faults, and one with each protection off
+	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
+	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks --all
+
+quick: venv  ## lint and the fast tests on SQLite, without any service: for daily work
+	@exec $(BIN)/python -m tools.checks --quick
 
 lint: venv  ## the checks that need no service
 	@exec $(BIN)/python -m tools.checks --lint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,24 +20,33 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
 
 
+# Tests that load real models or start programs of their own: too slow for `make quick`.
+SLOW_MODULES: set[str] = set()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database-only",
         action="store_true",
         help="only the tests that use the database and no other service: what a second kind of database could break",
     )
+    parser.addoption(
+        "--quick", action="store_true", help="only the tests that need no service, no model and no program of their own"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--database-only"):
+    database_only, quick = config.getoption("--database-only"), config.getoption("--quick")
+    if not (database_only or quick):
         return
-    kept, skipped = [], []
+    kept, deselected = [], []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
-        (kept if uses_database and not fixtures & SERVICE_FIXTURES else skipped).append(item)
+        unwanted = (database_only and not uses_database) or (quick and item.path.stem in SLOW_MODULES)
+        (deselected if unwanted or fixtures & SERVICE_FIXTURES else kept).append(item)
     items[:] = kept
-    config.hook.pytest_deselected(items=skipped)
+    config.hook.pytest_deselected(items=deselected)
 
 
 def _given(name: str, variable: str, value: str) -> str:
@@ -54,8 +64,11 @@ def elasticsearch_url() -> str:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """A real Redis, with the database number to use."""
-    return _given("Redis", "IMAGESIM_TEST_REDIS_URL", django_settings.REDIS_URL)
+    """A real Redis, with the database number to use: another one for each process of pytest-xdist."""
+    url = _given("Redis", "IMAGESIM_TEST_REDIS_URL", django_settings.REDIS_URL)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    base, _, number = url.rpartition("/")
+    return f"{base}/{(int(number) + int(worker)) % 16}" if number.isdigit() else url
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ if "IMAGESIM_TEST_SCRATCH" not in os.environ:
 _scratch = Path(os.environ["IMAGESIM_TEST_SCRATCH"])
 
 DEBUG = False
-MEDIA_ROOT = _scratch / "media"
+MEDIA_ROOT = _scratch / f"media-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ELASTICSEARCH_URL = os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL", "")
 REDIS_URL = os.environ.get("IMAGESIM_TEST_REDIS_URL", "")

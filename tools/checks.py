@@ -1,8 +1,11 @@
 """``python -m tools.checks``: every check and every test; fails if one of them does.
 
-The tests run on PostgreSQL, and those that a database could break once more on SQLite. Two lanes share the machine:
-what is shown as it goes, and beside it what starts servers of its own or mostly waits, shown when it is done.
-``--lint`` leaves the tests out.
+``--lint``   the checks that run nothing of the project
+``--quick``  these, and the fast tests on SQLite: no service is needed
+``--all``    more than every day: all tests on SQLite, a longer run under faults, and one with each protection off
+
+The tests run on PostgreSQL, in as many processes as there are processors, and those that use a database once more on
+SQLite. What starts servers of its own and mostly waits runs beside something else, and is shown when it is done.
 """
 
 from __future__ import annotations
@@ -15,38 +18,61 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
+from typing import IO, NamedTuple
 
 from tools.system import Failure, find_program, say
 
-LINT = {
-    "ruff check": ["ruff", "check", "."],
-    "ruff format": ["ruff", "format", "--check", "."],
-    "mypy": ["mypy"],
-    "layers": ["lint-imports", "--no-logo"],
-    "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
-}
-BESIDE = {
-    "tests under faults": ["pytest", "tests/chaos"],
-    "tests under attack": ["pytest", "tests/hostile"],
-    "tests on SQLite": ["pytest", "--database-only", "-q"],
-    "tests in a browser": ["pytest", "tests/browser"],
-}
-ON_POSTGRESQL = {
-    "tests on PostgreSQL": ["pytest", *(f"--ignore=tests/{name}" for name in ("chaos", "hostile", "browser"))]
-}
+PROCESSES = str(max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)))
+APART = [f"--ignore=tests/{folder}" for folder in ("browser", "chaos", "hostile")]
+SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
 
 
-def environment_of(name: str) -> dict[str, str]:
-    """The variables of a step: lanes that run at once have a database each."""
-    given = os.environ.get("IMAGESIM_TEST_DATABASE_URL", "")
-    if name == "tests on SQLite":
-        return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
-    if name in BESIDE and given.startswith("postgres"):
-        address = urlsplit(given)
-        return {**os.environ, "IMAGESIM_TEST_DATABASE_URL": address._replace(path=f"{address.path}_beside").geturl()}
-    return dict(os.environ)
+class Step(NamedTuple):
+    name: str
+    command: list[str]
+    environment: dict[str, str] = {}
+
+
+LINT = [
+    Step("ruff check", ["ruff", "check", "."]),
+    Step("ruff format", ["ruff", "format", "--check", "."]),
+    Step("mypy", ["mypy"]),
+    Step("layers", ["lint-imports", "--no-logo"]),
+    Step("migrations", ["manage.py", "makemigrations", "--check", "--dry-run"]),
+]
+FAULTS = Step("tests under faults", ["pytest", "tests/chaos"])
+FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"IMAGESIM_CHAOS_SECONDS": "600"})
+ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
+PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
+POSTGRESQL = Step(
+    "tests on PostgreSQL",
+    ["pytest", "-n", PROCESSES, *APART, "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
+)
+SQLITE_DATABASE = Step("tests of the database on SQLite", ["pytest", "--database-only", "-q", *APART], SQLITE)
+SQLITE_ALL = Step("tests on SQLite", ["pytest", "-n", PROCESSES, "-q", *APART], SQLITE)
+BROWSER = Step("tests in a browser", ["pytest", "tests/browser"])
+QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q", *APART], SQLITE)
+
+Phase = tuple[list[Step], list[Step]]
+"""What runs one after the other, and what does so beside it."""
+
+TEST: list[Phase] = [([*LINT, BROWSER], [FAULTS]), ([POSTGRESQL], []), ([SQLITE_DATABASE], [ATTACKS])]
+TEST_ALL: list[Phase] = [
+    ([*LINT, BROWSER], []),
+    ([POSTGRESQL], []),
+    ([SQLITE_ALL], []),
+    ([ATTACKS], []),
+    ([FAULTS_LONGER, PROTECTIONS], []),
+]
+PHASES: dict[str, list[Phase]] = {
+    "": TEST,
+    "--lint": [(LINT, [])],
+    "--quick": [([*LINT, QUICK], [])],
+    "--all": TEST_ALL,
+}
+
+Result = tuple[str, bool, float]
+"""The name of a step, whether it passed, and how many seconds it took."""
 
 
 def command_of(arguments: list[str]) -> list[str]:
@@ -59,55 +85,53 @@ def command_of(arguments: list[str]) -> list[str]:
     return [str(Path(sys.executable).with_name(name)), *arguments[1:]]
 
 
-class Step:
-    """One program, started at once; what it prints goes to ``output``, else straight to the terminal."""
-
-    def __init__(self, name: str, arguments: list[str], output: IO[bytes] | None = None) -> None:
-        self.name, self.output = name, output
-        self._begun = time.monotonic()
-        self._process = subprocess.Popen(
-            command_of(arguments),
-            env=environment_of(name),
-            stdout=output,
-            stderr=subprocess.STDOUT if output else None,
-        )
-
-    def finish(self) -> tuple[str, bool, float]:
-        """Wait; (name, whether it passed, seconds)."""
-        passed = self._process.wait() == 0
-        if self.output:
-            say(f"\n== {self.name}")
-            self.output.seek(0)
-            say(self.output.read().decode(errors="replace"))
-        return self.name, passed, time.monotonic() - self._begun
+def run_one(step: Step, output: IO[bytes] | None = None) -> Result:
+    """Run a step; what it prints goes to ``output``, else straight to the terminal."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        command_of(step.command),
+        env={**os.environ, **step.environment},
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+    )
+    return step.name, done.returncode == 0, time.monotonic() - begun
 
 
-def run(steps: dict[str, list[str]], *, quietly: bool = False) -> list[tuple[str, bool, float]]:
-    """One after the other, each shown as it goes, or when it is done."""
+def run(steps: list[Step], *, quietly: bool = False) -> list[Result]:
+    """One after the other; quietly, what a step printed is shown when it is done."""
     results = []
-    for name, arguments in steps.items():
+    for step in steps:
         if quietly:
             with tempfile.TemporaryFile() as output:
-                results.append(Step(name, arguments, output).finish())
+                results.append(run_one(step, output))
+                output.seek(0)
+                say(f"\n== {step.name}\n{output.read().decode(errors='replace')}")
         else:
-            say(f"\n== {name}")
-            results.append(Step(name, arguments).finish())
+            say(f"\n== {step.name}")
+            results.append(run_one(step))
     return results
 
 
-def run_all() -> list[tuple[str, bool, float]]:
-    # The browser tests drive a real one.
-    find_program("chromium", package="chromium")
+def run_phase(phase: Phase) -> list[Result]:
+    steps, beside = phase
     with ThreadPoolExecutor(1) as other_lane:
-        beside = other_lane.submit(run, BESIDE, quietly=True)
-        return run({**LINT, **ON_POSTGRESQL}) + beside.result()
+        others = other_lane.submit(run, beside, quietly=True)
+        return run(steps) + others.result()
 
 
 def main(arguments: list[str]) -> int:
-    results = run(LINT) if "--lint" in arguments else run_all()
+    chosen = " ".join(arguments)
+    if chosen not in PHASES:
+        say(f"error: {chosen!r} is not known; there are {', '.join(filter(None, PHASES))}, or none of them.")
+        return 2
+    if any(BROWSER in steps for steps, _ in PHASES[chosen]):
+        find_program("chromium", package="chromium")
+    begun = time.monotonic()
+    results = [result for phase in PHASES[chosen] for result in run_phase(phase)]
     say("")
     for name, passed, seconds in results:
         say(f"{'passed' if passed else 'FAILED'}  {seconds:6.1f} s  {name}")
+    say(f"{time.monotonic() - begun:14.1f} s  in all")
     return 0 if all(passed for _, passed, _ in results) else 1
 
 
