@@ -1,6 +1,7 @@
 """The demo shop's settings, turned towards the real services that the environment names.
 
-``IMAGESIM_TEST_DATABASE_URL``       postgres://user:password@host:port/name, or sqlite:// (so it is when unset)
+``IMAGESIM_TEST_DATABASE_URL``       postgres://user:password@host:port/name, mysql://user:password@host:port/name, mysql://user@/name?unix_socket=PATH,
+                                     or sqlite:// (so it is when unset)
 ``IMAGESIM_TEST_ELASTICSEARCH_URL``  http://127.0.0.1:9200
 ``IMAGESIM_TEST_REDIS_URL``          redis://127.0.0.1:6379/0
 
@@ -30,6 +31,8 @@ REDIS_URL = os.environ.get("IMAGESIM_TEST_REDIS_URL", "")
 DATABASE_URL = os.environ.get("IMAGESIM_TEST_DATABASE_URL", "")
 if DATABASE_URL.startswith("postgres"):
     DATABASES = {"default": environment.postgres(DATABASE_URL)}
+elif DATABASE_URL.startswith("mysql"):
+    DATABASES = {"default": environment.mysql(DATABASE_URL)}
 else:
     DATABASES = {
         "default": {

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from django.core.files.base import ContentFile
-from django.db import close_old_connections, connections, transaction
+from django.db import OperationalError, close_old_connections, connections, transaction
 from django.utils import timezone
 
 from demo_shop.shop.similarity import ProductItems
@@ -116,10 +116,42 @@ class TestLeases:
         lease.until = timezone.now()
         assert not leases.renew(lease)
 
-    def test_delays_double_up_to_a_bound(self):
-        assert 1 <= leases.delay(1) <= 2
-        assert 4 <= leases.delay(3) <= 8
-        assert leases.delay(10_000) <= leases.LONGEST_DELAY
+    def test_delays_double_from_two_seconds_to_ten_minutes(self, monkeypatch):
+        monkeypatch.setattr(leases.random, "uniform", lambda low, high: high)
+        assert [leases.delay(attempts) for attempts in (1, 2, 3, 9, 10, 10_000)] == [2, 4, 8, 512, 600, 600]
+        monkeypatch.setattr(leases.random, "uniform", lambda low, high: low)
+        assert [leases.delay(attempts) for attempts in (1, 3, 10_000)] == [1, 4, 300]
+
+    def test_a_failed_item_is_retried_after_a_quarter_of_an_hour(self, shop, monkeypatch):
+        monkeypatch.setattr(leases.random, "uniform", lambda low, high: (low + high) / 2)
+        monkeypatch.setattr(ProductItems, "should_index", _raise(ValueError("odd")))
+        change(shop[0])
+        waits = []
+        for _ in range(3):
+            let_time_pass()
+            before = timezone.now()
+            sync()
+            waits.append(round((state(shop[0]).not_before - before).total_seconds()))
+        assert waits == [2, 3, 900]  # three quarters of 2 and of 4, then it has failed
+        assert (state(shop[0]).outcome, state(shop[0]).pending) == ("failed", False)
+
+    @pytest.mark.parametrize("number", [1213, 2006])
+    def test_a_deadlock_is_retried_and_nothing_else(self, shop, monkeypatch, number):
+        change(shop[0])
+        due, raised = leases.due, []
+
+        def deadlock(*args):
+            if not raised:
+                raised.append(OperationalError(number, "Deadlock found when trying to get lock"))
+                raise raised[0]
+            return due(*args)
+
+        monkeypatch.setattr(leases, "due", deadlock)
+        if number == 1213:
+            assert len(take().states) == 1
+        else:
+            with pytest.raises(OperationalError):
+                take()
 
     def test_a_late_write_is_queued_again(self, shop):
         change(shop[0])

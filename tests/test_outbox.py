@@ -106,7 +106,8 @@ def test_touch_is_one_query_for_any_queryset():
         product(f"p{number}")
     with CaptureQueriesContext(connection) as queries:
         assert imagesim.touch(Product.objects.filter(price__gt=0)) == 5
-    assert len(queries) == 1
+    # MySQL does not say how many rows an INSERT … SELECT with an upsert changed, so the keys are read first.
+    assert len(queries) == (2 if connection.vendor == "mysql" else 1)
 
 
 def test_touch_of_a_joined_queryset_counts_an_item_once():

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.models import ItemImage, ItemState, Scope
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEADLOCK_RETRIES = 3
+"""MySQL 1213, PostgreSQL 40P01: MySQL locks ranges of an index, also those of rows that others insert."""
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 600.0
 FAILED_RETRY_DELAY = 900.0
@@ -55,6 +62,23 @@ class SyncResult:
     """The item's images as they are now; None leaves those that are stored."""
 
 
+def _retry_deadlocks(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: call again where the database ended the transaction because of a deadlock with another one."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(DEADLOCK_RETRIES):
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as error:
+                if error.args[:1] != (1213,) and getattr(error.__cause__, "sqlstate", "") != "40P01":
+                    raise
+                time.sleep(random.uniform(0.0, 0.05))
+        return function(*args, **kwargs)
+
+    return call
+
+
 def due(using: str, scope: Scope | None = None) -> QuerySet[ItemState]:
     """The changes that wait, may be tried now, and are not leased."""
     now = timezone.now()
@@ -64,6 +88,7 @@ def due(using: str, scope: Scope | None = None) -> QuerySet[ItemState]:
     return states.filter(Q(leased_until=None) | Q(leased_until__lt=now))
 
 
+@_retry_deadlocks
 def lease(using: str, scope: Scope, limit: int) -> Lease:
     """Lease up to ``limit`` due changes of this scope.
 
@@ -80,11 +105,11 @@ def lease(using: str, scope: Scope, limit: int) -> Lease:
         with transaction.atomic(using=using):
             states = _together(list(wanted.select_for_update(skip_locked=True)[:limit]))
             ItemState.objects.using(using).filter(pk__in=[state.pk for state in states]).update(
-                **ours, attempts=_counted()
+                attempts=_counted(), **ours
             )
     else:
         seen = _together(list(wanted[:limit]))
-        due(using).filter(pk__in=[state.pk for state in seen]).update(**ours, attempts=_counted())
+        due(using).filter(pk__in=[state.pk for state in seen]).update(attempts=_counted(), **ours)
         taken = dict(
             ItemState.objects.using(using).filter(lease=token).values_list("pk", "version")
         )  # another worker may have leased some in between, and some may have changed again
@@ -105,7 +130,7 @@ def _together(states: list[ItemState]) -> list[ItemState]:
 
 
 def _counted() -> Case:
-    """One attempt more where an earlier lease was never released."""
+    """One more where an earlier lease was never released. Assign it before ``lease``: MySQL goes left to right."""
     return Case(When(lease="", then=F("attempts")), default=F("attempts") + Value(1))
 
 
@@ -128,6 +153,7 @@ def release(lease: Lease, *, delay: float = 0.0) -> None:
     )
 
 
+@_retry_deadlocks
 def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
     """Store the results of leased changes; returns for how many the lease still held.
 
@@ -274,6 +300,7 @@ def repair_late(using: str, written: Iterable[ItemState]) -> int:
     )
 
 
+@_retry_deadlocks
 def revive(using: str) -> int:
     """Queue failed items again whose time for a retry has come; returns how many."""
     now = timezone.now()
