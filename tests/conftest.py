@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.cache import cache
 
 from imagesim import conf
 from imagesim.embedders.base import BaseEmbedder
@@ -95,6 +96,7 @@ def _fresh_runtime() -> Iterator[None]:
 
     text_vectors.clear()
     conf.get_settings.cache_clear()
+    cache.clear()  # how often each visitor has searched
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()

@@ -253,7 +253,8 @@ class TestIndex:
             client.post(SEARCH, {"image": photo}),
             client.get(similar(shelf["red"])),
         ):
-            assert (response.status_code, response.json()["code"]) == (503, "index_unavailable")
+            assert response.status_code == 503
+            assert response.json()["code"] in ("index_unavailable", "circuit_open")  # not asked again at once
             assert "127.0.0.1" not in one_sentence(response)
             assert int(response["Retry-After"]) > 0
         page = client.get(shelf["red"].get_absolute_url())

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import BoundedSemaphore
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, reverse
@@ -29,6 +30,7 @@ from imagesim import images
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
+from imagesim.rest.uploads import limit_uploads
 from imagesim.retrieval import concurrency, search
 from tests import shop
 from tests.shop import picture, product
@@ -462,7 +464,7 @@ class TestUploads:
             decoded.append(1)
             return real(data, **options)
 
-        monkeypatch.setattr(concurrency.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(concurrency, "time", SimpleNamespace(monotonic=lambda: clock[0]))
         monkeypatch.setattr(images, "decode", slow)
         response = api.post(SEARCH, {"image": [photo() for _ in range(5)]})
         assert "too long" in refused(response, 503, "deadline_exceeded")
@@ -624,6 +626,85 @@ class TestAccess:
         client.force_login(get_user_model().objects.create_user("shopper"))
         refused(client.post(SEARCH, {"image": photo()}), 403, "permission_denied")
         found(Client(enforce_csrf_checks=True).post(SEARCH, {"image": photo()}))
+
+
+class TestForms:
+    """HTML views under ``limit_uploads`` keep to the limits of the REST views; those of the demo shop are such."""
+
+    @pytest.fixture(params=["/search/", "/look/"])
+    def page(self, request) -> str:
+        return request.param
+
+    def throttle(self, settings: Any, **rates: str) -> None:
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": rates}
+
+    def test_a_body_that_is_too_long_is_refused_before_it_is_read(self, page):
+        class Unread:
+            def read(self, *args: Any) -> bytes:
+                raise AssertionError("read")
+
+            readline = read
+
+        client = Client(enforce_csrf_checks=True)
+        for kind in ("multipart/form-data; boundary=b", "application/x-www-form-urlencoded"):
+            length = {"CONTENT_LENGTH": str(400_000_000), "wsgi.input": Unread()}
+            response = client.generic("POST", page, content_type=kind, **length)
+            assert response.status_code == 413
+            assert "too large" in response.content.decode()
+
+    def test_the_csrf_token_is_still_needed(self, page):
+        assert Client(enforce_csrf_checks=True).post(page, {"image": photo()}).status_code == 403
+        client = Client(enforce_csrf_checks=True)
+        client.get(page)
+        token = client.cookies["csrftoken"].value
+        assert client.post(page, {"image": photo(), "csrfmiddlewaretoken": token}).status_code != 403
+
+    def test_counted_with_the_rest_views(self, shelf, api, settings):
+        self.throttle(settings, search="3/min")
+        found(api.get(SEARCH, {"q": "red"}))
+        assert api.get("/search/", {"q": "red"}).status_code == 200
+        assert api.post("/search/", {"image": photo()}).status_code == 200
+        response = api.get("/search/", {"q": "red"})
+        assert response.status_code == 429
+        assert int(response["Retry-After"]) > 0
+        assert "many searches" in response.content.decode()
+        assert api.get("/search/").status_code == 200  # the empty form is free
+
+    def test_samples_count_too(self, shelf, api, settings):
+        self.throttle(settings, look="1/min")
+        assert api.get("/look/?sample=clothing").status_code == 200
+        assert api.get("/look/?sample=clothing").status_code == 429
+        assert api.get("/look/").status_code == 200
+
+    def test_a_photo_never_touches_the_disk(self, shelf, api, page, settings, monkeypatch):
+        settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
+        monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda *args, **options: pytest.fail("written"))
+        assert api.post(page, {"image": photo()}).status_code == 200
+
+    def test_no_slot_and_no_time(self, shelf, api, page, monkeypatch):
+        slots = (BoundedSemaphore(1), BoundedSemaphore(2))
+        monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
+        monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
+        with concurrency.photo_slot():
+            response = api.post(page, {"image": photo()})
+            assert response.status_code == 503
+            assert int(response["Retry-After"]) > 0
+        ticks = iter(range(0, 1000, 6))
+        monkeypatch.setattr(concurrency, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+        response = api.post(page, {"image": photo()})
+        assert response.status_code == 503
+        assert "too long" in response.content.decode()
+
+    def test_a_view_of_a_shop_of_its_own(self, rf):
+        @limit_uploads("look")
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(type(request.FILES["image"]).__name__)
+
+        request = rf.post("/", {"image": photo()})
+        request._dont_enforce_csrf_checks = True
+        assert view(request).content == b"InMemoryUploadedFile"
+        response = view(rf.post("/", b"", CONTENT_LENGTH="30000000", content_type="multipart/form-data; boundary=b"))
+        assert (response.status_code, response["Content-Type"]) == (413, "text/plain; charset=utf-8")
 
 
 class TestNotAvailable:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import nullcontext
 from itertools import groupby
 
 from django.core.files.storage import default_storage
@@ -14,8 +13,9 @@ import imagesim
 from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
-from imagesim import photo_slot, widgets
-from imagesim.exceptions import BadImage, BadQuery, Busy, ImagesimError
+from imagesim import widgets
+from imagesim.exceptions import BadImage, BadQuery, DeadlineExceeded, ImagesimError
+from imagesim.rest.uploads import limit_uploads
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,19 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "shop/product.html", context)
 
 
+def search_refused(request: HttpRequest, message: str, status: int) -> HttpResponse:
+    context = {
+        "form": SearchForm(request.GET),
+        "hits": imagesim.Hits(),
+        "asked": True,
+        "error": message,
+        "filtered": False,
+    }
+    return render(request, "shop/search.html", context, status=status)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
+@limit_uploads("search", refused=search_refused)
 def search(request: HttpRequest) -> HttpResponse:
     """Search by words (GET, so that it can be shared) or by a photo (POST; the photo is never kept)."""
     asked = request.method == "POST"
@@ -78,20 +90,19 @@ def search(request: HttpRequest) -> HttpResponse:
         asked = bool(data["q"] or data["image"])
         if asked:
             try:
-                with photo_slot() if data["image"] else nullcontext():
-                    hits = imagesim.search(
-                        image=data["image"],
-                        text=data["q"] or None,
-                        model=Product,
-                        limit=RESULTS_A_PAGE,
-                        offset=(page - 1) * RESULTS_A_PAGE,
-                        category=data["category"] or None,
-                        in_stock=data["in_stock"] or None,
-                        filters=form.filters or None,
-                    )
+                hits = imagesim.search(
+                    image=data["image"],
+                    text=data["q"] or None,
+                    model=Product,
+                    limit=RESULTS_A_PAGE,
+                    offset=(page - 1) * RESULTS_A_PAGE,
+                    category=data["category"] or None,
+                    in_stock=data["in_stock"] or None,
+                    filters=form.filters or None,
+                )
             except (BadImage, BadQuery) as problem:
                 error, status = str(problem), 400
-            except Busy as problem:
+            except DeadlineExceeded as problem:
                 error, status = str(problem), 503
             except ImagesimError:
                 logger.exception("The visual search cannot answer.")
@@ -106,7 +117,13 @@ def search(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/search.html", context, status=status)
 
 
+def look_refused(request: HttpRequest, message: str, status: int) -> HttpResponse:
+    context = {"look": None, "samples": [], "error": message, "form": LookForm()}
+    return render(request, "shop/look.html", context, status=status)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
+@limit_uploads("look", refused=look_refused)
 def look(request: HttpRequest) -> HttpResponse:
     """Shop the look. The page asks the REST API; without JavaScript the photo is posted here (and never kept)."""
     form = LookForm(request.POST, request.FILES) if request.method == "POST" else LookForm()
@@ -116,22 +133,21 @@ def look(request: HttpRequest) -> HttpResponse:
     try:
         if form.is_valid():
             data = form.cleaned_data
-            with photo_slot():
-                found = imagesim.shop_the_look(
-                    data["image"],
-                    model=Product,
-                    category=data["category"] or None,
-                    in_stock=data["in_stock"] or None,
-                    filters=form.filters or None,
-                )
+            found = imagesim.shop_the_look(
+                data["image"],
+                model=Product,
+                category=data["category"] or None,
+                in_stock=data["in_stock"] or None,
+                filters=form.filters or None,
+            )
         elif form.is_bound:
             error, status = "Choose a photo first, and a category and prices that make sense.", 400
         elif sample is not None:
-            with default_storage.open(sample.path) as photo, photo_slot():
+            with default_storage.open(sample.path) as photo:
                 found = imagesim.shop_the_look(photo, model=Product)
     except (BadImage, BadQuery) as problem:
         error, status = str(problem), 400
-    except Busy as problem:
+    except DeadlineExceeded as problem:
         error, status = str(problem), 503
     except ImagesimError:
         logger.exception("The visual search cannot answer.")

@@ -99,7 +99,7 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
             try:
                 check_length(request)
                 if counted and not throttle.allow_request(request, SimpleNamespace(throttle_scope=scope)):  # type: ignore[arg-type]
-                    message = _("That were many searches in a short time; try again in a little while.")
+                    message = _("These were many searches in a short time; try again in a little while.")
                     return _retry(refuse(request, message, 429), throttle.wait())
                 request.POST  # noqa: B018  # read before a slot is taken: a slow sender must not keep one
             except (RequestTooLarge, RequestDataTooBig):

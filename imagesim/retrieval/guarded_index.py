@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 from imagesim.circuit_breaker import Breaker
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import BaseIndex, get_index
-from imagesim.retrieval.concurrency import check_deadline
 from imagesim.types import Candidates, Facet, Filters, IndexMeta, Query
 
 __all__ = ["GuardedIndex", "reading_index"]
@@ -38,7 +37,6 @@ class GuardedIndex:
             raise
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        check_deadline()
         with self.breaker.guard():
             return self.index.search(queries)
 

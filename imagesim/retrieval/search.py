@@ -17,6 +17,7 @@ from imagesim.monitoring.timing import timed
 from imagesim.projections import get_projection
 from imagesim.registry import registry
 from imagesim.retrieval.categories import wider
+from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.guarded_index import GuardedIndex, reading_index
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
@@ -219,6 +220,7 @@ def _fill_page(query: Query, ask: Ask) -> Hits:
         more, exact = candidates.more, exact and candidates.exact
         if len(hits) == query.limit or not more:
             break
+        check_deadline()
     degraded = ""
     if not hits and not query.offset and query.filters.categories:
         degraded = _unknown_category(query.filters)
