@@ -51,7 +51,10 @@ def test_a_changed_setting_is_read_again():
         ([], "IMAGESIM must be a dict, not of type list."),
         ({"INDEXX": {}}, "IMAGESIM has no setting 'INDEXX'; the known ones are 'EMBEDDER', "),
         ({1: 2}, "IMAGESIM has no setting 1;"),
-        ({"SYNC": "later"}, "IMAGESIM['SYNC'] is 'later'; it can be 'auto', 'celery', 'manual' or 'thread'."),
+        (
+            {"SYNC": "later"},
+            "IMAGESIM['SYNC'] is 'later'; it can be 'auto', 'celery', 'django_tasks', 'manual' or 'thread'.",
+        ),
         ({"SYNC": None}, "IMAGESIM['SYNC'] must be of type str, not NoneType (None)."),
         ({"MAX_LIMIT": "9"}, "IMAGESIM['MAX_LIMIT'] must be of type int, not str ('9')."),
         ({"MAX_LIMIT": True}, "IMAGESIM['MAX_LIMIT'] must be of type int, not bool (True)."),

@@ -1,6 +1,6 @@
 """``python -m tests.chaos --seconds 120 --seed 7``: a shop under writes, kills and outages, then a count.
 
-Prints as its last line one JSON object; exits with 1 if anything was lost, stale, orphaned or wrongly set aside.
+Prints as its last line one JSON object; exits with 1 if anything was lost, stale, orphaned or wrongly failed.
 """
 
 from __future__ import annotations
@@ -371,8 +371,8 @@ class Harness:
             "operations": sum(count for name, count in self.done.items() if not name.startswith("failed")),
             "kills": self.kills,
             **{name: len(set(getattr(before, name)) | set(getattr(after, name))) for name in names},
-            "set_aside": after.set_aside,
-            "wrongly_set_aside": len(after.wrongly_set_aside) + len(after.not_set_aside),
+            "failed": after.failed,
+            "wrongly_failed": len(after.wrongly_failed) + len(after.not_failed),
             "seed": self.given.seed,
             "seconds": self.given.seconds,
             "items": after.expected,

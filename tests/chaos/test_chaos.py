@@ -15,7 +15,7 @@ SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 def test_nothing_is_lost():
     result = chaos("--seconds", SECONDS, "--seed", SEED)
-    wrong = ("lost", "stale", "orphaned", "wrongly_set_aside")
+    wrong = ("lost", "stale", "orphaned", "wrongly_failed")
     assert {name: result[name] for name in wrong} == dict.fromkeys(wrong, 0)
     assert result["clean"]
     assert result["operations"] > 10 * float(SECONDS)

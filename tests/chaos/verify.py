@@ -17,23 +17,23 @@ class Verdict:
     """Keys of items, by what is wrong with them."""
 
     expected: int = 0
-    set_aside: int = 0
+    failed: int = 0
     lost: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
-    wrongly_set_aside: list[str] = field(default_factory=list)
-    not_set_aside: list[str] = field(default_factory=list)
+    wrongly_failed: list[str] = field(default_factory=list)
+    not_failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.stale or self.orphaned or self.wrongly_set_aside or self.not_set_aside)
+        return not (self.lost or self.stale or self.orphaned or self.wrongly_failed or self.not_failed)
 
     def without(self, keys: set[str]) -> Verdict:
         """Leaving out items that nobody could know of yet."""
-        lists = ("lost", "stale", "orphaned", "wrongly_set_aside", "not_set_aside")
+        lists = ("lost", "stale", "orphaned", "wrongly_failed", "not_failed")
         kept = {name: [key for key in getattr(self, name) if key not in keys] for name in lists}
-        return Verdict(self.expected, self.set_aside, **kept, notes=self.notes)
+        return Verdict(self.expected, self.failed, **kept, notes=self.notes)
 
 
 def verify(url: str, alias: str) -> Verdict:
@@ -47,7 +47,7 @@ def verify(url: str, alias: str) -> Verdict:
         state.object_pk: state.error
         for state in ItemState.objects.filter(outcome="failed", pending=False, model="shop.product")
     }
-    verdict.set_aside = len(aside)
+    verdict.failed = len(aside)
     for product in Product.objects.select_related("category").prefetch_related("photos").order_by("pk").iterator(500):
         key = f"shop.product:{product.pk}"
         document = held.pop(key, None)
@@ -56,9 +56,9 @@ def verify(url: str, alias: str) -> Verdict:
         errors = len(photos) - len(usable)
         if photos and not usable:
             if str(product.pk) not in aside:
-                verdict.not_set_aside.append(key)
+                verdict.not_failed.append(key)
         elif str(product.pk) in aside and not errors:
-            verdict.wrongly_set_aside.append(key)
+            verdict.wrongly_failed.append(key)
             verdict.notes.append(f"{key}: {aside[str(product.pk)]}")
         if not usable:
             if document is not None:
