@@ -11,9 +11,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from demo_shop.shop.models import Category, Product
-from imagesim.evaluation import catalogue, fitting, metrics, relevance, study
+from imagesim.evaluation import catalogue, relevance, study, tuning
+from imagesim.evaluation.study import Variant
 from imagesim.evaluation.tuning import tune
-from imagesim.evaluation.variants import Variant
 from imagesim.exceptions import BadQuery, NotIndexed
 from imagesim.models import Embedding, FittedProjection, ItemImage, ItemState
 from imagesim.projections import Projection, choose, get_chosen, get_projection, transform
@@ -54,16 +54,16 @@ def shop(db: None) -> None:
 
 def test_metrics_of_a_known_ranking() -> None:
     grades = np.array([1.0, 0.0, 1.0, 0.0])
-    assert metrics.precision(grades, relevant=2, k=4) == 1.0
-    assert metrics.precision(grades, relevant=9, k=4) == 0.5
-    assert metrics.recall(grades, relevant=4, k=4) == 0.5
-    assert metrics.reciprocal_rank(np.array([0.0, 0.0, 1.0])) == pytest.approx(1 / 3)
-    assert metrics.ndcg(np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2) == 1.0
-    assert metrics.ndcg(np.array([0.0, 1.0]), np.array([1.0]), 2) == pytest.approx(1 / np.log2(3))
+    assert study.precision(grades, relevant=2, k=4) == 1.0
+    assert study.precision(grades, relevant=9, k=4) == 0.5
+    assert study.recall(grades, relevant=4, k=4) == 0.5
+    assert study.reciprocal_rank(np.array([0.0, 0.0, 1.0])) == pytest.approx(1 / 3)
+    assert study.ndcg(np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2) == 1.0
+    assert study.ndcg(np.array([0.0, 1.0]), np.array([1.0]), 2) == pytest.approx(1 / np.log2(3))
 
 
 def test_an_interval_holds_the_mean_and_narrows_with_more_queries() -> None:
-    few, many = (metrics.estimate(np.random.default_rng(1).random(n)) for n in (20, 2000))
+    few, many = (study.estimate(np.random.default_rng(1).random(n)) for n in (20, 2000))
     assert few.low < few.mean < few.high
     assert many.high - many.low < few.high - few.low
 
@@ -127,13 +127,13 @@ def test_tuning_does_not_win_where_there_is_nothing_to_learn() -> None:
 def test_principal_axes_keep_what_lies_in_a_subspace() -> None:
     rng = np.random.default_rng(3)
     vectors = unit(rng.normal(size=(200, 4)) @ rng.normal(size=(4, 16)))
-    axes = fitting.principal_axes(vectors, 4)
+    axes = study.principal_axes(vectors, 4)
     assert np.allclose(transform(vectors, axes) @ transform(vectors, axes).T, vectors @ vectors.T, atol=1e-5)
 
 
 def test_full_weight_on_the_identity_changes_nothing() -> None:
     differences = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    assert np.allclose(fitting.within_class_whitening(differences, 1.0), np.eye(8), atol=1e-6)
+    assert np.allclose(tuning.within_class_whitening(differences, 1.0), np.eye(8), atol=1e-6)
 
 
 @pytest.mark.usefixtures("shop")
@@ -154,7 +154,7 @@ def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 def test_a_projection_is_kept_chosen_and_loaded_again() -> None:
-    matrix = fitting.truncation(8, 3)
+    matrix = tuning.truncation(8, 3)
     projection = Projection("model", "truncate", matrix)
     projection.save()
     projection.save()
@@ -219,17 +219,21 @@ def test_the_tune_command_chooses_only_what_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "dims", "backend", "kind", "memory"),
+    ("images", "dims", "server", "backend", "kind", "memory"),
     [
-        (10_000, 512, "local", "int8", 10_000 * 512 * 4),
-        (1_000_000, 512, "elasticsearch", "int8", 1_000_000 * 580),
-        (1_000_000_000, 512, "elasticsearch", "bbq", 1_000_000_000 * 142),
+        (10_000, 512, (8, 12), "local", "int8", 10_000 * 512 * 4),
+        (1_000_000, 512, (8, 19), "elasticsearch", "int8", 1_000_000 * 580),
+        (1_000_000, 128, (9, 5), "elasticsearch", "int8", 1_000_000 * 196),
+        (1_000_000, 512, (9, 5), "elasticsearch", "bbq", 1_000_000 * 142),
+        (1_000_000_000, 512, (9, 5), "elasticsearch", "bbq", 1_000_000_000 * 142),
     ],
 )
-def test_plans_follow_elastics_formulas(images: int, dims: int, backend: str, kind: str, memory: int) -> None:
+def test_plans_follow_elastics_formulas(
+    images: int, dims: int, server: tuple[int, int], backend: str, kind: str, memory: int
+) -> None:
     from imagesim.evaluation.planning import plan
 
-    made = plan(items=images, images=images, dims=dims)
+    made = plan(items=images, images=images, dims=dims, server=server)
     assert (made.backend, made.quantisation, made.memory_bytes) == (backend, kind, memory)
     assert made.shards >= images / 100_000_000
 
@@ -242,9 +246,21 @@ def test_the_plan_command() -> None:
         "--images=3000000",
         "--dims=768",
         "--no-measure",
+        "--server=8.19.3",
         "--format=json",
         stdout=out,
     )
     assert json.loads(out.getvalue())["index_options"]["type"] == "int8_hnsw"
+    for server, quantisation, words in (("8.12", "bbq", r"8\.12 does not have"), ("nine", "auto", "not a version")):
+        with pytest.raises(CommandError, match=words):
+            call_command(
+                "imagesim_plan",
+                "--items=9",
+                "--dims=8",
+                "--no-measure",
+                f"--server={server}",
+                f"--quantisation={quantisation}",
+                stdout=StringIO(),
+            )
     with pytest.raises(CommandError, match="at least one item"):
         call_command("imagesim_plan", "--items=0", "--dims=8", "--no-measure", stdout=StringIO())

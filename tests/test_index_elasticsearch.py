@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from imagesim.circuit_breaker import Breaker
+from imagesim.evaluation.planning import plan
 from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import elasticsearch as module
 from imagesim.indexes.base import BaseIndex
@@ -81,6 +82,14 @@ def test_the_mapping_is_strict_and_says_what_the_server_would_otherwise_choose(i
     index._client.index(index=backing_index, id="x", document={"key": "x"})
     with pytest.raises(Exception, match="strict_dynamic_mapping_exception"):
         index._client.index(index=backing_index, id="y", document={"key": "y", "surprise": 1})
+
+
+def test_the_planner_plans_what_the_index_builds(index: ElasticsearchIndex) -> None:
+    backing_index = index.create(replace(META, dims=512))
+    built = index._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
+    planned = plan(items=10**6, images=10**6, dims=512, server=index._server.version)
+    assert built["properties"]["images"]["properties"]["vector"]["index_options"] == planned.index_options
+    assert mapping.quantisation_of(built) == planned.quantisation
 
 
 def test_an_index_is_filled_in_peace_and_then_set_to_serve(index: ElasticsearchIndex) -> None:

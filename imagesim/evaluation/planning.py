@@ -1,8 +1,8 @@
 """How much memory, disk and time a catalogue will need, before it is there.
 
 Memory and disk follow Elastic's formulas ("Tune approximate kNN search", Elasticsearch guide): with d
-dimensions and m links a node, one vector takes 4·d bytes in full and d + 4 (int8), d/2 + 4 (int4) or
-d/8 + 14 (bbq) quantised, and its graph node 4·m. Searches are fast while quantised vectors and graph stay in
+dimensions and m links per node, one vector takes 4·d bytes in full and d + 4 (int8) or d/8 + 14 (bbq)
+quantised, and its graph node 4·m. Searches are fast while quantised vectors and graph stay in
 the page cache; the full vectors are read only to rescore. Shards follow "Size your shards": 10 to 50 GB and at
 most 200 million documents each; a nested vector is a document of its own, and so is its item.
 """
@@ -12,24 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from imagesim.exceptions import BadQuery, format_choices
+from imagesim.indexes.elasticsearch.mapping import Quantisation, Server, Storage, index_options
 
 GIB = 1024**3
 METADATA_BYTES = 220  # keyword, numeric and id structures of one item, as measured (docs/performance.md)
 LOCAL_LIMIT = 100_000  # images; past that the exact scan takes more than some tens of milliseconds
 SHARD_BYTES = 40 * GIB
 SHARD_DOCUMENTS = 200_000_000
-QUANTISED: dict[str, Callable[[int], float]] = {
+QUANTISED: dict[Quantisation, Callable[[int], float]] = {
     "none": lambda dims: 0.0,
     "int8": lambda dims: dims + 4.0,
-    "int4": lambda dims: dims / 2 + 4.0,
     "bbq": lambda dims: dims / 8 + 14.0,
 }
-INDEX_TYPES = {"none": "hnsw", "int8": "int8_hnsw", "int4": "int4_hnsw", "bbq": "bbq_hnsw"}
-BBQ_FROM_IMAGES = 5_000_000
-BBQ_FROM_DIMS = 384  # below, one bit a dimension says too little
+SERVER = (9, 5)
+"""The version of Elasticsearch that is planned for unless another is named."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Plan:
     images: int
     dims: int
     backend: str
+    server: str
     quantisation: str
     index_options: dict[str, Any]
     memory_bytes: int
@@ -67,13 +67,14 @@ def plan(
     items: int,
     images: int,
     dims: int,
-    quantisation: str = "auto",
+    quantisation: Quantisation | Literal["auto"] = "auto",
+    server: tuple[int, int] = SERVER,
     m: int = 16,
     node_memory_bytes: int = 64 * GIB,
     replicas: int = 1,
     images_per_second: float | None = None,
 ) -> Plan:
-    """Plan for ``images`` vectors of ``items`` items.
+    """Plan for ``images`` vectors of ``items`` items in Elasticsearch of the version ``server``.
 
     ``node_memory_bytes`` is a node's whole memory, half of which (up to 31 GB) goes to the Java heap and the rest
     to the page cache, where vectors live.
@@ -84,8 +85,11 @@ def plan(
         raise BadQuery(f"A plan needs at least one item and an image for each, not {items} items and {images} images.")
     if not 1 <= dims <= 4096:
         raise BadQuery(f"{dims} dimensions cannot be indexed; Elasticsearch takes 1 to 4096.")
+    version = Server(server)
     if quantisation == "auto":
-        quantisation = "bbq" if images >= BBQ_FROM_IMAGES and dims >= BBQ_FROM_DIMS else "int8"
+        quantisation = version.quantisation(dims)
+    if quantisation in QUANTISED and not version.supports(quantisation):
+        raise BadQuery(f"Elasticsearch {server[0]}.{server[1]} does not have the quantisation {quantisation!r}.")
     if quantisation not in QUANTISED:
         raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {format_choices(['auto', *QUANTISED])}.")
     full = 4.0 * dims
@@ -102,8 +106,9 @@ def plan(
         images=images,
         dims=dims,
         backend=backend,
+        server=f"{server[0]}.{server[1]}",
         quantisation=quantisation,
-        index_options={"type": INDEX_TYPES[quantisation], "m": m, "ef_construction": 100},
+        index_options=index_options(Storage(quantisation, m, ef_construction=100, shards=1)),
         memory_bytes=round(memory),
         disk_bytes=round(disk),
         rebuild_disk_bytes=round(2 * disk),

@@ -1,21 +1,28 @@
-"""A study from beginning to end: what to compare by default, and its outcome as plain data and as a table."""
+"""A whole study: the default variants, the index's own approximate search, and the result as data and as a table."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imagesim.evaluation import approximate, catalogue, metrics, plots, relevance, study
-from imagesim.evaluation.relevance import SOURCES, Source
-from imagesim.evaluation.study import METRICS, Outcome
-from imagesim.evaluation.variants import Variant, check
-from imagesim.exceptions import ImagesimError
+import numpy as np
+
+from imagesim.evaluation import catalogue, plots, relevance, study
+from imagesim.evaluation.catalogue import Catalogue
+from imagesim.evaluation.relevance import SOURCES, Case, Source
+from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
+from imagesim.exceptions import ImagesimError, ModelMismatch
+from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.models import FittedProjection
 from imagesim.projections import get_projection
+from imagesim.types import Filters, Query
 
 Report = dict[str, Any]
+BATCH = 50
 
 
 def default_variants(dims: int) -> list[Variant]:
@@ -53,13 +60,13 @@ def evaluate(
         loaded = catalogue.load(items, fingerprint, sample=sample, seed=seed)
         chosen = list(variants) or default_variants(loaded.dims)
         for variant in chosen:
-            check(variant, loaded.dims)
+            check_variant(variant, loaded.dims)
         for source in sources:
             if source == "judged" and judged is None:
                 continue
             cases = relevance.cases(loaded, source, judged=judged, queries=queries, seed=seed)
             if not cases:
-                tell(f"{source}: no query, left out")
+                tell(f"{source}: no query, skipped")
                 continue
             outcomes = []
             for variant in chosen:
@@ -74,7 +81,7 @@ def evaluate(
                 )
             report = _as_report(fingerprint, source, len(loaded), len(cases), k, outcomes)
             try:
-                found = approximate.compare(loaded, items.label, fingerprint, cases[:200], k=k)
+                found = compare_approximate(loaded, items.label, fingerprint, cases[:200], k=k)
             except ImagesimError as error:
                 tell(f"approximate search not compared: {error}")
                 found = None
@@ -97,6 +104,50 @@ def evaluate(
     return reports
 
 
+@dataclass(frozen=True)
+class ApproximateOutcome:
+    """Recall of approximate against exact search at k, and the engine's own median time of each in milliseconds."""
+
+    recall: Estimate
+    exact_ms: float
+    approximate_ms: float
+    queries: int
+
+
+def compare_approximate(
+    catalogue: Catalogue, label: str, fingerprint: str, queries: Sequence[Case], *, k: int
+) -> ApproximateOutcome | None:
+    """Run every query against the index both ways; None where it only searches exactly.
+
+    :raises ModelMismatch: if the index holds another model's vectors than ``fingerprint``.
+    """
+    index = get_index()
+    if not index.supports_approximate:
+        return None
+    meta = index.meta()
+    if meta.fingerprint != fingerprint:
+        raise ModelMismatch(f"The active index was made by {meta.fingerprint!r}, not by {fingerprint!r}.")
+    projection = get_projection(meta.projection)
+    vectors = catalogue.vectors if projection is None else projection.apply(catalogue.vectors)
+    shared: list[float] = []
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for first in range(0, len(queries), BATCH):
+        queries_of_batch = [
+            Query(vectors[case.row], Filters(models=(label,)), limit=k, collapse=False, exact=True)
+            for case in queries[first : first + BATCH]
+        ]
+        exact = index.search(queries_of_batch)
+        approximate = index.search([replace(query, exact=False) for query in queries_of_batch])
+        for one, other in zip(exact, approximate, strict=True):
+            wanted = {match.key for match in one.candidates}
+            shared.append(len(wanted & {match.key for match in other.candidates}) / max(1, len(wanted)))
+            times[True].append(one.took_ms)
+            times[False].append(other.took_ms)
+    return ApproximateOutcome(
+        estimate(np.array(shared)), statistics.median(times[True]), statistics.median(times[False]), len(shared)
+    )
+
+
 def _as_report(
     fingerprint: str, source: Source, items: int, queries: int, k: int, outcomes: Sequence[Outcome]
 ) -> Report:
@@ -115,19 +166,19 @@ def _as_report(
                     for metric, value in outcome.estimates.items()
                 },
                 "overlap": float(study.overlap(outcome.rankings, plain.rankings, k).mean()),
-                "ndcg_difference": _interval(metrics.paired_difference(outcome.values["ndcg"], plain.values["ndcg"])),
+                "ndcg_difference": _interval(paired_difference(outcome.values["ndcg"], plain.values["ndcg"])),
             }
             for outcome in outcomes
         ],
     }
 
 
-def _interval(value: metrics.Estimate) -> list[float]:
+def _interval(value: Estimate) -> list[float]:
     return [value.low, value.mean, value.high]
 
 
 def as_table(report: Report) -> str:
-    """The report for people: one line a variant, metrics with their 95 % intervals."""
+    """The report as text: one line per variant, metrics with their 95 % intervals."""
     k = report["k"]
     width = max(len(variant["name"]) for variant in report["variants"])
     heads = {"precision": f"precision@{k}", "recall": f"recall@{k}", "ndcg": f"nDCG@{k}", "mrr": "MRR"}

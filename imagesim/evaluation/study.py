@@ -1,19 +1,16 @@
-"""Ranking a catalogue's own queries under each variant, and the metrics of the answers."""
+"""Ranking a catalogue's own queries under variants of storage and comparison, and the metrics of the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.evaluation import metrics
 from imagesim.evaluation.catalogue import Catalogue
-from imagesim.evaluation.fitting import principal_axes
-from imagesim.evaluation.metrics import Estimate
 from imagesim.evaluation.relevance import Case
-from imagesim.evaluation.variants import OVERSAMPLE, QUANTISATIONS, SIMILARITIES, Variant
+from imagesim.exceptions import BadQuery, format_choices
 from imagesim.projections import transform
 
 if TYPE_CHECKING:
@@ -21,15 +18,174 @@ if TYPE_CHECKING:
 
     from imagesim.types import Vector
 
+    Grades = npt.NDArray[np.float64]
     Ranking = npt.NDArray[np.int64]
 
 METRICS = ("precision", "recall", "ndcg", "mrr")
+RESAMPLES = 1000
 BLOCK = 256
+OVERSAMPLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over queries with its 95 % bootstrap confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def precision(grades: Grades, relevant: float, k: int) -> float:
+    """Share of the first ``k`` answers that are relevant, capped by the number of relevant items.
+
+    ``grades`` are the grades of the answers in rank order (0: not relevant); ``relevant`` is the number of
+    relevant items. Capping (R-precision's idea) keeps a perfect ranking at 1 where fewer than k exist.
+    """
+    return float(np.count_nonzero(grades[:k])) / max(1.0, min(k, relevant))
+
+
+def recall(grades: Grades, relevant: float, k: int) -> float:
+    """Share of the relevant items found among the first ``k`` answers."""
+    return float(np.count_nonzero(grades[:k])) / max(1.0, relevant)
+
+
+def reciprocal_rank(grades: Grades) -> float:
+    """1 / rank of the first relevant answer, 0 if there is none."""
+    found = np.flatnonzero(grades)
+    return 1.0 / (int(found[0]) + 1) if len(found) else 0.0
+
+
+def ndcg(grades: Grades, ideal: Grades, k: int) -> float:
+    """Normalised discounted cumulative gain (Järvelin & Kekäläinen, 2002), linear gain.
+
+    ``ideal`` are the grades of all relevant items, best first.
+    """
+    best = _dcg(ideal[:k])
+    return _dcg(grades[:k]) / best if best else 0.0
+
+
+def _dcg(grades: Grades) -> float:
+    return float(np.sum(grades / np.log2(np.arange(2, len(grades) + 2))))
+
+
+def estimate(values: Grades, *, seed: int = 0) -> Estimate:
+    """Mean of per-query ``values`` (n,) with a percentile-bootstrap interval over queries (Efron, 1979)."""
+    if not len(values):
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    means = values[draws].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def paired_difference(ours: Grades, theirs: Grades, *, seed: int = 0) -> Estimate:
+    """Mean of ``ours - theirs`` over the same queries (n,): above 0 throughout means a real gain."""
+    return estimate(ours - theirs, seed=seed)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to store and compare the vectors of a model.
+
+    ``similarity`` is cosine, dot_product, l2 or l1; ``dims`` the number kept by PCA (None: all);
+    ``quantisation`` none, int8, int4 or bbq, the last three rescored on the full vectors unless ``rescore`` is off.
+    """
+
+    similarity: str = "cosine"
+    dims: int | None = None
+    quantisation: str = "none"
+    rescore: bool = True
+
+    def __str__(self) -> str:
+        rescored = "" if self.quantisation == "none" else (" rescored" if self.rescore else " unrescored")
+        return f"{self.similarity}, {self.dims or 'all'} dims, {self.quantisation}{rescored}"
+
+
+def _cosine(queries: Vector, vectors: Vector) -> Vector:
+    scores: Vector = queries @ vectors.T
+    return scores
+
+
+def _l2(queries: Vector, vectors: Vector) -> Vector:
+    squares = np.einsum("ij,ij->i", vectors, vectors)[None] + np.einsum("ij,ij->i", queries, queries)[:, None]
+    distances: Vector = np.sqrt(np.maximum(squares - 2 * (queries @ vectors.T), 0))
+    return -distances
+
+
+def _l1(queries: Vector, vectors: Vector) -> Vector:
+    return -np.stack([np.abs(vectors - query).sum(axis=1) for query in queries])
+
+
+SIMILARITIES: dict[str, Callable[[Vector, Vector], Vector]] = {
+    "cosine": _cosine,
+    "dot_product": _cosine,  # the same for unit vectors
+    "l2": _l2,
+    "l1": _l1,
+}
+
+
+def _none(vectors: Vector) -> Vector:
+    return vectors
+
+
+def _scalar(bits: int) -> Callable[[Vector], Vector]:
+    def quantise(vectors: Vector) -> Vector:
+        # Lucene's scalar quantisation: one interval for all values, cut at quantiles; of int8 the index asks for all.
+        low, high = (vectors.min(), vectors.max()) if bits == 8 else np.quantile(vectors, (0.01, 0.99))
+        levels = 2 ** (bits - 1 if bits == 8 else bits) - 1
+        steps = np.round((np.clip(vectors, low, high) - low) / (high - low) * levels)
+        stored: Vector = (steps / levels * (high - low) + low).astype(np.float32)
+        return stored
+
+    return quantise
+
+
+def _binary(vectors: Vector) -> Vector:
+    # The idea of RaBitQ (Gao & Long, 2024): signs around the centroid, scaled to keep each vector's projection.
+    centroid = vectors.mean(axis=0)
+    centred = vectors - centroid
+    scale = np.abs(centred).mean(axis=1, keepdims=True)
+    stored: Vector = (np.sign(centred) * scale + centroid).astype(np.float32)
+    return stored
+
+
+QUANTISATIONS: dict[str, Callable[[Vector], Vector]] = {
+    "none": _none,
+    "int8": _scalar(8),
+    "int4": _scalar(4),
+    "bbq": _binary,
+}
+
+
+def check_variant(variant: Variant, dims: int) -> None:
+    """:raises BadQuery: naming the unknown value and the known ones."""
+    if variant.similarity not in SIMILARITIES:
+        raise BadQuery(
+            f"{variant.similarity!r} is not a similarity function; it can be {format_choices(SIMILARITIES)}."
+        )
+    if variant.quantisation not in QUANTISATIONS:
+        raise BadQuery(f"{variant.quantisation!r} is not a quantisation; it can be {format_choices(QUANTISATIONS)}.")
+    if variant.dims is not None and not 0 < variant.dims <= dims:
+        raise BadQuery(f"{variant.dims} dimensions cannot be kept; the model has {dims}.")
+
+
+def principal_axes(vectors: Vector, dims: int) -> Vector:
+    """The (d, dims) map that keeps inner products best: the leading eigenvectors of the second moments.
+
+    Not centred, because what is to survive is the cosine between vectors as they are (Eckart & Young, 1936).
+    """
+    moments = (vectors.T.astype(np.float64) @ vectors) / len(vectors)
+    _, axes = np.linalg.eigh(moments)
+    return np.ascontiguousarray(axes[:, ::-1][:, :dims], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one variant did: per-query values and their estimates by metric, and the rankings themselves (items)."""
+    """The result of one variant: values per query and their estimates by metric, and the rankings (item positions)."""
 
     name: str
     values: dict[str, npt.NDArray[np.float64]]
@@ -37,7 +193,7 @@ class Outcome:
 
     @property
     def estimates(self) -> dict[str, Estimate]:
-        return {metric: metrics.estimate(values) for metric, values in self.values.items()}
+        return {metric: estimate(values) for metric, values in self.values.items()}
 
 
 def run(
@@ -63,10 +219,10 @@ def score(name: str, queries: Sequence[Case], rankings: list[Ranking], *, k: int
     for case, ranking in zip(queries, rankings, strict=True):
         grades = np.array([case.grades.get(int(item), 0.0) for item in ranking[:k]])
         ideal = np.array(sorted(case.grades.values(), reverse=True))
-        values["precision"].append(metrics.precision(grades, len(ideal), k))
-        values["recall"].append(metrics.recall(grades, len(ideal), k))
-        values["ndcg"].append(metrics.ndcg(grades, ideal, k))
-        values["mrr"].append(metrics.reciprocal_rank(grades))
+        values["precision"].append(precision(grades, len(ideal), k))
+        values["recall"].append(recall(grades, len(ideal), k))
+        values["ndcg"].append(ndcg(grades, ideal, k))
+        values["mrr"].append(reciprocal_rank(grades))
     return Outcome(name, {metric: np.array(found) for metric, found in values.items()}, rankings)
 
 
@@ -111,5 +267,5 @@ def _rescored(catalogue: Catalogue, vectors: Vector, case: Case, items: Ranking,
 
 
 def overlap(ours: Sequence[Ranking], theirs: Sequence[Ranking], k: int) -> npt.NDArray[np.float64]:
-    """Share of the first ``k`` items two variants have in common, a value a query: recall of one against the other."""
+    """Share of the first ``k`` items that two variants have in common, per query: recall of one against the other."""
     return np.array([len(set(a[:k]) & set(b[:k])) / max(1, min(k, len(b))) for a, b in zip(ours, theirs, strict=True)])

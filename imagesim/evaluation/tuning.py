@@ -1,4 +1,4 @@
-"""Learning a map from the shop's own catalogue, kept only if it wins on queries it never saw."""
+"""Fitting a linear map to a catalogue's embeddings, kept only if it wins on held-out queries."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imagesim.evaluation import metrics, study
+from imagesim.evaluation import study
 from imagesim.evaluation.catalogue import Catalogue
-from imagesim.evaluation.fitting import positive_pairs, principal_axes, within_class_whitening
-from imagesim.evaluation.metrics import Estimate
 from imagesim.evaluation.relevance import Case
-from imagesim.evaluation.variants import Variant
+from imagesim.evaluation.study import Estimate, Variant, estimate, paired_difference, principal_axes
 from imagesim.projections import transform
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ HELD_OUT = 0.3
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fitted map, and what it brings on held-out queries: the paired difference in nDCG."""
+    """A fitted map, and its gain on held-out queries: the paired difference in nDCG."""
 
     matrix: Vector
     identity_weight: float
@@ -80,9 +78,7 @@ def tune(
     assert best is not None
     plain = study.run(catalogue, judging, Variant(), k=k, matrix=axes).values["ndcg"]
     tuned = study.run(catalogue, judging, Variant(), k=k, matrix=best).values["ndcg"]
-    return Tuned(
-        best, chosen, metrics.estimate(plain), metrics.estimate(tuned), metrics.paired_difference(tuned, plain)
-    )
+    return Tuned(best, chosen, estimate(plain), estimate(tuned), paired_difference(tuned, plain))
 
 
 def _reduce(catalogue: Catalogue, matrix: Vector, dims: int) -> Vector:
@@ -107,3 +103,44 @@ def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], see
         keep = np.random.default_rng(seed).choice(len(related), PAIRS, replace=False)
         related = [related[i] for i in keep]
     return np.concatenate([same_item, np.asarray(related, dtype=np.int64).reshape(-1, 2)])
+
+
+def truncation(dims_in: int, dims: int) -> Vector:
+    """The (dims_in, dims) map that keeps the first components, for models trained to allow it (Matryoshka)."""
+    return np.eye(dims_in, dims, dtype=np.float32)
+
+
+def within_class_whitening(differences: Vector, identity_weight: float) -> Vector:
+    """The (d, d) map under which positives come closer: the inverse root of their shrunk covariance.
+
+    Within-class covariance normalisation (Hatch, Kajarekar & Stolcke, 2006). ``differences`` (n, d) are
+    those between the two vectors of each positive pair. ``identity_weight`` in (0, 1] pulls towards the
+    identity (Ledoit & Wolf, 2004): 1 changes nothing.
+    """
+    covariance = (differences.T.astype(np.float64) @ differences) / max(1, len(differences))
+    scale = np.trace(covariance) / len(covariance)
+    if scale <= 0:
+        return np.eye(len(covariance), dtype=np.float32)
+    shrunk = (1 - identity_weight) * covariance / scale + identity_weight * np.eye(len(covariance))
+    values, axes = np.linalg.eigh(shrunk)
+    matrix: Vector = ((axes * values**-0.5) @ axes.T).astype(np.float32)
+    return matrix
+
+
+def positive_pairs(
+    labels: list[frozenset[str]], *, allowed: npt.NDArray[np.int64], count: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Up to ``count`` pairs (n, 2) of rows among ``allowed`` that share a label, drawn evenly over labels."""
+    rng = np.random.default_rng(seed)
+    members: dict[str, list[int]] = {}
+    for row in allowed:
+        for label in labels[row]:
+            members.setdefault(label, []).append(int(row))
+    pools = [np.asarray(rows) for rows in members.values() if len(rows) > 1]
+    if not pools:
+        return np.empty((0, 2), dtype=np.int64)
+    each = max(1, count // len(pools))
+    pairs = [rng.choice(pool, (min(each, len(pool) * (len(pool) - 1)), 2)) for pool in pools]
+    found = np.concatenate(pairs)
+    distinct: npt.NDArray[np.int64] = found[found[:, 0] != found[:, 1]][:count]
+    return distinct

@@ -110,7 +110,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
         dims=meta.dims,
         index=True,
         similarity="dot_product",  # of unit vectors: the cosine, without dividing
-        index_options=_index_options(storage),
+        index_options=index_options(storage),
     )
     stored = dsl.Keyword(index=False, doc_values=False)  # never queried
     types = {name: FILTER_TYPES[kind].elasticsearch for name, kind in meta.filters.items()}
@@ -134,7 +134,8 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
     return made
 
 
-def _index_options(storage: Storage) -> dict[str, Any]:
+def index_options(storage: Storage) -> dict[str, Any]:
+    """The ``index_options`` of the vectors."""
     options = {"type": INDEX_TYPES[storage.quantisation], "m": storage.m, "ef_construction": storage.ef_construction}
     if storage.quantisation == "int8" and storage.whole_range:
         # The default clips values outside a quantile. Embeddings of pictures have a few dimensions with the largest

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from imagesim.evaluation.relevance import SOURCES
 from imagesim.evaluation.report import as_table, evaluate
-from imagesim.evaluation.variants import QUANTISATIONS, SIMILARITIES, Variant
+from imagesim.evaluation.study import QUANTISATIONS, SIMILARITIES, Variant
 from imagesim.exceptions import ImagesimError
 from imagesim.registry import get_items
 

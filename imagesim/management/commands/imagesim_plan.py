@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from imagesim import images
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
-from imagesim.evaluation.planning import GIB, plan
+from imagesim.evaluation.planning import GIB, QUANTISED, SERVER, plan
 from imagesim.exceptions import ImagesimError
 
 SAMPLE = 32
@@ -31,7 +31,8 @@ class Command(BaseCommand):
             "--model", help="an open_clip model, as in the setting EMBEDDER (default: the configured one)"
         )
         parser.add_argument("--pretrained", help="its weights, as in the setting EMBEDDER")
-        parser.add_argument("--quantisation", default="auto", choices=["auto", "none", "int8", "int4", "bbq"])
+        parser.add_argument("--quantisation", default="auto", choices=["auto", *QUANTISED])
+        parser.add_argument("--server", type=_version, default=SERVER, help="version of Elasticsearch (default 9.5)")
         parser.add_argument("-m", type=int, default=16, help="links of a node in the HNSW graph (default 16)")
         parser.add_argument("--node-memory", type=float, default=64, help="memory of an Elasticsearch node in GiB (64)")
         parser.add_argument("--replicas", type=int, default=1)
@@ -70,11 +71,20 @@ class Command(BaseCommand):
             images=options["images"] or options["items"],
             dims=dims,
             quantisation=options["quantisation"],
+            server=options["server"],
             m=options["m"],
             node_memory_bytes=round(options["node_memory"] * GIB),
             replicas=options["replicas"],
             images_per_second=rate,
         ).as_dict()
+
+
+def _version(text: str) -> tuple[int, int]:
+    try:
+        major, minor = text.split(".")[:2]
+        return int(major), int(minor)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a version such as 8.19 or 9.5") from None
 
 
 def _measure(embedder: Any) -> float:
@@ -95,7 +105,7 @@ def _say(report: dict[str, Any]) -> str:
     local = report["backend"] == "local"
     rows = [
         ("Items, images", f"{report['items']:,}, {report['images']:,} of {report['dims']} dimensions"),
-        ("Index", "local (exact, in the database)" if local else "Elasticsearch"),
+        ("Index", "local (exact, in the database)" if local else f"Elasticsearch {report['server']}"),
         ("Database, embeddings", _size(report["database_bytes"])),
     ]
     if local:

@@ -9,11 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from imagesim.evaluation import catalogue, metrics, relevance, study
-from imagesim.evaluation.fitting import principal_axes, truncation
+from imagesim.evaluation import catalogue, relevance, study
 from imagesim.evaluation.relevance import SOURCES
-from imagesim.evaluation.tuning import tune
-from imagesim.evaluation.variants import Variant
+from imagesim.evaluation.study import Variant, principal_axes
+from imagesim.evaluation.tuning import truncation, tune
 from imagesim.exceptions import ImagesimError
 from imagesim.projections import Projection, choose
 from imagesim.registry import get_items
@@ -80,7 +79,7 @@ class Command(BaseCommand):
             if queries:
                 before = study.run(loaded, queries, Variant(), k=10).values["ndcg"]
                 after = study.run(loaded, queries, Variant(), k=10, matrix=matrix).values["ndcg"]
-                change = metrics.paired_difference(after, before)
+                change = study.paired_difference(after, before)
                 figures = {
                     "ndcg_before": float(before.mean()),
                     "ndcg_after": float(after.mean()),
