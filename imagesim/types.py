@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,20 +216,20 @@ class Hit:
     stage: str = ""
 
 
-class Hits(list[Hit]):
-    """A list of hits that also says what a page needs to know about the answer.
+class Hits(Sequence[Hit]):
+    """A sequence of hits with what a page needs to know about the answer; a slice keeps that.
 
     ``more``: further hits follow this page. ``took_ms``: the engine's time. ``exact``: every entry
-    that passed the filters was scored. ``degraded``: why the list is empty or incomplete though the
-    question was fine (for example "the index is not reachable"), else empty. ``next_offset``: where
-    the next page starts, which is past ``offset + limit`` where items that are gone were stepped over.
-    ``facets``: what the items that pass the filters have of each field asked for. ``token``: goes back with
-    what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
+    that passed the filters was scored. ``degraded``: why there are no hits, or too few, though the
+    query was valid (for example "the index is not reachable"), else empty. ``next_offset``: where
+    the next page starts, which is past ``offset + limit`` where items that are gone were skipped.
+    ``facets``: the counts of each field asked for, over the items that pass the filters. ``token``: is sent back
+    with what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
     """
 
     def __init__(
         self,
-        hits: tuple[Hit, ...] | list[Hit] = (),
+        hits: Iterable[Hit] = (),
         *,
         more: bool = False,
         took_ms: float = 0.0,
@@ -239,7 +239,7 @@ class Hits(list[Hit]):
         facets: Mapping[str, Facet] | None = None,
         token: str = "",
     ) -> None:
-        super().__init__(hits)
+        self._hits = tuple(hits)
         self.more = more
         self.took_ms = took_ms
         self.exact = exact
@@ -247,6 +247,32 @@ class Hits(list[Hit]):
         self.next_offset = next_offset
         self.facets: dict[str, Facet] = dict(facets or {})
         self.token = token
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Hits: ...
+
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        return self.replace(hits=self._hits[index]) if isinstance(index, slice) else self._hits[index]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same hits stand in the same order, also in a list or a tuple."""
+        return list(self) == list(other) if isinstance(other, Hits | list | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Hits {list(self._hits)!r}{' and more' if self.more else ''}>"
+
+    def replace(self, **changes: Any) -> Hits:
+        """The same answer with these attributes (or ``hits``) changed."""
+        kept = {name.removeprefix("_"): value for name, value in vars(self).items()}
+        return Hits(**(kept | changes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,6 @@ def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet]]:
 
 
 def _restored(item: models.Model, candidates: list[Candidate], more: bool, facets: dict[str, Facet]) -> Hits:
-    hits = Hits(hydrate.load(candidates), more=more, facets=facets)
+    hits = Hits(hydrate.load(candidates)[0], more=more, facets=facets)
     hits.token = events.make_token("similar", hits, query_key=key_of(item))  # one per page that is shown
     return hits

@@ -12,7 +12,7 @@ from imagesim.circuit_breaker import Breaker
 from imagesim.exceptions import BadQuery, CircuitOpen, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.retrieval.guarded_index import FAILURES, reading_index
+from imagesim.retrieval.retriever import FAILURES, reading_index
 from tests.shop import EMBEDDER, index, picture, product
 
 

@@ -64,7 +64,9 @@ def candidate(key: str, score: float = 0.5) -> Candidate:
 def test_hits_keep_the_order_of_the_candidates(products, django_assert_num_queries):
     keys = [f"shop.product:{product.pk}" for product in reversed(products)]
     with django_assert_num_queries(2):  # products with their categories, photos
-        hits = load([candidate(keys[0], 0.9), candidate("shop.product:999999"), *map(candidate, keys[1:])])
+        candidates = [candidate(keys[0], 0.9), candidate("shop.product:999999"), *map(candidate, keys[1:])]
+        hits, again = load(candidates, candidates[:1])
+        assert again == hits[:1]
         assert [hit.item for hit in hits] == list(reversed(products))
         assert {hit.item.category.slug for hit in hits} == {"hats"}
         assert names(hits[2].item.photos.all()) == ["P0-1.jpg", "P0-2.jpg", "P0-3.jpg"]
@@ -195,6 +197,6 @@ def test_the_order_of_the_pictures_is_their_own(lamps, monkeypatch):
 def test_no_key_and_a_key_twice(lamps, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert load_shown(LampItems(Lamp), []) == []
-        assert load([]) == []
+        assert load([], []) == [[], []]
     key = str(lamps[0].pk)
     assert load_shown(LampItems(Lamp), [key, key.upper(), "no key"]) == [lamps[0]]

@@ -157,12 +157,12 @@ class LookView(VisualSearchView):
         _check_cost(request, arguments)
         try:
             with budget(pictures=True):
-                photo, size = query_image.read_picture(image)
+                photo = query_image.read_picture(image)
                 seen = look.shop_the_look(photo, **boxes, **arguments)
-                token = photo_store.hold(photo, size, visitor(request))
+                token = photo_store.hold(photo.decode(), photo.size, visitor(request))
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
-        return _look_response(request, seen, token, size)
+        return _look_response(request, seen, token, photo.size)
 
 
 class HeldLookView(VisualSearchView):
@@ -180,7 +180,7 @@ class HeldLookView(VisualSearchView):
         try:
             with budget(pictures=True):
                 photo, size = photo_store.held(token)
-                seen = look.shop_the_look(photo, **arguments)
+                seen = look.shop_the_look(query_image.QueryImage(photo, size), **arguments)
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
         return _look_response(request, seen, token, size)
@@ -217,8 +217,10 @@ class LookRegionView(VisualSearchView):
         _check_cost(request, arguments)
         try:
             with budget(pictures=True):
-                photo, _size = photo_store.held(token)
-                (seen,) = look.shop_the_look(photo, regions=[box], whole=False, **arguments).regions
+                photo, size = photo_store.held(token)
+                (seen,) = look.shop_the_look(
+                    query_image.QueryImage(photo, size), regions=[box], whole=False, **arguments
+                ).regions
         except NotRegistered as error:
             raise BadQuery(str(error), field="model") from error
         return Response(LookRegionSerializer(seen, context={"request": request}).data)

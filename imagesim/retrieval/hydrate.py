@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -13,15 +13,20 @@ from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
 
-def load(candidates: Iterable[Candidate]) -> list[Hit]:
-    """The hits of the candidates, in the same order, without items that are gone or no longer shown."""
-    candidates = list(candidates)
-    items = load_items(candidate.key for candidate in candidates)
-    return [hit_of(candidate, items[candidate.key]) for candidate in candidates if candidate.key in items]
+def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
+    """The hits of each list of candidates, in the same order, without items that are gone or no longer shown.
 
-
-def hit_of(candidate: Candidate, item: models.Model) -> Hit:
-    return Hit(item, candidate.score, HitImage(candidate.image_name, candidate.image_digest), candidate.stage)
+    The items of all the lists are loaded together.
+    """
+    items = load_items(candidate.key for candidates in answers for candidate in candidates)
+    return [
+        [
+            Hit(item, each.score, HitImage(each.image_name, each.image_digest), each.stage)
+            for each in candidates
+            if (item := items.get(each.key)) is not None
+        ]
+        for candidates in answers
+    ]
 
 
 def load_items(keys: Iterable[str]) -> dict[str, models.Model]:

@@ -17,14 +17,15 @@ from imagesim.monitoring.timing import timed
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, likely_categories, name_of
 from imagesim.registry import registry
+from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.categories import categories_of
-from imagesim.retrieval.guarded_index import reading_index
-from imagesim.retrieval.hydrate import hit_of, load_items
+from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import read_picture
+from imagesim.retrieval.query_vector import project, to_query
 from imagesim.retrieval.rerank import append_unseen
-from imagesim.retrieval.search import check_filters, page_of, project, retry_on_swap
-from imagesim.types import Candidates, Filters, Hit, Hits, Query, Region
+from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap
+from imagesim.types import Filters, Hit, Hits, IndexMeta, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,17 +39,17 @@ if TYPE_CHECKING:
     Corners = tuple[int, int, int, int]
 
 MAX_REGIONS = 12
-"""Of one photo; a busy street has more to offer, but nobody looks at it."""
+"""Regions of one photo."""
 
 MAX_AREA = 6
-"""Of all regions of one photo together, in photos: what a finder or a visitor draws overlaps, but not so often."""
+"""The area of all regions of one photo together, in photos: they may overlap, but not cover it over and over."""
 
 SPARE = 4
-"""Matches asked for beyond the limit, for items that are gone."""
+"""Candidates asked for beyond the limit, for items that are gone."""
 
 VOTERS = 10
 MAJORITY = 0.5
-"""Where a label says no category, the best hits vote; one must have more than this share of their scores."""
+"""Where no category is known for a label, the best hits vote: one needs more than this share of their scores."""
 
 TAPPED = 1 / 3
 """Side of the square around a point where no region was found, of the photo's shorter side."""
@@ -108,73 +109,37 @@ def shop_the_look(
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
     request = SearchRequest.create("look", arguments)
-    wanted = request.index_filters()
-    page = page_of(request, wanted)
     boxes = None if regions is None else _given(regions)
     tapped = None if point is None else _point(point)
     if boxes is not None and tapped is not None:
         raise BadQuery(_("Give either 'regions' or 'point', not both."), field="point")
-    image, size = read_picture(photo)
-    check_filters(reading_index().meta(), wanted)
+    picture = read_picture(photo)
+    image = picture.decode()
+    filters = request.index_filters()
+    index, meta = open_index(filters)
     if boxes is None:
         boxes = [region for region in get_region_finder().find(image) if _is_sound(region, image.size)][:MAX_REGIONS]
         if tapped is not None:
             boxes = [_under(boxes, tapped, image.size)]
-    parts = [None, *boxes] if whole else boxes
-    corners = [None if part is None else _pixels(part, image.size) for part in parts]
-    seen = retry_on_swap(lambda: _search(page, boxes, image, corners))
-    token = events.make_token("look", seen.hits, category=(wanted.categories or ("",))[0][:200])
-    return replace(seen, size=size, token=token)
+    crops = [*([None] if whole else []), *(_pixels(box, image.size) for box in boxes)]
+
+    def answer(meta: IndexMeta) -> list[_Answer]:
+        vectors = _embed(image, crops, meta)
+        queries = [to_query(request, filters, vector, meta) for vector in vectors]
+        return _search(index, queries, [*([None] if whole else []), *boxes], request.searched)
+
+    answers = retry_on_swap(meta, answer)
+    hits = answers.pop(0).hits if whole else Hits()
+    found = tuple(_look_region(box, each) for box, each in zip(boxes, answers, strict=True))
+    token = events.make_token("look", hits, category=(filters.categories or ("",))[0][:200])
+    return Look(picture.size, found, hits, token)
 
 
 ashop_the_look = sync_to_async(shop_the_look)
 
 
-def _search(page: Query, boxes: Sequence[Region], photo: Image, corners: Sequence[Corners | None]) -> Look:
-    """The hits for what is within the ``corners``: None for the photo as a whole if it is asked for, then the boxes."""
-    meta = reading_index().meta()
-    wanted = page.filters
-    vectors: Iterable[Vector] = ()
-    if corners:
-        from imagesim.embedders import get_embedder_of
-
-        embedder = get_embedder_of(meta.fingerprint)
-        small = [images.reduced(photo, embedder.min_decode_side, each) for each in corners]
-        vectors = project(meta, embedder.reweight(embedder.embed_images(small)))
-    shelf = [items for items in registry if not wanted.models or items.label in wanted.models]
-    queries = [replace(page, vector=vector, fingerprint=meta.fingerprint) for vector in vectors]
-    photos, parts = queries[: len(queries) - len(boxes)], queries[len(queries) - len(boxes) :]
-    if not wanted.categories:
-        parts = [_within(part, _belonging(shelf, region)) for part, region in zip(parts, boxes, strict=True)]
-    answered = _answer([*photos, *parts])
-    found = answered[len(photos) :]
-    if not wanted.categories:
-        found = _apply_votes(found, shelf)
-    return Look(
-        (0, 0),
-        tuple(_with_token(_of(box, part)) for box, part in zip(boxes, found, strict=True)),
-        answered[0].hits if photos else Hits(),
-    )
-
-
-def _of(box: Region, part: _Answered) -> LookRegion:
-    """A bag in a shop without bags: what looks like it is of another kind, and says so."""
-    hits = part.hits
-    if box.label not in ("", ITEM) and not part.categories:
-        hits = Hits(
-            [replace(hit, stage="wider") for hit in hits], more=hits.more, took_ms=hits.took_ms, exact=hits.exact
-        )
-    return LookRegion(box, hits, part.categories)
-
-
-def _with_token(part: LookRegion) -> LookRegion:
-    """With a token of its own, so that events know the category of what was seen."""
-    part.hits.token = events.make_token("look", part.hits, category=next(iter(part.categories), "")[:200])
-    return part
-
-
 @dataclass(frozen=True, slots=True)
-class _Answered:
+class _Answer:
     query: Query
     hits: Hits
 
@@ -183,45 +148,81 @@ class _Answered:
         return self.query.filters.categories
 
 
-def _answer(queries: Sequence[Query], stage: str = "") -> list[_Answered]:
-    """One request to the index, one read of all the items."""
+def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> Iterable[Vector]:
+    """The vectors of the crops (None: the photo as a whole), all in one batch."""
+    if not crops:
+        return ()
+    from imagesim.embedders import get_embedder_of
+
+    embedder = get_embedder_of(meta.fingerprint)
+    small = [images.reduced(photo, embedder.min_decode_side, each) for each in crops]
+    return project(meta, embedder.reweight(embedder.embed_images(small)))
+
+
+def _search(
+    retriever: Retriever, queries: Sequence[Query], regions: Sequence[Region | None], searched: Searched
+) -> list[_Answer]:
+    """Search all regions (None: the photo as a whole) in one request, and in a second one what needs it.
+
+    Without a category of the visitor's choice, a region is searched in those of its label; a region without any is
+    narrowed to the category that its neighbours agree on, and one with too few hits is filled from other categories.
+    """
+    chosen = [query.filters.categories for query in queries]
+    queries = [
+        query if region is None or query.filters.categories else _within(query, _categories_of(searched, region))
+        for query, region in zip(queries, regions, strict=True)
+    ]
+    answers = _answer(retriever, queries)
+    again: dict[int, Query] = {}
+    for number, (region, answer) in enumerate(zip(regions, answers, strict=True)):
+        if region is None or chosen[number]:
+            continue
+        if not answer.categories:
+            if category := _voted(answer.hits):
+                again[number] = _within(answer.query, (category,))
+        elif len(answer.hits) < answer.query.limit:
+            again[number] = _within(answer.query, ())
+    for number, second in zip(again, _answer(retriever, list(again.values())), strict=True):
+        first = answers[number]
+        own, wide = (first, second) if first.categories else (second, first)
+        answers[number] = replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
+    return answers
+
+
+def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
+    """One request to the index, and the items of all its answers loaded together."""
     if not queries:
         return []
-    answers: list[Candidates] = reading_index().search([replace(query, limit=query.limit + SPARE) for query in queries])
-    items = load_items(candidate.key for candidates in answers for candidate in candidates.candidates)
-    answered = []
-    for query, candidates in zip(queries, answers, strict=True):
-        hits = [
-            replace(hit_of(candidate, items[candidate.key]), stage=stage)
-            for candidate in candidates.candidates
-            if candidate.key in items
-        ]
-        more = candidates.more or len(hits) > query.limit
-        answered.append(
-            _Answered(query, Hits(hits[: query.limit], more=more, took_ms=candidates.took_ms, exact=candidates.exact))
+    answers = retriever.search([replace(query, limit=query.limit + SPARE) for query in queries])
+    loaded = load(*(each.candidates for each in answers))
+    return [
+        _Answer(
+            query,
+            Hits(
+                hits[: query.limit],
+                more=found.more or len(hits) > query.limit,
+                took_ms=found.took_ms,
+                exact=found.exact,
+            ),
         )
-    return answered
+        for query, found, hits in zip(queries, answers, loaded, strict=True)
+    ]
 
 
-def _apply_votes(found: Sequence[_Answered], shelf: Sequence[Items[Any]]) -> list[_Answered]:
-    """Narrow what has no category to the one its neighbours agree on; widen what found too little in its own."""
-    again: dict[int, Query] = {}
-    for number, part in enumerate(found):
-        if not part.categories:
-            if category := _voted(part.hits):
-                again[number] = _within(part.query, (category,))
-        elif len(part.hits) < part.query.limit:
-            again[number] = _within(part.query, ())
-    settled = list(found)
-    for number, answer in zip(again, _answer(list(again.values())), strict=True):
-        first = found[number]
-        own, wide = (first, answer) if first.categories else (answer, first)
-        settled[number] = replace(own, hits=_filled(own.hits, wide.hits, own.query.limit))
-    return settled
+def _look_region(box: Region, answer: _Answer) -> LookRegion:
+    """The hits of a region, with a token of their own, so that events know their category.
+
+    Where the shop has no category for the label, all hits are of another kind, and are marked as ``wider``.
+    """
+    hits = answer.hits
+    if box.label not in ("", ITEM) and not answer.categories:
+        hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
+    token = events.make_token("look", hits, category=next(iter(answer.categories), "")[:200])
+    return LookRegion(box, hits.replace(token=token), answer.categories)
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
-    """``own`` hits first; what is missing from ``wide`` ones, which say that they are."""
+    """``own`` hits first, filled up to ``limit`` from ``wide`` ones, which are marked."""
     found = append_unseen(own, wide, "wider", _identity)
     more = own.more or len(found) > limit or wide.more
     return Hits(found[:limit], more=more, took_ms=own.took_ms + wide.took_ms, exact=own.exact and wide.exact)
@@ -249,21 +250,21 @@ def _within(query: Query, categories: tuple[str, ...]) -> Query:
     return replace(query, filters=filters)
 
 
-def _belonging(shelf: Sequence[Items[Any]], region: Region) -> tuple[str, ...]:
-    """The shop's categories for a region's label; none where nothing is known of it."""
+def _categories_of(searched: Searched, region: Region) -> tuple[str, ...]:
+    """The shop's categories for a region's label; none where no category is known for it."""
     if not region.label:
         return ()
-    return tuple(dict.fromkeys(category for items in shelf for category in _belonging_to(items, region)))
+    return tuple(dict.fromkeys(category for items in searched for category in _categories_in(items, region)))
 
 
-def _belonging_to(items: Items[Any], region: Region) -> Iterable[str]:
-    """What the shop says of the label, or of those it stands for; else what the names of its categories say."""
-    said, known = items.look_categories, categories_of(items)
-    if region.label in said:
-        return said[region.label]
-    if said.keys().isdisjoint(region.alternatives):
+def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
+    """Those that ``look_categories`` names for the label or its alternatives, else those whose names suggest it."""
+    declared, known = items.look_categories, categories_of(items)
+    if region.label in declared:
+        return declared[region.label]
+    if declared.keys().isdisjoint(region.alternatives):
         return likely_categories(region.label, known, region.alternatives)
-    each = (said.get(label) or likely_categories(label, known) for label in region.alternatives)
+    each = (declared.get(label) or likely_categories(label, known) for label in region.alternatives)
     return [category for categories in each for category in categories]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOBase
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from django.utils.translation import gettext as _
 
@@ -15,7 +15,7 @@ from imagesim.retrieval.concurrency import check_deadline
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    Picture = bytes | bytearray | memoryview | IO[bytes] | Image
+    Picture: TypeAlias = "bytes | bytearray | memoryview | IO[bytes] | Image | QueryImage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
     """
     from PIL.Image import Image
 
+    if isinstance(picture, QueryImage):
+        return picture
     if isinstance(picture, Image):
         upright = images.normalise(picture)
         return QueryImage(upright, upright.size)
@@ -63,11 +65,11 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
     return QueryImage(data, images.dimensions(data))
 
 
-def read_picture(picture: Picture) -> tuple[Image, tuple[int, int]]:
-    """Decode a picture upright and RGB, large enough to cut regions from; return it and its (width, height) as sent.
+def read_picture(picture: Picture) -> QueryImage:
+    """Decode a picture upright and RGB, large enough to cut regions from. One that was read already is returned as is.
 
     :raises BadImage: if it cannot be accepted.
     :raises BadQuery: if it is not a picture but text, an address or the like.
     """
     given = take(picture)
-    return given.decode(), given.size
+    return replace(given, source=given.decode()) if isinstance(given.source, bytes) else given

@@ -21,13 +21,15 @@ from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
 from imagesim.models import Embedding, ItemImage
 from imagesim.monitoring.timing import timed
+from imagesim.projections import get_projection
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
 from imagesim.retrieval.query_image import QueryImage, take
-from imagesim.types import IndexMeta
+from imagesim.types import Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
     from imagesim.embedders import BaseEmbedder
+    from imagesim.retrieval.params import SearchRequest
     from imagesim.retrieval.query_image import Picture
     from imagesim.types import Vector
 
@@ -136,6 +138,26 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     length = float(np.linalg.norm(total))
     unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
     return unit
+
+
+def project(meta: IndexMeta, vectors: Vector) -> Vector:
+    """Vectors of the embedder as the index has them, shape (..., dims): through its fitted projection, if any."""
+    projection = get_projection(meta.projection)
+    return vectors if projection is None else projection.apply(vectors)
+
+
+def to_query(request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta) -> Query:
+    """The query of a request with its vector, which has been projected."""
+    return Query(
+        vector=vector,
+        filters=filters,
+        limit=request.limit,
+        offset=request.offset,
+        min_score=request.min_score,
+        collapse=request.collapse,
+        exact=request.exact,
+        fingerprint=meta.fingerprint,
+    )
 
 
 class TextVectors:
