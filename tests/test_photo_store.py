@@ -194,8 +194,8 @@ class TestRegion:
         response = Client().post(f"{LOOK}{token}/region/", form)
         assert names(response.json()) == ["blue sofa"]
         assert response.json()["categories"] == ["sofas"]
-        assert "sold shoe" not in names(self.ask(token, region=[0.2, 0.8, 0.6, 0.15]).json())
-        assert "sold shoe" in names(self.ask(token, region=[0.2, 0.8, 0.6, 0.15], in_stock="any").json())
+        assert "sold shoe" not in names(self.ask(token, region=[0.2, 0.8, 0.6, 0.15], in_stock="true").json())
+        assert "sold shoe" in names(self.ask(token, region=[0.2, 0.8, 0.6, 0.15]).json())
 
     @pytest.mark.parametrize(
         ("body", "field"),
