@@ -23,7 +23,7 @@ from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
-from imagesim.retrieval.guarded_index import GuardedIndex
+from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
 from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
