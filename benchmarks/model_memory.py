@@ -1,4 +1,4 @@
-"""What a process that embeds with the model in the box holds in memory: ``python -m benchmarks.model_memory``.
+"""What a process that embeds with the built-in model holds in memory: ``python -m benchmarks.model_memory``.
 
 In a process that does nothing else: after each import, after the model is loaded, and the highest while it embeds
 pictures in batches of 16 and texts one by one. ``own`` leaves out pages of files (libraries, weights that are mapped),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 DIMS = 256
-"""What the small model in the box gives."""
+"""The vectors of the built-in model."""
 EMBEDDER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"dims": DIMS}}
 
 
