@@ -62,8 +62,8 @@ class Removal:
 class WriteResult:
     """What became of one entry or removal.
 
-    ``newer`` is a success: the index already holds that version or a later one. A failure that
-    may pass (``retryable``) is tried again; one that cannot is set aside with its error.
+    ``newer`` is a success: the index already holds that version or a later one. A temporary failure
+    (``retryable``) is retried; a permanent error is stored with the item.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""What finds nearest embeddings under filters. The only room that imports elasticsearch."""
+"""Backends that find nearest embeddings under filters. Only here is elasticsearch imported."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["BaseIndex", "get_index"]
 
 
 def get_index(backend: Backend | None = None) -> BaseIndex:
-    """The configured index (or the one of ``backend``), one instance a process."""
+    """The configured index (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().INDEX, BaseIndex)  # type: ignore[type-abstract]

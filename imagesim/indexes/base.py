@@ -25,11 +25,11 @@ from imagesim.types import (
 class BaseIndex(ABC):
     """Finds nearest embeddings under filters.
 
-    Behind one *name* (an alias) stands at most one *physical* index in service; others may be
-    under construction beside it. Methods that take ``physical=None`` mean the one in service.
+    A *name* (an alias) stands for at most one *active* backing index; a rebuild fills others beside it. Methods that
+    take ``backing_index=None`` use the active one.
 
-    Every method may raise :class:`~imagesim.exceptions.IndexUnavailable` where the engine cannot be
-    reached, and those that need an index in service :class:`~imagesim.exceptions.IndexMissing`.
+    Every method may raise :class:`~imagesim.exceptions.IndexUnavailable` if the engine cannot be reached, and
+    :class:`~imagesim.exceptions.IndexMissing` if it needs an active index and there is none.
     """
 
     supports_approximate = False
@@ -43,41 +43,41 @@ class BaseIndex(ABC):
         self.name = name
         self.similarity: Similarity = similarity
 
-    # A physical index: from creation to service to the end.
+    # Backing indexes.
 
     @abstractmethod
     def create(self, meta: IndexMeta) -> str:
-        """Make a new, empty physical index beside the one in service; return its name."""
+        """Create an empty backing index beside the active one; return its name."""
 
     @abstractmethod
     def promote(self, backing_index: str) -> None:
-        """Put it in service in one atomic step. What served before remains until dropped."""
+        """Make it the active one in one atomic step. The former one remains until dropped."""
 
     @abstractmethod
     def drop(self, backing_index: str) -> None:
-        """Delete a physical index; one that does not exist is no error."""
+        """Delete a backing index; one that does not exist is no error."""
 
     @abstractmethod
     def backing_indexes(self) -> list[str]:
-        """All physical indexes under this name, in service or not, oldest first."""
+        """All backing indexes of this name, oldest first."""
 
     @abstractmethod
     def active(self) -> str | None:
-        """The physical index behind the name, or None."""
+        """The name of the active backing index, or None."""
 
     @abstractmethod
     def meta(self, backing_index: str | None = None) -> IndexMeta:
-        """What the index says of itself. Cheap to call often: implementations cache it briefly."""
+        """The meta stored with the index. Cheap to call often: implementations cache it briefly."""
 
     # Writing.
 
     @abstractmethod
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
-        """Write entries and removals, in order; one result for each, in the same order.
+        """Write entries and removals, in order; one result per operation, in the same order.
 
         An operation whose version is older than what the index holds changes nothing and is
-        reported as ``newer``; so is an equal one. One bad operation never stops the others. A filter
-        that the index was not made with is left out of its entries: a rebuild brings it in.
+        reported as ``newer``; so is an equal one. One bad operation never stops the others. Filters that the index
+        was not created with are ignored until a rebuild.
         """
 
     @abstractmethod
@@ -90,11 +90,12 @@ class BaseIndex(ABC):
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         """Answer all queries in one go. Filters hold during the search, scores are cosine similarity.
 
-        With ``collapse`` at most one match a group is returned, the best. Ties are ordered by key,
+        With ``collapse`` at most one candidate per group is returned, the best. Ties are ordered by key,
         so that pages are stable. An item's score is that of its best image.
 
-        :raises BadQuery: for a filter or a page that makes no sense.
-        :raises ModelMismatch: if a query was embedded by another model than the index in service.
+        :raises BadQuery: for an invalid filter or page.
+        :raises ModelMismatch: if a query was embedded by another model than the active index.
+        :raises QueryTimeout: if the engine answers but this query took too long.
         """
 
     @abstractmethod
@@ -103,23 +104,27 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
-        """What the entries that satisfy the filters have of each field: a filter, ``category`` or ``in_stock``.
+        """Count the values of each field among the entries that satisfy the filters, all in one request.
 
-        A field is counted without what the filters ask of itself, so that a page can say what another choice would
-        give; all of them in one request. Entries are counted, not groups, and an entry with two values counts for both.
-        At most the 100 commonest values of a field are given, equally common ones in the order of their values.
+        A field is a filter, ``category`` or ``in_stock``. It is counted without the conditions on itself, so that a
+        page can show what another choice would give. Entries are counted, not groups, and an entry with two values
+        counts for both. At most the 100 commonest values of a field are returned, equally common ones in the order of
+        their values.
 
         :raises BadQuery: for a field that the index does not have.
         """
 
     @abstractmethod
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        """Every entry's (key, version), ordered by key, streamed."""
+        """Stream (key, version) of every entry, ordered by key, except damaged ones, so that these are repaired."""
 
     @abstractmethod
     def ping(self) -> None:
-        """Return quickly if the engine answers, else raise IndexUnavailable."""
+        """Return quickly if the engine answers.
+
+        :raises IndexUnavailable: if it does not.
+        """
 
     def check(self) -> list[CheckMessage]:
-        """System checks of this index's set-up; must not touch the network or the database."""
+        """System checks of this index's configuration; must not touch the network or the database."""
         return []

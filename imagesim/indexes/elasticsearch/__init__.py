@@ -82,20 +82,20 @@ class _Active:
 
 
 class ElasticsearchIndex(BaseIndex):
-    """Approximate search with rescoring, exact where asked or where it costs no more.
+    """Approximate search with rescoring, exact on demand or where it costs no more.
 
     :param hosts: addresses with scheme and port; ``cloud_id`` instead for Elastic Cloud.
-    :param name: the alias. Physical indexes are called ``name-<time>-<random>``.
+    :param name: the alias. Backing indexes are called ``name-<time>-<random>``.
     :param quantisation: ``"auto"`` (by the server's version), ``"none"``, ``"int8"`` or ``"bbq"``. Whatever is
         quantised is scored again by the full vectors.
     :param m, ef_construction: of the HNSW graph.
     :param num_candidates: entries that a shard scores in full for a page; more of them for later pages.
     :param request_timeout: seconds that a search may take; a write may take ten times as long.
-    :param similarity: what orders an answer where the query does not say: ``"cosine"``, ``"dot_product"``, ``"l2"``
-        or ``"l1"`` (see :class:`~imagesim.types.Query`); with ``"l1"`` the search is exact unless asked not to be.
+    :param similarity: the default order of answers: ``"cosine"``, ``"dot_product"``, ``"l2"``
+        or ``"l1"`` (see :class:`~imagesim.types.Query`); with ``"l1"`` the search is exact by default.
     :param client_options: ``api_key``, ``basic_auth``, ``ca_certs`` and what else the client knows of
         credentials, TLS and connections.
-    :raises ConfigurationError: naming the option that is wrong and what would be right.
+    :raises ConfigurationError: naming the wrong option and the right ones.
     """
 
     supports_approximate = True

@@ -103,7 +103,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
             f"Elasticsearch has no index {name!r} in service; build it with imagesim_rebuild or imagesim_sync."
         )
     if TIMEOUTS & set(_types_of(body)):
-        return QueryTimeout("The query took longer than the server was told to spend on it; ask for less.")
+        return QueryTimeout("The query took too long for the server; ask for less, or with fewer terms.")
     if status in (401, 403):
         return SearchIndexError(
             f"Elasticsearch at {where} refuses access ({status}): check api_key or basic_auth in INDEX's OPTIONS, "

@@ -1,4 +1,4 @@
-"""Work that the calling thread shares with helpers, where they happen to be free."""
+"""Work that the calling thread shares with helper threads where they are free."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import suppress
 
 from imagesim.cpu import threads
 
-# More than four read memory no faster. One for every processor: the system often wakes the first on its caller's own,
-# where it brings nothing, and then the next on another.
+# More than four read memory no faster. One per processor, not one less: the system often wakes the first on the
+# processor of its caller, where it gains nothing, and only the next on another.
 HELPERS = min(threads(), 4) if threads() > 1 else 0
-# Fewer parts are done before a helper has woken up.
 SHARED_FROM = 8
+"""Parts from which on helpers are used; fewer are done before a helper has woken up."""
 
 
 def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
-    """Call ``work`` with each of ``parts``. One may be done twice, at the same time, and must come to the same.
+    """Call ``work`` with each of ``parts``, which must be idempotent: a part may be done twice at the same time.
 
-    Nobody waits for a helper: what one has begun and not ended when nothing else is left, the caller does as well. So
-    one that comes late, is held up or cannot be had costs nothing, and may still be at it when this returns.
+    Nobody waits for a helper: the caller repeats what helpers have begun and not finished when no other part is left.
+    So a late or blocked helper costs nothing, and may still be running when this returns.
     """
     waiting, done = iter(parts), set[int]()
 
@@ -40,7 +40,7 @@ def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
 
 
 def _engage() -> None:
-    """Threads start when they are first asked; a fork leaves them behind."""
+    """Make the pool, again after a fork, which does not copy threads. They start when first used."""
     global _helpers
     _helpers = ThreadPoolExecutor(max(HELPERS, 1), "imagesim-search")
 

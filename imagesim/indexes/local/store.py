@@ -204,7 +204,7 @@ def count_images(at: State, dims: int, using: str) -> int:
 
 
 def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
-    """(key, version) of every entry in the order of the keys' code points; damaged ones are left out."""
+    """(key, version) of every entry in the order of the keys' code points; damaged ones are skipped."""
     entries = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
     rows = in_code_point_order(entries.values_list(*_READ), "key", itemgetter(0), chunk_size=batch_size)
     return ((row[0], row[1]) for row in rows if _is_sound(row))
