@@ -14,7 +14,10 @@ from demo_shop.shop.models import Category, Photo, Product
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.regions import get_region_finder
+from imagesim.regions.base import NoRegions
 from imagesim.testing import make_picture, override_imagesim, picture_file, sync_inline
 from imagesim.testing.embedders import PixelEmbedder
 
@@ -74,6 +77,11 @@ class InATestCase(TestCase):
         with override_imagesim(MAX_LIMIT=5):
             assert get_settings().MAX_LIMIT == 5
             assert isinstance(get_embedder(), PixelEmbedder)
+
+    def test_the_backends_of_the_settings_exist(self) -> None:
+        assert isinstance(get_embedder(), PixelEmbedder)
+        assert isinstance(get_index(), LocalIndex)
+        assert isinstance(get_region_finder(), NoRegions)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,7 +2,8 @@
 
 ``--lint``   the checks that run nothing of the project
 ``--quick``  these, and the fast tests on SQLite: no service is needed
-``--all``    more than every day: all tests on SQLite, a longer run under faults, and one with each protection off
+``--all``    more than every day: all tests on SQLite, a longer run under faults, and one with each protection off;
+           the write side on MySQL or MariaDB where IMAGESIM_TEST_MYSQL_URL names one
 
 The tests run on PostgreSQL, in as many processes as there are processors, and those that use a database once more on
 SQLite. What starts servers of its own and mostly waits runs beside something else, and is shown when it is done.
@@ -64,6 +65,9 @@ TEST_ALL: list[Phase] = [
     ([ATTACKS], []),
     ([FAULTS_LONGER, PROTECTIONS], []),
 ]
+if url := os.environ.get("IMAGESIM_TEST_MYSQL_URL"):
+    mysql = ["pytest", "-q", "tests/test_outbox.py", "tests/test_leases.py"]
+    TEST_ALL.append(([Step("the write side on MySQL", mysql, {"IMAGESIM_TEST_DATABASE_URL": url})], []))
 PHASES: dict[str, list[Phase]] = {
     "": TEST,
     "--lint": [(LINT, [])],

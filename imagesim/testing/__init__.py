@@ -34,7 +34,7 @@ if "pytest" in sys.modules:
 SETTINGS: dict[str, Any] = {
     "EMBEDDER": {"BACKEND": "imagesim.testing.embedders.PixelEmbedder"},
     "INDEX": {"BACKEND": "imagesim.indexes.local.LocalIndex"},
-    "REGIONS": {"BACKEND": "imagesim.regions.none.NoRegions"},
+    "REGIONS": {"BACKEND": "imagesim.regions.base.NoRegions"},
     "SYNC": "manual",
 }
 """``IMAGESIM`` for tests: no model is loaded, no server is asked, no thread is started and no message is sent."""

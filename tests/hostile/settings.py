@@ -24,4 +24,4 @@ _scopes = ("similar", "search", "look", "region", "events")
 IMAGESIM["REST_THROTTLES"] = dict.fromkeys(_scopes, os.environ.get("IMAGESIM_HOSTILE_RATE") or None)  # noqa: F405
 if os.environ.get("IMAGESIM_HOSTILE_LIGHT"):
     IMAGESIM["EMBEDDER"] = {"BACKEND": "tests.embedders.PixelEmbedder"}  # noqa: F405
-    IMAGESIM["REGIONS"] = {"BACKEND": "imagesim.regions.none.NoRegions"}  # noqa: F405
+    IMAGESIM["REGIONS"] = {"BACKEND": "imagesim.regions.base.NoRegions"}  # noqa: F405
