@@ -1,4 +1,4 @@
-"""The app's own tables: what is to be indexed, what was embedded, and what is running."""
+"""The app's own tables: the state of each item, embeddings, jobs and events."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from imagesim.indexes.tables import LocalEntry, LocalGeneration  # noqa: F401  #
 
 
 class Scope(models.IntegerChoices):
-    """How much of an item a change may concern. A wider one swallows a narrower one."""
+    """How much of an item a change may concern. The wider scope wins while a change waits."""
 
     METADATA = 1, _("metadata only")
     ALL = 2, _("images and metadata")
 
 
 class ItemState(models.Model):
-    """What the app knows of one item: a change waits while ``pending`` is true.
+    """The state of one item: a change waits while ``pending`` is true.
 
-    One row an item, kept as long as the item is (and a while longer, as a tombstone). ``version``
-    rises with every change, in the transaction of the change itself, and is the external version
-    of the entry; ``synced_version`` is the last one the index is known to hold. A version is the
-    time of the change in milliseconds, or one more than the last where that is greater: so it rises
-    also past a restored backup or a purged tombstone.
+    One row per item, kept as long as the item (and for a day after it is deleted, as a tombstone). ``version`` rises
+    with every change, in the transaction of the change itself, and is the external version of the entry;
+    ``synced_version`` is the last version that the index is known to hold. A version is the time of the change in
+    milliseconds, or one more than the last version if that is greater: so it also rises past a restored backup or a
+    purged tombstone.
 
-    ``checksum`` is that of the entry last written, empty while unknown. ``not_before`` of an item
-    set aside says when it is tried again by itself; None means never.
+    ``checksum`` is that of the entry last written, empty if unknown. ``not_before`` of a failed item is the time of
+    its next retry; None means never.
     """
 
     class Outcome(models.TextChoices):
         NEW = "new", _("never indexed")
         INDEXED = "indexed", _("indexed")
-        SKIPPED = "skipped", _("skipped")  # should_index said no, or it has no usable picture
+        SKIPPED = "skipped", _("skipped")  # should_index() is false, or it has no images
         REMOVED = "removed", _("removed")
         FAILED = "failed", _("failed")
 
@@ -72,7 +72,7 @@ class ItemState(models.Model):
 
 
 class ItemImage(models.Model):
-    """One picture of an item as last seen: where it lies, its digest, or why it cannot be used."""
+    """One image of an item as of the last sync: its name in the storage, its digest, or the error."""
 
     state = models.ForeignKey(ItemState, models.CASCADE, related_name="images", verbose_name=_("item"))
     position = models.PositiveIntegerField(_("position"))
@@ -88,7 +88,7 @@ class ItemImage(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["state", "position"], name="imagesim_one_image_a_position")
         ]
-        # Who else was last seen with this picture? Not db_index, which PostgreSQL would take for two.
+        # To find the former owner of an image. Not db_index, for which PostgreSQL makes two indexes.
         indexes: ClassVar = [models.Index(fields=["name"], name="imagesim_image_name")]
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class ItemImage(models.Model):
 
 
 class Embedding(models.Model):
-    """The vector a model made of the image with this digest: little-endian float32, unit length."""
+    """A model's vector of the image with this digest: little-endian float32, unit length."""
 
     digest = models.CharField(_("digest"), max_length=64)
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)
@@ -115,7 +115,7 @@ class Embedding(models.Model):
 
 
 class EmbeddingLease(models.Model):
-    """A worker is embedding this image now; others who need it wait for the vector instead of making it too."""
+    """A worker is embedding this image; others that need the vector wait for it instead of making it too."""
 
     digest = models.CharField(_("digest"), max_length=64)
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)
@@ -134,7 +134,7 @@ class EmbeddingLease(models.Model):
 
 
 class Job(models.Model):
-    """One long piece of work, with its progress: a rebuild, a reconcile, a reindex from the admin."""
+    """A rebuild or a reconcile, with its progress."""
 
     class Kind(models.TextChoices):
         REBUILD = "rebuild", _("rebuild")
@@ -157,7 +157,7 @@ class Job(models.Model):
     report = models.JSONField(_("report"), default=dict, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
-    """Its kind while it runs, else None: at most one of a kind runs, on every database."""
+    """Its kind while it runs, else None. The unique constraint lets at most one job of a kind run."""
     owner = models.CharField(_("owner"), max_length=255, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     heartbeat_at = models.DateTimeField(_("last sign of life"), default=timezone.now)
@@ -173,7 +173,7 @@ class Job(models.Model):
 
 
 class VisualIndex(Job):
-    """Gives the page of that name its place in the admin, and its permissions; it has no rows of its own."""
+    """Gives the page of that name its place in the admin and its permissions; it has no table."""
 
     class Meta:
         proxy = True
@@ -184,7 +184,7 @@ class VisualIndex(Job):
 
 
 class Event(models.Model):
-    """What a visitor did with a result: saw it, clicked it, put it into the cart. Nothing says who it was."""
+    """What a visitor did with a result: a view, a click, or a cart addition. It does not identify the visitor."""
 
     class Kind(models.TextChoices):
         VIEW = "view", _("view")

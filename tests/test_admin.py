@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from demo_shop.shop.models import Photo, Product
-from imagesim.admin import ItemStateMixin, snapshot
-from imagesim.admin.badges import badge, shorten
+from imagesim.admin import ItemStateMixin, index_page
+from imagesim.admin.base import badge, shorten
 from imagesim.indexing import dispatch
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
@@ -186,7 +186,7 @@ class TestItems:
         )
 
         assert said(page) == [
-            "2 items are looked at again, pictures and all. Run manage.py imagesim_sync to have it done."
+            "2 items are queued for reindexing, with their pictures. Run manage.py imagesim_sync to do it."
         ]
         assert all(state.pending for state in states.all())
 
@@ -234,7 +234,7 @@ class TestTheShopsOwnList:
             PRODUCTS, {"action": "reindex_selected", "_selected_action": [shop[0].pk]}, follow=True
         )
 
-        assert said(page) == ["1 item is looked at again, pictures and all."]
+        assert said(page) == ["1 item is queued for reindexing, with its pictures."]
         assert ItemState.objects.get(object_pk=str(shop[0].pk)).pending
 
     def test_it_takes_a_permission(self, staff, shop):
@@ -347,7 +347,7 @@ class TestTheVisualIndex:
         assert names == [job]
         assert said(page)[0].startswith("Started: ")
 
-    def test_nobody_is_there_to_do_it(self, admin_client, monkeypatch, settings):
+    def test_nothing_runs_the_tasks(self, admin_client, monkeypatch, settings):
         address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
 
         page = admin_client.post(address, follow=True)
@@ -368,7 +368,7 @@ class TestTheVisualIndex:
 
         page = admin_client.post(reverse("admin:imagesim_visualindex_start", args=["retry"]), follow=True)
 
-        assert said(page)[0].startswith("2 items are looked at again")
+        assert said(page)[0].startswith("2 items are queued for reindexing")
         sync()
         state.refresh_from_db()
         assert (state.outcome, state.error) == ("indexed", "")
@@ -412,7 +412,7 @@ class TestTheVisualIndex:
 
         told = admin_client.get(STATUS).json()
 
-        assert told["fields"]["run_left"] == "stopped; the next sync goes on with it"
+        assert told["fields"]["run_left"] == "stopped; the next sync continues it"
         assert told["bars"]["job"] == [1, 4]
 
     def test_a_run_that_knows_no_total_yet(self, admin_client):
@@ -459,7 +459,7 @@ class TestTheVisualIndex:
 
     def test_in_another_language(self, admin_client, shop):
         with translation.override("de"):
-            told = snapshot.take()
+            told = index_page.snapshot()
 
         assert told["fields"]["coverage"].endswith(" %")
 
@@ -476,21 +476,21 @@ class TestTheVisualIndex:
     ],
 )
 def test_durations(seconds, text):
-    assert snapshot._duration(seconds) == text
+    assert index_page._duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("part", "whole", "text"), [(0, 0, "100 %"), (999, 1000, "99.9 %"), (2999, 3000, "99.9 %"), (5, 4, "100 %")]
 )
 def test_all_means_all(part, whole, text):
-    assert snapshot._percent(part, whole) == text
+    assert index_page._percent(part, whole) == text
 
 
 def test_what_came_of_the_last_run():
     at = timezone.now()
     run = JobStatus("reconcile", "failed", 1, 2, 0, "", at, None, None, {"missing": 3, "first": True, "x": "y"}, "boom")
 
-    text = snapshot._last(run)
+    text = index_page._latest(run)
 
     assert text.startswith("failed, ")
     assert "boom; missing 3" in text
@@ -548,6 +548,6 @@ class TestRates:
 
     def test_clicks_without_views_have_no_share(self):
         from imagesim import events
-        from imagesim.admin.rates import _row
+        from imagesim.admin.index_page import _row
 
         assert _row("x", events.Rate("x", 0, 2, 0)).click_through == "–"

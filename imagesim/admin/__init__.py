@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from imagesim.admin.index_page import VisualIndexAdmin
-from imagesim.admin.item_admin import ItemStateAdmin
-from imagesim.admin.job_admin import JobAdmin
-from imagesim.admin.mixins import ItemStateMixin
+from imagesim.admin.items import ItemStateAdmin, ItemStateMixin
+from imagesim.admin.jobs import JobAdmin
 
 __all__ = ["ItemStateAdmin", "ItemStateMixin", "JobAdmin", "VisualIndexAdmin"]

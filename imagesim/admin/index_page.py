@@ -1,10 +1,12 @@
-"""The page "Visual index": how the index stands, what is running, and the buttons that set it right.
+"""The page "Visual index": the state of the index, the running job, buttons for maintenance, and click-through rates.
 
-It is kept current by a small script that asks the JSON view every few seconds.
+A small script keeps it current with the JSON view.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -12,13 +14,30 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format, number_format
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from imagesim.admin import job_actions, rates, snapshot
-from imagesim.admin.readonly import ReadOnlyAdmin
-from imagesim.models import VisualIndex
+from imagesim import events
+from imagesim.admin import actions
+from imagesim.admin.base import ReadOnlyAdmin
+from imagesim.indexing import dispatch
+from imagesim.models import Job, VisualIndex
+from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
+
+DAYS = 30
+ROWS = 20
+"""Of one table."""
+
+_NAMES = {
+    "similar": gettext_lazy("Similar products"),
+    "search": gettext_lazy("Search"),
+    "look": gettext_lazy("Shop the look"),
+}
 
 
 @admin.register(VisualIndex)
@@ -44,13 +63,13 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,
-            "snapshot": snapshot.take(),
-            "rates": rates.take(),
+            "snapshot": snapshot(),
+            "event_tables": event_tables(),
             "may_rebuild": self.has_rebuild_permission(request),
-            "jobs": job_actions.JOBS.values(),
-            "how": job_actions.how_it_runs(),
+            "buttons": actions.BUTTONS.values(),
+            "how_tasks_run": actions.how_tasks_run(),
             "may_see_items": request.user.has_perm("imagesim.view_itemstate"),
-            "may_see_runs": request.user.has_perm("imagesim.view_job"),
+            "may_see_jobs": request.user.has_perm("imagesim.view_job"),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
@@ -58,16 +77,16 @@ class VisualIndexAdmin(ReadOnlyAdmin):
 
     def status_view(self, request: HttpRequest) -> JsonResponse:
         self._require_view(request)
-        return JsonResponse(snapshot.take())  # the admin marks it as never to be cached
+        return JsonResponse(snapshot())  # admin_view adds the headers against caching
 
     @method_decorator(require_POST)
     def start_view(self, request: HttpRequest, job: str) -> HttpResponse:
         self._require_view(request)
         if not self.has_rebuild_permission(request):
             raise PermissionDenied
-        if job not in job_actions.JOBS:
+        if job not in actions.BUTTONS:
             return HttpResponseNotFound()
-        level, message = job_actions.start(job)
+        level, message = actions.start(job)
         self.message_user(request, message, level)
         return HttpResponseRedirect(
             reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name),
@@ -76,3 +95,161 @@ class VisualIndexAdmin(ReadOnlyAdmin):
     def _require_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
             raise PermissionDenied
+
+
+def snapshot() -> dict[str, Any]:
+    """The state of the index as texts in the reader's language, for the page and for its script.
+
+    ``fields``: each text by name; ``bars``: value and maximum of each bar, None for one without them; ``shown``: which
+    parts of the page are visible; ``running``: whether to ask again soon.
+    """
+    status = get_status()
+    waiting = status.pending if dispatch.mode() != "manual" else 0
+    running = next(
+        (job for job in (status.rebuild, status.reconcile) if job and job.status == Job.Status.RUNNING), None
+    )
+    fields = {
+        "items": number_format(status.items, force_grouping=True),
+        "indexed": number_format(status.indexed, force_grouping=True),
+        "pending": number_format(status.pending, force_grouping=True),
+        "failed": number_format(status.failed, force_grouping=True),
+        "skipped": number_format(status.skipped, force_grouping=True),
+        "embeddings": number_format(status.embeddings, force_grouping=True),
+        "coverage": _percent(status.indexed, status.items),
+        "oldest": _duration(status.queue_age) if status.pending else "",
+        **_index_fields(status.index),
+        **(_job_fields(running) if running else _waiting_fields(waiting)),
+        "rebuild": _latest(status.rebuild),
+        "reconcile": _latest(status.reconcile),
+        "updated": date_format(timezone.localtime(), "TIME_FORMAT"),
+    }
+    return {
+        "fields": fields,
+        "bars": {
+            "coverage": [min(status.indexed, status.items), max(status.items, 1)],
+            "job": _bar(running, waiting, status.items),
+        },
+        "shown": {
+            "job": running is not None or waiting > 0,
+            "index_error": bool(status.index.error),
+            "failed": status.failed > 0,
+            "oldest": status.pending > 0,
+        },
+        "running": running is not None or waiting > 0,
+    }
+
+
+def _index_fields(index: IndexStatus) -> dict[str, str]:
+    return {
+        "index_backend": index.backend.rpartition(".")[2],
+        "index_name": index.backing_index or index.name,
+        "index_model": index.model,
+        "index_dims": number_format(index.dims) if index.dims else "",
+        "index_entries": "" if index.entries is None else number_format(index.entries, force_grouping=True),
+        "index_error": index.error,
+    }
+
+
+def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
+    """None for a bar without a known total."""
+    if job is not None:
+        return [job.done, job.total] if job.total else None
+    return [max(items - waiting, 0), max(items, 1)]
+
+
+def _waiting_fields(waiting: int) -> dict[str, str]:
+    if not waiting:
+        return {"run_kind": "", "run_progress": "", "run_left": ""}
+    text = ngettext("%(count)s change waits", "%(count)s changes wait", waiting)
+    return {
+        "run_kind": _("sync"),
+        "run_progress": text % {"count": number_format(waiting, force_grouping=True)},
+        "run_left": "",
+    }
+
+
+def _job_fields(job: JobStatus) -> dict[str, str]:
+    progress = _("%(done)s of %(total)s (%(percent)s)") % {
+        "done": number_format(job.done, force_grouping=True),
+        "total": number_format(job.total, force_grouping=True),
+        "percent": _percent(job.done, job.total),
+    }
+    if job.abandoned:
+        left = _("stopped; the next sync continues it")
+    else:
+        left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
+    return {"run_kind": str(Job.Kind(job.kind).label), "run_progress": progress, "run_left": left}
+
+
+def _latest(job: JobStatus | None) -> str:
+    """``done 12 May 2026, 10:00: 3 repaired``"""
+    if job is None:
+        return _("never")
+    when = date_format(timezone.localtime(job.finished_at or job.started_at), "DATETIME_FORMAT")
+    if job.status == Job.Status.RUNNING:
+        return _("running since %(when)s") % {"when": when}
+    parts = [f"{Job.Status(job.status).label}, {when}"]
+    if job.error:
+        parts.append(job.error)
+    parts += [f"{name.replace('_', ' ')} {value}" for name, value in job.report.items() if type(value) is int]
+    return "; ".join(parts)
+
+
+def _percent(part: int, whole: int) -> str:
+    """Rounded down, so that 100 % means all items."""
+    share = int(1000 * min(part, whole) / whole) / 10 if whole else 100.0
+    return f"{number_format(share, 0 if share == 100 else 1)} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        whole = max(round(seconds), 1)
+        return ngettext("%(count)d second", "%(count)d seconds", whole) % {"count": whole}
+    if seconds < 90 * 60:
+        whole = round(seconds / 60)
+        return ngettext("%(count)d minute", "%(count)d minutes", whole) % {"count": whole}
+    whole = round(seconds / 3600)
+    return ngettext("%(count)d hour", "%(count)d hours", whole) % {"count": whole}
+
+
+@dataclass(frozen=True)
+class EventRow:
+    name: str
+    views: str
+    clicks: str
+    carts: str
+    click_through: str
+
+
+@dataclass(frozen=True)
+class EventTable:
+    title: str
+    first: str
+    rows: list[EventRow]
+
+
+def event_tables() -> list[EventTable] | None:
+    """Views, clicks and carts by page, category and position; None while the shop keeps no events."""
+    if not events.enabled():
+        return None
+    since = timezone.now() - timedelta(days=DAYS)
+    # A position is counted from 0 and read from 1.
+    positions = sorted(events.rates("position", since=since), key=lambda rate: int(rate.name))[:ROWS]
+    categories = sorted(events.rates("category", since=since), key=lambda rate: -rate.views)[:ROWS]
+    return [
+        EventTable(
+            _("By where the results stood"),
+            _("Page"),
+            [_row(str(_NAMES.get(rate.name, rate.name)), rate) for rate in events.rates("source", since=since)],
+        ),
+        EventTable(_("By category"), _("Category"), [_row(rate.name or _("none"), rate) for rate in categories]),
+        EventTable(_("By position"), _("Position"), [_row(str(int(rate.name) + 1), rate) for rate in positions]),
+    ]
+
+
+def _row(name: str, rate: events.Rate) -> EventRow:
+    views, clicks, carts = (
+        number_format(count, force_grouping=True) for count in (rate.views, rate.clicks, rate.carts)
+    )
+    share = f"{number_format(round(100 * rate.click_through, 1), decimal_pos=1)} %" if rate.views else "–"
+    return EventRow(name, views, clicks, carts, share)

@@ -1,1 +1,1 @@
-"""The parts of the write side: a change, who works at it, its pictures, and where it is written to."""
+"""The write side: signals -> outbox -> dispatch -> sync -> leases -> documents -> embedding -> write_targets."""

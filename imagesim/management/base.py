@@ -1,4 +1,4 @@
-"""What the commands share: one object in JSON for machines, a progress bar on a terminal for people."""
+"""What the commands share: JSON output for programs, a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class ImagesimCommand(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--format", choices=("text", "json"), default="text", help="text for people, json for machines"
+            "--format", choices=("text", "json"), default="text", help="text for people, json for programs"
         )
 
-    def emit(self, facts: dict[str, Any], format: str, text: str) -> None:
-        self.stdout.write(json.dumps(facts, cls=DjangoJSONEncoder) if format == "json" else text)
+    def emit(self, values: dict[str, Any], format: str, text: str) -> None:
+        self.stdout.write(json.dumps(values, cls=DjangoJSONEncoder) if format == "json" else text)
 
     def bar(self, label: str) -> ProgressBar:
         return ProgressBar(label)
 
 
 class ProgressBar:
-    """A bar that redraws itself on a terminal, and prints nothing anywhere else."""
+    """Redraws itself on a terminal; prints nothing elsewhere."""
 
     WIDTH = 30
     EVERY = 0.1

@@ -1,1 +1,1 @@
-"""For operators: health, metrics, and how long things take."""
+"""For operators: status, health, metrics and timing."""

@@ -1,4 +1,4 @@
-"""The address that Prometheus reads: what processes measured, and what the database knows at this moment."""
+"""The view that Prometheus scrapes: what processes measured, and gauges read from the database."""
 
 from __future__ import annotations
 
@@ -18,30 +18,26 @@ from imagesim.monitoring.status import get_status
 
 
 class StatusCollector(Collector):
-    """How it stands, one gauge a figure. An index that is down gives no entries, and ``imagesim_index_up 0``."""
+    """One gauge per figure of the status. If the index is unavailable, ``imagesim_index_up`` is 0."""
 
     def collect(self) -> Iterator[Metric]:
         status = get_status()
         yield GaugeMetricFamily("imagesim_items", "Items that belong in the index", status.items)
         yield GaugeMetricFamily("imagesim_items_indexed", "Items in the index", status.indexed)
-        yield GaugeMetricFamily("imagesim_items_failed", "Items set aside with an error", status.failed)
-        yield GaugeMetricFamily(
-            "imagesim_items_skipped", "Items that have no usable picture or are not to be indexed", status.skipped
-        )
+        yield GaugeMetricFamily("imagesim_items_failed", "Items that failed with an error", status.failed)
+        yield GaugeMetricFamily("imagesim_items_skipped", "Items without images, or not to be indexed", status.skipped)
         yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
         yield GaugeMetricFamily("imagesim_queue_age_seconds", "Age of the oldest change that is due", status.queue_age)
-        yield GaugeMetricFamily("imagesim_embeddings", "Embeddings kept in the database", status.embeddings)
-        yield GaugeMetricFamily(
-            "imagesim_index_up", "Whether the index in service answers", int(not status.index.error)
-        )
+        yield GaugeMetricFamily("imagesim_embeddings", "Embeddings in the database", status.embeddings)
+        yield GaugeMetricFamily("imagesim_index_up", "Whether the active index answers", int(not status.index.error))
         if status.index.entries is not None:
-            yield GaugeMetricFamily("imagesim_index_entries", "Entries of the index in service", status.index.entries)
+            yield GaugeMetricFamily("imagesim_index_entries", "Entries of the active index", status.index.entries)
 
 
 @never_cache
 @require_safe
 def metrics_view(request: HttpRequest) -> HttpResponse:
-    """All of it in Prometheus' text format."""
+    """All metrics in the text format of Prometheus."""
     now = CollectorRegistry()
     now.register(StatusCollector())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -1,7 +1,7 @@
-"""Whether all is well, for a monitor: cheap enough to be asked every few seconds.
+"""Health checks for monitors, cheap enough to be called every few seconds.
 
-``live/`` says only that the process answers: that is for a load balancer, since a shop goes on selling while its
-visual search is down. ``health/`` says how the parts are.
+``live/`` only shows that the process answers: it is for load balancers, since a shop goes on selling while its visual
+search is unavailable. ``health/`` shows the state of each part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SEVERITY: tuple[State, ...] = ("ok", "degraded", "failing")
 
 @dataclass(frozen=True)
 class Check:
-    """One part. ``degraded``: it works, but someone should look; ``failing``: it does not."""
+    """The state of one part. ``degraded``: it works, but needs attention; ``failing``: it does not work."""
 
     name: str
     state: State
@@ -56,7 +56,7 @@ def live_view(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def health_view(request: HttpRequest) -> JsonResponse:
-    """200 while all works, also if someone should look; 503 where a part fails. The details are for the staff."""
+    """200 while all parts work, even if degraded; 503 if one fails. Only staff see the details."""
     checks = get_health()
     status = worst(checks)
     content: dict[str, object] = {"status": status, "checks": {check.name: check.state for check in checks}}
@@ -65,9 +65,9 @@ def health_view(request: HttpRequest) -> JsonResponse:
     return JsonResponse(content, status=503 if status == "failing" else 200)
 
 
-def _guarded(name: str, look: Callable[[], tuple[State, str]]) -> Check:
+def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:
     try:
-        return Check(name, *look())
+        return Check(name, *check())
     except (ImagesimError, DatabaseError) as error:
         return Check(name, "failing", str(error))
     except Exception as error:

@@ -1,8 +1,8 @@
 """Prometheus metrics, where ``prometheus_client`` is installed (``pip install "imagesim[metrics]"``).
 
-What processes measure are histograms in prometheus_client's own registry, so that an exporter the shop has
-already finds them; with several processes set ``PROMETHEUS_MULTIPROC_DIR``. What the database knows is asked when
-the address is read: see :mod:`imagesim.monitoring.exposition`.
+Histograms of what a process measures, in prometheus_client's own registry, so that an exporter of the shop finds
+them; with several processes set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are read from the database at each scrape: see
+:mod:`imagesim.monitoring.exposition`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ EMBED_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 searches = Histogram(
     "imagesim_search_seconds",
-    "Questions answered, by kind and outcome; embedding and index included",
+    "Queries by kind and outcome, embedding and index included",
     ["kind", "outcome"],
     buckets=SEARCH_BUCKETS,
 )
 embeddings = Histogram(
     "imagesim_embed_seconds",
-    "Embedding a question, or a batch of pictures of items",
+    "Embedding of a query, or of a batch of item images",
     ["kind", "outcome"],
     buckets=EMBED_BUCKETS,
 )
@@ -30,7 +30,7 @@ HISTOGRAMS = {"search": searches, "embed": embeddings}
 
 
 def connect() -> None:
-    """Have what is timed counted; more than once is harmless."""
+    """Count what is timed. May be called more than once."""
     if observe not in timing.observers:
         timing.observers.append(observe)
 

@@ -1,4 +1,4 @@
-"""How it stands: what is in the shop, what is in the index, what waits, what was set aside."""
+"""The state of the write side: how many items are in the shop, indexed, waiting and failed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from imagesim.indexing.outbox import state_aliases
 from imagesim.models import Embedding, ItemState, Job
 from imagesim.registry import registry
 
-__all__ = ["IndexStatus", "JobStatus", "Status", "get_status"]
-
 
 @dataclass
 class IndexStatus:
-    """The index in service. ``error`` says why nothing is known of it."""
+    """The active index. ``error`` is the reason why nothing is known about it."""
 
     backend: str = ""
     name: str = ""
@@ -37,7 +35,7 @@ class IndexStatus:
 
 @dataclass
 class JobStatus:
-    """A rebuild or a reconcile: how far it is, and how long it may still take."""
+    """A rebuild or a reconcile, with its progress and the estimated time left."""
 
     kind: str
     status: str
@@ -51,12 +49,12 @@ class JobStatus:
     report: dict[str, Any]
     error: str
     abandoned: bool = False
-    """Whether it says that it runs, but nobody works on it any more; the next one goes on where it was."""
+    """Whether its process is gone. The next job of its kind continues it."""
 
 
 @dataclass
 class Status:
-    """``items`` are those that belong in the index; ``pending`` changes wait; ``failed`` ones were set aside."""
+    """``items`` is the number that belong in the index; ``pending`` changes wait; ``failed`` items have an error."""
 
     items: int = 0
     indexed: int = 0
@@ -65,18 +63,18 @@ class Status:
     skipped: int = 0
     embeddings: int = 0
     queue_age: float = 0.0
-    """Seconds that the oldest change that may be tried now has been waiting."""
+    """Seconds that the oldest due change has been waiting."""
     index: IndexStatus = field(default_factory=IndexStatus)
     rebuild: JobStatus | None = None
     reconcile: JobStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON but for the times, which are datetimes."""
+        """Ready for JSON, except for datetimes."""
         return asdict(self)
 
 
 def get_status() -> Status:
-    """Cheap enough for a page that is refreshed every few seconds; never raises because the index is down."""
+    """Cheap enough for a page that refreshes every few seconds; does not raise if the index is unavailable."""
     status = Status(embeddings=Embedding.objects.count(), index=_index_status())
     now = timezone.now()
     oldest: list[datetime] = []
@@ -108,7 +106,7 @@ def _index_status() -> IndexStatus:
         status.name = index.name
         backing_index = index.active()
         if backing_index is None:
-            status.error = "No index is in service yet; run `manage.py imagesim_sync`."
+            status.error = "No index is active yet; run `manage.py imagesim_sync`."
             return status
         meta = index.meta(backing_index)
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims

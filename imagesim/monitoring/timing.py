@@ -1,4 +1,4 @@
-"""How long things take: into the log, and to whoever else wants to know."""
+"""Timing of calls, for the log and for observers such as the Prometheus metrics."""
 
 from __future__ import annotations
 

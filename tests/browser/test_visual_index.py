@@ -57,7 +57,7 @@ def test_reindexing_a_product_from_the_shops_own_list(admin: Any) -> None:
     page.locator("#result_list input.action-select").first.check()
     page.locator("select[name=action]").select_option(label="Reindex selected products for visual search")
     page.get_by_role("button", name="Go", exact=True).click()
-    page.locator(".messagelist .success").filter(has_text="1 item is looked at again").wait_for()
+    page.locator(".messagelist .success").filter(has_text="1 item is queued for reindexing").wait_for()
 
     page.goto(PAGE)
 

@@ -1,4 +1,4 @@
-"""``manage.py imagesim_rebuild``: make a new index beside the one in service, then swap."""
+"""``manage.py imagesim_rebuild``: build a new index beside the active one, then swap them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from imagesim.management.base import ImagesimCommand
 
 class Command(ImagesimCommand):
     help = (
-        "Make a new index with the model in the settings, beside the one in service, and swap when it is complete. "
-        "Pictures that this model has embedded before are not embedded again. Killed, it goes on where it was."
+        "Build a new index with the model in the settings beside the active one, and swap them when it is complete. "
+        "Images that this model has embedded before are not embedded again. Killed, the next run continues it."
     )
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         try:
             with self.bar("rebuilding") as bar:
-                run = rebuild(progress=bar)
+                job = rebuild(progress=bar)
         except ImagesimError as error:
             raise CommandError(str(error)) from error
-        seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at else 0.0
-        facts = {
-            "status": run.status,
-            "index": run.target,
-            "total": run.total,
-            "done": run.done,
-            "failed": run.failed,
+        seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at else 0.0
+        values = {
+            "status": job.status,
+            "index": job.target,
+            "total": job.total,
+            "done": job.done,
+            "failed": job.failed,
             "seconds": round(seconds, 3),
         }
-        text = f"Rebuilt {run.target}: {run.done} items in {seconds:.1f} s."
-        if run.failed:
-            text += f" {run.failed} went through the sync, which keeps their errors."
-        self.emit(facts, format, text)
+        text = f"Rebuilt {job.target}: {job.done} items in {seconds:.1f} s."
+        if job.failed:
+            text += f" {job.failed} were left to the sync, which stores their errors."
+        self.emit(values, format, text)

@@ -1,4 +1,4 @@
-"""``manage.py imagesim_status``: how it stands."""
+"""``manage.py imagesim_status``: the state of the index and of the changes that wait."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from imagesim.monitoring.status import Status, get_status
 
 
 class Command(ImagesimCommand):
-    help = "Say what is in the shop, in the index, waiting and set aside. With --check, compare them item by item."
+    help = "Show how many items are in the shop, indexed, waiting and failed. With --check, compare them item by item."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--check", action="store_true", help="compare database and index; exit with 1 where they differ"
+            "--check", action="store_true", help="compare database and index; exit with 1 if they differ"
         )
 
     def handle(self, *args: Any, format: str, check: bool, **options: Any) -> None:
         status = get_status()
-        facts, text, differs = status.as_dict(), _text(status), False
+        values, text, differs = status.as_dict(), _text(status), False
         configured, precision_report = _configured_model()
-        facts["index"]["configured_model"] = configured
-        facts["precision"] = precision_report
+        values["index"]["configured_model"] = configured
+        values["precision"] = precision_report
         if precision_report:
             text += f"\nprecision  {precision_report}"
         other_model = bool(configured and status.index.model) and configured != status.index.model
         if other_model:
-            text += f"\nmodel      the settings name {configured} now; run `manage.py imagesim_rebuild` to change over"
+            text += f"\nmodel      the settings name {configured}; run `manage.py imagesim_rebuild` to change to it"
         if check:
             found = self._differences()
             differs = status.pending > 0 or bool(status.index.error) or other_model or any(found.values())
-            facts["check"] = {**found, "differs": differs}
+            values["check"] = {**found, "differs": differs}
             listed = ", ".join(f"{count} {name}" for name, count in found.items())
             text += f"\n\ncheck      {'differs' if differs else 'equal'} ({listed})"
-        self.emit(facts, format, text)
+        self.emit(values, format, text)
         if differs:
             sys.exit(1)
 
@@ -45,15 +45,15 @@ class Command(ImagesimCommand):
         from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 
         try:
-            run = reconcile(dry_run=True)
+            job = reconcile(dry_run=True)
         except ImagesimError as error:
             self.stderr.write(str(error))
             return {"unknown": 1}
-        return {name: run.report[name] for name in DIFFERENCES}
+        return {name: job.report[name] for name in DIFFERENCES}
 
 
 def _configured_model() -> tuple[str, str]:
-    """The fingerprint of the model in the settings and its arithmetic; empty where they cannot be told here."""
+    """The fingerprint of the configured model and its precision; empty if it cannot be loaded here."""
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
 
@@ -69,16 +69,17 @@ def _text(status: Status) -> str:
     lines = [
         f"items      {status.items}",
         f"indexed    {status.indexed}",
-        f"pending    {status.pending}" + (f" (the oldest for {status.queue_age:.0f} s)" if status.queue_age else ""),
+        f"pending    {status.pending}"
+        + (f" (the oldest one for {status.queue_age:.0f} s)" if status.queue_age else ""),
         f"failed     {status.failed}",
-        f"left out   {status.skipped}",
+        f"skipped    {status.skipped}",
         f"embeddings {status.embeddings}",
         f"index      {index.backend} {index.name!r}: "
         + (index.error or f"{index.entries} entries, model {index.model}, {index.dims} dimensions"),
     ]
-    for run in (status.rebuild, status.reconcile):
-        if run:
-            left = f", about {run.seconds_left:.0f} s left" if run.seconds_left else ""
-            error = f": {run.error}" if run.error else ""
-            lines.append(f"{run.kind:<10} {run.status}, {run.done} of {run.total}{left}{error}")
+    for job in (status.rebuild, status.reconcile):
+        if job:
+            left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""
+            error = f": {job.error}" if job.error else ""
+            lines.append(f"{job.kind:<10} {job.status}, {job.done} of {job.total}{left}{error}")
     return "\n".join(lines)

@@ -8,29 +8,32 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from imagesim.exceptions import ImagesimError
 from imagesim.indexing.sync import SyncReport, sync
 from imagesim.management.base import ImagesimCommand
 
 
 class Command(ImagesimCommand):
     help = (
-        "Bring the index up to date with the changes that wait. Makes the first index where there is none. "
-        "With --reconcile, compare the whole database with the index first and repair what differs."
+        "Bring the index up to date with the changes that wait; creates the first index if there is none. "
+        "With --reconcile, compare the whole database with the index and repair the differences."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--limit", type=int, help="stop after so many items")
-        parser.add_argument("--reconcile", action="store_true", help="find and repair what no signal told of")
-        parser.add_argument("--dry-run", action="store_true", help="with --reconcile: only say what would be repaired")
+        parser.add_argument("--limit", type=int, help="stop after this many items")
         parser.add_argument(
-            "--watch", action="store_true", help="go on until stopped, looking every --interval seconds"
+            "--reconcile", action="store_true", help="find and repair differences that no signal reported"
         )
-        parser.add_argument("--interval", type=float, default=1.0, help="with --watch: seconds between two looks")
+        parser.add_argument("--dry-run", action="store_true", help="with --reconcile: only show what would be repaired")
+        parser.add_argument(
+            "--watch", action="store_true", help="go on until stopped, syncing every --interval seconds"
+        )
+        parser.add_argument("--interval", type=float, default=1.0, help="with --watch: seconds between two syncs")
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         if options["dry_run"] and not options["reconcile"]:
-            raise CommandError("--dry-run goes with --reconcile; a sync without it has nothing to try out.")
+            raise CommandError("--dry-run needs --reconcile.")
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError(f"--limit is {options['limit']}; it must be 1 or more.")
         if options["reconcile"]:
@@ -45,21 +48,24 @@ class Command(ImagesimCommand):
                 break
             time.sleep(options["interval"])
         if report.interrupted:
-            raise CommandError(f"The sync was interrupted, what is left goes on waiting: {report.interrupted}")
+            raise CommandError(f"The sync was interrupted; the remaining changes wait: {report.interrupted}")
 
     def _reconcile(self, format: str, *, dry_run: bool) -> None:
         from imagesim.indexing.reconcile import reconcile
 
-        with self.bar("comparing") as bar:
-            run = reconcile(dry_run=dry_run, progress=bar)
-        found = ", ".join(f"{count} {name}" for name, count in run.report.items())
-        self.emit(run.report, format, f"Compared: {found}.")
+        try:
+            with self.bar("comparing") as bar:
+                job = reconcile(dry_run=dry_run, progress=bar)
+        except ImagesimError as error:
+            raise CommandError(str(error)) from error
+        found = ", ".join(f"{count} {name}" for name, count in job.report.items())
+        self.emit(job.report, format, f"Compared: {found}.")
 
 
 def _text(report: SyncReport) -> str:
-    parts = [f"{report.indexed} indexed", f"{report.removed} removed", f"{report.skipped} left out"]
+    parts = [f"{report.indexed} indexed", f"{report.removed} removed", f"{report.skipped} skipped"]
     if report.failed:
-        parts.append(f"{report.failed} set aside (see the admin for the errors)")
+        parts.append(f"{report.failed} failed (the admin shows the errors)")
     if report.retried:
         parts.append(f"{report.retried} to be retried")
-    return f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} pictures embedded."
+    return f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} images embedded."

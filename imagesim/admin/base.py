@@ -1,7 +1,11 @@
-"""How the state of an item is shown: a word with a colour, the whole story where the pointer rests."""
+"""What the admin pages share: pages that only show, and states as coloured words."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -13,8 +17,25 @@ TONES: dict[str, str] = {Outcome.INDEXED: "good", Outcome.FAILED: "bad", Outcome
 ERROR_LENGTH = 100
 
 
+class ReadOnly:
+    """For a ModelAdmin or an inline: no adding, changing or deleting, whatever the user's permissions."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """A ModelAdmin whose pages cannot be edited."""
+
+
 def badge(state: ItemState | None) -> SafeString:
-    """The state in a word; an item that no change was ever recorded of has none."""
+    """The state as a word with a colour, the error as its tooltip; "unknown" for an item without a state."""
     if state is None:
         return format_html('<span class="imagesim-badge" data-tone="none">{}</span>', _("unknown"))
     tone = "waiting" if state.pending and state.outcome != Outcome.FAILED else TONES.get(state.outcome, "none")
@@ -23,6 +44,6 @@ def badge(state: ItemState | None) -> SafeString:
 
 
 def shorten(text: str) -> str:
-    """The first line of an error, at a length that fits a column."""
+    """The first line of an error, cut to fit a column."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= ERROR_LENGTH else f"{line[: ERROR_LENGTH - 1]}…"

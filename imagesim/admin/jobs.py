@@ -1,4 +1,4 @@
-"""The list of long pieces of work: rebuilds, reconciles and reindexes, with what came of them."""
+"""The list of jobs: rebuilds and reconciles, with their results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin.badges import shorten
-from imagesim.admin.readonly import ReadOnlyAdmin
+from imagesim.admin.base import ReadOnlyAdmin, shorten
 from imagesim.models import Job
 
 TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad"}

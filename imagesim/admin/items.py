@@ -1,4 +1,4 @@
-"""The list of items: what the index holds of each, what waits, and what went wrong."""
+"""Items in the admin: the list of their states, and :class:`ItemStateMixin` for the shop's own ModelAdmin."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.views.main import ChangeList
+from django.core.checks import CheckMessage, Error
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.forms import Media
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin import job_actions
-from imagesim.admin.badges import badge, shorten
-from imagesim.admin.readonly import ReadOnly, ReadOnlyAdmin
+from imagesim.admin import actions
+from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, shorten
 from imagesim.exceptions import NotRegistered
+from imagesim.indexing.documents import valid_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
 
-MOST_FOUND = 500
+SEARCH_LIMIT = 500
 """Items of one model that a search by name may add."""
 
 
@@ -114,7 +117,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        """Also by what the items are searched by in their own list: a shop knows names, not keys."""
+        """Search the items' own lists too, because a shop knows names, not keys."""
         found, duplicates = super().get_search_results(request, queryset, search_term)
         if not search_term:
             return found, duplicates
@@ -149,7 +152,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Reindex selected items"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[ItemState]) -> None:
-        job_actions.reindex_states(self, request, queryset)
+        actions.reindex_states(self, request, queryset)
 
     def _by_name(self, request: HttpRequest, term: str) -> Q:
         found = Q()
@@ -158,19 +161,19 @@ class ItemStateAdmin(ReadOnlyAdmin):
             if own is None or not own.get_search_fields(request) or not own.has_view_permission(request):
                 continue
             matching, _may_repeat = own.get_search_results(request, own.get_queryset(request), term)
-            pks = [str(pk) for pk in matching.values_list("pk", flat=True)[:MOST_FOUND]]
+            pks = [str(pk) for pk in matching.values_list("pk", flat=True)[:SEARCH_LIMIT]]
             if pks:
                 found |= Q(model=items.label, object_pk__in=pks)
         return found
 
 
 def item_of(state: ItemState) -> models.Model | None:
-    """The item itself; None if it is gone, or its model is no longer registered."""
+    """The item; None if it no longer exists or its model is no longer registered."""
     return _items_of([state]).get((state.model, state.object_pk))
 
 
 def attach_items(states: Iterable[ItemState]) -> None:
-    """Load the items of a page of states, one query a model."""
+    """Load the items of a page of states, one query per model."""
     states = list(states)
     items = _items_of(states)
     for state in states:
@@ -178,8 +181,6 @@ def attach_items(states: Iterable[ItemState]) -> None:
 
 
 def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:
-    from imagesim.indexing.documents import valid_pks
-
     wanted: dict[str, list[str]] = {}
     for state in states:
         wanted.setdefault(state.model, []).append(state.object_pk)
@@ -192,3 +193,68 @@ def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model
         for item in items.model._base_manager.filter(pk__in=valid_pks(items, pks)):
             found[label, items.pk_of(item)] = item
     return found
+
+
+class ItemStateMixin:
+    """Adds the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
+
+    ``class ProductAdmin(ItemStateMixin, admin.ModelAdmin)``. The column takes one query per page and comes after the
+    first one, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
+    ``readonly_fields``.
+    """
+
+    model: type[models.Model]
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        found: list[CheckMessage] = super().check(**kwargs)  # type: ignore[misc]
+        if self.model not in registry:
+            message = f"ItemStateMixin is used for {self.model._meta.label}, which is not registered with imagesim."
+            hint = "Register it in a similarity.py with @imagesim.register, or remove the mixin."
+            found.append(Error(message, hint=hint, obj=self.__class__, id="imagesim.E401"))
+        return found
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(css={"all": ["imagesim/admin/admin.css"]})  # type: ignore[misc, no-any-return]
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        shown = list(super().get_list_display(request))  # type: ignore[misc]
+        return shown if "visual_search" in shown else [*shown[:1], "visual_search", *shown[1:]]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)  # type: ignore[misc]
+        attach_states(changelist.result_list)
+        return changelist
+
+    def has_reindex_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("imagesim.reindex_itemstate")
+
+    @admin.display(description=_("visual search"))
+    def visual_search(self, item: models.Model) -> SafeString:
+        if not hasattr(item, "_imagesim_state"):
+            attach_states([item])
+        return badge(getattr(item, "_imagesim_state", None))
+
+    @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
+    def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        actions.reindex_items(self, request, queryset)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """In addition to the ``actions`` of the shop's class, unless it disabled actions."""
+        found: dict[str, Any] = super().get_actions(request)  # type: ignore[misc]
+        disabled = self.actions is None or IS_POPUP_VAR in request.GET  # type: ignore[attr-defined]
+        if not disabled and self.has_reindex_permission(request):
+            found["reindex_selected"] = self.get_action("reindex_selected")  # type: ignore[attr-defined]
+        return found
+
+
+def attach_states(items: Any) -> None:
+    """Load the states of a page of items of one model in one query."""
+    items = list(items)
+    if not items or type(items[0]) not in registry:
+        return
+    declared = registry.for_item(items[0])
+    pks = [declared.pk_of(item) for item in items if item.pk is not None]
+    states = {state.object_pk: state for state in ItemState.objects.filter(model=declared.label, object_pk__in=pks)}
+    for item in items:
+        item._imagesim_state = states.get(declared.pk_of(item)) if item.pk is not None else None

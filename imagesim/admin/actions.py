@@ -1,4 +1,4 @@
-"""What the buttons and actions start. The work itself is done by a task: nothing here takes long."""
+"""The buttons and actions: each starts a task or queues items, so none takes long."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class Job:
+class Button:
     """A button of the page "Visual index"."""
 
     name: str
@@ -36,28 +36,28 @@ class Job:
     command: str
 
 
-JOBS = {
-    job.name: job
-    for job in (
-        Job(
+BUTTONS = {
+    button.name: button
+    for button in (
+        Button(
             "sync",
             gettext_lazy("Sync now"),
             gettext_lazy("Bring the index up to date with the changes that wait."),
             "imagesim_sync",
         ),
-        Job(
+        Button(
             "retry",
-            gettext_lazy("Try again what was set aside"),
+            gettext_lazy("Retry failed items"),
             gettext_lazy("After a picture or the storage was repaired."),
             "imagesim_sync",
         ),
-        Job(
+        Button(
             "reconcile",
             gettext_lazy("Compare and repair"),
             gettext_lazy("Find what differs between the shop and the index, for instance after an import."),
             "imagesim_sync --reconcile",
         ),
-        Job(
+        Button(
             "rebuild",
             gettext_lazy("Rebuild the index"),
             gettext_lazy("Make a new index beside this one and swap; searches go on all along."),
@@ -67,8 +67,8 @@ JOBS = {
 }
 
 
-def how_it_runs() -> str:
-    """Who does what is started here."""
+def how_tasks_run() -> str:
+    """How the tasks that the buttons start are run, as a sentence."""
     return {
         "celery": _("Started here, the work is done by a Celery worker."),
         "django_tasks": _("Started here, the work is done by a worker of Django's task framework."),
@@ -78,45 +78,45 @@ def how_it_runs() -> str:
 
 
 def start(name: str) -> tuple[int, str]:
-    """Start a job; the level and the text of the message that says so."""
-    job = JOBS[name]
+    """Start what a button is for; returns the level and the text of the message to show."""
+    button = BUTTONS[name]
     if name == "retry":
         count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
-        return messages.SUCCESS, _marked(count)
+        return messages.SUCCESS, _queued_message(count)
     if dispatch.start(name):
-        return messages.SUCCESS, _("Started: %(job)s. This page shows how far it is.") % {"job": job.title}
+        return messages.SUCCESS, _("Started: %(job)s. This page shows how far it is.") % {"job": button.title}
     if dispatch.mode() == "manual":
         text = _("Nothing works in the background here (SYNC is 'manual'): run manage.py %(command)s.")
     else:
         text = _("It could not be started just now; try again in a moment, or run manage.py %(command)s.")
-    return messages.WARNING, text % {"command": job.command}
+    return messages.WARNING, text % {"command": button.command}
 
 
 def reindex_states(admin: ModelAdmin[Any], request: HttpRequest, states: models.QuerySet[ItemState]) -> None:
-    """The action on the app's own list; the items may be gone from the shop."""
-    admin.message_user(request, _marked(_touch(states)), messages.SUCCESS)
+    """Queue items from the app's own list for reindexing. They may no longer exist in the shop."""
+    admin.message_user(request, _queued_message(_touch(states)), messages.SUCCESS)
 
 
 def reindex_items(admin: Any, request: HttpRequest, items: models.QuerySet[Any]) -> None:
-    """The action on the shop's own list."""
+    """Queue items from the shop's own list for reindexing."""
     try:
-        admin.message_user(request, _marked(touch(items.order_by())), messages.SUCCESS)
+        admin.message_user(request, _queued_message(touch(items.order_by())), messages.SUCCESS)
     except NotRegistered as error:
         admin.message_user(request, str(error), messages.ERROR)
 
 
 def _touch(states: models.QuerySet[ItemState]) -> int:
     count = 0
-    places = iter(list(states.values_list("model", "object_pk")))
-    while chunk := list(islice(places, CHUNK)):
+    keys = iter(list(states.values_list("model", "object_pk")))
+    while chunk := list(islice(keys, CHUNK)):
         count += touch(_instances(chunk))
     return count
 
 
-def _instances(places: Iterable[tuple[str, str]]) -> list[models.Model]:
-    """Not loaded: their keys are all that is needed."""
+def _instances(keys: Iterable[tuple[str, str]]) -> list[models.Model]:
+    """Instances with nothing but their keys, which is all that ``touch`` needs."""
     found = []
-    for label, pk in places:
+    for label, pk in keys:
         try:
             found.append(registry.for_label(label).model(pk=pk))
         except NotRegistered:
@@ -124,10 +124,10 @@ def _instances(places: Iterable[tuple[str, str]]) -> list[models.Model]:
     return found
 
 
-def _marked(count: int) -> str:
+def _queued_message(count: int) -> str:
     text = ngettext(
-        "%(count)d item is looked at again, pictures and all.",
-        "%(count)d items are looked at again, pictures and all.",
+        "%(count)d item is queued for reindexing, with its pictures.",
+        "%(count)d items are queued for reindexing, with their pictures.",
         count,
     ) % {"count": count}
-    return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to have it done.')}"
+    return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to do it.')}"
