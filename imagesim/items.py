@@ -123,9 +123,17 @@ class Items(Generic[M]):
 
     def get_image_url(self, item: M, name: str) -> str:
         """The address of the item's picture stored under ``name``, or of its first one; empty if there is none."""
+        return str(getattr(self.find_image(item, name), "url", ""))
+
+    def get_thumbnail_url(self, item: M, name: str, width: int) -> str:
+        """The address of the same picture, about ``width`` pixels wide, where the shop makes its own (Wagtail's
+        renditions, django-imagekit, an image CDN). Empty leaves it to :mod:`imagesim.thumbnails`."""
+        return ""
+
+    def find_image(self, item: M, name: str) -> Any:
+        """The item's picture file stored under ``name``, or its first one; None if it has none."""
         files = list(self.get_images(item))
-        file = next((file for file in files if file.name == name), files[0] if files else None)
-        return str(getattr(file, "url", ""))
+        return next((file for file in files if file.name == name), files[0] if files else None)
 
     def get_details(self, item: M) -> dict[str, str]:
         """More that a result may show, such as a price: public texts by name, for the REST face and a page's script."""

@@ -18,6 +18,7 @@ from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import hydrate, search
 from imagesim.retrieval.params import argument_names
+from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Candidate, Facet, Hit, Hits
 
 if TYPE_CHECKING:
@@ -25,15 +26,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+THUMBNAIL_WIDTH = 320
+"""Pixels of the picture that a card shows where the browser does not choose one."""
+
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with what a page needs to show it; ``url`` and ``image_url`` may be empty."""
+    """A hit with what a page needs to show it; ``url`` and the addresses of its picture may be empty."""
 
     hit: Hit
     title: str
     url: str
     image_url: str
+    thumbnail_url: str = ""
+    srcset: str = ""
 
     @property
     def item(self) -> Any:
@@ -55,15 +61,19 @@ class Section:
 
 def cards(hits: Hits) -> list[Card]:
     """The hits, ready to show."""
-    return [
-        Card(
-            hit=hit,
-            title=str(hit.item),
-            url=hit.item.get_absolute_url() if hasattr(hit.item, "get_absolute_url") else "",
-            image_url=registry.for_item(hit.item).get_image_url(hit.item, hit.image.name),
-        )
-        for hit in hits
-    ]
+    return [_card(hit) for hit in hits]
+
+
+def _card(hit: Hit) -> Card:
+    items, name = registry.for_item(hit.item), hit.image.name
+    return Card(
+        hit=hit,
+        title=str(hit.item),
+        url=hit.item.get_absolute_url() if hasattr(hit.item, "get_absolute_url") else "",
+        image_url=items.get_image_url(hit.item, name),
+        thumbnail_url=thumbnail_url(items, hit.item, name, THUMBNAIL_WIDTH),
+        srcset=srcset(items, hit.item, name),
+    )
 
 
 def similar_hits(

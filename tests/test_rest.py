@@ -30,8 +30,10 @@ from imagesim import images
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
+from imagesim.registry import registry
 from imagesim.rest.uploads import limit_uploads
 from imagesim.retrieval import concurrency, search
+from imagesim.thumbnails import srcset, thumbnail_url
 from tests import shop
 from tests.shop import picture, product
 
@@ -95,6 +97,7 @@ class TestSimilar:
     def test_answer(self, shelf, api):
         response = api.get(similar(shelf["red"]), {"limit": 1})
         first = shelf["tomato"]
+        items = registry.for_item(first)
         body = response.json()
         score, took = body["results"][0].pop("score"), body.pop("took_ms")
         assert -1 <= score <= 1
@@ -113,6 +116,8 @@ class TestSimilar:
                     "image": {
                         "name": first.photos.get().file.name,
                         "url": f"http://testserver{first.photos.get().file.url}",
+                        "thumbnail": f"http://testserver{thumbnail_url(items, first, '', 320)}",
+                        "srcset": srcset(items, first, ""),
                     },
                     "stage": "",
                 }

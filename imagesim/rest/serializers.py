@@ -10,8 +10,11 @@ from django.urls import NoReverseMatch
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from imagesim.items import Items
 from imagesim.registry import registry
+from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Facet, Hit
+from imagesim.widgets import THUMBNAIL_WIDTH
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -46,6 +49,10 @@ class HitImageSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField(help_text="Its name in the shop's storage.")
     url = serializers.CharField(allow_null=True, help_text="Its address; null if it has none.")
+    thumbnail = serializers.CharField(
+        allow_null=True, help_text="The address of a smaller one, about 320 pixels wide; null if there is none."
+    )
+    srcset = serializers.CharField(help_text="The same in several widths, as `srcset` of an `img` takes it; or empty.")
 
 
 class HitSerializer(serializers.Serializer[Any]):
@@ -70,8 +77,17 @@ class HitSerializer(serializers.Serializer[Any]):
                 "details": items.get_details(hit.item),
             },
             "score": hit.score,
-            "image": {"name": hit.image.name, "url": self._absolute(items.get_image_url(hit.item, hit.image.name))},
+            "image": self._image(items, hit),
             "stage": hit.stage,
+        }
+
+    def _image(self, items: Items[Any], hit: Hit) -> dict[str, Any]:
+        name = hit.image.name
+        return {
+            "name": name,
+            "url": self._absolute(items.get_image_url(hit.item, name)),
+            "thumbnail": self._absolute(thumbnail_url(items, hit.item, name, THUMBNAIL_WIDTH)),
+            "srcset": srcset(items, hit.item, name),
         }
 
     def _page_of(self, item: Any) -> str | None:

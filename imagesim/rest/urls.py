@@ -3,6 +3,7 @@
 from django.urls import path
 
 from imagesim.rest import views
+from imagesim.thumbnails import thumbnail
 
 app_name = "imagesim"
 endpoints = [
@@ -14,4 +15,8 @@ endpoints = [
     path("look/<str:token>/region/", views.LookRegionView.as_view(), name="look_region"),
     path("events/", views.EventsView.as_view(), name="events"),
 ]
-urlpatterns = [*endpoints, path("schema/", views.SchemaView.as_view(patterns=endpoints), name="schema")]
+urlpatterns = [
+    *endpoints,
+    path("thumbnail/<str:signed>/", thumbnail, name="thumbnail"),
+    path("schema/", views.SchemaView.as_view(patterns=endpoints), name="schema"),
+]

@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 
 from imagesim import widgets
 from imagesim.conf import get_settings
+from imagesim.registry import registry
+from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Hits
 
 if TYPE_CHECKING:
@@ -48,6 +50,18 @@ def similar_products(
 def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
     """``{% similar_hits product limit=3 as cards %}``: the same, for a layout of your own."""
     return widgets.cards(widgets.similar_hits(item, **arguments))
+
+
+@register.simple_tag
+def thumbnail(item: models.Model, name: str = "", width: int = widgets.THUMBNAIL_WIDTH) -> str:
+    """``{% thumbnail product photo.file.name 160 %}``: the address of a small picture of an item."""
+    return thumbnail_url(registry.for_item(item), item, name, width)
+
+
+@register.simple_tag
+def thumbnail_srcset(item: models.Model, name: str = "") -> str:
+    """``{% thumbnail_srcset product photo.file.name %}``: the same in several widths, for ``srcset``."""
+    return srcset(registry.for_item(item), item, name)
 
 
 @register.inclusion_tag("imagesim/search_bar.html")

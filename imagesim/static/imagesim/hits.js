@@ -4,7 +4,11 @@ export function cellFor(template, hit) {
   const fill = (slot, act) => cell.querySelectorAll(`[data-imagesim-slot="${slot}"]`).forEach(act);
   fill("title", (element) => (element.textContent = hit.item.name));
   fill("link", (element) => hit.item.url && (element.href = hit.item.url));
-  fill("image", (element) => hit.image.url && (element.src = hit.image.url));
+  fill("image", (element) => {
+    if (hit.image.srcset) element.srcset = hit.image.srcset;
+    const url = hit.image.thumbnail || hit.image.url;
+    if (url) element.src = url;
+  });
   // What Items.get_details() says, in elements of the shop's own hit.html; hidden where there is nothing to say.
   for (const [name, text] of Object.entries(hit.item.details)) {
     fill(name, (element) => {

@@ -1,0 +1,112 @@
+"""Small pictures for cards: by the thumbnail app that the shop has, else made on first demand and kept in its storage.
+
+The addresses of those made here are signed, so that nobody can ask for sizes or files that no page shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from typing import Any
+
+from django.apps import apps
+from django.core import signing
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, reverse
+from django.views.decorators.http import require_safe
+
+from imagesim import images
+from imagesim.exceptions import BadImage
+from imagesim.items import Items
+from imagesim.registry import registry
+from imagesim.retrieval.hydrate import load_items
+
+WIDTHS = (160, 320, 640)
+"""Pixels; what a page asks for is rounded up to one of them."""
+
+QUALITY = 80
+FOLDER = "imagesim-thumbnails"
+YEAR = 365 * 24 * 3600
+
+_signer = signing.Signer(salt="imagesim.thumbnails")  # without a time, so that an address stays the same
+
+
+def srcset(items: Items[Any], item: Any, name: str) -> str:
+    """What ``srcset`` of an ``<img>`` takes; empty where there is only the picture itself."""
+    urls = {width: thumbnail_url(items, item, name, width) for width in WIDTHS}
+    return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
+
+
+def thumbnail_url(items: Items[Any], item: Any, name: str, width: int) -> str:
+    """The address of the item's picture stored under ``name``, about ``width`` pixels wide.
+
+    What ``Items.get_thumbnail_url`` says comes first; then easy-thumbnails and sorl-thumbnail are used where they are
+    installed. Empty if there is no such picture.
+    """
+    if own := items.get_thumbnail_url(item, name, width):
+        return own
+    file = items.find_image(item, name)
+    if (
+        file is None
+        or type(items).get_image_url is not Items.get_image_url
+        or not isinstance(getattr(file, "storage", None), Storage)
+    ):
+        return items.get_image_url(item, name)
+    width = next((known for known in WIDTHS if known >= width), WIDTHS[-1])
+    if apps.is_installed("easy_thumbnails"):
+        from easy_thumbnails.files import get_thumbnailer
+
+        return str(get_thumbnailer(file).get_thumbnail({"size": (width, 0), "upscale": False}).url)
+    if apps.is_installed("sorl.thumbnail"):
+        from sorl.thumbnail import get_thumbnail
+
+        return str(get_thumbnail(file, str(width), upscale=False).url)
+    try:
+        return reverse("imagesim:thumbnail", args=[_signer.sign_object([items.key_of(item), file.name, width])])
+    except NoReverseMatch:  # the project does not include the app's addresses
+        return items.get_image_url(item, name)
+
+
+@require_safe
+def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
+    """The thumbnail that :func:`thumbnail_url` gave the address of."""
+    try:
+        key, name, width = _signer.unsign_object(signed)
+    except signing.BadSignature as error:
+        raise Http404 from error
+    item = load_items([key]).get(key)
+    file = registry.for_item(item).find_image(item, name) if item is not None else None
+    if file is None or file.name != name:
+        raise Http404
+    try:
+        data = _stored(file, width)
+    except (BadImage, OSError) as error:
+        raise Http404 from error
+    return HttpResponse(
+        data,
+        content_type="image/webp",
+        headers={"Cache-Control": f"public, max-age={YEAR}, immutable", "X-Content-Type-Options": "nosniff"},
+    )
+
+
+def _stored(file: Any, width: int) -> bytes:
+    """The thumbnail from the storage of ``file``, made if it is not there yet."""
+    digest = hashlib.sha256(f"{file.name}:{width}".encode()).hexdigest()[:40]
+    name = f"{FOLDER}/{digest}.webp"
+    storage: Storage = file.storage
+    if storage.exists(name):
+        with storage.open(name, "rb") as stored:
+            return bytes(stored.read())
+    data = _made(images.read(file), width)
+    storage.save(name, ContentFile(data))
+    return data
+
+
+def _made(data: bytes, width: int) -> bytes:
+    image = images.decode(data, min_decode_side=width)
+    image.thumbnail((width, 4 * width))
+    buffer = BytesIO()
+    image.save(buffer, "WEBP", quality=QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from PIL import Image
+
+from demo_shop.shop.models import Product
+from imagesim.registry import registry
+from imagesim.thumbnails import FOLDER, srcset, thumbnail_url
+from tests import shop
+from tests.shop import picture, product
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+@pytest.fixture
+def shoe() -> Product:
+    return product("shoe", picture(size=(900, 600)))
+
+
+def url(item: Product, width: int = 320) -> str:
+    return thumbnail_url(registry.for_item(item), item, "", width)
+
+
+def stored() -> list[str]:
+    return default_storage.listdir(FOLDER)[1] if default_storage.exists(FOLDER) else []
+
+
+def test_a_small_picture_that_may_be_kept_for_ever(shoe, client):
+    response = client.get(url(shoe))
+    assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
+    assert Image.open(io.BytesIO(response.content)).size == (320, 213)
+    assert "immutable" in response["Cache-Control"]
+    assert url(shoe) == url(shoe)
+
+
+def test_it_is_made_once(shoe, client, monkeypatch):
+    first = client.get(url(shoe))
+    assert len(stored()) == 1
+    monkeypatch.setattr("imagesim.images.decode", lambda *arguments, **options: pytest.fail("made again"))
+    assert client.get(url(shoe)).content == first.content
+
+
+def test_widths_are_few(shoe):
+    assert url(shoe, 100) == url(shoe, 160) != url(shoe, 161) == url(shoe, 320)
+    assert url(shoe, 9000) == url(shoe, 640)
+
+
+def test_srcset_names_each_width(shoe):
+    assert re.findall(r" (\d+w)", srcset(registry.for_item(shoe), shoe, "")) == ["160w", "320w", "640w"]
+
+
+def test_an_address_cannot_be_made_up(shoe, client):
+    address = url(shoe)
+    assert client.get(address.replace(address[-5], "x" if address[-5] != "x" else "y")).status_code == 404
+    assert client.get("/api/visual/thumbnail/x:y/").status_code == 404
+    assert client.post(address).status_code == 405
+    assert stored() == []
+
+
+def test_of_what_is_not_in_the_shop(shoe, client):
+    address = url(shoe)
+    Product.objects.update(active=False)
+    assert client.get(address).status_code == 404
+
+
+@pytest.mark.parametrize("content", [b"no picture", None])
+def test_of_a_bad_or_missing_file(shoe, client, content):
+    address, name = url(shoe), shoe.photos.get().file.name
+    default_storage.delete(name)
+    if content:
+        default_storage.save(name, ContentFile(content))
+    assert client.get(address).status_code == 404
+
+
+def test_the_shops_own_come_first(shoe, monkeypatch):
+    items = registry.for_item(shoe)
+    monkeypatch.setattr(items, "get_thumbnail_url", lambda item, name, width: f"https://cdn.example/{width}")
+    assert url(shoe) == "https://cdn.example/320"
+
+
+def test_without_a_picture_there_is_none():
+    assert url(product("bare")) == ""
+    assert srcset(registry.for_item(bare := product("bare too")), bare, "") == ""
+
+
+def test_cards_and_answers_have_them(client, settings):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+    made = shop.shelf()
+    hit = client.get(f"/api/visual/items/shop.product/{made['red'].pk}/similar/").json()["results"][0]
+    assert client.get(hit["image"]["thumbnail"]).status_code == 200
+    assert hit["image"]["srcset"].count("w,") == 2
+    shop.drop_index()
