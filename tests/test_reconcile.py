@@ -15,6 +15,7 @@ from demo_shop.shop.models import Photo, Product
 from imagesim import similar_to
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexes.tables import LocalEntry
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState
@@ -102,6 +103,16 @@ def test_entry_lost_by_the_index_is_missing(shop):
     get_index().write([Removal(key(shop[0]), version + 1)])
     assert found(reconcile()) == {**CLEAN, "missing": 1}
     assert_equal_again()
+
+
+@pytest.mark.parametrize("change", [{"vectors": b"short"}, {"document": b"[]"}, {"version": 2**60}, {"checksum": 1}])
+def test_a_damaged_entry_is_missing_and_written_again(shop, change):
+    LocalEntry.objects.filter(key=key(shop[1])).update(**change)
+    get_index()._snapshots.clear()  # as another process reads it
+    assert key(shop[1]) not in {make_key("shop.product", hit.item.pk) for hit in similar_to(shop[0])}
+    assert found(reconcile()) == {**CLEAN, "missing": 1}
+    assert_equal_again()
+    assert key(shop[1]) in {make_key("shop.product", hit.item.pk) for hit in similar_to(shop[0])}
 
 
 def test_an_embedding_that_is_gone_is_made_anew(shop):
