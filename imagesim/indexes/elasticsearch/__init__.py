@@ -49,19 +49,9 @@ META_SECONDS = 10.0
 EXACT_UP_TO = 5_000
 """Entries up to which all are scored: the graph would save nothing."""
 MAX_CANDIDATES = 10_000
-ANSWER = ",".join(
-    (
-        *(
-            "took",
-            "timed_out",
-            "hits.total.value",
-            "hits.hits._index",
-            "hits.hits._id",
-            "hits.hits._score",
-            "hits.hits._source",
-        ),
-        *("hits.hits.inner_hits.*.hits.hits._nested.offset", "hits.hits.inner_hits.*.hits.hits._score"),
-    )
+ANSWER = (
+    "took,timed_out,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,"
+    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score"
 )
 """The fields of an answer that the server sends."""
 ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
