@@ -18,6 +18,7 @@ def main() -> None:
         lambda: find_program("redis-server", package="redis-server"),
         lambda: find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin"),
         lambda: find_program("chromium", package="chromium"),
+        lambda: find_program("xgettext", package="gettext"),
     ):
         with contextlib.suppress(Failure):
             get()
