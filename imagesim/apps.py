@@ -35,6 +35,7 @@ def check(**kwargs: Any) -> list[CheckMessage]:
         *checks.check_settings(),
         *checks.check_backends(),
         *checks.check_items(),
+        *checks.check_texts(),
         *checks.check_databases(),
     ]
 

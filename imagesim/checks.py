@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import DatabaseError, models
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -72,6 +72,19 @@ def check_items() -> list[CheckMessage]:
         return [Warning("No model is registered, so nothing can be found.", hint=hint, id="imagesim.W001")]
     found = [message for items in registry for message in _check_one(items)]
     return found + list(_check_kinds_agree())
+
+
+def check_texts() -> list[CheckMessage]:
+    """Where words are searched, if the shop did not say."""
+    found: list[CheckMessage] = []
+    for items in registry:
+        if items.text is None and type(items).get_texts is Items.get_texts:
+            name, default = type(items).__name__, items.default_text()
+            where = f"only in {' and '.join(map(repr, default))}" if default else "in pictures alone"
+            message = f"{name} does not say which texts to search, so words are searched {where}."
+            hint = f"Name them with their weights: {name}.text = {{'name': 3, 'brand__name': 2, 'description': 1}}."
+            found.append(Info(message, hint=hint, obj=items.model, id="imagesim.I001"))
+    return found
 
 
 def check_rest() -> list[CheckMessage]:

@@ -8,15 +8,20 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.apps import apps
+from django.conf import settings
 from django.core.files.base import File
 from django.db import models
+from django.utils.html import strip_tags
 
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, kind_of_field
-from imagesim.types import FilterKind, FilterValue, Scalar
+from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
+
+TEXT_FIELDS = (models.CharField, models.TextField)
+MAX_TEXT = 10_000
 
 
 def make_key(label: str, pk: object) -> str:
@@ -46,6 +51,12 @@ class Items(Generic[M]):
     filters: Mapping[str, str] = {}
     filter_kinds: Mapping[str, FilterKind] = {}
     """Only for filters that end in a property or method: 'keyword', 'number', 'boolean' or 'date'."""
+    text: Mapping[str, float] | None = None
+    """What words are searched in: paths with their weights (``{"name": 3, "brand__name": 2, "description": 1}``).
+    None: the model's own ``name`` or ``title``, also in other languages (``name_de``). Empty: pictures alone.
+    """
+    text_languages: Mapping[str, str] = {}
+    """The language of each path of ``text`` that is neither said by its ending (``name_de``) nor ``LANGUAGE_CODE``."""
     look_categories: Mapping[str, Sequence[str]] = {}
     """The categories in which "shop the look" searches for a label (``{"shoes": ["schuhe", "stiefel"]}``), in place
     of those whose names speak of it. An empty list lets the neighbours vote."""
@@ -119,6 +130,11 @@ class Items(Generic[M]):
         """
         return {name: self._filter_value(item, name) for name in self.filters}
 
+    def get_texts(self, item: M) -> dict[str, tuple[str, ...]]:
+        """The item's texts by the paths of ``text``, without mark-up."""
+        found = {path: tuple(_plain(value) for value in self._read(item, path)) for path in self.text_specs}
+        return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
+
     # What a page shows.
 
     def get_image_url(self, item: M, name: str) -> str:
@@ -169,6 +185,24 @@ class Items(Generic[M]):
         """
         return {name: self.kind_of(name) for name in self.filters}
 
+    @cached_property
+    def text_specs(self) -> dict[str, TextSpec]:
+        """The weight and the language of every path of ``text``, or of the default."""
+        weights = self.default_text() if self.text is None else self.text
+        return {path: TextSpec(float(weight), self._language_of(path)) for path, weight in weights.items()}
+
+    def default_text(self) -> dict[str, float]:
+        """What ``text`` is where it is not given: the model's own name or title, in every language that it has."""
+        names = {field.name for field in self._model._meta.get_fields() if isinstance(field, TEXT_FIELDS)}
+        for own in ("name", "title"):
+            found = [name for name in sorted(names) if name == own or (name.startswith(f"{own}_") and _suffix(name))]
+            if found:
+                return dict.fromkeys(found, 3.0)
+        return {}
+
+    def _language_of(self, path: str) -> str:
+        return self.text_languages.get(path) or _suffix(path) or settings.LANGUAGE_CODE
+
     def kind_of(self, name: str) -> FilterKind:
         """How the filter ``name`` compares.
 
@@ -188,7 +222,7 @@ class Items(Generic[M]):
 
     def declared_paths(self) -> list[str]:
         """Every path this class names."""
-        declared = (self.images, self.category, self.in_stock, self.group, *self.filters.values())
+        declared = (self.images, self.category, self.in_stock, self.group, *self.filters.values(), *self.text_specs)
         return [path for path in (*declared, *(self.depends_on or ())) if path]
 
     def resolved_paths(self) -> list[paths.ResolvedPath]:
@@ -295,10 +329,33 @@ class Items(Generic[M]):
                 f"{type(self).__name__}.look_categories must be a dict of lists of categories, such as "
                 f"{{'shoes': ['sneakers', 'boots']}}, not {look!r}."
             )
-        for name in ("filters", "filter_kinds", "related"):
+        text = {} if self.text is None else self.text
+        if not isinstance(text, Mapping) or not all(
+            isinstance(path, str) and isinstance(weight, int | float) and 0 < weight <= 100
+            for path, weight in text.items()
+        ):
+            raise ConfigurationError(
+                f"{type(self).__name__}.text must be a dict of paths with weights above 0 and up to 100, such as "
+                f"{{'name': 3, 'brand__name': 2}}, not {self.text!r}."
+            )
+        for name in ("filters", "filter_kinds", "related", "text_languages"):
             value = getattr(self, name)
             if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
                 raise ConfigurationError(f"{type(self).__name__}.{name} must be a dict of texts, not {value!r}.")
+
+
+def _suffix(path: str) -> str:
+    """The language that a path's ending names (``name_de``, ``name_pt_br``), or nothing."""
+    codes = {code.lower().replace("-", "_"): code for code, _name in settings.LANGUAGES}
+    parts = path.rpartition(paths.SEPARATOR)[2].split("_")
+    endings = ("_".join(parts[-2:]) if len(parts) > 2 else "", parts[-1] if len(parts) > 1 else "")
+    return next((codes[ending] for ending in endings if ending in codes), "")
+
+
+def _plain(value: Any) -> str:
+    """A value as text without mark-up, at most :data:`MAX_TEXT` characters of it."""
+    text = str(value)[:MAX_TEXT]
+    return (strip_tags(text) if "<" in text else text).replace("\0", "").strip()
 
 
 def _scalar(value: Any) -> Scalar | None:

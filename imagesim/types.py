@@ -48,6 +48,8 @@ class Entry:
     group: str = ""
     """Variants of one product share it. Empty means the item stands alone."""
     filters: Mapping[str, FilterValue] = field(default_factory=dict)
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What words are searched in, by the name of the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,11 @@ class Query:
     exact: bool | None = None
     fingerprint: str = ""
     similarity: Similarity | None = None
+    text: str = ""
+    """Words to find in the texts of entries, in place of the vector. Candidates then say how well they match
+    (``Candidate.text``) and have no score of their own. Empty where the index was made without texts."""
+    typing: bool = False
+    """Whether the last word of ``text`` is still being typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,11 @@ class Candidate:
     image_name: str
     stage: str = ""
     """Which fallback found it; an index leaves it empty."""
+    categories: tuple[str, ...] = ()
+    text: float = 0.0
+    """How well the entry's words match those of the query, 0..1."""
+    relevance: float = 1.0
+    """The calibrated probability, 0..1, that it belongs to the answer; an index leaves it at 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,14 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class TextSpec:
+    """A field of text: its weight beside the others, and the code of the language that it is written in."""
+
+    weight: float = 1.0
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
 class IndexMeta:
     """What is stored with an index: the fingerprint of the model that made its vectors, and their shape.
 
@@ -177,6 +197,8 @@ class IndexMeta:
     filters: Mapping[str, FilterKind] = field(default_factory=dict)
     projection: str = ""
     """The id of the fitted projection between embedder and index, or empty; ``dims`` is what it gives."""
+    texts: Mapping[str, TextSpec] = field(default_factory=dict)
+    """The fields of text, by name."""
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> IndexMeta:
@@ -190,6 +212,10 @@ class IndexMeta:
                 dims=int(stored["dims"]),
                 filters=dict(stored.get("filters") or {}),
                 projection=str(stored.get("projection") or ""),
+                texts={
+                    str(name): TextSpec(float(spec["weight"]), str(spec["language"]))
+                    for name, spec in (stored.get("texts") or {}).items()
+                },
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the stored meta {stored!r} is not that of an index of imagesim") from error

@@ -440,15 +440,25 @@ class TestTheCommand:
         assert Product in registry
 
 
+def test_a_default_of_the_texts_is_reported(register):
+    register(Lamp, images="pictures__file")
+    (message,) = [each for each in checks.check_texts() if each.obj is Lamp]
+    assert message.id == "imagesim.I001"
+    assert "only in 'name'" in message.msg
+    registry.unregister(Lamp)
+    register(Lamp, images="pictures__file", text={})
+    assert [each for each in checks.check_texts() if each.obj is Lamp] == []
+
+
 def test_every_id_is_documented_and_belongs_to_one_room():
     root = Path(checks.__file__).parent
     ids: dict[str, set[str]] = {}
     for file in root.rglob("*.py"):
-        for id in re.findall(r'"(imagesim\.[EW]\d{3})"', file.read_text()):
+        for id in re.findall(r'"(imagesim\.[EWI]\d{3})"', file.read_text()):
             ids.setdefault(id, set()).add(file.relative_to(root).parts[0])
     page = (root.parent / "docs" / "checks.md").read_text()
 
-    assert set(ids) == set(re.findall(r"`(imagesim\.[EW]\d{3})`", page))
+    assert set(ids) == set(re.findall(r"`(imagesim\.[EWI]\d{3})`", page))
     assert [id for id, rooms in ids.items() if len(rooms) > 1] == []
 
 

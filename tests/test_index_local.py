@@ -27,11 +27,12 @@ from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import assert_answers
 from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
+from imagesim.testing.index_text import TextContract
 from imagesim.types import Condition, Entry, Filters, Query, Removal
 
 
 @pytest.mark.django_db
-class TestLocalIndex(IndexContract):
+class TestLocalIndex(TextContract, IndexContract):
     approximate = False
 
     @pytest.fixture
@@ -349,7 +350,7 @@ def test_what_is_stored_with_an_index_names_no_code_to_load(index: LocalIndex) -
     """Who can write to the index must not choose the class or the host that queries are sent to."""
     poison = {"embedder": {"BACKEND": "os.system", "OPTIONS": {"url": "http://elsewhere"}}}
     row = LocalGeneration.objects.get(index="test")
-    assert set(row.meta) == {"fingerprint", "dims", "filters", "projection"}
+    assert set(row.meta) == {"fingerprint", "dims", "filters", "projection", "texts"}
     row.meta |= poison
     row.save()
     assert LocalIndex(name="test").meta() == META

@@ -35,7 +35,8 @@ class TestNothingDeclared:
         assert plain.get_image_url(lamp, "x") == ""
         assert plain.should_index(lamp) is True
         assert list(plain.get_queryset()) == [lamp]
-        assert plain.declared_paths() == []
+        assert plain.declared_paths() == ["name"]  # the model's own, to search words in
+        assert plain.get_texts(lamp) == {"name": (lamp.name,)}
         assert list(plain.for_reading(Lamp.objects.all())) == [lamp]
         assert plain.group_key_of(lamp) == plain.key_of(lamp) == f"zoo.lamp:{lamp.pk}"
 
@@ -258,7 +259,7 @@ class TestReading:
         assert list(items(images="pictures__file").get_images(read)) == []
 
     def test_paths_that_do_not_resolve_are_left_to_the_checks(self):
-        declared = items(images="pictures__file", category="nonsense", group="pictures__file")
+        declared = items(text={}, images="pictures__file", category="nonsense", group="pictures__file")
 
         assert [resolved.path for resolved in declared.resolved_paths()] == ["pictures__file"]
 

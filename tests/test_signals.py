@@ -73,7 +73,7 @@ def queued():
         (["category_id"], Scope.METADATA),
         (["parent"], Scope.METADATA),
         (None, Scope.METADATA),
-        (["name"], None),
+        (["name"], Scope.METADATA),  # words are searched in it
         (["description", "colour", "active"], None),
         ([], None),
     ],
@@ -91,7 +91,7 @@ def test_overridden_methods_may_read_any_field(shoe):
 
 def test_unless_they_say_what_they_read(shoe):
     with registered(Product, DependingItems):
-        shoe.save(update_fields=["name"])
+        shoe.save(update_fields=["description"])
         assert queued() == {}
         shoe.save(update_fields=["active"])
         assert queued() == {shoe.pk: Scope.METADATA}

@@ -198,7 +198,7 @@ class TextIndex:
     of a compound, as a prefix, with one or two typing errors) and by the field that it stands in; entries whose name
     holds little else come first. It does not depend on how often a word is repeated.
 
-    Not safe for threads by itself: whoever holds it has a lock.
+    Reading changes nothing, so that threads may read at once; whoever writes must be alone.
     """
 
     def __init__(self, fields: Sequence[TextField]) -> None:
@@ -244,6 +244,7 @@ class TextIndex:
                 self._overlay[word].add((slot, number))
         if len(self._added) > 1000 + REPACK * self._count:
             self.pack()
+        self._vocabulary.update(self._words)
 
     def remove(self, slot: int) -> None:
         """Forget the entry's words."""
@@ -418,7 +419,7 @@ class _Vocabulary:
         self._ids: dict[str, int] = {}
         self._known = 0
 
-    def _update(self, words: Sequence[str]) -> None:
+    def update(self, words: Sequence[str]) -> None:
         if len(words) - self._known > UNSORTED_WORDS:
             self._sorted = sorted(words)
             self._reversed = sorted(word[::-1] for word in words)
@@ -426,7 +427,6 @@ class _Vocabulary:
             self._known = len(words)
 
     def starting_with(self, text: str, words: Sequence[str]) -> Iterator[int]:
-        self._update(words)
         start = bisect_left(self._sorted, text)
         for word in islice(self._sorted, start, None):
             if not word.startswith(text):
@@ -435,7 +435,6 @@ class _Vocabulary:
         yield from (number for number in range(self._known, len(words)) if words[number].startswith(text))
 
     def ending_with(self, text: str, words: Sequence[str]) -> Iterator[int]:
-        self._update(words)
         backwards = text[::-1]
         start = bisect_left(self._reversed, backwards)
         for word in islice(self._reversed, start, None):

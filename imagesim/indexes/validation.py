@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 MAX_KEY_LENGTH = 400
 MAX_IMAGES = 1_000
+MAX_TEXT = 10_000
+"""Characters of a text that an index takes; what follows is not searched."""
+MAX_TEXT_MATCHES = 500
+"""Entries that a query of words may page through."""
 MAX_FACET_VALUES = 100
 MAX_VALUES = 10_000
 """Values in one filter of a query."""
@@ -41,6 +45,7 @@ class Prepared:
     categories: list[str]
     filters: dict[str, list[Canonical]]
     vectors: Vector
+    texts: dict[str, list[str]]
 
 
 def check_key(key: str, version: int) -> None:
@@ -95,6 +100,11 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
         categories=list(dict.fromkeys(check_text(str(c)) for c in entry.categories)),
         filters=filters,
         vectors=vectors / lengths,
+        texts={
+            name: [value[:MAX_TEXT].encode(errors="replace").decode() for value in values if value]
+            for name, values in entry.texts.items()
+            if name in meta.texts and any(values)
+        },
     )
 
 
@@ -216,7 +226,7 @@ def check_fingerprint(query: Query, meta: IndexMeta) -> None:
             f"The query was embedded by the model {query.fingerprint!r}, the active index by {meta.fingerprint!r}; "
             "embed it by the model of the index."
         )
-    if len(query.vector) != meta.dims:
+    if not query.text and len(query.vector) != meta.dims:
         raise ModelMismatch(
             f"The query has {len(query.vector)} dimensions, the active index {meta.dims}; "
             "embed it by the model of the index."

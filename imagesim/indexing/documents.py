@@ -180,6 +180,7 @@ def metadata_of(items: Items[Any], item: models.Model) -> dict[str, Any]:
         "in_stock": bool(items.get_in_stock(item)),
         "group": items.group_key_of(item),
         "filters": items.get_filters(item),
+        "texts": items.get_texts(item),
     }
 
 

@@ -31,6 +31,7 @@ HOOKS = (
     "get_in_stock",
     "get_group",
     "get_filters",
+    "get_texts",
 )
 
 _OWNERS = "_imagesim_owners"

@@ -12,7 +12,7 @@ from imagesim.indexes import BaseIndex, get_index
 from imagesim.models import Job
 from imagesim.projections import Projection, get_chosen, get_projection
 from imagesim.registry import registry
-from imagesim.types import FilterKind, IndexMeta
+from imagesim.types import FilterKind, IndexMeta, TextSpec
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
@@ -79,9 +79,15 @@ def new_meta() -> IndexMeta:
                     f"The filter {name!r} is of kind {kinds[name]!r} for one model and {kind!r} for {items.label}; "
                     "give one of them another name."
                 )
+    texts: dict[str, TextSpec] = {}
+    for items in registry:
+        for path, spec in items.text_specs.items():
+            if path not in texts or spec.weight > texts[path].weight:
+                texts[path] = spec
     return IndexMeta(
         fingerprint=embedder.fingerprint,
         dims=chosen.dims_out if chosen else embedder.dims,
         filters=kinds,
         projection=chosen.pk if chosen else "",
+        texts=texts,
     )

@@ -120,9 +120,12 @@ class LocalIndex(BaseIndex):
                 validation.check_page(query)
                 validation.check_fingerprint(query, meta)
                 tests.append(validation.compile_filters(query.filters, meta.filters))
-            vectors = [validation.unit_vector(query.vector) for query in queries]
+            vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
             with self._snapshot(at, using, alone=True).current(at, using, at.name in self._written_within) as table:
+                for number, query in enumerate(queries):
+                    if query.text:
+                        pages[number] = table.match(query, table.passing(query.filters, tests[number]))
                 for (filters, similarity), numbers in self._by_filters(queries):
                     batch = [queries[number] for number in numbers]
                     stacked = np.stack([vectors[number] for number in numbers])
@@ -135,9 +138,11 @@ class LocalIndex(BaseIndex):
         ]
 
     def _by_filters(self, queries: Sequence[Query]) -> list[tuple[tuple[Filters, Similarity], list[int]]]:
-        """The positions of the queries that share filters and similarity, and so one pass over the matrix."""
+        """The positions of the queries by vector that share filters and similarity, and so one pass over the matrix."""
         groups: list[tuple[tuple[Filters, Similarity], list[int]]] = []
         for number, query in enumerate(queries):
+            if query.text:
+                continue
             key = (query.filters, query.similarity or self.similarity)  # not hashable where a filter has a list
             for other, numbers in groups:
                 if other == key:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.text import TextField, TextIndex
 from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
-from imagesim.types import Facet, FilterKind, Filters, IndexMeta
+from imagesim.types import Candidate, Facet, FilterKind, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -39,6 +40,7 @@ class Record:
     filters: dict[str, Any] | None = None
     images: Sequence[Sequence[str]] = ()
     vectors: Vector | None = None
+    texts: dict[str, list[str]] | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Slot:
     group: str
     images: tuple[tuple[str, str], ...]
     rows: Rows
+    categories: tuple[str, ...] = ()
 
 
 class Matrix:
@@ -196,6 +199,7 @@ class Table:
         self._rows = Column(text=False)
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
+        self._texts = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in meta.texts.items()])
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -228,6 +232,7 @@ class Table:
             self._images -= len(old.rows)
             self.matrix.free(old.rows)
             self.slots[slot] = None
+        self._texts.remove(slot)
         for column in (*self._filters.values(), self._categories, self._models, self._groups, self._rows):
             column.set(slot, ())
 
@@ -239,7 +244,9 @@ class Table:
         self._rows.set(slot, rows.tolist())
         self._images += len(rows)
         images = tuple((str(digest), str(name)) for digest, name in record.images)
-        self.slots[slot] = Slot(record.key, record.group, images, rows)
+        self.slots[slot] = Slot(record.key, record.group, images, rows, tuple(record.categories))
+        if record.texts:
+            self._texts.set(slot, record.texts)
         filters = record.filters or {}
         for name, column in self._filters.items():
             column.set(slot, filters.get(name, ()))
@@ -274,6 +281,26 @@ class Table:
 
     def count(self, mask: Mask | None) -> int:
         return len(self) if mask is None else int(np.count_nonzero(self._occupied(mask)))
+
+    def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
+        """The page of entries whose words match those of the query, and whether more follow; ties by key."""
+        matches = self._texts.match(query.text, mask=mask, prefix=query.typing)
+        ranked = []
+        for slot, score in zip(matches.slots.tolist(), matches.scores.tolist(), strict=True):
+            entry = self.slots[slot]
+            if entry is not None:
+                ranked.append((-round(score, 6), entry.key, entry))
+        ranked.sort(key=lambda each: each[:2])
+        found: dict[str, Candidate] = {}
+        for farness, key, entry in ranked:
+            group = entry.group if query.collapse else key
+            if group not in found:
+                digest, name = entry.images[0]
+                found[group] = Candidate(
+                    key, 0.0, entry.group, digest, name, categories=entry.categories, text=-farness
+                )
+        page = list(found.values())[query.offset : query.offset + query.limit]
+        return tuple(page), len(found) > query.offset + query.limit
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
         """Count the values of a filter, or of ``category`` or ``in_stock``, over the passing entries."""

@@ -73,7 +73,14 @@ def _page(
         k *= 4  # many rows of few groups
     page = ranked[query.offset : query.offset + query.limit]
     candidates = tuple(
-        Candidate(found.key, found.cosine, found.slot.group, *found.slot.images[found.position]) for found in page
+        Candidate(
+            found.key,
+            found.cosine,
+            found.slot.group,
+            *found.slot.images[found.position],
+            categories=found.slot.categories,
+        )
+        for found in page
     )
     return candidates, len(ranked) > query.offset + query.limit
 

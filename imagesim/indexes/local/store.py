@@ -125,6 +125,8 @@ def entry_row(at: State, prepared: Prepared) -> LocalEntry:
     entry = prepared.entry
     images = [[image.digest, image.name] for image in entry.images]
     document = [entry.model, prepared.group, entry.in_stock, prepared.categories, prepared.filters, images]
+    if prepared.texts:
+        document.append(prepared.texts)
     return _row(at, entry.key, entry.version, json.dumps(document).encode(), prepared.vectors.astype("<f4").tobytes())
 
 
@@ -165,7 +167,7 @@ def _record(row: Sequence[Any], dims: int) -> Record:
     try:
         if damaged:
             raise ValueError("its checksum is wrong")
-        model, group, in_stock, categories, filters, images = json.loads(bytes(document))
+        model, group, in_stock, categories, filters, images, *texts = json.loads(bytes(document))
         matrix = np.frombuffer(vectors, dtype="<f4").reshape(len(images), dims)
     except (ValueError, TypeError) as error:
         logger.error(
@@ -176,7 +178,7 @@ def _record(row: Sequence[Any], dims: int) -> Record:
             extra={"event": "index.damaged", "key": key},
         )
         return Record(key)
-    return Record(key, model, group, in_stock, categories, filters, images, matrix)
+    return Record(key, model, group, in_stock, categories, filters, images, matrix, *texts)
 
 
 def purge(at: State, using: str) -> None:

@@ -1,0 +1,141 @@
+"""The part of the contract of an index that concerns words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imagesim.indexes.base import BaseIndex
+from imagesim.testing.index_samples import META, IndexFixtures, axis, entry
+from imagesim.types import Candidate, Condition, Entry, Filters, Query, Removal, TextSpec
+
+TEXT_META = replace(
+    META,
+    texts={
+        "name": TextSpec(3.0, "en"),
+        "name_de": TextSpec(3.0, "de"),
+        "brand__name": TextSpec(2.0, "en"),
+        "description": TextSpec(1.0, "en"),
+    },
+)
+
+
+def described(pk: int, name: str, german: str = "", brand: str = "", description: str = "", **kwargs: Any) -> Entry:
+    """An entry with texts."""
+    texts = {"name": name, "name_de": german, "brand__name": brand, "description": description}
+    return entry(pk, axis(pk % 16), texts={field: (text,) for field, text in texts.items() if text}, **kwargs)
+
+
+SHELF = (
+    described(1, "Banana Juice", "Bananensaft", "Saleor", "Ripe bananas, a squeeze of lemon.", categories=("juices",)),
+    described(2, "Carrot Juice", "Karottensaft", "Saleor", "Sweet carrots with ginger.", categories=("juices",)),
+    described(3, "Juice Press", "Saftpresse", "", "For bananas, carrots and oranges.", categories=("kitchen",)),
+    described(4, "Featherweight Running Shoe", "Leichter Laufschuh", "Nike", filters={"price": 120, "colour": "red"}),
+    described(5, "City Running Shoe", "Laufschuh für die Stadt", "Adidas", filters={"price": 60, "colour": "blue"}),
+    described(6, "T-shirt, washed red", "T-Shirt, verwaschenes Rot", "Café Noir", group="tee"),
+    described(7, "T-shirt, washed blue", "T-Shirt, verwaschenes Blau", "Café Noir", group="tee"),
+    described(8, "Garden Chair", "Gartenstuhl", in_stock=False),
+    entry(9, axis(9)),
+)
+
+ANSWERS = [
+    ("banana juice", ["1", "3", "2"]),
+    ("bananna juice", ["1"]),
+    ("juice bananas", ["1"]),
+    ("bananensaft", ["1"]),
+    ("running shoes", ["4", "5"]),
+    ("laufschuhe", ["4", "5"]),
+    ("schuhe", ["4", "5"]),
+    ("nike running shoe", ["4"]),
+    ("nkie", ["4"]),
+    ("tshirt blue", ["7"]),
+    ("cafe noir", ["6"]),
+    ("chairs", ["8"]),
+    ("squeeze lemon", ["1"]),
+]
+"""Queries with the first entries of their answers, in order."""
+
+
+class TextContract(IndexFixtures):
+    @pytest.fixture
+    def shelf(self, index: BaseIndex) -> BaseIndex:
+        index.promote(index.create(TEXT_META))
+        assert {result.status for result in index.write(SHELF)} == {"done"}
+        index.refresh()
+        return index
+
+    def test_the_fields_are_stored_with_the_index(self, shelf: BaseIndex) -> None:
+        assert shelf.meta().texts == TEXT_META.texts
+
+    def test_words_find_what_is_called_so(self, shelf: BaseIndex) -> None:
+        for text, first in ANSWERS:
+            found = answer(shelf, text)
+            assert [candidate.key.partition(":")[2] for candidate in found][: len(first)] == first, text
+            assert all(0 < candidate.text <= 1 for candidate in found)
+            assert [candidate.text for candidate in found] == sorted((each.text for each in found), reverse=True)
+
+    def test_other_words_find_nothing(self, shelf: BaseIndex) -> None:
+        for text in ("asdfghjkl qwerty", "\N{PILE OF POO}", "!?"):
+            assert answer(shelf, text) == ()
+
+    def test_the_whole_name_is_a_whole_match(self, shelf: BaseIndex) -> None:
+        assert answer(shelf, "banana juice")[0].text == pytest.approx(1.0)
+        assert answer(shelf, "banana juice")[1].text < 0.8
+
+    def test_words_being_typed(self, shelf: BaseIndex) -> None:
+        [found] = shelf.search([Query(axis(0), text="garden ch", typing=True)])
+        assert found.candidates[0].key == "shop.product:8"
+
+    def test_filters_groups_and_pages(self, shelf: BaseIndex) -> None:
+        cheap = Filters(conditions=(Condition("price", "lt", 100),))
+        assert [each.key for each in answer(shelf, "running shoe", filters=cheap)] == ["shop.product:5"]
+        assert [each.key for each in answer(shelf, "juice", filters=Filters(categories=("kitchen",)))] == [
+            "shop.product:3"
+        ]
+        assert answer(shelf, "chair", filters=Filters(in_stock=True)) == ()
+        assert len(answer(shelf, "washed tshirt")) == 1
+        assert len(answer(shelf, "washed tshirt", collapse=False)) == 2
+        pages = [shelf.search([Query(axis(0), text="juice", limit=1, offset=offset)])[0] for offset in range(3)]
+        assert [page.more for page in pages] == [True, True, False]
+        assert len({page.candidates[0].key for page in pages}) == 3
+
+    def test_words_beside_vectors_in_one_call(self, shelf: BaseIndex) -> None:
+        by_words, by_vector = shelf.search([Query(axis(0), text="chair"), Query(axis(9))])
+        assert by_words.candidates[0].key == "shop.product:8"
+        assert by_vector.candidates[0].key == "shop.product:9"
+        assert by_vector.candidates[0].text == 0
+        assert by_words.candidates[0].image_name == "photos/8-0.jpg"
+
+    def test_categories_of_candidates(self, shelf: BaseIndex) -> None:
+        [near] = shelf.search([Query(axis(1), limit=1)])
+        assert near.candidates[0].categories == ("juices",)
+        assert answer(shelf, "banana juice")[0].categories == ("juices",)
+
+    def test_texts_follow_changes(self, shelf: BaseIndex) -> None:
+        changed = described(8, "Camping Stool", "Hocker")
+        results = shelf.write([replace(changed, version=2), Removal("shop.product:1", 2)])
+        assert {result.status for result in results} == {"done"}
+        shelf.refresh()
+        assert answer(shelf, "garden chair") == ()
+        assert answer(shelf, "stools")[0].key == "shop.product:8"
+        assert "shop.product:1" not in [each.key for each in answer(shelf, "banana juice")]
+
+    def test_texts_that_are_odd(self, shelf: BaseIndex) -> None:
+        odd = [described(20, "\ud800 half a surrogate"), described(21, "x" * 50_000), described(22, "nul\0nul")]
+        assert {result.status for result in shelf.write(odd)} == {"done"}
+        shelf.refresh()
+        for text in ("surrogate", "\ud800", "x" * 400, '"*:{}[]', "OR AND NOT", "a" * 33_000):
+            answer(shelf, text)
+
+    def test_an_index_without_texts_finds_no_words(self, index: BaseIndex) -> None:
+        index.promote(index.create(META))
+        index.write([entry(1, axis(1), texts={"name": ("Lamp",)})])
+        index.refresh()
+        assert answer(index, "lamp") == ()
+
+
+def answer(index: BaseIndex, text: str, **options: Any) -> tuple[Candidate, ...]:
+    [found] = index.search([Query(axis(0), text=text, **options)])
+    return found.candidates
