@@ -11,6 +11,7 @@ class ProductItems(imagesim.Items[Product]):
     category_parent = "category__parent__slug"
     in_stock = "stock"
     group = "parent_id"
+    text = {"name": 3, "brand": 2, "category__name": 2, "description": 1}
     filters = {"brand": "brand", "price": "price", "colour": "colour"}
 
     def should_index(self, product: Product) -> bool:
