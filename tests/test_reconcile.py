@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from demo_shop.shop.models import Photo, Product
 from imagesim import similar_to
+from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
@@ -25,6 +26,7 @@ from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
+OTHER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", "dims": 32}}
 CLEAN = {"missing": 0, "stale": 0, "orphaned": 0, "duplicate": 0}
 
 
@@ -164,6 +166,21 @@ def test_dry_run_changes_nothing(shop):
     before = list(ItemState.objects.order_by("pk").values())
     reconcile(dry_run=True)
     assert list(ItemState.objects.order_by("pk").values()) == before
+
+
+def test_embeddings_of_a_replaced_model_are_deleted_when_old(shop, settings):
+    """Those of the active index and of the model in the settings stay, whether that index is built yet or not."""
+    active = Embedding.objects.first().fingerprint
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+    configured = get_embedder().fingerprint
+    digests = list(Embedding.objects.values_list("digest", flat=True))
+    for fingerprint in (configured, "replaced-64"):
+        Embedding.objects.bulk_create(Embedding(digest=d, fingerprint=fingerprint, vector=b"") for d in digests)
+    assert reconcile().report["embeddings"] == 0  # they are young
+    Embedding.objects.update(created_at=timezone.now() - timedelta(days=2))
+    assert reconcile(dry_run=True).report["embeddings"] == len(digests)
+    assert reconcile().report["embeddings"] == len(digests)
+    assert {e.fingerprint for e in Embedding.objects.all()} == {active, configured}
 
 
 def test_orphaned_embeddings_are_deleted_when_old(shop):
