@@ -26,4 +26,4 @@ USER shop
 RUN python manage.py shell --verbosity 0 --command "from imagesim.embedders import get_embedder; get_embedder().warm_up()"
 
 EXPOSE 8000
-CMD ["gunicorn", "demo_shop.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", "--timeout", "60"]
+CMD ["gunicorn", "demo_shop.wsgi", "--config", "python:imagesim.warm_up", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", "--timeout", "60"]

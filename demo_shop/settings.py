@@ -76,6 +76,7 @@ LANGUAGE_CODE = "en"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 IMAGESIM = {
     "REGIONS": {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"},
+    "WARM_UP": True,
     "EVENTS": True,  # for the click-through table in the admin
 }
 if _index := environment.index(os.environ):

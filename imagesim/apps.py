@@ -17,10 +17,12 @@ class ImagesimConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from imagesim import warm_up
         from imagesim.indexing import signals
 
         autodiscover_modules("similarity")
         signals.connect()
+        warm_up.connect()
         if find_spec("prometheus_client"):
             from imagesim.monitoring import metrics
 

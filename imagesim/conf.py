@@ -33,6 +33,9 @@ class Settings:
     INDEX: Backend = Backend("imagesim.indexes.local.LocalIndex")
     REGIONS: Backend = Backend("imagesim.regions.base.NoRegions")
 
+    # Whether the first request of a process has the models loaded, in a thread of their own.
+    WARM_UP: bool = False
+
     # How changes reach the index: "auto" uses Celery where a broker is configured, else a thread.
     SYNC: str = field(default="auto", metadata={"choices": SYNC_MODES})
     SYNC_BATCH_SIZE: int = 64

@@ -1,0 +1,52 @@
+"""Load the models before a visitor waits for them: the first photo or words of a process take seconds otherwise.
+
+``gunicorn shop.wsgi --config python:imagesim.warm_up`` does so in each worker as it starts. Elsewhere call
+:func:`warm_up`, or set ``IMAGESIM["WARM_UP"]``: the first request of a process then starts it in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from django.core.signals import request_started
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import ImagesimError
+
+logger = logging.getLogger("imagesim")
+
+DISPATCH_UID = "imagesim.warm_up"
+
+
+def warm_up() -> None:
+    """Load the configured embedder and region finder into this process; what cannot be loaded is logged."""
+    from imagesim.embedders import get_embedder
+    from imagesim.regions import get_region_finder
+
+    for name, get in (("embedder", get_embedder), ("region finder", get_region_finder)):
+        try:
+            get().warm_up()
+        except (ImagesimError, ImportError) as error:
+            logger.warning("The %s could not be loaded: %s", name, error)
+
+
+def connect() -> None:
+    """Warm up with the first request, where the setting asks for it."""
+    request_started.connect(_first_request, dispatch_uid=DISPATCH_UID)
+
+
+def _first_request(sender: Any, **kwargs: Any) -> None:
+    request_started.disconnect(dispatch_uid=DISPATCH_UID)
+    if get_settings().WARM_UP:
+        _in_thread()
+
+
+def _in_thread() -> None:
+    threading.Thread(target=warm_up, name="imagesim-warm-up", daemon=True).start()
+
+
+def post_worker_init(worker: Any) -> None:
+    """gunicorn's hook of that name: the worker answers other pages meanwhile."""
+    _in_thread()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.signals import request_started
+
+from imagesim import warm_up
+from imagesim.exceptions import EmbedderError
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+    for module, name in (("embedders", "embedder"), ("regions", "region_finder")):
+        backend = SimpleNamespace(warm_up=lambda name=name: names.append(name))
+        monkeypatch.setattr(f"imagesim.{module}.get_{name}", lambda backend=backend: backend)
+    return names
+
+
+def wait() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "imagesim-warm-up":
+            thread.join(10)
+
+
+def test_loads_both_models(loaded):
+    warm_up.warm_up()
+    assert loaded == ["embedder", "region_finder"]
+
+
+def test_what_cannot_be_loaded_is_logged_and_the_rest_goes_on(loaded, monkeypatch, caplog):
+    def fail() -> Any:
+        raise EmbedderError("no such model")
+
+    monkeypatch.setattr("imagesim.embedders.get_embedder", fail)
+    warm_up.warm_up()
+    assert loaded == ["region_finder"]
+    assert "no such model" in caplog.text
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_first_request_starts_it_once_where_the_setting_asks_for_it(on, loaded, settings):
+    settings.IMAGESIM = {"SYNC": "manual", "WARM_UP": on}
+    warm_up.connect()
+    for _ in range(3):
+        request_started.send(sender=None)
+    wait()
+    assert loaded == (["embedder", "region_finder"] if on else [])
+
+
+def test_gunicorn_calls_it_in_each_worker(loaded):
+    warm_up.post_worker_init(worker=None)
+    wait()
+    assert loaded == ["embedder", "region_finder"]
