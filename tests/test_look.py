@@ -167,12 +167,6 @@ class TestFound:
         (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=2, category="shoes").regions
         assert [hit.stage for hit in seen.hits] == ["", ""]
 
-    def test_neighbours_that_do_not_agree_decide_nothing(self, shelf):
-        image = Image.new("RGB", (300, 300), "white")
-        (drawn,) = imagesim.shop_the_look(image, regions=[(0, 0, 1, 1)], limit=7, in_stock=None).regions
-        assert drawn.categories == ()
-        assert len(drawn.hits) == 7
-
     def test_nothing_in_the_photo(self, shelf):
         seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
         assert seen.regions == ()

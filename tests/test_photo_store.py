@@ -165,7 +165,10 @@ class TestHold:
 
     def test_a_counter_that_was_thrown_out(self, monkeypatch):
         monkeypatch.setattr(type(caches["default"]), "incr", lambda *args: (_ for _ in ()).throw(ValueError))
-        photo_store.held(photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)))
+        token = photo_store.hold(Image.new("RGB", (64, 64), "red"), (3000, 3000))
+        photo, size = photo_store.held(token)
+        assert (photo.size, size) == ((64, 64), (3000, 3000))
+        assert photo.getpixel((32, 32))[0] > 240
 
 
 @pytest.mark.django_db
