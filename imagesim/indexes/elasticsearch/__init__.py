@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 __all__ = ["ElasticsearchIndex"]
+
+logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 # Passed to the client unchanged.
 CLIENT_OPTIONS = frozenset(
@@ -168,9 +171,14 @@ class ElasticsearchIndex(BaseIndex):
         with self._translated_errors():
             try:
                 self._create(backing_index, meta, storage)
-            except BadRequestError:
-                # Later servers deprecate the option that this leaves out. If it was not that, the error comes again.
+            except BadRequestError as error:
+                if quantisation != "int8":
+                    raise
+                # Later servers deprecate confidence_interval. If that was not the reason, the error comes again.
                 self._create(backing_index, meta, replace(storage, whole_range=False))
+                logger.warning(
+                    "the server refused confidence_interval; %s is made without it: %s", backing_index, error
+                )
         return backing_index
 
     def _create(self, backing_index: str, meta: IndexMeta, storage: mapping.Storage) -> None:
