@@ -172,6 +172,54 @@ def test_bad_question(shelf, client, asked, status):
     assert everything() == before
 
 
+HALF = "\\ud800"  # of a surrogate pair, as JSON writes it
+HUGE = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        (SEARCH, f'{{"{HALF}": 1}}'),
+        (SEARCH, f'{{"text": "red", "{HALF}__lte": 1}}'),
+        (SEARCH, f'{{"text": "red", "filters": {{"{HALF}": 1}}}}'),
+        (SEARCH, f'{{"text": "red", "components": {{"{HALF}": 1}}}}'),
+        (SEARCH, f'{{"text": "red", "fallback": ["{HALF}"]}}'),
+        (SEARCH, f'{{"text": "red", "model": "{HALF}"}}'),
+        (SEARCH, f'{{"text": "red", "model": ["shop.product:{HALF}"]}}'),
+        (SEARCH, f'{{"text": "red", "like": "shop.product:{HALF}"}}'),
+        (SEARCH, f'{{"text": "red", "category": "{"x" * 33_000}"}}'),
+        (SEARCH, f'{{"text": "red", "category": ["{"x" * 501}"]}}'),
+        (SEARCH, f'{{"text": "red", "price__lte": {HUGE}}}'),
+        (SEARCH, f'{{"text": "red", "min_score": {HUGE}}}'),
+        (SEARCH, f'{{"text": "red", "limit": {HUGE}}}'),
+        ("/api/visual/look/TOKEN/region/", f'{{"region": [{HUGE}, 0, 1, 1]}}'),
+        ("/api/visual/look/TOKEN/region/", f'{{"region": [0, 0, 0.5, {HUGE}]}}'),
+        ("/api/visual/look/TOKEN/region/", f'{{"region": [0, 0, 1, 1], "label": "{HALF}"}}'),
+        ("/api/visual/look/TOKEN/region/", f'{{"region": [0, 0, 1, 1], "{HALF}": 1}}'),
+        ("/api/visual/look/TOKEN/region/", f'{{"{HALF}": 1, "region": "{HALF}"}}'),
+        ("/api/visual/events/", f'{{"events": [{{"{HALF}": 1}}]}}'),
+        ("/api/visual/events/", f'{{"events": [{{"token": "x", "kind": "{HALF}", "item": "", "position": 0}}]}}'),
+        ("/api/visual/events/", f'{{"events": [{{"token": "{HALF}", "kind": "view", "item": "", "position": 0}}]}}'),
+        ("/api/visual/events/", f'{{"events": [{{"token": "x", "kind": "view", "item": "", "position": {HUGE}}}]}}'),
+    ],
+)
+def test_what_json_can_say_and_nothing_else_can(shelf, client, settings, address, body):
+    settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+    photo = SimpleUploadedFile("photo.png", encoded(picture("red")))
+    token = client.post("/api/visual/look/", {"image": photo}).json()["photo"]
+    response = client.post(address.replace("TOKEN", token), body, content_type="application/json")
+    assert response.status_code == 400, response.content
+    one_sentence(response)
+
+
+@pytest.mark.parametrize("boxes", [f"[[{HUGE}, 0, 1, 1]]", f"[[0, 0, 1, {HUGE}]]", f"[[0, 0, 1, 1{HUGE * 20}]]"])
+def test_boxes_of_huge_numbers(shelf, client, boxes):
+    photo = SimpleUploadedFile("photo.png", encoded(picture("red")))
+    one_sentence(client.post("/api/visual/look/", {"image": photo, "regions": boxes}))
+    photo.seek(0)
+    one_sentence(client.post("/api/visual/look/", {"image": photo, "point": boxes[1:-1]}))
+
+
 class TestCatalogue:
     """What is wrong with one product is that product's matter."""
 

@@ -879,7 +879,7 @@ class TestSchema:
 
     def test_examples_for_success_and_failure(self, document):
         responses = document["paths"]["/some/where/search/"]["post"]["responses"]
-        assert set(responses) == {"200", "400", "413", "415", "429", "503"}
+        assert set(responses) == {"200", "400", "404", "413", "415", "429", "503"}
         for response in responses.values():
             assert response["content"]["application/json"]["examples"]
 

@@ -78,7 +78,10 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
 
 
 def _answer(code: str, detail: str, http_status: int, field: str = "") -> Response:
-    data = {"code": code, "detail": detail}
-    if field:
-        data["field"] = field
-    return Response(data, status=http_status)
+    data = {"code": code, "detail": detail} | ({"field": field} if field else {})
+    # A name in JSON may hold half of a surrogate pair, which cannot be encoded.
+    return Response({name: _encodable(text) for name, text in data.items()}, status=http_status)
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="replace").decode()

@@ -11,6 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.serializers import Serializer
 
+from imagesim.conf import get_settings
 from imagesim.rest.serializers import (
     ErrorSerializer,
     EventsSerializer,
@@ -19,10 +20,14 @@ from imagesim.rest.serializers import (
     LookSerializer,
     StoredSerializer,
 )
-from imagesim.retrieval.params import describe
+from imagesim.retrieval.params import Call, describe
 
 JSONSchema = dict[str, Any]
 
+MAX_LABEL = 100
+"""Characters of a region's label."""
+
+_PHOTO_TOKEN: JSONSchema = {"type": "string", "pattern": r"^\d{1,9}\.[\w-]{32}$"}
 _LABEL: JSONSchema = {"type": "string", "example": "shop.product"}
 
 _PAGE: JSONSchema = {
@@ -125,14 +130,14 @@ SEARCH_BY_TEXT = Description(
     "search_by_text",
     "Search by words",
     "The items that look as the words say, best first.",
-    errors=(400, 429, 503),
+    errors=(400, 404, 429, 503),
 )
 SEARCH = Description(
     "search",
     "Search by picture, or by picture and words",
     "The items that look like the picture, best first; with words, like the picture but as the words say. "
     "Filters go into the form, or into the JSON object, under the names they have in a query string.",
-    errors=(400, 413, 415, 429, 503),
+    errors=(400, 404, 413, 415, 429, 503),
     examples=(
         OpenApiExample(
             "Words and a filter",
@@ -242,7 +247,7 @@ class VisualSearchSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         if self.described in (LOOK_REGION, HELD_LOOK, HELD_PHOTO):
             text = "The `photo` of the answer to `look/`."
-            return [OpenApiParameter("token", str, OpenApiParameter.PATH, description=text)]
+            return [OpenApiParameter("token", _PHOTO_TOKEN, OpenApiParameter.PATH, description=text)]
         if self.method == "POST":
             return []
         if "{model}" in self.path:
@@ -254,10 +259,10 @@ class VisualSearchSchema(AutoSchema):
                 ),
                 OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
             ]
-            asked = describe("similar")
+            asked = _described("similar")
         else:
             parameters = []
-            asked = describe("search")
+            asked = _described("search")
             asked = {"q": asked.pop("text")} | asked
         return parameters + [_in_query(name, schema) for name, schema in asked.items()]
 
@@ -265,13 +270,16 @@ class VisualSearchSchema(AutoSchema):
         if self.described is LOOK:
             return {"multipart/form-data": {"type": "object", "properties": _look_form(), "required": ["image"]}}
         if self.described is LOOK_REGION:
-            body = {"type": "object", "properties": _region_form(), "required": ["region"]}
-            return {"application/json": body, "multipart/form-data": body}
+            form = _region_form()
+            return {
+                "application/json": {"type": "object", "properties": _nullable(form), "required": ["region"]},
+                "multipart/form-data": {"type": "object", "properties": form, "required": ["region"]},
+            }
         if self.described is HELD_LOOK:
             return {"multipart/form-data": {"type": "object", "properties": _about_looks()}}
         if self.described is EVENTS:
             return EventsSerializer
-        words = describe("search")
+        words = _described("search")
         several = {"type": "array", "items": _IMAGE}
         pictures = {
             "image": several,
@@ -279,8 +287,25 @@ class VisualSearchSchema(AutoSchema):
         }
         return {
             "multipart/form-data": {"type": "object", "properties": words | pictures},
-            "application/json": {"type": "object", "properties": words, "required": ["text"]},
+            "application/json": {"type": "object", "properties": _nullable(words), "required": ["text"]},
         }
+
+
+def _described(call: Call) -> dict[str, JSONSchema]:
+    """The arguments of a call within what REST grants a visitor."""
+    conf = get_settings()
+    arguments = describe(call)
+    if "offset" in arguments:
+        arguments["offset"]["maximum"] = min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
+    if conf.REST_EXACT == "staff":
+        arguments["exact"]["description"] += " Exact search is for staff."
+    return arguments
+
+
+def _nullable(properties: dict[str, JSONSchema]) -> dict[str, JSONSchema]:
+    """JSON says null for what is not asked for; what is required cannot be null."""
+    required = ("text", "region", "label")
+    return {name: each if name in required else each | {"nullable": True} for name, each in properties.items()}
 
 
 def _in_query(name: str, schema: JSONSchema) -> OpenApiParameter:
@@ -301,11 +326,13 @@ def _look_form() -> dict[str, JSONSchema]:
             "type": "string",
             "description": "Boxes in place of those that are found, as JSON: x, y, width, height from 0 to 1 of the "
             "upright photo.",
+            "pattern": r"^\s*(\[.*\]\s*)?$",
             "example": "[[0.1, 0.2, 0.3, 0.4]]",
         },
         "point": {
             "type": "string",
             "description": "Only what is at this point, as JSON: x, y from 0 to 1.",
+            "pattern": r"^\s*(\[.*\]\s*)?$",
             "example": "[0.5, 0.5]",
         },
         **_about_looks(),
@@ -322,12 +349,17 @@ def _region_form() -> dict[str, JSONSchema]:
             "description": "x, y, width, height from 0 to 1 of the upright photo; in a form, as JSON.",
             "example": [0.1, 0.2, 0.3, 0.4],
         },
-        "label": {"type": "string", "description": "What it seems to hold.", "example": "shoes"},
+        "label": {
+            "type": "string",
+            "maxLength": MAX_LABEL,
+            "description": "What it seems to hold.",
+            "example": "shoes",
+        },
         **_about_looks(),
     }
 
 
 def _about_looks() -> dict[str, JSONSchema]:
-    asked = describe("look")
+    asked = _described("look")
     asked["category"]["description"] = "Only these categories, in place of those that belong to a region's label."
     return asked

@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from imagesim.events import MAX_BATCH
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.thumbnails import srcset, thumbnail_url
@@ -150,16 +151,18 @@ class HitsSerializer(serializers.Serializer[Any]):
 class EventSerializer(serializers.Serializer[Any]):
     """Something a visitor did with a result."""
 
-    token = serializers.CharField(help_text="Of the answer that the result was in.")
+    token = serializers.RegexField(r"^[\w.:-]+$", help_text="Of the answer that the result was in.")
     kind = serializers.ChoiceField(choices=("view", "click", "cart"))
-    item = serializers.CharField(help_text="The result: model and primary key, such as `shop.product:7`.")
+    item = serializers.RegexField(
+        r"^[\w.]+:", max_length=400, help_text="The result: model and primary key, such as `shop.product:7`."
+    )
     position = serializers.IntegerField(min_value=0, help_text="Its place in the answer, from 0.")
 
 
 class EventsSerializer(serializers.Serializer[Any]):
     """A batch of at most 100."""
 
-    events = EventSerializer(many=True)
+    events = serializers.ListField(child=EventSerializer(), min_length=1, max_length=MAX_BATCH)
 
 
 class StoredSerializer(serializers.Serializer[Any]):

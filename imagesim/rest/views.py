@@ -32,12 +32,10 @@ from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, Look
 from imagesim.rest.throttles import VisitorThrottle, visitor
 from imagesim.rest.uploads import BoundedJSONParser, budget, check_length
 from imagesim.retrieval import look, params, photo_store, query_image, search
+from imagesim.retrieval.arguments import check_characters
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
-
-MAX_LABEL = 100
-"""Characters of a region's label."""
 
 
 class VisualSearchView(APIView):
@@ -168,7 +166,7 @@ class LookView(VisualSearchView):
 class HeldLookView(VisualSearchView):
     """The look of a photo that was sent before: for a page that is reloaded, or shared while the photo is held."""
 
-    visual_search_scope = "region"
+    throttle_scope = "region"
     schema = described.VisualSearchSchema(post=described.HELD_LOOK)
 
     def post(self, request: Request, token: str) -> Response:
@@ -189,7 +187,7 @@ class HeldLookView(VisualSearchView):
 class HeldPhotoView(VisualSearchView):
     """The photo that is held under a token, as a JPEG without metadata."""
 
-    visual_search_scope = "region"
+    throttle_scope = "region"
     schema = described.VisualSearchSchema(get=described.HELD_PHOTO)
 
     def get(self, request: Request, token: str) -> HttpResponse:
@@ -210,8 +208,9 @@ class LookRegionView(VisualSearchView):
             raise BadQuery(_("The photo is held already; send its region alone."), field="image")
         label = given.pop("label", "")
         label = label[-1] if isinstance(label, list) and label else label
-        if not isinstance(label, str) or len(label) > MAX_LABEL:
+        if not isinstance(label, str) or len(label) > described.MAX_LABEL:
             raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
+        check_characters("label", label)
         box = look.as_region(_json("region", given.pop("region", None)), label)
         arguments = params.parse("look", given)
         _check_cost(request, arguments)

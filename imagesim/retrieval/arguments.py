@@ -151,12 +151,14 @@ class Categories(ArgumentType):
             if isinstance(one, bool) or not isinstance(one, str | int | UUID):
                 raise self._refusal(name, one)
             check_characters(name, str(one))
+            if len(str(one)) > get_settings().MAX_TEXT_LENGTH:
+                raise self._refusal(name, one)
             values.append(str(one))
         check_count(name, values)
         return tuple(dict.fromkeys(values))
 
     def schema(self) -> JSONSchema:
-        return {"type": "array", "items": {"type": "string"}}
+        return {"type": "array", "items": {"type": "string", "maxLength": get_settings().MAX_TEXT_LENGTH}}
 
     def _refusal(self, name: str, value: object) -> BadQuery:
         return bad_value(name, value, _("a category or a list of them"))

@@ -289,7 +289,7 @@ def as_region(box: object, label: str = "") -> Region:
     if isinstance(box, Region):
         region = box
     elif isinstance(box, Sequence) and not isinstance(box, str | bytes) and len(box) == 4:
-        if not all(isinstance(side, int | float) and not isinstance(side, bool) for side in box):
+        if not all(isinstance(side, int | float) and not isinstance(side, bool) and 0 <= side <= 1 for side in box):
             raise _bad_region(box)
         x, y, width, height = (float(side) for side in box)
         region = Region(x, y, width, height)

@@ -1,0 +1,83 @@
+"""The REST views against their own schema: whatever it allows is answered as it says, whatever is sent is no 500."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.test import Client
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from schemathesis import GenerationMode, checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from tests import shop
+from tests.shop import encoded, picture, product
+
+EXAMPLES = int(os.environ.get("IMAGESIM_TEST_FUZZ", "25"))
+pytestmark = pytest.mark.django_db
+
+HELD_TO = [
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_schema_conformance,
+]
+
+
+@pytest.fixture
+def real_keys(settings: Any, media_root: Any, client: Client) -> dict[str, Any]:
+    """What the path parameters may stand for: an item of the shop, and a photo that is held."""
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "EMBEDDER": shop.EMBEDDER,
+        "EVENTS": True,
+        "REST_THROTTLES": dict.fromkeys(("similar", "search", "look", "region", "events")),
+    }
+    made = [product(name, picture(name), category="shoes", price=10) for name in ("red", "tomato", "blue", "navy")]
+    shop.index()
+    street = SimpleUploadedFile("street.jpg", encoded(picture("red"), "JPEG"))
+    look = client.post("/api/visual/look/", {"image": street}).json()
+    return {"model": "shop.product", "pk": str(made[0].pk), "token": look["photo"]}
+
+
+@pytest.fixture
+def rest_api(real_keys: dict[str, Any]) -> Iterator[Any]:
+    signals = (request_started, request_finished)
+    for signal in signals:  # the test's own connection, as Django's client does it
+        signal.disconnect(close_old_connections)
+    yield schemathesis.openapi.from_wsgi("/api/visual/schema/?format=json", get_wsgi_application())
+    for signal in signals:
+        signal.connect(close_old_connections)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_answer_is_one_that_the_schema_describes(rest_api: Any, real_keys: dict[str, Any], mode: Any) -> None:
+    operations = [result.ok() for result in rest_api.get_all_operations()]
+    assert len(operations) >= 6
+    for operation in operations:
+        _try(operation, operation.as_strategy(generation_mode=mode), real_keys)
+
+
+def _try(operation: Any, cases: Any, real_keys: dict[str, Any]) -> None:
+    @hypothesis_settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def answered_as_described(case: Any) -> None:
+        case.validate_response(case.call(), checks=HELD_TO)
+        if case.path_parameters:
+            case.path_parameters = {name: real_keys[name] for name in case.path_parameters}
+            case.validate_response(case.call(), checks=HELD_TO)
+
+    answered_as_described()
