@@ -17,7 +17,7 @@ from imagesim.retrieval import look, query_vector
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
 from imagesim.retrieval.query_vector import QueryTerm, read_terms
 from imagesim.retrieval.rerank import WithFallback, WithMMR
-from imagesim.types import Candidate, Candidates, Facet, Filters, Hit, HitImage, Hits, IndexMeta, Query
+from imagesim.types import Candidate, Candidates, Facet, Filters, Hit, HitImage, Hits, IndexMeta, Query, Region
 from tests import shop
 from tests.shop import encoded, picture, product
 
@@ -104,6 +104,11 @@ class TestMMR:
         assert self.ask(candidate("a", 0.8), candidate("b", 0.7), candidate("c", 0.4)) == ["a", "c", "b"]
         assert self.ask(candidate("a", 0.8), candidate("b", 0.7), candidate("c", 0.399)) == ["a", "b", "c"]
 
+    def test_the_first_hundred_are_reordered(self):
+        listed = Listed(candidate("a", 0.8))
+        WithMMR(listed, 0.5, lambda found: self.vectors).search([query(limit=3), query(limit=3, offset=100)])
+        assert [(each.offset, each.limit) for each in listed.queries] == [(0, 100), (100, 3)]
+
     def test_several_queries_are_answered_in_order(self):
         listed = Listed(candidate("a", 0.8), candidate("b", 0.7))
         answers = WithMMR(listed, 0.5, lambda found: self.vectors).search([query(limit=1), query(limit=1, offset=1)])
@@ -181,6 +186,14 @@ class TestVotes:
         assert drawn.categories == ()
         assert len(drawn.hits) == 3
         assert all(each.score > 0.5 for each in drawn.hits)
+
+
+def test_the_smallest_region_under_a_point_is_taken():
+    coat, pocket, shoe = Region(0.1, 0.1, 0.8, 0.8), Region(0.4, 0.4, 0.1, 0.1), Region(0.4, 0.9, 0.1, 0.1)
+    assert look._under([coat, pocket, shoe], (0.45, 0.45), (100, 100)) == pocket
+    assert look._under([coat, pocket, shoe], (0.2, 0.2), (100, 100)) == coat
+    square = look._under([], (0.5, 0.0), (200, 100))
+    assert (square.x, square.y, square.width, square.height) == pytest.approx((5 / 12, 0, 1 / 6, 1 / 3))
 
 
 class TestWeights:
