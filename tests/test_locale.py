@@ -1,0 +1,45 @@
+"""The catalogues are complete: every message of the code and the templates is translated, and compiled as it stands."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from gettext import GNUTranslations
+from pathlib import Path
+
+import pytest
+
+from tests.missing import missing
+
+PACKAGE = Path(__file__).resolve().parent.parent / "imagesim"
+CATALOGUE = Path("locale/de/LC_MESSAGES")
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The German catalogue of a copy of the package, brought up to date with its messages."""
+    if not shutil.which("xgettext"):
+        missing("gettext is not installed (on Debian: apt-get install gettext)")
+    copy = tmp_path_factory.mktemp("locale") / "imagesim"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.mo"))
+    make = [sys.executable, "-m", "django", "makemessages", "--locale", "de", "--no-location"]
+    done = subprocess.run(make, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return copy / CATALOGUE / "django.po"
+
+
+@pytest.mark.parametrize("kind", ["untranslated", "only-fuzzy", "only-obsolete"])
+def test_no_message_is_left(extracted: Path, kind: str) -> None:
+    found = subprocess.run(["msgattrib", f"--{kind}", str(extracted)], capture_output=True, text=True, check=True)
+    messages = [line for line in found.stdout.splitlines() if line.lstrip("#~ ").startswith('msgid "')]
+    assert messages in ([], ['msgid ""']), found.stdout
+
+
+def test_the_compiled_catalogue_is_that_of_the_source(extracted: Path, tmp_path: Path) -> None:
+    source = PACKAGE / CATALOGUE / "django.po"
+    compiled = tmp_path / "django.mo"
+    subprocess.run(["msgfmt", "--check", "--output-file", str(compiled), str(source)], check=True)
+    with compiled.open("rb") as fresh, source.with_suffix(".mo").open("rb") as shipped:
+        left, right = GNUTranslations(fresh)._catalog, GNUTranslations(shipped)._catalog  # type: ignore[attr-defined]
+    assert {key: value for key, value in left.items() if key} == {key: value for key, value in right.items() if key}
