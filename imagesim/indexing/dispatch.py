@@ -355,6 +355,7 @@ def connect() -> None:
         from celery.signals import worker_ready
     except ImportError:
         return
+    import_module("imagesim.tasks")  # registers them, also if the project's application does not discover tasks
     worker_ready.connect(_poll, weak=False, dispatch_uid="imagesim.poll")
 
 
