@@ -130,6 +130,14 @@ class TestFound:
         imagesim.shop_the_look(photo, limit=1)
         assert (batches, requests) == ([3], [3])
 
+    def test_a_label_that_the_shop_does_not_sell_and_the_neighbours_deny_is_not_shown(self, shelf):
+        """A finder of garments called a bottle of juice hosiery."""
+        green = Image.new("RGB", (300, 300), "green")
+        box = Region(0, 0, 1, 1, "hosiery", 0.9)
+        (region,) = imagesim.shop_the_look(green, regions=[box], whole=False, limit=1).regions
+        assert (region.region.label, region.categories) == ("item", ("sofas",))
+        assert [hit.stage for hit in region.hits] == [""]
+
     def test_too_few_in_the_category_are_followed_by_others_that_say_so(self, shelf, photo):
         hat = imagesim.shop_the_look(photo, limit=4).regions[1]
         assert names(hat.hits)[0] == "blue hat"

@@ -130,7 +130,7 @@ def shop_the_look(
 
     answers = retry_on_swap(meta, answer)
     hits = answers.pop(0).hits if whole else Hits()
-    found = tuple(_look_region(box, each) for box, each in zip(boxes, answers, strict=True))
+    found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     token = events.make_token("look", hits, category=(filters.categories or ("",))[0][:200])
     return Look(picture.size, found, hits, token)
 
@@ -209,12 +209,15 @@ def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
     ]
 
 
-def _look_region(box: Region, answer: _Answer) -> LookRegion:
+def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion:
     """The hits of a region, with a token of their own, so that events know their category.
 
-    Where the shop has no category for the label, all hits are of another kind, and are marked as ``wider``.
+    Where the shop has no category for the label, all hits are of another kind, and are marked as ``wider``; if the
+    neighbours agree on one, the label is doubtful: a finder of garments also names bottles. The neutral one is shown.
     """
     hits = answer.hits
+    if box.label not in ("", ITEM) and answer.categories and not _is_sold(searched, box):
+        box = replace(box, label=ITEM, alternatives=())
     if box.label not in ("", ITEM) and not answer.categories:
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
     token = events.make_token("look", hits, category=next(iter(answer.categories), "")[:200])
@@ -255,6 +258,11 @@ def _categories_of(searched: Searched, region: Region) -> tuple[str, ...]:
     if not region.label:
         return ()
     return tuple(dict.fromkeys(category for items in searched for category in _categories_in(items, region)))
+
+
+def _is_sold(searched: Searched, region: Region) -> bool:
+    """Whether the shop has categories for the region's label, or says itself that its neighbours decide."""
+    return bool(_categories_of(searched, region)) or any(region.label in items.look_categories for items in searched)
 
 
 def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
