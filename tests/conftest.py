@@ -21,8 +21,27 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
 
 
-# Tests that load real models or start programs of their own: too slow for `make quick`.
-SLOW_MODULES: set[str] = set()
+# Tests that load real models, start programs of their own or try many cases: too slow for `make quick`.
+SLOW_MODULES = {
+    "test_bad_input",
+    "test_demo",
+    "test_deployment",
+    "test_elasticsearch_security",
+    "test_embedder_http",
+    "test_embedders",
+    "test_evaluation",
+    "test_howto",
+    "test_index_local",
+    "test_oscar",
+    "test_packaging",
+    "test_precision",
+    "test_readme",
+    "test_reduced_precision",
+    "test_regions",
+    "test_slim",
+    "test_sync_properties",
+    "test_tasks",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
