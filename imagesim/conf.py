@@ -49,6 +49,8 @@ class Settings:
     MAX_IMAGE_BYTES: int = 20 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 50_000_000
     IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF")
+    # Decode visitors' pictures in confined processes.
+    SANDBOX: bool = False
 
     # What a question may ask.
     MAX_TEXT_LENGTH: int = 500

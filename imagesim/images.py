@@ -119,7 +119,7 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
     except MemoryError as error:
         raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one.")) from error
     except Exception as error:  # decoders raise anything at all on hostile bytes
-        raise _damaged() from error
+        raise damaged() from error
 
 
 def normalise(image: Image) -> Image:
@@ -132,7 +132,7 @@ def normalise(image: Image) -> Image:
         image.load()  # first: EXIF may follow the pixels
         return _upright(_rgb(image), _orientation(image))
     except Exception as error:  # it may be open but not yet decoded
-        raise _damaged() from error
+        raise damaged() from error
 
 
 def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] | None = None) -> Image:
@@ -207,7 +207,7 @@ def _open(data: bytes) -> Image:
         raise _too_many_pixels() from error
     except Exception as error:  # as above
         if kind in formats:
-            raise _damaged() from error
+            raise damaged() from error
         raise UnsupportedFormat(
             _("This is not a picture that can be read (it looks like %(kind)s); send one of %(formats)s.")
             % {"kind": kind or _("something else"), "formats": ", ".join(accepted_formats())}
@@ -260,7 +260,8 @@ def check_shape(size: tuple[int, int]) -> None:
         )
 
 
-def _damaged() -> BadImage:
+def damaged() -> BadImage:
+    """The error of a file whose format is right and whose content is not."""
     return BadImage(_("The picture is damaged or cut off and cannot be read; send it again or save it anew."))
 
 

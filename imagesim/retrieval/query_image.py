@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 
 from django.utils.translation import gettext as _
 
-from imagesim import images
+from imagesim import images, sandbox
 from imagesim.exceptions import BadQuery
 from imagesim.retrieval.concurrency import check_deadline
 
@@ -36,7 +36,7 @@ class QueryImage:
         """
         check_deadline()
         if isinstance(self.source, bytes):
-            return images.decode(self.source, min_decode_side=min_decode_side)
+            return sandbox.decode(self.source, min_decode_side=min_decode_side)
         return self.source
 
 

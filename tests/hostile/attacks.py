@@ -174,16 +174,16 @@ def _event(token: str, item: str, position: int = 0) -> dict[str, object]:
     return {"token": token, "kind": "view", "item": item, "position": position}
 
 
-def invented_events(token: str) -> Iterator[Request]:
-    """Items that exist and that do not, at every position, with every kind, all with one token."""
-    for first in range(0, 2000, 100):
-        events = [
-            {**_event(token, f"shop.product:{number % 60 + 1}", number % 90), "kind": kind}
-            for number in range(first, first + 33)
-            for kind in ("view", "click", "cart")
-        ]
-        yield post_json(f"{API}/events/", {"events": events})
-        yield post_json(f"{API}/events/", {"events": events[:1]})
+def invented_events(token: str, shown: Sequence[str]) -> Iterator[Request]:
+    """With one token: what was ``shown``, again and again; then items that were not, or do not exist."""
+    path, kinds = f"{API}/events/", ("view", "click", "cart")
+    for position in range(20):
+        for number, item in enumerate(shown):
+            for at in {number, position}:
+                yield post_json(path, {"events": [{**_event(token, item, at), "kind": kind} for kind in kinds]})
+    for number in range(60):
+        events = [{**_event(token, f"shop.product:{number}", number % 7), "kind": kind} for kind in kinds]
+        yield post_json(path, {"events": events})
 
 
 def odd_requests(seed: int) -> Iterator[Request]:

@@ -229,7 +229,8 @@ class Run:
         """Invented events with the token of one answer."""
         answer = self.light.server.send(get(f"{API}/items/shop.product/1/similar/", {"limit": 4})).json()
         with self.timed("events"):
-            for request in invented_events(answer["token"]):
+            shown = [f"{hit['item']['model']}:{hit['item']['pk']}" for hit in answer["results"]]
+            for request in invented_events(answer["token"], shown):
                 self.send(self.light, "invented events", request)
         with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
             [(self.report.event_rows,)] = connection.execute("SELECT COUNT(*) FROM imagesim_event")

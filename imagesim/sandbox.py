@@ -1,0 +1,242 @@
+"""Decode visitors' pictures in processes of their own: little memory, little time, no secrets and no network.
+
+A decoder that is made to run wild harms its own process alone: that is killed and replaced, and the picture is refused.
+``python -m imagesim.sandbox`` is such a process. It reads (:data:`REQUEST`, file) and writes (:data:`REPLY`, pixels)
+until its input ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from threading import Lock, Timer
+from typing import IO, TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+
+from imagesim import images
+from imagesim.conf import get_settings
+from imagesim.cpu import threads
+from imagesim.exceptions import BadImage, ImageTooLarge
+from imagesim.runtime import runtime
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+REQUEST = struct.Struct("<II")
+"""The least pixels of the short side, and the length of the file."""
+REPLY = struct.Struct("<BII")
+"""A status, and the width and height of the RGB pixels that follow where it is ``DECODED``."""
+DECODED, DAMAGED, TOO_LARGE = range(3)
+
+PIPE_BYTES = 1024**2
+SECONDS = 10
+"""Wall-clock and processor time for one picture."""
+
+BASE_BYTES = 1024**3
+BYTES_PER_PIXEL = 16
+"""Address space of a process: ``BASE_BYTES`` for itself, and this for each pixel of ``MAX_IMAGE_PIXELS``."""
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+def decode(data: bytes, *, min_decode_side: int = images.MIN_DECODE_SIDE) -> Image:
+    """:func:`imagesim.images.decode` apart from this process, if ``SANDBOX`` is set and the platform has limits.
+
+    :raises BadImage: as :func:`imagesim.images.decode`, and where the picture took too long or broke its decoder.
+    """
+    if not get_settings().SANDBOX or find_spec("resource") is None:
+        return images.decode(data, min_decode_side=min_decode_side)
+    pool: Pool = runtime.get("sandbox", Pool)
+    with pool.worker() as worker:
+        return worker.decode(data, min_decode_side)
+
+
+class Pool:
+    """Idle workers, at most one per processor; one more is started where none is idle."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._idle: list[Worker] = []
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """A worker for one picture. One that fails in any way is not used again."""
+        limits = _limits()
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        if worker is not None and (worker.limits != limits or not worker.is_running):
+            worker.close()
+            worker = None
+        worker = worker or Worker(limits)
+        try:
+            yield worker
+        finally:
+            with self._lock:
+                keep = worker.is_running and len(self._idle) < threads()
+                if keep:
+                    self._idle.append(worker)
+            if not keep:
+                worker.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.close()
+
+
+class Worker:
+    """A process that decodes one picture at a time."""
+
+    def __init__(self, limits: dict[str, Any]) -> None:
+        self.limits = limits
+        # Nothing of this process's environment: it may hold passwords.
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "imagesim.sandbox", json.dumps(limits)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            close_fds=True,
+            bufsize=0,
+        )
+        for stream in (self._process.stdin, self._process.stdout):
+            _widen(stream)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def decode(self, data: bytes, min_decode_side: int) -> Image:
+        """:raises BadImage: as :func:`decode`; the worker has ended then, unless it refused the picture itself."""
+        from PIL import Image
+
+        source, target = self._process.stdin, self._process.stdout
+        assert source is not None
+        assert target is not None
+        timer = Timer(SECONDS, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            _write(source, REQUEST.pack(min_decode_side, len(data)))
+            _write(source, data)
+            status, width, height = REPLY.unpack(_read(target, REPLY.size))
+            pixels = _read(target, width * height * 3)
+        except (OSError, EOFError) as error:
+            self.close()
+            raise BadImage(_("The picture takes too much time or memory to read; save it anew.")) from error
+        finally:
+            timer.cancel()
+        if status == DECODED:
+            return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
+        if status == TOO_LARGE:
+            raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one."))
+        raise images.damaged()
+
+    def close(self) -> None:
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._process.wait()
+
+
+def _widen(stream: IO[bytes] | None) -> None:
+    """Let a pipe hold as much as a process may have it hold: a picture is megabytes, a pipe by itself 64 kB."""
+    if stream is not None and sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def _read(stream: IO[bytes], size: int) -> bytearray:
+    """:raises EOFError: if it ends before."""
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest:
+        count = stream.readinto(rest)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return data
+
+
+def _write(stream: IO[bytes], data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
+def _limits() -> dict[str, Any]:
+    """The settings that :func:`imagesim.images.decode` reads."""
+    settings = get_settings()
+    return {
+        "MAX_IMAGE_BYTES": settings.MAX_IMAGE_BYTES,
+        "MAX_IMAGE_PIXELS": settings.MAX_IMAGE_PIXELS,
+        "IMAGE_FORMATS": list(settings.IMAGE_FORMATS),
+    }
+
+
+# In the worker.
+
+
+def main(limits: dict[str, Any]) -> None:
+    from django.conf import settings
+
+    settings.configure(IMAGESIM=limits, USE_I18N=False)
+    images.accepted_formats()  # loads the decoders
+    _confine(limits["MAX_IMAGE_PIXELS"])
+    with open(0, "rb", buffering=0) as source, open(1, "wb", buffering=0) as target, contextlib.suppress(EOFError):
+        while True:
+            min_decode_side, length = REQUEST.unpack(_read(source, REQUEST.size))
+            status, size, pixels = _decoded(bytes(_read(source, length)), min_decode_side)
+            _write(target, REPLY.pack(status, *size) + pixels)
+
+
+def _decoded(data: bytes, min_decode_side: int) -> tuple[int, tuple[int, int], bytes]:
+    """(status, size, pixels) of a file, within its processor time."""
+    import resource
+
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS + 1, hard))
+    try:
+        image = images.decode(data, min_decode_side=min_decode_side)
+        return DECODED, image.size, image.tobytes()
+    except (ImageTooLarge, MemoryError):
+        return TOO_LARGE, (0, 0), b""
+    except BadImage:
+        return DAMAGED, (0, 0), b""
+
+
+def _confine(pixels: int) -> None:
+    """Give up what decoding does not need. What the platform does not allow is left as it is."""
+    import resource
+
+    bounds = {
+        "RLIMIT_AS": BASE_BYTES + BYTES_PER_PIXEL * pixels,
+        "RLIMIT_FSIZE": 0,  # writes no file
+        "RLIMIT_CORE": 0,
+    }
+    for name, bound in bounds.items():
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            resource.setrlimit(getattr(resource, name), (bound, bound))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # no network; refused where user namespaces are off
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

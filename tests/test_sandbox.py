@@ -1,0 +1,108 @@
+"""Pictures decoded in confined processes: same pixels, same errors; a process that hangs or dies is replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from PIL import Image
+
+from imagesim import images, sandbox
+from imagesim.exceptions import BadImage, ImageTooLarge
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes as Linux has them")
+LIMITS = {"MAX_IMAGE_BYTES": 20_000_000, "MAX_IMAGE_PIXELS": 50_000_000, "IMAGE_FORMATS": ["JPEG", "PNG", "WEBP"]}
+
+
+def encoded(kind: str = "PNG", size: tuple[int, int] = (60, 40)) -> bytes:
+    buffer = BytesIO()
+    Image.radial_gradient("L").resize(size).convert("RGB").save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def worker() -> Iterator[sandbox.Worker]:
+    worker = sandbox.Worker(LIMITS)
+    yield worker
+    worker.close()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_pixels_are_those_of_decoding_here(worker: sandbox.Worker, kind: str) -> None:
+    data = encoded(kind, (900, 700))
+    for side in (images.MIN_DECODE_SIDE, 100):
+        assert worker.decode(data, side).tobytes() == images.decode(data, min_decode_side=side).tobytes()
+
+
+def test_a_damaged_picture_is_refused_and_the_worker_goes_on(worker: sandbox.Worker) -> None:
+    with pytest.raises(BadImage, match="damaged or cut off"):
+        worker.decode(encoded()[:-30], 1024)
+    assert worker.decode(encoded(), 1024).size == (60, 40)
+
+
+def test_a_picture_that_needs_more_memory_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGESIM_UNUSED", "secret")
+    # Its settings accept more pixels than its address space holds.
+    worker = sandbox.Worker({**LIMITS, "MAX_IMAGE_PIXELS": 200_000_000})
+    try:
+        assert b"secret" not in Path(f"/proc/{worker._process.pid}/environ").read_bytes()
+        worker.decode(encoded(), 1024)
+        os.system(f"prlimit --pid {worker._process.pid} --as={400 * 1024**2}")
+        with pytest.raises(ImageTooLarge, match="more memory"):
+            worker.decode(encoded("PNG", (12_000, 12_000)), 1024)
+    finally:
+        worker.close()
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "SECONDS", 1)
+    pool = sandbox.Pool()
+    try:
+        with pool.worker() as first:
+            assert first.decode(encoded(), 1024).size == (60, 40)
+            os.kill(first._process.pid, signal.SIGSTOP)
+            with pytest.raises(BadImage, match="too much time or memory"):
+                first.decode(encoded(), 1024)
+        monkeypatch.setattr(sandbox, "SECONDS", 30)
+        with pool.worker() as second:
+            assert second is not first
+            assert second.decode(encoded(), 1024).size == (60, 40)
+        with pool.worker() as third:
+            assert third is second
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_dies_gives_an_error_of_the_picture(worker: sandbox.Worker) -> None:
+    worker.decode(encoded(), 1024)
+    Timer(0.1, worker._process.kill).start()
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    with pytest.raises(BadImage, match="too much time or memory"):
+        worker.decode(encoded(), 1024)
+    assert not worker.is_running
+
+
+def test_a_worker_may_not_write_files_and_has_bounded_memory(worker: sandbox.Worker) -> None:
+    worker.decode(encoded(), 1024)
+    limits = Path(f"/proc/{worker._process.pid}/limits").read_text()
+    bounds = {line[:26].strip(): line[26:47].strip() for line in limits.splitlines()}
+    assert bounds["Max file size"] == "0"
+    assert int(bounds["Max address space"]) == sandbox.BASE_BYTES + 16 * LIMITS["MAX_IMAGE_PIXELS"]
+    assert int(bounds["Max cpu time"]) <= 3 * sandbox.SECONDS
+
+
+def test_the_setting(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    decode = sandbox.Worker.decode
+    monkeypatch.setattr(sandbox.Worker, "decode", lambda self, *given: used.append(1) or decode(self, *given))
+    assert sandbox.decode(encoded()).size == (60, 40)
+    assert not used
+    settings.IMAGESIM = {"SANDBOX": True}
+    assert sandbox.decode(encoded()).size == (60, 40)
+    assert used
