@@ -370,7 +370,7 @@ class TestErrors:
 
     def test_nothing_is_written_that_says_the_same(self, shop, monkeypatch):
         before = entries()
-        shop[0].description = "nothing of interest"
+        shop[0].slug = "nothing-of-interest"
         shop[0].save()
         monkeypatch.setattr(LocalIndex, "write", _raise(AssertionError("written")))
         assert sync().indexed == 1
