@@ -43,8 +43,8 @@ quick: venv  ## lint and the fast tests on SQLite, without any service: for dail
 lint: venv  ## the checks that need no service
 	@exec $(BIN)/python -m tools.checks --lint
 
-chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1), then count what was lost
-	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1; SECURE=1: TLS, API key), then count what was lost
+	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(if $(SECURE),--secure)
 
 protections: venv  ## the same harness with the protections switched off one by one: it must notice
 	@exec $(WITH_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tools.processes import Process
 from tools.system import Failure
 
 NAME = "chaos"
+PASSWORD = "for-tests-only"
 CLAIM_SECONDS = 4
 
 
@@ -39,6 +41,8 @@ class Harness:
         self.later: list[tuple[float, Callable[[], Any]]] = []
         self.helpers: list[Process] = []
         self.workers: list[Process] = []
+        self.ask: Callable[[str, Any], Any] | None = None
+        """How Elasticsearch is asked what it holds, where it takes more than its address."""
         self.down: set[Process] = set()
         """What was killed or ended, and is about to be started again."""
 
@@ -47,16 +51,26 @@ class Harness:
     def start(self) -> None:
         self.say("starting PostgreSQL, Redis and Elasticsearch")
         self.redis, self.redis_url = servers.redis(self.folder)
-        self.elastic, self.elastic_url = servers.elasticsearch(self.folder)
+        if self.given.secure:
+            self.elastic, self.elastic_url, authority = servers.secure_elasticsearch(self.folder, PASSWORD)
+        else:
+            self.elastic, self.elastic_url = servers.elasticsearch(self.folder)
         self.elastic.start()
         self.redis.start().wait_until_it_answers()
         self.postgres, database = servers.postgres(self.folder)
         self.elastic.wait_until_it_answers()
         index = {"hosts": [self.elastic_url], "name": NAME, "replicas": 0, "request_timeout": 3.0}
+        if self.given.secure:
+            ask = partial(servers.as_superuser, self.elastic_url, authority, PASSWORD)
+            rights = {"names": [NAME, f"{NAME}-*"], "privileges": ["read", "write", "manage"]}
+            role = {"cluster": ["monitor"], "indices": [rights]}
+            key = ask("/_security/api_key", {"name": NAME, "role_descriptors": {NAME: role}})["encoded"]
+            index |= {"api_key": key, "ca_certs": str(authority)}
+            self.ask = lambda url, body: ask(url.removeprefix(self.elastic_url), body, method="POST")
         imagesim = {
             "SYNC": "celery",
             "SYNC_BATCH_SIZE": 16,
-            "SYNC_CLAIM_SECONDS": CLAIM_SECONDS,
+            "SYNC_LEASE_SECONDS": CLAIM_SECONDS,
             "SYNC_MAX_ATTEMPTS": 4,
             "EMBEDDER": {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {}},
             "INDEX": {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": index},
@@ -357,13 +371,13 @@ class Harness:
 
         settled = self.settle(self.given.patience)
         silent = {f"shop.product:{pk}" for line in self.silent.read_text().splitlines() for pk in json.loads(line)}
-        before = verify(self.elastic_url, NAME).without(silent)
+        before = verify(self.elastic_url, NAME, self.ask).without(silent)
         if "reconcile" not in self.given.without:
             from imagesim.indexing.reconcile import reconcile
 
             reconcile()
             self.settle(self.given.patience)
-        after = verify(self.elastic_url, NAME)
+        after = verify(self.elastic_url, NAME, self.ask)
         for note in (*before.notes[:5], *after.notes[:5]):
             self.say(note)
         names = ("lost", "stale", "orphaned")
@@ -408,6 +422,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=180.0, help="seconds in which all must have settled")
     parser.add_argument("--without", action="append", choices=protections.NAMES, default=[], help="switch off")
     parser.add_argument("--faults", nargs="+", metavar="NAME", help="only these, such as kill_worker")
+    parser.add_argument("--secure", action="store_true", help="Elasticsearch with TLS, and an API key of few rights")
     parser.add_argument("--keep", type=Path, help="a folder to keep the logs in")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+Ask = Callable[[str, "dict[str, Any] | None"], Any]
+"""Sends JSON to an address by POST; gives the JSON of the answer."""
 
 
 @dataclass
@@ -36,12 +39,12 @@ class Verdict:
         return Verdict(self.expected, self.failed, **kept, notes=self.notes)
 
 
-def verify(url: str, alias: str) -> Verdict:
-    """Compare the shop's tables and files with what Elasticsearch holds behind ``alias``."""
+def verify(url: str, alias: str, ask: Ask | None = None) -> Verdict:
+    """Compare the shop's tables and files with what Elasticsearch holds behind ``alias``; ``ask`` sends it requests."""
     from demo_shop.shop.models import Product
     from imagesim.models import ItemState
 
-    held = dict(_documents(url, alias))
+    held = dict(_documents(url, alias, ask or _ask))
     verdict = Verdict()
     aside = {
         state.object_pk: state.error
@@ -94,12 +97,12 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _documents(url: str, alias: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    _ask(f"{url}/{alias}/_refresh", None)
+def _documents(url: str, alias: str, ask: Ask) -> Iterator[tuple[str, dict[str, Any]]]:
+    ask(f"{url}/{alias}/_refresh", None)
     after: dict[str, Any] = {}
     while True:
         body = {"size": 1000, "sort": [{"key": "asc"}], "query": {"match_all": {}}, **after}
-        hits = _ask(f"{url}/{alias}/_search", body)["hits"]["hits"]
+        hits = ask(f"{url}/{alias}/_search", body)["hits"]["hits"]
         for hit in hits:
             source = hit["_source"]
             yield (
