@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -56,6 +57,9 @@ class Settings:
     MAX_TEXT_LENGTH: int = 500
     MAX_LIMIT: int = 100
     MAX_OFFSET: int = field(default=1_000, metadata={"min": 0})
+
+    # Pages and the REST API show no result that is less likely to belong to the answer; 0 shows all.
+    MIN_RELEVANCE: float = field(default=0.4, metadata={"min": 0, "max": 1})
 
     # A visitor's photo, held in this cache so that a moved box need not send it again; 0 seconds: never.
     LOOK_CACHE: str = "default"
@@ -130,6 +134,8 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
         return _parse_strings(name, value)
     if isinstance(default, dict):
         return _parse_rates(name, value, default)
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
     if isinstance(value, bool) is not isinstance(default, bool) or not isinstance(value, type(default)):
         raise ConfigurationError(
             f"IMAGESIM[{name!r}] must be of type {type(default).__name__}, not {type(value).__name__} ({value!r})."
@@ -138,6 +144,10 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
         raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it can be {format_choices(rules['choices'])}.")
     if isinstance(value, int) and not isinstance(value, bool) and value < rules.get("min", 1):
         raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it must be {rules.get('min', 1)} or more.")
+    if isinstance(value, float) and not rules.get("min", 0) <= value <= rules.get("max", math.inf):
+        raise ConfigurationError(
+            f"IMAGESIM[{name!r}] is {value!r}; it must be from {rules.get('min', 0)} to {rules.get('max', math.inf)}."
+        )
     return value
 
 

@@ -236,3 +236,24 @@ class FittedProjection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.dims_in}→{self.dims_out} ({self.id[:12]})"
+
+
+class StoredCalibration(models.Model):
+    """How scores become relevance, fitted on this shop's catalogue for one model and one projection."""
+
+    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
+    projection = models.CharField(_("projection"), max_length=64, blank=True, default="")
+    data = models.JSONField(_("calibration"), default=dict)
+    items = models.PositiveIntegerField(_("items"), default=0)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("calibration")
+        verbose_name_plural = _("calibrations")
+        default_permissions: ClassVar = ["view"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["fingerprint", "projection"], name="imagesim_one_calibration_per_model")
+        ]
+
+    def __str__(self) -> str:
+        return self.fingerprint

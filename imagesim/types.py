@@ -171,6 +171,10 @@ class Candidates:
     more: bool = False
     took_ms: float = 0.0
     exact: bool = True
+    cut: int = 0
+    """How many of those asked for were not relevant enough; an index leaves it at 0."""
+    closest: tuple[Candidate, ...] = ()
+    """The best of those that were cut, where nothing is left."""
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -240,6 +244,8 @@ class Hit:
     score: float
     image: HitImage
     stage: str = ""
+    relevance: float = 1.0
+    """The calibrated probability, 0..1, that it belongs to the answer."""
 
 
 class Hits(Sequence[Hit]):
@@ -251,6 +257,8 @@ class Hits(Sequence[Hit]):
     the next page starts, which is past ``offset + limit`` where items that are gone were skipped.
     ``facets``: the counts of each field asked for, over the items that pass the filters. ``token``: is sent back
     with what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
+    ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: where
+    nothing was, a few of those that come closest, to be shown apart and as such.
     """
 
     def __init__(
@@ -264,6 +272,8 @@ class Hits(Sequence[Hit]):
         next_offset: int = 0,
         facets: Mapping[str, Facet] | None = None,
         token: str = "",
+        cut: int = 0,
+        closest: Iterable[Hit] = (),
     ) -> None:
         self._hits = tuple(hits)
         self.more = more
@@ -273,6 +283,8 @@ class Hits(Sequence[Hit]):
         self.next_offset = next_offset
         self.facets: dict[str, Facet] = dict(facets or {})
         self.token = token
+        self.cut = cut
+        self.closest = tuple(closest)
 
     def __len__(self) -> int:
         return len(self._hits)

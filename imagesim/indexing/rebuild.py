@@ -15,6 +15,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
+from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.outbox import state_aliases
@@ -83,6 +84,7 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
         _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
         _retry_while_unavailable(lambda: index.promote(target.backing_index), job)
     _drop_others(job)
+    calibrate_quietly()
     jobs.finish(job)
     sync()
 

@@ -24,6 +24,7 @@ from imagesim.collation import in_code_point_order
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import AlreadyRunning, ConfigurationError
 from imagesim.indexing import jobs, outbox
+from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
 from imagesim.indexing.outbox import state_aliases
 from imagesim.indexing.sync import Progress, sync
@@ -88,6 +89,7 @@ def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair
         jobs.finish(job, report=report)
         if repair_now:
             sync()
+        calibrate_quietly()
     job.report = report
     logger.info(
         "compared %d items in %.1f s: %s",

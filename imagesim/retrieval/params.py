@@ -89,6 +89,11 @@ class SearchRequest:
     min_score: float | None = field(
         metadata=_argument(Real(-1, 1, "Skip results with a lower cosine similarity.", optional=True), None)
     )
+    min_relevance: float | None = field(
+        metadata=_argument(
+            Real(0, 1, "Skip results that are less likely to belong to the answer (0 to 1).", optional=True), None
+        )
+    )
     collapse: bool = field(metadata=_argument(Switch("One result per group of variants."), True))
     exact: bool | None = field(
         metadata=_argument(
@@ -183,6 +188,7 @@ class LookArguments(TypedDict, total=False):
     in_stock: bool | None
     filters: Mapping[str, Any] | None
     min_score: float | None
+    min_relevance: float | None
     collapse: bool
     exact: bool | None
 
@@ -197,6 +203,7 @@ class SimilarArguments(TypedDict, total=False):
     in_stock: bool | None
     filters: Mapping[str, Any] | None
     min_score: float | None
+    min_relevance: float | None
     collapse: bool
     exact: bool | None
     like: TermValues | None
@@ -218,6 +225,7 @@ class SearchArguments(TypedDict, total=False):
     in_stock: bool | None
     filters: Mapping[str, Any] | None
     min_score: float | None
+    min_relevance: float | None
     collapse: bool
     exact: bool | None
     like: TermValues | None

@@ -43,7 +43,7 @@ class WithMMR:
 
     def _answer(self, query: Query) -> Candidates:
         end = query.offset + query.limit
-        if query.offset >= WINDOW:
+        if query.offset >= WINDOW or query.text:
             return self._retriever.search([query])[0]
         (window,) = self._retriever.search([replace(query, offset=0, limit=WINDOW)])
         best = max((candidate.score for candidate in window.candidates), default=0.0)

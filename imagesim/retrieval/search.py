@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
@@ -29,6 +30,7 @@ from imagesim.retrieval.query_vector import (
     read_terms,
     to_query,
 )
+from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
 from imagesim.retrieval.rerank import WithFallback, WithMMR
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, open_index, retry_on_swap
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
@@ -36,6 +38,7 @@ from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Quer
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from imagesim.calibration import Kind
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture
     from imagesim.types import Vector
@@ -75,7 +78,9 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
     key = items.key_of(item)
     wanted = request.index_filters(exclude_keys=(key,), exclude_groups=(items.group_key_of(item),))
     terms = [QueryTerm(ItemKey(key)), *read_terms(request.like, request.unlike)]
-    return _run(request, terms, wanted, source="similar", query_key=key)
+    own = frozenset(map(str, items.get_categories(item)))
+    near = frozenset(wider((items,), own)) if own else frozenset()
+    return _run(request, terms, wanted, source="similar", query_key=key, kind="items", own=own, near=near)
 
 
 @takes("search")
@@ -97,7 +102,9 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     terms = [] if image is None else [QueryTerm(take(image))]
     terms += [] if request.text is None else [QueryTerm(request.text)]
     wanted = request.index_filters()
-    return _run(request, [*terms, *read_terms(request.like, request.unlike)], wanted, source="search")
+    terms += read_terms(request.like, request.unlike)
+    kind: Kind = "words" if all(isinstance(term.value, str) for term in terms) else "photo"
+    return _run(request, terms, wanted, source="search", kind=kind)
 
 
 # Django's own thread for a request, so that its connections and transactions are the ones used.
@@ -106,7 +113,15 @@ asearch = sync_to_async(search)
 
 
 def _run(
-    request: SearchRequest, terms: Sequence[QueryTerm], filters: Filters, *, source: str, query_key: str = ""
+    request: SearchRequest,
+    terms: Sequence[QueryTerm],
+    filters: Filters,
+    *,
+    source: str,
+    kind: Kind,
+    query_key: str = "",
+    own: frozenset[str] = frozenset(),
+    near: frozenset[str] = frozenset(),
 ) -> Hits:
     """The chain of a query: vector -> retriever -> hits with their items -> token."""
     check_terms(terms)
@@ -115,9 +130,16 @@ def _run(
     index, meta = open_index(filters)
 
     def answer(meta: IndexMeta) -> Hits:
-        vector = project(meta, query_vector(terms, meta, request.components))
+        words = request.text if kind == "words" and len(terms) == 1 and meta.texts else None
+        vector = _vector(terms, meta, request, optional=bool(words))
         query = to_query(request, filters, vector, meta)
-        return _fill_page(query, _retriever(index, request, filters, meta))
+        retriever = _retriever(index, request, filters, meta)
+        calibration, floor = calibration_of(meta), request.min_relevance
+        if words:
+            vectors_of = partial(_vectors_of, meta=meta)
+            return _fill_page(query, WithText(retriever, words, calibration, floor, vectors_of))
+        judge = Judge(calibration, kind, own, near)
+        return _fill_page(query, WithRelevance(retriever, judge, floor))
 
     hits = retry_on_swap(meta, answer)
     degraded, facets = "", {}
@@ -128,6 +150,18 @@ def _run(
     category = filters.categories[0] if filters.categories else ""
     token = events.make_token(source, hits, query_key=query_key, category=category[:200])
     return hits.replace(degraded=degraded, facets=facets, token=token)
+
+
+def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest, *, optional: bool) -> Vector:
+    """The vector of the terms; ``optional``: zeros where the model knows no words, for words that texts may answer."""
+    import numpy as np
+
+    try:
+        return project(meta, query_vector(terms, meta, request.components))
+    except BadQuery as error:
+        if not optional or error.field != "text" or request.components:
+            raise
+        return np.zeros(meta.dims, dtype=np.float32)
 
 
 def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, meta: IndexMeta) -> Retriever:
@@ -163,17 +197,20 @@ def _without_blank(facet: Facet) -> Facet:
 def _fill_page(query: Query, retriever: Retriever) -> Hits:
     """Search and load the items, and search again from where it ended while some of them are gone."""
     hits: list[Hit] = []
-    took_ms, position, more, exact = 0.0, query.offset, True, True
+    closest: list[Hit] = []
+    took_ms, position, more, exact, cut = 0.0, query.offset, True, True, 0
     for _round in range(MAX_ROUNDS):
         (found,) = retriever.search([replace(query, limit=query.limit - len(hits), offset=position)])
-        hits += load(found.candidates)[0]
+        page, near = load(found.candidates, found.closest)
+        hits, closest, cut = hits + page, closest or near, max(cut, found.cut)
         position += len(found)
         took_ms += found.took_ms
         more, exact = found.more, exact and found.exact
         if len(hits) == query.limit or not more:
             break
         check_deadline()
-    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position)
+    closest = [] if hits else closest
+    return Hits(hits, more=more, took_ms=took_ms, exact=exact, next_offset=position, cut=cut, closest=closest)
 
 
 def _unknown_category(index: GuardedIndex, filters: Filters) -> str:

@@ -1,0 +1,299 @@
+"""How good the answers are: ``python -m benchmarks.relevance demo|grocery|fashion --data FOLDER``.
+
+Prints the rows of the table in docs/relevance.md for one data set as a shop, in its own database below ``--cache``. The
+pictures of the data sets stay where they are; their vectors are kept in the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.relevance import data, known_items, queries, served
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shop", choices=("demo", "grocery", "fashion"))
+    parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/ and fashion/")
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-relevance"))
+    parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")
+    parser.add_argument("--before", action="store_true", help="without texts and without a floor, as it was")
+    parser.add_argument("--sample", type=int, default=150, help="queries of each kind")
+    options = parser.parse_args()
+    name = f"{options.shop}-{'es' if os.environ.get('ELASTICSEARCH_URL') else 'local'}"
+    os.environ.setdefault("ELASTICSEARCH_INDEX", f"relevance-{options.shop}")
+    media = options.data if options.shop != "demo" else None
+    served.setup(name, options.cache, media)
+    from imagesim.conf import get_settings
+
+    floor = 0.0 if options.before else get_settings().MIN_RELEVANCE if options.floor is None else options.floor
+    Report(options, floor).run()
+
+
+class Report:
+    """The measurements of one shop."""
+
+    def __init__(self, options: argparse.Namespace, floor: float) -> None:
+        self.options, self.floor = options, floor
+        self.rng = random.Random(0)
+        grocery, grocery_photos = data.grocery(options.data, options.cache)
+        fashion, fashion_photos = data.fashion(options.data, options.cache)
+        self.shop = {"demo": data.demo(options.cache), "grocery": grocery, "fashion": fashion}[options.shop]
+        self.photos = {"grocery": grocery_photos, "fashion": fashion_photos}
+        if options.shop == "demo":
+            self.seed()
+        else:
+            served.fill(self.shop, options.data)
+
+    def seed(self) -> None:
+        from demo_shop.shop.models import Product
+        from demo_shop.shop.seeding import seed
+
+        if not Product.objects.exists():
+            seed()
+        served.index()
+
+    def run(self) -> None:
+        from demo_shop.shop.models import Product
+
+        self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
+        self.known()
+        self.nothing()
+        self.something()
+        if self.options.shop == "demo":
+            self.languages()
+        if self.options.shop == "fashion":
+            self.hybrid()
+        self.times()
+
+    # What is asked.
+
+    def words(self, text: str, limit: int = 10, floor: float | None = None) -> Any:
+        import imagesim
+
+        return imagesim.search(text=text, limit=limit, **self._options(floor))
+
+    def vector(self, vector: Any, limit: int = 10) -> Any:
+        """A photo whose vector is known."""
+        from imagesim.retrieval import query_vector, search
+
+        kept = query_vector._embed
+        query_vector._embed = lambda *_arguments: [vector]
+        try:
+            return search.search(image=PIXEL, limit=limit, **self._options(None))
+        finally:
+            query_vector._embed = kept
+
+    def similar(self, product: Any, limit: int = 10) -> Any:
+        import imagesim
+
+        kind = {} if self.options.before else {"same_category": True, "fallback": True}
+        return imagesim.similar_to(product, limit=limit, **kind, **self._options(None))
+
+    def _options(self, floor: float | None) -> dict[str, Any]:
+        return {"min_relevance": self.floor if floor is None else floor}
+
+    # The rows.
+
+    def known(self) -> None:
+        names = sorted({product.name for product in self.products.values() if product.parent_id is None})
+        if len(names) > 400:
+            names = self.rng.sample(names, 400)
+        position = {name: number for number, name in enumerate(names)}
+
+        def search(text: str) -> list[int]:
+            return [position[hit.item.name] for hit in self.words(text) if hit.item.name in position]
+
+        for kind, (share, misses) in known_items.measure(names, search).items():
+            say(f"known items, {kind}", share, known_items.TO_REACH[kind], misses[:3])
+
+    def nothing(self) -> None:
+        blank = [self.blank(colour) for colour in ("white", "black", "grey", "beige")]
+        shown: dict[str, list[bool]] = {"pictures": [], "blank": [], "words": [], "nonsense": []}
+        for other, photos in self.photos.items():
+            if other == self.options.shop:
+                continue
+            for number in self.rng.sample(range(len(photos.keys)), self.options.sample):
+                if other == "fashion" and photos.labels[number]["masterCategory"] in ("Apparel", "Footwear"):
+                    continue  # the demo sells some
+                shown["pictures"].append(bool(len(self.vector(photos.vectors[number]))))
+        shown["blank"] = [bool(len(self.vector(vector))) for vector in blank]
+        foreign = set(queries.ELSEWHERE)
+        for other in ("grocery", "fashion"):
+            if other != self.options.shop:
+                foreign |= {label.replace("-", " ").lower() for label in set(self.photos[other].names)}
+        texts = [f"{product.name} {product.category.name}" for product in self.products.values()]
+        own = _stems(" ".join(texts))
+        foreign = {text for text in foreign if not _stems(text) & own}
+        for text in self.rng.sample(sorted(foreign), min(self.options.sample, len(foreign))):
+            shown["words"].append(bool(len(self.words(text))))
+        shown["nonsense"] = [bool(len(self.words(text))) for text in queries.NONSENSE]
+        for kind, values in shown.items():
+            say(f"nothing there, {kind} ({len(values)})", float(np.mean(values)), 0.05)
+        say("nothing there, all", float(np.mean([value for values in shown.values() for value in values])), 0.05)
+
+    def blank(self, colour: str) -> Any:
+        from PIL import Image
+
+        return data.cached(
+            self.options.cache,
+            f"blank-{colour}",
+            lambda: np.asarray(data.embedder().embed_images([Image.new("RGB", (400, 400), colour)]), dtype=np.float32),
+        )[0]
+
+    def something(self) -> None:
+        products = self.rng.sample(sorted(self.products), min(self.options.sample, len(self.products)))
+        self.judge("similar", [(self.similar, self.products[pk], self.products[pk].category.slug) for pk in products])
+        photos = self.photos.get(self.options.shop)
+        if photos is not None:
+            slug = {name: name.replace(" ", "-")[:50] for name in photos.categories}
+            chosen = self.rng.sample(range(len(photos.keys)), self.options.sample)
+            self.judge("photo", [(self.vector, photos.vectors[n], slug[photos.categories[n]]) for n in chosen])
+        names = {product.category.name: product.category.slug for product in self.products.values()}
+        self.judge("words with texts", [(self.words, name.lower(), slug) for name, slug in sorted(names.items())])
+
+    def judge(self, kind: str, asked: Sequence[tuple[Any, Any, str]]) -> None:
+        """Precision of what is shown, beside that of the first ten without a floor; and the relevant ones kept."""
+        shown = right = kept = relevant = plain = places = 0
+        for ask, value, slug in asked:
+            floor, self.floor = self.floor, 0.0
+            every = [hit.item.pk for hit in ask(value)]
+            self.floor = floor
+            hits = [hit.item.pk for hit in ask(value)]
+            good = {pk for pk in (*every, *hits) if self.products[pk].category.slug == slug}
+            shown, right = shown + len(hits), right + len(good & set(hits))
+            relevant, kept = relevant + len(good & set(every)), kept + len(good & set(every) & set(hits))
+            plain, places = plain + len(good & set(every)), places + len(every)
+        say(f"something there, {kind}: precision of what is shown", right / max(1, shown), None)
+        say(f"something there, {kind}: P@10 without a floor", plain / max(1, places), None)
+        say(f"something there, {kind}: relevant kept", kept / max(1, relevant), 0.9)
+
+    def languages(self) -> None:
+        scores: dict[str, list[float]] = {"German": [], "English": []}
+        for german, english, categories in queries.DESCRIPTIVE:
+            fitting = [each for each in self.products.values() if each.category.slug in categories]
+            most = sum(each.parent_id is None for each in fitting)
+            for language, text in (("German", german), ("English", english)):
+                hits = self.words(text, limit=5, floor=0.0)
+                right = sum(hit.item.category.slug in categories for hit in hits)
+                scores[language].append(right / min(5, most))
+        for language, values in scores.items():
+            say(f"descriptive, {language} P@5", statistics.mean(values), None)
+        german, english = (statistics.mean(scores[language]) for language in ("German", "English"))
+        say("descriptive, German of English", german / english, 0.8)
+
+    def hybrid(self) -> None:
+        """Type and colour words while half of the products have no texts: nDCG@10 within either half."""
+        from imagesim.indexes import get_index
+
+        labels = {label["id"]: label for label in self.shop.labels}
+        counted = Counter((label["articleType"], label["baseColour"]) for label in self.shop.labels)
+        asked = self.rng.sample(sorted(kind for kind, count in counted.items() if count >= 20), 40)
+        hidden = {product.pk for product in self.products.values() if product.pk % 2}
+        with_texts(hidden, False)
+        try:
+            index = get_index()
+            rows: dict[tuple[str, bool], list[float]] = {}
+            for kind, colour in asked:
+                text = f"{colour} {kind}".lower()
+                answers = {
+                    "hybrid": [hit.item for hit in self.words(text, limit=100, floor=0.0)],
+                    "vectors": [hit.item for hit in by_vectors(text)],
+                    "texts": [self.products[int(each.key.partition(":")[2])] for each in by_texts(index, text)],
+                }
+                for name, items in answers.items():
+                    for texts in (True, False):
+                        own = [item for item in items if (item.pk not in hidden) == texts][:10]
+                        gains = [
+                            float((labels[item.slug]["articleType"], labels[item.slug]["baseColour"]) == (kind, colour))
+                            for item in own
+                        ]
+                        rows.setdefault((name, texts), []).append(ndcg(gains))
+            for (name, texts), values in sorted(rows.items()):
+                half = "with" if texts else "without"
+                say(f"hybrid, {name}, half {half} texts: nDCG@10", statistics.mean(values), None)
+        finally:
+            with_texts(hidden, True)
+
+    def times(self) -> None:
+        texts = [product.name for product in list(self.products.values())[:40]]
+        for text in texts:
+            self.words(text)
+            by_vectors(text)
+        ours, theirs = [], []
+        for text in texts * 3:
+            started = time.perf_counter()
+            self.words(text, limit=12)
+            middle = time.perf_counter()
+            by_vectors(text, limit=12)
+            ours.append(middle - started)
+            theirs.append(time.perf_counter() - middle)
+        ratio = statistics.median(ours) / statistics.median(theirs)
+        say(f"time, words ({statistics.median(ours) * 1000:.1f} ms) of vectors alone", ratio, 1.25)
+
+
+def by_vectors(text: str, limit: int = 100) -> Any:
+    """The answer of the vectors alone."""
+    import imagesim
+
+    return imagesim.search(like=[text], limit=limit)
+
+
+def by_texts(index: Any, text: str) -> Any:
+    from imagesim.types import Query
+
+    (found,) = index.search([Query(np.zeros(1, np.float32), text=text, limit=100)])
+    return found.candidates
+
+
+def with_texts(pks: set[int], on: bool) -> None:
+    """Take the texts of some products out of the index, or put them back."""
+    from imagesim.items import Items
+    from imagesim.registry import registry
+
+    items = registry.for_label("shop.product")
+    kind: Any = type(items)
+    if on:
+        kind.get_texts = Items.get_texts
+    else:
+        kind.get_texts = lambda self, item: {} if item.pk in pks else Items.get_texts(self, item)
+    served.index()
+
+
+def ndcg(gains: list[float]) -> float:
+    ideal = sum(1 / np.log2(place + 2) for place in range(10))
+    return float(sum(gain / np.log2(place + 2) for place, gain in enumerate(gains)) / ideal)
+
+
+def say(what: str, value: float, to_reach: float | None, note: object = "") -> None:
+    print(f"{what:70} {value:.3f}{'' if to_reach is None else f'  (to reach: {to_reach})'} {note or ''}", flush=True)
+
+
+def _stems(text: str) -> set[str]:
+    return {word.rstrip("s") for word in text.lower().split()}
+
+
+def _pixel() -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+PIXEL = _pixel()
+
+if __name__ == "__main__":
+    main()

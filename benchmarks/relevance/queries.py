@@ -1,0 +1,63 @@
+"""Queries written for the benchmarks: descriptions in German with the same in English, and nonsense."""
+
+DESCRIPTIVE: tuple[tuple[str, str, frozenset[str]], ...] = tuple(
+    (german, english, frozenset(categories.split()))
+    for german, english, categories in (
+        ("blaue Schuhe", "blue shoes", "sneakers running-shoes"),
+        ("schwarze Laufschuhe", "black running shoes", "running-shoes"),
+        ("bequeme Turnschuhe", "comfortable trainers", "sneakers running-shoes"),
+        ("weiße Sneaker", "white sneakers", "sneakers"),
+        ("hohe Schuhe aus Leder", "leather high-tops", "sneakers"),
+        ("T-Shirt mit Aufdruck", "T-shirt with a print", "t-shirts"),
+        ("weißes T-Shirt", "white T-shirt", "t-shirts"),
+        ("warmer Pullover mit Kapuze", "warm jumper with a hood", "hoodies"),
+        ("Kapuzenpullover", "hooded sweatshirt", "hoodies"),
+        ("Poloshirt mit Muster", "polo shirt with a pattern", "polo-shirts"),
+        ("bequemer Sessel", "comfortable armchair", "chairs sofas-tables"),
+        ("Stuhl für die Küche", "chair for the kitchen", "chairs"),
+        ("Hocker aus Holz", "wooden stool", "chairs"),
+        ("graues Sofa", "grey sofa", "sofas-tables"),
+        ("Couch aus Leder", "leather couch", "sofas-tables"),
+        ("kleiner Tisch neben dem Bett", "small table beside the bed", "sofas-tables"),
+        ("Schreibtisch", "desk", "sofas-tables"),
+        ("buntes Kissen", "colourful cushion", "decor"),
+        ("Lampe für die Decke", "ceiling lamp", "decor"),
+        ("blaue Wandfarbe", "blue wall paint", "paints"),
+        ("Farbe zum Streichen", "paint for walls", "paints"),
+        ("Kaktus im Topf", "cactus in a pot", "plants"),
+        ("Pflanze mit Blüten", "plant with flowers", "plants"),
+        ("pflegeleichte Zimmerpflanze", "easy-care house plant", "plants"),
+        ("alte Kamera", "old camera", "cameras"),
+        ("Fotoapparat", "photo camera", "cameras"),
+        ("Objektiv mit Zoom", "zoom lens", "cameras"),
+        ("dünner Laptop", "thin laptop", "computers"),
+        ("Bildschirm für den Computer", "screen for the computer", "computers"),
+        ("mechanische Tastatur", "mechanical keyboard", "computers"),
+        ("Maus ohne Kabel", "mouse without a cable", "computers"),
+        ("Kabel zum Laden", "charging cable", "parts"),
+        ("Festplatte", "hard disk", "parts"),
+        ("Ball zum Spielen", "ball to play with", "balls"),
+        ("Fußball", "football", "balls"),
+        ("rotes Skateboard", "red skateboard", "outdoor"),
+        ("Zelt für zwei", "tent for two", "outdoor"),
+        ("frischer Saft", "fresh juice", "juices"),
+        ("dunkles Bier", "dark beer", "beer-wine"),
+        ("Flasche Rotwein", "bottle of red wine", "beer-wine"),
+    )
+)
+"""(German, English, categories that answer it) for the demo shop."""
+
+NONSENSE: tuple[str, ...] = (
+    "asdfghjkl qwerty", "\N{PILE OF POO}", "xqzvw", "lorem ipsum dolor", "1234567890", "!!!???", "qqqq wwww", "zzzzzz",
+    "blorptang", "frindle snark", "gnarfle", "wibblequux", "ooooooo", "hjkl", "foo bar baz", "mxyzptlk",
+    "\N{SNOWMAN}\N{SNOWMAN}", "supercalifragilistic", "null undefined", "select from where",
+)  # fmt: skip
+
+ELSEWHERE: tuple[str, ...] = (
+    "lawn mower", "wedding ring", "car tyre", "violin", "dog food", "washing machine", "swimming goggles",
+    "baby stroller", "fishing rod", "hair dryer", "vacuum cleaner", "trumpet", "chess board", "snow shovel",
+    "toothbrush", "electric drill", "bathtub", "motorcycle helmet",
+    "parachute", "telescope", "accordion", "wheelchair", "chainsaw", "surf wax",
+    "saxophone", "hammock stand", "kitchen sink", "garage door", "roof tiles", "printer toner",
+)  # fmt: skip
+"""Things that none of the data sets holds."""

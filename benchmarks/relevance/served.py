@@ -1,0 +1,97 @@
+"""A data set as a shop: the demo's models with its products, in a database of its own, indexed with cached vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from benchmarks.relevance.data import Shop
+
+
+def setup(name: str, cache: Path, media: Path | None = None, **options: Any) -> None:
+    """Configure Django with the demo's settings for the shop ``name``; once per process."""
+    import django
+    from django.conf import settings
+
+    from demo_shop import settings as demo
+
+    cache.mkdir(parents=True, exist_ok=True)
+    values = {key: getattr(demo, key) for key in dir(demo) if key.isupper()}
+    database = dict(values["DATABASES"]["default"], NAME=cache / f"{name}.sqlite3")
+    values |= {
+        "DATABASES": {"default": database},
+        "MEDIA_ROOT": media or cache / f"{name}-media",
+        "CELERY_BROKER_URL": "",
+        "ALLOWED_HOSTS": ["*"],
+    }
+    values["IMAGESIM"] = dict(values["IMAGESIM"], SYNC="manual", **options)
+    settings.configure(**values)
+    django.setup()
+    import torch
+    from django.core.management import call_command
+
+    torch.set_num_threads(1)
+    call_command("migrate", verbosity=0)
+
+
+def fill(shop: Shop, media: Path) -> None:
+    """Make the products of a data set, whose files lie below ``media``, with the vectors that are known."""
+    from demo_shop.shop.models import Category, Photo, Product
+    from imagesim.embedders import get_embedder
+    from imagesim.models import Embedding
+
+    if Product.objects.exists():
+        return
+    parents = {name: Category.objects.create(name=name, slug=f"_{name}"[:50]) for name in set(shop.parents.values())}
+    categories = {
+        name: Category.objects.create(
+            name=name.replace("-", " "), slug=name.replace(" ", "-")[:50], parent=parents[parent]
+        )
+        for name, parent in shop.parents.items()
+    }  # fmt: skip
+    products = [
+        Product(
+            name=name,
+            slug=key,
+            category=categories[category],
+            description=texts.get("description", ""),
+            brand=texts.get("brand", ""),
+            price=Decimal(10),
+            stock=1,
+        )
+        for key, name, category, texts in zip(shop.keys, shop.names, shop.categories, shop.texts, strict=True)
+    ]
+    Product.objects.bulk_create(products, batch_size=500)
+    made = dict(Product.objects.values_list("slug", "pk"))
+    Photo.objects.bulk_create(
+        [
+            Photo(product_id=made[shop.keys[owner]], file=os.path.relpath(file, media))
+            for owner, file in zip(shop.owner.tolist(), shop.files, strict=True)
+        ],
+        batch_size=500,
+    )
+    fingerprint = get_embedder().fingerprint
+    digests = {hashlib.sha256(file.read_bytes()).hexdigest(): row for row, file in enumerate(shop.files)}
+    Embedding.objects.bulk_create(
+        [
+            Embedding(digest=digest, fingerprint=fingerprint, vector=shop.vectors[row].astype("<f4").tobytes())
+            for digest, row in digests.items()
+        ],
+        batch_size=500,
+    )
+    index()
+
+
+def index() -> None:
+    """Bring the index and its calibration up to date."""
+    from demo_shop.shop.models import Product
+    from imagesim.indexing import outbox
+    from imagesim.indexing.calibrate import calibrate
+    from imagesim.indexing.sync import sync
+
+    outbox.record("shop.product", Product.objects.values_list("pk", flat=True), using="default")
+    sync()
+    calibrate()

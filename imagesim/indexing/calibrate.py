@@ -1,0 +1,134 @@
+"""Fit the calibration of a catalogue and store it for the read side."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from imagesim.calibration import Sample, fit
+from imagesim.embedders import get_embedder_of
+from imagesim.exceptions import ImagesimError
+from imagesim.indexes import get_index
+from imagesim.items import Items
+from imagesim.models import Embedding, ItemImage, StoredCalibration
+from imagesim.projections import get_projection
+from imagesim.registry import registry
+from imagesim.types import IndexMeta
+
+if TYPE_CHECKING:
+    from imagesim.types import Vector
+
+logger = logging.getLogger("imagesim.indexing")
+
+MOST_ITEMS = 4_000
+"""Items of a catalogue that a calibration is fitted on."""
+
+MOST_NAMES = 200
+"""Categories whose names are asked as words."""
+
+CHUNK = 500
+
+
+def calibrate_quietly() -> None:
+    """:func:`calibrate`; a failure is logged, and the calibration of before goes on."""
+    try:
+        calibrate()
+    except (ImagesimError, DatabaseError, ValueError) as error:
+        logger.warning("the calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
+
+
+def calibrate() -> StoredCalibration | None:
+    """Fit the calibration of the active index on the stored embeddings; None if there are none.
+
+    :raises IndexMissing: if no index is active.
+    """
+    meta = get_index().meta()
+    sample = _sample(meta)
+    if sample is None:
+        return None
+    calibration = fit(sample)
+    stored, _created = StoredCalibration.objects.update_or_create(
+        fingerprint=meta.fingerprint,
+        projection=meta.projection,
+        defaults={"data": calibration.to_json(), "items": len(sample.vectors), "created_at": timezone.now()},
+    )
+    return stored
+
+
+def _sample(meta: IndexMeta) -> Sample | None:
+    """Some items of every registered model with their first images."""
+    import numpy as np
+
+    vectors: list[Vector] = []
+    categories: list[frozenset[str]] = []
+    groups: list[str] = []
+    departments: dict[str, frozenset[str]] = {}
+    for items in registry:
+        for vector, item in _items(items, meta):
+            vectors.append(vector)
+            categories.append(frozenset(items.get_categories(item)))
+            groups.append(items.group_key_of(item))
+        departments |= _departments(items.get_category_parents())
+    if not vectors:
+        return None
+    stacked = np.stack(vectors)
+    projection = get_projection(meta.projection)
+    return Sample(
+        stacked if projection is None else projection.apply(stacked),
+        categories,
+        groups,
+        departments,
+        _words(meta, sorted(frozenset().union(*categories))),
+    )
+
+
+def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
+    import numpy as np
+
+    rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="").order_by("state_id")
+    every = list(rows.values_list("state__object_pk", "digest"))
+    if len(every) > MOST_ITEMS:
+        every = random.Random(0).sample(every, MOST_ITEMS)
+    found = []
+    for start in range(0, len(every), CHUNK):
+        digests = dict(every[start : start + CHUNK])
+        stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
+        known = {digest: bytes(vector) for digest, vector in stored.values_list("digest", "vector")}
+        queryset = items.for_reading(items.get_queryset().filter(pk__in=list(digests)))
+        for item in queryset:
+            vector = known.get(digests.get(items.pk_of(item), ""))
+            if vector is not None:
+                found.append((np.frombuffer(vector, dtype="<f4"), item))
+    return found
+
+
+def _departments(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Each category with those under the same parents."""
+    children: dict[str, set[str]] = {}
+    for category, above in parents.items():
+        for parent in above:
+            children.setdefault(parent, set()).add(category)
+    return {
+        category: frozenset({category}).union(*(children[parent] for parent in above))
+        for category, above in parents.items()
+    }
+
+
+def _words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
+    """The names of the categories as words, where the model knows words and the names are some."""
+    named = [name for name in categories if any(character.isalpha() for character in name)][:MOST_NAMES]
+    try:
+        embedder = get_embedder_of(meta.fingerprint)
+        if not named or not embedder.supports_texts:
+            return None
+        vectors = embedder.embed_texts([name.replace("-", " ").replace("_", " ") for name in named])
+    except ImagesimError as error:
+        logger.info("words are judged by the prior: %s", error)
+        return None
+    projection = get_projection(meta.projection)
+    return (vectors if projection is None else projection.apply(vectors)), named

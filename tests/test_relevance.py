@@ -1,0 +1,191 @@
+"""What belongs to an answer: words first, a floor, nothing rather than something wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import imagesim
+from imagesim.calibration import Background, Calibration, Curve
+from imagesim.exceptions import BadQuery
+from imagesim.indexing.calibrate import calibrate
+from imagesim.indexing.rebuild import rebuild
+from imagesim.indexing.sync import sync
+from imagesim.models import StoredCalibration
+from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.types import Candidate, Candidates, Query
+from tests.shop import picture, product
+
+pytestmark = pytest.mark.django_db
+
+
+class Fixed:
+    """A retriever with given candidates."""
+
+    def __init__(self, *candidates: Candidate) -> None:
+        self.candidates = candidates
+
+    def search(self, queries):
+        return [
+            Candidates(
+                self.candidates[query.offset : query.offset + query.limit],
+                more=len(self.candidates) > query.offset + query.limit,
+            )
+            for query in queries
+        ]
+
+
+def candidate(key: str, score: float, *categories: str) -> Candidate:
+    return Candidate(key, score, key, "digest", "name", categories=categories)
+
+
+PLAIN = Calibration(
+    curves=dict.fromkeys(("items", "photo", "region", "words"), Curve(1, 6, -6)),
+    alone=dict.fromkeys(("items", "photo", "region", "words"), Curve(1, 0, -2)),
+    background=dict.fromkeys(("items", "photo", "region", "words"), Background(0, 0.2)),
+)
+
+
+class TestFloor:
+    def page(self, floor, *candidates, limit=3, offset=0):
+        judged = WithRelevance(Fixed(*candidates), Judge(PLAIN, "photo"), floor)
+        return judged.search([Query(np.ones(2, np.float32), limit=limit, offset=offset)])[0]
+
+    def test_the_odd_one_out_is_cut(self):
+        shoes = [candidate(f"s{n}", 0.8 - n / 100, "shoes") for n in range(4)]
+        found = self.page(0.5, *shoes[:2], candidate("camera", 0.785, "cameras"), *shoes[2:], limit=10)
+        assert [each.key for each in found.candidates] == ["s0", "s1", "s2", "s3"]
+        assert found.cut == 1
+        assert all(each.relevance >= 0.5 for each in found.candidates)
+
+    def test_without_a_floor_nothing_is(self):
+        found = self.page(None, candidate("a", 0.1, "x"), candidate("b", 0.0, "y"))
+        assert len(found.candidates) == 2
+        assert found.cut == 0
+
+    def test_nothing_but_the_closest(self):
+        found = self.page(0.5, *(candidate(str(n), 0.01, f"c{n}") for n in range(9)))
+        assert found.candidates == ()
+        assert not found.more
+        assert found.cut == 3
+        assert len(found.closest) == 3
+
+    def test_pages_follow_each_other(self):
+        every = [candidate(f"{n:02}", 0.9 - n / 100, "shoes" if n % 3 else "hats") for n in range(30)]
+        whole = self.page(0.5, *every, limit=20)
+        assert 3 < len(whole.candidates) <= 20
+        first, second = self.page(0.5, *every, limit=4), self.page(0.5, *every, limit=4, offset=4)
+        assert first.more
+        assert first.candidates + second.candidates == whole.candidates[:8]
+
+    def test_the_category_of_an_item_is_known(self):
+        judge = Judge(PLAIN, "items", frozenset({"shoes"}), frozenset({"boots"}))
+        found = judge.judge(
+            Query(np.ones(2, np.float32)),
+            [candidate("a", 0.5, "shoes"), candidate("b", 0.5, "boots"), candidate("c", 0.5, "hats")],
+        )
+        assert found[0].relevance > found[1].relevance > found[2].relevance
+
+
+@pytest.fixture
+def shop():
+    items = {
+        "Banana Juice": product("Banana Juice", picture("yellow"), category="juices"),
+        "Carrot Juice": product("Carrot Juice", picture("orange"), category="juices"),
+        "Blue Sneaker": product("Blue Sneaker", picture("blue")),
+        "Loafer": product("Loafer", picture("navy")),
+        "Red Boot": product("Red Boot", picture("red")),
+    }
+    sync()
+    return items
+
+
+def names(hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+class TestWords:
+    def test_what_is_called_so_comes_first(self, shop):
+        for text, name in [("banana juice", "Banana Juice"), ("jiuce carot", "Carrot Juice"), ("boots", "Red Boot")]:
+            hits = imagesim.search(text=text)
+            assert names(hits)[0] == name, text
+            assert hits[0].relevance > 0.8
+            assert -1 <= hits[0].score <= 1
+
+    def test_what_looks_like_it_follows(self, shop):
+        hits = imagesim.search(text="sneaker")
+        assert names(hits)[:2] == ["Blue Sneaker", "Loafer"]  # nothing says that a loafer is blue
+
+    def test_each_item_once_and_pages_follow_each_other(self, shop):
+        whole = imagesim.search(text="blue sneaker", limit=5)
+        assert sorted(names(whole)) == sorted(shop)
+        first = imagesim.search(text="blue sneaker", limit=2)
+        second = imagesim.search(text="blue sneaker", limit=3, offset=first.next_offset)
+        assert names(first) + names(second) == names(whole)
+
+    def test_filters_hold(self, shop):
+        assert names(imagesim.search(text="juice", category="juices", limit=2)) == names(
+            imagesim.search(text="juice", limit=2)
+        )
+        assert "Banana Juice" not in names(imagesim.search(text="banana juice", category="shoes"))
+
+    def test_a_floor_cuts_what_only_looks_so(self, shop):
+        hits = imagesim.search(text="banana juice", min_relevance=0.999)
+        assert set(names(hits)) <= {"Banana Juice"}
+        nothing = imagesim.search(text="asdfghjkl qwerty", min_relevance=0.999)
+        assert len(nothing) == 0
+        assert nothing.cut
+        assert 0 < len(nothing.closest) <= 4
+
+    def test_a_change_of_name_needs_no_picture(self, shop, monkeypatch):
+        loafer = shop["Loafer"]
+        loafer.name = "Slipper"
+        loafer.save(update_fields=["name"])
+        monkeypatch.setattr("imagesim.testing.embedders.PixelEmbedder.embed_images", None)
+        sync()
+        assert names(imagesim.search(text="slippers"))[0] == "Slipper"
+
+    @pytest.mark.parametrize("floor", [-0.1, 1.1, "high"])
+    def test_a_floor_is_a_probability(self, shop, floor):
+        with pytest.raises(BadQuery, match="min_relevance"):
+            imagesim.search(text="juice", min_relevance=floor)
+
+
+class TestStored:
+    def test_a_rebuild_stores_it(self, shop):
+        rebuild()
+        row = StoredCalibration.objects.get()
+        assert row.items == 5
+        assert Calibration.from_json(row.data).background["items"] != Calibration().background["items"]
+
+    def test_it_is_used_from_then_on(self, shop):
+        from imagesim.indexes import get_index
+
+        meta = get_index().meta()
+        assert calibration_of(meta) == Calibration()
+        StoredCalibration.objects.create(fingerprint=meta.fingerprint, data=PLAIN.to_json())
+        from imagesim.runtime import runtime
+
+        runtime.reset()
+        assert calibration_of(meta) == PLAIN
+
+    def test_nonsense_is_not_used(self, shop):
+        from imagesim.indexes import get_index
+
+        meta = get_index().meta()
+        StoredCalibration.objects.create(fingerprint=meta.fingerprint, data={"curves": 1})
+        assert calibration_of(meta) == Calibration()
+
+    def test_fitted_again(self, shop):
+        calibrate()
+        product("Green Hat", picture("green"))
+        sync()
+        stored = calibrate()
+        assert stored.items == 6
+        assert StoredCalibration.objects.count() == 1
+
+    def test_photos_and_items(self, shop):
+        hits = imagesim.search(image=picture("blue"))
+        assert all(0 <= hit.relevance <= 1 for hit in hits)
+        hits = imagesim.similar_to(shop["Red Boot"], min_relevance=0.0)
+        assert {hit.relevance for hit in hits} != {1.0}
