@@ -27,12 +27,11 @@ from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import assert_answers
 from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
-from imagesim.testing.index_text import TextContract
 from imagesim.types import Condition, Entry, Filters, Query, Removal
 
 
 @pytest.mark.django_db
-class TestLocalIndex(TextContract, IndexContract):
+class TestLocalIndex(IndexContract):
     approximate = False
 
     @pytest.fixture

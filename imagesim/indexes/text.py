@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_TERMS = 16
 """Distinct words of a query that are looked up; further ones are ignored."""
 
+MAX_WORD = 64
+"""Characters of a word that count."""
+
 MAX_TOKENS = 400
 """Words of one field that are indexed."""
 
@@ -117,7 +120,7 @@ def analyse(text: str, language: str) -> list[Token]:
     text = unicodedata.normalize("NFKC", text).lower()
     tokens: list[Token] = []
     for match in _WORD.finditer(text):
-        word = match[0]
+        word = match[0][:MAX_WORD]
         if not word.isalnum():
             word = _POSSESSIVE.sub("", word)
         if not word.isascii() and _NO_SPACES.fullmatch(word):

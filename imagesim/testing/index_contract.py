@@ -21,6 +21,7 @@ from imagesim.testing.index_samples import (
     entry,
     keys,
 )
+from imagesim.testing.index_text import TextContract
 from imagesim.testing.index_writing import WritingContract
 from imagesim.types import (
     Entry,
@@ -30,7 +31,7 @@ from imagesim.types import (
 )
 
 
-class IndexContract(WritingContract, ReadingContract):
+class IndexContract(WritingContract, ReadingContract, TextContract):
     """Subclass it, name the subclass ``Test…``, override ``make_index`` and set ``approximate``."""
 
     approximate: bool

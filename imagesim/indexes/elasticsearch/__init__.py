@@ -29,6 +29,7 @@ from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
+from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, text_properties
 from imagesim.indexes.elasticsearch.transport import Connection, encode, from_api
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
@@ -54,7 +55,7 @@ EXACT_UP_TO = 5_000
 MAX_CANDIDATES = 10_000
 ANSWER = (
     "took,timed_out,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,"
-    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score"
+    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score,aggregations"
 )
 """The fields of an answer that the server sends."""
 ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
@@ -86,6 +87,8 @@ class ElasticsearchIndex(BaseIndex):
     :param request_timeout: seconds that a search may take; a write may take ten times as long.
     :param similarity: the default order of answers: ``"cosine"``, ``"dot_product"``, ``"l2"``
         or ``"l1"`` (see :class:`~imagesim.types.Query`); with ``"l1"`` the search is exact by default.
+    :param analyzers: by the code of a language, the analyser of the server to use in place of its own for it
+        (``{"ja": "kuromoji"}``); a plug-in's must be installed on every node.
     :param client_options: ``api_key``, ``basic_auth``, ``ca_certs`` and what else the client knows of
         credentials, TLS and connections.
     :raises ConfigurationError: naming the wrong option and the right ones.
@@ -107,6 +110,7 @@ class ElasticsearchIndex(BaseIndex):
         refresh_interval: str = "1s",
         request_timeout: float = 5.0,
         similarity: Similarity = "cosine",
+        analyzers: Mapping[str, str] | None = None,
         **client_options: Any,
     ) -> None:
         super().__init__(name=name, similarity=similarity)
@@ -122,7 +126,7 @@ class ElasticsearchIndex(BaseIndex):
         unknown = set(client_options) - CLIENT_OPTIONS
         if unknown:
             known = {"hosts", "name", "quantisation", "m", "ef_construction", "num_candidates", "shards", "replicas"}
-            known |= {"refresh_interval", "request_timeout", "similarity"} | CLIENT_OPTIONS
+            known |= {"refresh_interval", "request_timeout", "similarity", "analyzers"} | CLIENT_OPTIONS
             raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {format_choices(known)}.")
         if hosts is None and "cloud_id" not in client_options:
             hosts = "http://localhost:9200"
@@ -131,6 +135,7 @@ class ElasticsearchIndex(BaseIndex):
         )
         self._quantisation = quantisation
         self._m, self._ef_construction = m, ef_construction
+        self._analyzers = dict(analyzers or {})
         self._num_candidates = num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
@@ -183,6 +188,9 @@ class ElasticsearchIndex(BaseIndex):
 
     def _create(self, backing_index: str, meta: IndexMeta, storage: mapping.Storage) -> None:
         body = mapping.body(self.name, meta, storage, self._server)
+        if meta.texts:
+            body["settings"]["index"] |= SETTINGS
+            body["mappings"]["properties"]["texts"] = {"properties": text_properties(meta, self._analyzers)}
         self._slow.indices.create(index=backing_index, aliases={_for_writes(backing_index): {}}, **body)
 
     def promote(self, backing_index: str) -> None:
@@ -279,15 +287,18 @@ class ElasticsearchIndex(BaseIndex):
         if any(hit["_index"] != active.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
             self._swapped(active, queries)
         for number, (each, answer) in enumerate(zip(compiled, answers, strict=True)):
-            if each.may_lack(answer):
+            if isinstance(each, CompiledQuery) and each.may_lack(answer):
                 # The candidates were variants of too few products to fill the page.
-                compiled[number] = replace(each, candidates=0)
-                [answers[number]] = self._request([compiled[number].body(self._server, active.quantisation)])
+                compiled[number] = exact = replace(each, candidates=0)
+                [answers[number]] = self._request([exact.body(self._server, active.quantisation)])
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
-    def _compile(self, query: Query, active: _Active) -> CompiledQuery:
+    def _compile(self, query: Query, active: _Active) -> CompiledQuery | CompiledText:
         validation.check_page(query)
         validation.check_fingerprint(query, active.meta)
+        if query.text:
+            tests = validation.compile_filters(query.filters, active.meta.filters)
+            return CompiledText(query, tests, active.meta, SERVER_TIMEOUT * self._timeout)
         similarity = query.similarity or self.similarity
         exact = query.exact
         if exact is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import IndexMissing, IndexUnavailable
 from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.elasticsearch.text import stored_texts
 from imagesim.indexes.elasticsearch.transport import BUSY, Connection, encode, reason_of
 from imagesim.indexes.validation import Prepared
 from imagesim.types import IndexMeta, Removal, WriteResult
@@ -39,7 +40,7 @@ def line(number: int, operation: Prepared | Removal, meta: IndexMeta) -> Line:
     if isinstance(operation, Removal):
         return Line(number, operation.key, _action("delete", operation.key, operation.version))
     entry = operation.entry
-    source = {
+    source: dict[str, Any] = {
         "key": entry.key,
         "model": entry.model,
         "group": operation.group,
@@ -54,6 +55,8 @@ def line(number: int, operation: Prepared | Removal, meta: IndexMeta) -> Line:
             for image, vector in zip(entry.images, operation.vectors, strict=True)
         ],
     }
+    if operation.texts:
+        source["texts"] = stored_texts(operation.texts, meta)
     return Line(number, entry.key, _action("index", entry.key, entry.version) + encode(source) + b"\n")
 
 

@@ -83,7 +83,7 @@ class CompiledQuery:
             "from": query.offset,
             "size": query.limit + 1,  # one more, to know whether anything follows
             "timeout": f"{round(self.timeout * 1000)}ms",
-            "_source": ["group", "images.digest", "images.name"],
+            "_source": ["group", "categories", "images.digest", "images.name"],
             "track_total_hits": True,
         }
         if query.collapse:
@@ -138,6 +138,7 @@ def _candidate(hit: Mapping[str, Any]) -> Candidate:
         group=source["group"],
         image_digest=source["images"][position]["digest"],
         image_name=source["images"][position]["name"],
+        categories=tuple(source.get("categories", ())),
     )
 
 

@@ -1,0 +1,168 @@
+"""Words: the fields of text of a backing index, and the query that finds the entries which have them.
+
+The server finds the entries, by its own analysers; those few are then scored by
+:class:`~imagesim.indexes.text.TextIndex`, as every index scores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imagesim.exceptions import QueryTimeout
+from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
+from imagesim.indexes.elasticsearch.queries import filter_clauses
+from imagesim.indexes.text import QueryWord, TextField, TextIndex, analyse, base_language, query_words
+from imagesim.indexes.validation import CompiledFilter
+from imagesim.types import Candidate, Candidates, IndexMeta, Query
+
+ANALYZERS: Mapping[str, str] = {
+    "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german",
+    "el": "greek", "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "gl": "galician", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "ja": "cjk", "ko": "cjk", "lt": "lithuanian",
+    "lv": "latvian", "nb": "norwegian", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sv": "swedish", "th": "thai", "tr": "turkish", "zh": "cjk",
+}  # fmt: skip
+"""The server's analyser of a language; ``standard`` where it has none."""
+
+SETTINGS: Mapping[str, Any] = {
+    "analysis": {
+        "analyzer": {
+            "imagesim_folded": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]},
+            "imagesim_reversed": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "reverse"]},
+        }
+    }
+}
+
+FOUND = 200
+"""Entries that the server finds and that are then scored; a page of words ends there."""
+
+PREFIXES = {"min_chars": 2, "max_chars": 8}
+
+
+def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, Any]:
+    """The mapping of the fields of text. Beside the field itself, its words as spelled and backwards, both ready to be
+    asked for by their first letters."""
+
+    def part(analyzer: str) -> dict[str, Any]:
+        return {"type": "text", "analyzer": analyzer, "norms": False, "index_prefixes": PREFIXES}
+
+    parts = {"exact": part("imagesim_folded"), "reversed": part("imagesim_reversed")}
+    return {
+        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "norms": False, "fields": parts}
+        for name, spec in meta.texts.items()
+    }
+
+
+def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
+    base = base_language(language)
+    return analyzers.get(language) or analyzers.get(base) or ANALYZERS.get(base, "standard")
+
+
+def stored_texts(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> dict[str, list[str]]:
+    """The texts of an entry as they are stored: followed by their hyphenated words in one piece."""
+    stored = {}
+    for name, values in texts.items():
+        language = base_language(meta.texts[name].language)
+        split = {word for value in values for word in value.lower().split()}
+        whole = {token.word for value in values if "-" in value for token in analyse(value, language)} - split
+        stored[name] = [*values, *([" ".join(sorted(whole))] if whole else [])]
+    return stored
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledText:
+    """A checked query of words; the server gives up after ``timeout`` seconds."""
+
+    query: Query
+    tests: tuple[CompiledFilter, ...]
+    meta: IndexMeta
+    timeout: float = 5.0
+
+    @property
+    def words(self) -> list[QueryWord]:
+        languages = dict.fromkeys(base_language(spec.language) for spec in self.meta.texts.values())
+        return query_words(self.query.text, tuple(languages))
+
+    def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
+        """The body of ``_search``: the entries, and how many entries of all have each word."""
+        words = self.words
+        body: dict[str, Any] = {"size": 0, "timeout": f"{round(self.timeout * 1000)}ms", "track_total_hits": True}
+        if not words:
+            return body | {"query": {"match_none": {}}}
+        clauses = filter_clauses(self.query.filters, self.tests)
+        counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
+        entries = {"filter": {"exists": {"field": "group"}}}
+        return body | {
+            "size": FOUND,
+            "sort": [{"_score": "desc"}, {"key": "asc"}],
+            "_source": ["group", "categories", "images.digest", "images.name", "texts"],
+            "query": {
+                "bool": {**clauses, "should": [self._near(word) for word in words], "minimum_should_match": 1},
+            },
+            "aggs": {"all": {"global": {}, "aggs": {"entries": entries, **counts}}},
+        }
+
+    def _fields(self, part: str = "") -> list[str]:
+        return [f"texts.{name}{part}^{spec.weight:g}" for name, spec in self.meta.texts.items()]
+
+    def _has(self, word: QueryWord) -> dict[str, Any]:
+        """The entries with the word, as spelled or by its stem."""
+        return {"multi_match": {"query": word.word, "fields": [*self._fields(), *self._fields(".exact")]}}
+
+    def _near(self, word: QueryWord) -> dict[str, Any]:
+        """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
+        exact = self._fields(".exact")
+        near = [
+            {"multi_match": {"query": word.word, "fields": [*self._fields(), *exact], "boost": 3}},
+            {"multi_match": {"query": word.word, "fields": exact, "fuzziness": "AUTO"}},
+        ]
+        if len(word.word) >= (1 if self.query.typing and word.last else 3):
+            near += [{"prefix": {f"texts.{name}.exact": {"value": word.word}}} for name in self.meta.texts]
+        for part in {word.word, *word.stems.values()}:
+            if len(part) >= 4:
+                near += [{"prefix": {f"texts.{name}.reversed": {"value": part[::-1]}}} for name in self.meta.texts]
+        return {"dis_max": {"queries": near}}
+
+    def parse(self, answer: Mapping[str, Any]) -> Candidates:
+        """:raises QueryTimeout: if the server gave up."""
+        if answer.get("timed_out"):
+            raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer words.")
+        hits = answer["hits"].get("hits", [])
+        ranked = sorted(self._scored(answer, hits), key=lambda each: (-each.text, each.key))
+        best: dict[str, Candidate] = {}
+        for each in ranked:
+            best.setdefault(each.group if self.query.collapse else each.key, each)
+        found = list(best.values())
+        end = self.query.offset + self.query.limit
+        page = tuple(found[self.query.offset : end])
+        return Candidates(page, more=len(found) > end, took_ms=float(answer["took"]), exact=len(hits) < FOUND)
+
+    def _scored(self, answer: Mapping[str, Any], hits: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+        if not hits:
+            return []
+        index = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in self.meta.texts.items()])
+        for slot, hit in enumerate(hits):
+            index.set(slot, hit["_source"].get("texts") or {})
+        counted = answer["aggregations"]["all"]
+        matches = index.match(
+            self.query.text,
+            prefix=self.query.typing,
+            total=int(counted["entries"]["doc_count"]),
+            frequencies={
+                word.word: int(counted[f"word{number}"]["doc_count"]) for number, word in enumerate(self.words)
+            },
+        )
+        scores = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
+        return [_candidate(hits[slot], round(score, 6)) for slot, score in scores]
+
+
+def _candidate(hit: Mapping[str, Any], score: float) -> Candidate:
+    source = hit["_source"]
+    image = source["images"][0]
+    categories = tuple(source.get("categories", ()))
+    return Candidate(
+        hit["_id"], 0.0, source["group"], image["digest"], image["name"], categories=categories, text=score
+    )
