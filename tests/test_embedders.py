@@ -54,6 +54,29 @@ def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class TestPinnedOnTheHub(EmbedderContract):
+    """A commit that is in the hub's cache is loaded from there, without a question to the hub."""
+
+    COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+    @pytest.fixture
+    def embedder(self, local_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BaseEmbedder:
+        snapshot = tmp_path / "models--acme--clip" / "snapshots" / self.COMMIT
+        shutil.copytree(local_clip, snapshot)
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        return OpenClipEmbedder(model=f"hf-hub:acme/clip@{self.COMMIT}", cache_dir=tmp_path)
+
+    def test_the_commit_is_part_of_what_the_vectors_depend_on(self, embedder: BaseEmbedder) -> None:
+        assert embedder.fingerprint != OpenClipEmbedder(model="hf-hub:acme/clip").fingerprint
+        assert embedder.fingerprint != OpenClipEmbedder(model=f"hf-hub:acme/clip@{'f' * 40}").fingerprint
+        assert "acme-clip-01234567" in embedder.fingerprint
+
+    @pytest.mark.parametrize("revision", ["main", "v1", "0123456", "", "x" * 40])
+    def test_a_name_that_can_move_pins_nothing(self, revision: str) -> None:
+        with pytest.raises(ConfigurationError, match="a commit of 40 hexadecimal digits"):
+            OpenClipEmbedder(model=f"hf-hub:acme/clip@{revision}")
+
+
 class TestLite(EmbedderContract):
     @pytest.fixture
     def embedder(self, lite_embedder: OpenClipEmbedder) -> BaseEmbedder:

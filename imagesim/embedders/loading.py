@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagesim.embedders import lite
-from imagesim.embedders.model_spec import CONFIG, ModelName
+from imagesim.embedders.model_spec import CONFIG, ModelName, pinned_folder
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES
 from imagesim.exceptions import EmbedderError
@@ -85,6 +85,9 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
         kwargs = {}
     inside = name.kind == "lite"  # it casts its own parts, and keeps the heads in fp32
     try:
+        if name.revision:
+            folder = pinned_folder(name, cache_dir)
+            full_name, kwargs = f"local-dir:{folder}", _local_text(folder)
         model, preprocess = open_clip.create_model_from_pretrained(
             full_name,
             name.pretrained,

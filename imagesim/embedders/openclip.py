@@ -42,8 +42,9 @@ LEAST_PICTURES = 30
 class OpenClipEmbedder(BaseEmbedder):
     """An open_clip model with its own preprocessing and its own tokenizer.
 
-    :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``,
-        ``local-dir:PATH``, or ``imagesim-lite``, the built-in model, which needs no network.
+    :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``
+        (``@COMMIT`` behind it pins what is fetched), ``local-dir:PATH``, or ``imagesim-lite``, the built-in model,
+        which needs no network.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
     :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``, the fastest whose answers hold, by a
