@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from imagesim.retrieval.search import asimilar_to as asimilar_to
     from imagesim.retrieval.search import search as search
     from imagesim.retrieval.search import similar_to as similar_to
+    from imagesim.retrieval.suggest import Suggestion as Suggestion
+    from imagesim.retrieval.suggest import suggest as suggest
     from imagesim.types import Hit as Hit
     from imagesim.types import Hits as Hits
 
@@ -31,6 +33,8 @@ _HOMES = {
     "asimilar_to": "imagesim.retrieval.search",
     "search": "imagesim.retrieval.search",
     "asearch": "imagesim.retrieval.search",
+    "suggest": "imagesim.retrieval.suggest",
+    "Suggestion": "imagesim.retrieval.suggest",
     "shop_the_look": "imagesim.retrieval.look",
     "ashop_the_look": "imagesim.retrieval.look",
     "photo_slot": "imagesim.retrieval.concurrency",
@@ -49,6 +53,7 @@ __all__ = [
     "Look",
     "LookRegion",
     "Scope",
+    "Suggestion",
     "asearch",
     "ashop_the_look",
     "asimilar_to",
@@ -57,6 +62,7 @@ __all__ = [
     "search",
     "shop_the_look",
     "similar_to",
+    "suggest",
     "touch",
 ]
 

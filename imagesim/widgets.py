@@ -13,6 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext
 
 from imagesim import events
+from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
@@ -106,6 +107,14 @@ def similar_hits(
     if timeout and not hits.degraded:
         cache.set(name, _kept(hits), timeout)
     return hits
+
+
+def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a row of similar products: the item's own kind first, and nothing that is not relevant."""
+    kind: dict[str, Any] = {"min_relevance": get_settings().MIN_RELEVANCE or None}
+    if not {"category", "same_category", "fallback"} & set(arguments) and registry.for_item(item).get_categories(item):
+        kind |= {"same_category": True, "fallback": True}
+    return kind | arguments
 
 
 def sections(look: Look) -> list[Section]:

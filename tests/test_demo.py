@@ -220,7 +220,7 @@ class TestDemoCommand:
 class TestPages:
     @pytest.fixture(autouse=True)
     def _settings(self, settings, media_root):
-        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+        settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER}
 
     @pytest.fixture
     def shelf(self) -> dict[str, Product]:
@@ -400,7 +400,7 @@ class TestLook:
     @pytest.fixture(autouse=True)
     def _settings(self, settings, media_root):
         finder = {"BACKEND": "tests.regions.ColourFinder"}
-        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "REGIONS": finder}
+        settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER, "REGIONS": finder}
 
     @pytest.fixture
     def shelf(self, db):

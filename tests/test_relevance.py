@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from django.utils.text import slugify
 
 import imagesim
 from imagesim.calibration import Background, Calibration, Curve
@@ -96,6 +97,9 @@ def shop():
         "Loafer": product("Loafer", picture("navy")),
         "Red Boot": product("Red Boot", picture("red")),
     }
+    for one in items.values():
+        one.slug = slugify(one.name)
+        one.save()
     sync()
     return items
 
@@ -189,3 +193,44 @@ class TestStored:
         assert all(0 <= hit.relevance <= 1 for hit in hits)
         hits = imagesim.similar_to(shop["Red Boot"], min_relevance=0.0)
         assert {hit.relevance for hit in hits} != {1.0}
+
+
+class TestSuggestions:
+    def test_names_and_categories_while_typing(self, shop):
+        found = imagesim.suggest("banana ju")
+        assert ("item", "Banana Juice") in [(each.kind, each.text) for each in found]
+        assert found[0].kind == "category"
+        assert found[0].text == "Juices"
+        assert imagesim.suggest("xyzzy") == []
+
+    def test_over_rest(self, shop, client):
+        answer = client.get("/api/visual/suggest/", {"q": "sneak"})
+        assert answer.status_code == 200
+        (one,) = answer.json()["suggestions"]
+        assert one["text"] == "Blue Sneaker"
+        assert one["url"].startswith("http://testserver/")
+        assert one["image"]["url"]
+        assert client.get("/api/visual/suggest/").status_code == 400
+
+
+class TestPages:
+    def test_rest_has_a_floor_and_says_what_comes_closest(self, shop, client, settings):
+        settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
+        answer = client.get("/api/visual/search/", {"q": "asdfghjkl"}).json()
+        assert answer["results"] == []
+        assert answer["cut"] > 0
+        assert answer["closest"]
+        everything = client.get("/api/visual/search/", {"q": "asdfghjkl", "min_relevance": "0"}).json()
+        assert len(everything["results"]) == 5
+
+    def test_a_row_of_similar_products_keeps_to_its_kind(self, shop, settings):
+        from django.template import Context, Template
+
+        def shown(arguments: str) -> list[str]:
+            source = "{% load imagesim %}{% similar_products product " + arguments + " %}"
+            html = Template(source).render(Context({"product": shop["Blue Sneaker"]}))
+            return [name for name in shop if name in html]
+
+        settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.5}
+        assert shown("") == ["Loafer", "Red Boot"]
+        assert shown("min_hits=3") == []

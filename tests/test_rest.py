@@ -45,6 +45,7 @@ EVENTS = "/api/visual/events/"
 @pytest.fixture(autouse=True)
 def _index(settings, media_root) -> Iterator[None]:
     settings.IMAGESIM = {
+        "MIN_RELEVANCE": 0.0,
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
         "REST_THROTTLES": {"similar": None, "search": None, "look": None},
@@ -120,6 +121,7 @@ class TestSimilar:
                         "srcset": srcset(items, first, ""),
                     },
                     "stage": "",
+                    "relevance": pytest.approx(0.9957, abs=0.01),
                 }
             ],
             "more": True,
@@ -129,6 +131,8 @@ class TestSimilar:
             "degraded": "",
             "facets": {},
             "token": "",
+            "cut": 0,
+            "closest": [],
         }
 
     def test_pages_follow_each_other(self, shelf, api):
@@ -848,6 +852,7 @@ class TestSchema:
         assert set(document["paths"]) == {
             "/some/where/items/{model}/{pk}/similar/",
             "/some/where/search/",
+            "/some/where/suggest/",
             "/some/where/look/",
             "/some/where/look/{token}/",
             "/some/where/look/{token}/photo/",

@@ -71,7 +71,8 @@ class TestSimilarProducts:
             ("price__lte=25", ["darkred"]),
             ("price__gt=25 in_stock=True", ["blue"]),
             ("filters=filters", ["crimson"]),
-            ("offset=1 limit=1", ["darkred"]),
+            ("offset=1 limit=1", ["blue"]),  # of the same kind
+            ("offset=1 limit=1 same_category=False", ["darkred"]),
             ("like='blue^9' limit=1", ["blue"]),
             ("like=other unlike=product diversity=0.2 limit=1", ["blue"]),
             ("category='hats' fallback='wider' limit=2", ["crimson", "darkred"]),

@@ -14,6 +14,7 @@ from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
+from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, BadQuery, DeadlineExceeded, ImagesimError
 from imagesim.rest.uploads import limit_uploads
 
@@ -99,6 +100,7 @@ def search(request: HttpRequest) -> HttpResponse:
                     category=data["category"] or None,
                     in_stock=data["in_stock"] or None,
                     filters=form.filters or None,
+                    min_relevance=get_settings().MIN_RELEVANCE or None,
                 )
             except (BadImage, BadQuery) as problem:
                 error, status = str(problem), 400
@@ -139,12 +141,14 @@ def look(request: HttpRequest) -> HttpResponse:
                 category=data["category"] or None,
                 in_stock=data["in_stock"] or None,
                 filters=form.filters or None,
+                min_relevance=get_settings().MIN_RELEVANCE or None,
             )
         elif form.is_bound:
             error, status = "Choose a photo first, and a category and prices that make sense.", 400
         elif sample is not None:
             with default_storage.open(sample.path) as photo:
-                found = imagesim.shop_the_look(photo, model=Product)
+                floor = get_settings().MIN_RELEVANCE or None
+                found = imagesim.shop_the_look(photo, model=Product, min_relevance=floor)
     except (BadImage, BadQuery) as problem:
         error, status = str(problem), 400
     except DeadlineExceeded as problem:

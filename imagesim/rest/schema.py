@@ -132,6 +132,12 @@ SEARCH_BY_TEXT = Description(
     "The items that look as the words say, best first.",
     errors=(400, 404, 429, 503),
 )
+SUGGEST = Description(
+    "suggest",
+    "Suggest while words are typed",
+    "Categories, brands and items whose names have the words of `q`, the last of which may be incomplete.",
+    errors=(400, 404, 429, 503),
+)
 SEARCH = Description(
     "search",
     "Search by picture, or by picture and words",

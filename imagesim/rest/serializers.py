@@ -63,6 +63,7 @@ class HitSerializer(serializers.Serializer[Any]):
     score = serializers.FloatField(help_text="Cosine similarity, from -1 to 1.")
     image = HitImageSerializer(read_only=True)
     stage = serializers.CharField(help_text="Empty, or which fallback found the hit.")
+    relevance = serializers.FloatField(help_text="The probability that it belongs to the answer, from 0 to 1.")
 
     def to_representation(self, hit: Hit) -> dict[str, Any]:
         """What the fields describe, put together at once: an answer has many, and field by field takes as long as the
@@ -80,6 +81,7 @@ class HitSerializer(serializers.Serializer[Any]):
             "score": hit.score,
             "image": self._image(items, hit),
             "stage": hit.stage,
+            "relevance": round(hit.relevance, 4),
         }
 
     def _image(self, items: Items[Any], hit: Hit) -> dict[str, Any]:
@@ -140,12 +142,54 @@ class HitsSerializer(serializers.Serializer[Any]):
     degraded = serializers.CharField(help_text="Empty, or why there is little or nothing though the question was fine.")
     facets = serializers.DictField(child=FacetSerializer(), help_text="By field, those that were asked for.")
     token = serializers.CharField(help_text="For `events/`; empty while the shop keeps no events.")
+    cut = serializers.IntegerField(help_text="How many of the nearest were not relevant enough.")
+    closest = HitSerializer(many=True, help_text="Where there are no results: a few that come closest.")
 
     def to_representation(self, page: dict[str, Any]) -> dict[str, Any]:
         """Put together at once, as a hit is."""
         shown = HitSerializer(context=self.context).to_representation
         facets = {field: FacetSerializer(facet).data for field, facet in page["facets"].items()}
-        return page | {"results": [shown(hit) for hit in page["results"]], "facets": facets}
+        return page | {
+            "results": [shown(hit) for hit in page["results"]],
+            "facets": facets,
+            "closest": [shown(hit) for hit in page["closest"]],
+        }
+
+
+SUGGESTION_WIDTH = 96
+"""Pixels of the picture of a suggestion."""
+
+
+class SuggestedImageSerializer(serializers.Serializer[Any]):
+    """A small picture of a suggestion."""
+
+    url = serializers.CharField()
+
+
+class SuggestionSerializer(serializers.Serializer[Any]):
+    """Something that the words being typed may mean."""
+
+    text = serializers.CharField(help_text="What to search for.")
+    kind = serializers.ChoiceField(choices=("item", "category", "brand"))
+    url = serializers.CharField(allow_null=True, help_text="The page of an item; else null.")
+    image = SuggestedImageSerializer(allow_null=True)
+
+    def to_representation(self, suggestion: Any) -> dict[str, Any]:
+        absolute, hit = self.context["request"].build_absolute_uri, suggestion.hit
+        own = suggestion.kind == "item" and hasattr(hit.item, "get_absolute_url")
+        image = thumbnail_url(registry.for_item(hit.item), hit.item, hit.image.name, SUGGESTION_WIDTH)
+        return {
+            "text": suggestion.text,
+            "kind": suggestion.kind,
+            "url": absolute(hit.item.get_absolute_url()) if own else None,
+            "image": {"url": absolute(image)} if image else None,
+        }
+
+
+class SuggestionsSerializer(serializers.Serializer[Any]):
+    """What the words being typed may mean, the best first."""
+
+    suggestions = SuggestionSerializer(many=True)
 
 
 class EventSerializer(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ app_name = "imagesim"
 endpoints = [
     path("items/<str:model>/<str:pk>/similar/", views.SimilarView.as_view(), name="similar"),
     path("search/", views.SearchView.as_view(), name="search"),
+    path("suggest/", views.SuggestView.as_view(), name="suggest"),
     path("look/", views.LookView.as_view(), name="look"),
     path("look/<str:token>/", views.HeldLookView.as_view(), name="held_look"),
     path("look/<str:token>/photo/", views.HeldPhotoView.as_view(), name="held_photo"),

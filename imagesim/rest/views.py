@@ -28,10 +28,16 @@ from imagesim.exceptions import BadQuery, ConfigurationError, NotRegistered
 from imagesim.registry import registry
 from imagesim.rest import errors
 from imagesim.rest import schema as described
-from imagesim.rest.serializers import HitsSerializer, LookRegionSerializer, LookSerializer, StoredSerializer
+from imagesim.rest.serializers import (
+    HitsSerializer,
+    LookRegionSerializer,
+    LookSerializer,
+    StoredSerializer,
+    SuggestionsSerializer,
+)
 from imagesim.rest.throttles import VisitorThrottle, visitor
 from imagesim.rest.uploads import BoundedJSONParser, budget, check_length
-from imagesim.retrieval import look, params, photo_store, query_image, search
+from imagesim.retrieval import look, params, photo_store, query_image, search, suggest
 from imagesim.retrieval.arguments import check_characters
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.query_vector import check_term_count
@@ -88,6 +94,8 @@ class VisualSearchView(APIView):
             "degraded": hits.degraded,
             "facets": hits.facets,
             "token": hits.token,
+            "cut": hits.cut,
+            "closest": list(hits.closest),
         }
         return Response(HitsSerializer(page, context={"request": request}).data)
 
@@ -100,7 +108,7 @@ class SimilarView(VisualSearchView):
 
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
-        arguments = params.parse("similar", request.query_params, (items,))
+        arguments = _floor(params.parse("similar", request.query_params, (items,)))
         _check_cost(request, arguments)
         with budget(pictures=False):
             return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
@@ -113,14 +121,14 @@ class SearchView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
 
     def get(self, request: Request) -> Response:
-        arguments = params.parse("search", request.query_params, renamed={"text": "q"})
+        arguments = _floor(params.parse("search", request.query_params, renamed={"text": "q"}))
         if "text" not in arguments:
             raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
         return self.search(request, arguments)
 
     def post(self, request: Request) -> Response:
         given, image = _posted(request, pictures=("image", "like", "unlike"))
-        arguments = params.parse("search", given) | {"image": image}
+        arguments = _floor(params.parse("search", given)) | {"image": image}
         files = {name: request.FILES.getlist(name) for name in request.FILES}
         self.count_pictures(request, sum(map(len, files.values())))
         for name, pictures in (
@@ -140,6 +148,24 @@ class SearchView(VisualSearchView):
             raise BadQuery(str(error), field="model") from error
 
 
+class SuggestView(VisualSearchView):
+    """Names of items, categories and brands for words that are being typed."""
+
+    throttle_scope = "similar"
+    schema = described.VisualSearchSchema(get=described.SUGGEST)
+
+    def get(self, request: Request) -> Response:
+        arguments = params.parse("search", request.query_params, renamed={"text": "q"})
+        if "text" not in arguments:
+            raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
+        try:
+            with budget(pictures=False):
+                found = suggest.suggest(**{name: arguments[name] for name in ("text", "model") if name in arguments})
+        except NotRegistered as error:
+            raise BadQuery(str(error), field="model") from error
+        return Response(SuggestionsSerializer({"suggestions": found}, context={"request": request}).data)
+
+
 class LookView(VisualSearchView):
     """What is in a photo, and what the shop has like each thing in it."""
 
@@ -151,7 +177,7 @@ class LookView(VisualSearchView):
         if image is None:
             raise BadQuery(_("Send a photo as a file named 'image', in multipart/form-data."), field="image")
         boxes = {name: _json(name, given.pop(name)) for name in ("regions", "point") if name in given}
-        arguments = params.parse("look", given)
+        arguments = _floor(params.parse("look", given))
         _check_cost(request, arguments)
         try:
             with budget(pictures=True):
@@ -173,7 +199,7 @@ class HeldLookView(VisualSearchView):
         given, image = _posted(request)
         if image is not None:
             raise BadQuery(_("The photo is held already; do not send it again."), field="image")
-        arguments = params.parse("look", given)
+        arguments = _floor(params.parse("look", given))
         _check_cost(request, arguments)
         try:
             with budget(pictures=True):
@@ -212,7 +238,7 @@ class LookRegionView(VisualSearchView):
             raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
         check_characters("label", label)
         box = look.as_region(_json("region", given.pop("region", None)), label)
-        arguments = params.parse("look", given)
+        arguments = _floor(params.parse("look", given))
         _check_cost(request, arguments)
         try:
             with budget(pictures=True):
@@ -265,6 +291,11 @@ class SchemaView(APIView):
         }
         description["paths"] = {root + path: operations for path, operations in description["paths"].items()}
         return Response(description)
+
+
+def _floor(arguments: dict[str, Any]) -> dict[str, Any]:
+    """With the least relevance of the settings where none is asked for."""
+    return {"min_relevance": get_settings().MIN_RELEVANCE or None} | arguments
 
 
 def _instances(setting: str) -> list[Any]:

@@ -23,6 +23,7 @@ from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import read_picture
 from imagesim.retrieval.query_vector import project, to_query
+from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import append_unseen
 from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Query, Region
@@ -126,7 +127,8 @@ def shop_the_look(
     def answer(meta: IndexMeta) -> list[_Answer]:
         vectors = _embed(image, crops, meta)
         queries = [to_query(request, filters, vector, meta) for vector in vectors]
-        return _search(index, queries, [*([None] if whole else []), *boxes], request.searched)
+        judged = WithRelevance(index, Judge(calibration_of(meta), "region"), request.min_relevance)
+        return _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
 
     answers = retry_on_swap(meta, answer)
     hits = answers.pop(0).hits if whole else Hits()
@@ -203,6 +205,7 @@ def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
                 more=found.more or len(hits) > query.limit,
                 took_ms=found.took_ms,
                 exact=found.exact,
+                cut=found.cut,
             ),
         )
         for query, found, hits in zip(queries, answers, loaded, strict=True)
@@ -228,7 +231,13 @@ def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
     """``own`` hits first, filled up to ``limit`` from ``wide`` ones, which are marked."""
     found = append_unseen(own, wide, "wider", _identity)
     more = own.more or len(found) > limit or wide.more
-    return Hits(found[:limit], more=more, took_ms=own.took_ms + wide.took_ms, exact=own.exact and wide.exact)
+    return Hits(
+        found[:limit],
+        more=more,
+        took_ms=own.took_ms + wide.took_ms,
+        exact=own.exact and wide.exact,
+        cut=max(own.cut, wide.cut),
+    )
 
 
 def _identity(hit: Hit) -> str:

@@ -50,7 +50,7 @@ STAGES = ("parent", "wider")
 FACET_FIELDS = ("category", "in_stock")
 """What can be counted besides the filters."""
 
-TAG_ARGUMENTS = ("item", "timeout", "heading", "empty")
+TAG_ARGUMENTS = ("item", "timeout", "heading", "empty", "min_hits")
 """What the template tags take besides the arguments of ``similar_to``."""
 
 REST_ARGUMENTS = ("q", "image", "photo", "regions", "point", "whole", "region", "label", "token", "format")

@@ -24,14 +24,25 @@ register = template.Library()
 
 @register.inclusion_tag("imagesim/similar_products.html", takes_context=True)
 def similar_products(
-    context: Context, item: models.Model, *, limit: int = 8, heading: str = "", empty: str = "", **arguments: Any
+    context: Context,
+    item: models.Model,
+    *,
+    limit: int = 8,
+    heading: str = "",
+    empty: str = "",
+    min_hits: int = 1,
+    **arguments: Any,
 ) -> dict[str, Any]:
     """``{% similar_products product limit=8 same_category=True in_stock=True price__lte=50 %}``.
 
     Takes what :func:`imagesim.similar_to` takes, filters by name, and ``timeout`` (seconds in the cache),
-    ``heading`` and ``empty``, a text to show where there is nothing to show; without it, nothing is shown.
+    ``heading`` and ``empty``, a text to show where there is nothing to show; without it, nothing is shown. Fewer than
+    ``min_hits`` are not shown either. Unless asked otherwise, items of the same category come first, then those of its
+    parent, then others; all of them only as far as they are relevant (``MIN_RELEVANCE``).
     """
-    hits = widgets.similar_hits(item, limit=limit, **arguments)
+    hits = widgets.similar_hits(item, limit=limit, **widgets.of_its_kind(item, arguments))
+    if len(hits) < min_hits:
+        hits = hits[:0]
     return {
         "request": context.get("request"),
         "csrf_token": context.get("csrf_token"),

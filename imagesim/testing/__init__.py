@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "INDEX": {"BACKEND": "imagesim.indexes.local.LocalIndex"},
     "REGIONS": {"BACKEND": "imagesim.regions.base.NoRegions"},
     "SYNC": "manual",
+    "MIN_RELEVANCE": 0.0,  # a few pictures of one colour are no catalogue to calibrate on
 }
 """``IMAGESIM`` for tests: no model is loaded, no server is asked, no thread is started and no message is sent."""
 

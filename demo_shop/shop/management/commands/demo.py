@@ -19,6 +19,7 @@ from demo_shop.shop.progress import ProgressBar
 from demo_shop.shop.seeding import seed
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
+from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.monitoring.status import get_status
@@ -76,6 +77,7 @@ class Command(BaseCommand):
             raise CommandError(f"The catalogue could not be indexed: {error}") from error
         if report.interrupted:
             raise CommandError(f"The catalogue could not be indexed: {report.interrupted}")
+        calibrate_quietly()
 
     def _create_admin(self) -> None:
         users = get_user_model()._default_manager

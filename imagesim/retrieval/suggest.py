@@ -1,0 +1,77 @@
+"""Suggestions for words that are being typed: names of items, categories and brands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from imagesim import paths
+from imagesim.indexes.text import analyse, base_language
+from imagesim.monitoring.timing import timed
+from imagesim.registry import registry
+from imagesim.retrieval.hydrate import load
+from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.retriever import open_index
+from imagesim.types import Hit, Query
+
+WINDOW = 24
+"""Entries whose texts are read."""
+
+BEST_SHARE = 0.5
+"""Of the best match; what matches less is not suggested."""
+
+Kind = Literal["item", "category", "brand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Something that words being typed may mean, and an item of it: itself, or one of the category or brand."""
+
+    text: str
+    kind: Kind
+    hit: Hit
+
+
+@timed("search.suggest")
+def suggest(text: str, *, model: Any = None, limit: int = 8) -> list[Suggestion]:
+    """Categories, brands and items whose texts have the words being typed, each kind best first.
+
+    Only what :attr:`Items.text` names is searched: no model is loaded, and nothing is embedded.
+
+    :raises BadQuery: naming the bad argument and the good ones.
+    :raises NotRegistered: if ``model`` is not registered.
+    :raises SearchIndexError: if the index is down or missing.
+    """
+    import numpy as np
+
+    request = SearchRequest.create("search", {"text": text, "model": model, "limit": limit})
+    filters = request.index_filters()
+    index, meta = open_index(filters)
+    if request.text is None or not meta.texts:
+        return []
+    nothing = np.empty(0, dtype=np.float32)
+    query = Query(nothing, filters, WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint)
+    (found,) = index.search([query])
+    best = max((each.text for each in found.candidates), default=0.0)
+    hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
+    groups = _distinct([group for hit in hits for group in _groups(hit, request.text)])[: max(1, limit // 3)]
+    items = _distinct([Suggestion(str(hit.item), "item", hit) for hit in hits])
+    return [*groups, *items][:limit]
+
+
+def _groups(hit: Hit, text: str) -> Iterator[Suggestion]:
+    """The category and the brand of a hit that have a word beginning with the last one typed."""
+    for path, spec in registry.for_item(hit.item).text_specs.items():
+        kind: Kind | None = "category" if "categor" in path else "brand" if "brand" in path else None
+        language = base_language(spec.language)
+        typed = [token.word for token in analyse(text, language)][-1:]
+        if kind is None or not typed:
+            continue
+        for value in map(str, paths.read(hit.item, path)):
+            if any(token.word.startswith(typed[0]) for token in analyse(value, language)):
+                yield Suggestion(value, kind, hit)
+
+
+def _distinct(suggestions: list[Suggestion]) -> list[Suggestion]:
+    return list({each.text.casefold(): each for each in reversed(suggestions)}.values())[::-1]
