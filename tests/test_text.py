@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from imagesim.indexes.text import TextField, TextIndex, analyse, query_words
+from imagesim.indexes.analysis import analyse, query_words
+from imagesim.indexes.text import TextField, TextIndex
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
 SHOP = [

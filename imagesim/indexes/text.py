@@ -1,4 +1,4 @@
-"""The words of entries: how they are analysed, and how well a text query matches them.
+"""How well the words of entries match those of a query.
 
 The local index keeps one :class:`TextIndex` of all its entries. An index on a search server lets the server choose the
 entries and scores those few with the same class, so that every index gives one ranking.
@@ -7,32 +7,22 @@ entries and scores those few with the same class, so that every index gives one 
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, query_words
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Mask = npt.NDArray[np.bool_]
     Slots = npt.NDArray[np.int64]
-
-MAX_TERMS = 16
-"""Distinct words of a query that are looked up; further ones are ignored."""
-
-MAX_WORD = 64
-"""Characters of a word that count."""
-
-MAX_TOKENS = 400
-"""Words of one field that are indexed."""
 
 # How much a match is worth, by kind. A word spelled as asked counts in full.
 STEM = 0.97
@@ -49,91 +39,6 @@ KNOWN_WORD = 0.7
 REPACK = 0.2
 """Of the entries changed since the arrays were packed, from which on they are packed anew."""
 
-SNOWBALL = {
-    "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
-    "eu": "basque", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian",
-    "id": "indonesian", "it": "italian", "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch",
-    "no": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
-    "ta": "tamil", "tr": "turkish",
-}  # fmt: skip
-"""Languages with a stemmer, by their code."""
-
-_STOP = {
-    "en": "a an and are as at be but by for from i in is it my of on or that the this to with your we me some",
-    "de": "der die das den dem des ein eine einer eines einem einen und oder für mit von vom zum zur im in am an auf "
-    "aus bei ist zu als auch nach ich mein meine",
-    "fr": "le la les l un une des du de d et ou pour avec sans en dans sur au aux ce cette est à",
-    "es": "el la los las un una unos unas y o de del para con sin en por al es que",
-    "it": "il lo la i gli le un uno una e o di del della dei per con senza in su da al alla è",
-    "nl": "de het een en of voor met van in op te bij aan uit is",
-    "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na por ao",
-}
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-_JOINED = re.compile(r"[^\W_]+(?:[-‐‑][^\W_]+)+")
-_HYPHENS = "-‐‑"
-_POSSESSIVE = re.compile(r"['’]s?$|['’]")
-_NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+")
-
-
-class Token(NamedTuple):
-    """A word as it is compared: its spelling without case and accents, and its stem."""
-
-    word: str
-    stem: str
-
-
-def fold(text: str) -> str:
-    """``text`` without case, compatibility forms and accents."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-@lru_cache(maxsize=200_000)
-def _token(word: str, language: str) -> Token:
-    name = SNOWBALL.get(language)
-    stem = _stemmer(name).stemWord(word) if name else word
-    return Token(fold(word), fold(stem))
-
-
-@lru_cache(maxsize=64)
-def _stemmer(name: str) -> Any:
-    import snowballstemmer
-
-    return snowballstemmer.stemmer(name)
-
-
-@lru_cache(maxsize=64)
-def _stop_words(language: str) -> frozenset[str]:
-    return frozenset(fold(word) for word in _STOP.get(language, "").split())
-
-
-def base_language(code: str) -> str:
-    """``'pt-br'`` -> ``'pt'``."""
-    return code.lower().replace("_", "-").partition("-")[0]
-
-
-def analyse(text: str, language: str) -> list[Token]:
-    """The words of ``text`` in their order; runs of a script without spaces as pairs of characters.
-
-    A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``).
-    """
-    text = unicodedata.normalize("NFKC", text).lower()
-    tokens: list[Token] = []
-    for match in _WORD.finditer(text):
-        word = match[0][:MAX_WORD]
-        if not word.isalnum():
-            word = _POSSESSIVE.sub("", word)
-        if not word.isascii() and _NO_SPACES.fullmatch(word):
-            pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
-            tokens += [Token(pair, pair) for pair in pairs]
-        elif word:
-            tokens.append(_token(word, language))
-        if len(tokens) >= MAX_TOKENS:
-            break
-    for match in _JOINED.finditer(text) if any(hyphen in text for hyphen in _HYPHENS) else ():
-        tokens.append(_token(re.sub(r"[-‐‑]", "", match[0]), language))
-    return tokens[:MAX_TOKENS]
-
 
 @dataclass(frozen=True, slots=True)
 class TextField:
@@ -142,36 +47,6 @@ class TextField:
     name: str
     weight: float = 1.0
     language: str = "en"
-
-
-@dataclass(frozen=True, slots=True)
-class QueryWord:
-    """A word of a query with its stem in each language of the index."""
-
-    word: str
-    stems: Mapping[str, str]
-    last: bool = False
-
-
-def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
-    """The distinct words of a query; without those that say nothing in one of the languages, if others remain."""
-    by_language = {language: analyse(text, language) for language in languages}
-    positions = next(iter(by_language.values()), [])
-    words = [
-        QueryWord(token.word, {language: by_language[language][i].stem for language in languages})
-        for i, token in enumerate(positions)
-    ]
-    stop = frozenset().union(*(_stop_words(language) for language in languages))
-    kept = [word for word in words if word.word not in stop] or words
-    distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
-    joined = {word.word for word in distinct}
-    # "t-shirt" is asked for as two words or as one, not as three.
-    whole = {fold(re.sub(r"[-‐‑]", "", match[0])) for match in _JOINED.finditer(text.lower())}
-    distinct = [word for word in distinct if word.word not in whole or len(joined) == 1]
-    if distinct:
-        last = distinct[-1]
-        distinct[-1] = QueryWord(last.word, last.stems, last=not text[-1:].isspace())
-    return distinct
 
 
 class TextMatches(NamedTuple):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from imagesim.indexes.base import BaseIndex
+from imagesim.indexes.text import TextField, TextIndex
 from imagesim.testing.index_samples import META, IndexFixtures, axis, entry
 from imagesim.types import Candidate, Condition, Entry, Filters, Query, Removal, TextSpec
 
@@ -56,6 +58,28 @@ ANSWERS = [
     ("squeeze lemon", ["1"]),
 ]
 """Queries with the first entries of their answers, in order."""
+
+LOOKS = ("Light", "Featherweight", "Classic", "Waterproof", "Soft", "Washed", "Organic")
+KINDS = (("Running Shoe", "Laufschuh"), ("Garden Chair", "Gartenstuhl"), ("Rain Jacket", "Regenjacke"))
+TONES = (("red", "rot"), ("blue", "blau"), ("green", "grün"), ("white", "weiß"), ("black", "schwarz"))
+SHOWROOM = [
+    described(
+        n,
+        f"{LOOKS[n % 7]} {TONES[n % 5][0] if n % 4 else ''} {KINDS[n % 3][0]} {'for kids' if n % 11 == 0 else ''}",
+        f"{KINDS[n % 3][1]} {TONES[n % 5][1]}" if n % 2 else "",
+        ("Nike", "Café Noir", "")[n % 13 % 3],
+        f"A {TONES[n % 6 % 5][0]} companion of {KINDS[n % 8 % 3][0].lower()}s since {1950 + n % 70}." if n % 3 else "",
+        in_stock=bool(n % 9),
+        group=f"shop.product:{n - n % 3}" if n % 5 == 0 else "",
+    )
+    for n in range(30, 900)
+]
+"""Many that are called much the same."""
+SHOWROOM_QUERIES = (
+    *("running shoe", "runing shoe", "shoe running", "running shoes", "laufschuhe", "schuhe", "green shoe"),
+    *("schuh grün", "light red running shoe", "featherweigt jacket", "nike shoe", "cafe noir", "organic kids"),
+    *("gartenstühle blau", "washed", "waterproof rain jacket for kids", "rain jacket", "chair black", "1984"),
+)
 
 
 class TextContract(IndexFixtures):
@@ -128,6 +152,32 @@ class TextContract(IndexFixtures):
         shelf.refresh()
         for text in ("surrogate", "\ud800", "x" * 400, '"*:{}[]', "OR AND NOT", "a" * 33_000):
             answer(shelf, text)
+
+    def test_every_index_gives_one_ranking(self, index: BaseIndex) -> None:
+        """The one of a :class:`TextIndex` of all entries, with the same scores."""
+        index.promote(index.create(TEXT_META))
+        assert {result.status for result in index.write(SHOWROOM)} == {"done"}
+        index.refresh()
+        reference = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in TEXT_META.texts.items()])
+        for slot, each in enumerate(SHOWROOM):
+            reference.set(slot, each.texts)
+        in_stock = np.array([each.in_stock for each in SHOWROOM])
+        for text in SHOWROOM_QUERIES:
+            for typing in (False, True):
+                for filters, mask in ((Filters(), None), (Filters(in_stock=True), in_stock)):
+                    matches = reference.match(text, mask=mask, prefix=typing)
+                    scored = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
+                    expected = sorted((-round(score, 6), SHOWROOM[slot].key) for slot, score in scored)[:10]
+                    found = answer(index, text, typing=typing, filters=filters, collapse=False, limit=10)
+                    assert [each.key for each in found] == [key for _, key in expected], (text, typing)
+                    assert [each.text for each in found] == pytest.approx([-score for score, _ in expected], abs=1e-5)
+
+    def test_variants_do_not_crowd_out_other_groups(self, index: BaseIndex) -> None:
+        index.promote(index.create(TEXT_META))
+        index.write([described(n, "Lamp", group="shop.product:lamp") for n in range(300)])
+        index.write([described(300 + n, f"Lamp of the {n}th kind") for n in range(5)])
+        index.refresh()
+        assert len(answer(index, "lamp")) == 6
 
     def test_an_index_without_texts_finds_no_words(self, index: BaseIndex) -> None:
         index.promote(index.create(META))

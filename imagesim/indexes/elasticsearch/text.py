@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagesim.exceptions import QueryTimeout
+from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import filter_clauses
-from imagesim.indexes.text import QueryWord, TextField, TextIndex, analyse, base_language, query_words
+from imagesim.indexes.text import TextField, TextIndex
 from imagesim.indexes.validation import CompiledFilter
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
