@@ -26,7 +26,7 @@ from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
-from imagesim.types import Condition, Filters, IndexMeta, Query, Removal
+from imagesim.types import Condition, Filters, IndexMeta, Query, Removal, TextSpec
 
 
 class TestElasticsearchIndex(IndexContract):
@@ -527,3 +527,20 @@ class Answering:
             with near:
                 near.recv(65536)
                 near.sendall(self._answer)
+
+
+def test_the_analyser_of_a_language_can_be_chosen(elasticsearch_url: str) -> None:
+    name = f"imagesim-test-{secrets.token_hex(4)}"
+    index = ElasticsearchIndex(hosts=elasticsearch_url, name=name, replicas=0, analyzers={"de": "whitespace"})
+    texts = {"name": TextSpec(2, "en-gb"), "name_de": TextSpec(2, "de"), "name_xx": TextSpec(1, "xx")}
+    backing_index = index.create(replace(META, texts=texts))
+    try:
+        made = index._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
+        fields = made["properties"]["texts"]["properties"]
+        found = {name: field.get("analyzer", "default") for name, field in fields.items()}
+        assert found == {"name": "english", "name_de": "whitespace", "name_xx": "standard"}
+    finally:
+        index.drop(backing_index)
+    for wrong in ({"de": ""}, {"de": None}, ["german"]):
+        with pytest.raises(ConfigurationError, match="analyzers"):
+            ElasticsearchIndex(hosts=elasticsearch_url, analyzers=wrong)  # type: ignore[arg-type]

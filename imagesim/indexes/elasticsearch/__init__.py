@@ -28,9 +28,9 @@ from imagesim.indexes import validation
 from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
-from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
-from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, text_properties
-from imagesim.indexes.elasticsearch.transport import Connection, encode, from_api
+from imagesim.indexes.elasticsearch.queries import ANSWER, ANSWERS, CompiledQuery, count_body, facets_body, parse_facets
+from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
+from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection, encode, from_api
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 if TYPE_CHECKING:
@@ -40,25 +40,11 @@ __all__ = ["ElasticsearchIndex"]
 
 logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
-# Passed to the client unchanged.
-CLIENT_OPTIONS = frozenset(
-    (
-        *("api_key", "basic_auth", "bearer_auth", "cloud_id", "opaque_id", "headers"),
-        *("ca_certs", "verify_certs", "client_cert", "client_key", "ssl_assert_fingerprint", "ssl_assert_hostname"),
-        *("connections_per_node", "http_compress", "sniff_on_start", "sniff_on_node_failure", "ssl_show_warn"),
-    )
-)
 META_SECONDS = 10.0
 """How long a process caches what it read of the active index. A search notices a swap by itself."""
 EXACT_UP_TO = 5_000
 """Entries up to which all are scored: the graph would save nothing."""
 MAX_CANDIDATES = 10_000
-ANSWER = (
-    "took,timed_out,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,"
-    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score,aggregations"
-)
-"""The fields of an answer that the server sends."""
-ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
 SERVER_TIMEOUT = 0.8
 """Share of ``request_timeout`` after which the server itself gives up a search. So a slow query fails alone, and only a
 server that does not answer at all counts as unavailable."""
@@ -135,7 +121,7 @@ class ElasticsearchIndex(BaseIndex):
         )
         self._quantisation = quantisation
         self._m, self._ef_construction = m, ef_construction
-        self._analyzers = dict(analyzers or {})
+        self._analyzers = check_analyzers(analyzers or {})
         self._num_candidates = num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
@@ -191,7 +177,7 @@ class ElasticsearchIndex(BaseIndex):
         if meta.texts:
             body["settings"]["index"] |= SETTINGS
             body["mappings"]["properties"]["texts"] = {"properties": text_properties(meta, self._analyzers)}
-        self._slow.indices.create(index=backing_index, aliases={_for_writes(backing_index): {}}, **body)
+        self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
 
     def promote(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
@@ -269,7 +255,7 @@ class ElasticsearchIndex(BaseIndex):
             except ValueError as error:
                 results[number] = WriteResult(operation.key, "failed", f"{error}.")
         # Requiring an alias keeps the server from creating an index that was dropped.
-        target = self.name if backing_index is None else _for_writes(backing_index)
+        target = self.name if backing_index is None else bulk.write_alias(backing_index)
         for chunk in bulk.chunks(lines):
             results.update(bulk.send(chunk, target, self._connection, self._slow, self.name))
         return [results[number] for number in range(len(operations))]
@@ -287,10 +273,10 @@ class ElasticsearchIndex(BaseIndex):
         if any(hit["_index"] != active.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
             self._swapped(active, queries)
         for number, (each, answer) in enumerate(zip(compiled, answers, strict=True)):
-            if isinstance(each, CompiledQuery) and each.may_lack(answer):
+            if each.may_lack(answer):
                 # The candidates were variants of too few products to fill the page.
-                compiled[number] = exact = replace(each, candidates=0)
-                [answers[number]] = self._request([exact.body(self._server, active.quantisation)])
+                compiled[number] = wider = each.widened()
+                [answers[number]] = self._request([wider.body(self._server, active.quantisation)])
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
     def _compile(self, query: Query, active: _Active) -> CompiledQuery | CompiledText:
@@ -323,7 +309,8 @@ class ElasticsearchIndex(BaseIndex):
         after = self._read_active(refresh=True)
         for query in queries:
             validation.check_fingerprint(query, after.meta)
-        if after.meta.fingerprint != before.meta.fingerprint and not all(query.fingerprint for query in queries):
+        unnamed = any(not query.fingerprint and not query.text for query in queries)
+        if after.meta.fingerprint != before.meta.fingerprint and unnamed:
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
     def _request(self, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -405,8 +392,3 @@ class ElasticsearchIndex(BaseIndex):
                 )
             ]
         return []
-
-
-def _for_writes(backing_index: str) -> str:
-    """The alias that only this backing index ever has."""
-    return f"{backing_index}-writes"

@@ -36,6 +36,11 @@ class Line:
     data: bytes
 
 
+def write_alias(backing_index: str) -> str:
+    """The alias that only this backing index ever has."""
+    return f"{backing_index}-writes"
+
+
 def line(number: int, operation: Prepared | Removal, meta: IndexMeta) -> Line:
     if isinstance(operation, Removal):
         return Line(number, operation.key, _action("delete", operation.key, operation.version))

@@ -7,15 +7,15 @@ The server finds the entries, by its own analysers; those few are then scored by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from imagesim.exceptions import QueryTimeout
+from imagesim.exceptions import ConfigurationError, QueryTimeout
 from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import filter_clauses
 from imagesim.indexes.text import TextField, TextIndex
-from imagesim.indexes.validation import CompiledFilter
+from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilter
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 ANALYZERS: Mapping[str, str] = {
@@ -37,8 +37,11 @@ SETTINGS: Mapping[str, Any] = {
     }
 }
 
-FOUND = 200
-"""Entries that the server finds and that are then scored; a page of words ends there."""
+FOUND = 100
+"""Entries that the server finds and that are then scored; ``MAX_TEXT_MATCHES`` where these cannot fill the page."""
+
+MAX_QUERY = 1_000
+"""Characters of a query that the server's analysers read as a whole."""
 
 PREFIXES = {"min_chars": 2, "max_chars": 8}
 
@@ -52,7 +55,7 @@ def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, 
 
     parts = {"exact": part("imagesim_folded"), "reversed": part("imagesim_reversed")}
     return {
-        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "norms": False, "fields": parts}
+        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "fields": parts}
         for name, spec in meta.texts.items()
     }
 
@@ -60,6 +63,21 @@ def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, 
 def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
     base = base_language(language)
     return analyzers.get(language) or analyzers.get(base) or ANALYZERS.get(base, "standard")
+
+
+def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
+    """The option ``analyzers``.
+
+    :raises ConfigurationError: if it does not map codes of languages to names.
+    """
+    if not isinstance(given, Mapping) or not all(
+        isinstance(each, str) and each for pair in given.items() for each in pair
+    ):
+        raise ConfigurationError(
+            "INDEX's analyzers must map codes of languages to analyzers of the server, such as "
+            f"{{'ja': 'kuromoji'}}, not {given!r}."
+        )
+    return dict(given)
 
 
 def stored_texts(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> dict[str, list[str]]:
@@ -81,6 +99,7 @@ class CompiledText:
     tests: tuple[CompiledFilter, ...]
     meta: IndexMeta
     timeout: float = 5.0
+    size: int = FOUND
 
     @property
     def words(self) -> list[QueryWord]:
@@ -97,17 +116,29 @@ class CompiledText:
         counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
         entries = {"filter": {"exists": {"field": "group"}}}
         return body | {
-            "size": FOUND,
+            "size": self.size,
             "sort": [{"_score": "desc"}, {"key": "asc"}],
             "_source": ["group", "categories", "images.digest", "images.name", "texts"],
             "query": {
-                "bool": {**clauses, "should": [self._near(word) for word in words], "minimum_should_match": 1},
+                "bool": {
+                    **clauses,
+                    "must": [{"bool": {"should": [self._near(word) for word in words], "minimum_should_match": 1}}],
+                    "should": self._whole(),
+                }
             },
             "aggs": {"all": {"global": {}, "aggs": {"entries": entries, **counts}}},
         }
 
     def _fields(self, part: str = "") -> list[str]:
         return [f"texts.{name}{part}^{spec.weight:g}" for name, spec in self.meta.texts.items()]
+
+    def _whole(self) -> list[dict[str, Any]]:
+        """What puts first the entries with all words in one short field, and above these those in the same order."""
+        text = self.query.text[:MAX_QUERY].encode(errors="replace").decode()
+        return [
+            {"multi_match": {"query": text, "fields": self._fields(), "tie_breaker": 0.3}},
+            {"multi_match": {"query": text, "fields": self._fields(), "type": "phrase", "boost": 2}},
+        ]
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, as spelled or by its stem."""
@@ -127,6 +158,17 @@ class CompiledText:
                 near += [{"prefix": {f"texts.{name}.reversed": {"value": part[::-1]}}} for name in self.meta.texts]
         return {"dis_max": {"queries": near}}
 
+    def may_lack(self, answer: Mapping[str, Any]) -> bool:
+        """Whether entries beyond those found could belong on this page."""
+        hits = answer["hits"].get("hits", ())
+        groups = {hit["_source"]["group"] if self.query.collapse else hit["_id"] for hit in hits}
+        full = self.size <= len(hits) < MAX_TEXT_MATCHES
+        return full and len(groups) <= self.query.offset + self.query.limit
+
+    def widened(self) -> CompiledText:
+        """The same query with as many entries scored as ever are."""
+        return replace(self, size=MAX_TEXT_MATCHES)
+
     def parse(self, answer: Mapping[str, Any]) -> Candidates:
         """:raises QueryTimeout: if the server gave up."""
         if answer.get("timed_out"):
@@ -139,7 +181,7 @@ class CompiledText:
         found = list(best.values())
         end = self.query.offset + self.query.limit
         page = tuple(found[self.query.offset : end])
-        return Candidates(page, more=len(found) > end, took_ms=float(answer["took"]), exact=len(hits) < FOUND)
+        return Candidates(page, more=len(found) > end, took_ms=float(answer["took"]), exact=len(hits) < self.size)
 
     def _scored(self, answer: Mapping[str, Any], hits: Sequence[Mapping[str, Any]]) -> list[Candidate]:
         if not hits:

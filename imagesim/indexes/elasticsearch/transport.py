@@ -19,6 +19,14 @@ try:
 except ImportError:  # pragma: no cover
     orjson = None  # type: ignore[assignment]
 
+CLIENT_OPTIONS = frozenset(
+    (
+        *("api_key", "basic_auth", "bearer_auth", "cloud_id", "opaque_id", "headers"),
+        *("ca_certs", "verify_certs", "client_cert", "client_key", "ssl_assert_fingerprint", "ssl_assert_hostname"),
+        *("connections_per_node", "http_compress", "sniff_on_start", "sniff_on_node_failure", "ssl_show_warn"),
+    )
+)
+"""Options that are passed to the client unchanged."""
 BUSY = frozenset({408, 429, 502, 503, 504})
 """Statuses of a temporary failure of the server, not of the request."""
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
