@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from imagesim import paths
-from imagesim.indexes.text import analyse, base_language
+from imagesim.indexes.analysis import analyse, base_language
 from imagesim.monitoring.timing import timed
 from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load

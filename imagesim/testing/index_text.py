@@ -179,6 +179,14 @@ class TextContract(IndexFixtures):
         index.refresh()
         assert len(answer(index, "lamp")) == 6
 
+    def test_a_whole_name_comes_first_among_many(self, index: BaseIndex) -> None:
+        index.promote(index.create(TEXT_META))
+        index.write([described(n, f"Pine shelf for the desk lamp, number {n}", brand="Lamp") for n in range(250)])
+        index.write([described(999, "Desk lamp")])
+        index.refresh()
+        assert answer(index, "desk lamp")[0].key == "shop.product:999"
+        assert answer(index, "lmap desk")[0].key == "shop.product:999"
+
     def test_an_index_without_texts_finds_no_words(self, index: BaseIndex) -> None:
         index.promote(index.create(META))
         index.write([entry(1, axis(1), texts={"name": ("Lamp",)})])
