@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("locale") / "imagesim"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.mo"))
     make = [sys.executable, "-m", "django", "makemessages", "--locale", "de", "--no-location"]
-    done = subprocess.run(make, cwd=copy, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(make, cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return copy / CATALOGUE / "django.po"
 

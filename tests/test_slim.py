@@ -16,11 +16,12 @@ import pytest
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 
 ROOT = Path(__file__).parent.parent
-LIMIT, OWN_LIMIT = 15.5, 10.0
+LIMIT, OWN_LIMIT = 16.5, 10.3
 """Megabytes more than the same page without the app: resident, and of them those that no other process shares.
 
-The aim is 15 resident; 14.8 to 15.2 were seen, 8.8 of them own. NumPy alone takes 11.4, 5.8 of them own: the rest are
-pages of its libraries, and how many of them count as resident hangs on what the machine has in its page cache.
+The aim is 15 resident; 15.8 were seen, 9.9 of them own, since words and relevance are part of it (14.6 and 8.8
+before). NumPy alone takes 11.4, 5.8 of them own: the rest are pages of its libraries, and how many of them count as
+resident hangs on what the machine has in its page cache.
 """
 
 MODELS = """

@@ -255,7 +255,7 @@ class Shop(RuleBasedStateMachine):
             assert broken == (state.object_pk in self.unusable()), state.error
         for entry in LocalEntry.objects.filter(generation__active=True, removed_at__isnull=True):
             shown = Product.objects.get(pk=entry.key.split(":")[1])
-            _model, _group, in_stock, categories, filters, _images = json.loads(bytes(entry.document))
+            _model, _group, in_stock, categories, filters, *_images_and_texts = json.loads(bytes(entry.document))
             assert in_stock == (shown.stock > 0)
             assert categories == [shown.category.slug]
             assert filters["price"] == [float(shown.price)]

@@ -41,6 +41,7 @@ def test_what_cannot_be_loaded_is_logged_and_the_rest_goes_on(loaded, monkeypatc
     assert "no such model" in caplog.text
 
 
+@pytest.mark.django_db  # the signal also has Django look at its connections
 @pytest.mark.parametrize("on", [True, False])
 def test_the_first_request_starts_it_once_where_the_setting_asks_for_it(on, loaded, settings):
     settings.IMAGESIM = {"SYNC": "manual", "WARM_UP": on}

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 
 from django.utils.translation import gettext as _
 
-from imagesim import images, sandbox
+from imagesim import images
 from imagesim.exceptions import BadQuery
 from imagesim.retrieval.concurrency import check_deadline
 
@@ -36,6 +36,8 @@ class QueryImage:
         """
         check_deadline()
         if isinstance(self.source, bytes):
+            from imagesim import sandbox  # pages without a photo need not load it
+
             return sandbox.decode(self.source, min_decode_side=min_decode_side)
         return self.source
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.text import TextField, TextIndex
 from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
 from imagesim.types import Candidate, Facet, FilterKind, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from imagesim.indexes.text import TextIndex
     from imagesim.types import Vector
 
 Mask = npt.NDArray[np.bool_]
@@ -199,7 +200,11 @@ class Table:
         self._rows = Column(text=False)
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
-        self._texts = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in meta.texts.items()])
+        # Texts that the index of words does not have yet, by slot: a process that shows similar items never needs it.
+        self._new_texts: dict[int, Mapping[str, Sequence[str]]] = {}
+        self._text_lock = Lock()
+        self._texts: TextIndex | None = None
+        self._text_specs = meta.texts
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -232,7 +237,7 @@ class Table:
             self._images -= len(old.rows)
             self.matrix.free(old.rows)
             self.slots[slot] = None
-        self._texts.remove(slot)
+        self._new_texts[slot] = {}
         for column in (*self._filters.values(), self._categories, self._models, self._groups, self._rows):
             column.set(slot, ())
 
@@ -245,8 +250,7 @@ class Table:
         self._images += len(rows)
         images = tuple((str(digest), str(name)) for digest, name in record.images)
         self.slots[slot] = Slot(record.key, record.group, images, rows, tuple(record.categories))
-        if record.texts:
-            self._texts.set(slot, record.texts)
+        self._new_texts[slot] = record.texts or {}
         filters = record.filters or {}
         for name, column in self._filters.items():
             column.set(slot, filters.get(name, ()))
@@ -282,9 +286,22 @@ class Table:
     def count(self, mask: Mask | None) -> int:
         return len(self) if mask is None else int(np.count_nonzero(self._occupied(mask)))
 
+    def _current_texts(self) -> TextIndex:
+        """The index of the entries' words; the first of the readers after a change brings it up to date."""
+        from imagesim.indexes.text import TextField, TextIndex
+
+        with self._text_lock:
+            if self._texts is None:
+                fields = [TextField(name, spec.weight, spec.language) for name, spec in self._text_specs.items()]
+                self._texts = TextIndex(fields)
+            for slot, texts in self._new_texts.items():
+                self._texts.set(slot, texts)
+            self._new_texts.clear()
+            return self._texts
+
     def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
-        matches = self._texts.match(query.text, mask=mask, prefix=query.typing)
+        matches = self._current_texts().match(query.text, mask=mask, prefix=query.typing)
         ranked = []
         for slot, score in zip(matches.slots.tolist(), matches.scores.tolist(), strict=True):
             entry = self.slots[slot]
