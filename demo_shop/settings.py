@@ -26,6 +26,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "demo_shop.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -73,6 +74,7 @@ WHITENOISE_USE_FINDERS = True  # static files are served from the packages thems
 WHITENOISE_AUTOREFRESH = DEBUG
 USE_TZ = True
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # the products have texts in both
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 IMAGESIM = {
     "REGIONS": {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"},

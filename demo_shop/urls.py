@@ -7,6 +7,7 @@ from django.views.static import serve
 
 urlpatterns = [
     path("", include("demo_shop.shop.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("shop/magpie.svg"))),  # for pages that name none
     path("api/visual/", include("imagesim.rest.urls")),

@@ -234,3 +234,15 @@ class TestPages:
         settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.5}
         assert shown("") == ["Loafer", "Red Boot"]
         assert shown("min_hits=3") == []
+
+
+def test_the_demo_speaks_german(client):
+    shoe = product("Running Shoe", picture("blue"), name_de="Laufschuh", description_de="Blau")
+    shoe.slug = "running-shoe"
+    shoe.save()
+    sync()
+    assert names(imagesim.search(text="laufschuhe"))[0] == "Running Shoe"
+    german = client.get("/product/running-shoe/", headers={"Accept-Language": "de"}).content.decode()
+    english = client.get("/product/running-shoe/").content.decode()
+    assert "Laufschuh" in german
+    assert "Laufschuh" not in english

@@ -16,6 +16,7 @@ from typing import Any
 from django.utils.text import slugify
 
 FILE = Path(__file__).resolve().parent.parent / "catalogue.json"
+GERMAN = FILE.with_suffix(".de.json")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ class Catalogue:
     departments: tuple[CatalogueCategory, ...]
     products: tuple[CatalogueProduct, ...]
     samples: tuple[CatalogueSample, ...]
+
+
+@cache
+def german() -> dict[str, Any]:
+    """The German texts: ``products`` by English name, ``categories`` by slug."""
+    texts: dict[str, Any] = json.loads(GERMAN.read_text(encoding="utf-8"))
+    return texts
 
 
 @cache

@@ -4,11 +4,19 @@ from typing import ClassVar
 
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+
+
+def _local(instance: models.Model, field: str) -> str:
+    """A text in the visitor's language where there is one, else in English."""
+    language = (get_language() or "").partition("-")[0]
+    return str(getattr(instance, f"{field}_{language}", "") or getattr(instance, field))
 
 
 class Category(models.Model):
     name = models.CharField(_("name"), max_length=100)
+    name_de = models.CharField(_("name in German"), max_length=100, blank=True)
     slug = models.SlugField(_("slug"), unique=True)
     parent = models.ForeignKey(
         "self", models.CASCADE, null=True, blank=True, related_name="children", verbose_name=_("department")
@@ -22,7 +30,11 @@ class Category(models.Model):
         ordering: ClassVar = ["position", "name"]
 
     def __str__(self) -> str:
-        return self.name
+        return self.local_name
+
+    @property
+    def local_name(self) -> str:
+        return _local(self, "name")
 
     def get_absolute_url(self) -> str:
         return reverse("shop:category", args=[self.slug])
@@ -32,8 +44,10 @@ class Product(models.Model):
     """A product, or a variant of one (``parent``)."""
 
     name = models.CharField(_("name"), max_length=200)
+    name_de = models.CharField(_("name in German"), max_length=200, blank=True)
     slug = models.SlugField(_("slug"), max_length=200, unique=True)
     description = models.TextField(_("description"), blank=True)
+    description_de = models.TextField(_("description in German"), blank=True)
     category = models.ForeignKey(Category, models.PROTECT, related_name="products", verbose_name=_("category"))
     parent = models.ForeignKey(
         "self", models.CASCADE, null=True, blank=True, related_name="variants", verbose_name=_("variant of")
@@ -51,7 +65,15 @@ class Product(models.Model):
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:
-        return self.name
+        return self.local_name
+
+    @property
+    def local_name(self) -> str:
+        return _local(self, "name")
+
+    @property
+    def local_description(self) -> str:
+        return _local(self, "description")
 
     def get_absolute_url(self) -> str:
         return reverse("shop:product", args=[self.slug])

@@ -54,6 +54,7 @@ def seed(progress: Progress | None = None) -> SeedReport:
     categories = _seed_categories(shop.departments, pictures)
     _seed_samples(shop.samples, pictures)
     known = {product.slug: product for product in Product.objects.prefetch_related("photos")}
+    _translate(categories, known)
     for number, entry in enumerate(shop.products, 1):
         parent = _seed_product(entry, None, categories, known, pictures, report)
         if parent is not None:
@@ -85,6 +86,20 @@ def _seed_categories(departments: tuple[CatalogueCategory, ...], pictures: _Pict
     return known
 
 
+def _translate(categories: dict[str, Category], known: dict[str, Product]) -> None:
+    """Add the German texts that rows made before they were there lack."""
+    texts = catalogue.german()
+    for slug, category in categories.items():
+        if not category.name_de and slug in texts["categories"]:
+            category.name_de = texts["categories"][slug]
+            category.save(update_fields=["name_de"])
+    for product in known.values():
+        if not product.name_de and product.name in texts["products"]:
+            product.name_de = texts["products"][product.name]["name"]
+            product.description_de = texts["products"][product.name]["description"]
+            product.save(update_fields=["name_de", "description_de"])
+
+
 def _seed_samples(samples: tuple[CatalogueSample, ...], pictures: _Pictures) -> None:
     for sample in samples:
         if not default_storage.exists(sample.path) and (data := pictures.get(sample.source, sample.file)):
@@ -108,8 +123,11 @@ def _seed_product(
     files = [(photo, pictures.get(entry.source, photo.file)) for photo in entry.photos]
     if any(data is None for _, data in files):
         return None
+    german = catalogue.german()["products"].get(entry.name, {})
     product = Product.objects.create(
         name=entry.name,
+        name_de=german.get("name", ""),
+        description_de=german.get("description", ""),
         slug=entry.slug,
         category=categories[entry.category],
         parent=parent,

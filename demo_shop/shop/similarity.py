@@ -11,7 +11,15 @@ class ProductItems(imagesim.Items[Product]):
     category_parent = "category__parent__slug"
     in_stock = "stock"
     group = "parent_id"
-    text = {"name": 3, "brand": 2, "category__name": 2, "description": 1}
+    text = {
+        "name": 3,
+        "name_de": 3,
+        "brand": 2,
+        "category__name": 2,
+        "category__name_de": 2,
+        "description": 1,
+        "description_de": 1,
+    }
     filters = {"brand": "brand", "price": "price", "colour": "colour"}
 
     def should_index(self, product: Product) -> bool:

@@ -42,7 +42,10 @@ OWN_KIND = 0.6
 TEXT_SLOPE = 12.0
 TEXT_MIDDLE = 0.45
 NAMED = 0.5
-"""The relevance from which on an entry is what the query calls by name: it comes before all that only looks so."""
+"""The relevance from which on the best match of words may steer the search."""
+
+BY_NAME = 0.75
+"""The match from which on an entry is what the query calls so, and comes before all that only looks so."""
 
 TEXT_WINDOW = 120
 """Entries whose words match that are put before the others; further ones come by their looks alone."""
@@ -185,7 +188,7 @@ class WithText:
         called = [replace(each, relevance=text_relevance(each.text)) for each in words.candidates]
         best = called[0] if called else None
         steering = [] if best is None or best.relevance < NAMED else _steering(called)
-        vectors = self._vectors_of(called)
+        vectors = self._vectors_of(called[: max(FEEDBACK, query.offset + query.limit)])
         vector = _steered(query.vector, steering, vectors)
         seen = self._search(replace(query, vector=vector), len(called)) if vector.any() else Candidates(())
         judge = Judge(self._calibration, "items" if steering else "words")
@@ -250,7 +253,7 @@ def _fused(called: Sequence[Candidate], looks: Sequence[Candidate], *, by_group:
             score=max(each.score, other.score),
         )  # fmt: skip
         every[identity(each)] = both
-        named[identity(each)] = each.text if each.relevance >= NAMED else 0.0
+        named[identity(each)] = each.text if each.text >= BY_NAME else 0.0
     for each in looks:
         every.setdefault(identity(each), each)
     return sorted(

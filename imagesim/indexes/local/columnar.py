@@ -302,8 +302,13 @@ class Table:
     def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
         matches = self._current_texts().match(query.text, mask=mask, prefix=query.typing)
+        slots, scores = matches.slots, matches.scores
+        wanted = 4 * (query.offset + query.limit) + 100  # more than a page: variants share a place
+        if len(scores) > wanted:
+            best = scores >= np.partition(scores, len(scores) - wanted)[len(scores) - wanted] - 1e-6
+            slots, scores = slots[best], scores[best]
         ranked = []
-        for slot, score in zip(matches.slots.tolist(), matches.scores.tolist(), strict=True):
+        for slot, score in zip(slots.tolist(), scores.tolist(), strict=True):
             entry = self.slots[slot]
             if entry is not None:
                 ranked.append((-round(score, 6), entry.key, entry))
