@@ -246,3 +246,14 @@ def test_the_demo_speaks_german(client):
     english = client.get("/product/running-shoe/").content.decode()
     assert "Laufschuh" in german
     assert "Laufschuh" not in english
+
+
+def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
+    html = client.get("/search/", {"q": "asdfghjkl"}).content.decode()
+    assert "Nothing like this here." in html
+    results, _, closest = html.partition("data-imagesim-closest")
+    assert "Banana Juice" not in results
+    assert any(name in closest for name in shop)
+    everything = client.get("/search/", {"q": "banana juice"}).content.decode()
+    assert "data-imagesim-closest hidden" in everything

@@ -130,6 +130,7 @@ def image_search(
         "next_url": next_url,
         "next_offset": hits.next_offset if hits is not None and hits.more else 0,
         "cards": None if hits is None else widgets.cards(hits),
+        "closest": [] if hits is None else widgets.cards(Hits(hits.closest)),
         "accept": ",".join(f"image/{name.lower()}" for name in conf.IMAGE_FORMATS),
         "max_bytes": conf.MAX_IMAGE_BYTES,
         "max_length": conf.MAX_TEXT_LENGTH,

@@ -15,7 +15,7 @@ from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
 from imagesim.types import Candidate, Facet, FilterKind, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
-    from imagesim.indexes.text import TextIndex
+    from imagesim.indexes.text import TextIndex, TextMatches
     from imagesim.types import Vector
 
 Mask = npt.NDArray[np.bool_]
@@ -302,8 +302,19 @@ class Table:
     def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
         matches = self._current_texts().match(query.text, mask=mask, prefix=query.typing)
+        end = query.offset + query.limit
+        wanted = 4 * end + 100
+        while True:
+            found = self._best_matches(matches, query, wanted)
+            if len(found) > end or wanted >= len(matches.slots):
+                break
+            wanted *= 8  # the best were variants of few products
+        page = list(found.values())[query.offset : query.offset + query.limit]
+        return tuple(page), len(found) > query.offset + query.limit
+
+    def _best_matches(self, matches: TextMatches, query: Query, wanted: int) -> dict[str, Candidate]:
+        """The candidates among the ``wanted`` best matches, and those that equal the last of them, by group."""
         slots, scores = matches.slots, matches.scores
-        wanted = 4 * (query.offset + query.limit) + 100  # more than a page: variants share a place
         if len(scores) > wanted:
             best = scores >= np.partition(scores, len(scores) - wanted)[len(scores) - wanted] - 1e-6
             slots, scores = slots[best], scores[best]
@@ -321,8 +332,7 @@ class Table:
                 found[group] = Candidate(
                     key, 0.0, entry.group, digest, name, categories=entry.categories, text=-farness
                 )
-        page = list(found.values())[query.offset : query.offset + query.limit]
-        return tuple(page), len(found) > query.offset + query.limit
+        return found
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
         """Count the values of a filter, or of ``category`` or ``in_stock``, over the passing entries."""

@@ -19,6 +19,8 @@ export class ImageSearch {
     this.preview = one("preview");
     this.status = one("status");
     this.results = one("results");
+    this.closest = one("closest");
+    this.closestList = one("closest-list");
     this.list = one("list");
     this.template = one("template");
     this.more = one("more");
@@ -112,6 +114,7 @@ export class ImageSearch {
     this.preview.hidden = true;
     this.clear.hidden = true;
     this.results.hidden = true;
+    this.closest.hidden = true;
     this.results.removeAttribute("aria-busy");
     this.list.replaceChildren();
     this.status.textContent = "";
@@ -174,7 +177,10 @@ export class ImageSearch {
     this.results.hidden = !count;
     this.offset = answer.next_offset ?? 0;
     if (this.more) this.more.hidden = !answer.more;
-    if (!count) this.say("nothing", { text: answer.degraded });
+    const closest = count ? [] : answer.closest;
+    this.closest.hidden = !closest.length;
+    this.closestList.replaceChildren(...closest.map((hit) => cellFor(this.template, hit)));
+    if (!count) this.say(closest.length ? "closest" : "nothing", { text: answer.degraded });
     else this.say("found", { text: `${this.root.dataset.textFound} ${count}${answer.more ? "+" : ""}` });
     if (offset) cells[0]?.querySelector("a")?.focus();
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
