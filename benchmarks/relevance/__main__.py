@@ -83,6 +83,12 @@ class Report:
 
         return imagesim.search(text=text, limit=limit, **self._options(floor))
 
+    def page(self, text: str, offset: int) -> Any:
+        """A later page of words: those with texts may fill the first."""
+        import imagesim
+
+        return imagesim.search(text=text, limit=100, offset=offset)
+
     def vector(self, vector: Any, limit: int = 10) -> Any:
         """A photo whose vector is known."""
         from imagesim.retrieval import query_vector, search
@@ -207,7 +213,7 @@ class Report:
             for kind, colour in asked:
                 text = f"{colour} {kind}".lower()
                 answers = {
-                    "hybrid": [hit.item for hit in self.words(text, limit=100, floor=0.0)],
+                    "hybrid": [hit.item for offset in (0, 100, 200) for hit in self.page(text, offset)],
                     "vectors": [hit.item for hit in by_vectors(text)],
                     "texts": [self.products[int(each.key.partition(":")[2])] for each in by_texts(index, text)],
                 }

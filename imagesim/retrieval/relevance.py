@@ -56,7 +56,7 @@ FEEDBACK = 10
 FEEDBACK_SHARE = 0.8
 """Of the best match: what matches less does not steer."""
 
-QUERY_WEIGHT = 0.35
+QUERY_WEIGHT = 1.0
 """Of the words' own vector beside the mean of the images."""
 
 
