@@ -17,6 +17,8 @@ class ProductItems(imagesim.Items[Product]):
         "brand": 2,
         "category__name": 2,
         "category__name_de": 2,
+        "category__parent__name": 1,
+        "category__parent__name_de": 1,
         "description": 1,
         "description_de": 1,
     }

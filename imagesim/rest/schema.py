@@ -19,6 +19,7 @@ from imagesim.rest.serializers import (
     LookRegionSerializer,
     LookSerializer,
     StoredSerializer,
+    SuggestionsSerializer,
 )
 from imagesim.retrieval.params import Call, describe
 
@@ -137,6 +138,7 @@ SUGGEST = Description(
     "Suggest while words are typed",
     "Categories, brands and items whose names have the words of `q`, the last of which may be incomplete.",
     errors=(400, 404, 429, 503),
+    answer=SuggestionsSerializer,
 )
 SEARCH = Description(
     "search",

@@ -97,8 +97,10 @@ class Judge:
         """The candidates, which come best first, with their relevance of at most ``most``."""
         scores = [candidate.score for candidate in candidates]
         relevances = self.calibration.relevances(self.kind, scores, self._votes(query, candidates))
+        # A region is searched in the categories that its label names: what is in them is of its kind.
+        own = self.own or frozenset(query.filters.categories if self.kind == "region" else ())
         return [
-            replace(each, relevance=min(most, max(relevance, OWN_KIND if self.own & {*each.categories} else 0.0)))
+            replace(each, relevance=min(most, max(relevance, OWN_KIND if own & {*each.categories} else 0.0)))
             for each, relevance in zip(candidates, relevances, strict=True)
         ]
 

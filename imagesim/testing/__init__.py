@@ -80,6 +80,9 @@ def sync_inline() -> Iterator[SyncReport]:
     from imagesim.embedders.base import BaseEmbedder
     from imagesim.indexes import get_index
     from imagesim.indexing.sync import SyncReport, sync
+    from imagesim.registry import registry
+    from imagesim.retrieval.categories import wider
+    from imagesim.retrieval.relevance import calibration_of
     from imagesim.runtime import runtime
     from imagesim.types import Query
 
@@ -93,3 +96,6 @@ def sync_inline() -> Iterator[SyncReport]:
     index = get_index()
     index.refresh()
     index.search([Query(np.ones(index.meta().dims, dtype=np.float32), limit=1)])
+    calibration_of(index.meta())
+    for items in registry:
+        wider([items], ())

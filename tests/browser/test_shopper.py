@@ -62,8 +62,8 @@ def test_from_home_to_a_product_and_to_what_looks_like_it(page):
     page.get_by_role("link", name="Orange Juice").click()
     similar = page.get_by_role("region", name="Looks like this")
     names = similar.locator(".card__name").all_inner_texts()
-    assert len(names) == 10
-    assert sum("Juice" in name for name in names[:4]) >= 3
+    assert 3 <= len(names) <= 10
+    assert all("Juice" in name for name in names)  # of its kind, and no other
     similar.get_by_role("link").first.click()
     assert names[0] == page.locator("h1").inner_text()
 
@@ -78,12 +78,12 @@ def test_a_product_shows_one_picture_at_a_time(page):
 
 def test_search_by_words_and_under_filters(page):
     page.goto("/")
-    box = page.get_by_role("searchbox", name="Search in your own words")
+    box = page.get_by_role("combobox", name="Search in your own words")
     box.fill("shoes")
     box.press("Enter")
     names = results(page)
-    assert len(names) == 12
-    assert sum(bool(re.search("Shoe|Plimsolls|High-top", name)) for name in names[:6]) >= 4
+    assert len(names) >= 6
+    assert all(re.search("Shoe|Plimsolls|High-top", name) for name in names[:6])
     page.get_by_label("Category").select_option(label="Running shoes")
     page.get_by_label("In stock only").check()
     page.get_by_role("button", name="Apply").click()
@@ -96,7 +96,7 @@ def test_search_by_words_and_under_filters(page):
 
 
 def test_more_results_by_words(page):
-    page.goto("/search/?q=camera")
+    page.goto("/search/?q=white")
     first = results(page)
     assert page.locator("[data-imagesim-status]").inner_text() == f"{len(first)} results+"
     page.get_by_role("button", name="Show more").click()
@@ -109,7 +109,7 @@ def test_more_results_by_words(page):
 
 def test_more_results_by_words_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
-    page.goto("/search/?q=camera")
+    page.goto("/search/?q=white")
     first = results(page)
     page.get_by_role("link", name="Show more").click()
     page.wait_for_url("**page=2**")
@@ -257,7 +257,7 @@ def test_the_gallery_by_keyboard(page):
     assert name == page.locator(".ring__cell img").nth(1).get_attribute("alt")
     page.keyboard.press("Enter")
     until(page, "name => document.activeElement.textContent === name", name)
-    assert name in page.get_by_role("status").inner_text()
+    assert name in page.locator("[data-gallery-status]").inner_text()
     page.keyboard.press("Backspace")
     until(page, "document.querySelector('#centre').textContent === 'Orange Juice'")
 
