@@ -257,3 +257,18 @@ def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
     assert any(name in closest for name in shop)
     everything = client.get("/search/", {"q": "banana juice"}).content.decode()
     assert "data-imagesim-closest hidden" in everything
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_pages_of_words_neither_overlap_nor_leave_out(shop, size):
+    """An entry found by its words and by its looks was ranked by how far the page looked."""
+    whole = names(imagesim.search(text="red lamp", limit=30))
+    paged: list[str] = []
+    hits = imagesim.search(text="red lamp", limit=size)
+    while True:
+        paged += names(hits)
+        if not hits.more:
+            break
+        hits = imagesim.search(text="red lamp", limit=size, offset=hits.next_offset)
+    assert paged == whole
+    assert len(set(paged)) == len(paged)

@@ -50,6 +50,12 @@ BY_NAME = 0.75
 TEXT_WINDOW = 120
 """Entries whose words match that are put before the others; further ones come by their looks alone."""
 
+LOOKS_WINDOW = 160
+"""Candidates by their looks among which the entries whose words match are found again."""
+
+SCORED = 48
+"""Entries whose words match that get the score of their image even where it is not among the candidates."""
+
 FEEDBACK = 10
 """Entries whose images steer the search, at most (pseudo-relevance feedback, Rocchio 1971)."""
 
@@ -190,7 +196,7 @@ class WithText:
         called = [replace(each, relevance=text_relevance(each.text)) for each in words.candidates]
         best = called[0] if called else None
         steering = [] if best is None or best.relevance < NAMED else _steering(called)
-        vectors = self._vectors_of(called[: max(FEEDBACK, query.offset + query.limit)])
+        vectors = self._vectors_of(called[:SCORED])
         vector = _steered(query.vector, steering, vectors)
         seen = self._search(replace(query, vector=vector), len(called)) if vector.any() else Candidates(())
         judge = Judge(self._calibration, "items" if steering else "words")
@@ -198,11 +204,12 @@ class WithText:
         called = [_scored(each, vector, vectors) for each in called]
         if query.min_score is not None:
             called = [each for each in called if each.score >= query.min_score]
-        judged = _fused(called, looks, by_group=query.collapse)
+        judged = _fused(called, looks, looks[:LOOKS_WINDOW], by_group=query.collapse)
         return replace(cut(query, judged, seen, self._floor), took_ms=words.took_ms + seen.took_ms)
 
     def _search(self, query: Query, spare: int) -> Candidates:
-        (found,) = self._retriever.search([replace(_window(query), limit=_window(query).limit + spare)])
+        limit = max(LOOKS_WINDOW, _window(query).limit + spare)
+        (found,) = self._retriever.search([replace(_window(query), limit=limit)])
         return found
 
 
@@ -235,16 +242,19 @@ def _scored(candidate: Candidate, vector: Vector, vectors: Mapping[str, Vector])
     return candidate if own is None else replace(candidate, score=max(-1.0, min(1.0, float(own @ vector))))
 
 
-def _fused(called: Sequence[Candidate], looks: Sequence[Candidate], *, by_group: bool) -> list[Candidate]:
+def _fused(
+    called: Sequence[Candidate], looks: Sequence[Candidate], window: Sequence[Candidate], *, by_group: bool
+) -> list[Candidate]:
     """Both lists as one: what is called so by how well it matches, then the rest by relevance.
 
-    An entry in both lists is as relevant as either says, taken as independent evidence.
+    An entry in both lists is as relevant as either says, taken as independent evidence. Only the ``window`` of the
+    looks counts for that, which is the same for every page: so pages neither overlap nor leave out.
     """
 
     def identity(candidate: Candidate) -> str:
         return candidate.group if by_group else candidate.key
 
-    seen = {identity(candidate): candidate for candidate in reversed(looks)}
+    seen = {identity(candidate): candidate for candidate in reversed(window)}
     every: dict[str, Candidate] = {}
     named: dict[str, float] = {}
     for each in called:
