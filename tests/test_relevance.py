@@ -13,6 +13,7 @@ from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.models import StoredCalibration
+from imagesim.retrieval import relevance
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.types import Candidate, Candidates, Query
 from tests.shop import picture, product
@@ -259,16 +260,22 @@ def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
     assert "data-imagesim-closest hidden" in everything
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_pages_of_words_neither_overlap_nor_leave_out(shop, size):
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_pages_of_words_neither_overlap_nor_leave_out(size, monkeypatch):
     """An entry found by its words and by its looks was ranked by how far the page looked."""
-    whole = names(imagesim.search(text="red lamp", limit=30))
+    for name, value in (("SPARE", 0), ("VOTERS", 1), ("LOOKS_WINDOW", 6)):
+        monkeypatch.setattr(relevance, name, value)
+    for number in range(24):
+        shade = (10 * number, 0, 255 - 10 * number)
+        product(f"p{number}", picture(shade, mark=number % 8), description="a bright thing" if number % 3 else "thing")
+    sync()
+    whole = names(imagesim.search(text="bright purple thing", limit=24))
     paged: list[str] = []
-    hits = imagesim.search(text="red lamp", limit=size)
+    hits = imagesim.search(text="bright purple thing", limit=size)
     while True:
         paged += names(hits)
         if not hits.more:
             break
-        hits = imagesim.search(text="red lamp", limit=size, offset=hits.next_offset)
+        hits = imagesim.search(text="bright purple thing", limit=size, offset=hits.next_offset)
     assert paged == whole
     assert len(set(paged)) == len(paged)
