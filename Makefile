@@ -23,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m tools.venv .venv
 	@touch $@
 
-demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000): SQLite, no other service
-	@exec $(BIN)/python manage.py demo --port $(PORT)
+demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or one of your own pictures (CATALOGUE=folder or file.csv)
+	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)';) exec $(BIN)/python manage.py demo --port $(PORT)
 
 services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for running single tests beside them
 	@exec $(BIN)/python -m tools.services

@@ -5,8 +5,9 @@ from the least bad one. The relevance of a hit is a logistic function (Platt, 19
 
 - its score, in standard deviations above the mean score of two items of the catalogue that have nothing to do with
   each other;
-- its vote: the share of its categories among the first :data:`VOTERS` hits, each weighted by its score (a kernel
-  nearest-neighbour estimate). A photo of a shoe finds shoes, and the camera among them is out of company.
+- its vote: the share of its categories among the other ones of the first :data:`VOTERS` hits, each weighted by its
+  score (a kernel nearest-neighbour estimate, leaving one out). A photo of a shoe finds shoes, and the camera among them
+  is out of company; a lone best hit, however high its score, has nobody who agrees.
 
 It is fitted without anyone's judgement. Each of some items is asked for the items most like it: those that share a
 category belong, the others do not. The same is asked of the catalogue without the whole department of the item, where
@@ -20,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +37,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 VOTERS = 20
 """Hits that vote on the category of a question."""
 
-TEMPERATURE = 0.25
+TEMPERATURE = 0.5
 """By how many standard deviations a vote must be behind the first to count for 1/e of it."""
 
 SAMPLE = 400
 """Queries that a calibration is fitted on, at most."""
 
-SPREAD = (0.7, 2.0, 2.0)
+SPREAD = (0.5, 0.5, 0.5)
 """How far the coefficients (score, vote, intercept) of catalogues lie from the prior: its standard deviations."""
 
 OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
@@ -84,18 +85,18 @@ class Background:
 
 
 PRIOR: Mapping[Kind, Curve] = {
-    "items": Curve(1.5, 6.0, -7.5),
-    "photo": Curve(1.5, 6.0, -7.5),
-    "region": Curve(1.5, 6.0, -7.5),
-    "words": Curve(1.2, 4.0, -6.3),
+    "items": Curve(0.9, 3.9, -5.8),
+    "photo": Curve(0.9, 3.9, -5.8),
+    "region": Curve(0.9, 3.9, -5.8),
+    "words": Curve(1.3, 2.0, -7.7),
 }
 """With votes. Fitted on the demo, a fashion and a grocery catalogue."""
 
 PRIOR_ALONE: Mapping[Kind, Curve] = {
-    "items": Curve(1.9, 0.0, -5.2),
-    "photo": Curve(1.9, 0.0, -5.2),
-    "region": Curve(1.9, 0.0, -5.2),
-    "words": Curve(1.6, 0.0, -5.8),
+    "items": Curve(1.4, 0.0, -5.1),
+    "photo": Curve(1.4, 0.0, -5.1),
+    "region": Curve(1.4, 0.0, -5.1),
+    "words": Curve(1.7, 0.0, -7.8),
 }
 """Without votes: the catalogue has no categories, or the question names one."""
 
@@ -151,16 +152,25 @@ class Calibration:
             raise ValueError(f"Not a calibration: {error!r}.") from error
 
 
-def votes(scores: Sequence[float], categories: Sequence[Collection[str]], deviation: float) -> dict[str, float]:
-    """The share of each category among the first :data:`VOTERS` hits, which come best first."""
-    shares: dict[str, float] = {}
-    total = 0.0
-    for score, names in zip(scores[:VOTERS], categories[:VOTERS], strict=True):
-        weight = math.exp((score - scores[0]) / (TEMPERATURE * deviation))
-        total += weight
-        for name in names:
-            shares[name] = shares.get(name, 0.0) + weight
-    return {name: share / total for name, share in shares.items()}
+class Ballot:
+    """The categories of the first :data:`VOTERS` hits, which come best first, each weighted by its score."""
+
+    def __init__(self, scores: Sequence[float], categories: Sequence[Collection[str]], deviation: float) -> None:
+        self._weights = [math.exp((score - scores[0]) / (TEMPERATURE * deviation)) for score in scores[:VOTERS]]
+        self._total = sum(self._weights)
+        self._shares: dict[str, float] = {}
+        for weight, names in zip(self._weights, categories, strict=False):
+            for name in names:
+                self._shares[name] = self._shares.get(name, 0.0) + weight
+
+    def share(self, categories: Collection[str], own: int | None = None) -> float:
+        """The share of the categories' best among the voters; ``own`` is the number of a voter who is left out."""
+        left_out = 0.0 if own is None or own >= len(self._weights) else self._weights[own]
+        others = self._total - left_out
+        if others <= 1e-9 * self._total:
+            return 0.0
+        best = max((self._shares.get(name, 0.0) for name in categories), default=0.0)
+        return min(1.0, max(0.0, best - left_out) / others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +189,19 @@ class Sample:
     words: tuple[Vector, Sequence[str]] | None = None
 
 
-def fit(sample: Sample, *, seed: int = 0) -> Calibration:
-    """The calibration of a catalogue. Where it says too little of itself, the prior on the catalogue's own scores."""
+def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int = 0) -> Calibration:
+    """The calibration of a catalogue. Where it says too little of itself, the prior on the catalogue's own scores.
+
+    ``asked``: the items that are asked about, in place of :data:`SAMPLE` by chance.
+    """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
     count = len(sample.vectors)
     curves, alone = dict(PRIOR), dict(PRIOR_ALONE)
     background, queries = dict(PRIOR_BACKGROUND), dict.fromkeys(KINDS, 0)
     if count < 3:
         return Calibration()
-    chosen = rng.choice(count, min(SAMPLE, count), replace=False)
+    chosen = np.random.default_rng(seed).permutation(count)[:SAMPLE] if asked is None else asked
     scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
     items = _background(scores, [sample.categories[i] for i in chosen], sample.categories)
     named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
@@ -200,9 +212,9 @@ def fit(sample: Sample, *, seed: int = 0) -> Calibration:
         own = [frozenset({name}) for name in names]
         words = _background(scores, own, sample.categories)
         each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
-    for kind, scale, asked in each:
+    for kind, scale, questions in each:
         background[kind] = scale
-        rows = [_rows(question, sample, scale, OPEN_WEIGHT[kind]) for question in asked]
+        rows = [_rows(question, sample, scale, OPEN_WEIGHT[kind]) for question in questions]
         known = [row for row in rows if row is not None]
         if known:
             data: Array = np.concatenate(known)
@@ -213,6 +225,43 @@ def fit(sample: Sample, *, seed: int = 0) -> Calibration:
         background[kind], queries[kind] = background["items"], queries["items"]
         curves[kind], alone[kind] = curves["items"], alone["items"]
     return Calibration(curves, alone, background, queries)
+
+
+class Reliability(NamedTuple):
+    """Of hits whose relevance is much the same: their mean relevance, the share that belongs, and how many they are."""
+
+    relevance: float
+    belongs: float
+    hits: int
+
+
+def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliability]:
+    """What relevance promises against what it keeps, from the least relevant hits to the most.
+
+    The calibration is fitted to one half of some items and measured on the other: each is asked for those of its
+    category, and once more with its whole department removed, where nothing belongs.
+    """
+    import numpy as np
+
+    order = np.random.default_rng(seed).permutation(len(sample.vectors))[: 2 * SAMPLE]
+    calibration = fit(sample, asked=order[: len(order) // 2])
+    scale, curve = calibration.background["items"], calibration.curves["items"]
+    parts = []
+    for i in order[len(order) // 2 :]:
+        scores = np.asarray(sample.vectors @ sample.vectors[i], dtype=np.float64)
+        rows = _rows(_Question(scores, sample.categories[i], sample.groups[i]), sample, scale, 1.0)
+        if rows is not None:
+            parts.append(rows)
+    if not parts:
+        return []
+    data: Array = np.concatenate(parts)
+    found = np.array([curve.relevance(z, vote) for z, vote in data[:, :2].tolist()])
+    number = np.minimum((found * bins).astype(int), bins - 1)
+    return [
+        Reliability(float(found[each].mean()), float(data[each, 2].mean()), int(each.sum()))
+        for each in (number == bin for bin in range(bins))
+        if each.any()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,17 +304,17 @@ def _rows(question: _Question, sample: Sample, scale: Background, open_weight: f
         if not len(hits):
             continue
         ordered = [float(question.scores[i]) for i in hits]
-        shares = votes(ordered, [sample.categories[i] for i in hits], scale.deviation)
+        ballot = Ballot(ordered, [sample.categories[i] for i in hits], scale.deviation)
         parts.append(
             np.array(
                 [
                     (
                         scale.standardise(score),
-                        max((shares.get(name, 0.0) for name in sample.categories[i]), default=0.0),
+                        ballot.share(sample.categories[i], number),
                         float(bool(sample.categories[i] & question.categories)),
                         weight / len(hits),
                     )
-                    for score, i in zip(ordered, hits, strict=True)
+                    for number, (score, i) in enumerate(zip(ordered, hits, strict=True))
                 ]
             )
         )

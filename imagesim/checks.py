@@ -21,13 +21,13 @@ from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from imagesim import conf, paths
-from imagesim.backends import EXTRAS, get_instance, install_hint
-from imagesim.embedders.base import BaseEmbedder
+from imagesim.conf import EXTRAS, get_instance, install_hint
+from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex
 from imagesim.items import Items
 from imagesim.models import ItemState
-from imagesim.regions.base import BaseRegionFinder
+from imagesim.regions import BaseRegionFinder
 from imagesim.registry import registry
 from imagesim.retrieval import photo_store
 from imagesim.retrieval.params import reserved_names
@@ -50,12 +50,15 @@ def check_settings() -> list[CheckMessage]:
 
 
 def check_backends() -> list[CheckMessage]:
-    """The embedder, the index and the region finder: that each can be made, and what each says of itself."""
+    """The embedder, the index and the region finder: that each can be created, and their own checks."""
+    from imagesim.indexes import get_index
+
     settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     found: list[CheckMessage] = []
     for name, base in BACKENDS.items():
         try:
-            backend = get_instance(getattr(settings, name), base)
+            given = getattr(settings, name)
+            backend = get_index(given) if base is BaseIndex else get_instance(given, base)
         except (ConfigurationError, ImportError) as error:
             found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E002"))
         else:
@@ -75,7 +78,7 @@ def check_items() -> list[CheckMessage]:
 
 
 def check_texts() -> list[CheckMessage]:
-    """Where words are searched, if the shop did not say."""
+    """Which texts are searched if the shop does not declare any."""
     found: list[CheckMessage] = []
     for items in registry:
         if items.text is None and type(items).get_texts is Items.get_texts:
@@ -88,9 +91,12 @@ def check_texts() -> list[CheckMessage]:
 
 
 def check_rest() -> list[CheckMessage]:
-    """The REST face, where the project's addresses include it."""
-    if find_spec("rest_framework") is None or not _includes_rest():
+    """The REST API, if the project's URLs include it."""
+    if not _includes_rest():
         return []
+    for package in ("rest_framework", "drf_spectacular"):
+        if find_spec(package) is None:
+            return [_missing(package, f"imagesim.rest.urls needs the package {package!r}.", "imagesim.E004")]
     found: list[CheckMessage] = []
     if not apps.is_installed("rest_framework"):
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
@@ -158,12 +164,12 @@ def check_databases() -> list[CheckMessage]:
     """Whether changes can be recorded in the databases of the registered models."""
     from imagesim.indexing import outbox
 
-    reasons = filter(None, map(outbox.unsupported, outbox.state_aliases()))
-    return [Error(reason, hint="See docs/sync.md.", id="imagesim.E007") for reason in reasons]
+    reason = outbox.unsupported(outbox.state_alias())
+    return [Error(reason, hint="See docs/sync.md.", id="imagesim.E007")] if reason else []
 
 
 def check_sync() -> list[CheckMessage]:
-    """Whether the changes are synced by something made for a shop with visitors."""
+    """Whether the way to sync changes is suitable for production."""
     from imagesim.indexing import dispatch
 
     if conf.parse(getattr(django_settings, "IMAGESIM", {}))[1] or dispatch.mode() != "thread":
@@ -178,7 +184,7 @@ def check_sync() -> list[CheckMessage]:
 
 
 def check_connections() -> list[CheckMessage]:
-    """Whether credentials and vectors travel to the index and the embedder so that nobody reads or forges them."""
+    """Whether the connections to the index and the embedder are encrypted."""
     settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
     found: list[CheckMessage] = []
     index, embedder = settings.INDEX.options, settings.EMBEDDER.options
@@ -268,7 +274,7 @@ def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:
 
 
 def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
-    """A misspelt attribute would be left unread without a word."""
+    """A misspelt attribute would be ignored silently."""
     own = {name for ancestor in type(items).__mro__ if ancestor not in Items.__mro__ for name in vars(ancestor)}
     for name in sorted(own - set(dir(Items))):
         method = callable(getattr(items, name))
@@ -356,7 +362,7 @@ def _error(items: Items[Any], message: str, id: str, hint: str | None = None) ->
 
 
 def _missing(package: str, message: str, id: str) -> Error:
-    return Error(message, hint=f'Install it with: pip install "imagesim[{EXTRAS[package]}]"', id=id)
+    return Error(message, hint=f'Install it with: pip install "django-imagesim[{EXTRAS[package]}]"', id=id)
 
 
 def _hint(error: Exception) -> str | None:

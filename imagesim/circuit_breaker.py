@@ -1,16 +1,40 @@
-"""A circuit breaker: a service that failed repeatedly is not called for a while."""
+"""A circuit breaker: a service that failed repeatedly is not called for a while, nor logged each time."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from imagesim.exceptions import CircuitOpen, IndexUnavailable
+from imagesim.runtime import runtime
 
 logger = logging.getLogger("imagesim.circuit_breaker")
+
+REPEAT_SECONDS = 60.0
+"""How often a failure that goes on is logged."""
+
+
+def left_out(kind: Hashable) -> int | None:
+    """None if a failure of this ``kind`` was logged in this process less than a minute ago, else how many were not."""
+    logged: dict[Hashable, tuple[float, int]] = runtime.get("repeated failures", dict)
+    now = time.monotonic()
+    since, count = logged.get(kind, (-REPEAT_SECONDS, 0))
+    recently = since > now - REPEAT_SECONDS
+    logged[kind] = (since, count + 1) if recently else (now, 0)
+    return None if recently else count
+
+
+def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *args: object, **kwargs: Any) -> None:
+    """Log the first of many failures of a ``kind``, then one each minute with how many there were; others at DEBUG."""
+    if (count := left_out((logger.name, kind))) is None:
+        level, kwargs = logging.DEBUG, {}
+    elif count:
+        message, args = message + " (and %d more since the last)", (*args, count)
+    logger.log(level, message, *args, **kwargs)
 
 
 class Breaker:

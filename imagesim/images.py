@@ -1,4 +1,4 @@
-"""Untrusted bytes -> an upright RGB image, or one clear error. The same way for catalogue and visitor.
+"""Untrusted bytes -> an upright RGB image, or one error; the same for the catalogue and for visitors.
 
 Nothing is decoded before its size in bytes, its format and its dimensions are known to be acceptable, and nothing
 is kept. Colour profiles are left alone: embedders learned from pictures read that way, and a profile is one more
@@ -7,9 +7,12 @@ thing a stranger could have written.
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
@@ -33,16 +36,24 @@ MAX_RATIO = 50
 MIN_DECODE_SIDE = 1024
 """Pixels of the short side below which a JPEG is never scaled while it is decoded."""
 
+MAX_SQUARES = 25
+"""Squares of the least short side that a picture is kept as large as. One of usual proportions stays below; a long and
+narrow one is made smaller for it, its short side too."""
+
+BAND_PIXELS = 1_000_000
+"""Pixels that are converted to RGB at one time where they are made smaller right after."""
+
 MAX_SCANNED_PIXELS = 1_500_000_000
 """Pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand scans."""
 
-_REDUCED_AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Modes of which the mean of some pixels is the pixel that they show together."""
+_REDUCED_AS_THEY_ARE = ("L", "RGB", "CMYK", "YCbCr")
+"""Modes of which the mean of some pixels is the pixel that they show together; with transparency, of a copy."""
 
-_PIXEL_COST = {"WEBP": 2.0, "AVIF": 1.25}
-"""Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16)."""
+_PIXEL_COST = {"WEBP": 2.25, "AVIF": 1.5, "HEIF": 1.25}
+"""Memory that a format's decoder takes for a pixel, in terms of the others' (8 bytes; libwebp takes 16, libavif 11
+where there is transparency)."""
 
-_NAMES = {"WEBP": "WebP"}
+_NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
 _ORIENTATION = 0x0112
 _KNOWN = (
@@ -50,7 +61,7 @@ _KNOWN = (
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
     ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
     ("AVIF", re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL)),
-    ("HEIC", re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)),
+    ("HEIF", re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("BMP", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL)),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*")),
@@ -64,6 +75,9 @@ _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 MAX_PNG_CHUNKS = 20_000
 """Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
+
+MAX_GIF_BLOCKS = 1_000
+"""Before the first frame of a GIF: its comments and extensions, in pieces of up to 255 bytes."""
 
 
 def read(file: Any) -> bytes:
@@ -89,15 +103,16 @@ def read(file: Any) -> bytes:
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal: by this a picture is known, whatever its name."""
+    """SHA-256 in hexadecimal, which identifies an image whatever its name."""
     return sha256(data).hexdigest()
 
 
 def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
-    """The picture in ``data`` as it is meant to be seen: upright, RGB, first frame, on white where it is transparent.
+    """Decode ``data`` to an upright RGB image: its first frame, with transparency on white.
 
     A picture much larger than any embedder looks at is made smaller by a whole factor; its short side keeps at least
-    ``min_decode_side`` pixels. A JPEG is scaled while it is decoded, which is several times as fast.
+    ``min_decode_side`` pixels unless it is very long and narrow. A JPEG is scaled while it is decoded, which is several
+    times as fast.
 
     :raises UnsupportedFormat: if it is no picture, or one of a format that is not in ``IMAGE_FORMATS``.
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES`` or ``MAX_IMAGE_PIXELS``, known before a pixel is decoded.
@@ -106,16 +121,19 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
     image = _open(data)
     width, height = image.size
     # The one place where fewer pixels than the file has may be decoded: by a factor, so the picture stays whole.
-    factor = min(width, height) / min_decode_side
-    if factor >= 2:
-        image.draft(None, (int(width / factor), int(height / factor)))
+    scale = max(min(width, height), math.sqrt(width * height / MAX_SQUARES)) / min_decode_side
+    if scale >= 2:
+        image.draft(None, (int(width / scale), int(height / scale)))
     try:
         orientation = _orientation(image)
         image.load()
         # Smaller before anything is converted or turned, because each of these makes a copy.
+        factor = _factor(image.size, min_decode_side)
+        if factor < 2:
+            return _upright(_rgb(image), orientation)
         if image.mode in _REDUCED_AS_THEY_ARE and "transparency" not in image.info:
-            image = reduced(image, min_decode_side)
-        return _upright(reduced(_rgb(image), min_decode_side), orientation)
+            return _upright(_rgb(image.reduce(factor)), orientation)
+        return _upright(_rgb_in_bands(image, factor), orientation)
     except MemoryError as error:
         raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one.")) from error
     except Exception as error:  # decoders raise anything at all on hostile bytes
@@ -136,17 +154,22 @@ def normalise(image: Image) -> Image:
 
 
 def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] | None = None) -> Image:
-    """``image``, or what is in ``box`` (left, top, right, bottom), smaller by a whole factor.
+    """``image``, or what is in ``box`` (left, top, right, bottom), smaller by the factor of :func:`decode`.
 
-    Each pixel is the mean of those it stands for, and the short side keeps at least ``min_decode_side`` pixels. A
-    fifth of the time of a resize, and what a model then scales down by less than two. The box is never copied at full
-    size.
+    Each pixel is the mean of those it stands for. A fifth of the time of a resize, and what a model then scales down
+    by less than two. The box is never copied at full size.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
-    factor = min(right - left, bottom - top) // min_decode_side
+    factor = _factor((right - left, bottom - top), min_decode_side)
     if factor >= 2:
         return image.reduce(factor, box)
     return image.crop(box) if box else image
+
+
+def _factor(size: tuple[int, int], min_decode_side: int) -> int:
+    """The whole factor by which a picture of ``size`` is made smaller."""
+    width, height = size
+    return max(min(size) // min_decode_side, math.ceil(math.sqrt(width * height / MAX_SQUARES) / min_decode_side))
 
 
 def dimensions(data: bytes) -> tuple[int, int]:
@@ -165,13 +188,23 @@ def _formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
     from PIL import Image, features
 
     Image.init()
+    if "HEIF" in wanted and find_spec("pillow_heif"):
+        # A thumbnail in the file may show something else.
+        options = {"thumbnails": False, "depth_images": False, "aux_images": False, "decode_threads": 1}
+        import_module("pillow_heif").register_heif_opener(**options)
     names = (name.upper() for name in wanted)
     return tuple(n for n in names if n in Image.OPEN and (n not in _LIBRARIES or features.check(_LIBRARIES[n])))
 
 
 def accepted_formats() -> list[str]:
-    """What can be sent, by the names people use: ``['JPEG', 'PNG', 'WebP', 'AVIF']``."""
+    """The accepted formats by their usual names: ``['JPEG', 'PNG', 'WebP', 'AVIF', 'GIF']``."""
     return [_NAMES.get(name, name) for name in _formats(get_settings().IMAGE_FORMATS)]
+
+
+def accept_attribute() -> str:
+    """The same for ``accept`` of a file field. Without HEIC a phone sends its photos as JPEG."""
+    types = [f"image/{name.lower()}" for name in _formats(get_settings().IMAGE_FORMATS)]
+    return ",".join([*types, "image/heic", ".heic"] if "image/heif" in types else types)
 
 
 def _read_bounded(source: IO[bytes]) -> bytes:
@@ -201,6 +234,8 @@ def _open(data: bytes) -> Image:
     formats = _formats(get_settings().IMAGE_FORMATS)
     kind = _sniff(data[:1024])
     exif = _png_exif(data) if kind == "PNG" else b""
+    if kind == "GIF" and kind in formats:
+        _check_gif(data)
     try:
         image = Image.open(BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -210,7 +245,7 @@ def _open(data: bytes) -> Image:
             raise damaged() from error
         raise UnsupportedFormat(
             _("This is not a picture that can be read (it looks like %(kind)s); send one of %(formats)s.")
-            % {"kind": kind or _("something else"), "formats": ", ".join(accepted_formats())}
+            % {"kind": _NAMES.get(kind, kind) or _("something else"), "formats": ", ".join(accepted_formats())}
         ) from error
     check_shape(image.size)
     cost = _PIXEL_COST.get(image.format or "", 1.0)
@@ -224,7 +259,7 @@ def _open(data: bytes) -> Image:
 
 
 def _sniff(head: bytes) -> str:
-    """The format that the first bytes of a file promise; empty if they promise none that is known here."""
+    """The format by the first bytes of a file; empty if it is not a known one."""
     return "SVG" if _is_svg(head) else next((name for name, magic in _KNOWN if magic.match(head)), "")
 
 
@@ -266,7 +301,7 @@ def damaged() -> BadImage:
 
 
 def _too_many_pixels(cost: float = 1.0) -> ImageTooLarge:
-    limit = get_settings().MAX_IMAGE_PIXELS / 1_000_000 / cost
+    limit = float(f"{get_settings().MAX_IMAGE_PIXELS / 1_000_000 / cost:.3g}")
     return ImageTooLarge(_("The picture has more than %(limit)g megapixels; send a smaller one.") % {"limit": limit})
 
 
@@ -296,6 +331,27 @@ def _png_exif(data: bytes) -> bytes:
             return exif
         position += length + 12
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain PNG."))
+
+
+def _check_gif(data: bytes) -> None:
+    """:raises BadImage: past ``MAX_GIF_BLOCKS`` before the first frame, or if there is none."""
+    flags = data[10] if len(data) > 10 else 0
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    within = False  # an extension
+    for _number in range(MAX_GIF_BLOCKS):
+        start = data[position : position + 1]
+        if within:
+            within = start != b"\0"
+            position += 1 + (start[0] if start else 0)
+        elif start == b",":
+            return
+        elif start == b"!":
+            within, position = True, position + 2
+        else:
+            position += 1
+        if position >= len(data):
+            raise damaged()
+    raise BadImage(_("The picture is stored in too many pieces; save it again as a plain GIF."))
 
 
 def _orientation(image: Image) -> int:
@@ -336,3 +392,16 @@ def _rgb(image: Image) -> Image:
     rgb = image.convert("RGB")  # a copy even of what is RGB: the decoder and its file end here
     rgb.info = {}  # EXIF, GPS and colour profile end here
     return rgb
+
+
+def _rgb_in_bands(image: Image, factor: int) -> Image:
+    """:func:`_rgb`, smaller by ``factor``, without the memory for all of it at full size."""
+    from PIL import Image
+
+    width, height = image.size
+    small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    rows = max(1, BAND_PIXELS // (width * factor)) * factor
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        small.paste(_rgb(band).reduce(factor), (0, top // factor))
+    return small

@@ -1,4 +1,4 @@
-"""``Items``: what a shop says of a model whose instances can be searched by picture."""
+"""``Items``: the declaration of a model whose instances can be searched."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ M = TypeVar("M", bound=models.Model)
 TEXT_FIELDS = (models.CharField, models.TextField)
 MAX_TEXT = 10_000
 
+SIMILAR_ID = "imagesim-similar"
+"""The id of the row of similar products on a page."""
+
 
 def make_key(label: str, pk: object) -> str:
-    """``'shop.product:7'``: how the index knows an item."""
+    """The key of an item in the index, such as ``'shop.product:7'``."""
     return f"{label}:{pk}"
 
 
@@ -36,10 +39,10 @@ def split_key(key: str) -> tuple[str, str]:
 
 
 class Items(Generic[M]):
-    """Declares where the pictures, the category, the stock and the filter values of a model are.
+    """Declares which fields of a model hold its images, category, stock and filter values.
 
-    Each attribute is a field path from the model (``photos__file``), a property or a method name.
-    Override the ``get_*`` methods for anything a path cannot say.
+    Each attribute is a field path (``photos__file``), or the name of a property or method. Override the ``get_*``
+    methods for what a path cannot express.
     """
 
     images: str = ""
@@ -47,25 +50,25 @@ class Items(Generic[M]):
     in_stock: str = ""
     group: str = ""
     category_parent: str = ""
-    """The category above an item's own (``category__parent__slug``), where to look when its own has too few."""
+    """The parent of an item's category (``category__parent__slug``), for ``fallback``."""
     filters: Mapping[str, str] = {}
     filter_kinds: Mapping[str, FilterKind] = {}
-    """Only for filters that end in a property or method: 'keyword', 'number', 'boolean' or 'date'."""
+    """For filters that end in a property or method: 'keyword', 'number', 'boolean' or 'date'."""
     text: Mapping[str, float] | None = None
-    """What words are searched in: paths with their weights (``{"name": 3, "brand__name": 2, "description": 1}``).
-    None: the model's own ``name`` or ``title``, also in other languages (``name_de``). Empty: pictures alone.
+    """The texts that words are searched in, with weights (``{"name": 3, "brand__name": 2, "description": 1}``).
+    None: the model's ``name`` or ``title``, with its translations (``name_de``). Empty: words find images only.
     """
     text_languages: Mapping[str, str] = {}
-    """The language of each path of ``text`` that is neither said by its ending (``name_de``) nor ``LANGUAGE_CODE``."""
+    """The languages of paths of ``text``. By default the ending decides (``name_de``), else ``LANGUAGE_CODE``."""
     look_categories: Mapping[str, Sequence[str]] = {}
-    """The categories in which "shop the look" searches for a label (``{"shoes": ["schuhe", "stiefel"]}``), in place
-    of those whose names speak of it. An empty list lets the neighbours vote."""
+    """The categories in which "shop the look" searches for a label (``{"shoes": ["schuhe", "stiefel"]}``), instead of
+    those whose names suggest it. With an empty list the categories of the nearest items decide."""
     related: Mapping[type[models.Model] | str, str] = {}
-    """Models whose change concerns items, each with the path from it to the item (``{StockRecord: "product"}``).
-    The models that the paths above pass through are found without being named."""
+    """Models whose changes affect items, each with its path to the item (``{StockRecord: "product"}``). Models on the
+    paths above need not be listed."""
     depends_on: Sequence[str] | None = None
-    """What overridden methods read beyond the paths above, as paths (``("active", "gallery__photos__file")``), so
-    that changes elsewhere queue nothing. None while a method is overridden: any field of the item counts."""
+    """The paths that overridden methods read besides those above (``("active", "gallery__photos__file")``); changes of
+    other fields are then not queued. None, if a method is overridden: a change of any field of the item is queued."""
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
@@ -79,25 +82,25 @@ class Items(Generic[M]):
     # What to index.
 
     def get_queryset(self) -> models.QuerySet[M]:
-        """The items that may be indexed; override to leave some out or to add what the paths need."""
+        """The items that may be indexed; override it to exclude some, or to load what the methods need."""
         return self._model._default_manager.all()
 
     def should_index(self, item: M) -> bool:
         """Whether this item belongs in the index now (published, not archived …)."""
         return True
 
-    # What an entry says.
+    # The values of an entry.
 
     def get_images(self, item: M) -> Iterable[Any]:
         """The item's picture files, the main one first: ``FieldFile`` or any named ``File``."""
         return [file for file in self._read(item, self.images) if file]
 
     def get_categories(self, item: M) -> Sequence[str]:
-        """The item's category, or several; a model instance stands for its primary key."""
+        """The item's category or categories; a model instance becomes its primary key."""
         return [str(_scalar(value)) for value in self._read(item, self.category) if value != ""]
 
     def get_category_parents(self) -> Mapping[str, Collection[str]]:
-        """Every category with those right above it, for ``fallback``; override for a tree that a path cannot follow."""
+        """The parents of every category, for ``fallback``; override it for a tree that a path cannot follow."""
         ends = [path for path in (self.category, self.category_parent) if path]
         if len(ends) < 2 or any(paths.resolve(self._model, path).field is None for path in ends):
             return {}
@@ -108,7 +111,7 @@ class Items(Generic[M]):
         return parents
 
     def get_in_stock(self, item: M) -> bool:
-        """Whether the item can be had: true where nothing is declared, or where any value is; a number, above 0."""
+        """Whether the item is in stock: any value is true or above 0. True if ``in_stock`` is not declared."""
         if not self.in_stock:
             return True
         return any(
@@ -116,46 +119,50 @@ class Items(Generic[M]):
         )
 
     def get_group(self, item: M) -> str:
-        """Variants of one product share it; empty for an item that stands alone.
+        """The group that an item shares with its variants; empty if it has none.
 
-        If overridden, return the primary key of the item that leads the group, or any text that is no
-        item's primary key.
+        If you override it, return the primary key of the group's main item, or a text that is no item's primary key.
         """
         return next((str(_scalar(value)) for value in self._read(item, self.group)), "")
 
     def get_filters(self, item: M) -> dict[str, FilterValue]:
-        """The item's filter values by name, each of its filter's kind: one, a tuple of several, or None.
+        """The item's filter values by name: one value, a tuple of several, or None.
 
         :raises ConfigurationError: if a value is not of its filter's kind.
         """
         return {name: self._filter_value(item, name) for name in self.filters}
 
     def get_texts(self, item: M) -> dict[str, tuple[str, ...]]:
-        """The item's texts by the paths of ``text``, without mark-up."""
+        """The item's texts by path, without mark-up."""
         found = {path: tuple(_plain(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
 
     # What a page shows.
 
     def get_image_url(self, item: M, name: str) -> str:
-        """The address of the item's picture stored under ``name``, or of its first one; empty if there is none."""
+        """The URL of the item's image stored under ``name``, or of its first image; empty if there is none."""
         return str(getattr(self.find_image(item, name), "url", ""))
 
     def get_thumbnail_url(self, item: M, name: str, width: int) -> str:
-        """The address of the same picture, about ``width`` pixels wide, where the shop makes its own (Wagtail's
-        renditions, django-imagekit, an image CDN). Empty leaves it to :mod:`imagesim.thumbnails`."""
+        """The URL of that image, about ``width`` pixels wide, if the shop makes its own thumbnails (Wagtail renditions,
+        django-imagekit, an image CDN). Empty: :mod:`imagesim.thumbnails` makes it."""
         return ""
 
     def find_image(self, item: M, name: str) -> Any:
-        """The item's picture file stored under ``name``, or its first one; None if it has none."""
+        """The item's image file stored under ``name``, or its first one; None if it has none."""
         files = list(self.get_images(item))
         return next((file for file in files if file.name == name), files[0] if files else None)
 
+    def get_similar_url(self, item: M) -> str:
+        """Where "Find similar" on a card leads: by default the row of similar products on the item's own page."""
+        page = item.get_absolute_url() if hasattr(item, "get_absolute_url") else ""
+        return f"{page}#{SIMILAR_ID}" if page else ""
+
     def get_details(self, item: M) -> dict[str, str]:
-        """More that a result may show, such as a price: public texts by name, for the REST face and a page's script."""
+        """More to show of a hit, such as a price: public texts by name, for the REST API and the scripts."""
         return {}
 
-    # What follows from the above.
+    # Derived from the declaration.
 
     def pk_of(self, item: models.Model) -> str:
         """The item's primary key as text, the same for an instance of a subclass.
@@ -169,19 +176,19 @@ class Items(Generic[M]):
         return str(pk)
 
     def key_of(self, item: M) -> str:
-        """How the index knows the item."""
+        """The key of the item in the index."""
         return make_key(self.label, self.pk_of(item))
 
     def group_key_of(self, item: M) -> str:
-        """What the index collapses by: a parent's key is also that of its variants' group."""
+        """The key by which the index collapses variants: the key of a parent is also that of its variants' group."""
         group = self.get_group(item)
         return make_key(self._group_label, group) if group else self.key_of(item)
 
     @cached_property
     def kinds(self) -> dict[str, FilterKind]:
-        """Every filter's kind by its name.
+        """The kind of every filter.
 
-        :raises ConfigurationError: naming the first filter whose kind cannot be told.
+        :raises ConfigurationError: naming the first filter whose kind is not known.
         """
         return {name: self.kind_of(name) for name in self.filters}
 
@@ -192,7 +199,7 @@ class Items(Generic[M]):
         return {path: TextSpec(float(weight), self._language_of(path)) for path, weight in weights.items()}
 
     def default_text(self) -> dict[str, float]:
-        """What ``text`` is where it is not given: the model's own name or title, in every language that it has."""
+        """The default of ``text``: the model's name or title, with its translations."""
         names = {field.name for field in self._model._meta.get_fields() if isinstance(field, TEXT_FIELDS)}
         for own in ("name", "title"):
             found = [name for name in sorted(names) if name == own or (name.startswith(f"{own}_") and _suffix(name))]
@@ -204,9 +211,9 @@ class Items(Generic[M]):
         return self.text_languages.get(path) or _suffix(path) or settings.LANGUAGE_CODE
 
     def kind_of(self, name: str) -> FilterKind:
-        """How the filter ``name`` compares.
+        """The kind of the filter ``name``.
 
-        :raises ConfigurationError: if it cannot be told from the field it ends in.
+        :raises ConfigurationError: if the field at its end does not decide it.
         """
         kind = self.filter_kinds.get(name) or kind_of_field(paths.resolve(self._model, self.filters[name]).field)
         if kind is not None and kind not in FILTER_TYPES:
@@ -216,7 +223,7 @@ class Items(Generic[M]):
         if kind is None:
             raise ConfigurationError(
                 f"{type(self).__name__}.filters[{name!r}] ({self.filters[name]!r}) does not end in a model field "
-                f"whose kind is known; say it in filter_kinds: {format_choices(FILTER_TYPES)}."
+                f"whose kind is known; name it in filter_kinds: {format_choices(FILTER_TYPES)}."
             )
         return kind
 
@@ -236,7 +243,7 @@ class Items(Generic[M]):
         return resolved
 
     def related_models(self) -> list[tuple[type[models.Model], str]]:
-        """``related`` with the models named as text looked up; the system checks report what is wrong in it."""
+        """``related`` with names of models looked up; the system checks report errors in it."""
         found = []
         for model, path in self.related.items():
             try:
@@ -262,15 +269,15 @@ class Items(Generic[M]):
         return found
 
     def for_reading(self, queryset: models.QuerySet[M], *, to_many: bool = True) -> models.QuerySet[M]:
-        """``queryset`` with the relations that the declared paths pass through; ``to_many=False``: without those that
-        take a query each."""
+        """``queryset`` with the relations on the declared paths loaded; ``to_many=False``: without those that need a
+        query each."""
         one, many = self.relations_read
         queryset = queryset.select_related(*one) if one else queryset
         return queryset.prefetch_related(*many) if to_many else queryset
 
     @cached_property
     def relations_read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What the paths pass through, as lookups for ``select_related`` and for ``prefetch_related``."""
+        """The lookups of the declared paths for ``select_related`` and for ``prefetch_related``."""
         resolved = [paths.resolve(self._model, path) for path in self.declared_paths()]
         one = dict.fromkeys(each.load_one for each in resolved if each.load_one)
         many = dict.fromkeys(each.load_many for each in resolved if each.load_many)
@@ -284,7 +291,7 @@ class Items(Generic[M]):
 
     @cached_property
     def _group_label(self) -> str:
-        """The name space of the groups, so that the group of style 7 is not that of product 7."""
+        """The namespace of group keys, so that the group of style 7 differs from that of product 7."""
         if not self.group:
             return self.label  # get_group is overridden
         field: Any = paths.resolve(self._model, self.group).field
@@ -345,7 +352,7 @@ class Items(Generic[M]):
 
 
 def _suffix(path: str) -> str:
-    """The language that a path's ending names (``name_de``, ``name_pt_br``), or nothing."""
+    """The language in the ending of a path (``name_de``, ``name_pt_br``); empty if there is none."""
     codes = {code.lower().replace("-", "_"): code for code, _name in settings.LANGUAGES}
     parts = path.rpartition(paths.SEPARATOR)[2].split("_")
     endings = ("_".join(parts[-2:]) if len(parts) > 2 else "", parts[-1] if len(parts) > 1 else "")

@@ -17,7 +17,7 @@ _codes: ContextVar[list[str] | None] = ContextVar("imagesim_degraded", default=N
 
 
 def degraded(code: str) -> None:
-    """Note that a question of the request at hand had to be left without an answer, by the code of the error."""
+    """Record that a query of the current request could not be answered, by the code of the error."""
     codes = _codes.get()
     if codes is not None and code not in codes:
         codes.append(code)
@@ -25,7 +25,7 @@ def degraded(code: str) -> None:
 
 class DegradedHeader:
     """Middleware. A page whose similar products are missing because the index or the model cannot be reached comes
-    with ``Imagesim-Degraded: index_unavailable``, so that nobody takes it for the page as it should be."""
+    with ``Imagesim-Degraded: index_unavailable``, so that caches and monitoring can tell it from a complete page."""
 
     sync_capable = True
     async_capable = True

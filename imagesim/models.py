@@ -139,7 +139,6 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         REBUILD = "rebuild", _("rebuild")
         RECONCILE = "reconcile", _("reconcile")
-        REINDEX = "reindex", _("reindex")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -160,7 +159,7 @@ class Job(models.Model):
     """Its kind while it runs, else None. The unique constraint lets at most one job of a kind run."""
     owner = models.CharField(_("owner"), max_length=255, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
-    heartbeat_at = models.DateTimeField(_("last sign of life"), default=timezone.now)
+    heartbeat_at = models.DateTimeField(_("last heartbeat"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 
     class Meta:

@@ -18,7 +18,7 @@ SEPARATOR = "__"
 
 @dataclass(frozen=True)
 class Step:
-    """One part of a path: the attribute it is read from, and what lies there."""
+    """One part of a path: the attribute that is read, and what it gives."""
 
     name: str
     kind: Literal["one", "many", "value", "key"]
@@ -26,13 +26,13 @@ class Step:
 
 @dataclass(frozen=True)
 class ResolvedPath:
-    """What a path means on a model.
+    """A path resolved on a model.
 
-    ``field`` is the model field it ends in, or None where it ends in a property, a method or a key of a
-    JSON field. ``relations`` lists the models it passes through, each with the query path that leads to it, so
-    that a change in one of them can be traced to the items it concerns; the model behind a many-to-many
-    relation is among them where it is the shop's own. ``many`` says whether the path can give several values.
-    ``load_one`` and ``load_many`` are what ``select_related`` and ``prefetch_related`` need to read it cheaply.
+    ``field`` is the model field that the path ends in, or None for a property, a method or a key of a JSON field.
+    ``relations`` lists the models on the way, each with its query path, so that a change in one of them can be traced
+    to the items; it includes the through model of a many-to-many relation if the shop declared one. ``many``: whether
+    the path can give several values. ``load_one`` and ``load_many`` are the lookups for ``select_related`` and
+    ``prefetch_related``.
     """
 
     path: str
@@ -43,8 +43,8 @@ class ResolvedPath:
     load_one: str = ""
     load_many: str = ""
     through: tuple[tuple[str, type[models.Model]], ...] = ()
-    """The many-to-many relations passed, each as the query path to the model that declares or receives it
-    (empty for the item itself) and the model behind it, which is the sender of ``m2m_changed``."""
+    """The many-to-many relations on the way, each as the query path to the model that declares or receives it
+    (empty for the item itself) and its through model, which is the sender of ``m2m_changed``."""
 
 
 def resolve(model: type[models.Model], path: str) -> ResolvedPath:
@@ -77,13 +77,13 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
         to_many = bool(field.one_to_many or field.many_to_many)
         generic = field.is_relation and field.related_model is None
         if last and not to_many and (generic or _holds_value(field, part)):
-            # A foreign key that ends a path stands for the key it holds: no need to load what it points to.
+            # A foreign key at the end of a path means the key in the column; the related row is not loaded.
             name = field.name if generic else field.attname
             return _resolved(path, field, relations, through, [*steps, Step(name, "value")], load, many)
         if not field.is_relation:
-            raise ConfigurationError(f"{path!r} goes on after {part!r}, which is not a relation.")
+            raise ConfigurationError(f"{path!r} continues after {part!r}, which is not a relation.")
         if generic:
-            raise ConfigurationError(f"{path!r} goes on after {part!r}, a generic relation that leads to any model.")
+            raise ConfigurationError(f"{path!r} continues after {part!r}, a generic relation that leads to any model.")
         if field.many_to_many:
             _note_through(field, query, relations, through)
         many = many or to_many
@@ -96,7 +96,7 @@ def _resolve(model: type[models.Model], path: str) -> ResolvedPath:
 
 
 def read(item: models.Model, path: str) -> Iterator[Any]:
-    """Every value the path gives on ``item``, lists flattened; nothing where a relation is empty or a value None.
+    """Every value of the path on ``item``, with lists flattened and without None.
 
     :raises ConfigurationError: if the path does not resolve on the item's model.
     """
@@ -108,7 +108,7 @@ def read(item: models.Model, path: str) -> Iterator[Any]:
 
 
 def target(model: type[models.Model], path: str) -> type[models.Model] | None:
-    """The model whose instances (or their keys) the path gives; None where it gives something else.
+    """The model whose instances or keys the path gives; None if it gives other values.
 
     :raises ConfigurationError: if the path does not resolve.
     """
@@ -119,7 +119,7 @@ def target(model: type[models.Model], path: str) -> type[models.Model] | None:
 
 
 def prefetches(model: type[models.Model], path: str) -> tuple[list[str], list[str]]:
-    """(select_related, prefetch_related) lookups that make reading ``path`` of many items cheap."""
+    """The (select_related, prefetch_related) lookups for reading ``path`` of many items."""
     resolved = resolve(model, path)
     return [resolved.load_one] if resolved.load_one else [], [resolved.load_many] if resolved.load_many else []
 
@@ -147,7 +147,7 @@ def _resolved(
 
 
 def _find(model: type[models.Model], name: str) -> Any:
-    """The field or relation of that name: its query name, its column, or the attribute it is read with."""
+    """The field or relation with this query name, column name or accessor name."""
     if name == "pk":
         return model._meta.pk
     try:
@@ -157,7 +157,7 @@ def _find(model: type[models.Model], name: str) -> Any:
 
 
 def _holds_value(field: Any, name: str) -> bool:
-    """Whether the value is in the column: always, but for a foreign key to something other than a primary key."""
+    """Whether the column holds the value: it does not for a foreign key to a field other than the primary key."""
     return bool(field.concrete) and (
         not field.is_relation or field.target_field.primary_key or name == field.attname != field.name
     )
@@ -172,11 +172,11 @@ def _accessor(field: Any) -> str:
 
 
 def _require_attribute(model: type[models.Model], name: str, path: str, *, last: bool) -> None:
-    """A property or a method may end a path, if reading it can change nothing."""
+    """Check that ``name`` is a property, or a method that changes no data, at the end of the path."""
     attribute = getattr(model, name, None)
     if hasattr(model, name) and not isinstance(attribute, type | BaseManager) and not name.startswith("_"):
         if not last:
-            raise ConfigurationError(f"{path!r} goes on after {name!r}, a property or method, which can only end it.")
+            raise ConfigurationError(f"{path!r} continues after {name!r}, a property or method, which can only end it.")
         if getattr(attribute, "alters_data", False):
             raise ConfigurationError(f"{path!r} would call {model._meta.label}.{name}(), which changes data.")
         return
@@ -193,7 +193,8 @@ def _note_through(
     relations: list[tuple[str, type[models.Model]]],
     through: list[tuple[str, type[models.Model]]],
 ) -> None:
-    """Rows of a shop's own through model are saved without ``m2m_changed``, so that model is a relation too."""
+    """Record a many-to-many relation. A through model that the shop declared sends no ``m2m_changed`` when its rows are
+    saved, so it counts as a relation of its own."""
     forward = field.remote_field if _is_reverse(field) else field
     model = forward.remote_field.through
     through.append((SEPARATOR.join(query), model))
@@ -209,10 +210,10 @@ def _take(value: Any, step: Step) -> Iterable[Any]:
     if step.kind == "key":
         return [_by_key(value, step.name)]
     if step.kind == "many" and value.pk is None:
-        return []  # not saved yet, so nothing can point to it
+        return []  # not saved yet, so it has no related rows
     try:
         found = getattr(value, step.name)
-    except ObjectDoesNotExist:  # a one-to-one relation with nothing on the other side
+    except ObjectDoesNotExist:  # an empty one-to-one relation
         return []
     if step.kind == "many":
         return found.all()  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
-"""The fitted linear map between embedder and index: fewer dimensions, or tuned to the shop's catalogue.
+"""The fitted linear projection between embedder and index: fewer dimensions, or tuned to the shop's catalogue.
 
-Embeddings are kept as the model made them; the map is applied on the way into the index and to
-every query. So a change of projection re-indexes from stored embeddings and never embeds again.
+Embeddings are stored as the model made them; the projection is applied to entries and to queries. A change of
+projection reindexes from the stored embeddings and embeds nothing again.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Projection:
 
     @property
     def id(self) -> str:
-        """SHA-256 of what it does: the same map has the same id everywhere."""
+        """SHA-256 of the model and the matrix: equal projections have equal ids."""
         return hashlib.sha256(f"{self.fingerprint}:{self.matrix.shape}:".encode() + self._bytes()).hexdigest()
 
     def apply(self, vectors: Vector) -> Vector:
-        """(n, dims_in) or (dims_in,) -> the same with dims_out, rows of unit length again."""
+        """Project vectors of shape (n, dims_in) or (dims_in,) to dims_out, normalised to unit length."""
         return transform(vectors, self.matrix)
 
     def save(self) -> FittedProjection:
@@ -65,7 +65,7 @@ class Projection:
 
 
 def transform(vectors: Vector, matrix: Vector) -> Vector:
-    """Vectors (n, d) or (d,) through a linear map (d, d'), of unit length again."""
+    """Multiply vectors of shape (n, d) or (d,) by a matrix (d, d'), and normalise them to unit length."""
     import numpy as np
 
     mapped = vectors @ matrix
@@ -75,9 +75,9 @@ def transform(vectors: Vector, matrix: Vector) -> Vector:
 
 @lru_cache(maxsize=4)
 def get_projection(projection_id: str) -> Projection | None:
-    """The projection an index names in its meta; None for the empty id.
+    """The projection that an index names in its meta; None for the empty id.
 
-    :raises IndexMissing: if it is gone, so that the index cannot be queried.
+    :raises IndexMissing: if it was deleted; the index cannot be queried without it.
     """
     if not projection_id:
         return None
@@ -87,20 +87,29 @@ def get_projection(projection_id: str) -> Projection | None:
         row = FittedProjection.objects.get(pk=projection_id)
     except FittedProjection.DoesNotExist:
         raise IndexMissing(
-            f"The index was made with the projection {projection_id[:12]}, which is gone; "
+            f"The index was made with the projection {projection_id[:12]}, which no longer exists; "
             "run `manage.py imagesim_rebuild`."
         ) from None
     matrix = np.frombuffer(bytes(row.matrix), dtype="<f4").reshape(row.dims_in, row.dims_out)
     return Projection(row.fingerprint, row.kind, matrix, row.report)
 
 
+def project(vectors: Vector, projection_id: str) -> Vector:
+    """Apply a projection to vectors (n, dims) or (dims,) of the embedder; the empty id leaves them as they are.
+
+    :raises IndexMissing: as :func:`get_projection`.
+    """
+    projection = get_projection(projection_id)
+    return vectors if projection is None else projection.apply(vectors)
+
+
 def get_chosen(fingerprint: str) -> FittedProjection | None:
-    """What the next rebuild with this model applies."""
+    """The projection that the next rebuild with this model applies."""
     return FittedProjection.objects.filter(chosen=True, fingerprint=fingerprint).first()
 
 
 def choose(projection_id: str | None) -> None:
-    """Have the next rebuild apply this projection, or none.
+    """Choose the projection that the next rebuild applies, or none.
 
     :raises ConfigurationError: if there is no such projection; nothing changes then.
     """

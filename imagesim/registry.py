@@ -1,4 +1,4 @@
-"""What the shop registered, and the key by which an item is known everywhere."""
+"""The registry of the shop's models, and the keys of items."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ C = TypeVar("C", bound=type[Items[Any]])
 
 
 class Registry:
-    """The models whose instances are items, each with its ``Items``.
+    """The registered models, each with its ``Items``.
 
-    A proxy is known by the model it stands for; an instance of a subclass, by the nearest registered ancestor.
+    A proxy counts as its concrete model, an instance of a subclass as its nearest registered ancestor.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Registry:
         return isinstance(model, type) and self._find(model) is not None
 
     def all_models(self) -> list[type[models.Model]]:
-        """The registered models, proxies replaced by what they stand for."""
+        """The registered models; a proxy as its concrete model."""
         return list(self._items)
 
     def for_model(self, model: type[models.Model]) -> Items[Any]:
@@ -106,9 +106,9 @@ def register(model: type[models.Model]) -> Callable[[C], C]:
 
 
 def key_of(item: models.Model) -> str:
-    """``'shop.product:7'``: how the index knows an item.
+    """The key of an item in the index, such as ``'shop.product:7'``.
 
-    :raises NotRegistered: if its model is not.
+    :raises NotRegistered: if its model is not registered.
     :raises NotIndexed: if it was never saved.
     """
     return registry.for_item(item).key_of(item)
@@ -119,9 +119,9 @@ def _concrete(model: type[models.Model]) -> type[models.Model]:
 
 
 def get_items(label: str | None = None) -> Items[Any]:
-    """The ``Items`` of this label, or the only one there is.
+    """The ``Items`` of this label; without a label, those of the only registered model.
 
-    :raises NotRegistered: if the label is unknown, nothing is registered, or there are several to choose from.
+    :raises NotRegistered: if the label is unknown, or if none or several models are registered and no label is given.
     """
     if label is not None:
         return registry.for_label(label)

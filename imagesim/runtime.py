@@ -1,4 +1,4 @@
-"""What this process keeps between calls: backends, circuit breakers, caches, connections.
+"""This process: its processors and memory, and what it keeps between calls (backends, breakers, caches, connections).
 
 A module-level cache cannot be cleared by one that does not know it, and a child process inherits it with its
 parent's sockets and locks. What is kept on :data:`runtime` instead is made anew in a child, and dropped by
@@ -7,16 +7,58 @@ parent's sockets and locks. What is kept on :data:`runtime` instead is made anew
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any, TypeVar
+
+try:
+    import resource
+except ImportError:  # not on every platform
+    resource = None  # type: ignore[assignment]
+
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where a container's limit stands: control groups of version 2 and 1."""
+
+
+def threads() -> int:
+    """How many threads are worth while for work that keeps a processor busy: the processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """The memory that this process may use with others: the machine's, its container's or its own limit, the least."""
+    found = [limit for path in _LIMITS if (limit := _read(path))]
+    for name in ("RLIMIT_AS", "RLIMIT_DATA"):
+        with contextlib.suppress(AttributeError):  # as above
+            limit = resource.getrlimit(getattr(resource, name))[0]
+            if limit != resource.RLIM_INFINITY:
+                found.append(limit)
+    try:
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # not on every platform
+        found.append(4 * 1024**3)
+    return min(found)
+
+
+def _read(path: str) -> int:
+    try:
+        text = Path(path).read_text().strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdecimal() else 0  # "max": no limit
+
 
 T = TypeVar("T")
 
 
 class Runtime:
-    """One value per key, made on first use; safe to use from several threads and after a fork."""
+    """One value per key, created on first use; thread-safe and fork-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""Decode visitors' pictures in processes of their own: little memory, little time, no secrets and no network.
+"""Decode visitors' images in separate processes with little memory and time, without secrets and network.
 
 A decoder that is made to run wild harms its own process alone: that is killed and replaced, and the picture is refused.
 ``python -m imagesim.sandbox`` is such a process. It reads (:data:`REQUEST`, file) and writes (:data:`REPLY`, pixels)
@@ -23,9 +23,8 @@ from django.utils.translation import gettext as _
 
 from imagesim import images
 from imagesim.conf import get_settings
-from imagesim.cpu import threads
 from imagesim.exceptions import BadImage, ImageTooLarge
-from imagesim.runtime import runtime
+from imagesim.runtime import runtime, threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,19 +1,20 @@
-"""Small pictures for cards: by the thumbnail app that the shop has, else made on first demand and kept in its storage.
+"""Thumbnails for cards: made by the shop's thumbnail app, or on first request and stored.
 
-The addresses of those made here are signed, so that nobody can ask for sizes or files that no page shows.
+The addresses of those made here are signed, so that only sizes and files that pages show can be requested.
 """
 
 from __future__ import annotations
 
 import hashlib
 from io import BytesIO
+from threading import Lock
 from typing import Any
 
 from django.apps import apps
 from django.core import signing
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
@@ -22,11 +23,15 @@ from imagesim.exceptions import BadImage
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load_items
+from imagesim.runtime import runtime
 
 WIDTHS = (160, 320, 640)
 """Pixels; what a page asks for is rounded up to one of them."""
 
 QUALITY = 80
+WAIT_SECONDS = 2.0
+"""For the turn to make a thumbnail; then the picture itself is shown."""
+
 FOLDER = "imagesim-thumbnails"
 YEAR = 365 * 24 * 3600
 
@@ -71,19 +76,22 @@ def thumbnail_url(items: Items[Any], item: Any, name: str, width: int) -> str:
 
 @require_safe
 def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
-    """The thumbnail that :func:`thumbnail_url` gave the address of."""
+    """The thumbnail at the URL from :func:`thumbnail_url`."""
     try:
         key, name, width = _signer.unsign_object(signed)
     except signing.BadSignature as error:
         raise Http404 from error
     item = load_items([key]).get(key)
     file = registry.for_item(item).find_image(item, name) if item is not None else None
-    if file is None or file.name != name:
+    if item is None or file is None or file.name != name:
         raise Http404
     try:
         data = _stored(file, width)
     except (BadImage, OSError) as error:
         raise Http404 from error
+    if data is None:
+        address = registry.for_item(item).get_image_url(item, name)
+        return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
     return HttpResponse(
         data,
         content_type="image/webp",
@@ -91,17 +99,32 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
     )
 
 
-def _stored(file: Any, width: int) -> bytes:
-    """The thumbnail from the storage of ``file``, made if it is not there yet."""
+def _stored(file: Any, width: int) -> bytes | None:
+    """The thumbnail from the storage of ``file``, made if it is not there yet; None while many others are made.
+
+    One is made at a time in a process: the largest pictures take hundreds of megabytes.
+    """
     digest = hashlib.sha256(f"{file.name}:{width}".encode()).hexdigest()[:40]
     name = f"{FOLDER}/{digest}.webp"
     storage: Storage = file.storage
     if storage.exists(name):
-        with storage.open(name, "rb") as stored:
-            return bytes(stored.read())
-    data = _made(images.read(file), width)
-    storage.save(name, ContentFile(data))
-    return data
+        return _read(storage, name)
+    turn = runtime.get("thumbnails", Lock)
+    if not turn.acquire(timeout=WAIT_SECONDS):
+        return None
+    try:
+        if storage.exists(name):  # made while this one waited
+            return _read(storage, name)
+        data = _made(images.read(file), width)
+        storage.save(name, ContentFile(data))
+        return data
+    finally:
+        turn.release()
+
+
+def _read(storage: Storage, name: str) -> bytes:
+    with storage.open(name, "rb") as stored:
+        return bytes(stored.read())
 
 
 def _made(data: bytes, width: int) -> bytes:

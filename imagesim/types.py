@@ -1,4 +1,4 @@
-"""Plain values that travel between the rooms; they know nothing of Django, torch or Elasticsearch."""
+"""Plain values that all packages use; they import neither Django, torch nor Elasticsearch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The order to take an item out of the index."""
+    """The removal of an item from the index."""
 
     key: str
     version: int
@@ -62,7 +62,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of one entry or removal.
+    """The result of writing one entry or removal.
 
     ``newer`` is a success: the index already holds that version or a later one. A temporary failure
     (``retryable``) is retried; a permanent error is stored with the item.
@@ -85,7 +85,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What an entry must satisfy to be scored at all. Empty tuples and None ask for nothing."""
+    """The conditions that an entry must satisfy. Empty tuples and None are no condition."""
 
     models: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer of the index: an entry's key, its cosine similarity and the image that matched."""
+    """A match in the index: the entry's key, its cosine similarity and the image that matched."""
 
     key: str
     score: float
@@ -146,7 +146,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """What the entries under some filters have of one field.
+    """The values of one field among the entries that satisfy the filters.
 
     ``count`` entries have a value at all. A keyword, boolean or category has ``values``, each with its entries, the
     commonest first, and ``more`` if some were left out; a number or date has ``minimum`` and ``maximum``.
@@ -190,7 +190,7 @@ class TextSpec:
 
 @dataclass(frozen=True, slots=True)
 class IndexMeta:
-    """What is stored with an index: the fingerprint of the model that made its vectors, and their shape.
+    """The metadata stored with an index: the fingerprint of its model and the shape of its vectors.
 
     No backend and no option is stored: whoever can write to the index must not be able to choose the code or the
     host that queries are sent to. The embedder comes from the settings, found by its fingerprint.
@@ -203,6 +203,8 @@ class IndexMeta:
     """The id of the fitted projection between embedder and index, or empty; ``dims`` is what it gives."""
     texts: Mapping[str, TextSpec] = field(default_factory=dict)
     """The fields of text, by name."""
+    analysis: int = 0
+    """The version of how texts are stored and analysed."""
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> IndexMeta:
@@ -220,6 +222,7 @@ class IndexMeta:
                     str(name): TextSpec(float(spec["weight"]), str(spec["language"]))
                     for name, spec in (stored.get("texts") or {}).items()
                 },
+                analysis=int(stored.get("analysis") or 0),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the stored meta {stored!r} is not that of an index of imagesim") from error
@@ -249,7 +252,7 @@ class Hit:
 
 
 class Hits(Sequence[Hit]):
-    """A sequence of hits with what a page needs to know about the answer; a slice keeps that.
+    """A sequence of hits with facts about the answer; a slice keeps them.
 
     ``more``: further hits follow this page. ``took_ms``: the engine's time. ``exact``: every entry
     that passed the filters was scored. ``degraded``: why there are no hits, or too few, though the
@@ -258,7 +261,8 @@ class Hits(Sequence[Hit]):
     ``facets``: the counts of each field asked for, over the items that pass the filters. ``token``: is sent back
     with what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
     ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: where
-    nothing was, a few of those that come closest, to be shown apart and as such.
+    nothing was, a few of those that come closest, to be shown apart and as such. ``region``: the part of the picture
+    that was searched with, if not all of it.
     """
 
     def __init__(
@@ -274,6 +278,7 @@ class Hits(Sequence[Hit]):
         token: str = "",
         cut: int = 0,
         closest: Iterable[Hit] = (),
+        region: Region | None = None,
     ) -> None:
         self._hits = tuple(hits)
         self.more = more
@@ -285,6 +290,7 @@ class Hits(Sequence[Hit]):
         self.token = token
         self.cut = cut
         self.closest = tuple(closest)
+        self.region = region
 
     def __len__(self) -> int:
         return len(self._hits)
@@ -315,11 +321,11 @@ class Hits(Sequence[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A box in a photo with what it seems to hold; x, y, width and height in 0..1 of the upright photo.
+    """A box in a photo with a label; x, y, width and height in 0..1 of the upright photo.
 
     ``label`` is what to say and to map to categories. Where two labels are close it is a neutral one
     (``upper_body``, ``lower_body``, ``full_body``) and ``alternatives`` holds the labels it stands for,
-    the likelier first. An empty label is a box whose content nobody named, such as one drawn by a visitor.
+    the likelier first. The label of a box without one, such as a box drawn by a visitor, is empty.
     """
 
     x: float

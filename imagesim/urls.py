@@ -4,12 +4,12 @@ from importlib.util import find_spec
 
 from django.urls import path
 
-from imagesim.monitoring import health
+from imagesim.monitoring import status
 
 app_name = "imagesim_monitoring"
 urlpatterns = [
-    path("live/", health.live_view, name="live"),
-    path("health/", health.health_view, name="health"),
+    path("live/", status.live_view, name="live"),
+    path("health/", status.health_view, name="health"),
 ]
 if find_spec("prometheus_client"):  # pragma: no branch (tested in a process of its own)
     from imagesim.monitoring.exposition import metrics_view

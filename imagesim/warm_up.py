@@ -1,4 +1,4 @@
-"""Load the models before a visitor waits for them: the first photo or words of a process take seconds otherwise.
+"""Load the models and the local index before a visitor waits for them: the first search takes seconds otherwise.
 
 ``gunicorn shop.wsgi --config python:imagesim.warm_up`` does so in each worker as it starts. Elsewhere call
 :func:`warm_up`, or set ``IMAGESIM["WARM_UP"]``: the first request of a process then starts it in a thread.
@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from django.core.signals import request_started
+from django.db import connections
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import ImagesimError
@@ -21,11 +22,12 @@ DISPATCH_UID = "imagesim.warm_up"
 
 
 def warm_up() -> None:
-    """Load the configured embedder and region finder into this process; what cannot be loaded is logged."""
+    """Load the configured embedder, region finder and index into this process; what cannot be loaded is logged."""
     from imagesim.embedders import get_embedder
+    from imagesim.indexes import get_index
     from imagesim.regions import get_region_finder
 
-    for name, get in (("embedder", get_embedder), ("region finder", get_region_finder)):
+    for name, get in (("embedder", get_embedder), ("region finder", get_region_finder), ("index", get_index)):
         try:
             get().warm_up()
         except (ImagesimError, ImportError) as error:
@@ -44,7 +46,14 @@ def _first_request(sender: Any, **kwargs: Any) -> None:
 
 
 def _in_thread() -> None:
-    threading.Thread(target=warm_up, name="imagesim-warm-up", daemon=True).start()
+    threading.Thread(target=_load_apart, name="imagesim-warm-up", daemon=True).start()
+
+
+def _load_apart() -> None:
+    try:
+        warm_up()
+    finally:
+        connections.close_all()  # this thread's own
 
 
 def post_worker_init(worker: Any) -> None:

@@ -1,26 +1,30 @@
-"""What the template tags show, as plain functions: a page never breaks because the index cannot answer."""
+"""What the template tags show, as plain functions. Errors of the index never break a page."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
 from django.db import models
-from django.urls import NoReverseMatch, reverse
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
 from django.utils.translation import gettext
 
 from imagesim import events
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
+from imagesim.indexes import get_index
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import hydrate, search
-from imagesim.retrieval.params import argument_names
+from imagesim.retrieval.params import SearchRequest, argument_names
 from imagesim.thumbnails import srcset, thumbnail_url
-from imagesim.types import Candidate, Facet, Hit, Hits
+from imagesim.types import Candidate, Facet, Hit, Hits, Region
 
 if TYPE_CHECKING:
     from imagesim.retrieval.look import Look
@@ -28,12 +32,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 THUMBNAIL_WIDTH = 320
-"""Pixels of the picture that a card shows where the browser does not choose one."""
+"""Width in pixels of a card's image, in browsers that do not use ``srcset``."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with what a page needs to show it; ``url`` and the addresses of its picture may be empty."""
+    """A hit with its title and URLs for a page; each URL may be empty."""
 
     hit: Hit
     title: str
@@ -41,6 +45,7 @@ class Card:
     image_url: str
     thumbnail_url: str = ""
     srcset: str = ""
+    similar_url: str = ""
 
     @property
     def item(self) -> Any:
@@ -53,15 +58,17 @@ class Card:
 
 @dataclass(frozen=True)
 class Section:
-    """One region of a look, by the name a page shows, and whether all of its cards are of other kinds."""
+    """A region of a look for a page: its name, its cards, and whether all of them are from other categories."""
 
     name: str
     cards: list[Card]
     only_wider: bool = False
+    closest: list[Card] = field(default_factory=list)
+    region: Region | None = None
 
 
 def cards(hits: Hits) -> list[Card]:
-    """The hits, ready to show."""
+    """The hits as cards."""
     return [_card(hit) for hit in hits]
 
 
@@ -74,18 +81,19 @@ def _card(hit: Hit) -> Card:
         image_url=items.get_image_url(hit.item, name),
         thumbnail_url=thumbnail_url(items, hit.item, name, THUMBNAIL_WIDTH),
         srcset=srcset(items, hit.item, name),
+        similar_url=items.get_similar_url(hit.item),
     )
 
 
 def similar_hits(
     item: models.Model, *, filters: dict[str, Any] | None = None, timeout: int = 0, **arguments: Any
 ) -> Hits:
-    """:func:`imagesim.similar_to` for a page: where the index cannot answer, no hits and the reason in ``degraded``.
+    """:func:`imagesim.similar_to` for a page: if the index cannot answer, no hits, and the reason in ``degraded``.
 
-    Arguments that ``similar_to`` does not know are filters, so that a template can say ``price__lte=50``.
-    With ``timeout`` (seconds) the answer is kept in the default cache; the items themselves are always read anew.
+    Other keyword arguments are filters, so that a template can say ``price__lte=50``. With ``timeout`` (seconds) the
+    answer is cached in the default cache; the items are still read from the database.
 
-    :raises NotRegistered, BadQuery: a mistake in the template or in what it was given.
+    :raises NotRegistered, BadQuery: for errors in the template or its arguments.
     """
     filters = dict(filters or {})
     for name in set(arguments) - set(argument_names("similar")):
@@ -101,7 +109,7 @@ def similar_hits(
         logger.info("No similar items for %s: %s", key_of(item), reason)
         return Hits(degraded=str(reason))
     except (CircuitOpen, SearchIndexError, EmbedderError) as reason:
-        logger.warning("No similar items for %s: %s", key_of(item), reason)
+        log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key_of(item), reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))
     if timeout and not hits.degraded:
@@ -110,7 +118,7 @@ def similar_hits(
 
 
 def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a row of similar products: the item's own kind first, and nothing that is not relevant."""
+    """The default arguments of a row of similar products: the item's own categories first, and relevant hits only."""
     kind: dict[str, Any] = {"min_relevance": get_settings().MIN_RELEVANCE or None}
     if not {"category", "same_category", "fallback"} & set(arguments) and registry.for_item(item).get_categories(item):
         kind |= {"same_category": True, "fallback": True}
@@ -118,50 +126,56 @@ def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def sections(look: Look) -> list[Section]:
-    """A look as a page shows it without JavaScript: its regions, and the photo as a whole where none was found."""
+    """The sections of a look for a page without JavaScript: its regions, or the whole photo if none was found.
+
+    Sections with results come first. The nearest items are shown only if no section has results.
+    """
     found = [
         Section(
             region.name or gettext("Your box"),
             cards(drop_weak_fallback(region.hits)),
             only_wider=all(hit.stage for hit in region.hits),
+            closest=cards(Hits(region.hits.closest)),
+            region=region.region,
         )
         for region in look.regions
     ]
-    return found or [Section(gettext("Whole photo"), cards(drop_weak_fallback(look.hits)))]
+    if any(section.cards for section in found):
+        found = [replace(each, closest=[]) for each in sorted(found, key=lambda section: not section.cards)]
+    whole = drop_weak_fallback(look.hits)
+    return found or [Section(gettext("Whole photo"), cards(whole), closest=cards(Hits(look.hits.closest)))]
 
 
 def drop_weak_fallback(hits: Hits) -> Hits:
-    """Without those that fill up from other categories and are less alike than what its own has on average."""
+    """Drop hits from other categories whose score is below the mean of the hits from the region's own categories."""
     own = [hit.score for hit in hits if not hit.stage]
     usual = sum(own) / len(own) if own else -1.0
     return Hits([hit for hit in hits if not hit.stage or hit.score >= usual], more=hits.more)
 
 
-def api_url(name: str, *arguments: str) -> str:
-    """The address of a view of the REST face; empty if the project does not include it."""
+def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> str:
+    """The URL of a view of the REST API; empty if the project does not include it.
+
+    Arguments of the prefix that the project includes it under, such as a tenant's, are those of the page's own address.
+    """
+    prefix = str(get_resolver(get_urlconf()).namespace_dict.get("imagesim", ("",))[0])
+    match = getattr(request, "resolver_match", None)
+    outer = {each: match.kwargs.get(each) for each in re.findall(r"\(\?P<(\w+)>", prefix)} if match else {}
     try:
-        return reverse(f"imagesim:{name}", args=arguments)
+        return reverse(f"imagesim:{name}", kwargs=outer | arguments)
     except NoReverseMatch:
         return ""
 
 
-def events_url() -> str:
-    """Where views and clicks are told; empty while events are off."""
-    return api_url("events") if events.enabled() else ""
+def events_url(request: HttpRequest | None) -> str:
+    """The URL that views and clicks are sent to; empty while events are off."""
+    return api_url("events", request) if events.enabled() else ""
 
 
 def _cache_name(item: models.Model, arguments: dict[str, Any]) -> str:
-    asked = repr(sorted((name, _named(value)) for name, value in arguments.items() if value is not None))
-    return f"imagesim.similar.{hashlib.sha256(f'{key_of(item)} {asked}'.encode()).hexdigest()}"
-
-
-def _named(value: Any) -> Any:
-    """An item says its name, which others may have too; its key is its own."""
-    if isinstance(value, models.Model):
-        return f"{value._meta.label_lower}:{value.pk}"
-    if isinstance(value, dict):
-        return sorted((name, _named(each)) for name, each in value.items())
-    return [_named(each) for each in value] if isinstance(value, list | tuple) else value
+    request = SearchRequest.create("similar", arguments, searched=(registry.for_item(item),))
+    asked = f"{get_index().name} {key_of(item)} {request.cache_key}"
+    return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
 
 
 def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet]]:
@@ -173,5 +187,5 @@ def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet]]:
 
 def _restored(item: models.Model, candidates: list[Candidate], more: bool, facets: dict[str, Facet]) -> Hits:
     hits = Hits(hydrate.load(candidates)[0], more=more, facets=facets)
-    hits.token = events.make_token("similar", hits, query_key=key_of(item))  # one per page that is shown
+    hits.token = events.make_token("similar", hits, query_key=key_of(item))  # one per page view
     return hits

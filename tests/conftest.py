@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from django.conf import settings as django_settings
 from django.core.cache import cache
 
 from imagesim import conf
-from imagesim.embedders.base import BaseEmbedder
+from imagesim.embedders import BaseEmbedder, model_spec
+from imagesim.embedders.process import import_torchvision
 from imagesim.runtime import runtime
 from tests.missing import missing
 
@@ -32,6 +34,7 @@ SLOW_MODULES = {
     "test_evaluation",
     "test_howto",
     "test_index_local",
+    "test_onnx",
     "test_oscar",
     "test_packaging",
     "test_precision",
@@ -111,11 +114,34 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _fresh_runtime() -> Iterator[None]:
     """What a process keeps does not outlive its test, but for embedders: loading their model takes seconds."""
-    from imagesim.retrieval.query_vector import text_vectors  # needs the apps, which a conftest must not wait for
-
-    text_vectors.clear()
     conf.get_settings.cache_clear()
     cache.clear()  # how often each visitor has searched
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP of a few thousand random weights, as open_clip saves one."""
+    import_torchvision()
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("clip")
+    model = {
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 2, "width": 32, "head_width": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}
+    (folder / model_spec.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
+    return folder

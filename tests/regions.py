@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from imagesim.regions.base import BaseRegionFinder
+from imagesim.regions import BaseRegionFinder
 from imagesim.types import Region
 
 LABELS = {"shoes": (255, 0, 0), "hat": (0, 0, 255), "item": (0, 128, 0)}

@@ -186,7 +186,7 @@ class TestItems:
         )
 
         assert said(page) == [
-            "2 items are queued for reindexing, with their pictures. Run manage.py imagesim_sync to do it."
+            "2 items are queued for reindexing, with their pictures. Run manage.py imagesim_sync to index them."
         ]
         assert all(state.pending for state in states.all())
 
@@ -351,14 +351,12 @@ class TestTheVisualIndex:
         address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
 
         page = admin_client.post(address, follow=True)
-        assert said(page) == [
-            "Nothing works in the background here (SYNC is 'manual'): run manage.py imagesim_rebuild."
-        ]
+        assert said(page) == ["No tasks run in the background (SYNC is 'manual'): run manage.py imagesim_rebuild."]
 
         settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "celery"}
         started(monkeypatch, answer=False)
         page = admin_client.post(address, follow=True)
-        assert said(page)[-1].startswith("It could not be started just now; try again in a moment, or run manage.py")
+        assert said(page)[-1].startswith("It could not be started; try again, or run manage.py")
         assert "Celery worker" in text_of(page)
 
     def test_trying_again_what_was_set_aside(self, admin_client, shop):
@@ -398,9 +396,9 @@ class TestTheVisualIndex:
         assert told["running"] is True
         assert told["shown"]["job"] is True
         assert told["bars"]["job"] == [100, 400]
-        assert told["fields"]["run_kind"] == "rebuild"
-        assert told["fields"]["run_progress"] == "100 of 400 (25.0 %)"
-        assert told["fields"]["run_left"] == "5 minutes left"
+        assert told["fields"]["job_kind"] == "rebuild"
+        assert told["fields"]["job_progress"] == "100 of 400 (25.0 %)"
+        assert told["fields"]["job_left"] == "5 minutes left"
         assert told["fields"]["rebuild"].startswith("running since ")
         assert 'max="400"' in admin_client.get(PAGE).content.decode()
 
@@ -412,7 +410,7 @@ class TestTheVisualIndex:
 
         told = admin_client.get(STATUS).json()
 
-        assert told["fields"]["run_left"] == "stopped; the next sync continues it"
+        assert told["fields"]["job_left"] == "stopped; the next sync continues it"
         assert told["bars"]["job"] == [1, 4]
 
     def test_a_run_that_knows_no_total_yet(self, admin_client):
@@ -421,7 +419,7 @@ class TestTheVisualIndex:
         told = admin_client.get(STATUS).json()
 
         assert told["bars"]["job"] is None
-        assert told["fields"]["run_left"] == ""
+        assert told["fields"]["job_left"] == ""
 
     def test_changes_that_wait_for_nobody_are_no_sync(self, admin_client, shop):
         assert admin_client.get(STATUS).json()["running"] is False
@@ -431,8 +429,8 @@ class TestTheVisualIndex:
         told = admin_client.get(STATUS).json()
 
         assert told["running"] is True
-        assert told["fields"]["run_kind"] == "sync"
-        assert told["fields"]["run_progress"] == "1 change waits"
+        assert told["fields"]["job_kind"] == "sync"
+        assert told["fields"]["job_progress"] == "1 change waits"
         assert told["bars"]["job"][0] == told["bars"]["job"][1] - 1
 
     def test_the_index_is_down(self, admin_client, settings, shop):
@@ -523,10 +521,10 @@ def test_badges():
 
 
 class TestRates:
-    """What visitors do with the results, where the shop keeps it."""
+    """Visitor events, where the shop keeps it."""
 
     def test_nothing_of_it_while_events_are_off(self, admin_client):
-        assert "What visitors do" not in admin_client.get(PAGE).content.decode()
+        assert "Visitor events" not in admin_client.get(PAGE).content.decode()
 
     def test_click_through_by_place_position_and_category(self, admin_client, settings):
         from imagesim import events

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagesim.cpu import threads
 from imagesim.indexing.embedding import ahead
+from imagesim.runtime import threads
 
 
 def test_results_come_in_order_with_errors_in_their_place() -> None:

@@ -18,7 +18,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, NotIndexed
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.retrieval import query_vector, rerank
+from imagesim.retrieval import query_vector, retriever
 from imagesim.types import Candidate, Facet, Hits
 from tests import shop
 from tests.shop import encoded, picture, product
@@ -107,10 +107,10 @@ class TestMixed:
     @pytest.mark.parametrize(
         ("arguments", "message", "field"),
         [
-            ({"like": 7}, "'like' holds a thing of type int; it can hold pictures, words and items", "like"),
-            ({"like": [["red", 2]]}, "'like' holds a thing of type list", "like"),
-            ({"like": {"red": 1}}, "'like' holds a thing of type dict", "like"),
-            ({"unlike": [None]}, "'unlike' holds a thing of type NoneType", "unlike"),
+            ({"like": 7}, "'like' holds an object of type int; it can hold pictures, words and items", "like"),
+            ({"like": [["red", 2]]}, "'like' holds an object of type list", "like"),
+            ({"like": {"red": 1}}, "'like' holds an object of type dict", "like"),
+            ({"unlike": [None]}, "'unlike' holds an object of type NoneType", "unlike"),
             ({"like": ""}, "empty", "like"),
             ({"like": "x" * 600}, "at most 500", "like"),
             ({"like": "red\0"}, "no text can hold", "like"),
@@ -227,7 +227,7 @@ class TestDiversity:
 
     @pytest.mark.parametrize("window", [100, 6, 3])
     def test_pages_are_one_order_cut_up(self, many, monkeypatch, window):
-        monkeypatch.setattr(rerank, "WINDOW", window)
+        monkeypatch.setattr(retriever, "WINDOW", window)
         whole = names(imagesim.search(text="red", diversity=0.6, limit=12))
         cut: list[str] = []
         offset, more = 0, True
@@ -273,7 +273,7 @@ def test_marginal_relevance_is_that_of_the_paper():
                     ),
                 )
             )
-        found = rerank.mmr(candidates, {f"d{n}": vectors[n] for n in range(20)}, diversity)
+        found = retriever.mmr(candidates, {f"d{n}": vectors[n] for n in range(20)}, diversity)
         assert [candidate.key for candidate in found] == [f"k{n}" for n in chosen]
 
 

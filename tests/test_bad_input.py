@@ -47,7 +47,7 @@ def _settings(settings, media_root) -> None:
     settings.IMAGESIM = {
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
-        "REST_THROTTLES": {"similar": None, "search": None, "look": None},
+        "REST_THROTTLES": {"similar": None, "search": None, "look": None, "refused": None},
         "REST_MAX_OFFSET": 1000,
     }
     cache.clear()
@@ -105,7 +105,7 @@ UPLOADS: dict[str, tuple[Callable[[], bytes], int, str, type[Exception]]] = {
         "unsupported_format",
         UnsupportedFormat,
     ),
-    "a GIF": (lambda: encoded(picture("red"), "GIF"), 415, "unsupported_format", UnsupportedFormat),
+    "a BMP": (lambda: encoded(picture("red"), "BMP"), 415, "unsupported_format", UnsupportedFormat),
 }
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagesim.embedders.batching import Batcher
+from imagesim.embedders.openclip import Batcher
 
 
 def test_a_lone_question_runs_at_once_and_in_order() -> None:

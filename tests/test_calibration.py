@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, Calibration, Curve, Sample, fit, votes
+from imagesim.calibration import KINDS, Ballot, Calibration, Curve, Sample, fit, reliability
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -29,8 +29,9 @@ def relevances(calibration: Calibration, sample: Sample, query: np.ndarray) -> l
     scores = sample.vectors @ query
     order = np.argsort(-scores)[:20]
     names = [sample.categories[i] for i in order]
-    shares = votes(scores[order].tolist(), names, calibration.background["items"].deviation)
-    found = calibration.relevances("items", scores[order].tolist(), [shares[next(iter(each))] for each in names])
+    ballot = Ballot(scores[order].tolist(), names, calibration.background["items"].deviation)
+    votes = [ballot.share(each, number) for number, each in enumerate(names)]
+    found = calibration.relevances("items", scores[order].tolist(), votes)
     return [(value, next(iter(each))) for value, each in zip(found, names, strict=True)]
 
 
@@ -99,3 +100,16 @@ def test_the_lowest_score_that_can_be_relevant() -> None:
     assert calibration.relevances("items", [lowest - 0.01], [1.0])[0] < 0.4
     assert calibration.lowest_score("items", 0.0) == -math.inf
     assert Curve(1, 1, 0).score_for(1.0) == math.inf
+
+
+def test_relevance_keeps_what_it_promises() -> None:
+    """On items that it was not fitted to, the share that belongs is about the relevance."""
+    sample, _centres = catalogue(kinds=10, each=60, noise=0.7)
+    found = reliability(sample)
+    assert len(found) >= 5
+    hits = sum(each.hits for each in found)
+    error = sum(each.hits * abs(each.relevance - each.belongs) for each in found) / hits
+    assert error < 0.12
+    assert found[0].belongs < 0.2
+    assert found[-1].belongs > 0.8
+    assert [each.relevance for each in found] == sorted(each.relevance for each in found)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
 
 import imagesim
-from imagesim import widgets
-from imagesim.circuit_breaker import Breaker
+from imagesim import circuit_breaker, widgets
+from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.exceptions import BadQuery, CircuitOpen, IndexUnavailable
 from imagesim.indexes import get_index
+from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.indexes.local import LocalIndex
+from imagesim.indexing.sync import sync
 from imagesim.retrieval.retriever import FAILURES, reading_index
+from imagesim.runtime import runtime
 from tests.shop import EMBEDDER, index, picture, product
+from tools.system import free_port
 
 
 class Clock:
@@ -108,8 +113,56 @@ def test_an_index_that_hangs_costs_few_pages_a_time_out(settings, monkeypatch):
         with pytest.raises(CircuitOpen):
             imagesim.similar_to(shoe)
     assert len(asked) == FAILURES
+    monkeypatch.setattr(LocalIndex, "meta", lambda self: pytest.fail("asked"))
+    with pytest.raises(CircuitOpen):
+        reading_index().meta()
     assert "not called" in widgets.similar_hits(shoe).degraded
     monkeypatch.undo()
     reading_index().breaker.succeeded()
     assert imagesim.similar_to(shoe) == []
     assert reading_index().index is get_index()
+
+
+def test_a_failure_that_goes_on_is_logged_every_so_often(caplog, monkeypatch):
+    runtime.reset()
+    logger = logging.getLogger("imagesim.test")
+
+    def fail_five_times():
+        caplog.clear()
+        for _ in range(5):
+            log_repeated(logger, logging.WARNING, "down", "no answer from %s", "es1")
+        return caplog.messages
+
+    assert fail_five_times() == ["no answer from es1"]
+    assert fail_five_times() == []
+    log_repeated(logger, logging.WARNING, "refused", "another reason")
+    assert caplog.messages == ["another reason"]
+    with caplog.at_level(logging.DEBUG, "imagesim.test"):
+        assert len(fail_five_times()) == 5
+    monkeypatch.setattr(circuit_breaker, "REPEAT_SECONDS", 0.0)
+    log_repeated(logger, logging.WARNING, "down", "no answer from %s", "es1")
+    assert caplog.messages[-1] == "no answer from es1 (and 14 more since the last)"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("media_root")
+def test_an_outage_fills_no_log(settings, caplog):
+    """The client of Elasticsearch warns of every attempt, with a traceback: only this app's calls are kept quiet."""
+    hosts = f"http://127.0.0.1:{free_port()}"
+    backend = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": {"hosts": hosts}}
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "INDEX": backend}
+    shoe = product("shoe", picture("red"))
+    for _ in range(20):
+        assert sync().interrupted
+        assert widgets.similar_hits(shoe).degraded
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert {"imagesim.indexing.sync", "imagesim.widgets"} <= {record.name for record in warnings}
+    assert len(warnings) <= 8, caplog.messages
+    assert not any(record.exc_info for record in warnings)
+
+    caplog.clear()
+    for _ in range(3):
+        with pytest.raises(Exception, match="Connection"):
+            ElasticsearchIndex(hosts=hosts)._client.info()
+    retries = [record for record in caplog.records if record.name == "elastic_transport.transport" and record.exc_info]
+    assert len(retries) == 6, "calls that are not this app's are logged as before"

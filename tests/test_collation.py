@@ -8,7 +8,7 @@ from operator import attrgetter
 import pytest
 from django.db import connections
 
-from imagesim.collation import in_code_point_order
+from imagesim.database import in_code_point_order
 from imagesim.models import ItemState
 
 pytestmark = pytest.mark.django_db(transaction=True)

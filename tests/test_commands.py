@@ -5,16 +5,22 @@ from __future__ import annotations
 import io
 import json
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 
+import imagesim
+from demo_shop.shop.models import Photo
 from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.management.base import ProgressBar
 from imagesim.management.commands import imagesim_sync
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status
+from imagesim.thumbnails import FOLDER, _stored
 from tests.shop import EMBEDDER, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -33,6 +39,35 @@ def call(*arguments):
 
 def as_json(*arguments):
     return json.loads(call(*arguments, "--format", "json"))
+
+
+@pytest.mark.django_db(transaction=True)
+class TestClear:
+    def test_nothing_of_the_app_is_left_and_all_can_be_made_anew(self, settings):
+        shoe = product("shoe", picture("red"))
+        boot = product("boot", picture("red", mark=1))
+        call("imagesim_sync")
+        _stored(shoe.photos.get().file, 320)
+        folder = Path(settings.MEDIA_ROOT) / FOLDER
+        assert any(folder.iterdir())
+
+        facts = as_json("imagesim_clear", "--noinput")
+
+        assert (len(facts["indexes"]), facts["thumbnails"]) == (1, 1)
+        for model in apps.get_app_config("imagesim").get_models():
+            assert not model._base_manager.exists(), model
+        assert get_index().backing_indexes() == []
+        assert not any(folder.iterdir())
+        assert all(photo.file.storage.exists(photo.file.name) for photo in Photo.objects.all())
+        assert as_json("imagesim_sync")["indexed"] == 2
+        assert [hit.item for hit in imagesim.similar_to(shoe)] == [boot]
+
+    def test_it_asks(self, monkeypatch):
+        product("shoe", picture("red"))
+        monkeypatch.setattr("builtins.input", lambda question: "y")
+        with pytest.raises(CommandError, match="Nothing was deleted"):
+            call("imagesim_clear")
+        assert ItemState.objects.exists()
 
 
 class TestSync:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from imagesim import backends, conf
+from imagesim import conf
 from imagesim.conf import Backend, Settings, get_settings
 from imagesim.exceptions import ConfigurationError, format_choices
 
@@ -121,20 +121,20 @@ def of(name: str, **options: object) -> Backend:
 
 
 def test_a_backend_is_made_once_for_the_same_options():
-    one = backends.get_instance(of("Base", size=2), Base)
+    one = conf.get_instance(of("Base", size=2), Base)
 
-    assert backends.get_instance(of("Base", size=2), Base) is one
-    assert backends.get_instance(of("Base", size=3), Base) is not one
+    assert conf.get_instance(of("Base", size=2), Base) is one
+    assert conf.get_instance(of("Base", size=3), Base) is not one
     assert one.size == 2
     with override_settings(IMAGESIM={}):
-        assert backends.get_instance(of("Base", size=2), Base) is not one
+        assert conf.get_instance(of("Base", size=2), Base) is not one
 
 
 def test_a_backend_is_made_again_in_another_process(monkeypatch):
-    one = backends.get_instance(of("Base"), Base)
+    one = conf.get_instance(of("Base"), Base)
     monkeypatch.setattr("os.getpid", lambda: -1)
 
-    assert backends.get_instance(of("Base"), Base) is not one
+    assert conf.get_instance(of("Base"), Base) is not one
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_backend_is_made_again_in_another_process(monkeypatch):
 )
 def test_a_backend_that_cannot_be_made_is_named(backend, message):
     with pytest.raises(ConfigurationError) as caught:
-        backends.get_instance(backend, Base)
+        conf.get_instance(backend, Base)
 
     assert message in str(caught.value)
 
@@ -161,10 +161,10 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "elasticsearch", None)
 
     with pytest.raises(ConfigurationError) as caught:
-        backends.load_class(Backend("needs_elastic.Index"), Base)
+        conf.load_class(Backend("needs_elastic.Index"), Base)
 
-    assert 'Install it with: pip install "imagesim[elasticsearch]"' in str(caught.value)
-    assert backends.install_hint(ImportError("something else")) == ""
+    assert 'Install it with: pip install "django-imagesim[elasticsearch]"' in str(caught.value)
+    assert conf.install_hint(ImportError("something else")) == ""
 
 
 def test_a_list_of_backends(settings):

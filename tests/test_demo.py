@@ -19,10 +19,11 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 import imagesim
-from demo_shop.shop import catalogue, packages, seeding
-from demo_shop.shop.models import Category, Photo, Product
+from demo_shop.shop import catalogue, own_catalogue, packages, seeding
+from demo_shop.shop.models import COLOURS, Category, Photo, Product
 from demo_shop.shop.packages import PACKAGES, PackageUnavailable
 from imagesim.exceptions import IndexUnavailable
+from imagesim.indexing.sync import sync
 from imagesim.retrieval import concurrency
 from tests import shop
 from tests.missing import missing
@@ -62,6 +63,9 @@ class TestCatalogue:
         assert sum(len(entry.photos) > 1 for entry in entries) >= 8
         assert sum(bool(entry.variants) for entry in entries) >= 4
         assert len({entry.colour for entry in entries}) >= 10
+
+    def test_every_colour_is_translated(self):
+        assert {entry.colour for entry in everything() if entry.colour} <= set(COLOURS)
 
     def test_every_colour_has_a_dot(self):
         css = (Path(catalogue.__file__).parent / "static/shop/shop.css").read_text()
@@ -217,6 +221,68 @@ class TestDemoCommand:
 
 
 @pytest.mark.django_db
+class TestOwnCatalogue:
+    @pytest.fixture(autouse=True)
+    def _own(self, settings, media_root):
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+
+    def add(self, path: Path, colour: str, mark: int = 0) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(picture(colour, mark=mark)))
+        return path
+
+    def test_a_folder(self, tmp_path, media_root):
+        folder = tmp_path / "mine"
+        self.add(folder / "Summer dresses" / "red_dress-01.PNG", "red")
+        self.add(folder / "Summer dresses" / "long" / "red-dress-02.png", "red", 1)
+        self.add(folder / "lamp.png", "blue")
+        (folder / "notes.txt").write_text("no picture")
+        progress = []
+        assert own_catalogue.load(folder, lambda *done: progress.append(done)) == 3
+        assert progress == [(3, 3)]
+        assert sync().indexed == 3
+        dress = Product.objects.get(name="Red dress 01")
+        assert dress.category.name == "Summer dresses"
+        assert [hit.item.name for hit in imagesim.similar_to(dress, limit=1)] == ["Red dress 02"]
+        assert Product.objects.get(name="Red dress 02").category.parent == dress.category
+        assert Path(dress.photos.get().file.path).is_symlink(), "nothing is copied"
+        for address in ("/", dress.get_absolute_url(), dress.category.get_absolute_url(), "/gallery/"):
+            assert Client().get(address).status_code == 200, address
+
+        self.add(folder / "vase.png", "green")
+        assert own_catalogue.load(folder, lambda *done: None) == 4
+        assert (Product.objects.count(), sync().indexed) == (4, 1)
+
+    def test_a_table(self, tmp_path):
+        self.add(tmp_path / "pictures" / "1.png", "red")
+        table = tmp_path / "mine.csv"
+        rows = [
+            "image,name,department,category,price,stock,brand,colour,season",
+            'pictures/1.png,Red dress,Women,Dresses,"49,90",3,Acme,red,summer',
+            "pictures/gone.png,Gone,Women,Dresses,1,1,,,",
+        ]
+        table.write_text("\ufeff" + "\n".join(rows), encoding="utf-8")
+        assert own_catalogue.load(table, lambda *done: None) == 1
+        made = Product.objects.get()
+        assert (made.name, str(made.price), made.stock, made.brand) == ("Red dress", "49.90", 3, "Acme")
+        assert (made.category.name, made.category.parent.name) == ("Dresses", "Women")
+
+    @pytest.mark.parametrize(
+        ("name", "text", "words"),
+        [
+            ("none", "", "no folder and no CSV"),
+            ("x.csv", "a,b\n1,2", "no column 'image'"),
+            ("y.csv", "image\nz.png", "no picture"),
+        ],
+    )
+    def test_what_is_no_catalogue_is_told(self, tmp_path, name, text, words):
+        if text:
+            (tmp_path / name).write_text(text)
+        with pytest.raises(own_catalogue.NoCatalogue, match=words):
+            own_catalogue.load(tmp_path / name, lambda *done: None)
+
+
+@pytest.mark.django_db
 class TestPages:
     @pytest.fixture(autouse=True)
     def _settings(self, settings, media_root):
@@ -261,6 +327,10 @@ class TestPages:
     def test_a_product_with_its_similar_ones(self, client: Client, shelf):
         response = client.get("/product/red/")
         assert self.names(response.content.decode()) == ["variant"]  # crimson is sold out; blue is in its group
+
+    def test_a_product_whose_picture_is_lost(self, client: Client, shelf):
+        default_storage.delete(Photo.objects.get(product__name="red").file.name)
+        assert client.get(Product.objects.get(name="red").get_absolute_url()).status_code == 200
 
     def test_a_product_without_an_index(self, client: Client):
         product("lonely")

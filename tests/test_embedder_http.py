@@ -201,6 +201,26 @@ def test_the_pictures_of_a_request_are_bounded_together(served: str) -> None:
     assert "megapixels" in message
 
 
+def test_the_pictures_that_requests_keep_are_bounded_over_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MAX_PIXELS", 10_000)
+    decoding, embedder = service._Decoding(), PixelEmbedder()
+    picture = png(Image.new("RGB", (60, 60)))
+    seen: list[int] = []
+
+    def embed(prepared: object) -> object:
+        seen.append(decoding.kept)
+        if len(seen) == 1:  # while the first request is embedded
+            with pytest.raises(service.Refused) as caught:
+                decoding.embed(PixelEmbedder(), [picture] * 2)
+            assert caught.value.status == 503
+        return PixelEmbedder().embed_prepared(prepared)
+
+    monkeypatch.setattr(embedder, "embed_prepared", embed)
+    decoding.embed(embedder, [picture] * 2)
+    decoding.embed(embedder, [picture] * 2)
+    assert (seen, decoding.kept) == ([7_200, 7_200], 0)
+
+
 def test_what_is_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "PATIENCE_SECONDS", 0.1)
     entered, release = threading.Event(), threading.Event()

@@ -15,43 +15,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, model_spec, towers
+from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, model_spec
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import choose_device, lower_precisions
-from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
 
 
 @pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="session")
 def lite_embedder(model_cache: Path) -> OpenClipEmbedder:
     return OpenClipEmbedder(cache_dir=model_cache)
-
-
-@pytest.fixture(scope="session")
-def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of a few thousand random weights, as open_clip saves one."""
-    import_torchvision()
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("clip")
-    model = {
-        "embed_dim": 24,
-        "vision_cfg": {"image_size": 32, "patch_size": 16, "layers": 2, "width": 32, "head_width": 16},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-    }
-    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}
-    (folder / model_spec.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
-    torch.manual_seed(0)
-    save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
-    return folder
 
 
 class TestPinnedOnTheHub(EmbedderContract):
@@ -299,16 +272,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_other_towers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other weights")
-    monkeypatch.setattr(towers, "trunk_path", lambda: other)
+    monkeypatch.setattr(lite, "trunk_path", lambda: other)
     with pytest.raises(EmbedderError, match="reinstall"):
         lite.folder(tmp_path / "cache")
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(towers, "TEXT_FOLDER", ("no_such_package", "model"))
+    monkeypatch.setattr(lite, "TEXT_FOLDER", ("no_such_package", "model"))
     embedder = OpenClipEmbedder()
-    assert [message.id for message in embedder.check()] == ["imagesim.E201"]
-    with pytest.raises(EmbedderError, match=r"imagesim\[lite\]"):
+    assert [message.id for message in embedder.check()] == ["imagesim.W201"]
+    with pytest.raises(EmbedderError, match=r"django-imagesim\[lite\]"):
         embedder.embed_texts(["shirt"])
 
 
@@ -316,7 +289,7 @@ def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "open_clip", None)
     (message,) = OpenClipEmbedder(model="ViT-B-32", pretrained="openai").check()
     assert "open_clip" in message.msg
-    assert "imagesim[clip]" in str(message.hint)
+    assert "django-imagesim[clip]" in str(message.hint)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +441,7 @@ def test_a_failing_model_is_an_embedder_error(local_clip: Path, monkeypatch: pyt
 def test_the_trunk_knows_what_it_knew() -> None:
     import torch
 
-    trunk = towers.load_trunk()
+    trunk = lite.load_trunk()
     assert not trunk.training
     assert not any(parameter.requires_grad for parameter in trunk.parameters())
     image = Image.new("RGB", (224, 224), "white")

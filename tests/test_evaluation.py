@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from demo_shop.shop.models import Category, Product
-from imagesim.evaluation import catalogue, relevance, study, tuning
+from imagesim.evaluation import catalogue, study, tuning
 from imagesim.evaluation.study import Variant
 from imagesim.evaluation.tuning import tune
 from imagesim.exceptions import BadQuery, NotIndexed
@@ -81,7 +81,7 @@ def test_the_catalogue_is_read_with_its_owners() -> None:
 @pytest.mark.usefixtures("shop")
 def test_exact_rankings_agree_with_brute_force() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
-    cases = relevance.cases(loaded, "category")
+    cases = catalogue.cases(loaded, "category")
     ranking = next(iter(study.rank(loaded, loaded.vectors, cases[:1], Variant(), k=5)))
     scores = loaded.vectors @ loaded.vectors[cases[0].row]
     best = scores.reshape(-1, 2).max(axis=1)
@@ -92,7 +92,7 @@ def test_exact_rankings_agree_with_brute_force() -> None:
 @pytest.mark.usefixtures("shop")
 def test_fewer_bits_cost_and_rescoring_brings_them_back() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
-    cases = relevance.cases(loaded, "category")
+    cases = catalogue.cases(loaded, "category")
     exact = study.run(loaded, cases, Variant(), k=10)
     shared = {
         rescore: study.overlap(
@@ -106,7 +106,7 @@ def test_fewer_bits_cost_and_rescoring_brings_them_back() -> None:
 @pytest.mark.usefixtures("shop")
 def test_tuning_learns_which_dimensions_are_noise() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
-    tuned = tune(loaded, relevance.cases(loaded, "category"))
+    tuned = tune(loaded, catalogue.cases(loaded, "category"))
     assert tuned is not None
     assert tuned.wins
     assert tuned.after.mean > tuned.before.mean + 0.05
@@ -120,7 +120,7 @@ def test_tuning_does_not_win_where_there_is_nothing_to_learn() -> None:
     random_shop = catalogue.Catalogue(
         loaded.label, loaded.vectors, loaded.owner, loaded.names, loaded.pks, labels, loaded.groups
     )
-    tuned = tune(random_shop, relevance.cases(random_shop, "category"))
+    tuned = tune(random_shop, catalogue.cases(random_shop, "category"))
     assert tuned is None or not tuned.wins
 
 
@@ -143,13 +143,13 @@ def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
     file.write_text(
         f"query,item,grade\n{loaded.pks[0]},{loaded.pks[3]},2\n{loaded.pks[0]},{loaded.pks[4]},1\nnone,none,1\n"
     )
-    (case,) = relevance.cases(loaded, "judged", judged=file)
+    (case,) = catalogue.cases(loaded, "judged", judged=file)
     assert case.grades == {3: 2.0, 4: 1.0}
     file.write_text("a,b\n1,2\n")
     with pytest.raises(BadQuery, match="no column 'item'"):
-        relevance.cases(loaded, "judged", judged=file)
+        catalogue.cases(loaded, "judged", judged=file)
     with pytest.raises(BadQuery, match="cannot be read"):
-        relevance.cases(loaded, "judged", judged=tmp_path / "missing.csv")
+        catalogue.cases(loaded, "judged", judged=tmp_path / "missing.csv")
 
 
 @pytest.mark.django_db
@@ -190,7 +190,8 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
     )
     reports = json.loads(out.getvalue())["reports"]
     assert {report["source"] for report in reports} == {"category", "image"}
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 5
+    assert len(list(tmp_path.glob("*-reliability.png"))) == 1
     first = reports[0]["variants"][0]
     assert first["overlap"] == 1.0
     assert first["ndcg"]["low"] <= first["ndcg"]["mean"] <= first["ndcg"]["high"]
@@ -198,6 +199,7 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
     call_command("imagesim_evaluate", "-k", "5", "--queries", "20", stdout=out, verbosity=0)
     assert "precision@5" in out.getvalue()
     assert "bbq unrescored" in out.getvalue()
+    assert "the share that belongs" in out.getvalue()
 
 
 @pytest.mark.usefixtures("shop")

@@ -146,7 +146,7 @@ def test_the_task_purges_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
             position=0,
             created_at=timezone.now() - timedelta(days=age),
         )
-    monkeypatch.setattr(events, "PURGE_BATCH", 1)
+    monkeypatch.setattr(tasks, "PURGE_BATCH", 1)
     assert tasks.purge() == 1
     assert tasks.purge(days=30) == 1
     assert list(Event.objects.values_list("request", flat=True)) == ["r0"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import call_command
 from django.db import DatabaseError
 from django.urls import include, path
 from django.utils import timezone
@@ -20,7 +22,8 @@ from imagesim.exceptions import BadQuery, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
-from imagesim.monitoring import health, metrics, timing
+from imagesim.monitoring import metrics, status, timing
+from imagesim.registry import get_items
 from tests.shop import EMBEDDER, picture, product
 
 DOWN = {
@@ -51,6 +54,21 @@ class TestHealth:
         assert answer.status_code == 200
         assert answer.json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok", "index": "ok"}}
         assert "no-store" in answer["Cache-Control"]
+
+    def test_texts_were_declared_since(self, shop, monkeypatch):
+        """Words are not found in what the index does not hold, and nothing else says so."""
+        assert status.get_status().index.outdated == ""
+        items = get_items("shop.product")
+        monkeypatch.setattr(type(items), "text", {**items.text, "slug": 1} if items.text else {"name": 3, "slug": 1})
+        items.__dict__.pop("text_specs", None)
+        try:
+            assert status.get_status().index.outdated == "text"
+            assert [check.state for check in status.get_health() if check.name == "index"] == ["degraded"]
+            out = io.StringIO()
+            call_command("imagesim_status", stdout=out)
+            assert "the index was made with other text; run `manage.py imagesim_rebuild`" in out.getvalue()
+        finally:
+            items.__dict__.pop("text_specs", None)
 
     @pytest.mark.parametrize("address", ["/visual/health/", "/visual/live/", "/visual/metrics/"])
     def test_it_is_only_read(self, client, db, address):
@@ -111,7 +129,7 @@ class TestHealth:
 
         request = rf.get("/")
         request.user = User()
-        answer = health.health_view(request)
+        answer = status.health_view(request)
 
         assert answer.status_code == 503
         assert json.loads(answer.content)["checks"] == {"database": "failing", "queue": "failing", "index": "failing"}
@@ -122,16 +140,16 @@ class TestHealth:
 
         monkeypatch.setattr(type(get_index()), "ping", fail)
 
-        check = health.get_health()[-1]
+        check = status.get_health()[-1]
 
         assert (check.state, check.detail) == ("failing", "ZeroDivisionError")
         assert "the check of the index failed" in caplog.text
 
     def test_the_worst_part_counts(self):
-        checks = [health.Check("a", "ok"), health.Check("b", "degraded")]
+        checks = [status.Check("a", "ok"), status.Check("b", "degraded")]
 
-        assert health.worst(checks) == "degraded"
-        assert health.worst([*checks, health.Check("c", "failing")]) == "failing"
+        assert status.worst(checks) == "degraded"
+        assert status.worst([*checks, status.Check("c", "failing")]) == "failing"
 
 
 def samples(response) -> dict[tuple[str, str, str], float]:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesim.backends import get_instance, load_class
-from imagesim.conf import Backend
+from imagesim.conf import Backend, get_instance, load_class
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import BaseIndex

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.items import Items
+from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load, load_items, load_shown
 from imagesim.types import Candidate
 from tests.shop import registered
@@ -59,6 +60,13 @@ def products(db):
 
 def candidate(key: str, score: float = 0.5) -> Candidate:
     return Candidate(key, score, key, "digest", "name.jpg", "wider")
+
+
+def test_keys_that_cannot_exist_are_not_asked_for(products, django_assert_num_queries):
+    items = registry.for_model(Product)
+    with django_assert_num_queries(0):
+        assert load_shown(items, ["9" * 40, "-" + "9" * 40, "red", ""]) == []
+    assert load_shown(items, ["9" * 40, str(products[0].pk)], to_many=False) == [products[0]]
 
 
 def test_hits_keep_the_order_of_the_candidates(products, django_assert_num_queries):

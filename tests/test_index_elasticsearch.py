@@ -18,8 +18,8 @@ import pytest
 from imagesim.circuit_breaker import Breaker
 from imagesim.evaluation.planning import plan
 from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
+from imagesim.indexes import BaseIndex
 from imagesim.indexes import elasticsearch as module
-from imagesim.indexes.base import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
@@ -422,6 +422,21 @@ def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex)
 def test_what_the_server_answers_becomes_a_sentence(status: int, error: type[Exception], words: str) -> None:
     with Answering(status) as url, pytest.raises(error, match=words):
         ElasticsearchIndex(hosts=url, api_key="s3cret").refresh()
+
+
+def test_a_client_that_is_newer_than_the_server_is_told_in_one_sentence(
+    elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The media types name the client's version, and the server refuses those of a later one."""
+    later = r"application/vnd.elasticsearch+\g<1>; compatible-with=99"
+    monkeypatch.setattr("elasticsearch._sync.client._base._COMPAT_MIMETYPE_SUB", later)
+    index = ElasticsearchIndex(hosts=elasticsearch_url)
+    for request in (index.active, lambda: index._connection.post("/_search", b"{}", {})):
+        with (
+            pytest.raises(IndexUnavailable, match=r"not speak with the older server .*django-imagesim\[elasticsearch"),
+            index._translated_errors(),
+        ):
+            request()
 
 
 def test_what_is_not_elasticsearch_is_recognised() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,14 +22,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from imagesim.exceptions import IndexUnavailable, SearchIndexError
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex, local
 from imagesim.indexes.local import LocalIndex, knn, store
-from imagesim.indexes.local.columnar import Matrix
+from imagesim.indexes.local.columnar import Matrix, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
+from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import assert_answers
 from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
-from imagesim.types import Condition, Entry, Filters, Query, Removal
+from imagesim.types import Condition, Entry, Filters, Query, Removal, TextSpec
 
 
 @pytest.mark.django_db
@@ -349,7 +352,7 @@ def test_what_is_stored_with_an_index_names_no_code_to_load(index: LocalIndex) -
     """Who can write to the index must not choose the class or the host that queries are sent to."""
     poison = {"embedder": {"BACKEND": "os.system", "OPTIONS": {"url": "http://elsewhere"}}}
     row = LocalGeneration.objects.get(index="test")
-    assert set(row.meta) == {"fingerprint", "dims", "filters", "projection", "texts"}
+    assert set(row.meta) == {"fingerprint", "dims", "filters", "projection", "texts", "analysis"}
     row.meta |= poison
     row.save()
     assert LocalIndex(name="test").meta() == META
@@ -359,3 +362,33 @@ def test_a_stored_meta_that_is_not_one(index: LocalIndex) -> None:
     LocalGeneration.objects.filter(index="test").update(meta={"dims": "many"})
     with pytest.raises(SearchIndexError, match="does not say what it holds"):
         LocalIndex(name="test").search([Query(axis(0))])
+
+
+class TestWords:
+    @pytest.fixture
+    def worded(self, db: None) -> LocalIndex:
+        index = LocalIndex(name="worded")
+        index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+        index.write([replace(entry(n, axis(n % DIMS)), texts={"name": [f"shoe {n}"]}) for n in range(20)])
+        return index
+
+    def test_are_read_in_slices_so_that_a_writer_has_its_turn(
+        self, worded: LocalIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slices: list[int] = []
+        original = Table.read_texts
+
+        def counting(table: Table, seconds: float = math.inf) -> bool:
+            done = original(table, seconds)
+            slices.append(len(table._new_texts))
+            return done
+
+        monkeypatch.setattr(Table, "read_texts", counting)
+        monkeypatch.setattr(local, "SLICE_SECONDS", 0.0)
+        assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20
+        assert slices[:20] == list(range(19, -1, -1))
+
+    def test_are_read_before_the_first_visitor(self, worded: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+        worded.warm_up()
+        monkeypatch.setattr(TextIndex, "add", None)
+        assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20

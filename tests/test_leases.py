@@ -19,7 +19,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import leases
 from imagesim.indexing import sync as syncing
 from imagesim.indexing.sync import sync
-from imagesim.models import ItemState, LocalEntry, Scope
+from imagesim.models import ItemImage, ItemState, LocalEntry, Scope
 from imagesim.types import Entry, EntryImage, WriteResult
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, picture, product
@@ -168,6 +168,179 @@ class TestLeases:
         assert ItemState.objects.get(object_pk=str(pk)).pending
         sync()
         assert f"shop.product:{pk}" not in entries()
+
+
+class TestTaking:
+    def test_of_one_scope_and_the_longest_waiting_first(self, shop):
+        change(*shop)
+        ItemState.objects.filter(pk=state(shop[1]).pk).update(scope=Scope.ALL)
+        hours = timedelta(hours=1)
+        for item, waits in ((shop[0], 1), (shop[2], 3), (shop[3], 2)):
+            ItemState.objects.filter(pk=state(item).pk).update(not_before=timezone.now() - waits * hours)
+        assert [s.object_pk for s in take(2).states] == [str(shop[2].pk), str(shop[3].pk)]
+        assert [s.object_pk for s in take(scope=Scope.ALL).states] == [str(shop[1].pk)]
+
+    def test_what_a_worker_died_at_does_not_join_the_others(self, shop):
+        change(*shop)
+        take(1)
+        let_time_pass()
+        dead = ItemState.objects.exclude(lease="").get()
+        ItemState.objects.filter(pk=dead.pk).update(not_before=timezone.now())
+        assert dead.pk not in {s.pk for s in take().states}
+        assert [s.pk for s in take().states] == [dead.pk]
+
+    def test_a_lease_is_renewed_when_half_of_it_is_over(self, shop, settings, django_assert_num_queries):
+        settings.IMAGESIM = {**settings.IMAGESIM, "SYNC_LEASE_SECONDS": 100}
+        change(shop[0])
+        lease = take()
+        now = timezone.now()
+        lease.until = now + timedelta(seconds=60)
+        with django_assert_num_queries(0):
+            assert leases.renew(lease)
+        lease.until = now + timedelta(seconds=40)
+        assert leases.renew(lease)
+        assert lease.until - now >= timedelta(seconds=100)
+        assert state(shop[0]).leased_until == lease.until
+
+    def test_what_was_released_waits_as_long_as_said(self, shop):
+        change(shop[0])
+        now = timezone.now()
+        leases.release(take(), delay=60)
+        assert timedelta(seconds=60) <= state(shop[0]).not_before - now <= timedelta(seconds=70)
+        assert take().states == []
+
+    def test_what_another_worker_has_leased_since_is_not_released(self, shop):
+        change(shop[0])
+        first = take()
+        change(shop[0])
+        second = take()
+        leases.release(first)
+        assert state(shop[0]).lease == second.token
+
+    @pytest.mark.parametrize(("code", "times", "raises"), [("40P01", 3, 0), ("40P01", 4, 1), ("40001", 1, 1)])
+    def test_deadlocks_of_postgresql(self, shop, monkeypatch, code, times, raises):
+        due, raised = leases.due, []
+
+        def deadlock(*args):
+            if len(raised) < times:
+                raised.append(OperationalError("deadlock detected"))
+                raised[-1].__cause__ = type("Cause", (Exception,), {"sqlstate": code})()
+                raise raised[-1]
+            return due(*args)
+
+        monkeypatch.setattr(leases, "due", deadlock)
+        change(shop[0])
+        if raises:
+            with pytest.raises(OperationalError):
+                take()
+        else:
+            assert len(take().states) == 1
+
+
+def settle(item, outcome="indexed", **result):
+    """The row after its change was leased, and ended so; and the state as it was leased."""
+    (leased,) = take().states or take(scope=Scope.ALL).states
+    before = ItemState(**{field.attname: getattr(leased, field.attname) for field in ItemState._meta.concrete_fields})
+    lease = leases.Lease("default", leased.lease, [leased], leased.leased_until)
+    assert leases.mark(lease, [leases.SyncResult(leased, outcome, **result)]) == 1
+    return state(item), before
+
+
+class TestResults:
+    """What a result leaves in the row."""
+
+    @pytest.fixture
+    def item(self, shop):
+        change(shop[0])
+        ItemState.objects.filter(pending=True).update(synced_at=None, error="old", outcome="failed", attempts=1)
+        return shop[0]
+
+    @pytest.mark.parametrize("outcome", ["indexed", "skipped", "removed"])
+    @pytest.mark.parametrize("written", [True, False])
+    def test_that_succeeded(self, item, outcome, written):
+        former = state(item).synced_version
+        after, before = settle(item, outcome, written=written, checksum="c")
+        assert (after.outcome, after.error, after.attempts, after.pending) == (outcome, "", 0, False)
+        assert (after.lease, after.leased_until, after.checksum) == ("", None, "c")
+        assert after.synced_version == (before.version if written else former)
+        assert after.version == before.version
+        assert after.synced_at is not None
+
+    def test_that_failed_for_good(self, item):
+        former = state(item).synced_version
+        after, before = settle(item, "failed", error="bad", written=False, checksum="c")
+        assert (after.outcome, after.error, after.attempts, after.pending) == ("failed", "bad", 0, False)
+        assert (after.synced_version, after.version, after.not_before) == (former, before.version, None)
+        assert after.checksum == "c"
+        assert after.synced_at is not None
+
+    def test_that_is_to_be_retried_reads_the_pictures_too(self, item):
+        after, before = settle(item, "indexed", error="late", written=True, retry=True)
+        assert (after.pending, after.scope, after.attempts) == (True, Scope.ALL, 2)
+        assert (after.version, after.synced_version) == (before.version + 1, before.version)
+
+    def test_that_failed_too_often_has_one_more_attempt_each_time_it_is_revived(self, item):
+        for _ in range(2):
+            ItemState.objects.filter(pending=True).update(attempts=2)
+            after, _before = settle(item, "failed", error="bad", written=False, retry=True)
+            assert (after.pending, after.attempts) == (False, 2)
+            assert 0.75 * 900 - 5 <= (after.not_before - timezone.now()).total_seconds() <= 1.25 * 900
+            ItemState.objects.filter(pk=after.pk).update(not_before=timezone.now(), scope=Scope.METADATA)
+            assert leases.revive("default") == 1
+            again = state(item)
+            assert (again.pending, again.scope, again.version) == (True, Scope.ALL, after.version + 1)
+
+    def test_retries_of_failed_items_are_spread(self, item, monkeypatch):
+        monkeypatch.setattr(leases.random, "uniform", lambda low, high: high)
+        ItemState.objects.filter(pending=True).update(attempts=2)
+        after, _before = settle(item, "failed", error="bad", written=False, retry=True)
+        assert 1120 <= (after.not_before - timezone.now()).total_seconds() <= 1125
+
+    def test_images_are_replaced_where_they_differ_only(self, item):
+        def seen():
+            return list(ItemImage.objects.filter(state=state(item)).values_list("pk", "name", "permanent"))
+
+        def result(*images):
+            change(item)
+            settle(item, images=images if images != (None,) else None)
+            return seen()
+
+        def image(position, name, **fields):
+            return ItemImage(state=state(item), position=position, name=name, **fields)
+
+        two = result(image(0, "a"), image(1, "b", error="bad"))
+        assert [name for _pk, name, _permanent in two] == ["a", "b"]
+        assert result(None) == two
+        assert result(image(0, "a"), image(1, "b", error="bad")) == two
+        assert [permanent for *_, permanent in result(image(0, "a"), image(1, "b", error="bad", permanent=True))] == [
+            *(False, True)
+        ]
+        assert result() == []
+
+    def test_late_writes_are_corrected_where_something_newer_was_written_only(self, shop):
+        change(*shop)
+        lease = take()
+        for each in shop[1:]:
+            change(each)  # their leases are gone
+        ItemState.objects.filter(pk=state(shop[1]).pk).update(pending=False, checksum="new")
+        before = {s.pk: s for s in ItemState.objects.all()}
+        lease.states[3].version = before[lease.states[3].pk].version
+        ItemState.objects.filter(pk=lease.states[3].pk).update(pending=False)
+        results = [leases.SyncResult(s, "indexed", written=True) for s in lease.states]
+        assert leases.mark(lease, results) == 1
+        corrected = state(shop[1])
+        assert (corrected.pending, corrected.scope, corrected.checksum) == (True, Scope.ALL, "")
+        assert corrected.version == before[corrected.pk].version + 1
+        assert state(shop[2]).version == before[state(shop[2]).pk].version  # waits anyway
+        assert not ItemState.objects.get(pk=lease.states[3].pk).pending  # what was written is what stands there
+
+    def test_what_was_not_written_needs_no_correction(self, shop):
+        change(shop[0])
+        lease = take()
+        change(shop[0])
+        ItemState.objects.filter(pk=state(shop[0]).pk).update(pending=False)
+        leases.mark(lease, [leases.SyncResult(lease.states[0], "failed", written=False)])
+        assert not state(shop[0]).pending
 
 
 @pytest.mark.django_db(transaction=True)

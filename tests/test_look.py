@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,6 +110,14 @@ def test_photos_at_once_depend_on_the_memory_there_is(memory, processors, slots)
     assert concurrency.slots_for(memory, processors, 50_000_000) == slots
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is of Linux")
+@pytest.mark.parametrize("limit", ["as", "data"])
+def test_a_limit_of_the_process_counts_as_its_memory(limit: str) -> None:
+    program = "from imagesim.runtime import memory_bytes; print(memory_bytes())"
+    command = ["prlimit", f"--{limit}=734003200", sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "734003200"
+
+
 class TestFound:
     def test_every_region_with_its_hits(self, shelf, photo):
         seen = imagesim.shop_the_look(encoded(photo), limit=2, in_stock=True)
@@ -148,6 +158,22 @@ class TestFound:
         assert "sold shoe" not in names(imagesim.shop_the_look(photo, in_stock=True).regions[0].hits)
         assert "sold shoe" in names(imagesim.shop_the_look(photo).regions[0].hits)
         assert names(imagesim.shop_the_look(photo, in_stock=False).regions[0].hits) == ["sold shoe"]
+
+    def test_it_says_whether_there_are_more(self, shelf, photo):
+        assert [region.hits.more for region in imagesim.shop_the_look(photo, limit=1).regions] == [True, False]
+        shoes, _hat = imagesim.shop_the_look(photo, limit=3, category="shoes").regions
+        assert (len(shoes.hits), shoes.hits.more) == (3, False)
+        for limit, more in ((6, True), (7, False)):  # the hat's category has one, all others are filled from the rest
+            seen = imagesim.shop_the_look(photo, limit=limit)
+            assert (len(seen.hits), seen.hits.more) == (limit, more)
+            assert (len(seen.regions[1].hits), seen.regions[1].hits.more) == (limit, more)
+
+    def test_more_follow_beyond_those_that_are_gone(self, shelf):
+        red = Image.new("RGB", (300, 300), "red")
+        nearest = names(imagesim.shop_the_look(red, regions=[], limit=1 + look.SPARE).hits)
+        Product.objects.filter(name__in=nearest[1:]).update(active=False)
+        seen = imagesim.shop_the_look(red, regions=[], limit=1)
+        assert (names(seen.hits), seen.hits.more) == (nearest[:1], True)
 
     def test_filters(self, shelf, photo):
         Product.objects.filter(name="dark shoe").update(brand="zeta")
@@ -283,6 +309,76 @@ class TestDrawn:
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+class TestClosest:
+    """Where nothing is relevant, what comes closest is apart."""
+
+    def test_each_region_and_the_whole_say_what_comes_closest(self, shelf, photo):
+        seen = imagesim.shop_the_look(photo, min_relevance=1.0)
+        assert [len(each.hits) for each in seen.regions] == [0, 0]
+        shoes, hat = (each.hits.closest for each in seen.regions)
+        assert {hit.item.name for hit in shoes} <= {"red shoe", "dark shoe", "sold shoe"}
+        assert shoes
+        assert hat[0].item.name == "blue hat"
+        assert seen.hits.closest
+        assert all(not each.hits.closest for each in imagesim.shop_the_look(photo).regions)
+
+    def test_on_pages_and_over_rest(self, shelf, photo, client):
+        for number, item in enumerate(shelf.values()):
+            Product.objects.filter(pk=item.pk).update(slug=f"item-{number}")
+        seen = imagesim.shop_the_look(photo, min_relevance=1.0)
+        first = widgets.sections(seen)[0]
+        assert (first.cards, first.closest[0].title in shelf, first.region.label) == ([], True, "shoes")
+        files = {"image": io.BytesIO(encoded(photo)), "min_relevance": "1"}
+        answer = client.post("/api/visual/look/", files).json()
+        assert answer["regions"][0]["results"] == []
+        assert answer["regions"][0]["closest"][0]["item"]["name"] in shelf
+        assert answer["closest"]
+
+
+class TestMainRegion:
+    """``search(region="auto")``."""
+
+    def test_the_first_thing_found_is_searched(self, shelf, photo):
+        hits = imagesim.search(image=photo, region="auto", limit=3)
+        assert set(names(hits)) == {"red shoe", "sold shoe", "red dress"}
+        assert hits[0].score > 0.99
+        assert (hits.region.label, hits.region.x, hits.region.y) == ("shoes", 0.2, 0.8)
+        assert imagesim.search(image=encoded(photo), region="auto", limit=1)[0].score > 0.99
+        whole = imagesim.search(image=photo, limit=1)
+        assert (whole.region, whole[0].score < 0.9) == (None, True)
+
+    def test_what_has_nothing_around_it_is_searched_whole(self, shelf):
+        product_photo = Image.new("RGB", (300, 300), "white")
+        product_photo.paste("red", (60, 60, 200, 200))
+        hits = imagesim.search(image=product_photo, region="auto", limit=3)
+        assert hits.region is None
+        assert hits == imagesim.search(image=product_photo, limit=3)
+        closeup = Image.effect_noise((300, 300), 90).convert("RGB")
+        closeup.paste("red", (10, 10, 290, 290))
+        assert imagesim.search(image=closeup, region="auto").region is None
+
+    def test_one_thing_in_a_scene_is_cut_out(self, shelf):
+        scene = Image.effect_noise((300, 300), 90).convert("RGB")
+        scene.paste("red", (10, 10, 200, 200))
+        assert imagesim.search(image=scene, region="auto").region.label == "shoes"
+
+    def test_where_nothing_is_found_all_of_it_is_searched(self, shelf):
+        hits = imagesim.search(image=Image.new("RGB", (64, 64), "lime"), region="auto", limit=1)
+        assert (names(hits), hits.region) == (["lime sofa"], None)
+
+    def test_it_needs_a_picture_and_is_auto_or_nothing(self, shelf, photo):
+        for arguments in ({"text": "red", "region": "auto"}, {"image": photo, "region": "all"}):
+            with pytest.raises(BadQuery) as refusal:
+                imagesim.search(**arguments)
+            assert refusal.value.field == "region"
+
+    def test_over_rest(self, shelf, photo, client):
+        files = {"image": io.BytesIO(encoded(photo)), "region": "auto", "min_relevance": "0"}
+        answer = client.post("/api/visual/search/", files).json()
+        assert answer["region"] == pytest.approx({"x": 0.2, "y": 0.8, "width": 0.6, "height": 0.15}, abs=0.01)
+        assert answer["results"][0]["score"] > 0.99
+
+
 class TestRefused:
     @pytest.mark.parametrize("asked", [{"limit": 0}, {"min_score": 3}, {"filters": {"size": 1}}, {"in_stock": 1}])
     def test_arguments(self, shelf, photo, asked: dict[str, Any]):

@@ -6,7 +6,8 @@ import uuid
 from unittest.mock import patch
 
 import pytest
-from django.db import connection, transaction
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 import imagesim
@@ -26,6 +27,28 @@ def record(*pks, scope=Scope.ALL):
 
 def state(pk=1):
     return ItemState.objects.get(model="shop.product", object_pk=str(pk))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_save_before_migrate_says_what_to_run():
+    table = ItemState._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO set_aside")
+    try:
+        with pytest.raises(DatabaseError, match=r"run `manage\.py migrate imagesim` first"):
+            product("shoe", picture("red"))
+        with pytest.raises(CommandError, match=r"run `manage\.py migrate imagesim` first"):
+            call_command("imagesim_sync")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE set_aside RENAME TO {table}")
+
+
+def test_one_item_can_be_touched():
+    shoe = product("shoe", picture("red"))
+    ItemState.objects.all().delete()
+    assert imagesim.touch(shoe, scope=Scope.METADATA) == 1
+    assert state(shoe.pk).scope == Scope.METADATA
 
 
 def test_the_version_only_rises():

@@ -47,4 +47,4 @@ def test_the_source_distribution_holds_the_repository(tmp_path: Path) -> None:
     with tarfile.open(archive) as opened:
         packed = {name.partition("/")[2] for name in opened.getnames()}
     assert files <= packed, sorted(files - packed)
-    assert archive.name == f"imagesim-{imagesim.__version__}.tar.gz"
+    assert archive.name == f"django_imagesim-{imagesim.__version__}.tar.gz"

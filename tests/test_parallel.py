@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imagesim.indexes.local import knn, parallel
-from imagesim.indexes.local.parallel import SHARED_FROM, share
+from imagesim.indexes.local import knn
+from imagesim.indexes.local.knn import SHARED_FROM, share
 
 PARTS = range(40)
 
@@ -22,8 +22,8 @@ PARTS = range(40)
 def helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
     """Three, however many processors there are."""
     with ThreadPoolExecutor(3) as pool:
-        monkeypatch.setattr(parallel, "HELPERS", 3)
-        monkeypatch.setattr(parallel, "_helpers", pool)
+        monkeypatch.setattr(knn, "HELPERS", 3)
+        monkeypatch.setattr(knn, "_helpers", pool)
         yield pool
 
 
@@ -95,9 +95,9 @@ import django
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django.contrib.contenttypes", "imagesim"])
 django.setup()
-from imagesim.indexes.local import parallel
+from imagesim.indexes.local import knn
 
-parallel.HELPERS = 1
+knn.HELPERS = 1
 
 def with_a_helper():
     together, workers = threading.Barrier(2, timeout=20), set()
@@ -107,11 +107,11 @@ def with_a_helper():
             workers.add(threading.get_ident())
             together.wait()
 
-    parallel.share(work, range(40))
+    knn.share(work, range(40))
 
 def alone():
     done = []
-    parallel.share(done.append, range(40))
+    knn.share(done.append, range(40))
     assert done == list(range(40))
     print("ended")
 
@@ -149,5 +149,5 @@ def test_scores_are_the_same_to_the_bit_with_and_without_helpers(
     with ThreadPoolExecutor(6) as requests:
         shared = [requests.submit(scores) for _ in range(24)]
         found = {each.result() for each in shared}
-    monkeypatch.setattr(parallel, "HELPERS", 0)
+    monkeypatch.setattr(knn, "HELPERS", 0)
     assert found == {scores()}

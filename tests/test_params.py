@@ -197,6 +197,17 @@ class TestPage:
         with pytest.raises(BadQuery, match="'exact' is 1; it must be True, False or None"):
             build(exact=1)
 
+    @pytest.mark.parametrize("weight", [10, -10.0, 0])
+    def test_weights_of_components(self, weight):
+        assert build(components={"colour": weight}).components == {"colour": weight}
+        assert build(components=f"colour^{weight}").components == {"colour": weight}
+
+    @pytest.mark.parametrize("weight", [10.1, -11])
+    def test_too_large_a_weight_of_a_component(self, weight):
+        for given in ({"colour": weight}, f"colour^{weight}"):
+            with pytest.raises(BadQuery, match="weights such as"):
+                build(components=given)
+
     def test_a_call_takes_its_own_arguments_only(self):
         assert SearchRequest.create("look", {}).limit == 8
         with pytest.raises(TypeError, match=r"no argument 'same_category'; the arguments are .*'category'"):

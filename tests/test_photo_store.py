@@ -29,9 +29,10 @@ SIZE = (1200, 1600)
 
 @pytest.fixture(autouse=True)
 def _settings(settings, media_root):
-    rates = {"similar": None, "search": None, "look": None, "region": None}
+    rates = {"similar": None, "search": None, "look": None, "region": None, "refused": None}
     settings.IMAGESIM = {
         "SYNC": "manual",
+        "MIN_RELEVANCE": 0.0,  # pixels are not calibrated
         "EMBEDDER": shop.EMBEDDER,
         "REGIONS": {"BACKEND": "tests.regions.ColourFinder"},
         "REST_THROTTLES": rates,

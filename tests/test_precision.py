@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,16 @@ class TestKept:
         assert kept.get("cpu") is None
         kept.put("cpu", "fp32", [])
         assert len(json.loads((tmp_path / "precision" / "model-1.json").read_text())) == 2
+
+    def test_without_torch_there_is_no_choice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = PrecisionCache(tmp_path, "model-1")
+        kept.put("cpu", "bf16", [])
+
+        def not_installed(name: str) -> str:
+            raise importlib.metadata.PackageNotFoundError(name)
+
+        monkeypatch.setattr(precision.importlib.metadata, "version", not_installed)
+        assert kept.all_here() == {}
 
     def test_what_cannot_be_read_or_written_is_no_choice(self, tmp_path: Path) -> None:
         (tmp_path / "precision").write_text("a file")

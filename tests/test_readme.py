@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -78,14 +82,19 @@ for number, colour in enumerate(["yellow", "gold", "red", "blue"]):
     Photo(product=product).file.save(f"{colour}.png", ContentFile(file.getvalue()))
 """
 ASK = """
-import json
+import json, re
+from django.contrib.staticfiles import finders
 from django.test import Client
 from shop.models import Product
 
 client, first = Client(headers={"host": "localhost"}), Product.objects.get(slug="yellow-shoes")
 page = client.get("/products/yellow-shoes/").content.decode()
 assert "Gold shoes" in page and "/api/visual/thumbnail/" in page, page
-assert "<form" in client.get("/search/").content.decode()
+search = client.get("/search/").content.decode()
+assert "<form" in search
+for html in (page, search):
+    (stylesheet,) = re.findall(r'<link rel="stylesheet" href="/static/([^"]+)">', html)
+    assert finders.find(stylesheet), stylesheet
 for url in (f"/api/visual/items/shop.product/{first.pk}/similar/", "/api/visual/search/?q=yellow shoes"):
     answer = client.get(url)
     assert answer.status_code == 200, answer.content
@@ -125,19 +134,19 @@ def snippets(language: str, file: str) -> list[str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with products, whose developer then did what the README says."""
     folder = tmp_path_factory.mktemp("readme")
-    subprocess.run([sys.executable, "-m", "django", "startproject", "site_", folder], check=True)
+    subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
     (folder / "shop" / "templates" / "shop").mkdir(parents=True)
     (folder / "shop" / "__init__.py").touch()
     (folder / "shop" / "models.py").write_text(MODELS)
-    (folder / "site_" / "urls.py").write_text(URLS)
-    append(folder / "site_" / "settings.py", SETTINGS)
+    (folder / "project" / "urls.py").write_text(URLS)
+    append(folder / "project" / "settings.py", SETTINGS)
     manage(folder, "makemigrations", "shop")
     manage(folder, "migrate")
     manage(folder, "shell", "--command", SEED)
 
-    append(folder / "site_" / "settings.py", snippets("python", "settings.py")[0])
+    append(folder / "project" / "settings.py", snippets("python", "settings.py")[0])
     append(folder / "shop" / "similarity.py", *snippets("python", "shop/similarity.py"))
-    append(folder / "site_" / "urls.py", *snippets("python", "urls.py"))
+    append(folder / "project" / "urls.py", *snippets("python", "urls.py"))
     for name in ("product", "search"):
         append(folder / "shop" / "templates" / "shop" / f"{name}.html", *snippets("django", f"{name}.html"))
     for arguments in commands("python manage.py migrate"):
@@ -149,9 +158,18 @@ def append(file: Path, *texts: str) -> None:
     file.write_text("\n".join([file.read_text() if file.exists() else "", *texts]))
 
 
-def manage(folder: Path, *arguments: str, settings: str = "site_.settings") -> str:
+def manage(folder: Path, *arguments: str, settings: str = "project.settings") -> str:
     command = [sys.executable, "manage.py", *arguments]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": settings}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def run(folder: Path, program: str, *arguments: str) -> str:
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    environment["PYTHONPATH"] = f"{folder}:{ROOT}"
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -179,18 +197,59 @@ def test_when_the_shop_grows(project: Path, elasticsearch_url: str) -> None:
     elasticsearch = elasticsearch.replace("http://127.0.0.1:9200", elasticsearch_url).replace('"products"', repr(name))
     assert name in elasticsearch
     assert elasticsearch_url in elasticsearch
-    append(project / "site_" / "celery.py", *snippets("python", "site/celery.py"))
-    append(project / "site_" / "grown.py", "import site_.celery", "from site_.settings import *", celery, elasticsearch)
+    for file in ("celery.py", "__init__.py"):
+        append(project / "project" / file, *snippets("python", f"project/{file}"))
+    append(project / "project" / "grown.py", "from project.settings import *", celery, elasticsearch)
     try:
         for arguments in commands("python manage.py imagesim_rebuild"):
-            manage(project, *arguments, settings="site_.grown")
-        manage(project, "shell", "--command", TASKS + ASK, settings="site_.grown")
+            manage(project, *arguments, settings="project.grown")
+        manage(project, "shell", "--command", TASKS + ASK, settings="project.grown")
     finally:
-        manage(project, "shell", "--command", DROP, settings="site_.grown")
+        manage(project, "shell", "--command", DROP, settings="project.grown")
+
+    # Web servers and workers are started without DJANGO_SETTINGS_MODULE.
+    gunicorn = re.search(r"`gunicorn ([^`]+)`", (ROOT / "README.md").read_text())
+    assert gunicorn
+    run(project, "gunicorn", "--check-config", *shlex.split(gunicorn[1]))
 
     # Another model, whose weights no test may download.
-    append(project / "site_" / "other.py", "from site_.grown import *", model)
-    manage(project, "check", settings="site_.other")
+    append(project / "project" / "other.py", "from project.grown import *", model)
+    manage(project, "check", settings="project.other")
+
+
+SAVE = """
+import time
+from imagesim.models import ItemState
+from shop.models import Product
+
+product = Product.objects.get(slug="yellow-shoes")
+product.name = "Yellow shoes, new"
+product.save()
+state = ItemState.objects.filter(object_pk=product.pk, pending=False, synced_version__gt=0)
+until = time.monotonic() + 60
+while not state.exists():
+    assert time.monotonic() < until, ItemState.objects.values()
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.timeout(400)
+def test_workers_as_the_how_to_starts_them(project: Path, redis_url: str, tmp_path: Path) -> None:
+    howto = BLOCK.findall((ROOT / "docs" / "howto-celery.md").read_text())
+    folder = tmp_path / "shop"
+    shutil.copytree(project, folder)
+    for language, text in howto:
+        file = text.partition("\n")[0].removeprefix("# ")
+        if language == "python":
+            text = text.replace("redis://127.0.0.1:6379/0", redis_url)
+            append(folder / "project" / file.removeprefix("project/"), text)
+    with ExitStack() as stack:
+        (commands,) = [text for language, text in howto if language == "shell" and "celery --app" in text]
+        for number, line in enumerate(commands.splitlines()):
+            program, *arguments = shlex.split(line)
+            command = ["env", "-u", "DJANGO_SETTINGS_MODULE", Path(sys.executable).parent / program, *arguments]
+            stack.enter_context(running(command, log=tmp_path / f"log-{number}", cwd=folder))
+        manage(folder, "shell", "--command", SAVE)
 
 
 def test_the_commands_it_names_exist() -> None:
@@ -201,7 +260,9 @@ def test_the_commands_it_names_exist() -> None:
         dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
         assert dry.returncode == 0, dry.stderr
     project = (ROOT / "pyproject.toml").read_text()
-    for extras in re.findall(r"\.\[([\w,]+)\]", shell):
+    extras_named = re.findall(r"path/to/clone\[([\w,]+)\]", shell)
+    assert extras_named
+    for extras in extras_named:
         for extra in extras.split(","):
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
 

@@ -13,12 +13,10 @@ from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
-from imagesim.regions import BaseRegionFinder, get_region_finder
-from imagesim.regions.base import NoRegions
+from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder
 from imagesim.regions.boxes import merged
 from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
-from imagesim.regions.lite import LiteRegionFinder
-from imagesim.regions.single import SingleItemFinder
+from imagesim.regions.lite import LiteRegionFinder, SingleItemFinder
 from imagesim.regions.transformers import TransformersRegionFinder
 from imagesim.types import Region
 
@@ -152,7 +150,7 @@ class TestSetting:
         assert get_region_finder() is get_region_finder()
 
     def test_another_by_its_path(self) -> None:
-        finder = get_region_finder(Backend("imagesim.regions.single.SingleItemFinder"))
+        finder = get_region_finder(Backend("imagesim.regions.lite.SingleItemFinder"))
         assert isinstance(finder, SingleItemFinder)
 
     def test_an_option_it_does_not_know(self) -> None:
@@ -278,7 +276,7 @@ class TestBoxes:
     def test_components_are_counted_as_the_eye_does(self) -> None:
         import numpy as np
 
-        from imagesim.regions.people import components
+        from imagesim.regions.boxes import components
 
         drawn = ["XX...X", "X..X.X", "..X..X", "......", "X.X.X.", ".X.X.X"]
         mask = np.array([[c == "X" for c in row] for row in drawn])
@@ -328,7 +326,7 @@ class TestBoxes:
     def test_hair_on_both_sides_of_a_face_is_one_head(self) -> None:
         import numpy as np
 
-        from imagesim.regions.people import people
+        from imagesim.regions.boxes import people
 
         skin, hair = np.zeros((2, 64, 48), dtype=np.float32)
         ground = np.ones((64, 48), dtype=np.float32)
@@ -436,7 +434,7 @@ class TestBenchmark:
             mask.save(masks / f"{number:04}.png")
         script = Path(__file__).resolve().parents[1] / "benchmarks" / "regions.py"
         arguments = ["--photos", photos, "--masks", masks, "--labels", tmp_path / "labels.json"]
-        finder = ["--finder", "imagesim.regions.single.SingleItemFinder", "--json", tmp_path / "out.json"]
+        finder = ["--finder", "imagesim.regions.lite.SingleItemFinder", "--json", tmp_path / "out.json"]
         subprocess.run([sys.executable, script, *arguments, *finder, "--upper", "0.5"], check=True, capture_output=True)
         report = json.loads((tmp_path / "out.json").read_text())
         assert report["found"]["garments"] == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from django.utils.text import slugify
@@ -9,12 +12,14 @@ from django.utils.text import slugify
 import imagesim
 from imagesim.calibration import Background, Calibration, Curve
 from imagesim.exceptions import BadQuery
+from imagesim.indexing import calibrate as calibration
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
-from imagesim.models import StoredCalibration
+from imagesim.models import ItemState, StoredCalibration
 from imagesim.retrieval import relevance
-from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
+from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Query
 from tests.shop import picture, product
 
@@ -80,13 +85,23 @@ class TestFloor:
         assert first.more
         assert first.candidates + second.candidates == whole.candidates[:8]
 
+    def test_a_lone_best_hit_has_nobody_who_agrees(self):
+        lone = self.page(0.5, candidate("gloves", 0.8, "sport"), *(candidate(str(n), 0.3, f"c{n}") for n in range(9)))
+        assert lone.candidates == ()
+        several = self.page(0.5, *(candidate(str(n), 0.8, "sport") for n in range(3)))
+        assert len(several.candidates) == 3
+
+    def test_as_relevant_as_what_is_less_like_it_in_its_category(self):
+        query, scores = Query(np.ones(2, np.float32)), [0.9, 0.5, 0.1]
+        each = [candidate("a", 0.9, "x"), candidate("b", 0.5, "x"), candidate("c", 0.1, "y")]
+        first, second, third = Judge(PLAIN, "photo").relevances(query, each, scores)
+        assert first >= second > third
+
     def test_the_category_of_an_item_is_known(self):
         judge = Judge(PLAIN, "items", frozenset({"shoes"}), frozenset({"boots"}))
-        found = judge.judge(
-            Query(np.ones(2, np.float32)),
-            [candidate("a", 0.5, "shoes"), candidate("b", 0.5, "boots"), candidate("c", 0.5, "hats")],
-        )
-        assert found[0].relevance > found[1].relevance > found[2].relevance
+        same = [candidate("a", 0.5, "shoes"), candidate("b", 0.5, "boots"), candidate("c", 0.5, "hats")]
+        found = judge.relevances(Query(np.ones(2, np.float32)), same, [0.5] * 3)
+        assert found[0] > found[1] > found[2]
 
 
 @pytest.fixture
@@ -155,6 +170,62 @@ class TestWords:
         with pytest.raises(BadQuery, match="min_relevance"):
             imagesim.search(text="juice", min_relevance=floor)
 
+    def test_one_request_where_the_model_understands_the_words(self, shop):
+        """And a second one, by the images of what is called so, where it does not."""
+
+        class Counting(Fixed):
+            asked: ClassVar[list[int]] = []
+
+            def search(self, queries):
+                self.asked.append(len(queries))
+                named = replace(candidate("hat", 0.0, "hats"), text=1.0, image_digest="hat")
+                return [
+                    Candidates((named,)) if query.text else super(Counting, self).search([query])[0]
+                    for query in queries
+                ]
+
+        across, along = np.array([0, 1], np.float32), np.array([1, 0], np.float32)
+        # Words that are near to what they name, to something else, and to everything.
+        for vector, other, requests in ((along, "hats", [2]), (across, "hats", [2, 1]), (along, "paints", [2, 1])):
+            Counting.asked.clear()
+            retriever = Counting(candidate("hat", 0.9, "hats"), *(candidate(key, 0.9, other) for key in ("cap", "can")))
+            words = WithText(retriever, "Hut", PLAIN, None, lambda _candidates, known=vector: {"hat": known})
+            [found] = words.search([Query(along, limit=2)])
+            assert found.candidates[0].key == "hat"
+            assert Counting.asked == requests
+
+    def test_looks_decide_about_what_matches_in_part(self):
+        named = [
+            replace(candidate(key, 0), text=text, image_digest=key) for key, text in (("shoe", 0.7), ("glove", 0.5))
+        ]
+
+        class Both(Fixed):
+            def search(self, queries):
+                return [
+                    Candidates(tuple(named)) if query.text else super(Both, self).search([query])[0]
+                    for query in queries
+                ]
+
+        vectors = {"shoe": np.array([1, 0], np.float32), "glove": np.array([-0.6, 0.8], np.float32)}
+        words = WithText(Both(candidate("shoe", 0.9)), "schuhe", PLAIN, 0.5, lambda _candidates: vectors)
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
+        assert [each.key for each in found.candidates] == ["shoe"]
+        assert found.cut == 1
+
+    @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
+    def test_looks_alone_undo_no_match(self, match, shown):
+        """What the model knows little of is still found where its description says so."""
+        named = replace(candidate("shoe", 0), text=match, image_digest="shoe")
+
+        class Both(Fixed):
+            def search(self, queries):
+                return [Candidates((named,)) if query.text else Candidates(()) for query in queries]
+
+        unlike = {"shoe": np.array([-1, 0], np.float32)}
+        words = WithText(Both(), "shoe", PLAIN, 0.4, lambda _candidates: unlike)
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
+        assert [each.key for each in found.candidates] == shown
+
 
 class TestStored:
     def test_a_rebuild_stores_it(self, shop):
@@ -169,8 +240,6 @@ class TestStored:
         meta = get_index().meta()
         assert calibration_of(meta) == Calibration()
         StoredCalibration.objects.create(fingerprint=meta.fingerprint, data=PLAIN.to_json())
-        from imagesim.runtime import runtime
-
         runtime.reset()
         assert calibration_of(meta) == PLAIN
 
@@ -188,6 +257,18 @@ class TestStored:
         stored = calibrate()
         assert stored.items == 6
         assert StoredCalibration.objects.count() == 1
+
+    def test_by_the_sync_that_fills_an_index_and_when_it_has_grown(self, shop, monkeypatch):
+        assert not StoredCalibration.objects.exists()  # too few
+        monkeypatch.setattr(calibration, "FEWEST_ITEMS", 8)
+        monkeypatch.setattr(calibration, "CHECK_SECONDS", 0.0)
+        runtime.reset()
+        for count, fitted in ((7, None), (8, 8), (23, 8), (24, 24)):
+            for number in range(ItemState.objects.filter(outcome="indexed").count(), count):
+                product(f"hat {number}", picture((number, 90, 90)))
+            sync()
+            row = StoredCalibration.objects.first()
+            assert (row and row.items) == fitted, count
 
     def test_photos_and_items(self, shop):
         hits = imagesim.search(image=picture("blue"))
@@ -250,7 +331,7 @@ def test_the_demo_speaks_german(client):
 
 
 def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
-    settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
+    settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.99}
     html = client.get("/search/", {"q": "asdfghjkl"}).content.decode()
     assert "Nothing like this here." in html
     results, _, closest = html.partition("data-imagesim-closest")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import BoundedSemaphore
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
+from django.template import engines
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, reverse
@@ -30,10 +31,10 @@ from imagesim import images
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
-from imagesim.registry import registry
+from imagesim.registry import key_of, registry
 from imagesim.rest.uploads import limit_uploads
 from imagesim.retrieval import concurrency, search
-from imagesim.thumbnails import srcset, thumbnail_url
+from imagesim.thumbnails import _signer, srcset, thumbnail_url
 from tests import shop
 from tests.shop import picture, product
 
@@ -48,7 +49,7 @@ def _index(settings, media_root) -> Iterator[None]:
         "MIN_RELEVANCE": 0.0,
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
-        "REST_THROTTLES": {"similar": None, "search": None, "look": None},
+        "REST_THROTTLES": {"similar": None, "search": None, "look": None, "refused": None},
     }
     cache.clear()
     yield
@@ -111,6 +112,7 @@ class TestSimilar:
                         "pk": str(first.pk),
                         "name": "tomato",
                         "url": f"http://testserver{first.get_absolute_url()}",
+                        "similar": f"http://testserver{items.get_similar_url(first)}",
                         "category": "shoes",
                         "details": {"price": "€ 20.00", "badge": "Sold out"},
                     },
@@ -121,7 +123,7 @@ class TestSimilar:
                         "srcset": srcset(items, first, ""),
                     },
                     "stage": "",
-                    "relevance": pytest.approx(0.9957, abs=0.01),
+                    "relevance": pytest.approx(0.9061, abs=0.01),
                 }
             ],
             "more": True,
@@ -133,6 +135,7 @@ class TestSimilar:
             "token": "",
             "cut": 0,
             "closest": [],
+            "region": None,
         }
 
     def test_pages_follow_each_other(self, shelf, api):
@@ -539,6 +542,23 @@ class TestAccess:
         found(api.get(similar(shelf["red"])))
         refused(api.get(similar(shelf["red"])), 429, "throttled")
 
+    @pytest.mark.parametrize("address", [SEARCH, "/api/visual/look/"])
+    def test_a_file_that_is_no_picture_counts_apart(self, shelf, api, settings, address):
+        rates = {"search": "3/min", "look": "3/min", "refused": "3/min"}
+        settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": rates}
+        broken = [b"<html>", shop.encoded(picture("red"))[:20], b""]
+        for data in broken:
+            assert api.post(address, {"image": SimpleUploadedFile("a.jpg", data)}).status_code in (400, 415)
+        answer = api.post(address, {"image": SimpleUploadedFile("a.jpg", broken[0])})
+        refused(answer, 429, "throttled")
+        assert int(answer["Retry-After"]) > 0
+        refused(api.post(address, {"image": photo()}), 429, "throttled")  # nothing more is read from this visitor
+        assert api.get(similar(shelf["red"])).status_code == 200
+        cache.delete("imagesim.throttle.refused.address-127.0.0.1")
+        cut_off = shop.encoded(picture("red", size=(400, 400)), "JPEG")[:900]
+        assert api.post(address, {"image": SimpleUploadedFile("a.jpg", cut_off)}).status_code == 400  # it was decoded
+        refused(api.post(address, {"image": photo()}), 429, "throttled")
+
     def test_throttles_are_counted_by_visitor(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}
         user = get_user_model().objects.create_user("shopper")
@@ -678,6 +698,23 @@ class TestForms:
         assert int(response["Retry-After"]) > 0
         assert "many searches" in response.content.decode()
         assert api.get("/search/").status_code == 200  # the empty form is free
+
+    def test_a_file_that_is_no_picture_counts_apart(self, shelf, api, settings, page):
+        cache.clear()
+        self.throttle(settings, search="1/min", look="1/min", refused="3/min")
+        for _number in range(3):
+            broken = SimpleUploadedFile("photo.jpg", b"<html>", "image/jpeg")
+            assert api.post(page, {"image": broken}).status_code == 400
+        cache.delete("imagesim.throttle.refused.address-127.0.0.1")
+        assert api.post(page, {"image": photo()}).status_code == 200
+        assert api.post(page, {"image": photo()}).status_code == 429
+
+    def test_a_photo_counts_whatever_lies_beside_it(self, shelf, api, settings, page):
+        cache.clear()
+        self.throttle(settings, search="1/min", look="1/min", refused="9/min")
+        for status in (200, 429):
+            other = SimpleUploadedFile("other.jpg", b"<html>", "image/jpeg")
+            assert api.post(page, {"image": photo(), "other": other}).status_code == status
 
     def test_samples_count_too(self, shelf, api, settings):
         self.throttle(settings, look="1/min")
@@ -834,6 +871,39 @@ class TestEvents:
         refused(api.post(EVENTS, {"events": []}, content_type="application/json"), 429, "throttled")
 
 
+class TestAPrefixWithArguments:
+    """``path("<slug:tenant>/api/", include("imagesim.rest.urls"))``."""
+
+    @pytest.fixture
+    def tenant(self, shelf, settings):
+        def page(request: HttpRequest, tenant: str, pk: int) -> HttpResponse:
+            text = "{% load imagesim %}{% search_bar action='/' %}{% shop_the_look %}"
+            return HttpResponse(engines["django"].from_string(text).render({}, request))
+
+        urlconf = ModuleType("tenant_urls")
+        urlconf.urlpatterns = [
+            path("<slug:tenant>/api/", include("imagesim.rest.urls")),
+            path("<slug:tenant>/products/<int:pk>/", page),
+        ]
+        settings.ROOT_URLCONF = urlconf
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
+
+    @pytest.mark.usefixtures("tenant")
+    def test_every_address_answers(self, shelf):
+        client = Client(raise_request_exception=True)
+        similar = f"/acme/api/items/shop.product/{shelf['red'].pk}/similar/"
+        signed = _signer.sign_object([key_of(shelf["red"]), shelf["red"].photos.get().file.name, 320])
+        for address in (similar, "/acme/api/suggest/?q=re", "/acme/api/schema/", f"/acme/api/thumbnail/{signed}/"):
+            assert client.get(address).status_code == 200, address
+        assert client.post("/acme/api/events/", {"events": []}, content_type="application/json").status_code < 500
+
+    @pytest.mark.usefixtures("tenant")
+    def test_a_page_finds_the_addresses_of_its_own_tenant(self, shelf):
+        html = Client().get(f"/acme/products/{shelf['red'].pk}/").content.decode()
+        for name in ("suggest/", "look/", "look/TOKEN/region/", "events/"):
+            assert f'"/acme/api/{name}"' in html, name
+
+
 class TestSchema:
     @pytest.fixture
     def document(self, rf) -> dict[str, Any]:
@@ -944,6 +1014,8 @@ def _nullable(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     schema = {key: _nullable(value) for key, value in schema.items()}
-    if schema.pop("nullable", False) and "type" in schema:
+    if schema.pop("nullable", False):
+        if "type" not in schema:  # a reference
+            return {"anyOf": [schema, {"type": "null"}]}
         schema["type"] = [schema["type"], "null"]
     return schema

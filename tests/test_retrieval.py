@@ -146,6 +146,12 @@ class TestSimilarTo:
         found = [(asked, set(names(imagesim.similar_to(shelf["red"], **asked)))) for asked, _wanted in FILTERED]
         assert found == FILTERED
 
+    def test_what_can_match_nothing_is_not_searched_for(self, shelf, monkeypatch):
+        counted = Counted(monkeypatch)
+        hits = imagesim.similar_to(shelf["red"], filters={"colour__in": []}, offset=7)
+        assert (list(hits), hits.more, hits.next_offset) == ([], False, 7)
+        assert counted.searches == []
+
     def test_pages(self, shelf):
         everything = names(imagesim.similar_to(shelf["red"]))
         first = imagesim.similar_to(shelf["red"], limit=2)

@@ -16,7 +16,7 @@ from imagesim.models import Event
 from imagesim.retrieval import look, query_vector
 from imagesim.retrieval.query_image import QueryImage, read_picture, take
 from imagesim.retrieval.query_vector import QueryTerm, read_terms
-from imagesim.retrieval.rerank import WithFallback, WithMMR
+from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.types import Candidate, Candidates, Facet, Filters, Hit, HitImage, Hits, IndexMeta, Query, Region
 from tests import shop
 from tests.shop import encoded, picture, product
@@ -116,7 +116,7 @@ class TestMMR:
         assert [found.more for found in answers] == [True, False]
 
     def test_a_page_across_the_window_adds_up(self, monkeypatch):
-        monkeypatch.setattr("imagesim.retrieval.rerank.WINDOW", 2)
+        monkeypatch.setattr("imagesim.retrieval.retriever.WINDOW", 2)
         listed = Listed(*(candidate(name, 1 - n / 100) for n, name in enumerate("abcde")))
         (found,) = WithMMR(listed, 0.5, lambda found: {}).search([query(limit=3, offset=1)])
         assert [each.key for each in found.candidates] == ["b", "c", "d"]

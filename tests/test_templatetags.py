@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _settings(settings, media_root):
-    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+    settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER}  # pixels are not calibrated
     # imagesim's own templates, not those by which the demo shop overrides them.
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "demo_shop.shop"] + ["demo_shop.shop"]
     cache.clear()
@@ -154,7 +154,7 @@ class TestImageSearch:
         assert 'action="/find/" method="post" enctype="multipart/form-data"' in html
         assert 'name="csrfmiddlewaretoken" value="t0ken"' in html
         assert 'data-api="/api/visual/search/"' in html
-        assert 'accept="image/jpeg,image/png,image/webp,image/avif"' in html
+        assert 'accept="image/jpeg,image/png,image/webp,image/avif,image/gif' in html
 
     def test_without_an_action_it_posts_to_the_page_it_stands_on(self):
         html = render("{% image_search %}", request=RequestFactory().get("/here/"))

@@ -16,8 +16,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.regions import get_region_finder
-from imagesim.regions.base import NoRegions
+from imagesim.regions import NoRegions, get_region_finder
 from imagesim.testing import make_picture, override_imagesim, picture_file, sync_inline
 from imagesim.testing.embedders import PixelEmbedder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -155,3 +156,62 @@ def test_languages(language: str, text: str, written: str) -> None:
 def test_long_texts_are_bounded() -> None:
     assert len(analyse("word " * 10_000, "en")) <= 401
     assert len(query_words(" ".join(f"word{n}" for n in range(1000)), ["en"])) == 16
+
+
+@pytest.mark.parametrize("text", ["a" * 9_999 + "-", "㌖" * 4_000 + "-", "汉字" * 4_999 + "-", "a-" * 5_000])
+def test_a_word_without_end_is_read_in_linear_time(text: str) -> None:
+    begun = time.process_time()
+    analyse(text, "en")
+    query_words(text, ["en", "de"])
+    assert time.process_time() - begun < 0.1
+
+
+def test_many_words_cost_about_as_much_as_one_in_as_many_entries() -> None:
+    """A letter that is being typed begins a word of every entry where each has a number of its own."""
+    index = TextIndex(FIELDS)
+    for slot in range(10_000):
+        index.set(slot, {"name": (f"sku{slot} common",)})
+
+    def seconds(text: str) -> float:
+        begun = time.process_time()
+        assert len(index.match(text, prefix=True).slots) == 10_000
+        return time.process_time() - begun
+
+    many, one = (min(seconds(text) for _ in range(5)) for text in ("sku", "common"))
+    assert many < 6 * one + 0.025  # 0.08 where each entry was scored alone; being traced for coverage takes 0.01
+
+
+def test_near_words_are_those_of_a_comparison_with_every_word() -> None:
+    """Sorted in, sorted in later and not yet sorted: what is set aside by letters and lengths is no near word."""
+    from rapidfuzz.distance import OSA
+
+    rng = random.Random(5)
+    words = sorted({"".join(rng.choices("abcdeé", k=rng.randint(3, 7))) for _ in range(2_500)})
+    rng.shuffle(words)
+    index = TextIndex([TextField("name", 1, "xx")])
+    asked = [*words[:20], *("".join(rng.choices("abcde", k=6)) for _ in range(20))]
+    for start in (0, 1_200, 2_200):
+        batch = words[start : start + 1_100]
+        for number, word in enumerate(batch, start):
+            index.add(number, {"name": (word,)})
+        index.settle()
+        vocabulary = index._vocabulary
+        for typed in asked:
+            most = 1 if len(typed) <= 5 else 2
+            expected = {word: OSA.distance(typed, word) for word in vocabulary.words}
+            found = {vocabulary.words[number]: distance for number, distance in vocabulary.near(typed)}
+            assert found == {word: distance for word, distance in expected.items() if 0 < distance <= most}
+
+
+def test_a_part_of_a_compound_is_less_than_the_word() -> None:
+    index = TextIndex([TextField("name", 1, "de")])
+    names = ["Schuhe aus Leder", "Laufschuhe", "Boxhandschuhe"]
+    for slot, name in enumerate(names):
+        index.set(slot, {"name": (name,)})
+    matches = index.match("schuhe")
+    assert matches.best().tolist()[0] == 0
+    scores = dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
+    assert scores[0] - max(scores[1], scores[2]) > 0.2
+    without = TextIndex([TextField("name", 1, "de")])
+    without.set(0, {"name": ("Laufschuhe",)})
+    assert without.match("schuhe").scores[0] > scores[1]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from threading import Lock
 
 import pytest
 from django.core.files.base import ContentFile
@@ -9,7 +10,9 @@ from django.core.files.storage import default_storage
 from PIL import Image
 
 from demo_shop.shop.models import Product
+from imagesim import thumbnails
 from imagesim.registry import registry
+from imagesim.runtime import runtime
 from imagesim.thumbnails import FOLDER, srcset, thumbnail_url
 from tests import shop
 from tests.shop import picture, product
@@ -43,6 +46,24 @@ def test_it_is_made_once(shoe, client, monkeypatch):
     assert len(stored()) == 1
     monkeypatch.setattr("imagesim.images.decode", lambda *arguments, **options: pytest.fail("made again"))
     assert client.get(url(shoe)).content == first.content
+
+
+def test_while_others_are_made_the_picture_itself_is_shown(shoe, client, monkeypatch):
+    monkeypatch.setattr(thumbnails, "WAIT_SECONDS", 0.01)
+    with runtime.get("thumbnails", Lock):
+        response = client.get(url(shoe))
+    assert (response.status_code, response["Cache-Control"]) == (302, "no-store")
+    assert response["Location"] == shoe.photos.get().file.url
+    assert stored() == []
+    assert client.get(url(shoe)).status_code == 200
+
+
+def test_what_was_made_meanwhile_is_not_made_again(shoe, client, monkeypatch):
+    client.get(url(shoe))
+    found = iter([False, True])
+    monkeypatch.setattr(default_storage._wrapped, "exists", lambda name: next(found))
+    monkeypatch.setattr("imagesim.images.decode", lambda *arguments, **options: pytest.fail("made again"))
+    assert client.get(url(shoe)).status_code == 200
 
 
 def test_widths_are_few(shoe):

@@ -14,7 +14,7 @@ from imagesim.exceptions import EmbedderError
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
-    for module, name in (("embedders", "embedder"), ("regions", "region_finder")):
+    for module, name in (("embedders", "embedder"), ("regions", "region_finder"), ("indexes", "index")):
         backend = SimpleNamespace(warm_up=lambda name=name: names.append(name))
         monkeypatch.setattr(f"imagesim.{module}.get_{name}", lambda backend=backend: backend)
     return names
@@ -26,9 +26,9 @@ def wait() -> None:
             thread.join(10)
 
 
-def test_loads_both_models(loaded):
+def test_loads_both_models_and_the_index(loaded):
     warm_up.warm_up()
-    assert loaded == ["embedder", "region_finder"]
+    assert loaded == ["embedder", "region_finder", "index"]
 
 
 def test_what_cannot_be_loaded_is_logged_and_the_rest_goes_on(loaded, monkeypatch, caplog):
@@ -37,7 +37,7 @@ def test_what_cannot_be_loaded_is_logged_and_the_rest_goes_on(loaded, monkeypatc
 
     monkeypatch.setattr("imagesim.embedders.get_embedder", fail)
     warm_up.warm_up()
-    assert loaded == ["region_finder"]
+    assert loaded == ["region_finder", "index"]
     assert "no such model" in caplog.text
 
 
@@ -49,10 +49,10 @@ def test_the_first_request_starts_it_once_where_the_setting_asks_for_it(on, load
     for _ in range(3):
         request_started.send(sender=None)
     wait()
-    assert loaded == (["embedder", "region_finder"] if on else [])
+    assert loaded == (["embedder", "region_finder", "index"] if on else [])
 
 
 def test_gunicorn_calls_it_in_each_worker(loaded):
     warm_up.post_worker_init(worker=None)
     wait()
-    assert loaded == ["embedder", "region_finder"]
+    assert loaded == ["embedder", "region_finder", "index"]

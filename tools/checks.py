@@ -3,6 +3,7 @@
 ``--lint``   the checks that run nothing of the project
 ``--quick``  these, and the fast tests on SQLite: no service is needed
 ``--all``    more than every day: all tests on SQLite, a longer run under faults, and one with each protection off;
+           installing the distribution on each Python;
            the write side on MySQL or MariaDB where IMAGESIM_TEST_MYSQL_URL names one
 
 The tests run on PostgreSQL, in as many processes as there are processors, and those that use a database once more on
@@ -44,6 +45,7 @@ LINT = [
 FAULTS = Step("tests under faults", ["pytest", "tests/chaos"])
 FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"IMAGESIM_CHAOS_SECONDS": "600"})
 ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
+INSTALLS = Step("installing into empty environments", ["tools.installs"])
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
 POSTGRESQL = Step(
     "tests on PostgreSQL",
@@ -64,6 +66,7 @@ TEST_ALL: list[Phase] = [
     ([SQLITE_ALL], []),
     ([ATTACKS], []),
     ([FAULTS_LONGER, PROTECTIONS], []),
+    ([INSTALLS], []),
 ]
 if url := os.environ.get("IMAGESIM_TEST_MYSQL_URL"):
     mysql = ["pytest", "-q", "tests/test_outbox.py", "tests/test_leases.py"]

@@ -42,25 +42,25 @@ BUTTONS = {
         Button(
             "sync",
             gettext_lazy("Sync now"),
-            gettext_lazy("Bring the index up to date with the changes that wait."),
+            gettext_lazy("Index the changes that are waiting."),
             "imagesim_sync",
         ),
         Button(
             "retry",
             gettext_lazy("Retry failed items"),
-            gettext_lazy("After a picture or the storage was repaired."),
+            gettext_lazy("Use this after an image or the storage was repaired."),
             "imagesim_sync",
         ),
         Button(
             "reconcile",
             gettext_lazy("Compare and repair"),
-            gettext_lazy("Find what differs between the shop and the index, for instance after an import."),
+            gettext_lazy("Compare the shop with the index, for instance after an import, and queue the differences."),
             "imagesim_sync --reconcile",
         ),
         Button(
             "rebuild",
             gettext_lazy("Rebuild the index"),
-            gettext_lazy("Make a new index beside this one and swap; searches go on all along."),
+            gettext_lazy("Build a new index beside the active one, then switch to it. Searches continue meanwhile."),
             "imagesim_rebuild",
         ),
     )
@@ -70,10 +70,10 @@ BUTTONS = {
 def how_tasks_run() -> str:
     """How the tasks that the buttons start are run, as a sentence."""
     return {
-        "celery": _("Started here, the work is done by a Celery worker."),
-        "django_tasks": _("Started here, the work is done by a worker of Django's task framework."),
-        "thread": _("Started here, the work is done by a background thread of this server."),
-        "manual": _("Nothing works in the background here (SYNC is 'manual'); start the commands by hand."),
+        "celery": _("A Celery worker runs these tasks."),
+        "django_tasks": _("A worker of Django's tasks framework runs these tasks."),
+        "thread": _("A background thread of this server runs these tasks."),
+        "manual": _("No tasks run in the background (SYNC is 'manual'); run the commands yourself."),
     }[dispatch.mode()]
 
 
@@ -84,11 +84,11 @@ def start(name: str) -> tuple[int, str]:
         count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
         return messages.SUCCESS, _queued_message(count)
     if dispatch.start(name):
-        return messages.SUCCESS, _("Started: %(job)s. This page shows how far it is.") % {"job": button.title}
+        return messages.SUCCESS, _("Started: %(job)s. This page shows its progress.") % {"job": button.title}
     if dispatch.mode() == "manual":
-        text = _("Nothing works in the background here (SYNC is 'manual'): run manage.py %(command)s.")
+        text = _("No tasks run in the background (SYNC is 'manual'): run manage.py %(command)s.")
     else:
-        text = _("It could not be started just now; try again in a moment, or run manage.py %(command)s.")
+        text = _("It could not be started; try again, or run manage.py %(command)s.")
     return messages.WARNING, text % {"command": button.command}
 
 
@@ -114,7 +114,7 @@ def _touch(states: models.QuerySet[ItemState]) -> int:
 
 
 def _instances(keys: Iterable[tuple[str, str]]) -> list[models.Model]:
-    """Instances with nothing but their keys, which is all that ``touch`` needs."""
+    """Unsaved instances with only their primary keys; ``touch`` needs no more."""
     found = []
     for label, pk in keys:
         try:
@@ -130,4 +130,4 @@ def _queued_message(count: int) -> str:
         "%(count)d items are queued for reindexing, with their pictures.",
         count,
     ) % {"count": count}
-    return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to do it.')}"
+    return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to index them.')}"

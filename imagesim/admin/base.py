@@ -1,4 +1,4 @@
-"""What the admin pages share: pages that only show, and states as coloured words."""
+"""The base of the admin pages: read-only pages, and states as coloured words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ERROR_LENGTH = 100
 
 
 class ReadOnly:
-    """For a ModelAdmin or an inline: no adding, changing or deleting, whatever the user's permissions."""
+    """A mixin for a ModelAdmin or an inline that forbids adding, changing and deleting."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

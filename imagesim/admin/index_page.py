@@ -151,7 +151,7 @@ def _index_fields(index: IndexStatus) -> dict[str, str]:
 
 
 def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
-    """None for a bar without a known total."""
+    """The value and maximum of the progress bar; None without a known total."""
     if job is not None:
         return [job.done, job.total] if job.total else None
     return [max(items - waiting, 0), max(items, 1)]
@@ -159,12 +159,12 @@ def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
 
 def _waiting_fields(waiting: int) -> dict[str, str]:
     if not waiting:
-        return {"run_kind": "", "run_progress": "", "run_left": ""}
+        return {"job_kind": "", "job_progress": "", "job_left": ""}
     text = ngettext("%(count)s change waits", "%(count)s changes wait", waiting)
     return {
-        "run_kind": _("sync"),
-        "run_progress": text % {"count": number_format(waiting, force_grouping=True)},
-        "run_left": "",
+        "job_kind": _("sync"),
+        "job_progress": text % {"count": number_format(waiting, force_grouping=True)},
+        "job_left": "",
     }
 
 
@@ -178,7 +178,7 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
         left = _("stopped; the next sync continues it")
     else:
         left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
-    return {"run_kind": str(Job.Kind(job.kind).label), "run_progress": progress, "run_left": left}
+    return {"job_kind": str(Job.Kind(job.kind).label), "job_progress": progress, "job_left": left}
 
 
 def _latest(job: JobStatus | None) -> str:
@@ -196,7 +196,7 @@ def _latest(job: JobStatus | None) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Rounded down, so that 100 % means all items."""
+    """The percentage, rounded down, so that 100 % means all items."""
     share = int(1000 * min(part, whole) / whole) / 10 if whole else 100.0
     return f"{number_format(share, 0 if share == 100 else 1)} %"
 
@@ -238,7 +238,7 @@ def event_tables() -> list[EventTable] | None:
     categories = sorted(events.rates("category", since=since), key=lambda rate: -rate.views)[:ROWS]
     return [
         EventTable(
-            _("By where the results stood"),
+            _("By page"),
             _("Page"),
             [_row(str(_NAMES.get(rate.name, rate.name)), rate) for rate in events.rates("source", since=since)],
         ),

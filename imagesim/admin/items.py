@@ -84,7 +84,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
     list_display_links = ("state",)
     list_filter = ("outcome", "pending", ImageErrorFilter, ModelFilter)
     search_fields = ("object_pk", "error", "images__name", "images__error")
-    search_help_text = _("Key, error text, picture's name, or what the items' own list is searched by")
+    search_help_text = _("Key, error, image name, or the search fields of the model's own admin")
     ordering = ("-changed_at", "-pk")
     show_full_result_count = False
     list_per_page = 50
@@ -239,11 +239,16 @@ class ItemStateMixin:
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         actions.reindex_items(self, request, queryset)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """In addition to the ``actions`` of the shop's class, unless it disabled actions."""
-        found: dict[str, Any] = super().get_actions(request)  # type: ignore[misc]
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """In addition to the ``actions`` of the shop's class, unless it disabled actions; in lists alone.
+
+        ``action_location`` is an enumeration of Django 6.1 and later.
+        """
+        where = {} if action_location is None else {"action_location": action_location}
+        found: dict[str, Any] = super().get_actions(request, **where)  # type: ignore[misc]
         disabled = self.actions is None or IS_POPUP_VAR in request.GET  # type: ignore[attr-defined]
-        if not disabled and self.has_reindex_permission(request):
+        in_list = action_location is None or action_location.name == "CHANGE_LIST"
+        if in_list and not disabled and self.has_reindex_permission(request):
             found["reindex_selected"] = self.get_action("reindex_selected")  # type: ignore[attr-defined]
         return found
 

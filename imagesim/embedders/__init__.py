@@ -1,11 +1,154 @@
-"""Image or text -> vectors. Only this package and ``regions`` import torch, and only when a model is loaded."""
+"""Image or text -> vectors: the interface of embedders, and the configured ones.
+
+Only this package and ``regions`` import torch, and only when a model is loaded.
+"""
 
 from __future__ import annotations
 
-from imagesim.backends import get_instance
-from imagesim.conf import Backend, get_settings
-from imagesim.embedders.base import BaseEmbedder
-from imagesim.exceptions import ModelMismatch, format_choices
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage
+
+from imagesim.conf import Backend, get_instance, get_settings
+from imagesim.exceptions import BadQuery, ModelMismatch, format_choices
+from imagesim.images import MIN_DECODE_SIDE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from imagesim.types import Vector
+
+
+class BaseEmbedder(ABC):
+    """Turns images and texts into unit-length vectors of one space.
+
+    Constructing one is cheap: the model is loaded on first use, once per process (and again after a
+    fork), never in ``__init__``, which receives the ``OPTIONS`` of the setting.
+    """
+
+    supports_texts = True
+    """Whether ``embed_texts`` works, and with it search by words."""
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            from imagesim.exceptions import ConfigurationError
+
+            raise ConfigurationError(f"{type(self).__name__} does not know the option {sorted(options)[0]!r}.")
+
+    @property
+    @abstractmethod
+    def dims(self) -> int:
+        """The length of a vector."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """At most 64 characters that change if and only if the vectors do.
+
+        They identify model, weights and preprocessing; not the device, the precision or the batch size.
+        """
+
+    @property
+    def input_side(self) -> int:
+        """Pixels of the shorter side of the model's input; 0 if unknown. Must not load the model."""
+        return 0
+
+    @property
+    def min_decode_side(self) -> int:
+        """Pixels of the shorter side that a picture keeps at least when it is decoded; the same for index and query."""
+        return 2 * self.input_side or MIN_DECODE_SIDE
+
+    def best_batch(self) -> int:
+        """The best number of images in a forward pass on this device. May load the model."""
+        return 16
+
+    def prepare(self, image: Image) -> Any:
+        """Resize, crop and normalise one upright RGB image for :meth:`embed_prepared`.
+
+        Separate from the forward pass, so that several threads can prepare a batch while the model runs the last one.
+        """
+        return image
+
+    def embed_prepared(self, prepared: Sequence[Any]) -> Vector:
+        """Embed results of :meth:`prepare`; otherwise like :meth:`embed_images`.
+
+        :raises EmbedderError: if the model cannot be loaded or fails.
+        """
+        return self.embed_images(prepared)
+
+    @abstractmethod
+    def embed_images(self, images: Sequence[Image]) -> Vector:
+        """Upright RGB images -> float32 of shape (len(images), dims), rows of unit length.
+
+        :raises EmbedderError: if the model cannot be loaded or fails.
+        """
+
+    @abstractmethod
+    def embed_texts(self, texts: Sequence[str]) -> Vector:
+        """Texts -> float32 of shape (len(texts), dims), rows of unit length.
+
+        :raises EmbedderError: if the model cannot be loaded, fails, or does not embed texts.
+        """
+
+    @property
+    def components(self) -> Mapping[str, slice]:
+        """The slices of the parts of a vector, by name, for a model whose vectors have parts; else empty.
+
+        The similarity of two vectors is the sum of the similarities of their parts.
+        """
+        return {}
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The factor of each part in a query; 1 unless set."""
+        return {}
+
+    def reweight(self, vectors: Vector, weights: Mapping[str, float] | None = None) -> Vector:
+        """Multiply the parts of query vectors (one or many rows) by weights.
+
+        A part's weight is that of ``weights``, or else of :attr:`weights`. The result has unit length again, so that
+        scores stay within -1..1. ``{"colour": 0}`` ignores the colour, ``{"colour": -0.5}`` prefers other colours.
+        Only queries are reweighted, never indexed vectors. A vector that would become zero, such as that of a text
+        without its words, is returned unchanged.
+
+        :raises BadQuery: for a part the model does not have, or a weight that is not a finite number.
+        """
+        import numpy as np
+
+        weights = {**self.weights, **(weights or {})}
+        if not weights:
+            return vectors
+        unknown = set(weights) - set(self.components)
+        if unknown:
+            has = (
+                f"its parts are {format_choices(self.components)}"
+                if self.components
+                else "vectors of this model have no parts"
+            )
+            raise BadQuery(f"There is no part {min(unknown)!r} to weight: {has}.")
+        factors = np.ones(self.dims, np.float32)
+        for name, weight in weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not np.isfinite(weight):
+                raise BadQuery(f"The weight of {name!r} must be a finite number, not {weight!r}.")
+            factors[self.components[name]] = weight
+        weighted = np.asarray(vectors, np.float32) * factors
+        length = np.linalg.norm(weighted, axis=-1, keepdims=True)
+        unit: Vector = np.where(length > 1e-6, weighted / np.maximum(length, 1e-6), vectors).astype(np.float32)
+        return unit
+
+    def warm_up(self) -> None:  # noqa: B027  # optional
+        """Load the model now, so that the first query does not wait for it."""
+
+    def precision_report(self) -> str:
+        """The precision in use and how it was chosen, for people; empty if unknown. Must not load the model."""
+        return ""
+
+    def check(self) -> list[CheckMessage]:
+        """System checks of this embedder's options. Must not load the model."""
+        return []
+
 
 __all__ = ["BaseEmbedder", "get_embedder", "get_embedder_of"]
 

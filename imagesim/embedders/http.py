@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-from imagesim.embedders.base import BaseEmbedder
+from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, EmbedderError, mask_credentials
 from imagesim.runtime import runtime
 
@@ -100,7 +100,7 @@ class HttpEmbedder(BaseEmbedder):
 
     def check(self) -> list[CheckMessage]:
         if importlib.util.find_spec("httpx2") is None:
-            hint = "Run pip install 'imagesim[http]'."
+            hint = "Run pip install 'django-imagesim[http]'."
             return [Error("HttpEmbedder needs httpx2, which is not installed.", hint=hint, id="imagesim.E205")]
         try:
             self._api_key()
@@ -158,7 +158,7 @@ class HttpEmbedder(BaseEmbedder):
         try:
             import httpx2
         except ImportError as error:
-            raise EmbedderError("HttpEmbedder needs httpx2: run pip install 'imagesim[http]'.") from error
+            raise EmbedderError("HttpEmbedder needs httpx2: run pip install 'django-imagesim[http]'.") from error
         key = self._api_key()
         body = {"model": self._model, "input": inputs, "modality": modality, "encoding_format": "float"}
         try:

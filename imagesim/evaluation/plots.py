@@ -1,4 +1,4 @@
-"""Charts of a study and contact sheets of its queries, as PNG files; needs the extra ``imagesim[plot]``."""
+"""Charts of a study and contact sheets of its queries, as PNG files; needs the extra ``django-imagesim[plot]``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from imagesim import images
-from imagesim.evaluation.catalogue import Catalogue
-from imagesim.evaluation.relevance import Case
+from imagesim.calibration import Reliability
+from imagesim.evaluation.catalogue import Case, Catalogue
 from imagesim.evaluation.study import Outcome
 from imagesim.exceptions import BadImage, ConfigurationError
 from imagesim.items import Items
@@ -27,13 +27,7 @@ def chart(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> N
 
     :raises ConfigurationError: if matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise ConfigurationError("Charts need matplotlib: pip install 'imagesim[plot]'.") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     estimates = [outcome.estimates[metric] for outcome in outcomes]
     figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.35 * len(outcomes)), layout="constrained")
     means = [value.mean for value in estimates]
@@ -45,6 +39,36 @@ def chart(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> N
     axes.set_title(title, loc="left")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> None:
+    """The share of hits that belong by their relevance: the diagonal, if it is calibrated. Areas are numbers of hits.
+
+    :raises ConfigurationError: if matplotlib is not installed.
+    """
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(5, 5), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle="--")
+    promised, kept = [each.relevance for each in found], [each.belongs for each in found]
+    axes.plot(promised, kept, color="#3b6ea5")
+    most = max(each.hits for each in found)
+    axes.scatter(promised, kept, s=[20 + 180 * each.hits / most for each in found], color="#3b6ea5")
+    axes.set_xlabel("relevance")
+    axes.set_ylabel("share that belongs")
+    axes.set_title(title, loc="left")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise ConfigurationError("Charts need matplotlib: pip install 'imagesim[plot]'.") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
 
 
 def contact_sheet(

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from imagesim.evaluation import catalogue, plots, relevance, study
-from imagesim.evaluation.catalogue import Catalogue
-from imagesim.evaluation.relevance import SOURCES, Case, Source
+from imagesim.calibration import Sample, reliability
+from imagesim.evaluation import catalogue, plots, study
+from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
 from imagesim.exceptions import ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
+from imagesim.indexing.calibrate import departments_of
 from imagesim.items import Items
 from imagesim.models import FittedProjection
-from imagesim.projections import get_projection
+from imagesim.projections import get_projection, project
 from imagesim.types import Filters, Query
 
 Report = dict[str, Any]
@@ -64,7 +65,7 @@ def evaluate(
         for source in sources:
             if source == "judged" and judged is None:
                 continue
-            cases = relevance.cases(loaded, source, judged=judged, queries=queries, seed=seed)
+            cases = catalogue.cases(loaded, source, judged=judged, queries=queries, seed=seed)
             if not cases:
                 tell(f"{source}: no query, skipped")
                 continue
@@ -93,6 +94,9 @@ def evaluate(
                     "approximate_ms": found.approximate_ms,
                     "queries": found.queries,
                 }
+            promised = reliability(_sample(loaded, items), seed=seed) if source == "category" else []
+            if promised:
+                report["reliability"] = [each._asdict() for each in promised]
             if plot is not None:
                 plot.mkdir(parents=True, exist_ok=True)
                 stem = f"{items.label}-{source}-{fingerprint[:12].replace('/', '-')}"
@@ -100,8 +104,15 @@ def evaluate(
                     outcomes, "ndcg", f"{items.label}: {source}, {len(cases)} queries", plot / f"{stem}-ndcg.png"
                 )
                 plots.contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
+                if promised:
+                    plots.reliability_curve(promised, items.label, plot / f"{stem}-reliability.png")
             reports.append(report)
     return reports
+
+
+def _sample(loaded: Catalogue, items: Items[Any]) -> Sample:
+    vectors, departments = loaded.vectors[loaded.first_images()], departments_of(items.get_category_parents())
+    return Sample(vectors, loaded.categories, loaded.groups, departments)
 
 
 @dataclass(frozen=True)
@@ -127,8 +138,7 @@ def compare_approximate(
     meta = index.meta()
     if meta.fingerprint != fingerprint:
         raise ModelMismatch(f"The active index was made by {meta.fingerprint!r}, not by {fingerprint!r}.")
-    projection = get_projection(meta.projection)
-    vectors = catalogue.vectors if projection is None else projection.apply(catalogue.vectors)
+    vectors = project(catalogue.vectors, meta.projection)
     shared: list[float] = []
     times: dict[bool, list[float]] = {True: [], False: []}
     for first in range(0, len(queries), BATCH):
@@ -198,4 +208,7 @@ def as_table(report: Report) -> str:
             f"Approximate search finds {found['recall']:.3f} of what exact search finds "
             f"({found['approximate_ms']:.1f} ms against {found['exact_ms']:.1f} ms in the engine)."
         )
+    if "reliability" in report:
+        each = ", ".join(f"{one['relevance']:.2f}: {one['belongs']:.2f}" for one in report["reliability"])
+        lines.append(f"Of hits with a relevance about so, the share that belongs: {each}.")
     return "\n".join(lines)

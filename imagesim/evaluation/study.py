@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.evaluation.catalogue import Catalogue
-from imagesim.evaluation.relevance import Case
+from imagesim.evaluation.catalogue import Case, Catalogue
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.projections import transform
 

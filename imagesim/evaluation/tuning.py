@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imagesim.evaluation import study
-from imagesim.evaluation.catalogue import Catalogue
-from imagesim.evaluation.relevance import Case
+from imagesim.evaluation.catalogue import Case, Catalogue
 from imagesim.evaluation.study import Estimate, Variant, estimate, paired_difference, principal_axes
 from imagesim.projections import transform
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+ANALYSIS = 1
+"""Raised when indexes made before have to be rebuilt for their words to be found as well."""
+
 MAX_TERMS = 16
 """Distinct words of a query that are looked up; further ones are ignored."""
 
@@ -38,7 +41,8 @@ _STOP = {
     "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na por ao",
 }
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-_JOINED = re.compile(r"[^\W_]+(?:[-‐‑][^\W_]+)+")
+# From the start of a word only: from each of its letters, a long word would take time by the square of its length.
+_JOINED = re.compile(r"(?<![^\W_])[^\W_]+(?:[-‐‑][^\W_]+)+")
 _HYPHENS = "-‐‑"
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+")
@@ -81,12 +85,13 @@ def base_language(code: str) -> str:
     return code.lower().replace("_", "-").partition("-")[0]
 
 
-def analyse(text: str, language: str) -> list[Token]:
+@lru_cache(maxsize=4_000)
+def analyse(text: str, language: str) -> tuple[Token, ...]:
     """The words of ``text`` in their order; runs of a script without spaces as pairs of characters.
 
     A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``).
     """
-    text = unicodedata.normalize("NFKC", text).lower()
+    text = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
     tokens: list[Token] = []
     for match in _WORD.finditer(text):
         word = match[0][:MAX_WORD]
@@ -101,7 +106,7 @@ def analyse(text: str, language: str) -> list[Token]:
             break
     for match in _JOINED.finditer(text) if any(hyphen in text for hyphen in _HYPHENS) else ():
         tokens.append(_token(re.sub(r"[-‐‑]", "", match[0]), language))
-    return tokens[:MAX_TOKENS]
+    return tuple(tokens[:MAX_TOKENS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class QueryWord:
 def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     """The distinct words of a query; without those that say nothing in one of the languages, if others remain."""
     by_language = {language: analyse(text, language) for language in languages}
-    positions = next(iter(by_language.values()), [])
+    positions = next(iter(by_language.values()), ())
     words = [
         QueryWord(token.word, {language: by_language[language][i].stem for language in languages})
         for i, token in enumerate(positions)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
     Slots = npt.NDArray[np.int64]
+    Qualities = npt.NDArray[np.float32]
 
 # How much a match is worth, by kind. A word spelled as asked counts in full.
 STEM = 0.97
@@ -32,12 +32,21 @@ FUZZY = {1: 0.8, 2: 0.65}
 TYPING = 0.95
 """Of a word that starts as the last word of a query that is still being typed."""
 
-UNSORTED_WORDS = 500
 KNOWN_WORD = 0.7
-"""Of a fuzzy match where the catalogue has the word as it was typed."""
+"""Of any other match than by the word or its stem, where the catalogue has the word."""
 
-REPACK = 0.2
-"""Of the entries changed since the arrays were packed, from which on they are packed anew."""
+KNOWN_PART = 0.85
+"""The same of a part of a compound: a boxing glove ("Boxhandschuh") is no shoe ("Schuh") where there are shoes."""
+
+UNSORTED_WORDS = 500
+UNSORTED_SHARE = 16
+"""Words are sorted anew when more than ``UNSORTED_WORDS`` and one in so many are not sorted yet."""
+
+UNPACKED = 1_000
+"""Changed entries that are looked up apart before they are merged into the arrays."""
+
+FUZZY_CACHE = 2_000
+"""Words of queries whose misspellings are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +78,15 @@ NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.flo
 
 
 class TextIndex:
-    """An inverted index of entries' words, in arrays packed now and then and a small overlay of later changes.
+    """An inverted index of entries' words: sorted arrays, and a small overlay of the changes since they were made.
 
     An entry is known by a number (``slot``). The score of an entry is the share of the query's words that it has, each
     weighted by how rare it is (inverse document frequency), by how well it matches (as spelled, by its stem, as part
     of a compound, as a prefix, with one or two typing errors) and by the field that it stands in; entries whose name
     holds little else come first. It does not depend on how often a word is repeated.
 
-    Reading changes nothing, so that threads may read at once; whoever writes must be alone.
+    Reading changes nothing that another reader could notice, so that threads may read at once; whoever writes must be
+    alone.
     """
 
     def __init__(self, fields: Sequence[TextField]) -> None:
@@ -84,85 +94,100 @@ class TextIndex:
         self.languages = tuple(dict.fromkeys(base_language(field.language) for field in fields)) or ("en",)
         top = max((field.weight for field in fields), default=1.0)
         self._factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
-        self._main = np.array([field.weight == top for field in fields], dtype=bool)
-        self._words: list[str] = []
+        self._main = [number for number, field in enumerate(fields) if field.weight == top]
         self._vocabulary = _Vocabulary()
-        self._ids: dict[str, int] = {}
+        self._tokens: dict[str, dict[Token, int]] = {language: {} for language in self.languages}
         self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
-        self._packed = 0
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._in_field: npt.NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._stale: npt.NDArray[np.bool_] = np.zeros(16, dtype=bool)
+        self._any_stale = False
         self._lengths: npt.NDArray[np.uint16] = np.zeros((16, max(1, len(fields))), dtype=np.uint16)
-        self._added: dict[int, list[tuple[int, int]]] = {}
+        self._added: dict[int, list[int]] = {}
         self._overlay: dict[int, set[tuple[int, int]]] = defaultdict(set)
-        self._count = 0
+        self._unsettled: list[int] = []
         self._has: npt.NDArray[np.bool_] = np.zeros(16, dtype=bool)
 
     def __len__(self) -> int:
-        return self._count
+        return int(np.count_nonzero(self._has))
 
     # Upkeep.
 
     def set(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
         """Put the words of ``texts`` (values by the name of a field) in place of what the entry had."""
-        self.remove(slot)
-        postings: list[tuple[int, int]] = []
-        for number, field in enumerate(self.fields):
-            language = base_language(field.language)
-            tokens = [token for value in texts.get(field.name, ()) for token in analyse(value, language)]
-            self._lengths[slot, number] = min(len({token.word for token in tokens}), 65535)
-            postings += [(self._id(token, language), number) for token in dict.fromkeys(tokens)]
-        if postings:
-            self._added[slot] = postings
-            self._has[slot] = True
-            self._count += 1
-            for word, number in postings:
-                self._overlay[word].add((slot, number))
-        if len(self._added) > 1000 + REPACK * self._count:
-            self.pack()
-        self._vocabulary.update(self._words)
+        self.add(slot, texts)
+        self.settle()
 
     def remove(self, slot: int) -> None:
         """Forget the entry's words."""
-        if slot >= len(self._stale):
-            size = max(slot + 1, len(self._stale) * 3 // 2)
-            grown = size - len(self._stale)
+        self.set(slot, {})
+
+    def add(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
+        """As :meth:`set`, seen after :meth:`settle` only."""
+        self._reserve(slot + 1)
+        self._forget(slot)
+        self._unsettled.append(slot)
+        if postings := self._postings_of(slot, texts):
+            self._added[slot] = postings
+            self._has[slot] = True
+
+    def settle(self) -> None:
+        """Make what was added be found."""
+        if not self._unsettled:
+            return
+        self._vocabulary.sort()
+        if len(self._added) > UNPACKED:
+            self.pack()
+        else:
+            for slot in self._unsettled:
+                for posting in self._added.get(slot, ()):
+                    self._overlay[posting >> 8].add((slot, posting & 255))
+        self._unsettled.clear()
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._stale):
+            grown = max(size, len(self._stale) * 3 // 2) - len(self._stale)
             self._stale = np.concatenate([self._stale, np.zeros(grown, dtype=bool)])
             self._has = np.concatenate([self._has, np.zeros(grown, dtype=bool)])
-            self._lengths = np.concatenate(
-                [self._lengths, np.zeros((grown, self._lengths.shape[1]), dtype=self._lengths.dtype)]
-            )
-        for word, number in self._added.pop(slot, ()):
-            self._overlay[word].discard((slot, number))
-        self._stale[slot] = True
-        if self._has[slot]:
-            self._has[slot] = False
-            self._count -= 1
+            self._lengths = np.concatenate([self._lengths, np.zeros((grown, self._lengths.shape[1]), dtype=np.uint16)])
 
-    def _id(self, token: Token, language: str) -> int:
-        known = self._ids.get(token.word)
-        if known is None:
-            known = self._ids[token.word] = len(self._words)
-            self._words.append(token.word)
-        self._stems[language, token.stem].add(known)
-        return known
+    def _forget(self, slot: int) -> None:
+        for posting in self._added.pop(slot, ()):
+            self._overlay[posting >> 8].discard((slot, posting & 255))
+        self._stale[slot] = self._any_stale = True
+        self._has[slot] = False
+
+    def _postings_of(self, slot: int, texts: Mapping[str, Sequence[str]]) -> list[int]:
+        """The distinct words of an entry, each with its field in the lowest eight bits."""
+        postings: list[int] = []
+        for number, field in enumerate(self.fields):
+            language = base_language(field.language)
+            known = self._tokens[language]
+            tokens = {token for value in texts.get(field.name, ()) for token in analyse(value, language)}
+            words = {known[token] if token in known else self._learn(token, language) for token in tokens}
+            self._lengths[slot, number] = len(words)
+            postings += [word << 8 | number for word in words]
+        return postings
+
+    def _learn(self, token: Token, language: str) -> int:
+        word = self._tokens[language][token] = self._vocabulary.add(token.word)
+        self._stems[language, token.stem].add(word)
+        return word
 
     def pack(self) -> None:
         """Merge the overlay into the arrays."""
-        word_of = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
         keep = ~self._stale[self._slots]
-        added = [(word, slot, number) for slot, each in self._added.items() for word, number in each]
-        new = np.array(added, dtype=np.int64).reshape(-1, 3)
-        words = np.concatenate([word_of[keep], new[:, 0]])
-        slots = np.concatenate([self._slots[keep], new[:, 1].astype(np.int32)])
-        fields = np.concatenate([self._in_field[keep], new[:, 2].astype(np.uint8)])
-        order = np.lexsort((fields, slots, words))
-        self._slots, self._in_field = slots[order], fields[order]
-        counts = np.bincount(words, minlength=len(self._words))
+        new = np.array([posting for each in self._added.values() for posting in each], dtype=np.int64)
+        owners = np.repeat(list(self._added), [len(each) for each in self._added.values()]).astype(np.int32)
+        word_of = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
+        words = np.concatenate([word_of[keep], new >> 8])
+        order = np.argsort(words, kind="stable")
+        self._slots = np.concatenate([self._slots[keep], owners])[order]
+        self._in_field = np.concatenate([self._in_field[keep], (new & 255).astype(np.uint8)])[order]
+        counts = np.bincount(words, minlength=len(self._vocabulary.words))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._stale[:] = False
+        self._stale[:] = self._any_stale = False
         self._added.clear()
         self._overlay.clear()
 
@@ -183,140 +208,193 @@ class TextIndex:
         the entries. ``prefix``: the last word is still being typed.
         """
         words = query_words(text, self.languages)
-        size = len(self._stale)
-        if not words or not self._count:
+        everything = len(self) if total is None else total
+        if not words or not len(self):
             return TextMatches(*NO_MATCHES)
-        covered = np.zeros(size, dtype=np.float32)
-        plain = np.zeros(size, dtype=np.float32)
-        in_main = np.zeros((size, len(self.fields)), dtype=np.float32)
+        size = len(self._stale)
+        covered, plain = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
+        in_main = np.zeros((len(self._main), size), dtype=np.float32)
         weights = 0.0
-        everything = self._count if total is None else total
         for word in words:
             found = self._lookup(word, prefix=prefix and word.last)
-            exact = [number for number, quality in found.items() if quality >= STEM]
-            known = self._frequency(exact) if frequencies is None else frequencies.get(word.word, 0)
+            numbers = np.fromiter(found, dtype=np.int64, count=len(found))
+            qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
+            slots, fields, quality = self._postings(numbers, qualities)
+            asked = quality >= STEM
+            known = self._frequency(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
-                found = {
-                    number: quality if quality >= STEM or quality == COMPOUND else quality * KNOWN_WORD
-                    for number, quality in found.items()
-                }
+                quality[~asked] *= np.where(quality[~asked] == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
             weight = math.log1p((max(everything - known, 0) + 0.5) / (known + 0.5))
             weights += weight
-            best = np.zeros(size, dtype=np.float32)
-            for number, quality in found.items():
-                slots, fields = self._postings(number)
-                np.maximum.at(best, slots, quality * self._factor[fields])
-                main = self._main[fields]
-                np.maximum.at(in_main, (slots[main], fields[main]), quality)  # replaced by the sum below
+            best = _best_by_slot(slots, quality * self._factor[fields], size)
             covered += weight * best
             plain += weight * (best > 0)
-            if word is words[0]:
-                names = in_main.copy()
-            else:
-                names += in_main
-            in_main[:] = 0
-        covered /= weights
-        plain /= weights
+            for number, main in enumerate(self._main):
+                within = fields == main
+                in_main[number] += _best_by_slot(slots[within], quality[within], size)
         hit = covered > 0
         if mask is not None:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
         slots = np.flatnonzero(hit)
-        lengths = np.maximum(self._lengths[slots], 1)
-        share = np.minimum(names[slots] / lengths, 1.0)[:, self._main].max(axis=1) if self._main.any() else 0.0
-        scores = covered[slots] * (0.9 + 0.1 * share)
-        return TextMatches(slots, scores.astype(np.float32), plain[slots])
+        share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
+        scores = covered[slots] / weights * (0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0))
+        return TextMatches(slots, scores.astype(np.float32), plain[slots] / np.float32(weights))
 
-    def _frequency(self, numbers: Iterable[int]) -> int:
-        """In how many entries any of these words stands."""
-        slots = [self._postings(number)[0] for number in numbers]
-        return len(np.unique(np.concatenate(slots))) if slots else 0
+    def _frequency(self, slots: Slots) -> int:
+        seen = np.zeros(len(self._stale), dtype=bool)
+        seen[slots] = True
+        return int(np.count_nonzero(seen))
 
-    def _postings(self, number: int) -> tuple[Slots, Slots]:
-        """(slots, fields) of a word."""
-        if number < len(self._starts) - 1:
-            part = slice(int(self._starts[number]), int(self._starts[number + 1]))
-            keep = ~self._stale[self._slots[part]]
-            slots, fields = self._slots[part][keep].astype(np.int64), self._in_field[part][keep].astype(np.int64)
-        else:
-            slots, fields = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        if later := self._overlay.get(number):
-            pairs = np.array(list(later), dtype=np.int64)
-            slots, fields = np.concatenate([slots, pairs[:, 0]]), np.concatenate([fields, pairs[:, 1]])
-        return slots, fields
+    def _postings(self, words: Slots, qualities: Qualities) -> tuple[Slots, Slots, Qualities]:
+        """(slots, fields, qualities) of all entries with one of the words."""
+        packed = words < len(self._starts) - 1
+        starts = self._starts[words[packed]]
+        counts = self._starts[words[packed] + 1] - starts
+        ends = np.cumsum(counts)
+        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+        slots, fields, quality = self._slots[at], self._in_field[at], np.repeat(qualities[packed], counts)
+        if self._any_stale:
+            keep = ~self._stale[slots]
+            slots, fields, quality = slots[keep], fields[keep], quality[keep]
+        if self._overlay:
+            later = [
+                (slot, field, value)
+                for word, value in zip(words.tolist(), qualities.tolist(), strict=True)
+                for slot, field in self._overlay.get(word, ())
+            ]
+            if later:
+                more = np.array(later, dtype=np.float64).T
+                slots, fields = np.concatenate([slots, more[0]]), np.concatenate([fields, more[1]])
+                quality = np.concatenate([quality, more[2].astype(np.float32)])
+        return slots.astype(np.int64), fields.astype(np.int64), quality
 
     def _lookup(self, word: QueryWord, *, prefix: bool) -> dict[int, float]:
         """The words of the catalogue that a word of the query may stand for, each with the quality of the match."""
         found: dict[int, float] = {}
+        vocabulary, words = self._vocabulary, self._vocabulary.words
 
-        def note(number: int, quality: float) -> None:
-            if quality > found.get(number, 0.0):
-                found[number] = quality
+        def note(numbers: Iterable[int], quality: float) -> None:
+            for number in numbers:
+                if quality > found.get(number, 0.0):
+                    found[number] = quality
 
-        if word.word in self._ids:
-            note(self._ids[word.word], 1.0)
-        for language, stem in word.stems.items():
-            for number in self._stems.get((language, stem), ()):
-                note(number, STEM)
         typed = word.word
+        note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
+        for language, stem in word.stems.items():
+            note(self._stems.get((language, stem), ()), STEM)
         if len(typed) < 3:
             if prefix:
-                for number in self._vocabulary.starting_with(typed, self._words):
-                    note(number, TYPING)
+                note(vocabulary.starting_with(typed), TYPING)
             return found
-        for number in self._vocabulary.starting_with(typed, self._words):
-            if len(self._words[number]) > len(typed):
-                note(number, TYPING if prefix else PREFIX[0] + PREFIX[1] * len(typed) / len(self._words[number]))
+        for number in vocabulary.starting_with(typed):
+            if len(words[number]) > len(typed):
+                note([number], TYPING if prefix else PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
         for part in {typed, *word.stems.values()}:
             if len(part) >= 4:
-                for number in self._vocabulary.ending_with(part, self._words):
-                    if len(self._words[number]) - len(part) >= 3:
-                        note(number, COMPOUND)
+                longer = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
+                note(longer, COMPOUND)
         if not typed.isdigit():
-            self._fuzzy(typed, note)
+            for number, distance in vocabulary.near(typed):
+                note([number], FUZZY[distance])
         return found
 
-    def _fuzzy(self, typed: str, note: Callable[[int, float], None]) -> None:
-        from rapidfuzz import process
-        from rapidfuzz.distance import OSA
 
-        most = 1 if len(typed) <= 5 else 2  # as Elasticsearch's AUTO
-        near = process.extract(typed, self._words, scorer=OSA.distance, score_cutoff=most, limit=None)
-        for known, distance, number in near:
-            if distance and not known.isdigit() and len(known) >= 3:
-                note(number, FUZZY[int(distance)])
+def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:
+    """The largest value of each slot (size,), 0 where there is none."""
+    best = np.zeros(size, dtype=np.float32)
+    np.maximum.at(best, slots, values)
+    return best
 
 
 class _Vocabulary:
-    """The words of an index in the order of their first and of their last letters, to find those that start or end
-    with a text. Words added since the last sorting are looked at one by one."""
+    """The words of an index by number, in the order of their first and of their last letters, to find those that start
+    or end with a text or are spelled almost so. Words added since the last sorting are looked at one by one."""
 
     def __init__(self) -> None:
+        self.words: list[str] = []
+        self.ids: dict[str, int] = {}
+        self._known = 0
         self._sorted: list[str] = []
         self._reversed: list[str] = []
-        self._ids: dict[str, int] = {}
-        self._known = 0
+        self._order: list[int] = []
+        self._reversed_order: list[int] = []
+        self._letters: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self._lengths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._near: dict[str, tuple[int, list[tuple[int, int]]]] = {}
 
-    def update(self, words: Sequence[str]) -> None:
-        if len(words) - self._known > UNSORTED_WORDS:
-            self._sorted = sorted(words)
-            self._reversed = sorted(word[::-1] for word in words)
-            self._ids = {word: number for number, word in enumerate(words)}
+    def add(self, word: str) -> int:
+        number = self.ids.setdefault(word, len(self.words))
+        if number == len(self.words):
+            self.words.append(word)
+        return number
+
+    def sort(self) -> None:
+        words = self.words
+        if len(words) - self._known > UNSORTED_WORDS + self._known // UNSORTED_SHARE:
+            backwards = [word[::-1] for word in words]
+            self._order = sorted(range(len(words)), key=words.__getitem__)
+            self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)
+            self._sorted = [words[number] for number in self._order]
+            self._reversed = [backwards[number] for number in self._reversed_order]
+            new = words[self._known :]
+            self._letters = np.concatenate([self._letters, np.array([_letters(word) for word in new], np.uint64)])
+            self._lengths = np.concatenate([self._lengths, np.array([len(word) for word in new], np.int64)])
             self._known = len(words)
 
-    def starting_with(self, text: str, words: Sequence[str]) -> Iterator[int]:
-        start = bisect_left(self._sorted, text)
-        for word in islice(self._sorted, start, None):
-            if not word.startswith(text):
-                break
-            yield self._ids[word]
-        yield from (number for number in range(self._known, len(words)) if words[number].startswith(text))
+    def starting_with(self, text: str) -> list[int]:
+        unsorted = range(self._known, len(self.words))
+        found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
+        return found + [number for number in unsorted if self.words[number].startswith(text)]
 
-    def ending_with(self, text: str, words: Sequence[str]) -> Iterator[int]:
-        backwards = text[::-1]
-        start = bisect_left(self._reversed, backwards)
-        for word in islice(self._reversed, start, None):
-            if not word.startswith(backwards):
-                break
-            yield self._ids[word[::-1]]
-        yield from (number for number in range(self._known, len(words)) if words[number].endswith(text))
+    def ending_with(self, text: str) -> list[int]:
+        unsorted = range(self._known, len(self.words))
+        start, end = (bisect_left(self._reversed, each) for each in (text[::-1], text[::-1] + LAST))
+        return self._reversed_order[start:end] + [n for n in unsorted if self.words[n].endswith(text)]
+
+    def near(self, typed: str) -> list[tuple[int, int]]:
+        """(number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO allows."""
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        seen, found = self._near.get(typed, (0, []))
+        if seen == len(self.words):
+            return found
+        most = 1 if len(typed) <= 5 else 2
+        candidates = list(range(max(seen, self._known), len(self.words)))
+        if seen < self._known:
+            # An error changes the length by one at most, and the set of letters by two.
+            close = np.abs(self._lengths[seen:] - len(typed)) <= most
+            close[close] = _bits(self._letters[seen:][close] ^ np.uint64(_letters(typed))) <= 2 * most
+            candidates = (np.flatnonzero(close) + seen).tolist() + candidates
+        words = [self.words[number] for number in candidates]
+        near = process.extract(typed, words, scorer=OSA.distance, score_cutoff=most, limit=None)
+        found = found + [
+            (candidates[position], int(distance))
+            for known, distance, position in near
+            if distance and not known.isdigit() and len(known) >= 3
+        ]
+        if len(self._near) >= FUZZY_CACHE:
+            self._near = {}
+        self._near[typed] = (len(self.words), found)
+        return found
+
+
+LAST = "\U0010ffff"
+"""Sorts after every letter."""
+
+_BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
+
+
+def _letters(word: str) -> int:
+    """The set of the letters of a word, as 64 bits."""
+    bits = 0
+    for letter in word:
+        bits |= 1 << (ord(letter) & 63)
+    return bits
+
+
+def _bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """How many bits of each number are set."""
+    counts: npt.NDArray[np.int64] = _BITS[numbers.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.int64)
+    return counts

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
@@ -16,8 +18,9 @@ from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, StoredCalibration
-from imagesim.projections import get_projection
+from imagesim.projections import project
 from imagesim.registry import registry
+from imagesim.runtime import runtime
 from imagesim.types import IndexMeta
 
 if TYPE_CHECKING:
@@ -32,6 +35,37 @@ MOST_NAMES = 200
 """Categories whose names are asked as words."""
 
 CHUNK = 500
+
+FEWEST_ITEMS = 20
+"""Entries from which on a catalogue is calibrated by itself, after the sync that filled its index."""
+
+GROWTH = 3
+"""It is again when it has grown so many times since."""
+
+CHECK_SECONDS = 60.0
+"""How often a process looks whether it has."""
+
+
+@dataclass
+class _Checked:
+    until: float = 0.0
+
+
+def calibrate_if_grown() -> None:
+    """Calibrate an index that has been filled, or has grown several-fold since it was calibrated."""
+    checked = runtime.get(("calibration checked", get_index().name), _Checked)
+    if monotonic() < checked.until:
+        return
+    checked.until = monotonic() + CHECK_SECONDS
+    try:
+        meta = get_index().meta()
+        row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
+        least = FEWEST_ITEMS if row is None else GROWTH * max(row.items, 1)
+        if least > MOST_ITEMS or get_index().count() < least:
+            return
+    except (ImagesimError, DatabaseError):
+        return  # it can wait until the index can be reached
+    calibrate_quietly()
 
 
 def calibrate_quietly() -> None:
@@ -73,13 +107,11 @@ def _sample(meta: IndexMeta) -> Sample | None:
             vectors.append(vector)
             categories.append(frozenset(items.get_categories(item)))
             groups.append(items.group_key_of(item))
-        departments |= _departments(items.get_category_parents())
+        departments |= departments_of(items.get_category_parents())
     if not vectors:
         return None
-    stacked = np.stack(vectors)
-    projection = get_projection(meta.projection)
     return Sample(
-        stacked if projection is None else projection.apply(stacked),
+        project(np.stack(vectors), meta.projection),
         categories,
         groups,
         departments,
@@ -107,7 +139,7 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
     return found
 
 
-def _departments(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     """Each category with those under the same parents."""
     children: dict[str, set[str]] = {}
     for category, above in parents.items():
@@ -130,5 +162,4 @@ def _words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence
     except ImagesimError as error:
         logger.info("words are judged by the prior: %s", error)
         return None
-    projection = get_projection(meta.projection)
-    return (vectors if projection is None else projection.apply(vectors)), named
+    return project(vectors, meta.projection), named

@@ -26,7 +26,7 @@ from django.db import close_old_connections, connections
 from django.utils import timezone
 from django.utils.connection import ConnectionDoesNotExist
 
-from imagesim.circuit_breaker import Breaker
+from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, ConfigurationError, format_choices
 from imagesim.indexing.outbox import changes_waiting
@@ -227,7 +227,7 @@ class DjangoTasksDispatcher(MessageDispatcher):
 
     def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
         try:
-            message = import_module("imagesim.indexing.django_task").run_task
+            message = import_module("imagesim.tasks").run_task
             if delay:
                 message = message.using(run_after=timezone.now() + timedelta(seconds=delay))
             message.enqueue(task, arguments)
@@ -299,7 +299,8 @@ class ThreadDispatcher(Dispatcher):
             try:
                 _function(task)(**arguments)
             except Exception:  # the database is locked or gone, or a model cannot be loaded: retried at the next poll
-                logger.exception("the background %s failed; it is tried again", task)
+                message = "the background %s failed; it is tried again"
+                log_repeated(logger, logging.ERROR, task, message, task, exc_info=True)
             if not self._queue:
                 connections.close_all()
                 self._wake.wait(self.POLL_INTERVAL)

@@ -102,7 +102,7 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
     """
     for target in targets:
         _ = target.projection
-    items = _read_items([state for state in states if not _has_worn_out(state)], using)
+    items = _read_items([state for state in states if not _has_worn_out(state)])
     known = images_by_state(states, using)
     documents = [
         _outline(state, items.get((state.model, state.object_pk)), known.get(state.pk, [])) for state in states
@@ -148,10 +148,9 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Writ
     return [WriteOutcome(document, tuple(results.get(position, ()))) for position, document in enumerate(documents)]
 
 
-def queryset_of(items: Items[Any], using: str) -> models.QuerySet[Any]:
+def queryset_of(items: Items[Any]) -> models.QuerySet[Any]:
     """The items that may be indexed, from the database that is written to: a replica may lag behind the change."""
-    alias = using if router.allow_migrate_model(using, items.model) else str(router.db_for_write(items.model))
-    return items.get_queryset().using(alias)
+    return items.get_queryset().using(str(router.db_for_write(items.model)))
 
 
 def valid_pks(items: Items[Any], pks: Iterable[str]) -> Iterator[Any]:
@@ -194,7 +193,7 @@ def _has_worn_out(state: ItemState) -> bool:
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
 
-def _read_items(states: Iterable[ItemState], using: str) -> dict[tuple[str, str], models.Model | Exception]:
+def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model | Exception]:
     """The items by (label, primary key), or the exception that the shop's own code raised."""
     pks: dict[str, list[str]] = {}
     for state in states:
@@ -206,7 +205,7 @@ def _read_items(states: Iterable[ItemState], using: str) -> dict[tuple[str, str]
         except NotRegistered:
             continue  # no longer an item: to be removed
         try:
-            for item in items.for_reading(queryset_of(items, using).filter(pk__in=valid_pks(items, wanted))):
+            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items, wanted))):
                 found[label, items.pk_of(item)] = item
         except INFRASTRUCTURE_ERRORS:
             raise

@@ -17,12 +17,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from imagesim import images
-from imagesim.cpu import threads
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
 from imagesim.monitoring.timing import timed
+from imagesim.runtime import threads
 
 if TYPE_CHECKING:
     from imagesim.types import Vector

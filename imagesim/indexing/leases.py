@@ -283,7 +283,7 @@ def repair_late(using: str, written: Iterable[ItemState]) -> int:
     minute), the older one has landed on top. A third write, with a version above both, corrects that.
     """
     versions = {state.pk: state.version for state in written}
-    rows = ItemState.objects.using(using).filter(pk__in=versions, pending=False).values_list("pk", "version")
+    rows = ItemState.objects.using(using).filter(pk__in=versions).values_list("pk", "version")
     again = [pk for pk, version in rows if version != versions[pk]]
     return (
         ItemState.objects.using(using)

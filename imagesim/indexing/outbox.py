@@ -10,15 +10,14 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connections, models, router, transaction
+from django.db import DatabaseError, connections, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
 from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.exceptions import ConfigurationError, format_choices
+from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.models import ItemState, Scope
-from imagesim.registry import registry
 from imagesim.runtime import runtime
 
 changes_waiting = Signal()
@@ -37,16 +36,21 @@ def now_version() -> int:
 
 
 def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Record that these items of one model changed; returns how many. One statement per ``CHUNK`` of them.
+    """Record that these items of one model, on the database ``using``, changed; returns how many.
 
-    Part of the open transaction, if there is one.
+    One statement per ``CHUNK`` of them, in the open transaction. Where the app's tables are on another database than
+    the items, they are recorded once more after the commit: what was recorded before may have been synced by then.
     """
+    alias = state_alias()
+    if alias != using and connections[using].in_atomic_block:
+        again = partial(record, label, pks := list(pks), scope=scope, using=alias)
+        transaction.on_commit(again, using=using, robust=True)
     # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking.
     keys = sorted({str(pk) for pk in pks})
     if not keys:
         return 0
-    upsert = _upsert(using)
-    with transaction.atomic(using=using, savepoint=False) if len(keys) > CHUNK else nullcontext():
+    upsert = _upsert(alias)
+    with transaction.atomic(using=alias, savepoint=False) if len(keys) > CHUNK else nullcontext():
         rest = iter(keys)
         while chunk := list(islice(rest, CHUNK)):
             upsert.values(label, chunk, scope)
@@ -58,7 +62,7 @@ def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope 
 
     One statement where the database can do it, else in chunks: memory does not grow with the number of items.
     """
-    alias = state_alias(using)
+    alias = state_alias()
     upsert = _upsert(alias)
     if alias == using and upsert.supports_select and _is_plain(queryset) and upsert.casts(_key_field(queryset.model)):
         return upsert.select(label, queryset.using(using), scope)
@@ -66,7 +70,7 @@ def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope 
     with transaction.atomic(using=alias, savepoint=False):
         pks = iter(queryset.using(using).values_list("pk", flat=True).iterator(chunk_size=CHUNK))
         while chunk := list(islice(pks, CHUNK)):
-            total += record(label, chunk, scope=scope, using=alias)
+            total += record(label, chunk, scope=scope, using=using)
     return total
 
 
@@ -75,22 +79,13 @@ def _is_plain(queryset: models.QuerySet[Any]) -> bool:
     return not (query.is_sliced or query.combinator or query.distinct_fields)
 
 
-def state_alias(using: str) -> str:
-    """The database of the changes of items on ``using``: the same one, so that both commit together.
-
-    Where a router keeps this app's tables out of it, the database that the router names for them.
-    """
-    return using if router.allow_migrate_model(using, ItemState) else str(router.db_for_write(ItemState))
-
-
-def state_aliases() -> list[str]:
-    """The databases that may hold changes of registered models."""
-    aliases = [state_alias(str(router.db_for_write(model))) for model in registry.all_models()]
-    return list(dict.fromkeys(aliases)) or [str(router.db_for_write(ItemState))]
+def state_alias() -> str:
+    """The database of this app's tables: the one that the router names for them, whichever holds the items."""
+    return str(router.db_for_write(ItemState))
 
 
 def announce(using: str) -> None:
-    """Send ``changes_waiting`` after the commit, once per transaction."""
+    """Send ``changes_waiting`` after the commit on the database of the items, once per transaction."""
     connection = connections[using]
     setattr(connection, _TO_ANNOUNCE, True)
     transaction.on_commit(partial(_announce, using), using=using, robust=True)
@@ -100,7 +95,7 @@ def _announce(using: str) -> None:
     connection = connections[using]
     if getattr(connection, _TO_ANNOUNCE, False):
         setattr(connection, _TO_ANNOUNCE, False)
-        changes_waiting.send_robust(sender=ItemState, using=using)
+        changes_waiting.send_robust(sender=ItemState, using=state_alias())
 
 
 def _upsert(using: str) -> _Upsert:
@@ -176,8 +171,7 @@ class _Upsert:
         values = self._values(scope)
         row = f"({', '.join(self.COLUMNS.values())})"
         sql = f"INSERT INTO {self.table} ({self.columns}) VALUES {', '.join([row] * len(pks))} {self.conflict}"
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, [value for pk in pks for value in (label, pk, *values)])
+        self._execute(sql, [value for pk in pks for value in (label, pk, *values)])
 
     def select(self, label: str, queryset: models.QuerySet[Any], scope: Scope) -> int:
         text = Cast("pk", models.CharField(max_length=255))
@@ -192,9 +186,17 @@ class _Upsert:
             f"INSERT INTO {self.table} ({self.columns}) SELECT {selected} FROM ({inner}) found "
             f"WHERE 1 = 1 ORDER BY found.imagesim_pk {self.conflict}"
         )
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, [label, *self._values(scope), *params])
-            return int(cursor.rowcount)
+        return self._execute(sql, [label, *self._values(scope), *params])
+
+    def _execute(self, sql: str, params: Sequence[Any]) -> int:
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql, params)
+                return int(cursor.rowcount)
+        except DatabaseError as error:
+            if not (hint := migrate_hint(error)):
+                raise
+            raise type(error)(f"{error} {hint}") from error
 
     def _values(self, scope: Scope) -> list[Any]:
         """The parameters of a new row after its primary key, as the database wants them."""

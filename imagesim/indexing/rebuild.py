@@ -18,7 +18,7 @@ from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.outbox import state_aliases
+from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
@@ -76,9 +76,8 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
     index = get_index()
     if not job.target or job.target != _retry_while_unavailable(index.active, job):
         target = _target(job)
-        for alias in state_aliases():
-            for items in registry:
-                _fill(job, target, items, alias, progress, until)
+        for items in registry:
+            _fill(job, target, items, progress, until)
         if _retry_while_unavailable(index.active, job) is not None:
             sync()  # the changes that wait go to both indexes, so that none is missing after the swap
         _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
@@ -98,29 +97,27 @@ def _target(job: Job) -> Target:
         return Target(index, job.target, meta, active=False)
     _drop_quietly(job.target)
     backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
-    total = sum(queryset_of(items, alias).count() for alias in state_aliases() for items in registry)
+    total = sum(queryset_of(items).count() for items in registry)
     # From now on, every sync writes to this index too.
     jobs.heartbeat(job, target=backing_index, cursor="", done=0, failed=0, total=total)
     return Target(index, backing_index, meta, active=False)
 
 
-def _fill(
-    job: Job, target: Target, items: Items[Any], alias: str, progress: Progress | None, until: float | None
-) -> None:
-    place = f"{alias}|{items.label}|"
-    order = [f"{a}|{i.label}|" for a in state_aliases() for i in registry]
+def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None, until: float | None) -> None:
+    place = f"{items.label}|"
+    order = [f"{each.label}|" for each in registry]
     at = next((position for position, prefix in enumerate(order) if job.cursor.startswith(prefix)), -1)
     if order.index(place) < at:
         return  # filled before the process died
     after = job.cursor.removeprefix(place) if job.cursor.startswith(place) else ""
-    queryset = queryset_of(items, alias).order_by("pk")
+    queryset = queryset_of(items).order_by("pk")
     size = get_settings().SYNC_BATCH_SIZE
     while True:
         page = queryset.filter(pk__gt=items.model._meta.pk.to_python(after)) if after else queryset
         pks = [str(pk) for pk in page.values_list("pk", flat=True)[:size]]
         if not pks:
             return
-        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks, alias), job)
+        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks, state_alias()), job)
         after = pks[-1]
         jobs.heartbeat(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
         if progress:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from heapq import merge
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
@@ -20,13 +19,13 @@ from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from imagesim.collation import in_code_point_order
+from imagesim.database import in_code_point_order
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import AlreadyRunning, ConfigurationError
 from imagesim.indexing import jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
-from imagesim.indexing.outbox import state_aliases
+from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items
@@ -105,7 +104,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
     since = timezone.now()
     targets = live_targets()
     targets[0].index.refresh(targets[0].backing_index)
-    job.total = sum(queryset_of(items, alias).count() for alias in state_aliases() for items in registry)
+    job.total = sum(queryset_of(items).count() for items in registry)
     if not dry_run:
         jobs.heartbeat(job, total=job.total, done=0)
     last_heartbeat = time.monotonic()
@@ -125,17 +124,17 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
         if progress:
             progress(job.done, job.total)
     if not dry_run:
-        report["tombstones"] = sum(_purge_tombstones(alias, since) for alias in state_aliases())
+        report["tombstones"] = _purge_tombstones(state_alias(), since)
     report["embeddings"] = _purge_embeddings({target.meta.fingerprint for target in targets}, since, dry_run)
 
 
 def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
     """Compare all; yields the number of items just checked and what differs of them."""
-    for alias in state_aliases():
-        for items in registry:
-            yield from _compare_items(items, alias, target.meta.fingerprint, since)
-        for differences in _compare_vanished(alias, since):
-            yield 0, differences
+    alias = state_alias()
+    for items in registry:
+        yield from _compare_items(items, alias, target.meta.fingerprint, since)
+    for differences in _compare_vanished(alias, since):
+        yield 0, differences
     for differences in _compare_entries(target.index.scan(backing_index=target.backing_index), since):
         yield 0, differences
 
@@ -162,7 +161,7 @@ def _compare_items(
     items: Items[Any], using: str, fingerprint: str, since: datetime
 ) -> Iterator[tuple[int, list[Difference]]]:
     """Compare the items with their states; ``fingerprint`` is that of the active index."""
-    queryset = items.for_reading(queryset_of(items, using).order_by("pk"))
+    queryset = items.for_reading(queryset_of(items).order_by("pk"))
     for page in _pages(queryset):
         states = _states(items.label, [items.pk_of(item) for item in page], using)
         images = images_by_state(states.values(), using)
@@ -218,7 +217,7 @@ def _compare_vanished(using: str, since: datetime) -> Iterator[list[Difference]]
     for page in _pages(states):
         differences = []
         for label, group in _grouped(page, lambda state: state.model).items():
-            existing = _existing(label, [state.object_pk for state in group], using)
+            existing = _existing(label, [state.object_pk for state in group])
             for state in group:
                 if state.object_pk not in existing and not _is_in_progress(state, since):
                     kind = "orphaned" if state.outcome == Outcome.INDEXED else ""
@@ -235,14 +234,13 @@ def _is_in_progress(state: ItemState, since: datetime) -> bool:
 
 
 def _compare_entries(entries: Iterator[tuple[str, int]], since: datetime) -> Iterator[list[Difference]]:
-    aliases = state_aliases()
+    alias = state_alias()
     found: list[Difference] = []
-    states = merge(*map(_states_by_key, aliases), key=itemgetter(0))
+    states = _states_by_key(alias)
     for number, (key, version, duplicate, state) in enumerate(_side_by_side(entries, states), 1):
         kind, ahead = _compare_entry(version, duplicate, state)
         if kind:
-            using = aliases[0] if state is None else str(state._state.db)
-            found.append(Difference(using, *split_key(key), kind, ahead))
+            found.append(Difference(alias, *split_key(key), kind, ahead))
         if number % CHUNK == 0:  # also without a difference, so that the heartbeat goes on
             yield _confirmed(found, since)
             found = []
@@ -309,9 +307,7 @@ def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) ->
     count = 0
     for page in _pages(old):
         digests = {embedding.digest for embedding in page if embedding.fingerprint in fingerprints}
-        used: set[str] = set()
-        for alias in state_aliases():
-            used |= set(ItemImage.objects.using(alias).filter(digest__in=digests).values_list("digest", flat=True))
+        used = set(ItemImage.objects.using(state_alias()).filter(digest__in=digests).values_list("digest", flat=True))
         unused = [e.pk for e in page if e.digest not in used or e.fingerprint not in fingerprints]
         count += len(unused)
         if unused and not dry_run:
@@ -341,11 +337,11 @@ def _grouped(every: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def _existing(label: str, pks: Sequence[str], using: str) -> set[str]:
+def _existing(label: str, pks: Sequence[str]) -> set[str]:
     if label not in {items.label for items in registry}:
         return set()
     items = registry.for_label(label)
-    found = queryset_of(items, using).filter(pk__in=list(valid_pks(items, pks))).values_list("pk", flat=True)
+    found = queryset_of(items).filter(pk__in=list(valid_pks(items, pks))).values_list("pk", flat=True)
     return {str(pk) for pk in found}
 
 

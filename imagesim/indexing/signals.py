@@ -200,7 +200,7 @@ def _m2m_changed(
             every = through.items.model._base_manager.using(using)
             _record_queryset(through.items.label, every.filter(**{f"{through.lookup}__in": near}), through.scope, using)
         elif near:
-            outbox.record(through.items.label, near, scope=through.scope, using=outbox.state_alias(using))
+            outbox.record(through.items.label, near, scope=through.scope, using=using)
             outbox.announce(using)
 
 
@@ -214,7 +214,7 @@ def _record(link: Link, instance: models.Model, scope: Scope, using: str) -> Non
     else:
         pks = {link.items.pk_of(instance)}
     if pks:
-        outbox.record(link.items.label, pks, scope=scope, using=outbox.state_alias(using))
+        outbox.record(link.items.label, pks, scope=scope, using=using)
         outbox.announce(using)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import models, router
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import (
     ConfigurationError,
@@ -20,10 +21,11 @@ from imagesim.exceptions import (
 )
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
+from imagesim.indexing.calibrate import calibrate_if_grown
 from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.leases import Lease, SyncResult
-from imagesim.indexing.outbox import state_aliases
+from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import live_targets, new_meta
 from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
@@ -69,9 +71,12 @@ class SyncReport:
 
 
 def touch(
-    objects: models.QuerySet[Any] | Iterable[models.Model], *, scope: Scope = Scope.ALL, using: str | None = None
+    objects: models.QuerySet[Any] | Iterable[models.Model] | models.Model,
+    *,
+    scope: Scope = Scope.ALL,
+    using: str | None = None,
 ) -> int:
-    """Mark items as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw SQL).
+    """Mark items, or one, as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw SQL).
 
     ``scope=Scope.METADATA`` means that no image changed. One query for a queryset of any size, in the open
     transaction. Returns how many items were marked.
@@ -82,13 +87,13 @@ def touch(
         items = registry.for_model(objects.model)
         alias = using or getattr(objects, "_db", None) or str(router.db_for_write(objects.model))
         count = outbox.record_queryset(items.label, objects, scope=scope, using=alias)
-        outbox.announce(outbox.state_alias(alias))
+        outbox.announce(alias)
         return count
     by_place: dict[tuple[str, str], list[str]] = {}
-    for item in objects:
+    for item in [objects] if isinstance(objects, models.Model) else objects:
         items = registry.for_item(item)
         alias = using or item._state.db or str(router.db_for_write(type(item)))
-        by_place.setdefault((items.label, outbox.state_alias(alias)), []).append(items.pk_of(item))
+        by_place.setdefault((items.label, alias), []).append(items.pk_of(item))
     total = 0
     for (label, alias), pks in by_place.items():
         total += outbox.record(label, pks, scope=scope, using=alias)
@@ -103,7 +108,7 @@ def sync(
     using: str | None = None,
     seconds: float | None = None,
 ) -> SyncReport:
-    """Bring the index up to date with the changes that wait. Any number of processes may do so at one time.
+    """Index the changes that are waiting. Any number of processes may do so at one time.
 
     Creates the first index if none is active, and fills it with all items. Stops when nothing is due, or after
     ``limit`` items or ``seconds``. If the index cannot be reached, no item fails: ``interrupted`` gives the reason,
@@ -113,14 +118,17 @@ def sync(
     report = SyncReport()
     try:
         bootstrap_index()
-        for alias in [using] if using else state_aliases():
-            leases.revive(alias)
-            _drain(alias, report, limit, progress, started + seconds if seconds else None)
+        alias = using or state_alias()
+        leases.revive(alias)
+        _drain(alias, report, limit, progress, started + seconds if seconds else None)
     except UNAVAILABLE as error:
         report.interrupted = str(error)
-        logger.warning("sync interrupted: %s", error, extra={"event": "sync.interrupted", "reason": str(error)})
+        extra = {"event": "sync.interrupted", "reason": str(error)}
+        log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
+    if report.indexed and not report.interrupted and not report.more:
+        calibrate_if_grown()
     report.seconds = time.monotonic() - started
-    if report.done or report.interrupted:
+    if report.done:
         logger.info(
             "synced %d in %.2f s: %d indexed (%d embedded, %d images opened), %d removed, %d skipped, "
             "%d failed, %d to retry",
@@ -152,9 +160,9 @@ def bootstrap_index() -> None:
     try:
         if index.active() is None:
             backing_index = index.create(new_meta())
-            for alias in state_aliases():
-                for items in registry:
-                    outbox.record_queryset(items.label, queryset_of(items, alias), using=alias)
+            for items in registry:
+                queryset = queryset_of(items)
+                outbox.record_queryset(items.label, queryset, using=queryset.db)
             index.promote(backing_index)
             logger.info(
                 "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}

@@ -9,6 +9,7 @@ from functools import cached_property
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
+from imagesim.indexes.analysis import ANALYSIS
 from imagesim.models import Job
 from imagesim.projections import Projection, get_chosen, get_projection
 from imagesim.registry import registry
@@ -71,6 +72,29 @@ def new_meta() -> IndexMeta:
     """
     embedder = get_embedder()
     chosen = get_chosen(embedder.fingerprint)
+    kinds, texts = _registered()
+    return IndexMeta(
+        fingerprint=embedder.fingerprint,
+        dims=chosen.dims_out if chosen else embedder.dims,
+        filters=kinds,
+        projection=chosen.pk if chosen else "",
+        texts=texts,
+        analysis=ANALYSIS,
+    )
+
+
+def outdated(meta: IndexMeta) -> str:
+    """What the registrations say otherwise than the index was made with: ``filters``, ``text``, or empty."""
+    kinds, texts = _registered()
+    differing = {"filters": kinds != dict(meta.filters), "text": (texts, ANALYSIS) != (dict(meta.texts), meta.analysis)}
+    return ", ".join(name for name, differs in differing.items() if differs)
+
+
+def _registered() -> tuple[dict[str, FilterKind], dict[str, TextSpec]]:
+    """The filters and the texts of all registered models.
+
+    :raises ConfigurationError: if two models give one filter different kinds.
+    """
     kinds: dict[str, FilterKind] = {}
     for items in registry:
         for name, kind in items.kinds.items():
@@ -84,10 +108,4 @@ def new_meta() -> IndexMeta:
         for path, spec in items.text_specs.items():
             if path not in texts or spec.weight > texts[path].weight:
                 texts[path] = spec
-    return IndexMeta(
-        fingerprint=embedder.fingerprint,
-        dims=chosen.dims_out if chosen else embedder.dims,
-        filters=kinds,
-        projection=chosen.pk if chosen else "",
-        texts=texts,
-    )
+    return kinds, texts

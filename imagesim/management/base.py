@@ -8,12 +8,25 @@ import time
 from argparse import ArgumentParser
 from typing import Any, TextIO
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError
+
+from imagesim.exceptions import ImagesimError, migrate_hint
 
 
 class ImagesimCommand(BaseCommand):
-    """``--format json`` prints one JSON object on stdout and nothing else there."""
+    """``--format json`` prints one JSON object on stdout and nothing else there. An error is one sentence."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except ImagesimError as error:
+            raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            if not (hint := migrate_hint(error)):
+                raise
+            raise CommandError(f"{error} {hint}") from error
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

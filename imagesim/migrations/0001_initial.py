@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('rebuild', 'rebuild'), ('reconcile', 'reconcile'), ('reindex', 'reindex')], max_length=10, verbose_name='kind')),
+                ('kind', models.CharField(choices=[('rebuild', 'rebuild'), ('reconcile', 'reconcile')], max_length=10, verbose_name='kind')),
                 ('status', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('failed', 'failed')], default='waiting', max_length=10, verbose_name='status')),
                 ('total', models.PositiveBigIntegerField(default=0, verbose_name='total')),
                 ('done', models.PositiveBigIntegerField(default=0, verbose_name='done')),
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 ('slot', models.CharField(blank=True, max_length=20, null=True, unique=True, verbose_name='slot')),
                 ('owner', models.CharField(blank=True, default='', max_length=255, verbose_name='run by')),
                 ('started_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='started')),
-                ('heartbeat_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='last sign of life')),
+                ('heartbeat_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='last heartbeat')),
                 ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished')),
             ],
             options={

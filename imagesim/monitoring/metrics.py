@@ -1,4 +1,4 @@
-"""Prometheus metrics, where ``prometheus_client`` is installed (``pip install "imagesim[metrics]"``).
+"""Prometheus metrics, where ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``).
 
 Histograms of what a process measures, in prometheus_client's own registry, so that an exporter of the shop finds
 them; with several processes set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are read from the database at each scrape: see

@@ -1,20 +1,32 @@
-"""The state of the write side: how many items are in the shop, indexed, waiting and failed."""
+"""The state of the app for monitors and the admin: how many items are in the shop, indexed, waiting and failed.
+
+The views are cheap enough to be called every few seconds. ``live/`` only shows that the process answers: it is for
+load balancers, since a shop goes on selling while its visual search is unavailable. ``health/`` shows the state of
+each part.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
+from django.db import DatabaseError
 from django.db.models import Count, Min, Q
+from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, mask_credentials
+from imagesim.exceptions import ConfigurationError, ImagesimError, IndexMissing, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome, queryset_of
-from imagesim.indexing.outbox import state_aliases
+from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.write_targets import outdated
 from imagesim.models import Embedding, ItemState, Job
 from imagesim.registry import registry
 
@@ -30,6 +42,8 @@ class IndexStatus:
     """The fingerprint of the model that made its vectors."""
     dims: int = 0
     entries: int | None = None
+    outdated: str = ""
+    """What was declared otherwise since it was made, ``filters`` or ``text``: a rebuild takes it over."""
     error: str = ""
 
 
@@ -77,23 +91,18 @@ def get_status() -> Status:
     """Cheap enough for a page that refreshes every few seconds; does not raise if the index is unavailable."""
     status = Status(embeddings=Embedding.objects.count(), index=_index_status())
     now = timezone.now()
-    oldest: list[datetime] = []
-    for alias in state_aliases():
-        labels = [items.label for items in registry]
-        counts = ItemState.objects.using(alias).aggregate(
-            indexed_count=Count("pk", filter=Q(outcome=Outcome.INDEXED, model__in=labels)),
-            pending_count=Count("pk", filter=Q(pending=True)),
-            failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
-            skipped_count=Count("pk", filter=Q(outcome=Outcome.SKIPPED, model__in=labels)),
-            oldest=Min("changed_at", filter=Q(pending=True, not_before__lte=now)),
-        )
-        for name in ("indexed", "pending", "failed", "skipped"):
-            setattr(status, name, getattr(status, name) + counts[f"{name}_count"])
-        if counts["oldest"]:
-            oldest.append(counts["oldest"])
-        status.items += sum(queryset_of(items, alias).count() for items in registry)
-    status.items = max(status.items - status.skipped, 0)
-    status.queue_age = (now - min(oldest)).total_seconds() if oldest else 0.0
+    labels = [items.label for items in registry]
+    counts = ItemState.objects.using(state_alias()).aggregate(
+        indexed_count=Count("pk", filter=Q(outcome=Outcome.INDEXED, model__in=labels)),
+        pending_count=Count("pk", filter=Q(pending=True)),
+        failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
+        skipped_count=Count("pk", filter=Q(outcome=Outcome.SKIPPED, model__in=labels)),
+        oldest=Min("changed_at", filter=Q(pending=True, not_before__lte=now)),
+    )
+    for name in ("indexed", "pending", "failed", "skipped"):
+        setattr(status, name, counts[f"{name}_count"])
+    status.items = max(sum(queryset_of(items).count() for items in registry) - status.skipped, 0)
+    status.queue_age = (now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0
     status.rebuild = _latest(Job.Kind.REBUILD)
     status.reconcile = _latest(Job.Kind.RECONCILE)
     return status
@@ -111,6 +120,7 @@ def _index_status() -> IndexStatus:
         meta = index.meta(backing_index)
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims
         status.entries = index.count(backing_index=backing_index)
+        status.outdated = outdated(meta)
     except (IndexUnavailable, IndexMissing, ConfigurationError) as error:
         status.error = mask_credentials(error)
     return status
@@ -138,3 +148,89 @@ def _latest(kind: Job.Kind) -> JobStatus | None:
         error=job.error,
         abandoned=job.status == Job.Status.RUNNING and jobs.abandoned(job),
     )
+
+
+logger = logging.getLogger("imagesim.health")
+
+State = Literal["ok", "degraded", "failing"]
+SEVERITY: tuple[State, ...] = ("ok", "degraded", "failing")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The state of one part. ``degraded``: it works, but needs attention; ``failing``: it does not work."""
+
+    name: str
+    state: State
+    detail: str = ""
+
+
+def get_health() -> list[Check]:
+    """The parts in a fixed order. Never raises."""
+    return [_guarded("database", _database), _guarded("queue", _queue), _guarded("index", _index)]
+
+
+def worst(checks: list[Check]) -> State:
+    return max((check.state for check in checks), key=SEVERITY.index)
+
+
+@never_cache
+@require_safe
+def live_view(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def health_view(request: HttpRequest) -> JsonResponse:
+    """200 while all parts work, even if degraded; 503 if one fails. Only staff see the details."""
+    checks = get_health()
+    status = worst(checks)
+    content: dict[str, object] = {"status": status, "checks": {check.name: check.state for check in checks}}
+    if _is_staff(request):
+        content["details"] = {check.name: check.detail for check in checks if check.detail}
+    return JsonResponse(content, status=503 if status == "failing" else 200)
+
+
+def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:
+    try:
+        return Check(name, *check())
+    except (ImagesimError, DatabaseError) as error:
+        return Check(name, "failing", str(error))
+    except Exception as error:
+        logger.exception("the check of the %s failed", name)
+        return Check(name, "failing", type(error).__name__)
+
+
+def _database() -> tuple[State, str]:
+    ItemState.objects.exists()
+    return "ok", ""
+
+
+def _queue() -> tuple[State, str]:
+    now = timezone.now()
+    oldest = ItemState.objects.filter(pending=True, not_before__lte=now).aggregate(oldest=Min("changed_at"))["oldest"]
+    age = (now - oldest).total_seconds() if oldest else 0.0
+    if age > get_settings().HEALTH_QUEUE_SECONDS:
+        return "degraded", f"The oldest change has been waiting for {age:.0f} s."
+    return "ok", ""
+
+
+def _index() -> tuple[State, str]:
+    index = get_index()
+    index.ping()
+    try:
+        declared = outdated(index.meta())
+    except IndexMissing as error:
+        return "degraded", str(error)
+    if declared:
+        return "degraded", f"The index was made with other {declared}: run `manage.py imagesim_rebuild`."
+    return "ok", ""
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)
+    try:
+        return bool(user is not None and user.is_active and user.is_staff)
+    except DatabaseError:  # the session cannot be read either
+        return False

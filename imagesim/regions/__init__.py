@@ -1,10 +1,64 @@
-"""Photo -> regions: the boxes and labels of the things that a shop could sell."""
+"""Photo -> regions: the interface of region finders, and the configured one.
+
+Regions are the boxes and labels of the things that a shop could sell.
+"""
 
 from __future__ import annotations
 
-from imagesim.backends import get_instance
-from imagesim.conf import Backend, get_settings
-from imagesim.regions.base import BaseRegionFinder
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage
+
+from imagesim.conf import Backend, get_instance, get_settings
+from imagesim.exceptions import ConfigurationError
+from imagesim.types import Region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class BaseRegionFinder(ABC):
+    """Finds the things in a photo that a shop could sell.
+
+    Constructing one is cheap: a model is loaded on first use, never in ``__init__``, which receives the ``OPTIONS`` of
+    the setting.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            raise ConfigurationError(f"{type(self).__name__} does not know the option {sorted(options)[0]!r}.")
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """Every label that ``find`` can return, so that a shop can map each to its categories."""
+
+    @abstractmethod
+    def find(self, image: Image) -> list[Region]:
+        """The regions of an upright RGB image of any size, by descending score; empty if nothing is found.
+
+        The same image has the same regions. Boxes lie within the image and have an area.
+
+        :raises EmbedderError: if the model cannot be loaded or fails.
+        """
+
+    def warm_up(self) -> None:  # noqa: B027  # optional
+        """Load the model now, so that the first photo does not wait for it."""
+
+    def check(self) -> list[CheckMessage]:
+        """System checks of this finder's options. Must not load the model."""
+        return []
+
+
+class NoRegions(BaseRegionFinder):
+    """Finds nothing: visitors draw the regions themselves."""
+
+    labels = ()
+
+    def find(self, image: Image) -> list[Region]:
+        return []
+
 
 __all__ = ["BaseRegionFinder", "get_region_finder"]
 

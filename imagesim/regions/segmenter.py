@@ -23,11 +23,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagesim.embedders.lite import file_digest, load_trunk
 from imagesim.embedders.precision import lower_precisions
 from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
-from imagesim.embedders.towers import file_digest, load_trunk
 from imagesim.exceptions import EmbedderError
-from imagesim.regions.people import Map
+from imagesim.regions.boxes import Map
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,10 +8,10 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Warning
 
 from imagesim.exceptions import ConfigurationError, EmbedderError
-from imagesim.regions.base import BaseRegionFinder
+from imagesim.regions import BaseRegionFinder
 from imagesim.regions.labels import label_for
 from imagesim.types import Region
 
@@ -31,7 +31,7 @@ LONGEST = 4.0  # a photo with a longer aspect ratio is stretched
 
 
 class TransformersRegionFinder(BaseRegionFinder):
-    """Regions from a detector such as YOLOS, DETR, RT-DETR or D-FINE. Needs ``imagesim[clip]`` and torchvision.
+    """Regions from a detector such as YOLOS, DETR, RT-DETR or D-FINE. Needs ``django-imagesim[clip]`` and torchvision.
 
     :param model: a name on the Hugging Face hub, or a folder that ``save_pretrained`` wrote.
     :param min_score: the least score (0..1) of a detection.
@@ -108,10 +108,10 @@ class TransformersRegionFinder(BaseRegionFinder):
         if not missing:
             return []
         return [
-            Error(
+            Warning(
                 f"TransformersRegionFinder needs {' and '.join(missing)}, which is not installed.",
-                hint="Run pip install 'imagesim[clip]', or set IMAGESIM['REGIONS'] to another finder.",
-                id="imagesim.E302",
+                hint="Run pip install 'django-imagesim[clip]', or set IMAGESIM['REGIONS'] to another finder.",
+                id="imagesim.W302",
             )
         ]
 
@@ -124,7 +124,7 @@ class TransformersRegionFinder(BaseRegionFinder):
             import transformers
         except ImportError as error:
             raise EmbedderError(
-                f"TransformersRegionFinder cannot be loaded ({error}): run pip install 'imagesim[clip]'."
+                f"TransformersRegionFinder cannot be loaded ({error}): run pip install 'django-imagesim[clip]'."
             ) from error
         try:
             kinds: Any = transformers  # its classes are not typed

@@ -1,4 +1,4 @@
-"""Every failure of the REST face has one form: ``{"code": …, "detail": …}``, with ``"field"`` where one is at fault."""
+"""Errors of the REST API have one form: ``{"code": …, "detail": …}``, with ``"field"`` if one parameter is at fault."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from imagesim import exceptions
+from imagesim.circuit_breaker import log_repeated
 from imagesim.middleware import HEADER
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class RequestTooLarge(APIException):
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler for the views here; None (and so a 500, reported) for what is nobody's request."""
+    """DRF's exception handler for the views here; None, and so a reported 500, for unexpected errors."""
     if isinstance(error, exceptions.ImagesimError):
         return _answer_own(error)
     if isinstance(error, RequestDataTooBig):
@@ -69,7 +70,8 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
     detail = str(error)
     if not isinstance(error, exceptions.Busy | exceptions.DeadlineExceeded):
         # What went wrong inside is for the log; a visitor needs to know only what to do.
-        logger.error("Search is not available (%s): %s", error.code, error, exc_info=error)
+        message = "Search is not available (%s): %s"
+        log_repeated(logger, logging.ERROR, error.code, message, error.code, error, exc_info=error)
         detail = str(_("Search is not available now; try again in a little while."))
     response = _answer(error.code, detail, code)
     response["Retry-After"] = str(RETRY_AFTER)

@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot read off the views: parameters (the shop's own filters among them), bodies, examples."""
+"""The description of each view in OpenAPI: its texts, its examples, and the serializers that it reads and answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.serializers import Serializer
 
-from imagesim.conf import get_settings
+from imagesim.rest import inputs
 from imagesim.rest.serializers import (
     ErrorSerializer,
     EventsSerializer,
@@ -21,12 +21,7 @@ from imagesim.rest.serializers import (
     StoredSerializer,
     SuggestionsSerializer,
 )
-from imagesim.retrieval.params import Call, describe
-
-JSONSchema = dict[str, Any]
-
-MAX_LABEL = 100
-"""Characters of a region's label."""
+from imagesim.retrieval.arguments import JSONSchema
 
 _PHOTO_TOKEN: JSONSchema = {"type": "string", "pattern": r"^\d{1,9}\.[\w-]{32}$"}
 _LABEL: JSONSchema = {"type": "string", "example": "shop.product"}
@@ -39,6 +34,7 @@ _PAGE: JSONSchema = {
                 "pk": "7",
                 "name": "Canvas sneaker",
                 "url": "https://shop.example/p/canvas-sneaker/",
+                "similar": "https://shop.example/p/canvas-sneaker/#imagesim-similar",
                 "category": "sneakers",
                 "details": {"price": "€ 49.00"},
             },
@@ -84,11 +80,6 @@ _LOOK: JSONSchema = {
     "results": [],
     "more": False,
 }
-_IMAGE: JSONSchema = {
-    "type": "string",
-    "format": "binary",
-    "description": "The picture; used and dropped, never kept.",
-}
 _ERRORS = {
     400: ("bad_query", "'limit' is 0; it must be a whole number from 1 to 100.", "limit"),
     404: ("not_indexed", "shop.product:7 has no embedding yet; it needs a usable picture.", ""),
@@ -110,13 +101,14 @@ _ERRORS = {
 
 @dataclass(frozen=True)
 class Description:
-    """What one method of a view does, in words."""
+    """The description of one method of a view."""
 
     operation_id: str
     summary: str
     text: str
     errors: Collection[int]
     examples: Collection[OpenApiExample] = ()
+    reads: type[inputs.ArgumentsSerializer] | None = None
     answer: type[Serializer[Any]] | None = HitsSerializer
     """None: a JPEG."""
 
@@ -124,28 +116,32 @@ class Description:
 SIMILAR = Description(
     "similar",
     "Items that look like an item",
-    "The items that look most like this one, best first; never itself nor a variant of it.",
+    "The items that look most like this one, best first, without itself and its variants.",
     errors=(400, 404, 429, 503),
+    reads=inputs.SimilarQuery,
 )
 SEARCH_BY_TEXT = Description(
     "search_by_text",
     "Search by words",
-    "The items that look as the words say, best first.",
+    "The items that match the words, best first.",
     errors=(400, 404, 429, 503),
+    reads=inputs.WordsQuery,
 )
 SUGGEST = Description(
     "suggest",
     "Suggest while words are typed",
     "Categories, brands and items whose names have the words of `q`, the last of which may be incomplete.",
     errors=(400, 404, 429, 503),
+    reads=inputs.WordsQuery,
     answer=SuggestionsSerializer,
 )
 SEARCH = Description(
     "search",
     "Search by picture, or by picture and words",
-    "The items that look like the picture, best first; with words, like the picture but as the words say. "
-    "Filters go into the form, or into the JSON object, under the names they have in a query string.",
+    "The items that look like the picture, best first; with words, like the picture but as described by the words. "
+    "Filters have the same names in the form and in the JSON object as in a query string.",
     errors=(400, 404, 413, 415, 429, 503),
+    reads=inputs.SearchForm,
     examples=(
         OpenApiExample(
             "Words and a filter",
@@ -160,34 +156,36 @@ SEARCH = Description(
 LOOK = Description(
     "look",
     "Shop the look",
-    "Finds what is in a photo, and for each thing the items most like it, from the categories that belong to it. "
-    "Hits with the stage `wider` are from other categories, where its own had too few.",
+    "Finds the regions of a photo, and for each the most similar items, from the categories of its label. "
+    "Hits with the stage `wider` are from other categories, used where those had too few.",
     errors=(400, 413, 415, 429, 503),
+    reads=inputs.LookForm,
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
 )
 HELD_LOOK = Description(
     "held_look",
     "Shop the look of a photo sent before",
-    "The answer of `look/` again, for a photo that it was sent a few minutes ago: `token` is the `photo` of its "
-    "answer.",
+    "The answer of `look/` for a photo that was sent to it a few minutes ago: `token` is the `photo` of its answer.",
     errors=(400, 410, 429, 503),
+    reads=inputs.HeldLookForm,
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
 )
 HELD_PHOTO = Description(
     "held_photo",
     "A photo sent before",
-    "The photo itself, reduced and without metadata, while it is held.",
+    "The photo, reduced and without metadata, as long as it is held.",
     errors=(410, 429),
     answer=None,
 )
 LOOK_REGION = Description(
     "look_region",
     "A region of a photo sent before",
-    "What the shop has like one region of a photo that `look/` was sent a few minutes ago: a box that was moved or "
-    "drawn. `token` is the `photo` of its answer. With a `label` the categories that belong to it are searched first.",
+    "Items similar to one region, such as a box that was moved or drawn, of a photo that was sent to `look/` a few "
+    "minutes ago. `token` is the `photo` of its answer. With a `label`, its categories are searched first.",
     errors=(400, 410, 429, 503),
+    reads=inputs.LookRegionForm,
     examples=(OpenApiExample("A region", value=_LOOK["regions"][0], response_only=True, status_codes=["200"]),),
     answer=LookRegionSerializer,
 )
@@ -195,18 +193,18 @@ LOOK_REGION = Description(
 
 EVENTS = Description(
     "events",
-    "Tell what a visitor did",
-    "Keeps what a visitor saw, clicked or put into the cart, in batches of at most 100. Nothing says who it was. "
-    "Answers 404 unless the shop keeps events.",
+    "Record what a visitor did",
+    "Stores what a visitor saw, clicked or put into the cart, in batches of at most 100, without identifying the "
+    "visitor. Answers 404 unless the shop records events.",
     errors=(400, 404, 429),
     answer=StoredSerializer,
 )
 
 
 class VisualSearchSchema(AutoSchema):
-    """Parameters and bodies are read from settings and registry when the schema is asked for.
+    """Reads parameters and bodies from the settings and the registry when the schema is requested.
 
-    It stands on the views themselves, so that a project need not name drf-spectacular in its DRF settings.
+    It is set on the views, so that a project need not name drf-spectacular in its DRF settings.
     """
 
     def __init__(self, **descriptions: Description) -> None:
@@ -256,118 +254,29 @@ class VisualSearchSchema(AutoSchema):
         if self.described in (LOOK_REGION, HELD_LOOK, HELD_PHOTO):
             text = "The `photo` of the answer to `look/`."
             return [OpenApiParameter("token", _PHOTO_TOKEN, OpenApiParameter.PATH, description=text)]
-        if self.method == "POST":
+        if self.described.reads is None or self.method == "POST":
             return []
-        if "{model}" in self.path:
-            # A project's own schema may call every primary key "id".
-            pk = "pk" if "{pk}" in self.path else "id"
-            parameters = [
-                OpenApiParameter(
-                    "model", _LABEL, OpenApiParameter.PATH, description="The label of a registered model."
-                ),
-                OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
-            ]
-            asked = _described("similar")
-        else:
-            parameters = []
-            asked = _described("search")
-            asked = {"q": asked.pop("text")} | asked
-        return parameters + [_in_query(name, schema) for name, schema in asked.items()]
+        if "{model}" not in self.path:
+            return [self.described.reads]
+        # A project's own schema may call every primary key "id".
+        pk = "pk" if "{pk}" in self.path else "id"
+        return [
+            OpenApiParameter("model", _LABEL, OpenApiParameter.PATH, description="The label of a registered model."),
+            OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
+            self.described.reads,
+        ]
 
     def get_request_serializer(self) -> Any:
-        if self.described is LOOK:
-            return {"multipart/form-data": {"type": "object", "properties": _look_form(), "required": ["image"]}}
-        if self.described is LOOK_REGION:
-            form = _region_form()
-            return {
-                "application/json": {"type": "object", "properties": _nullable(form), "required": ["region"]},
-                "multipart/form-data": {"type": "object", "properties": form, "required": ["region"]},
-            }
-        if self.described is HELD_LOOK:
-            return {"multipart/form-data": {"type": "object", "properties": _about_looks()}}
         if self.described is EVENTS:
             return EventsSerializer
-        words = _described("search")
-        several = {"type": "array", "items": _IMAGE}
-        pictures = {
-            "image": several,
-            "unlike": several | {"description": "Pictures of what it should not be like, or words."},
-        }
-        return {
-            "multipart/form-data": {"type": "object", "properties": words | pictures},
-            "application/json": {"type": "object", "properties": _nullable(words), "required": ["text"]},
-        }
-
-
-def _described(call: Call) -> dict[str, JSONSchema]:
-    """The arguments of a call within what REST grants a visitor."""
-    conf = get_settings()
-    arguments = describe(call)
-    if "offset" in arguments:
-        arguments["offset"]["maximum"] = min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
-    if conf.REST_EXACT == "staff":
-        arguments["exact"]["description"] += " Exact search is for staff."
-    return arguments
-
-
-def _nullable(properties: dict[str, JSONSchema]) -> dict[str, JSONSchema]:
-    """JSON says null for what is not asked for; what is required cannot be null."""
-    required = ("text", "region", "label")
-    return {name: each if name in required else each | {"nullable": True} for name, each in properties.items()}
-
-
-def _in_query(name: str, schema: JSONSchema) -> OpenApiParameter:
-    return OpenApiParameter(
-        name,
-        {key: value for key, value in schema.items() if key != "description"},
-        required=name == "q",
-        description=schema.get("description", ""),
-        explode=name == "category" if schema.get("type") == "array" else None,
-    )
-
-
-def _look_form() -> dict[str, JSONSchema]:
-    """The boxes and the point are JSON in a form's text field."""
-    return {
-        "image": _IMAGE,
-        "regions": {
-            "type": "string",
-            "description": "Boxes in place of those that are found, as JSON: x, y, width, height from 0 to 1 of the "
-            "upright photo.",
-            "pattern": r"^\s*(\[.*\]\s*)?$",
-            "example": "[[0.1, 0.2, 0.3, 0.4]]",
-        },
-        "point": {
-            "type": "string",
-            "description": "Only what is at this point, as JSON: x, y from 0 to 1.",
-            "pattern": r"^\s*(\[.*\]\s*)?$",
-            "example": "[0.5, 0.5]",
-        },
-        **_about_looks(),
-    }
-
-
-def _region_form() -> dict[str, JSONSchema]:
-    return {
-        "region": {
-            "type": "array",
-            "items": {"type": "number", "minimum": 0, "maximum": 1},
-            "minItems": 4,
-            "maxItems": 4,
-            "description": "x, y, width, height from 0 to 1 of the upright photo; in a form, as JSON.",
-            "example": [0.1, 0.2, 0.3, 0.4],
-        },
-        "label": {
-            "type": "string",
-            "maxLength": MAX_LABEL,
-            "description": "What it seems to hold.",
-            "example": "shoes",
-        },
-        **_about_looks(),
-    }
-
-
-def _about_looks() -> dict[str, JSONSchema]:
-    asked = _described("look")
-    asked["category"]["description"] = "Only these categories, in place of those that belong to a region's label."
-    return asked
+        reads = self.described.reads
+        if reads is None:
+            return None
+        forms = {"multipart/form-data": reads()}
+        if reads.requires_in_json:
+            forms["application/json"] = reads(context={"json": True})
+        schema_of: Any = self._map_basic_serializer
+        schemas = {media_type: schema_of(form, "request") for media_type, form in forms.items()}
+        for schema in schemas.values():
+            schema.pop("description", None)  # the docstring of the class
+        return schemas

@@ -32,8 +32,9 @@ class ItemSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(read_only=True, help_text="The label of its model, such as `shop.product`.")
     pk = serializers.CharField(read_only=True, help_text="Its primary key, as text.")
     name = serializers.CharField(read_only=True)
-    url = serializers.CharField(
-        read_only=True, allow_null=True, help_text="The address of its page; null if it has none."
+    url = serializers.CharField(read_only=True, allow_null=True, help_text="The URL of its page; null if it has none.")
+    similar = serializers.CharField(
+        read_only=True, allow_null=True, help_text="The address of what looks like it; null if there is none."
     )
     category = serializers.CharField(
         read_only=True, allow_null=True, help_text="Its (first) category; null if it has none."
@@ -41,7 +42,7 @@ class ItemSerializer(serializers.Serializer[Any]):
     details = serializers.DictField(
         child=serializers.CharField(),
         read_only=True,
-        help_text="More to show of it, by name: what the shop chose to say.",
+        help_text="More to show of it, by name, as the shop declares it.",
     )
 
 
@@ -49,11 +50,13 @@ class HitImageSerializer(serializers.Serializer[Any]):
     """The image of the item that matched."""
 
     name = serializers.CharField(help_text="Its name in the shop's storage.")
-    url = serializers.CharField(allow_null=True, help_text="Its address; null if it has none.")
+    url = serializers.CharField(allow_null=True, help_text="Its URL; null if it has none.")
     thumbnail = serializers.CharField(
-        allow_null=True, help_text="The address of a smaller one, about 320 pixels wide; null if there is none."
+        allow_null=True, help_text="The URL of a thumbnail, about 320 pixels wide; null if there is none."
     )
-    srcset = serializers.CharField(help_text="The same in several widths, as `srcset` of an `img` takes it; or empty.")
+    srcset = serializers.CharField(
+        help_text="For the `srcset` of an `img`: thumbnails in several widths; may be empty."
+    )
 
 
 class HitSerializer(serializers.Serializer[Any]):
@@ -66,15 +69,15 @@ class HitSerializer(serializers.Serializer[Any]):
     relevance = serializers.FloatField(help_text="The probability that it belongs to the answer, from 0 to 1.")
 
     def to_representation(self, hit: Hit) -> dict[str, Any]:
-        """What the fields describe, put together at once: an answer has many, and field by field takes as long as the
-        search."""
+        """All fields at once: one by one they would take as long as the search."""
         items = registry.for_item(hit.item)
         return {
             "item": {
                 "model": items.label,
                 "pk": items.pk_of(hit.item),
                 "name": str(hit.item),
-                "url": self._page_of(hit.item),
+                "url": self._page_of(lambda: hit.item.get_absolute_url()),
+                "similar": self._page_of(lambda: items.get_similar_url(hit.item)),
                 "category": next(iter(items.get_categories(hit.item)), None),
                 "details": items.get_details(hit.item),
             },
@@ -93,10 +96,10 @@ class HitSerializer(serializers.Serializer[Any]):
             "srcset": srcset(items, hit.item, name),
         }
 
-    def _page_of(self, item: Any) -> str | None:
+    def _page_of(self, address: Callable[[], str]) -> str | None:
         try:
-            return self._absolute(item.get_absolute_url())
-        except (AttributeError, NoReverseMatch):  # one item without a page must not take the others along
+            return self._absolute(address())
+        except (AttributeError, NoReverseMatch):  # one item without a page must not fail the answer
             return None
 
     def _absolute(self, url: str) -> str | None:
@@ -120,14 +123,26 @@ class FacetSerializer(serializers.Serializer[Any]):
 
     kind = serializers.ChoiceField(choices=("keyword", "number", "boolean", "date"))
     count = serializers.IntegerField(help_text="How many items have a value.")
-    values = serializers.SerializerMethodField(help_text="Of a keyword or boolean, the commonest first.")
-    more = serializers.BooleanField(help_text="Whether there are values beyond those given.")
-    minimum = serializers.JSONField(help_text="Of a number or date; else null.")
-    maximum = serializers.JSONField(help_text="Of a number or date; else null.")
+    values = serializers.SerializerMethodField(help_text="For a keyword or boolean, the most frequent first.")
+    more = serializers.BooleanField(help_text="Whether there are further values.")
+    minimum = serializers.JSONField(help_text="For a number or date; else null.")
+    maximum = serializers.JSONField(help_text="For a number or date; else null.")
 
     @extend_schema_field(FacetValueSerializer(many=True))
     def get_values(self, facet: Facet) -> list[dict[str, Any]]:
         return [{"value": value, "count": count} for value, count in facet.values]
+
+
+class BoxSerializer(serializers.Serializer[Any]):
+    """The upper left corner and the size, from 0 to 1 of the upright photo."""
+
+    x = serializers.FloatField()
+    y = serializers.FloatField()
+    width = serializers.FloatField()
+    height = serializers.FloatField()
+
+
+CLOSEST = "If there are no results: the few nearest items."
 
 
 class HitsSerializer(serializers.Serializer[Any]):
@@ -135,24 +150,26 @@ class HitsSerializer(serializers.Serializer[Any]):
 
     results = HitSerializer(many=True)
     more = serializers.BooleanField(help_text="Whether further results follow.")
-    next = serializers.CharField(allow_null=True, help_text="The address of the next page, of a GET.")
+    next = serializers.CharField(allow_null=True, help_text="The URL of the next page, for GET.")
     next_offset = serializers.IntegerField(allow_null=True, help_text="The `offset` of the next page.")
     exact = serializers.BooleanField(help_text="Whether every item that passed the filters was compared.")
     took_ms = serializers.FloatField(help_text="The search engine's own time, in milliseconds.")
-    degraded = serializers.CharField(help_text="Empty, or why there is little or nothing though the question was fine.")
+    degraded = serializers.CharField(help_text="Empty, or why a valid query has few or no results.")
     facets = serializers.DictField(child=FacetSerializer(), help_text="By field, those that were asked for.")
-    token = serializers.CharField(help_text="For `events/`; empty while the shop keeps no events.")
-    cut = serializers.IntegerField(help_text="How many of the nearest were not relevant enough.")
-    closest = HitSerializer(many=True, help_text="Where there are no results: a few that come closest.")
+    token = serializers.CharField(help_text="For `events/`; empty while events are off.")
+    cut = serializers.IntegerField(help_text="How many of the nearest items were below the relevance asked for.")
+    closest = HitSerializer(many=True, help_text=CLOSEST)
+    region = BoxSerializer(allow_null=True, help_text="What was searched with, if not all of the picture.")
 
     def to_representation(self, page: dict[str, Any]) -> dict[str, Any]:
-        """Put together at once, as a hit is."""
+        """All fields at once, as in a hit."""
         shown = HitSerializer(context=self.context).to_representation
         facets = {field: FacetSerializer(facet).data for field, facet in page["facets"].items()}
         return page | {
             "results": [shown(hit) for hit in page["results"]],
             "facets": facets,
             "closest": [shown(hit) for hit in page["closest"]],
+            "region": page["region"] and BoxSerializer(page["region"]).data,
         }
 
 
@@ -167,7 +184,7 @@ class SuggestedImageSerializer(serializers.Serializer[Any]):
 
 
 class SuggestionSerializer(serializers.Serializer[Any]):
-    """Something that the words being typed may mean."""
+    """A suggestion for the words being typed."""
 
     text = serializers.CharField(help_text="What to search for.")
     kind = serializers.ChoiceField(choices=("item", "category", "brand"))
@@ -187,13 +204,13 @@ class SuggestionSerializer(serializers.Serializer[Any]):
 
 
 class SuggestionsSerializer(serializers.Serializer[Any]):
-    """What the words being typed may mean, the best first."""
+    """Suggestions for the words being typed, best first."""
 
     suggestions = SuggestionSerializer(many=True)
 
 
 class EventSerializer(serializers.Serializer[Any]):
-    """Something a visitor did with a result."""
+    """What a visitor did with a result."""
 
     token = serializers.RegexField(r"^[\w.:-]+$", help_text="Of the answer that the result was in.")
     kind = serializers.ChoiceField(choices=("view", "click", "cart"))
@@ -210,32 +227,24 @@ class EventsSerializer(serializers.Serializer[Any]):
 
 
 class StoredSerializer(serializers.Serializer[Any]):
-    """What became of a batch."""
+    """The result of storing a batch."""
 
     stored = serializers.IntegerField(help_text="How many events were new.")
 
 
-class BoxSerializer(serializers.Serializer[Any]):
-    """Left upper corner and size, from 0 to 1 of the upright photo."""
-
-    x = serializers.FloatField()
-    y = serializers.FloatField()
-    width = serializers.FloatField()
-    height = serializers.FloatField()
-
-
 class LookRegionSerializer(serializers.Serializer[Any]):
-    """Something in the photo, and what the shop has like it."""
+    """A region of the photo with its hits."""
 
     box = BoxSerializer(source="region")
     # A field of that name, not the serializer's own label.
     label = serializers.CharField(source="region.label", help_text="For machines; empty for a box that was sent.")  # type: ignore[assignment]
     name = serializers.CharField(help_text="The label in the visitor's language.")
-    score = serializers.FloatField(source="region.score", help_text="How sure it is to be there, from 0 to 1.")
+    score = serializers.FloatField(source="region.score", help_text="The confidence of the region finder, from 0 to 1.")
     categories = serializers.ListField(
-        child=serializers.CharField(), help_text="Where it was looked for; empty for everywhere."
+        child=serializers.CharField(), help_text="The categories that were searched; empty for all."
     )
     results = HitSerializer(source="hits", many=True)
+    closest = HitSerializer(source="hits.closest", many=True, help_text=CLOSEST)
     more = serializers.BooleanField(source="hits.more")
     token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
 
@@ -253,8 +262,9 @@ class LookSerializer(serializers.Serializer[Any]):
     size = SizeSerializer()
     regions = LookRegionSerializer(many=True)
     results = HitSerializer(many=True, help_text="For the photo as a whole.")
+    closest = HitSerializer(many=True, help_text=CLOSEST)
     more = serializers.BooleanField()
-    token = serializers.CharField(help_text="For `events/`; empty while the shop keeps no events.")
+    token = serializers.CharField(help_text="For `events/`; empty while events are off.")
     photo = serializers.CharField(
-        allow_null=True, help_text="Stands for the photo in `look/{photo}/region/`; null where it is not held."
+        allow_null=True, help_text="The token of the photo in `look/{photo}/region/`; null if it is not held."
     )

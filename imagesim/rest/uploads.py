@@ -1,15 +1,20 @@
-"""What a request may cost: bytes known before they are read, pictures counted before they are decoded, time bounded.
+"""What a request may cost.
+
+How often a visitor may search is limited, bytes are known before they are read, pictures are counted before they are
+decoded, and time is bounded.
 
 The REST views keep to it; :func:`limit_uploads` gives the same limits to an HTML view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from ipaddress import IPv6Address, ip_address, ip_network
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import MemoryFileUploadHandler
@@ -18,15 +23,128 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+from rest_framework.throttling import ScopedRateThrottle
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import Busy, DeadlineExceeded
+from imagesim.exceptions import BadImage, Busy, ConfigurationError, DeadlineExceeded
 from imagesim.rest.errors import RETRY_AFTER, RequestTooLarge
-from imagesim.rest.throttles import VisitorThrottle
+from imagesim.retrieval import photo_store
 from imagesim.retrieval.concurrency import deadline, photo_slot
+from imagesim.retrieval.query_image import read_picture, take
+from imagesim.widgets import api_url
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.query_image import Picture
+
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that tell visitors apart: a subscriber is given at least that many addresses."""
+
+
+class VisitorThrottle(ScopedRateThrottle):
+    """One count per scope and visitor, in the default cache."""
+
+    cache_format = "imagesim.throttle.%(scope)s.%(ident)s"
+
+    def get_rate(self) -> str | None:
+        return get_settings().REST_THROTTLES.get(self.scope or "")
+
+    def parse_rate(self, rate: Any) -> Any:
+        try:
+            return super().parse_rate(rate)
+        except (ValueError, KeyError) as error:
+            raise ConfigurationError(
+                f"IMAGESIM['REST_THROTTLES'][{self.scope!r}] is {rate!r}; it must be like '30/min', or None."
+            ) from error
+
+    def get_cache_key(self, request: Request, view: Any) -> str:
+        return self.cache_format % {"scope": self.scope, "ident": visitor(request)}
+
+    def refuse(self) -> None:
+        """The file of this request was no picture: the request does not count as a search."""
+        if self.rate is not None:
+            history = self.cache.get(self.key, [])
+            if self.now in history:
+                history.remove(self.now)
+                self.cache.set(self.key, history, self.duration)  # type: ignore[attr-defined]
+
+
+class RefusalThrottle(VisitorThrottle):
+    """What was sent and was no picture counts here, and nothing else does. Past the rate no picture is read."""
+
+    def allow_request(self, request: Any, view: Any) -> bool:
+        scope: Any = SimpleNamespace(throttle_scope="refused")
+        return request.method != "POST" or super().allow_request(request, scope)
+
+    def throttle_success(self) -> bool:
+        return True
+
+    def refuse(self) -> None:
+        if self.rate is not None:
+            self.cache.set(self.key, [self.now, *self.cache.get(self.key, [])], self.duration)  # type: ignore[attr-defined]
+
+
+def visitor(request: HttpRequest | Request) -> str:
+    """Who sent the request: ``user-7`` where one is signed in, else ``address-203.0.113.5``."""
+    user = getattr(request, "user", None)
+    if user is not None and user.is_authenticated:
+        return f"user-{quote(str(user.pk), safe='')}"
+    return f"address-{_address(request)}"
+
+
+def _address(request: HttpRequest | Request) -> str:
+    """The visitor's address; of IPv6 the network.
+
+    With ``REST_FRAMEWORK["NUM_PROXIES"]`` set to n it is the n-th from the right in ``X-Forwarded-For``: each proxy
+    adds the address that it was asked from, and what stands further left may be the visitor's invention. Without the
+    setting, or with fewer addresses than proxies, the header is ignored.
+    """
+    address: str = request.META.get("REMOTE_ADDR") or ""
+    proxies = api_settings.NUM_PROXIES or 0
+    header = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    forwarded = [part.strip() for part in header.split(",") if part.strip()]
+    if 0 < proxies <= len(forwarded):
+        address = forwarded[-proxies]
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # a UNIX socket, or a proxy that adds the port
+        return quote(address[:100], safe="")
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((parsed, IPV6_PREFIX), strict=False).network_address)
+    return str(parsed)
+
 
 FORM_BYTES = 64 * 1024
 """What everything but the picture may take together."""
+
+
+def count_refused(files: Iterable[Any], throttles: Iterable[VisitorThrottle]) -> None:
+    """Count a request whose files are all no acceptable pictures, by their headers, as refused and not as a search.
+
+    One acceptable picture makes it a search, whatever lies beside it.
+    """
+    refused = False
+    for file in files:
+        try:
+            take(file)
+        except BadImage:
+            refused = True
+        else:
+            return
+    for throttle in throttles if refused else ():
+        throttle.refuse()
+
+
+def photo_url(request: HttpRequest, photo: Picture) -> str:
+    """Hold a visitor's photo for a few minutes, for a page to show it; its address, empty where it cannot be held.
+
+    :raises BadImage: if the photo cannot be accepted.
+    """
+    picture = read_picture(photo)
+    token = photo_store.hold(picture.decode(), picture.size, visitor(request))
+    return api_url("held_photo", request, token=token) if token else ""
+
 
 View = Callable[..., HttpResponse]
 Refusal = Callable[[HttpRequest, str, int], HttpResponse]
@@ -94,14 +212,16 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
 
         @wraps(view)
         def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            throttle = VisitorThrottle()
+            throttles = (RefusalThrottle(), VisitorThrottle())
             counted = request.method == "POST" or bool(request.META.get("QUERY_STRING"))
             try:
                 check_length(request)
-                if counted and not throttle.allow_request(request, SimpleNamespace(throttle_scope=scope)):  # type: ignore[arg-type]
-                    message = _("These were many searches in a short time; try again in a little while.")
-                    return _retry(refuse(request, message, 429), throttle.wait())
+                for throttle in throttles if counted else ():
+                    if not throttle.allow_request(request, SimpleNamespace(throttle_scope=scope)):  # type: ignore[arg-type]
+                        message = _("These were many searches in a short time; try again in a little while.")
+                        return _retry(refuse(request, message, 429), throttle.wait())
                 request.POST  # noqa: B018  # read before a slot is taken: a slow sender must not keep one
+                request._imagesim_throttles = throttles  # type: ignore[attr-defined]
             except (RequestTooLarge, RequestDataTooBig):
                 request._mark_post_parse_error()  # type: ignore[attr-defined]  # so that the page which refuses it does not read the rest
                 return refuse(request, str(RequestTooLarge.default_detail), 413)
@@ -120,6 +240,7 @@ def _within_budget(view: View, scope: str, refuse: Refusal) -> View:
             return view(request, *args, **kwargs)
         try:
             with budget(pictures=posted or scope == "look"):
+                count_refused(request.FILES.values(), request._imagesim_throttles)  # type: ignore[attr-defined]
                 return view(request, *args, **kwargs)
         except (Busy, DeadlineExceeded) as error:
             return _retry(refuse(request, str(error), 503), RETRY_AFTER)

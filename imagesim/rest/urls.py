@@ -1,23 +1,55 @@
 """``path("api/visual/", include("imagesim.rest.urls"))``."""
 
-from django.urls import path
+import re
+from collections.abc import Callable
+from functools import wraps
 
-from imagesim.rest import views
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+
+from imagesim.conf import install_hint
 from imagesim.thumbnails import thumbnail
 
 app_name = "imagesim"
-endpoints = [
-    path("items/<str:model>/<str:pk>/similar/", views.SimilarView.as_view(), name="similar"),
-    path("search/", views.SearchView.as_view(), name="search"),
-    path("suggest/", views.SuggestView.as_view(), name="suggest"),
-    path("look/", views.LookView.as_view(), name="look"),
-    path("look/<str:token>/", views.HeldLookView.as_view(), name="held_look"),
-    path("look/<str:token>/photo/", views.HeldPhotoView.as_view(), name="held_photo"),
-    path("look/<str:token>/region/", views.LookRegionView.as_view(), name="look_region"),
-    path("events/", views.EventsView.as_view(), name="events"),
-]
-urlpatterns = [
-    *endpoints,
-    path("thumbnail/<str:signed>/", thumbnail, name="thumbnail"),
-    path("schema/", views.SchemaView.as_view(patterns=endpoints), name="schema"),
-]
+
+
+def endpoint(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+    """A path whose view is given the arguments of ``route`` alone: the project's prefix may have some of its own."""
+    names = re.findall(r"<str:(\w+)>", route)
+
+    @wraps(view)
+    def call(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        return view(request, **{each: kwargs[each] for each in names})
+
+    return path(route, call, name=name)
+
+
+try:
+    from imagesim.rest import views
+except ModuleNotFoundError as error:
+    if not (hint := install_hint(error)):
+        raise
+    missing = f"imagesim.rest.urls needs the package {(error.name or '').partition('.')[0]!r}. {hint}"
+
+    def refuse(request: HttpRequest, path: str) -> HttpResponse:
+        """In place of the API, so that the project's addresses can be imported and `check` can say what is missing."""
+        raise ImproperlyConfigured(missing)
+
+    urlpatterns = [path("<path:path>", refuse)]
+else:
+    endpoints = [
+        endpoint("items/<str:model>/<str:pk>/similar/", views.SimilarView.as_view(), "similar"),
+        endpoint("search/", views.SearchView.as_view(), "search"),
+        endpoint("suggest/", views.SuggestView.as_view(), "suggest"),
+        endpoint("look/", views.LookView.as_view(), "look"),
+        endpoint("look/<str:token>/", views.HeldLookView.as_view(), "held_look"),
+        endpoint("look/<str:token>/photo/", views.HeldPhotoView.as_view(), "held_photo"),
+        endpoint("look/<str:token>/region/", views.LookRegionView.as_view(), "look_region"),
+        endpoint("events/", views.EventsView.as_view(), "events"),
+    ]
+    urlpatterns = [
+        *endpoints,
+        endpoint("thumbnail/<str:signed>/", thumbnail, "thumbnail"),
+        endpoint("schema/", views.SchemaView.as_view(patterns=endpoints), "schema"),
+    ]

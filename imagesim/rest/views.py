@@ -1,8 +1,7 @@
-"""``similar``, ``search``, ``look`` and their schema. They ask the read side and decide nothing themselves."""
+"""The views of the REST API, ``similar``, ``search``, ``look`` and others, and its schema."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +23,9 @@ from rest_framework.views import APIView
 
 from imagesim import __version__, events
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadQuery, ConfigurationError, NotRegistered
+from imagesim.exceptions import BadQuery, ConfigurationError
 from imagesim.registry import registry
-from imagesim.rest import errors
+from imagesim.rest import errors, inputs
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import (
     HitsSerializer,
@@ -35,22 +34,28 @@ from imagesim.rest.serializers import (
     StoredSerializer,
     SuggestionsSerializer,
 )
-from imagesim.rest.throttles import VisitorThrottle, visitor
-from imagesim.rest.uploads import BoundedJSONParser, budget, check_length
-from imagesim.retrieval import look, params, photo_store, query_image, search, suggest
-from imagesim.retrieval.arguments import check_characters
+from imagesim.rest.uploads import (
+    BoundedJSONParser,
+    RefusalThrottle,
+    VisitorThrottle,
+    budget,
+    check_length,
+    count_refused,
+    visitor,
+)
+from imagesim.retrieval import look, photo_store, query_image, search, suggest
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
 
 
 class VisualSearchView(APIView):
-    """What the views share: JSON out, errors of one form, permissions and throttles from ``IMAGESIM``."""
+    """The base of the views: JSON answers, one form of errors, permissions and throttles from ``IMAGESIM``."""
 
     throttle_scope = ""
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
     renderer_classes = (JSONRenderer,)
-    throttle_classes = (VisitorThrottle,)
+    throttle_classes = (RefusalThrottle, VisitorThrottle)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return _instances("REST_AUTHENTICATION") or super().get_authenticators()
@@ -64,6 +69,18 @@ class VisualSearchView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         check_length(request._request)  # first of all: authentication may read the body
         super().initial(request, *args, **kwargs)
+
+    def read(self, form: type[inputs.ArgumentsSerializer], given: Mapping[str, Any], **context: Any) -> dict[str, Any]:
+        """The keyword arguments for the call."""
+        serializer = form(data=given, context={"request": self.request, **context})
+        serializer.is_valid(raise_exception=True)
+        arguments: dict[str, Any] = serializer.validated_data
+        return arguments
+
+    def get_throttles(self) -> list[Any]:
+        made = super().get_throttles()
+        self.counted = [*getattr(self, "counted", []), *made]
+        return made
 
     def count_pictures(self, request: Request, count: int) -> None:
         """Count each picture of a request as a request of its own; the first was counted with the request.
@@ -83,7 +100,7 @@ class VisualSearchView(APIView):
         return response
 
     def answer(self, request: Request, hits: Hits) -> Response:
-        more = hits.more and hits.next_offset <= _max_offset(request)
+        more = hits.more and hits.next_offset <= inputs.max_offset(request)
         page = {
             "results": list(hits),
             "more": more,
@@ -96,6 +113,7 @@ class VisualSearchView(APIView):
             "token": hits.token,
             "cut": hits.cut,
             "closest": list(hits.closest),
+            "region": hits.region,
         }
         return Response(HitsSerializer(page, context={"request": request}).data)
 
@@ -108,27 +126,25 @@ class SimilarView(VisualSearchView):
 
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
-        arguments = _floor(params.parse("similar", request.query_params, (items,)))
-        _check_cost(request, arguments)
+        arguments = self.read(inputs.SimilarQuery, request.query_params, searched=(items,))
         with budget(pictures=False):
             return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
 
 
 class SearchView(VisualSearchView):
-    """Items that look like a picture, or as words say, or both."""
+    """Items that match a picture, words, or both."""
 
     throttle_scope = "search"
     schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
 
     def get(self, request: Request) -> Response:
-        arguments = _floor(params.parse("search", request.query_params, renamed={"text": "q"}))
-        if "text" not in arguments:
-            raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
-        return self.search(request, arguments)
+        arguments = self.read(inputs.WordsQuery, request.query_params)
+        with budget(pictures=False):
+            return self.answer(request, search.search(**arguments))
 
     def post(self, request: Request) -> Response:
         given, image = _posted(request, pictures=("image", "like", "unlike"))
-        arguments = _floor(params.parse("search", given)) | {"image": image}
+        arguments = self.read(inputs.SearchForm, given)
         files = {name: request.FILES.getlist(name) for name in request.FILES}
         self.count_pictures(request, sum(map(len, files.values())))
         for name, pictures in (
@@ -137,15 +153,9 @@ class SearchView(VisualSearchView):
         ):
             if pictures:
                 arguments[name] = [*arguments.get(name, []), *pictures]
-        return self.search(request, arguments, pictures=bool(files))
-
-    def search(self, request: Request, arguments: dict[str, Any], *, pictures: bool = False) -> Response:
-        _check_cost(request, arguments)
-        try:
-            with budget(pictures=pictures):
-                return self.answer(request, search.search(**arguments))
-        except NotRegistered as error:
-            raise BadQuery(str(error), field="model") from error
+        with budget(pictures=bool(files)):
+            count_refused([] if image is None else [image], self.counted)
+            return self.answer(request, search.search(image=image, **arguments))
 
 
 class SuggestView(VisualSearchView):
@@ -155,19 +165,14 @@ class SuggestView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.SUGGEST)
 
     def get(self, request: Request) -> Response:
-        arguments = params.parse("search", request.query_params, renamed={"text": "q"})
-        if "text" not in arguments:
-            raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
-        try:
-            with budget(pictures=False):
-                found = suggest.suggest(**{name: arguments[name] for name in ("text", "model") if name in arguments})
-        except NotRegistered as error:
-            raise BadQuery(str(error), field="model") from error
+        arguments = self.read(inputs.WordsQuery, request.query_params)
+        with budget(pictures=False):
+            found = suggest.suggest(arguments["text"], model=arguments.get("model"))
         return Response(SuggestionsSerializer({"suggestions": found}, context={"request": request}).data)
 
 
 class LookView(VisualSearchView):
-    """What is in a photo, and what the shop has like each thing in it."""
+    """The regions of a photo, with similar items for each."""
 
     throttle_scope = "look"
     schema = described.VisualSearchSchema(post=described.LOOK)
@@ -176,38 +181,44 @@ class LookView(VisualSearchView):
         given, image = _posted(request)
         if image is None:
             raise BadQuery(_("Send a photo as a file named 'image', in multipart/form-data."), field="image")
-        boxes = {name: _json(name, given.pop(name)) for name in ("regions", "point") if name in given}
-        arguments = _floor(params.parse("look", given))
-        _check_cost(request, arguments)
-        try:
-            with budget(pictures=True):
-                photo = query_image.read_picture(image)
-                seen = look.shop_the_look(photo, **boxes, **arguments)
-                token = photo_store.hold(photo.decode(), photo.size, visitor(request))
-        except NotRegistered as error:
-            raise BadQuery(str(error), field="model") from error
+        arguments = self.read(inputs.LookForm, given)
+        with budget(pictures=True):
+            count_refused([image], self.counted)
+            photo = query_image.read_picture(image)
+            seen = look.shop_the_look(photo, **arguments)
+            token = photo_store.hold(photo.decode(), photo.size, visitor(request))
         return _look_response(request, seen, token, photo.size)
 
 
 class HeldLookView(VisualSearchView):
-    """The look of a photo that was sent before: for a page that is reloaded, or shared while the photo is held."""
+    """The look of a photo that was sent before, for a page that is reloaded or shared while the photo is held."""
 
     throttle_scope = "region"
     schema = described.VisualSearchSchema(post=described.HELD_LOOK)
+    form: type[inputs.ArgumentsSerializer] = inputs.HeldLookForm
 
     def post(self, request: Request, token: str) -> Response:
         given, image = _posted(request)
         if image is not None:
             raise BadQuery(_("The photo is held already; do not send it again."), field="image")
-        arguments = _floor(params.parse("look", given))
-        _check_cost(request, arguments)
-        try:
-            with budget(pictures=True):
-                photo, size = photo_store.held(token)
-                seen = look.shop_the_look(query_image.QueryImage(photo, size), **arguments)
-        except NotRegistered as error:
-            raise BadQuery(str(error), field="model") from error
+        arguments = self.read(self.form, given)
+        with budget(pictures=True):
+            photo, size = photo_store.held(token)
+            seen = look.shop_the_look(query_image.QueryImage(photo, size), **arguments)
+        return self.respond(request, seen, token, size)
+
+    def respond(self, request: Request, seen: look.Look, token: str, size: tuple[int, int]) -> Response:
         return _look_response(request, seen, token, size)
+
+
+class LookRegionView(HeldLookView):
+    """A box that the visitor moved or drew, in a photo that is held."""
+
+    schema = described.VisualSearchSchema(post=described.LOOK_REGION)
+    form = inputs.LookRegionForm
+
+    def respond(self, request: Request, seen: look.Look, token: str, size: tuple[int, int]) -> Response:
+        return Response(LookRegionSerializer(seen.regions[0], context={"request": request}).data)
 
 
 class HeldPhotoView(VisualSearchView):
@@ -222,37 +233,8 @@ class HeldPhotoView(VisualSearchView):
         return HttpResponse(data, content_type="image/jpeg", headers=headers)
 
 
-class LookRegionView(VisualSearchView):
-    """A box that the visitor moved or drew, in a photo that was sent a moment ago."""
-
-    throttle_scope = "region"
-    schema = described.VisualSearchSchema(post=described.LOOK_REGION)
-
-    def post(self, request: Request, token: str) -> Response:
-        given, image = _posted(request)
-        if image is not None:
-            raise BadQuery(_("The photo is held already; send its region alone."), field="image")
-        label = given.pop("label", "")
-        label = label[-1] if isinstance(label, list) and label else label
-        if not isinstance(label, str) or len(label) > described.MAX_LABEL:
-            raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
-        check_characters("label", label)
-        box = look.as_region(_json("region", given.pop("region", None)), label)
-        arguments = _floor(params.parse("look", given))
-        _check_cost(request, arguments)
-        try:
-            with budget(pictures=True):
-                photo, size = photo_store.held(token)
-                (seen,) = look.shop_the_look(
-                    query_image.QueryImage(photo, size), regions=[box], whole=False, **arguments
-                ).regions
-        except NotRegistered as error:
-            raise BadQuery(str(error), field="model") from error
-        return Response(LookRegionSerializer(seen, context={"request": request}).data)
-
-
 class EventsView(VisualSearchView):
-    """What a visitor saw, clicked or put into the cart, in batches; there only if the shop wants to know."""
+    """What a visitor saw, clicked or put into the cart, in batches; 404 unless events are on."""
 
     throttle_scope = "events"
     parser_classes = (BoundedJSONParser,)
@@ -271,7 +253,7 @@ class EventsView(VisualSearchView):
 
 
 class SchemaView(APIView):
-    """The OpenAPI description of the views at ``patterns``, wherever the shop has put them."""
+    """The OpenAPI description of the views at ``patterns``, under the URL that the shop includes them at."""
 
     patterns: Sequence[URLPattern] = ()
     permission_classes = ()
@@ -293,39 +275,12 @@ class SchemaView(APIView):
         return Response(description)
 
 
-def _floor(arguments: dict[str, Any]) -> dict[str, Any]:
-    """With the least relevance of the settings where none is asked for."""
-    return {"min_relevance": get_settings().MIN_RELEVANCE or None} | arguments
-
-
 def _instances(setting: str) -> list[Any]:
     """The classes that ``IMAGESIM[setting]`` names, instantiated."""
     try:
         return [import_string(path)() for path in getattr(get_settings(), setting)]
     except ImportError as error:
         raise ConfigurationError(f"IMAGESIM[{setting!r}] cannot be imported: {error}.") from error
-
-
-def _is_staff(request: Request) -> bool:
-    return bool(request.user and getattr(request.user, "is_staff", False))
-
-
-def _max_offset(request: Request) -> int:
-    conf = get_settings()
-    return conf.MAX_OFFSET if _is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
-
-
-def _check_cost(request: Request, arguments: Mapping[str, Any]) -> None:
-    """:raises BadQuery: for exact search or a page further on than this visitor may ask for."""
-    offset, most = arguments.get("offset"), _max_offset(request)
-    if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:  # beyond, it is refused for all
-        raise BadQuery(
-            _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
-            % {"offset": offset, "most": most},
-            field="offset",
-        )
-    if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
-        raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
 
 
 def _look_response(request: Request, seen: look.Look, token: str, size: tuple[int, int]) -> Response:
@@ -335,13 +290,14 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
         "size": {"width": size[0], "height": size[1]},
         "regions": seen.regions,
         "results": list(seen.hits),
+        "closest": list(seen.hits.closest),
         "more": seen.hits.more,
     }
     return Response(LookSerializer(answer, context={"request": request}).data)
 
 
 def _get_item(items: Any, pk: str) -> Any:
-    """The item if a visitor may know of it: it is in the queryset, and in the shop."""
+    """The item, if the shop shows it now."""
     item = None if "\0" in pk else next(iter(load_shown(items, [pk], to_many=False)), None)
     if item is None:
         raise Http404
@@ -349,8 +305,8 @@ def _get_item(items: Any, pk: str) -> Any:
 
 
 def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[str, Any], UploadedFile[bytes] | None]:
-    """What a POST says in its body and its address, and the picture in it (the first, where it may have several under
-    the names in ``pictures``)."""
+    """The values in the body and the query string of a POST, and its image (the first one, if there may be several
+    under the names in ``pictures``)."""
     if not isinstance(request.data, Mapping):
         raise BadQuery(_("The body must be a form or a JSON object."))
     image = _image(request, pictures)
@@ -362,19 +318,6 @@ def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[s
         elif name in pictures and name != "image":  # words beside pictures
             given[name] = request.POST.getlist(name)
     return given, image
-
-
-def _json(name: str, given: Any) -> Any:
-    """A form's text that holds JSON, such as ``[[0.1, 0.2, 0.3, 0.4]]``; what is no text as it is; None for nothing."""
-    text = given[-1] if isinstance(given, list) and given else given
-    if not isinstance(text, str):
-        return given
-    try:
-        return json.loads(text) if text.strip() else None
-    except (ValueError, RecursionError) as error:
-        raise BadQuery(
-            _("%(name)r is no JSON; send lists of numbers such as [0.1, 0.2, 0.3, 0.4].") % {"name": name}, field=name
-        ) from error
 
 
 def _image(request: Request, several: Collection[str]) -> UploadedFile[bytes] | None:

@@ -1,1 +1,1 @@
-"""The parts of the read side: what may be asked, how questions are mixed, how answers are ranked and loaded."""
+"""The read side: requests, query vectors, retrievers, and loading the items of hits."""

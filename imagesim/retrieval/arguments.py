@@ -39,12 +39,12 @@ class ArgumentType(ABC):
         self.description = description
 
     def parse(self, name: str, texts: list[str]) -> Any:
-        """The value that a query string or a form gives in these texts, none of which is blank."""
+        """Parse the texts of a query string or a form, none of which is blank."""
         return only(name, texts)
 
     @abstractmethod
     def check(self, name: str, value: Any, searched: Searched) -> Any:
-        """``value`` as the request keeps it, if it is sound."""
+        """Validate ``value``; returns it as the request keeps it."""
 
     @abstractmethod
     def schema(self) -> JSONSchema:
@@ -125,7 +125,7 @@ class Switch(ArgumentType):
 
 
 class Text(ArgumentType):
-    """Words, with their spaces tidied; None for none."""
+    """A text with normalised spaces, or None."""
 
     def check(self, name: str, value: Any, searched: Searched) -> str | None:
         return None if value is None else check_text(value, field=name)
@@ -223,6 +223,22 @@ class Choices(ArgumentType):
         return {"type": "array", "items": {"type": "string", "enum": [*self.known(tuple(registry)), "true"]}}
 
 
+class OneOf(ArgumentType):
+    """One of these names, or None."""
+
+    def __init__(self, names: Sequence[str], description: str) -> None:
+        super().__init__(description)
+        self.names = names
+
+    def check(self, name: str, value: Any, searched: Searched) -> str | None:
+        if value is None or (isinstance(value, str) and value in self.names):
+            return value
+        raise bad_value(name, value, format_choices(self.names))
+
+    def schema(self) -> JSONSchema:
+        return {"type": "string", "enum": list(self.names)}
+
+
 class Weights(ArgumentType):
     """The weights of the components of a vector: ``{"colour": 0}``, or as texts ``"colour^0"``.
 
@@ -255,7 +271,7 @@ class Weights(ArgumentType):
 
 
 def check_text(text: object, *, field: str = "text") -> str:
-    """The words of a query, spaces tidied.
+    """The text of a query with normalised spaces.
 
     :raises BadQuery: if it is not text, empty, too long, or holds characters that no database keeps.
     """

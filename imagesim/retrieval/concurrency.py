@@ -1,4 +1,4 @@
-"""Bounds on the work of visitors' requests: photos in work per process, and seconds per request."""
+"""Limits of visitors' requests: photos at a time per process, and seconds per request."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from threading import BoundedSemaphore
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
-from imagesim.cpu import memory_bytes, threads
 from imagesim.exceptions import Busy, DeadlineExceeded
+from imagesim.runtime import memory_bytes, threads
 
 BYTES_PER_PIXEL = 8
 """Of a photo while it is decoded, at the most: the decoder's own pixels and a copy that is upright and RGB."""
@@ -28,7 +28,7 @@ _deadline: ContextVar[float | None] = ContextVar("imagesim_deadline", default=No
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Give the work within ``seconds``; a deadline that is already set and ends sooner stays."""
+    """Set a deadline for the work within; an earlier deadline that is already set stays."""
     ends = time.monotonic() + seconds
     former = _deadline.get()
     token = _deadline.set(ends if former is None else min(ends, former))
@@ -39,7 +39,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def check_deadline() -> None:
-    """To be called between two steps of the work.
+    """Check the deadline between two steps of the work.
 
     :raises DeadlineExceeded: if the request at hand has had its time.
     """
@@ -48,13 +48,13 @@ def check_deadline() -> None:
 
 
 def slots_for(memory: int, processors: int, pixels: int) -> int:
-    """How many photos of ``pixels`` are worked on at one time: one per processor, as far as the memory goes."""
+    """How many photos of ``pixels`` a process may work on at a time: one per processor, limited by memory."""
     return max(1, min(max(2, processors), int(SHARE_OF_MEMORY * memory / (BYTES_PER_PIXEL * pixels))))
 
 
 @cache
 def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
-    """(photos in work, requests that wait for one of them to end) of this process.
+    """The semaphores of this process: photos in work, and requests that wait for one of them.
 
     Requests beyond those are refused at once, and fewer may wait than are in work: a server of few threads must have
     some left for its other pages.

@@ -1,15 +1,20 @@
-"""The shop's own filters in a query: ``price__lte=50`` -> a condition on the field ``price``."""
+"""Filters of a query: the shop's own (``price__lte=50`` -> a condition on the field ``price``), and its categories."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from django.core.cache import cache
 from django.utils.translation import gettext as _
 
+from imagesim import paths
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.filter_types import FILTER_TYPES, FilterType
+from imagesim.indexes import get_index
+from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval.arguments import (
     JSONSchema,
@@ -56,7 +61,7 @@ def parse_filter(name: str, texts: list[str], searched: Searched, arguments: Col
 
 
 def describe_filters() -> Iterator[tuple[str, JSONSchema]]:
-    """(parameter, JSON schema) of every filter of the shop with each of its comparisons."""
+    """The parameter and its JSON schema for each comparison of every filter."""
     searched = tuple(registry)
     for name in filter_names(searched):
         filter_type = _type_of(name, searched)
@@ -151,3 +156,43 @@ def _type_of(field: str, searched: Searched) -> FilterType:
 
 def _lookup(name: str, operator: Operator) -> str:
     return name if operator == "eq" else f"{name}__{operator}"
+
+
+SECONDS = 300
+
+
+def categories_of(items: Items[Any]) -> list[str]:
+    """Every category of the items of this model; empty if a method computes it."""
+    name = _cache_name("categories", items, items.category)
+    known: list[str] | None = cache.get(name)
+    if known is None:
+        known = []
+        if items.category and paths.resolve(items.model, items.category).field is not None:
+            values = items.get_queryset().order_by().values_list(items.category, flat=True).distinct()
+            known = sorted({str(value) for value in values if value not in (None, "")})
+        cache.set(name, known, SECONDS)
+    return known
+
+
+def wider(shelf: Iterable[Items[Any]], categories: Collection[str]) -> tuple[str, ...]:
+    """The parents of ``categories``, and the subcategories of both; empty if neither are known."""
+    found: set[str] = set()
+    for items in shelf:
+        above = _parents_of(items)
+        parents = {parent for category in categories for parent in above.get(category, ())}
+        over = parents.union(categories)
+        found |= parents | {category for category, own in above.items() if not over.isdisjoint(own)}
+    return tuple(sorted(found | set(categories))) if found else ()
+
+
+def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
+    name = _cache_name("parents", items, f"{items.category}.{items.category_parent}")
+    known: dict[str, list[str]] | None = cache.get(name)
+    if known is None:
+        known = {str(category): list(above) for category, above in items.get_category_parents().items()}
+        cache.set(name, known, SECONDS)
+    return known
+
+
+def _cache_name(what: str, items: Items[Any], path: str) -> str:
+    return re.sub(r"[^\w.]", "_", f"imagesim.{get_index().name}.{what}.{items.label}.{path}")

@@ -1,4 +1,4 @@
-"""Load the shop's own items for what the index found."""
+"""Load the shop's items for candidates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagesim.types import Candidate, Hit, HitImage
 
 
 def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
-    """The hits of each list of candidates, in the same order, without items that are gone or no longer shown.
+    """The hits of each list of candidates, in the same order, without items that were deleted or are no longer shown.
 
     The items of all the lists are loaded together.
     """

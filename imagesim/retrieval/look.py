@@ -1,4 +1,4 @@
-"""Shop the look: a photo in, every garment in it matched with what the shop sells like it."""
+"""Shop the look: find the regions of a photo, and similar items for each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from imagesim.items import Items
 from imagesim.monitoring.timing import timed
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, likely_categories, name_of
+from imagesim.regions.lite import item_box
 from imagesim.registry import registry
 from imagesim.retrieval.arguments import Searched
-from imagesim.retrieval.categories import categories_of
+from imagesim.retrieval.filters import categories_of
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
-from imagesim.retrieval.query_image import read_picture
+from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import project, to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
-from imagesim.retrieval.rerank import append_unseen
-from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap
+from imagesim.retrieval.retriever import Retriever, append_unseen, open_index, retry_on_swap
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Query, Region
 
 if TYPE_CHECKING:
@@ -43,22 +43,25 @@ MAX_REGIONS = 12
 """Regions of one photo."""
 
 MAX_AREA = 6
-"""The area of all regions of one photo together, in photos: they may overlap, but not cover it over and over."""
+"""The total area of the regions of a photo, as a multiple of the photo's. Regions may overlap."""
 
 SPARE = 4
-"""Candidates asked for beyond the limit, for items that are gone."""
+"""Candidates beyond the limit, in place of items that no longer exist."""
+
+ALL = 0.8
+"""The share of a photo from which on a region is as good as the photo."""
 
 VOTERS = 10
 MAJORITY = 0.5
-"""Where no category is known for a label, the best hits vote: one needs more than this share of their scores."""
+"""If no category is known for a label, the best hits vote: a category needs more than this share of their scores."""
 
 TAPPED = 1 / 3
-"""Side of the square around a point where no region was found, of the photo's shorter side."""
+"""Side of the square around a point without a region, as a share of the photo's shorter side."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookRegion:
-    """A region of the photo with the hits for it, and the categories they were looked for in (empty: all)."""
+    """A region of the photo with its hits, and the categories that were searched (empty: all)."""
 
     region: Region
     hits: Hits
@@ -66,20 +69,20 @@ class LookRegion:
 
     @property
     def name(self) -> str:
-        """What a page shows for its label, in the visitor's language."""
+        """Its label in the visitor's language."""
         return name_of(self.region.label) if self.region.label else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The answer to a photo. ``size`` is (width, height) in pixels of the upright photo as it was sent."""
+    """The result for a photo. ``size`` is (width, height) in pixels of the upright photo as it was sent."""
 
     size: tuple[int, int]
     regions: tuple[LookRegion, ...] = ()
     hits: Hits = field(default_factory=Hits)
     """For the photo as a whole."""
     token: str = ""
-    """Goes back with what the visitor does with the hits; empty while events are off."""
+    """Identifies the answer in events; empty while events are off."""
 
 
 @takes("look")
@@ -92,16 +95,15 @@ def shop_the_look(
     whole: bool = True,
     **arguments: Unpack[LookArguments],
 ) -> Look:
-    """Find what is in a photo, and for each thing the items most like it.
+    """Find the regions of a photo, and the most similar items for each.
 
-    ``regions`` are boxes (``Region`` or x, y, width, height in 0..1 of the upright photo) in place of those that the
-    configured finder finds; an empty list asks for the photo as a whole alone. ``point`` (x, y) keeps to the one
-    region found under it, or takes a square around it where there is none; ``whole=False`` leaves out the search for
-    the photo as a whole. Under a ``category`` every hit is from there. Without one, a region's hits come from the
-    categories that belong to its label, or that its neighbours agree on; where they give fewer than ``limit``, hits
-    from other categories follow with the stage ``"wider"``, which all have where the shop seems to have nothing of the
-    label's kind. All regions are embedded in one batch and searched in one
-    request; a second one widens or narrows what needs it.
+    ``regions`` are boxes (``Region`` or x, y, width, height in 0..1 of the upright photo) that replace those of the
+    configured region finder; an empty list searches for the whole photo only. ``point`` (x, y) selects the region
+    found there, or a square around the point if there is none. ``whole=False`` skips the search for the whole photo.
+    With a ``category`` all hits are from it. Otherwise the hits of a region come from the categories of its label, or
+    from the category of most of the nearest items; if there are fewer than ``limit``, hits from other categories
+    follow, with the stage ``"wider"``. If the shop has no category for the label, all hits have that stage. All
+    regions are embedded in one batch and searched in one request, with a second request for those with too few hits.
 
     :raises BadImage: if the photo cannot be accepted.
     :raises BadQuery: naming the bad argument and the good ones.
@@ -140,6 +142,22 @@ def shop_the_look(
 ashop_the_look = sync_to_async(shop_the_look)
 
 
+def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
+    """The first thing found in a photo, and the part of the photo that shows it.
+
+    None where nothing is found, or where there is nothing around it: one thing on a plain ground, as in the pictures
+    of products, is compared with all of its picture.
+
+    :raises BadImage: if the photo cannot be accepted.
+    """
+    image = read_picture(photo).decode()
+    found = [region for region in get_region_finder().find(image) if _is_sound(region, image.size)]
+    if not found or (len(found) == 1 and (found[0].width * found[0].height > ALL or item_box(image))):
+        return None
+    part = image.crop(_pixels(found[0], image.size))
+    return found[0], QueryImage(part, part.size)
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     query: Query
@@ -164,10 +182,10 @@ def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> It
 def _search(
     retriever: Retriever, queries: Sequence[Query], regions: Sequence[Region | None], searched: Searched
 ) -> list[_Answer]:
-    """Search all regions (None: the photo as a whole) in one request, and in a second one what needs it.
+    """Search all regions (None: the whole photo) in one request, and some of them again in a second one.
 
-    Without a category of the visitor's choice, a region is searched in those of its label; a region without any is
-    narrowed to the category that its neighbours agree on, and one with too few hits is filled from other categories.
+    Unless the request names a category, a region is searched in those of its label. One without any is searched again
+    in the category of most of its hits; one with too few hits is filled from other categories.
     """
     chosen = [query.filters.categories for query in queries]
     queries = [
@@ -192,11 +210,11 @@ def _search(
 
 
 def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
-    """One request to the index, and the items of all its answers loaded together."""
+    """Search all queries in one request, and load the items of all answers together."""
     if not queries:
         return []
     answers = retriever.search([replace(query, limit=query.limit + SPARE) for query in queries])
-    loaded = load(*(each.candidates for each in answers))
+    loaded = load(*(part for each in answers for part in (each.candidates, each.closest)))
     return [
         _Answer(
             query,
@@ -206,17 +224,18 @@ def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
                 took_ms=found.took_ms,
                 exact=found.exact,
                 cut=found.cut,
+                closest=[] if hits else near,
             ),
         )
-        for query, found, hits in zip(queries, answers, loaded, strict=True)
+        for query, found, hits, near in zip(queries, answers, loaded[::2], loaded[1::2], strict=True)
     ]
 
 
 def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion:
-    """The hits of a region, with a token of their own, so that events know their category.
+    """The hits of a region, with a token of their own for events.
 
-    Where the shop has no category for the label, all hits are of another kind, and are marked as ``wider``; if the
-    neighbours agree on one, the label is doubtful: a finder of garments also names bottles. The neutral one is shown.
+    If the shop has no category for the label, all hits are marked as ``wider``. If most of them are in one category,
+    the label is probably wrong (a finder of garments also labels bottles) and the neutral one is shown.
     """
     hits = answer.hits
     if box.label not in ("", ITEM) and answer.categories and not _is_sold(searched, box):
@@ -228,7 +247,7 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
 
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
-    """``own`` hits first, filled up to ``limit`` from ``wide`` ones, which are marked."""
+    """``own`` hits, filled up to ``limit`` with ``wide`` ones, which are marked."""
     found = append_unseen(own, wide, "wider", _identity)
     more = own.more or len(found) > limit or wide.more
     return Hits(
@@ -237,6 +256,7 @@ def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
         took_ms=own.took_ms + wide.took_ms,
         exact=own.exact and wide.exact,
         cut=max(own.cut, wide.cut),
+        closest=[] if found else own.closest or wide.closest,
     )
 
 
@@ -245,7 +265,7 @@ def _identity(hit: Hit) -> str:
 
 
 def _voted(hits: Hits) -> str:
-    """The category that most of the best hits are in, weighted by score; empty where they do not agree."""
+    """The category of most of the best hits, weighted by score; empty if none has a majority."""
     votes: dict[str, float] = defaultdict(float)
     total = 0.0
     for hit in hits[:VOTERS]:
@@ -263,19 +283,19 @@ def _within(query: Query, categories: tuple[str, ...]) -> Query:
 
 
 def _categories_of(searched: Searched, region: Region) -> tuple[str, ...]:
-    """The shop's categories for a region's label; none where no category is known for it."""
+    """The shop's categories for a region's label."""
     if not region.label:
         return ()
     return tuple(dict.fromkeys(category for items in searched for category in _categories_in(items, region)))
 
 
 def _is_sold(searched: Searched, region: Region) -> bool:
-    """Whether the shop has categories for the region's label, or says itself that its neighbours decide."""
+    """Whether the shop has categories for the region's label, or declares that the nearest items decide."""
     return bool(_categories_of(searched, region)) or any(region.label in items.look_categories for items in searched)
 
 
 def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
-    """Those that ``look_categories`` names for the label or its alternatives, else those whose names suggest it."""
+    """The categories in ``look_categories`` for the label or its alternatives, else those whose names suggest it."""
     declared, known = items.look_categories, categories_of(items)
     if region.label in declared:
         return declared[region.label]
@@ -299,9 +319,9 @@ def _given(regions: Iterable[Box]) -> list[Region]:
 
 
 def as_region(box: object, label: str = "") -> Region:
-    """A region from x, y, width and height (0..1 of the photo), under ``label`` if there is one.
+    """A region from x, y, width and height (0..1 of the photo), with ``label``.
 
-    :raises BadQuery: if it is none, or does not lie within the photo.
+    :raises BadQuery: if it is no box within the photo.
     """
     if isinstance(box, Region):
         region = box
@@ -333,7 +353,7 @@ def _point(point: object) -> tuple[float, float]:
 
 
 def _under(boxes: Sequence[Region], point: tuple[float, float], size: tuple[int, int]) -> Region:
-    """The smallest region that holds the point; else a square around it, a third of the photo's shorter side."""
+    """The smallest region that contains the point, else a square around it."""
     x, y = point
     holding = [b for b in boxes if b.x <= x <= b.x + b.width and b.y <= y <= b.y + b.height]
     if holding:
@@ -377,7 +397,7 @@ def _pixels(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _check_area(boxes: Sequence[Region]) -> None:
-    """:raises BadQuery: if the boxes cover one another so much that they ask for the same pixels over and over."""
+    """:raises BadQuery: if the boxes together are larger than :data:`MAX_AREA`."""
     if sum(box.width * box.height for box in boxes) > MAX_AREA:
         raise BadQuery(
             _("The regions together are larger than %(most)d photos; draw smaller ones.") % {"most": MAX_AREA},

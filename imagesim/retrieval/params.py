@@ -25,6 +25,7 @@ from imagesim.retrieval.arguments import (
     Integer,
     JSONSchema,
     ModelLabels,
+    OneOf,
     Real,
     Searched,
     Switch,
@@ -50,7 +51,7 @@ STAGES = ("parent", "wider")
 FACET_FIELDS = ("category", "in_stock")
 """What can be counted besides the filters."""
 
-TAG_ARGUMENTS = ("item", "timeout", "heading", "empty", "min_hits")
+TAG_ARGUMENTS = ("item", "timeout", "heading", "empty", "min_hits", "section_id")
 """What the template tags take besides the arguments of ``similar_to``."""
 
 REST_ARGUMENTS = ("q", "image", "photo", "regions", "point", "whole", "region", "label", "token", "format")
@@ -77,6 +78,13 @@ class SearchRequest:
         )
     )
     text: str | None = field(metadata=_argument(Text("What to look for, in a few words."), None, ("search",)))
+    region: str | None = field(
+        metadata=_argument(
+            OneOf(("auto",), "`auto`: search with the main thing that is found in `image`; by default with all of it."),
+            None,
+            ("search",),
+        )
+    )
     limit: int = field(metadata=_argument(Integer(1, "MAX_LIMIT"), 12, look=8))
     offset: int = field(metadata=_argument(Integer(0, "MAX_OFFSET"), 0, PAGED))
     category: tuple[str, ...] = field(
@@ -165,7 +173,7 @@ class SearchRequest:
 
     @property
     def cache_key(self) -> str:
-        """SHA-256 of all that decides the answer."""
+        """SHA-256 of all values that affect the answer."""
         values = [(each.name, _named(getattr(self, each.name))) for each in fields(self) if each.name != "searched"]
         return hashlib.sha256(repr(values).encode()).hexdigest()
 
@@ -175,14 +183,13 @@ class SearchRequest:
         return any(condition.operator == "in" and condition.value == () for condition in self.filters)
 
     def index_filters(self, *, exclude_keys: tuple[str, ...] = (), exclude_groups: tuple[str, ...] = ()) -> Filters:
-        """What the index must hold the entries to."""
+        """The filters for the index."""
         return Filters(self.model, self.category, self.in_stock, self.filters, exclude_keys, exclude_groups)
 
 
-class LookArguments(TypedDict, total=False):
-    """The arguments of ``shop_the_look``, for type checkers; :class:`SearchRequest` declares what they mean."""
+class _EveryArgument(TypedDict, total=False):
+    """The arguments of all calls, for type checkers; :class:`SearchRequest` declares what they mean."""
 
-    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
     limit: int
     category: str | Iterable[str] | None
     in_stock: bool | None
@@ -193,47 +200,33 @@ class LookArguments(TypedDict, total=False):
     exact: bool | None
 
 
-class SimilarArguments(TypedDict, total=False):
+class _PagedArguments(_EveryArgument, total=False):
+    offset: int
+    like: TermValues | None
+    unlike: TermValues | None
+    components: Mapping[str, float] | None
+    diversity: float
+    fallback: bool | Iterable[str]
+    facets: bool | Iterable[str]
+
+
+class LookArguments(_EveryArgument, total=False):
+    """The arguments of ``shop_the_look``."""
+
+    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
+
+
+class SimilarArguments(_PagedArguments, total=False):
     """The arguments of ``similar_to``."""
 
-    limit: int
-    offset: int
-    category: str | Iterable[str] | None
     same_category: bool
-    in_stock: bool | None
-    filters: Mapping[str, Any] | None
-    min_score: float | None
-    min_relevance: float | None
-    collapse: bool
-    exact: bool | None
-    like: TermValues | None
-    unlike: TermValues | None
-    components: Mapping[str, float] | None
-    diversity: float
-    fallback: bool | Iterable[str]
-    facets: bool | Iterable[str]
 
 
-class SearchArguments(TypedDict, total=False):
+class SearchArguments(_PagedArguments, LookArguments, total=False):
     """The arguments of ``search``."""
 
-    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
     text: str | None
-    limit: int
-    offset: int
-    category: str | Iterable[str] | None
-    in_stock: bool | None
-    filters: Mapping[str, Any] | None
-    min_score: float | None
-    min_relevance: float | None
-    collapse: bool
-    exact: bool | None
-    like: TermValues | None
-    unlike: TermValues | None
-    components: Mapping[str, float] | None
-    diversity: float
-    fallback: bool | Iterable[str]
-    facets: bool | Iterable[str]
+    region: str | None
 
 
 def argument_names(call: Call) -> tuple[str, ...]:
@@ -242,7 +235,7 @@ def argument_names(call: Call) -> tuple[str, ...]:
 
 
 def reserved_names() -> frozenset[str]:
-    """The names that mean something of their own in a query string, a form or a template tag."""
+    """The names with another meaning in a query string, a form or a template tag."""
     declared = (name for call in ALL for name in _declared(call))
     return frozenset((*declared, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS))
 
@@ -368,7 +361,7 @@ def _parse_filter(
 
 
 def _named(value: Any) -> Any:
-    """An item by its key: its text may be that of another item too."""
+    """Values for the cache key; an item as its key, because its text may not be unique."""
     if isinstance(value, models.Model):
         return f"{value._meta.label_lower}:{value.pk}"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A visitor's photo, held for a few minutes so that a moved box need not send it again.
+"""Visitors' photos, held for a few minutes so that they need not be sent again for a moved box.
 
 It is kept in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` slots, so that the number and
 the bytes of photos are bounded whatever the cache is. A visitor has ``SLOTS_PER_VISITOR`` of them, chosen by a keyed
@@ -87,7 +87,7 @@ def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
 
 
 def writes_to_disk(alias: str) -> bool:
-    """Whether what is put into this cache is written to a disk: photos of visitors must not be."""
+    """Whether this cache writes to a disk, where visitors' photos must not be stored."""
     try:
         return isinstance(caches[alias], FileBasedCache | DatabaseCache)
     except InvalidCacheBackendError:
@@ -102,7 +102,7 @@ def _next_slot(cache: Any, slots: int, visitor: str) -> int:
     """The next of the visitor's slots, in turn; without a visitor, of all."""
     first, own, counter = 0, slots, _COUNTER
     if visitor and slots > SLOTS_PER_VISITOR:
-        number = int.from_bytes(salted_hmac(_COUNTER, visitor).digest()[:8], "big")
+        number = int.from_bytes(salted_hmac(_COUNTER, visitor, algorithm="sha256").digest()[:8], "big")
         first = number % (slots // SLOTS_PER_VISITOR) * SLOTS_PER_VISITOR
         own, counter = SLOTS_PER_VISITOR, f"{_COUNTER}.{first}"
     cache.add(counter, 0, timeout=None)

@@ -1,4 +1,4 @@
-"""The picture of a query: bytes, an open file or a PIL image; nothing is fetched."""
+"""The image of a query: bytes, an open file or a PIL image. No URL is fetched."""
 
 from __future__ import annotations
 

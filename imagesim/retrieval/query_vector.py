@@ -1,6 +1,6 @@
-"""What a question wishes for - pictures, words, items of the shop, each with a weight - and the one vector of it all.
+"""The terms of a query (images, words and items, each with a weight) and the one vector that they make.
 
-The vector is Rocchio's (1971): the weighted mean of what the answers should be like, less what they should not be like.
+Rocchio's method (1971): the weighted mean of the positive terms, less that of the negative ones.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.utils.translation import gettext as _
 
+from imagesim import projections
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
 from imagesim.models import Embedding, ItemImage
 from imagesim.monitoring.timing import timed
-from imagesim.projections import get_projection
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
 from imagesim.retrieval.query_image import QueryImage, take
+from imagesim.runtime import runtime
 from imagesim.types import Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     Terms = TermValue | tuple[TermValue, float] | Iterable[TermValue | tuple[TermValue, float]]
 
 MAX_TERMS = 10
-"""Pictures, words and items in one question."""
+"""Images, words and items per query."""
 
 UNLIKE_WEIGHT = 0.5
-"""How far to go from what the answers should not be like, unless said otherwise; 1 is as far as towards the rest."""
+"""The default weight of ``unlike``; the weight of ``like`` is 1."""
 
 CACHED_TEXTS = 1_000
 
@@ -50,24 +51,24 @@ _KEY = re.compile(r"(\w+\.\w+):\S+")
 
 @dataclass(frozen=True, slots=True)
 class ItemKey:
-    """An item of the shop, by the key that the index knows it by."""
+    """The key of an item of the shop."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class QueryTerm:
-    """One thing the answers should be like, or (``weight`` below 0) should not be like."""
+    """One image, text or item that the hits should be like, or, with a weight below 0, unlike."""
 
     value: QueryImage | str | ItemKey
     weight: float = 1.0
 
 
 def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
-    """The arguments ``like`` and ``unlike`` of a question, checked.
+    """Read and check the arguments ``like`` and ``unlike``.
 
-    Each is a thing or a list of things; a thing is a picture, words, an item or its key (``"shop.product:7"``). A
-    weight stands beside it (``(photo, 0.5)``) or, for words and keys, behind it (``"leather^0.5"``).
+    Each is one term or a list of terms: an image, words, an item or its key (``"shop.product:7"``). A weight is given
+    as ``(photo, 0.5)`` or, for words and keys, as ``"leather^0.5"``.
 
     :raises BadQuery: naming what is wrong.
     :raises BadImage: if a picture cannot be accepted.
@@ -79,7 +80,7 @@ def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
 
 
 def check_terms(terms: Sequence[QueryTerm]) -> None:
-    """:raises BadQuery: if there is nothing to go towards, or too much."""
+    """:raises BadQuery: if there is no positive term, or there are too many terms."""
     if not any(term.weight > 0 for term in terms):
         raise BadQuery(_("Nothing to look for; give an image, a text, or both."), field="image")
     check_term_count(len(terms))
@@ -89,17 +90,17 @@ def check_term_count(count: int) -> None:
     """:raises BadQuery: if there are more than ``MAX_TERMS``."""
     if count > MAX_TERMS:
         raise BadQuery(
-            _("The question has %(count)d pictures, words and items; send at most %(most)d.")
+            _("The query has %(count)d pictures, words and items; send at most %(most)d.")
             % {"count": count, "most": MAX_TERMS},
             field="like",
         )
 
 
 def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None = None) -> Vector:
-    """The unit vector of all wishes for the index that says ``meta`` of itself, shape (dims of its embedder,).
+    """The unit vector of the terms for the index with this meta, shape (dims of its embedder,).
 
-    ``parts`` weighs the parts of the vectors of pictures and items, where the model keeps them apart. Where the wishes
-    cancel out, the first stands alone.
+    ``components`` weighs the components of the vectors of images and items, for models that have them. If the terms
+    cancel out, the vector is that of the first positive one.
 
     :raises ModelMismatch: if the settings do not name the embedder that made the index.
     :raises NotIndexed: if an item has no embedding (yet).
@@ -110,7 +111,7 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     from imagesim.embedders import get_embedder_of
 
     vectors: dict[int, Vector] = {}
-    # A page that shows similar items needs no embedder, and so no model, unless parts are weighed.
+    # A page of similar items loads no model, unless components are weighed.
     configured = get_settings()
     backends = (configured.EMBEDDER, *configured.PREVIOUS_EMBEDDERS)
     weighs = bool(components) or any(backend.options.get("weights") for backend in backends)
@@ -129,7 +130,7 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
             weighed = {number: embedder.reweight(vector, components) for number, vector in vectors.items()}
         except BadQuery as error:
             raise BadQuery(str(error), field="components") from error
-        vectors = weighed | {number: vectors[number] for number in texts}  # words are of one part only
+        vectors = weighed | {number: vectors[number] for number in texts}  # words have one component only
     towards = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight > 0]
     away = [(term.weight, vectors[number]) for number, term in enumerate(terms) if term.weight < 0]
     total = sum(weight * vector for weight, vector in towards) / sum(weight for weight, _vector in towards)
@@ -141,13 +142,12 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
 
 
 def project(meta: IndexMeta, vectors: Vector) -> Vector:
-    """Vectors of the embedder as the index has them, shape (..., dims): through its fitted projection, if any."""
-    projection = get_projection(meta.projection)
-    return vectors if projection is None else projection.apply(vectors)
+    """Apply the index's fitted projection, if it has one, to vectors of the embedder; shape (..., dims)."""
+    return projections.project(vectors, meta.projection)
 
 
 def to_query(request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta) -> Query:
-    """The query of a request with its vector, which has been projected."""
+    """The query of a request with its projected vector."""
     return Query(
         vector=vector,
         filters=filters,
@@ -161,7 +161,7 @@ def to_query(request: SearchRequest, filters: Filters, vector: Vector, meta: Ind
 
 
 class TextVectors:
-    """The vectors of what was asked last, by model and text: the same few words are asked over and over."""
+    """A cache of the vectors of recent texts, by model and text; the least recently used is dropped."""
 
     def __init__(self, size: int = CACHED_TEXTS) -> None:
         self._size = size
@@ -183,13 +183,6 @@ class TextVectors:
                 self._kept.popitem(last=False)
         return [known[name] for name in names]
 
-    def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()
-
-
-text_vectors = TextVectors()
-
 
 @timed("embed.query")
 def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Mapping[int, str]) -> list[Vector]:
@@ -197,15 +190,15 @@ def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Ma
     if texts and not embedder.supports_texts:
         raise BadQuery(_("The model in use knows no words; search with a picture."), field="text")
     vectors: list[Vector] = []
-    for picture in pictures.values():  # one after the other: decoded, each may take some hundred megabytes
+    for picture in pictures.values():  # one by one: a decoded image may take some hundred megabytes
         vectors += list(embedder.embed_images([picture.decode(embedder.min_decode_side)]))
     if texts:
-        vectors += text_vectors.embed(embedder, list(texts.values()))
+        vectors += runtime.get(TextVectors, TextVectors).embed(embedder, list(texts.values()))
     return vectors
 
 
 def _item_vector(key: str, meta: IndexMeta) -> Vector:
-    """The middle of an item's image embeddings, in one query; the first where they cancel out."""
+    """The normalised mean of an item's embeddings, read in one query; the first embedding if they cancel out."""
     import numpy as np
 
     label, pk = split_key(key)
@@ -259,14 +252,14 @@ def _term(field: str, value: Any, usual: float) -> QueryTerm:
     if isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "read") or hasattr(value, "convert"):
         return QueryTerm(take(value, field=field), signed)
     raise BadQuery(
-        _("%(name)r holds a thing of type %(type)s; it can hold pictures, words and items.")
+        _("%(name)r holds an object of type %(type)s; it can hold pictures, words and items.")
         % {"name": field, "type": type(value).__name__},
         field=field,
     )
 
 
 def _known_key(field: str, key: str, label: str) -> ItemKey:
-    """Of an item that a visitor may know of: it is in the shop."""
+    """The key, if the item is one that the shop shows now."""
     from imagesim.retrieval.hydrate import load_items
 
     try:

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from imagesim.calibration import VOTERS, Calibration, Kind, votes
+from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
+from imagesim.indexes import get_index
 from imagesim.models import StoredCalibration
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -32,8 +33,8 @@ CLOSEST = 4
 
 # The share of its own category that a candidate has, where the category of the question is known.
 SAME_CATEGORY = 1.0
-SAME_PARENT = 0.5
-OTHER_CATEGORY = 0.1
+SAME_PARENT = 0.4
+OTHER_CATEGORY = 0.2
 OWN_KIND = 0.6
 """The least relevance of an entry in a category of the item that is asked about."""
 
@@ -47,14 +48,15 @@ NAMED = 0.5
 BY_NAME = 0.75
 """The match from which on an entry is what the query calls so, and comes before all that only looks so."""
 
-TEXT_WINDOW = 120
-"""Entries whose words match that are put before the others; further ones come by their looks alone."""
+UNKNOWN = 0.2
+"""The relevance of an entry whose looks say nothing for or against it. Looks decide about what matches less than
+:data:`BY_NAME`: red shoes are shoes, red apples are none."""
 
-LOOKS_WINDOW = 160
-"""Candidates by their looks among which the entries whose words match are found again."""
+TEXT_WINDOW = 48
+"""Entries whose words match that are judged by both; further ones come by their looks alone."""
 
-SCORED = 48
-"""Entries whose words match that get the score of their image even where it is not among the candidates."""
+LOOKS_WINDOW = 40
+"""Entries by their looks that are ordered by relevance, with those whose words match; further ones keep their order."""
 
 FEEDBACK = 10
 """Entries whose images steer the search, at most (pseudo-relevance feedback, Rocchio 1971)."""
@@ -65,10 +67,22 @@ FEEDBACK_SHARE = 0.8
 QUERY_WEIGHT = 1.0
 """Of the words' own vector beside the mean of the images."""
 
+AGREEMENT = 0.7
+"""How near the named entries are to the words' own vector, against the nearest of all, from which on the model
+understands the words: the vector then needs no steering."""
+
+
+MAJORITY = 0.5
+"""The share of the nearest, weighted by score, that has to be of the named entries' categories."""
+
+LEAST_LOOKS = 0.1
+"""The least relevance by looks that counts beside a match of words: the model knows few words for sure, so that looks
+may halve the odds of a match, but not undo it."""
+
 
 def calibration_of(meta: IndexMeta) -> Calibration:
     """The calibration stored for an index, or the prior."""
-    key = ("calibration", meta.fingerprint, meta.projection)
+    key = ("calibration", get_index().name, meta.fingerprint, meta.projection)
     kept = runtime.get(key, _Kept)
     if monotonic() >= kept.until:
         row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
@@ -99,30 +113,38 @@ class Judge:
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
 
-    def judge(self, query: Query, candidates: Sequence[Candidate], most: float = 1.0) -> list[Candidate]:
-        """The candidates, which come best first, with their relevance of at most ``most``."""
-        scores = [candidate.score for candidate in candidates]
-        relevances = self.calibration.relevances(self.kind, scores, self._votes(query, candidates))
+    def relevances(
+        self,
+        query: Query,
+        candidates: Sequence[Candidate],
+        scores: Sequence[float],
+        voters: Sequence[Candidate] | None = None,
+    ) -> list[float]:
+        """The relevance of each candidate by its score. ``voters``: the candidates themselves by default."""
+        votes = self._votes(query, candidates, candidates if voters is None else voters)
+        found = self.calibration.relevances(self.kind, scores, votes)
         # A region is searched in the categories that its label names: what is in them is of its kind.
         own = self.own or frozenset(query.filters.categories if self.kind == "region" else ())
-        return [
-            replace(each, relevance=min(most, max(relevance, OWN_KIND if own & {*each.categories} else 0.0)))
-            for each, relevance in zip(candidates, relevances, strict=True)
-        ]
+        best: dict[str, float] = {}
+        for number in sorted(range(len(candidates)), key=scores.__getitem__):
+            names = candidates[number].categories
+            # At least as relevant as what is less like the question in the same category.
+            kind = OWN_KIND if own and not own.isdisjoint(names) else 0.0
+            found[number] = max(found[number], kind, *(best.get(name, 0.0) for name in names))
+            best |= dict.fromkeys(names, found[number])
+        return found
 
-    def _votes(self, query: Query, candidates: Sequence[Candidate]) -> list[float] | None:
+    def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
         """None where they say nothing: the query keeps to categories of the visitor's choice, or there are none."""
         if self.own:
             return [self._known(frozenset(candidate.categories)) for candidate in candidates]
-        if query.filters.categories or not any(candidate.categories for candidate in candidates):
+        if query.filters.categories or not any(voter.categories for voter in voters):
             return None
-        voters = sorted(candidates, key=lambda candidate: -candidate.score)[:VOTERS]
-        shares = votes(
-            [voter.score for voter in voters],
-            [voter.categories for voter in voters],
-            self.calibration.background[self.kind].deviation,
-        )
-        return [max((shares.get(name, 0.0) for name in each.categories), default=0.0) for each in candidates]
+        voters = sorted(voters, key=lambda voter: -voter.score)[:VOTERS]
+        deviation = self.calibration.background[self.kind].deviation
+        ballot = Ballot([voter.score for voter in voters], [voter.categories for voter in voters], deviation)
+        numbers = {voter.key: number for number, voter in enumerate(voters)}
+        return [ballot.share(each.categories, numbers.get(each.key)) for each in candidates]
 
     def _known(self, categories: Collection[str]) -> float:
         if self.own & frozenset(categories):
@@ -140,10 +162,13 @@ class WithRelevance:
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         windows = self._retriever.search([_window(query) for query in queries])
-        return [
-            cut(query, self._judge.judge(query, window.candidates), window, self._floor)
-            for query, window in zip(queries, windows, strict=True)
-        ]
+        return [self._judged(query, window) for query, window in zip(queries, windows, strict=True)]
+
+    def _judged(self, query: Query, window: Candidates) -> Candidates:
+        scores = [candidate.score for candidate in window.candidates]
+        relevances = self._judge.relevances(query, window.candidates, scores)
+        judged = [Judged(*each) for each in zip(window.candidates, scores, relevances, strict=True)]
+        return cut(query, judged, window, self._floor)
 
 
 def _window(query: Query) -> Query:
@@ -151,25 +176,38 @@ def _window(query: Query) -> Query:
     return replace(query, offset=0, limit=max(VOTERS, query.offset + query.limit + SPARE))
 
 
-def cut(query: Query, judged: Sequence[Candidate], window: Candidates, floor: float) -> Candidates:
+class Judged(NamedTuple):
+    """A candidate with the score and the relevance that it will have."""
+
+    candidate: Candidate
+    score: float
+    relevance: float
+
+    def as_candidate(self) -> Candidate:
+        return replace(self.candidate, score=self.score, relevance=self.relevance)
+
+
+def cut(query: Query, judged: Sequence[Judged], window: Candidates, floor: float) -> Candidates:
     """The page of a query among the judged candidates of its window."""
-    kept = [candidate for candidate in judged if candidate.relevance >= floor]
+    kept = [each for each in judged if each.relevance >= floor]
     end = query.offset + query.limit
     more = len(kept) > end or (window.more and bool(judged) and judged[-1].relevance >= floor)
+    closest = () if kept or query.offset else judged[: min(CLOSEST, query.limit)]
     return replace(
         window,
-        candidates=tuple(kept[query.offset : end]),
+        candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),
         more=more,
-        cut=sum(candidate.relevance < floor for candidate in judged[:end]),
-        closest=() if kept or query.offset else tuple(judged[: min(CLOSEST, query.limit)]),
+        cut=sum(each.relevance < floor for each in judged[:end]),
+        closest=tuple(each.as_candidate() for each in closest),
     )
 
 
 class WithText:
     """The entries that the query calls by name first, then those that look so.
 
-    The vector of the query is that of its words. Where words match, the images of the best entries take its place for
-    the most part, so that a query finds what looks like them in any language that the shop writes in.
+    The words and their vector are asked in one request. Where the model does not understand what the shop calls so, the
+    images of the best entries take the vector's place for the most part and are asked in a second one, so that a query
+    finds what looks like them in any language that the shop writes in.
     """
 
     def __init__(
@@ -190,27 +228,52 @@ class WithText:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        (words,) = self._retriever.search(
-            [replace(query, text=self._text, offset=0, limit=TEXT_WINDOW, min_score=None)]
+        window = _window(query)
+        window = replace(window, limit=max(LOOKS_WINDOW, window.limit))
+        named = replace(query, text=self._text, offset=0, limit=TEXT_WINDOW, min_score=None)
+        words, seen = self._ask(named, window)
+        called = words.candidates
+        vectors = self._vectors_of(called)
+        scores = _scores(called, query.vector, vectors)
+        steering = [each for each in _steering(called) if each.image_digest in vectors]
+        kind: Kind = "words"
+        if steering and not self._understands(steering, _scores(steering, query.vector, vectors), seen):
+            kind, vector = "items", _steered(query.vector, steering, vectors)
+            (seen,) = self._retriever.search([replace(window, vector=vector)])
+            scores = _scores(called, vector, vectors)
+        judge = Judge(self._calibration, kind)
+        nearest = [candidate.score for candidate in seen.candidates]
+        looks = zip(seen.candidates, nearest, judge.relevances(query, seen.candidates, nearest), strict=True)
+        named_ones = zip(called, scores, judge.relevances(query, called, scores, seen.candidates), strict=True)
+        judged = _fused(
+            [Judged(*each) for each in named_ones if query.min_score is None or each[1] >= query.min_score],
+            [Judged(*each) for each in looks],
+            by_group=query.collapse,
         )
-        called = [replace(each, relevance=text_relevance(each.text)) for each in words.candidates]
-        best = called[0] if called else None
-        steering = [] if best is None or best.relevance < NAMED else _steering(called)
-        vectors = self._vectors_of(called[:SCORED])
-        vector = _steered(query.vector, steering, vectors)
-        seen = self._search(replace(query, vector=vector), len(called)) if vector.any() else Candidates(())
-        judge = Judge(self._calibration, "items" if steering else "words")
-        looks = judge.judge(query, seen.candidates, best.relevance if steering and best else 1.0)
-        called = [_scored(each, vector, vectors) for each in called]
-        if query.min_score is not None:
-            called = [each for each in called if each.score >= query.min_score]
-        judged = _fused(called, looks, looks[:LOOKS_WINDOW], by_group=query.collapse)
         return replace(cut(query, judged, seen, self._floor), took_ms=words.took_ms + seen.took_ms)
 
-    def _search(self, query: Query, spare: int) -> Candidates:
-        limit = max(LOOKS_WINDOW, _window(query).limit + spare)
-        (found,) = self._retriever.search([replace(_window(query), limit=limit)])
-        return found
+    def _understands(self, steering: Sequence[Candidate], scores: Sequence[float], seen: Candidates) -> bool:
+        """Whether the words' vector finds what words name.
+
+        What is named has to be about as near to it as the nearest of all are, and of the categories that most of the
+        nearest are of: some words are near to everything.
+        """
+        background = self._calibration.background["words"]
+        best = [each.score - background.mean for each in seen.candidates[: len(steering)]]
+        most = sum(best) / max(1, len(best))
+        if most <= 0 or sum(scores) / len(scores) - background.mean < AGREEMENT * most:
+            return False
+        voters = seen.candidates[:VOTERS]
+        named = {name for each in steering for name in each.categories}
+        votes = [[""] if named.intersection(voter.categories) else [] for voter in voters]
+        share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
+        return not named or share >= MAJORITY
+
+    def _ask(self, words: Query, window: Query) -> tuple[Candidates, Candidates]:
+        if not window.vector.any():
+            return self._retriever.search([words])[0], Candidates(())
+        first, second = self._retriever.search([words, window])
+        return first, second
 
 
 def text_relevance(match: float) -> float:
@@ -219,7 +282,10 @@ def text_relevance(match: float) -> float:
 
 
 def _steering(called: Sequence[Candidate]) -> list[Candidate]:
-    least = max(FEEDBACK_SHARE * called[0].text, TEXT_MIDDLE)
+    best = max((each.text for each in called), default=0.0)
+    if text_relevance(best) < NAMED:
+        return []
+    least = max(FEEDBACK_SHARE * best, TEXT_MIDDLE)
     return [candidate for candidate in called if candidate.text >= least][:FEEDBACK]
 
 
@@ -227,48 +293,50 @@ def _steered(vector: Vector, steering: Sequence[Candidate], vectors: Mapping[str
     """The vector of the words, moved to the images of the entries that they name."""
     import numpy as np
 
-    known = [(each.text, vectors[each.image_digest]) for each in steering if each.image_digest in vectors]
-    if not known:
-        return vector
-    middle = np.sum([weight * each for weight, each in known], axis=0)
+    middle = np.sum([each.text * vectors[each.image_digest] for each in steering], axis=0)
     total = QUERY_WEIGHT * vector + middle / max(float(np.linalg.norm(middle)), 1e-6)
     length = float(np.linalg.norm(total))
-    steered: Vector = np.asarray(total / length if length > 1e-6 else known[0][1], dtype=np.float32)
+    best = vectors[steering[0].image_digest]
+    steered: Vector = np.asarray(total / length if length > 1e-6 else best, dtype=np.float32)
     return steered
 
 
-def _scored(candidate: Candidate, vector: Vector, vectors: Mapping[str, Vector]) -> Candidate:
-    own = vectors.get(candidate.image_digest)
-    return candidate if own is None else replace(candidate, score=max(-1.0, min(1.0, float(own @ vector))))
+def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[str, Vector]) -> list[float]:
+    """The cosine of each candidate's image; 0 where its vector is not known."""
+    import numpy as np
+
+    if not vectors:
+        return [0.0] * len(candidates)
+    known = dict(zip(vectors, np.clip(np.stack(list(vectors.values())) @ vector, -1.0, 1.0).tolist(), strict=True))
+    return [known.get(candidate.image_digest, 0.0) for candidate in candidates]
 
 
-def _fused(
-    called: Sequence[Candidate], looks: Sequence[Candidate], window: Sequence[Candidate], *, by_group: bool
-) -> list[Candidate]:
+def _fused(called: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool) -> list[Judged]:
     """Both lists as one: what is called so by how well it matches, then the rest by relevance.
 
-    An entry in both lists is as relevant as either says, taken as independent evidence. Only the ``window`` of the
-    looks counts for that, which is the same for every page: so pages neither overlap nor leave out.
+    Words and looks are independent evidence. Either is enough to come first, and to be relevant where the query calls
+    it by name; what matches less is as relevant as both together say. The first :data:`LOOKS_WINDOW` of the looks are
+    ordered so, which are the same for every page, so that pages neither overlap nor leave out.
     """
 
-    def identity(candidate: Candidate) -> str:
-        return candidate.group if by_group else candidate.key
+    def identity(each: Judged) -> str:
+        return each.candidate.group if by_group else each.candidate.key
 
-    seen = {identity(candidate): candidate for candidate in reversed(window)}
-    every: dict[str, Candidate] = {}
-    named: dict[str, float] = {}
+    found: dict[str, tuple[float, float, Judged]] = {}
     for each in called:
-        other = seen.get(identity(each))
-        both = each if other is None else replace(
-            each,
-            relevance=1 - (1 - each.relevance) * (1 - other.relevance),
-            score=max(each.score, other.score),
-        )  # fmt: skip
-        every[identity(each)] = both
-        named[identity(each)] = each.text if each.text >= BY_NAME else 0.0
-    for each in looks:
-        every.setdefault(identity(each), each)
-    return sorted(
-        every.values(),
-        key=lambda each: (-round(named.get(identity(each), 0.0), 2), -each.relevance, -each.score, each.key),
-    )
+        match = each.candidate.text
+        text, by_name = text_relevance(match), match >= BY_NAME
+        either = 1 - (1 - text) * (1 - each.relevance)
+        judged = each._replace(relevance=either if by_name else _both(text, each.relevance))
+        found[identity(each)] = (round(match, 2) if by_name else 0.0, either, judged)
+    for each in looks[:LOOKS_WINDOW]:
+        found.setdefault(identity(each), (0.0, each.relevance, each))
+    first = sorted(found.values(), key=lambda each: (-each[0], -each[1], -each[2].score, each[2].candidate.key))
+    return [*(each for *_, each in first), *(each for each in looks[LOOKS_WINDOW:] if identity(each) not in found)]
+
+
+def _both(text: float, looks: float) -> float:
+    """The probability that words and looks give together, where :data:`UNKNOWN` says nothing."""
+    odds = [max(each, 1e-6) / max(1 - each, 1e-6) for each in (text, max(looks, LEAST_LOOKS), UNKNOWN)]
+    together = odds[0] * odds[1] / odds[2]
+    return together / (1 + together)

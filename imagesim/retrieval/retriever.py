@@ -1,30 +1,31 @@
-"""Retrievers: what answers queries with candidates. The innermost is the index behind a circuit breaker.
+"""Retrievers answer queries with candidates. The innermost is the index behind a circuit breaker.
 
-What changes an answer is wrapped around it: more variety and further categories (``rerank``). A retriever that cuts by
-relevance, or one that fuses the candidates of several sources, is another wrapper with the same one method.
+Wrappers with the same method change the answer: more variety, further categories where there
+are too few candidates, a floor of relevance (:mod:`imagesim.retrieval.relevance`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from threading import Lock
-from typing import Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
 
 from imagesim.circuit_breaker import Breaker
 from imagesim.exceptions import BadQuery, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
-from imagesim.types import Candidates, Facet, Filters, IndexMeta, Query
+from imagesim.runtime import runtime
+from imagesim.types import Candidate, Candidates, Facet, Filters, IndexMeta, Query
+
+if TYPE_CHECKING:
+    from imagesim.types import Hit, Vector
 
 R = TypeVar("R")
 
 FAILURES = 3
 RESET_SECONDS = 5.0
-
-_breakers: WeakKeyDictionary[BaseIndex, Breaker] = WeakKeyDictionary()
-_lock = Lock()
 
 
 class Retriever(Protocol):
@@ -65,10 +66,8 @@ class GuardedIndex:
 def reading_index() -> GuardedIndex:
     """The configured index with its circuit breaker, one per process."""
     index = get_index()
-    with _lock:
-        if index not in _breakers:
-            _breakers[index] = Breaker(f"The index {index.name!r}", threshold=FAILURES, reset_seconds=RESET_SECONDS)
-        return GuardedIndex(index, _breakers[index])
+    make = partial(Breaker, f"The index {index.name!r}", threshold=FAILURES, reset_seconds=RESET_SECONDS)
+    return GuardedIndex(index, runtime.get(("breaker", index), make))
 
 
 def open_index(filters: Filters) -> tuple[GuardedIndex, IndexMeta]:
@@ -95,3 +94,118 @@ def retry_on_swap(meta: IndexMeta, answer: Callable[[IndexMeta], R]) -> R:
         return answer(meta)
     except ModelMismatch:
         return answer(reading_index().meta())
+
+
+T = TypeVar("T", bound="Hit | Candidate")
+
+WINDOW = 100
+"""The best candidates that are reordered for variety; those after them keep their order."""
+
+RELEVANT_SHARE = 0.5
+"""Of the best score: candidates below it stay behind the others, so that variety does not lead away from the query."""
+
+
+class WithMMR:
+    """Reorder the first :data:`WINDOW` candidates that are similar enough by maximal marginal relevance.
+
+    The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` gives vectors by
+    the digest of the image that matched.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        diversity: float,
+        vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
+    ) -> None:
+        self._retriever = retriever
+        self._diversity = diversity
+        self._vectors_of = vectors_of
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Candidates:
+        end = query.offset + query.limit
+        if query.offset >= WINDOW or query.text:
+            return self._retriever.search([query])[0]
+        (window,) = self._retriever.search([replace(query, offset=0, limit=WINDOW)])
+        best = max((candidate.score for candidate in window.candidates), default=0.0)
+        near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
+        far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
+        ordered = [*mmr(near, self._vectors_of(near), self._diversity), *far]
+        page = tuple(ordered[query.offset : end])
+        if end <= WINDOW or not window.more:
+            return replace(window, candidates=page, more=window.more or len(ordered) > end)
+        (rest,) = self._retriever.search([replace(query, offset=WINDOW, limit=end - WINDOW)])
+        return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
+
+
+class WithFallback:
+    """Where the categories of a query have too few items, search those of each stage in turn.
+
+    A stage excludes what the ones before it found, all of which is known by then, so that pages are stable.
+    """
+
+    def __init__(self, retriever: Retriever, stages: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        self._retriever = retriever
+        self._stages = stages
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Candidates:
+        end = query.offset + query.limit
+        found: list[Candidate] = []
+        took_ms, exact, more = 0.0, True, False
+        for name, categories in (("", query.filters.categories), *self._stages):
+            (part,) = self._retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
+            found = append_unseen(
+                found, part.candidates, name, lambda candidate: candidate.group if query.collapse else candidate.key
+            )
+            took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
+            if len(found) > end:
+                break
+        return Candidates(tuple(found[query.offset : end]), more=more or len(found) > end, took_ms=took_ms, exact=exact)
+
+
+def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversity: float) -> list[Candidate]:
+    """Maximal marginal relevance (Carbonell & Goldstein 1998), lambda being 1 - ``diversity``.
+
+    Each position goes to the candidate that is most similar to the query and least similar to those before it. A
+    candidate without a vector is taken to be similar to none.
+    """
+    import numpy as np
+
+    if len(candidates) < 2 or not vectors:
+        return list(candidates)
+    dims = len(next(iter(vectors.values())))
+    rows = np.stack([vectors.get(candidate.image_digest, np.zeros(dims, np.float32)) for candidate in candidates])
+    similarity = rows @ rows.T
+    relevance = np.array([candidate.score for candidate in candidates])
+    nearest = np.full(len(candidates), -np.inf)
+    left = np.ones(len(candidates), dtype=bool)
+    order = [0]  # the best candidate always comes first
+    while len(order) < len(candidates):
+        last = order[-1]
+        left[last] = False
+        nearest = np.maximum(nearest, similarity[last])
+        value = np.where(left, (1 - diversity) * relevance - diversity * nearest, -np.inf)
+        order.append(int(value.argmax()))
+    return [candidates[number] for number in order]
+
+
+def append_unseen(own: Sequence[T], wider: Sequence[T], stage: str, identity: Callable[[T], str]) -> list[T]:
+    """``own`` first, then those of ``wider`` that are not among them, marked with the stage that found them."""
+    known = {identity(each) for each in own}
+    return [*own, *(replace(each, stage=stage) for each in wider if identity(each) not in known)]
+
+
+def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...], *, limit: int) -> Query:
+    filters = replace(query.filters, categories=categories)
+    if query.collapse:
+        groups = tuple(dict.fromkeys(candidate.group for candidate in found))
+        filters = replace(filters, exclude_groups=filters.exclude_groups + groups)
+    else:
+        filters = replace(filters, exclude_keys=filters.exclude_keys + tuple(candidate.key for candidate in found))
+    return replace(query, filters=filters, offset=0, limit=limit)

@@ -16,8 +16,8 @@ from imagesim.exceptions import BadQuery, format_choices
 from imagesim.models import Embedding
 from imagesim.monitoring.timing import timed
 from imagesim.registry import registry
-from imagesim.retrieval.categories import wider
 from imagesim.retrieval.concurrency import check_deadline
+from imagesim.retrieval.filters import wider
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import take
@@ -31,8 +31,7 @@ from imagesim.retrieval.query_vector import (
     to_query,
 )
 from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
-from imagesim.retrieval.rerank import WithFallback, WithMMR
-from imagesim.retrieval.retriever import GuardedIndex, Retriever, open_index, retry_on_swap
+from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ MAX_ROUNDS = 4
 @takes("similar")
 @timed("search.similar")
 def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
-    """The items that look most like ``item``, best first; never itself nor a variant of it.
+    """The items that look most like ``item``, best first, without itself and its variants.
 
     The item is compared by the mean of its images' embeddings, as they stand in the database: no model is loaded.
     ``category`` and ``filters`` (``{"brand": "x", "price__lte": 50, "colour__in": [...]}``) hold during the search.
@@ -86,11 +85,12 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
 @takes("search")
 @timed("search.search")
 def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]) -> Hits:
-    """The items that look like ``image``, or as ``text`` says; given both, like the image but as the text says.
+    """The items that look like ``image``, or match ``text``; given both, like the image, changed as the text describes.
 
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
-    pictures and words with weights, go into ``like``. ``model`` keeps to some of the registered models. The rest is as
-    in :func:`similar_to`.
+    pictures and words with weights, go into ``like``. With ``region="auto"`` the main thing in ``image`` is found and
+    searched (``hits.region``); a picture with nothing around it, as those of products, is searched whole. ``model``
+    keeps to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
     :raises BadQuery: naming the bad argument and the good ones.
@@ -99,12 +99,19 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
     request = SearchRequest.create("search", arguments)
-    terms = [] if image is None else [QueryTerm(take(image))]
+    picture, region = None if image is None else take(image), None
+    if request.region:
+        if picture is None:
+            raise BadQuery(_("'region' is of a picture; send one in 'image'."), field="region")
+        from imagesim.retrieval.look import main_region  # pages without a photo need not load it
+
+        region, picture = main_region(picture) or (None, picture)
+    terms = [] if picture is None else [QueryTerm(picture)]
     terms += [] if request.text is None else [QueryTerm(request.text)]
     wanted = request.index_filters()
     terms += read_terms(request.like, request.unlike)
-    kind: Kind = "words" if all(isinstance(term.value, str) for term in terms) else "photo"
-    return _run(request, terms, wanted, source="search", kind=kind)
+    kind: Kind = "words" if all(isinstance(term.value, str) for term in terms) else "region" if region else "photo"
+    return _run(request, terms, wanted, source="search", kind=kind).replace(region=region)
 
 
 # Django's own thread for a request, so that its connections and transactions are the ones used.
@@ -153,7 +160,7 @@ def _run(
 
 
 def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest, *, optional: bool) -> Vector:
-    """The vector of the terms; ``optional``: zeros where the model knows no words, for words that texts may answer."""
+    """The vector of the terms; ``optional``: zeros if the model embeds no texts, so that texts alone answer."""
     import numpy as np
 
     try:
@@ -165,7 +172,7 @@ def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest,
 
 
 def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, meta: IndexMeta) -> Retriever:
-    """The index, wrapped in what the request asks for beyond the nearest entries."""
+    """The index, wrapped in MMR and fallback if the request asks for them."""
     retriever: Retriever = index
     if request.diversity:
         retriever = WithMMR(retriever, request.diversity, lambda candidates: _vectors_of(candidates, meta))
@@ -177,7 +184,7 @@ def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, me
 
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
-    """The vectors of the images that matched, as the index has them, by digest; in one query of the database."""
+    """The projected vectors of the images that matched, by digest, read in one database query."""
     import numpy as np
 
     digests = {candidate.image_digest for candidate in candidates}
@@ -187,7 +194,7 @@ def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, V
 
 
 def _without_blank(facet: Facet) -> Facet:
-    """Without the empty text, which in Django stands for no value at all."""
+    """Without the empty text, which means "no value" in Django."""
     blank = dict(facet.values).get("", 0)
     if not blank:
         return facet
@@ -195,7 +202,7 @@ def _without_blank(facet: Facet) -> Facet:
 
 
 def _fill_page(query: Query, retriever: Retriever) -> Hits:
-    """Search and load the items, and search again from where it ended while some of them are gone."""
+    """Search and load the items, and continue the search while some of them no longer exist."""
     hits: list[Hit] = []
     closest: list[Hit] = []
     took_ms, position, more, exact, cut = 0.0, query.offset, True, True, 0

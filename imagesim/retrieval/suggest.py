@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from imagesim import paths
-from imagesim.indexes.analysis import analyse, base_language
+from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.monitoring.timing import timed
 from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load
@@ -26,7 +26,7 @@ Kind = Literal["item", "category", "brand"]
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Something that words being typed may mean, and an item of it: itself, or one of the category or brand."""
+    """A suggestion, and an item for it: itself, or one of its category or brand."""
 
     text: str
     kind: Kind
@@ -55,21 +55,23 @@ def suggest(text: str, *, model: Any = None, limit: int = 8) -> list[Suggestion]
     (found,) = index.search([query])
     best = max((each.text for each in found.candidates), default=0.0)
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
-    groups = _distinct([group for hit in hits for group in _groups(hit, request.text)])[: max(1, limit // 3)]
+    languages = {base_language(spec.language) for spec in meta.texts.values()}
+    typed = {language: analyse(request.text, language)[-1:] for language in languages}
+    groups = _distinct([group for hit in hits for group in _groups(hit, typed)])[: max(1, limit // 3)]
     items = _distinct([Suggestion(str(hit.item), "item", hit) for hit in hits])
     return [*groups, *items][:limit]
 
 
-def _groups(hit: Hit, text: str) -> Iterator[Suggestion]:
-    """The category and the brand of a hit that have a word beginning with the last one typed."""
+def _groups(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[Suggestion]:
+    """The category and the brand of a hit that have a word beginning with the last one ``typed``, by language."""
     for path, spec in registry.for_item(hit.item).text_specs.items():
         kind: Kind | None = "category" if "categor" in path else "brand" if "brand" in path else None
         language = base_language(spec.language)
-        typed = [token.word for token in analyse(text, language)][-1:]
-        if kind is None or not typed:
+        last = typed.get(language)
+        if kind is None or not last:
             continue
         for value in map(str, paths.read(hit.item, path)):
-            if any(token.word.startswith(typed[0]) for token in analyse(value, language)):
+            if any(token.word.startswith(last[0].word) for token in analyse(value, language)):
                 yield Suggestion(value, kind, hit)
 
 

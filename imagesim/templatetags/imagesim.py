@@ -10,13 +10,15 @@ from django.db import models
 from django.template.context import Context
 from django.utils.translation import gettext as _
 
-from imagesim import widgets
+from imagesim import images, widgets
 from imagesim.conf import get_settings
+from imagesim.items import SIMILAR_ID
 from imagesim.registry import registry
 from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Hits
 
 if TYPE_CHECKING:
+    from imagesim.refinement import Refinement
     from imagesim.retrieval.look import Look
 
 register = template.Library()
@@ -31,14 +33,16 @@ def similar_products(
     heading: str = "",
     empty: str = "",
     min_hits: int = 1,
+    section_id: str = SIMILAR_ID,
     **arguments: Any,
 ) -> dict[str, Any]:
     """``{% similar_products product limit=8 same_category=True in_stock=True price__lte=50 %}``.
 
     Takes what :func:`imagesim.similar_to` takes, filters by name, and ``timeout`` (seconds in the cache),
-    ``heading`` and ``empty``, a text to show where there is nothing to show; without it, nothing is shown. Fewer than
-    ``min_hits`` are not shown either. Unless asked otherwise, items of the same category come first, then those of its
-    parent, then others; all of them only as far as they are relevant (``MIN_RELEVANCE``).
+    ``heading``, ``section_id`` (where "Find similar" leads) and ``empty``, a text to show where there is nothing to
+    show; without it, nothing is shown. Fewer than ``min_hits`` are not shown either. Unless asked otherwise, items of
+    the same category come first, then those of its parent, then others; all of them only as far as they are relevant
+    (``MIN_RELEVANCE``).
     """
     hits = widgets.similar_hits(item, limit=limit, **widgets.of_its_kind(item, arguments))
     if len(hits) < min_hits:
@@ -51,16 +55,23 @@ def similar_products(
         "cards": widgets.cards(hits),
         "offset": arguments.get("offset", 0),
         "token": hits.token,
-        "events_api": widgets.events_url(),
+        "events_api": widgets.events_url(context.get("request")),
         "heading": heading or _("Similar products"),
+        "section_id": section_id,
         "empty": empty,
     }
 
 
 @register.simple_tag
 def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
-    """``{% similar_hits product limit=3 as cards %}``: the same, for a layout of your own."""
+    """``{% similar_hits product limit=3 as cards %}``: the same, for your own layout."""
     return widgets.cards(widgets.similar_hits(item, **arguments))
+
+
+@register.inclusion_tag("imagesim/find_similar.html")
+def find_similar(item: models.Model) -> dict[str, str]:
+    """``{% find_similar product %}``: a button to similar products, for your own cards."""
+    return {"url": registry.for_item(item).get_similar_url(item), "title": str(item)}
 
 
 @register.simple_tag
@@ -75,9 +86,15 @@ def thumbnail_srcset(item: models.Model, name: str = "") -> str:
     return srcset(registry.for_item(item), item, name)
 
 
-@register.inclusion_tag("imagesim/search_bar.html")
+@register.inclusion_tag("imagesim/search_bar.html", takes_context=True)
 def search_bar(
-    *, action: str, look: str = "", text: str = "", placeholder: str = "", bar_id: str = "imagesim-bar"
+    context: Context,
+    *,
+    action: str,
+    look: str = "",
+    text: str = "",
+    placeholder: str = "",
+    bar_id: str = "imagesim-bar",
 ) -> dict[str, Any]:
     """``{% search_bar action=url look=url %}``: words with suggestions, and one camera, for the head of every page.
 
@@ -91,7 +108,8 @@ def search_bar(
         "text": text,
         "placeholder": placeholder,
         "bar_id": bar_id,
-        "suggest_api": widgets.api_url("suggest"),
+        "formats": ", ".join(images.accepted_formats()),
+        "suggest_api": widgets.api_url("suggest", context.get("request")),
         "max_bytes": conf.MAX_IMAGE_BYTES,
         "max_length": conf.MAX_TEXT_LENGTH,
     }
@@ -106,14 +124,16 @@ def image_search(
     text: str = "",
     hits: Hits | None = None,
     next_url: str = "",
+    total: int = 0,
     form_id: str = "imagesim-search",
 ) -> dict[str, Any]:
     """``{% image_search action=url %}``: search with words or a photo (chosen, dropped, pasted or taken).
 
     ``action`` is a page of the shop that answers the form where there is no JavaScript: ``q`` and ``image``, by POST
     (and ``q`` by GET). Fields elsewhere on the page belong to the form by ``form="imagesim-search"``, such as filters.
-    ``hits`` and ``text`` are what the page found, to be shown with the form, and ``next_url`` the address of its next
-    page. ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results appear here.
+    ``hits`` and ``text`` are what the page found, to be shown with the form, ``next_url`` the address of its next page
+    and ``total`` how many results there are, where the page knows. ``look`` is a page with ``{% shop_the_look %}`` that
+    photos go to; without it their results appear here.
     """
     conf = get_settings()
     request = context.get("request")
@@ -122,19 +142,30 @@ def image_search(
         "csrf_token": context.get("csrf_token"),
         "action": action or (request.path if request else ""),
         "has_page": bool(action),
-        "api": widgets.api_url("search"),
-        "events_api": widgets.events_url(),
+        "api": widgets.api_url("search", request),
+        "events_api": widgets.events_url(request),
         "form_id": form_id,
         "text": text,
         "look": look,
         "next_url": next_url,
-        "next_offset": hits.next_offset if hits is not None and hits.more else 0,
+        "total": total,
         "cards": None if hits is None else widgets.cards(hits),
         "closest": [] if hits is None else widgets.cards(Hits(hits.closest)),
-        "accept": ",".join(f"image/{name.lower()}" for name in conf.IMAGE_FORMATS),
+        "accept": images.accept_attribute(),
+        "formats": ", ".join(images.accepted_formats()),
         "max_bytes": conf.MAX_IMAGE_BYTES,
         "max_length": conf.MAX_TEXT_LENGTH,
     }
+
+
+@register.inclusion_tag("imagesim/refinement.html")
+def refine(refinement: Refinement, *, form_id: str = "imagesim-search") -> dict[str, Any]:
+    """``{% refine refinement %}``: facets with counts, the order, and steps such as "cheaper", as links.
+
+    ``refinement`` is a :class:`imagesim.refinement.Refinement` that the view has applied to its hits. What is chosen
+    is sent with the form of ``form_id``, too.
+    """
+    return {"refinement": refinement, "form_id": form_id}
 
 
 @register.inclusion_tag("imagesim/shop_the_look.html", takes_context=True)
@@ -144,16 +175,17 @@ def shop_the_look(
     action: str = "",
     samples: Iterable[Mapping[str, str]] = (),
     look: Look | None = None,
+    photo: str = "",
     limit: int = 8,
     form_id: str = "imagesim-look",
 ) -> dict[str, Any]:
-    """``{% shop_the_look action=url samples=photos %}``: a photo in, and for all in it what the shop has like it.
+    """``{% shop_the_look action=url samples=photos %}``: upload a photo, and see similar products for its regions.
 
     ``action`` is a page of the shop that answers the form where there is no JavaScript: ``image`` and the filters, by
-    POST. ``look`` is what that page found. ``samples`` are photos to try it with: dicts of ``url`` (of the photo, of
-    this site), ``name`` (what is on it) and ``page`` (an address that answers with the look, for want of JavaScript).
-    ``limit`` is how many results each region has. Fields elsewhere on the page belong to the form by
-    ``form="imagesim-look"``, such as filters.
+    POST. ``look`` is what that page found, and ``photo`` the address of the photo, where it has one. ``samples`` are
+    photos to try it with: dicts of ``url`` (of the photo, of this site), ``name`` (what is on it) and ``page`` (an
+    address that answers with the look, for want of JavaScript). ``limit`` is how many results each region has. Fields
+    elsewhere on the page belong to the form by ``form="imagesim-look"``, such as filters.
     """
     conf = get_settings()
     request = context.get("request")
@@ -161,14 +193,17 @@ def shop_the_look(
         "request": request,
         "csrf_token": context.get("csrf_token"),
         "action": action or (request.path if request else ""),
-        "api": widgets.api_url("look"),
-        "region_api": widgets.api_url("look_region", "TOKEN"),
-        "search_api": widgets.api_url("search"),
-        "events_api": widgets.events_url(),
+        "api": widgets.api_url("look", request),
+        "region_api": widgets.api_url("look_region", request, token="TOKEN"),
+        "search_api": widgets.api_url("search", request),
+        "events_api": widgets.events_url(request),
         "samples": list(samples),
         "sections": None if look is None else widgets.sections(look),
+        "photo": photo,
+        "size": None if look is None else look.size,
         "limit": limit,
         "form_id": form_id,
-        "accept": ",".join(f"image/{name.lower()}" for name in conf.IMAGE_FORMATS),
+        "accept": images.accept_attribute(),
+        "formats": ", ".join(images.accepted_formats()),
         "max_bytes": conf.MAX_IMAGE_BYTES,
     }

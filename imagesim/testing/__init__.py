@@ -25,16 +25,18 @@ if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
         "imagesim.testing.embedder_contract",
         "imagesim.testing.index_contract",
+        "imagesim.testing.index_facets",
         "imagesim.testing.index_reading",
         "imagesim.testing.index_reference",
         "imagesim.testing.index_samples",
+        "imagesim.testing.index_text",
         "imagesim.testing.index_writing",
     )
 
 SETTINGS: dict[str, Any] = {
     "EMBEDDER": {"BACKEND": "imagesim.testing.embedders.PixelEmbedder"},
     "INDEX": {"BACKEND": "imagesim.indexes.local.LocalIndex"},
-    "REGIONS": {"BACKEND": "imagesim.regions.base.NoRegions"},
+    "REGIONS": {"BACKEND": "imagesim.regions.NoRegions"},
     "SYNC": "manual",
     "MIN_RELEVANCE": 0.0,  # a few pictures of one colour are no catalogue to calibrate on
 }
@@ -77,11 +79,11 @@ def sync_inline() -> Iterator[SyncReport]:
     """
     import numpy as np
 
-    from imagesim.embedders.base import BaseEmbedder
+    from imagesim.embedders import BaseEmbedder
     from imagesim.indexes import get_index
     from imagesim.indexing.sync import SyncReport, sync
     from imagesim.registry import registry
-    from imagesim.retrieval.categories import wider
+    from imagesim.retrieval.filters import wider
     from imagesim.retrieval.relevance import calibration_of
     from imagesim.runtime import runtime
     from imagesim.types import Query

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from imagesim.embedders.base import BaseEmbedder
+from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadQuery
 
 TOLERANCE = 5e-3  # bf16 sums differ by the size of the batch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor
 
-from imagesim.embedders.base import BaseEmbedder
+from imagesim.embedders import BaseEmbedder
 
 SIDE = 8
 

@@ -1,4 +1,4 @@
-"""What every index promises in ``imagesim/indexes/base.py``, as a suite of tests for an index of your own."""
+"""What every index promises in ``imagesim/indexes/__init__.py``, as a suite of tests for an index of your own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from django.db import connections
 
 from imagesim.exceptions import ConfigurationError, ModelMismatch
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex
+from imagesim.testing.index_facets import FacetContract
 from imagesim.testing.index_reading import ReadingContract
 from imagesim.testing.index_samples import (
     DIMS,
@@ -31,7 +32,7 @@ from imagesim.types import (
 )
 
 
-class IndexContract(WritingContract, ReadingContract, TextContract):
+class IndexContract(WritingContract, ReadingContract, FacetContract, TextContract):
     """Subclass it, name the subclass ``Test…``, override ``make_index`` and set ``approximate``."""
 
     approximate: bool

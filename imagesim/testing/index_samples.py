@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex
 from imagesim.types import (
     Condition,
     Entry,

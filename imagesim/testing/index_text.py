@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex
 from imagesim.indexes.text import TextField, TextIndex
 from imagesim.testing.index_samples import META, IndexFixtures, axis, entry
 from imagesim.types import Candidate, Condition, Entry, Filters, Query, Removal, TextSpec

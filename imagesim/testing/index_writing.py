@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imagesim.exceptions import BadQuery, IndexMissing
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex
 from imagesim.testing.index_samples import (
     BAD_OPERATIONS,
     DIMS,

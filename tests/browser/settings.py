@@ -8,4 +8,4 @@ from demo_shop.settings import *  # noqa: F403
 _folder = Path(os.environ["DEMO_FOLDER"])
 DATABASES = {"default": {**DATABASES["default"], "NAME": _folder / "demo.sqlite3"}}  # noqa: F405
 MEDIA_ROOT = _folder / "media"
-IMAGESIM = {**IMAGESIM, "REST_THROTTLES": {"look": None, "region": None, "search": None}}  # noqa: F405
+IMAGESIM = {**IMAGESIM, "REST_THROTTLES": {"look": None, "region": None, "search": None, "refused": None}}  # noqa: F405

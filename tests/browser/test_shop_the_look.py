@@ -116,7 +116,10 @@ def test_dots_bring_up_the_results_of_what_they_mark(page):
     assert page.locator("[data-imagesim-title]").inner_text() == name != before
     assert page.locator(BOX).get_attribute("aria-label") == f"Box around: {name}"
     told = page.locator("[data-imagesim-status]").inner_text()
-    assert name in told or "Nothing found" in told
+    assert told.startswith(f"{name}: ")
+    if "Nothing like this here" in told:
+        assert page.locator("[data-imagesim-closest] .card").count() > 0
+        assert page.locator("[data-imagesim-list] .card").count() == 0
     page.get_by_role("button", name="Whole photo").click()
     assert page.locator(BOX).is_hidden()
 
@@ -317,6 +320,20 @@ def test_a_large_photo_is_made_smaller_and_loses_its_exif(page):
     assert "secret-place" not in sent["text"]
 
 
+def test_the_first_frame_of_a_gif_is_sent_as_a_jpeg(page):
+    data = BytesIO()
+    first, second = (Image.new("RGB", (200, 300), colour) for colour in ("white", "black"))
+    first.save(data, "GIF", save_all=True, append_images=[second])
+    page.add_init_script(SENT)
+    page.goto("/look/")
+    page.get_by_label("A photo with something you like").set_input_files(
+        {"name": "photo.gif", "mimeType": "image/gif", "buffer": data.getvalue()}
+    )
+    settled(page)
+    (sent,) = page.evaluate("window.photos")
+    assert "JFIF" in sent["text"]
+
+
 def test_views_and_clicks_are_told_in_batches(page):
     with page.expect_request("**/api/visual/events/") as told:
         opened(page, "white T-shirt")
@@ -340,6 +357,10 @@ def test_without_javascript_a_photo_is_posted_to_a_page(open_page: Callable[...,
     )
     page.get_by_role("button", name="Find what is in it").click()
     page.wait_for_load_state()
+    shown = page.get_by_role("img", name="Your photo").and_(page.locator(".imagesim-look__asked img"))
+    shown.wait_for()
+    assert shown.evaluate("(image) => image.complete && image.naturalWidth > 100")
+    assert page.locator(".imagesim-look__asked rect").count() >= 1
     top = page.get_by_role("region", name="Top")
     assert re.search("Tee|Polo|Hoodie", top.locator(".card__name").first.inner_text())
     page.get_by_role("link", name=re.compile("juice")).click()

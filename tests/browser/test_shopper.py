@@ -23,6 +23,7 @@ PAGES = {
     "variants": "/product/box-logo-hoodie/",
     "search": "/search/",
     "words": "/search/?q=yellow+shoes",
+    "like": "/search/?like=banana-juice&colour=orange",
     "refused": "/search/?q=red&category=none",
     "look": "/look/",
     "look of a sample": "/look/?sample=clothing",
@@ -59,7 +60,7 @@ def test_from_home_to_a_product_and_to_what_looks_like_it(page):
     page.get_by_role("navigation", name="Departments").get_by_role("link", name="Drinks").click()
     page.get_by_role("link", name="Juices").first.click()
     assert page.locator("h1").inner_text() == "Juices"
-    page.get_by_role("link", name="Orange Juice").click()
+    page.get_by_role("link", name=re.compile("^Orange Juice")).click()
     similar = page.get_by_role("region", name="Looks like this")
     names = similar.locator(".card__name").all_inner_texts()
     assert 3 <= len(names) <= 10
@@ -98,8 +99,8 @@ def test_search_by_words_and_under_filters(page):
 def test_more_results_by_words(page):
     page.goto("/search/?q=white")
     first = results(page)
-    assert page.locator("[data-imagesim-status]").inner_text() == f"{len(first)} results+"
-    page.get_by_role("button", name="Show more").click()
+    assert re.fullmatch(rf"{len(first)} of \d+ results", page.locator("[data-imagesim-status]").inner_text())
+    page.get_by_role("link", name="Show more").click()
     until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", len(first))
     both = results(page)
     assert both[: len(first)] == first
@@ -114,6 +115,76 @@ def test_more_results_by_words_without_javascript(open_page):
     page.get_by_role("link", name="Show more").click()
     page.wait_for_url("**page=2**")
     assert not set(first) & set(results(page))
+
+
+def test_suggestions_by_keyboard(page):
+    page.goto("/")
+    box = page.get_by_role("combobox", name="Search in your own words")
+    assert box.get_attribute("aria-expanded") == "false"
+    box.press_sequentially("orange ju")
+    options = page.get_by_role("option")
+    options.first.wait_for()
+    assert box.get_attribute("aria-expanded") == "true"
+    page.get_by_text(f"Suggestions: {options.count()}").wait_for()
+    accessible(page)
+    box.press("ArrowDown")
+    box.press("ArrowDown")
+    box.press("ArrowUp")
+    chosen = page.locator("[role=option][aria-selected=true]")
+    assert box.get_attribute("aria-activedescendant") == chosen.get_attribute("id") == options.first.get_attribute("id")
+    box.press("ArrowUp")  # back to what was typed
+    assert (chosen.count(), box.get_attribute("aria-activedescendant"), box.input_value()) == (0, None, "orange ju")
+    box.press("ArrowUp")  # round to the last
+    assert chosen.get_attribute("id") == options.last.get_attribute("id")
+    box.press("Escape")
+    assert (options.count(), box.get_attribute("aria-expanded"), box.input_value()) == (0, "false", "orange ju")
+    box.press("i")
+    page.get_by_role("option", name="Orange Juice").wait_for()
+    while "Orange Juice" not in "".join(chosen.all_inner_texts()):
+        box.press("ArrowDown")
+    box.press("Enter")
+    page.wait_for_url("**/product/orange-juice/")
+    box = page.get_by_role("combobox", name="Search in your own words")
+    box.press_sequentially("juices")
+    page.get_by_role("option", name="Juices").wait_for()
+    box.press("Enter")  # nothing is chosen: the words that were typed
+    page.wait_for_url("**/search/?q=juices")
+
+
+def test_from_a_card_to_what_looks_like_it_and_cheaper_or_in_another_colour(page):
+    page.goto("/shop/juices/")
+    page.get_by_role("link", name="Find similar: Banana Juice").click()
+    page.wait_for_url("**/search/?like=banana-juice")
+    assert page.locator("h1").inner_text() == "Like Banana Juice"
+    assert "Orange Juice" in results(page)
+    page.get_by_role("link", name="In another colour").click()
+    page.wait_for_url("**components=colour**")
+    assert "Banana Juice" not in results(page)
+    page.get_by_role("link", name="In another colour (remove)").click()
+    page.wait_for_url("**/search/?like=banana-juice")
+    page.locator("summary", has_text="Colour").click()
+    page.get_by_role("link", name="orange 2").click()
+    page.wait_for_url("**colour=orange**")
+    assert set(results(page)) == {"Orange Juice", "Carrot Juice"}
+    assert page.get_by_role("link", name="Find similar: Carrot Juice").is_visible()
+    accessible(page)
+
+
+def test_results_in_the_order_of_their_prices(page):
+    page.goto("/search/?q=white")
+    page.locator("summary", has_text="Order").click()
+    page.get_by_role("link", name="Price, lowest first").click()
+    page.wait_for_url("**sort=price**")
+    prices = [float(text.removeprefix("€ ")) for text in page.locator("[data-imagesim-list] .price").all_inner_texts()]
+    page.get_by_role("link", name="Show more").click()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", len(prices))
+    every = [float(text.removeprefix("€ ")) for text in page.locator("[data-imagesim-list] .price").all_inner_texts()]
+    assert every == sorted(every)
+    assert every[: len(prices)] == prices
+    page.get_by_label("In stock only").check()
+    page.get_by_role("button", name="Apply").click()
+    page.wait_for_url("**in_stock=true**")
+    assert "sort=price" in page.url  # what was chosen stays chosen
 
 
 def looked(page: Any) -> list[str]:
@@ -180,6 +251,7 @@ def test_a_photo_can_be_dropped_and_pasted(page, photo):
         ("drop", "[data-imagesim-drop]", "/search/"),
         ("paste", "body", "/search/"),
         ("drop", "main", "/gallery/"),
+        ("drop", "main", "/search/?q=white"),
         ("paste", "body", "/product/banana-juice/"),
     ):
         page.goto(address)
@@ -187,14 +259,17 @@ def test_a_photo_can_be_dropped_and_pasted(page, photo):
         assert looked(page)[0] == "Orange Juice", (kind, address)
 
 
-def test_a_picture_of_another_site_is_explained(page):
-    page.goto("/gallery/")
+@pytest.mark.parametrize(("address", "target"), [("/gallery/", "body"), ("/look/", "[data-imagesim-drop]")])
+def test_a_picture_of_another_site_is_explained(page, address, target):
+    page.goto(address)
     page.evaluate(
-        """() => {
+        """(target) => {
         const transfer = new DataTransfer();
         transfer.setData("text/uri-list", "https://example.com/shoe.jpg");
-        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-    }"""
+        const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+        document.querySelector(target).dispatchEvent(event);
+    }""",
+        target,
     )
     page.get_by_text("Pictures of other sites cannot be read").wait_for()
 

@@ -21,15 +21,9 @@ from tools.system import say
 def attack(folder: Path, *, seed: int, count: int, odd: int, storm_seconds: float, seconds: float) -> Report:
     """The whole run; mutated files and odd requests end after ``seconds`` at the latest."""
     with Run(folder, seed=seed, storm_seconds=storm_seconds, say=lambda text: say(f"hostile: {text}")) as run:
-
-        def elsewhere() -> None:
-            run.invent_events()
-            run.forge_addresses()
-            run.fuzz(count, odd, until=time.monotonic() + seconds)
-
         run.measure()
         run.storm()
-        run.settle(elsewhere)
+        run.settle(lambda: run.fuzz(count, odd, until=time.monotonic() + seconds))
         return run.report
 
 

@@ -91,9 +91,13 @@ def attacks() -> list[Attack]:
     six = json.dumps([[0, 0, 1, 1]] * 6)
     large = 7000
     answered = (200, *REFUSED)
-    webp = files.flat("WEBP", 4990, 4990)
+    webp = files.flat("WEBP", 4700, 4700)
     similar = f"{API}/items/shop.product/1/similar/"
     guess = base64.b64encode(b"admin:guess").decode()
+    halves = json.dumps([[0, 0, 0.5, 1], [0.5, 0, 0.5, 1]] * 6)
+    values = [f"value {n}" for n in range(900)]
+    dice = random.Random(3)
+    texts = ["".join(chr(dice.randrange(0x4E00, 0x9FA0)) for _ in range(480)) for _ in range(10)]
     return [
         Attack("comments before an SVG", with_picture(files.nested_comments()), seconds=0.3, storm=True),
         Attack(
@@ -112,7 +116,17 @@ def attacks() -> list[Attack]:
         Attack(
             "a PNG of one bit", with_large_picture(files.png(large, large, depth=1, colour=0)), answered, storm=True
         ),
+        Attack(
+            "the main thing of a large photo",
+            (post_form(f"{API}/search/", {"region": "auto"}, [("image", webp)]),),
+            answered,
+        ),
         Attack("a PNG with a palette", with_large_picture(files.png(large, large, depth=1, colour=3)), answered),
+        Attack(
+            "a PNG with a transparent colour",
+            with_large_picture(files.png(large, large, colour=2, extra=files.chunk(b"tRNS", bytes(6)))),
+            answered,
+        ),
         Attack("a PNG of 16 bits", with_large_picture(files.png(large, large, depth=16, colour=6)), answered),
         Attack("a PNG of 16 bits of grey", with_large_picture(files.png(large, large, depth=16, colour=0)), answered),
         Attack("a PNG with compressed text", with_picture(files.compressed_text()), answered),
@@ -166,8 +180,96 @@ def attacks() -> list[Attack]:
         ),
         Attack("events of no token", (post_json(f"{API}/events/", {"events": [_event("x", "shop.product:1")] * 100}),)),
         Attack("the schema", (get(f"{API}/schema/"),), (200,)),
+        Attack(
+            "an elongated photo with overlapping boxes",
+            (post_form(f"{API}/look/", {"regions": halves}, [("image", files.png(49_500, 990, depth=1, colour=0))]),),
+            answered,
+        ),
+        Attack("a JPEG of as many scans as are accepted", with_large_picture(files.many_scans(1_450, 1000)), answered),
+        Attack(
+            "ten texts that no cache knows",
+            (post_json(f"{API}/search/", {"text": texts[0], "like": texts[1:]}),),
+            (200, 400),
+        ),
+        Attack(
+            "every field counted, every comparison",
+            (
+                post_json(
+                    f"{API}/search/",
+                    {
+                        "text": "product",
+                        "limit": 100,
+                        "facets": True,
+                        "diversity": 1,
+                        "fallback": True,
+                        "brand__in": values,
+                        "colour__in": values,
+                        "category": values,
+                        "price__gte": 0,
+                    },
+                ),
+                get(similar, {"facets": "true", "limit": 100, "diversity": 1, "fallback": "true"}),
+            ),
+            (200, 400),
+        ),
+        Attack(
+            "prices of many digits",
+            tuple(get(similar, {"price__lte": price}) for price in ("1e999999999", "1e-999999999", "9" * 3000)),
+            (200, 400),
+        ),
+        Attack(
+            "words without end, suggested and searched",
+            (
+                get(f"{API}/suggest/", {"q": f"product shelf {'㌖' * 420}-"}),
+                get(f"{API}/search/", {"q": f"product shelf {'㌖' * 420}-"}),
+                post_json(f"{API}/search/", {"text": f"product {'㌖' * 490}-"}),
+                get(f"{API}/suggest/", {"q": " ".join(f"produkt{n}" for n in range(45))}),
+                get(f"{API}/search/", {"q": " ".join(f"produkt{n}" for n in range(45))}),
+            ),
+            (200, 400, 404),
+            storm=True,
+        ),
+        Attack("a letter that is being typed", (get(f"{API}/suggest/", {"q": "p"}),), (200,)),
+        Attack(
+            "a part of spaces to be decoded",
+            (_base64_part(b" " * 20_000_000), _base64_part(b"QUJD\r\n" * 3_000_000)),
+            (400, 413, 415),
+            seconds=LARGE_BUDGET,
+        ),
+        Attack("many fields", (post_form(f"{API}/search/", dict.fromkeys(map(str, range(990)), "x")),)),
         Attack("a sample of the page", (get("/look/", {"sample": "apparel"}),), (200,), storm=True),
     ]
+
+
+def held_attacks(photo: str, thumbnail: str) -> list[Attack]:
+    """Attacks with what an answer gave: the token of a held photo, the address of a thumbnail."""
+    held = f"{API}/look/{photo}"
+    labels = ", ".join(f"l{n}" for n in range(25))[:100]
+    return [
+        Attack("a held photo", (get(f"{held}/photo/"),), (200,)),
+        Attack("a held look", (post_form(f"{held}/"),), (200,)),
+        Attack("a region of a held photo", (post_json(f"{held}/region/", {"region": [0, 0, 1, 1]}),), (200,)),
+        Attack(
+            "a label of many words",
+            (post_json(f"{held}/region/", {"region": [0, 0, 1, 1], "label": labels, "limit": 100}),),
+            (200,),
+        ),
+        Attack("a thumbnail", (get(thumbnail),), (200,)),
+        Attack("a forged thumbnail", (get(f"{thumbnail[:-5]}AAAA/"),), (404,)),
+    ]
+
+
+def _base64_part(data: bytes) -> Request:
+    """A picture in base64, which the parser of the form decodes piece by piece."""
+    request = post_form(f"{API}/search/", {}, [("image", data)])
+    body = request.body.replace(b"image/png\r\n", b"image/png\r\nContent-Transfer-Encoding: base64\r\n", 1)
+    return Request(request.method, request.path, body, request.headers)
+
+
+def picture_inputs(count: int = 64, side: int = 2000) -> bytes:
+    """The body of a request to the embedder service: as many pictures as it takes, large ones in few bytes."""
+    picture = base64.b64encode(files.flat("WEBP", side, side)).decode()
+    return json.dumps({"modality": "image", "input": [f"data:image/webp;base64,{picture}"] * count}).encode()
 
 
 def _event(token: str, item: str, position: int = 0) -> dict[str, object]:

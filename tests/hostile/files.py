@@ -26,18 +26,18 @@ def png(width: int, height: int, *, depth: int = 8, colour: int = 6, extra: byte
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    palette = _chunk(b"PLTE", b"\0\0\0\xff\xff\xff") if colour == 3 else b""
-    body = (_chunk(b"IHDR", header), palette, extra, _chunk(b"IDAT", pixels), _chunk(b"IEND", b""))
+    palette = chunk(b"PLTE", b"\0\0\0\xff\xff\xff") if colour == 3 else b""
+    body = (chunk(b"IHDR", header), palette, extra, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def compressed_text() -> bytes:
     """A PNG whose text chunk unpacks to 60 MB."""
-    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b" " * 60_000_000, 9))
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b" " * 60_000_000, 9))
     return png(64, 64, extra=text)
 
 
@@ -50,10 +50,10 @@ def flat(kind: str, width: int, height: int, mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
-def many_scans(scans: int = 2000) -> bytes:
+def many_scans(scans: int = 2000, side: int = 4000) -> bytes:
     """A progressive JPEG that repeats its last scan."""
     buffer = BytesIO()
-    Image.new("L", (4000, 4000)).save(buffer, "JPEG", progressive=True, quality=1)
+    Image.new("L", (side, side)).save(buffer, "JPEG", progressive=True, quality=1)
     data = buffer.getvalue()
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]

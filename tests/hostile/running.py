@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import re
+import socket
 import sqlite3
 import statistics
 import subprocess
@@ -17,10 +20,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagesim import cpu
+from imagesim import runtime
 from imagesim.retrieval import concurrency
 from tests.hostile import files
-from tests.hostile.attacks import API, BUSY, Attack, attacks, get, invented_events, odd_requests, with_picture
+from tests.hostile.attacks import (
+    API,
+    BUSY,
+    Attack,
+    attacks,
+    get,
+    held_attacks,
+    invented_events,
+    odd_requests,
+    picture_inputs,
+    post_form,
+    with_picture,
+)
 from tests.hostile.server import MEMORY_LIMIT, ROOT, Reply, Request, Server
 from tools import servers
 
@@ -28,6 +43,13 @@ MEGABYTE = 1024**2
 CLIENTS = 12
 SETTLE_SECONDS = 20.0
 MAX_IMAGE_PIXELS = 50_000_000
+SERVICE = ("imagesim.embedders.service:application", "--worker-class", "gthread", "--threads", "16")
+SERVICE_KEY = "hostile-service-key"
+ANONYMOUS = 40
+"""Connections to the embedder service without its key, each with as large a body as is taken with it."""
+SERVICE_MEGABYTES = {"anonymous": 50, "pictures": 400}
+DAMAGED = ("truncated", "flipped", "emptied")
+"""What happens to one row each of the local index."""
 
 
 @dataclass
@@ -36,6 +58,8 @@ class Report:
 
     worst_processor_seconds: dict[str, float] = field(default_factory=dict)
     """Of the costliest request of each attack."""
+    endpoints: dict[str, dict[str, float]] = field(default_factory=dict)
+    """For each address the most of one request: processor seconds, megabytes of memory, bytes sent and received."""
     statuses: dict[int, int] = field(default_factory=dict)
     server_errors: list[str] = field(default_factory=list)
     honest: dict[str, tuple[float, int, int]] = field(default_factory=dict)
@@ -51,13 +75,17 @@ class Report:
     event_rows_allowed: int = 0
     throttled: dict[str, tuple[int, int]] = field(default_factory=dict)
     """For each address: (requests from forged addresses, how many of them were refused with 429)."""
+    service: dict[str, float] = field(default_factory=dict)
+    """Megabytes over rest of the embedder service, by attack, and the seconds of an honest request meanwhile."""
+    damaged: dict[str, int] = field(default_factory=dict)
+    """Over a damaged index: answers by status, damaged entries among them, connections to an address in its meta."""
     seconds: dict[str, float] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     """(attack, what was wrong)."""
 
 
 class Shop:
-    """A stocked shop and the server in front of it."""
+    """A shop with the server in front of it; :meth:`stock` it first, then :meth:`serve`."""
 
     def __init__(self, folder: Path, redis: str, settings: Mapping[str, str]) -> None:
         folder.mkdir()
@@ -69,6 +97,8 @@ class Shop:
             "PYTHONPATH": str(ROOT),
             **settings,
         }
+
+    def stock(self) -> Shop:
         done = subprocess.run(
             [sys.executable, "-m", "tests.hostile.stock"],
             cwd=ROOT,
@@ -77,7 +107,11 @@ class Shop:
             text=True,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        self.server = Server(folder, self.environment).start()
+        return self
+
+    def serve(self) -> Shop:
+        self.server = Server(self.folder, self.environment).start()
+        return self
 
     def warm_up(self) -> None:
         """Have each worker load its model, so that the first attack does not pay for it."""
@@ -103,16 +137,21 @@ class Run:
         self.redis, address = servers.redis(self.folder)
         self.redis.start().wait_until_it_answers()
         address = address.rpartition("/")[0]
-        with self.timed("starting"):
-            self.shop = Shop(self.folder / "shop", f"{address}/0", {})
-            self.light = Shop(self.folder / "light", f"{address}/1", {"IMAGESIM_HOSTILE_LIGHT": "1"})
-            for shop in (self.shop, self.light):
-                shop.warm_up()
+        self.shop = Shop(self.folder / "shop", f"{address}/0", {})
+        self.light = Shop(self.folder / "light", f"{address}/1", {"IMAGESIM_HOSTILE_LIGHT": "1"})
+        with ThreadPoolExecutor(1) as beside, self.timed("starting"):
+            stocking = beside.submit(self.shop.stock)  # loads a model and embeds: the light one is attacked meanwhile
+            self.light.stock().serve().warm_up()
+            self.attack_light()
+            attacks()  # makes their pictures
+            stocking.result()
+            self.shop.serve().warm_up()
+        self.peak = self.shop.rest
         return self
 
     def __exit__(self, *error: object) -> None:
-        for name in ("shop", "light"):
-            if shop := getattr(self, name, None):
+        for shop in (self.shop, self.light):
+            if hasattr(shop, "server"):
                 shop.server.stop()
         self.redis.kill()
 
@@ -122,23 +161,56 @@ class Run:
 
     # What is done.
 
+    def attack_light(self) -> None:
+        """What needs no model: events, throttles, the embedder service, a damaged index."""
+        self.invent_events()
+        self.forge_addresses()
+        self.ask_service()
+        self.damage_index()
+
     def measure(self) -> None:
         """The cost of each request of each attack, one after the other."""
+        answer = self.shop.server.send(post_form(f"{API}/look/", {}, [("image", files.photo())])).json()
+        page = self.shop.server.send(get("/")).body.decode()
+        found = re.search(rf"{API}/thumbnail/[^/\s]+/", page)
+        assert found, page
         with self.timed("cost of single requests"):
-            for attack in attacks():
+            for attack in (
+                *held_attacks(answer["photo"], found[0]),
+                *attacks(),
+            ):  # a later look takes the photo's place
                 for request in dict.fromkeys(map(_Hashable, attack.requests)):
                     self._measure(attack, request.request)
 
     def _measure(self, attack: Attack, request: Request) -> None:
-        before = self.shop.server.processor_seconds()
+        server = self.shop.server
+        self._keep_peak()
+        memory, before = server.memory(), server.processor_seconds()
         reply = self.send(self.shop, attack.name, request)
-        used = self.shop.server.processor_seconds() - before
+        used = server.processor_seconds() - before
+        more = max(peak - memory.get(pid, peak) for pid, peak in server.peak().items())
+        self._note_cost(request, reply, used, more)
+        if more > 400 * MEGABYTE:
+            self.problem(attack.name, f"{request.path}: {more / MEGABYTE:.0f} MB of memory")
         worst = self.report.worst_processor_seconds
         worst[attack.name] = max(worst.get(attack.name, 0.0), round(used, 2))
         if used > attack.budget(request):
             self.problem(attack.name, f"{request.path}: {used:.2f} s of processor, not {attack.budget(request)}")
         if reply.status not in (*attack.statuses, BUSY):
             self.problem(attack.name, f"{request.path}: status {reply.status}, not one of {attack.statuses}")
+
+    def _note_cost(self, request: Request, reply: Reply, seconds: float, memory: int) -> None:
+        kind = request.headers.get("Content-Type", "").partition(";")[0]
+        name = " ".join(filter(None, (request.method, _endpoint(request.path), kind)))
+        cost = {"seconds": round(seconds, 2), "megabytes": round(memory / MEGABYTE)}
+        cost |= {"sent": request.size, "received": len(reply.body)}
+        known = self.report.endpoints.get(name, cost)
+        self.report.endpoints[name] = {each: max(value, known[each]) for each, value in cost.items()}
+
+    def _keep_peak(self) -> None:
+        """Remember the peak of the memory so far, and count from here."""
+        self.peak = {pid: max(peak, self.peak.get(pid, 0)) for pid, peak in self.shop.server.peak().items()}
+        self.shop.server.reset_peak()
 
     def storm(self) -> None:
         """Each attack from many clients at once, while an honest visitor asks for the first page."""
@@ -208,9 +280,10 @@ class Run:
 
         ``during`` is what goes on elsewhere until then.
         """
-        memory = min(cpu.memory_bytes(), MEMORY_LIMIT)
-        self.report.slots = concurrency.slots_for(memory, cpu.threads(), MAX_IMAGE_PIXELS)
-        peak, rest = self.shop.server.peak(), self.shop.rest
+        memory = min(runtime.memory_bytes(), MEMORY_LIMIT)
+        self.report.slots = concurrency.slots_for(memory, runtime.threads(), MAX_IMAGE_PIXELS)
+        self._keep_peak()
+        peak, rest = self.peak, self.shop.rest
         until = time.monotonic() + SETTLE_SECONDS
         during()
         time.sleep(max(0.0, until - time.monotonic()))
@@ -230,8 +303,9 @@ class Run:
         answer = self.light.server.send(get(f"{API}/items/shop.product/1/similar/", {"limit": 4})).json()
         with self.timed("events"):
             shown = [f"{hit['item']['model']}:{hit['item']['pk']}" for hit in answer["results"]]
-            for request in invented_events(answer["token"], shown):
-                self.send(self.light, "invented events", request)
+            with ThreadPoolExecutor(4) as pool:
+                requests = invented_events(answer["token"], shown)
+                list(pool.map(lambda request: self.send(self.light, "invented events", request), requests))
         with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
             [(self.report.event_rows,)] = connection.execute("SELECT COUNT(*) FROM imagesim_event")
         self.report.event_rows_allowed = 3 * len(answer["results"])
@@ -263,6 +337,68 @@ class Run:
                     self.problem(f"throttle of {name}", f"{refused} of {count} requests refused at {rate} per minute")
         server.stop()
 
+    def ask_service(self) -> None:
+        """The embedder service: bodies without its key, then many large pictures with it."""
+        environment = {**self.light.environment, "IMAGESIM_EMBEDDER_API_KEY": SERVICE_KEY}
+        server = Server(self.light.folder, environment, "service", arguments=SERVICE, alive="/health").start()
+        path, key = "/v1/embeddings", {"Authorization": f"Bearer {SERVICE_KEY}"}
+        body, pictures = bytes(32 * MEGABYTE), picture_inputs()
+        text = Request("POST", path, json.dumps({"input": "red"}).encode(), key)
+        attacks = {
+            "anonymous": ([Request("POST", path, body)] * ANONYMOUS, (401, 0)),  # 0: refused before all was sent
+            "pictures": ([Request("POST", path, pictures, key)] * 4, (200, 413, BUSY)),
+        }
+        with self.timed("embedder service"):
+            assert server.send(text).status == 200, server.tail()[-3000:]
+            rest = server.memory()
+            for name, (requests, statuses) in attacks.items():
+                server.reset_peak()
+                with ThreadPoolExecutor(len(requests)) as pool:
+                    sending = [pool.submit(server.send, request) for request in requests]
+                    honest = server.send(text)
+                    replies = [each.result() for each in sending]
+                more = max(peak - rest.get(pid, 0) for pid, peak in server.peak().items()) / MEGABYTE
+                self.report.service |= {name: round(more), f"honest during {name}": round(honest.seconds, 2)}
+                if wrong := {reply.status for reply in replies} - {*statuses}:
+                    self.problem(f"service, {name}", f"statuses {sorted(wrong)}\n{server.tail()[-2000:]}")
+                if more > SERVICE_MEGABYTES[name]:
+                    self.problem(f"service, {name}", f"{more:.0f} MB over rest, not {SERVICE_MEGABYTES[name]}")
+                if honest.status != 200:
+                    self.problem(f"service, {name}", f"an honest request got {honest.status}")
+        server.stop()
+
+    def damage_index(self) -> None:
+        """Pages of a shop that lost its pictures, whose index has damaged rows and a meta that names a backend
+        elsewhere."""
+        folder = self.light.folder.with_name("damaged")
+        folder.mkdir()
+        with sqlite3.connect(self.light.folder / "shop.sqlite3") as connection:
+            connection.execute("VACUUM INTO ?", [str(folder / "shop.sqlite3")])
+        with socket.create_server(("127.0.0.1", 0)) as elsewhere, self.timed("damaged index"):
+            damaged = _damage(folder / "shop.sqlite3", f"http://127.0.0.1:{elsewhere.getsockname()[1]}/v1")
+            environment = {**self.light.environment, "IMAGESIM_HOSTILE_FOLDER": str(folder)}
+            server = Server(folder, environment, "damaged").start()
+            similar = [get(f"{API}/items/shop.product/{pk}/similar/", {"limit": 100}) for pk in range(1, 25)]
+            pages = [get(f"/product/product-{n}/") for n in range(24)]
+            words = [get("/search/", {"q": "product"}), get(f"{API}/search/", {"q": "product", "limit": 100})]
+            shown = 0
+            requests = [*similar, *pages, *words]
+            with ThreadPoolExecutor(4) as pool:
+                replies = list(pool.map(server.send, requests))
+            for request, reply in zip(requests, replies, strict=True):
+                name = f"status {reply.status}"
+                self.report.damaged[name] = self.report.damaged.get(name, 0) + 1
+                if reply.status != 200:
+                    self.problem("damaged index", f"{request.path}: status {reply.status}\n{server.tail()[-2000:]}")
+                elif request.path.startswith(API):
+                    shown += len(damaged & {each["item"]["pk"] for each in reply.json()["results"]})
+            elsewhere.setblocking(False)
+            self.report.damaged |= {"damaged entries shown": shown, "connections elsewhere": _waiting(elsewhere)}
+            for name in ("damaged entries shown", "connections elsewhere"):
+                if self.report.damaged[name]:
+                    self.problem("damaged index", f"{self.report.damaged[name]} {name}")
+        server.stop()
+
     # What came of it.
 
     def send(self, shop: Shop, name: str, request: Request) -> Reply:
@@ -291,6 +427,39 @@ class _Timer:
 
     def __exit__(self, *error: Any) -> None:
         self.seconds[self.name] = round(time.monotonic() - self.started, 1)
+
+
+def _endpoint(path: str) -> str:
+    """The address without what stands for an item, a token or a query."""
+    path = path.partition("?")[0]
+    return re.sub(r"/(items|look|thumbnail)/.+?/(similar/|photo/|region/)?$", r"/\1/…/\2", path.removeprefix(API))
+
+
+def _damage(database: Path, url: str) -> set[str]:
+    """Damage one row in each way, and have the meta name an embedder at ``url``; the keys of the damaged items."""
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute("SELECT id, key, document, vectors FROM imagesim_localentry ORDER BY id").fetchall()
+        chosen = rows[3 : 3 + len(DAMAGED)]
+        for how, (pk, _key, document, vectors) in zip(DAMAGED, chosen, strict=True):
+            flipped = bytes([vectors[0] ^ 1]) + vectors[1:]
+            changed = {"truncated": (document, vectors[:-3]), "flipped": (document, flipped), "emptied": (b"", b"")}
+            connection.execute(
+                "UPDATE imagesim_localentry SET document = ?, vectors = ? WHERE id = ?", [*changed[how], pk]
+            )
+        [(pk, meta)] = connection.execute("SELECT id, meta FROM imagesim_localgeneration WHERE active").fetchall()
+        options = {"url": url, "model": "elsewhere", "dims": json.loads(meta)["dims"]}
+        poison = {"BACKEND": "imagesim.embedders.http.HttpEmbedder", "OPTIONS": options}
+        poisoned = json.dumps({**json.loads(meta), "embedder": poison, "backend": poison})
+        connection.execute("UPDATE imagesim_localgeneration SET meta = ? WHERE id = ?", [poisoned, pk])
+    return {key.rpartition(":")[2] for _pk, key, _document, _vectors in chosen}
+
+
+def _waiting(server: socket.socket) -> int:
+    try:
+        server.accept()
+    except BlockingIOError:
+        return 0
+    return 1
 
 
 class _Hashable:

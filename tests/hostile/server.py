@@ -46,13 +46,24 @@ class Reply:
 
 
 class Server:
-    """gunicorn with the command and the allocator settings of the Dockerfile."""
+    """gunicorn with the command and the allocator settings of the Dockerfile, or with ``arguments`` of its own."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], name: str = "gunicorn") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        name: str = "gunicorn",
+        *,
+        arguments: tuple[str, ...] = (),
+        alive: str = "/",
+    ) -> None:
         dockerfile = (ROOT / "Dockerfile").read_text()
         (line,) = re.findall(r"^CMD (\[.*\])$", dockerfile, re.MULTILINE)
         self.port = free_port()
-        command = [f"127.0.0.1:{self.port}" if part == "0.0.0.0:8000" else part for part in json.loads(line)]
+        address = f"127.0.0.1:{self.port}"
+        command = [address if part == "0.0.0.0:8000" else part for part in json.loads(line)]
+        if arguments:
+            command = [command[0], *arguments, "--bind", address]
         allocator = dict(re.findall(r"(MALLOC_\w+)=(\d+)", dockerfile))
         uploads = folder / "uploads"
         uploads.mkdir(exist_ok=True)
@@ -62,7 +73,7 @@ class Server:
             ["prlimit", f"--data={MEMORY_LIMIT}", sys.executable, "-m", *command],
             folder,
             environment={**environment, **allocator, "TMPDIR": str(uploads)},
-            answers=lambda: self.send(Request("GET", "/")).status == 200,
+            answers=lambda: self.send(Request("GET", alive)).status == 200,
         )
 
     def start(self) -> Server:

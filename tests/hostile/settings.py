@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from demo_shop.settings import *  # noqa: F403
+from imagesim.conf import Settings
 
 _folder = Path(os.environ["IMAGESIM_HOSTILE_FOLDER"])
 DATABASES["default"]["NAME"] = _folder / "shop.sqlite3"  # noqa: F405
@@ -19,9 +20,8 @@ CACHES = {
 }
 REST_FRAMEWORK = {"NUM_PROXIES": 0}  # the harness speaks with gunicorn itself
 IMAGESIM["SYNC"] = "manual"  # noqa: F405
-_scopes = ("similar", "search", "look", "region", "events")
 # The cost of a request is measured without throttles; the throttles themselves are attacked with few allowed requests.
-IMAGESIM["REST_THROTTLES"] = dict.fromkeys(_scopes, os.environ.get("IMAGESIM_HOSTILE_RATE") or None)  # noqa: F405
+IMAGESIM["REST_THROTTLES"] = dict.fromkeys(Settings().REST_THROTTLES, os.environ.get("IMAGESIM_HOSTILE_RATE") or None)  # noqa: F405
 if os.environ.get("IMAGESIM_HOSTILE_LIGHT"):
     IMAGESIM["EMBEDDER"] = {"BACKEND": "tests.embedders.PixelEmbedder"}  # noqa: F405
-    IMAGESIM["REGIONS"] = {"BACKEND": "imagesim.regions.base.NoRegions"}  # noqa: F405
+    IMAGESIM["REGIONS"] = {"BACKEND": "imagesim.regions.NoRegions"}  # noqa: F405

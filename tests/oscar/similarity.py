@@ -4,6 +4,7 @@ from oscar.core.loading import get_model
 
 import imagesim
 
+Category = get_model("catalogue", "Category")
 Product = get_model("catalogue", "Product")
 
 
@@ -11,26 +12,52 @@ Product = get_model("catalogue", "Product")
 class ProductItems(imagesim.Items):
     images = "images__original"
     category = "categories__slug"
-    group = "parent_id"
     filters = {"type": "product_class__slug", "price": "stockrecords__price"}
-    # What get_in_stock and should_index read beyond the paths above.
+    # What the methods read beyond the paths above.
     depends_on = (
         "is_public",
+        "structure",
         "product_class__track_stock",
         "stockrecords__num_in_stock",
         "stockrecords__num_allocated",
+        "children__is_public",
+        "children__images__original",
+        "children__stockrecords__price",
         "children__stockrecords__num_in_stock",
         "children__stockrecords__num_allocated",
     )
 
+    def get_queryset(self):
+        """Oscar shows children on the page of their parent, so the parent stands for them."""
+        products = Product.objects.exclude(structure=Product.CHILD)
+        return products.prefetch_related("children__images", "children__stockrecords")
+
     def should_index(self, product):
         return product.is_public
+
+    def get_images(self, product):
+        return [image.original for each in with_children(product) for image in each.images.all()]
+
+    def get_category_parents(self):
+        """What is in a category next to a product's own is shown as similar sooner than what is elsewhere."""
+        slugs = dict(Category.objects.values_list("path", "slug"))
+        above = {path: path[: -Category.steplen] for path in slugs}
+        return {slug: [slugs[above[path]]] for path, slug in slugs.items() if above[path]}
 
     def get_in_stock(self, product):
         """As Oscar's own strategy has it: what does not track stock is always there."""
         if product.product_class and not product.product_class.track_stock:
             return True
-        records = [*product.stockrecords.all()]
-        for child in product.children.all():
-            records += child.stockrecords.all()
-        return any(record.net_stock_level > 0 for record in records)
+        return any(record.net_stock_level > 0 for record in stock_records(product))
+
+    def get_filters(self, product):
+        prices = tuple(record.price for record in stock_records(product) if record.price is not None)
+        return {**super().get_filters(product), "price": prices}
+
+
+def with_children(product):
+    return [product, *(child for child in product.children.all() if child.is_public)]
+
+
+def stock_records(product):
+    return [record for each in with_children(product) for record in each.stockrecords.all()]

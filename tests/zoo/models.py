@@ -7,7 +7,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelatio
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
-from imagesim.atomic_save import AtomicSave
+from imagesim.database import AtomicSave
 
 
 class Maker(models.Model):

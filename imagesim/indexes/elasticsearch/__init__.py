@@ -24,8 +24,7 @@ from imagesim.exceptions import (
     SearchIndexError,
     format_choices,
 )
-from imagesim.indexes import validation
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.elasticsearch import bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import ANSWER, ANSWERS, CompiledQuery, count_body, facets_body, parse_facets
@@ -176,7 +175,7 @@ class ElasticsearchIndex(BaseIndex):
         body = mapping.body(self.name, meta, storage, self._server)
         if meta.texts:
             body["settings"]["index"] |= SETTINGS
-            body["mappings"]["properties"]["texts"] = {"properties": text_properties(meta, self._analyzers)}
+            body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
         self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
 
     def promote(self, backing_index: str) -> None:
@@ -387,7 +386,7 @@ class ElasticsearchIndex(BaseIndex):
             return [
                 CheckError(
                     "The index is Elasticsearch, but its client is not installed.",
-                    hint="pip install 'imagesim[elasticsearch]'",
+                    hint="pip install 'django-imagesim[elasticsearch]'",
                     id="imagesim.E101",
                 )
             ]

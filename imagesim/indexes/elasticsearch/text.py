@@ -47,17 +47,18 @@ PREFIXES = {"min_chars": 2, "max_chars": 8}
 
 
 def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, Any]:
-    """The mapping of the fields of text. Beside the field itself, its words as spelled and backwards, both ready to be
-    asked for by their first letters."""
+    """The mapping of the texts: each field for its stems, and the words of all of them as spelled and backwards, which
+    are asked for by their first letters and for typing errors. In one field that costs as much as in one of many."""
 
-    def part(analyzer: str) -> dict[str, Any]:
+    def words(analyzer: str) -> dict[str, Any]:
         return {"type": "text", "analyzer": analyzer, "norms": False, "index_prefixes": PREFIXES}
 
-    parts = {"exact": part("imagesim_folded"), "reversed": part("imagesim_reversed")}
-    return {
-        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "fields": parts}
+    fields = {
+        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "copy_to": "words"}
         for name, spec in meta.texts.items()
     }
+    reversed_words = {"fields": {"reversed": words("imagesim_reversed")}}
+    return {"texts": {"properties": fields}, "words": words("imagesim_folded") | reversed_words}
 
 
 def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
@@ -129,8 +130,8 @@ class CompiledText:
             "aggs": {"all": {"global": {}, "aggs": {"entries": entries, **counts}}},
         }
 
-    def _fields(self, part: str = "") -> list[str]:
-        return [f"texts.{name}{part}^{spec.weight:g}" for name, spec in self.meta.texts.items()]
+    def _fields(self) -> list[str]:
+        return [f"texts.{name}^{spec.weight:g}" for name, spec in self.meta.texts.items()]
 
     def _whole(self) -> list[dict[str, Any]]:
         """What puts first the entries with all words in one short field, and above these those in the same order."""
@@ -142,20 +143,19 @@ class CompiledText:
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, as spelled or by its stem."""
-        return {"multi_match": {"query": word.word, "fields": [*self._fields(), *self._fields(".exact")]}}
+        return {"multi_match": {"query": word.word, "fields": [*self._fields(), "words"]}}
 
     def _near(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
-        exact = self._fields(".exact")
         near = [
-            {"multi_match": {"query": word.word, "fields": [*self._fields(), *exact], "boost": 3}},
-            {"multi_match": {"query": word.word, "fields": exact, "fuzziness": "AUTO"}},
+            {"multi_match": {"query": word.word, "fields": [*self._fields(), "words"], "boost": 3}},
+            {"match": {"words": {"query": word.word, "fuzziness": "AUTO"}}},
         ]
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
-            near += [{"prefix": {f"texts.{name}.exact": {"value": word.word}}} for name in self.meta.texts]
+            near.append({"prefix": {"words": {"value": word.word}}})
         for part in {word.word, *word.stems.values()}:
             if len(part) >= 4:
-                near += [{"prefix": {f"texts.{name}.reversed": {"value": part[::-1]}}} for name in self.meta.texts]
+                near.append({"prefix": {"words.reversed": {"value": part[::-1]}}})
         return {"dis_max": {"queries": near}}
 
     def may_lack(self, answer: Mapping[str, Any]) -> bool:
@@ -188,7 +188,8 @@ class CompiledText:
             return []
         index = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in self.meta.texts.items()])
         for slot, hit in enumerate(hits):
-            index.set(slot, hit["_source"].get("texts") or {})
+            index.add(slot, hit["_source"].get("texts") or {})
+        index.settle()
         counted = answer["aggregations"]["all"]
         matches = index.match(
             self.query.text,

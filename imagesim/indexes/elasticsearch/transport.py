@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from imagesim.circuit_breaker import left_out
 from imagesim.exceptions import IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
 try:
-    import orjson  # comes with imagesim[elasticsearch]
+    import orjson  # comes with django-imagesim[elasticsearch]
 except ImportError:  # pragma: no cover
     orjson = None  # type: ignore[assignment]
 
@@ -71,6 +75,21 @@ class Connection:
         return translated_errors(name, self.where)
 
 
+_calling: ContextVar[bool] = ContextVar("imagesim_calling_elasticsearch", default=False)
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """The client warns of every failed attempt, with a traceback: of this index's, it does so once a minute."""
+    if not _calling.get() or record.levelno < logging.WARNING:
+        return True
+    record.exc_info = None
+    return left_out((record.name, str(record.msg))) is not None
+
+
+for _name in ("elastic_transport.transport", "elastic_transport.node_pool"):
+    logging.getLogger(_name).addFilter(_is_worth_logging)
+
+
 @contextmanager
 def translated_errors(name: str, where: str) -> Iterator[None]:
     """Raise errors of the client as those of the index.
@@ -81,6 +100,7 @@ def translated_errors(name: str, where: str) -> Iterator[None]:
     from elastic_transport import SerializationError, TlsError, TransportError
     from elasticsearch import ApiError, UnsupportedProductError
 
+    token = _calling.set(True)
     try:
         yield
     except TlsError as error:
@@ -101,6 +121,8 @@ def translated_errors(name: str, where: str) -> Iterator[None]:
         ) from error
     except ApiError as error:
         raise from_api(error.status_code, error.body, name, where) from error
+    finally:
+        _calling.reset(token)
 
 
 def from_api(status: int, body: object, name: str, where: str) -> SearchIndexError:
@@ -110,7 +132,13 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         return IndexMissing(
             f"Elasticsearch has no index {name!r} in service; build it with imagesim_rebuild or imagesim_sync."
         )
-    if TIMEOUTS & set(_types_of(body)):
+    types = set(_types_of(body))
+    if "media_type_header_exception" in types:
+        return IndexUnavailable(
+            f"The client elasticsearch {version('elasticsearch')} does not speak with the older server at {where}: "
+            "pip install 'django-imagesim[elasticsearch]' brings client 8, which speaks with servers 8 and 9."
+        )
+    if TIMEOUTS & types:
         return QueryTimeout("The query took too long for the server; ask for less, or with fewer terms.")
     if status in (401, 403):
         return SearchIndexError(

@@ -15,15 +15,17 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from imagesim.exceptions import IndexUnavailable
-from imagesim.indexes import validation
-from imagesim.indexes.base import BaseIndex
+from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
-from imagesim.indexes.local.snapshot import Snapshot
+from imagesim.indexes.local.store import Snapshot
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
+
+SLICE_SECONDS = 0.1
+"""How long the words of entries are read before writers and other readers have their turn."""
 
 
 class LocalIndex(BaseIndex):
@@ -122,7 +124,10 @@ class LocalIndex(BaseIndex):
                 tests.append(validation.compile_filters(query.filters, meta.filters))
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
-            with self._snapshot(at, using, alone=True).current(at, using, at.name in self._written_within) as table:
+            snapshot = self._snapshot(at, using, alone=True)
+            if any(query.text for query in queries):
+                self._read_texts(snapshot, at, using)
+            with snapshot.current(at, using, at.name in self._written_within) as table:
                 for number, query in enumerate(queries):
                     if query.text:
                         pages[number] = table.match(query, table.passing(query.filters, tests[number]))
@@ -183,6 +188,20 @@ class LocalIndex(BaseIndex):
     def ping(self) -> None:
         with _translated_errors():
             LocalGeneration.objects.filter(index=self.name).exists()
+
+    def warm_up(self) -> None:
+        using = store.read_alias()
+        with _translated_errors():
+            at = store.state(self.name, None, using)
+            if self._meta(at.name, using).texts:
+                self._read_texts(self._snapshot(at, using), at, using)
+
+    def _read_texts(self, snapshot: Snapshot, at: store.State, using: str) -> None:
+        """Index the words of the entries that this process has not indexed yet: seconds for a large catalogue."""
+        done = False
+        while not done:
+            with snapshot.current(at, using, at.name in self._written_within) as table:
+                done = table.read_texts(SLICE_SECONDS)
 
     def _meta(self, backing_index: str, using: str) -> IndexMeta:
         meta = self._metas.get(backing_index)  # never changes

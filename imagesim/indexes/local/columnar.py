@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -286,22 +289,28 @@ class Table:
     def count(self, mask: Mask | None) -> int:
         return len(self) if mask is None else int(np.count_nonzero(self._occupied(mask)))
 
-    def _current_texts(self) -> TextIndex:
-        """The index of the entries' words; the first of the readers after a change brings it up to date."""
+    def read_texts(self, seconds: float = math.inf) -> bool:
+        """Bring the index of the entries' words up to date, for about so long; return whether it is."""
         from imagesim.indexes.text import TextField, TextIndex
 
+        ends = monotonic() + seconds
         with self._text_lock:
             if self._texts is None:
                 fields = [TextField(name, spec.weight, spec.language) for name, spec in self._text_specs.items()]
                 self._texts = TextIndex(fields)
-            for slot, texts in self._new_texts.items():
-                self._texts.set(slot, texts)
-            self._new_texts.clear()
-            return self._texts
+            while self._new_texts:
+                self._texts.add(*self._new_texts.popitem())
+                if monotonic() > ends:
+                    break
+            if not self._new_texts:
+                self._texts.settle()
+            return not self._new_texts
 
     def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
-        matches = self._current_texts().match(query.text, mask=mask, prefix=query.typing)
+        self.read_texts()
+        assert self._texts is not None
+        matches = self._texts.match(query.text, mask=mask, prefix=query.typing)
         end = query.offset + query.limit
         wanted = 4 * end + 100
         while True:
@@ -318,20 +327,17 @@ class Table:
         if len(scores) > wanted:
             best = scores >= np.partition(scores, len(scores) - wanted)[len(scores) - wanted] - 1e-6
             slots, scores = slots[best], scores[best]
-        ranked = []
-        for slot, score in zip(slots.tolist(), scores.tolist(), strict=True):
-            entry = self.slots[slot]
-            if entry is not None:
-                ranked.append((-round(score, 6), entry.key, entry))
-        ranked.sort(key=lambda each: each[:2])
+        entries = [self.slots[slot] for slot in slots.tolist()]
+        farness = (-np.round(scores.astype(np.float64), 6)).tolist()
+        every = [(far, entry.key, entry) for far, entry in zip(farness, entries, strict=True) if entry]
         found: dict[str, Candidate] = {}
-        for farness, key, entry in ranked:
+        for far, key, entry in sorted(every, key=itemgetter(0, 1)):
             group = entry.group if query.collapse else key
             if group not in found:
                 digest, name = entry.images[0]
-                found[group] = Candidate(
-                    key, 0.0, entry.group, digest, name, categories=entry.categories, text=-farness
-                )
+                found[group] = Candidate(key, 0.0, entry.group, digest, name, categories=entry.categories, text=-far)
+                if len(found) > query.offset + query.limit:
+                    break
         return found
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:

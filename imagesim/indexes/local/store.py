@@ -1,4 +1,4 @@
-"""Reading and writing the tables of the local index."""
+"""Reading and writing the tables of the local index, and each process's copy of them, current before each search."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import logging
 import secrets
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from operator import itemgetter
+from threading import Condition, Lock
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from imagesim.collation import in_code_point_order
+from imagesim.database import in_code_point_order
 from imagesim.exceptions import IndexMissing, SearchIndexError
-from imagesim.indexes.local.columnar import Record
+from imagesim.indexes.local import store
+from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.indexes.validation import Prepared
 from imagesim.types import IndexMeta, Removal
@@ -58,12 +62,10 @@ def state(index: str, backing_index: str | None, using: str) -> State:
 
     :raises IndexMissing: if there is none.
     """
-    which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
-    rows = LocalGeneration.objects.using(using).filter(index=index, **which)
-    found = rows.order_by("pk").values_list(*State._fields).first()
+    found = _state(using, index=index, **({"active": True} if backing_index is None else {"name": backing_index}))
     if found is None:
         raise missing(index, backing_index)
-    return State(*found)
+    return found
 
 
 def state_of(at: State, using: str) -> State:
@@ -71,10 +73,22 @@ def state_of(at: State, using: str) -> State:
 
     :raises IndexMissing: if it was dropped.
     """
-    found = LocalGeneration.objects.using(using).filter(pk=at.id, name=at.name).values_list(*State._fields).first()
+    found = _state(using, id=at.id, name=at.name)
     if found is None:
         raise IndexMissing(f"The index {at.name!r} was dropped meanwhile; try again.")
-    return State(*found)
+    return found
+
+
+def _state(using: str, **which: Any) -> State | None:
+    """Raw SQL: every query reads it twice, and with the ORM that took a quarter of ``similar_to``'s processor time."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    columns, table = ", ".join(map(quote, State._fields)), quote(LocalGeneration._meta.db_table)
+    conditions = " AND ".join(f"{quote(name)} = %s" for name in which)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {quote('id')}", list(which.values()))
+        row = cursor.fetchone()
+    return None if row is None else State(*row)
 
 
 def missing(index: str, backing_index: str | None) -> IndexMissing:
@@ -217,3 +231,96 @@ def delete_entries(backing_index: str, using: str) -> None:
     rows = LocalEntry.objects.using(using).filter(generation__name=backing_index)
     while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
         LocalEntry.objects.using(using).filter(pk__in=ids).delete()
+
+
+class SharedLock:
+    """A lock held by many readers or one writer. A waiting writer goes before new readers."""
+
+    def __init__(self) -> None:
+        self._condition = Condition()
+        self._readers = 0
+        self._writers_waiting = 0
+        self._writing = False
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._condition:
+            while self._writing or self._writers_waiting:
+                self._condition.wait()
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._readers -= 1
+                if not self._readers:
+                    self._condition.notify_all()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._condition:
+            self._writers_waiting += 1
+            while self._writing or self._readers:
+                self._condition.wait()
+            self._writers_waiting -= 1
+            self._writing = True
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._writing = False
+                self._condition.notify_all()
+
+
+class Snapshot:
+    """Searches share the table. A refresh reads the database first, then locks the table while it applies changes."""
+
+    def __init__(self, meta: IndexMeta) -> None:
+        self._meta = meta
+        self._table = Table(meta)
+        self._seq_no = -1
+        self._token = ""
+        self._refreshing = Lock()
+        self._lock = SharedLock()
+
+    @contextmanager
+    def current(self, at: store.State, using: str, uncertain: bool) -> Iterator[Table]:
+        """The table as of ``at`` or later.
+
+        :param uncertain: this process has written inside transactions of its caller. Those may have been rolled back
+            since, so the table is read again as a whole if it differs at all.
+        """
+        if (at.seq_no, at.token) != (self._seq_no, self._token):
+            self._refresh(at, using, uncertain)
+        with self._lock.shared():
+            yield self._table
+
+    def _refresh(self, at: store.State, using: str, uncertain: bool) -> None:
+        with self._refreshing:
+            if at.seq_no <= self._seq_no:
+                # Another thread was faster, or this one is in a transaction that sees an older state, or the
+                # database was restored.
+                at = store.state_of(at, using)
+                if (at.seq_no, at.token) == (self._seq_no, self._token):
+                    return
+                if at.seq_no < self._seq_no and connections[using].in_atomic_block and not uncertain:
+                    return  # an older view of the same history; this process has a newer one
+            if self._seq_no < 0 or uncertain or at.seq_no <= self._seq_no or at.purged > self._seq_no:
+                self._read_all(at, using)
+                return
+            # What is committed between reading the state and reading the changes is read again next time.
+            records = list(store.changes(at, self._seq_no, self._meta.dims, using))
+            if store.state_of(at, using).purged > self._seq_no:
+                self._read_all(at, using)  # a tombstone may have been purged before it was read
+                return
+            with self._lock.exclusive():
+                self._table.apply(records)
+                self._seq_no, self._token = at.seq_no, at.token
+
+    def _read_all(self, at: store.State, using: str) -> None:
+        table = Table(self._meta, store.count_images(at, self._meta.dims, using))
+        records = store.changes(at, 0, self._meta.dims, using)
+        while chunk := list(islice(records, store.BATCH)):
+            table.apply(chunk)
+        with self._lock.exclusive():
+            self._table, self._seq_no, self._token = table, at.seq_no, at.token

@@ -8,19 +8,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from imagesim.evaluation.relevance import SOURCES
+from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.report import as_table, evaluate
 from imagesim.evaluation.study import QUANTISATIONS, SIMILARITIES, Variant
-from imagesim.exceptions import ImagesimError
+from imagesim.management.base import ImagesimCommand
 from imagesim.registry import get_items
 
 
-class Command(BaseCommand):
+class Command(ImagesimCommand):
     help = "Evaluate similarity search on this shop's own catalogue."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--model", help="the registered model, app.model (needed if there are several)")
         parser.add_argument(
             "--source", action="append", choices=SOURCES, help="where relevance comes from (default: all)"
@@ -35,7 +36,6 @@ class Command(BaseCommand):
         parser.add_argument("--sample", type=int, default=20_000, help="at most so many items (default 20000)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--plot", type=Path, metavar="DIR", help="write charts and contact sheets there")
-        parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["k"] < 1 or options["queries"] < 1 or options["sample"] < 2:
@@ -49,22 +49,19 @@ class Command(BaseCommand):
                 options["similarity"] or ["cosine"], options["dims"] or [None], options["quantisation"] or ["none"]
             )
             variants = [Variant(), *[v for v in (Variant(*axes) for axes in grid) if v != Variant()]]
-        try:
-            reports = evaluate(
-                get_items(options["model"]),
-                sources=sources,
-                judged=options["judged"],
-                fingerprints=options["fingerprint"] or (),
-                variants=variants,
-                k=options["k"],
-                queries=options["queries"],
-                sample=options["sample"],
-                seed=options["seed"],
-                plot=options["plot"],
-                tell=lambda message: self.stderr.write(message) if options["verbosity"] else None,
-            )
-        except ImagesimError as error:
-            raise CommandError(str(error)) from error
+        reports = evaluate(
+            get_items(options["model"]),
+            sources=sources,
+            judged=options["judged"],
+            fingerprints=options["fingerprint"] or (),
+            variants=variants,
+            k=options["k"],
+            queries=options["queries"],
+            sample=options["sample"],
+            seed=options["seed"],
+            plot=options["plot"],
+            tell=lambda message: self.stderr.write(message) if options["verbosity"] else None,
+        )
         if options["format"] == "json":
             self.stdout.write(json.dumps({"reports": reports}))
         elif not reports:

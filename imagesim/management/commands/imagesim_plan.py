@@ -8,22 +8,21 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from imagesim import images
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
 from imagesim.evaluation.planning import GIB, QUANTISED, SERVER, plan
-from imagesim.exceptions import ImagesimError
+from imagesim.management.base import ImagesimCommand
 
 SAMPLE = 32
 CATALOGUE_SIZE = (1000, 1300)
 
 
-class Command(BaseCommand):
+class Command(ImagesimCommand):
     help = "Plan memory, disk, shards and embedding time, from thousands to a billion images."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--items", type=int, required=True, help="how many products")
         parser.add_argument("--images", type=int, help="how many pictures in all (default: one for each item)")
         parser.add_argument("--dims", type=int, help="length of a vector (default: that of the model)")
@@ -39,13 +38,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--no-measure", action="store_true", help="do not embed sample pictures to measure the speed"
         )
-        parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            report = self._plan(options)
-        except ImagesimError as error:
-            raise CommandError(str(error)) from error
+        report = self._plan(options)
         self.stdout.write(json.dumps(report) if options["format"] == "json" else _say(report))
 
     def _plan(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from imagesim import images
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import BadImage, ImagesimError
+from imagesim.exceptions import BadImage
 from imagesim.management.base import ImagesimCommand
 from imagesim.registry import registry
 
@@ -48,10 +48,7 @@ class Command(ImagesimCommand):
                 self.stderr.write(f"skipped: {error}")
             if len(decoded) == pictures:
                 break
-        try:
-            chosen, tried = choose(decoded)
-        except ImagesimError as error:
-            raise CommandError(str(error)) from error
+        chosen, tried = choose(decoded)
         facts = {"chosen": chosen, "pictures": len(decoded), "tried": [{**asdict(t), "holds": t.holds} for t in tried]}
         self.emit(facts, format, "\n".join([*map(str, tried), f"chosen: {chosen}"]))
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError
-
-from imagesim.exceptions import ImagesimError
 from imagesim.indexing.rebuild import rebuild
 from imagesim.management.base import ImagesimCommand
 
@@ -18,11 +15,8 @@ class Command(ImagesimCommand):
     )
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
-        try:
-            with self.bar("rebuilding") as bar:
-                job = rebuild(progress=bar)
-        except ImagesimError as error:
-            raise CommandError(str(error)) from error
+        with self.bar("rebuilding") as bar:
+            job = rebuild(progress=bar)
         seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at else 0.0
         values = {
             "status": job.status,

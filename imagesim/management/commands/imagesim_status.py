@@ -30,9 +30,14 @@ class Command(ImagesimCommand):
         other_model = bool(configured and status.index.model) and configured != status.index.model
         if other_model:
             text += f"\nmodel      the settings name {configured}; run `manage.py imagesim_rebuild` to change to it"
+        if status.index.outdated:
+            text += (
+                f"\noutdated   the index was made with other {status.index.outdated}; run `manage.py imagesim_rebuild`"
+            )
         if check:
             found = self._differences()
-            differs = status.pending > 0 or bool(status.index.error) or other_model or any(found.values())
+            differs = bool(status.pending or status.index.error or status.index.outdated or other_model)
+            differs = differs or any(found.values())
             values["check"] = {**found, "differs": differs}
             listed = ", ".join(f"{count} {name}" for name, count in found.items())
             text += f"\n\ncheck      {'differs' if differs else 'equal'} ({listed})"

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from imagesim.exceptions import ImagesimError
 from imagesim.indexing.sync import SyncReport, sync
 from imagesim.management.base import ImagesimCommand
 
@@ -39,11 +38,13 @@ class Command(ImagesimCommand):
         if options["reconcile"]:
             self._reconcile(format, dry_run=options["dry_run"])
             return
+        interrupted = ""
         while True:
             with self.bar("syncing") as bar:
                 report = sync(limit=options["limit"], progress=bar)
-            if report.done or report.interrupted or not options["watch"]:
+            if report.done or report.interrupted != interrupted or not options["watch"]:
                 self.emit({**vars(report), "done": report.done}, format, _text(report))
+            interrupted = report.interrupted
             if not options["watch"]:
                 break
             time.sleep(options["interval"])
@@ -53,11 +54,8 @@ class Command(ImagesimCommand):
     def _reconcile(self, format: str, *, dry_run: bool) -> None:
         from imagesim.indexing.reconcile import reconcile
 
-        try:
-            with self.bar("comparing") as bar:
-                job = reconcile(dry_run=dry_run, progress=bar)
-        except ImagesimError as error:
-            raise CommandError(str(error)) from error
+        with self.bar("comparing") as bar:
+            job = reconcile(dry_run=dry_run, progress=bar)
         found = ", ".join(f"{count} {name}" for name, count in job.report.items())
         self.emit(job.report, format, f"Compared: {found}.")
 

@@ -7,26 +7,27 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from imagesim.evaluation import catalogue, relevance, study
-from imagesim.evaluation.relevance import SOURCES
+from imagesim.evaluation import catalogue, study
+from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.study import Variant, principal_axes
 from imagesim.evaluation.tuning import truncation, tune
-from imagesim.exceptions import ImagesimError
+from imagesim.management.base import ImagesimCommand
 from imagesim.projections import Projection, choose
 from imagesim.registry import get_items
 
 KINDS = ("tuned", "pca", "truncate", "none")
 
 
-class Command(BaseCommand):
+class Command(ImagesimCommand):
     help = (
         "Fit a linear map to the stored embeddings: tuned to the catalogue's own likenesses, or fewer dimensions. "
         "It takes effect with the next imagesim_rebuild, which embeds nothing again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--kind", choices=KINDS, default="tuned", help="'none' goes back to the plain embeddings")
         parser.add_argument("--dims", type=int, help="how many dimensions to keep (default: all)")
         parser.add_argument("--model", help="the registered model, app.model (needed if there are several)")
@@ -36,13 +37,9 @@ class Command(BaseCommand):
         parser.add_argument("--sample", type=int, default=20_000)
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--dry-run", action="store_true", help="say what it would bring, choose nothing")
-        parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            report = self._fit(options)
-        except ImagesimError as error:
-            raise CommandError(str(error)) from error
+        report = self._fit(options)
         self.stdout.write(json.dumps(report) if options["format"] == "json" else self._say(report))
 
     def _fit(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +60,7 @@ class Command(BaseCommand):
         loaded = catalogue.load(items, fingerprint, sample=options["sample"], seed=options["seed"])
         if dims is not None and not 0 < dims <= loaded.dims:
             raise CommandError(f"--dims {dims} is not possible; the model has {loaded.dims}.")
-        queries = relevance.cases(
+        queries = catalogue.cases(
             loaded, options["source"], judged=options["judged"], queries=2000, seed=options["seed"]
         )
         if kind == "tuned":

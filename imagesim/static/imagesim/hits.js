@@ -4,6 +4,10 @@ export function cellFor(template, hit) {
   const fill = (slot, act) => cell.querySelectorAll(`[data-imagesim-slot="${slot}"]`).forEach(act);
   fill("title", (element) => (element.textContent = hit.item.name));
   fill("link", (element) => hit.item.url && (element.href = hit.item.url));
+  fill("similar", (element) => {
+    if (hit.item.similar) element.href = hit.item.similar;
+    element.hidden = !hit.item.similar;
+  });
   fill("image", (element) => {
     if (hit.image.srcset) element.srcset = hit.image.srcset;
     const url = hit.image.thumbnail || hit.image.url;

@@ -43,7 +43,8 @@ export class ImageSearch {
     this.file.addEventListener("change", () => this.file.files[0] && this.use(this.file.files[0]));
     this.clear?.addEventListener("click", () => this.forget());
     this.more?.addEventListener("click", () => this.search({ offset: this.offset }));
-    this.continueAnswer(one("next"));
+    this.next = one("next");
+    this.next?.addEventListener("click", (event) => this.continueAnswer(event));
     this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
     new PhotoPicker(this.root, {
       use: (photo) => this.use(photo),
@@ -52,12 +53,26 @@ export class ImageSearch {
     if (this.file.files[0]) this.use(this.file.files[0]); // kept by the browser over "back"
   }
 
-  // What the page found by words goes on below, in place of a page of its own.
-  continueAnswer(next) {
-    this.offset = Number(this.results.dataset.offset ?? 0);
-    if (!next || !this.offset || !this.more) return;
-    next.remove();
-    this.more.hidden = false;
+  // What the page found goes on below, in place of a page of its own: its order and its filters are the server's.
+  async continueAnswer(event) {
+    const link = event.target.closest("a");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    this.results.setAttribute("aria-busy", "true");
+    const response = await fetch(link.href).catch(() => null);
+    this.results.removeAttribute("aria-busy");
+    if (!response?.ok) {
+      location.assign(link.href);
+      return;
+    }
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const cells = [...page.querySelectorAll("[data-imagesim-list] > li")];
+    this.list.append(...cells);
+    const next = page.querySelector("[data-imagesim-next] a");
+    if (next) link.setAttribute("href", next.getAttribute("href"));
+    else this.next.remove();
+    this.say("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
+    cells[0]?.querySelector("a")?.focus();
   }
 
   submitted(event) {

@@ -2,18 +2,40 @@
 
 const LONGEST_SIDE = 1280; // pixels; the models look at far fewer, and a phone's photo would take long to send
 
+const PLAIN = ["image/jpeg", "image/png", "image/webp"]; // what every server reads
+
+// Where the system knows no HEIC, it has no type but its name.
+const isPicture = (file) => file.type.startsWith("image/") || (!file.type && /\.hei[cf]$/i.test(file.name));
+
 export function pictures(transfer) {
-  return [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+  return [...(transfer?.files ?? [])].filter(isPicture);
 }
 
-// A large photo as a smaller JPEG, upright; as it is where the browser cannot read it, for the server to judge.
+// A large photo, or one of a format such as HEIC or GIF, as a smaller JPEG, upright; as it is where the browser cannot
+// read it, for the server to judge.
 export async function shrink(photo) {
   try {
-    const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" });
-    const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
-    return scale >= 1 ? photo : await jpeg(bitmap, { scale });
+    const bitmap = await decoded(photo);
+    const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+    return scale === 1 && PLAIN.includes(photo.type) ? photo : await jpeg(bitmap, { scale });
   } catch {
     return photo;
+  }
+}
+
+// The first frame, upright. Some browsers show what they make no bitmap of.
+async function decoded(photo) {
+  try {
+    return await createImageBitmap(photo, { imageOrientation: "from-image" });
+  } catch {
+    const image = new Image();
+    image.src = URL.createObjectURL(photo);
+    try {
+      await image.decode();
+      return await createImageBitmap(image);
+    } finally {
+      URL.revokeObjectURL(image.src);
+    }
   }
 }
 

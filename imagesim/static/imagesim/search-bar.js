@@ -30,7 +30,8 @@ export class SearchBar {
       this.file.value = "";
       if (photo) this.use(photo);
     });
-    // A page that takes photos itself listens for them itself.
+    this.listenForDrops();
+    // A page that takes photos itself has them pasted there.
     if (document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
     document.addEventListener("paste", (event) => {
       const [photo] = pictures(event.clipboardData);
@@ -38,7 +39,6 @@ export class SearchBar {
       event.preventDefault();
       this.use(photo);
     });
-    this.listenForDrops();
   }
 
   listenForDrops() {
@@ -50,8 +50,9 @@ export class SearchBar {
     addEventListener("dragover", (event) => carries(event) && event.preventDefault());
     addEventListener("drop", (event) => {
       if (!carries(event)) return;
-      event.preventDefault();
       over((depth = 0) > 0);
+      if (event.defaultPrevented) return; // a part of the page has it
+      event.preventDefault();
       const [photo] = pictures(event.dataTransfer);
       if (photo) this.use(photo);
       else this.say(isForeign(event.dataTransfer) ? "foreign" : "type");

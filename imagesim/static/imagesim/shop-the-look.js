@@ -40,6 +40,8 @@ export class ShopTheLook {
     this.list = one("list");
     this.wider = one("wider");
     this.widerList = one("wider-list");
+    this.closest = one("closest");
+    this.closestList = one("closest-list");
     this.message = one("message");
     this.retry = one("retry");
     this.template = one("template");
@@ -206,6 +208,7 @@ export class ShopTheLook {
     this.chips.replaceChildren();
     this.list.replaceChildren();
     this.wider.hidden = true;
+    this.closest.hidden = true;
     this.message.hidden = true;
     this.retry.hidden = true;
     if (this.server) this.server.hidden = true; // what the server had found in another photo
@@ -281,9 +284,9 @@ export class ShopTheLook {
       name: region.name || this.words("box"),
       results: worthy(region.results),
     }));
-    const { more, token } = answer;
+    const { more, token, closest } = answer;
     const results = worthy(answer.results);
-    this.looks.push({ whole: true, box: WHOLE, found: WHOLE, label: "", name: this.words("whole"), results, more, token });
+    this.looks.push({ whole: true, box: WHOLE, found: WHOLE, label: "", name: this.words("whole"), results, closest, more, token });
     numbered(this.looks);
     this.showLooks();
     this.select(this.looks.find(hasOwn) ?? this.looks[0]);
@@ -304,7 +307,8 @@ export class ShopTheLook {
       this.fail(answer);
       return;
     }
-    Object.assign(look, { results: worthy(answer.results), more: answer.more, token: answer.token, stale: false });
+    const { closest, more, token } = answer;
+    Object.assign(look, { results: worthy(answer.results), closest, more, token, stale: false });
     this.show(look);
     this.say(this.told(look));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
@@ -497,14 +501,20 @@ export class ShopTheLook {
     this.list.hidden = !own.length;
     this.widerList.replaceChildren(...wider);
     this.wider.hidden = !wider.length;
+    const closest = cells.length ? [] : (look.closest ?? []);
+    this.closestList.replaceChildren(...closest.map((hit) => cellFor(this.template, hit)));
+    this.closest.hidden = !closest.length;
     this.message.removeAttribute("role");
     this.message.hidden = Boolean(own.length);
-    this.message.textContent = own.length ? "" : this.words(wider.length ? "onlyWider" : "nothing");
+    this.message.textContent = own.length ? "" : this.words(wider.length ? "onlyWider" : closest.length ? "closest" : "nothing");
   }
 
   told(look) {
     const count = look.results.length;
-    return count ? `${look.name}: ${this.words("found")} ${count}${look.more ? "+" : ""}` : this.words("nothing");
+    const said = count
+      ? `${this.words("found")} ${count}${look.more ? "+" : ""}`
+      : this.words(look.closest?.length ? "closest" : "nothing");
+    return `${look.name}: ${said}`;
   }
 
   busy(on) {
@@ -514,6 +524,7 @@ export class ShopTheLook {
       this.message.hidden = true;
       this.retry.hidden = true;
       this.wider.hidden = true;
+      this.closest.hidden = true;
       this.list.hidden = false;
       const count = Math.min(Number(this.text.limit), 8);
       this.list.replaceChildren(...Array.from({ length: count }, () => this.skeleton.content.cloneNode(true)));

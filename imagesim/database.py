@@ -1,12 +1,28 @@
-"""Rows in the order of a text's code points, as Python and Elasticsearch sort it, whatever the database's collation."""
+"""Database helpers beyond Django's ORM: atomic saves, and rows in the order of code points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from django.db import connections, models
+from django.db import connections, models, router, transaction
 from django.db.models.functions import Collate
+
+
+class AtomicSave:
+    """Makes ``save()`` commit the row together with what its signals write.
+
+    ``class Product(AtomicSave, models.Model)``.
+
+    Without it, and outside of a transaction, Django commits the row first and then sends ``post_save``. Within a
+    transaction it changes nothing and adds no savepoint.
+    """
+
+    def save_base(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
+        alias = using or router.db_for_write(type(self), instance=self)  # type: ignore[arg-type]
+        with transaction.atomic(using=alias, savepoint=False):
+            super().save_base(*args, using=alias, **kwargs)  # type: ignore[misc]
+
 
 Row = TypeVar("Row")
 

@@ -1,0 +1,399 @@
+"""Both towers of a model in ONNX Runtime, in a process that never imports torch.
+
+They are exported once per machine, by a process of its own that has torch (``python -m imagesim.embedders.onnx``),
+compared with the model there, and kept in the cache folder beside the assembled one. Weights are mapped from their
+file, so that processes share the pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import html
+import json
+import os
+import string
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Warning
+
+from imagesim.embedders import lite, precision
+from imagesim.embedders.process import import_onnxruntime
+from imagesim.exceptions import EmbedderError
+from imagesim.runtime import threads
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from imagesim.embedders.loading import Loaded
+    from imagesim.embedders.model_spec import ModelName
+    from imagesim.embedders.openclip import OpenClipEmbedder
+    from imagesim.types import Vector
+
+VERSION = 1
+"""Increment it when a change of the export must reach the files that are kept."""
+OPSET = 17
+FACTS = "model.json"
+NEEDED = ("onnxruntime", "tokenizers", "ftfy")
+
+LEAST_COSINE = 0.9999
+"""Of a picture's or a text's two vectors, by torch and by ONNX Runtime, both in fp32."""
+TEXTS = (
+    "red dress",
+    "a photo of women's black running shoes, size 42",
+    "",
+    "It&#39;s   half_price: “blue” JEANS (30% off) — don't miss!",
+    "Übergröße ärmelloses Kleid; 日本の着物 🧥 <end_of_text>",
+    "long sleeved cotton shirt with many small yellow flowers and a collar " * 12,
+)
+MOST_THREADS = 8
+
+_sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _keep_inherited() -> None:
+    """In a child: never release what a parent loaded, whose destructor would wait for threads the child has not."""
+    for session in _sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_inherited)
+
+
+class OnnxModel:
+    """An exported model in memory; the methods are those of :class:`imagesim.embedders.loading.Loaded`.
+
+    :param folder: what :func:`load` found or made.
+    """
+
+    precision = "fp32"
+    batch_size = 16
+    model = None
+    """There is no open_clip model in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
+        self.dims = int(self._facts["dims"])
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._image, self._text = (_session(folder / f"{tower}.onnx") for tower in ("image", "text"))
+
+    def prepare(self, image: Image) -> Any:
+        """An RGB image -> the model's input, float32 (3, height, width), as open_clip prepares it."""
+        import numpy as np
+
+        facts = self._facts["preprocess"]
+        pixels = np.asarray(fitted(image, facts), np.float32).transpose(2, 0, 1) / np.float32(255)
+        mean, std = (np.array(facts[name], np.float32)[:, None, None] for name in ("mean", "std"))
+        return (pixels - mean) / std
+
+    def images(self, prepared: Sequence[Any]) -> Vector:
+        """Prepared images -> float32 (n, dims), unit rows."""
+        import numpy as np
+
+        step = self._facts["step"]
+        parts = [np.stack(list(prepared[start : start + step])) for start in range(0, len(prepared), step)]
+        return np.concatenate([self._image.run(None, {"input": part})[0] for part in parts])
+
+    def texts(self, texts: Sequence[str]) -> Vector:
+        """Texts -> float32 (n, dims), unit rows."""
+        vectors: Vector = self._text.run(None, {"input": self.tokens(texts)})[0]
+        return vectors
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Texts -> int64 (n, length), as open_clip's tokenizer of the model has them."""
+        import numpy as np
+
+        facts = self._facts["tokenizer"]
+        rows = [self._tokenizer.encode(cleaned(text, facts["clean"])).ids for text in texts]
+        ids = np.array(rows, np.int64)
+        if facts["dropped"] is not None:
+            ids[ids == facts["dropped"]] = 0
+        if facts["padding"] is not None:  # padding is masked, but would still be computed
+            ids = ids[:, : max(1, int((ids != facts["padding"]).sum(1).max()))]
+        return ids
+
+
+def _session(path: Path) -> Any:
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = min(int(os.environ.get("OMP_NUM_THREADS") or threads()), MOST_THREADS)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that wait actively take the processors from whatever else runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    _sessions.add(session)
+    return session
+
+
+def fitted(image: Image, facts: dict[str, Any]) -> Image:
+    """Resize, crop and pad as open_clip's transforms do, to the pixel."""
+    from PIL import Image as Pillow
+
+    height, width = facts["size"]
+    bilinear, mode = facts["interpolation"] == "bilinear", facts["resize_mode"]
+    resample, fill = Pillow.Resampling.BILINEAR if bilinear else Pillow.Resampling.BICUBIC, 0
+    if mode == "squash":
+        return image.resize((width, height), resample)
+    ratios = image.width / width, image.height / height
+    if mode == "shortest" and height == width:
+        size = [int(width * side / min(image.size)) for side in image.size]
+    elif mode == "shortest":
+        size, resample = [round(side / min(ratios)) for side in image.size], Pillow.Resampling.BICUBIC
+    else:
+        size, fill = [round(side / max(ratios)) for side in image.size], facts["fill_color"]
+    image = image.resize((max(1, size[0]), max(1, size[1])), resample)
+    if image.width < width or image.height < height:
+        canvas = Pillow.new("RGB", (max(width, image.width), max(height, image.height)), (fill,) * 3)
+        canvas.paste(image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2))
+        image = canvas
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def cleaned(text: str, how: str) -> str:
+    """The text as open_clip's tokenizers clean it: ``whitespace``, ``lower`` or ``canonicalize``."""
+    import ftfy
+
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    if how == "canonicalize":
+        text = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
+    text = " ".join(text.split())
+    return text if how == "whitespace" else text.lower()
+
+
+# The files, and who makes them.
+
+
+def check(name: ModelName, kept: Callable[[], Path], others: list[CheckMessage]) -> list[CheckMessage]:
+    """What is missing to run an exported model; ``others`` is what is missing to load it with torch."""
+    missing = [module for module in NEEDED if find_spec(module) is None]
+    if missing:
+        what = f"{name} needs the package {missing[0]!r} for ONNX Runtime, which is not installed"
+        hint = "Run pip install 'django-imagesim[onnx]', or leave out the option 'runtime'."
+        return [Warning(f"{what}: this process cannot embed.", hint=hint, id="imagesim.W201")]
+    return [] if others and others[0].id == "imagesim.W201" and (kept() / lite.MANIFEST).is_file() else others
+
+
+def report(kept: Path) -> str:
+    """How the exported model compared with torch, for people."""
+    try:
+        trial = precision.PrecisionTrial(**json.loads((kept / FACTS).read_text())["trial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "fp32 in ONNX Runtime; not yet exported on this machine"
+    return f"fp32 in ONNX Runtime; compared with torch: {trial}"
+
+
+def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
+    """The exported model of the folder ``kept``, exported by another process if it is missing or damaged.
+
+    Processes that share the folder wait for the first one, where the platform has locks.
+
+    :raises EmbedderError: if the model cannot be loaded, exported or written, or differs from itself in torch.
+    """
+    if not lite.intact(kept):
+        if any(find_spec(module) is None for module in ("torch", "open_clip", "onnx")):
+            raise EmbedderError(
+                f"{name} has no intact files for ONNX Runtime in {str(kept)!r}, and they cannot be made here without "
+                "torch, open_clip and onnx: copy them from a machine that has these and loaded the model once."
+            )
+        options = {"model": name.full, "pretrained": name.pretrained, "cache_dir": cache_dir and str(cache_dir)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-m", "imagesim.embedders.onnx", json.dumps(options)]
+        with _locked(kept):
+            if not lite.intact(kept):
+                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    said = done.stderr.strip().rpartition("\n")[2] or f"its process ended with {done.returncode}"
+                    raise EmbedderError(f"{name} cannot be exported for ONNX Runtime: {said}")
+    return OnnxModel(kept)
+
+
+@contextlib.contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    try:
+        import fcntl
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = (target.parent / f".{target.name}.lock").open("w")
+    except (ImportError, OSError):  # the export says what is wrong with the folder
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def export(embedder: OpenClipEmbedder) -> None:
+    """Load the model with torch, export both towers, and keep them if they compare well with the model.
+
+    :raises EmbedderError: as :func:`load`.
+    """
+    from imagesim.embedders import loading
+
+    loaded = loading.load(embedder.name, precision.choose_device("cpu"), "fp32", embedder.cache_dir)
+
+    def build(scratch: Path) -> None:
+        try:
+            facts = _export(loaded, scratch, step=2 if embedder.name.kind == "lite" else 8)
+            trial = asdict(_compare(loaded, OnnxModel(scratch)))
+        except OSError:
+            raise
+        except Exception as error:
+            raise EmbedderError(" ".join(str(error).split())[:500] or type(error).__name__) from error
+        (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1))
+
+    lite.built_once(embedder._exported(), build)
+
+
+def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
+    """Write the files; returns what :class:`OnnxModel` has to know beside them."""
+    import torch
+    from torch.onnx.utils import register_custom_op_symbolic
+
+    class Tower(torch.nn.Module):
+        def __init__(self, method: str) -> None:
+            super().__init__()
+            self.whole, self.method = loaded.model, method
+
+        def forward(self, x: Any) -> Any:
+            return torch.nn.functional.normalize(getattr(self.whole, self.method)(x), dim=-1)
+
+    preprocess = dict(loaded.model.visual.preprocess_cfg)
+    size = preprocess["size"]
+    preprocess["size"] = [size, size] if isinstance(size, int) else list(size)
+    tokenizer = _tokenizer(loaded, scratch)
+    facts = {"dims": loaded.dims, "step": step, "preprocess": preprocess, "tokenizer": tokenizer}
+    (scratch / FACTS).write_text(json.dumps(facts))
+
+    pixels = torch.stack([loaded.prepare(image) for image in precision.drawn_pictures(2)])
+    tokens = loaded.tokens(["red dress", "blue jeans for men"])
+    register_custom_op_symbolic("aten::cdist", _cdist, OPSET)
+    torch.backends.mha.set_fastpath_enabled(False)  # it has no ONNX
+    for tower, example in (("image", pixels), ("text", tokens)):
+        axes = {0: "n"} | ({1: "length"} if tower == "text" and tokenizer["padding"] is not None else {})
+        with torch.inference_mode():
+            torch.onnx.export(
+                Tower(f"encode_{tower}").eval(),
+                (example,),
+                str(scratch / "whole.onnx"),
+                dynamo=False,  # the other exporter needs onnxscript, and gives the same
+                opset_version=OPSET,
+                input_names=["input"],
+                output_names=["vectors"],
+                dynamic_axes={"input": axes, "vectors": {0: "n"}},
+            )
+        _save(scratch / "whole.onnx", scratch / f"{tower}.onnx")
+    return facts
+
+
+def _save(whole: Path, path: Path) -> None:
+    """Simplify a graph in what is valid on every processor, and put its weights beside it."""
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{path.name}.data")
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    onnxruntime.InferenceSession(whole, options, providers=["CPUExecutionProvider"])
+    whole.unlink()
+
+
+def _cdist(graph: Any, a: Any, b: Any, p: Any, mode: Any) -> Any:
+    """Euclidean distances by a product; the exporter's own would hold every difference in memory."""
+    import torch
+
+    def squares(x: Any) -> Any:
+        return graph.op("ReduceSum", graph.op("Mul", x, x), last, keepdims_i=1)
+
+    last = graph.op("Constant", value_t=torch.tensor([-1]))
+    product = graph.op("MatMul", a, graph.op("Transpose", b, perm_i=[0, 2, 1]))
+    doubled = graph.op("Add", product, product)
+    total = graph.op("Add", squares(a), graph.op("Transpose", squares(b), perm_i=[0, 2, 1]))
+    return graph.op("Sqrt", graph.op("Relu", graph.op("Sub", total, doubled)))
+
+
+def _tokenizer(loaded: Loaded, scratch: Path) -> dict[str, Any]:
+    """Write ``tokenizer.json``; returns what else :meth:`OnnxModel.tokens` has to know."""
+    tokenizer = loaded.tokenizer
+    names = {"_clean_whitespace": "whitespace", "_clean_lower": "lower", "_clean_canonicalize": "canonicalize"}
+    facts = {"clean": names[tokenizer.clean_fn.__name__], "dropped": None, "padding": loaded.padding}
+    if hasattr(tokenizer, "bpe_ranks"):
+        fast = _clip_tokenizer(tokenizer)
+    else:
+        tokenizer(["padded and shortened as here"])  # its settings stay with the fast tokenizer
+        fast = tokenizer.tokenizer.backend_tokenizer
+        facts["dropped"] = tokenizer.tokenizer.sep_token_id if tokenizer.strip_sep_token else None
+    fast.save(str(scratch / "tokenizer.json"))
+    return facts
+
+
+def _clip_tokenizer(slow: Any) -> Any:
+    """open_clip's ``SimpleTokenizer`` as a fast one."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
+    first, last = slow.all_special_ids[:2]
+    names = [slow.decoder[number] for number in slow.all_special_ids]
+    merges = sorted(slow.bpe_ranks, key=slow.bpe_ranks.__getitem__)
+    fast = Tokenizer(models.BPE(vocab=slow.encoder, merges=merges, end_of_word_suffix="</w>"))
+    fast.add_special_tokens(names)
+    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    fast.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    fast.post_processor = processors.TemplateProcessing(
+        single=f"{names[0]} $A {names[1]}", special_tokens=[(names[0], first), (names[1], last)]
+    )
+    fast.enable_truncation(slow.context_length)
+    fast.enable_padding(length=slow.context_length, pad_id=0, pad_token="")
+    return fast
+
+
+def _compare(loaded: Loaded, exported: OnnxModel) -> precision.PrecisionTrial:
+    """How the exported model compares with the model, on drawn pictures of several shapes and on texts.
+
+    :raises EmbedderError: if they do not agree.
+    """
+    import numpy as np
+
+    drawn = precision.drawn_pictures(precision.DRAWN)
+    sides = [(60, 900), (900, 61), (17, 13), (640, 427), (427, 641)]
+    drawn += [image.resize(size) for image, size in zip(drawn, sides, strict=False)]
+    prepared = [loaded.prepare(image) for image in drawn]
+    for ours, theirs in zip(map(exported.prepare, drawn), prepared, strict=True):
+        if not np.allclose(ours, theirs, atol=1e-3):
+            raise EmbedderError("its pictures cannot be prepared without torchvision.")
+    if not np.array_equal(exported.tokens(TEXTS), loaded.tokens(TEXTS).numpy()):
+        raise EmbedderError("its tokenizer cannot be run without open_clip.")
+    _, full = precision.run(loaded, prepared, None)
+    took, vectors = precision.run(exported, [pixels.numpy() for pixels in prepared], None)
+    least = (full * vectors).sum(1).min()
+    for texts in (TEXTS, TEXTS[:1]):
+        least = min(least, (loaded.texts(texts) * exported.texts(texts)).sum(1).min())
+    if not least >= LEAST_COSINE:
+        raise EmbedderError(f"its vectors are not those of torch (least cosine {least:.5f}).")
+    overlap = precision.overlap(full, vectors, precision.DRAWN_TIE)
+    return precision.PrecisionTrial("fp32", took, float(least), overlap)
+
+
+if __name__ == "__main__":
+    from imagesim.embedders.openclip import OpenClipEmbedder
+
+    try:
+        export(OpenClipEmbedder(**json.loads(sys.argv[1])))
+    except EmbedderError as error:
+        sys.exit(str(error))

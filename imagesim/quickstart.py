@@ -1,0 +1,159 @@
+"""``python -m imagesim.quickstart [app.Model] [--write]``: what a project has to write, by a look at its own models.
+
+Run beside ``manage.py``. It prints the lines; with ``--write`` it makes ``similarity.py`` and adds to the settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+SOLD = re.compile(r"product|item|article|artwork|garment|good|listing|variant", re.I)
+IMAGE = re.compile(r"image|photo|picture|file|original", re.I)
+CATEGORY = re.compile(r"categor|collection|department|taxon", re.I)
+STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|inventory|available|availability)($|_)", re.I)
+SHOWN = re.compile(r"^(is_)?(active|public|published|visible|live|enabled)$", re.I)
+FILTERS = re.compile(r"(^|_)(price|brand|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I)
+TEXTS = {"name": 3, "title": 3, "brand__name": 2, "description": 1}
+
+PAGE = """# the template of its page
+{% load imagesim static %}
+<link rel="stylesheet" href="{% static 'imagesim/imagesim.css' %}">
+{% similar_products ITEM %}
+
+Then:
+  python manage.py migrate
+  python manage.py check
+  python manage.py imagesim_sync"""
+
+
+def images_of(model: Any) -> Iterator[str]:
+    """The paths from the model to its pictures, those of its own fields first."""
+    from django.db import models
+
+    def own(of: Any) -> list[str]:
+        fields = [field for field in of._meta.concrete_fields if isinstance(field, models.FileField)]
+        fields.sort(key=lambda field: not isinstance(field, models.ImageField))
+        return [f.name for f in fields if isinstance(f, models.ImageField) or IMAGE.search(f.name)]
+
+    yield from own(model)
+    for relation in model._meta.related_objects:
+        if relation.one_to_many and not relation.hidden:
+            yield from (f"{relation.get_accessor_name()}__{name}" for name in own(relation.related_model))
+    for field in (*model._meta.many_to_many, *model._meta.concrete_fields):
+        if field.is_relation and field.related_model is not model and IMAGE.search(field.name):
+            yield from (f"{field.name}__{name}" for name in own(field.related_model))
+
+
+def described_by(field: Any) -> str:
+    """The path from a relation to the text that names what it leads to; the field itself where it is no relation."""
+    if not field.is_relation:
+        return str(field.name)
+    names = {each.name for each in field.related_model._meta.concrete_fields}
+    return next((f"{field.name}__{name}" for name in ("slug", "name", "title", "code") if name in names), field.name)
+
+
+def declaration(model: Any) -> list[str]:
+    """The lines of a class of ``Items`` for the model."""
+    from django.db import models
+
+    fields = [field for field in (*model._meta.concrete_fields, *model._meta.many_to_many) if not field.primary_key]
+    lines = [f'images = "{next(images_of(model))}"']
+    for field in fields:
+        if CATEGORY.search(field.name) or (field.is_relation and CATEGORY.search(field.related_model.__name__)):
+            lines.append(f'category = "{described_by(field)}"')
+            break
+    simple: Any = (models.BooleanField, models.IntegerField, models.DecimalField, models.FloatField)
+    if stock := next((f.name for f in fields if isinstance(f, simple) and STOCK.search(f.name)), ""):
+        lines.append(f'in_stock = "{stock}"')
+    if parent := next((f for f in fields if f.many_to_one and f.related_model is model), None):
+        lines.append(f'group = "{parent.attname}"  # variants of one product share it: one hit per group')
+    filters = {field.name: described_by(field) for field in fields if FILTERS.search(field.name)}
+    if filters:
+        lines.append(f"filters = {json.dumps(filters)}")
+    names = {field.name for field in fields} | set(filters.values())
+    if texts := {path: weight for path, weight in TEXTS.items() if path in names}:
+        lines.append(f"text = {json.dumps(texts)}")
+    shown = next((f.name for f in fields if isinstance(f, models.BooleanField) and SHOWN.match(f.name)), "")
+    if shown:
+        item = model._meta.model_name
+        lines += ["", f"def should_index(self, {item}):", f"    return {item}.{shown}"]
+    return lines
+
+
+def choose(label: str) -> Any:
+    """The named model, or the one that looks most like what a shop sells."""
+    from django.apps import apps
+
+    if label:
+        return apps.get_model(label)
+    found = []
+    for model in apps.get_models():
+        if next(images_of(model), None) and not model.__module__.startswith(("django.", "imagesim.")):
+            lines = declaration(model)
+            found.append((2 * bool(SOLD.search(model.__name__)) + len(lines), model))
+    if not found:
+        raise SystemExit(
+            "No model with pictures was found: name yours, as in python -m imagesim.quickstart shop.Product"
+        )
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def similarity(model: Any) -> str:
+    """The text of ``similarity.py``."""
+    body = "\n".join(f"    {line}" if line else "" for line in declaration(model))
+    name = model.__name__
+    return (
+        f"import imagesim\n\nfrom {model.__module__} import {name}\n\n\n"
+        f"@imagesim.register({name})\nclass {name}Items(imagesim.Items[{name}]):\n{body}\n"
+    )
+
+
+def set_up() -> None:
+    """Django, with the settings that ``manage.py`` of this folder names unless the environment does."""
+    sys.path.insert(0, os.getcwd())
+    manage = Path("manage.py")
+    if "DJANGO_SETTINGS_MODULE" not in os.environ:
+        named = re.search(r"DJANGO_SETTINGS_MODULE\W+([\w.]+)", manage.read_text()) if manage.is_file() else None
+        if named is None:
+            raise SystemExit("Run it beside the manage.py of your project, or set DJANGO_SETTINGS_MODULE.")
+        os.environ["DJANGO_SETTINGS_MODULE"] = named[1]
+    import django
+
+    django.setup()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(prog="python -m imagesim.quickstart", description=__doc__)
+    parser.add_argument("model", nargs="?", default="", help="app.Model (default: the likeliest one)")
+    parser.add_argument("--write", action="store_true", help="make similarity.py, and add the app to the settings")
+    given = parser.parse_args(arguments)
+    set_up()
+    from django.apps import apps
+    from django.conf import settings
+
+    model = choose(given.model)
+    module = import_module(settings.SETTINGS_MODULE)
+    similar = Path(apps.get_app_config(model._meta.app_label).path) / "similarity.py"
+    files = {Path(str(module.__file__)): '\nINSTALLED_APPS += ["imagesim"]\n', similar: similarity(model)}
+    if apps.is_installed("imagesim"):
+        del files[Path(str(module.__file__))]
+    for file, text in files.items():
+        if not given.write or (file == similar and file.exists()):
+            print(f"# {os.path.relpath(file)}{' (it exists: left as it is)' if given.write else ''}\n{text}")
+            continue
+        with file.open("a") as opened:
+            opened.write(text)
+        print(f"wrote {os.path.relpath(file)}")
+    print(PAGE.replace("ITEM", model._meta.model_name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Refining a page of results: facets with counts, an order, and steps such as "cheaper", as links to the same page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from django.db import models
+from django.http import QueryDict
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from imagesim.conf import get_settings
+from imagesim.embedders import get_embedder
+from imagesim.registry import registry
+from imagesim.retrieval.params import parse
+from imagesim.types import FilterValue, Hit, Hits
+
+MAX_CHOICES = 20
+"""Values of one facet."""
+
+ENOUGH = 4
+"""Results below which "cheaper" is of no use, unless they are those of an item."""
+
+OTHER_COLOUR = "colour^-0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A link to the page with something chosen, or no longer; ``count`` results have it."""
+
+    label: str
+    url: str
+    is_chosen: bool = False
+    count: int | None = None
+    value: str = ""
+    """Of the filter, where the choice is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Choices of one kind, such as all brands."""
+
+    name: str
+    label: str
+    choices: list[Choice]
+
+    @property
+    def chosen(self) -> Choice | None:
+        return next((choice for choice in self.choices if choice.is_chosen), None)
+
+
+class Refinement:
+    """What a visitor chose in the address of a page of results, and what there is left to choose from.
+
+    ``facets`` and ``sort`` are filters of ``Items``, by the words for them (``{"brand": "Brand"}``); those of ``sort``
+    are numbers. ``name_of(facet, value)`` is what a page shows for a value. ``query`` is ``request.GET``, and ``like``
+    the item whose similar items the page shows, if it does.
+
+    Pass :meth:`arguments` to the search and its hits to :meth:`apply`, which counts and orders at most ``MAX_LIMIT`` of
+    them, the most relevant. So counts are those of the answer, not of the catalogue.
+    """
+
+    def __init__(
+        self,
+        model: type[models.Model],
+        query: QueryDict,
+        *,
+        facets: Mapping[str, str],
+        sort: Mapping[str, str],
+        like: models.Model | None = None,
+        page_size: int = 12,
+        name_of: Callable[[str, str], str] = lambda facet, value: value,
+    ) -> None:
+        self._items = registry.for_model(model)
+        self._query, self._facets, self._sort, self._like = query, facets, sort, like
+        self._page_size, self._name_of = page_size, name_of
+        self._values: dict[int, Mapping[str, FilterValue]] = {}
+        page = query.get("page", "")
+        self.page = int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 5 and int(page) else 1
+        orders = {order for name in sort for order in (name, f"-{name}")}
+        self.order = query.get("sort", "") if query.get("sort", "") in orders else ""
+        self.total, self.more, self.next_url = 0, False, ""
+        """How many results there are, whether there are others that are less relevant, and where the next page is."""
+        self.groups: list[Group] = []
+        self.steps: list[Choice] = []
+
+    def arguments(self, filters: Mapping[str, Any] | None = None, **others: Any) -> dict[str, Any]:
+        """Arguments for ``search`` or ``similar_to``: ``others``, and ``filters`` with those that were chosen.
+
+        :raises BadQuery: if the address names a value that a filter cannot have.
+        """
+        chosen = {name: self._query[name] for name in (*self._facets, *self._bounds()) if self._query.get(name)}
+        parsed = parse("search", chosen, (self._items,)).get("filters", {})
+        components = {"components": OTHER_COLOUR} if self._is_other_colour() else {}
+        return others | components | {"limit": get_settings().MAX_LIMIT, "filters": {**(filters or {}), **parsed}}
+
+    def apply(self, hits: Hits) -> Hits:
+        """The hits of this page, in the order that was chosen."""
+        self._values = {id(hit): self._items.get_filters(hit.item) for hit in hits}
+        self.total, self.more = len(hits), hits.more
+        self.groups = [*filter(None, map(self._facet, self._facets, [hits] * len(self._facets)))]
+        if len(hits) > 1 or self.order:
+            self.groups.append(self._orders())
+        self.steps = [*self._cheaper(hits), *self._other_colour(hits)]
+        start, end = (self.page - 1) * self._page_size, self.page * self._page_size
+        self.next_url = self._url(page=str(self.page + 1)) if len(hits) > end else ""
+        return hits.replace(hits=self._ordered(hits)[start:end], more=len(hits) > end)
+
+    @property
+    def chosen(self) -> list[tuple[str, str]]:
+        """What was chosen, for the fields of a form: names and values."""
+        names = (*self._facets, *self._bounds(), "sort", "components")
+        return [(name, value) for name in names if (value := self._query.get(name))]
+
+    def _ordered(self, hits: Hits) -> list[Hit]:
+        if not self.order:
+            return list(hits)
+        known = [hit for hit in hits if self._number(hit) is not None]
+        known.sort(key=lambda hit: self._number(hit) or 0.0, reverse=self.order.startswith("-"))
+        return [*known, *(hit for hit in hits if self._number(hit) is None)]
+
+    def _number(self, hit: Hit, name: str = "") -> float | None:
+        return _number(self._values[id(hit)].get(name or self.order.removeprefix("-")))
+
+    def _facet(self, name: str, hits: Hits) -> Group | None:
+        counts: Counter[str] = Counter()
+        for hit in hits:
+            counts.update({str(each) for each in _several(self._values[id(hit)].get(name)) if each not in (None, "")})
+        chosen = self._query.get(name, "")
+        if len(counts) < 2 and not chosen:
+            return None
+        values = [value for value, _count in counts.most_common(MAX_CHOICES)]
+        choices = [
+            Choice(
+                self._name_of(name, value),
+                self._url(**{name: "" if value == chosen else value}),
+                value == chosen,
+                counts[value],
+                value,
+            )
+            for value in [*values, *([chosen] if chosen and chosen not in values else [])]
+        ]
+        return Group(name, self._facets[name], choices)
+
+    def _orders(self) -> Group:
+        labels = {"": _("Most relevant first")}
+        for name, label in self._sort.items():
+            labels[name] = _("%(field)s, lowest first") % {"field": label}
+            labels[f"-{name}"] = _("%(field)s, highest first") % {"field": label}
+        choices = [Choice(label, self._url(sort=order), order == self.order) for order, label in labels.items()]
+        return Group("sort", _("Order"), choices)
+
+    def _cheaper(self, hits: Hits) -> list[Choice]:
+        """A step to what costs less than the item, or than half of the results."""
+        found = []
+        for (name, field), bound in zip(self._sort.items(), self._bounds(), strict=True):
+            chosen = self._query.get(bound, "")
+            own = None if self._like is None else _number(self._items.get_filters(self._like).get(name))
+            numbers = [number for hit in hits if (number := self._number(hit, name)) is not None]
+            limit = own if own is not None else round(median(numbers), 2) if len(numbers) >= ENOUGH else None
+            if chosen:
+                limit = _number_of(chosen)
+            elif limit is None or not any(number < limit for number in numbers):
+                continue
+            if limit is not None:
+                shown = number_format(limit, 2 if limit % 1 else 0)
+                label = _("%(field)s below %(number)s") % {"field": field, "number": shown}
+                found.append(Choice(label, self._url(**{bound: "" if chosen else f"{limit:g}"}), bool(chosen)))
+        return found
+
+    def _other_colour(self, hits: Hits) -> list[Choice]:
+        """A step to the same in another colour, where the model keeps colour apart."""
+        chosen = self._is_other_colour()
+        if self._like is None or not (hits or chosen) or "colour" not in get_embedder().components:
+            return []
+        return [Choice(_("In another colour"), self._url(components="" if chosen else OTHER_COLOUR), chosen)]
+
+    def _is_other_colour(self) -> bool:
+        return self._like is not None and self._query.get("components") == OTHER_COLOUR
+
+    def _bounds(self) -> list[str]:
+        return [f"{name}__lt" for name in self._sort]
+
+    def _url(self, page: str = "", **changes: str) -> str:
+        """The address of the page with these changes; an empty value takes a name out."""
+        query = self._query.copy()
+        query.pop("csrfmiddlewaretoken", None)
+        for name, value in {**changes, "page": page}.items():
+            query.pop(name, None)
+            if value:
+                query[name] = value
+        return f"?{query.urlencode()}"
+
+
+def _several(value: FilterValue) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _number(value: FilterValue) -> float | None:
+    """A filter's value as a number: of several, the least."""
+    numbers = [float(each) for each in _several(value) if each is not None]
+    return min(numbers, default=None)
+
+
+def _number_of(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

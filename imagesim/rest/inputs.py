@@ -1,0 +1,178 @@
+"""What requests may say: serializers generated from the declarations of :class:`SearchRequest`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadQuery, NotRegistered
+from imagesim.retrieval import params
+from imagesim.retrieval.arguments import JSONSchema, check_characters
+from imagesim.retrieval.look import as_region
+
+MAX_LABEL = 100
+"""Characters of a region's label."""
+
+_IMAGE: JSONSchema = {"type": "string", "format": "binary", "description": "The picture; used and dropped, never kept."}
+_IMAGES: JSONSchema = {"type": "array", "items": _IMAGE}
+_JSON_LISTS: JSONSchema = {"type": "string", "pattern": r"^\s*(\[.*\]\s*)?$"}
+_REGIONS = _JSON_LISTS | {
+    "description": "Boxes in place of those that are found, as JSON: x, y, width, height from 0 to 1 of the upright "
+    "photo.",
+    "example": "[[0.1, 0.2, 0.3, 0.4]]",
+}
+_POINT = _JSON_LISTS | {
+    "description": "Only what is at this point, as JSON: x, y from 0 to 1.",
+    "example": "[0.5, 0.5]",
+}
+_REGION: JSONSchema = {
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "minItems": 4,
+    "maxItems": 4,
+    "description": "x, y, width, height from 0 to 1 of the upright photo; in a form, as JSON.",
+    "example": [0.1, 0.2, 0.3, 0.4],
+}
+_LABEL = {"type": "string", "maxLength": MAX_LABEL, "description": "What it seems to hold.", "example": "shoes"}
+
+
+class ArgumentsSerializer(serializers.Serializer[Any]):
+    """The arguments of a call and the shop's filters; ``validated_data`` are keyword arguments for the call.
+
+    Errors are :class:`BadQuery`, one sentence about one field, as the call raises them in Python. The fields are made
+    for the schema only: to make them for each request would take longer than to read its values.
+    """
+
+    call: params.Call = "look"
+    renamed: Mapping[str, str] = {}
+    """The arguments that a request calls otherwise."""
+    others: Mapping[str, JSONSchema] = {}
+    """What is read besides the arguments of the call."""
+    requires: tuple[str, ...] = ()
+    requires_in_json: tuple[str, ...] = ()
+    """Empty where JSON cannot say it."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """Every argument within what is granted to visitors; in JSON (``context["json"]``) null means "not given"."""
+        conf, as_json = get_settings(), "json" in self.context
+        described = params.describe(self.call)
+        if "offset" in described:
+            described["offset"]["maximum"] = min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
+        if conf.REST_EXACT == "staff":
+            described["exact"]["description"] += " Exact search is for staff."
+        if self.call == "look":
+            described["category"]["description"] = (
+                "Only these categories, in place of those that belong to a region's label."
+            )
+        described = {self.renamed.get(name, name): schema for name, schema in described.items()}
+        described |= {n: schema for n, schema in self.others.items() if not as_json or schema.get("items") != _IMAGE}
+        required = self.requires_in_json if as_json else self.requires
+        fields = {}
+        for name, schema in described.items():
+            field: Any = serializers.Field(
+                required=name in required,
+                allow_null=as_json and name not in required,
+                help_text=schema.get("description"),
+            )
+            fields[name] = extend_schema_field({key: schema[key] for key in schema if key != "description"})(field)
+        return fields
+
+    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
+        arguments = params.parse(self.call, data, self.context.get("searched"), renamed=self.renamed)
+        try:
+            params.model_labels(arguments.get("model"))
+        except NotRegistered as error:
+            raise BadQuery(str(error), field="model") from error
+        request: Request = self.context["request"]
+        offset, most = arguments.get("offset"), max_offset(request)
+        if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:  # beyond, it is refused for all
+            raise BadQuery(
+                _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
+                % {"offset": offset, "most": most},
+                field="offset",
+            )
+        if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
+            raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
+        return {"min_relevance": get_settings().MIN_RELEVANCE or None} | arguments
+
+
+class SimilarQuery(ArgumentsSerializer):
+    call = "similar"
+
+
+class WordsQuery(ArgumentsSerializer):
+    call = "search"
+    renamed = {"text": "q"}
+    requires = ("q",)
+
+    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
+        arguments = super().run_validation(data)
+        if "text" not in arguments:
+            raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
+        return arguments
+
+
+class SearchForm(ArgumentsSerializer):
+    call = "search"
+    others = {
+        "image": _IMAGES,
+        "unlike": _IMAGES | {"description": "Pictures of what it should not be like, or words."},
+    }
+    requires_in_json = ("text",)
+
+
+class HeldLookForm(ArgumentsSerializer):
+    pass
+
+
+class LookForm(ArgumentsSerializer):
+    others = {"image": _IMAGE, "regions": _REGIONS, "point": _POINT}
+    requires = ("image",)
+
+    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
+        boxes = {name: _read_json(name, data.pop(name)) for name in ("regions", "point") if name in data}
+        return super().run_validation(data) | boxes
+
+
+class LookRegionForm(ArgumentsSerializer):
+    others = {"region": _REGION, "label": _LABEL}
+    requires = requires_in_json = ("region",)
+
+    def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
+        label = data.pop("label", None) or ""
+        label = label[-1] if isinstance(label, list) else label
+        if not isinstance(label, str) or len(label) > MAX_LABEL:
+            raise BadQuery(_("'label' must be a text such as 'shoes'."), field="label")
+        check_characters("label", label)
+        box = as_region(_read_json("region", data.pop("region", None)), label)
+        return super().run_validation(data) | {"regions": [box], "whole": False}
+
+
+def max_offset(request: Request) -> int:
+    """How far this visitor may page."""
+    conf = get_settings()
+    return conf.MAX_OFFSET if _is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
+
+
+def _is_staff(request: Request) -> bool:
+    return bool(request.user and getattr(request.user, "is_staff", False))
+
+
+def _read_json(name: str, given: Any) -> Any:
+    """A form's text that holds JSON, such as ``[[0.1, 0.2, 0.3, 0.4]]``; what is no text as it is; None for nothing."""
+    text = given[-1] if isinstance(given, list) and given else given
+    if not isinstance(text, str):
+        return given
+    try:
+        return json.loads(text) if text.strip() else None
+    except (ValueError, RecursionError) as error:
+        raise BadQuery(
+            _("%(name)r is no JSON; send lists of numbers such as [0.1, 0.2, 0.3, 0.4].") % {"name": name}, field=name
+        ) from error

@@ -1,0 +1,95 @@
+"""Items on one database and the app's tables on another, or on the same one that is not the default: all works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SETTINGS = """
+import os
+from tests.settings import *
+
+FOLDER = os.environ["SHOP"]
+DATABASES = {
+    name: {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/{name}.sqlite3"} for name in ("default", "other")
+}
+DATABASE_ROUTERS = ["two_databases.Router"]
+MEDIA_ROOT = FOLDER
+IMAGESIM = {"SYNC": "manual", "EMBEDDER": {"BACKEND": "imagesim.testing.embedders.PixelEmbedder"}}
+
+
+class Router:
+    def db_for_write(self, model, **hints):
+        return "other" if model._meta.app_label in os.environ["ON_OTHER"].split() else None
+
+    db_for_read = db_for_write
+"""
+STRICT = """
+    def allow_migrate(self, db, app_label, **hints):
+        return (db == "other") == (app_label in os.environ["ON_OTHER"].split())
+"""
+ASK = """
+import django; django.setup()
+from django.core.management import call_command
+from django.db import router, transaction
+from imagesim.indexing import outbox
+from imagesim.indexing.sync import sync
+from imagesim.models import ItemState
+from imagesim.monitoring.status import get_status
+from demo_shop.shop.models import Photo, Product
+import imagesim
+from tests.shop import picture, product
+
+for database in ("default", "other"):
+    call_command("migrate", database=database, verbosity=0)
+shop = router.db_for_write(Product)
+told = []
+outbox.changes_waiting.connect(lambda using, **kwargs: told.append(using), weak=False)
+with transaction.atomic(using=shop):
+    shoe, boot = (product(name, picture("red", mark=number)) for number, name in enumerate(["shoe", "boot"]))
+    assert ItemState.objects.filter(pending=True).count() == 2
+    if shop != (own := router.db_for_write(ItemState)):
+        assert sync().done == 2, "nothing is committed yet"
+assert set(told) == {own}, told
+assert ItemState.objects.filter(pending=True).count() == 2, "recorded again with the commit"
+assert sync().indexed == 2
+assert [hit.item for hit in imagesim.similar_to(shoe)] == [boot]
+
+Product.objects.filter(pk=boot.pk).update(stock=0)
+assert imagesim.touch(boot) == imagesim.touch(Product.objects.filter(pk=boot.pk)) == 1
+assert sync().indexed == 1
+assert not imagesim.similar_to(shoe, in_stock=True)
+
+boot.photos.get().delete()
+boot.delete()
+assert sync().removed == 1
+assert not imagesim.similar_to(shoe)
+status = get_status()
+assert (status.items, status.indexed, status.pending, status.index.entries) == (1, 1, 0, 1), status
+call_command("imagesim_status", "--check", verbosity=0)
+call_command("imagesim_rebuild", verbosity=0)
+call_command("imagesim_sync", "--reconcile", verbosity=0)
+"""
+
+
+@pytest.mark.parametrize("router", [SETTINGS, SETTINGS + STRICT], ids=["tables everywhere", "each its own"])
+@pytest.mark.parametrize("on_other", ["shop", "imagesim", "shop imagesim"])
+def test_items_and_tables_on_two_databases(tmp_path: Path, router: str, on_other: str) -> None:
+    (tmp_path / "two_databases.py").write_text(router)
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "two_databases",
+        "PYTHONPATH": f"{tmp_path}:{ROOT}",
+        "SHOP": str(tmp_path),
+        "ON_OTHER": on_other,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,263 @@
+"""Models in ONNX Runtime: the vectors of torch, in a process without it, from files that are made once and checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagesim.embedders import BaseEmbedder, lite, onnx
+from imagesim.embedders.openclip import OpenClipEmbedder
+from imagesim.embedders.precision import drawn_pictures
+from imagesim.embedders.process import import_torchvision
+from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.testing.embedder_contract import EmbedderContract, pictures
+
+# Not imported here: only the app's own import keeps ONNX Runtime's telemetry off.
+if not (find_spec("onnxruntime") and find_spec("onnx")):
+    pytest.skip("ONNX Runtime is not installed: pip install -c constraints.txt '.[onnx]'", allow_module_level=True)
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "torchvision", "open_clip", "transformers", "timm", "safetensors", "onnx")
+
+
+@pytest.fixture(scope="session")
+def clip_cache(local_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the exported model of ``local_clip``."""
+    cache = tmp_path_factory.mktemp("onnx")
+    OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=cache).warm_up()
+    return cache
+
+
+@pytest.fixture(scope="session")
+def lite_onnx(model_cache: Path) -> OpenClipEmbedder:
+    return OpenClipEmbedder(runtime="onnx", cache_dir=model_cache)
+
+
+@pytest.fixture
+def clip(local_clip: Path, clip_cache: Path) -> OpenClipEmbedder:
+    return OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=clip_cache)
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a process of its own."""
+    setup = "from django.conf import settings; settings.configure()\n"
+    return subprocess.run(
+        [sys.executable, "-c", setup + code],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+    )
+
+
+def serving(model: Path, cache: Path) -> str:
+    """Code that makes the embedder ``e`` of the model ``local_clip``."""
+    return (
+        "import os, sys, numpy\n"
+        "from PIL import Image\n"
+        "from imagesim.embedders.openclip import OpenClipEmbedder\n"
+        f"e = OpenClipEmbedder(model='local-dir:{model}', runtime='onnx', cache_dir={str(cache)!r})\n"
+    )
+
+
+class TestLite(EmbedderContract):
+    @pytest.fixture
+    def embedder(self, lite_onnx: OpenClipEmbedder) -> BaseEmbedder:
+        return lite_onnx
+
+
+class TestLocalFolder(EmbedderContract):
+    @pytest.fixture
+    def embedder(self, clip: OpenClipEmbedder) -> BaseEmbedder:
+        return clip
+
+
+@pytest.mark.parametrize("lite_model", [True, False])
+def test_the_vectors_are_those_of_torch(
+    lite_model: bool, model_cache: Path, lite_onnx: OpenClipEmbedder, local_clip: Path, clip: OpenClipEmbedder
+) -> None:
+    exported = lite_onnx if lite_model else clip
+    options = {"cache_dir": model_cache} if lite_model else {"model": f"local-dir:{local_clip}"}
+    whole = OpenClipEmbedder(**options, precision="fp32")  # type: ignore[arg-type]
+    assert exported.fingerprint == whole.fingerprint
+    assert exported.dims == whole.dims
+    images = [*pictures(), *drawn_pictures(20)[10:]]
+    assert (exported.embed_images(images) * whole.embed_images(images)).sum(1).min() >= 0.9999
+    texts = [
+        "",
+        "Größe &amp; “JEANS”",
+        "green   dress_with flowers",
+        "😀 " * 100,
+        "<end_of_text> x",
+        "日本の着物",
+    ]
+    assert (exported.embed_texts(texts) * whole.embed_texts(texts)).sum(1).min() >= 0.9999
+    assert "compared with torch" in exported.precision_report()
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(32, 32), (48, 32)])
+def test_pictures_are_fitted_as_open_clip_does(mode: str, interpolation: str, size: tuple[int, int]) -> None:
+    onnx_facts = {"size": list(size), "resize_mode": mode, "interpolation": interpolation, "fill_color": 200}
+    import_torchvision()
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    transform = image_transform_v2(PreprocessCfg(**{**onnx_facts, "size": size}), is_train=False)
+    noise = Image.effect_noise((90, 90), 80).convert("RGB")
+    for shape in ((90, 90), (33, 61), (61, 33), (20, 45), (8, 8), (131, 47), (32, 32), (48, 32), (35, 300)):
+        image = noise.resize(shape)
+        for step in transform.transforms[:-2]:  # up to the pixels
+            image = step(image)
+        assert np.array_equal(onnx.fitted(noise.resize(shape), onnx_facts), image), shape
+
+
+def test_a_process_that_answers_has_no_torch(local_clip: Path, clip_cache: Path, clip: OpenClipEmbedder) -> None:
+    done = run(
+        serving(local_clip, clip_cache)
+        + "e.check(), e.warm_up(), e.precision_report(), e.best_batch(), e.dims\n"
+        + f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_its_threads_are_bounded(local_clip: Path, clip_cache: Path) -> None:
+    code = serving(local_clip, clip_cache) + "e.warm_up()\nprint(len(os.listdir('/proc/self/task')))\n"
+    if not Path("/proc/self/task").exists():
+        pytest.skip("no /proc on this platform")
+    one, three = (int(run(code, OMP_NUM_THREADS=n, OPENBLAS_NUM_THREADS="1").stdout) for n in ("1", "3"))
+    assert three - one == 2 * 2  # two towers, each beside the thread that asks
+
+
+def test_no_usage_reports_are_sent(local_clip: Path, clip_cache: Path, tmp_path: Path) -> None:
+    """Their sender would open a database in the user's cache folder, or in the home folder, as it starts."""
+    code = serving(local_clip, clip_cache) + "e.warm_up()\nprint(os.environ['ORT_DISABLE_TELEMETRY'])\n"
+    done = run(code, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
+    assert done.stdout.strip() == "1", done.stderr
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
+
+
+def test_a_child_of_a_process_that_answered_answers_and_ends(local_clip: Path, clip_cache: Path) -> None:
+    done = run(
+        serving(local_clip, clip_cache)
+        + "images = [Image.new('RGB', (40, 40), (i * 9, 40, 90)) for i in range(5)]\n"
+        + "before = e.embed_images(images)\n"
+        + "pid = os.fork()\n"
+        + "if pid == 0:\n"
+        + "    sys.exit(0 if numpy.allclose(e.embed_images(images), before, atol=1e-5) else 3)\n"
+        + "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n",
+        OMP_NUM_THREADS="2",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# The files.
+
+
+@pytest.mark.parametrize("harm", ["damaged", "missing"])
+def test_without_torch_harmed_files_are_one_clear_error(
+    harm: str, local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=tmp_path)
+    kept = embedder._exported()
+    if harm == "damaged":
+        shutil.copytree(clip._exported(), kept)
+        (kept / "image.onnx.data").write_bytes((kept / "image.onnx.data").read_bytes()[:-1] + b"x")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert [message.id for message in embedder.check()] == ([] if harm == "damaged" else ["imagesim.W201"])
+    with pytest.raises(EmbedderError, match=r"no intact files|needs the package 'torch'") as raised:
+        embedder.embed_texts(["shirt"])
+    assert str(tmp_path) in str(raised.value) or harm == "missing"
+
+
+def test_damaged_files_are_made_anew_once_by_several_processes(
+    local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path
+) -> None:
+    embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=tmp_path)
+    kept = embedder._exported()
+    shutil.copytree(clip._exported(), kept)
+    (kept / "text.onnx").write_bytes(b"damaged")
+    code = serving(local_clip, tmp_path) + "e.embed_texts(['shirt']); print(os.stat(e._exported()).st_ino)\n"
+    several = [
+        subprocess.Popen(
+            [sys.executable, "-c", "from django.conf import settings; settings.configure()\n" + code],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for _ in range(3)
+    ]
+    said = {process.communicate(timeout=110)[0].strip() for process in several}
+    assert said == {str(kept.stat().st_ino)}
+    assert lite.intact(kept)
+    assert {path.name for path in kept.parent.iterdir()} == {kept.name, f".{kept.name}.lock"}
+
+
+def test_a_model_that_differs_is_not_kept(local_clip: Path, tmp_path: Path) -> None:
+    done = run(
+        serving(local_clip, tmp_path)
+        + "from imagesim.embedders import onnx\n"
+        + "onnx.LEAST_COSINE = 1.1\n"
+        + "onnx.export(e)\n"
+    )
+    assert "its vectors are not those of torch (least cosine" in done.stderr
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_a_failed_export_says_why(local_clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(local_clip, folder)
+    (folder / "open_clip_model.safetensors").write_bytes(b"no weights")
+    embedder = OpenClipEmbedder(model=f"local-dir:{folder}", runtime="onnx", cache_dir=tmp_path / "cache")
+    with pytest.raises(EmbedderError, match=r"cannot be exported for ONNX Runtime: .*cannot be loaded"):
+        embedder.embed_texts(["shirt"])
+
+
+def test_a_folder_that_cannot_be_written_is_named(local_clip: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(EmbedderError, match="cache_dir"):
+        OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=blocked).embed_texts(["shirt"])
+
+
+# The options.
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"runtime": "tensorrt"}, "'onnx' or 'torch'"),
+        ({"runtime": "onnx", "device": "cuda"}, "on the CPU in fp32"),
+        ({"runtime": "onnx", "precision": "bf16"}, "on the CPU in fp32"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(options: dict[str, str], error: str) -> None:
+    with pytest.raises(ConfigurationError, match=error):
+        OpenClipEmbedder(**options)  # type: ignore[arg-type]
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    embedder = OpenClipEmbedder(runtime="onnx")
+    (message,) = embedder.check()
+    assert message.id == "imagesim.W201"
+    assert "django-imagesim[onnx]" in str(message.hint)
+    with pytest.raises(EmbedderError, match="onnxruntime"):
+        embedder.embed_texts(["shirt"])
+
+
+def test_there_is_no_precision_to_choose(clip: OpenClipEmbedder) -> None:
+    with pytest.raises(EmbedderError, match="no precision to choose"):
+        clip.choose_precision(drawn_pictures(30))
+    assert json.loads((clip._exported() / onnx.FACTS).read_text())["trial"]["precision"] == "fp32"

@@ -1,0 +1,105 @@
+"""``python -m imagesim.quickstart`` in projects made by ``startproject``: what it writes passes ``check`` and finds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_readme import MODELS, ROOT, SEED, SETTINGS, append, manage
+
+ASK = """
+import imagesim
+from shop.models import Product
+hits = imagesim.similar_to(Product.objects.get(slug="yellow-shoes"), limit=2, filters={"price__lte": 50})
+assert hits[0].item.slug == "gold-shoes", hits
+"""
+
+ALONE = """
+from django.db import models
+
+class Collection(models.Model):
+    title = models.CharField(max_length=100)
+
+class Lamp(models.Model):
+    title = models.CharField(max_length=100)
+    image = models.ImageField(upload_to="lamps/")
+    manual = models.FileField(upload_to="manuals/")
+    collections = models.ManyToManyField(Collection)
+    quantity = models.PositiveIntegerField(default=1)
+    sale_price = models.DecimalField(max_digits=8, decimal_places=2)
+    colour = models.CharField(max_length=20)
+    is_published = models.BooleanField(default=True)
+
+class Banner(models.Model):
+    image = models.ImageField()
+"""
+
+
+def make(folder: Path, models: str) -> None:
+    subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
+    (folder / "shop").mkdir()
+    (folder / "shop" / "__init__.py").touch()
+    (folder / "shop" / "models.py").write_text(models)
+    append(folder / "project" / "settings.py", SETTINGS)
+
+
+def quickstart(folder: Path, *arguments: str, good: bool = True) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    command = [sys.executable, "-m", "imagesim.quickstart", *arguments]
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode == 0) is good, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
+    make(tmp_path, MODELS)
+    printed = quickstart(tmp_path)
+    assert not (tmp_path / "shop" / "similarity.py").exists(), "nothing is written unless asked for"
+    assert 'images = "photos__file"' in printed
+    quickstart(tmp_path, "--write")
+    written = (tmp_path / "shop" / "similarity.py").read_text()
+    for line in (
+        'images = "photos__file"',
+        'category = "category__slug"',
+        'in_stock = "stock"',
+        'group = "parent_id"',
+        'filters = {"brand": "brand__name", "colour": "colour", "price": "price"}',
+        'text = {"name": 3, "brand__name": 2}',
+    ):
+        assert line in written
+    for arguments in (["makemigrations", "shop"], ["migrate"], ["shell", "--command", SEED], ["imagesim_sync"]):
+        manage(tmp_path, *arguments)
+    manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
+    manage(tmp_path, "shell", "--command", ASK)
+    assert "it exists: left as it is" in quickstart(tmp_path, "--write"), "what is there is not written again"
+    assert (tmp_path / "shop" / "similarity.py").read_text() == written
+
+
+def test_pictures_of_the_model_itself(tmp_path: Path) -> None:
+    make(tmp_path, ALONE)
+    quickstart(tmp_path, "--write")
+    written = (tmp_path / "shop" / "similarity.py").read_text()
+    for line in (
+        "@imagesim.register(Lamp)",
+        'images = "image"',
+        'category = "collections__title"',
+        'in_stock = "quantity"',
+        'filters = {"sale_price": "sale_price", "colour": "colour"}',
+        "    def should_index(self, lamp):\n        return lamp.is_published\n",
+    ):
+        assert line in written
+    manage(tmp_path, "makemigrations", "shop")
+    manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
+
+
+def test_nothing_to_show_is_said_in_a_sentence(tmp_path: Path) -> None:
+    assert "beside the manage.py" in quickstart(tmp_path, good=False)
+    make(tmp_path, "")
+    assert "No model with pictures was found" in quickstart(tmp_path, good=False)

@@ -1,0 +1,161 @@
+"""Facets, order and steps over the hits of an answer, chosen in the address of a page."""
+
+from __future__ import annotations
+
+import pytest
+from django.http import QueryDict
+from django.template import Context, Template
+from django.urls import reverse
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim.exceptions import BadQuery
+from imagesim.refinement import Choice, Refinement
+from imagesim.types import Hits
+from tests import shop
+from tests.shop import picture, product
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings, media_root):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    return shop.shelf()
+
+
+def refined(query: str, *, like: Product | None = None, page_size: int = 12) -> tuple[Refinement, Hits]:
+    refinement = Refinement(
+        Product,
+        QueryDict(query),
+        facets={"brand": "Brand", "colour": "Colour"},
+        sort={"price": "Price"},
+        like=like,
+        page_size=page_size,
+    )
+    if like is None:
+        hits = imagesim.search(image=shop.encoded(picture("red")), model=Product, **refinement.arguments())
+    else:
+        hits = imagesim.similar_to(like, **refinement.arguments())
+    return refinement, refinement.apply(hits)
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+def choices(refinement: Refinement, name: str) -> list[tuple[str, int | None]]:
+    return next(
+        (
+            [(choice.label, choice.count) for choice in group.choices]
+            for group in refinement.groups
+            if group.name == name
+        ),
+        [],
+    )
+
+
+def test_facets_count_the_hits(shelf):
+    refinement, hits = refined("")
+    assert (len(hits), refinement.total, refinement.more) == (6, 6, False)
+    assert choices(refinement, "brand") == [("acme", 5), ("zeta", 1)]
+    assert choices(refinement, "colour") == [("red", 3), ("blue", 2), ("orange", 1)]
+
+
+def test_a_choice_holds_in_the_search_and_can_be_taken_back(shelf):
+    refinement, hits = refined("q=x&colour=red")
+    assert sorted(names(hits)) == ["dark", "hat", "red"]
+    assert choices(refinement, "brand") == [("acme", 2), ("zeta", 1)]
+    (colour,) = [group for group in refinement.groups if group.name == "colour"]
+    assert colour.chosen == Choice("red", "?q=x", True, 3, "red")
+    (zeta,) = [choice for group in refinement.groups for choice in group.choices if choice.label == "zeta"]
+    assert QueryDict(zeta.url[1:]).dict() == {"q": "x", "colour": "red", "brand": "zeta"}
+    assert refinement.chosen == [("colour", "red")]
+
+
+def test_a_choice_without_results_can_still_be_taken_back(shelf):
+    refinement, hits = refined("colour=none such")
+    assert len(hits) == 0
+    assert choices(refinement, "colour") == [("none such", 0)]
+
+
+def test_sorting_orders_all_results_and_then_pages(shelf):
+    _refinement, hits = refined("")
+    assert names(hits)[0] == "red"  # the most relevant
+    refinement, hits = refined("sort=-price", page_size=4)
+    assert names(hits) == ["navy", "blue", "hat", "orange"]
+    assert refinement.next_url == "?sort=-price&page=2"
+    refinement, hits = refined("sort=-price&page=2", page_size=4)
+    assert names(hits) == ["dark", "red"]
+    assert (refinement.next_url, hits.more) == ("", False)
+    assert names(refined("sort=price")[1])[0] == "red"
+    assert names(refined("sort=name")[1]) == names(refined("")[1])  # no such order
+
+
+def test_cheaper_than_half_of_the_results(shelf):
+    refinement, _hits = refined("q=x")
+    assert refinement.steps == [Choice("Price below 35", "?q=x&price__lt=35")]
+    refinement, hits = refined("price__lt=35")
+    assert sorted(names(hits)) == ["dark", "orange", "red"]
+    assert refinement.steps == [Choice("Price below 35", "?", True)]
+
+
+def test_cheaper_than_an_item(shelf):
+    refinement, _hits = refined("like=hat", like=shelf["hat"])
+    assert refinement.steps == [Choice("Price below 40", "?like=hat&price__lt=40")]
+    assert refined("", like=shelf["red"])[0].steps == []  # nothing costs less
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "99999999999", "²"])
+def test_a_page_that_is_none_is_the_first(shelf, page):
+    assert len(refined(f"page={page}")[1]) == 6
+
+
+def test_a_bound_that_is_no_number_is_refused_by_name(shelf):
+    with pytest.raises(BadQuery) as refusal:
+        refined("price__lt=cheap")
+    assert refusal.value.field == "price__lt"
+
+
+def test_in_another_colour_where_the_model_keeps_colour_apart(shelf, monkeypatch):
+    assert [step.label for step in refined("", like=shelf["blue"])[0].steps] == ["Price below 50"]
+    monkeypatch.setattr("imagesim.testing.embedders.PixelEmbedder.components", {"colour": slice(0, 4)})
+    refinement, _hits = refined("", like=shelf["blue"])
+    assert refinement.steps[-1] == Choice("In another colour", "?components=colour%5E-0.5")
+    refinement, _hits = refined("components=colour^-0.5", like=shelf["blue"])
+    assert refinement.steps[-1] == Choice("In another colour", "?", True)
+    assert "components" in refinement.arguments()
+    assert "components" not in refined("components=colour^-0.5")[0].arguments()  # of words and photos
+
+
+def test_what_the_tag_renders(shelf):
+    refinement, _hits = refined("q=<b>&colour=red")
+    html = Template("{% load imagesim %}{% refine refinement form_id='find' %}").render(
+        Context({"refinement": refinement})
+    )
+    assert 'href="?q=%3Cb%3E"' in html
+    assert '<input type="hidden" name="colour" value="red" form="find">' in html
+    assert "Most relevant first" in html
+    refinement, _hits = refined("colour=orange&brand=zeta&price__lt=1")
+    assert "remove" in Template("{% load imagesim %}{% refine refinement %}").render(
+        Context({"refinement": refinement})
+    )
+
+
+def test_find_similar_leads_from_a_card_to_what_looks_like_it(shelf, client):
+    page = client.get(reverse("shop:search"), {"like": "hat", "min_relevance": "0"})
+    assert page.status_code == 200
+    assert page.context["like"] == shelf["hat"]
+    assert "hat" not in [hit.item.name for hit in page.context["hits"]]
+    html = Template("{% load imagesim %}{% find_similar item %}").render(Context({"item": shelf["hat"]}))
+    assert f'href="{reverse("shop:search")}?like=hat"' in html
+    assert 'Find similar: <span data-imagesim-slot="title">hat</span>' in html
+
+
+def test_products_that_are_not_on_sale_are_no_examples(client, media_root):
+    product("gone", picture("red"), active=False)
+    assert client.get(reverse("shop:search"), {"like": "gone"}).context["like"] is None
