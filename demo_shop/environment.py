@@ -60,16 +60,7 @@ def number_of_proxies(environ: Environment) -> int:
 
 def postgres(url: str) -> dict[str, Any]:
     """An entry of ``DATABASES``."""
-    parts = urlsplit(url)
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": parts.hostname or "",
-        "PORT": parts.port or "",
-        "CONN_HEALTH_CHECKS": True,
-    }
+    return _database("postgresql", url) | {"CONN_HEALTH_CHECKS": True}
 
 
 def mysql(url: str) -> dict[str, Any]:
@@ -77,16 +68,24 @@ def mysql(url: str) -> dict[str, Any]:
     import pymysql
 
     pymysql.install_as_MySQLdb()
+    database = _database("mysql", url) | {
+        "OPTIONS": {"charset": "utf8mb4", "isolation_level": "read committed"},
+        "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
+    }
+    if socket := dict(parse_qsl(urlsplit(url).query)).get("unix_socket"):
+        database["HOST"] = socket
+    return database
+
+
+def _database(engine: str, url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     return {
-        "ENGINE": "django.db.backends.mysql",
+        "ENGINE": f"django.db.backends.{engine}",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": dict(parse_qsl(parts.query)).get("unix_socket") or parts.hostname or "",
+        "HOST": parts.hostname or "",
         "PORT": parts.port or "",
-        "OPTIONS": {"charset": "utf8mb4", "isolation_level": "read committed"},
-        "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
     }
 
 

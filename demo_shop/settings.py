@@ -1,5 +1,6 @@
 """The demo shop: SQLite, no broker, the local index. The environment can name real services (environment.py)."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -60,6 +61,12 @@ DATABASES = {
         },
     }
 }
+# A folder of pictures or a CSV file, with a database and a media folder of its own (own_catalogue.py).
+CATALOGUE = Path(os.environ["DEMO_CATALOGUE"]).resolve() if os.environ.get("DEMO_CATALOGUE") else None
+if CATALOGUE:
+    _own = BASE_DIR / "demo-data" / hashlib.sha256(str(CATALOGUE).encode()).hexdigest()[:12]
+    _own.mkdir(parents=True, exist_ok=True)
+    DATABASES["default"]["NAME"] = _own / "demo.sqlite3"
 if os.environ.get("DATABASE_URL"):
     DATABASES = {"default": environment.postgres(os.environ["DATABASE_URL"])}
 if os.environ.get("CACHE_URL"):
@@ -69,7 +76,7 @@ if os.environ.get("CACHE_URL"):
 REST_FRAMEWORK = {"NUM_PROXIES": environment.number_of_proxies(os.environ)}
 STATIC_URL = "static/"
 MEDIA_URL = "media/"
-MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or BASE_DIR / "media")
+MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or (_own / "media" if CATALOGUE else BASE_DIR / "media"))
 WHITENOISE_USE_FINDERS = True  # static files are served from the packages themselves; nothing has to be collected
 WHITENOISE_AUTOREFRESH = DEBUG
 USE_TZ = True

@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from demo_shop.shop.models import Category, Product
 
-ORDERINGS = {"name": "Name", "price": "Price, lowest first", "-price": "Price, highest first"}
+ORDERINGS = {"name": _("Name"), "price": _("Price, lowest first"), "-price": _("Price, highest first")}
 
 
 class ListingForm(forms.Form):
@@ -36,13 +37,13 @@ class FilterForm(forms.Form):
 
     category = forms.CharField(required=False, max_length=50)
     in_stock = forms.BooleanField(required=False)
-    price__gte = forms.DecimalField(required=False, min_value=0, label="Price from")
-    price__lte = forms.DecimalField(required=False, min_value=0, label="Price to")
+    price__gte = forms.DecimalField(required=False, min_value=0, label=_("Price from"))
+    price__lte = forms.DecimalField(required=False, min_value=0, label=_("Price to"))
 
     def clean_category(self) -> str:
         slug: str = self.cleaned_data["category"]
         if slug and not Category.objects.filter(slug=slug).exists():
-            raise forms.ValidationError("There is no such category; choose one from the list.")
+            raise forms.ValidationError(_("There is no such category; choose one from the list."))
         return slug
 
     @property
@@ -56,6 +57,7 @@ class SearchForm(FilterForm):
 
     q = forms.CharField(required=False, max_length=500, strip=True)
     image = forms.FileField(required=False)
+    like = forms.SlugField(required=False, max_length=200)
     page = forms.IntegerField(required=False, min_value=1, max_value=40)
 
 

@@ -4,8 +4,15 @@ from typing import ClassVar
 
 from django.db import models
 from django.urls import reverse
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext_lazy as _
+
+COLOURS = (
+    gettext_noop("black"), gettext_noop("blue"), gettext_noop("brown"), gettext_noop("green"), gettext_noop("grey"),
+    gettext_noop("orange"), gettext_noop("pink"), gettext_noop("purple"), gettext_noop("red"), gettext_noop("silver"),
+    gettext_noop("turquoise"), gettext_noop("white"), gettext_noop("yellow"),
+)  # fmt: skip
+"""Colours of the catalogue, which pages translate."""
 
 
 def _local(instance: models.Model, field: str) -> str:
@@ -110,3 +117,11 @@ class Photo(models.Model):
 
     def __str__(self) -> str:
         return self.alt or self.file.name
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels; None where the file is lost."""
+        try:
+            return self.file.width, self.file.height
+        except OSError:
+            return None

@@ -1,5 +1,9 @@
 """All that the shop tells imagesim: where the pictures, the category, the stock and the filters are."""
 
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
 import imagesim
 from demo_shop.shop.models import Product
 
@@ -27,5 +31,8 @@ class ProductItems(imagesim.Items[Product]):
     def should_index(self, product: Product) -> bool:
         return product.active
 
+    def get_similar_url(self, product: Product) -> str:
+        return f"{reverse('shop:search')}?like={product.slug}"
+
     def get_details(self, product: Product) -> dict[str, str]:
-        return {"price": f"€ {product.price:.2f}", "badge": "" if product.in_stock else "Sold out"}
+        return {"price": f"€ {number_format(product.price, 2)}", "badge": "" if product.in_stock else _("Sold out")}

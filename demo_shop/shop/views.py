@@ -7,6 +7,7 @@ from itertools import groupby
 from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 import imagesim
@@ -16,12 +17,16 @@ from demo_shop.shop.models import Category, Product
 from imagesim import widgets
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, BadQuery, DeadlineExceeded, ImagesimError
-from imagesim.rest.uploads import limit_uploads
+from imagesim.refinement import Refinement
+from imagesim.rest.uploads import limit_uploads, photo_url
+from imagesim.retrieval.query_image import read_picture
 
 logger = logging.getLogger(__name__)
 
-RESULTS_A_PAGE = 12
 TRAIL_LENGTH = 8
+WINDOW = 15
+WANDER = 500
+"""How many pictures of a larger catalogue the page of all of them shows, others each time."""
 
 
 @require_safe
@@ -30,10 +35,13 @@ def home(request: HttpRequest) -> HttpResponse:
     hour = int(time.time() // 3600)
     window = []
     products = on_sale().filter(parent=None, stock__gt=0).order_by("category__parent__position", "category", "pk")
-    for _, shelf in groupby(products, key=lambda product: product.category_id):
+    for _category, shelf in groupby(products, key=lambda product: product.category_id):
         choice = list(shelf)
         window.append(choice[hour % len(choice)])
-    return render(request, "shop/home.html", {"products": window[:15]})
+    if len(window) < WINDOW:  # a catalogue of few categories
+        shown = {product.pk for product in window}
+        window += [product for product in products[: 2 * WINDOW] if product.pk not in shown]
+    return render(request, "shop/home.html", {"products": window[:WINDOW]})
 
 
 @require_safe
@@ -81,41 +89,45 @@ def search(request: HttpRequest) -> HttpResponse:
     asked = request.method == "POST"
     form = SearchForm(request.POST if asked else request.GET, request.FILES if asked else None)
     hits = imagesim.Hits()
-    error, status, page = "", 200, 1
+    error, status, like, refinement = "", 200, None, None
     if not form.is_valid():
         field, problem = next((name, errors[0]) for name, errors in form.errors.items())
         error, status = f"{form.fields[field].label or field.capitalize()}: {problem}", 400
     else:
         data = form.cleaned_data
-        page = data["page"] or 1
-        asked = bool(data["q"] or data["image"])
+        like = on_sale().filter(slug=data["like"]).first() if data["like"] else None
+        asked = bool(data["q"] or data["image"] or like)
+        refinement = Refinement(
+            Product,
+            form.data,
+            facets={"brand": _("Brand"), "colour": _("Colour")},
+            sort={"price": _("Price")},
+            like=like,
+            name_of=lambda facet, value: _(value) if facet == "colour" else value,
+        )
         if asked:
             try:
-                hits = imagesim.search(
-                    image=data["image"],
-                    text=data["q"] or None,
-                    model=Product,
-                    limit=RESULTS_A_PAGE,
-                    offset=(page - 1) * RESULTS_A_PAGE,
+                arguments = refinement.arguments(
                     category=data["category"] or None,
                     in_stock=data["in_stock"] or None,
-                    filters=form.filters or None,
+                    filters=form.filters,
                     min_relevance=get_settings().MIN_RELEVANCE or None,
                 )
+                if like:
+                    hits = imagesim.similar_to(like, **arguments)
+                else:
+                    hits = imagesim.search(image=data["image"], text=data["q"] or None, model=Product, **arguments)
+                hits = refinement.apply(hits)
             except (BadImage, BadQuery) as problem:
                 error, status = str(problem), 400
             except DeadlineExceeded as problem:
                 error, status = str(problem), 503
             except ImagesimError:
                 logger.exception("The visual search cannot answer.")
-                error, status = "Search is taking a short break. Please try again in a moment.", 503
+                error, status = _("Search is taking a short break. Please try again in a moment."), 503
     context = {"form": form, "hits": hits, "asked": asked, "error": error, "searched": form.data.get("q", "")}
     context["filtered"] = any(form.data.get(name) for name in ("category", "in_stock", "price__gte", "price__lte"))
-    if hits.more and not form.cleaned_data["image"]:
-        query = (request.POST if request.method == "POST" else request.GET).copy()
-        query.pop("csrfmiddlewaretoken", None)
-        query["page"] = str(page + 1)
-        context["next_url"] = f"?{query.urlencode()}"
+    context |= {"like": like, "refinement": None if request.FILES else refinement}  # an address holds no photo
     return render(request, "shop/search.html", context, status=status)
 
 
@@ -131,36 +143,39 @@ def look(request: HttpRequest) -> HttpResponse:
     form = LookForm(request.POST, request.FILES) if request.method == "POST" else LookForm()
     samples = [sample for sample in catalogue.load().samples if default_storage.exists(sample.path)]
     sample = next((sample for sample in samples if sample.slug == request.GET.get("sample")), None)
-    found, error, status = None, "", 200
+    found, photo, error, status = None, "", "", 200
     try:
         if form.is_valid():
             data = form.cleaned_data
+            picture = read_picture(data["image"])  # once, for both
             found = imagesim.shop_the_look(
-                data["image"],
+                picture,
                 model=Product,
                 category=data["category"] or None,
                 in_stock=data["in_stock"] or None,
                 filters=form.filters or None,
                 min_relevance=get_settings().MIN_RELEVANCE or None,
             )
+            photo = photo_url(request, picture)
         elif form.is_bound:
-            error, status = "Choose a photo first, and a category and prices that make sense.", 400
+            error, status = _("Choose a photo first, and a category and prices that make sense."), 400
         elif sample is not None:
-            with default_storage.open(sample.path) as photo:
+            with default_storage.open(sample.path) as file:
                 floor = get_settings().MIN_RELEVANCE or None
-                found = imagesim.shop_the_look(photo, model=Product, min_relevance=floor)
+                found = imagesim.shop_the_look(file, model=Product, min_relevance=floor)
+            photo = default_storage.url(sample.path)
     except (BadImage, BadQuery) as problem:
         error, status = str(problem), 400
     except DeadlineExceeded as problem:
         error, status = str(problem), 503
     except ImagesimError:
         logger.exception("The visual search cannot answer.")
-        error, status = "Search is taking a short break. Please try again in a moment.", 503
+        error, status = _("Search is taking a short break. Please try again in a moment."), 503
     shown = [
         {"url": default_storage.url(one.path), "name": one.name, "page": f"{request.path}?sample={one.slug}"}
         for one in samples
     ]
-    context = {"look": found, "samples": shown, "error": error, "form": form}
+    context = {"look": found, "photo": photo, "samples": shown, "error": error, "form": form}
     return render(request, "shop/look.html", context, status=status)
 
 
@@ -168,7 +183,8 @@ def look(request: HttpRequest) -> HttpResponse:
 def gallery(request: HttpRequest, slug: str = "") -> HttpResponse:
     """Every picture at once, or one in the middle and what looks most like it around it."""
     if not slug:
-        return render(request, "shop/gallery_all.html", {"products": on_sale().filter(parent=None).order_by("?")})
+        products = on_sale().filter(parent=None).order_by("?")[:WANDER]
+        return render(request, "shop/gallery_all.html", {"products": products})
     centre = get_object_or_404(on_sale(), slug=slug)
     neighbours = widgets.similar_hits(centre, limit=12)
     visited = [name for name in request.GET.get("via", "").split(",") if name and name != slug][-TRAIL_LENGTH:]

@@ -15,11 +15,13 @@ from django.db import connection
 from PIL import Image
 
 import imagesim
+from demo_shop.shop import own_catalogue
 from demo_shop.shop.progress import ProgressBar
 from demo_shop.shop.seeding import seed
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
-from imagesim.indexing.calibrate import calibrate_quietly
+from imagesim.indexing import dispatch
+from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.monitoring.status import get_status
@@ -27,6 +29,8 @@ from imagesim.monitoring.status import get_status
 logger = logging.getLogger(__name__)
 
 ADMIN = "admin"
+FIRST_SECONDS = 20.0
+"""How long a catalogue of anyone's own is indexed before its shop opens."""
 
 
 class Command(BaseCommand):
@@ -40,17 +44,26 @@ class Command(BaseCommand):
         port: int = options["port"]
         self._check_port(port)
         call_command("migrate", interactive=False, verbosity=0)
-        with ProgressBar("Loading the catalogue", sys.stderr) as progress:
-            report = seed(progress)
-        for message in report.messages:
-            self.stderr.write(self.style.WARNING(message))
-        if not report.products:
-            raise CommandError("The shop is empty: neither package with its pictures could be had.")
+        self._load()
         self._index()
         self._create_admin()
         if not getattr(settings, "CELERY_BROKER_URL", ""):
             self.stdout.write("No broker is configured: changes are synced in a background thread of this server.")
         self._serve(port)
+
+    def _load(self) -> None:
+        with ProgressBar("Loading the catalogue", sys.stderr) as progress:
+            if settings.CATALOGUE:
+                try:
+                    own_catalogue.load(settings.CATALOGUE, progress)
+                except own_catalogue.NoCatalogue as error:
+                    raise CommandError(str(error)) from error
+                return
+            report = seed(progress)
+        for message in report.messages:
+            self.stderr.write(self.style.WARNING(message))
+        if not report.products:
+            raise CommandError("The shop is empty: neither package with its pictures could be had.")
 
     def _check_port(self, port: int) -> None:
         if not 0 < port < 65536:
@@ -67,17 +80,20 @@ class Command(BaseCommand):
 
     def _index(self) -> None:
         try:
-            if get_status().index.model not in ("", get_embedder().fingerprint):
-                self.stdout.write("The model is not the one that made the index: the index is made anew.")
+            index = get_status().index
+            if index.outdated or index.model not in ("", get_embedder().fingerprint):
+                self.stdout.write("The model, the filters or the texts changed: the index is made anew.")
                 with ProgressBar("Rebuilding the index", sys.stderr) as progress:
                     rebuild(progress=progress)
             with ProgressBar("Indexing the pictures", sys.stderr) as progress:
-                report = sync(progress=progress)
+                report = sync(progress=progress, seconds=FIRST_SECONDS if settings.CATALOGUE else None)
         except ImagesimError as error:
             raise CommandError(f"The catalogue could not be indexed: {error}") from error
         if report.interrupted:
             raise CommandError(f"The catalogue could not be indexed: {report.interrupted}")
-        calibrate_quietly()
+        if report.more:
+            self.stdout.write("The shop opens now; the rest of the pictures is indexed in the background.")
+            dispatch.wake(state_alias())
 
     def _create_admin(self) -> None:
         users = get_user_model()._default_manager

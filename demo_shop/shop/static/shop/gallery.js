@@ -48,7 +48,7 @@ const show = async (url, { push }) => {
   else swap();
   const heading = root.querySelector("#centre");
   heading.focus({ preventScroll: true });
-  status.textContent = `${heading.textContent}, ${root.querySelectorAll(".ring__cell").length} neighbours`;
+  status.textContent = `${heading.textContent}. ${status.dataset.textNeighbours} ${root.querySelectorAll(".ring__cell").length}`;
 };
 
 root.addEventListener("click", (event) => {

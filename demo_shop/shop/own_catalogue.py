@@ -1,0 +1,140 @@
+"""A catalogue of anyone's own: a folder of pictures, or a CSV file that names them. Pictures are linked, not copied.
+
+In a folder each picture is a product; the folders that it is in are its department and category. A CSV file has a
+column ``image``, with paths relative to the file, and as many of ``name``, ``department``, ``category``, ``price``,
+``stock``, ``brand``, ``colour`` and ``description`` as there are. Nothing is fetched from the network.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.text import slugify
+
+import imagesim
+from demo_shop.shop.models import Category, Photo, Product
+from imagesim.models import ItemState
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"}
+BATCH = 500
+
+
+class NoCatalogue(Exception):
+    """The folder or file cannot be read as a catalogue; the text says why."""
+
+
+def read(source: Path) -> list[tuple[Path, dict[str, str]]]:
+    """Every picture with what is known of it.
+
+    :raises NoCatalogue: if there is none.
+    """
+    if source.is_dir():
+        found = [
+            (path, _of_folder(path.relative_to(source))) for path in sorted(source.rglob("*")) if _is_picture(path)
+        ]
+    elif source.is_file():
+        found = list(_of_csv(source))
+    else:
+        raise NoCatalogue(f"{source} is no folder and no CSV file.")
+    if not found:
+        raise NoCatalogue(f"{source} names no picture that is there ({', '.join(sorted(SUFFIXES))}).")
+    return found
+
+
+def load(source: Path, progress: Callable[[int, int], None]) -> int:
+    """Make a product of each picture that is new since the last time; returns how many there are in all."""
+    rows = read(source)
+    random.Random(0).shuffle(rows)  # what is indexed first is of all kinds
+    known = set(Photo.objects.values_list("file", flat=True))
+    categories = {category.slug: category for category in Category.objects.all()}
+    new = [(path, row, _link(path)) for path, row in rows]
+    new = [each for each in new if each[2] not in known]
+    for start in range(0, len(new), BATCH):
+        with transaction.atomic():
+            batch = new[start : start + BATCH]
+            products = Product.objects.bulk_create(_product(*each, categories) for each in batch)
+            photos = (Photo(product=made, file=name) for made, (_, _, name) in zip(products, batch, strict=True))
+            Photo.objects.bulk_create(photos)
+            if ItemState.objects.exists():  # else the first sync finds every item
+                imagesim.touch(Product.objects.filter(pk__in=[made.pk for made in products]))
+        progress(start + len(batch), len(new))
+    return len(rows)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _of_folder(path: Path) -> dict[str, str]:
+    folders = [_words(name) for name in path.parts[:-1]]
+    return {"name": _words(path.stem), "department": (folders or [""])[0], "category": " · ".join(folders[1:])}
+
+
+def _of_csv(source: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    with source.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        if "image" not in (table.fieldnames or ()):
+            raise NoCatalogue(f"{source} has no column 'image'.")
+        for row in table:
+            path = source.parent / (row["image"] or "")
+            if _is_picture(path):
+                yield path, {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().capitalize() or name
+
+
+def _link(path: Path) -> str:
+    """The name of the picture in the media folder, where a link leads to it."""
+    path = path.resolve()
+    name = f"own/{hashlib.sha256(str(path).encode()).hexdigest()[:20]}{path.suffix.lower()}"
+    link = Path(settings.MEDIA_ROOT) / name
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    return name
+
+
+def _product(path: Path, row: dict[str, str], name: str, categories: dict[str, Category]) -> Product:
+    title = row.get("name") or _words(path.stem)
+    return Product(
+        name=title[:200],
+        slug=f"{slugify(title)[:150] or 'product'}-{Path(name).stem[:12]}",
+        category=_category(row, categories),
+        price=_number(row.get("price", ""), Decimal(0)),
+        stock=int(_number(row.get("stock", ""), Decimal(1))),
+        brand=row.get("brand", "")[:100],
+        colour=row.get("colour", "")[:50],
+        description=row.get("description", ""),
+    )
+
+
+def _category(row: dict[str, str], categories: dict[str, Category]) -> Category:
+    names = [row.get("department") or row.get("category") or "Everything"]
+    if row.get("department") and row.get("category"):
+        names.append(row["category"])
+    parent = None
+    for depth in range(len(names)):
+        slug = slugify(" ".join(names[: depth + 1]))[:50] or "everything"
+        if slug not in categories:
+            categories[slug] = Category.objects.create(name=names[depth][:100], slug=slug, parent=parent)
+        parent = categories[slug]
+    assert parent is not None
+    return parent
+
+
+def _number(text: str, default: Decimal) -> Decimal:
+    try:
+        number = Decimal(text.replace(",", "."))
+    except InvalidOperation:
+        return default
+    return number if number.is_finite() and 0 <= number < 10**8 else default
