@@ -113,8 +113,8 @@ def make_pictures(folder: Path, count: int, photos: Path | None) -> list[Path]:
 def parts(files: Sequence[Path]) -> dict[str, float]:
     """Milliseconds a picture of each part alone, on all processors; ``unavoidable`` is their sum."""
     from imagesim import images
-    from imagesim.cpu import threads
     from imagesim.embedders import get_embedder
+    from imagesim.runtime import threads
 
     embedder = get_embedder()
     embedder.warm_up()

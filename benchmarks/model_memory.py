@@ -1,66 +1,107 @@
-"""What a process that embeds with the built-in model holds in memory: ``python -m benchmarks.model_memory``.
+"""What a process that embeds holds in memory, and how fast it is there: ``python -m benchmarks.model_memory``.
 
-In a process that does nothing else: after each import, after the model is loaded, and the highest while it embeds
-pictures in batches of 16 and texts one by one. ``own`` leaves out pages of files (libraries, weights that are mapped),
-which the machine holds once for all processes and gives back when it wants memory.
+Torch and ONNX Runtime side by side, each in processes of its own that do nothing else: after each step, seconds from
+the start of Python to the first answer to a photo and words, then milliseconds per picture. ``own`` leaves out pages of
+files (libraries, weights that are mapped), which the machine holds once for all processes and gives back when it wants
+memory. The model is loaded once before, so that nothing is assembled, tried or exported while it is measured; the
+times are the best of ``--rounds`` in which the runtimes take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+CASES = {
+    "torch, fp32": {"precision": "fp32"},
+    "torch, auto": {"precision": "auto"},
+    "ONNX Runtime": {"runtime": "onnx"},
+}
+BATCHES = (1, 16)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="imagesim-lite")
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--pretrained")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(json.loads(options.child))))
+        return
+    figures: dict[str, dict[str, Any]] = {}
+    for turn in range(options.rounds + 1):
+        for name, case in CASES.items():
+            each = in_process({"model": options.model, "pretrained": options.pretrained, **case})
+            if turn:  # the first one assembles, tries and exports
+                known = figures.setdefault(name, each)
+                known["times"] = {of: min(value, known["times"][of]) for of, value in each["times"].items()}
+    for name, each in figures.items():
+        print(f"{name} ({each['precision']}, {each['threads']} processors)")
+        for step, held_here in each["rows"].items():
+            print(f"    {step:38s} {held_here['resident']:5d} MB, of them own {held_here['own']:5d}")
+        for of, value in each["times"].items():
+            print(f"    {of:38s} {value:8.2f}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+def in_process(case: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.model_memory", "--child", json.dumps({**case, "began": time.time()})]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(case: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one runtime, in this process."""
     rows: dict[str, dict[str, int]] = {}
+    times: dict[str, float] = {}
+    began = case.pop("began")
 
-    def note(name: str) -> None:
-        rows[name] = held()
-        print(f"{name:38s} {rows[name]['resident']:5d} MB, of them own {rows[name]['own']:5d}", flush=True)
-
-    note("Python")
     import django
     from django.conf import settings
 
     settings.configure(IMAGESIM={})
     django.setup()
-    note("… and Django")
-    import torch
-
-    note("… and torch")
-    from imagesim.embedders.process import import_torchvision
-
-    import_torchvision()
-    import open_clip  # noqa: F401
-
-    note("… and open_clip")
+    rows["Python and Django"] = held()
     from PIL import Image
 
     from imagesim.embedders.openclip import OpenClipEmbedder
 
-    embedder: Any = OpenClipEmbedder(model=options.model, precision=options.precision)
-    embedder.warm_up()
-    note("… and the model, loaded")
+    embedder: Any = OpenClipEmbedder(**case)
     pictures = [Image.effect_noise((224, 224), 20 + n).convert("RGB") for n in range(16)]
-    for _ in range(10):
-        embedder.embed_images(pictures)
-    note("after 160 pictures in batches of 16")
-    for number in range(20):
-        embedder.embed_texts([f"a red dress, number {number}"])
-    note("after 20 texts")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{'at the highest':38s} {peak:5d} MB", flush=True)
-    if options.json:
-        figures = {"precision": embedder.precision, "threads": torch.get_num_threads(), "peak": peak, "rows": rows}
-        options.json.write_text(json.dumps(figures, indent=1))
+    embedder.embed_images(pictures[:1])
+    embedder.embed_texts(["a red dress"])
+    times["seconds to the first answers"] = time.time() - began
+    rows["after a photo and words"] = held()
+    prepared = [embedder.prepare(picture) for picture in pictures]
+    for size in BATCHES:
+        batch = partial(embedder.embed_prepared, prepared[:size])
+        times[f"ms per picture, batch {size}"] = best(batch) / size
+    times["ms per text"] = best(lambda: embedder.embed_texts(["a red dress for the summer"]))
+    rows["after pictures in batches of 16 and texts"] = held()
+    threads = len(os.sched_getaffinity(0))
+    precision = embedder._loaded().precision
+    return {"precision": precision, "threads": threads, "rows": rows, "times": times}
+
+
+def best(run: Any, rounds: int = 12) -> float:
+    """The fewest milliseconds of several calls."""
+    took = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        run()
+        took.append((time.perf_counter() - began) * 1000)
+    return min(took)
 
 
 def held() -> dict[str, int]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imagesim.embedders.towers import load_trunk
+from imagesim.embedders.lite import load_trunk
 
 SIZE = 224
 BATCH = 64

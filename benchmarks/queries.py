@@ -36,8 +36,8 @@ def main() -> int:
 
     settings.configure(IMAGESIM={})
     from imagesim import images
-    from imagesim.cpu import threads
     from imagesim.embedders.openclip import OpenClipEmbedder
+    from imagesim.runtime import threads
 
     weights = str(options.weights) if options.weights else None
     embedder = OpenClipEmbedder(model=options.model, pretrained=weights, precision=options.precision)

@@ -145,25 +145,12 @@ def grocery(folder: Path, cache: Path, *, products_only: bool = False, per_produ
         elif line["split"] in ("val", "test"):
             asked.append(number)
 
+    def item(line: dict[str, str]) -> dict[str, str]:
+        return {"name": line["product"].replace("-", " "), "category": line["coarse"].replace("-", " "),
+                "description": texts.get(line["product"], "")}  # fmt: skip
+
     def shop(name: str, numbers: list[int]) -> Shop:
-        of = [lines[number] for number in numbers]
-        return Shop(
-            name=name,
-            keys=[line["id"] for line in of],
-            names=[line["product"].replace("-", " ") for line in of],
-            texts=[
-                {"name": line["product"].replace("-", " "), "category": line["coarse"].replace("-", " "),
-                 "description": texts.get(line["product"], "")}
-                for line in of
-            ],
-            categories=[line["coarse"] for line in of],
-            parents={line["coarse"]: line["department"] for line in lines},
-            vectors=vectors[numbers],
-            owner=np.arange(len(numbers)),
-            groups=[line["id"] for line in of],
-            labels=of,
-            files=[files[number] for number in numbers],
-        )  # fmt: skip
+        return _shop(name, lines, numbers, vectors, files, item, levels=("coarse", "department"))
 
     return shop("grocery", chosen), shop("grocery photos", asked)
 
@@ -174,28 +161,43 @@ def fashion(folder: Path, cache: Path) -> tuple[Shop, Shop]:
     files = [folder / "fashion" / "images" / f"{line['id']}.jpg" for line in lines]
     vectors = cached(cache, "fashion", lambda: embed_files(files))
 
+    def item(line: dict[str, str]) -> dict[str, str]:
+        return {
+            "name": f"{line['gender']} {line['baseColour']} {line['articleType']}",
+            "category": line["subCategory"],
+        }
+
     def shop(name: str, numbers: list[int]) -> Shop:
-        of = [lines[number] for number in numbers]
-        return Shop(
-            name=name,
-            keys=[line["id"] for line in of],
-            names=[f"{line['gender']} {line['baseColour']} {line['articleType']}" for line in of],
-            texts=[
-                {
-                    "name": f"{line['gender']} {line['baseColour']} {line['articleType']}",
-                    "category": line["subCategory"],
-                }
-                for line in of
-            ],
-            categories=[line["articleType"] for line in of],
-            parents={line["articleType"]: line["subCategory"] for line in lines},
-            vectors=vectors[numbers],
-            owner=np.arange(len(numbers)),
-            groups=[line["id"] for line in of],
-            labels=of,
-            files=[files[number] for number in numbers],
-        )
+        return _shop(name, lines, numbers, vectors, files, item, levels=("articleType", "subCategory"))
 
     held = [number for number, line in enumerate(lines) if int(line["id"]) % 5 == 0]
     rest = [number for number, line in enumerate(lines) if int(line["id"]) % 5]
     return shop("fashion", rest), shop("fashion photos", held)
+
+
+def _shop(
+    name: str,
+    lines: list[dict[str, str]],
+    numbers: list[int],
+    vectors: Vector,
+    files: list[Path],
+    texts_of: Callable[[dict[str, str]], dict[str, str]],
+    levels: tuple[str, str],
+) -> Shop:
+    """The lines of these numbers as items with one picture each; ``levels``: the columns of category and parent."""
+    category, parent = levels
+    chosen = [lines[number] for number in numbers]
+    texts = [texts_of(line) for line in chosen]
+    return Shop(
+        name=name,
+        keys=[line["id"] for line in chosen],
+        names=[each["name"] for each in texts],
+        texts=texts,
+        categories=[line[category] for line in chosen],
+        parents={line[category]: line[parent] for line in lines},
+        vectors=vectors[numbers],
+        owner=np.arange(len(numbers)),
+        groups=[line["id"] for line in chosen],
+        labels=chosen,
+        files=[files[number] for number in numbers],
+    )

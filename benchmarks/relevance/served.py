@@ -41,9 +41,11 @@ def fill(shop: Shop, media: Path) -> None:
     """Make the products of a data set, whose files lie below ``media``, with the vectors that are known."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.embedders import get_embedder
+    from imagesim.indexing.calibrate import calibrate
     from imagesim.models import Embedding
 
     if Product.objects.exists():
+        calibrate()
         return
     parents = {name: Category.objects.create(name=name, slug=f"_{name}"[:50]) for name in set(shop.parents.values())}
     categories = {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from imagesim.embedders import lite, lite_model, towers
+from imagesim.embedders import lite, lite_model
 from imagesim.embedders.openclip import OpenClipEmbedder
 from training.lite import captions, evaluate, features
 
@@ -148,7 +148,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    trunk: Any = towers.load_trunk()
+    trunk: Any = lite.load_trunk()
     parts = {}
     for name, part in pictures(arguments.data, arguments.pictures).items():
         parts[name] = describe(part, arguments.out / f"{name.replace(' ', '-')}-{len(part)}.pt", trunk)

@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageOps
 
 from imagesim.embedders import lite_model
-from imagesim.embedders.towers import load_trunk
+from imagesim.embedders.lite import load_trunk
 from training.lite import augment
 
 BATCH = 32

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imagesim.embedders.lite import load_trunk
 from imagesim.embedders.lite_model import WIDTH, LiteHeads, lab
-from imagesim.embedders.towers import load_trunk
 from training.lite import captions, things
 from training.lite.dataset import Rows
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from imagesim.embedders import towers
-from imagesim.embedders.towers import file_digest
+from imagesim.embedders import lite
+from imagesim.embedders.lite import file_digest
 
 
 def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out: Path) -> None:
@@ -26,7 +26,7 @@ def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out
         "sizes": sizes,
         "text_projection": text_projection,
         "checksum": file_digest(out / "lite.safetensors"),
-        "trunk_sha256": file_digest(towers.trunk_path()),
-        "text_sha256": file_digest(towers.text_path() / "model.safetensors"),
+        "trunk_sha256": file_digest(lite.trunk_path()),
+        "text_sha256": file_digest(lite.text_path() / "model.safetensors"),
     }
     (out / "lite.json").write_text(json.dumps(known, indent=2) + "\n")

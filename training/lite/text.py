@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from imagesim.embedders import towers
+from imagesim.embedders import lite
 from imagesim.embedders.process import import_torchvision
 
 
@@ -18,7 +18,7 @@ def load_text_tower() -> tuple[Any, Any]:
     from open_clip.hf_model import HFTextEncoder
     from open_clip.tokenizer import HFTokenizer
 
-    folder = str(towers.text_path())
+    folder = str(lite.text_path())
     encoder = HFTextEncoder(folder, output_dim=384, pooler_type="mean_pooler", proj_type=None, pretrained=True)
     return encoder.eval().requires_grad_(False), HFTokenizer(folder, context_length=64)
 

@@ -20,7 +20,7 @@ import regions as benchmark  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from imagesim.embedders.towers import file_digest  # noqa: E402
+from imagesim.embedders.lite import file_digest  # noqa: E402
 from imagesim.regions.boxes import candidates  # noqa: E402
 from imagesim.regions.labels import GARMENTS  # noqa: E402
 from imagesim.regions.segmenter import CONFIG, WEIGHTS, resized, tensor_of  # noqa: E402

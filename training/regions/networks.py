@@ -10,8 +10,8 @@ import data
 import torch
 from torch import Tensor, nn
 
+from imagesim.embedders.lite import load_trunk, renamed
 from imagesim.embedders.process import import_torchvision
-from imagesim.embedders.towers import load_trunk, renamed
 from imagesim.regions.labels import GARMENTS
 from imagesim.regions.segmenter import RegionHead, features
 
