@@ -8,7 +8,6 @@ thing a stranger could have written.
 from __future__ import annotations
 
 import math
-import re
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -23,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
+from imagesim.image_headers import check_gif, damaged, jpeg_scans, png_exif, sniff
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,28 +56,6 @@ where there is transparency)."""
 _NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
 _ORIENTATION = 0x0112
-_KNOWN = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff")),
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
-    ("AVIF", re.compile(rb".{4}ftyp(avif|avis)", re.DOTALL)),
-    ("HEIF", re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)),
-    ("GIF", re.compile(rb"GIF8[79]a")),
-    ("BMP", re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL)),
-    ("TIFF", re.compile(rb"II\*\0|MM\0\*")),
-    ("PDF", re.compile(rb"%PDF-")),
-    ("HTML", re.compile(rb"\s*<(!doctype html|html|head|body|script)", re.I)),
-)
-_XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
-"""What may stand before the root element of an SVG file: (start, end)."""
-
-_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
-
-MAX_PNG_CHUNKS = 20_000
-"""Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
-
-MAX_GIF_BLOCKS = 1_000
-"""Before the first frame of a GIF: its comments and extensions, in pieces of up to 255 bytes."""
 
 
 def read(file: Any) -> bytes:
@@ -232,10 +210,10 @@ def _open(data: bytes) -> Image:
     if not data:
         raise BadImage(_("The picture is empty: it has 0 bytes."))
     formats = _formats(get_settings().IMAGE_FORMATS)
-    kind = _sniff(data[:1024])
-    exif = _png_exif(data) if kind == "PNG" else b""
+    kind = sniff(data[:1024])
+    exif = png_exif(data) if kind == "PNG" else b""
     if kind == "GIF" and kind in formats:
-        _check_gif(data)
+        check_gif(data)
     try:
         image = Image.open(BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -251,28 +229,11 @@ def _open(data: bytes) -> Image:
     cost = _PIXEL_COST.get(image.format or "", 1.0)
     if image.width * image.height * cost > get_settings().MAX_IMAGE_PIXELS:
         raise _too_many_pixels(cost)
-    if kind == "JPEG" and _jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
+    if kind == "JPEG" and jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
         raise BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
     if exif:
         image.info["exif"] = b"Exif\0\0" + exif
     return image
-
-
-def _sniff(head: bytes) -> str:
-    """The format by the first bytes of a file; empty if it is not a known one."""
-    return "SVG" if _is_svg(head) else next((name for name, magic in _KNOWN if magic.match(head)), "")
-
-
-def _is_svg(head: bytes) -> bool:
-    """Whether an SVG element comes first, after comments and declarations. In linear time: a regular expression that
-    skips any number of comments backtracks exponentially."""
-    rest = head.lstrip().lower()
-    while construct := next((pair for pair in _XML_PROLOGUE if rest.startswith(pair[0])), None):
-        _start, found, rest = rest.partition(construct[1])
-        if not found:
-            return False
-        rest = rest.lstrip()
-    return rest.startswith(b"<svg")
 
 
 def check_shape(size: tuple[int, int]) -> None:
@@ -295,63 +256,9 @@ def check_shape(size: tuple[int, int]) -> None:
         )
 
 
-def damaged() -> BadImage:
-    """The error of a file whose format is right and whose content is not."""
-    return BadImage(_("The picture is damaged or cut off and cannot be read; send it again or save it anew."))
-
-
 def _too_many_pixels(cost: float = 1.0) -> ImageTooLarge:
     limit = float(f"{get_settings().MAX_IMAGE_PIXELS / 1_000_000 / cost:.3g}")
     return ImageTooLarge(_("The picture has more than %(limit)g megapixels; send a smaller one.") % {"limit": limit})
-
-
-def _jpeg_scans(data: bytes) -> int:
-    scans, position = 0, 2
-    while match := _JPEG_MARKER.search(data, position):
-        marker, position = match[1][0], match.end()
-        if marker == 0xD9:  # the end; what follows (a phone's video, a preview) is not the picture
-            break
-        scans += marker == 0xDA
-        if marker not in (0x01, 0xD8):  # all others carry their length
-            position += int.from_bytes(data[position : position + 2], "big")
-    return scans
-
-
-def _png_exif(data: bytes) -> bytes:
-    """The EXIF of a PNG, which may stand before or after its pixels, found without reading those; empty without any.
-
-    :raises BadImage: past ``MAX_PNG_CHUNKS``.
-    """
-    position, exif = 8, b""
-    for _number in range(MAX_PNG_CHUNKS):
-        length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
-        if name == b"eXIf":
-            exif = data[position + 8 : position + 8 + length]
-        if not name or name == b"IEND":
-            return exif
-        position += length + 12
-    raise BadImage(_("The picture is stored in too many pieces; save it again as a plain PNG."))
-
-
-def _check_gif(data: bytes) -> None:
-    """:raises BadImage: past ``MAX_GIF_BLOCKS`` before the first frame, or if there is none."""
-    flags = data[10] if len(data) > 10 else 0
-    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    within = False  # an extension
-    for _number in range(MAX_GIF_BLOCKS):
-        start = data[position : position + 1]
-        if within:
-            within = start != b"\0"
-            position += 1 + (start[0] if start else 0)
-        elif start == b",":
-            return
-        elif start == b"!":
-            within, position = True, position + 2
-        else:
-            position += 1
-        if position >= len(data):
-            raise damaged()
-    raise BadImage(_("The picture is stored in too many pieces; save it again as a plain GIF."))
 
 
 def _orientation(image: Image) -> int:

@@ -102,7 +102,7 @@ class Refinement:
         """The hits of this page, in the order that was chosen."""
         self._values = {id(hit): self._items.get_filters(hit.item) for hit in hits}
         self.total, self.more = len(hits), hits.more
-        self.groups = [*filter(None, map(self._facet, self._facets, [hits] * len(self._facets)))]
+        self.groups = [group for name in self._facets if (group := self._facet(name, hits))]
         if len(hits) > 1 or self.order:
             self.groups.append(self._orders())
         self.steps = [*self._cheaper(hits), *self._other_colour(hits)]

@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from imagesim import images
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge
+from imagesim.image_headers import damaged
 from imagesim.runtime import runtime, threads
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Worker:
             return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
         if status == TOO_LARGE:
             raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one."))
-        raise images.damaged()
+        raise damaged()
 
     def close(self) -> None:
         self._process.kill()

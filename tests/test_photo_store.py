@@ -19,7 +19,8 @@ from imagesim import conf
 from imagesim.exceptions import BadQuery, ConfigurationError, PhotoGone
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.retrieval import concurrency, look, photo_store
+from imagesim.retrieval import boxes, concurrency, look, photo_store
+from imagesim.types import Region
 from tests import shop
 from tests.shop import encoded, product
 
@@ -300,7 +301,7 @@ class TestAgain:
 class TestLabels:
     def categories(self, monkeypatch, label: str, **said: list[str]) -> list[list[str]]:
         monkeypatch.setattr(registry.for_label("shop.product"), "look_categories", said)
-        box = look.as_region((0.2, 0.8, 0.6, 0.15), label)
+        box = boxes.as_region((0.2, 0.8, 0.6, 0.15), label)
         return [list(r.categories) for r in look.shop_the_look(street().read(), regions=[box]).regions]
 
     def test_the_shop_says_where_a_label_belongs(self, shelf, monkeypatch):
@@ -309,7 +310,7 @@ class TestLabels:
 
     def test_a_neutral_label_stands_for_others(self, shelf, monkeypatch):
         monkeypatch.setattr(registry.for_label("shop.product"), "look_categories", {"top": ["sofas"]})
-        region = look.Region(0.2, 0.8, 0.6, 0.15, "upper_body", alternatives=("top", "hat"))
+        region = Region(0.2, 0.8, 0.6, 0.15, "upper_body", alternatives=("top", "hat"))
         (seen,) = look.shop_the_look(street().read(), regions=[region]).regions
         assert seen.categories == ("sofas", "hats")
 
@@ -386,4 +387,4 @@ def test_the_settings_have_bounds():
 
 def test_a_bad_region_is_named():
     with pytest.raises(BadQuery):
-        look.as_region(json.loads("[0, 0, 1]"), "shoes")
+        boxes.as_region(json.loads("[0, 0, 1]"), "shoes")

@@ -15,7 +15,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotRegistered
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import JSONSchema, check_characters
-from imagesim.retrieval.look import as_region
+from imagesim.retrieval.boxes import as_region
 
 MAX_LABEL = 100
 """Characters of a region's label."""

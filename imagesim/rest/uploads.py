@@ -8,8 +8,8 @@ The REST views keep to it; :func:`limit_uploads` gives the same limits to an HTM
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from ipaddress import IPv6Address, ip_address, ip_network
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ from imagesim.exceptions import BadImage, Busy, ConfigurationError, DeadlineExce
 from imagesim.rest.errors import RETRY_AFTER, RequestTooLarge
 from imagesim.retrieval import photo_store
 from imagesim.retrieval.concurrency import deadline, photo_slot
-from imagesim.retrieval.query_image import read_picture, take
+from imagesim.retrieval.query_image import QueryImage, read_picture, take
 from imagesim.widgets import api_url
 
 if TYPE_CHECKING:
@@ -119,21 +119,17 @@ FORM_BYTES = 64 * 1024
 """What everything but the picture may take together."""
 
 
-def count_refused(files: Iterable[Any], throttles: Iterable[VisitorThrottle]) -> None:
-    """Count a request whose files are all no acceptable pictures, by their headers, as refused and not as a search.
+def first_picture(files: Collection[Any], throttles: Iterable[VisitorThrottle]) -> QueryImage | None:
+    """The first of the files that is acceptable by its header.
 
-    One acceptable picture makes it a search, whatever lies beside it.
+    Where none is, the request counts as refused and not as a search.
     """
-    refused = False
     for file in files:
-        try:
-            take(file)
-        except BadImage:
-            refused = True
-        else:
-            return
-    for throttle in throttles if refused else ():
+        with suppress(BadImage):
+            return take(file)
+    for throttle in throttles if files else ():
         throttle.refuse()
+    return None
 
 
 def photo_url(request: HttpRequest, photo: Picture) -> str:
@@ -240,7 +236,7 @@ def _within_budget(view: View, scope: str, refuse: Refusal) -> View:
             return view(request, *args, **kwargs)
         try:
             with budget(pictures=posted or scope == "look"):
-                count_refused(request.FILES.values(), request._imagesim_throttles)  # type: ignore[attr-defined]
+                first_picture(list(request.FILES.values()), request._imagesim_throttles)  # type: ignore[attr-defined]
                 return view(request, *args, **kwargs)
         except (Busy, DeadlineExceeded) as error:
             return _retry(refuse(request, str(error), 503), RETRY_AFTER)

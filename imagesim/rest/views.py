@@ -40,7 +40,7 @@ from imagesim.rest.uploads import (
     VisitorThrottle,
     budget,
     check_length,
-    count_refused,
+    first_picture,
     visitor,
 )
 from imagesim.retrieval import look, photo_store, query_image, search, suggest
@@ -154,8 +154,8 @@ class SearchView(VisualSearchView):
             if pictures:
                 arguments[name] = [*arguments.get(name, []), *pictures]
         with budget(pictures=bool(files)):
-            count_refused([] if image is None else [image], self.counted)
-            return self.answer(request, search.search(image=image, **arguments))
+            picture = image and (first_picture([image], self.counted) or image)
+            return self.answer(request, search.search(image=picture, **arguments))
 
 
 class SuggestView(VisualSearchView):
@@ -183,8 +183,7 @@ class LookView(VisualSearchView):
             raise BadQuery(_("Send a photo as a file named 'image', in multipart/form-data."), field="image")
         arguments = self.read(inputs.LookForm, given)
         with budget(pictures=True):
-            count_refused([image], self.counted)
-            photo = query_image.read_picture(image)
+            photo = query_image.read_picture(first_picture([image], self.counted) or image)
             seen = look.shop_the_look(photo, **arguments)
             token = photo_store.hold(photo.decode(), photo.size, visitor(request))
         return _look_response(request, seen, token, photo.size)

@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.utils.translation import gettext as _
 
 from imagesim import events, images
-from imagesim.exceptions import BadImage, BadQuery
+from imagesim.exceptions import BadQuery
 from imagesim.items import Items
 from imagesim.monitoring.timing import timed
 from imagesim.regions import get_region_finder
@@ -19,6 +19,7 @@ from imagesim.regions.labels import ITEM, likely_categories, name_of
 from imagesim.regions.lite import item_box
 from imagesim.registry import registry
 from imagesim.retrieval.arguments import Searched
+from imagesim.retrieval.boxes import MAX_REGIONS, corners, is_comparable, read_point, read_regions, region_at
 from imagesim.retrieval.filters import categories_of
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
@@ -32,18 +33,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from typing_extensions import Unpack
 
+    from imagesim.retrieval.boxes import Box, Corners
     from imagesim.retrieval.params import LookArguments
     from imagesim.retrieval.query_image import Picture
     from imagesim.types import Vector
 
-    Box = Region | Sequence[float]
-    Corners = tuple[int, int, int, int]
-
-MAX_REGIONS = 12
-"""Regions of one photo."""
-
-MAX_AREA = 6
-"""The total area of the regions of a photo, as a multiple of the photo's. Regions may overlap."""
 
 SPARE = 4
 """Candidates beyond the limit, in place of items that no longer exist."""
@@ -54,9 +48,6 @@ ALL = 0.8
 VOTERS = 10
 MAJORITY = 0.5
 """If no category is known for a label, the best hits vote: a category needs more than this share of their scores."""
-
-TAPPED = 1 / 3
-"""Side of the square around a point without a region, as a share of the photo's shorter side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +103,8 @@ def shop_the_look(
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
     request = SearchRequest.create("look", arguments)
-    boxes = None if regions is None else _given(regions)
-    tapped = None if point is None else _point(point)
+    boxes = None if regions is None else read_regions(regions)
+    tapped = None if point is None else read_point(point)
     if boxes is not None and tapped is not None:
         raise BadQuery(_("Give either 'regions' or 'point', not both."), field="point")
     picture = read_picture(photo)
@@ -121,10 +112,12 @@ def shop_the_look(
     filters = request.index_filters()
     index, meta = open_index(filters)
     if boxes is None:
-        boxes = [region for region in get_region_finder().find(image) if _is_sound(region, image.size)][:MAX_REGIONS]
+        boxes = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)][
+            :MAX_REGIONS
+        ]
         if tapped is not None:
-            boxes = [_under(boxes, tapped, image.size)]
-    crops = [*([None] if whole else []), *(_pixels(box, image.size) for box in boxes)]
+            boxes = [region_at(boxes, tapped, image.size)]
+    crops = [*([None] if whole else []), *(corners(box, image.size) for box in boxes)]
 
     def answer(meta: IndexMeta) -> list[_Answer]:
         vectors = _embed(image, crops, meta)
@@ -151,10 +144,10 @@ def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
     :raises BadImage: if the photo cannot be accepted.
     """
     image = read_picture(photo).decode()
-    found = [region for region in get_region_finder().find(image) if _is_sound(region, image.size)]
+    found = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)]
     if not found or (len(found) == 1 and (found[0].width * found[0].height > ALL or item_box(image))):
         return None
-    part = image.crop(_pixels(found[0], image.size))
+    part = image.crop(corners(found[0], image.size))
     return found[0], QueryImage(part, part.size)
 
 
@@ -303,103 +296,3 @@ def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
         return likely_categories(region.label, known, region.alternatives)
     each = (declared.get(label) or likely_categories(label, known) for label in region.alternatives)
     return [category for categories in each for category in categories]
-
-
-def _given(regions: Iterable[Box]) -> list[Region]:
-    if isinstance(regions, str | bytes) or not isinstance(regions, Iterable):
-        raise _bad_region(regions)
-    boxes = [as_region(box) for box in regions]
-    if len(boxes) > MAX_REGIONS:
-        raise BadQuery(
-            _("There are %(count)d regions; send at most %(most)d.") % {"count": len(boxes), "most": MAX_REGIONS},
-            field="regions",
-        )
-    _check_area(boxes)
-    return boxes
-
-
-def as_region(box: object, label: str = "") -> Region:
-    """A region from x, y, width and height (0..1 of the photo), with ``label``.
-
-    :raises BadQuery: if it is no box within the photo.
-    """
-    if isinstance(box, Region):
-        region = box
-    elif isinstance(box, Sequence) and not isinstance(box, str | bytes) and len(box) == 4:
-        if not all(isinstance(side, int | float) and not isinstance(side, bool) and 0 <= side <= 1 for side in box):
-            raise _bad_region(box)
-        x, y, width, height = (float(side) for side in box)
-        region = Region(x, y, width, height)
-    else:
-        raise _bad_region(box)
-    if label:
-        region = replace(region, label=label)
-    inside = 0 <= region.x <= 1 and 0 <= region.y <= 1 and 0 < region.width <= 1 and 0 < region.height <= 1
-    slack = 1e-6
-    if not inside or region.x + region.width > 1 + slack or region.y + region.height > 1 + slack:
-        raise _bad_region(box)
-    return region
-
-
-def _point(point: object) -> tuple[float, float]:
-    if isinstance(point, Sequence) and not isinstance(point, str | bytes) and len(point) == 2:
-        x, y = point
-        if all(isinstance(c, int | float) and not isinstance(c, bool) and 0 <= c <= 1 for c in (x, y)):
-            return float(x), float(y)
-    raise BadQuery(
-        _("%(point)s is no point; give x and y from 0 to 1.") % {"point": repr(point)[:80]},
-        field="point",
-    )
-
-
-def _under(boxes: Sequence[Region], point: tuple[float, float], size: tuple[int, int]) -> Region:
-    """The smallest region that contains the point, else a square around it."""
-    x, y = point
-    holding = [b for b in boxes if b.x <= x <= b.x + b.width and b.y <= y <= b.y + b.height]
-    if holding:
-        return min(holding, key=lambda b: b.width * b.height)
-    width, height = (TAPPED * min(size) / side for side in size)
-    left, top = min(max(0.0, x - width / 2), 1 - width), min(max(0.0, y - height / 2), 1 - height)
-    return Region(left, top, width, height)
-
-
-def _bad_region(box: object) -> BadQuery:
-    return BadQuery(
-        _("%(box)s is no region; give x, y, width and height from 0 to 1 that lie within the photo.")
-        % {"box": repr(box)[:80]},
-        field="regions",
-    )
-
-
-def _is_sound(region: Region, size: tuple[int, int]) -> bool:
-    try:
-        _pixels(region, size)
-    except BadQuery:
-        return False
-    return True
-
-
-def _pixels(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the region in a photo of ``size``.
-
-    :raises BadQuery: if it is too small or too narrow to be compared.
-    """
-    left, top, right, bottom = region.pixels(size)
-    try:
-        images.check_shape((right - left, bottom - top))
-    except BadImage as error:
-        raise BadQuery(
-            _("The region at %(x).3f, %(y).3f is too small or too narrow to be compared; draw a larger one.")
-            % {"x": region.x, "y": region.y},
-            field="regions",
-        ) from error
-    return left, top, right, bottom
-
-
-def _check_area(boxes: Sequence[Region]) -> None:
-    """:raises BadQuery: if the boxes together are larger than :data:`MAX_AREA`."""
-    if sum(box.width * box.height for box in boxes) > MAX_AREA:
-        raise BadQuery(
-            _("The regions together are larger than %(most)d photos; draw smaller ones.") % {"most": MAX_AREA},
-            field="regions",
-        )

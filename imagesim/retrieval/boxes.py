@@ -1,0 +1,126 @@
+"""The boxes that a visitor draws in a photo, and those that a region finder returns: read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+from imagesim import images
+from imagesim.exceptions import BadImage, BadQuery
+from imagesim.types import Region
+
+if TYPE_CHECKING:
+    Box = Region | Sequence[float]
+    Corners = tuple[int, int, int, int]
+
+MAX_REGIONS = 12
+"""Regions of one photo."""
+
+MAX_AREA = 6
+"""The total area of the regions of a photo, as a multiple of the photo's. Regions may overlap."""
+
+TAPPED = 1 / 3
+"""Side of the square around a point without a region, as a share of the photo's shorter side."""
+
+
+def read_regions(regions: Iterable[Box]) -> list[Region]:
+    if isinstance(regions, str | bytes) or not isinstance(regions, Iterable):
+        raise _bad_region(regions)
+    boxes = [as_region(box) for box in regions]
+    if len(boxes) > MAX_REGIONS:
+        raise BadQuery(
+            _("There are %(count)d regions; send at most %(most)d.") % {"count": len(boxes), "most": MAX_REGIONS},
+            field="regions",
+        )
+    _check_area(boxes)
+    return boxes
+
+
+def as_region(box: object, label: str = "") -> Region:
+    """A region from x, y, width and height (0..1 of the photo), with ``label``.
+
+    :raises BadQuery: if it is no box within the photo.
+    """
+    if isinstance(box, Region):
+        region = box
+    elif isinstance(box, Sequence) and not isinstance(box, str | bytes) and len(box) == 4:
+        if not all(isinstance(side, int | float) and not isinstance(side, bool) and 0 <= side <= 1 for side in box):
+            raise _bad_region(box)
+        x, y, width, height = (float(side) for side in box)
+        region = Region(x, y, width, height)
+    else:
+        raise _bad_region(box)
+    if label:
+        region = replace(region, label=label)
+    inside = 0 <= region.x <= 1 and 0 <= region.y <= 1 and 0 < region.width <= 1 and 0 < region.height <= 1
+    slack = 1e-6
+    if not inside or region.x + region.width > 1 + slack or region.y + region.height > 1 + slack:
+        raise _bad_region(box)
+    return region
+
+
+def read_point(point: object) -> tuple[float, float]:
+    if isinstance(point, Sequence) and not isinstance(point, str | bytes) and len(point) == 2:
+        x, y = point
+        if all(isinstance(c, int | float) and not isinstance(c, bool) and 0 <= c <= 1 for c in (x, y)):
+            return float(x), float(y)
+    raise BadQuery(
+        _("%(point)s is no point; give x and y from 0 to 1.") % {"point": repr(point)[:80]},
+        field="point",
+    )
+
+
+def region_at(boxes: Sequence[Region], point: tuple[float, float], size: tuple[int, int]) -> Region:
+    """The smallest region that contains the point, else a square around it."""
+    x, y = point
+    holding = [b for b in boxes if b.x <= x <= b.x + b.width and b.y <= y <= b.y + b.height]
+    if holding:
+        return min(holding, key=lambda b: b.width * b.height)
+    width, height = (TAPPED * min(size) / side for side in size)
+    left, top = min(max(0.0, x - width / 2), 1 - width), min(max(0.0, y - height / 2), 1 - height)
+    return Region(left, top, width, height)
+
+
+def is_comparable(region: Region, size: tuple[int, int]) -> bool:
+    try:
+        corners(region, size)
+    except BadQuery:
+        return False
+    return True
+
+
+def corners(region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the region in a photo of ``size``.
+
+    :raises BadQuery: if it is too small or too narrow to be compared.
+    """
+    left, top, right, bottom = region.pixels(size)
+    try:
+        images.check_shape((right - left, bottom - top))
+    except BadImage as error:
+        raise BadQuery(
+            _("The region at %(x).3f, %(y).3f is too small or too narrow to be compared; draw a larger one.")
+            % {"x": region.x, "y": region.y},
+            field="regions",
+        ) from error
+    return left, top, right, bottom
+
+
+def _check_area(boxes: Sequence[Region]) -> None:
+    """:raises BadQuery: if the boxes together are larger than :data:`MAX_AREA`."""
+    if sum(box.width * box.height for box in boxes) > MAX_AREA:
+        raise BadQuery(
+            _("The regions together are larger than %(most)d photos; draw smaller ones.") % {"most": MAX_AREA},
+            field="regions",
+        )
+
+
+def _bad_region(box: object) -> BadQuery:
+    return BadQuery(
+        _("%(box)s is no region; give x, y, width and height from 0 to 1 that lie within the photo.")
+        % {"box": repr(box)[:80]},
+        field="regions",
+    )
