@@ -85,7 +85,7 @@ class Report:
 
 
 class Shop:
-    """A shop with the server in front of it; :meth:`stock` it first, then :meth:`serve`."""
+    """A shop with the server in front of it, once it is started."""
 
     def __init__(self, folder: Path, redis: str, settings: Mapping[str, str]) -> None:
         folder.mkdir()
@@ -98,7 +98,13 @@ class Shop:
             **settings,
         }
 
-    def stock(self) -> Shop:
+    def start(self) -> None:
+        """Fill the shop, start its server, and have each worker load its model."""
+        self._stock()
+        self.server = Server(self.folder, self.environment).start()
+        self._warm_up()
+
+    def _stock(self) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "tests.hostile.stock"],
             cwd=ROOT,
@@ -107,14 +113,8 @@ class Shop:
             text=True,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        return self
 
-    def serve(self) -> Shop:
-        self.server = Server(self.folder, self.environment).start()
-        return self
-
-    def warm_up(self) -> None:
-        """Have each worker load its model, so that the first attack does not pay for it."""
+    def _warm_up(self) -> None:
         ordinary = (*with_picture(files.photo()), get(f"{API}/search/", {"q": "red"}), get("/look/"), get("/"))
         for _ in range(3):
             with ThreadPoolExecutor(8) as pool:
@@ -139,13 +139,16 @@ class Run:
         address = address.rpartition("/")[0]
         self.shop = Shop(self.folder / "shop", f"{address}/0", {})
         self.light = Shop(self.folder / "light", f"{address}/1", {"IMAGESIM_HOSTILE_LIGHT": "1"})
-        with ThreadPoolExecutor(1) as beside, self.timed("starting"):
-            stocking = beside.submit(self.shop.stock)  # loads a model and embeds: the light one is attacked meanwhile
-            self.light.stock().serve().warm_up()
+        # The server lives as long as the thread that started it: Process asks the kernel for a signal when it ends.
+        self._beside = ThreadPoolExecutor(1)
+        with self.timed("starting"):
+            starting = self._beside.submit(
+                self.shop.start
+            )  # loads models and embeds: the light one is attacked meanwhile
+            self.light.start()
             self.attack_light()
             attacks()  # makes their pictures
-            stocking.result()
-            self.shop.serve().warm_up()
+            starting.result()
         self.peak = self.shop.rest
         return self
 
@@ -153,6 +156,7 @@ class Run:
         for shop in (self.shop, self.light):
             if hasattr(shop, "server"):
                 shop.server.stop()
+        self._beside.shutdown()
         self.redis.kill()
 
     def timed(self, name: str) -> _Timer:
@@ -171,9 +175,9 @@ class Run:
     def measure(self) -> None:
         """The cost of each request of each attack, one after the other."""
         answer = self.shop.server.send(post_form(f"{API}/look/", {}, [("image", files.photo())])).json()
-        page = self.shop.server.send(get("/")).body.decode()
-        found = re.search(rf"{API}/thumbnail/[^/\s]+/", page)
-        assert found, page
+        page = self.shop.server.send(get("/"))
+        found = re.search(rf"{API}/thumbnail/[^/\s]+/", page.body.decode())
+        assert found, (page.status, page.body, self.shop.server.tail()[-3000:])
         with self.timed("cost of single requests"):
             for attack in (
                 *held_attacks(answer["photo"], found[0]),
