@@ -93,6 +93,10 @@ class Filters:
     conditions: tuple[Condition, ...] = ()
     exclude_keys: tuple[str, ...] = ()
     exclude_groups: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    """Only these entries."""
+    none_of: tuple[Filters, ...] = ()
+    """Entries that satisfy any of these are left out; none of them may hold a ``none_of`` itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class Query:
     (``Candidate.text``) and have no score of their own. Empty where the index was made without texts."""
     typing: bool = False
     """Whether the last word of ``text`` is still being typed."""
+    fields: tuple[str, ...] = ()
+    """The filters, or ``in_stock``, whose values the candidates bring (``Candidate.values``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,10 @@ class Candidate:
     """How well the entry's words match those of the query, 0..1."""
     relevance: float = 1.0
     """The calibrated probability, 0..1, that it belongs to the answer; an index leaves it at 1."""
+    values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    """The canonical values (see :mod:`imagesim.filter_types`) of each of ``Query.fields``, where it has any."""
+    rules: tuple[str, ...] = ()
+    """The names of the rules that moved it; an index leaves it empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +259,16 @@ class Hit:
     stage: str = ""
     relevance: float = 1.0
     """The calibrated probability, 0..1, that it belongs to the answer."""
+    rules: tuple[str, ...] = ()
+    """The names of the shop's rules that moved it (see :mod:`imagesim.retrieval.rerank`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the shop says above the hits, with a link or an empty one."""
+
+    text: str
+    url: str = ""
 
 
 class Hits(Sequence[Hit]):
@@ -262,7 +282,7 @@ class Hits(Sequence[Hit]):
     with what the visitor does with the hits (see ``imagesim.events``); empty while events are off.
     ``cut``: how many of the nearest were not relevant enough (``min_relevance``). ``closest``: where
     nothing was, a few of those that come closest, to be shown apart and as such. ``region``: the part of the picture
-    that was searched with, if not all of it.
+    that was searched with, if not all of it. ``messages``: what the shop says to it.
     """
 
     def __init__(
@@ -279,6 +299,7 @@ class Hits(Sequence[Hit]):
         cut: int = 0,
         closest: Iterable[Hit] = (),
         region: Region | None = None,
+        messages: Iterable[Message] = (),
     ) -> None:
         self._hits = tuple(hits)
         self.more = more
@@ -291,6 +312,7 @@ class Hits(Sequence[Hit]):
         self.cut = cut
         self.closest = tuple(closest)
         self.region = region
+        self.messages = tuple(messages)
 
     def __len__(self) -> int:
         return len(self._hits)

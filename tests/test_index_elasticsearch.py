@@ -23,6 +23,7 @@ from imagesim.indexes import elasticsearch as module
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
+from imagesim.indexes.validation import CompiledFilters
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
@@ -151,7 +152,7 @@ def test_what_a_server_can_do(
 ) -> None:
     server = Server.of({"version": {"number": number}})
     assert server.quantisation(dims) == quantisation
-    asked = CompiledQuery(Query(axis(0)), axis(0), (), "cosine", 100)
+    asked = CompiledQuery(Query(axis(0)), axis(0), CompiledFilters(Filters()), {}, "cosine", 100)
     [filtering] = asked.body(server, "bbq")["query"]["bool"]["filter"]
     knn = filtering["nested"]["query"]["knn"]
     assert ("k" in knn, "rescore_vector" in knn) == (takes_k, rescores)
@@ -402,7 +403,7 @@ def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex)
     def ask() -> None:
         with index._translated_errors():
             answer = index._connection.post(f"/{index.name}/_search", json.dumps(body).encode(), {})
-        CompiledQuery(Query(axis(0)), axis(0), (), "cosine", 0).parse(answer)
+        CompiledQuery(Query(axis(0)), axis(0), CompiledFilters(Filters()), {}, "cosine", 0).parse(answer)
 
     with pytest.raises(QueryTimeout):
         ask()

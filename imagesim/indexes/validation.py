@@ -32,6 +32,8 @@ MAX_TEXT_MATCHES = 500
 MAX_FACET_VALUES = 100
 MAX_VALUES = 10_000
 """Values in one filter of a query."""
+MAX_NONE_OF = 100
+"""Negated filters in a query."""
 MAX_PAGE_END = 5_000
 """The largest offset + limit, which bounds what one query may cost."""
 
@@ -129,7 +131,26 @@ class CompiledFilter:
     values: tuple[Any, ...]
 
 
-def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> tuple[CompiledFilter, ...]:
+@dataclass(frozen=True, slots=True)
+class CompiledFilters:
+    """Checked filters, with their conditions and negated filters compiled."""
+
+    filters: Filters
+    tests: tuple[CompiledFilter, ...] = ()
+    none_of: tuple[CompiledFilters, ...] = ()
+
+    def without(self, fields: Collection[str]) -> CompiledFilters:
+        """The same without conditions on these fields (filters, ``category``, ``in_stock``)."""
+        rest = replace(
+            self.filters,
+            categories=() if "category" in fields else self.filters.categories,
+            in_stock=None if "in_stock" in fields else self.filters.in_stock,
+            conditions=(),
+        )
+        return CompiledFilters(rest, tuple(test for test in self.tests if test.field not in fields), self.none_of)
+
+
+def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> CompiledFilters:
     """Check all filters and compile the conditions among them.
 
     :raises BadQuery: naming what is unknown or of the wrong type, and what would be right.
@@ -139,6 +160,7 @@ def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> tuple[
         ("model", filters.models),
         ("exclude_keys", filters.exclude_keys),
         ("exclude_groups", filters.exclude_groups),
+        ("keys", filters.keys),
     )
     for field, texts in lists:
         _check_count(field, texts)
@@ -147,7 +169,13 @@ def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> tuple[
                 check_text(str(text))
             except ValueError as error:
                 raise BadQuery(f"The filter {field!r} cannot be answered: {error}.", field=field) from None
-    return tuple(_compile(condition, kinds) for condition in filters.conditions)
+    if len(filters.none_of) > MAX_NONE_OF or any(each.none_of for each in filters.none_of):
+        raise BadQuery(f"'none_of' takes at most {MAX_NONE_OF} filters, without a 'none_of' of their own.")
+    return CompiledFilters(
+        filters,
+        tuple(_compile(condition, kinds) for condition in filters.conditions),
+        tuple(compile_filters(each, kinds) for each in filters.none_of),
+    )
 
 
 def _check_count(field: str, values: Collection[Any]) -> None:
@@ -179,19 +207,6 @@ def _compile(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledF
     return CompiledFilter(condition.field, kind, operator, given)
 
 
-def without(
-    filters: Filters, tests: Sequence[CompiledFilter], fields: Collection[str]
-) -> tuple[Filters, tuple[CompiledFilter, ...]]:
-    """The same without conditions on these fields (filters, ``category``, ``in_stock``)."""
-    rest = replace(
-        filters,
-        categories=() if "category" in fields else filters.categories,
-        in_stock=None if "in_stock" in fields else filters.in_stock,
-        conditions=(),
-    )
-    return rest, tuple(test for test in tests if test.field not in fields)
-
-
 def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[str, FilterKind]:
     """The kind of each field to count; every index has ``category`` and ``in_stock``.
 
@@ -205,6 +220,12 @@ def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[
                 "A filter declared since the index was made is there after imagesim_rebuild."
             )
     return {name: known[name] for name in fields}
+
+
+def check_fields(query: Query, kinds: Mapping[str, FilterKind]) -> None:
+    """:raises BadQuery: naming a field whose values no entry has."""
+    if unknown := next((name for name in query.fields if name not in kinds and name != "in_stock"), None):
+        raise BadQuery(f"The index has no filter {unknown!r}; it has {format_choices(kinds)}.")
 
 
 def check_page(query: Query) -> None:

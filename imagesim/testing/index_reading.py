@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imagesim.exceptions import BadQuery, ModelMismatch
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_reference import assert_answers, expected
 from imagesim.testing.index_samples import (
@@ -168,6 +169,29 @@ class ReadingContract(IndexFixtures):
             assert "".join(sorted(keys(index, Query(axis(0), asked)))) == found, condition
             assert index.count(asked) == len(found), condition
 
+    def test_candidates_bring_the_values_asked_for(self, filled: Callable[..., BaseIndex]) -> None:
+        """In their canonical form, the same on every index, whether found by vector or by words."""
+        values: dict[str, FilterValue] = {
+            "brand": "acme",
+            "colour": ("red", "blue"),
+            "price": Decimal("9.99"),
+            "sale": True,
+            "added": date(1950, 5, 5),
+        }
+        index = filled(
+            entry("a", axis(0), filters=values),
+            entry("b", axis(0, towards=1, share=0.5), in_stock=False, filters={"brand": None}),
+        )
+        fields = (*values, "in_stock")
+        full, bare = index.search([Query(axis(0), fields=fields)])[0].candidates
+        added = FILTER_TYPES["date"].canonical(date(1950, 5, 5))
+        given = {"brand": ("acme",), "colour": ("red", "blue"), "price": (9.99,), "sale": (True,), "added": (added,)}
+        assert dict(full.values) == given | {"in_stock": (True,)}
+        assert dict(bare.values) == {"in_stock": (False,)}
+        assert index.search([Query(axis(0))])[0].candidates[0].values == {}
+        with pytest.raises(BadQuery, match="brnd"):
+            index.search([Query(axis(0), fields=("brnd",))])
+
     def test_every_condition_has_to_hold(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(
             *(entry(n, axis(0), filters={"price": n, "colour": ("red", "blue") if n % 2 else "red"}) for n in range(9))
@@ -198,8 +222,14 @@ class ReadingContract(IndexFixtures):
             Filters(exclude_keys=("k" * 33_000,)),
             Filters(exclude_groups=tuple(f"g{n}" for n in range(10_001))),
             Filters(conditions=(Condition("brand", "eq", "b" * 33_000),)),
+            Filters(none_of=(Filters(conditions=(Condition("brand", "eq", "b" * 33_000),)),)),
+            Filters(none_of=(Filters(categories=("shoes",)),) * 101),
+            Filters(none_of=(Filters(none_of=(Filters(in_stock=True),)),)),
         ],
-        ids=["long category", "NUL", "half a surrogate", "long key", "many groups", "long value"],
+        ids=[
+            *("long category", "NUL", "half a surrogate", "long key", "many groups", "long value"),
+            *("negated long value", "many negated", "negated twice"),
+        ],
     )
     def test_a_filter_that_no_entry_can_satisfy_is_refused(
         self, filled: Callable[..., BaseIndex], filters: Filters

@@ -41,7 +41,9 @@ def passes(entry: Entry, filters: Filters) -> bool:
         and (filters.in_stock is None or entry.in_stock == filters.in_stock)
         and entry.key not in filters.exclude_keys
         and group not in filters.exclude_groups
+        and (not filters.keys or entry.key in filters.keys)
         and all(_holds(entry, condition) for condition in filters.conditions)
+        and not any(passes(entry, each) for each in filters.none_of)
     )
 
 

@@ -152,6 +152,11 @@ PLAIN_FILTERS: list[tuple[Filters, str]] = [
     (Filters(exclude_keys=("shop.product:a", "shop.product:zzz")), "bcde"),
     (Filters(exclude_groups=("g", "shop.look:e")), "ab"),
     (Filters(categories=("shoes",), in_stock=True, exclude_keys=("shop.product:b",)), "a"),
+    (Filters(keys=("shop.product:a", "shop.product:b", "shop.product:zzz")), "ab"),
+    (Filters(keys=("shop.product:zzz",)), ""),
+    (Filters(none_of=(Filters(categories=("shoes",)), Filters(exclude_groups=("g",)))), "cd"),
+    (Filters(none_of=(Filters(),)), ""),
+    (Filters(in_stock=True, none_of=(Filters(categories=("shoes", "bags"), in_stock=True),)), "de"),
 ]
 
 CONDITIONS: list[tuple[tuple[Any, ...], str]] = [
@@ -256,6 +261,16 @@ def queries() -> st.SearchStrategy[Query]:
         conditions=st.lists(conditions, max_size=3).map(tuple),
         exclude_keys=st.lists(item_keys, max_size=3).map(tuple),
         exclude_groups=st.lists(item_keys, max_size=3).map(tuple),
+        keys=st.one_of(st.just(()), st.just(()), st.lists(item_keys, max_size=30).map(tuple)),
+        none_of=st.lists(
+            st.builds(
+                Filters,
+                categories=st.sampled_from([(), ("c0",), ("d0", "c1")]),
+                in_stock=st.sampled_from([None, None, False]),
+                conditions=st.lists(conditions, min_size=1, max_size=2).map(tuple),
+            ),
+            max_size=3,
+        ).map(tuple),
     )
     vectors = st.integers(0, 2**32).map(
         lambda seed: np.random.default_rng(seed).standard_normal(DIMS).astype(np.float32)

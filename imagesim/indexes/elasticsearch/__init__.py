@@ -281,9 +281,10 @@ class ElasticsearchIndex(BaseIndex):
     def _compile(self, query: Query, active: _Active) -> CompiledQuery | CompiledText:
         validation.check_page(query)
         validation.check_fingerprint(query, active.meta)
+        validation.check_fields(query, active.meta.filters)
         if query.text:
-            tests = validation.compile_filters(query.filters, active.meta.filters)
-            return CompiledText(query, tests, active.meta, SERVER_TIMEOUT * self._timeout)
+            filters = validation.compile_filters(query.filters, active.meta.filters)
+            return CompiledText(query, filters, active.meta, SERVER_TIMEOUT * self._timeout)
         similarity = query.similarity or self.similarity
         exact = query.exact
         if exact is None:
@@ -295,6 +296,7 @@ class ElasticsearchIndex(BaseIndex):
             query,
             validation.unit_vector(query.vector),
             validation.compile_filters(query.filters, active.meta.filters),
+            active.meta.filters,
             similarity,
             0 if exact else min(candidates, MAX_CANDIDATES),
             SERVER_TIMEOUT * self._timeout,
@@ -332,19 +334,19 @@ class ElasticsearchIndex(BaseIndex):
         return answers
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        tests = validation.compile_filters(filters, self.meta(backing_index).filters)
+        compiled = validation.compile_filters(filters, self.meta(backing_index).filters)
         with self._translated_errors():
-            body = count_body(filters, tests)
+            body = count_body(compiled)
             return int(self._client.count(index=backing_index or self.name, **body)["count"])
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         known = self.meta(backing_index).filters
-        tests = validation.compile_filters(filters, known)
+        compiled = validation.compile_filters(filters, known)
         kinds = validation.facet_kinds(fields, known)
         if not kinds:
             return {}
         with self._translated_errors():
-            data = encode(facets_body(filters, tests, kinds))
+            data = encode(facets_body(compiled, kinds))
             answer = self._connection.post(
                 f"/{backing_index or self.name}/_search", data, {"filter_path": "aggregations"}
             )

@@ -8,14 +8,14 @@ Without the first part the search is exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import QueryTimeout
-from imagesim.filter_types import FILTER_TYPES
+from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
-from imagesim.indexes.validation import MAX_FACET_VALUES, MAX_IMAGES, CompiledFilter, without
+from imagesim.indexes.validation import MAX_FACET_VALUES, MAX_IMAGES, CompiledFilters
 from imagesim.types import Candidate, Candidates, Facet, FilterKind, Filters, Query, Similarity
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ FACET_SHARD_SIZE = 10 * MAX_FACET_VALUES
 """Values each shard counts, so that with several shards too the commonest are counted in full."""
 
 
-def filter_clauses(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[str, list[dict[str, Any]]]:
+def filter_clauses(compiled: CompiledFilters) -> dict[str, list[dict[str, Any]]]:
     """The ``filter`` and ``must_not`` of a ``bool`` query."""
+    filters = compiled.filters
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
     if filters.models:
@@ -46,7 +47,9 @@ def filter_clauses(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[st
         must.append({"terms": {"categories": list(filters.categories)}})
     if filters.in_stock is not None:
         must.append({"term": {"in_stock": filters.in_stock}})
-    for test in tests:
+    if filters.keys:
+        must.append({"ids": {"values": list(filters.keys)}})
+    for test in compiled.tests:
         field = f"filters.{test.field}"
         values = FILTER_TYPES[test.kind].to_elasticsearch_values(test.values)
         if test.operator in ("eq", "in"):
@@ -57,11 +60,32 @@ def filter_clauses(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[st
         must_not.append({"ids": {"values": list(filters.exclude_keys)}})
     if filters.exclude_groups:
         must_not.append({"terms": {"group": list(filters.exclude_groups)}})
+    must_not += [{"bool": filter_clauses(each)} for each in compiled.none_of]
     return {name: clauses for name, clauses in (("filter", must), ("must_not", must_not)) if clauses}
 
 
-def count_body(filters: Filters, tests: Sequence[CompiledFilter]) -> dict[str, Any]:
-    return {"query": {"bool": filter_clauses(filters, tests)}}
+def count_body(compiled: CompiledFilters) -> dict[str, Any]:
+    return {"query": {"bool": filter_clauses(compiled)}}
+
+
+def source_fields(query: Query) -> list[str]:
+    """The fields of ``_source`` that a candidate is made from."""
+    own = ["in_stock" if name == "in_stock" else f"filters.{name}" for name in query.fields]
+    return ["group", "categories", "images.digest", "images.name", *own]
+
+
+def stored_values(
+    source: Mapping[str, Any], query: Query, kinds: Mapping[str, FilterKind]
+) -> dict[str, tuple[Canonical, ...]]:
+    """``Candidate.values`` from the ``_source`` of a hit."""
+    stored = source.get("filters") or {}
+    found: dict[str, tuple[Canonical, ...]] = {}
+    for name in query.fields:
+        if name == "in_stock":
+            found[name] = (bool(source.get("in_stock")),)
+        elif values := stored.get(name):
+            found[name] = tuple(FILTER_TYPES[kinds[name]].canonical_values(values))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +95,8 @@ class CompiledQuery:
 
     query: Query
     vector: Vector
-    tests: tuple[CompiledFilter, ...]
+    filters: CompiledFilters
+    kinds: Mapping[str, FilterKind]
     similarity: Similarity
     candidates: int
     timeout: float = 5.0
@@ -79,7 +104,7 @@ class CompiledQuery:
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
         """The body of ``_search``."""
         query, vector = self.query, self.vector
-        clauses: dict[str, Any] = filter_clauses(query.filters, self.tests)
+        clauses: dict[str, Any] = filter_clauses(self.filters)
         if self.candidates:
             knn = self._knn(clauses, server, quantisation)
             clauses = {"filter": [{"nested": {"path": "images", "score_mode": "max", "query": {"knn": knn}}}]}
@@ -89,7 +114,7 @@ class CompiledQuery:
             "from": query.offset,
             "size": query.limit + 1,  # one more, to know whether anything follows
             "timeout": f"{round(self.timeout * 1000)}ms",
-            "_source": ["group", "categories", "images.digest", "images.name"],
+            "_source": source_fields(query),
             "track_total_hits": True,
         }
         if query.collapse:
@@ -134,22 +159,22 @@ class CompiledQuery:
             raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer terms.")
         hits = answer["hits"].get("hits", [])
         limit = self.query.limit
-        found = tuple(_candidate(hit) for hit in hits[:limit])
+        found = tuple(self._candidate(hit) for hit in hits[:limit])
         return Candidates(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
 
-
-def _candidate(hit: Mapping[str, Any]) -> Candidate:
-    source, inner = hit["_source"], hit["inner_hits"]
-    position = _images(inner["images"])[0][0]
-    score = dict(_images(inner["cosine"]))[position] if "cosine" in inner else hit["_score"]
-    return Candidate(
-        key=hit["_id"],
-        score=max(-1.0, min(1.0, score - 1.0)),
-        group=source["group"],
-        image_digest=source["images"][position]["digest"],
-        image_name=source["images"][position]["name"],
-        categories=tuple(source.get("categories", ())),
-    )
+    def _candidate(self, hit: Mapping[str, Any]) -> Candidate:
+        source, inner = hit["_source"], hit["inner_hits"]
+        position = _images(inner["images"])[0][0]
+        score = dict(_images(inner["cosine"]))[position] if "cosine" in inner else hit["_score"]
+        return Candidate(
+            key=hit["_id"],
+            score=max(-1.0, min(1.0, score - 1.0)),
+            group=source["group"],
+            image_digest=source["images"][position]["digest"],
+            image_name=source["images"][position]["name"],
+            categories=tuple(source.get("categories", ())),
+            values=stored_values(source, self.query, self.kinds),
+        )
 
 
 def _images(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
@@ -167,7 +192,7 @@ def _scored(images: dict[str, Any], script: str, vector: Any) -> dict[str, Any]:
     return {"query": images, "script": {"source": script, "params": {"q": vector}}}
 
 
-def facets_body(filters: Filters, tests: Sequence[CompiledFilter], kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
+def facets_body(compiled: CompiledFilters, kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
     """The body of ``_search`` that counts all fields in one request.
 
     The query holds the conditions on other fields; each aggregation adds those on the fields counted beside it.
@@ -175,19 +200,20 @@ def facets_body(filters: Filters, tests: Sequence[CompiledFilter], kinds: Mappin
     return {
         "size": 0,
         "track_total_hits": False,
-        "query": {"bool": filter_clauses(*without(filters, tests, kinds))},
-        "aggs": {name: _aggregation(name, kind, filters, tests, kinds) for name, kind in kinds.items()},
+        "query": {"bool": filter_clauses(compiled.without(kinds))},
+        "aggs": {name: _aggregation(name, kind, compiled, kinds) for name, kind in kinds.items()},
     }
 
 
 def _aggregation(
-    name: str, kind: FilterKind, filters: Filters, tests: Sequence[CompiledFilter], kinds: Mapping[str, FilterKind]
+    name: str, kind: FilterKind, compiled: CompiledFilters, kinds: Mapping[str, FilterKind]
 ) -> dict[str, Any]:
     counted = Filters(
-        categories=filters.categories if "category" in kinds else (),
-        in_stock=filters.in_stock if "in_stock" in kinds else None,
+        categories=compiled.filters.categories if "category" in kinds else (),
+        in_stock=compiled.filters.in_stock if "in_stock" in kinds else None,
     )
-    beside = filter_clauses(*without(counted, [test for test in tests if test.field in kinds], (name,)))
+    tests = tuple(test for test in compiled.tests if test.field in kinds)
+    beside = filter_clauses(CompiledFilters(counted, tests).without((name,)))
     field = {"category": "categories", "in_stock": "in_stock"}.get(name, f"filters.{name}")
     if name == "in_stock":
         # By queries: the field has no doc values, which ``terms`` needs.

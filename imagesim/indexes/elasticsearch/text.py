@@ -13,9 +13,9 @@ from typing import Any
 from imagesim.exceptions import ConfigurationError, QueryTimeout
 from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
-from imagesim.indexes.elasticsearch.queries import filter_clauses
+from imagesim.indexes.elasticsearch.queries import filter_clauses, source_fields, stored_values
 from imagesim.indexes.text import TextField, TextIndex
-from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilter
+from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 ANALYZERS: Mapping[str, str] = {
@@ -97,7 +97,7 @@ class CompiledText:
     """A checked query of words; the server gives up after ``timeout`` seconds."""
 
     query: Query
-    tests: tuple[CompiledFilter, ...]
+    filters: CompiledFilters
     meta: IndexMeta
     timeout: float = 5.0
     size: int = FOUND
@@ -113,13 +113,13 @@ class CompiledText:
         body: dict[str, Any] = {"size": 0, "timeout": f"{round(self.timeout * 1000)}ms", "track_total_hits": True}
         if not words:
             return body | {"query": {"match_none": {}}}
-        clauses = filter_clauses(self.query.filters, self.tests)
+        clauses = filter_clauses(self.filters)
         counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
         entries = {"filter": {"exists": {"field": "group"}}}
         return body | {
             "size": self.size,
             "sort": [{"_score": "desc"}, {"key": "asc"}],
-            "_source": ["group", "categories", "images.digest", "images.name", "texts"],
+            "_source": [*source_fields(self.query), "texts"],
             "query": {
                 "bool": {
                     **clauses,
@@ -200,13 +200,18 @@ class CompiledText:
             },
         )
         scores = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
-        return [_candidate(hits[slot], round(score, 6)) for slot, score in scores]
+        return [self._candidate(hits[slot], round(score, 6)) for slot, score in scores]
 
-
-def _candidate(hit: Mapping[str, Any], score: float) -> Candidate:
-    source = hit["_source"]
-    image = source["images"][0]
-    categories = tuple(source.get("categories", ()))
-    return Candidate(
-        hit["_id"], 0.0, source["group"], image["digest"], image["name"], categories=categories, text=score
-    )
+    def _candidate(self, hit: Mapping[str, Any], score: float) -> Candidate:
+        source = hit["_source"]
+        image = source["images"][0]
+        return Candidate(
+            hit["_id"],
+            0.0,
+            source["group"],
+            image["digest"],
+            image["name"],
+            categories=tuple(source.get("categories", ())),
+            text=score,
+            values=stored_values(source, self.query, self.meta.filters),
+        )

@@ -117,11 +117,12 @@ class LocalIndex(BaseIndex):
         with _translated_errors():
             at = store.state(self.name, None, using)
             meta = self._meta(at.name, using)
-            tests = []
+            compiled = []
             for query in queries:
                 validation.check_page(query)
                 validation.check_fingerprint(query, meta)
-                tests.append(validation.compile_filters(query.filters, meta.filters))
+                validation.check_fields(query, meta.filters)
+                compiled.append(validation.compile_filters(query.filters, meta.filters))
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
             snapshot = self._snapshot(at, using, alone=True)
@@ -130,11 +131,11 @@ class LocalIndex(BaseIndex):
             with snapshot.current(at, using, at.name in self._written_within) as table:
                 for number, query in enumerate(queries):
                     if query.text:
-                        pages[number] = table.match(query, table.passing(query.filters, tests[number]))
-                for (filters, similarity), numbers in self._by_filters(queries):
+                        pages[number] = table.match(query, table.passing(compiled[number]))
+                for (_filters, similarity), numbers in self._by_filters(queries):
                     batch = [queries[number] for number in numbers]
                     stacked = np.stack([vectors[number] for number in numbers])
-                    found = answer(table, filters, tests[numbers[0]], similarity, batch, stacked)
+                    found = answer(table, compiled[numbers[0]], similarity, batch, stacked)
                     pages.update(zip(numbers, found, strict=True))
         took = (time.perf_counter() - started) * 1000
         return [
@@ -163,20 +164,20 @@ class LocalIndex(BaseIndex):
             at = store.state(self.name, backing_index, using)
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
-            tests = validation.compile_filters(filters, self._meta(at.name, using).filters)
+            compiled = validation.compile_filters(filters, self._meta(at.name, using).filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
-                return table.count(table.passing(filters, tests))
+                return table.count(table.passing(compiled))
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         using = store.read_alias()
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
-            tests = validation.compile_filters(filters, meta.filters)
+            compiled = validation.compile_filters(filters, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
             with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
-                others = {name: validation.without(filters, tests, (name,)) for name in kinds}
-                masks = {each: table.passing(*each) for each in others.values()}
+                others = {name: compiled.without((name,)) for name in kinds}
+                masks = {each: table.passing(each) for each in others.values()}
                 return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
-from imagesim.types import Candidate, Facet, FilterKind, Filters, IndexMeta, Query
+from imagesim.filter_types import FILTER_TYPES, Canonical
+from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter, CompiledFilters
+from imagesim.types import Candidate, Facet, FilterKind, IndexMeta, Query
 
 if TYPE_CHECKING:
     from imagesim.indexes.text import TextIndex, TextMatches
@@ -148,6 +148,20 @@ class Column:
         slot, value = self._further()
         return len(first), np.concatenate([first, value[passing[slot]]])
 
+    def at(self, slot: int) -> list[Any]:
+        """The values of one slot: texts, or numbers."""
+        first = self._first[slot]
+        if first == -1 if self.text else np.isnan(first):
+            return []
+        values = [first.item(), *self._more.get(slot, ())]
+        return [self._decoded()[int(value)] for value in values] if self.text else values
+
+    def _decoded(self) -> list[str]:
+        """The texts in the order of their codes."""
+        if len(self._texts) < len(self._codes):
+            self._texts = list(self._codes)
+        return self._texts
+
     def facet(self, kind: FilterKind, passing: Mask) -> Facet:
         """Count the values of the passing slots."""
         count, numbers = self.values(passing)
@@ -156,11 +170,10 @@ class Column:
         restore = FILTER_TYPES[kind].restore
         if FILTER_TYPES[kind].is_range:
             return Facet(kind, count, minimum=restore(numbers.min()), maximum=restore(numbers.max()))
-        if len(self._texts) < len(self._codes):
-            self._texts = list(self._codes)  # in the order of their codes
         found, times = np.unique(numbers, return_counts=True)
+        texts = self._decoded() if self.text else []
         counted = [
-            (self._texts[value] if self.text else restore(value), number)
+            (texts[value] if self.text else restore(value), number)
             for value, number in zip(found.tolist(), times.tolist(), strict=True)
         ]
         counted.sort(key=lambda each: (-each[1], each[0]))
@@ -196,6 +209,7 @@ class Table:
         self._by_key: dict[str, int] = {}
         self._free: list[int] = []
         self._filters = {name: Column(text=FILTER_TYPES[kind].is_text) for name, kind in meta.filters.items()}
+        self._kinds = meta.filters
         self._categories = Column(text=True)
         self._models = Column(text=True)
         self._groups = Column(text=True)
@@ -262,9 +276,9 @@ class Table:
         self._groups.set(slot, (record.group,))
         self._in_stock.set(slot, (record.in_stock,))
 
-    def passing(self, filters: Filters, tests: Sequence[CompiledFilter]) -> Mask | None:
+    def passing(self, compiled: CompiledFilters) -> Mask | None:
         """Which slots satisfy the filters; None where all do. Free slots may be set."""
-        size = len(self.slots)
+        filters, size = compiled.filters, len(self.slots)
         masks: list[Mask] = []
         if filters.models:
             masks.append(self._models.any_of(filters.models, size))
@@ -272,19 +286,38 @@ class Table:
             masks.append(self._categories.any_of(filters.categories, size))
         if filters.in_stock is not None:
             masks.append(self._in_stock.any_of((filters.in_stock,), size))
-        masks.extend(self._filters[test.field].matching(test, size) for test in tests)
+        masks.extend(self._filters[test.field].matching(test, size) for test in compiled.tests)
         if filters.exclude_groups:
             masks.append(~self._groups.any_of(filters.exclude_groups, size))
         if filters.exclude_keys:
-            mask = np.ones(size, dtype=bool)
-            mask[[self._by_key[key] for key in filters.exclude_keys if key in self._by_key]] = False
-            masks.append(mask)
+            masks.append(~self._with_keys(filters.exclude_keys, size))
+        if filters.keys:
+            masks.append(self._with_keys(filters.keys, size))
+        for each in compiled.none_of:
+            left_out = self.passing(each)
+            masks.append(np.zeros(size, dtype=bool) if left_out is None else ~left_out)
         if not masks:
             return None
         mask = masks[0]
         for other in masks[1:]:
             mask &= other
         return mask
+
+    def _with_keys(self, keys: Sequence[str], size: int) -> Mask:
+        mask = np.zeros(size, dtype=bool)
+        mask[[self._by_key[key] for key in keys if key in self._by_key]] = True
+        return mask
+
+    def values_of(self, key: str, fields: Sequence[str]) -> dict[str, tuple[Canonical, ...]]:
+        """``Candidate.values`` of an entry."""
+        slot = self._by_key[key] if fields else 0
+        found: dict[str, tuple[Canonical, ...]] = {}
+        for name in fields:
+            column = self._in_stock if name == "in_stock" else self._filters[name]
+            kind = "boolean" if name == "in_stock" else self._kinds[name]
+            if values := column.at(slot):
+                found[name] = tuple(FILTER_TYPES[kind].canonical(FILTER_TYPES[kind].restore(each)) for each in values)
+        return found
 
     def count(self, mask: Mask | None) -> int:
         return len(self) if mask is None else int(np.count_nonzero(self._occupied(mask)))
@@ -335,7 +368,10 @@ class Table:
             group = entry.group if query.collapse else key
             if group not in found:
                 digest, name = entry.images[0]
-                found[group] = Candidate(key, 0.0, entry.group, digest, name, categories=entry.categories, text=-far)
+                values = self.values_of(key, query.fields)
+                found[group] = Candidate(
+                    key, 0.0, entry.group, digest, name, categories=entry.categories, text=-far, values=values
+                )
                 if len(found) > query.offset + query.limit:
                     break
         return found

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesim.indexes.local.columnar import Rows, Slot, Table
-from imagesim.indexes.validation import CompiledFilter
+from imagesim.indexes.validation import CompiledFilters
 from imagesim.runtime import threads
-from imagesim.types import Candidate, Filters, Query, Similarity
+from imagesim.types import Candidate, Query, Similarity
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -84,14 +84,13 @@ SLACK: dict[Similarity, np.float32] = {
 
 def answer(
     table: Table,
-    filters: Filters,
-    tests: Sequence[CompiledFilter],
+    filters: CompiledFilters,
     similarity: Similarity,
     queries: Sequence[Query],
     vectors: Vector,
 ) -> list[tuple[tuple[Candidate, ...], bool]]:
     """(candidates, whether more follow) of queries that share their filters; ``vectors`` has shape (queries, dims)."""
-    rows = table.rows(table.passing(filters, tests))
+    rows = table.rows(table.passing(filters))
     answers = []
     for start in range(0, len(queries), QUERY_BATCH):
         part = queries[start : start + QUERY_BATCH]
@@ -126,6 +125,7 @@ def _page(
             found.slot.group,
             *found.slot.images[found.position],
             categories=found.slot.categories,
+            values=table.values_of(found.key, query.fields),
         )
         for found in page
     )
