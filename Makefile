@@ -11,7 +11,7 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts Elasticsearch, Redis and PostgreSQL where the environment names none, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
-.PHONY: help venv demo services test test-all quick lint chaos protections hostile clean
+.PHONY: help venv demo services test test-all quick lint docs chaos protections hostile clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,6 +42,9 @@ quick: venv  ## lint and the fast tests on SQLite, without any service: for dail
 
 lint: venv  ## the checks that need no service
 	@exec $(BIN)/python -m tools.checks --lint
+
+docs: venv  ## the documentation as a site in build/docs
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs build/docs && echo "open build/docs/README.html"
 
 chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1; SECURE=1: TLS, API key), then count what was lost
 	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(if $(SECURE),--secure)

@@ -42,6 +42,7 @@ LINT = [
     Step("layers", ["lint-imports", "--no-logo"]),
     Step("migrations", ["manage.py", "makemigrations", "--check", "--dry-run"]),
 ]
+DOCS = Step("documentation", ["sphinx-build", "--fail-on-warning", "--keep-going", "-q", "docs", "build/docs"])
 FAULTS = Step("tests under faults", ["pytest", "tests/chaos"])
 FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"IMAGESIM_CHAOS_SECONDS": "600"})
 ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
@@ -59,9 +60,9 @@ QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q
 Phase = tuple[list[Step], list[Step]]
 """What runs one after the other, and what does so beside it."""
 
-TEST: list[Phase] = [([*LINT, BROWSER], [FAULTS]), ([POSTGRESQL], []), ([SQLITE_DATABASE], [ATTACKS])]
+TEST: list[Phase] = [([*LINT, DOCS, BROWSER], [FAULTS]), ([POSTGRESQL], []), ([SQLITE_DATABASE], [ATTACKS])]
 TEST_ALL: list[Phase] = [
-    ([*LINT, BROWSER], []),
+    ([*LINT, DOCS, BROWSER], []),
     ([POSTGRESQL], []),
     ([SQLITE_ALL], []),
     ([ATTACKS], []),
