@@ -20,7 +20,7 @@ from imagesim import projections
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
-from imagesim.models import Embedding, ItemImage
+from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.monitoring.timing import timed
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
@@ -44,6 +44,14 @@ UNLIKE_WEIGHT = 0.5
 """The default weight of ``unlike``; the weight of ``like`` is 1."""
 
 CACHED_TEXTS = 1_000
+
+_VECTORS_OF_ITEM = f"""
+    SELECT id, vector FROM {Embedding._meta.db_table} WHERE fingerprint = %s AND digest IN (
+        SELECT image.digest FROM {ItemImage._meta.db_table} image
+        JOIN {ItemState._meta.db_table} state ON state.id = image.state_id
+        WHERE state.model = %s AND state.object_pk = %s)
+"""
+"""Every page of similar items asks it; to build it anew with the ORM takes .7 ms of the 6 ms of such a query."""
 
 _WEIGHED = re.compile(r"(.+)\^(\d{1,9}(?:\.\d{1,9})?)", re.DOTALL)
 _KEY = re.compile(r"(\w+\.\w+):\S+")
@@ -201,10 +209,8 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
     """The normalised mean of an item's embeddings, read in one query; the first embedding if they cancel out."""
     import numpy as np
 
-    label, pk = split_key(key)
-    digests = ItemImage.objects.filter(state__model=label, state__object_pk=pk).order_by().values("digest")
-    rows = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint).values_list("vector", flat=True)
-    vectors = [np.frombuffer(bytes(row), dtype="<f4") for row in rows]
+    rows = Embedding.objects.raw(_VECTORS_OF_ITEM, [meta.fingerprint, *split_key(key)])
+    vectors = [np.frombuffer(bytes(row.vector), dtype="<f4") for row in rows]
     if not vectors:
         raise NotIndexed(
             _("%(item)s has no embedding yet; it needs a usable picture, and then `manage.py imagesim_sync`.")
