@@ -19,8 +19,7 @@ from imagesim.circuit_breaker import Breaker
 from imagesim.evaluation.planning import plan
 from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import BaseIndex
-from imagesim.indexes import elasticsearch as module
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
@@ -300,7 +299,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     index.write([entry(n, axis(n)) for n in range(10)])
     index.refresh()
     assert index.search([Query(axis(0))])[0].exact
-    monkeypatch.setattr(module, "EXACT_UP_TO", 5)
+    monkeypatch.setattr(selectivity, "EXACT_UP_TO", 5)
     index._active_index = None
     assert not index.search([Query(axis(0))])[0].exact
     assert index.search([Query(axis(0), similarity="l1")])[0].exact

@@ -15,10 +15,10 @@ import numpy as np
 
 from imagesim.types import Condition, Entry, EntryImage, Filters, IndexMeta
 
-SELECTIVITIES = (1.0, 0.1, 0.01, 0.001)
+SELECTIVITIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 K = 10
-STEPS = 1_000
-"""The filter value ``part`` of an entry lies evenly in 0..999, so that ``part < n`` passes n in a thousand."""
+STEPS = 10_000
+"""The filter value ``part`` of an entry lies evenly in 0..9,999, so that ``part < n`` passes n in ten thousand."""
 
 
 def bare_connection(url: str) -> HTTPConnection:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.searching.common import K, Row, nearest, recall, selecting
+from benchmarks.searching.common import STEPS, K, Row, nearest, recall, selecting
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
 
@@ -66,7 +66,7 @@ def ours(index: ElasticsearchIndex, selectivity: float) -> Ask:
 
 
 def plain(index: ElasticsearchIndex, selectivity: float, candidates: int) -> Ask:
-    clause = [] if selectivity >= 1 else [{"range": {"filters.part": {"lt": selectivity * 1000}}}]
+    clause = [] if selectivity >= 1 else [{"range": {"filters.part": {"lt": selectivity * STEPS}}}]
 
     def ask(query: np.ndarray) -> tuple[list[int], float]:
         knn: dict[str, Any] = {"field": "images.vector", "query_vector": query.tolist(), "k": K}

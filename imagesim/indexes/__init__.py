@@ -89,6 +89,12 @@ class BaseIndex(ABC):
     def refresh(self, backing_index: str | None = None) -> None:
         """Make everything written so far visible to searches."""
 
+    def update_statistics(self, backing_index: str | None = None) -> None:  # noqa: B027  # optional
+        """Count what the index needs to know of its entries to choose the faster way of searching.
+
+        Called when the index was filled, has grown, or is reconciled; no answer depends on it.
+        """
+
     # Reading.
 
     @abstractmethod

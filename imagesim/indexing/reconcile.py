@@ -26,6 +26,7 @@ from imagesim.indexing import jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
 from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.statistics import update_statistics_quietly
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items
@@ -89,6 +90,7 @@ def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair
         if repair_now:
             sync()
         calibrate_quietly()
+        update_statistics_quietly()
     job.report = report
     logger.info(
         "compared %d items in %.1f s: %s",

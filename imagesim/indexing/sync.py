@@ -26,6 +26,7 @@ from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document, Outcome
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.statistics import update_statistics_if_due
 from imagesim.indexing.write_targets import live_targets, new_meta
 from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
@@ -127,6 +128,7 @@ def sync(
         log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
     if report.indexed and not report.interrupted and not report.more:
         calibrate_if_grown()
+        update_statistics_if_due()
     report.seconds = time.monotonic() - started
     if report.done:
         logger.info(

@@ -28,6 +28,13 @@ from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.elasticsearch import bulk, mapping
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import ANSWER, ANSWERS, CompiledQuery, count_body, facets_body, parse_facets
+from imagesim.indexes.elasticsearch.selectivity import (
+    EXACT_UP_TO,
+    Selectivity,
+    exact_up_to,
+    parse_statistics,
+    statistics_body,
+)
 from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
 from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection, encode, from_api
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
@@ -41,8 +48,6 @@ logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 META_SECONDS = 10.0
 """How long a process caches what it read of the active index. A search notices a swap by itself."""
-EXACT_UP_TO = 5_000
-"""Entries up to which all are scored: the graph would save nothing."""
 MAX_CANDIDATES = 10_000
 SERVER_TIMEOUT = 0.8
 """Share of ``request_timeout`` after which the server itself gives up a search. So a slow query fails alone, and only a
@@ -57,6 +62,7 @@ class _Active:
     meta: IndexMeta
     quantisation: Quantisation
     entries: int
+    selectivity: Selectivity
     read_at: float
 
 
@@ -125,6 +131,7 @@ class ElasticsearchIndex(BaseIndex):
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
         self._active_index: _Active | None = None
+        self._selectivity = Selectivity()
         self._metas: dict[str, IndexMeta] = {}
         self._lock = Lock()
 
@@ -232,11 +239,17 @@ class ElasticsearchIndex(BaseIndex):
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=self.name)
                 backing_index, body = next(iter(found.items()))
+                mappings = body["mappings"]
+                meta = mapping.meta_of(backing_index, mappings)
+                if known is None or known.backing_index != backing_index:
+                    self._selectivity = Selectivity()
+                self._selectivity.statistics = mapping.statistics_of(mappings)
                 known = _Active(
                     backing_index,
-                    mapping.meta_of(backing_index, body["mappings"]),
-                    mapping.quantisation_of(body["mappings"]),
+                    meta,
+                    mapping.quantisation_of(mappings),
                     int(self._client.count(index=backing_index)["count"]),
+                    self._selectivity,
                     read_at,
                 )
                 self._active_index = known
@@ -259,6 +272,18 @@ class ElasticsearchIndex(BaseIndex):
             results.update(bulk.send(chunk, target, self._connection, self._slow, self.name))
         return [results[number] for number in range(len(operations))]
 
+    def update_statistics(self, backing_index: str | None = None) -> None:
+        backing_index = backing_index or self._read_active(refresh=True).backing_index
+        body = encode(statistics_body(self.meta(backing_index).filters))
+        with self._translated_errors():
+            answer = self._connection.post(f"/{backing_index}/_search", body, {}, self._slow)
+            if answer["hits"]["total"]["value"] <= EXACT_UP_TO:
+                return  # searched exactly in any case
+            mappings = self._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
+            meta = mapping.with_statistics(mappings, parse_statistics(answer))
+            self._slow.indices.put_mapping(index=backing_index, meta=meta)
+        self._active_index = None
+
     def refresh(self, backing_index: str | None = None) -> None:
         with self._translated_errors():
             self._slow.indices.refresh(index=backing_index or self.name)
@@ -276,26 +301,31 @@ class ElasticsearchIndex(BaseIndex):
                 # The candidates were variants of too few products to fill the page.
                 compiled[number] = wider = each.widened()
                 [answers[number]] = self._request([wider.body(self._server, active.quantisation)])
+                each = wider
+            if (passing := each.passing(answers[number])) is not None:
+                active.selectivity.count(each.filters, passing)
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
     def _compile(self, query: Query, active: _Active) -> CompiledQuery | CompiledText:
         validation.check_page(query)
         validation.check_fingerprint(query, active.meta)
         validation.check_fields(query, active.meta.filters)
+        filters = validation.compile_filters(query.filters, active.meta.filters)
         if query.text:
-            filters = validation.compile_filters(query.filters, active.meta.filters)
             return CompiledText(query, filters, active.meta, SERVER_TIMEOUT * self._timeout)
         similarity = query.similarity or self.similarity
         exact = query.exact
         if exact is None:
-            exact = active.entries <= EXACT_UP_TO or similarity == "l1"  # the graph is one of cosines
+            passing = active.selectivity.passing(filters, active.entries)
+            # The graph is one of cosines.
+            exact = similarity == "l1" or passing <= exact_up_to(active.entries, self._num_candidates)
         candidates = self._num_candidates
         while candidates < 4 * (query.offset + query.limit + 1):
             candidates *= 2  # in steps, so that neighbouring pages come from the same candidates
         return CompiledQuery(
             query,
             validation.unit_vector(query.vector),
-            validation.compile_filters(query.filters, active.meta.filters),
+            filters,
             active.meta.filters,
             similarity,
             0 if exact else min(candidates, MAX_CANDIDATES),
@@ -353,31 +383,7 @@ class ElasticsearchIndex(BaseIndex):
         return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        with self._translated_errors():
-            pit = self._client.open_point_in_time(index=backing_index or self.name, keep_alive="5m")["id"]
-        try:
-            after: dict[str, Any] = {}
-            while True:
-                with self._translated_errors():
-                    page = self._slow.search(
-                        pit={"id": pit, "keep_alive": "5m"},
-                        size=batch_size,
-                        sort=[{"key": "asc"}],
-                        version=True,
-                        source=False,
-                        track_total_hits=False,
-                        **after,
-                    )
-                hits = page["hits"]["hits"]
-                for hit in hits:
-                    yield hit["_id"], hit["_version"]
-                if len(hits) < batch_size:
-                    return
-                after = {"search_after": hits[-1]["sort"]}
-                pit = page["pit_id"]
-        finally:
-            with self._translated_errors():
-                self._client.options(ignore_status=404).close_point_in_time(id=pit)
+        return self._connection.scan(backing_index or self.name, self.name, batch_size, self._slow)
 
     def ping(self) -> None:
         with self._translated_errors():

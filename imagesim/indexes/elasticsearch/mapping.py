@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from imagesim.exceptions import SearchIndexError
 from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.elasticsearch.selectivity import Statistics
 from imagesim.indexes.validation import MAX_IMAGES
 from imagesim.types import IndexMeta
 
@@ -20,6 +21,8 @@ BBQ_FROM_DIMS = 384
 INDEX_TYPES: Mapping[Quantisation, str] = {"none": "hnsw", "int8": "int8_hnsw", "bbq": "bbq_hnsw"}
 META = "imagesim"
 """The key of the index's meta in ``_meta``."""
+STATISTICS = "statistics"
+"""The key in it of what changes with the entries, and that no answer depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,16 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
         raise SearchIndexError(
             f"The index {backing_index!r} was not made by imagesim; choose another name in INDEX."
         ) from None
+
+
+def statistics_of(mapping: Mapping[str, Any]) -> Statistics:
+    """What was last counted of the index's entries."""
+    return Statistics.from_stored(mapping["_meta"][META].get(STATISTICS))
+
+
+def with_statistics(mapping: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole ``_meta`` of the index with these statistics."""
+    return {**mapping["_meta"], META: {**mapping["_meta"][META], STATISTICS: statistics}}
 
 
 def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:

@@ -149,6 +149,11 @@ class CompiledQuery:
         full = self.candidates and hits["total"]["value"] >= self.candidates
         return bool(full and len(hits.get("hits", ())) <= self.query.limit)
 
+    def passing(self, answer: Mapping[str, Any]) -> int | None:
+        """How many entries pass the filters, where the answer tells."""
+        full = not self.candidates or answer["hits"]["total"]["value"] < self.candidates
+        return answer["hits"]["total"]["value"] if full and self.query.min_score is None else None
+
     def widened(self) -> CompiledQuery:
         """The same query with every entry that passes the filters scored."""
         return replace(self, candidates=0)

@@ -165,6 +165,9 @@ class CompiledText:
         full = self.size <= len(hits) < MAX_TEXT_MATCHES
         return full and len(groups) <= self.query.offset + self.query.limit
 
+    def passing(self, answer: Mapping[str, Any]) -> None:
+        """How many entries pass the filters is not known: those that lack the words were not counted."""
+
     def widened(self) -> CompiledText:
         """The same query with as many entries scored as ever are."""
         return replace(self, size=MAX_TEXT_MATCHES)

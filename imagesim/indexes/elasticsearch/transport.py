@@ -70,6 +70,38 @@ class Connection:
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
         return (client or self.client).perform_request("POST", path, params=params, headers=headers, body=data).body
 
+    def scan(self, index: str, name: str, batch_size: int, slow: Elasticsearch) -> Iterator[tuple[str, int]]:
+        """(key, version) of every entry of ``index``, as of one moment, in the order of the keys.
+
+        :param name: what errors call the index.
+        :param slow: the client with the timeout of long requests.
+        """
+        with self.translated_errors(name):
+            pit = self.client.open_point_in_time(index=index, keep_alive="5m")["id"]
+        try:
+            after: dict[str, Any] = {}
+            while True:
+                with self.translated_errors(name):
+                    page = slow.search(
+                        pit={"id": pit, "keep_alive": "5m"},
+                        size=batch_size,
+                        sort=[{"key": "asc"}],
+                        version=True,
+                        source=False,
+                        track_total_hits=False,
+                        **after,
+                    )
+                hits = page["hits"]["hits"]
+                for hit in hits:
+                    yield hit["_id"], hit["_version"]
+                if len(hits) < batch_size:
+                    return
+                after = {"search_after": hits[-1]["sort"]}
+                pit = page["pit_id"]
+        finally:
+            with self.translated_errors(name):
+                self.client.options(ignore_status=404).close_point_in_time(id=pit)
+
     def translated_errors(self, name: str) -> AbstractContextManager[None]:
         """Raise errors of the client as those of the index ``name``."""
         return translated_errors(name, self.where)

@@ -1,0 +1,213 @@
+"""How many entries pass the filters of a query: estimated without a request, to choose between exact and approximate.
+
+Counts of the values of each field are kept with the index, in ``_meta``, which a process reads with the mapping. The
+shares of several conditions are multiplied, as a database's planner does it; what an exact answer counted replaces the
+estimate for the next ones. Either way of searching is right whatever the estimate: it decides about time alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.validation import CompiledFilter, CompiledFilters
+from imagesim.types import FilterKind
+
+MAX_VALUES = 100
+"""Values of a field whose entries are counted, the commonest; a rarer one passes at most as many as the last."""
+MAX_FIELDS = 50
+PERCENTS = (0, 0.1, 1, *range(5, 100, 5), 99, 99.9, 100)
+"""The quantiles that are kept of a number or date."""
+EXACT_UP_TO = 5_000
+"""Entries up to which all are scored: the graph would save nothing."""
+VISITED = 5
+"""Vectors that a search of the graph compares per candidate, at least."""
+COUNTED_SECONDS = 600.0
+"""How long what an exact answer counted is used."""
+MAX_COUNTED = 1_000
+"""Filters whose counts a process keeps."""
+MAX_COUNTED_VALUES = 100
+"""Values of a filter that is kept."""
+
+
+def exact_up_to(entries: int, candidates: int) -> float:
+    """The number of passing entries up to which scoring them all takes no longer than asking the graph.
+
+    Where the share s passes, the graph is walked until 1/s as many vectors were compared as unfiltered, or as many as
+    pass: then Lucene gives up and scores all that pass. Both are equal where the number that pass is the root of
+    what the graph compares unfiltered, times all entries.
+    """
+    return max(EXACT_UP_TO, math.sqrt(VISITED * candidates * entries))
+
+
+def statistics_body(kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
+    """The body of ``_search`` that counts the values of all fields."""
+    aggregations: dict[str, Any] = {
+        # By a query: the field has no doc values.
+        "in_stock": {"filter": {"term": {"in_stock": True}}},
+        "categories": _terms("categories"),
+    }
+    for name, kind in list(kinds.items())[:MAX_FIELDS]:
+        path = f"filters.{name}"
+        if FILTER_TYPES[kind].is_range:
+            of = {"of": {"percentiles": {"field": path, "percents": PERCENTS, "keyed": False}}}
+            aggregations[path] = {"filter": {"exists": {"field": path}}, "aggs": of}
+        else:
+            aggregations[path] = _terms(path)
+    return {"size": 0, "track_total_hits": True, "query": {"exists": {"field": "group"}}, "aggs": aggregations}
+
+
+def _terms(path: str) -> dict[str, Any]:
+    return {"terms": {"field": path, "size": MAX_VALUES}}
+
+
+def parse_statistics(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of the answer: shares of all entries, small enough for the index's meta."""
+    entries = int(answer["hits"]["total"]["value"])
+    shares: dict[str, Any] = {}
+    for path, found in answer["aggregations"].items():
+        if "buckets" in found:
+            values = {_word(bucket["key"]): _share(bucket["doc_count"], entries) for bucket in found["buckets"]}
+            shares[path] = {"values": values, "more": bool(found.get("sum_other_doc_count"))}
+        elif "of" in found:
+            quantiles = [each["value"] for each in found["of"]["values"]]
+            if found["doc_count"] and all(isinstance(each, int | float) for each in quantiles):
+                shares[path] = {"share": _share(found["doc_count"], entries), "quantiles": quantiles}
+        else:
+            shares[path] = {"share": _share(found["doc_count"], entries)}
+    return {"entries": entries, "shares": shares}
+
+
+def _share(count: int, entries: int) -> float:
+    return round(count / max(entries, 1), 6)
+
+
+def _word(value: object) -> str:
+    """The value of a keyword or boolean as a key of JSON: booleans are buckets 0 and 1."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the index's meta says of its entries; empty if nothing was counted yet."""
+
+    shares: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_stored(cls, stored: object) -> Statistics:
+        """What cannot be read counts as absent: without an estimate a search is as right, only slower."""
+        shares = stored.get("shares") if isinstance(stored, Mapping) else None
+        return cls(shares if isinstance(shares, Mapping) else {})
+
+    def share(self, compiled: CompiledFilters) -> float:
+        """The estimated share of all entries that pass, 0 to 1; a field that was not counted lets all pass.
+
+        :raises AttributeError, LookupError, TypeError, ValueError: if what is stored is not what this module stores.
+        """
+        filters, tests = compiled.filters, compiled.tests
+        share = 1.0
+        if filters.categories:
+            share *= self._of_values("categories", filters.categories)
+        if filters.in_stock is not None and "in_stock" in self.shares:
+            in_stock = float(self.shares["in_stock"]["share"])
+            share *= in_stock if filters.in_stock else 1 - in_stock
+        for path in dict.fromkeys(f"filters.{test.field}" for test in tests):
+            share *= self._of_field(path, [test for test in tests if f"filters.{test.field}" == path])
+        for excluded in _excluded(compiled):
+            share *= 1 - self.share(excluded)
+        return share
+
+    def _of_field(self, path: str, tests: Sequence[CompiledFilter]) -> float:
+        counted = self.shares.get(path)
+        if counted is None:
+            return 1.0
+        if "quantiles" not in counted:
+            return min(
+                (self._of_values(path, test.values) for test in tests if test.operator in ("eq", "in")), default=1.0
+            )
+        low, high, points = 0.0, 1.0, 1.0
+        for test in tests:
+            if test.operator in ("eq", "in"):
+                spans = [_below(counted["quantiles"], value) for value in test.values]
+                points = min(points, sum(upto - below for below, upto in spans))
+                continue
+            below, upto = _below(counted["quantiles"], test.values[0])
+            if test.operator in ("gt", "gte"):
+                low = max(low, upto if test.operator == "gt" else below)
+            else:
+                high = min(high, upto if test.operator == "lte" else below)
+        return float(counted["share"]) * max(min(high - low, points), 0.0)
+
+    def _of_values(self, path: str, values: Sequence[Any]) -> float:
+        counted = self.shares.get(path)
+        if counted is None:
+            return 1.0
+        known: Mapping[str, float] = counted["values"]
+        rare = min(known.values(), default=0.0) if counted["more"] else 0.0
+        return min(sum(float(known.get(_word(value), rare)) for value in values), 1.0)
+
+
+def _below(quantiles: Sequence[float], value: Any) -> tuple[float, float]:
+    """The shares of the values below ``value``, and of those up to it; interpolated between two quantiles."""
+    at = float(value)
+    first, last = bisect_left(quantiles, at), bisect_right(quantiles, at)
+    if first < last:  # it is one of the quantiles, or several
+        return PERCENTS[first] / 100, PERCENTS[last - 1] / 100
+    if first in (0, len(quantiles)):
+        return (0.0, 0.0) if first == 0 else (1.0, 1.0)
+    before, after = quantiles[first - 1], quantiles[first]
+    part = (at - before) / (after - before)
+    share = (PERCENTS[first - 1] + part * (PERCENTS[first] - PERCENTS[first - 1])) / 100
+    return share, share
+
+
+class Selectivity:
+    """The estimates for one backing index in one process. Threads may share it."""
+
+    def __init__(self) -> None:
+        self.statistics = Statistics()
+        self._counted: dict[Hashable, tuple[int, float]] = {}
+
+    def passing(self, compiled: CompiledFilters, entries: int) -> float:
+        """The estimated number of entries that pass; infinite if nothing is known."""
+        if entries <= EXACT_UP_TO:
+            return entries
+        named = len(compiled.filters.keys) or math.inf
+        counted, until = self._counted.get(_key(compiled), (0, -math.inf))
+        if time.monotonic() < until:
+            return min(counted, named)
+        if not self.statistics.shares:
+            return named
+        try:
+            return min(self.statistics.share(compiled) * entries, named)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return named
+
+    def count(self, compiled: CompiledFilters, passing: int) -> None:
+        """Keep what an exact answer counted."""
+        if compiled.filters.keys or _values(compiled) > MAX_COUNTED_VALUES:
+            return
+        if len(self._counted) >= MAX_COUNTED:
+            self._counted.clear()
+        self._counted[_key(compiled)] = (passing, time.monotonic() + COUNTED_SECONDS)
+
+
+def _key(compiled: CompiledFilters) -> Hashable:
+    """The filters without the keys and groups that they name: these differ from page to page, and are few."""
+    filters, others = compiled.filters, tuple(_key(each) for each in _excluded(compiled))
+    return filters.models, filters.categories, filters.in_stock, compiled.tests, others
+
+
+def _excluded(compiled: CompiledFilters) -> list[CompiledFilters]:
+    """Its negated filters, without those that name entries."""
+    return [each for each in compiled.none_of if not each.filters.keys]
+
+
+def _values(compiled: CompiledFilters) -> int:
+    own = len(compiled.filters.categories) + sum(len(test.values) for test in compiled.tests)
+    return own + sum(1 + _values(each) for each in compiled.none_of)
