@@ -16,7 +16,7 @@ from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import check_text
-from imagesim.retrieval.params import LookArguments, SearchArguments, SearchRequest, SimilarArguments
+from imagesim.retrieval.params import LookArguments, SearchArguments, SearchRequest, SimilarArguments, SuggestArguments
 from imagesim.types import Condition, Filters
 
 
@@ -216,10 +216,16 @@ class TestPage:
             SearchRequest.create("look", {"offset": 3})
 
     @pytest.mark.parametrize(
-        ("call", "typed"), [("similar", SimilarArguments), ("search", SearchArguments), ("look", LookArguments)]
+        ("call", "typed", "own"),
+        [
+            ("similar", SimilarArguments, set()),
+            ("search", SearchArguments, set()),
+            ("look", LookArguments, set()),
+            ("suggest", SuggestArguments, {"text"}),
+        ],
     )
-    def test_type_checkers_know_the_same_arguments(self, call, typed):
-        assert {*params.argument_names(call), "filters"} == set(typed.__annotations__)
+    def test_type_checkers_know_the_same_arguments(self, call, typed, own):
+        assert {*params.argument_names(call), "filters"} == {*typed.__annotations__, *own}
 
     def test_a_request_cannot_be_changed(self):
         with pytest.raises(FrozenInstanceError):
@@ -347,7 +353,7 @@ class TestParse:
 
 
 class TestSchema:
-    @pytest.mark.parametrize("call", params.ALL)
+    @pytest.mark.parametrize("call", params.EVERY)
     def test_every_argument_and_every_filter_is_described(self, call):
         described = params.describe(call)
         lookups = {"brand", "brand__in", "price", "price__lte", "active", "active__in", "created__gt", "shelf"}
@@ -362,8 +368,8 @@ class TestSchema:
             "maximum": 100,
             "default": described["limit"]["default"],
         }
-        assert described["limit"]["default"] == (8 if call == "look" else 12)
-        assert described["collapse"]["default"] is True
+        assert described["limit"]["default"] == (8 if call in ("look", "suggest") else 12)
+        assert call == "suggest" or described["collapse"]["default"] is True
         assert "default" not in described["in_stock"]
 
     def test_what_can_be_counted_is_in_the_schema(self):

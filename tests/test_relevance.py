@@ -294,6 +294,16 @@ class TestSuggestions:
         assert one["image"]["url"]
         assert client.get("/api/visual/suggest/").status_code == 400
 
+    def test_what_it_takes_it_keeps_to(self, shop, client):
+        def texts(**given: str) -> list[str]:
+            answer = client.get("/api/visual/suggest/", {"q": "juice", **given})
+            return [each["text"] for each in answer.json()["suggestions"] if each["kind"] == "item"]
+
+        assert sorted(texts()) == sorted(texts(category="juices")) == ["Banana Juice", "Carrot Juice"]
+        assert len(texts(limit="2")) == 1  # and their category
+        assert texts(category="no-such-category") == []
+        assert client.get("/api/visual/suggest/", {"q": "juice", "facets": "brand"}).status_code == 400
+
 
 class TestPages:
     def test_rest_has_a_floor_and_says_what_comes_closest(self, shop, client, settings):

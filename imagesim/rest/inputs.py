@@ -65,7 +65,7 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
         described = params.describe(self.call)
         if "offset" in described:
             described["offset"]["maximum"] = min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
-        if conf.REST_EXACT == "staff":
+        if conf.REST_EXACT == "staff" and "exact" in described:
             described["exact"]["description"] += " Exact search is for staff."
         if self.call == "look":
             described["category"]["description"] = (
@@ -100,7 +100,9 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
             )
         if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
             raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
-        return {"min_relevance": get_settings().MIN_RELEVANCE or None} | arguments
+        if "min_relevance" in params.argument_names(self.call):
+            arguments.setdefault("min_relevance", get_settings().MIN_RELEVANCE or None)
+        return arguments
 
 
 class SimilarQuery(ArgumentsSerializer):
@@ -108,7 +110,7 @@ class SimilarQuery(ArgumentsSerializer):
 
 
 class WordsQuery(ArgumentsSerializer):
-    call = "search"
+    call: params.Call = "search"
     renamed = {"text": "q"}
     requires = ("q",)
 
@@ -117,6 +119,10 @@ class WordsQuery(ArgumentsSerializer):
         if "text" not in arguments:
             raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
         return arguments
+
+
+class SuggestQuery(WordsQuery):
+    call = "suggest"
 
 
 class SearchForm(ArgumentsSerializer):

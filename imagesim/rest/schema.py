@@ -132,7 +132,7 @@ SUGGEST = Description(
     "Suggest while words are typed",
     "Categories, brands and items whose names have the words of `q`, the last of which may be incomplete.",
     errors=(400, 404, 429, 503),
-    reads=inputs.WordsQuery,
+    reads=inputs.SuggestQuery,
     answer=SuggestionsSerializer,
 )
 SEARCH = Description(

@@ -165,9 +165,9 @@ class SuggestView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.SUGGEST)
 
     def get(self, request: Request) -> Response:
-        arguments = self.read(inputs.WordsQuery, request.query_params)
+        arguments = self.read(inputs.SuggestQuery, request.query_params)
         with budget(pictures=False):
-            found = suggest.suggest(arguments["text"], model=arguments.get("model"))
+            found = suggest.suggest(**arguments)
         return Response(SuggestionsSerializer({"suggestions": found}, context={"request": request}).data)
 
 

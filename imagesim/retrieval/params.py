@@ -39,10 +39,11 @@ from imagesim.types import Condition, Filters
 if TYPE_CHECKING:
     from imagesim.retrieval.query_vector import Terms as TermValues
 
-Call = Literal["similar", "search", "look"]
-"""What takes a request: ``similar_to``, ``search`` and ``shop_the_look``."""
+Call = Literal["similar", "search", "look", "suggest"]
+"""What takes a request: ``similar_to``, ``search``, ``shop_the_look`` and ``suggest``."""
 
 ALL: tuple[Call, ...] = ("similar", "search", "look")
+EVERY: tuple[Call, ...] = (*ALL, "suggest")
 PAGED: tuple[Call, ...] = ("similar", "search")
 
 STAGES = ("parent", "wider")
@@ -74,10 +75,10 @@ class SearchRequest:
         metadata=_argument(
             ModelLabels("The label of a registered model, or several; all of them if it is not given."),
             None,
-            ("search", "look"),
+            ("search", "look", "suggest"),
         )
     )
-    text: str | None = field(metadata=_argument(Text("What to look for, in a few words."), None, ("search",)))
+    text: str | None = field(metadata=_argument(Text("What to look for, in a few words."), None, ("search", "suggest")))
     region: str | None = field(
         metadata=_argument(
             OneOf(("auto",), "`auto`: search with the main thing that is found in `image`; by default with all of it."),
@@ -85,14 +86,16 @@ class SearchRequest:
             ("search",),
         )
     )
-    limit: int = field(metadata=_argument(Integer(1, "MAX_LIMIT"), 12, look=8))
+    limit: int = field(metadata=_argument(Integer(1, "MAX_LIMIT"), 12, EVERY, look=8, suggest=8))
     offset: int = field(metadata=_argument(Integer(0, "MAX_OFFSET"), 0, PAGED))
     category: tuple[str, ...] = field(
-        metadata=_argument(Categories("One category or several, any of which a result may be in."), None)
+        metadata=_argument(Categories("One category or several, any of which a result may be in."), None, EVERY)
     )
     same_category: bool = field(metadata=_argument(Switch("Only the item's own categories."), False, ("similar",)))
     in_stock: bool | None = field(
-        metadata=_argument(Switch("Only what is in stock (true), or only what is not (false).", optional=True), None)
+        metadata=_argument(
+            Switch("Only what is in stock (true), or only what is not (false).", optional=True), None, EVERY
+        )
     )
     min_score: float | None = field(
         metadata=_argument(Real(-1, 1, "Skip results with a lower cosine similarity.", optional=True), None)
@@ -187,13 +190,24 @@ class SearchRequest:
         return Filters(self.model, self.category, self.in_stock, self.filters, exclude_keys, exclude_groups)
 
 
-class _EveryArgument(TypedDict, total=False):
+class _FilterArguments(TypedDict, total=False):
     """The arguments of all calls, for type checkers; :class:`SearchRequest` declares what they mean."""
 
     limit: int
     category: str | Iterable[str] | None
     in_stock: bool | None
     filters: Mapping[str, Any] | None
+
+
+class SuggestArguments(_FilterArguments, total=False):
+    """The arguments of ``suggest``."""
+
+    model: type[models.Model] | str | Iterable[type[models.Model] | str] | None
+
+
+class _EveryArgument(_FilterArguments, total=False):
+    """The arguments of what finds items by their looks."""
+
     min_score: float | None
     min_relevance: float | None
     collapse: bool
@@ -324,6 +338,7 @@ def takes(call: Call) -> Callable[[F], F]:
         declared = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=_default(each, call))
             for name, each in _declared(call).items()
+            if name not in signature(function).parameters
         ]
         filters = Parameter("filters", Parameter.KEYWORD_ONLY, default=None)
         function.__signature__ = Signature([*own, *declared, filters])  # type: ignore[attr-defined]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from imagesim import paths
 from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.monitoring.timing import timed
 from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.retriever import open_index
 from imagesim.types import Hit, Query
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from imagesim.retrieval.params import SuggestArguments
 
 WINDOW = 24
 """Entries whose texts are read."""
@@ -33,8 +38,9 @@ class Suggestion:
     hit: Hit
 
 
+@takes("suggest")
 @timed("search.suggest")
-def suggest(text: str, *, model: Any = None, limit: int = 8) -> list[Suggestion]:
+def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
     """Categories, brands and items whose texts have the words being typed, each kind best first.
 
     Only what :attr:`Items.text` names is searched: no model is loaded, and nothing is embedded.
@@ -45,7 +51,8 @@ def suggest(text: str, *, model: Any = None, limit: int = 8) -> list[Suggestion]
     """
     import numpy as np
 
-    request = SearchRequest.create("search", {"text": text, "model": model, "limit": limit})
+    request = SearchRequest.create("suggest", {"text": text, **arguments})
+    limit = request.limit
     filters = request.index_filters()
     index, meta = open_index(filters)
     if request.text is None or not meta.texts:
