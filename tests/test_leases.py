@@ -377,6 +377,31 @@ class TestLocks:
         monkeypatch.undo()
         assert state(shop[0]).pending
 
+    def test_without_skip_locked_a_mark_locks_what_it_reads(self, shop, monkeypatch):
+        """As on SQLite: a save between reading and storing would be lost, because its row would be marked as synced."""
+        monkeypatch.setattr(connections["default"].features, "has_select_for_update_skip_locked", False)
+        change(shop[0])
+        lease = take()
+        original, answers = leases._save_states, []
+
+        def save() -> str:
+            with transaction.atomic(), connections["default"].cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '200ms'")
+                try:
+                    ItemState.objects.filter(pk=lease.states[0].pk).update(lease="", pending=True)
+                except OperationalError:
+                    transaction.set_rollback(True)
+                    return "waits"
+                return "overtakes"
+
+        def between(using, results):
+            answers.append(_elsewhere(save))
+            original(using, results)
+
+        monkeypatch.setattr(leases, "_save_states", between)
+        assert leases.mark(lease, [leases.SyncResult(lease.states[0], "indexed")]) == 1
+        assert answers == ["waits"]
+
 
 def _elsewhere(work, seconds=20):
     """The result of ``work`` in another connection; fails if it has to wait."""
