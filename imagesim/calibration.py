@@ -64,14 +64,6 @@ class Curve:
         power = self.score * z + self.vote * vote + self.intercept
         return 1 / (1 + math.exp(-power)) if power > -700 else 0.0
 
-    def score_for(self, relevance: float) -> float:
-        """The standardised score from which on a hit with every vote reaches ``relevance``, 0 to 1."""
-        if relevance <= 0:
-            return -math.inf
-        if relevance >= 1 or self.score <= 0:
-            return math.inf if relevance >= 1 else -math.inf
-        return (math.log(relevance / (1 - relevance)) - self.intercept - self.vote) / self.score
-
 
 @dataclass(frozen=True, slots=True)
 class Background:
@@ -128,12 +120,6 @@ class Calibration:
             curve.relevance(background.standardise(score), vote)
             for score, vote in zip(scores, votes or [0.0] * len(scores), strict=True)
         ]
-
-    def lowest_score(self, kind: Kind, relevance: float) -> float:
-        """The cosine below which no hit can reach ``relevance``."""
-        z = min(self.curves[kind].score_for(relevance), self.alone[kind].score_for(relevance))
-        background = self.background[kind]
-        return z if math.isinf(z) else background.mean + z * background.deviation
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

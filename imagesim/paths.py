@@ -118,12 +118,6 @@ def target(model: type[models.Model], path: str) -> type[models.Model] | None:
     return getattr(resolved.field, "related_model", None)
 
 
-def prefetches(model: type[models.Model], path: str) -> tuple[list[str], list[str]]:
-    """The (select_related, prefetch_related) lookups for reading ``path`` of many items."""
-    resolved = resolve(model, path)
-    return [resolved.load_one] if resolved.load_one else [], [resolved.load_many] if resolved.load_many else []
-
-
 def _resolved(
     path: str,
     field: Any,

@@ -55,10 +55,6 @@ class Registry:
     def __contains__(self, model: object) -> bool:
         return isinstance(model, type) and self._find(model) is not None
 
-    def all_models(self) -> list[type[models.Model]]:
-        """The registered models; a proxy as its concrete model."""
-        return list(self._items)
-
     def for_model(self, model: type[models.Model]) -> Items[Any]:
         """:raises NotRegistered: naming the model and the registered ones."""
         items = self._find(model) if isinstance(model, type) else None

@@ -106,7 +106,7 @@ def _entry(shown: Product) -> Entry | None:
 @contextmanager
 def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[None]:
     """The model is one of the shop's, declared by ``items``, and its writes are noticed, for as long as this lasts."""
-    former = type(registry.for_model(model)) if model in registry.all_models() else None
+    former = next((type(each) for each in registry if each.model is model), None)
     registry.unregister(model)
     registry.register(model, items)
     signals.connect()

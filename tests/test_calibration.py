@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, Ballot, Calibration, Curve, Sample, fit, reliability
+from imagesim.calibration import KINDS, Ballot, Calibration, Sample, fit, reliability
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -92,14 +90,6 @@ def test_travels_as_json() -> None:
     assert Calibration.from_json(calibration.to_json()) == calibration
     with pytest.raises(ValueError, match="Not a calibration"):
         Calibration.from_json({"curves": {}})
-
-
-def test_the_lowest_score_that_can_be_relevant() -> None:
-    calibration = fit(catalogue()[0])
-    lowest = calibration.lowest_score("items", 0.4)
-    assert calibration.relevances("items", [lowest - 0.01], [1.0])[0] < 0.4
-    assert calibration.lowest_score("items", 0.0) == -math.inf
-    assert Curve(1, 1, 0).score_for(1.0) == math.inf
 
 
 def test_relevance_keeps_what_it_promises() -> None:

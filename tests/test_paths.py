@@ -58,7 +58,8 @@ def test_what_a_path_passes_through_and_what_reading_it_needs(path, relations, m
 
     assert list(found.relations) == relations
     assert found.many is many
-    assert paths.prefetches(Lamp, path) == (load or ([], ["standing_set__shelf"]))
+    one, many = load or ([], ["standing_set__shelf"])
+    assert (found.load_one, found.load_many) == ("".join(one), "".join(many))
 
 
 def test_a_path_is_the_same_on_a_proxy_and_on_a_child():
@@ -205,8 +206,9 @@ class TestReading:
             lamp.tags.add(Tag.objects.create(label="t"))
             Standing.objects.create(lamp=lamp, shelf=Shelf.objects.create(name="s"))
             Box.objects.create(lamp=lamp, colour="c")
-        select, prefetch = paths.prefetches(Lamp, path)
+        found = resolved(path)
 
         with django_assert_max_num_queries(3):
-            lamps = Lamp.objects.select_related(*select).prefetch_related(*prefetch)
+            lamps = Lamp.objects.all()
+            lamps = lamps.select_related(found.load_one) if found.load_one else lamps.prefetch_related(found.load_many)
             assert len([value for lamp in lamps for value in paths.read(lamp, path)]) == 5

@@ -39,7 +39,7 @@ def test_the_package_names_what_it_lacks():
 def test_looking_up(lamps):
     assert registry.for_item(Lamp()) is lamps
     assert registry.for_label("ZOO.Lamp") is lamps
-    assert Lamp in registry.all_models()
+    assert Lamp in [items.model for items in registry]
     assert len(registry) == 2
     assert Maker not in registry
     assert "zoo.lamp" not in registry
@@ -74,7 +74,7 @@ def test_a_proxy_is_known_by_its_model_and_keeps_its_manager():
     assert own.for_model(Lamp) is own.for_model(BrightLamp)
     assert own.for_model(Lamp).label == "zoo.lamp"
     assert own.for_model(Lamp).model is BrightLamp
-    assert own.all_models() == [Lamp]
+    assert [items.model for items in own] == [BrightLamp]
     with pytest.raises(ConfigurationError, match=r"zoo.Lamp is registered twice"):
         own.register(Lamp, LampItems)
     own.unregister(Lamp)

@@ -15,7 +15,7 @@ from collections import deque
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
@@ -41,9 +41,6 @@ TASKS = ("sync", "rebuild", "reconcile", "reindex")
 class Dispatcher(ABC):
     """One way to run tasks."""
 
-    works: ClassVar[bool] = True
-    """Whether anything runs the tasks at all."""
-
     @abstractmethod
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
         """Have a task run soon; False if it could not be started. Never raises and never waits long."""
@@ -55,8 +52,6 @@ class Dispatcher(ABC):
 
 class ManualDispatcher(Dispatcher):
     """Starts nothing: ``manage.py imagesim_sync`` does the work."""
-
-    works = False
 
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
         return False
