@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from imagesim.word_roles import Roles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +113,8 @@ class Calibration:
     alone: Mapping[Kind, Curve] = field(default_factory=lambda: dict(PRIOR_ALONE))
     background: Mapping[Kind, Background] = field(default_factory=lambda: dict(PRIOR_BACKGROUND))
     queries: Mapping[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    roles: Roles = field(default_factory=Roles)
+    """Which words name kinds of this catalogue."""
 
     def relevances(self, kind: Kind, scores: Sequence[float], votes: Sequence[float] | None) -> list[float]:
         """The relevance of hits with these scores and votes; ``votes`` None where they say nothing."""
@@ -122,7 +126,7 @@ class Calibration:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(replace(self, roles=Roles())), "roles": self.roles.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Calibration:
@@ -133,6 +137,7 @@ class Calibration:
                 alone={kind: Curve(**data["alone"][kind]) for kind in KINDS},
                 background={kind: Background(**data["background"][kind]) for kind in KINDS},
                 queries={kind: int(data["queries"][kind]) for kind in KINDS},
+                roles=Roles.from_json(data.get("roles") or Roles().to_json()),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"Not a calibration: {error!r}.") from error

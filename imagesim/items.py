@@ -137,6 +137,11 @@ class Items(Generic[M]):
         found = {path: tuple(_plain(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
 
+    def is_of_category(self, path: str) -> bool:
+        """Whether a path of text is read from the item's category, or from what is above it."""
+        relation = self.category.rpartition("__")[0]
+        return bool(self.category) and (path == self.category or (relation != "" and path.startswith(f"{relation}__")))
+
     # What a page shows.
 
     def get_image_url(self, item: M, name: str) -> str:

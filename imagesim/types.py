@@ -130,6 +130,8 @@ class Query:
     """Whether the last word of ``text`` is still being typed."""
     fields: tuple[str, ...] = ()
     """The filters, or ``in_stock``, whose values the candidates bring (``Candidate.values``)."""
+    heads: tuple[int, ...] = ()
+    """Of the words of ``text``, as they are analysed, the numbers of those that an entry has to have one of."""
 
 
 @dataclass(frozen=True, slots=True)

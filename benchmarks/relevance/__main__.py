@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.relevance import data, known_items, queries, served
+from benchmarks.relevance import data, known_items, queries, served, two_words
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")
     parser.add_argument("--before", action="store_true", help="without texts and without a floor, as it was")
     parser.add_argument("--sample", type=int, default=150, help="queries of each kind")
+    parser.add_argument("--row", action="append", help="known, nothing, two_words, something …; all if not given")
     parser.add_argument("--elasticsearch", metavar="URL", help="in an index of this server instead of the local one")
     options = parser.parse_args()
     if options.elasticsearch:
@@ -70,14 +71,12 @@ class Report:
         from demo_shop.shop.models import Product
 
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
-        self.known()
-        self.nothing()
-        self.something()
-        if self.options.shop == "demo":
-            self.languages()
-        if self.options.shop == "fashion":
-            self.hybrid()
-        self.times()
+        rows = [self.known, self.nothing, self.two_words, self.something]
+        rows += {"demo": [self.languages], "fashion": [self.hybrid]}.get(self.options.shop, [])
+        for row in (*rows, self.times):
+            if row.__name__ in (self.options.row or [row.__name__]):
+                self.rng = random.Random(0)  # a row asked for alone asks the same
+                row()
 
     # What is asked.
 
@@ -150,6 +149,17 @@ class Report:
         for kind, values in shown.items():
             say(f"nothing there, {kind} ({len(values)})", float(np.mean(values)), 0.05)
         say("nothing there, all", float(np.mean([value for values in shown.values() for value in values])), 0.05)
+
+    def two_words(self) -> None:
+        """A kind and what it should be like, such as "yellow shoes"."""
+        written = {"demo": two_words.DEMO, "grocery": two_words.GROCERY}
+        questions = written.get(self.options.shop) or two_words.fashion(self.shop.labels, random.Random(0))
+        for sold, (row, junk) in two_words.measure(
+            questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
+        ).items():
+            has = f"two words, {'some entry has' if sold else 'no entry has'} both"
+            say(f"{has}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
+            say(f"{has}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 
     def blank(self, colour: str) -> Any:
         from PIL import Image

@@ -59,22 +59,17 @@ class TextField:
 
 
 class TextMatches(NamedTuple):
-    """The entries that have a word of a query, in no order.
-
-    ``scores`` say how well their words answer it, 0..1; ``coverage`` is the share of the query's words that they have
-    in any form, the rare ones counting for more.
-    """
+    """The entries that have a word of a query, in no order; ``scores`` say how well their words answer it, 0..1."""
 
     slots: Slots
     scores: npt.NDArray[np.float32]
-    coverage: npt.NDArray[np.float32]
 
     def best(self) -> Slots:
         """The slots, best first."""
         return self.slots[np.lexsort((self.slots, -self.scores))]
 
 
-NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
+NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class TextIndex:
@@ -201,21 +196,23 @@ class TextIndex:
         total: int | None = None,
         frequencies: Mapping[str, int] | None = None,
         prefix: bool = False,
+        heads: Sequence[int] = (),
     ) -> TextMatches:
         """The entries that have a word of ``text``, among those of ``mask`` (slots,).
 
         ``total`` and ``frequencies`` (entries per word) replace the index's own counts where it holds only a part of
-        the entries. ``prefix``: the last word is still being typed.
+        the entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words that an entry
+        has to have one of; none: any word will do.
         """
         words = query_words(text, self.languages)
         everything = len(self) if total is None else total
         if not words or not len(self):
             return TextMatches(*NO_MATCHES)
         size = len(self._stale)
-        covered, plain = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
+        covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         weights = 0.0
-        for word in words:
+        for position, word in enumerate(words):
             found = self._lookup(word, prefix=prefix and word.last)
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
@@ -228,18 +225,18 @@ class TextIndex:
             weights += weight
             best = _best_by_slot(slots, quality * self._factor[fields], size)
             covered += weight * best
-            plain += weight * (best > 0)
+            if not heads or position in heads:
+                hit |= best > 0
             for number, main in enumerate(self._main):
                 within = fields == main
                 in_main[number] += _best_by_slot(slots[within], quality[within], size)
-        hit = covered > 0
         if mask is not None:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
         slots = np.flatnonzero(hit)
         share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
         scores = covered[slots] / weights * (0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0))
-        return TextMatches(slots, scores.astype(np.float32), plain[slots] / np.float32(weights))
+        return TextMatches(slots, scores.astype(np.float32))
 
     def _frequency(self, slots: Slots) -> int:
         seen = np.zeros(len(self._stale), dtype=bool)

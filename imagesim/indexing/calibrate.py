@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from imagesim.calibration import Sample, fit
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
+from imagesim.indexes.analysis import analyse, base_language
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
 from imagesim.runtime import runtime
 from imagesim.types import IndexMeta
+from imagesim.word_roles import Described, fit_roles
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
@@ -85,7 +87,8 @@ def calibrate() -> StoredCalibration | None:
     sample = _sample(meta)
     if sample is None:
         return None
-    calibration = fit(sample)
+    sample, described = sample
+    calibration = replace(fit(sample), roles=fit_roles(described, sample.departments))
     stored, _created = StoredCalibration.objects.update_or_create(
         fingerprint=meta.fingerprint,
         projection=meta.projection,
@@ -94,29 +97,51 @@ def calibrate() -> StoredCalibration | None:
     return stored
 
 
-def _sample(meta: IndexMeta) -> Sample | None:
-    """Some items of every registered model with their first images."""
+def _sample(meta: IndexMeta) -> tuple[Sample, list[Described]] | None:
+    """Some items of every registered model with their first images, and the words of one of each group."""
     import numpy as np
 
     vectors: list[Vector] = []
     categories: list[frozenset[str]] = []
     groups: list[str] = []
+    described: dict[str, Described] = {}
     departments: dict[str, frozenset[str]] = {}
     for items in registry:
         for vector, item in _items(items, meta):
             vectors.append(vector)
             categories.append(frozenset(items.get_categories(item)))
             groups.append(items.group_key_of(item))
+            if groups[-1] not in described:
+                described[groups[-1]] = _described(items, item, categories[-1])
         departments |= departments_of(items.get_category_parents())
     if not vectors:
         return None
-    return Sample(
+    sample = Sample(
         project(np.stack(vectors), meta.projection),
         categories,
         groups,
         departments,
         _words(meta, sorted(frozenset().union(*categories))),
     )
+    return sample, list(described.values())
+
+
+def _described(items: Items[Any], item: Any, categories: frozenset[str]) -> Described:
+    specs = items.text_specs
+    top = max((spec.weight for spec in specs.values()), default=1.0)
+    weights: dict[str, float] = {}
+    name: set[str] = set()
+    for path, values in items.get_texts(item).items():
+        spec = specs[path]
+        language = base_language(spec.language)
+        stems = {token.stem for value in values for token in analyse(value, language)}
+        of_category = items.is_of_category(path)
+        weight = 1.0 if of_category else spec.weight / top
+        if weight == 1.0 and not of_category:
+            name |= stems
+        for stem in stems:
+            weights[stem] = max(weights.get(stem, 0.0), weight)
+    return Described(categories, weights, frozenset(name))
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
+from imagesim.indexes.analysis import query_words
 from imagesim.models import StoredCalibration
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -47,6 +48,9 @@ NAMED = 0.5
 
 BY_NAME = 0.75
 """The match from which on an entry is what the query calls so, and comes before all that only looks so."""
+
+KIND_MATCH = 0.5
+"""The least match of an entry of the kind that the words name: shoes are an answer to "yellow shoes" in any colour."""
 
 UNKNOWN = 0.2
 """The relevance of an entry whose looks say nothing for or against it. Looks decide about what matches less than
@@ -217,10 +221,13 @@ class WithText:
         calibration: Calibration,
         floor: float | None,
         vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
+        languages: Sequence[str] = (),
     ) -> None:
         self._retriever = retriever
         self._text = text
         self._calibration = calibration
+        words = query_words(text, languages)
+        self._heads, self._named = calibration.roles.heads([set(word.stems.values()) for word in words])
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
 
@@ -230,9 +237,9 @@ class WithText:
     def _answer(self, query: Query) -> Candidates:
         window = _window(query)
         window = replace(window, limit=max(LOOKS_WINDOW, window.limit))
-        named = replace(query, text=self._text, offset=0, limit=TEXT_WINDOW, min_score=None)
+        named = replace(query, text=self._text, heads=self._heads, offset=0, limit=TEXT_WINDOW, min_score=None)
         words, seen = self._ask(named, window)
-        called = words.candidates
+        called = [self._of_kind(each) for each in words.candidates]
         vectors = self._vectors_of(called)
         scores = _scores(called, query.vector, vectors)
         steering = [each for each in _steering(called) if each.image_digest in vectors]
@@ -251,6 +258,12 @@ class WithText:
             by_group=query.collapse,
         )
         return replace(cut(query, judged, seen, self._floor), took_ms=words.took_ms + seen.took_ms)
+
+    def _of_kind(self, candidate: Candidate) -> Candidate:
+        """The candidate with a match of :data:`KIND_MATCH` at least, if it is of a category that the words name."""
+        if self._named.isdisjoint(candidate.categories):
+            return candidate
+        return replace(candidate, text=max(candidate.text, KIND_MATCH))
 
     def _understands(self, steering: Sequence[Candidate], scores: Sequence[float], seen: Candidates) -> bool:
         """Whether the words' vector finds what words name.

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from imagesim import events
 from imagesim.exceptions import BadQuery, format_choices
+from imagesim.indexes.analysis import base_language
 from imagesim.models import Embedding
 from imagesim.monitoring.timing import timed
 from imagesim.registry import registry
@@ -144,7 +145,8 @@ def _run(
         calibration, floor = calibration_of(meta), request.min_relevance
         if words:
             vectors_of = partial(_vectors_of, meta=meta)
-            return _fill_page(query, WithText(retriever, words, calibration, floor, vectors_of))
+            languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
+            return _fill_page(query, WithText(retriever, words, calibration, floor, vectors_of, languages))
         judge = Judge(calibration, kind, own, near)
         return _fill_page(query, WithRelevance(retriever, judge, floor))
 

@@ -112,6 +112,19 @@ class TextContract(IndexFixtures):
         [found] = shelf.search([Query(axis(0), text="garden ch", typing=True)])
         assert found.candidates[0].key == "shop.product:8"
 
+    def test_words_that_an_entry_has_to_have(self, shelf: BaseIndex) -> None:
+        """At least one of the heads; the other words add to the match."""
+        assert len(answer(shelf, "red washed juice")) > 3
+        assert {each.key for each in answer(shelf, "red washed juice", heads=(2,))} == {
+            f"shop.product:{number}" for number in (1, 2, 3)
+        }
+        assert [each.key for each in answer(shelf, "juice banana", heads=(1,))] == ["shop.product:1", "shop.product:3"]
+        assert {each.key for each in answer(shelf, "bannana chairs", heads=(0, 1))} >= {
+            "shop.product:8",
+            "shop.product:1",
+        }
+        assert answer(shelf, "juice umbrella", heads=(1,)) == ()
+
     def test_filters_groups_and_pages(self, shelf: BaseIndex) -> None:
         cheap = Filters(conditions=(Condition("price", "lt", 100),))
         assert [each.key for each in answer(shelf, "running shoe", filters=cheap)] == ["shop.product:5"]
@@ -164,11 +177,15 @@ class TextContract(IndexFixtures):
         in_stock = np.array([each.in_stock for each in SHOWROOM])
         for text in SHOWROOM_QUERIES:
             for typing in (False, True):
-                for filters, mask in ((Filters(), None), (Filters(in_stock=True), in_stock)):
-                    matches = reference.match(text, mask=mask, prefix=typing)
+                for filters, mask, heads in (
+                    (Filters(), None, ()),
+                    (Filters(in_stock=True), in_stock, ()),
+                    (Filters(), None, (0,)),
+                ):
+                    matches = reference.match(text, mask=mask, prefix=typing, heads=heads)
                     scored = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
                     expected = sorted((-round(score, 6), SHOWROOM[slot].key) for slot, score in scored)[:10]
-                    found = answer(index, text, typing=typing, filters=filters, collapse=False, limit=10)
+                    found = answer(index, text, typing=typing, filters=filters, heads=heads, collapse=False, limit=10)
                     assert [each.key for each in found] == [key for _, key in expected], (text, typing)
                     assert [each.text for each in found] == pytest.approx([-score for score, _ in expected], abs=1e-5)
 

@@ -114,6 +114,8 @@ class CompiledText:
         if not words:
             return body | {"query": {"match_none": {}}}
         clauses = filter_clauses(self.filters)
+        near = [self._near(word) for word in words]
+        heads = self.query.heads or range(len(words))
         counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
         entries = {"filter": {"exists": {"field": "group"}}}
         return body | {
@@ -123,8 +125,8 @@ class CompiledText:
             "query": {
                 "bool": {
                     **clauses,
-                    "must": [{"bool": {"should": [self._near(word) for word in words], "minimum_should_match": 1}}],
-                    "should": self._whole(),
+                    "must": [{"bool": {"should": [near[number] for number in heads], "minimum_should_match": 1}}],
+                    "should": [*(each for number, each in enumerate(near) if number not in heads), *self._whole()],
                 }
             },
             "aggs": {"all": {"global": {}, "aggs": {"entries": entries, **counts}}},
@@ -197,6 +199,7 @@ class CompiledText:
         matches = index.match(
             self.query.text,
             prefix=self.query.typing,
+            heads=self.query.heads,
             total=int(counted["entries"]["doc_count"]),
             frequencies={
                 word.word: int(counted[f"word{number}"]["doc_count"]) for number, word in enumerate(self.words)

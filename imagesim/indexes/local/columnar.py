@@ -343,7 +343,7 @@ class Table:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
         self.read_texts()
         assert self._texts is not None
-        matches = self._texts.match(query.text, mask=mask, prefix=query.typing)
+        matches = self._texts.match(query.text, mask=mask, prefix=query.typing, heads=query.heads)
         end = query.offset + query.limit
         wanted = 4 * end + 100
         while True:

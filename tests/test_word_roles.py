@@ -1,0 +1,120 @@
+"""Which words name a kind of thing, and which only say what it is like: from the categories of the entries."""
+
+from __future__ import annotations
+
+import pytest
+
+import imagesim
+from imagesim.calibration import Calibration
+from imagesim.indexing.calibrate import calibrate
+from imagesim.indexing.sync import sync
+from imagesim.runtime import runtime
+from imagesim.word_roles import Described, Roles, effective_number, fit_roles
+from tests.shop import picture, product
+
+DEPARTMENTS = {name: frozenset({"sneakers", "boots"}) for name in ("sneakers", "boots")}
+
+
+def entry(category: str, name: str, described: str = "", shelf: str = "") -> Described:
+    """An entry whose description weighs a third of its name; ``shelf``: the name of its category."""
+    weights = dict.fromkeys(described.split(), 1 / 3)
+    return Described(
+        frozenset({category}), weights | dict.fromkeys((*name.split(), *shelf.split()), 1.0), frozenset(name.split())
+    )
+
+
+CATALOGUE = [
+    *(entry("sneakers", f"runner {n}", "white lace", shelf="shoe") for n in range(4)),
+    *(entry("boots", f"boot {n}", "leather", shelf="shoe") for n in range(4)),
+    entry("paints", "yellow paint", "the floor", shelf="paint"),
+    *(entry("paints", f"red paint {n}", "shoe rack", shelf="paint") for n in range(3)),
+    entry("wines", "red"),
+    entry("wines", "white", "leather"),
+    entry("lamps", "red glow"),
+    entry("plants", "red fern"),
+    entry("plants", "red fern"),
+    entry("lamps", "desk glow"),
+    *(entry(category, "acme") for category in ("wines", "lamps", "paints")),
+]
+
+
+class TestRoles:
+    roles = fit_roles(CATALOGUE, DEPARTMENTS)
+
+    def test_a_word_of_most_of_a_category_names_it(self):
+        assert self.roles.kinds["shoe"] == ("boots", "sneakers")  # what descriptions of paint say counts for less
+        assert self.roles.kinds["paint"] == ("paints",)
+        assert self.roles.kinds["boot"] == ("boots",)
+
+    def test_one_beside_it_in_a_name_or_in_no_name_is_a_modifier(self):
+        assert {"yellow", "floor", "leather", "lace"} <= self.roles.modifiers
+
+    def test_one_in_names_all_over_the_catalogue_is_too(self):
+        assert "red" in self.roles.modifiers
+        assert "acme" in self.roles.modifiers
+
+    def test_any_other_is_left_open(self):
+        for word in ("desk", "white"):
+            assert word not in self.roles.kinds
+            assert word not in self.roles.modifiers
+
+    @pytest.mark.parametrize(
+        ("words", "heads", "named"),
+        [
+            ("yellow shoe", (1,), {"boots", "sneakers"}),
+            ("shoe yellow", (0,), {"boots", "sneakers"}),
+            ("shoe boot", (), {"boots"}),
+            ("red boot paint", (1, 2), {"boots", "paints"}),
+            ("yellow desk", (1,), set()),
+            ("yellow helmet", (1,), set()),  # which the catalogue does not know
+            ("shoe polish", (), set()),
+            ("red yellow", (), set()),
+            ("", (), set()),
+        ],
+    )
+    def test_the_heads_of_a_query(self, words, heads, named):
+        assert self.roles.heads([{word} for word in words.split()]) == (heads, frozenset(named))
+
+    def test_stored_with_the_calibration(self):
+        stored = Calibration(roles=self.roles).to_json()
+        assert Calibration.from_json(stored).roles == self.roles
+        del stored["roles"]  # of a version before
+        assert Calibration.from_json(stored).roles == Roles()
+
+    def test_without_categories_no_word_names_any(self):
+        words = [Described(frozenset(), {"shoe": 1.0}, frozenset({"shoe"})) for _ in range(9)]
+        assert fit_roles(words, {}).kinds == {}
+
+
+def test_effective_number():
+    assert effective_number([1, 1, 1]) == pytest.approx(3)
+    assert effective_number([9, 0, 0]) == pytest.approx(1)
+    assert effective_number([]) == 0
+
+
+@pytest.mark.django_db
+class TestSearch:
+    @pytest.fixture(autouse=True)
+    def shop(self):
+        for number, colour in enumerate(("navy", "blue", "red", "green", "gold")):
+            product(f"Shoe {number}", picture(colour), category="shoes")
+            product(f"{colour.title()} paint", picture(colour), category="paints")
+        sync()
+        calibrate()
+        runtime.reset()
+
+    def names(self, text: str, **options) -> list[str]:
+        return [hit.item.name for hit in imagesim.search(text=text, **options)]
+
+    def test_an_entry_that_has_only_the_modifier_is_not_called_so(self):
+        """Without the roles "gold shoes" showed gold paint first."""
+        for text in ("gold shoes", "shoes gold"):
+            assert {name.partition(" ")[0] for name in self.names(text, limit=5)} == {"Shoe"}, text
+
+    def test_one_that_has_both_comes_first(self):
+        product("Gold shoe", picture("gold"), category="shoes")
+        sync()
+        assert self.names("gold shoe")[0] == "Gold shoe"
+
+    def test_a_modifier_alone_finds_what_has_it(self):
+        assert self.names("gold")[0] == "Gold paint"
