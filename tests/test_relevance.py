@@ -71,11 +71,16 @@ class TestFloor:
         assert found.cut == 0
 
     def test_nothing_but_the_closest(self):
-        found = self.page(0.5, *(candidate(str(n), 0.01, f"c{n}") for n in range(9)))
+        found = self.page(0.5, *(candidate(str(n), 1.0, f"c{n}") for n in range(9)))
         assert found.candidates == ()
         assert not found.more
         assert found.cut == 3
         assert len(found.closest) == 3
+
+    def test_not_even_that_where_nothing_is_close(self):
+        found = self.page(0.5, candidate("near", 1.0, "a"), *(candidate(str(n), 0.01, f"c{n}") for n in range(9)))
+        assert [each.key for each in found.closest] == ["near"]
+        assert self.page(0.5, candidate("far", 0.01, "a")).closest == ()
 
     def test_pages_follow_each_other(self):
         every = [candidate(f"{n:02}", 0.9 - n / 100, "shoes" if n % 3 else "hats") for n in range(30)]
@@ -152,10 +157,20 @@ class TestWords:
     def test_a_floor_cuts_what_only_looks_so(self, shop):
         hits = imagesim.search(text="banana juice", min_relevance=0.999)
         assert set(names(hits)) <= {"Banana Juice"}
-        nothing = imagesim.search(text="asdfghjkl qwerty", min_relevance=0.999)
+        nothing = imagesim.search(text="banana juice", min_relevance=0.9999)
         assert len(nothing) == 0
         assert nothing.cut
-        assert 0 < len(nothing.closest) <= 4
+        assert names(nothing.closest)[0] == "Banana Juice"
+        assert len(nothing.closest) <= 4
+        assert imagesim.search(text="asdfghjkl qwerty", min_relevance=0.999).closest == ()
+
+    def test_a_number_is_asked_of_texts_alone(self, shop):
+        """To the model of pictures it says nothing, and was near to something by chance."""
+        assert names(imagesim.search(text="1234567890")) == []
+        assert names(imagesim.search(text="\N{SNOWMAN}")) == []
+        numbered = product("501", picture("blue"))
+        sync()
+        assert imagesim.search(text="501")[0].item == numbered
 
     def test_a_change_of_name_needs_no_picture(self, shop, monkeypatch):
         loafer = shop["Loafer"]
@@ -308,10 +323,11 @@ class TestSuggestions:
 class TestPages:
     def test_rest_has_a_floor_and_says_what_comes_closest(self, shop, client, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
-        answer = client.get("/api/visual/search/", {"q": "asdfghjkl"}).json()
+        answer = client.get("/api/visual/search/", {"q": "banana juice"}).json()
         assert answer["results"] == []
         assert answer["cut"] > 0
         assert answer["closest"]
+        assert client.get("/api/visual/search/", {"q": "asdfghjkl"}).json()["closest"] == []
         everything = client.get("/api/visual/search/", {"q": "asdfghjkl", "min_relevance": "0"}).json()
         assert len(everything["results"]) == 5
 
@@ -341,12 +357,13 @@ def test_the_demo_speaks_german(client):
 
 
 def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
-    settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.99}
-    html = client.get("/search/", {"q": "asdfghjkl"}).content.decode()
+    settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
+    html = client.get("/search/", {"q": "banana juice"}).content.decode()
     assert "Nothing like this here." in html
     results, _, closest = html.partition("data-imagesim-closest")
     assert "Banana Juice" not in results
     assert any(name in closest for name in shop)
+    settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9}
     everything = client.get("/search/", {"q": "banana juice"}).content.decode()
     assert "data-imagesim-closest hidden" in everything
 

@@ -76,6 +76,12 @@ def test_half_of_a_query_is_half_of_a_match(index: TextIndex) -> None:
     assert matches.scores.max() < 0.6
 
 
+def test_a_word_stands_for_one_word_of_a_query(index: TextIndex) -> None:
+    """ "polx poly" was two misspellings of one polo."""
+    assert index.match("polx poln").scores.max() < 0.5
+    assert index.match("polo polos").scores.max() > 0.9
+
+
 def test_keeps_to_the_mask(index: TextIndex) -> None:
     mask = np.zeros(len(SHOP), dtype=bool)
     mask[[1, 3]] = True

@@ -32,7 +32,6 @@ CATALOGUE = [
     entry("wines", "white", "leather"),
     entry("lamps", "red glow"),
     entry("plants", "red fern"),
-    entry("plants", "red fern"),
     entry("lamps", "desk glow"),
     *(entry(category, "acme") for category in ("wines", "lamps", "paints")),
 ]

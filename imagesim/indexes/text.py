@@ -212,8 +212,8 @@ class TextIndex:
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         weights = 0.0
-        for position, word in enumerate(words):
-            found = self._lookup(word, prefix=prefix and word.last)
+        for position, found in enumerate(self._lookups(words, prefix=prefix)):
+            word = words[position]
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
             slots, fields, quality = self._postings(numbers, qualities)
@@ -265,6 +265,21 @@ class TextIndex:
                 slots, fields = np.concatenate([slots, more[0]]), np.concatenate([fields, more[1]])
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
+
+    def _lookups(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[int, float]]:
+        """:meth:`_lookup` of each word. One of the catalogue stands for one of the query, unless it is the same word or
+        stem as several: "bar baz" is not two misspellings of one bag."""
+        found = [self._lookup(word, prefix=prefix and word.last) for word in words]
+        taken: dict[int, int] = {}
+        for position, each in enumerate(found):
+            for number, quality in each.items():
+                best = taken.setdefault(number, position)
+                if quality > found[best][number]:
+                    taken[number] = position
+        return [
+            {number: quality for number, quality in each.items() if quality >= STEM or taken[number] == position}
+            for position, each in enumerate(found)
+        ]
 
     def _lookup(self, word: QueryWord, *, prefix: bool) -> dict[int, float]:
         """The words of the catalogue that a word of the query may stand for, each with the quality of the match."""

@@ -84,10 +84,10 @@ def calibrate() -> StoredCalibration | None:
     :raises IndexMissing: if no index is active.
     """
     meta = get_index().meta()
-    sample = _sample(meta)
-    if sample is None:
+    found = _sample(meta)
+    if found is None:
         return None
-    sample, described = sample
+    sample, described = found
     calibration = replace(fit(sample), roles=fit_roles(described, sample.departments))
     stored, _created = StoredCalibration.objects.update_or_create(
         fingerprint=meta.fingerprint,

@@ -32,6 +32,10 @@ SPARE = 12
 CLOSEST = 4
 """Candidates that come closest, shown apart where none is relevant."""
 
+CLOSEST_RELEVANCE = 0.2
+"""The least relevance of these. Most things whose whole department a shop lacks have nothing as close
+(docs/relevance.md); without it, a photo of glasses had camera lenses for its closest."""
+
 # The share of its own category that a candidate has, where the category of the question is known.
 SAME_CATEGORY = 1.0
 SAME_PARENT = 0.4
@@ -196,13 +200,13 @@ def cut(query: Query, judged: Sequence[Judged], window: Candidates, floor: float
     kept = [each for each in judged if each.relevance >= floor]
     end = query.offset + query.limit
     more = len(kept) > end or (window.more and bool(judged) and judged[-1].relevance >= floor)
-    closest = () if kept or query.offset else judged[: min(CLOSEST, query.limit)]
+    near = [] if kept or query.offset else [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
     return replace(
         window,
         candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),
         more=more,
         cut=sum(each.relevance < floor for each in judged[:end]),
-        closest=tuple(each.as_candidate() for each in closest),
+        closest=tuple(each.as_candidate() for each in near[: min(CLOSEST, query.limit)]),
     )
 
 
@@ -283,7 +287,8 @@ class WithText:
         return not named or share >= MAJORITY
 
     def _ask(self, words: Query, window: Query) -> tuple[Candidates, Candidates]:
-        if not window.vector.any():
+        # An article number, or an emoji, says nothing to a model of pictures.
+        if not window.vector.any() or not any(map(str.isalpha, self._text)):
             return self._retriever.search([words])[0], Candidates(())
         first, second = self._retriever.search([words, window])
         return first, second
