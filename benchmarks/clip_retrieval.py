@@ -1,11 +1,11 @@
-"""How fast clip-retrieval's inference is: run by ``benchmarks.indexing --clip-retrieval PYTHON``, with that Python.
+"""Measure clip-retrieval's inference; ``benchmarks.indexing --clip-retrieval PYTHON`` runs this file with that Python.
 
     python benchmarks/clip_retrieval.py FOLDER MODEL WEIGHTS
 
-PYTHON is the interpreter of an environment of its own that has clip-retrieval (``pip install clip-retrieval``; as it
-asks for older versions of nearly everything, ``--no-deps`` and then what it imports, with ``setuptools<66``). FOLDER
-holds the pictures, MODEL is open_clip's name, WEIGHTS a file of them. Prints the seconds that it took from the first
-picture to the written embeddings; loading the model is not counted.
+PYTHON is the interpreter of a separate environment with clip-retrieval (``pip install clip-retrieval``; because it
+requires older versions of nearly everything, use ``--no-deps`` and then install what it imports, with
+``setuptools<66``). FOLDER holds the pictures, MODEL is open_clip's name, WEIGHTS a file of weights. Prints the seconds
+from the first picture to the written embeddings, without loading the model.
 """
 
 import sys
@@ -17,7 +17,7 @@ from pathlib import Path
 def main(folder: str, model: str, weights: str) -> None:
     from imagesim.embedders.process import import_torchvision
 
-    import_torchvision()  # else it may not be imported beside a CPU-only torch
+    import_torchvision()  # otherwise it fails to import beside a CPU-only torch
     from clip_retrieval.clip_inference.mapper import ClipMapper
     from clip_retrieval.clip_inference.reader import FilesReader
     from clip_retrieval.clip_inference.writer import NumpyWriter
@@ -38,6 +38,6 @@ def main(folder: str, model: str, weights: str) -> None:
 
 
 if __name__ == "__main__":
-    # This file has the package's name.
+    # This file has the same name as the package.
     sys.path = [str(Path(__file__).parent.parent), *(path for path in sys.path if not path.endswith("benchmarks"))]
     main(*sys.argv[1:])

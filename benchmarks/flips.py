@@ -1,17 +1,17 @@
-"""How fast stock changes reach the search results: ``python -m tools.services -- python -m benchmarks.flips``.
+"""Measure how fast stock changes reach the search results: ``python -m tools.services -- python -m benchmarks.flips``.
 
     --how save           each flip is a ``save()`` in a transaction of its own (``--how bulk``: a hundred in an
                          ``update()`` and a ``touch()``)
-    --rate 1000          flips a second that the shop makes, by the clock, whether or not the index keeps up;
-                         0 for as many as it can, the next only when the one before is committed
+    --rate 1000          flips per second, by the clock, whether or not the index keeps up; 0 for as many as possible,
+                         each after the commit of the previous one
 
-Everything is what a shop runs, on this one machine: writers with ``SYNC: celery``, Redis, Celery workers, PostgreSQL
-and Elasticsearch. Every flip changes what its product's entry says. A flip counts when it is in the index: the
-rate is flips divided by the time from the first to the moment when nothing waits any more. Meanwhile one more
-process saves a product and asks the index until it finds the new state: that is ``found_after_seconds``, from the
-commit on, refresh interval included.
+Everything runs as in a shop, on this one machine: writers with ``SYNC: celery``, Redis, Celery workers, PostgreSQL
+and Elasticsearch. Every flip changes the entry of its product. A flip counts when it is in the index: the rate is the
+number of flips divided by the time from the first one until no change waits. Meanwhile another process saves a
+product and queries the index until it finds the new state: ``found_after_seconds`` is that time from the commit on,
+refresh interval included.
 
-Give it an empty database: it fills the demo shop's tables. What is measured is the sync, not a model: all vectors are
+Use an empty database: the benchmark fills the demo shop's tables. It measures the sync, not a model: all vectors are
 stored already, and no picture's file exists, so none can have been opened.
 """
 
@@ -57,10 +57,10 @@ def main() -> None:
 
 
 def configure(given: argparse.Namespace, folder: str) -> None:
-    """For this process and all that it starts."""
+    """Configure this process and the ones that it starts."""
     names = ("IMAGESIM_TEST_ELASTICSEARCH_URL", "IMAGESIM_TEST_DATABASE_URL", "IMAGESIM_TEST_REDIS_URL")
     if missing := [name for name in names if not os.environ.get(name)]:
-        sys.exit(f"Set {', '.join(missing)}: `make services` prints what to.")
+        sys.exit(f"Set {', '.join(missing)}: `make services` prints them.")
     options = {"hosts": [os.environ[names[0]]], "name": NAME, "replicas": 0, "refresh_interval": given.refresh}
     index = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}
     os.environ.update(
@@ -94,7 +94,7 @@ def flips(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for n in range(given.workers)
         ]
         try:
-            _probe(3)  # until they have started
+            _probe(3)  # wait until they have started
             before = {name: stocked.processor_seconds(pid) for name, pid in parts.items()}
             began, written = time.monotonic(), _written()
             busy = sum(stocked.processor_seconds(worker.pid) for worker in workers)
@@ -142,7 +142,7 @@ def flips(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def write(given: argparse.Namespace) -> dict[str, Any]:
-    """One writer, which has products of its own, so that it knows what each flip changes."""
+    """Run one writer. It has its own products, so it knows what each flip changes."""
     from django.db import transaction
     from django.db.models import F
 
@@ -175,7 +175,7 @@ def write(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _probe(seconds: float) -> list[float]:
-    """How long after its commit a change is found, sorted."""
+    """Return how long after its commit each change is found, sorted, in seconds."""
     from demo_shop.shop.models import Product
     from imagesim.indexes import get_index
     from imagesim.types import Condition, Filters
@@ -193,12 +193,12 @@ def _probe(seconds: float) -> list[float]:
         while not index.count(wanted):
             time.sleep(0.02)
         seen.append(time.monotonic() - saved)
-        time.sleep(random.uniform(0, 2 * PROBE_SECONDS))  # not in step with the refreshes
+        time.sleep(random.uniform(0, 2 * PROBE_SECONDS))  # independent of the refreshes
     return sorted(seen)
 
 
 def _wrong() -> int:
-    """How many entries do not say what the shop's table says of the stock."""
+    """Return how many entries differ from the shop's table in their stock."""
     from elasticsearch import Elasticsearch, helpers
 
     from demo_shop.shop.models import Product
@@ -212,7 +212,7 @@ def _wrong() -> int:
 
 
 def _written() -> int:
-    """Entries that Elasticsearch has indexed so far."""
+    """Return the number of entries that Elasticsearch has indexed so far."""
     from elasticsearch import Elasticsearch
 
     client = Elasticsearch(os.environ["IMAGESIM_TEST_ELASTICSEARCH_URL"])

@@ -1,15 +1,15 @@
-"""How fast a catalogue is embedded and indexed, beside what cannot be saved: ``python -m benchmarks.indexing``.
+"""Measure how fast a catalogue is embedded and indexed, compared with its parts: ``python -m benchmarks.indexing``.
 
     python -m benchmarks.indexing --images 2000 --json FILE [--photos DIR]
         [--model ViT-B-32 --weights FILE --precision bf16] [--clip-retrieval PYTHON]
 
-Makes so many JPEGs of catalogue size (1,000 x 1,300; from the pictures in DIR, else drawn), measures each part of
-the work alone on all processors (read, decode, prepare, forward pass), and then in the same run: the way from a
-change in the database to an entry in Elasticsearch, in this process and by a Celery worker; one image at a time as a
-signal handler would do it; and clip-retrieval's inference with the same model, if PYTHON has it
-(``benchmarks/clip_retrieval.py`` says how). Services come from the environment (``make services`` prints it); without
-Elasticsearch the local index is used, without Redis and PostgreSQL no worker. Give it an empty database: it fills the
-demo shop's tables.
+Creates that many JPEGs of catalogue size (1,000 x 1,300; from the pictures in DIR, or synthetic), and measures each
+part of the work alone on all processors (read, decode, prepare, forward pass). Then it measures in the same run: the
+way from a change in the database to an entry in Elasticsearch, in this process and by a Celery worker; one image at a
+time as a signal handler would do it; and clip-retrieval's inference with the same model, if PYTHON has it (see
+``benchmarks/clip_retrieval.py``). The environment names the services (``make services`` prints the variables); without
+Elasticsearch the local index is used, without Redis and PostgreSQL no worker. Use an empty database: the benchmark
+fills the demo shop's tables.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAME = "benchmark-indexing"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--photos", type=Path, help="pictures to make the JPEGs of")
+    parser.add_argument("--photos", type=Path, help="pictures to create the JPEGs from")
     parser.add_argument("--model", default="imagesim-lite")
     parser.add_argument("--weights", type=Path, help="a file of weights for MODEL, one of open_clip's names")
     parser.add_argument("--precision", default="auto")
@@ -50,7 +50,7 @@ def main() -> int:
         report["sync"] = end_to_end(files, work_here)
         if worker_is_possible():
             with celery_worker(Path(folder)) as work_there:
-                end_to_end(files[:32], work_there)  # the model is loaded then
+                end_to_end(files[:32], work_there)  # loads the model
                 report["celery"] = end_to_end(files, work_there)
         if options.clip_retrieval:
             report["clip_retrieval"] = clip_retrieval(options.clip_retrieval, files, options.model, options.weights)
@@ -87,7 +87,7 @@ def set_up(model: str, weights: Path | None, precision: str, folder: str) -> Non
 
 
 def make_pictures(folder: Path, count: int, photos: Path | None) -> list[Path]:
-    """So many different JPEGs of catalogue size."""
+    """Create that many different JPEGs of catalogue size."""
     from PIL import Image
 
     folder.mkdir(parents=True)
@@ -111,7 +111,7 @@ def make_pictures(folder: Path, count: int, photos: Path | None) -> list[Path]:
 
 
 def parts(files: Sequence[Path]) -> dict[str, float]:
-    """Milliseconds a picture of each part alone, on all processors; ``unavoidable`` is their sum."""
+    """Return the milliseconds per picture of each part alone, on all processors; ``unavoidable`` is their sum."""
     from imagesim import images
     from imagesim.embedders import get_embedder
     from imagesim.runtime import threads
@@ -145,7 +145,8 @@ def parts(files: Sequence[Path]) -> dict[str, float]:
 
 
 def one_at_a_time(files: Sequence[Path]) -> float:
-    """Milliseconds a picture where each is opened in full, embedded alone and written to the index at once."""
+    """Return the milliseconds per picture if each is opened in full, embedded alone and written to the index at
+    once."""
     from PIL import Image
 
     from imagesim.embedders import get_embedder
@@ -172,7 +173,7 @@ def one_at_a_time(files: Sequence[Path]) -> float:
 
 @contextmanager
 def catalogue(files: Sequence[Path]) -> Iterator[int]:
-    """A product for each picture, never embedded, in an empty index."""
+    """Create a product for each picture, never embedded before, with an empty index."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.indexes import get_index
     from imagesim.indexing.sync import touch
@@ -199,7 +200,7 @@ def catalogue(files: Sequence[Path]) -> Iterator[int]:
 
 
 def end_to_end(files: Sequence[Path], work: Callable[[], None]) -> float:
-    """Milliseconds a picture from waiting change to indexed entry."""
+    """Return the milliseconds per picture from waiting change to indexed entry."""
     from imagesim.models import ItemState
 
     with catalogue(files) as count:
@@ -227,7 +228,7 @@ def worker_is_possible() -> bool:
 
 @contextmanager
 def celery_worker(folder: Path) -> Iterator[Callable[[], None]]:
-    """A worker in a process of its own; what it gives sends it a message and waits until nothing waits any more."""
+    """Start a worker process; yield a function that sends it a message and waits until no change waits."""
     from django.conf import settings
 
     from demo_shop.celery import app
@@ -265,8 +266,8 @@ def celery_worker(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def clip_retrieval(python: str, files: Sequence[Path], model: str, weights: Path | None) -> float:
-    """Milliseconds a picture of clip-retrieval's inference, reading and writing included, loading not."""
-    assert weights, "clip-retrieval takes a name of open_clip and a file of weights: --model and --weights"
+    """Return the milliseconds per picture of clip-retrieval's inference: with reading and writing, without loading."""
+    assert weights, "clip-retrieval needs a name of open_clip and a file of weights: --model and --weights"
     script = Path(__file__).with_name("clip_retrieval.py")
     command = [python, str(script), str(files[0].parent), model, str(weights)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -276,7 +277,7 @@ def clip_retrieval(python: str, files: Sequence[Path], model: str, weights: Path
 
 def tell(report: dict[str, Any]) -> None:
     unavoidable = report["unavoidable_ms"]
-    print(f"{report['images']} JPEGs of {SIZE[0]} x {SIZE[1]}, {report['model']}; ms a picture (share of the limit)")
+    print(f"{report['images']} JPEGs of {SIZE[0]} x {SIZE[1]}, {report['model']}; ms per picture (share of the limit)")
     for name in ("read_ms", "decode_ms", "prepare_ms", "forward_ms", "unavoidable_ms"):
         print(f"  {name:<16} {report[name]:8.2f}")
     for name in ("sync", "celery", "one_at_a_time", "clip_retrieval"):

@@ -1,10 +1,10 @@
-"""A photo from upload to JSON, and fifty at once: ``python -m benchmarks.look --photo FILE --json FILE``.
+"""Measure the look endpoint, alone and under load: ``python -m benchmarks.look --photo FILE --json FILE``.
 
-Starts the demo shop with its own server, enlarges the photo to 12 megapixels with the noise of a camera, and posts it
-to ``look/``. Reports the median milliseconds of an answer beside those of embedding the same regions in this process
-(in turn, so that a busy machine slows both), and what the other parts take. Then posts fifty at one time and reports
-what was answered, how much the server's memory rose above its rest, and what a page of the shop took meanwhile.
-Linux only.
+Starts the demo shop with its own server, enlarges the photo to 12 megapixels with camera noise, and posts it to
+``look/``. Reports the median milliseconds of an answer, those of embedding the same regions in this process
+(alternating, so that a busy machine slows both), and those of the other parts. Then it posts fifty photos at the same
+time and reports the answers, the increase of the server's memory, and the response time of a page of the shop
+meanwhile. Linux only.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ BOUNDARY = "a-part-of-the-form"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photo", type=Path, required=True, help="of somebody, upright")
+    parser.add_argument("--photo", type=Path, required=True, help="an upright photo of a person")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--at-once", type=int, default=50, help="photos posted at one time; 0 leaves that out")
+    parser.add_argument("--at-once", type=int, default=50, help="photos posted at the same time; 0 skips this part")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     camera, drawn = taken(options.photo)
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def taken(path: Path) -> tuple[bytes, bytes]:
-    """12 megapixels as a camera would store them, and as a program would: a JPEG and a PNG."""
+    """Return 12 megapixels as a camera stores them (a JPEG) and as a program does (a PNG)."""
     with Image.open(path) as image:
         large = image.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC)
     noise = np.random.default_rng(1).normal(0, 4, (SIZE[1], SIZE[0], 1))
@@ -66,7 +66,7 @@ def taken(path: Path) -> tuple[bytes, bytes]:
 
 @contextmanager
 def served() -> Iterator[tuple[Callable[[bytes], tuple[int, dict[str, Any]]], Callable[[], None], Callable[[], int]]]:
-    """Functions that post a photo, ask for a page, and give the server's resident memory in MB."""
+    """Yield functions that post a photo, request a page, and return the server's resident memory in MB."""
     root = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryDirectory() as scratch:
         environment = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings", "DEMO_FOLDER": scratch}
@@ -83,7 +83,7 @@ def served() -> Iterator[tuple[Callable[[bytes], tuple[int, dict[str, Any]]], Ca
                         connection.request(method, path, body, headers)
                         response = connection.getresponse()
                         return response.status, response.read()
-                    except ConnectionError:  # Django's own server lets ten wait to be let in; a visitor tries again
+                    except ConnectionError:  # Django's development server queues ten connections; a visitor retries
                         time.sleep(0.1)
                     finally:
                         connection.close()
@@ -106,7 +106,7 @@ def served() -> Iterator[tuple[Callable[[bytes], tuple[int, dict[str, Any]]], Ca
 
 
 def answer(post: Callable[[bytes], Any], photo: bytes, rounds: int) -> dict[str, Any]:
-    """Milliseconds of the parts, each the median of ``rounds``."""
+    """Return the milliseconds of the parts, each the median of ``rounds``."""
     import os
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_shop.settings")
@@ -129,7 +129,7 @@ def answer(post: Callable[[bytes], Any], photo: bytes, rounds: int) -> dict[str,
     embedder, finder = get_embedder(), get_region_finder()
     found: list[Region] = []
     for number in range(rounds + 2):
-        if number == 2:  # models are loaded and memory is there
+        if number == 2:  # by now, models are loaded and memory is allocated
             times.clear()
         status, said = timed("from upload to JSON", post, photo)
         if status != 200:
@@ -151,7 +151,7 @@ def answer(post: Callable[[bytes], Any], photo: bytes, rounds: int) -> dict[str,
 def flood(
     post: Callable[[bytes], Any], page: Callable[[], None], memory: Callable[[], int], photos: list[bytes]
 ) -> dict[str, Any]:
-    """All at once, five times: what goes on growing from one time to the next would be a leak."""
+    """Post all at the same time, five times: steady growth from one time to the next would be a leak."""
     rest, peaks, answers, pages = memory(), [], Counter[int](), []
     for _ in range(5):
         over, peak = Event(), [0]

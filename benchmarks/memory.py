@@ -1,8 +1,9 @@
-"""What memory and disk a sync, a rebuild and a comparison need: ``python -m benchmarks.memory --items 1000 100000``.
+"""Measure the memory and disk of a sync, a rebuild and a comparison: ``python -m benchmarks.memory --items 1000
+100000``.
 
-On SQLite and the local index, with vectors already stored: the highest resident size of a process that does nothing
-else, for a catalogue of each size, which must not grow with it; and the size of the database afterwards, index
-included, which must not grow from one rebuild to the next.
+On SQLite and the local index, with vectors already stored. Reports the maximum resident size of a process that does
+nothing else, for a catalogue of each size: it must not grow with the catalogue. Also reports the size of the database
+afterwards, index included: it must not grow from one rebuild to the next.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def each_step(items: int) -> dict[str, Any]:
 
 
 def step(name: str, items: int) -> dict[str, Any]:
-    """One step in this process."""
+    """Run one step in this process."""
     set_up()
     from django.conf import settings
 

@@ -1,10 +1,10 @@
-"""What a process that embeds holds in memory, and how fast it is there: ``python -m benchmarks.model_memory``.
+"""Measure the memory and speed of a process that embeds: ``python -m benchmarks.model_memory``.
 
-Torch and ONNX Runtime side by side, each in processes of its own that do nothing else: after each step, seconds from
-the start of Python to the first answer to a photo and words, then milliseconds per picture. ``own`` leaves out pages of
-files (libraries, weights that are mapped), which the machine holds once for all processes and gives back when it wants
-memory. The model is loaded once before, so that nothing is assembled, tried or exported while it is measured; the
-times are the best of ``--rounds`` in which the runtimes take turns.
+Compares torch and ONNX Runtime, each in separate processes that do nothing else: memory after each step, seconds from
+the start of Python to the first answer to a photo and words, then milliseconds per picture. ``own`` excludes
+file-backed pages (libraries, mapped weights), which the machine holds once for all processes and can reclaim. The model
+is loaded once before, so that nothing is assembled, tried or exported during a measurement; the times are the best of
+``--rounds`` in which the runtimes alternate.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
     for name, each in figures.items():
         print(f"{name} ({each['precision']}, {each['threads']} processors)")
         for step, held_here in each["rows"].items():
-            print(f"    {step:38s} {held_here['resident']:5d} MB, of them own {held_here['own']:5d}")
+            print(f"    {step:38s} {held_here['resident']:5d} MB, own {held_here['own']:5d}")
         for of, value in each["times"].items():
             print(f"    {of:38s} {value:8.2f}")
     if options.json:
@@ -62,7 +62,7 @@ def in_process(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
-    """The figures of one runtime, in this process."""
+    """Return the figures of one runtime, measured in this process."""
     rows: dict[str, dict[str, int]] = {}
     times: dict[str, float] = {}
     began = case.pop("began")
@@ -95,7 +95,7 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def best(run: Any, rounds: int = 12) -> float:
-    """The fewest milliseconds of several calls."""
+    """Return the minimum milliseconds of several calls."""
     took = []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -105,7 +105,7 @@ def best(run: Any, rounds: int = 12) -> float:
 
 
 def held() -> dict[str, int]:
-    """Megabytes of this process, all and those not of files. Linux only."""
+    """Return the megabytes of this process: all, and those not backed by files. Linux only."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     resident, own = (int(status[name].split()[0]) // 1024 for name in ("VmRSS", "RssAnon"))
     return {"resident": resident, "own": own}

@@ -1,11 +1,11 @@
-"""How a region finder does on two people, on two who touch, and on nobody.
+"""Measure a region finder on two people, on two who touch, and on a street without people.
 
     python benchmarks/people.py --photos DIR --masks DIR --labels FILE --validation 5
 
-The photos are those of ``benchmarks/regions.py``, of one person each. Beside each person stands the one of the next
-photo, cut out and made as tall, once apart and once overlapping by an eighth. Recall: a region of the right label
-overlaps a garment's box by half or more. Of the labels that both wear, the share that got a region for each. Then the
-street beside each person, without anybody: regions a picture.
+Uses the photos of ``benchmarks/regions.py``, of one person each. The person of the next photo is cut out, scaled to the
+same height and placed beside each person, once apart and once overlapping by an eighth. Recall: a region of the right
+label overlaps a garment's box by half or more. Of the labels that both wear, the share with a region for each. Finally,
+the street beside each person, without people: regions per picture.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from imagesim.conf import Backend
 from imagesim.regions import get_region_finder
 from imagesim.types import Region
 
-GAP, OVERLAP = 0.3, -0.125  # of the width of the one who is put beside
-NARROWEST = 0.2  # of the photo: a strip of street that shows less is left out
+GAP, OVERLAP = 0.3, -0.125  # in widths of the person placed beside the first
+NARROWEST = 0.2  # minimum width of a strip of street, as a share of the photo
 
 Find = Callable[[Image.Image], Sequence[Region]]
 Scene = tuple[Image.Image, list[dict[str, benchmark.Box]]]
@@ -35,7 +35,7 @@ Scene = tuple[Image.Image, list[dict[str, benchmark.Box]]]
 
 @dataclass
 class Person:
-    """A photo, which pixels of it are somebody, and the box of each garment."""
+    """A photo, a mask of the person, and the box of each garment."""
 
     image: Image.Image
     body: np.ndarray
@@ -48,7 +48,7 @@ class Person:
 
 
 def beside(first: Person, second: Person, gap: float) -> Scene:
-    """The first in the own photo, which goes on to the right, the second cut out and put there."""
+    """Extend the first photo to the right and paste the second person there."""
     left, top, right, bottom = first.extent
     x0, y0, x1, y1 = second.extent
     scale = (bottom - top) / (y1 - y0)
@@ -57,7 +57,7 @@ def beside(first: Person, second: Person, gap: float) -> Scene:
     body = Image.fromarray(second.body[y0:y1, x0:x1]).resize(size)
     at = round(right + gap * size[0])
     width = max(first.image.width, at + size[0] + left // 2)
-    scene = first.image.resize((width, first.image.height))  # a street that fits, stretched
+    scene = first.image.resize((width, first.image.height))  # a matching street: the photo, stretched
     scene.paste(first.image.crop((0, 0, right, first.image.height)))
     scene.paste(cut, (at, top), body)
 
@@ -106,7 +106,7 @@ def told(find: Find, scenes: Iterable[Scene]) -> dict[str, float]:
 
 
 def streets(people: Iterable[Person]) -> Iterator[Scene]:
-    """What is to the wider side of each person."""
+    """Yield the street on the wider side of each person."""
     for person in people:
         left, _, right, _ = person.extent
         width, height = person.image.size
@@ -139,7 +139,7 @@ def main() -> None:
         "two who touch": told(find, (beside(a, b, OVERLAP) for a, b in pairs)),
         "nobody": told(find, streets(people)),
     }
-    print(f"{'':16} {'pictures':>8} {'recall@0.5':>10} {'both found':>10} {'regions a picture':>18}")
+    print(f"{'':16} {'pictures':>8} {'recall@0.5':>10} {'both found':>10} {'regions/picture':>18}")
     for name, r in report.items():
         print(f"{name:16} {r['pictures']:8} {r['recall']:10.3f} {r['both_found']:10.3f} {r['regions_a_picture']:18.2f}")
     if args.json:

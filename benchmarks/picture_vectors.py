@@ -1,11 +1,11 @@
-"""Embeddings of many real pictures from few: features of random windows of each, brought to a given length.
+"""Create embeddings of many pictures from few: features of random windows of each, reduced to a given length.
 
     python benchmarks/picture_vectors.py PICTURES 101000 vectors.npy
 
-What a search engine makes of real embeddings (clusters, near duplicates, uneven density) differs from what it
-makes of random vectors, which are all equally far apart. The features are those of EfficientNet-Lite0's last map,
-averaged over windows of 20 to 100 % of the picture (a crop without computing it anew), turned onto their first
-principal components and brought to unit length: quick to make, and as uneven as a model's own.
+Real embeddings (clusters, near duplicates, uneven density) affect a search engine differently from random vectors,
+which are all equally far apart. The features are those of EfficientNet-Lite0's last map, averaged over windows of 20 to
+100 % of the picture (a crop without computing it again), projected onto their first principal components and normalised
+to unit length: quick to create, and as uneven as a model's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH = 64
 
 
 def windows(side: int, count: int, chance: random.Random) -> list[tuple[int, int, int, int]]:
-    """(top, left, bottom, right) of different windows of a square map, the whole of it first."""
+    """Return (top, left, bottom, right) of different windows of a square map, the whole map first."""
     found = {(0, 0, side, side): None}
     while len(found) < count:
         height, width = (chance.randint(-(-side * 2 // 5), side) for _ in range(2))
@@ -36,7 +36,7 @@ def windows(side: int, count: int, chance: random.Random) -> list[tuple[int, int
 
 @torch.inference_mode()
 def features(pictures: list[Path], each: int) -> np.ndarray:
-    """float32 of shape (pictures, each, 1280); those of a picture do not depend on the others."""
+    """Return float32 of shape (pictures, each, 1280); the features of a picture do not depend on the others."""
     trunk = load_trunk().to(memory_format=torch.channels_last)
     found = np.empty((len(pictures), each, 1280), dtype=np.float32)
     for start in range(0, len(pictures), BATCH):
@@ -53,7 +53,7 @@ def features(pictures: list[Path], each: int) -> np.ndarray:
 
 
 def principal(found: np.ndarray, dims: int) -> np.ndarray:
-    """The first components, as unit rows."""
+    """Return the first principal components, as unit rows."""
     found = found - found.mean(axis=0)
     _, axes = np.linalg.eigh(found.T @ found)
     found = found @ axes[:, ::-1][:, :dims]
@@ -69,7 +69,7 @@ def main() -> None:
     given = parser.parse_args()
     pictures = sorted(p for p in given.pictures.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     found = features(pictures, -(-given.count // len(pictures))).reshape(-1, 1280)
-    found = found[np.random.default_rng(0).permutation(len(found))[: given.count]]  # in no order, as a catalogue
+    found = found[np.random.default_rng(0).permutation(len(found))[: given.count]]  # in random order, as in a catalogue
     np.save(given.out, principal(found, given.dims))
 
 

@@ -1,9 +1,9 @@
-"""How long a photo query waits for the model, alone and in company: ``python -m benchmarks.queries --json FILE``.
+"""Measure a photo query, alone and with concurrent queries: ``python -m benchmarks.queries --json FILE``.
 
-Photos of phone size (1,512 x 2,016 JPEGs; from the pictures in DIR, else drawn) are decoded, prepared and embedded as
-a search by photo does it. One at a time, beside decoding, preprocessing and the forward pass of one called directly;
-and 32 threads at once, beside the model's own rate in batches of 16 with all photos decoded and prepared by a pool of
-threads. The two sides take turns, so that a busy machine slows both.
+Photos of phone size (1,512 x 2,016 JPEGs; from the pictures in DIR, or synthetic) are decoded, prepared and embedded as
+in a search by photo. One at a time, compared with direct calls of decoding, preprocessing and the forward pass; and 32
+threads at the same time, compared with the model's rate in batches of 16 with all photos decoded and prepared by a pool
+of threads. The two sides alternate, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDS = 5
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, help="pictures to make the photos of")
+    parser.add_argument("--photos", type=Path, help="pictures to create the photos from")
     parser.add_argument("--model", default="imagesim-lite")
     parser.add_argument("--weights", type=Path, help="a file of weights for MODEL, one of open_clip's names")
     parser.add_argument("--precision", default="auto")
@@ -111,7 +111,7 @@ def each(work: Callable[[bytes], object], photos: Sequence[bytes]) -> None:
 
 
 def beside(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float, float]:
-    """Median milliseconds of both, taken in turns, and the median of the ratios of each turn."""
+    """Return the median milliseconds of both, alternating, and the median ratio of the rounds."""
     times: list[tuple[float, float]] = []
     for work in (ours, theirs):
         work()

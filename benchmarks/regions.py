@@ -1,17 +1,17 @@
-"""How well a region finder does on photos with a label a pixel.
+"""Measure a region finder on photos with a label per pixel.
 
     python benchmarks/regions.py --photos DIR --masks DIR --labels FILE --json FILE
 
-``--photos`` holds the photos, ``--masks`` for each a PNG of the same stem and size with one label index a pixel,
-``--labels`` the names of the indices as a JSON list. Names are merged into the labels of ``imagesim.regions.labels``
-by their words; what is no garment there (skin, hair, jewellery) is left out. A garment is the box round all pixels of
-one label in one photo.
+``--photos`` holds the photos, ``--masks`` for each a PNG of the same stem and size with one label index per pixel,
+``--labels`` the names of the indices as a JSON list. Names are merged into the labels of ``imagesim.regions.labels`` by
+their words; anything that is not a garment there (skin, hair, jewellery) is ignored. A garment is the box around all
+pixels of one label in one photo.
 
-``--validation 5`` measures on the photos whose number is a multiple of 5 only; the others give the mean boxes that the
-finder is compared with (without it these come from the measured photos themselves, which flatters them).
-``--upper 0.55`` measures once more on the upper 55 % of every photo. ``--shop DIR`` (``labels.csv`` with ``id`` and
-``articleType``, ``images/``) searches that catalogue (of which ``--validation`` takes its part too) for what was found,
-with the embedder of the settings.
+``--validation 5`` uses only the photos whose number is a multiple of 5; the others provide the mean boxes that the
+finder is compared with (without this option the measured photos provide them, which overestimates the baseline).
+``--upper 0.55`` measures again on the upper 55 % of every photo. ``--shop DIR`` (``labels.csv`` with ``id`` and
+``articleType``, ``images/``) searches that catalogue (``--validation`` applies to it too) for the regions found, with
+the embedder of the settings.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from imagesim.types import Region
 
 Box = tuple[float, float, float, float]
 
-SMALLEST = 0.001  # of the photo: fewer pixels of a label are slips of the annotation
-FEWEST = 8  # garments a label needs in the set to count in mAP
+SMALLEST = 0.001  # share of the photo; fewer pixels of a label are annotation errors
+FEWEST = 8  # minimum number of garments of a label in the set for mAP
 
 
 @dataclass
 class Truth:
-    """One photo: its file and the box of each garment it holds."""
+    """A photo: its file and the box of each garment in it."""
 
     path: Path
     boxes: dict[str, Box]
@@ -77,7 +77,8 @@ def load(
 
 
 def part_of(validation: int | None) -> Callable[[Path], bool]:
-    """Whether a photo is measured: all are, or those whose number is a multiple of ``validation``."""
+    """Return a function that tells whether a photo is measured: all, or numbers that are a multiple of
+    ``validation``."""
     return lambda path: not validation or int("".join(c for c in path.stem if c.isdigit())) % validation == 0
 
 
@@ -99,7 +100,7 @@ def boxes_of(mask: np.ndarray, own: dict[str, list[int]]) -> dict[str, Box]:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes (x, y, width, height)."""
+    """Return the intersection over union of two boxes (x, y, width, height)."""
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     if w <= 0 or h <= 0:
@@ -108,12 +109,12 @@ def iou(a: Box, b: Box) -> float:
 
 
 def meant(region: Region) -> str:
-    """The label a region stands for when it must be one: the likelier alternative of a neutral one."""
+    """Return the label of a region; for a neutral one, the likelier alternative."""
     return region.alternatives[0] if region.alternatives else region.label
 
 
 def average_precision(hits: Sequence[bool], total: int) -> float:
-    """Area under the precision-recall curve, precision made monotone (as in PASCAL VOC from 2010 on)."""
+    """Return the area under the precision-recall curve, precision made monotone (as in PASCAL VOC from 2010 on)."""
     if not total or not hits:
         return 0.0
     right = np.cumsum(hits)
@@ -125,13 +126,12 @@ def average_precision(hits: Sequence[bool], total: int) -> float:
 def score(
     truths: Sequence[Truth], found: Sequence[Iterable[Region]], *, every: Sequence[Iterable[Region]] | None = None
 ) -> dict[str, Any]:
-    """The figures of the regions ``found`` in each photo; ``every`` adds those too unsure to show, for mAP.
+    """Score the regions ``found`` in each photo; ``every`` adds the ones below the limit, for mAP.
 
-    recall: the surest box of the right label overlaps a garment's by half or more. recall_considered: the same with the
-    surest box of every label, shown or not. map: the mean over labels with
-    FEWEST or more garments. label_f1: which labels a photo is said to hold, over all photos together. box_recall: a
-    box of any label overlaps. neutral: the share of regions with a neutral label; said_wrong: the share of the others
-    that name a label the photo lacks.
+    recall: the best box of the right label overlaps a garment's by half or more. recall_considered: the same with the
+    best box of every label, above the limit or not. map: the mean over labels with FEWEST or more garments. label_f1:
+    the labels of a photo, over all photos together. box_recall: a box of any label overlaps. neutral: the share of
+    regions with a neutral label; said_wrong: the share of the others with a label that the photo lacks.
     """
     best = [_surest(regions) for regions in found]
     all_ = [list(regions) for regions in (every if every is not None else found)]
@@ -201,9 +201,10 @@ def _surest(regions: Iterable[Region]) -> dict[str, Box]:
 
 
 def prior(truths: Sequence[Truth], whole: bool) -> list[Region]:
-    """What can be said without looking: the labels most photos hold, the whole photo or their mean box for each.
+    """Return a baseline that does not look at the photo: the most common labels, with the whole photo or their mean
+    box.
 
-    Those shown have a score of 0.5 or more: the set of the commonest labels that does best by F1.
+    The ones above the limit have a score of 0.5 or more: the set of the most common labels with the best F1.
     """
     share = {label: sum(label in t.boxes for t in truths) / len(truths) for label in GARMENTS}
     order = sorted((label for label in GARMENTS if share[label]), key=lambda label: -share[label])
@@ -220,9 +221,9 @@ def prior(truths: Sequence[Truth], whole: bool) -> list[Region]:
 def timed(
     finder: BaseRegionFinder, truths: Sequence[Truth]
 ) -> tuple[list[list[Region]], list[list[Region]], list[float]]:
-    """The regions of each photo, all that were considered, and the milliseconds from decoded photo to regions.
+    """Return the regions of each photo, all candidates, and the milliseconds from decoded photo to regions.
 
-    What the built-in finder was too unsure of to show counts in mAP, at its low rank.
+    Candidates of the built-in finder below the limit count in mAP, at their low rank.
     """
     finder.warm_up()
     finder.find(truths[0].image())
@@ -247,11 +248,11 @@ def shown(regions: Iterable[Region]) -> list[Region]:
 def search(
     truths: Sequence[Truth], found: Sequence[Sequence[Region]], shop: Path, validation: int | None
 ) -> dict[str, float]:
-    """Category P@10 in a catalogue: the whole photo, the true box of each garment, and the box found for it.
+    """Measure category P@10 in a catalogue: the whole photo, the true box of each garment, and the box found for it.
 
-    A picture is right when its article type belongs to the garment's label. ``true_found`` and ``found`` speak of the
-    garments that were found (a region of any label overlaps by half or more), ``found_all`` of all, a missed one
-    counting 0. ``filtered``: only the categories of the label that the finder gave were searched.
+    A picture is correct if its article type belongs to the garment's label. ``true_found`` and ``found`` cover the
+    garments that were found (a region of any label overlaps by half or more), ``found_all`` covers all, with 0 for a
+    missed one. ``filtered``: only the categories of the finder's label were searched.
     """
     embedder = get_embedder()
     rows = [
@@ -305,7 +306,7 @@ def _embedded(embedder: Any, shop: Path, rows: Sequence[dict[str, str]]) -> np.n
 
 
 def _matching(box: Box, regions: Sequence[Region]) -> Region | None:
-    """The region that overlaps a garment most, if by half or more."""
+    """Return the region that overlaps a garment most, if by half or more."""
     best = max(regions, key=lambda r: iou(box, (r.x, r.y, r.width, r.height)), default=None)
     return best if best and iou(box, (best.x, best.y, best.width, best.height)) >= 0.5 else None
 
@@ -325,7 +326,7 @@ def main() -> None:
     parser.add_argument("--upper", type=float, help="also on this share of each photo from the top")
     parser.add_argument("--shop", type=Path, help="also search this catalogue")
     parser.add_argument("--finder", default="imagesim.regions.lite.LiteRegionFinder")
-    parser.add_argument("--options", type=json.loads, default={}, help="of the finder, as JSON")
+    parser.add_argument("--options", type=json.loads, default={}, help="options of the finder, as JSON")
     args = parser.parse_args()
     django.setup()
 
@@ -352,12 +353,12 @@ def main() -> None:
         print(line(f"found, upper {args.upper:.0%}", report["upper"]))
     details = report["found"]
     print(
-        f"{details['regions_a_photo']:.1f} regions a photo; {details['neutral']:.0%} with a neutral label, "
-        f"of the others {details['said_wrong']:.0%} name what the photo does not hold; "
-        f"{details['box_recall']:.3f} recall whatever the label; "
-        f"mAP of what is shown alone {details['map_shown']:.3f}"
+        f"{details['regions_a_photo']:.1f} regions per photo; {details['neutral']:.0%} with a neutral label, "
+        f"{details['said_wrong']:.0%} of the others with a label that the photo lacks; "
+        f"{details['box_recall']:.3f} recall of any label; "
+        f"mAP of the regions above the limit {details['map_shown']:.3f}"
     )
-    print(f"{'':12} garments recall   AP  wrongly said")
+    print(f"{'':12} garments recall   AP  false positives")
     for label, v in details["labels"].items():
         print(f"{label:12} {v['garments']:8} {v['recall']:6.2f} {v['ap']:5.2f} {v['said_wrongly']:8}")
     if args.shop:

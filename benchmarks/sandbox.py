@@ -1,4 +1,4 @@
-"""``python -m benchmarks.sandbox``: the time of a photo query with and without the sandbox, in turn, model in the box.
+"""Measure a photo query with and without the sandbox, alternating: ``python -m benchmarks.sandbox``.
 
 Needs the demo shop's settings and a filled index (``DJANGO_SETTINGS_MODULE=demo_shop.settings``, ``manage.py demo``).
 """
@@ -18,7 +18,7 @@ PAIRS = 100
 
 
 def photo(side: int) -> bytes:
-    """A JPEG as a phone makes it: no area of one colour."""
+    """Return a JPEG like a phone's, without areas of one colour."""
     noise = Image.effect_noise((side // 8, side // 8), 80).resize((side, side))
     buffer = BytesIO()
     Image.merge("RGB", [noise, noise.transpose(Image.Transpose.ROTATE_90), noise]).save(buffer, "JPEG", quality=85)

@@ -1,8 +1,8 @@
-"""What the app adds to saving a product: ``python -m benchmarks.saving --json FILE``.
+"""Measure what the app adds to saving a product: ``python -m benchmarks.saving --json FILE``.
 
-The same saves with the app's receivers connected and without, in turn, so that a busy machine slows both.
-Reports milliseconds and queries a save, and that no picture is opened. Uses the database of the test settings
-(``IMAGESIM_TEST_DATABASE_URL``; SQLite if none). Every save is a transaction of its own, as in a request.
+Makes the same saves with the app's receivers connected and without, alternating, so that a busy machine slows both.
+Reports milliseconds and queries per save, and that no picture is opened. Uses the database of the test settings
+(``IMAGESIM_TEST_DATABASE_URL``; SQLite by default). Every save is a separate transaction, as in a request.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def timed(work: Callable[[], None]) -> float:
-    """Milliseconds of one call, averaged over some."""
+    """Return the milliseconds of one call, averaged over several."""
     start = time.perf_counter()
     for _ in range(SAVES):
         work()

@@ -1,9 +1,9 @@
-"""How fast and how good search is, beside its peers, in one run.
+"""Measure the speed and recall of search, compared with other libraries in one run.
 
     python benchmarks/picture_vectors.py PICTURES 101000 vectors.npy
     python -m benchmarks.search vectors.npy --elasticsearch http://127.0.0.1:9200 --json figures.json
 
-The last thousand vectors are the questions, the others the catalogue. ``docs/performance.md`` quotes what it prints.
+The last thousand vectors are the queries, the others the catalogue. ``docs/performance.md`` quotes the output.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def main() -> None:
     parser.add_argument("--quantisation", nargs="*", default=["int8"], choices=("none", "int8", "bbq"))
     parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--count", type=int, help="a smaller or larger catalogue; a larger one is made by jitter")
+    parser.add_argument("--count", type=int, help="size of the catalogue; jitter extends it beyond the given vectors")
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--segments", type=int, default=1, help="merge down to so many; 0 leaves them as they are")
-    parser.add_argument("--reuse", action="store_true", help="take the index that is in service, whatever filled it")
-    parser.add_argument("--keep", action="store_true", help="leave the index in service, for --reuse")
-    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw recall against time there, as SVG or PNG")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
+    parser.add_argument("--segments", type=int, default=1, help="merge down to this many; 0 does not merge")
+    parser.add_argument("--reuse", action="store_true", help="use the active index as it is")
+    parser.add_argument("--keep", action="store_true", help="leave the index active, for --reuse")
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw recall over time to this file, as SVG or PNG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
     given = parser.parse_args()
     rows = []
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, NumPy {np.__version__}")
@@ -70,13 +70,13 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
             yield from local.measure(catalogue, queries, not given.no_peers)
         if given.elasticsearch:
             for quantisation in given.quantisation:
-                first = quantisation == given.quantisation[0]  # what concerns the shop is measured with the first alone
+                first = quantisation == given.quantisation[0]  # the shop is measured with the first one only
                 parts = given.only if first else [part for part in given.only if part in ("elasticsearch", "sweep")]
                 yield from elasticsearch.measure(given, catalogue, queries, quantisation, parts, Path(folder))
 
 
 def sized(vectors: np.ndarray, count: int) -> np.ndarray:
-    """``count`` rows; past those given, the same again with a little noise."""
+    """Return ``count`` rows; beyond the given ones, repeat them with a little noise."""
     if count <= len(vectors):
         return np.ascontiguousarray(vectors[:count])
     chance = np.random.default_rng(2)
@@ -91,7 +91,7 @@ def sized(vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def set_up(folder: Path) -> None:
-    """The demo shop on an empty database of its own."""
+    """Set up the demo shop on an empty separate database."""
     configure(folder)
     from django.core.management import call_command
 
@@ -99,12 +99,12 @@ def set_up(folder: Path) -> None:
 
 
 def configure(folder: Path, imagesim: dict[str, Any] | None = None) -> None:
-    """The demo shop on the database in ``folder``."""
+    """Configure the demo shop on the database in ``folder``."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "demo_shop.settings"
     import django
     from django.conf import settings
 
-    # Connections stay open, as in a shop whose requests are many.
+    # Persistent connections, as in a shop with many requests.
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db.sqlite3", "CONN_MAX_AGE": None}
     settings.DATABASES = {"default": database}
     if imagesim is not None:

@@ -1,4 +1,4 @@
-"""A shop whose products were all embedded long ago: for benchmarks of the sync, in which no picture is to be opened."""
+"""A shop whose products are already embedded, for benchmarks of the sync in which no picture must be opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EMBEDDER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"dims": DIMS
 
 
 def fill(items: int) -> None:
-    """Products with one picture each, a vector for every picture, and a change that waits for every product."""
+    """Create products with one picture each, a vector for every picture, and a waiting change for every product."""
     import numpy as np
     from django.core.management import call_command
 
@@ -46,7 +46,7 @@ def fill(items: int) -> None:
 
 
 def first_index() -> None:
-    """An empty index in service. What waits is not made to wait anew, as it would be by the first sync."""
+    """Activate an empty index, without queueing every item again as the first sync would."""
     from imagesim.indexes import get_index
     from imagesim.indexing.write_targets import new_meta
 
@@ -64,7 +64,7 @@ def drop_indexes() -> None:
 
 
 def processor_seconds(pid: int) -> float:
-    """Of a process and all that it started, ended ones included. Linux only."""
+    """Return the processor seconds of a process and all its children, terminated ones included. Linux only."""
     parents: dict[int, int] = {}
     seconds: dict[int, float] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -74,7 +74,7 @@ def processor_seconds(pid: int) -> float:
             continue
         each = int(folder.name)
         parents[each] = int(fields[1])
-        seconds[each] = sum(map(int, fields[11:15])) / 100  # own and waited-for children's, in hundredths
+        seconds[each] = sum(map(int, fields[11:15])) / 100  # its own and its children's, in hundredths
     total, todo = 0.0, [pid]
     while todo:
         each = todo.pop()

@@ -1,10 +1,11 @@
-"""Two versions of the app in turns: ``python -m benchmarks.versions OLD NEW``, folders of two checkouts with ``.venv``.
+"""Compare two versions of the app, alternating: ``python -m benchmarks.versions OLD NEW``, two checkouts with
+``.venv``.
 
-Each version runs in a process of its own, on a PostgreSQL database (``IMAGESIM_TEST_DATABASE_URL`` with ``_old`` and
-``_new`` behind it; they are emptied) and on the local index or, with ``--index elasticsearch``, on the server of
-``IMAGESIM_TEST_ELASTICSEARCH_URL``. 2,000 products with one picture each, an embedder that costs next to nothing; the
-relevance floor off and no texts searched, so that both versions do the same. Per measure: wall time (the first quartile
-of the calls of a round, the median of the rounds) and processor time of the process, and the ratios round by round.
+Each version runs in a separate process, on a PostgreSQL database (``IMAGESIM_TEST_DATABASE_URL`` with ``_old`` and
+``_new`` appended; both are emptied) and on the local index or, with ``--index elasticsearch``, on the server of
+``IMAGESIM_TEST_ELASTICSEARCH_URL``. 2,000 products with one picture each, an embedder that costs almost nothing; no
+relevance floor and no text search, so that both versions do the same. Per measure: wall time (the first quartile of the
+calls of a round, the median of the rounds) and processor time of the process, and the ratios per round.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     versions = {name: start(name, getattr(options, name), options.index) for name in ("old", "new")}
     measured: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for number in range(options.rounds + 1):  # the first one warms up
+    for number in range(options.rounds + 1):  # the first round warms up
         for what in ("similar", "filtered", "search", "sync_new", "sync_changed"):
             for name in sorted(versions, reverse=bool(number % 2)):
                 wall, processor = map(float, ask(versions[name], what).split())
@@ -85,7 +86,7 @@ def ask(process: subprocess.Popen[str], what: str) -> str:
 
 
 def first_of(*modules: str) -> Any:
-    """The first of these modules that this version has; an editable install would find those of another checkout."""
+    """Import the first of these modules that this version has; an editable install would find another checkout's."""
     has = (module for module in modules if Path(*module.split(".")).with_suffix(".py").exists())
     return importlib.import_module(next(has, modules[-1]))
 
@@ -131,7 +132,7 @@ def drop_all() -> None:
 
 
 class Shop:
-    """The products, and what is measured with them."""
+    """The products, and the calls that are measured."""
 
     def __init__(self, imagesim: Any) -> None:
         from demo_shop.shop.models import Category, Product
@@ -175,7 +176,7 @@ class Shop:
             Photo.objects.create(product=product, file=ContentFile(file.getvalue(), f"{self.made}.jpg"))
 
     def measure(self, what: str) -> tuple[float, float]:
-        """(wall, processor) seconds per call."""
+        """Return the (wall, processor) seconds per call."""
         from demo_shop.shop.models import Product
 
         if what == "sync_new":

@@ -134,7 +134,7 @@ def test_requests_stay_below_the_limit_on_bytes(served: str, monkeypatch: pytest
         (b'{"input": "\\ud800"}', 400, "surrogate"),
         (b'{"input": "x", "modality": "sound"}', 400, "'image' or 'text'"),
         (b'{"input": "x", "modality": []}', 400, "'image' or 'text'"),
-        (b'{"input": "http://example.org/a.png", "modality": "image"}', 400, "no address is fetched"),
+        (b'{"input": "http://example.org/a.png", "modality": "image"}', 400, "addresses are not fetched"),
         (b'{"input": "data:image/png;base64,%%%", "modality": "image"}', 400, "base64"),
         (b'{"input": "data:image/png;base64,AAAA", "modality": "image"}', 400, ""),
         (json.dumps({"input": ["x"] * (MAX_INPUTS + 1)}).encode(), 400, "at most"),

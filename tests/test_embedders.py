@@ -343,7 +343,7 @@ def test_names_of_weights_make_fingerprints() -> None:
         ({"model": ""}, "must be a name"),
         ({"model": 7}, "must be a name"),
         ({"model": "local-dir:"}, "nothing after the colon"),
-        ({"model": "hf-hub:a/b", "pretrained": "openai"}, "brings its own weights"),
+        ({"model": "hf-hub:a/b", "pretrained": "openai"}, "has its own weights"),
         ({"precision": "int3"}, "'int3'"),
         ({"batch_size": 0}, "batch size"),
         ({"weights": {"smell": 1}}, "'smell'"),

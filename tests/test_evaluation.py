@@ -199,7 +199,7 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
     call_command("imagesim_evaluate", "-k", "5", "--queries", "20", stdout=out, verbosity=0)
     assert "precision@5" in out.getvalue()
     assert "bbq unrescored" in out.getvalue()
-    assert "the share that belongs" in out.getvalue()
+    assert "the share of them that is relevant" in out.getvalue()
 
 
 @pytest.mark.usefixtures("shop")

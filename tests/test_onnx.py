@@ -16,7 +16,7 @@ from PIL import Image
 
 from imagesim.embedders import BaseEmbedder, lite, onnx
 from imagesim.embedders.openclip import OpenClipEmbedder
-from imagesim.embedders.precision import drawn_pictures
+from imagesim.embedders.precision import synthetic_pictures
 from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
@@ -92,7 +92,7 @@ def test_the_vectors_are_those_of_torch(
     whole = OpenClipEmbedder(**options, precision="fp32")  # type: ignore[arg-type]
     assert exported.fingerprint == whole.fingerprint
     assert exported.dims == whole.dims
-    images = [*pictures(), *drawn_pictures(20)[10:]]
+    images = [*pictures(), *synthetic_pictures(20)[10:]]
     assert (exported.embed_images(images) * whole.embed_images(images)).sum(1).min() >= 0.9999
     texts = [
         "",
@@ -120,7 +120,7 @@ def test_pictures_are_fitted_as_open_clip_does(mode: str, interpolation: str, si
         image = noise.resize(shape)
         for step in transform.transforms[:-2]:  # up to the pixels
             image = step(image)
-        assert np.array_equal(onnx.fitted(noise.resize(shape), onnx_facts), image), shape
+        assert np.array_equal(onnx.resize_and_crop(noise.resize(shape), onnx_facts), image), shape
 
 
 def test_a_process_that_answers_has_no_torch(local_clip: Path, clip_cache: Path, clip: OpenClipEmbedder) -> None:
@@ -211,7 +211,7 @@ def test_a_model_that_differs_is_not_kept(local_clip: Path, tmp_path: Path) -> N
         + "onnx.LEAST_COSINE = 1.1\n"
         + "onnx.export(e)\n"
     )
-    assert "its vectors are not those of torch (least cosine" in done.stderr
+    assert "its vectors differ from those of torch (minimum cosine" in done.stderr
     assert not list(tmp_path.rglob("*.onnx"))
 
 
@@ -259,5 +259,5 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_there_is_no_precision_to_choose(clip: OpenClipEmbedder) -> None:
     with pytest.raises(EmbedderError, match="no precision to choose"):
-        clip.choose_precision(drawn_pictures(30))
+        clip.choose_precision(synthetic_pictures(30))
     assert json.loads((clip._exported() / onnx.FACTS).read_text())["trial"]["precision"] == "fp32"

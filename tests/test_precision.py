@@ -59,7 +59,7 @@ def test_overlap_counts_shared_neighbours() -> None:
 
 
 def test_the_drawn_pictures_are_the_same_everywhere_and_all_different() -> None:
-    once, again = precision.drawn_pictures(12), precision.drawn_pictures(12)
+    once, again = precision.synthetic_pictures(12), precision.synthetic_pictures(12)
     assert [image.tobytes() for image in once] == [image.tobytes() for image in again]
     assert len({image.tobytes() for image in once}) == 12
 
@@ -163,25 +163,25 @@ class TestByRealPictures:
         monkeypatch.setattr(reduced_precision, "quantise", lambda visual, prepared, folder: made.append(len(prepared)))
         return made
 
-    def test_int8_is_refused_where_answers_do_not_hold(self, tmp_path: Path, loads: list[str], int8: list[int]) -> None:
+    def test_int8_that_changes_answers_is_rejected(self, tmp_path: Path, loads: list[str], int8: list[int]) -> None:
         embedder = OpenClipEmbedder(cache_dir=tmp_path)
-        chosen, tried = embedder.choose_precision(precision.drawn_pictures(60))
+        chosen, tried = embedder.choose_precision(precision.synthetic_pictures(60))
         assert int8 == [20]
         assert [t.precision for t in tried] == ["fp32", "bf16", "int8"]
         assert [t.holds for t in tried] == [True, True, False]
         assert chosen == "bf16"
-        assert "refused" in embedder.precision_report()
+        assert "rejected" in embedder.precision_report()
 
     def test_few_pictures_tell_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="at least 30"):
-            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(precision.drawn_pictures(3))
+            OpenClipEmbedder(cache_dir=tmp_path).choose_precision(precision.synthetic_pictures(3))
 
     def test_the_command_takes_pictures_of_a_folder(
         self, tmp_path: Path, loads: list[str], settings: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         pictures = tmp_path / "pictures"
         pictures.mkdir()
-        for number, image in enumerate(precision.drawn_pictures(40)):
+        for number, image in enumerate(precision.synthetic_pictures(40)):
             image.save(pictures / f"{number}.png")
         (pictures / "broken.jpg").write_bytes(b"no picture")
         settings.IMAGESIM = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from imagesim.embedders.reduced_precision import folded, keeping_sums, lowered
+from imagesim.embedders.reduced_precision import convert, fold_batch_norms, round_keeping_sums
 
 
 def network() -> nn.Module:
@@ -24,22 +24,24 @@ def network() -> nn.Module:
 def test_folding_changes_nothing_that_is_seen() -> None:
     whole, pixels = network(), torch.randn(2, 3, 16, 16)
     wanted = whole(pixels)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded(whole).modules())
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in fold_batch_norms(whole).modules())
     torch.testing.assert_close(whole(pixels), wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rounded_filters_keep_their_sums(dtype: torch.dtype) -> None:
     filters = torch.randn(200, 1, 3, 3)
-    error = (keeping_sums(filters, dtype).float() - filters).sum((1, 2, 3)).abs()
+    error = (round_keeping_sums(filters, dtype).float() - filters).sum((1, 2, 3)).abs()
     plain = (filters.to(dtype).float() - filters).sum((1, 2, 3)).abs()
     assert error.mean() < plain.mean() / 5
-    assert (keeping_sums(filters, dtype).float() - filters).abs().max() < 3 * torch.finfo(dtype).eps * filters.max()
+    assert (round_keeping_sums(filters, dtype).float() - filters).abs().max() < 3 * torch.finfo(
+        dtype
+    ).eps * filters.max()
 
 
 def test_only_depthwise_filters_are_rounded_together() -> None:
     whole = network()
     first, second = whole[0].weight.clone(), whole[3].weight.clone()
-    lowered(whole, torch.bfloat16)
+    convert(whole, torch.bfloat16)
     assert torch.equal(whole[0].weight, first.bfloat16())
-    assert torch.equal(whole[3].weight, keeping_sums(second, torch.bfloat16))
+    assert torch.equal(whole[3].weight, round_keeping_sums(second, torch.bfloat16))

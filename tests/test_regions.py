@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder
-from imagesim.regions.boxes import merged
+from imagesim.regions.boxes import merge
 from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
 from imagesim.regions.lite import LiteRegionFinder, SingleItemFinder
 from imagesim.regions.transformers import TransformersRegionFinder
@@ -256,18 +256,18 @@ class TestMerging:
     def test_a_pair_of_shoes_is_one_region(self) -> None:
         left = Region(0.3, 0.9, 0.1, 0.05, "shoes", 0.9)
         right = Region(0.45, 0.91, 0.1, 0.05, "shoes", 0.8)
-        (pair,) = merged([right, left])
+        (pair,) = merge([right, left])
         assert (pair.x, pair.y, pair.score) == (0.3, 0.9, 0.9)
         assert pair.width == pytest.approx(0.25)
 
     def test_shoes_of_two_people_stay_two(self) -> None:
-        assert len(merged([Region(0.1, 0.9, 0.1, 0.05, "shoes"), Region(0.7, 0.9, 0.1, 0.05, "shoes")])) == 2
+        assert len(merge([Region(0.1, 0.9, 0.1, 0.05, "shoes"), Region(0.7, 0.9, 0.1, 0.05, "shoes")])) == 2
 
     def test_found_twice_is_one(self) -> None:
-        assert len(merged([Region(0.1, 0.1, 0.4, 0.4, "top", 0.9), Region(0.12, 0.1, 0.4, 0.4, "top", 0.5)])) == 1
+        assert len(merge([Region(0.1, 0.1, 0.4, 0.4, "top", 0.9), Region(0.12, 0.1, 0.4, 0.4, "top", 0.5)])) == 1
 
     def test_two_labels_stay_two(self) -> None:
-        assert len(merged([Region(0.1, 0.1, 0.4, 0.4, "top"), Region(0.1, 0.1, 0.4, 0.4, "outerwear")])) == 2
+        assert len(merge([Region(0.1, 0.1, 0.4, 0.4, "top"), Region(0.1, 0.1, 0.4, 0.4, "outerwear")])) == 2
 
 
 class TestBoxes:

@@ -359,7 +359,7 @@ def test_the_demo_speaks_german(client):
 def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
     html = client.get("/search/", {"q": "banana juice"}).content.decode()
-    assert "Nothing like this here." in html
+    assert "No similar products found." in html
     results, _, closest = html.partition("data-imagesim-closest")
     assert "Banana Juice" not in results
     assert any(name in closest for name in shop)

@@ -1,1 +1,1 @@
-"""What the Makefile calls: services for the tests, and the checks themselves. Standard library only."""
+"""The tools that the Makefile calls: services for the tests, and the checks themselves. Standard library only."""

@@ -1,13 +1,13 @@
-"""``python -m tools.checks``: every check and every test; fails if one of them does.
+"""``python -m tools.checks``: run every check and every test; fail if one fails.
 
-``--lint``   the checks that run nothing of the project
-``--quick``  these, and the fast tests on SQLite: no service is needed
-``--all``    more than every day: all tests on SQLite, a longer run under faults, and one with each protection off;
-           installing the distribution on each Python;
-           the write side on MySQL or MariaDB where IMAGESIM_TEST_MYSQL_URL names one
+--lint   the checks that run no code of the project
+--quick  these, and the fast tests on SQLite, which need no service
+--all    more than daily: all tests on SQLite, a longer run under faults, and one with each protection off;
+         installing the distribution on each Python;
+         the write side on MySQL or MariaDB if IMAGESIM_TEST_MYSQL_URL names one
 
-The tests run on PostgreSQL, in as many processes as there are processors, and those that use a database once more on
-SQLite. What starts servers of its own and mostly waits runs beside something else, and is shown when it is done.
+The tests run on PostgreSQL, in as many processes as there are processors, and the ones that use a database again on
+SQLite. Steps that start their own servers and mostly wait run beside others; their output is shown at the end.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ BROWSER = Step("tests in a browser", ["pytest", "tests/browser"])
 QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q", *APART], SQLITE)
 
 Phase = tuple[list[Step], list[Step]]
-"""What runs one after the other, and what does so beside it."""
+"""The steps that run one after the other, and those that run beside them."""
 
 TEST: list[Phase] = [([*LINT, DOCS, BROWSER], [FAULTS]), ([POSTGRESQL], []), ([SQLITE_DATABASE], [ATTACKS])]
 TEST_ALL: list[Phase] = [
@@ -84,7 +84,7 @@ Result = tuple[str, bool, float]
 
 
 def command_of(arguments: list[str]) -> list[str]:
-    """A script or a module runs by this environment's Python; what is no module is a program installed beside it."""
+    """Return the command: a script or module for this environment's Python, or a program installed beside it."""
     name = arguments[0]
     if name.endswith(".py"):
         return [sys.executable, *arguments]
@@ -94,7 +94,7 @@ def command_of(arguments: list[str]) -> list[str]:
 
 
 def run_one(step: Step, output: IO[bytes] | None = None) -> Result:
-    """Run a step; what it prints goes to ``output``, else straight to the terminal."""
+    """Run a step; its output goes to ``output``, or straight to the terminal."""
     begun = time.monotonic()
     done = subprocess.run(
         command_of(step.command),
@@ -106,7 +106,7 @@ def run_one(step: Step, output: IO[bytes] | None = None) -> Result:
 
 
 def run(steps: list[Step], *, quietly: bool = False) -> list[Result]:
-    """One after the other; quietly, what a step printed is shown when it is done."""
+    """Run steps one after the other; ``quietly`` shows the output of a step when it has finished."""
     results = []
     for step in steps:
         if quietly:
@@ -130,7 +130,7 @@ def run_phase(phase: Phase) -> list[Result]:
 def main(arguments: list[str]) -> int:
     chosen = " ".join(arguments)
     if chosen not in PHASES:
-        say(f"error: {chosen!r} is not known; there are {', '.join(filter(None, PHASES))}, or none of them.")
+        say(f"error: unknown option {chosen!r}; use one of {', '.join(filter(None, PHASES))}, or none.")
         return 2
     if any(BROWSER in steps for steps, _ in PHASES[chosen]):
         find_program("chromium", package="chromium")
@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> int:
     say("")
     for name, passed, seconds in results:
         say(f"{'passed' if passed else 'FAILED'}  {seconds:6.1f} s  {name}")
-    say(f"{time.monotonic() - begun:14.1f} s  in all")
+    say(f"{time.monotonic() - begun:14.1f} s  total")
     return 0 if all(passed for _, passed, _ in results) else 1
 
 

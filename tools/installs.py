@@ -1,7 +1,7 @@
 """``python -m tools.installs [3.12 …]``: install wheel and source distribution into empty environments, and use them.
 
-One environment for each Python from 3.10 on that this machine has (or the named ones), without torch, beside the newest
-Django that it can have: the app must replace nothing that is there. A new project then passes `check` and `migrate`.
+One environment for each Python from 3.10 on that this machine has (or the named ones), without torch, with the newest
+Django that it supports: the app must not replace installed packages. A new project then passes `check` and `migrate`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ urlpatterns += [path("api/visual/", include("imagesim.rest.urls")), path("visual
 
 
 def pythons(versions: Sequence[str]) -> list[str]:
-    """The interpreters on PATH, and those of pyenv."""
+    """Return the interpreters on PATH and those of pyenv."""
     found = []
     for version in versions:
         other = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
@@ -40,7 +40,7 @@ def pythons(versions: Sequence[str]) -> list[str]:
 
 
 def build(folder: Path) -> list[Path]:
-    """The wheel and the source distribution, from a copy of what git knows."""
+    """Build the wheel and the source distribution from a copy of the tracked files."""
     source = folder / "source"
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
@@ -54,7 +54,7 @@ def build(folder: Path) -> list[Path]:
 
 
 def check(python: str, package: Path, folder: Path) -> str:
-    """Install ``package`` beside the newest Django; returns what was installed."""
+    """Install ``package`` beside the newest Django; return what was installed."""
     _run(folder, python, "-m", "venv", "env")
     own = str(folder / "env" / "bin" / "python")
     pip = (own, "-m", "pip", "--quiet", "--disable-pip-version-check")
@@ -67,7 +67,7 @@ def check(python: str, package: Path, folder: Path) -> str:
     if replaced:
         raise SystemExit(f"{package.name} replaced {replaced}")
     if not after["elasticsearch"].startswith("8."):
-        raise SystemExit(f"the extra brought elasticsearch {after['elasticsearch']}, which no server 8 accepts")
+        raise SystemExit(f"the extra installed elasticsearch {after['elasticsearch']}, which no server 8 accepts")
     _run(folder, own, "-m", "django", "startproject", "project", ".")
     for name, text in (("settings", SETTINGS), ("urls", URLS)):
         with (folder / "project" / f"{name}.py").open("a") as file:

@@ -1,4 +1,4 @@
-"""A server that can be started, asked, paused, killed and started again."""
+"""A server process that can be started, probed, paused, killed and restarted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from tools.system import Failure, die_with_parent, service_account
 
 PATIENCE = 300.0
-"""Seconds that a server may take to answer."""
+"""Seconds that a server may take to respond."""
 
 
 class Process:
-    """A process with a group of its own, so that what it forked is killed and paused with it.
+    """A process in its own process group, so that its children are killed and paused with it.
 
-    It is told to stop when the *thread* that started it ends: start it in one that lives as long as it is to live.
+    It receives a signal to stop when the *thread* that started it ends: start it in a thread that lives long enough.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Process:
         return self.is_running and self._answers is not None and _quietly(self._answers)
 
     def start(self) -> Process:
-        """Its output goes to the end of its log."""
+        """Start the process; append its output to its log."""
         account = self._account
         if account:
             for path in (self._folder, *self._folder.rglob("*")):
@@ -80,16 +80,19 @@ class Process:
         return self
 
     def wait_until_it_answers(self) -> Process:
-        """:raises Failure: with the end of its log, if it ends or does not answer in time."""
+        """Wait until it responds.
+
+        :raises Failure: with the end of its log, if it ends or does not respond in time.
+        """
         until = time.monotonic() + PATIENCE
         while self._answers is not None and not _quietly(self._answers):
             if not self.is_running or time.monotonic() > until:
-                raise Failure(f"{self.name} does not answer; its log ends with:\n{self.tail()}")
+                raise Failure(f"{self.name} does not respond; its log ends with:\n{self.tail()}")
             time.sleep(0.1)
         return self
 
     def signal(self, number: int) -> None:
-        """To the whole group: a killed master must not leave a child that goes on writing."""
+        """Signal the whole group: a killed master must not leave a child that continues to write."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
@@ -100,7 +103,7 @@ class Process:
             self._process.wait()
 
     def wait(self, seconds: float) -> int:
-        """The status with which it ended; killed if it takes longer."""
+        """Wait for its exit status; kill it if it takes longer."""
         assert self._process is not None
         try:
             return self._process.wait(seconds)

@@ -25,7 +25,7 @@ def _accepts(port: int) -> bool:
 
 
 def redis(folder: Path) -> tuple[Process, str]:
-    """Not started yet. It keeps nothing: killed, it comes back empty."""
+    """Prepare Redis, not started yet. It persists nothing: after a kill it comes back empty."""
     port = free_port()
     home = folder / "redis"
     program = find_program("redis-server", package="redis-server")
@@ -41,9 +41,9 @@ def redis(folder: Path) -> tuple[Process, str]:
 
 
 def postgres(folder: Path) -> tuple[Process, str]:
-    """Running, with an empty database.
+    """Start PostgreSQL with an empty database.
 
-    :raises Failure: if it cannot be made.
+    :raises Failure: if it cannot be created.
     """
     initdb = find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin").resolve()
     port = free_port()
@@ -53,7 +53,7 @@ def postgres(folder: Path) -> tuple[Process, str]:
     made = Process("initdb", make, home, as_service=True)
     if made.start().wait(PATIENCE):
         raise Failure(f"initdb failed:\n{made.tail()}")
-    # No data here has to survive a power cut.
+    # No data here has to survive a power failure.
     settings = {"unix_socket_directories": home, "fsync": "off", "full_page_writes": "off", "max_connections": 200}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [initdb.with_name("postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, *options]
@@ -70,7 +70,7 @@ def postgres(folder: Path) -> tuple[Process, str]:
 def elasticsearch(
     folder: Path, name: str = "elasticsearch", *, heap: str = "512m", changes: Mapping[str, object] | None = None
 ) -> tuple[Process, str]:
-    """Not started yet, with ``heap`` of memory and ``changes`` to the settings for tests."""
+    """Prepare Elasticsearch, not started yet, with ``heap`` of memory and ``changes`` to the settings for tests."""
     home = elastic.home()
     port, transport = free_port(), free_port()
     if changes and "transport.port" in changes:
@@ -104,11 +104,11 @@ def secure_elasticsearch(
     heap: str = "512m",
     changes: Mapping[str, object] | None = None,
 ) -> tuple[Process, str, Path]:
-    """(process, address, certificate of its authority) of a server with TLS and passwords, as in docker-compose.yml.
+    """Return (process, address, CA certificate) of a server with TLS and passwords, as in docker-compose.yml.
 
     Not started yet. ``password`` is that of the superuser ``elastic``.
 
-    :raises Failure: if its certificates or its keystore cannot be made.
+    :raises Failure: if its certificates or its keystore cannot be created.
     """
     home, certificates, port = elastic.home(), folder / "certs", port or free_port()
     certificates.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def secure_elasticsearch(
     environment = elastic.configure(own, home, port, free_port(), settings)
     environment["ES_JAVA_OPTS"] = f"-Xms{heap} -Xmx{heap}"
     shutil.copytree(certificates, own / "config" / "certs")
-    # What the official image does with ELASTIC_PASSWORD.
+    # The official image does the same with ELASTIC_PASSWORD.
     keystore = home / "bin" / "elasticsearch-keystore"
     _do(keystore, "create", cwd=own, environment=environment)
     _do(keystore, "add", "--stdin", "bootstrap.password", cwd=own, environment=environment, given=password)
@@ -144,9 +144,9 @@ def secure_elasticsearch(
 
 
 def as_superuser(url: str, authority: Path, password: str, path: str, content: object = None, method: str = "") -> Any:
-    """What the server answers to a request of the user ``elastic``; ``content`` is sent as JSON.
+    """Send a request as the user ``elastic`` and return the answer; ``content`` is sent as JSON.
 
-    :raises OSError: if it refuses or cannot be reached.
+    :raises OSError: if the server refuses it or cannot be reached.
     """
     body = None if content is None else json.dumps(content).encode()
     credentials = base64.b64encode(f"elastic:{password}".encode()).decode()

@@ -1,9 +1,9 @@
-"""Elasticsearch, Redis and PostgreSQL for the tests: real ones, on free ports, gone afterwards.
+"""Elasticsearch, Redis and PostgreSQL for the tests: real ones, on free ports, removed afterwards.
 
 ``python -m tools.services``              starts them, prints the variables that point to them, waits for Ctrl-C
-``python -m tools.services -- COMMAND …`` runs the command with those variables, and ends as it ends
+``python -m tools.services -- COMMAND …`` runs the command with those variables, and returns its exit status
 
-A service whose variable is already set is taken as given. Everything they write lies in one temporary folder.
+A service whose variable is already set is not started. All their data is in one temporary folder.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ PREFIX = "imagesim-services-"
 
 
 class Services:
-    """The services of one run; ``start`` gives the variables, ``stop`` leaves nothing behind."""
+    """The services of one run; ``start`` returns the variables, ``stop`` removes everything."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._folder.chmod(0o755)
-        # Its threads live as long as the services do: a child is told to stop when the *thread* that made it ends.
+        # Its threads live as long as the services: a child is signalled to stop when the *thread* that started it ends.
         self._pool = ThreadPoolExecutor(3)
 
     def start(self) -> dict[str, str]:
-        """Start, in parallel, those that the environment does not name.
+        """Start, in parallel, the services that the environment does not name.
 
         :raises Failure: naming the service that did not start, with the end of its log.
         """
@@ -62,12 +62,12 @@ class Services:
         if not server.is_running:
             server.start()
         server.wait_until_it_answers()
-        say(f"{server.name} answers after {time.monotonic() - begun:.1f} s")
+        say(f"{server.name} responds after {time.monotonic() - begun:.1f} s")
         return url
 
 
 def _sweep() -> None:
-    """Remove the folders of runs that were killed before they could do it."""
+    """Remove the folders of runs that were killed before they could clean up."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
@@ -75,7 +75,7 @@ def _sweep() -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough: the second one must not interrupt the stopping
+    signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the shutdown
     raise SystemExit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""This machine: its programs and packages, an account for services, a cache folder, free ports."""
+"""The machine: its programs and packages, an account for services, a cache folder, free ports."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pathlib import Path
 
 
 class Failure(Exception):
-    """Something this machine lacks or a service that did not start, in one sentence for the user."""
+    """Something that this machine lacks, or a service that did not start, in one sentence for the user."""
 
 
 def say(text: str) -> None:
-    """Progress goes to stderr: stdout is for what a script reads."""
+    """Print progress to stderr: scripts read stdout."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -31,7 +31,8 @@ _installing = threading.Lock()  # apt-get runs once at a time
 
 
 def find_program(name: str, *, package: str, folders: str = "") -> Path:
-    """The program ``name`` on PATH or in the ``folders`` (a glob, last match first); root installs the Debian package.
+    """Find the program ``name`` on PATH or in the ``folders`` (a glob, last match first); root installs the Debian
+    package.
 
     :raises Failure: if it is missing and cannot be installed.
     """
@@ -56,7 +57,7 @@ def _look_for(name: str, folders: str) -> Path | None:
 
 def _apt_install(package: str) -> None:
     say(f"installing Debian's {package} …")
-    # Runlevel 1: the package's own service stays off, only its programs are wanted.
+    # Runlevel 1: the package's own service is not started, only its programs are needed.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", package]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -65,12 +66,13 @@ def _apt_install(package: str) -> None:
 
 
 def service_account() -> pwd.struct_passwd | None:
-    """Elasticsearch and PostgreSQL refuse to run as root: as root they run as ``nobody``, else as whoever this is."""
+    """Return the account for Elasticsearch and PostgreSQL, which refuse to run as root: ``nobody`` for root, else
+    None."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: outside the clone, and where the account of the services can read them."""
+    """Return the folder for downloads: outside the clone, and readable for the account of the services."""
     given = os.environ.get("XDG_CACHE_HOME")
     folder = Path(given) if given else Path.home() / ".cache"
     if service_account() and not _anyone_may_enter(folder):
@@ -86,7 +88,7 @@ def _anyone_may_enter(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time; the others wait."""
+    """Hold a lock file: one process at a time, the others wait."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -104,12 +106,12 @@ _libc = ctypes.CDLL(None)  # loaded here: between fork and exec it is too late f
 
 
 def die_with_parent() -> None:
-    """To be called in a child before exec: it is asked to stop when its parent dies, however that dies."""
+    """Have this process receive a signal to stop when its parent dies. Call it in a child before exec."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def adopt_orphans() -> None:
-    """Processes whose own parent died become children of this one, so that ``end_children`` finds them."""
+    """Make this process the parent of orphaned descendants, so that ``end_children`` finds them."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -119,7 +121,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def end_children(patience: float = 10) -> None:
-    """Ask every child of this process to stop, orphans included, and kill those that will not."""
+    """Signal every child of this process to stop, orphans included, and kill those that do not."""
     deadline = time.monotonic() + patience
     asked: set[int] = set()
     while children := _children():

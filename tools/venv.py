@@ -1,4 +1,5 @@
-"""``python -m tools.venv FOLDER``: an environment with the project, its demo and its tests, at fixed versions."""
+"""``python -m tools.venv FOLDER``: create an environment with the project, its demo and its tests, at pinned
+versions."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ def main(folder: Path) -> int:
         try:
             venv.create(folder, with_pip=True)
         except subprocess.CalledProcessError:
-            say("error: this Python cannot make virtual environments: on Debian, `apt-get install python3-venv`.")
+            say("error: this Python cannot create virtual environments: on Debian, `apt-get install python3-venv`.")
             return 1
     say("installing into .venv (the first time takes some minutes) …")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # setuptools explains editable installs at length
-    # The pip that a new environment starts with may be older than dependency groups.
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}  # hides setuptools' long warning about editable installs
+    # The pip of a new environment may be too old for dependency groups.
     status = subprocess.run([*install, "--upgrade", "pip>=25.1"], env=quiet).returncode
     if not status:
         project = ["--editable", ".[demo,plot]", "--group", "dev"]

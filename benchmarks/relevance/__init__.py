@@ -1,1 +1,1 @@
-"""How good the answers are: known items, questions without an answer, the floor, words and pictures together."""
+"""Benchmarks of relevance: known items, queries without an answer, the floor, words and pictures together."""

@@ -1,7 +1,7 @@
-"""How good the answers are: ``python -m benchmarks.relevance demo|grocery|fashion --data FOLDER``.
+"""Measure the relevance of answers: ``python -m benchmarks.relevance demo|grocery|fashion --data FOLDER``.
 
-Prints the rows of the table in docs/relevance.md for one data set as a shop, in its own database below ``--cache``. The
-pictures of the data sets stay where they are; their vectors are kept in the cache.
+Prints the rows of the table in docs/relevance.md for one data set as a shop, in a separate database below ``--cache``.
+The pictures of the data sets stay where they are; their vectors are stored in the cache.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/ and fashion/")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-relevance"))
     parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")
-    parser.add_argument("--before", action="store_true", help="without texts and without a floor, as it was")
-    parser.add_argument("--sample", type=int, default=150, help="queries of each kind")
-    parser.add_argument("--row", action="append", help="known, nothing, two_words, something …; all if not given")
-    parser.add_argument("--elasticsearch", metavar="URL", help="in an index of this server instead of the local one")
+    parser.add_argument("--before", action="store_true", help="without texts and without a floor, for comparison")
+    parser.add_argument("--sample", type=int, default=150, help="number of queries of each kind")
+    parser.add_argument("--row", action="append", help="known, nothing, two_words, something …; all by default")
+    parser.add_argument("--elasticsearch", metavar="URL", help="use an index on this server instead of the local one")
     options = parser.parse_args()
     if options.elasticsearch:
         os.environ["ELASTICSEARCH_URL"] = options.elasticsearch
@@ -78,7 +78,7 @@ class Report:
                 self.rng = random.Random(0)  # a row asked for alone asks the same
                 row()
 
-    # What is asked.
+    # Queries.
 
     def words(self, text: str, limit: int = 10, floor: float | None = None) -> Any:
         import imagesim
@@ -86,13 +86,13 @@ class Report:
         return imagesim.search(text=text, limit=limit, **self._options(floor))
 
     def page(self, text: str, offset: int) -> Any:
-        """A later page of words: those with texts may fill the first."""
+        """Return a later page of a query by words: entries with texts may fill the first one."""
         import imagesim
 
         return imagesim.search(text=text, limit=100, offset=offset)
 
     def vector(self, vector: Any, limit: int = 10) -> Any:
-        """A photo whose vector is known."""
+        """Return the answer to a photo with a known vector."""
         from imagesim.retrieval import query_vector, search
 
         kept = query_vector._embed
@@ -111,7 +111,7 @@ class Report:
     def _options(self, floor: float | None) -> dict[str, Any]:
         return {"min_relevance": self.floor if floor is None else floor}
 
-    # The rows.
+    # Rows of the report.
 
     def known(self) -> None:
         names = sorted({product.name for product in self.products.values() if product.parent_id is None})
@@ -182,7 +182,7 @@ class Report:
         self.judge("words with texts", [(self.words, name.lower(), slug) for name, slug in sorted(names.items())])
 
     def judge(self, kind: str, asked: Sequence[tuple[Any, Any, str]]) -> None:
-        """Precision of what is shown, beside that of the first ten without a floor; and the relevant ones kept."""
+        """Report the precision of the hits shown, that of the first ten without a floor, and the relevant ones kept."""
         shown = right = kept = relevant = plain = places = 0
         for ask, value, slug in asked:
             floor, self.floor = self.floor, 0.0
@@ -193,9 +193,9 @@ class Report:
             shown, right = shown + len(hits), right + len(good & set(hits))
             relevant, kept = relevant + len(good & set(every)), kept + len(good & set(every) & set(hits))
             plain, places = plain + len(good & set(every)), places + len(every)
-        say(f"something there, {kind}: precision of what is shown", right / max(1, shown), None)
-        say(f"something there, {kind}: P@10 without a floor", plain / max(1, places), None)
-        say(f"something there, {kind}: relevant kept", kept / max(1, relevant), 0.9)
+        say(f"with an answer, {kind}: precision of the hits shown", right / max(1, shown), None)
+        say(f"with an answer, {kind}: P@10 without a floor", plain / max(1, places), None)
+        say(f"with an answer, {kind}: relevant kept", kept / max(1, relevant), 0.9)
 
     def languages(self) -> None:
         scores: dict[str, list[float]] = {"German": [], "English": []}
@@ -212,7 +212,7 @@ class Report:
         say("descriptive, German of English", german / english, 0.8)
 
     def hybrid(self) -> None:
-        """Type and colour words while half of the products have no texts: nDCG@10 within either half."""
+        """Report nDCG@10 of type and colour words within each half, while half of the products have no texts."""
         from imagesim.indexes import get_index
 
         labels = {label["id"]: label for label in self.shop.labels}
@@ -263,7 +263,7 @@ class Report:
 
 
 def by_vectors(text: str, limit: int = 100) -> Any:
-    """The answer of the vectors alone."""
+    """Return the answer of the vectors alone."""
     import imagesim
 
     return imagesim.search(like=[text], limit=limit)
@@ -277,7 +277,7 @@ def by_texts(index: Any, text: str) -> Any:
 
 
 def with_texts(pks: set[int], on: bool) -> None:
-    """Take the texts of some products out of the index, or put them back."""
+    """Remove the texts of some products from the index, or restore them."""
     from imagesim.items import Items
     from imagesim.registry import registry
 

@@ -1,4 +1,4 @@
-"""The data sets of the relevance benchmarks, with their embeddings kept in a cache outside the repository."""
+"""The data sets of the relevance benchmarks; their embeddings are cached outside the repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 32
 
 @dataclass
 class Shop:
-    """A catalogue: per item its key, name, texts, category with its parent, and the vectors of its images.
+    """A catalogue: the key, name, texts, category with its parent of each item, and the vectors of its images.
 
     ``vectors`` has shape (n, dims); row ``i`` is an image of item ``owner[i]``.
     """
@@ -37,7 +37,7 @@ class Shop:
 
 
 def embedder() -> Any:
-    """The model in the box with one thread: the benchmarks share their machine."""
+    """Return the built-in model with one thread, because the benchmarks share their machine."""
     import torch
 
     torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def embedder() -> Any:
 
 
 def cached(cache: Path, name: str, make: Callable[[], Vector]) -> Vector:
-    """The array kept under ``name``, made at the first call."""
+    """Return the array stored under ``name``, computed at the first call."""
     file = cache / f"{name}.npy"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def cached(cache: Path, name: str, make: Callable[[], Vector]) -> Vector:
 
 
 def embed_files(files: Sequence[Path]) -> Vector:
-    """The vectors of pictures, in their order."""
+    """Return the vectors of pictures, in their order."""
     from imagesim import images
 
     model = embedder()
@@ -71,7 +71,7 @@ def embed_files(files: Sequence[Path]) -> Vector:
 
 
 def embed_texts(texts: Sequence[str]) -> Vector:
-    """The vectors of texts, in their order."""
+    """Return the vectors of texts, in their order."""
     model = embedder()
     parts = [
         np.asarray(model.embed_texts(list(texts[start : start + 64])), dtype=np.float32)
@@ -86,7 +86,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def demo(cache: Path) -> Shop:
-    """The demo shop's catalogue, variants as items of one group."""
+    """Return the demo shop's catalogue, variants as items of one group."""
     from demo_shop.shop import catalogue, packages
 
     shop = catalogue.load()
@@ -126,9 +126,9 @@ def demo(cache: Path) -> Shop:
 
 
 def grocery(folder: Path, cache: Path, *, products_only: bool = False, per_product: int = 12) -> tuple[Shop, Shop]:
-    """(catalogue, held-out photos) of the grocery data set.
+    """Return (catalogue, held-out photos) of the grocery data set.
 
-    The catalogue has the products' own pictures, or so many training photos of each product as items besides.
+    The catalogue has the products' own pictures, and unless ``products_only`` also ``per_product`` training photos.
     """
     lines = rows(folder / "grocery" / "labels.csv")
     files = [folder / "grocery" / "images" / f"{line['id']}.jpg" for line in lines]
@@ -156,7 +156,8 @@ def grocery(folder: Path, cache: Path, *, products_only: bool = False, per_produ
 
 
 def fashion(folder: Path, cache: Path) -> tuple[Shop, Shop]:
-    """(catalogue, held-out pictures) of the fashion data set: those with an id divisible by 5 are the queries."""
+    """Return (catalogue, held-out pictures) of the fashion data set: those with an id divisible by 5 are the
+    queries."""
     lines = rows(folder / "fashion" / "labels.csv")
     files = [folder / "fashion" / "images" / f"{line['id']}.jpg" for line in lines]
     vectors = cached(cache, "fashion", lambda: embed_files(files))
@@ -184,7 +185,8 @@ def _shop(
     texts_of: Callable[[dict[str, str]], dict[str, str]],
     levels: tuple[str, str],
 ) -> Shop:
-    """The lines of these numbers as items with one picture each; ``levels``: the columns of category and parent."""
+    """Return the lines of these numbers as items with one picture each; ``levels``: the columns of category and
+    parent."""
     category, parent = levels
     chosen = [lines[number] for number in numbers]
     texts = [texts_of(line) for line in chosen]

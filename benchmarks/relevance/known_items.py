@@ -1,4 +1,4 @@
-"""Queries for products by their names, as typed: exactly, with a typing error, reordered, in part."""
+"""Queries for products by name, as visitors type them: exact, with a typing error, reordered, in part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SMALL = {"the", "a", "an", "of", "in", "with", "and", "is", "mm", "to", "mit", 
 
 
 def queries(names: Sequence[str], seed: int = 0) -> dict[str, list[str]]:
-    """For each kind, one query per name."""
+    """Return one query per name for each kind."""
     rng = random.Random(seed)
     return {
         "exact": list(names),
@@ -25,7 +25,7 @@ def queries(names: Sequence[str], seed: int = 0) -> dict[str, list[str]]:
 
 
 def with_typo(name: str, rng: random.Random) -> str:
-    """``name`` with one letter of one of its longer words replaced, missing, doubled or swapped with the next."""
+    """Replace, omit, double or swap one letter of one of the longer words of ``name``."""
     words = list(re.finditer(r"[^\W\d_]{4,}", name)) or list(re.finditer(r"[^\W_]{3,}", name))
     if not words:
         return name
@@ -42,14 +42,14 @@ def with_typo(name: str, rng: random.Random) -> str:
 
 
 def reordered(name: str, rng: random.Random) -> str:
-    """The words of ``name`` in another order; of a single word, its plural or singular."""
+    """Reorder the words of ``name``; turn a single word into its plural or singular."""
     words = re.findall(r"[\w’'-]+", name)
     if len(words) < 2:
         return name[:-1] if name.endswith("s") else name + "s"
     turned = words[:]
     while turned == words:
         rng.shuffle(turned)
-    if rng.random() < 0.5:  # and the last word of the name in the other number
+    if rng.random() < 0.5:  # and the other number of the last word
         number = turned.index(words[-1])
         word = turned[number]
         turned[number] = word[:-1] if word.endswith("s") and not word.endswith("ss") else word + "s"
@@ -57,7 +57,7 @@ def reordered(name: str, rng: random.Random) -> str:
 
 
 def two_words(name: str, rng: random.Random) -> str:
-    """Two of the words of ``name`` that say something, in their order; of a shorter name all of it."""
+    """Return two distinctive words of ``name``, in their order; a shorter name as it is."""
     words = [word for word in re.findall(r"[\w’']+", name) if word.lower() not in _SMALL and len(word) > 1]
     if len(words) < 3:
         return " ".join(words) or name
@@ -68,9 +68,9 @@ def two_words(name: str, rng: random.Random) -> str:
 def measure(
     names: Sequence[str], search: Callable[[str], Sequence[int]], seed: int = 0
 ) -> dict[str, tuple[float, list[tuple[str, str, int]]]]:
-    """Per kind, the share of names found within the places to reach, and the misses (query, name, place or -1).
+    """Return per kind the share of names found within the first places, and the misses (query, name, place or -1).
 
-    ``search`` gives the positions in ``names`` of what is found, best first; items of one name are one.
+    ``search`` returns the positions in ``names`` of the hits, best first; items with the same name count as one.
     """
     found = {}
     for kind, asked in queries(names, seed).items():

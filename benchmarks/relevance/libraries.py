@@ -1,8 +1,8 @@
-"""Word indexes beside each other: ``python -m benchmarks.relevance.libraries --entries 100000``.
+"""Compare libraries for text search: ``python -m benchmarks.relevance.libraries --entries 100000``.
 
-imagesim's own inverted index, tantivy and bm25s with PyStemmer (the last two are no dependencies: install them for
-this) hold the same invented catalogue; each is asked the same queries and takes the same changes. Each runs in a
-process of its own, so that the memory is its own.
+imagesim's own inverted index, tantivy and bm25s with PyStemmer (the last two are not dependencies: install them for
+this) hold the same synthetic catalogue, answer the same queries and take the same changes. Each runs in a separate
+process, so that its memory can be measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUERIES = 100
 
 
 def catalogue(entries: int) -> list[tuple[str, str]]:
-    """(name, description) with words as frequent as in text: the n-th commonest 1/n as often as the first."""
+    """Return (name, description) with realistic word frequencies: the n-th most common word has 1/n of the first's."""
     rng = np.random.default_rng(0)
     letters = np.array(list("etaoinsrhldcumfpgwybvkxjqz"))
     words = ["".join(rng.choice(letters[:20], size=rng.integers(4, 11))) for _ in range(WORDS)]
@@ -105,7 +105,7 @@ def bm25s(docs: list[tuple[str, str]], asked: list[str]) -> dict[str, float]:
 
 
 def timed(work: Callable[[str], object], asked: list[str]) -> float:
-    """Median milliseconds."""
+    """Return the median milliseconds."""
     times = []
     for query in asked:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Queries written for the benchmarks: descriptions in German with the same in English, and nonsense."""
+"""Queries for the benchmarks: descriptions in German with their English translation, and nonsense."""
 
 DESCRIPTIVE: tuple[tuple[str, str, frozenset[str]], ...] = tuple(
     (german, english, frozenset(categories.split()))
@@ -45,7 +45,7 @@ DESCRIPTIVE: tuple[tuple[str, str, frozenset[str]], ...] = tuple(
         ("Flasche Rotwein", "bottle of red wine", "beer-wine"),
     )
 )
-"""(German, English, categories that answer it) for the demo shop."""
+"""(German, English, relevant categories) for the demo shop."""
 
 NONSENSE: tuple[str, ...] = (
     "asdfghjkl qwerty", "\N{PILE OF POO}", "xqzvw", "lorem ipsum dolor", "1234567890", "!!!???", "qqqq wwww", "zzzzzz",
@@ -60,4 +60,4 @@ ELSEWHERE: tuple[str, ...] = (
     "parachute", "telescope", "accordion", "wheelchair", "chainsaw", "surf wax",
     "saxophone", "hammock stand", "kitchen sink", "garage door", "roof tiles", "printer toner",
 )  # fmt: skip
-"""Things that none of the data sets holds."""
+"""Things that no data set contains."""

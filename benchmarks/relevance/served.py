@@ -1,4 +1,4 @@
-"""A data set as a shop: the demo's models with its products, in a database of its own, indexed with cached vectors."""
+"""A data set as a shop: the demo's models with its products, in a separate database, indexed with cached vectors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def setup(name: str, cache: Path, media: Path | None = None, **options: Any) -> 
 
 
 def fill(shop: Shop, media: Path) -> None:
-    """Make the products of a data set, whose files lie below ``media``, with the vectors that are known."""
+    """Create the products of a data set, whose files are below ``media``, with the known vectors."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.embedders import get_embedder
     from imagesim.indexing.calibrate import calibrate

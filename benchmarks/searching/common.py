@@ -1,4 +1,4 @@
-"""What every part measures with: entries of a given selectivity, true answers, and fair timing."""
+"""Shared parts of the search benchmarks: entries of a given selectivity, true answers, and fair timing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from imagesim.types import Condition, Entry, EntryImage, Filters, IndexMeta
 SELECTIVITIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 K = 10
 STEPS = 10_000
-"""The filter value ``part`` of an entry lies evenly in 0..9,999, so that ``part < n`` passes n in ten thousand."""
+"""The filter value ``part`` of entries is uniform in 0..9,999, so that ``part < n`` matches n per ten thousand."""
 
 
 def bare_connection(url: str) -> HTTPConnection:
-    """To a server, by the standard library alone; open, and sending at once."""
+    """Open a connection to a server with the standard library, without Nagle's algorithm."""
     address = urlsplit(url)
     connection = HTTPConnection(str(address.hostname), address.port or 9200)
     connection.connect()
@@ -32,7 +32,7 @@ def bare_connection(url: str) -> HTTPConnection:
 
 @dataclass
 class Row:
-    """One line of the report: what was measured, against what."""
+    """A line of the report: a figure and what it is compared with."""
 
     what: str
     value: float
@@ -81,7 +81,7 @@ def entries(vectors: np.ndarray, label: str = "bench.item", first: int = 1) -> I
 
 
 def nearest(vectors: np.ndarray, query: np.ndarray, selectivity: float, k: int = K) -> list[int]:
-    """The row numbers of the true answer."""
+    """Return the row numbers of the true answer."""
     rows = np.flatnonzero(parts(len(vectors)) < selectivity * STEPS)
     scores = vectors[rows] @ query
     return rows[np.argsort(-scores, kind="stable")[:k]].tolist()
@@ -92,8 +92,8 @@ def recall(found: Sequence[int], true: Sequence[int]) -> float:
 
 
 def take_turns(contenders: dict[str, Callable[[np.ndarray], Any]], queries: np.ndarray) -> dict[str, float]:
-    """The median milliseconds of each, all asked each question in turn, so that what else the machine does meets
-    them alike."""
+    """Return the median milliseconds of each; they answer each query in turn, so that other load affects them
+    alike."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number, query in enumerate(queries):

@@ -1,4 +1,4 @@
-"""The index in Elasticsearch: bytes, recall and time at every selectivity, beside the server's own ways."""
+"""The index in Elasticsearch: bytes, recall and time at every selectivity, compared with the server's own methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.searching.common import SELECTIVITIES, STEPS, K, Row, entries, m
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
 
-GRAPH_BYTES = 4 * 16  # HNSW with m = 16: Elasticsearch's own figure, m x 4 bytes a vector
+GRAPH_BYTES = 4 * 16  # HNSW with m = 16: Elasticsearch's own figure, m x 4 bytes per vector
 
 
 def measure(
@@ -39,11 +39,11 @@ def measure(
             index.drop(left)
         backing_index, waiting, wall = fill(index, vectors)
         yield Row(f"{label}: filling, {len(vectors):,} stored embeddings", wall, "s")
-        yield Row(f"{label}: share of that in our own code", 1 - waiting / wall, "")
+        yield Row(f"{label}: share of that in imagesim's code", 1 - waiting / wall, "")
         client = index._client.options(request_timeout=7200)
         if given.segments:
             client.indices.forcemerge(index=backing_index, max_num_segments=given.segments)
-        client.indices.flush(index=backing_index, force=True)  # what was merged away goes
+        client.indices.flush(index=backing_index, force=True)  # deletes merged segments
         index.update_statistics(backing_index)
         index.promote(backing_index)
     yield from stored(index, backing_index, label, vectors.shape, quantisation)
@@ -66,12 +66,12 @@ def stored(
     size = primaries["store"]["size_in_bytes"] / count
     sum_ = 4 * dims + {"int8": dims + 4, "none": 0, "bbq": dims / 8 + 16}[quantisation] + GRAPH_BYTES
     yield Row(f"{label}: segments", primaries["segments"]["count"], "")
-    yield Row(f"{label}: bytes an entry", size, "B", "sum of its parts", sum_, "<= 1.25 x, merged")
+    yield Row(f"{label}: bytes per entry", size, "B", "sum of its parts", sum_, "<= 1.25 x, merged")
     yield Row(f"{label}: times the sum of its parts", size / sum_, "x", target="<= 1.25, merged")
 
 
 def fill(index: ElasticsearchIndex, vectors: np.ndarray) -> tuple[str, float, float]:
-    """(physical index, seconds spent waiting for the server, seconds in all)."""
+    """Return (backing index, seconds spent waiting for the server, seconds in total)."""
     waiting = 0.0
     perform = index._client.transport.perform_request
 
@@ -171,7 +171,7 @@ def compare(
     true = [nearest(vectors, query, selectivity) for query in queries]
     names = list(contenders)
     for number, query in enumerate(queries):
-        for name in names[number % len(names) :] + names[: number % len(names)]:  # in turns, as in take_turns
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # alternating, as in take_turns
             started = time.perf_counter()
             found, engine = contenders[name](query)
             wall[name].append((time.perf_counter() - started) * 1000)
@@ -180,7 +180,7 @@ def compare(
     peer = statistics.median(wall["script_score over all, as in 2020"])
     for name in contenders:
         spread = {"took_ms": statistics.median(took[name]), "p95_ms": float(np.percentile(wall[name], 95))}
-        what = f"{label}, {100 * selectivity:g} % pass: {name}"
+        what = f"{label}, {100 * selectivity:g} % match: {name}"
         yield Row(
             f"{what}: recall@{K}", statistics.fmean(recalls[name]), "", target=">= 0.99" if "ours" in name else ""
         )

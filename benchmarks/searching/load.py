@@ -1,9 +1,9 @@
-"""The search endpoint under load, beside raw Elasticsearch asked the very same queries.
+"""Measure the search endpoint under load, compared with raw Elasticsearch with the same queries.
 
-32 clients on connections that stay open, each with one request at a time; they take little time themselves (one
-thread, ``asyncio`` streams), and the same code asks both servers. The endpoint runs in one gunicorn worker process
-with threads and reads the embedding from the database, so that no model is at work. Beside it, in a worker process like
-it, a view written by hand (``plain``): it shows how much of the endpoint's time could be saved within Django.
+32 clients on persistent connections, each with one request at a time; they use little time themselves (one thread,
+``asyncio`` streams), and the same code queries both servers. The endpoint runs in one gunicorn worker process with
+threads and reads the embedding from the database, so that no model is involved. A similar worker process serves a
+hand-written view (``plain``): it shows how much of the endpoint's time could be saved within Django.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROUNDS = 3
 def measure(
     url: str, folder: Path, backend: dict[str, Any], items: Sequence[Any], bodies: Sequence[bytes]
 ) -> Iterator[Row]:
-    """``bodies`` are what ``similar_to`` of each of ``items`` sends."""
+    """Measure; ``bodies`` are the requests that ``similar_to`` of each of ``items`` sends."""
     elastic = urlsplit(url)
     path = f"/{backend['OPTIONS']['name']}/_search?filter_path={ANSWER}"
     raw = [_post(path, body) for body in bodies]
@@ -52,13 +52,13 @@ def measure(
         rates: dict[str, list[float]] = {name: [] for name in hosts}
         for round_, (name, (host, on, requests)) in itertools.product(range(ROUNDS + 1), hosts.items()):
             rate = asyncio.run(_drive(host, on, requests, SECONDS if round_ else 2.0))
-            if round_:  # the first warms up
+            if round_:  # the first one warms up
                 rates[name].append(rate)
     best = {name: max(each) for name, each in rates.items()}
     yield Row("load: similar/ answers, 32 clients", best["ours"], "/s", "raw Elasticsearch", best["raw"])
     share = _share(rates["ours"], rates["raw"])
-    yield Row("load: share of raw Elasticsearch a worker process", share, "x", target=">= 0.7", detail={"rates": rates})
-    yield Row("load: a view written by hand: its share", _share(rates["plain"], rates["raw"]), "x", "ours", share)
+    yield Row("load: share of raw Elasticsearch, one process", share, "x", target=">= 0.7", detail={"rates": rates})
+    yield Row("load: a hand-written view: its share", _share(rates["plain"], rates["raw"]), "x", "ours", share)
 
 
 def _share(some: Sequence[float], whole: Sequence[float]) -> float:
@@ -67,7 +67,7 @@ def _share(some: Sequence[float], whole: Sequence[float]) -> float:
 
 @contextmanager
 def _served(module: str, environment: dict[str, str]) -> Iterator[int]:
-    """The port on which one gunicorn worker process with threads answers."""
+    """Start one gunicorn worker process with threads; yield its port."""
     port = _free_port()
     command = [sys.executable, "-m", "gunicorn", f"benchmarks.searching.{module}:application", "--log-level", "warning"]
     command += ["--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", str(THREADS), "--keep-alive", "60"]
@@ -81,7 +81,7 @@ def _served(module: str, environment: dict[str, str]) -> Iterator[int]:
 
 
 async def _drive(host: str, port: int, requests: Sequence[bytes], seconds: float) -> float:
-    """Answers a second."""
+    """Return the answers per second."""
     answered, started = 0, time.perf_counter()
 
     async def client(first: int) -> None:
@@ -100,7 +100,7 @@ async def _drive(host: str, port: int, requests: Sequence[bytes], seconds: float
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    """The body of one answer with the status 200."""
+    """Return the body of one answer with status 200."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     assert head.startswith(b"http/1.1 200"), head
     if b"transfer-encoding: chunked" not in head:
@@ -135,4 +135,4 @@ def _wait_for(port: int) -> None:
             time.sleep(0.1)
         else:
             return
-    raise TimeoutError("gunicorn does not answer")
+    raise TimeoutError("gunicorn does not respond")

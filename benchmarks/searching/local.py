@@ -1,4 +1,4 @@
-"""The local index against one matrix-vector product over the same matrix, and against its peers."""
+"""The local index compared with one matrix-vector product over the same matrix, and with other libraries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measure(vectors: np.ndarray, queries: np.ndarray, with_peers: bool) -> Itera
     index.promote(backing_index)
     for selectivity, target in ((1.0, "1.3 x"), (0.1, ""), (0.01, "ahead"), (0.001, "")):
         filters = selecting(selectivity)
-        [first] = index.search([Query(queries[0], filters, limit=10)])  # reads the table into memory
+        [first] = index.search([Query(queries[0], filters, limit=10)])  # loads the table into memory
         found = [int(match.key.rpartition(":")[2]) - 1 for match in first.candidates]
         assert recall(found, nearest(vectors, queries[0], selectivity)) == 1
         contenders = {

@@ -1,4 +1,4 @@
-"""What the template tag adds to a product page: the demo's own page with it and without, cold and kept."""
+"""Measure what the template tag adds to a product page: the demo's own page with it and without, cold and cached."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def measure(items: Sequence[Any]) -> Iterator[Row]:
     parts = statistics.median(a + b for a, b in zip(taken["similar_to"], taken["template"], strict=True))
     page = {"page_ms": statistics.median(taken["without"])}
     yield Row("page: what the tag adds", more("with"), "ms", "similar_to + template", parts, detail=page)
-    yield Row("page: the same, answer kept (timeout=600), items read anew", more("kept"), "ms")
+    yield Row("page: the same, answer cached (timeout=600), items read again", more("kept"), "ms")
     yield Row("page: the same, in {% cache %}", more("fragment"), "ms", target="0")

@@ -1,6 +1,6 @@
-"""Others' exact search over the same vectors; each is left out with a word where it is not installed
-(``pip install -r benchmarks/requirements.txt``). Making an index is not timed, finding what passes the filter is:
-every question may bring another. hnswlib's graph and LanceDB's files are here for scale."""
+"""Exact search of other libraries over the same vectors. Libraries that are not installed are skipped with a message
+(``pip install -r benchmarks/requirements.txt``). Building an index is not timed, evaluating the filter is: every query
+may have a different one. hnswlib's graph and LanceDB's files are included for scale."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Ask = Callable[[np.ndarray], Any]
 
 
 def peers(vectors: np.ndarray, selectivity: float) -> Iterator[tuple[str, Ask]]:
-    """(name, search) of every peer at hand; building is not timed."""
+    """Yield (name, search) of every installed library; building is not timed."""
     limit = round(selectivity * STEPS)
     for make in (_numpy, _faiss, _usearch, _sqlite_vec, _lancedb, _hnswlib):
         try:
             yield make(vectors, limit)
         except ImportError as error:
-            print(f"  left out: {error}")
+            print(f"  skipped: {error}")
 
 
 def _numpy(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
-    """As wagtail-vector-index does in its NumPy backend: one similarity an entry, in Python, then a sort."""
+    """Search as wagtail-vector-index's NumPy backend does: one similarity per entry, in Python, then a sort."""
     rows = np.flatnonzero(parts(len(vectors)) < limit)
 
     def ask(query: np.ndarray) -> Any:
@@ -34,7 +34,7 @@ def _numpy(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
         scored = [(np.dot(vectors[row], query) / (np.linalg.norm(vectors[row]) * length), row) for row in rows]
         return sorted(scored, reverse=True)[:K]
 
-    return "wagtail-vector-index's numpy way", ask
+    return "wagtail-vector-index's numpy method", ask
 
 
 def _faiss(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
@@ -54,7 +54,7 @@ def _faiss(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
 
 
 def _usearch(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
-    """Its exact search knows no filter: the passing rows are gathered for it, as its users do."""
+    """Its exact search has no filter: the matching rows are gathered for it, as its users do."""
     from usearch.index import search
 
     if limit >= STEPS:
@@ -68,7 +68,7 @@ def _usearch(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
 
 
 def _sqlite_vec(vectors: np.ndarray, limit: int) -> tuple[str, Ask]:
-    import apsw  # Python's own sqlite3 often loads no extensions
+    import apsw  # Python's own sqlite3 often cannot load extensions
     import sqlite_vec
 
     connection = apsw.Connection(":memory:")

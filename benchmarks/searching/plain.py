@@ -1,7 +1,7 @@
-"""What a shop might write by hand in place of the endpoint: ``gunicorn benchmarks.searching.plain:application``.
+"""A hand-written replacement for the endpoint: ``gunicorn benchmarks.searching.plain:application``.
 
-No REST framework, no middleware, no filters, no paging, no errors: one view that sends Elasticsearch a body made
-beforehand by the standard library's client, reads the items by Django's ORM and answers with a few of their fields.
+No REST framework, no middleware, no filters, no pagination, no error handling: one view that sends Elasticsearch a
+prepared body with the standard library's client, loads the items with Django's ORM and returns a few of their fields.
 """
 
 from __future__ import annotations
@@ -57,6 +57,6 @@ def similar(request: HttpRequest, number: int) -> JsonResponse:
     return JsonResponse({"results": results})
 
 
-urlpatterns = [path("plain/<int:number>/", similar), path("", include(settings.ROOT_URLCONF))]  # for addresses of items
+urlpatterns = [path("plain/<int:number>/", similar), path("", include(settings.ROOT_URLCONF))]  # for items' URLs
 settings.MIDDLEWARE, settings.ROOT_URLCONF = [], __name__
 application = get_wsgi_application()

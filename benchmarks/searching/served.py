@@ -1,4 +1,4 @@
-"""The demo shop of the benchmark as a web server runs it: ``gunicorn benchmarks.searching.served:application``."""
+"""The benchmark's demo shop as a web server runs it: ``gunicorn benchmarks.searching.served:application``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``similar_to`` from end to end in the demo shop: database, search, items loaded; beside the server's own ``took``."""
+"""Measure ``similar_to`` end to end in the demo shop: database, search, loading the items; compared with ``took``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from imagesim.indexes.elasticsearch.transport import encode
 def measure(
     index: ElasticsearchIndex, url: str, folder: Path, vectors: np.ndarray, questions: int, parts: Sequence[str]
 ) -> Iterator[Row]:
-    """``index`` is in service and holds an entry ``shop.product:n`` for every row n - 1 of ``vectors``."""
+    """Measure; ``index`` is active and holds an entry ``shop.product:n`` for every row n - 1 of ``vectors``."""
     backend = {
         "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
         "OPTIONS": {"hosts": url, "name": index.name},
@@ -40,7 +40,7 @@ def measure(
 
 
 def fill(vectors: np.ndarray, questions: int) -> list[Any]:
-    """A product with a photo for every vector; the embeddings of the first ones, which are asked about."""
+    """Create a product with a photo for every vector, and the embeddings of the first ones, which are queried."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.models import Embedding, ItemImage, ItemState
 
@@ -64,7 +64,7 @@ def fill(vectors: np.ndarray, questions: int) -> list[Any]:
 
 
 def body_of(item: Any) -> bytes:
-    """What ``similar_to`` of the item sends to the server."""
+    """Return the request that ``similar_to`` of the item sends to the server."""
     import imagesim
 
     sent: list[bytes] = []
@@ -80,7 +80,7 @@ def body_of(item: Any) -> bytes:
 
 
 def similar(items: Sequence[Any], bodies: Sequence[bytes], url: str, name: str) -> Iterator[Row]:
-    """``similar_to``, in turns with the same request sent by nothing but the standard library."""
+    """Measure ``similar_to``, alternating with the same request sent with the standard library."""
     import imagesim
 
     bare = bare_connection(url)

@@ -1,4 +1,4 @@
-"""Recall against time: what more candidates bring and cost, rescored and not."""
+"""Measure recall over time: what more candidates bring and cost, with and without rescoring."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ Ask = Callable[[np.ndarray], tuple[list[int], float]]
 
 
 def measure(index: ElasticsearchIndex, label: str, vectors: np.ndarray, queries: np.ndarray) -> Iterator[Row]:
-    """Each number of candidates a point: mean recall@10 and the median milliseconds at the server and the caller."""
+    """Yield a point per number of candidates: mean recall@10 and the median milliseconds in the server and the
+    caller."""
     usual = index._num_candidates
     for selectivity in SELECTIVITIES:
         true = [nearest(vectors, query, selectivity) for query in queries]
         for candidates in CANDIDATES:
             ways: dict[str, Ask] = {"not rescored": plain(index, selectivity, candidates)}
-            if candidates > 4 * (K + 1):  # fewer, the index does not take for a page of ten
+            if candidates > 4 * (K + 1):  # the index uses at least this many for a page of ten
                 index._num_candidates = candidates
                 ways["ours"] = ours(index, selectivity)
             for way, points in asked(ways, queries, true).items():
@@ -78,7 +79,7 @@ def plain(index: ElasticsearchIndex, selectivity: float, candidates: int) -> Ask
 
 
 def draw(rows: Sequence[dict[str, Any]], file: Path) -> None:
-    """The curves of a report, as SVG (or whatever the file's name says)."""
+    """Draw the curves of a report, as SVG (or the format of the file's extension)."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -95,7 +96,7 @@ def draw(rows: Sequence[dict[str, Any]], file: Path) -> None:
                 place = (each["wall_ms"], each["recall"])
                 axis.annotate(str(each["candidates"]), place, textcoords="offset points", xytext=(3, -9), fontsize=7)
         axis.axhline(0.99, color="grey", linewidth=0.8, linestyle=":")
-        axis.set(title=f"{selectivity:.0%} of the catalogue pass", xlabel="milliseconds at the caller, median")
+        axis.set(title=f"{selectivity:.0%} of the catalogue match", xlabel="milliseconds in the caller, median")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"recall@{K}")
     axes[-1].legend(loc="lower right")

@@ -1,4 +1,4 @@
-"""The buttons and actions: each starts a task or queues items, so none takes long."""
+"""The buttons and actions of the admin. Each starts a task or queues items, so none takes long."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ BUTTONS = {
 
 
 def how_tasks_run() -> str:
-    """How the tasks that the buttons start are run, as a sentence."""
+    """Return a sentence that says how the tasks of the buttons are run."""
     return {
         "celery": _("A Celery worker runs these tasks."),
         "django_tasks": _("A worker of Django's tasks framework runs these tasks."),
@@ -78,7 +78,7 @@ def how_tasks_run() -> str:
 
 
 def start(name: str) -> tuple[int, str]:
-    """Start what a button is for; returns the level and the text of the message to show."""
+    """Start the task of a button; return the level and the text of the message to show."""
     button = BUTTONS[name]
     if name == "retry":
         count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
@@ -114,7 +114,7 @@ def _touch(states: models.QuerySet[ItemState]) -> int:
 
 
 def _instances(keys: Iterable[tuple[str, str]]) -> list[models.Model]:
-    """Unsaved instances with only their primary keys; ``touch`` needs no more."""
+    """Return unsaved instances with only their primary keys, which is all that ``touch`` needs."""
     found = []
     for label, pk in keys:
         try:

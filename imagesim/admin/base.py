@@ -1,4 +1,4 @@
-"""The base of the admin pages: read-only pages, and states as coloured words."""
+"""The base of the admin pages: read-only pages, and states as coloured badges."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def badge(state: ItemState | None) -> SafeString:
-    """The state as a word with a colour, the error as its tooltip; "unknown" for an item without a state."""
+    """Render the state as a coloured badge with the error as its tooltip; "unknown" for an item without a state."""
     if state is None:
         return format_html('<span class="imagesim-badge" data-tone="none">{}</span>', _("unknown"))
     tone = "waiting" if state.pending and state.outcome != Outcome.FAILED else TONES.get(state.outcome, "none")
@@ -44,6 +44,6 @@ def badge(state: ItemState | None) -> SafeString:
 
 
 def shorten(text: str) -> str:
-    """The first line of an error, cut to fit a column."""
+    """Return the first line of an error, shortened to fit a column."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= ERROR_LENGTH else f"{line[: ERROR_LENGTH - 1]}…"

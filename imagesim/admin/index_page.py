@@ -1,6 +1,6 @@
 """The page "Visual index": the state of the index, the running job, buttons for maintenance, and click-through rates.
 
-A small script keeps it current with the JSON view.
+A script keeps it current with the JSON view.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
 
 DAYS = 30
 ROWS = 20
-"""Of one table."""
+"""The maximum number of rows per table."""
 
 _NAMES = {
     "similar": gettext_lazy("Similar products"),
@@ -98,10 +98,10 @@ class VisualIndexAdmin(ReadOnlyAdmin):
 
 
 def snapshot() -> dict[str, Any]:
-    """The state of the index as texts in the reader's language, for the page and for its script.
+    """Return the state of the index as texts in the user's language, for the page and its script.
 
     ``fields``: each text by name; ``bars``: value and maximum of each bar, None for one without them; ``shown``: which
-    parts of the page are visible; ``running``: whether to ask again soon.
+    parts of the page are visible; ``running``: whether to poll frequently.
     """
     status = get_status()
     waiting = status.pending if dispatch.mode() != "manual" else 0
@@ -151,7 +151,7 @@ def _index_fields(index: IndexStatus) -> dict[str, str]:
 
 
 def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:
-    """The value and maximum of the progress bar; None without a known total."""
+    """Return the value and maximum of the progress bar; None without a known total."""
     if job is not None:
         return [job.done, job.total] if job.total else None
     return [max(items - waiting, 0), max(items, 1)]
@@ -182,7 +182,7 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
 
 
 def _latest(job: JobStatus | None) -> str:
-    """``done 12 May 2026, 10:00: 3 repaired``"""
+    """Describe a job: ``done 12 May 2026, 10:00: 3 repaired``."""
     if job is None:
         return _("never")
     when = date_format(timezone.localtime(job.finished_at or job.started_at), "DATETIME_FORMAT")
@@ -196,7 +196,7 @@ def _latest(job: JobStatus | None) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """The percentage, rounded down, so that 100 % means all items."""
+    """Format a percentage, rounded down, so that 100 % means all items."""
     share = int(1000 * min(part, whole) / whole) / 10 if whole else 100.0
     return f"{number_format(share, 0 if share == 100 else 1)} %"
 
@@ -229,11 +229,11 @@ class EventTable:
 
 
 def event_tables() -> list[EventTable] | None:
-    """Views, clicks and carts by page, category and position; None while the shop keeps no events."""
+    """Return views, clicks and carts by page, category and position; None if the shop does not store events."""
     if not events.enabled():
         return None
     since = timezone.now() - timedelta(days=DAYS)
-    # A position is counted from 0 and read from 1.
+    # Positions are stored from 0 and shown from 1.
     positions = sorted(events.rates("position", since=since), key=lambda rate: int(rate.name))[:ROWS]
     categories = sorted(events.rates("category", since=since), key=lambda rate: -rate.views)[:ROWS]
     return [

@@ -26,7 +26,7 @@ from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
 
 SEARCH_LIMIT = 500
-"""Items of one model that a search by name may add."""
+"""The maximum number of items per model that a search by name adds."""
 
 
 class ImageInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
@@ -117,7 +117,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        """Search the items' own lists too, because a shop knows names, not keys."""
+        """Search the items' own admin lists as well, because staff know names, not keys."""
         found, duplicates = super().get_search_results(request, queryset, search_term)
         if not search_term:
             return found, duplicates
@@ -168,7 +168,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
 
 def item_of(state: ItemState) -> models.Model | None:
-    """The item; None if it no longer exists or its model is no longer registered."""
+    """Return the item; None if it no longer exists or its model is no longer registered."""
     return _items_of([state]).get((state.model, state.object_pk))
 
 
@@ -196,7 +196,7 @@ def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model
 
 
 class ItemStateMixin:
-    """Adds the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
+    """Add the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
 
     ``class ProductAdmin(ItemStateMixin, admin.ModelAdmin)``. The column takes one query per page and comes after the
     first one, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
@@ -240,7 +240,7 @@ class ItemStateMixin:
         actions.reindex_items(self, request, queryset)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        """In addition to the ``actions`` of the shop's class, unless it disabled actions; in lists alone.
+        """Add the action to the ``actions`` of the shop's class, on lists only, unless it disabled actions.
 
         ``action_location`` is an enumeration of Django 6.1 and later.
         """

@@ -1,4 +1,4 @@
-"""Image or text -> vectors: the interface of embedders, and the configured ones.
+"""Convert images and texts to vectors: the interface of embedders, and the configured ones.
 
 Only this package and ``regions`` import torch, and only when a model is loaded.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BaseEmbedder(ABC):
-    """Turns images and texts into unit-length vectors of one space.
+    """An embedder converts images and texts to unit-length vectors of one space.
 
     Constructing one is cheap: the model is loaded on first use, once per process (and again after a
     fork), never in ``__init__``, which receives the ``OPTIONS`` of the setting.
@@ -40,39 +40,41 @@ class BaseEmbedder(ABC):
     @property
     @abstractmethod
     def dims(self) -> int:
-        """The length of a vector."""
+        """Return the length of a vector."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """At most 64 characters that change if and only if the vectors do.
+        """Return at most 64 characters that change if and only if the vectors do.
 
-        They identify model, weights and preprocessing; not the device, the precision or the batch size.
+        The fingerprint identifies the model, its weights and its preprocessing, but not the device, the precision or
+        the batch size.
         """
 
     @property
     def input_side(self) -> int:
-        """Pixels of the shorter side of the model's input; 0 if unknown. Must not load the model."""
+        """Return the pixels of the shorter side of the model's input; 0 if unknown. Must not load the model."""
         return 0
 
     @property
     def min_decode_side(self) -> int:
-        """Pixels of the shorter side that a picture keeps at least when it is decoded; the same for index and query."""
+        """Return the minimum side, in pixels, to which a picture is decoded; the same for indexing and queries."""
         return 2 * self.input_side or MIN_DECODE_SIDE
 
     def best_batch(self) -> int:
-        """The best number of images in a forward pass on this device. May load the model."""
+        """Return the best number of images per forward pass on this device. May load the model."""
         return 16
 
     def prepare(self, image: Image) -> Any:
         """Resize, crop and normalise one upright RGB image for :meth:`embed_prepared`.
 
-        Separate from the forward pass, so that several threads can prepare a batch while the model runs the last one.
+        Separate from the forward pass, so that several threads can prepare a batch while the model runs the previous
+        one.
         """
         return image
 
     def embed_prepared(self, prepared: Sequence[Any]) -> Vector:
-        """Embed results of :meth:`prepare`; otherwise like :meth:`embed_images`.
+        """Embed results of :meth:`prepare`: float32 of shape (len(prepared), dims), rows of unit length.
 
         :raises EmbedderError: if the model cannot be loaded or fails.
         """
@@ -80,40 +82,40 @@ class BaseEmbedder(ABC):
 
     @abstractmethod
     def embed_images(self, images: Sequence[Image]) -> Vector:
-        """Upright RGB images -> float32 of shape (len(images), dims), rows of unit length.
+        """Embed upright RGB images: float32 of shape (len(images), dims), rows of unit length.
 
         :raises EmbedderError: if the model cannot be loaded or fails.
         """
 
     @abstractmethod
     def embed_texts(self, texts: Sequence[str]) -> Vector:
-        """Texts -> float32 of shape (len(texts), dims), rows of unit length.
+        """Embed texts: float32 of shape (len(texts), dims), rows of unit length.
 
         :raises EmbedderError: if the model cannot be loaded, fails, or does not embed texts.
         """
 
     @property
     def components(self) -> Mapping[str, slice]:
-        """The slices of the parts of a vector, by name, for a model whose vectors have parts; else empty.
+        """Return the slices of a vector's components by name; empty if the vectors of the model have none.
 
-        The similarity of two vectors is the sum of the similarities of their parts.
+        The similarity of two vectors is the sum of the similarities of their components.
         """
         return {}
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The factor of each part in a query; 1 unless set."""
+        """Return the factor of each component in a query; 1 unless set."""
         return {}
 
     def reweight(self, vectors: Vector, weights: Mapping[str, float] | None = None) -> Vector:
-        """Multiply the parts of query vectors (one or many rows) by weights.
+        """Multiply the components of query vectors (one or many rows) by weights.
 
-        A part's weight is that of ``weights``, or else of :attr:`weights`. The result has unit length again, so that
-        scores stay within -1..1. ``{"colour": 0}`` ignores the colour, ``{"colour": -0.5}`` prefers other colours.
-        Only queries are reweighted, never indexed vectors. A vector that would become zero, such as that of a text
-        without its words, is returned unchanged.
+        A component's weight is taken from ``weights``, or else from :attr:`weights`. The result has unit length again,
+        so that scores stay within -1..1. ``{"colour": 0}`` ignores the colour, ``{"colour": -0.5}`` prefers other
+        colours. Only queries are reweighted, never indexed vectors. A vector that would become zero, such as that of a
+        text whose words have weight 0, is returned unchanged.
 
-        :raises BadQuery: for a part the model does not have, or a weight that is not a finite number.
+        :raises BadQuery: for a component that the model does not have, or a weight that is not a finite number.
         """
         import numpy as np
 
@@ -142,11 +144,11 @@ class BaseEmbedder(ABC):
         """Load the model now, so that the first query does not wait for it."""
 
     def precision_report(self) -> str:
-        """The precision in use and how it was chosen, for people; empty if unknown. Must not load the model."""
+        """Return the precision in use and how it was chosen; empty if unknown. Must not load the model."""
         return ""
 
     def check(self) -> list[CheckMessage]:
-        """System checks of this embedder's options. Must not load the model."""
+        """Run the system checks of this embedder's options. Must not load the model."""
         return []
 
 
@@ -154,7 +156,7 @@ __all__ = ["BaseEmbedder", "get_embedder", "get_embedder_of"]
 
 
 def get_embedder(backend: Backend | None = None) -> BaseEmbedder:
-    """The configured embedder (or the one of ``backend``), one instance per process."""
+    """Return the configured embedder (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().EMBEDDER, BaseEmbedder)  # type: ignore[type-abstract]
 
 

@@ -1,4 +1,4 @@
-"""An embedder behind a service with the OpenAI embeddings API, such as :mod:`imagesim.embedders.service`."""
+"""An embedder that calls a service with the OpenAI embeddings API, such as :mod:`imagesim.embedders.service`."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-"""Inputs of one request together, unless a single one is larger."""
+"""The maximum size of one request, unless a single input is larger."""
 
 
 class HttpEmbedder(BaseEmbedder):
-    """Sends images (as PNG data URLs with ``"modality": "image"``) and texts to ``POST {url}/embeddings``.
+    """Send images (as PNG data URLs with ``"modality": "image"``) and texts to ``POST {url}/embeddings``.
 
     :param url: the root of the service, such as ``http://embedder:8100/v1``; redirects are not followed.
-    :param model: the name of the model there.
+    :param model: the name of the model in the service.
     :param dims: the length of its vectors.
-    :param fingerprint: names the weights that it serves; change it when they change (default: the model's name).
+    :param fingerprint: identifies the weights of the service; change it when they change (default: the model's name).
     :param api_key_env: the name of the environment variable, or else of the Django setting, that holds the key to
-        send as a bearer token. The key itself is not an option, so that it appears in no log and no dump of settings.
+        send as a bearer token. The key itself is not an option, so that it appears in no log and no settings dump.
     :param texts: whether the service embeds texts.
     :param image_size: images are reduced to this many pixels on the shorter side before they are sent.
     :param timeout: seconds to wait for a connection and for each read.
-    :param batch_size: inputs in one request, at most.
+    :param batch_size: maximum number of inputs per request.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class HttpEmbedder(BaseEmbedder):
         return []
 
     def _api_key(self) -> str:
-        """The key to send; empty if none is configured.
+        """Return the key to send; empty if none is configured.
 
-        :raises ConfigurationError: if the variable that is named holds none.
+        :raises ConfigurationError: if the named variable holds none.
         """
         name = self._api_key_env
         if not name:
@@ -189,18 +189,18 @@ class HttpEmbedder(BaseEmbedder):
 
     @staticmethod
     def _client() -> httpx2.Client:
-        """The connections of this process to all services."""
+        """The HTTP client of this process, with its connections to all services."""
         import httpx2
 
-        # gunicorn closes an idle connection after 2 s; one that is about to be closed must not be used again.
+        # gunicorn closes an idle connection after 2 s; the client must not reuse one that is about to be closed.
         limits = httpx2.Limits(max_connections=None, keepalive_expiry=1.0)
         return runtime.get("embedders.http", lambda: httpx2.Client(follow_redirects=False, limits=limits))
 
 
 def _data_url(image: Image, shorter_side: int) -> str:
-    """The image as a PNG data URL, reduced to at most ``shorter_side`` pixels on its shorter side.
+    """Encode an image as a PNG data URL, reduced to at most ``shorter_side`` pixels on its shorter side.
 
-    Lossless, because a second compression would move the embedding.
+    Lossless, because lossy compression would change the embedding.
     """
     factor = shorter_side / min(image.size)
     if factor < 1:

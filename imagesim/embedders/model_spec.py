@@ -1,6 +1,6 @@
-"""The name of a model, what is known of the model without loading it, and the system checks of both.
+"""The name of a model, what can be known without loading it, and the system checks of both.
 
-A missing package is a warning only: processes that do not embed, such as those that migrate, need none.
+A missing package is only a warning: processes that do not embed, such as those that migrate, do not need it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class ModelName:
-    """A parsed name: where the model comes from (``kind``), which it is (``value``), the tag of its weights, and the
+    """A parsed name: the source of the model (``kind``), its name there (``value``), the tag of its weights, and the
     commit of a repository on the hub."""
 
     kind: Kind
@@ -42,7 +42,7 @@ class ModelName:
 
     @property
     def full(self) -> str:
-        """The name as it was given."""
+        """The name as given."""
         name = self.value if self.kind in ("lite", "built-in") else f"{self.kind}:{self.value}"
         return name + (f"@{self.revision}" if self.revision else "")
 
@@ -54,7 +54,7 @@ class ModelName:
         return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(filter(None, parts))).strip("-")
 
     def identity(self) -> dict[str, Any]:
-        """What determines the vectors: for files their digests, for a name on the hub the name.
+        """Return what determines the vectors: the digests of files, or the name of a model on the hub.
 
         :raises EmbedderError: if a folder or file cannot be read.
         """
@@ -68,9 +68,9 @@ class ModelName:
         return identity | ({"revision": self.revision} if self.revision else {})
 
     def config(self, cache_dir: Path | None = None) -> dict[str, Any] | None:
-        """open_clip's configuration of the model; None if it is not on this machine.
+        """Return open_clip's configuration of the model; None if it is not on this machine.
 
-        :raises EmbedderError: if a local folder has none.
+        :raises EmbedderError: if a local folder has no configuration.
         """
         if self.kind == "built-in":
             path = built_in_configs().get(self.value.replace("/", "-"))
@@ -116,15 +116,13 @@ def parse_name(model: str, pretrained: str | None = None) -> ModelName:
     else:
         kind, value = "built-in", model
     if pretrained and kind != "built-in":
-        raise ConfigurationError(
-            f"The model {model!r} brings its own weights: leave out 'pretrained' ({pretrained!r})."
-        )
+        raise ConfigurationError(f"The model {model!r} has its own weights: omit 'pretrained' ({pretrained!r}).")
     return ModelName(kind, value, pretrained or None, revision)
 
 
 @cache
 def built_in_configs() -> dict[str, Path]:
-    """The configuration files of open_clip's built-in models, by name; empty if it is not installed."""
+    """Return the configuration files of open_clip's built-in models, by name; empty if it is not installed."""
     spec = importlib.util.find_spec("open_clip")
     if spec is None or spec.origin is None:
         return {}
@@ -133,7 +131,7 @@ def built_in_configs() -> dict[str, Path]:
 
 def _folder_digests(folder: Path) -> dict[str, str]:
     if not (folder / CONFIG).is_file():
-        raise EmbedderError(f"The folder {str(folder)!r} holds no {CONFIG!r}, so it is not an open_clip model.")
+        raise EmbedderError(f"The folder {str(folder)!r} has no {CONFIG!r}, so it is not an open_clip model.")
     try:
         return {
             str(path.relative_to(folder)): file_digest(path)
@@ -145,9 +143,9 @@ def _folder_digests(folder: Path) -> dict[str, str]:
 
 
 def pinned_folder(name: ModelName, cache_dir: Path | None) -> Path:
-    """The files of the commit that a name on the hub pins, from the cache if they are complete there.
+    """Return the folder of the pinned commit of a model on the hub, from the cache if it is complete there.
 
-    A commit cannot change, so that the hub is not asked for what is on this machine.
+    A commit cannot change, so a complete copy needs no request to the hub.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -171,7 +169,7 @@ def _cached_on_hub(name: str, cache_dir: Path | None, revision: str | None) -> P
 
 
 def check_setup(name: ModelName) -> list[CheckMessage]:
-    """The first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
+    """Return the first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
     extra = "lite" if name.kind == "lite" else "clip"
     for module in ("torch", "open_clip", "transformers"):
         if importlib.util.find_spec(module) is None:
@@ -231,7 +229,7 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
         # https://github.com/mlfoundations/open_clip/issues/1068
         return [
             Error(
-                f"{name} cannot be loaded from a bare file of weights, which does not say how its images are prepared.",
+                f"{name} cannot be loaded from a bare file of weights, which lacks the preprocessing.",
                 hint="Put the file into a folder with its open_clip_config.json and name it with 'local-dir:'.",
                 id="imagesim.E204",
             )

@@ -1,8 +1,8 @@
 """Both towers of a model in ONNX Runtime, in a process that never imports torch.
 
-They are exported once per machine, by a process of its own that has torch (``python -m imagesim.embedders.onnx``),
-compared with the model there, and kept in the cache folder beside the assembled one. Weights are mapped from their
-file, so that processes share the pages.
+A separate process with torch exports them once per machine (``python -m imagesim.embedders.onnx``) and compares them
+with the model. They are kept in the cache folder beside the assembled model. Weights are mapped from their file, so
+that processes share the pages.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 VERSION = 1
-"""Increment it when a change of the export must reach the files that are kept."""
+"""Increment it when a change of the export must replace the stored files."""
 OPSET = 17
 FACTS = "model.json"
 NEEDED = ("onnxruntime", "tokenizers", "ftfy")
 
 LEAST_COSINE = 0.9999
-"""Of a picture's or a text's two vectors, by torch and by ONNX Runtime, both in fp32."""
+"""The minimum cosine between the vectors of torch and of ONNX Runtime, both in fp32."""
 TEXTS = (
     "red dress",
     "a photo of women's black running shoes, size 42",
@@ -59,7 +59,8 @@ _sessions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _keep_inherited() -> None:
-    """In a child: never release what a parent loaded, whose destructor would wait for threads the child has not."""
+    """In a child process, never release the parent's sessions: their destructor would wait for threads that do not
+    exist."""
     for session in _sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
@@ -71,7 +72,7 @@ if hasattr(os, "register_at_fork"):
 class OnnxModel:
     """An exported model in memory; the methods are those of :class:`imagesim.embedders.loading.Loaded`.
 
-    :param folder: what :func:`load` found or made.
+    :param folder: the result of :func:`load`.
     """
 
     precision = "fp32"
@@ -88,16 +89,16 @@ class OnnxModel:
         self._image, self._text = (_session(folder / f"{tower}.onnx") for tower in ("image", "text"))
 
     def prepare(self, image: Image) -> Any:
-        """An RGB image -> the model's input, float32 (3, height, width), as open_clip prepares it."""
+        """Convert an RGB image to the model's input, float32 (3, height, width), as open_clip does."""
         import numpy as np
 
         facts = self._facts["preprocess"]
-        pixels = np.asarray(fitted(image, facts), np.float32).transpose(2, 0, 1) / np.float32(255)
+        pixels = np.asarray(resize_and_crop(image, facts), np.float32).transpose(2, 0, 1) / np.float32(255)
         mean, std = (np.array(facts[name], np.float32)[:, None, None] for name in ("mean", "std"))
         return (pixels - mean) / std
 
     def images(self, prepared: Sequence[Any]) -> Vector:
-        """Prepared images -> float32 (n, dims), unit rows."""
+        """Embed prepared images: float32 (n, dims), unit rows."""
         import numpy as np
 
         step = self._facts["step"]
@@ -105,16 +106,16 @@ class OnnxModel:
         return np.concatenate([self._image.run(None, {"input": part})[0] for part in parts])
 
     def texts(self, texts: Sequence[str]) -> Vector:
-        """Texts -> float32 (n, dims), unit rows."""
+        """Embed texts: float32 (n, dims), unit rows."""
         vectors: Vector = self._text.run(None, {"input": self.tokens(texts)})[0]
         return vectors
 
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Texts -> int64 (n, length), as open_clip's tokenizer of the model has them."""
+        """Tokenize texts as open_clip's tokenizer of the model does: int64 (n, length)."""
         import numpy as np
 
         facts = self._facts["tokenizer"]
-        rows = [self._tokenizer.encode(cleaned(text, facts["clean"])).ids for text in texts]
+        rows = [self._tokenizer.encode(clean(text, facts["clean"])).ids for text in texts]
         ids = np.array(rows, np.int64)
         if facts["dropped"] is not None:
             ids[ids == facts["dropped"]] = 0
@@ -129,15 +130,15 @@ def _session(path: Path) -> Any:
     options.intra_op_num_threads = min(int(os.environ.get("OMP_NUM_THREADS") or threads()), MOST_THREADS)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Threads that wait actively take the processors from whatever else runs.
+    # Threads that wait actively take processor time from everything else.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     _sessions.add(session)
     return session
 
 
-def fitted(image: Image, facts: dict[str, Any]) -> Image:
-    """Resize, crop and pad as open_clip's transforms do, to the pixel."""
+def resize_and_crop(image: Image, facts: dict[str, Any]) -> Image:
+    """Resize, crop and pad exactly as open_clip's transforms do."""
     from PIL import Image as Pillow
 
     height, width = facts["size"]
@@ -161,8 +162,8 @@ def fitted(image: Image, facts: dict[str, Any]) -> Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def cleaned(text: str, how: str) -> str:
-    """The text as open_clip's tokenizers clean it: ``whitespace``, ``lower`` or ``canonicalize``."""
+def clean(text: str, how: str) -> str:
+    """Clean a text as open_clip's tokenizers do: ``whitespace``, ``lower`` or ``canonicalize``."""
     import ftfy
 
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
@@ -172,21 +173,21 @@ def cleaned(text: str, how: str) -> str:
     return text if how == "whitespace" else text.lower()
 
 
-# The files, and who makes them.
+# Export and loading.
 
 
 def check(name: ModelName, kept: Callable[[], Path], others: list[CheckMessage]) -> list[CheckMessage]:
-    """What is missing to run an exported model; ``others`` is what is missing to load it with torch."""
+    """Return what is missing to run an exported model; ``others`` are the checks for loading it with torch."""
     missing = [module for module in NEEDED if find_spec(module) is None]
     if missing:
         what = f"{name} needs the package {missing[0]!r} for ONNX Runtime, which is not installed"
-        hint = "Run pip install 'django-imagesim[onnx]', or leave out the option 'runtime'."
+        hint = "Run pip install 'django-imagesim[onnx]', or omit the option 'runtime'."
         return [Warning(f"{what}: this process cannot embed.", hint=hint, id="imagesim.W201")]
     return [] if others and others[0].id == "imagesim.W201" and (kept() / lite.MANIFEST).is_file() else others
 
 
 def report(kept: Path) -> str:
-    """How the exported model compared with torch, for people."""
+    """Describe how the exported model compared with torch, for people."""
     try:
         trial = precision.PrecisionTrial(**json.loads((kept / FACTS).read_text())["trial"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -195,11 +196,12 @@ def report(kept: Path) -> str:
 
 
 def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
-    """The exported model of the folder ``kept``, exported by another process if it is missing or damaged.
+    """Load the exported model from the folder ``kept``; another process exports it if it is missing or damaged.
 
-    Processes that share the folder wait for the first one, where the platform has locks.
+    Processes that share the folder wait for the first one, on platforms with file locks.
 
-    :raises EmbedderError: if the model cannot be loaded, exported or written, or differs from itself in torch.
+    :raises EmbedderError: if the model cannot be loaded, exported or written, or if its vectors differ from those of
+        torch.
     """
     if not lite.intact(kept):
         if any(find_spec(module) is None for module in ("torch", "open_clip", "onnx")):
@@ -214,8 +216,8 @@ def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
             if not lite.intact(kept):
                 done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                 if done.returncode:
-                    said = done.stderr.strip().rpartition("\n")[2] or f"its process ended with {done.returncode}"
-                    raise EmbedderError(f"{name} cannot be exported for ONNX Runtime: {said}")
+                    detail = done.stderr.strip().rpartition("\n")[2] or f"its process ended with {done.returncode}"
+                    raise EmbedderError(f"{name} cannot be exported for ONNX Runtime: {detail}")
     return OnnxModel(kept)
 
 
@@ -226,7 +228,7 @@ def _locked(target: Path) -> Iterator[None]:
 
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = (target.parent / f".{target.name}.lock").open("w")
-    except (ImportError, OSError):  # the export says what is wrong with the folder
+    except (ImportError, OSError):  # the export reports the error
         yield
         return
     with lock:
@@ -235,7 +237,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def export(embedder: OpenClipEmbedder) -> None:
-    """Load the model with torch, export both towers, and keep them if they compare well with the model.
+    """Load the model with torch, export both towers, and keep them if they agree with the model.
 
     :raises EmbedderError: as :func:`load`.
     """
@@ -253,11 +255,11 @@ def export(embedder: OpenClipEmbedder) -> None:
             raise EmbedderError(" ".join(str(error).split())[:500] or type(error).__name__) from error
         (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1))
 
-    lite.built_once(embedder._exported(), build)
+    lite.build_once(embedder._exported(), build)
 
 
 def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
-    """Write the files; returns what :class:`OnnxModel` has to know beside them."""
+    """Write the files; return what :class:`OnnxModel` needs besides them."""
     import torch
     from torch.onnx.utils import register_custom_op_symbolic
 
@@ -276,10 +278,10 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
     facts = {"dims": loaded.dims, "step": step, "preprocess": preprocess, "tokenizer": tokenizer}
     (scratch / FACTS).write_text(json.dumps(facts))
 
-    pixels = torch.stack([loaded.prepare(image) for image in precision.drawn_pictures(2)])
+    pixels = torch.stack([loaded.prepare(image) for image in precision.synthetic_pictures(2)])
     tokens = loaded.tokens(["red dress", "blue jeans for men"])
     register_custom_op_symbolic("aten::cdist", _cdist, OPSET)
-    torch.backends.mha.set_fastpath_enabled(False)  # it has no ONNX
+    torch.backends.mha.set_fastpath_enabled(False)  # it cannot be exported
     for tower, example in (("image", pixels), ("text", tokens)):
         axes = {0: "n"} | ({1: "length"} if tower == "text" and tokenizer["padding"] is not None else {})
         with torch.inference_mode():
@@ -287,7 +289,7 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
                 Tower(f"encode_{tower}").eval(),
                 (example,),
                 str(scratch / "whole.onnx"),
-                dynamo=False,  # the other exporter needs onnxscript, and gives the same
+                dynamo=False,  # the other exporter needs onnxscript and gives the same result
                 opset_version=OPSET,
                 input_names=["input"],
                 output_names=["vectors"],
@@ -298,7 +300,7 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
 
 
 def _save(whole: Path, path: Path) -> None:
-    """Simplify a graph in what is valid on every processor, and put its weights beside it."""
+    """Simplify a graph with optimisations that are valid on every processor, and store its weights beside it."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -311,7 +313,7 @@ def _save(whole: Path, path: Path) -> None:
 
 
 def _cdist(graph: Any, a: Any, b: Any, p: Any, mode: Any) -> Any:
-    """Euclidean distances by a product; the exporter's own would hold every difference in memory."""
+    """Compute Euclidean distances as a matrix product; the exporter's own version holds all differences in memory."""
     import torch
 
     def squares(x: Any) -> Any:
@@ -325,7 +327,7 @@ def _cdist(graph: Any, a: Any, b: Any, p: Any, mode: Any) -> Any:
 
 
 def _tokenizer(loaded: Loaded, scratch: Path) -> dict[str, Any]:
-    """Write ``tokenizer.json``; returns what else :meth:`OnnxModel.tokens` has to know."""
+    """Write ``tokenizer.json``; return what else :meth:`OnnxModel.tokens` needs."""
     tokenizer = loaded.tokenizer
     names = {"_clean_whitespace": "whitespace", "_clean_lower": "lower", "_clean_canonicalize": "canonicalize"}
     facts = {"clean": names[tokenizer.clean_fn.__name__], "dropped": None, "padding": loaded.padding}
@@ -340,7 +342,7 @@ def _tokenizer(loaded: Loaded, scratch: Path) -> dict[str, Any]:
 
 
 def _clip_tokenizer(slow: Any) -> Any:
-    """open_clip's ``SimpleTokenizer`` as a fast one."""
+    """Convert open_clip's ``SimpleTokenizer`` to a fast one."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
     first, last = slow.all_special_ids[:2]
@@ -364,13 +366,13 @@ def _clip_tokenizer(slow: Any) -> Any:
 
 
 def _compare(loaded: Loaded, exported: OnnxModel) -> precision.PrecisionTrial:
-    """How the exported model compares with the model, on drawn pictures of several shapes and on texts.
+    """Compare the exported model with the model, on synthetic pictures of several shapes and on texts.
 
-    :raises EmbedderError: if they do not agree.
+    :raises EmbedderError: if they disagree.
     """
     import numpy as np
 
-    drawn = precision.drawn_pictures(precision.DRAWN)
+    drawn = precision.synthetic_pictures(precision.DRAWN)
     sides = [(60, 900), (900, 61), (17, 13), (640, 427), (427, 641)]
     drawn += [image.resize(size) for image, size in zip(drawn, sides, strict=False)]
     prepared = [loaded.prepare(image) for image in drawn]
@@ -385,7 +387,7 @@ def _compare(loaded: Loaded, exported: OnnxModel) -> precision.PrecisionTrial:
     for texts in (TEXTS, TEXTS[:1]):
         least = min(least, (loaded.texts(texts) * exported.texts(texts)).sum(1).min())
     if not least >= LEAST_COSINE:
-        raise EmbedderError(f"its vectors are not those of torch (least cosine {least:.5f}).")
+        raise EmbedderError(f"its vectors differ from those of torch (minimum cosine {least:.5f}).")
     overlap = precision.overlap(full, vectors, precision.DRAWN_TIE)
     return precision.PrecisionTrial("fp32", took, float(least), overlap)
 

@@ -37,10 +37,10 @@ R = TypeVar("R")
 
 
 class Batcher(Generic[T, R]):
-    """Runs ``run`` on the values that several threads submit, at most ``max_size`` per call.
+    """Run ``run`` on the values that several threads submit, at most ``max_size`` per call.
 
-    A single value is run at once; those submitted while the model is busy form the next batch. The thread that finds
-    the model free runs the batch for itself and the others; there is no thread of its own to start, fork or stop.
+    A single value runs at once; values submitted while the model is busy form the next batch. The thread that finds
+    the model free runs the batch for itself and the others, so there is no extra thread to start, fork or stop.
     """
 
     def __init__(self, run: Callable[[list[T]], Iterable[R]], *, max_size: int = 16) -> None:
@@ -50,9 +50,9 @@ class Batcher(Generic[T, R]):
         self._busy = threading.Lock()
 
     def submit(self, values: Sequence[T], *, timeout: float | None = None) -> list[R]:
-        """``run``'s results for ``values``, in order.
+        """Return the results of ``run`` for ``values``, in order.
 
-        :raises TimeoutError: if the model stays busy for ``timeout`` seconds. A batch that has begun is finished.
+        :raises TimeoutError: if the model stays busy for ``timeout`` seconds. A batch that has started still finishes.
         """
         mine: list[Future[R]] = []
         for value in values:
@@ -70,7 +70,7 @@ class Batcher(Generic[T, R]):
         return [future.result() for future in mine]
 
     def _wait_for_turn(self, mine: list[Future[R]], timeout: float | None) -> None:
-        # The thread that holds the lock either runs our values or leaves the model free for us.
+        # The thread that holds the lock either runs these values or leaves the model free for this thread.
         if not self._busy.acquire(timeout=-1 if timeout is None else timeout):
             for future in mine:
                 future.cancel()
@@ -87,7 +87,7 @@ class Batcher(Generic[T, R]):
             return
         try:
             results = self._run([value for value, _ in batch])
-        except BaseException as error:  # every waiting thread must get it
+        except BaseException as error:  # every waiting thread must receive it
             for _, future in batch:
                 future.set_exception(error)
             return
@@ -101,24 +101,24 @@ logger = logging.getLogger(__name__)
 _VERSION = 1
 
 LEAST_PICTURES = 30
-"""Fewer cannot show whether a precision changes answers."""
+"""The minimum number of pictures for a comparison of precisions."""
 
 
 class OpenClipEmbedder(BaseEmbedder):
-    """An open_clip model with its own preprocessing and its own tokenizer.
+    """An open_clip model with its own preprocessing and tokenizer.
 
     :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``
         (``@COMMIT`` behind it pins what is fetched), ``local-dir:PATH``, or ``imagesim-lite``, the built-in model,
         which needs no network.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
-    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``, the fastest whose answers hold, by a
-        trial on this machine. The fingerprint is the same for all, so that indexes need no rebuild.
+    :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest one that keeps the answers in a
+    trial on this machine. The fingerprint is the same for all, so that indexes need no rebuild.
     :param runtime: ``torch``, or ``onnx``: ONNX Runtime on the CPU, in fp32, in a process that does not import torch.
         The fingerprint is the same for both.
-    :param batch_size: images in one forward pass; 16 on a CPU and 128 elsewhere if not given.
-    :param cache_dir: where downloaded and assembled weights are kept; the user's cache folder if not given.
-    :param weights: the factor of each part in a query (``{"colour": 0.5}``), for models whose vectors have parts.
+    :param batch_size: images per forward pass; 16 on a CPU and 128 elsewhere if not given.
+    :param cache_dir: where downloaded and assembled weights are stored; the user's cache folder if not given.
+    :param weights: the factor of each component in a query (``{"colour": 0.5}``), for models whose vectors have them.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class OpenClipEmbedder(BaseEmbedder):
         if runtime not in RUNTIMES:
             raise ConfigurationError(f"The runtime {runtime!r} is unknown; it can be {format_choices(RUNTIMES)}.")
         if runtime == "onnx" and (device not in (None, "cpu") or precision not in ("auto", "fp32")):
-            raise ConfigurationError("The runtime 'onnx' computes on the CPU in fp32: leave out device and precision.")
+            raise ConfigurationError("The runtime 'onnx' computes on the CPU in fp32: omit 'device' and 'precision'.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigurationError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
         self.name: ModelName = parse_name(model, pretrained)
@@ -198,7 +198,7 @@ class OpenClipEmbedder(BaseEmbedder):
         import numpy as np
 
         size = self.best_batch() if len(images) else 1
-        starts = range(0, len(images), size)  # prepared images are large: one batch of them at a time
+        starts = range(0, len(images), size)  # prepared images are large: hold only one batch of them
         rows = [self.embed_prepared([self.prepare(image) for image in images[i : i + size]]) for i in starts]
         return np.concatenate(rows) if rows else self._embed([], "images")
 
@@ -228,9 +228,10 @@ class OpenClipEmbedder(BaseEmbedder):
         return "; ".join(lines) or "not yet tried on this machine"
 
     def choose_precision(self, images: Sequence[Image]) -> tuple[str, list[PrecisionTrial]]:
-        """Choose the precision by real pictures, and keep the choice for the next start.
+        """Choose the precision with real pictures, and store the choice for the next start.
 
-        With the extra ``openvino`` int8 is tried as well, calibrated on a third of the pictures and judged by the rest.
+        With the extra ``openvino``, int8 is tried as well: calibrated on a third of the pictures and judged by the
+        rest.
 
         :raises EmbedderError: if there are fewer than 30 pictures, or the model cannot be loaded.
         """
@@ -278,7 +279,7 @@ class OpenClipEmbedder(BaseEmbedder):
         return vectors
 
     def _loaded(self) -> Loaded | OnnxModel:
-        if self._state.pid != os.getpid():  # a child has neither the threads nor the lock's owner of its parent
+        if self._state.pid != os.getpid():  # a child process has neither the threads nor the lock owner of its parent
             self._state = _State()
         state = self._state
         if state.loaded is None:
@@ -321,17 +322,17 @@ class OpenClipEmbedder(BaseEmbedder):
         return loaded
 
     def _load_best(self, device: Any) -> Loaded:
-        """Choose the precision by drawn pictures, when the model is first loaded on a machine."""
+        """Choose the precision with synthetic pictures, when the model is first loaded on a machine."""
         lower = lower_precisions(device)
         if not lower:
             return self._load_in("fp32", device)
-        chosen, _, last = self._try(device, lower, precision.drawn_pictures(precision.DRAWN), precision.DRAWN_TIE)
+        chosen, _, last = self._try(device, lower, precision.synthetic_pictures(precision.DRAWN), precision.DRAWN_TIE)
         return last if chosen == last.precision else self._load_in(chosen, device)
 
     def _try(
         self, device: Any, lower: Sequence[str], images: Sequence[Image], tie: float = 0.0
     ) -> tuple[str, list[PrecisionTrial], Loaded]:
-        tried, last = precision.attempt(lambda name: self._load_in(name, device), lower, images, self.batch_size, tie)
+        tried, last = precision.compare(lambda name: self._load_in(name, device), lower, images, self.batch_size, tie)
         chosen = precision.best(tried)
         self._kept().put(str(device), chosen, tried)
         return chosen, tried, last

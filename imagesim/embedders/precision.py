@@ -1,8 +1,8 @@
 """The device and the precision of a model.
 
-``auto`` is the fastest precision whose answers stay those of fp32. It is found by a trial on this machine and kept in
-the cache folder: a short one on drawn pictures when a model is first loaded, a thorough one on the shop's own pictures
-by ``manage.py imagesim_precision``.
+``auto`` is the fastest precision whose answers agree with those of fp32. A trial on this machine finds it, and the
+cache folder stores it: a short trial with synthetic pictures when a model is first loaded, a thorough one with the
+shop's own pictures by ``manage.py imagesim_precision``.
 """
 
 from __future__ import annotations
@@ -39,19 +39,20 @@ LEAST_COSINE = 0.995
 LEAST_OVERLAP = 0.98
 NEAREST = 10
 LEAST_GAIN = 1.1
-"""How many times as fast as fp32 another precision must be to be chosen."""
+"""The minimum speed-up over fp32 for another precision to be chosen."""
 DRAWN = 64
-"""Pictures of the short trial."""
+"""The number of pictures in the short trial."""
 DRAWN_TIE = 0.005
-"""Drawn pictures are more alike than photos: neighbours whose similarity differs by less may change places. Where bf16
-keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 drawn pictures, .991 if such swaps count as kept."""
+"""Synthetic pictures resemble each other more than photos do: neighbours whose similarity differs by less may change
+places. Where bf16 keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 synthetic pictures, .991 if such
+swaps count as kept."""
 DRAWN_SIDE = 256
 
 
 def choose_device(name: str | None) -> Any:
-    """The named torch device, or the best available: CUDA, then Apple's MPS, then the CPU.
+    """Return the named torch device, or the best available one: CUDA, then Apple's MPS, then the CPU.
 
-    :raises EmbedderError: if the named one does not exist here.
+    :raises EmbedderError: if the named device does not exist here.
     """
     prepare()
     import torch
@@ -70,7 +71,7 @@ def choose_device(name: str | None) -> Any:
 
 
 def lower_precisions(device: Any) -> tuple[str, ...]:
-    """The precisions below fp32 that the device computes in natively; emulated ones are slower than fp32."""
+    """Return the precisions below fp32 that the device computes natively; emulated ones are slower than fp32."""
     import torch
 
     if device.type == "cuda":
@@ -86,39 +87,39 @@ class PrecisionTrial:
 
     precision: str
     milliseconds: float
-    """Per picture, in batches, on this machine under its load at the time."""
+    """Per picture, in batches, on this machine under its load at that time."""
     cosine: float = 1.0
-    """The least cosine of a picture's two vectors."""
+    """The minimum cosine between a picture's two vectors."""
     overlap: float = 1.0
-    """The mean share of a picture's ten nearest that stay the same."""
+    """The mean share of a picture's ten nearest neighbours that stay the same."""
 
     @property
     def holds(self) -> bool:
         return self.cosine >= LEAST_COSINE and self.overlap >= LEAST_OVERLAP
 
     def __str__(self) -> str:
-        refused = "" if self.holds else ", refused"
+        rejected = "" if self.holds else ", rejected"
         return (
             f"{self.precision} {self.milliseconds:.1f} ms per picture"
-            f" (cosine {self.cosine:.4f}, overlap {self.overlap:.3f}{refused})"
+            f" (cosine {self.cosine:.4f}, overlap {self.overlap:.3f}{rejected})"
         )
 
 
 def best(tried: Sequence[PrecisionTrial]) -> str:
-    """The fastest precision that holds. The first of ``tried`` is fp32; the others must be clearly faster."""
+    """Return the fastest acceptable precision. The first trial is fp32; the others must be clearly faster."""
     full = tried[0]
     good = [t for t in tried[1:] if t.holds and full.milliseconds >= LEAST_GAIN * t.milliseconds]
     return min(good, key=lambda t: t.milliseconds, default=full).precision
 
 
-def attempt(
+def compare(
     load: Callable[[str], Loaded],
     precisions: Sequence[str],
     images: Sequence[Image],
     batch: int | None = None,
     tie: float = 0.0,
 ) -> tuple[list[PrecisionTrial], Loaded]:
-    """Compare ``precisions`` with fp32, one in memory at a time. Returns the trials and the model loaded last."""
+    """Compare ``precisions`` with fp32, one in memory at a time. Return the trials and the model loaded last."""
     loaded = load("fp32")
     prepared = [loaded.prepare(image) for image in images]
     took, full = run(loaded, prepared, batch)
@@ -133,7 +134,7 @@ def attempt(
 
 
 def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
-    """The mean share of each row's ten nearest (by cosine, among the other rows) that ``full`` and ``other`` agree on.
+    """Return the mean share of each row's ten nearest (by cosine, among the other rows) in which both agree.
 
     :param tie: a neighbour by ``other`` also counts if its cosine by ``full`` is at most this much below the tenth.
     """
@@ -145,13 +146,13 @@ def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
         here = np.arange(len(scores))
         scores[here, start + here] = others[here, start + here] = -np.inf
         last = np.partition(scores, -count, axis=1)[:, -count, None]
-        named = np.argpartition(-others, count - 1, axis=1)[:, :count]
-        kept += int((np.take_along_axis(scores, named, 1) >= last - tie).sum())
+        nearest = np.argpartition(-others, count - 1, axis=1)[:, :count]
+        kept += int((np.take_along_axis(scores, nearest, 1) >= last - tie).sum())
     return kept / (count * len(full))
 
 
 def run(loaded: Loaded | OnnxModel, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
-    """Milliseconds per picture of the fastest batch but the first, and all vectors."""
+    """Return the milliseconds per picture of the fastest batch except the first, and all vectors."""
     import numpy as np
 
     size = min(batch or loaded.batch_size, max(1, len(prepared) // 2))
@@ -170,11 +171,11 @@ class PrecisionCache:
         self._path = folder / "precision" / f"{fingerprint}.json"
 
     def get(self, device: str) -> tuple[str, list[PrecisionTrial]] | None:
-        """The precision chosen for ``device`` of this machine and its trials; None if there is none."""
+        """Return the precision chosen for ``device`` on this machine and its trials; None if there is none."""
         return self.all_here().get(device)
 
     def all_here(self) -> dict[str, tuple[str, list[PrecisionTrial]]]:
-        """The choices for this machine, by device. Does not import torch."""
+        """Return the choices for this machine, by device. Does not import torch."""
         here = _machine()
         return {
             device: (entry["precision"], [PrecisionTrial(**each) for each in entry["tried"]])
@@ -182,7 +183,7 @@ class PrecisionCache:
         }
 
     def put(self, device: str, precision: str, tried: Sequence[PrecisionTrial]) -> None:
-        """Keep a choice. Where the folder cannot be written, the trial is repeated at the next start."""
+        """Store a choice. If the folder cannot be written, the next start repeats the trial."""
         known = self._read()
         known.setdefault(_machine(), {})[device] = {"precision": precision, "tried": [asdict(each) for each in tried]}
         try:
@@ -202,7 +203,7 @@ class PrecisionCache:
 
 
 def _machine() -> str:
-    """What a choice is valid for: this kind of processor and this torch."""
+    """Describe what a choice is valid for: the type of processor and the version of torch."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
         kind = sorted(line for line in lines if line.startswith(("vendor", "cpu family", "model", "stepping", "flags")))
@@ -212,13 +213,13 @@ def _machine() -> str:
     digest = hashlib.sha256("\n".join(kind).encode()).hexdigest()[:8]
     try:
         torch = importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:  # a process that does not embed
+    except importlib.metadata.PackageNotFoundError:  # in a process that does not embed
         torch = "missing"
     return f"{name} ({digest}), torch {torch}"
 
 
-def drawn_pictures(count: int) -> list[Image]:
-    """Pictures for a trial where there are no photos: shapes of a few colours on plain grounds, always the same."""
+def synthetic_pictures(count: int) -> list[Image]:
+    """Draw pictures for a trial without photos: shapes of a few colours on plain grounds, always the same."""
     dice = random.Random(20)
     return [_draw(dice) for _ in range(count)]
 

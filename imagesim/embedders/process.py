@@ -1,10 +1,10 @@
-"""What running a model changes in its process. Nothing else in this package reaches beyond its own objects.
+"""Changes to the process that running a model needs. Nothing else in this package changes global state.
 
-Called where a model is loaded, so never in a process that only shows similar products:
+They are made when a model is loaded, and so never in a process that only shows similar products:
 
 * ``OMP_WAIT_POLICY`` in the environment, unless it is set;
-* the number of torch's threads, in the child of a process that had loaded a model;
-* two operators declared in torch's name, and ``torchvision`` imported again, where its own did not load;
+* the number of torch's threads, in a child of a process that had loaded a model;
+* two operators declared for torch, and ``torchvision`` imported again, if its own operators did not load;
 * ``ORT_DISABLE_TELEMETRY`` in the environment, unless it is set, so that ONNX Runtime sends no usage reports;
 * ``openvino_telemetry`` in ``sys.modules``, so that OpenVINO sends no usage reports.
 """
@@ -28,7 +28,7 @@ _prepared_pid: int | None = None
 def prepare() -> None:
     """Prepare this process for a model. Call it before torch is imported; repeated calls cost nothing."""
     global _prepared_pid
-    # Threads of OpenMP that wait actively take the processors from whatever else runs: a forward pass then takes up
+    # OpenMP threads that wait actively take processor time from everything else: a forward pass then takes up
     # to five times as long (docs/performance.md). Read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _prepared_pid not in (None, os.getpid()):
@@ -40,10 +40,10 @@ def prepare() -> None:
 
 
 def import_torchvision() -> Any:
-    """The torchvision module, with its operators declared where they did not load.
+    """Import torchvision, with its operators declared if they did not load.
 
-    open_clip needs its Python transforms only, but torchvision refuses to be imported without its compiled operators
-    (``operator torchvision::nms does not exist``), as happens with a wheel built for another flavour of torch.
+    open_clip needs only its Python transforms, but torchvision refuses to be imported without its compiled operators
+    (``operator torchvision::nms does not exist``), as with a wheel built for another variant of torch.
 
     :raises ImportError: if torchvision is not installed.
     """
@@ -66,7 +66,7 @@ def import_torchvision() -> Any:
 
 
 def import_openvino() -> Any:
-    """The openvino module, without its telemetry, which it uses unless that package is missing.
+    """Import openvino without its telemetry, which it uses unless that package is missing.
 
     :raises EmbedderError: if OpenVINO is not installed.
     """
@@ -79,7 +79,7 @@ def import_openvino() -> Any:
 
 
 def import_onnxruntime() -> Any:
-    """The onnxruntime module, without its telemetry, whose thread would also keep a child process from ending.
+    """Import onnxruntime without its telemetry, whose thread would also keep a child process from exiting.
 
     :raises EmbedderError: if ONNX Runtime is not installed.
     """

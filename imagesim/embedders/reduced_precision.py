@@ -1,7 +1,7 @@
-"""Networks in bfloat16, float16 or 8-bit integers, with as little loss as can be had.
+"""Conversion of networks to bfloat16, float16 or 8-bit integers, with minimal loss.
 
-int8 needs the extra ``openvino``: the image tower is quantised once, with some real pictures, and kept in the cache
-folder. The text tower, the preprocessing and the fingerprint stay as they are.
+int8 needs the extra ``openvino``: the image tower is quantised once, with some real pictures, and stored in the cache
+folder. The text tower, the preprocessing and the fingerprint stay the same.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from imagesim.embedders.process import import_openvino
 from imagesim.exceptions import EmbedderError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""torch's type of each precision."""
+"""The torch dtype of each precision."""
 
 INT8_MODEL = "visual.xml"
 CALIBRATION_PICTURES = 128
-"""More change nothing."""
+"""More pictures do not improve the result."""
 
 
-def folded(module: nn.Module) -> nn.Module:
-    """Fold every batch norm that follows a convolution into it, in place; for inference only. Returns ``module``."""
+def fold_batch_norms(module: nn.Module) -> nn.Module:
+    """Fold every batch norm that follows a convolution into it, in place; for inference only. Return ``module``."""
     for parent in list(module.modules()):
         children = list(parent.named_children())
         for (_, convolution), (name, norm) in pairwise(children):
@@ -46,21 +46,21 @@ def folded(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def lowered(module: nn.Module, dtype: Any) -> nn.Module:
-    """Convert ``module`` to ``dtype`` (bfloat16 or float16), in place. Returns it.
+def convert(module: nn.Module, dtype: Any) -> nn.Module:
+    """Convert ``module`` to ``dtype`` (bfloat16 or float16), in place. Return it.
 
-    A depthwise filter has nine or twenty-five weights of one channel: rounded one by one, their errors add up to
-    another sum, and so shift the whole channel. :func:`keeping_sums` cancels them. With the built-in model the least
-    cosine to fp32 is .9993 instead of .9967.
+    A depthwise filter has nine or twenty-five weights per channel: if each is rounded on its own, the errors add up and
+    shift the whole channel. :func:`round_keeping_sums` cancels them. With the built-in model, the minimum cosine to
+    fp32 is .9993 instead of .9967.
     """
     for convolution in module.modules():
         if isinstance(convolution, nn.Conv2d) and convolution.groups == convolution.in_channels > 1:
-            convolution.weight.data = keeping_sums(convolution.weight.data, dtype)
+            convolution.weight.data = round_keeping_sums(convolution.weight.data, dtype)
     return module.to(dtype)
 
 
-def keeping_sums(filters: Tensor, dtype: Any) -> Tensor:
-    """Round filters (n, …) to ``dtype``, carrying each weight's error over to the next, the largest weight first."""
+def round_keeping_sums(filters: Tensor, dtype: Any) -> Tensor:
+    """Round filters (n, …) to ``dtype``; carry each weight's error over to the next, the largest weight first."""
     flat = filters.float().flatten(1)
     order = flat.abs().argsort(1, descending=True)
     rounded = flat.gather(1, order)
@@ -77,21 +77,21 @@ def int8_is_installed() -> bool:
 
 
 def int8_folder(cache: Path, fingerprint: str) -> Path:
-    """Where the quantised tower of the model with this fingerprint is kept."""
+    """Return the folder of the quantised tower of the model with this fingerprint."""
     return cache / "int8" / fingerprint
 
 
 class QuantisedTower(nn.Module):
-    """Replaces the image tower: float32 pixels (n, 3, side, side) -> float32 (n, dims).
+    """Replacement for the image tower: float32 pixels (n, 3, side, side) -> float32 (n, dims).
 
-    :raises EmbedderError: if ``folder`` holds none, or OpenVINO is missing.
+    :raises EmbedderError: if ``folder`` holds no quantised tower, or OpenVINO is missing.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         if not (folder / INT8_MODEL).is_file():
             raise EmbedderError("No int8 model was made yet: run `manage.py imagesim_precision`.")
-        # fp32 for what is not quantised; the default would be bf16 where the processor has it.
+        # fp32 for the layers that are not quantised; the default is bf16 on processors that support it.
         self._run = import_openvino().compile_model(folder / INT8_MODEL, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class QuantisedTower(nn.Module):
 
 
 def quantise(visual: nn.Module, prepared: Sequence[Any], folder: Path) -> None:
-    """Quantise an image tower to int8, calibrated on ``prepared`` pictures, and keep the result in ``folder``.
+    """Quantise an image tower to int8, calibrated on ``prepared`` pictures, and store the result in ``folder``.
 
     :raises EmbedderError: if OpenVINO cannot convert the model, or the folder cannot be written.
     """
@@ -110,7 +110,7 @@ def quantise(visual: nn.Module, prepared: Sequence[Any], folder: Path) -> None:
     attends = any("Attention" in type(part).__name__ for part in visual.modules())
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of OpenVINO's tracing
+            warnings.simplefilter("ignore")  # from OpenVINO's tracing
             model = openvino.convert_model(visual, example_input=pixels[:2])
         quantised = nncf.quantize(
             model,

@@ -4,8 +4,8 @@ One process holds the model for many web processes, which use :class:`~imagesim.
 
     gunicorn imagesim.embedders.service:application --worker-class gthread --threads 16 --timeout 120
 
-Requests that arrive together share one forward pass. Before a body is read, its sender has shown the key and its
-length is known; docs/howto-embedder.md has the rest.
+Requests that arrive at the same time share one forward pass. The key and the length of a request are checked before its
+body is read. See docs/howto-embedder.md.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ API_KEY_ENV = "IMAGESIM_EMBEDDER_API_KEY"
 MAX_INPUTS = 64
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_PIXELS = 64_000_000
-"""Of the pictures of one request together, after each was reduced to what the model needs; and of all requests whose
-pictures the embedder takes as they are."""
+"""The maximum pixels of the pictures in one request, after each was reduced to what the model needs; and of all running
+requests whose pictures the embedder takes as they are."""
 REQUESTS = 8
-"""Requests whose bodies are in memory at one time."""
+"""The maximum number of requests whose bodies are in memory at the same time."""
 PATIENCE_SECONDS = 5.0
-"""How long a request waits for its turn before it is refused."""
+"""How long a request waits for a slot before it is refused."""
 
 
 class Refused(Exception):
-    """The request is not answered; ``status`` and the text say why."""
+    """The request is refused, with ``status`` and the text as the reason."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -55,9 +55,9 @@ class Refused(Exception):
 
 
 def make_app(embedder: BaseEmbedder, *, api_key: str = "", requests: int = REQUESTS) -> WSGIApplication:
-    """A WSGI application that answers with ``embedder``; with ``api_key`` a bearer token is required.
+    """Return a WSGI application that answers with ``embedder``. An ``api_key`` makes a bearer token mandatory.
 
-    At most ``requests`` are worked on at one time, and one picture is decoded at one time.
+    It handles at most ``requests`` at a time, and decodes one picture at a time.
     """
     turns = threading.BoundedSemaphore(requests)
     decoding = _Decoding()
@@ -103,14 +103,14 @@ def make_app(embedder: BaseEmbedder, *, api_key: str = "", requests: int = REQUE
 
 
 def __getattr__(name: str) -> Any:
-    """``application``, made when a server asks for it: importing this module must not load a model."""
+    """Create ``application`` when a server asks for it: importing this module must not load a model."""
     if name != "application":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return runtime.get("embedders.service", _configured_app)
 
 
 def _configured_app() -> WSGIApplication:
-    """The application of the setting ``EMBEDDER``, its model loaded."""
+    """Return the application of the setting ``EMBEDDER``, with its model loaded."""
     import django
 
     from imagesim.embedders.http import HttpEmbedder
@@ -139,9 +139,9 @@ def _length(environ: WSGIEnvironment) -> int:
 
 
 def _parse(body: bytes, length: int) -> tuple[list[str], str]:
-    """The inputs and the modality of the body of ``POST /v1/embeddings``.
+    """Return the inputs and the modality of the body of ``POST /v1/embeddings``.
 
-    :raises Refused: if it is not as the API has it.
+    :raises Refused: if the body does not follow the API.
     """
     try:
         request = json.loads(body) if len(body) == length else None
@@ -170,7 +170,7 @@ def _embed_texts(embedder: BaseEmbedder, texts: list[str]) -> Vector:
 
 
 class _Decoding:
-    """The turn to decode one picture, and the pixels of all decoded ones that requests in work keep."""
+    """Decodes one picture at a time and limits the pixels of all decoded pictures that running requests hold."""
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
@@ -181,7 +181,7 @@ class _Decoding:
         pixels = kept = 0
         try:
             while inputs:
-                data = _from_data_url(inputs.pop(0))  # its text is not needed any more
+                data = _from_data_url(inputs.pop(0))  # frees its text
                 with self.turn:
                     image = images.decode(data, min_decode_side=embedder.min_decode_side)
                 size = image.width * image.height
@@ -208,7 +208,7 @@ class _Decoding:
 def _from_data_url(value: str) -> bytes:
     head, comma, data = value.partition(",")
     if not (comma and head.startswith("data:") and head.endswith(";base64")):
-        raise _bad("An image must be a data URL (data:image/png;base64,...); no address is fetched.")
+        raise _bad("An image must be a data URL (data:image/png;base64,...); addresses are not fetched.")
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:

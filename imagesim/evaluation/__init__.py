@@ -1,1 +1,1 @@
-"""How good the answers are on a shop's own catalogue, and what would make them better or cheaper."""
+"""Evaluate the answers on a shop's own catalogue, and find out what would improve them or reduce their cost."""

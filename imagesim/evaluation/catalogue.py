@@ -31,7 +31,7 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class Catalogue:
-    """``vectors`` (n, d) of all images, row ``i`` belonging to item ``owner[i]``; the rest has one value an item."""
+    """``vectors`` (n, d) of all images, row ``i`` belonging to item ``owner[i]``; the rest has one value per item."""
 
     label: str
     vectors: Vector
@@ -49,20 +49,20 @@ class Catalogue:
         return int(self.vectors.shape[1])
 
     def first_images(self) -> npt.NDArray[np.int64]:
-        """The row of each item's main image (items,)."""
+        """Return the row of each item's main image (items,)."""
         return np.searchsorted(self.owner, np.arange(len(self)))
 
 
 def fingerprints(items: Items[Any]) -> list[str]:
-    """The models whose embeddings are stored for this catalogue's images."""
+    """Return the fingerprints of the models whose embeddings are stored for this catalogue's images."""
     digests = ItemImage.objects.filter(state__model=items.label).exclude(digest="").values("digest")
     return sorted(Embedding.objects.filter(digest__in=digests).values_list("fingerprint", flat=True).distinct())
 
 
 def load(items: Items[Any], fingerprint: str, *, sample: int | None = None, seed: int = 0) -> Catalogue:
-    """The catalogue as the database has it, or a random ``sample`` of so many items.
+    """Load the catalogue from the database, or a random ``sample`` of that many items.
 
-    :raises NotIndexed: if nothing of it was embedded by the model with this fingerprint.
+    :raises NotIndexed: if the model with this fingerprint has embedded nothing of it.
     """
     outcome = ItemState.Outcome.INDEXED
     states = list(

@@ -1,4 +1,4 @@
-"""How much memory, disk and time a catalogue will need, before it is there.
+"""Estimate how much memory, disk and time a future catalogue needs.
 
 Memory and disk follow Elastic's formulas ("Tune approximate kNN search", Elasticsearch guide): with d
 dimensions and m links per node, one vector takes 4·d bytes in full and d + 4 (int8) or d/8 + 14 (bbq)
@@ -19,7 +19,7 @@ from imagesim.indexes.elasticsearch.mapping import Quantisation, Server, Storage
 
 GIB = 1024**3
 METADATA_BYTES = 220  # keyword, numeric and id structures of one item, as measured (docs/performance.md)
-LOCAL_LIMIT = 100_000  # images; past that the exact scan takes more than some tens of milliseconds
+LOCAL_LIMIT = 100_000  # images; beyond this, the exact scan takes more than some tens of milliseconds
 SHARD_BYTES = 40 * GIB
 SHARD_DOCUMENTS = 200_000_000
 QUANTISED: dict[Quantisation, Callable[[int], float]] = {
@@ -28,12 +28,12 @@ QUANTISED: dict[Quantisation, Callable[[int], float]] = {
     "bbq": lambda dims: dims / 8 + 14.0,
 }
 SERVER = (9, 5)
-"""The version of Elasticsearch that is planned for unless another is named."""
+"""The version of Elasticsearch to plan for by default."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to provide. Bytes are per copy; ``replicas`` copies come on top."""
+    """The resources to provide. Bytes are per copy; ``replicas`` copies are added to them."""
 
     items: int
     images: int
@@ -74,12 +74,12 @@ def plan(
     replicas: int = 1,
     images_per_second: float | None = None,
 ) -> Plan:
-    """Plan for ``images`` vectors of ``items`` items in Elasticsearch of the version ``server``.
+    """Plan for ``images`` vectors of ``items`` items in version ``server`` of Elasticsearch.
 
-    ``node_memory_bytes`` is a node's whole memory, half of which (up to 31 GB) goes to the Java heap and the rest
-    to the page cache, where vectors live.
+    ``node_memory_bytes`` is a node's whole memory: half of it (up to 31 GB) goes to the Java heap and the rest
+    to the page cache, which holds the vectors.
 
-    :raises BadQuery: for numbers that make no sense or an unknown quantisation.
+    :raises BadQuery: for invalid numbers or an unknown quantisation.
     """
     if items < 1 or images < items:
         raise BadQuery(f"A plan needs at least one item and an image for each, not {items} items and {images} images.")

@@ -23,7 +23,7 @@ NEUTRAL = (90, 90, 90)
 
 
 def chart(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> None:
-    """One bar a variant with its confidence interval.
+    """Draw one bar per variant with its confidence interval.
 
     :raises ConfigurationError: if matplotlib is not installed.
     """
@@ -42,7 +42,8 @@ def chart(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> N
 
 
 def reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> None:
-    """The share of hits that belong by their relevance: the diagonal, if it is calibrated. Areas are numbers of hits.
+    """Draw the share of relevant hits by their predicted relevance: the diagonal, if calibrated. Areas are numbers of
+    hits.
 
     :raises ConfigurationError: if matplotlib is not installed.
     """
@@ -54,7 +55,7 @@ def reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> N
     most = max(each.hits for each in found)
     axes.scatter(promised, kept, s=[20 + 180 * each.hits / most for each in found], color="#3b6ea5")
     axes.set_xlabel("relevance")
-    axes.set_ylabel("share that belongs")
+    axes.set_ylabel("share of relevant hits")
     axes.set_title(title, loc="left")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
@@ -64,7 +65,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise ConfigurationError("Charts need matplotlib: pip install 'imagesim[plot]'.") from None
+        raise ConfigurationError("Charts need matplotlib: pip install 'django-imagesim[plot]'.") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -81,7 +82,8 @@ def contact_sheet(
     each: int = 8,
     k: int = 6,
 ) -> None:
-    """The best and the worst queries by nDCG: each a row of its picture and its first answers, framed green or red."""
+    """Draw the best and the worst queries by nDCG: a row each, with its picture and its first answers, framed green or
+    red."""
     order = sorted(range(len(queries)), key=lambda i: -float(outcome.values["ndcg"][i]))
     chosen = order if len(order) <= 2 * each else order[:each] + order[-each:]
     shown = {int(catalogue.owner[queries[i].row]) for i in chosen}

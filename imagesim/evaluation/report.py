@@ -1,4 +1,5 @@
-"""A whole study: the default variants, the index's own approximate search, and the result as data and as a table."""
+"""Run a whole study: the default variants, the index's own approximate search, and the result as data and as a
+table."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ BATCH = 50
 
 
 def default_variants(dims: int) -> list[Variant]:
-    """One axis at a time around the plain one: similarity functions, dimensions, quantisations."""
+    """Return variants that differ from the plain one in one respect: similarity function, dimensions or
+    quantisation."""
     return [
         Variant(),
         Variant(similarity="l2"),
@@ -51,10 +53,10 @@ def evaluate(
     plot: Path | None = None,
     tell: Callable[[str], None] = lambda message: None,
 ) -> list[Report]:
-    """One report for each model and each source of relevance that has queries.
+    """Evaluate each model with each source of relevance that has queries; one report each.
 
-    :raises BadQuery: for an unknown variant or source, or a bad file of judged pairs.
-    :raises NotIndexed: if nothing was embedded yet.
+    :raises BadQuery: for an unknown variant or source, or an invalid file of judged pairs.
+    :raises NotIndexed: if nothing has been embedded yet.
     """
     reports = []
     for fingerprint in fingerprints or catalogue.fingerprints(items) or [""]:
@@ -67,7 +69,7 @@ def evaluate(
                 continue
             cases = catalogue.cases(loaded, source, judged=judged, queries=queries, seed=seed)
             if not cases:
-                tell(f"{source}: no query, skipped")
+                tell(f"{source}: skipped, it has no queries")
                 continue
             outcomes = []
             for variant in chosen:
@@ -117,7 +119,7 @@ def _sample(loaded: Catalogue, items: Items[Any]) -> Sample:
 
 @dataclass(frozen=True)
 class ApproximateOutcome:
-    """Recall of approximate against exact search at k, and the engine's own median time of each in milliseconds."""
+    """Recall of approximate against exact search at k, and the engine's median time of each in milliseconds."""
 
     recall: Estimate
     exact_ms: float
@@ -128,7 +130,7 @@ class ApproximateOutcome:
 def compare_approximate(
     catalogue: Catalogue, label: str, fingerprint: str, queries: Sequence[Case], *, k: int
 ) -> ApproximateOutcome | None:
-    """Run every query against the index both ways; None where it only searches exactly.
+    """Run every query against the index in both ways; None if the index only searches exactly.
 
     :raises ModelMismatch: if the index holds another model's vectors than ``fingerprint``.
     """
@@ -188,7 +190,7 @@ def _interval(value: Estimate) -> list[float]:
 
 
 def as_table(report: Report) -> str:
-    """The report as text: one line per variant, metrics with their 95 % intervals."""
+    """Format the report as text: one line per variant, metrics with their 95 % intervals."""
     k = report["k"]
     width = max(len(variant["name"]) for variant in report["variants"])
     heads = {"precision": f"precision@{k}", "recall": f"recall@{k}", "ndcg": f"nDCG@{k}", "mrr": "MRR"}
@@ -210,5 +212,5 @@ def as_table(report: Report) -> str:
         )
     if "reliability" in report:
         each = ", ".join(f"{one['relevance']:.2f}: {one['belongs']:.2f}" for one in report["reliability"])
-        lines.append(f"Of hits with a relevance about so, the share that belongs: {each}.")
+        lines.append(f"Predicted relevance of hits, and the share of them that is relevant: {each}.")
     return "\n".join(lines)

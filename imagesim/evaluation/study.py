@@ -1,4 +1,4 @@
-"""Ranking a catalogue's own queries under variants of storage and comparison, and the metrics of the answers."""
+"""Rank a catalogue's own queries under variants of storage and comparison, and compute the metrics of the answers."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ class Estimate:
 
 
 def precision(grades: Grades, relevant: float, k: int) -> float:
-    """Share of the first ``k`` answers that are relevant, capped by the number of relevant items.
+    """Return the share of relevant items among the first ``k`` answers, capped by the number of relevant items.
 
     ``grades`` are the grades of the answers in rank order (0: not relevant); ``relevant`` is the number of
-    relevant items. Capping (R-precision's idea) keeps a perfect ranking at 1 where fewer than k exist.
+    relevant items. Capping (the idea of R-precision) keeps a perfect ranking at 1 if fewer than k exist.
     """
     return float(np.count_nonzero(grades[:k])) / max(1.0, min(k, relevant))
 
 
 def recall(grades: Grades, relevant: float, k: int) -> float:
-    """Share of the relevant items found among the first ``k`` answers."""
+    """Return the share of the relevant items that the first ``k`` answers contain."""
     return float(np.count_nonzero(grades[:k])) / max(1.0, relevant)
 
 
 def reciprocal_rank(grades: Grades) -> float:
-    """1 / rank of the first relevant answer, 0 if there is none."""
+    """Return 1 / rank of the first relevant answer, 0 if there is none."""
     found = np.flatnonzero(grades)
     return 1.0 / (int(found[0]) + 1) if len(found) else 0.0
 
 
 def ndcg(grades: Grades, ideal: Grades, k: int) -> float:
-    """Normalised discounted cumulative gain (Järvelin & Kekäläinen, 2002), linear gain.
+    """Return the normalised discounted cumulative gain (Järvelin & Kekäläinen, 2002), linear gain.
 
     ``ideal`` are the grades of all relevant items, best first.
     """
@@ -72,7 +72,7 @@ def _dcg(grades: Grades) -> float:
 
 
 def estimate(values: Grades, *, seed: int = 0) -> Estimate:
-    """Mean of per-query ``values`` (n,) with a percentile-bootstrap interval over queries (Efron, 1979)."""
+    """Return the mean of per-query ``values`` (n,) with a percentile-bootstrap interval over queries (Efron, 1979)."""
     if not len(values):
         return Estimate(float("nan"), float("nan"), float("nan"))
     draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
@@ -82,7 +82,7 @@ def estimate(values: Grades, *, seed: int = 0) -> Estimate:
 
 
 def paired_difference(ours: Grades, theirs: Grades, *, seed: int = 0) -> Estimate:
-    """Mean of ``ours - theirs`` over the same queries (n,): above 0 throughout means a real gain."""
+    """Return the mean of ``ours - theirs`` over the same queries (n,): above 0 throughout means a significant gain."""
     return estimate(ours - theirs, seed=seed)
 
 
@@ -90,8 +90,8 @@ def paired_difference(ours: Grades, theirs: Grades, *, seed: int = 0) -> Estimat
 class Variant:
     """One way to store and compare the vectors of a model.
 
-    ``similarity`` is cosine, dot_product, l2 or l1; ``dims`` the number kept by PCA (None: all);
-    ``quantisation`` none, int8, int4 or bbq, the last three rescored on the full vectors unless ``rescore`` is off.
+    ``similarity`` is cosine, dot_product, l2 or l1; ``dims`` is the number kept by PCA (None: all); ``quantisation``
+    is none, int8, int4 or bbq, the last three rescored on the full vectors unless ``rescore`` is off.
     """
 
     similarity: str = "cosine"
@@ -121,7 +121,7 @@ def _l1(queries: Vector, vectors: Vector) -> Vector:
 
 SIMILARITIES: dict[str, Callable[[Vector, Vector], Vector]] = {
     "cosine": _cosine,
-    "dot_product": _cosine,  # the same for unit vectors
+    "dot_product": _cosine,  # equal for unit vectors
     "l2": _l2,
     "l1": _l1,
 }
@@ -133,7 +133,8 @@ def _none(vectors: Vector) -> Vector:
 
 def _scalar(bits: int) -> Callable[[Vector], Vector]:
     def quantise(vectors: Vector) -> Vector:
-        # Lucene's scalar quantisation: one interval for all values, cut at quantiles; of int8 the index asks for all.
+        # Lucene's scalar quantisation: one interval for all values, clipped at quantiles; the index asks for all with
+        # int8.
         low, high = (vectors.min(), vectors.max()) if bits == 8 else np.quantile(vectors, (0.01, 0.99))
         levels = 2 ** (bits - 1 if bits == 8 else bits) - 1
         steps = np.round((np.clip(vectors, low, high) - low) / (high - low) * levels)
@@ -144,7 +145,7 @@ def _scalar(bits: int) -> Callable[[Vector], Vector]:
 
 
 def _binary(vectors: Vector) -> Vector:
-    # The idea of RaBitQ (Gao & Long, 2024): signs around the centroid, scaled to keep each vector's projection.
+    # As RaBitQ (Gao & Long, 2024): signs around the centroid, scaled to keep each vector's projection.
     centroid = vectors.mean(axis=0)
     centred = vectors - centroid
     scale = np.abs(centred).mean(axis=1, keepdims=True)
@@ -161,7 +162,10 @@ QUANTISATIONS: dict[str, Callable[[Vector], Vector]] = {
 
 
 def check_variant(variant: Variant, dims: int) -> None:
-    """:raises BadQuery: naming the unknown value and the known ones."""
+    """Check the values of a variant.
+
+    :raises BadQuery: naming the unknown value and the known ones.
+    """
     if variant.similarity not in SIMILARITIES:
         raise BadQuery(
             f"{variant.similarity!r} is not a similarity function; it can be {format_choices(SIMILARITIES)}."
@@ -173,9 +177,9 @@ def check_variant(variant: Variant, dims: int) -> None:
 
 
 def principal_axes(vectors: Vector, dims: int) -> Vector:
-    """The (d, dims) map that keeps inner products best: the leading eigenvectors of the second moments.
+    """Return the (d, dims) map that best preserves inner products: the leading eigenvectors of the second moments.
 
-    Not centred, because what is to survive is the cosine between vectors as they are (Eckart & Young, 1936).
+    The vectors are not centred: the cosine between vectors as they are must be preserved (Eckart & Young, 1936).
     """
     moments = (vectors.T.astype(np.float64) @ vectors) / len(vectors)
     _, axes = np.linalg.eigh(moments)
@@ -213,7 +217,7 @@ def run(
 
 
 def score(name: str, queries: Sequence[Case], rankings: list[Ranking], *, k: int) -> Outcome:
-    """The metrics of given rankings (item positions, best first)."""
+    """Compute the metrics of the given rankings (item positions, best first)."""
     values: dict[str, list[float]] = {metric: [] for metric in METRICS}
     for case, ranking in zip(queries, rankings, strict=True):
         grades = np.array([case.grades.get(int(item), 0.0) for item in ranking[:k]])
@@ -228,7 +232,7 @@ def score(name: str, queries: Sequence[Case], rankings: list[Ranking], *, k: int
 def rank(
     catalogue: Catalogue, vectors: Vector, queries: Sequence[Case], variant: Variant, *, k: int
 ) -> Iterator[Ranking]:
-    """The ``k`` best items of each query; an item's score is that of its best image."""
+    """Return the ``k`` best items of each query; an item's score is that of its best image."""
     similarity = SIMILARITIES[variant.similarity]
     stored = QUANTISATIONS[variant.quantisation](vectors)
     rescore = variant.rescore and variant.quantisation != "none"
@@ -266,5 +270,5 @@ def _rescored(catalogue: Catalogue, vectors: Vector, case: Case, items: Ranking,
 
 
 def overlap(ours: Sequence[Ranking], theirs: Sequence[Ranking], k: int) -> npt.NDArray[np.float64]:
-    """Share of the first ``k`` items that two variants have in common, per query: recall of one against the other."""
+    """Return the share of the first ``k`` items that two variants have in common, per query."""
     return np.array([len(set(a[:k]) & set(b[:k])) / max(1, min(k, len(b))) for a, b in zip(ours, theirs, strict=True)])

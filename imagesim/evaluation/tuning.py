@@ -1,4 +1,4 @@
-"""Fitting a linear map to a catalogue's embeddings, kept only if it wins on held-out queries."""
+"""Fit a linear map to a catalogue's embeddings, and keep it only if it improves held-out queries."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Tuned:
 def tune(
     catalogue: Catalogue, queries: Sequence[Case], *, k: int = 10, dims: int | None = None, seed: int = 0
 ) -> Tuned | None:
-    """Fit within-class whitening on one part of the items, choose its strength on a second, judge on a third.
+    """Fit within-class whitening on one part of the items, choose its strength on a second, judge it on a third.
 
-    Positives are the pictures of one item, and the items each query names as relevant. With ``dims`` the map also
-    keeps so many principal axes. None where the catalogue has too few positives to learn from.
+    Positives are the pictures of one item, and the items that each query names as relevant. With ``dims``, the map also
+    keeps only that many principal axes. None if the catalogue has too few positives.
     """
     rng = np.random.default_rng(seed)
-    # By item, so that no picture of a held-out item is ever trained on.
+    # Split by item, so that no picture of a held-out item is used for training.
     draw = rng.random(len(catalogue))
     fitted = np.flatnonzero(draw >= HELD_OUT * 1.5)
     owner = catalogue.owner
@@ -105,15 +105,15 @@ def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], see
 
 
 def truncation(dims_in: int, dims: int) -> Vector:
-    """The (dims_in, dims) map that keeps the first components, for models trained to allow it (Matryoshka)."""
+    """Return the (dims_in, dims) map that keeps the first components, for models trained to allow it (Matryoshka)."""
     return np.eye(dims_in, dims, dtype=np.float32)
 
 
 def within_class_whitening(differences: Vector, identity_weight: float) -> Vector:
-    """The (d, d) map under which positives come closer: the inverse root of their shrunk covariance.
+    """Return the (d, d) map that moves positives closer: the inverse root of their shrunk covariance.
 
-    Within-class covariance normalisation (Hatch, Kajarekar & Stolcke, 2006). ``differences`` (n, d) are
-    those between the two vectors of each positive pair. ``identity_weight`` in (0, 1] pulls towards the
+    Within-class covariance normalisation (Hatch, Kajarekar & Stolcke, 2006). ``differences`` (n, d) are the
+    differences between the two vectors of each positive pair. ``identity_weight`` in (0, 1] shrinks towards the
     identity (Ledoit & Wolf, 2004): 1 changes nothing.
     """
     covariance = (differences.T.astype(np.float64) @ differences) / max(1, len(differences))
@@ -129,7 +129,7 @@ def within_class_whitening(differences: Vector, identity_weight: float) -> Vecto
 def positive_pairs(
     labels: list[frozenset[str]], *, allowed: npt.NDArray[np.int64], count: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Up to ``count`` pairs (n, 2) of rows among ``allowed`` that share a label, drawn evenly over labels."""
+    """Return up to ``count`` pairs (n, 2) of rows among ``allowed`` that share a label, drawn evenly over labels."""
     rng = np.random.default_rng(seed)
     members: dict[str, list[int]] = {}
     for row in allowed:

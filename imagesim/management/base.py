@@ -1,4 +1,4 @@
-"""What the commands share: JSON output for programs, a progress bar on a terminal."""
+"""The base of the commands: JSON output for programs, a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagesim.exceptions import ImagesimError, migrate_hint
 
 
 class ImagesimCommand(BaseCommand):
-    """``--format json`` prints one JSON object on stdout and nothing else there. An error is one sentence."""
+    """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
@@ -41,7 +41,7 @@ class ImagesimCommand(BaseCommand):
 
 
 class ProgressBar:
-    """Redraws itself on a terminal; prints nothing elsewhere."""
+    """A progress bar that redraws itself on a terminal and prints nothing elsewhere."""
 
     WIDTH = 30
     EVERY = 0.1

@@ -1,1 +1,1 @@
-"""For operators: status, health, metrics and timing."""
+"""Status, health, metrics and timing, for operators."""

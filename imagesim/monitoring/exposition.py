@@ -1,4 +1,4 @@
-"""The view that Prometheus scrapes: what processes measured, and gauges read from the database."""
+"""The view that Prometheus scrapes: measurements of the processes, and gauges read from the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imagesim.monitoring.status import get_status
 
 
 class StatusCollector(Collector):
-    """One gauge per figure of the status. If the index is unavailable, ``imagesim_index_up`` is 0."""
+    """Yield one gauge per figure of the status. If the index is unavailable, ``imagesim_index_up`` is 0."""
 
     def collect(self) -> Iterator[Metric]:
         status = get_status()
@@ -37,7 +37,7 @@ class StatusCollector(Collector):
 @never_cache
 @require_safe
 def metrics_view(request: HttpRequest) -> HttpResponse:
-    """All metrics in the text format of Prometheus."""
+    """Return all metrics in the text format of Prometheus."""
     now = CollectorRegistry()
     now.register(StatusCollector())
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

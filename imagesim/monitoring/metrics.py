@@ -1,7 +1,7 @@
-"""Prometheus metrics, where ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``).
+"""Prometheus metrics, if ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``).
 
-Histograms of what a process measures, in prometheus_client's own registry, so that an exporter of the shop finds
-them; with several processes set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are read from the database at each scrape: see
+Histograms of what a process measures, in prometheus_client's own registry, where the shop's exporter finds
+them; with several processes, set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are read from the database at each scrape: see
 :mod:`imagesim.monitoring.exposition`.
 """
 
@@ -30,13 +30,13 @@ HISTOGRAMS = {"search": searches, "embed": embeddings}
 
 
 def connect() -> None:
-    """Count what is timed. May be called more than once."""
+    """Record the timed calls. May be called more than once."""
     if observe not in timing.observers:
         timing.observers.append(observe)
 
 
 def observe(event: str, seconds: float, outcome: str) -> None:
-    """``event`` is ``search.similar``, ``embed.batch`` and the like."""
+    """Record one call; ``event`` is a name such as ``search.similar`` or ``embed.batch``."""
     family, _, kind = event.partition(".")
     if family in HISTOGRAMS:
         HISTOGRAMS[family].labels(kind, outcome).observe(seconds)

@@ -1,7 +1,7 @@
-"""The state of the app for monitors and the admin: how many items are in the shop, indexed, waiting and failed.
+"""The state of the app for monitoring and the admin: how many items are in the shop, indexed, waiting and failed.
 
-The views are cheap enough to be called every few seconds. ``live/`` only shows that the process answers: it is for
-load balancers, since a shop goes on selling while its visual search is unavailable. ``health/`` shows the state of
+The views are cheap enough to be called every few seconds. ``live/`` only shows that the process responds: it is for
+load balancers, because a shop continues to sell while its visual search is unavailable. ``health/`` shows the state of
 each part.
 """
 
@@ -33,7 +33,7 @@ from imagesim.registry import registry
 
 @dataclass
 class IndexStatus:
-    """The active index. ``error`` is the reason why nothing is known about it."""
+    """The active index. ``error`` is the reason why its state is unknown."""
 
     backend: str = ""
     name: str = ""
@@ -43,7 +43,7 @@ class IndexStatus:
     dims: int = 0
     entries: int | None = None
     outdated: str = ""
-    """What was declared otherwise since it was made, ``filters`` or ``text``: a rebuild takes it over."""
+    """What has been declared differently since it was made, ``filters`` or ``text``; a rebuild applies it."""
     error: str = ""
 
 
@@ -63,12 +63,12 @@ class JobStatus:
     report: dict[str, Any]
     error: str
     abandoned: bool = False
-    """Whether its process is gone. The next job of its kind continues it."""
+    """Whether its process no longer exists. The next job of its kind continues it."""
 
 
 @dataclass
 class Status:
-    """``items`` is the number that belong in the index; ``pending`` changes wait; ``failed`` items have an error."""
+    """``items`` belong in the index; ``pending`` changes wait; ``failed`` items have an error."""
 
     items: int = 0
     indexed: int = 0
@@ -77,18 +77,18 @@ class Status:
     skipped: int = 0
     embeddings: int = 0
     queue_age: float = 0.0
-    """Seconds that the oldest due change has been waiting."""
+    """How long the oldest due change has been waiting, in seconds."""
     index: IndexStatus = field(default_factory=IndexStatus)
     rebuild: JobStatus | None = None
     reconcile: JobStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON, except for datetimes."""
+        """Return the status as a dictionary, ready for JSON except for datetimes."""
         return asdict(self)
 
 
 def get_status() -> Status:
-    """Cheap enough for a page that refreshes every few seconds; does not raise if the index is unavailable."""
+    """Return the status, cheap enough to be polled every few seconds; does not raise if the index is unavailable."""
     status = Status(embeddings=Embedding.objects.count(), index=_index_status())
     now = timezone.now()
     labels = [items.label for items in registry]
@@ -158,7 +158,7 @@ SEVERITY: tuple[State, ...] = ("ok", "degraded", "failing")
 
 @dataclass(frozen=True)
 class Check:
-    """The state of one part. ``degraded``: it works, but needs attention; ``failing``: it does not work."""
+    """The state of one part. ``degraded``: it works but needs attention; ``failing``: it does not work."""
 
     name: str
     state: State
@@ -166,7 +166,7 @@ class Check:
 
 
 def get_health() -> list[Check]:
-    """The parts in a fixed order. Never raises."""
+    """Return the checks of all parts, in a fixed order. Never raises."""
     return [_guarded("database", _database), _guarded("queue", _queue), _guarded("index", _index)]
 
 
@@ -183,7 +183,7 @@ def live_view(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def health_view(request: HttpRequest) -> JsonResponse:
-    """200 while all parts work, even if degraded; 503 if one fails. Only staff see the details."""
+    """Return 200 while all parts work, even if degraded; 503 if one fails. Only staff see the details."""
     checks = get_health()
     status = worst(checks)
     content: dict[str, object] = {"status": status, "checks": {check.name: check.state for check in checks}}
@@ -198,7 +198,7 @@ def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:
     except (ImagesimError, DatabaseError) as error:
         return Check(name, "failing", str(error))
     except Exception as error:
-        logger.exception("the check of the %s failed", name)
+        logger.exception("The check of the %s failed", name)
         return Check(name, "failing", type(error).__name__)
 
 

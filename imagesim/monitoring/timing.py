@@ -16,11 +16,12 @@ Observer = Callable[[str, float, str], None]
 
 logger = logging.getLogger("imagesim.timing")
 observers: list[Observer] = []
-"""Called with the event, its seconds and its outcome: ``"ok"``, the ``code`` of an error, or ``"error"``."""
+"""Called with the event, its duration in seconds and its outcome: ``"ok"``, the ``code`` of an error, or
+``"error"``."""
 
 
 def timed(event: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator: report every call as ``event``."""
+    """Decorate a function: report every call as ``event``."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)

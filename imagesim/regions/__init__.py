@@ -1,6 +1,6 @@
-"""Photo -> regions: the interface of region finders, and the configured one.
+"""Find the regions of a photo: the interface of region finders, and the configured one.
 
-Regions are the boxes and labels of the things that a shop could sell.
+A region is the box and the label of a thing that a shop could sell.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class BaseRegionFinder(ABC):
     @property
     @abstractmethod
     def labels(self) -> tuple[str, ...]:
-        """Every label that ``find`` can return, so that a shop can map each to its categories."""
+        """Return every label that ``find`` can return, so that a shop can map each one to its categories."""
 
     @abstractmethod
     def find(self, image: Image) -> list[Region]:
-        """The regions of an upright RGB image of any size, by descending score; empty if nothing is found.
+        """Return the regions of an upright RGB image of any size, by descending score; empty if nothing is found.
 
-        The same image has the same regions. Boxes lie within the image and have an area.
+        The same image always has the same regions. Boxes lie within the image and have an area.
 
         :raises EmbedderError: if the model cannot be loaded or fails.
         """
@@ -47,12 +47,12 @@ class BaseRegionFinder(ABC):
         """Load the model now, so that the first photo does not wait for it."""
 
     def check(self) -> list[CheckMessage]:
-        """System checks of this finder's options. Must not load the model."""
+        """Run the system checks of this finder's options. Must not load the model."""
         return []
 
 
 class NoRegions(BaseRegionFinder):
-    """Finds nothing: visitors draw the regions themselves."""
+    """Find nothing: visitors draw the regions themselves."""
 
     labels = ()
 
@@ -64,5 +64,5 @@ __all__ = ["BaseRegionFinder", "get_region_finder"]
 
 
 def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
-    """The configured region finder (or the one of ``backend``), one instance per process."""
+    """Return the configured region finder (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().REGIONS, BaseRegionFinder)  # type: ignore[type-abstract]

@@ -1,6 +1,5 @@
-"""Regions from the output of a network: one box per garment of each person, without duplicates, with a label that is
-sure enough.
-"""
+"""Regions from the output of a network: one box per garment of each person, without duplicates, with a reliable
+label."""
 
 from __future__ import annotations
 
@@ -20,17 +19,17 @@ Numbers: TypeAlias = npt.NDArray[np.int32]
 
 GROUND = 0.5  # a cell with a lower probability of ground is foreground
 FEWEST_CELLS = 5
-PERSON = 0.04  # a piece of foreground with a smaller share of the largest is not a person
+PERSON = 0.04  # a piece of foreground smaller than this share of the largest one is not a person
 HEAD_CELLS = 10
-HEAD = 0.06  # hair with a smaller share of the cells of the largest head is not a head
-APART = 1.25  # least distance between two heads, in widths of the wider
-CROWN = 0.5  # a head is in this upper share of its piece of foreground
+HEAD = 0.06  # hair smaller than this share of the largest head's cells is not a head
+APART = 1.25  # minimum distance between two heads, in widths of the wider one
+CROWN = 0.5  # a head lies in this upper share of its piece of foreground
 
 
 def people(ground: Map, skin: Map, hair: Map) -> tuple[Numbers, int]:
-    """The number of the person that each cell belongs to, 0..n-1, and n.
+    """Return the number (0..n-1) of the person that each cell belongs to, and n.
 
-    People are connected pieces of what is not ground; small pieces go to the nearest large one. A piece with several
+    People are connected pieces of foreground; small pieces join the nearest large one. A piece with several
     heads side by side is several people who touch, divided half-way between their heads.
     """
     owner, count = _pieces(ground)
@@ -47,9 +46,9 @@ def people(ground: Map, skin: Map, hair: Map) -> tuple[Numbers, int]:
 
 
 def components(mask: Mask) -> tuple[Numbers, int]:
-    """Number the 8-connected pieces of a mask: an array of -1 (outside) or 0..n-1, and n.
+    """Number the 8-connected pieces of a mask: return an array of -1 (outside) or 0..n-1, and n.
 
-    Runs of each row are joined with those they touch in the row above (union-find).
+    Runs of each row are joined with those that they touch in the row above (union-find).
     """
     height, width = mask.shape
     padded = np.zeros((height, width + 2), dtype=np.int8)
@@ -85,7 +84,7 @@ def components(mask: Mask) -> tuple[Numbers, int]:
 
 
 def _heads(skin: Map, hair: Map, piece: Mask) -> list[float]:
-    """The columns of the heads in one piece of foreground; empty if it is one person.
+    """Return the columns of the heads in one piece of foreground; empty if it is one person.
 
     A head is a connected piece of skin and hair with enough hair, its middle in the upper part of the piece. Hair on
     both sides of a face is one head, connected by the skin; heads closer than :data:`APART` are one as well.
@@ -111,7 +110,8 @@ def _heads(skin: Map, hair: Map, piece: Mask) -> list[float]:
 
 
 def _pieces(ground: Map) -> tuple[Numbers, int]:
-    """The connected piece of foreground of each cell, and their number; small pieces join the nearest large one."""
+    """Return the connected piece of foreground of each cell, and their number; small pieces join the nearest large
+    one."""
     labels, count = components(ground < GROUND)
     if count <= 1:
         return np.zeros(labels.shape, dtype=np.int32), 1
@@ -124,7 +124,7 @@ def _pieces(ground: Map) -> tuple[Numbers, int]:
     for piece in large:
         ys, xs = np.nonzero(labels == piece)
         boxes.append((xs.min(), ys.min(), xs.max(), ys.max(), len(xs)))
-    joined = _joined(boxes)
+    joined = _group_boxes(boxes)
     groups = sorted(set(joined))
     ys, xs = np.mgrid[: labels.shape[0], : labels.shape[1]]
     best = np.full(labels.shape, np.inf)
@@ -141,8 +141,9 @@ def _pieces(ground: Map) -> tuple[Numbers, int]:
     return owner, len(groups)
 
 
-def _joined(boxes: list[tuple[int, int, int, int, int]]) -> list[int]:
-    """The group of each box: boxes above one another (a person divided by a belt or a bare leg) are one person."""
+def _group_boxes(boxes: list[tuple[int, int, int, int, int]]) -> list[int]:
+    """Return the group of each box: boxes above one another (a person divided by a belt or a bare leg) are one
+    person."""
     group = list(range(len(boxes)))
     for a in range(len(boxes)):
         for b in range(a):
@@ -157,21 +158,21 @@ def _joined(boxes: list[tuple[int, int, int, int, int]]) -> list[int]:
     return group
 
 
-LOWEST_PEAK = 0.05  # below it a label is not considered
-TRIM = 0.004  # share of a garment's mass that may lie outside its box on each side: stray cells
+LOWEST_PEAK = 0.05  # a label with a lower peak is not considered
+TRIM = 0.004  # share of a garment's mass that may lie outside its box on each side, for stray cells
 SAME_PLACE = 0.65  # boxes with this intersection over union are one garment
-CLOSE = 0.7  # the second label's score is this share of the first's, both relative to their limits
+CLOSE = 0.7  # minimum ratio of the second label's score to the first's, both relative to their limits, for a tie
 PAIRED = ("shoes", "hosiery")
-DUPLICATE = 0.6  # boxes of one label that share this much of the smaller are one thing found twice
+DUPLICATE = 0.6  # boxes of one label that share this much of the smaller one are duplicates
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How the cells of a label become a box.
+    """How the cells of a label are turned into a box.
 
     The peak of a label is the mean probability of its ``peak`` likeliest cells. Cells with at least ``share`` of the
-    peak belong to it, so that an unsure garment keeps its full extent. Connected pieces with less than ``piece`` of the
-    mass of the heaviest are noise: a pair of shoes or an open coat has several pieces, most things have one.
+    peak belong to it, so that an uncertain garment keeps its full extent. Connected pieces with less than ``piece`` of
+    the mass of the heaviest are noise: a pair of shoes or an open coat has several pieces, most things have one.
     """
 
     peak: int = 40
@@ -181,14 +182,14 @@ class Form:
 
 FORMS = {
     "bag": Form(piece=1),
-    "glasses": Form(peak=12, share=0.5, piece=1),  # small things have few cells, and blurred ones
+    "glasses": Form(peak=12, share=0.5, piece=1),  # small things have few cells, and those are blurred
     "hat": Form(peak=12, share=0.5),
     "belt": Form(peak=12, share=0.5),
 }
 
 
 def candidates(probabilities: Map, presence: Map, classes: Sequence[str]) -> list[Region]:
-    """One box for each garment of each person, by descending score.
+    """Return one box for each garment of each person, by descending score.
 
     ``probabilities`` has shape (classes, height, width): the ground first, then one class for each entry of
     ``presence``, then skin, hair and other context. Parts of a garment that belong to one person become one box.
@@ -226,7 +227,7 @@ def _without_fragments(mask: Mask, weight: Map, share: float) -> Mask:
 
 
 def _box(weight: Map) -> tuple[float, float, float, float]:
-    """The box around ``weight`` without the trimmed tails, in 0..1."""
+    """Return the box around ``weight`` without the trimmed tails, in 0..1."""
     height, width = weight.shape
     x0, x1 = _extent(weight.sum(axis=0))
     y0, y1 = _extent(weight.sum(axis=1))
@@ -240,11 +241,11 @@ def _extent(profile: Map) -> tuple[int, int]:
     return first, max(first, min(last, len(profile) - 1)) + 1
 
 
-def named(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral: bool = True) -> list[Region]:
-    """The candidates that reach their label's limit, by descending score, with one name per garment.
+def select(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral: bool = True) -> list[Region]:
+    """Select the candidates that reach the limit of their label, by descending score, with one label per garment.
 
-    Two labels of one part of the body in one place (a dress or a top?) are one garment. Where both are close it gets
-    the neutral label with the two as alternatives: on held-out photos either was right as often as the other.
+    Two labels of one part of the body in one place (a dress or a top?) are one garment. If their scores are close, it
+    gets the neutral label with the two as alternatives: on held-out photos, each was right equally often.
     """
     waiting = sorted(candidates, key=lambda region: -region.score)
     found: list[Region] = []
@@ -268,12 +269,12 @@ def _margin(region: Region, limits: Mapping[str, float]) -> float:
 
 
 def _neutral(a: Region, b: Region) -> str:
-    """The neutral label that covers the labels of both; empty if there is none."""
+    """Return the neutral label that covers the labels of both; empty if there is none."""
     return next((name for name in NEUTRAL if {a.label, b.label} <= set(LABELS[name].parts)), "") * (a.label != b.label)
 
 
-def merged(regions: Iterable[Region]) -> list[Region]:
-    """The regions by descending score, without duplicates; a pair (of shoes) side by side becomes one region."""
+def merge(regions: Iterable[Region]) -> list[Region]:
+    """Return the regions by descending score without duplicates; a pair (of shoes) side by side becomes one region."""
     kept: list[Region] = []
     for region in sorted(regions, key=lambda r: -r.score):
         if not any(other.label == region.label and _smaller_share(region, other) >= DUPLICATE for other in kept):
@@ -285,20 +286,20 @@ def merged(regions: Iterable[Region]) -> list[Region]:
             mate = next((other for other in kept if other.label == region.label and _is_pair(region, other)), None)
             if mate is not None:
                 kept.remove(mate)
-                region = _around(region, mate)
+                region = _union(region, mate)
         result.append(region)
     return result
 
 
 def _is_pair(a: Region, b: Region) -> bool:
-    """Whether they are of similar size and height in the photo, and no further apart than the wider one's width."""
+    """Return whether both have a similar size and height in the photo, at most the wider one's width apart."""
     alike = 0.4 <= (a.width * a.height) / (b.width * b.height) <= 2.5
     gap = max(a.x, b.x) - min(a.x + a.width, b.x + b.width)
     apart = abs((a.y + a.height / 2) - (b.y + b.height / 2))
     return alike and gap <= max(a.width, b.width) and apart <= max(a.height, b.height)
 
 
-def _around(a: Region, b: Region) -> Region:
+def _union(a: Region, b: Region) -> Region:
     x, y = min(a.x, b.x), min(a.y, b.y)
     right, bottom = max(a.x + a.width, b.x + b.width), max(a.y + a.height, b.y + b.height)
     return replace(a, x=x, y=y, width=right - x, height=bottom - y)

@@ -29,7 +29,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 ITEM = "item"
-"""One thing of any kind on a plain ground: no category is preferred."""
+"""A single thing of any kind on a plain ground: no category is preferred."""
 
 LABELS: dict[str, Label] = {
     "top": Label(
@@ -98,7 +98,7 @@ LABELS: dict[str, Label] = {
     ITEM: Label(pgettext_lazy("garment", "Item")),
 }
 
-# A category with one of these words holds things for or under a garment, never the garment in a photo.
+# A category with one of these words holds accessories or underwear, never the garment in a photo.
 NOT_SEEN = _words(
     "accessory, care, cleaner, hanger, innerwear, insole, lace, lingerie, polish, rack, underwear, drinking"
 )
@@ -108,13 +108,14 @@ NEUTRAL: tuple[str, ...] = tuple(name for name, label in LABELS.items() if label
 
 
 def name_of(label: str) -> str:
-    """The name of a label in the visitor's language; an unknown label itself, without underscores."""
+    """Return the name of a label in the visitor's language; an unknown label itself, without underscores."""
     known = LABELS.get(label)
     return str(known.name) if known else label.replace("_", " ").strip().capitalize()
 
 
 def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
-    """The words of a label's categories; of a neutral one those of ``alternatives``, or else of all labels it covers.
+    """Return the words of a label's categories; for a neutral label those of ``alternatives``, or of all labels it
+    covers.
 
     A label that is not in the table (another finder's ``"shirt, blouse"``) consists of its words.
     """
@@ -128,15 +129,15 @@ def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def label_for(name: str) -> str:
-    """The first garment that a name belongs to (``"ankle boots"`` -> ``"shoes"``); empty if there is none."""
+    """Return the first garment that a name belongs to (``"ankle boots"`` -> ``"shoes"``); empty if there is none."""
     return next((label for label in GARMENTS if likely_categories(label, [name])), "")
 
 
 def likely_categories(label: str, categories: Iterable[str], alternatives: Iterable[str] = ()) -> list[str]:
-    """Those of a shop's ``categories`` (slugs or names) whose name contains a word of ``label``, in their order.
+    """Return those of a shop's ``categories`` (slugs or names) whose name contains a word of ``label``, in their order.
 
     ``womens-ankle-boots`` belongs to ``shoes``; ``shoulder-straps`` does not. If the last such word of a name belongs
-    to another label (``boot socks``, ``belt-bags``) the last word decides, as the head noun of an English compound.
+    to another label (``boot socks``, ``belt-bags``), the last word decides, as the head noun of an English compound.
     """
     alternatives = tuple(alternatives)
     return [category for category in categories if _belongs(category, label, alternatives)]
@@ -159,7 +160,8 @@ def _garment_words() -> frozenset[str]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, words divided by one space, each in the singular: ``"Womens-Boots"`` -> ``"women boot"``."""
+    """Normalise a name: lower case, words separated by one space, in the singular: ``"Womens-Boots"`` -> ``"women
+    boot"``."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     words = re.findall(r"[^\W_]+", text.casefold())
     return " ".join(_singular(word) for word in words)

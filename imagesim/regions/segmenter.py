@@ -1,7 +1,7 @@
 """The network of the built-in finder: the frozen image tower of the built-in model, and a segmentation head.
 
-Attention over the coarsest stage covers the whole photo, a light feature pyramid [1]_ of inverted depthwise-separable
-blocks [2]_ returns to a quarter of the input's size, and the probability that a label is in the photo at all (presence)
+Attention over the coarsest stage covers the whole photo. A light feature pyramid [1]_ of inverted depthwise-separable
+blocks [2]_ returns to a quarter of the input's size. The probability that a label is in the photo at all (presence)
 shifts its logit in every cell.
 
 .. [1] Lin et al., Feature Pyramid Networks for Object Detection, CVPR 2017.
@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from imagesim.embedders.lite import file_digest, load_trunk
 from imagesim.embedders.precision import lower_precisions
-from imagesim.embedders.reduced_precision import DTYPES, folded, lowered
+from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.boxes import Map
 
@@ -38,8 +38,8 @@ CONFIG = ASSETS / "head.json"
 
 PIXELS = 512 * 352  # the network's input has about this many
 STEP = 32
-WORN_SHARE = 0.02  # an item on a plain ground with more skin or hair than this is worn by somebody
-LONGEST = 3.0  # a photo with a longer aspect ratio is squeezed
+WORN_SHARE = 0.02  # an item on a plain ground with more skin or hair than this is worn by someone
+LONGEST = 3.0  # a photo with a larger aspect ratio is squeezed
 
 STAGES = (1, 2, 3, 4)  # of the trunk, at strides 4, 8, 16 and 32
 CHANNELS = (24, 40, 112, 320)
@@ -47,58 +47,59 @@ CHANNELS = (24, 40, 112, 320)
 
 @cache
 def config() -> dict[str, Any]:
-    """The description of the weights: classes, limits of the scores, checksum."""
+    """Return the description of the weights: classes, limits of the scores, checksum."""
     loaded: dict[str, Any] = json.loads(CONFIG.read_text())
     return loaded
 
 
 def input_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the network's input for a photo of ``size``: multiples of STEP, the shape nearly kept."""
+    """Return (width, height) of the network's input for a photo of ``size``: multiples of STEP, of nearly the same
+    shape."""
     width, height = size
     aspect = min(LONGEST, max(1 / LONGEST, width / height))
     wide = max(STEP, round((PIXELS * aspect) ** 0.5 / STEP) * STEP)
     return wide, max(STEP, round(PIXELS / wide / STEP) * STEP)
 
 
-def resized(image: Image) -> Image:
-    """The photo at the size of the network's input."""
+def resize(image: Image) -> Image:
+    """Resize a photo to the network's input."""
     return image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=1.25)
 
 
-def tensor_of(image: Image) -> Tensor:
-    """A :func:`resized` photo as float32 (1, 3, height, width) in 0..1."""
+def to_tensor(image: Image) -> Tensor:
+    """Convert a photo of :func:`resize` to float32 (1, 3, height, width) in 0..1."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 class Segmenter:
-    """The tower and the head in memory, on the CPU; safe to use from several threads.
+    """The tower and the head in memory, on the CPU. Thread-safe.
 
     The tower is a copy (14 MB) with its batch norms folded, a fifth faster than the embedder's.
 
-    :param precision: ``fp32``, ``bf16`` or ``auto``: bf16 where the processor computes in it natively.
+    :param precision: ``fp32``, ``bf16`` or ``auto``: bf16 if the processor computes it natively.
     :raises EmbedderError: if the tower's package is missing or the head is damaged.
     """
 
     def __init__(self, precision: str = "auto") -> None:
         if file_digest(WEIGHTS) != config()["checksum"]:
-            raise EmbedderError(f"{WEIGHTS.name} is damaged: install imagesim again.")
+            raise EmbedderError(f"{WEIGHTS.name} is damaged: reinstall django-imagesim.")
         trunk: Any = load_trunk()
         trunk.conv_head = trunk.bn2 = trunk.classifier = torch.nn.Identity()
-        self.trunk = folded(trunk)
+        self.trunk = fold_batch_norms(trunk)
         self.classes: list[str] = config()["classes"]
         head: Any = RegionHead(len(self.classes), len(config()["labels"]))
         head.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()}, strict=False)
         self.limits: dict[str, float] = config()["limits"]
-        self.head = folded(head.to(memory_format=torch.channels_last))
+        self.head = fold_batch_norms(head.to(memory_format=torch.channels_last))
         if precision == "auto":
             precision = next(iter(lower_precisions(torch.device("cpu"))), "fp32")
         self.dtype = DTYPES[precision]
         if self.dtype != torch.float32:
-            lowered(self.trunk, self.dtype)
-            lowered(self.head, self.dtype)
+            convert(self.trunk, self.dtype)
+            convert(self.head, self.dtype)
 
     def is_worn(self, probabilities: Map, box: tuple[float, float, float, float]) -> bool:
-        """Whether there is skin or hair within the box."""
+        """Return whether there is skin or hair in the box."""
         _, height, width = probabilities.shape
         rows = slice(int(box[1] * height), int((box[1] + box[3]) * height) + 1)
         columns = slice(int(box[0] * width), int((box[0] + box[2]) * width) + 1)
@@ -106,9 +107,9 @@ class Segmenter:
         return float((body > 0.5).mean()) > WORN_SHARE
 
     def predict(self, image: Image) -> tuple[Map, Map]:
-        """A :func:`resized` photo -> probabilities (classes, height, width) at a quarter of its size, and presence
-        (labels,)."""
-        pixels = ((tensor_of(image) - 0.5) / 0.5).to(self.dtype, memory_format=torch.channels_last)
+        """Return the probabilities of a photo of :func:`resize` (classes, height, width) at a quarter of its size, and
+        the presence (labels,)."""
+        pixels = ((to_tensor(image) - 0.5) / 0.5).to(self.dtype, memory_format=torch.channels_last)
         with torch.inference_mode():
             logits, presence = self.head(*features(self.trunk, pixels))
             return logits[0].float().softmax(dim=0).numpy(), presence[0].float().sigmoid().numpy()
@@ -170,7 +171,7 @@ class Presence(nn.Module):
 
 
 class RegionHead(nn.Module):
-    """Features at strides 4, 8, 16, 32 -> pixel logits (n, classes, h / 4, w / 4) and presence logits (n, labels).
+    """Pixel logits (n, classes, h / 4, w / 4) and presence logits (n, labels) from features at strides 4, 8, 16, 32.
 
     The first class is the ground; the next ``labels`` ones are the garments in order; the rest (skin, hair, other
     things worn) are context.
@@ -226,7 +227,7 @@ def _upsampled(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _with_position(x: Tensor) -> Tensor:
-    """The map with two more channels: the position of each cell, x and y in -1..1."""
+    """Return the map with two more channels: the position of each cell, x and y in -1..1."""
     n, _, h, w = x.shape
     ys = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype).view(1, 1, h, 1).expand(n, 1, h, w)
     xs = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).view(1, 1, 1, w).expand(n, 1, h, w)
@@ -234,6 +235,7 @@ def _with_position(x: Tensor) -> Tensor:
 
 
 def features(trunk: Any, pixels: Tensor) -> list[Tensor]:
-    """The stages of the image tower that the head uses; ``pixels`` is RGB scaled to -1..1, (n, 3, height, width)."""
+    """Return the stages of the image tower that the head uses; ``pixels`` is RGB scaled to -1..1, (n, 3, height,
+    width)."""
     stages: list[Tensor] = trunk.forward_intermediates(pixels, indices=list(STAGES), intermediates_only=True)
     return stages

@@ -1,4 +1,4 @@
-"""Any object detection model of Hugging Face transformers, by name or from a folder."""
+"""A region finder with any object detection model of Hugging Face transformers, by name or from a folder."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "valentinafeve/yolos-fashionpedia"
 
-# Labels of fashion detectors that no shop sells by themselves (the parts and decorations of Fashionpedia).
+# Labels of fashion detectors for parts and decorations (of Fashionpedia), which no shop sells separately.
 PARTS = (
     "applique", "bead", "bow", "buckle", "collar", "epaulette", "flower", "fringe", "hood", "lapel", "neckline",
     "pocket", "ribbon", "rivet", "ruffle", "sequin", "sleeve", "tassel", "zipper",
 )  # fmt: skip
 
 
-LONGEST = 4.0  # a photo with a longer aspect ratio is stretched
+LONGEST = 4.0  # a photo with a larger aspect ratio is stretched
 
 
 class TransformersRegionFinder(BaseRegionFinder):
     """Regions from a detector such as YOLOS, DETR, RT-DETR or D-FINE. Needs ``django-imagesim[clip]`` and torchvision.
 
     :param model: a name on the Hugging Face hub, or a folder that ``save_pretrained`` wrote.
-    :param min_score: the least score (0..1) of a detection.
-    :param labels: the model's labels -> yours, before anything else (``{"n02999410": "chair"}``).
+    :param min_score: the minimum score (0..1) of a detection.
+    :param labels: a mapping from the model's labels to yours, applied first (``{"n02999410": "chair"}``).
     :param ignore: labels to ignore; by default the parts of garments that fashion detectors also find.
     :param device: where the model runs, such as ``"cpu"`` or ``"cuda"``.
-    :param cache_dir: where the hub's files are kept.
+    :param cache_dir: where the hub's files are stored.
 
     Labels that name a garment of ``imagesim.regions.labels`` (``"shirt, blouse"``) become that garment's (``top``);
     others stay as they are. The two shoes of a pair become one region.
@@ -75,7 +75,7 @@ class TransformersRegionFinder(BaseRegionFinder):
     def find(self, image: Image) -> list[Region]:
         import torch
 
-        from imagesim.regions.boxes import merged
+        from imagesim.regions.boxes import merge
 
         with self._lock:
             processor, detector = self._loaded
@@ -97,7 +97,7 @@ class TransformersRegionFinder(BaseRegionFinder):
             region = _within(box, image.size, label, score)
             if label and region is not None:
                 regions.append(region)
-        return merged(regions)
+        return merge(regions)
 
     def warm_up(self) -> None:
         with self._lock:
@@ -138,7 +138,7 @@ class TransformersRegionFinder(BaseRegionFinder):
             ) from error
 
     def _label(self, name: str) -> str:
-        """The label to return for one of the model's; empty for one to ignore."""
+        """Return the label for one of the model's labels; empty if it is ignored."""
         name = self.mapping.get(name, name)
         if name in self.ignore:
             return ""
@@ -146,14 +146,16 @@ class TransformersRegionFinder(BaseRegionFinder):
 
 
 def _squeezed(image: Image) -> Image:
-    """The photo; if its aspect ratio is extreme, with the short side stretched, which processors would round to 0."""
+    """Return the photo, with the short side stretched if the aspect ratio is so extreme that processors would round it
+    to 0."""
     width, height = image.size
     size = (max(width, round(height / LONGEST)), max(height, round(width / LONGEST)))
     return image if size == image.size else image.resize(size)
 
 
 def _within(box: list[float], size: tuple[int, int], label: str, score: float) -> Region | None:
-    """The region of a box in pixels (left, top, right, bottom), clipped to the photo; None if nothing is left."""
+    """Return the region of a box in pixels (left, top, right, bottom), clipped to the photo; None if nothing is
+    left."""
     width, height = size
     left, right = max(0.0, box[0] / width), min(1.0, box[2] / width)
     top, bottom = max(0.0, box[1] / height), min(1.0, box[3] / height)

@@ -117,7 +117,7 @@ def test_dots_bring_up_the_results_of_what_they_mark(page):
     assert page.locator(BOX).get_attribute("aria-label") == f"Box around: {name}"
     told = page.locator("[data-imagesim-status]").inner_text()
     assert told.startswith(f"{name}: ")
-    if "Nothing like this here" in told:
+    if "No similar products found" in told:
         assert page.locator("[data-imagesim-closest] .card").count() > 0
         assert page.locator("[data-imagesim-list] .card").count() == 0
     page.get_by_role("button", name="Whole photo").click()
@@ -280,7 +280,7 @@ def test_what_fails_says_so_and_can_be_tried_again(page):
     page.route("**/api/visual/look/", lambda route: route.abort())
     page.goto("/look/")
     page.get_by_role("link", name=re.compile("white T-shirt")).click()
-    page.locator("[data-imagesim-message]").get_by_text("cannot be reached").wait_for()
+    page.locator("[data-imagesim-message]").get_by_text("is not available").wait_for()
     accessible(page)
     page.unroute("**/api/visual/look/")
     page.get_by_role("button", name="Try again").click()
@@ -355,7 +355,7 @@ def test_without_javascript_a_photo_is_posted_to_a_page(open_page: Callable[...,
     page.get_by_label("A photo with something you like").set_input_files(
         {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
     )
-    page.get_by_role("button", name="Find what is in it").click()
+    page.get_by_role("button", name="Find similar products").click()
     page.wait_for_load_state()
     shown = page.get_by_role("img", name="Your photo").and_(page.locator(".imagesim-look__asked img"))
     shown.wait_for()

@@ -79,7 +79,7 @@ def test_a_product_shows_one_picture_at_a_time(page):
 
 def test_search_by_words_and_under_filters(page):
     page.goto("/")
-    box = page.get_by_role("combobox", name="Search in your own words")
+    box = page.get_by_role("combobox", name="Search by words")
     box.fill("shoes")
     box.press("Enter")
     names = results(page)
@@ -119,7 +119,7 @@ def test_more_results_by_words_without_javascript(open_page):
 
 def test_suggestions_by_keyboard(page):
     page.goto("/")
-    box = page.get_by_role("combobox", name="Search in your own words")
+    box = page.get_by_role("combobox", name="Search by words")
     assert box.get_attribute("aria-expanded") == "false"
     box.press_sequentially("orange ju")
     options = page.get_by_role("option")
@@ -144,7 +144,7 @@ def test_suggestions_by_keyboard(page):
         box.press("ArrowDown")
     box.press("Enter")
     page.wait_for_url("**/product/orange-juice/")
-    box = page.get_by_role("combobox", name="Search in your own words")
+    box = page.get_by_role("combobox", name="Search by words")
     box.press_sequentially("juices")
     page.get_by_role("option", name="Juices").wait_for()
     box.press("Enter")  # nothing is chosen: the words that were typed
@@ -214,7 +214,7 @@ def test_one_camera_on_every_page(page, photo):
     assert looked(other) == names
     other.close()
     page.goto("/look/?photo=7.gone")
-    page.get_by_text("This photo is no longer held").wait_for()
+    page.get_by_text("This photo has expired").wait_for()
     assert "photo=" not in page.url
     page.errors[:] = [error for error in page.errors if "status of 410" not in error]
 
@@ -271,7 +271,7 @@ def test_a_picture_of_another_site_is_explained(page, address, target):
     }""",
         target,
     )
-    page.get_by_text("Pictures of other sites cannot be read").wait_for()
+    page.get_by_text("Pictures from other sites cannot be read").wait_for()
 
 
 def test_a_photo_can_be_taken(open_page):

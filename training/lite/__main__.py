@@ -1,4 +1,4 @@
-"""From the towers and a data folder to the weights that ship: ``python -m training.lite --data DIR --out DIR``."""
+"""Train the weights that ship, from the towers and a data folder: ``python -m training.lite --data DIR --out DIR``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHTS = (0.2, 0.15, 0.65)  # shares of shape, colour and words in the similari
 
 
 class TextCache:
-    """What the text tower made of every text so far, on disk: it never changes."""
+    """The text tower's output for every text so far, on disk: it never changes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,9 +40,9 @@ class TextCache:
 
 
 def train(config: heads.Config, rows: Rows, texts: TextCache, log: Any = None) -> heads.Trainer:
-    """Heads for these rows, all of which are trained on."""
+    """Train heads for these rows, all of which are used."""
     owner = np.repeat(np.arange(len(rows)), PER_ROW)
-    # The same picture is described in the same words in every view, unless its colour was changed.
+    # The same picture has the same caption in every view, unless its colour was changed.
     drawn = [np.random.default_rng((int(rows.number[i]), k % PER_ROW)) for k, i in enumerate(owner)]
     pool = [captions.draw(rows.labels[i], rng) for i, rng in zip(owner, drawn, strict=True)]
     things, classes = heads.thing_texts()
@@ -55,7 +55,7 @@ def train(config: heads.Config, rows: Rows, texts: TextCache, log: Any = None) -
 
 
 def measure(trainer: heads.Trainer, figures: table.Table, weights: tuple[float, float, float]) -> dict[str, float]:
-    """The table of these heads with these shares of the parts."""
+    """Return the table of these heads with these weights of the components."""
     trainer.finish()
     trainer.heads.weights.copy_(torch.tensor(weights).sqrt())
     config = trainer.config
@@ -68,20 +68,21 @@ def measure(trainer: heads.Trainer, figures: table.Table, weights: tuple[float, 
 
 
 def late(rows: Rows) -> np.ndarray:
-    """Pictures from 2015 on: another studio, other models, other ground than the rest of the fashion set."""
+    """Return the pictures from 2015 on: another studio, other models, another ground than the rest of the fashion
+    set."""
     return np.isin(rows.label("year"), ["2015", "2016", "2017", "2018"])
 
 
 def phone(rows: Rows) -> np.ndarray:
-    """Views that imitate a phone."""
+    """Return the views that imitate a phone."""
     return np.char.find(rows.view, "phone") >= 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.lite", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder with fashion/ and outfits/")
-    parser.add_argument("--out", type=Path, required=True, help="where features, weights and the table go")
-    parser.add_argument("--seeds", type=int, default=3, help="how many times to train for the table")
+    parser.add_argument("--out", type=Path, required=True, help="folder for features, weights and the table")
+    parser.add_argument("--seeds", type=int, default=3, help="number of trainings for the table")
     parser.add_argument("--hold-out", action="store_true", help="train without one kind of source as well, and compare")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--config", type=json.loads, default={}, help="JSON that overrides training.lite.heads.Config")

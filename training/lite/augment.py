@@ -1,8 +1,8 @@
-"""Pictures as other shops and phones would have taken them.
+"""Augment pictures so that they look as if other shops or phones had taken them.
 
-Every function takes and gives an RGB ``PIL.Image`` and draws from the generator it is given, so that a seed
-gives the same pictures again. Colours of the item move little, since its colour is what is being learned;
-only :func:`recolour` changes them, and says which colour it made.
+Every function takes and returns an RGB ``PIL.Image`` and uses the given random generator, so that a seed always gives
+the same pictures. Colours of the item change little, because they are what is learned; only :func:`recolour` changes
+them, and returns the name of the new colour.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 SIZE = 224
 
-# What a colour word looks like: CIE Lab, D65. Several for words that mean a range.
+# CIE Lab values (D65) of colour words; several for words that cover a range.
 COLOURS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "Black": ((12, 0, 0), (20, 0, -2)),
     "White": ((93, 0, 1), (88, 0, 2)),
@@ -38,7 +38,7 @@ COLOURS: dict[str, tuple[tuple[float, float, float], ...]] = {
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """uint8 sRGB (..., 3) -> CIE Lab, D65."""
+    """Convert uint8 sRGB (..., 3) to CIE Lab, D65."""
     c = rgb.astype(np.float32) / 255
     c = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     xyz = c @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]], np.float32)
@@ -49,7 +49,7 @@ def to_lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(lab: np.ndarray) -> np.ndarray:
-    """CIE Lab, D65 -> uint8 sRGB, clipped."""
+    """Convert CIE Lab, D65, to uint8 sRGB, clipped."""
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], -1)
     xyz = np.where(f > 0.2069, f**3, (f - 16 / 116) / 7.787) * np.array([0.9505, 1.0, 1.089], np.float32)
@@ -60,7 +60,8 @@ def to_rgb(lab: np.ndarray) -> np.ndarray:
 
 
 def foreground(image: Image.Image) -> Image.Image:
-    """A soft mask (mode L) of what stands before a white ground: all that white does not reach from the border."""
+    """Return a soft mask (mode L) of the item on a white ground: everything that white does not reach from the
+    border."""
     side = 56
     small = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)).min(-1)
     white = small > 236
@@ -79,14 +80,14 @@ def foreground(image: Image.Image) -> Image.Image:
     mask = Image.fromarray(((~reached) * 255).astype(np.uint8))
     fine = np.asarray(image).min(-1)
     mask = mask.resize(image.size, Image.Resampling.BILINEAR)
-    # Near the edge the picture itself knows better than the coarse mask.
+    # Near the edge the picture itself is more accurate than the coarse mask.
     edge = Image.fromarray(np.where(fine > 244, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
     inner = mask.filter(ImageFilter.MinFilter(9))
     return ImageChops.lighter(inner, ImageChops.darker(mask, edge))
 
 
 def recolour(image: Image.Image, mask: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, str]:
-    """The item in another colour, and the name of that colour. Light and shade stay."""
+    """Return the item in another colour, and the name of that colour. Light and shade stay the same."""
     name = str(rng.choice(sorted(COLOURS)))
     target = np.array(COLOURS[name][rng.integers(len(COLOURS[name]))], np.float32)
     target = target + rng.normal(0, (4, 3, 3)).astype(np.float32)
@@ -110,7 +111,7 @@ def _noise(rng: np.random.Generator, cells: int) -> Image.Image:
 
 
 def _stripes(rng: np.random.Generator) -> Image.Image:
-    """Boards, tiles and blinds."""
+    """Draw stripes, like boards, tiles and blinds."""
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     angle = rng.uniform(0, math.pi)
     wave = np.sin((x * math.cos(angle) + y * math.sin(angle)) * rng.uniform(0.05, 0.5))
@@ -120,7 +121,7 @@ def _stripes(rng: np.random.Generator) -> Image.Image:
 
 
 def background(rng: np.random.Generator, streets: Sequence[Image.Image]) -> Image.Image:
-    """A ground to put an item on: plain, mottled, striped, or a piece of a street."""
+    """Return a ground for an item: plain, mottled, striped, or a part of a street photo."""
     kind = rng.random()
     if kind < 0.2:
         grey = int(rng.integers(150, 256))
@@ -141,7 +142,7 @@ def background(rng: np.random.Generator, streets: Sequence[Image.Image]) -> Imag
 
 
 def light(image: Image.Image, rng: np.random.Generator, strength: float = 1.0) -> Image.Image:
-    """Exposure, contrast, saturation and the warmth of the lamp."""
+    """Change exposure, contrast, saturation and colour temperature."""
     for enhance, low, high in (
         (ImageEnhance.Brightness, 0.75, 1.2),
         (ImageEnhance.Contrast, 0.75, 1.2),
@@ -155,7 +156,7 @@ def light(image: Image.Image, rng: np.random.Generator, strength: float = 1.0) -
 
 
 def shadow(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """One side darker than the other."""
+    """Darken one side."""
     angle, depth = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.5)
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE - 0.5
     ramp = 1 - depth * (0.5 + x * math.cos(angle) + y * math.sin(angle))
@@ -163,7 +164,8 @@ def shadow(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def crop(image: Image.Image, rng: np.random.Generator, least: float) -> Image.Image:
-    """A random part of at least ``least`` of the area, perhaps mirrored, its shape a little changed."""
+    """Crop a random part of at least ``least`` of the area, sometimes mirrored, with a slightly changed aspect
+    ratio."""
     area, ratio = rng.uniform(least, 1), math.exp(rng.uniform(-0.2, 0.2))
     width = min(SIZE, int(SIZE * math.sqrt(area * ratio)))
     height = min(SIZE, int(SIZE * math.sqrt(area / ratio)))
@@ -173,7 +175,7 @@ def crop(image: Image.Image, rng: np.random.Generator, least: float) -> Image.Im
 
 
 def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Blur, noise and compression."""
+    """Add blur, noise and compression."""
     if rng.random() < 0.4:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.0)))
     if rng.random() < 0.3:
@@ -187,10 +189,10 @@ def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def place(image: Image.Image, mask: Image.Image, ground: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The item alone, turned, tilted away, made smaller, set somewhere on ``ground``."""
+    """Place the item alone on ``ground``: rotated, tilted, scaled, at a random position."""
     box = mask.point(lambda v: 255 if v > 128 else 0).getbbox() or (0, 0, SIZE, SIZE)
     side = max(box[2] - box[0], box[3] - box[1])
-    extent = side / rng.uniform(0.5, 1.05)  # how much of the new picture the item fills
+    extent = side / rng.uniform(0.5, 1.05)  # the share of the new picture that the item fills
     centre_x = (box[0] + box[2]) / 2 + rng.normal(0, 0.06) * extent
     centre_y = (box[1] + box[3]) / 2 + rng.normal(0, 0.06) * extent
     angle = rng.normal(0, 0.2)
@@ -208,14 +210,14 @@ def place(image: Image.Image, mask: Image.Image, ground: Image.Image, rng: np.ra
 
 
 def shop_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Another shop's picture: cut otherwise, lit otherwise, compressed."""
+    """Return another shop's picture: cropped, lit and compressed differently."""
     return camera(light(crop(image, rng, 0.55), rng, 0.7), rng)
 
 
 def phone_view(
     image: Image.Image, mask: Image.Image, rng: np.random.Generator, streets: Sequence[Image.Image]
 ) -> Image.Image:
-    """A phone's picture: the item on some ground, seen at an angle, in whatever light there is."""
+    """Return a phone's picture: the item on some ground, seen at an angle, in any light."""
     picture = place(image, mask, background(rng, streets), rng)
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -1,7 +1,7 @@
-"""Labels in words: many wordings, synonyms of both sides of the Atlantic, wide and narrow terms.
+"""Labels as text: many wordings, British and American synonyms, wide and narrow terms.
 
-A :class:`Caption` is a text with what it claims: the types, colours, genders and uses it fits. A picture is a
-match when it fits all claims; claims left open fit everything.
+A :class:`Caption` is a text with its claims: the types, colours, genders and uses that it fits. A picture matches when
+it fits all claims; empty claims fit everything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# What each label is called; the label's own wording comes first. Outfit labels (lower case) share the words.
+# The words for each label; the label's own wording comes first. Outfit labels (lower case) share the words.
 TYPES: dict[str, tuple[str, ...]] = {
     "Tshirts": ("t-shirt", "tshirts", "tee", "t shirt", "tee shirt", "crew neck tee", "graphic tee", "polo shirt"),
     "Shirts": ("shirt", "shirts", "button-down shirt", "dress shirt", "button-up", "collared shirt", "checked shirt"),
@@ -133,7 +133,7 @@ TYPES: dict[str, tuple[str, ...]] = {
     "wedges": ("wedges", "wedge heels", "platform shoes"),
 }
 
-# Wide terms, and the labels they take in.
+# Wide terms, and the labels that they include.
 WIDE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("shoes", "footwear", "pair of shoes"): (
         "Casual Shoes", "Sports Shoes", "Formal Shoes", "Heels", "Flats", "boots", "clogs", "flats", "heels", "loafers",
@@ -196,7 +196,7 @@ COLOURS: dict[str, tuple[str, ...]] = {
     "Multi": ("multicolour", "multicolored", "colourful"),
 }
 
-# Neither right nor wrong: a navy shirt is no wrong answer to "blue shirt".
+# Neither right nor wrong: a navy shirt is not a wrong answer to "blue shirt".
 NEAR_COLOURS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
@@ -214,7 +214,7 @@ NEAR_COLOURS: tuple[frozenset[str], ...] = tuple(
     )
 )  # fmt: skip
 
-# The same thing under the labels of the two sources.
+# Equivalent labels of the two sources.
 SAME: dict[str, tuple[str, ...]] = {
     "bag": ("Handbags", "Backpacks", "Clutches", "Messenger Bag", "purse"),
     "purse": ("Handbags", "Clutches", "bag"),
@@ -281,7 +281,7 @@ FRAMES = (
 
 @dataclass(frozen=True)
 class Caption:
-    """A text and what it claims; an empty claim is left open."""
+    """A text and its claims; an empty claim fits everything."""
 
     text: str
     types: frozenset[str] = frozenset()
@@ -292,7 +292,7 @@ class Caption:
 
 
 def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
-    """Mostly the first words, which are the usual ones."""
+    """Pick one of the words, mostly one of the first, which are the usual ones."""
     return words[min(int(rng.exponential(1.6)), len(words) - 1)]
 
 
@@ -301,7 +301,7 @@ def _frame(rng: np.random.Generator, words: str) -> str:
 
 
 def draw(labels: dict[str, str], rng: np.random.Generator) -> Caption:
-    """One caption that is true of a picture with these labels, of very different completeness."""
+    """Draw one caption that is true for a picture with these labels, complete to a random degree."""
     kind, colour = labels.get("articleType", ""), labels.get("baseColour", "")
     gender, use = labels.get("gender", ""), labels.get("usage", "")
     with_type = kind in TYPES and rng.random() < 0.9
@@ -339,7 +339,7 @@ def draw(labels: dict[str, str], rng: np.random.Generator) -> Caption:
 
 
 def evaluation_texts(kind: str, colour: str = "") -> list[str]:
-    """The wordings that a label is asked for with: its own words, not those that train best."""
+    """Return the wordings for evaluating a label: its own words, not the ones that train best."""
     words = (f"{colour} {kind}" if colour else kind).lower()
     return [words, f"a photo of {words}"]
 
@@ -366,7 +366,7 @@ CLAIMS = ("articleType", "baseColour", "gender", "usage")
 
 
 class Judge:
-    """Which caption is true of which picture, for many at once."""
+    """Decides which caption is true for which picture, for many at once."""
 
     def __init__(self, captions: Sequence[Caption], pictures: Sequence[dict[str, str]]) -> None:
         self.values = {claim: sorted({labels.get(claim, "") for labels in pictures}) for claim in CLAIMS}
@@ -374,7 +374,7 @@ class Judge:
         near_colours, near_types = _near_colours(), _near_types()
         self.tables = []
         for claim in CLAIMS:
-            known: dict[tuple[object, ...], list[int]] = {}  # many captions claim the same
+            known: dict[tuple[object, ...], list[int]] = {}  # many captions have the same claims
             table = np.full((len(captions), len(self.values[claim])), TRUE, np.int8)
             for row, caption in enumerate(captions):
                 said = (
@@ -390,7 +390,7 @@ class Judge:
             self.tables.append(table)
 
     def __call__(self, captions: np.ndarray, pictures: np.ndarray) -> np.ndarray:
-        """int8 (captions, pictures): TRUE, FALSE, or NEAR, which is near enough not to be called wrong."""
+        """Return int8 (captions, pictures): TRUE, FALSE, or NEAR for a match that should not count as wrong."""
         out = np.full((len(captions), len(pictures)), TRUE, np.int8)
         for number, table in enumerate(self.tables):
             np.minimum(out, table[captions][:, self.pictures[pictures, number]], out=out)
@@ -398,7 +398,7 @@ class Judge:
 
 
 class ColourJudge:
-    """Which pictures have one colour: NEAR where one might be called the other, or nothing is known."""
+    """Decides which pictures share a colour: NEAR if the colours are close or unknown."""
 
     def __init__(self, colours: np.ndarray) -> None:
         names, self.place = np.unique(colours, return_inverse=True)
@@ -412,7 +412,7 @@ class ColourJudge:
                     self.table[i, j] = TRUE
 
     def __call__(self, picked: np.ndarray) -> np.ndarray:
-        """int8 (picked, picked), nothing being its own partner."""
+        """Return int8 (picked, picked); a picture is not its own match."""
         place = self.place[picked]
         verdict = self.table[place][:, place]
         np.fill_diagonal(verdict, NEAR)

@@ -1,8 +1,9 @@
-"""The scale of the learned correction of the words part: ``python -m training.lite.correction --data DATA --out OUT``.
+"""Choose the scale of the learned correction of ``words``: ``python -m training.lite.correction --data DATA --out
+OUT``.
 
-The correction is trained on clothes. Its scale is chosen on groceries, which it has never seen (their ``train`` part),
-and reported on parts that neither the training nor the choice has used: groceries' ``val`` and ``test``, clothes and
-garments in street photos whose number is a multiple of 5.
+The correction is trained on clothes. Its scale is chosen on groceries, which are not in its training data (their
+``train`` part), and reported on parts that neither the training nor the choice has used: groceries' ``val`` and
+``test``, clothes and garments in street photos whose number is a multiple of 5.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Part:
 
 
 def pictures(data: Path, most: int) -> dict[str, list[tuple[features.Picture, dict[str, str]]]]:
-    """At most ``most`` pictures of each part, chosen at random."""
+    """Return at most ``most`` pictures of each part, chosen at random."""
     with (data / "grocery" / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     parts: dict[str, list[tuple[features.Picture, dict[str, str]]]] = {}
@@ -56,7 +57,7 @@ def pictures(data: Path, most: int) -> dict[str, list[tuple[features.Picture, di
 
 
 def describe(part: list[tuple[features.Picture, dict[str, str]]], file: Path, trunk: Any) -> Part:
-    """The input of the heads for these pictures, computed once and kept in ``file``."""
+    """Return the input of the heads for these pictures, computed once and stored in ``file``."""
     if not file.exists():
         batches: list[dict[str, torch.Tensor]] = []
         for start in range(0, len(part), features.BATCH):
@@ -71,7 +72,7 @@ def describe(part: list[tuple[features.Picture, dict[str, str]]], file: Path, tr
 
 
 def shipped_heads() -> lite_model.LiteHeads:
-    """The heads with the weights in the app."""
+    """Return the heads with the weights in the app."""
     prefix = "visual.trunk.heads."
     state = {k.removeprefix(prefix): v.float() for k, v in load_file(lite.WEIGHTS).items() if k.startswith(prefix)}
     heads = lite_model.LiteHeads(**lite.sizes())
@@ -80,7 +81,7 @@ def shipped_heads() -> lite_model.LiteHeads:
 
 
 class Figures:
-    """The figures of every part at one scale of the correction."""
+    """The figures of every part for one scale of the correction."""
 
     def __init__(self, parts: dict[str, Part], classifier: Any, embedder: OpenClipEmbedder) -> None:
         self.parts, self.classifier, self.embedder = parts, classifier, embedder
@@ -126,7 +127,7 @@ class Figures:
 
 
 def scaled(heads: lite_model.LiteHeads, scale: float) -> lite_model.LiteHeads:
-    """The shipped heads with the correction multiplied by ``scale``."""
+    """Return the shipped heads with the correction multiplied by ``scale``."""
     other = shipped_heads()
     with torch.no_grad():
         last, first = other.mlp[2], heads.mlp[2]
@@ -142,8 +143,8 @@ def _unit(x: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.lite.correction", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/, fashion/ and outfits/")
-    parser.add_argument("--out", type=Path, required=True, help="where features are kept")
-    parser.add_argument("--pictures", type=int, default=1000, help="pictures of each part, at most")
+    parser.add_argument("--out", type=Path, required=True, help="folder for features")
+    parser.add_argument("--pictures", type=int, default=1000, help="maximum number of pictures of each part")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

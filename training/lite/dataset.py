@@ -1,4 +1,4 @@
-"""Features on disk and labels, put side by side as rows."""
+"""Stored features and labels, combined as rows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 
 from training.lite import features
 
-# White cannot be told from the ground it was cut from, and many colours at once have no one colour to change.
+# White cannot be distinguished from the ground, and pictures with many colours have no single colour to change.
 NOT_RECOLOURED = {"White", "Off White", "Cream", "Silver", "Steel", "Multi", "Metallic", "NA", "Gold"}
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One row a picture and view. ``labels`` are those of the view: a recoloured picture has its new colour."""
+    """One row per picture and view. ``labels`` are those of the view: a recoloured picture has its new colour."""
 
     labels: list[dict[str, str]]
     number: np.ndarray
@@ -29,7 +29,7 @@ class Rows:
         return len(self.labels)
 
     def take(self, which: np.ndarray) -> Rows:
-        """The rows at these places, or where this is true."""
+        """Return the rows at these indices, or where this mask is true."""
         places = np.flatnonzero(which) if which.dtype == bool else which
         return replace(
             self,
@@ -41,7 +41,7 @@ class Rows:
         )
 
     def label(self, *claims: str) -> np.ndarray:
-        """The labels as one array of strings."""
+        """Return the labels as one array of strings."""
         return np.array(["|".join(row.get(claim, "") for claim in claims) for row in self.labels])
 
 
@@ -49,7 +49,7 @@ SEEN = ("pooled", "stages", "salient", "thumb", "salience")
 
 
 def load(data: Path, folder: Path, views: list[str] | None = None) -> Rows:
-    """All rows of the views that are on disk (or of those named), half precision as kept."""
+    """Load all rows of the views on disk (or of the named ones), in half precision as stored."""
     sources: dict[str, Any] = {"fashion": features.fashion(data), "outfits": features.outfits(data)}
     labels: list[dict[str, str]] = []
     number, view, validation = [], [], []

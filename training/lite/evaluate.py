@@ -1,4 +1,4 @@
-"""The figures of the table, from vectors and labels."""
+"""Compute the figures of the table from vectors and labels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ TOP = 10
 
 
 def common(types: Sequence[str], least: int = 30) -> list[str]:
-    """The article types of which the whole set has at least ``least`` pictures: 34 of them."""
+    """Return the article types with at least ``least`` pictures in the whole set: 34 of them."""
     return sorted(name for name, number in Counter(types).items() if number >= least)
 
 
 def precision(scores: np.ndarray, relevant: np.ndarray, *, least: int = 1) -> float:
-    """Mean precision among the first ten, capped by the number relevant: finding all there is counts 1.
+    """Return the mean precision among the first ten, capped by the number of relevant pictures.
 
-    :param scores: (queries, gallery), higher is nearer; -inf leaves one out.
+    :param scores: (queries, gallery), higher is nearer; -inf excludes a picture.
     :param relevant: bool, the same shape.
-    :param least: queries with fewer relevant pictures are left out.
+    :param least: queries with fewer relevant pictures are ignored.
     """
     number = (relevant & np.isfinite(scores)).sum(1)
     asked = number >= least
@@ -33,9 +33,9 @@ def precision(scores: np.ndarray, relevant: np.ndarray, *, least: int = 1) -> fl
 def image_to_image(
     vectors: np.ndarray, labels: np.ndarray, queries: np.ndarray | None = None, *, same_order: bool = True
 ) -> float:
-    """Precision of the neighbours of each picture, itself left out.
+    """Return the precision of the neighbours of each picture, without itself.
 
-    :param queries: other views of the same pictures in the same order; the pictures themselves if not given.
+    :param queries: other views of the same pictures in the same order; the pictures themselves by default.
     """
     scores = (vectors if queries is None else queries) @ vectors.T
     if same_order:
@@ -44,11 +44,11 @@ def image_to_image(
 
 
 def text_to_image(texts: np.ndarray, wanted: np.ndarray, vectors: np.ndarray, labels: np.ndarray, least: int) -> float:
-    """Precision of the pictures found for each text."""
+    """Return the precision of the pictures found for each text."""
     return precision(texts @ vectors.T, wanted[:, None] == labels[None], least=least)
 
 
 def zero_shot(texts: np.ndarray, vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """(accuracy over pictures, mean accuracy over types); row i of ``texts`` stands for label i."""
+    """Return (accuracy over pictures, mean accuracy over types); row i of ``texts`` stands for label i."""
     right = (vectors @ texts.T).argmax(1) == labels
     return float(right.mean()), float(np.mean([right[labels == i].mean() for i in np.unique(labels)]))

@@ -1,7 +1,7 @@
-"""Frozen features of every picture in every view, computed once and kept on disk.
+"""Frozen features of every picture in every view, computed once and stored on disk.
 
-One ``.npz`` a view, with the rows of :class:`Rows`. The heads are then trained on these alone, which takes
-seconds where the trunk takes minutes.
+One ``.npz`` per view, with the rows of :class:`Rows`. The heads are trained on these alone, which takes seconds
+instead of the minutes of the trunk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to be described: where it is, which part of it, and what is known of it."""
+    """A picture: its file, the part of it to use, and its labels."""
 
     source: str
     number: int
@@ -38,7 +38,7 @@ class Picture:
 
     @property
     def validation(self) -> bool:
-        """The part that is reported on and never trained on."""
+        """Whether it belongs to the part for evaluation, which is never trained on."""
         return self.number % 5 == 0
 
 
@@ -51,7 +51,7 @@ def fashion(data: Path) -> list[Picture]:
 
 
 def outfits(data: Path) -> list[Picture]:
-    """Every garment in the street photos, cut out by the box of its mask."""
+    """Return every garment in the street photos, cropped to the box of its mask."""
     folder = data / "outfits"
     names = json.loads((folder / "labels.json").read_text())
     pictures = []
@@ -67,7 +67,7 @@ def outfits(data: Path) -> list[Picture]:
 
 
 def load(picture: Picture, rng: np.random.Generator | None = None) -> Image.Image:
-    """The picture as a 224 x 224 square; a cut-out keeps some of its surroundings (how much is drawn)."""
+    """Load the picture as a 224 x 224 square; a crop keeps a random part of its surroundings."""
     image = ImageOps.exif_transpose(Image.open(picture.path)).convert("RGB")
     if picture.box is not None:
         left, top, right, bottom = picture.box
@@ -135,7 +135,7 @@ def _batches(
 
 
 def extract(data: Path, out: Path, *, views: Sequence[str] = tuple(VIEWS), seed: int = 0, log: Any = print) -> None:
-    """Describe every picture in every view that is not on disk yet."""
+    """Compute the features of every picture in every view that is not on disk yet."""
     out.mkdir(parents=True, exist_ok=True)
     sources = {"fashion": fashion(data), "outfits": outfits(data)}
     photos = sorted({p.path for p in sources["outfits"] if not p.validation})[::5]

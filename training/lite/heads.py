@@ -1,10 +1,10 @@
-"""Training the heads on frozen features: seconds to a minute or two on two cores.
+"""Train the heads on frozen features: seconds to a minute or two on two cores.
 
-Images and captions meet in one space by a contrastive loss (InfoNCE, https://arxiv.org/abs/1807.03748) in which
-every picture that a caption is true of counts as its partner (SupCon, https://arxiv.org/abs/2004.11362), and near
-misses, such as navy for blue, count little as opponents. So that what the trunk knows beyond clothes is not
-lost, the thousand ImageNet classes take part as well: a picture's feature is moved until the trunk's
-classifier would name the class, and its partners are the class's names and definition.
+Images and captions are aligned by a contrastive loss (InfoNCE, https://arxiv.org/abs/1807.03748) in which every picture
+that a caption is true for counts as a positive (SupCon, https://arxiv.org/abs/2004.11362), and near misses, such as
+navy for blue, have a low weight as negatives. To keep what the trunk knows beyond clothes, the thousand ImageNet
+classes are used as well: a picture's feature is moved until the trunk's classifier names the class, and its positives
+are the class's names and definition.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TINT_SCALE = 12.0
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the weights, besides the data."""
+    """All parameters of the training besides the data."""
 
     shape: int = 256
     colour: int = 128
@@ -53,7 +53,7 @@ class Config:
 
 
 def thing_texts() -> tuple[list[str], np.ndarray]:
-    """(texts, class of each): every class by its names, in frames, and by its definition."""
+    """Return (texts, class of each): every class with its names, in phrases, and its definition."""
     texts, classes = [], []
     for number, (names, definition) in enumerate(zip(things.names(), things.definitions(), strict=True)):
         for name in names[:3]:
@@ -67,9 +67,9 @@ def thing_texts() -> tuple[list[str], np.ndarray]:
 
 
 def text_projection(config: Config, class_vectors: torch.Tensor, dims: int) -> nn.Module:
-    """The text tower's head, as open_clip shapes it, started from the main directions of the class names.
+    """Return the text tower's head, in open_clip's shape, initialised with the principal directions of the class names.
 
-    MiniLM's vectors share one strong direction that says nothing; it is projected out.
+    MiniLM's vectors share one strong direction without information; it is projected out.
     """
     mean = F.normalize(class_vectors.mean(0), dim=0)
     centred = class_vectors - (class_vectors @ mean)[:, None] * mean
@@ -81,7 +81,7 @@ def text_projection(config: Config, class_vectors: torch.Tensor, dims: int) -> n
         return linear
     hidden = (384 + dims) // 2
     mlp = nn.Sequential(nn.Linear(384, hidden, bias=False), nn.GELU(), nn.Linear(hidden, config.words, bias=False))
-    # GELU(x) - GELU(-x) = x: the first half of the units begins as the linear map.
+    # GELU(x) - GELU(-x) = x: the first half of the units starts as the linear map.
     rank = hidden // 2
     with torch.no_grad():
         mlp[0].weight[:rank] = start[:rank]
@@ -93,7 +93,7 @@ def text_projection(config: Config, class_vectors: torch.Tensor, dims: int) -> n
 
 
 def palette(rows: Rows, colours: int, rng: np.random.Generator) -> torch.Tensor:
-    """Lab colours spread over what pictures show and over what a screen can show (k-means)."""
+    """Return Lab colours spread over those of pictures and those of a screen (k-means)."""
     thumbs = rows.seen["thumb"][rng.choice(len(rows), min(1000, len(rows)), False)].float()
     shown = lab((thumbs / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)).reshape(-1, 3).numpy()
     possible = lab(torch.from_numpy(rng.random((4_000, 3), np.float32))).numpy()
@@ -108,11 +108,11 @@ def palette(rows: Rows, colours: int, rng: np.random.Generator) -> torch.Tensor:
 
 
 def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight, bias) of the shape part: what tells pictures apart, not what tells two views of one apart.
+    """Return (weight, bias) of the shape component: it keeps what distinguishes pictures, not views of one picture.
 
-    Within-class covariance normalisation (Hatch et al., Interspeech 2006) with each picture a class of its own: the
-    directions in which the views of one picture differ (ground, light, angle, blur) are made small, then the main
-    directions of what is left are kept.
+    Within-class covariance normalisation (Hatch et al., Interspeech 2006) with each picture as a class: the directions
+    in which the views of one picture differ (ground, light, angle, blur) are shrunk, then the principal directions of
+    the rest are kept.
     """
     pooled = rows.seen["pooled"].float()
     clean = {(int(n), v[:4]): i for i, (n, v) in enumerate(zip(rows.number, rows.view, strict=True)) if "clean" in v}
@@ -133,12 +133,12 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
         change = torch.eye(width)
     _, directions = torch.linalg.eigh(change.T @ torch.cov(pooled.T) @ change)
     weight = (change @ directions.flip(1)[:, : config.shape]).T
-    weight = weight / (weight @ torch.cov(pooled.T) @ weight.T).diagonal().mean().sqrt()  # fits 16 bits
+    weight = weight / (weight @ torch.cov(pooled.T) @ weight.T).diagonal().mean().sqrt()  # fits into 16 bits
     return weight, -weight @ mean
 
 
 class Trainer:
-    """The heads, what they are trained with, and the inputs they read, computed once."""
+    """The heads, their optimiser, and the inputs, computed once."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Trainer:
         thing_vectors: np.ndarray,
         thing_classes: np.ndarray,
     ) -> None:
-        """:param rows: training rows only. :param owner: for each caption the row it was drawn for."""
+        """:param rows: training rows only. :param owner: the row that each caption was drawn for."""
         torch.manual_seed(config.seed)
         self.config = config
         self.rng = np.random.default_rng(config.seed)
@@ -206,33 +206,34 @@ class Trainer:
         return torch.cat(parts).clamp_min(0).sqrt().clone()
 
     def standard(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the trained layers read, some of it left out while training."""
+        """Return the input of the trained layers, with dropout while training."""
         return F.dropout((inputs - self.heads.mean) * self.heads.scale, self.config.dropout, self.heads.training)
 
     def words(self, inputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """The words part of pictures, while training."""
+        """Return the words component of pictures, while training."""
         classes = self.text(self.class_vectors)
         guess = torch.softmax(logits / self.heads.temperature, 1) @ classes
         return F.normalize(guess + self.heads.mlp(self.standard(inputs)), dim=1)
 
     def tint_loss(self, picked: np.ndarray) -> torch.Tensor:
-        """How badly the learned half of the colour part brings pictures of one colour together, whatever they show."""
+        """Return the loss of the learned half of the colour component, which groups pictures of one colour of any
+        item."""
         tints = F.normalize(self.heads.tint(self.standard(self.inputs[picked])[:, WIDTH:]), dim=1)
         scores = TINT_SCALE * tints @ tints.T - torch.diag(torch.full((len(picked),), 1e4))
         verdict = torch.from_numpy(self.colours(picked))
         return contrast(scores, verdict, self.config.near, torch.ones(len(picked)))
 
     def pretend(self, picked: np.ndarray, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and logits of these pictures, their features moved to look like these classes.
+        """Return inputs and logits of these pictures, with their features moved to look like these classes.
 
-        The move is the shortest, in the features' own spread, that makes the classifier say the class: along the
-        covariance times the difference of the classifier's rows, until the logit leads by a margin.
+        The move is the shortest one, relative to the spread of the features, after which the classifier names the
+        class: along the covariance times the difference of the classifier's rows, until the logit leads by a margin.
         """
         inputs = self.inputs[picked].clone()
         logits = self.logits[picked]
         target = torch.from_numpy(classes)
         pooled = inputs[:, :WIDTH]
-        for _ in range(2):  # a step changes who leads the others
+        for _ in range(2):  # a step can change which class is second
             rivals = logits.clone()
             rivals[torch.arange(len(target)), target] = -torch.inf
             lead, rival = rivals.max(1)
@@ -291,7 +292,7 @@ class Trainer:
         full = torch.zeros(scores.shape, dtype=torch.int8)
         full[:n, :n] = verdict
         full[n:, n:] = torch.eye(config.things, dtype=torch.int8) * captions.TRUE
-        # A caption that leaves the type open ("red item") says nothing about the things.
+        # A caption without a type ("red item") is not compared with the classes.
         open_type = torch.tensor([not self.pool[i].types for i in said])
         full[:n, n:][open_type] = captions.NEAR
         weight = torch.ones(len(scores))
@@ -312,7 +313,7 @@ class Trainer:
         return across + config.pair_weight * contrast(own, pairs, 0.5, torch.ones(n))
 
     def finish(self) -> dict[str, torch.Tensor]:
-        """The tensors to ship, under the names they have in the open_clip model."""
+        """Return the tensors to ship, under their names in the open_clip model."""
         config = self.config
         with torch.no_grad():
             self.heads.classes.copy_(self.text(self.class_vectors))
@@ -331,7 +332,7 @@ class Trainer:
 
 
 def contrast(scores: torch.Tensor, verdict: torch.Tensor, near: float, weight: torch.Tensor) -> torch.Tensor:
-    """For each row, how badly its partners stand out from its opponents, averaged over its partners."""
+    """Return the contrastive loss of each row: its positives against its negatives, averaged over the positives."""
     true = verdict == captions.TRUE
     opponents = torch.where(verdict == captions.NEAR, scores + math.log(near), scores)
     opponents = torch.where(true, torch.full_like(scores, -1e4), opponents)

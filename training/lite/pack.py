@@ -1,4 +1,4 @@
-"""From trained heads to what ships inside the app: one file of weights, one of what is known about them."""
+"""Write trained heads to the files that ship in the app: the weights, and a description of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagesim.embedders.lite import file_digest
 def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out: Path) -> None:
     """Write ``lite.safetensors`` and ``lite.json`` into ``out``.
 
-    :param state: the heads' tensors, under the names they have in the open_clip model.
+    :param state: the heads' tensors, under their names in the open_clip model.
     """
     from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""Every figure of the model card, on the validation part and on what stands in for other sources."""
+"""Every figure of the model card, on the validation part and on substitutes for other sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BASIC = ("Black", "White", "Grey", "Blue", "Red", "Green", "Yellow", "Pink", "Pu
 
 
 def texts(rows: Rows) -> list[str]:
-    """Every text that is asked about these rows, so that they can be embedded once."""
+    """Return every text that the figures need for these rows, so that each is embedded once."""
     asked: set[str] = set()
     for kind in {*captions.TYPES, *rows.label("articleType")}:
         asked.update(captions.evaluation_texts(str(kind)))
@@ -27,10 +27,10 @@ def texts(rows: Rows) -> list[str]:
 
 
 class Table:
-    """Computes the figures; ``embed`` turns texts into the words part, ``encode`` rows into weighed vectors."""
+    """Computes the figures; ``embed`` converts texts to the words component, ``encode`` rows to weighted vectors."""
 
     def __init__(self, rows: Rows, known: dict[str, np.ndarray], reported: np.ndarray | None = None) -> None:
-        """:param reported: where to report on, among the validation part; all of it if not given."""
+        """:param reported: the rows of the validation part to report; all of it by default."""
         self.rows, self.known = rows, known
         kinds = rows.label("articleType")
         fashion = np.char.startswith(rows.view, "fashion")
@@ -96,7 +96,7 @@ class Table:
 
 
 def encoder(heads: Any, class_weight: torch.Tensor, class_bias: torch.Tensor) -> Any:
-    """Rows -> vectors, with these heads."""
+    """Return a function that converts rows to vectors, with these heads."""
 
     def encode(rows: Rows) -> np.ndarray:
         out = []
@@ -110,7 +110,7 @@ def encoder(heads: Any, class_weight: torch.Tensor, class_bias: torch.Tensor) ->
 
 
 def embedder(text: Any) -> Any:
-    """MiniLM vectors -> unit rows of the words part, with this projection."""
+    """Return a function that converts MiniLM vectors to unit rows of the words component, with this projection."""
 
     def embed(vectors: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What the frozen text tower makes of a text: the mean of MiniLM's last states, 384 numbers, not normalised."""
+"""The frozen text tower: the mean of MiniLM's last states, 384 numbers, not normalised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagesim.embedders.process import import_torchvision
 
 
 def load_text_tower() -> tuple[Any, Any]:
-    """(encoder, tokenizer), as open_clip makes them of the package's folder."""
+    """Return (encoder, tokenizer), as open_clip creates them from the package's folder."""
     import_torchvision()
     from open_clip.hf_model import HFTextEncoder
     from open_clip.tokenizer import HFTokenizer
@@ -24,7 +24,7 @@ def load_text_tower() -> tuple[Any, Any]:
 
 
 def embed(texts: Sequence[str], batch: int = 256) -> np.ndarray:
-    """Texts -> float32 (n, 384)."""
+    """Embed texts: float32 (n, 384)."""
     encoder, tokenizer = load_text_tower()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     out = np.zeros((len(texts), 384), np.float32)
@@ -32,6 +32,6 @@ def embed(texts: Sequence[str], batch: int = 256) -> np.ndarray:
         for start in range(0, len(order), batch):
             part = order[start : start + batch]
             tokens = tokenizer([texts[i] for i in part])
-            tokens = tokens[:, : int((tokens != 0).sum(1).max())]  # padding is masked out anyhow
+            tokens = tokens[:, : int((tokens != 0).sum(1).max())]  # padding is masked anyway
             out[part] = encoder(tokens).numpy()
     return out

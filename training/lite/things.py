@@ -1,10 +1,10 @@
-"""The thousand things the image tower knows, by name: ImageNet's synsets, as timm carries them."""
+"""The thousand classes of the image tower, by name: ImageNet's synsets, from timm's metadata."""
 
 from __future__ import annotations
 
 from functools import cache
 
-# ImageNet's own clothes: the fashion set names them better.
+# ImageNet's own clothes: the fashion set has better names for them.
 WORN = frozenset(
     """apron, backpack, bathing cap, bearskin, bikini, bolo tie, bonnet, bow tie, brassiere, buckle, cardigan, clog,
     cloak, clutch, Christmas stocking, cowboy boot, cowboy hat, diaper, feather boa, fur coat, gown, hoopskirt, jean,
@@ -20,7 +20,7 @@ WORN = frozenset(
 
 @cache
 def names() -> list[list[str]]:
-    """For each of the 1,000 classes, in the trunk's order, its names, the commonest first."""
+    """Return the names of each of the 1,000 classes, in the trunk's order, the most common first."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-1k")
@@ -29,7 +29,7 @@ def names() -> list[list[str]]:
 
 @cache
 def definitions() -> list[str]:
-    """For each class, what a dictionary says of it."""
+    """Return the dictionary definition of each class."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-1k")
@@ -37,5 +37,5 @@ def definitions() -> list[str]:
 
 
 def worn() -> list[int]:
-    """The classes that are clothes or worn like them."""
+    """Return the classes that are clothes or are worn like them."""
     return [number for number, words in enumerate(names()) if any(word.strip() in WORN for word in words)]

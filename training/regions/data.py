@@ -1,8 +1,8 @@
-"""The photos, their masks and what is done to them so that other people's photos look familiar.
+"""The photos, their masks, and the augmentations that make the training data look like other people's photos.
 
-Two sources. Street photos with a label a pixel (Clothing Co-Parsing) teach where garments are. Product pictures
-(Fashion Product Images) teach what single things look like: where nobody wears the thing, its pixels are those that
-are not white ground; where somebody may, only the label of the picture is used.
+Two sources. Street photos with a label per pixel (Clothing Co-Parsing) teach where garments are. Product pictures
+(Fashion Product Images) teach what single things look like: if nobody wears the thing, its pixels are those that are
+not white ground; if somebody may, only the label of the picture is used.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CLASSES = ("ground", *GARMENTS, "skin", "hair", "other")
 IGNORE = 255
 STRIDE = 4
 
-# (height, width) of a batch, and how often: most photos of outfits are upright. Most batches are smaller than what the
-# finder looks at, which costs half; the last epochs have its size (Touvron et al., Fixing the train-test resolution
+# (height, width) of a batch, and how often. Most photos of outfits are upright. Most batches are smaller than the
+# finder's input, which halves the cost; the last epochs have its size (Touvron et al., Fixing the train-test resolution
 # discrepancy, NeurIPS 2019).
 SHAPES = (
     ((384, 256), 24),
@@ -44,7 +44,7 @@ NOT_WORN = {"shoes", "bag", "hat", "scarf", "glasses", "belt"}
 class Photo:
     number: int
     image: Image.Image
-    mask: Image.Image  # one class of CLASSES a pixel
+    mask: Image.Image  # one class of CLASSES per pixel
 
 
 @dataclass
@@ -60,11 +60,11 @@ class Sample:
     target: np.ndarray  # uint8 (height / STRIDE, width / STRIDE)
     presence: np.ndarray  # float32 (labels,), -1 where unknown
     weak: int = -1  # the class that some of the ignored pixels have
-    aside: bool = False  # shows a photo kept aside
+    aside: bool = False  # from a held-out photo
 
 
 def is_aside(number: int) -> bool:
-    """Whether a photo of the training part is one of those on which it is chosen what counts as sure."""
+    """Whether a photo of the training part is held out to choose the limits of the scores."""
     return number % 20 in (1, 3)
 
 
@@ -81,7 +81,7 @@ def class_table(names: list[str]) -> np.ndarray:
 
 
 def load_photos(folder: Path) -> list[Photo]:
-    """The training part: photos whose number is no multiple of 5."""
+    """Return the training part: photos whose number is not a multiple of 5."""
     table = class_table(json.loads((folder / "labels.json").read_text()))
     photos = []
     for path in sorted((folder / "photos").iterdir()):
@@ -109,7 +109,7 @@ def load_products(folder: Path, *, most: int, seed: int) -> list[Product]:
 
 
 class Maker:
-    """Makes samples without end, from a seed."""
+    """Yields samples endlessly, from a seed."""
 
     def __init__(self, photos: list[Photo], products: list[Product], seed: int) -> None:
         self.photos, self.products = photos, products
@@ -117,7 +117,7 @@ class Maker:
         self.noise = np.random.default_rng(seed)
 
     def views(self, *, late: bool = False) -> Iterator[Sample]:
-        """Samples that together show every photo once; ``late`` ones are as large as what the finder looks at."""
+        """Yield samples that together show every photo once; ``late`` ones have the size of the finder's input."""
         shapes = LATE_SHAPES if late else SHAPES
         order = self.photos[:]
         self.rng.shuffle(order)
@@ -140,7 +140,7 @@ class Maker:
         return self._finish(image, mask, is_aside(photo.number))
 
     def of_two(self, left: Photo, right: Photo, shape: tuple[int, int]) -> Sample:
-        """Two people beside each other."""
+        """Return two people beside each other."""
         height, width = shape
         half = width // 2
         image, mask = Image.new("RGB", (width, height)), Image.new("L", (width // STRIDE, height // STRIDE))
@@ -173,7 +173,7 @@ class Maker:
         ground = self._ground(shape)
         pasted = np.asarray(cut.resize((w, h), Image.Resampling.BILINEAR), dtype=np.float32)
         canvas = np.asarray(ground, dtype=np.float32).copy()
-        if not product.worn and rng.random() < 0.5:  # the ground shows where the picture was white
+        if not product.worn and rng.random() < 0.5:  # put it on another ground where the picture was white
             share = np.clip((255 - pasted.min(axis=2, keepdims=True)) / 24, 0, 1)
             canvas[y : y + h, x : x + w] = pasted * share + canvas[y : y + h, x : x + w] * (1 - share)
         else:
@@ -200,7 +200,7 @@ class Maker:
             noise = self.noise.normal(0, rng.uniform(0, 6), (height, width, 1))
             pixels = np.clip(np.array(colour)[None, None] * slope + noise, 0, 255)
             return Image.fromarray(np.broadcast_to(pixels, (height, width, 3)).astype(np.uint8))
-        # a strip beside the person, where there is ground only
+        # a strip beside the person that contains only ground
         photo = rng.choice(self.photos)
         columns = np.asarray(photo.mask).any(axis=0)
         left, right = int(columns.argmax()), len(columns) - int(columns[::-1].argmax())
@@ -210,7 +210,7 @@ class Maker:
         return photo.image.resize((width, height), Image.Resampling.BILINEAR, box=(a, 0, b, photo.image.height))
 
     def _window(self, photo: Photo, shape: tuple[int, int], *, close: bool = False) -> tuple[Image.Image, Image.Image]:
-        """A part of the photo, or the photo in larger surroundings, at the shape asked for; the mask at its stride."""
+        """Return a part of the photo, or the photo in larger surroundings, in this shape; the mask at its stride."""
         rng = self.rng
         height, width = shape
         image, mask = photo.image, photo.mask
@@ -223,7 +223,7 @@ class Maker:
         tall, centre = bottom - top, (left + right) / 2
         aspect = width / height * rng.uniform(0.9, 1.1)
         kind = rng.random()
-        if close or kind < 0.45:  # all of it, give or take
+        if close or kind < 0.45:  # approximately all of it
             y0 = top - tall * rng.uniform(0.0, 0.1)
             y1 = bottom + tall * rng.uniform(0.0, 0.1)
             if not close and rng.random() < 0.6:
@@ -234,11 +234,11 @@ class Maker:
         elif kind < 0.76:  # from the waist down
             y0 = top + tall * rng.uniform(0.2, 0.5)
             y1 = bottom + tall * rng.uniform(-0.1, 0.06)
-        elif kind < 0.87:  # any part
+        elif kind < 0.87:  # a random part
             size = tall * rng.uniform(0.3, 0.7)
             y0 = top + rng.uniform(-0.05, 0.95) * (tall - size)
             y1 = y0 + size
-        else:  # from afar
+        else:  # from a distance
             size = image.height * rng.uniform(1.1, 1.9)
             y0 = top - rng.uniform(0.1, 0.9) * (size - tall)
             y1 = y0 + size
@@ -251,7 +251,7 @@ class Maker:
     def _cut(self, image, mask, box, shape):
         height, width = shape
         x0, y0, x1, y1 = box
-        if self.rng.random() < 0.75:  # stay inside the photo where there is room
+        if self.rng.random() < 0.75:  # stay inside the photo if there is room
             if x1 - x0 <= image.width:
                 shift = max(0, -x0) - max(0, x1 - image.width)
                 x0, x1 = x0 + shift, x1 + shift
@@ -277,7 +277,7 @@ class Maker:
 
     def _surroundings(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
         kind = self.rng.random()
-        if kind < 0.35:  # the photo's own margins, stretched out of recognition
+        if kind < 0.35:  # the photo's own margins, stretched beyond recognition
             strip = image.crop((0, 0, max(2, image.width // 12), image.height)).resize((8, 12), Image.Resampling.BOX)
             return strip.resize(size, Image.Resampling.BICUBIC)
         if kind < 0.6:

@@ -1,4 +1,4 @@
-"""Choose what counts as sure on the photos kept aside, and write the head as the app ships it."""
+"""Choose the limits of the scores on the held-out photos, and write the head as the app ships it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from safetensors.torch import save_file  # noqa: E402
 from imagesim.embedders.lite import file_digest  # noqa: E402
 from imagesim.regions.boxes import candidates  # noqa: E402
 from imagesim.regions.labels import GARMENTS  # noqa: E402
-from imagesim.regions.segmenter import CONFIG, WEIGHTS, resized, tensor_of  # noqa: E402
+from imagesim.regions.segmenter import CONFIG, WEIGHTS, resize, to_tensor  # noqa: E402
 from imagesim.types import Region  # noqa: E402
 
-# So many garments speak for the common limit when a label's own is chosen: its own alone fit 100 photos too closely.
+# A label's own limit is mixed with the common one, weighted by this many garments: alone it would overfit 100 photos.
 STEADY = 120
 
 
 def limits(truths: list[benchmark.Truth], found: list[list[Region]]) -> dict[str, float]:
-    """For each label the score from which saying it does best by F1; rare labels are drawn to the common limit."""
+    """Return for each label the score limit with the best F1; the limits of rare labels are pulled to the common
+    one."""
     grid = np.arange(0.1, 0.8, 0.02)
 
     def counts(label: int) -> np.ndarray:  # (grid, right / wrong / missed)
@@ -58,23 +59,25 @@ def limits(truths: list[benchmark.Truth], found: list[list[Region]]) -> dict[str
 
 
 def loaded(weights: Path) -> networks.Finder:
-    finder = networks.pupil()
+    finder = networks.student()
     finder.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return finder.eval()
 
 
 def found_in(truth: benchmark.Truth, finder: networks.Finder) -> list[Region]:
-    """Every candidate in one photo."""
+    """Return every candidate in one photo."""
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        logits, presence = finder(tensor_of(resized(truth.image())))
+        logits, presence = finder(to_tensor(resize(truth.image())))
     return candidates(logits[0].float().softmax(dim=0).numpy(), presence[0].float().sigmoid().numpy(), data.CLASSES)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="of train.py with all photos: what ships")
-    parser.add_argument("--without-aside", type=Path, required=True, help="of train.py --without-aside: chosen on")
+    parser.add_argument("--weights", type=Path, required=True, help="weights of train.py with all photos, which ship")
+    parser.add_argument(
+        "--without-aside", type=Path, required=True, help="weights of train.py --without-aside"
+    )
     args = parser.parse_args()
     outfits = args.data / "outfits"
     truths = benchmark.load(
@@ -86,7 +89,7 @@ def main() -> None:
     shown = [[r for r in regions if r.score >= chosen[r.label]] for regions in every]
     kept_aside = benchmark.score(truths, shown, every=every)
     names = ("recall", "recall_considered", "map", "label_f1")
-    print(f"{len(truths)} photos kept aside:", ", ".join(f"{name} {kept_aside[name]:.3f}" for name in names))
+    print(f"{len(truths)} held-out photos:", ", ".join(f"{name} {kept_aside[name]:.3f}" for name in names))
 
     WEIGHTS.parent.mkdir(exist_ok=True)
     head = loaded(args.weights).head.state_dict()

@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""The losses of the training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CLASSES = len(data.CLASSES)
 def loss_of(
     logits: Tensor, presence: Tensor, target: Tensor, known: Tensor, weak: Sequence[int], class_weights: Tensor
 ) -> Tensor:
-    """Cross-entropy + dice [1]_ on pixels, and binary cross-entropy on presence.
+    """Return cross-entropy + dice [1]_ on pixels, and binary cross-entropy on presence.
 
-    For pictures of one thing whose outline is not known, some of the unknown pixels are that thing: the mean over the
-    likeliest quarter of them.
+    In pictures of one thing with an unknown outline, some of the unknown pixels show that thing: the loss is the mean
+    over the likeliest quarter of them.
 
     .. [1] Milletari et al., V-Net, 3DV 2016.
     """
@@ -43,7 +43,7 @@ def loss_of(
 def distance(
     logits: Tensor, presence: Tensor, taught: Tensor, taught_presence: Tensor, class_weights: Tensor
 ) -> Tensor:
-    """How far the pupil's answers are from its teacher's [1]_; the two look at the same view.
+    """Return the distillation loss [1]_: the difference between the answers of student and teacher on the same view.
 
     .. [1] Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015.
     """

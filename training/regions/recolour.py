@@ -1,4 +1,4 @@
-"""The light and the camera of other photos."""
+"""Imitate the light and the cameras of other photos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def recoloured(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation, warmth and gamma of a batch (n, 3, h, w) in 0..1, each picture its own."""
+    """Change brightness, contrast, saturation, warmth and gamma of a batch (n, 3, h, w) in 0..1, per picture."""
     n = pixels.shape[0]
 
     def draw(low: float, high: float, channels: int) -> Tensor:

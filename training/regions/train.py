@@ -24,25 +24,25 @@ from recolour import recoloured  # noqa: E402
 from views import EARLY, LATE, Views  # noqa: E402
 
 HEAD_RATE, TEACHER_RATE, TRUNK_RATE = 2e-3, 1e-3, 3e-4
-LATE_FROM = 0.75  # of all steps: from there on with photos as large as what the finder looks at
-AVERAGE = 0.998  # of the running average is kept at each step
+LATE_FROM = 0.75  # share of the steps from which on photos have the size of the finder's input
+AVERAGE = 0.998  # decay of the running average per step
 
 
 def class_weights(views: Path) -> torch.Tensor:
-    """Rarer classes weigh more."""
+    """Return a weight per class; rarer classes weigh more."""
     counts = np.load(views / "pixels.npy")
     share = torch.tensor(np.maximum(counts, 1) / counts.sum(), dtype=torch.float32)
     return (share.median() / share).pow(0.35).clamp(0.4, 2.5)
 
 
 def rate_at(step: int, steps: int) -> float:
-    """The share of the highest learning rate: a short rise, then half a cosine."""
+    """Return the share of the maximum learning rate: a short warm-up, then half a cosine."""
     return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 @torch.no_grad()
 def follow(average: torch.nn.Module, finder: torch.nn.Module, step: int) -> None:
-    """Move the running average towards the weights; faster while there is little to average."""
+    """Move the running average towards the weights; faster in the first steps."""
     keep = min(AVERAGE, (step + 1) / (step + 20))
     pairs = zip(average.state_dict().values(), finder.state_dict().values(), strict=True)
     mine, theirs = zip(*((a, b) for a, b in pairs if a.dtype.is_floating_point), strict=True)
@@ -51,12 +51,12 @@ def follow(average: torch.nn.Module, finder: torch.nn.Module, step: int) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--views", type=Path, required=True, help="what views.py made")
+    parser.add_argument("--views", type=Path, required=True, help="the folder that views.py wrote")
     parser.add_argument("--out", type=Path, required=True, help="the file for the weights")
-    parser.add_argument("--without-aside", action="store_true", help="keep the photos aside for export.py")
+    parser.add_argument("--without-aside", action="store_true", help="hold out photos for export.py")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--as-teacher", action="store_true", help="train the large network")
-    kind.add_argument("--teacher", type=Path, help="learn from this one, too")
+    kind.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -65,7 +65,7 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
-    finder = (networks.teacher() if args.as_teacher else networks.pupil()).to(device)
+    finder = (networks.teacher() if args.as_teacher else networks.student()).to(device)
     average = copy.deepcopy(finder).eval().requires_grad_(False)
     teacher = None
     if args.teacher:

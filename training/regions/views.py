@@ -1,9 +1,9 @@
-"""Views of the photos, made once by many processes and read at random by every training.
+"""Views of the photos, written once by many processes and read at random by every training.
 
     python training/regions/views.py --data DATA --out VIEWS
 
-A view is a photo as another camera might have framed it. Making one costs more than learning from it on a graphics
-card, and a teacher and its pupil can share them.
+A view is a photo as another camera might have framed it. Creating one takes longer than training on it with a GPU,
+and a teacher and its student can share them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCHES_AHEAD = 6
 
 
 def write(folder: Path, source: Path, worker: int, workers: int, passes: dict[str, int]) -> None:
-    """Every ``workers``-th pass through the photos, one file a shape and array."""
+    """Write every ``workers``-th pass through the photos, one file per shape and array."""
     photos = data.load_photos(source / "outfits")
     products = data.load_products(source / "fashion", most=120, seed=0)
     for kind, count in passes.items():
@@ -56,9 +56,9 @@ class Batch:
 
 
 class Views:
-    """Batches at random without end, read by a thread ahead of time; all views of a batch have one shape.
+    """Yields random batches endlessly, read ahead by a thread; all views of a batch have one shape.
 
-    ``aside``: whether photos kept aside are shown, too.
+    ``aside``: whether held-out photos are included.
     """
 
     def __init__(self, folder: Path, kind: str, *, batch: int, seed: int, aside: bool) -> None:
@@ -97,8 +97,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with outfits/ and fashion/")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the views, 15 GB")
-    parser.add_argument("--passes", type=int, default=64, help="through all photos, most of them smaller ones")
-    parser.add_argument("--late", type=int, default=24, help="passes at the size that the finder looks at")
+    parser.add_argument("--passes", type=int, default=64, help="passes through all photos, most of them smaller")
+    parser.add_argument("--late", type=int, default=24, help="passes with the size of the finder's input")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     workers = os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""``manage.py imagesim_clear``: delete all that imagesim made, before it is uninstalled or to begin anew."""
+"""``manage.py imagesim_clear``: delete everything that imagesim made, before uninstalling it or starting again."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from imagesim.thumbnails import FOLDER
 
 class Command(ImagesimCommand):
     help = (
-        "Delete everything that imagesim keeps: its indexes, the rows of its tables (embeddings included), its "
-        "thumbnails. The shop's own data stay. Stop the workers first; imagesim_sync makes everything anew."
+        "Delete everything that imagesim stores: its indexes, the rows of its tables (embeddings included) and its "
+        "thumbnails. The shop's own data remain. Stop the workers first; imagesim_sync creates everything again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -51,7 +51,7 @@ class Command(ImagesimCommand):
 
 
 def _delete_folder(storage: Storage) -> int:
-    """Delete the thumbnails in a storage; returns how many there were."""
+    """Delete the thumbnails in a storage; return how many there were."""
     names: list[str] = []
     with suppress(FileNotFoundError, NotImplementedError):
         names = storage.listdir(FOLDER)[1]

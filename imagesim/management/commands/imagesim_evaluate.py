@@ -1,4 +1,5 @@
-"""How good the answers are on this catalogue, and which similarity, dimensions and quantisation serve it best."""
+"""``manage.py imagesim_evaluate``: evaluate the answers on this catalogue, and compare similarities, dimensions and
+quantisations."""
 
 from __future__ import annotations
 
@@ -31,9 +32,9 @@ class Command(ImagesimCommand):
         parser.add_argument("--similarity", action="append", choices=sorted(SIMILARITIES))
         parser.add_argument("--dims", action="append", type=int, help="dimensions to keep by PCA")
         parser.add_argument("--quantisation", action="append", choices=sorted(QUANTISATIONS))
-        parser.add_argument("-k", type=int, default=10, help="how many answers count (default 10)")
-        parser.add_argument("--queries", type=int, default=1000, help="at most so many queries (default 1000)")
-        parser.add_argument("--sample", type=int, default=20_000, help="at most so many items (default 20000)")
+        parser.add_argument("-k", type=int, default=10, help="number of answers that count (default 10)")
+        parser.add_argument("--queries", type=int, default=1000, help="maximum number of queries (default 1000)")
+        parser.add_argument("--sample", type=int, default=20_000, help="maximum number of items (default 20000)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--plot", type=Path, metavar="DIR", help="write charts and contact sheets there")
 
@@ -66,7 +67,7 @@ class Command(ImagesimCommand):
             self.stdout.write(json.dumps({"reports": reports}))
         elif not reports:
             self.stdout.write(
-                "The catalogue has no queries to judge by: no shared category, no group, no second picture."
+                "The catalogue has no queries for an evaluation: no shared category, no group, no second picture."
             )
         else:
             self.stdout.write("\n\n".join(as_table(report) for report in reports))

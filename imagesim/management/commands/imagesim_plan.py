@@ -1,4 +1,4 @@
-"""How much memory, disk and time a catalogue of a given size will need."""
+"""``manage.py imagesim_plan``: estimate the memory, disk and time that a catalogue of a given size needs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Command(ImagesimCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--items", type=int, required=True, help="how many products")
-        parser.add_argument("--images", type=int, help="how many pictures in all (default: one for each item)")
+        parser.add_argument("--items", type=int, required=True, help="number of products")
+        parser.add_argument("--images", type=int, help="number of pictures (default: one per item)")
         parser.add_argument("--dims", type=int, help="length of a vector (default: that of the model)")
         parser.add_argument(
             "--model", help="an open_clip model, as in the setting EMBEDDER (default: the configured one)"
@@ -32,7 +32,7 @@ class Command(ImagesimCommand):
         parser.add_argument("--pretrained", help="its weights, as in the setting EMBEDDER")
         parser.add_argument("--quantisation", default="auto", choices=["auto", *QUANTISED])
         parser.add_argument("--server", type=_version, default=SERVER, help="version of Elasticsearch (default 9.5)")
-        parser.add_argument("-m", type=int, default=16, help="links of a node in the HNSW graph (default 16)")
+        parser.add_argument("-m", type=int, default=16, help="links per node of the HNSW graph (default 16)")
         parser.add_argument("--node-memory", type=float, default=64, help="memory of an Elasticsearch node in GiB (64)")
         parser.add_argument("--replicas", type=int, default=1)
         parser.add_argument(
@@ -83,11 +83,11 @@ def _version(text: str) -> tuple[int, int]:
 
 
 def _measure(embedder: Any) -> float:
-    """Pictures a second on this machine, decoding included, after one batch to warm up."""
+    """Return pictures per second on this machine, decoding included, after one batch to warm up."""
     from PIL import Image
 
     file = io.BytesIO()
-    # Noise at a low resolution, enlarged: compresses about as well as a photo does.
+    # Enlarged noise of a low resolution compresses about as well as a photo.
     Image.effect_noise((125, 163), 60).resize(CATALOGUE_SIZE).convert("RGB").save(file, "JPEG", quality=88)
     data = file.getvalue()
     embedder.embed_images([images.decode(data)] * 4)

@@ -1,4 +1,5 @@
-"""``manage.py imagesim_precision``: choose the fastest precision that keeps the answers, by the shop's own pictures."""
+"""``manage.py imagesim_precision``: choose the fastest precision that keeps the answers, with the shop's own
+pictures."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 class Command(ImagesimCommand):
     help = (
-        "Try the model in every precision that this machine computes in, on pictures of the shop, and use the fastest "
-        "that keeps the answers from now on. With the extra 'openvino' that includes int8. No rebuild is needed."
+        "Try the model in every precision that this machine supports, on pictures of the shop, and use the fastest one "
+        "that keeps the answers from now on. With the extra 'openvino', this includes int8. No rebuild is needed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,7 +39,7 @@ class Command(ImagesimCommand):
         embedder = get_embedder()
         choose = getattr(embedder, "choose_precision", None)
         if choose is None:
-            raise CommandError(f"{type(embedder).__name__} computes elsewhere: there is no precision to choose here.")
+            raise CommandError(f"{type(embedder).__name__} runs elsewhere: there is no precision to choose here.")
         files = _in_folder(folder) if folder else _in_shop(pictures)
         decoded: list[Image] = []
         for file in files:

@@ -11,7 +11,7 @@ from imagesim.management.base import ImagesimCommand
 class Command(ImagesimCommand):
     help = (
         "Build a new index with the model in the settings beside the active one, and swap them when it is complete. "
-        "Images that this model has embedded before are not embedded again. Killed, the next run continues it."
+        "Images that this model has embedded are not embedded again. The next run continues an interrupted one."
     )
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
@@ -28,5 +28,5 @@ class Command(ImagesimCommand):
         }
         text = f"Rebuilt {job.target}: {job.done} items in {seconds:.1f} s."
         if job.failed:
-            text += f" {job.failed} were left to the sync, which stores their errors."
+            text += f" {job.failed} could not be indexed; the next sync retries them and stores their errors."
         self.emit(values, format, text)

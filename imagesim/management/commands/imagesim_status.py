@@ -1,4 +1,4 @@
-"""``manage.py imagesim_status``: the state of the index and of the changes that wait."""
+"""``manage.py imagesim_status``: show the state of the index and of the waiting changes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Command(ImagesimCommand):
 
 
 def _configured_model() -> tuple[str, str]:
-    """The fingerprint of the configured model and its precision; empty if it cannot be loaded here."""
+    """Return the fingerprint of the configured model and its precision; empty if it cannot be loaded here."""
     from imagesim.embedders import get_embedder
     from imagesim.exceptions import ImagesimError
 

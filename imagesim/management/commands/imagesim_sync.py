@@ -14,7 +14,7 @@ from imagesim.management.base import ImagesimCommand
 
 class Command(ImagesimCommand):
     help = (
-        "Bring the index up to date with the changes that wait; creates the first index if there is none. "
+        "Bring the index up to date with the waiting changes; create the first index if there is none. "
         "With --reconcile, compare the whole database with the index and repair the differences."
     )
 

@@ -1,4 +1,4 @@
-"""Fit the map between embedder and index to this catalogue, and keep it only if it helps."""
+"""``manage.py imagesim_tune``: fit a map between embedder and index to this catalogue, and keep it only if it helps."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ KINDS = ("tuned", "pca", "truncate", "none")
 
 class Command(ImagesimCommand):
     help = (
-        "Fit a linear map to the stored embeddings: tuned to the catalogue's own likenesses, or fewer dimensions. "
+        "Fit a linear map to the stored embeddings: tuned to the catalogue's similarities, or with fewer dimensions. "
         "It takes effect with the next imagesim_rebuild, which embeds nothing again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--kind", choices=KINDS, default="tuned", help="'none' goes back to the plain embeddings")
-        parser.add_argument("--dims", type=int, help="how many dimensions to keep (default: all)")
+        parser.add_argument("--kind", choices=KINDS, default="tuned", help="'none' returns to the plain embeddings")
+        parser.add_argument("--dims", type=int, help="number of dimensions to keep (default: all)")
         parser.add_argument("--model", help="the registered model, app.model (needed if there are several)")
-        parser.add_argument("--source", choices=SOURCES, default="category", help="what makes two items alike")
+        parser.add_argument("--source", choices=SOURCES, default="category", help="what makes two items similar")
         parser.add_argument("--judged", type=Path, metavar="CSV")
         parser.add_argument("--fingerprint", help="the embedding model (needed if there are several)")
         parser.add_argument("--sample", type=int, default=20_000)
         parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument("--dry-run", action="store_true", help="say what it would bring, choose nothing")
+        parser.add_argument("--dry-run", action="store_true", help="show the gain without choosing the map")
 
     def handle(self, *args: Any, **options: Any) -> None:
         report = self._fit(options)
@@ -99,7 +99,7 @@ class Command(ImagesimCommand):
 
     def _say(self, report: dict[str, Any]) -> str:
         if report["kind"] == "none":
-            return "The next rebuild applies no projection. Run `manage.py imagesim_rebuild` to make it so."
+            return "The next rebuild applies no projection. Run `manage.py imagesim_rebuild` to apply this."
         lines = [f"{report['kind']}: {report['dims_in']} to {report['dims_out']} dimensions, {report['items']} items."]
         if "gain" in report:
             low, mean, high = report["gain"]
@@ -110,5 +110,5 @@ class Command(ImagesimCommand):
         if report["chosen"]:
             lines.append("Chosen. Run `manage.py imagesim_rebuild` to apply it; nothing is embedded again.")
         elif not report["wins"]:
-            lines.append("Not kept: it does not win on the held-out queries.")
+            lines.append("Rejected: it does not improve the held-out queries.")
         return "\n".join(lines)

@@ -1,17 +1,18 @@
-// A box over a photo that is moved, resized or drawn, by pointer and by keyboard. Coordinates run from 0 to 1.
+// A box over a photo that visitors move, resize or draw, by pointer or keyboard.
+// Coordinates are shares of the photo, 0 to 1.
 
-const SMALLEST = 0.05;
-const STEP = 0.02;
-const DRAG_PIXELS = 8; // less is a tap
-const TAG = 34; // pixels that the name of the box takes above or below it
-const TIGHT = 84; // pixels of a side under which the corners are taken from outside
+const MIN_SIDE = 0.05;
+const KEY_STEP = 0.02;
+const DRAG_PIXELS = 8; // a shorter movement is a tap
+const NAME_HEIGHT = 34; // pixels, above or below the box
+const SMALL_SIDE = 84; // pixels; a box with a shorter side has its handles outside
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
+const clamp = (value, min, max) => Math.min(Math.max(value, min), max);
 
-export const same = (a, b) => ["x", "y", "width", "height"].every((side) => Math.abs(a[side] - b[side]) < 1e-6);
+export const sameBox = (a, b) => ["x", "y", "width", "height"].every((side) => Math.abs(a[side] - b[side]) < 1e-6);
 
-// Common area divided by the area of both together.
+// Intersection over union.
 export function overlap(a, b) {
   const width = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
   const height = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
@@ -20,17 +21,18 @@ export function overlap(a, b) {
 }
 
 export class BoxEditor extends EventTarget {
-  // Events: "change" while it moves, "commit" when it is to be searched, "cancel", "draw" with a new box, "tap".
+  // Events, with the box or the point as ``detail``: "change" during a movement, "commit" at its end, "draw" for a new
+  // box, "cancel", and "tap" for a click beside the box.
   constructor(stage, element) {
     super();
     this.stage = stage;
     this.element = element;
     this.box = null;
     this.drawing = false;
-    this.drew = false;
-    stage.addEventListener("pointerdown", (event) => this.pressed(event));
-    stage.addEventListener("click", (event) => this.clicked(event));
-    element.addEventListener("keydown", (event) => this.keyed(event));
+    this.dragged = false;
+    stage.addEventListener("pointerdown", (event) => this.onPointerDown(event));
+    stage.addEventListener("click", (event) => this.onClick(event));
+    element.addEventListener("keydown", (event) => this.onKeyDown(event));
   }
 
   show(box) {
@@ -39,7 +41,7 @@ export class BoxEditor extends EventTarget {
     if (box) this.place();
   }
 
-  draws(on) {
+  setDrawing(on) {
     this.drawing = on;
     this.stage.toggleAttribute("data-drawing", on);
   }
@@ -49,29 +51,29 @@ export class BoxEditor extends EventTarget {
     for (const [side, name] of [["x", "left"], ["y", "top"], ["width", "width"], ["height", "height"]]) {
       style.setProperty(name, `${this.box[side] * 100}%`);
     }
-    this.dress();
+    this.placeName();
   }
 
-  // The name stands above the box, or below it, or within it where neither has room; corners of small boxes lie outside.
-  dress() {
+  // Place the name above the box, or below or inside it if there is no room; move the handles of a small box outside.
+  placeName() {
     const { x, y, width, height } = this.box;
     const area = this.stage.getBoundingClientRect();
-    const vertical = y * area.height > TAG ? "above" : (1 - y - height) * area.height > TAG ? "below" : "within";
+    const vertical = y * area.height > NAME_HEIGHT ? "above" : (1 - y - height) * area.height > NAME_HEIGHT ? "below" : "within";
     this.element.dataset.tag = `${vertical} ${x + width / 2 < 0.5 ? "left" : "right"}`;
-    this.element.toggleAttribute("data-tight", Math.min(width * area.width, height * area.height) < TIGHT);
+    this.element.toggleAttribute("data-tight", Math.min(width * area.width, height * area.height) < SMALL_SIDE);
   }
 
   set(box) {
     this.box = box;
     this.place();
-    this.tell("change");
+    this.emit("change");
   }
 
-  tell(type, detail = this.box) {
+  emit(type, detail = this.box) {
     this.dispatchEvent(new CustomEvent(type, { detail: { ...detail } }));
   }
 
-  point(event) {
+  pointOf(event) {
     const area = this.stage.getBoundingClientRect();
     return {
       x: clamp((event.clientX - area.left) / area.width, 0, 1),
@@ -79,16 +81,16 @@ export class BoxEditor extends EventTarget {
     };
   }
 
-  pressed(event) {
-    this.drew = false;
+  onPointerDown(event) {
+    this.dragged = false;
     if (event.button || !event.isPrimary || event.target.closest("button")) return;
     const handle = event.target.closest("[data-handle]")?.dataset.handle;
-    const inside = this.element.contains(event.target) && (handle || !this.drawing); // else it draws, over the box too
-    // A finger that slides over the photo scrolls the page, unless the box or the drawing mode says otherwise.
+    const inside = this.element.contains(event.target) && (handle || !this.drawing); // otherwise it draws, also over the box
+    // A finger on the photo scrolls the page, unless it is on the box or in drawing mode.
     if (!inside && event.pointerType === "touch" && !this.drawing) return;
     event.preventDefault();
     if (inside) this.element.focus({ preventScroll: true });
-    const start = this.point(event);
+    const start = this.pointOf(event);
     const [startX, startY] = [event.clientX, event.clientY];
     const first = this.box && { ...this.box };
     let moved = false;
@@ -96,62 +98,62 @@ export class BoxEditor extends EventTarget {
     const move = (next) => {
       moved ||= Math.hypot(next.clientX - startX, next.clientY - startY) >= DRAG_PIXELS;
       if (!moved) return;
-      const now = this.point(next);
+      const now = this.pointOf(next);
       if (!inside) {
         this.element.hidden = false;
-        this.set(between(start, now));
-      } else if (handle) this.set(resized(first, handle, now.x - start.x, now.y - start.y));
-      else this.set(shifted(first, now.x - start.x, now.y - start.y));
+        this.set(boxBetween(start, now));
+      } else if (handle) this.set(resizeBox(first, handle, now.x - start.x, now.y - start.y));
+      else this.set(moveBox(first, now.x - start.x, now.y - start.y));
     };
     const end = (last) => {
       this.stage.removeEventListener("pointermove", move);
       this.stage.removeEventListener("pointerup", end);
       this.stage.removeEventListener("pointercancel", end);
       if (!moved) return;
-      this.drew = true; // the click that follows is none
-      if (last.type === "pointercancel") this.tell("cancel");
-      else this.tell(inside ? "commit" : "draw");
+      this.dragged = true; // ignore the click that follows
+      if (last.type === "pointercancel") this.emit("cancel");
+      else this.emit(inside ? "commit" : "draw");
     };
     this.stage.addEventListener("pointermove", move);
     this.stage.addEventListener("pointerup", end);
     this.stage.addEventListener("pointercancel", end);
   }
 
-  clicked(event) {
-    const drew = this.drew;
-    this.drew = false;
-    if (drew || event.target.closest("button") || this.element.contains(event.target)) return;
-    this.tell("tap", this.point(event));
+  onClick(event) {
+    const dragged = this.dragged;
+    this.dragged = false;
+    if (dragged || event.target.closest("button") || this.element.contains(event.target)) return;
+    this.emit("tap", this.pointOf(event));
   }
 
-  keyed(event) {
+  onKeyDown(event) {
     const move = MOVES[event.key];
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (move) {
-      const [right, down] = move.map((step) => step * STEP);
-      this.set(event.shiftKey ? resized(this.box, "se", right, down) : shifted(this.box, right, down));
-    } else if (event.key === "Enter") this.tell("commit");
-    else if (event.key === "Escape") this.tell("cancel");
+      const [right, down] = move.map((step) => step * KEY_STEP);
+      this.set(event.shiftKey ? resizeBox(this.box, "se", right, down) : moveBox(this.box, right, down));
+    } else if (event.key === "Enter") this.emit("commit");
+    else if (event.key === "Escape") this.emit("cancel");
     else return;
     event.preventDefault();
   }
 }
 
-function shifted(box, right, down) {
+function moveBox(box, right, down) {
   return { ...box, x: clamp(box.x + right, 0, 1 - box.width), y: clamp(box.y + down, 0, 1 - box.height) };
 }
 
-function resized(box, handle, right, down) {
+function resizeBox(box, handle, right, down) {
   let [left, top, end, bottom] = [box.x, box.y, box.x + box.width, box.y + box.height];
-  if (handle.includes("w")) left = clamp(left + right, 0, end - SMALLEST);
-  if (handle.includes("e")) end = clamp(end + right, left + SMALLEST, 1);
-  if (handle.includes("n")) top = clamp(top + down, 0, bottom - SMALLEST);
-  if (handle.includes("s")) bottom = clamp(bottom + down, top + SMALLEST, 1);
+  if (handle.includes("w")) left = clamp(left + right, 0, end - MIN_SIDE);
+  if (handle.includes("e")) end = clamp(end + right, left + MIN_SIDE, 1);
+  if (handle.includes("n")) top = clamp(top + down, 0, bottom - MIN_SIDE);
+  if (handle.includes("s")) bottom = clamp(bottom + down, top + MIN_SIDE, 1);
   return { x: left, y: top, width: end - left, height: bottom - top };
 }
 
-function between(a, b) {
-  const width = Math.max(Math.abs(a.x - b.x), SMALLEST);
-  const height = Math.max(Math.abs(a.y - b.y), SMALLEST);
+function boxBetween(a, b) {
+  const width = Math.max(Math.abs(a.x - b.x), MIN_SIDE);
+  const height = Math.max(Math.abs(a.y - b.y), MIN_SIDE);
   return { x: Math.min(a.x, b.x, 1 - width), y: Math.min(a.y, b.y, 1 - height), width, height };
 }

@@ -1,34 +1,34 @@
-// Which results were seen and clicked, told to the shop in batches. Nothing is sent where an answer has no token:
-// the shop has not asked for it. Nothing says who the visitor is.
+// Report which hits were seen and clicked, in batches. Nothing is sent for an answer without a token, which means that
+// the shop does not store events. The events do not identify the visitor.
 
-const WAIT = 2000; // milliseconds in which events gather
-const MOST = 100; // in one batch
-const SEEN = 0.5; // of a result must be in view
+const SEND_DELAY = 2000; // milliseconds until collected events are sent
+const MAX_BATCH = 100; // in one batch
+const VISIBLE_SHARE = 0.5; // share of a hit that must be in view
 
 export class ResultEvents {
   constructor(url, csrfToken = "") {
     this.url = url;
     this.csrfToken = csrfToken;
     this.waiting = [];
-    this.about = new WeakMap();
+    this.details = new WeakMap();
     this.timer = 0;
     if (!url) return;
-    this.observer = new IntersectionObserver((entries) => this.saw(entries), { threshold: SEEN });
+    this.observer = new IntersectionObserver((entries) => this.onIntersect(entries), { threshold: VISIBLE_SHARE });
     addEventListener("visibilitychange", () => document.visibilityState === "hidden" && this.send());
     addEventListener("pagehide", () => this.send());
   }
 
-  // token: of the answer; item: "shop.product:7"; position: from 0.
+  // Report when a hit is seen or clicked. ``item`` is a key such as "shop.product:7"; ``position`` counts from 0.
   watch(element, { token, item, position }) {
     if (!this.url || !token) return;
-    this.about.set(element, { token, item, position });
+    this.details.set(element, { token, item, position });
     this.observer.observe(element);
     const clicked = (event) => event.target.closest("a") && this.add(element, "click");
     element.addEventListener("click", clicked);
     element.addEventListener("auxclick", clicked);
   }
 
-  saw(entries) {
+  onIntersect(entries) {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;
       this.observer.unobserve(target);
@@ -37,17 +37,17 @@ export class ResultEvents {
   }
 
   add(element, kind) {
-    this.waiting.push({ ...this.about.get(element), kind });
-    if (kind === "click" || this.waiting.length >= MOST) this.send();
-    else this.timer ||= setTimeout(() => this.send(), WAIT);
+    this.waiting.push({ ...this.details.get(element), kind });
+    if (kind === "click" || this.waiting.length >= MAX_BATCH) this.send();
+    else this.timer ||= setTimeout(() => this.send(), SEND_DELAY);
   }
 
   send() {
     clearTimeout(this.timer);
     this.timer = 0;
     while (this.waiting.length) {
-      const events = this.waiting.splice(0, MOST);
-      // It outlives the page, as sendBeacon does, and can carry the CSRF token of a visitor who is signed in.
+      const events = this.waiting.splice(0, MAX_BATCH);
+      // keepalive: the request survives the page, as with sendBeacon, but can carry the CSRF token.
       fetch(this.url, {
         method: "POST",
         keepalive: true,
@@ -58,7 +58,7 @@ export class ResultEvents {
   }
 }
 
-// What the server rendered with a token: {% similar_products %}.
+// The hits that {% similar_products %} rendered.
 for (const root of document.querySelectorAll("[data-imagesim-events]")) {
   const events = new ResultEvents(root.dataset.imagesimEvents, root.dataset.csrf);
   for (const element of root.querySelectorAll("[data-imagesim-item]")) {

@@ -1,40 +1,40 @@
-// A photo that was chosen on one page is searched with on another: it waits in the session's storage meanwhile.
+// Hand a photo over to another page, in the session storage.
 
 const KEY = "imagesim.photo";
 
-// Whether the photo could be stored; if so, the other page is on its way.
+// Store the photo and open the other page; return false if the photo cannot be stored.
 export async function handOver(photo, url) {
   try {
     sessionStorage.setItem(KEY, await dataUrl(photo));
   } catch {
-    return false; // no storage, or no room
+    return false; // storage is disabled or full
   }
   location.assign(url);
   return true;
 }
 
-// The photo that waits, once; null if none does.
-export async function takeOver() {
+// Return the stored photo and remove it; null if there is none.
+export async function receivePhoto() {
   try {
     const stored = sessionStorage.getItem(KEY);
     sessionStorage.removeItem(KEY);
-    return stored && decoded(stored);
+    return stored && parseDataUrl(stored);
   } catch {
     return null;
   }
 }
 
 function dataUrl(photo) {
-  return new Promise((done, failed) => {
+  return new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.addEventListener("load", () => done(reader.result));
-    reader.addEventListener("error", () => failed(reader.error));
+    reader.addEventListener("load", () => resolve(reader.result));
+    reader.addEventListener("error", () => reject(reader.error));
     reader.readAsDataURL(photo);
   });
 }
 
-// Without fetch(), which a content security policy keeps from data: addresses.
-function decoded(url) {
+// Not with fetch(): a content security policy usually forbids it data: URLs.
+function parseDataUrl(url) {
   const [head, body] = url.split(",", 2);
   const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
   return new Blob([bytes], { type: head.slice(5).split(";")[0] });

@@ -1,7 +1,7 @@
-// A result of the REST API in the shop's own hit.html.
-export function cellFor(template, hit) {
+// Render a hit of the REST API with the shop's template hit.html.
+export function renderHit(template, hit) {
   const cell = template.content.firstElementChild.cloneNode(true);
-  const fill = (slot, act) => cell.querySelectorAll(`[data-imagesim-slot="${slot}"]`).forEach(act);
+  const fill = (slot, update) => cell.querySelectorAll(`[data-imagesim-slot="${slot}"]`).forEach(update);
   fill("title", (element) => (element.textContent = hit.item.name));
   fill("link", (element) => hit.item.url && (element.href = hit.item.url));
   fill("similar", (element) => {
@@ -13,7 +13,7 @@ export function cellFor(template, hit) {
     const url = hit.image.thumbnail || hit.image.url;
     if (url) element.src = url;
   });
-  // What Items.get_details() says, in elements of the shop's own hit.html; hidden where there is nothing to say.
+  // Fill the elements of hit.html that Items.get_details() names; hide those without a text.
   for (const [name, text] of Object.entries(hit.item.details)) {
     fill(name, (element) => {
       element.textContent = text;
@@ -23,4 +23,4 @@ export function cellFor(template, hit) {
   return cell;
 }
 
-export const keyOf = (hit) => `${hit.item.model}:${hit.item.pk}`;
+export const hitKey = (hit) => `${hit.item.model}:${hit.item.pk}`;

@@ -1,9 +1,9 @@
-// What {% image_search %} does with JavaScript: a photo that is chosen, dropped, pasted or taken goes to the REST API,
-// and its hits appear below the form. Without this script the form is posted to a page of the shop.
+// The behaviour of {% image_search %}: send a chosen, dropped, pasted or taken photo to the REST API and show its hits
+// below the form. Without this script, the form is posted to a page of the shop.
 
 import { ResultEvents } from "./events.js";
 import { handOver } from "./handover.js";
-import { cellFor, keyOf } from "./hits.js";
+import { hitKey, renderHit } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { shrink } from "./pictures.js";
 
@@ -11,50 +11,50 @@ const PAGE = 12;
 
 export class ImageSearch {
   constructor(root) {
-    const one = (name) => root.querySelector(`[data-imagesim-${name}]`);
+    const find = (name) => root.querySelector(`[data-imagesim-${name}]`);
     this.root = root;
     this.form = root.querySelector("form");
     this.file = this.form.elements.namedItem("image");
     this.words = this.form.elements.namedItem("q");
-    this.preview = one("preview");
-    this.status = one("status");
-    this.results = one("results");
-    this.closest = one("closest");
-    this.closestList = one("closest-list");
-    this.list = one("list");
-    this.template = one("template");
-    this.more = one("more");
-    this.clear = one("clear");
-    this.photo = null; // the Blob in hand
-    this.request = null; // the AbortController of the search under way
+    this.preview = find("preview");
+    this.status = find("status");
+    this.results = find("results");
+    this.closest = find("closest");
+    this.closestList = find("closest-list");
+    this.list = find("list");
+    this.template = find("template");
+    this.more = find("more");
+    this.clear = find("clear");
+    this.photo = null; // the chosen Blob
+    this.request = null; // the AbortController of the running search
     this.offset = 0;
-    if (root.dataset.api) this.start(one);
+    if (root.dataset.api) this.bindEvents(find);
   }
 
-  start(one) {
+  bindEvents(find) {
     for (const element of this.root.querySelectorAll("[data-imagesim-script]")) element.hidden = false;
-    this.form.addEventListener("submit", (event) => this.submitted(event));
-    // Filters may stand anywhere on the page and belong to the form by their form="…" attribute.
+    this.form.addEventListener("submit", (event) => this.onSubmit(event));
+    // Filters can be anywhere on the page: their form="…" attribute makes them part of the form.
     for (const field of this.form.elements) {
       if (field !== this.file && field !== this.words) {
         field.addEventListener("change", () => this.photo && this.search());
       }
     }
-    this.file.addEventListener("change", () => this.file.files[0] && this.use(this.file.files[0]));
-    this.clear?.addEventListener("click", () => this.forget());
+    this.file.addEventListener("change", () => this.file.files[0] && this.usePhoto(this.file.files[0]));
+    this.clear?.addEventListener("click", () => this.reset());
     this.more?.addEventListener("click", () => this.search({ offset: this.offset }));
-    this.next = one("next");
-    this.next?.addEventListener("click", (event) => this.continueAnswer(event));
+    this.next = find("next");
+    this.next?.addEventListener("click", (event) => this.loadNextPage(event));
     this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
     new PhotoPicker(this.root, {
-      use: (photo) => this.use(photo),
-      refuse: (what) => this.say(what, { error: true }),
+      onPhoto: (photo) => this.usePhoto(photo),
+      onError: (name) => this.setStatus(name, { error: true }),
     });
-    if (this.file.files[0]) this.use(this.file.files[0]); // kept by the browser over "back"
+    if (this.file.files[0]) this.usePhoto(this.file.files[0]); // restored by the browser after "back"
   }
 
-  // What the page found goes on below, in place of a page of its own: its order and its filters are the server's.
-  async continueAnswer(event) {
+  // Append the next page of results, as the server renders it: its order and filters are the server's.
+  async loadNextPage(event) {
     const link = event.target.closest("a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
@@ -71,17 +71,17 @@ export class ImageSearch {
     const next = page.querySelector("[data-imagesim-next] a");
     if (next) link.setAttribute("href", next.getAttribute("href"));
     else this.next.remove();
-    this.say("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
+    this.setStatus("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
     cells[0]?.querySelector("a")?.focus();
   }
 
-  submitted(event) {
+  onSubmit(event) {
     if (this.photo) {
       event.preventDefault();
       this.search();
     } else if (this.words.value.trim()) {
       event.preventDefault();
-      if (this.root.dataset.page) this.visit(this.root.dataset.page);
+      if (this.root.dataset.page) this.openSearchPage(this.root.dataset.page);
       else this.search();
     } else {
       event.preventDefault();
@@ -89,8 +89,8 @@ export class ImageSearch {
     }
   }
 
-  // Words have a page of their own, so that what they find has an address.
-  visit(page) {
+  // Open the page of results for words, so that they have an address.
+  openSearchPage(page) {
     const url = new URL(page, location.href);
     for (const [name, value] of this.fields("q")) url.searchParams.append(name, value);
     location.assign(url);
@@ -100,18 +100,18 @@ export class ImageSearch {
     return this.form.elements.namedItem("csrfmiddlewaretoken")?.value;
   }
 
-  async use(photo) {
+  async usePhoto(photo) {
     if (photo.type && !photo.type.startsWith("image/")) {
-      this.say("type", { error: true });
+      this.setStatus("type", { error: true });
       return;
     }
     this.photo = await shrink(photo);
     if (this.photo.size > Number(this.root.dataset.maxBytes)) {
       this.photo = null;
-      this.say("size", { error: true });
+      this.setStatus("size", { error: true });
       return;
     }
-    // What is in a photo has a page of its own, where the shop has one.
+    // Open the page "shop the look" with the photo, if the shop has one.
     if (this.root.dataset.look && (await handOver(this.photo, this.root.dataset.look))) return;
     if (this.preview.src) URL.revokeObjectURL(this.preview.src);
     this.preview.src = URL.createObjectURL(this.photo);
@@ -120,7 +120,7 @@ export class ImageSearch {
     await this.search();
   }
 
-  forget() {
+  reset() {
     this.request?.abort();
     this.photo = null;
     this.file.value = "";
@@ -136,14 +136,14 @@ export class ImageSearch {
     this.file.focus();
   }
 
-  // The form's fields that say something; the words under the name that the other side has for them.
-  fields(words) {
-    const given = [];
+  // Return name and value of the fields that are not empty; the field of the words is named ``wordsName``.
+  fields(wordsName) {
+    const fields = [];
     for (const [name, value] of new FormData(this.form)) {
       if (typeof value !== "string" || !value.trim() || name === "csrfmiddlewaretoken") continue;
-      given.push([name === "q" ? words : name, value.trim()]);
+      fields.push([name === "q" ? wordsName : name, value.trim()]);
     }
-    return given;
+    return fields;
   }
 
   async search({ offset = 0 } = {}) {
@@ -157,7 +157,7 @@ export class ImageSearch {
     body.append("offset", String(offset));
     const token = this.csrfToken;
     this.results.setAttribute("aria-busy", "true");
-    this.say("searching");
+    this.setStatus("searching");
     try {
       const response = await fetch(this.root.dataset.api, {
         method: "POST",
@@ -166,24 +166,24 @@ export class ImageSearch {
         signal: request.signal,
       });
       const answer = await response.json();
-      if (response.ok) this.show(answer, offset);
-      else if (response.status === 429) this.throttled(response.headers.get("Retry-After"));
-      else this.say("failed", { error: true, text: answer.detail });
+      if (response.ok) this.showResults(answer, offset);
+      else if (response.status === 429) this.showThrottled(response.headers.get("Retry-After"));
+      else this.setStatus("failed", { error: true, text: answer.detail });
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.say("failed", { error: true });
+      this.setStatus("failed", { error: true });
     }
     this.results.removeAttribute("aria-busy");
   }
 
-  throttled(seconds) {
-    this.say("throttled", { error: true, text: this.root.dataset.textThrottled.replace("{seconds}", seconds ?? "60") });
+  showThrottled(seconds) {
+    this.setStatus("throttled", { error: true, text: this.root.dataset.textThrottled.replace("{seconds}", seconds ?? "60") });
   }
 
-  show(answer, offset) {
+  showResults(answer, offset) {
     const cells = answer.results.map((hit, number) => {
-      const cell = cellFor(this.template, hit);
-      this.events.watch(cell, { token: answer.token, item: keyOf(hit), position: offset + number });
+      const cell = renderHit(this.template, hit);
+      this.events.watch(cell, { token: answer.token, item: hitKey(hit), position: offset + number });
       return cell;
     });
     if (offset) this.list.append(...cells);
@@ -194,15 +194,15 @@ export class ImageSearch {
     if (this.more) this.more.hidden = !answer.more;
     const closest = count ? [] : answer.closest;
     this.closest.hidden = !closest.length;
-    this.closestList.replaceChildren(...closest.map((hit) => cellFor(this.template, hit)));
-    if (!count) this.say(closest.length ? "closest" : "nothing", { text: answer.degraded });
-    else this.say("found", { text: `${this.root.dataset.textFound} ${count}${answer.more ? "+" : ""}` });
+    this.closestList.replaceChildren(...closest.map((hit) => renderHit(this.template, hit)));
+    if (!count) this.setStatus(closest.length ? "closest" : "nothing", { text: answer.degraded });
+    else this.setStatus("found", { text: `${this.root.dataset.textFound} ${count}${answer.more ? "+" : ""}` });
     if (offset) cells[0]?.querySelector("a")?.focus();
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
   }
 
-  say(what, { text = "", error = false } = {}) {
-    const key = `text${what[0].toUpperCase()}${what.slice(1)}`;
+  setStatus(name, { text = "", error = false } = {}) {
+    const key = `text${name[0].toUpperCase()}${name.slice(1)}`;
     this.status.toggleAttribute("data-error", error);
     this.status.textContent = text || this.root.dataset[key];
   }

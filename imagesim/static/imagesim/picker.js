@@ -1,56 +1,56 @@
-// A photo that is chosen, dropped, pasted or taken. The elements are marked with data-imagesim-… in the template.
-import { pictures } from "./pictures.js";
+// Accept photos that visitors drop, paste or take. The template marks the elements with data-imagesim-… attributes.
+import { picturesIn } from "./pictures.js";
 
-// A picture dragged from another site comes as an address, which this page may not read.
-export const isForeign = (transfer) => ["text/uri-list", "text/html"].some((type) => transfer?.types.includes(type));
+// Whether a picture was dragged from another site: it arrives as an address that this page cannot read.
+export const isFromOtherSite = (transfer) => ["text/uri-list", "text/html"].some((type) => transfer?.types.includes(type));
 
 export class PhotoPicker {
-  // use(blob) is called with each photo, refuse(what) with "type", "foreign" or "camera" where there is none.
-  constructor(root, { use, refuse }) {
-    const one = (name) => root.querySelector(`[data-imagesim-${name}]`);
-    this.use = use;
-    this.refuse = refuse;
-    this.drop = one("drop");
-    this.camera = one("camera");
-    this.capture = one("capture");
-    this.dialog = one("dialog");
+  // onPhoto(blob) is called for each photo, onError(name) with "type", "foreign" or "camera" if there is none.
+  constructor(root, { onPhoto, onError }) {
+    const find = (name) => root.querySelector(`[data-imagesim-${name}]`);
+    this.onPhoto = onPhoto;
+    this.onError = onError;
+    this.drop = find("drop");
+    this.camera = find("camera");
+    this.capture = find("capture");
+    this.dialog = find("dialog");
     this.listenForDrops();
     document.addEventListener("paste", (event) => {
-      const [photo] = pictures(event.clipboardData);
+      const [photo] = picturesIn(event.clipboardData);
       if (photo) {
         event.preventDefault();
-        this.use(photo);
+        this.onPhoto(photo);
       }
     });
-    this.offerCamera();
+    this.setUpCamera();
   }
 
   listenForDrops() {
-    let depth = 0; // dragenter and dragleave also come from the elements inside
-    const over = (on) => this.drop.toggleAttribute("data-over", on);
+    let depth = 0; // dragenter and dragleave also bubble from child elements
+    const highlight = (on) => this.drop.toggleAttribute("data-over", on);
     this.drop.addEventListener("dragenter", (event) => {
       event.preventDefault();
-      over(++depth > 0);
+      highlight(++depth > 0);
     });
     this.drop.addEventListener("dragover", (event) => event.preventDefault());
-    this.drop.addEventListener("dragleave", () => over(--depth > 0));
+    this.drop.addEventListener("dragleave", () => highlight(--depth > 0));
     this.drop.addEventListener("drop", (event) => {
       event.preventDefault();
       depth = 0;
-      over(false);
-      const [photo] = pictures(event.dataTransfer);
-      if (photo) this.use(photo);
-      else this.refuse(isForeign(event.dataTransfer) ? "foreign" : "type");
+      highlight(false);
+      const [photo] = picturesIn(event.dataTransfer);
+      if (photo) this.onPhoto(photo);
+      else this.onError(isFromOtherSite(event.dataTransfer) ? "foreign" : "type");
     });
   }
 
-  // A phone takes the photo with its own camera app (capture), anything else in a dialog.
-  offerCamera() {
+  // A phone takes the photo with its camera app (capture), another device in a dialog.
+  setUpCamera() {
     if (!this.camera) return;
     if (this.capture && matchMedia("(pointer: coarse) and (hover: none)").matches) {
       this.camera.hidden = false;
       this.camera.addEventListener("click", () => this.capture.click());
-      this.capture.addEventListener("change", () => this.capture.files[0] && this.use(this.capture.files[0]));
+      this.capture.addEventListener("change", () => this.capture.files[0] && this.onPhoto(this.capture.files[0]));
       return;
     }
     if (!navigator.mediaDevices?.getUserMedia || !this.dialog) return;
@@ -68,7 +68,7 @@ export class PhotoPicker {
       } catch {
         stop();
         if (this.dialog.open) this.dialog.close();
-        this.refuse("camera");
+        this.onError("camera");
       }
     });
     this.dialog.addEventListener("close", stop);
@@ -79,7 +79,7 @@ export class PhotoPicker {
       canvas.height = video.videoHeight;
       canvas.getContext("2d").drawImage(video, 0, 0);
       this.dialog.close();
-      canvas.toBlob((blob) => blob && this.use(blob), "image/jpeg", 0.9);
+      canvas.toBlob((blob) => blob && this.onPhoto(blob), "image/jpeg", 0.9);
     });
   }
 }

@@ -1,30 +1,30 @@
-// Pictures in the browser: made smaller before they are sent (which also drops their EXIF data), and cut.
+// Shrink pictures before they are sent, which also drops their EXIF data, and crop them.
 
-const LONGEST_SIDE = 1280; // pixels; the models look at far fewer, and a phone's photo would take long to send
+const LONGEST_SIDE = 1280; // pixels: more than the models use, and quick to send
 
-const PLAIN = ["image/jpeg", "image/png", "image/webp"]; // what every server reads
+const COMMON_TYPES = ["image/jpeg", "image/png", "image/webp"]; // formats that every server accepts
 
-// Where the system knows no HEIC, it has no type but its name.
+// A system that does not know HEIC gives such a file no type.
 const isPicture = (file) => file.type.startsWith("image/") || (!file.type && /\.hei[cf]$/i.test(file.name));
 
-export function pictures(transfer) {
+export function picturesIn(transfer) {
   return [...(transfer?.files ?? [])].filter(isPicture);
 }
 
-// A large photo, or one of a format such as HEIC or GIF, as a smaller JPEG, upright; as it is where the browser cannot
-// read it, for the server to judge.
+// Convert a large photo, or one in a format such as HEIC or GIF, to a smaller upright JPEG. Return it unchanged if the
+// browser cannot read it: the server may.
 export async function shrink(photo) {
   try {
-    const bitmap = await decoded(photo);
+    const bitmap = await decode(photo);
     const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-    return scale === 1 && PLAIN.includes(photo.type) ? photo : await jpeg(bitmap, { scale });
+    return scale === 1 && COMMON_TYPES.includes(photo.type) ? photo : await toJpeg(bitmap, { scale });
   } catch {
     return photo;
   }
 }
 
-// The first frame, upright. Some browsers show what they make no bitmap of.
-async function decoded(photo) {
+// Decode the first frame, upright. Some browsers display formats that createImageBitmap() does not read.
+async function decode(photo) {
   try {
     return await createImageBitmap(photo, { imageOrientation: "from-image" });
   } catch {
@@ -39,13 +39,13 @@ async function decoded(photo) {
   }
 }
 
-// The part of a photo within a box (x, y, width, height from 0 to 1).
-export async function cut(photo, box) {
+// Crop a photo to a box (x, y, width, height from 0 to 1).
+export async function crop(photo, box) {
   const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" });
-  return jpeg(bitmap, { box });
+  return toJpeg(bitmap, { box });
 }
 
-// Drawn so that it fills the canvas, what does not fit cut off evenly.
+// Draw a box of the bitmap so that it covers the canvas, centred.
 export function drawCropped(canvas, bitmap, { x, y, width, height }) {
   const [left, top, wide, high] = [x * bitmap.width, y * bitmap.height, width * bitmap.width, height * bitmap.height];
   const scale = Math.max(canvas.width / wide, canvas.height / high);
@@ -55,16 +55,16 @@ export function drawCropped(canvas, bitmap, { x, y, width, height }) {
     .drawImage(bitmap, left + (wide - w) / 2, top + (high - h) / 2, w, h, 0, 0, canvas.width, canvas.height);
 }
 
-async function jpeg(bitmap, { scale = 1, box = { x: 0, y: 0, width: 1, height: 1 } }) {
+async function toJpeg(bitmap, { scale = 1, box = { x: 0, y: 0, width: 1, height: 1 } }) {
   const [wide, high] = [box.width * bitmap.width, box.height * bitmap.height];
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(wide * scale));
   canvas.height = Math.max(1, Math.round(high * scale));
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff"; // what is transparent becomes white, as on the server
+  context.fillStyle = "#fff"; // transparent pixels become white, as on the server
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, box.x * bitmap.width, box.y * bitmap.height, wide, high, 0, 0, canvas.width, canvas.height);
-  return new Promise((done, failed) =>
-    canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("no blob"))), "image/jpeg", 0.9),
+  return new Promise((resolve, reject) =>
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no blob"))), "image/jpeg", 0.9),
   );
 }

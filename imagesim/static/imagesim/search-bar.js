@@ -1,20 +1,20 @@
-// What {% search_bar %} does with JavaScript: a photo that is chosen, taken, dropped or pasted anywhere on the page is
-// searched with on the page of photos, and suggestions appear while words are typed.
+// The behaviour of {% search_bar %}: open the search page with a photo that is chosen, taken, dropped or pasted on the
+// page, and show suggestions while words are typed.
 
 import { handOver } from "./handover.js";
-import { isForeign } from "./picker.js";
-import { pictures, shrink } from "./pictures.js";
+import { isFromOtherSite } from "./picker.js";
+import { picturesIn, shrink } from "./pictures.js";
 import { Suggestions } from "./suggestions.js";
 
 export class SearchBar {
   constructor(root) {
-    const one = (name) => root.querySelector(`[data-imagesim-bar-${name}]`);
+    const find = (name) => root.querySelector(`[data-imagesim-bar-${name}]`);
     this.root = root;
     this.text = root.dataset;
-    this.camera = one("camera");
-    this.file = one("file");
-    this.status = one("status");
-    this.overlay = one("overlay");
+    this.camera = find("camera");
+    this.file = find("file");
+    this.status = find("status");
+    this.overlay = find("overlay");
     if (this.text.suggest) new Suggestions(root, this.text.suggest);
     if (this.camera) this.listenForPhotos();
   }
@@ -23,55 +23,55 @@ export class SearchBar {
     this.camera.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
       event.preventDefault();
-      this.file.click(); // on a phone it offers the camera and the photos
+      this.file.click(); // a phone offers its camera and its photos
     });
     this.file.addEventListener("change", () => {
       const [photo] = this.file.files;
       this.file.value = "";
-      if (photo) this.use(photo);
+      if (photo) this.usePhoto(photo);
     });
     this.listenForDrops();
-    // A page that takes photos itself has them pasted there.
+    // Other widgets of the page handle pasted photos themselves.
     if (document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
     document.addEventListener("paste", (event) => {
-      const [photo] = pictures(event.clipboardData);
+      const [photo] = picturesIn(event.clipboardData);
       if (!photo) return;
       event.preventDefault();
-      this.use(photo);
+      this.usePhoto(photo);
     });
   }
 
   listenForDrops() {
-    let depth = 0; // dragenter and dragleave also come from the elements inside
-    const carries = (event) => event.dataTransfer?.types.includes("Files") || isForeign(event.dataTransfer);
-    const over = (on) => (this.overlay.hidden = !on);
-    addEventListener("dragenter", (event) => carries(event) && over(++depth > 0));
-    addEventListener("dragleave", (event) => carries(event) && over((depth = Math.max(0, depth - 1)) > 0));
-    addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+    let depth = 0; // dragenter and dragleave also bubble from child elements
+    const hasPicture = (event) => event.dataTransfer?.types.includes("Files") || isFromOtherSite(event.dataTransfer);
+    const showOverlay = (on) => (this.overlay.hidden = !on);
+    addEventListener("dragenter", (event) => hasPicture(event) && showOverlay(++depth > 0));
+    addEventListener("dragleave", (event) => hasPicture(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0));
+    addEventListener("dragover", (event) => hasPicture(event) && event.preventDefault());
     addEventListener("drop", (event) => {
-      if (!carries(event)) return;
-      over((depth = 0) > 0);
-      if (event.defaultPrevented) return; // a part of the page has it
+      if (!hasPicture(event)) return;
+      showOverlay((depth = 0) > 0);
+      if (event.defaultPrevented) return; // another widget has handled it
       event.preventDefault();
-      const [photo] = pictures(event.dataTransfer);
-      if (photo) this.use(photo);
-      else this.say(isForeign(event.dataTransfer) ? "foreign" : "type");
+      const [photo] = picturesIn(event.dataTransfer);
+      if (photo) this.usePhoto(photo);
+      else this.setStatus(isFromOtherSite(event.dataTransfer) ? "foreign" : "type");
     });
   }
 
-  async use(photo) {
+  async usePhoto(photo) {
     if (photo.type && !photo.type.startsWith("image/")) {
-      this.say("type");
+      this.setStatus("type");
       return;
     }
-    this.say("looking");
+    this.setStatus("looking");
     const small = await shrink(photo);
-    if (small.size > Number(this.text.maxBytes)) this.say("size");
+    if (small.size > Number(this.text.maxBytes)) this.setStatus("size");
     else if (!(await handOver(small, this.camera.href))) location.assign(this.camera.href);
   }
 
-  say(what) {
-    this.status.textContent = this.text[`text${what[0].toUpperCase()}${what.slice(1)}`] ?? "";
+  setStatus(name) {
+    this.status.textContent = this.text[`text${name[0].toUpperCase()}${name.slice(1)}`] ?? "";
     this.status.hidden = false;
   }
 }

@@ -1,74 +1,75 @@
-// What {% shop_the_look %} does with JavaScript: the photo goes to the REST API, what was found in it is marked, and
-// each region has its results. A box that is moved or drawn is searched without sending the photo again while the
-// server holds it; then the region is cut here and sent as a picture. Without this script the form is posted.
+// The behaviour of {% shop_the_look %}: send the photo to the REST API, mark the regions that it returns, and show the
+// results of the selected one. A box that the visitor moves or draws is searched without sending the photo again while
+// the server holds it; after that, the region is cropped here and sent as a picture. Without this script, the form is
+// posted to the server.
 
-import { BoxEditor, overlap, same } from "./box-editor.js";
+import { BoxEditor, overlap, sameBox } from "./box-editor.js";
 import { ResultEvents } from "./events.js";
-import { cellFor, keyOf } from "./hits.js";
-import { takeOver } from "./handover.js";
+import { hitKey, renderHit } from "./hits.js";
+import { receivePhoto } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
-import { cut, drawCropped, shrink } from "./pictures.js";
+import { crop, drawCropped, shrink } from "./pictures.js";
 
 const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
-const KEPT = 0.4; // a box that still covers so much of where the finder saw a shoe is of a shoe
-const TAPPED = 1 / 3; // side of the square around a point, of the photo's shorter side
+const LABEL_OVERLAP = 0.4; // a moved box keeps its label while its overlap with the found box is at least this
+const TAP_SIDE = 1 / 3; // side of the box around a tapped point, as a share of the photo's shorter side
 const NEW_BOX = { x: 0.3, y: 0.3, width: 0.4, height: 0.4 };
-const LARGE = 0.5; // of the photo; a new box starts where the last one was, unless that is all of it
-const THUMB = 96; // pixels
-const SAME = 0.9; // a region of the address that covers one that was found so well is that one
-const REFUSED = [400, 413, 415]; // what was sent cannot be accepted, however often
-const GONE = [404, 410]; // the photo is not held, or no longer
-const PAUSE = 400; // milliseconds after the last key before the box's place is told
+const LARGE_AREA = 0.5; // share of the photo; a new box starts at the active one unless that is larger
+const THUMBNAIL_SIDE = 96; // pixels
+const SAME_REGION_OVERLAP = 0.9; // a box in the address with at least this overlap selects the found region
+const REJECTED = [400, 413, 415]; // statuses that a retry cannot change
+const GONE = [404, 410]; // statuses of a photo that the server does not hold, or no longer
+const ANNOUNCE_DELAY = 400; // milliseconds after the last key until the position of the box is announced
 
 export class ShopTheLook {
   constructor(root) {
-    const one = (name) => root.querySelector(`[data-imagesim-${name}]`);
+    const find = (name) => root.querySelector(`[data-imagesim-${name}]`);
     this.root = root;
     this.text = root.dataset;
     this.form = root.querySelector("form");
     this.file = this.form.elements.namedItem("image");
-    this.start = one("start");
-    this.view = one("view");
-    this.stage = one("stage");
-    this.image = one("photo");
-    this.dots = one("dots");
-    this.chips = one("chips");
-    this.drawButton = one("draw");
-    this.status = one("status");
-    this.results = one("results");
-    this.title = one("title");
-    this.list = one("list");
-    this.wider = one("wider");
-    this.widerList = one("wider-list");
-    this.closest = one("closest");
-    this.closestList = one("closest-list");
-    this.message = one("message");
-    this.retry = one("retry");
-    this.template = one("template");
-    this.skeleton = one("skeleton");
-    this.server = one("server");
-    this.looks = []; // {box, found, label, name, results, …}, the whole photo last
+    this.start = find("start");
+    this.view = find("view");
+    this.stage = find("stage");
+    this.image = find("photo");
+    this.dots = find("dots");
+    this.chips = find("chips");
+    this.drawButton = find("draw");
+    this.status = find("status");
+    this.results = find("results");
+    this.title = find("title");
+    this.list = find("list");
+    this.wider = find("wider");
+    this.widerList = find("wider-list");
+    this.closest = find("closest");
+    this.closestList = find("closest-list");
+    this.message = find("message");
+    this.retry = find("retry");
+    this.template = find("template");
+    this.skeleton = find("skeleton");
+    this.server = find("server");
+    this.regions = []; // {box, foundBox, label, name, results, …}; the whole photo comes last
     this.active = null;
-    this.photo = null; // the Blob in hand
+    this.photo = null; // the chosen Blob
     this.bitmap = null;
-    this.held = null; // what stands for the photo while the server holds it
-    this.request = null; // the AbortController of the question under way
-    if (this.text.api) this.begin(one);
+    this.photoToken = null; // names the photo while the server holds it
+    this.request = null; // the AbortController of the running request
+    if (this.text.api) this.bindEvents(find);
   }
 
-  begin(one) {
+  bindEvents(find) {
     for (const element of this.root.querySelectorAll("[data-imagesim-script]")) element.hidden = false;
     for (const element of this.root.querySelectorAll("[data-imagesim-noscript]")) element.hidden = true;
     this.events = new ResultEvents(this.text.events, this.csrfToken);
-    this.editor = new BoxEditor(this.stage, one("box"));
-    this.listenToTheBox();
-    this.file.addEventListener("change", () => this.file.files[0] && this.use(this.file.files[0]));
+    this.editor = new BoxEditor(this.stage, find("box"));
+    this.bindBoxEvents();
+    this.file.addEventListener("change", () => this.file.files[0] && this.usePhoto(this.file.files[0]));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.active) this.refresh();
       else this.file.click();
     });
-    // Filters may stand anywhere on the page and belong to the form by their form="…" attribute.
+    // Filters can be anywhere on the page: their form="…" attribute makes them part of the form.
     for (const field of this.form.elements) {
       if (field !== this.file && field.name) field.addEventListener("change", () => this.active && this.refresh());
     }
@@ -79,27 +80,30 @@ export class ShopTheLook {
         this.useSample(sample.dataset.imagesimSample);
       });
     }
-    one("another").addEventListener("click", () => this.forget());
-    this.retry.addEventListener("click", () => (this.looks.length ? this.ask(this.active) : this.look()));
+    find("another").addEventListener("click", () => this.reset());
+    this.retry.addEventListener("click", () => (this.regions.length ? this.search(this.active) : this.searchPhoto()));
     this.drawButton.addEventListener("click", () => this.toggleDrawing());
-    new PhotoPicker(this.root, { use: (photo) => this.use(photo), refuse: (what) => this.say(this.words(what), true) });
+    new PhotoPicker(this.root, {
+      onPhoto: (photo) => this.usePhoto(photo),
+      onError: (name) => this.setStatus(this.getText(name), true),
+    });
     this.restore();
   }
 
-  // A photo that another page handed over, one whose address this is, or one that the browser kept over "back".
+  // Use the photo that another page handed over, that the address names, or that the browser restored after "back".
   async restore() {
-    const given = await takeOver();
+    const received = await receivePhoto();
     const token = new URL(location).searchParams.get("photo");
-    if (given) await this.use(given);
-    else if (token) await this.reopen(token);
-    else if (this.file.files[0]) await this.use(this.file.files[0]);
+    if (received) await this.usePhoto(received);
+    else if (token) await this.restorePhoto(token);
+    else if (this.file.files[0]) await this.usePhoto(this.file.files[0]);
   }
 
-  listenToTheBox() {
+  bindBoxEvents() {
     let pause = 0;
     this.editor.addEventListener("change", ({ detail }) => {
       clearTimeout(pause);
-      pause = setTimeout(() => this.say(this.placeOf(detail)), PAUSE);
+      pause = setTimeout(() => this.setStatus(this.describeBox(detail)), ANNOUNCE_DELAY);
     });
     this.editor.addEventListener("commit", ({ detail }) => {
       clearTimeout(pause);
@@ -107,21 +111,21 @@ export class ShopTheLook {
     });
     this.editor.addEventListener("cancel", () => {
       clearTimeout(pause);
-      this.drawing(false);
-      const look = this.active;
-      if (look.whole || look.isDrawn) this.editor.show(look.whole ? null : look.box);
-      else if (same(look.box, look.found)) this.editor.show(look.box);
-      else this.moveTo(look.found);
-      if (!look.whole) this.say(this.placeOf(look.box));
+      this.setDrawing(false);
+      const region = this.active;
+      if (region.whole || region.isDrawn) this.editor.show(region.whole ? null : region.box);
+      else if (sameBox(region.box, region.foundBox)) this.editor.show(region.box);
+      else this.moveTo(region.foundBox);
+      if (!region.whole) this.setStatus(this.describeBox(region.box));
     });
     this.editor.addEventListener("draw", ({ detail }) => {
       clearTimeout(pause);
-      this.drawn(detail);
+      this.addDrawnRegion(detail);
     });
-    this.editor.addEventListener("tap", ({ detail: { x, y } }) => this.drawn(this.around(x, y)));
+    this.editor.addEventListener("tap", ({ detail: { x, y } }) => this.addDrawnRegion(this.boxAround(x, y)));
   }
 
-  words(name) {
+  getText(name) {
     return this.text[`text${name[0].toUpperCase()}${name.slice(1)}`] ?? "";
   }
 
@@ -131,67 +135,68 @@ export class ShopTheLook {
 
   // The photo.
 
-  async use(photo) {
+  async usePhoto(photo) {
     if (photo.type && !photo.type.startsWith("image/")) {
-      this.say(this.words("type"), true);
+      this.setStatus(this.getText("type"), true);
       return;
     }
     const small = await shrink(photo);
     if (small.size > Number(this.text.maxBytes)) {
-      this.say(this.words("size"), true);
+      this.setStatus(this.getText("size"), true);
       return;
     }
-    await this.open(small);
-    await this.look();
+    await this.showPhoto(small);
+    await this.searchPhoto();
   }
 
-  async open(photo) {
+  async showPhoto(photo) {
     this.clear();
     this.photo = photo;
     this.bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
     if (this.bitmap) this.image.src = URL.createObjectURL(photo);
   }
 
-  // The photo of this page's address, while the server holds it.
-  async reopen(token) {
-    this.say(this.words("looking"));
+  // Fetch the photo that the address names, if the server still holds it, and select the region of the address.
+  async restorePhoto(token) {
+    this.setStatus(this.getText("looking"));
     const photo = await fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`).catch(() => null);
     if (!photo?.ok) {
-      this.address(null);
-      this.say(this.words(photo ? "gone" : "failed"), true);
+      this.updateAddress(null);
+      this.setStatus(this.getText(photo ? "gone" : "failed"), true);
       return;
     }
-    await this.open(await photo.blob());
+    await this.showPhoto(await photo.blob());
     const wanted = new URL(location).searchParams.get("region");
-    await this.look(token);
-    const box = this.looks.length && wanted ? boxOf(wanted) : null;
+    await this.searchPhoto(token);
+    const box = this.regions.length && wanted ? parseBox(wanted) : null;
     if (!box) return;
-    const known = this.looks.find((look) => !look.whole && overlap(look.box, box) > SAME);
+    const known = this.regions.find((region) => !region.whole && overlap(region.box, box) > SAME_REGION_OVERLAP);
     if (known) this.select(known);
-    else this.drawn(box);
+    else this.addDrawnRegion(box);
   }
 
-  // What stands in the address: results survive a reload and "back", and can be shared while the photo is held.
-  address(token, look = null) {
+  // Write photo and region to the address: results survive a reload and "back", and can be shared while the server
+  // holds the photo.
+  updateAddress(token, region = null) {
     const url = new URL(location);
     url.searchParams.delete("sample");
     if (token) url.searchParams.set("photo", token);
     else url.searchParams.delete("photo");
-    if (token && look && !look.whole) {
-      const { x, y, width, height } = look.box;
+    if (token && region && !region.whole) {
+      const { x, y, width, height } = region.box;
       url.searchParams.set("region", [x, y, width, height].map((side) => side.toFixed(3)).join(","));
     } else url.searchParams.delete("region");
     if (url.href !== location.href) history.replaceState(history.state, "", url);
   }
 
   async useSample(url) {
-    this.say(this.words("looking"));
+    this.setStatus(this.getText("looking"));
     try {
       const response = await fetch(url);
       if (!response.ok) throw new Error(response.statusText);
-      await this.use(await response.blob());
+      await this.usePhoto(await response.blob());
     } catch {
-      this.say(this.words("failed"), true);
+      this.setStatus(this.getText("failed"), true);
     }
   }
 
@@ -200,9 +205,9 @@ export class ShopTheLook {
     if (this.image.src) URL.revokeObjectURL(this.image.src);
     this.image.removeAttribute("src");
     this.bitmap?.close();
-    Object.assign(this, { looks: [], active: null, photo: null, bitmap: null, held: null });
-    this.busy(false);
-    this.drawing(false);
+    Object.assign(this, { regions: [], active: null, photo: null, bitmap: null, photoToken: null });
+    this.setBusy(false);
+    this.setDrawing(false);
     this.editor.show(null);
     this.dots.replaceChildren();
     this.chips.replaceChildren();
@@ -211,35 +216,35 @@ export class ShopTheLook {
     this.closest.hidden = true;
     this.message.hidden = true;
     this.retry.hidden = true;
-    if (this.server) this.server.hidden = true; // what the server had found in another photo
+    if (this.server) this.server.hidden = true; // rendered results of another photo
   }
 
-  forget() {
+  reset() {
     this.clear();
     this.file.value = "";
     this.view.hidden = true;
     this.start.hidden = false;
-    this.address(null);
-    this.say("");
+    this.updateAddress(null);
+    this.setStatus("");
     this.file.focus();
   }
 
-  // Questions.
+  // Requests.
 
   fields() {
-    const given = [];
+    const fields = [];
     for (const [name, value] of new FormData(this.form)) {
-      if (typeof value === "string" && value.trim() && name !== "csrfmiddlewaretoken") given.push([name, value.trim()]);
+      if (typeof value === "string" && value.trim() && name !== "csrfmiddlewaretoken") fields.push([name, value.trim()]);
     }
-    return given;
+    return fields;
   }
 
-  // The answer, or null where another question has taken its place.
+  // Post a request and abort the previous one. Return the answer, or null if a newer request replaced this one.
   async post(url, body) {
     this.request?.abort();
     const request = new AbortController();
     this.request = request;
-    this.busy(true);
+    this.setBusy(true);
     let response;
     let answer;
     try {
@@ -254,85 +259,94 @@ export class ShopTheLook {
       if (error.name === "AbortError" || this.request !== request) return null;
     }
     if (this.request !== request) return null;
-    this.busy(false);
+    this.setBusy(false);
     const wait = Number(response?.headers.get("Retry-After")) || 0;
     return { ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait, ...answer };
   }
 
-  // ``held`` stands for a photo that the server holds, which then need not be sent again.
-  async look(held = null) {
+  // Search the whole photo for regions and hits. A ``token`` names a photo that the server already holds.
+  async searchPhoto(token = null) {
     this.start.hidden = true;
     this.view.hidden = false;
     this.title.hidden = true;
     this.view.scrollIntoView({ block: "start", behavior: "instant" });
-    this.say(this.words("looking"));
+    this.setStatus(this.getText("looking"));
     const body = new FormData();
     for (const [name, value] of this.fields()) body.append(name, value);
     body.append("limit", this.text.limit);
-    if (!held) body.append("image", this.photo, "photo");
-    const answer = await this.post(held ? `${this.text.api}${encodeURIComponent(held)}/` : this.text.api, body);
+    if (!token) body.append("image", this.photo, "photo");
+    const answer = await this.post(token ? `${this.text.api}${encodeURIComponent(token)}/` : this.text.api, body);
     if (!answer) return;
     if (!answer.ok) {
-      if (held && GONE.includes(answer.status)) this.address(null);
-      this.fail(answer);
+      if (token && GONE.includes(answer.status)) this.updateAddress(null);
+      this.showError(answer);
       return;
     }
-    this.held = answer.photo ?? held;
-    this.looks = answer.regions.map((region) => ({
+    this.photoToken = answer.photo ?? token;
+    this.regions = answer.regions.map((region) => ({
       ...region,
-      found: region.box,
-      name: region.name || this.words("box"),
-      results: worthy(region.results),
+      foundBox: region.box,
+      name: region.name || this.getText("box"),
+      results: dropWeakFallback(region.results),
     }));
-    const { more, token, closest } = answer;
-    const results = worthy(answer.results);
-    this.looks.push({ whole: true, box: WHOLE, found: WHOLE, label: "", name: this.words("whole"), results, closest, more, token });
-    numbered(this.looks);
-    this.showLooks();
-    this.select(this.looks.find(hasOwn) ?? this.looks[0]);
-    const count = this.looks.length - 1;
-    this.say(count ? `${this.words("seen")} ${this.names()}. ${this.told(this.active)}` : this.words("none"));
+    this.regions.push({
+      whole: true,
+      box: WHOLE,
+      foundBox: WHOLE,
+      label: "",
+      name: this.getText("whole"),
+      results: dropWeakFallback(answer.results),
+      closest: answer.closest,
+      more: answer.more,
+      token: answer.token,
+    });
+    numberNames(this.regions);
+    this.showRegions();
+    this.select(this.regions.find(hasOwn) ?? this.regions[0]);
+    const count = this.regions.length - 1;
+    this.setStatus(count ? `${this.getText("seen")} ${this.regionNames()}. ${this.summarize(this.active)}` : this.getText("none"));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     const chip = this.chips.querySelector("[aria-pressed=true]");
-    chip.focus({ preventScroll: true }); // what had the focus is gone
+    chip.focus({ preventScroll: true }); // the focused element was removed
     this.chips.scrollTo({ left: chip.offsetLeft - this.chips.offsetLeft - 8 });
   }
 
-  // One region, without sending the photo again where that can be.
-  async ask(look) {
-    this.say(this.words("searching"));
-    const answer = (this.held && (await this.askHeld(look))) || (!this.held && (await this.askCut(look)));
-    if (!answer || look !== this.active) return;
+  // Search one region, without sending the photo again if the server still holds it.
+  async search(region) {
+    this.setStatus(this.getText("searching"));
+    const answer = (this.photoToken && (await this.searchRegion(region))) || (!this.photoToken && (await this.searchCrop(region)));
+    if (!answer || region !== this.active) return;
     if (!answer.ok) {
-      this.fail(answer);
+      this.showError(answer);
       return;
     }
     const { closest, more, token } = answer;
-    Object.assign(look, { results: worthy(answer.results), closest, more, token, stale: false });
-    this.show(look);
-    this.say(this.told(look));
+    Object.assign(region, { results: dropWeakFallback(answer.results), closest, more, token, stale: false });
+    this.showResults(region);
+    this.setStatus(this.summarize(region));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
   }
 
-  async askHeld(look) {
-    const { x, y, width, height } = look.box;
+  // Return null if the server no longer holds the photo.
+  async searchRegion(region) {
+    const { x, y, width, height } = region.box;
     const body = new FormData();
     for (const [name, value] of this.fields()) body.append(name, value);
     body.append("limit", this.text.limit);
     body.append("region", JSON.stringify([x, y, width, height]));
-    if (look.label) body.append("label", look.label);
-    const answer = await this.post(this.text.regionApi.replace("TOKEN", encodeURIComponent(this.held)), body);
+    if (region.label) body.append("label", region.label);
+    const answer = await this.post(this.text.regionApi.replace("TOKEN", encodeURIComponent(this.photoToken)), body);
     if (answer?.status !== 410) return answer;
-    this.held = null; // a few minutes have passed
+    this.photoToken = null; // it has expired
     return null;
   }
 
-  async askCut(look) {
+  async searchCrop(region) {
     const body = new FormData();
     for (const [name, value] of this.fields()) body.append(name, value);
     body.append("limit", this.text.limit);
     try {
-      body.append("image", look.whole ? this.photo : await cut(this.photo, look.box), "photo");
+      body.append("image", region.whole ? this.photo : await crop(this.photo, region.box), "photo");
     } catch {
       return { ok: false, status: 0 };
     }
@@ -340,77 +354,77 @@ export class ShopTheLook {
   }
 
   refresh() {
-    for (const look of this.looks) look.stale = true;
-    if (this.active) this.ask(this.active);
+    for (const region of this.regions) region.stale = true;
+    if (this.active) this.search(this.active);
   }
 
   // Regions.
 
-  select(look, { focus = false } = {}) {
-    const changed = look !== this.active;
-    this.active = look;
-    this.drawing(false);
-    this.address(this.held, look);
-    this.editor.show(look.whole ? null : look.box);
-    this.nameBox();
-    for (const [element, of] of this.marks) {
-      element.toggleAttribute("data-active", of === look);
-      if (element.closest("[data-imagesim-chips]")) element.setAttribute("aria-pressed", String(of === look));
+  select(region, { focus = false } = {}) {
+    const changed = region !== this.active;
+    this.active = region;
+    this.setDrawing(false);
+    this.updateAddress(this.photoToken, region);
+    this.editor.show(region.whole ? null : region.box);
+    this.labelBox();
+    for (const [element, marked] of this.marks) {
+      element.toggleAttribute("data-active", marked === region);
+      if (element.closest("[data-imagesim-chips]")) element.setAttribute("aria-pressed", String(marked === region));
     }
-    if (focus && !look.whole) this.editor.element.focus({ preventScroll: true });
-    if (look.stale || !look.results) this.ask(look);
+    if (focus && !region.whole) this.editor.element.focus({ preventScroll: true });
+    if (region.stale || !region.results) this.search(region);
     else {
-      this.show(look);
-      if (changed) this.say(this.told(look));
+      this.showResults(region);
+      if (changed) this.setStatus(this.summarize(region));
     }
   }
 
   moveTo(box) {
-    const look = this.active;
-    look.box = box;
-    // What the box was found to hold is believed while it stays there; elsewhere the neighbours decide.
-    if (!look.isDrawn) {
-      look.foundLabel ??= look.label;
-      look.foundName ??= look.name;
-      const kept = overlap(box, look.found) >= KEPT;
-      look.label = kept ? look.foundLabel : "";
-      look.name = kept ? look.foundName : this.words("box");
+    const region = this.active;
+    region.box = box;
+    // The label holds while the box stays near the place where it was found; elsewhere the server infers it from hits.
+    if (!region.isDrawn) {
+      region.foundLabel ??= region.label;
+      region.foundName ??= region.name;
+      const stays = overlap(box, region.foundBox) >= LABEL_OVERLAP;
+      region.label = stays ? region.foundLabel : "";
+      region.name = stays ? region.foundName : this.getText("box");
     }
-    look.results = null;
-    this.showLooks();
-    this.select(look);
+    region.results = null;
+    this.showRegions();
+    this.select(region);
   }
 
-  drawn(box) {
-    let look = this.looks.find((one) => one.isDrawn);
-    if (!look) {
-      look = { isDrawn: true, label: "", name: this.words("box") };
-      this.looks.splice(-1, 0, look);
+  addDrawnRegion(box) {
+    let region = this.regions.find((one) => one.isDrawn);
+    if (!region) {
+      region = { isDrawn: true, label: "", name: this.getText("box") };
+      this.regions.splice(-1, 0, region);
     }
-    Object.assign(look, { box, found: box, results: null });
-    this.showLooks();
-    this.select(look, { focus: true });
+    Object.assign(region, { box, foundBox: box, results: null });
+    this.showRegions();
+    this.select(region, { focus: true });
   }
 
-  // A button for those who cannot drag: it also puts a box in the middle, to be moved with the arrow keys.
+  // Start or stop drawing. A box appears at once, so that visitors who cannot drag move it with the arrow keys.
   toggleDrawing() {
-    if (this.editor.drawing) this.drawing(false);
+    if (this.editor.drawing) this.setDrawing(false);
     else {
       const { box } = this.active ?? { box: WHOLE };
-      this.drawn(box.width * box.height < LARGE ? { ...box } : NEW_BOX);
-      this.drawing(true);
-      this.say(this.words("draw"));
+      this.addDrawnRegion(box.width * box.height < LARGE_AREA ? { ...box } : NEW_BOX);
+      this.setDrawing(true);
+      this.setStatus(this.getText("draw"));
     }
   }
 
-  drawing(on) {
-    this.editor.draws(on);
+  setDrawing(on) {
+    this.editor.setDrawing(on);
     this.drawButton.setAttribute("aria-pressed", String(on));
   }
 
-  around(x, y) {
+  boxAround(x, y) {
     const { naturalWidth: wide, naturalHeight: high } = this.image;
-    const side = TAPPED * Math.min(wide, high);
+    const side = TAP_SIDE * Math.min(wide, high);
     const [width, height] = [side / wide, side / high];
     return {
       x: Math.min(Math.max(0, x - width / 2), 1 - width),
@@ -420,64 +434,64 @@ export class ShopTheLook {
     };
   }
 
-  showLooks() {
+  showRegions() {
     this.marks = new Map();
-    const dots = this.looks.filter((look) => !look.whole).map((look) => this.dot(look));
+    const dots = this.regions.filter((region) => !region.whole).map((region) => this.createDot(region));
     const focused = [...this.chips.children].findIndex((item) => item.contains(document.activeElement));
-    const chips = this.looks.map((look) => this.chip(look));
+    const chips = this.regions.map((region) => this.createChip(region));
     this.dots.replaceChildren(...dots);
     this.chips.replaceChildren(...chips);
     chips[focused]?.firstElementChild.focus();
   }
 
-  // For pointers; the buttons beside the photo say the same to everyone.
-  dot(look) {
+  // A dot in the photo, for pointers only: the buttons beside the photo do the same and are accessible.
+  createDot(region) {
     const dot = document.createElement("button");
     dot.type = "button";
     dot.className = "imagesim-look__dot";
     dot.tabIndex = -1;
-    dot.title = look.name;
-    dot.style.setProperty("left", `${(look.box.x + look.box.width / 2) * 100}%`);
-    dot.style.setProperty("top", `${(look.box.y + look.box.height / 2) * 100}%`);
-    dot.addEventListener("click", () => this.select(look));
-    this.marks.set(dot, look);
+    dot.title = region.name;
+    dot.style.setProperty("left", `${(region.box.x + region.box.width / 2) * 100}%`);
+    dot.style.setProperty("top", `${(region.box.y + region.box.height / 2) * 100}%`);
+    dot.addEventListener("click", () => this.select(region));
+    this.marks.set(dot, region);
     return dot;
   }
 
-  chip(look) {
+  createChip(region) {
     const item = document.createElement("li");
     const chip = document.createElement("button");
     chip.type = "button";
     chip.className = "imagesim-look__chip";
     if (this.bitmap) {
       const canvas = document.createElement("canvas");
-      canvas.width = canvas.height = THUMB;
+      canvas.width = canvas.height = THUMBNAIL_SIDE;
       canvas.setAttribute("aria-hidden", "true");
-      drawCropped(canvas, this.bitmap, look.box);
+      drawCropped(canvas, this.bitmap, region.box);
       chip.append(canvas);
     }
     const name = document.createElement("span");
-    name.textContent = look.name;
+    name.textContent = region.name;
     chip.append(name);
-    chip.addEventListener("click", () => this.select(look));
-    this.marks.set(chip, look);
+    chip.addEventListener("click", () => this.select(region));
+    this.marks.set(chip, region);
     item.append(chip);
     return item;
   }
 
-  names() {
-    return this.looks.filter((look) => !look.whole).map((look) => look.name).join(", ");
+  regionNames() {
+    return this.regions.filter((region) => !region.whole).map((region) => region.name).join(", ");
   }
 
-  nameBox() {
+  labelBox() {
     const { element } = this.editor;
-    element.setAttribute("aria-label", `${this.words("around")} ${this.active.name}`);
+    element.setAttribute("aria-label", `${this.getText("around")} ${this.active.name}`);
     element.dataset.name = this.active.name;
   }
 
-  placeOf(box) {
+  describeBox(box) {
     const percent = (value) => `${Math.round(value * 100)} %`;
-    return this.words("place")
+    return this.getText("place")
       .replace("{left}", percent(box.x))
       .replace("{top}", percent(box.y))
       .replace("{width}", percent(box.width))
@@ -486,39 +500,39 @@ export class ShopTheLook {
 
   // Results.
 
-  show(look) {
-    this.title.textContent = look.name;
+  showResults(region) {
+    this.title.textContent = region.name;
     this.title.hidden = false;
     this.retry.hidden = true;
-    const cells = look.results.map((hit, position) => {
-      const cell = cellFor(this.template, hit);
-      this.events.watch(cell, { token: look.token, item: keyOf(hit), position });
+    const cells = region.results.map((hit, position) => {
+      const cell = renderHit(this.template, hit);
+      this.events.watch(cell, { token: region.token, item: hitKey(hit), position });
       return { cell, wider: Boolean(hit.stage) };
     });
-    const own = cells.filter((one) => !one.wider).map((one) => one.cell);
-    const wider = cells.filter((one) => one.wider).map((one) => one.cell);
+    const own = cells.filter((cell) => !cell.wider).map((cell) => cell.cell);
+    const wider = cells.filter((cell) => cell.wider).map((cell) => cell.cell);
     this.list.replaceChildren(...own);
     this.list.hidden = !own.length;
     this.widerList.replaceChildren(...wider);
     this.wider.hidden = !wider.length;
-    const closest = cells.length ? [] : (look.closest ?? []);
-    this.closestList.replaceChildren(...closest.map((hit) => cellFor(this.template, hit)));
+    const closest = cells.length ? [] : (region.closest ?? []);
+    this.closestList.replaceChildren(...closest.map((hit) => renderHit(this.template, hit)));
     this.closest.hidden = !closest.length;
     this.message.removeAttribute("role");
     this.message.hidden = Boolean(own.length);
-    this.message.textContent = own.length ? "" : this.words(wider.length ? "onlyWider" : closest.length ? "closest" : "nothing");
+    this.message.textContent = own.length ? "" : this.getText(wider.length ? "onlyWider" : closest.length ? "closest" : "nothing");
   }
 
-  told(look) {
-    const count = look.results.length;
-    const said = count
-      ? `${this.words("found")} ${count}${look.more ? "+" : ""}`
-      : this.words(look.closest?.length ? "closest" : "nothing");
-    return `${look.name}: ${said}`;
+  summarize(region) {
+    const count = region.results.length;
+    const summary = count
+      ? `${this.getText("found")} ${count}${region.more ? "+" : ""}`
+      : this.getText(region.closest?.length ? "closest" : "nothing");
+    return `${region.name}: ${summary}`;
   }
 
-  busy(on) {
-    this.stage.toggleAttribute("data-busy", on && !this.looks.length);
+  setBusy(on) {
+    this.stage.toggleAttribute("data-busy", on && !this.regions.length);
     if (on) {
       this.results.setAttribute("aria-busy", "true");
       this.message.hidden = true;
@@ -534,52 +548,52 @@ export class ShopTheLook {
     }
   }
 
-  fail({ status, detail, wait }) {
-    const text = status === 429 ? this.words("throttled").replace("{seconds}", wait || "60") : detail || this.words("failed");
-    if (REFUSED.includes(status) && !this.looks.length) {
-      this.forget(); // there is nothing to see or to try again: back to the choice, with the reason
-      this.say(text, true);
+  showError({ status, detail, wait }) {
+    const text = status === 429 ? this.getText("throttled").replace("{seconds}", wait || "60") : detail || this.getText("failed");
+    if (REJECTED.includes(status) && !this.regions.length) {
+      this.reset(); // nothing to show or retry: go back to the file input, with the reason
+      this.setStatus(text, true);
       return;
     }
     this.list.hidden = true;
-    this.message.setAttribute("role", "alert"); // said once, where it is seen
+    this.message.setAttribute("role", "alert"); // announced once, where it is visible
     this.message.textContent = text;
     this.message.hidden = false;
-    this.retry.hidden = REFUSED.includes(status);
-    this.say("");
+    this.retry.hidden = REJECTED.includes(status);
+    this.setStatus("");
   }
 
-  say(text, error = false) {
+  setStatus(text, error = false) {
     this.status.toggleAttribute("data-error", error);
     this.status.textContent = text;
   }
 }
 
-// Whether the shop has things of its kind.
-const hasOwn = (look) => look.results.some((hit) => !hit.stage);
+// Whether a region has hits of its own category.
+const hasOwn = (region) => region.results.some((hit) => !hit.stage);
 
-// Two people's shoes are "Shoes" and "Shoes 2", so that who cannot see the photo can tell them apart.
-function numbered(looks) {
+// Number regions of the same name ("Shoes", "Shoes 2"), so that a screen reader distinguishes them.
+function numberNames(regions) {
   const count = new Map();
-  for (const look of looks) {
-    const number = (count.get(look.name) ?? 0) + 1;
-    count.set(look.name, number);
-    if (number > 1) look.name += ` ${number}`;
+  for (const region of regions) {
+    const number = (count.get(region.name) ?? 0) + 1;
+    count.set(region.name, number);
+    if (number > 1) region.name += ` ${number}`;
   }
 }
 
-// What fills up from other categories is shown if it is as alike as what its own category has on average.
-function worthy(results) {
+// Drop hits of wider categories that score below the mean of the region's own category.
+function dropWeakFallback(results) {
   const own = results.filter((hit) => !hit.stage);
-  const usual = own.reduce((sum, hit) => sum + hit.score, 0) / own.length; // NaN where there are none: all are shown
-  return results.filter((hit) => !hit.stage || !(hit.score < usual));
+  const mean = own.reduce((sum, hit) => sum + hit.score, 0) / own.length; // NaN without own hits: all hits are kept
+  return results.filter((hit) => !hit.stage || !(hit.score < mean));
 }
 
-// "0.1,0.2,0.3,0.4" -> {x, y, width, height}; null for anything else.
-function boxOf(text) {
+// Parse "0.1,0.2,0.3,0.4" into {x, y, width, height}; return null if it is not a box.
+function parseBox(text) {
   const [x, y, width, height, ...rest] = text.split(",").map(Number);
-  const sound = rest.length === 0 && [x, y, width, height].every((side) => side >= 0 && side <= 1);
-  return sound && width > 0 && height > 0 && x + width <= 1.001 && y + height <= 1.001 ? { x, y, width, height } : null;
+  const valid = rest.length === 0 && [x, y, width, height].every((side) => side >= 0 && side <= 1);
+  return valid && width > 0 && height > 0 && x + width <= 1.001 && y + height <= 1.001 ? { x, y, width, height } : null;
 }
 
 for (const root of document.querySelectorAll("[data-imagesim-look]")) new ShopTheLook(root);

@@ -1,7 +1,7 @@
-// Suggestions while words are typed: a combobox with a list, as the ARIA Authoring Practices describe it.
+// Suggestions for a search field: a combobox with a list, as in the ARIA Authoring Practices.
 
-const PAUSE = 150; // milliseconds after the last key
-const LEAST = 2; // characters
+const DELAY = 150; // milliseconds after the last key
+const MIN_LENGTH = 2; // characters
 
 export class Suggestions {
   constructor(root, url) {
@@ -16,21 +16,21 @@ export class Suggestions {
     this.input.setAttribute("role", "combobox");
     this.input.setAttribute("aria-autocomplete", "list");
     this.input.setAttribute("aria-controls", this.list.id);
-    this.input.addEventListener("input", () => this.typed());
-    this.input.addEventListener("keydown", (event) => this.keyed(event));
-    this.input.addEventListener("blur", () => setTimeout(() => this.show([]), 150)); // after a click in the list
+    this.input.addEventListener("input", () => this.onInput());
+    this.input.addEventListener("keydown", (event) => this.onKeyDown(event));
+    this.input.addEventListener("blur", () => setTimeout(() => this.show([]), 150)); // after a click on an option was handled
     this.show([]);
   }
 
-  typed() {
+  onInput() {
     clearTimeout(this.timer);
     this.request?.abort();
     const words = this.input.value.trim();
-    if (words.length < LEAST) this.show([]);
-    else this.timer = setTimeout(() => this.ask(words), PAUSE);
+    if (words.length < MIN_LENGTH) this.show([]);
+    else this.timer = setTimeout(() => this.load(words), DELAY);
   }
 
-  async ask(words) {
+  async load(words) {
     this.request = new AbortController();
     const url = new URL(this.url, location.href);
     url.searchParams.set("q", words);
@@ -38,7 +38,7 @@ export class Suggestions {
       const response = await fetch(url, { headers: { Accept: "application/json" }, signal: this.request.signal });
       if (response.ok) this.show((await response.json()).suggestions);
     } catch {
-      // Typing goes on without suggestions.
+      // Suggestions are optional.
     }
   }
 
@@ -75,14 +75,14 @@ export class Suggestions {
     this.input.form.requestSubmit();
   }
 
-  keyed(event) {
+  onKeyDown(event) {
     if (!this.options.length) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      // One place more than there are options: none of them, which is what was typed.
+      // The arrow keys cycle through the options and through no option, the onInput words.
       const places = this.options.length + 1;
-      this.mark(((this.active + 1 + step + places) % places) - 1);
+      this.activate(((this.active + 1 + step + places) % places) - 1);
     } else if (event.key === "Enter" && this.active >= 0) {
       event.preventDefault();
       this.options[this.active].choose();
@@ -92,7 +92,7 @@ export class Suggestions {
     }
   }
 
-  mark(number) {
+  activate(number) {
     this.active = number;
     this.options.forEach((option, position) => option.setAttribute("aria-selected", String(position === number)));
     if (number < 0) this.input.removeAttribute("aria-activedescendant");

@@ -1,3 +1,3 @@
-// The filters of the search page stand open where there is room beside the results.
+// Open the filters of the search page where there is room beside the results.
 const filters = document.querySelector("[data-filters]");
 if (filters && matchMedia("(min-width: 900px)").matches) filters.open = true;

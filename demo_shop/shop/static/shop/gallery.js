@@ -1,22 +1,22 @@
-// The gallery without page loads: the chosen picture travels to the middle, its neighbours come around it.
-// Without this script every picture is an ordinary link to the same page.
+// Navigate the gallery without page loads: the chosen picture moves to the centre, its neighbours appear around it.
+// Without this script, every picture is an ordinary link to the same page.
 const root = document.querySelector("[data-gallery]");
 const status = document.querySelector("[data-gallery-status]");
 
-// Pictures that are on both pages keep their identity, so that the browser moves them instead of cross-fading.
+// Name the pictures, so that a view transition moves those that are on both pages instead of cross-fading.
 const nameItems = () => {
   for (const element of root.querySelectorAll("[data-item]")) {
     element.style.viewTransitionName = `item-${element.dataset.item}`;
   }
 };
 
-const loaded = (images) =>
+const whenLoaded = (images) =>
   Promise.all([...images].map((image) => image.decode().catch(() => undefined)));
 
-let latest = 0;
+let latestRequest = 0;
 
 const show = async (url, { push }) => {
-  const turn = ++latest;
+  const request = ++latestRequest;
   let page;
   try {
     const response = await fetch(url);
@@ -27,7 +27,7 @@ const show = async (url, { push }) => {
     return;
   }
   const next = page.querySelector("[data-gallery]");
-  if (turn !== latest) return;
+  if (request !== latestRequest) return;
   if (!next) {
     location.assign(url);
     return;
@@ -35,16 +35,16 @@ const show = async (url, { push }) => {
   const children = [...document.importNode(next, true).childNodes];
   const holder = document.createElement("div");
   holder.append(...children);
-  await Promise.race([loaded(holder.querySelectorAll(".ring img")), new Promise((done) => setTimeout(done, 800))]);
-  if (turn !== latest) return;
+  await Promise.race([whenLoaded(holder.querySelectorAll(".ring img")), new Promise((done) => setTimeout(done, 800))]);
+  if (request !== latestRequest) return;
   const swap = () => {
     root.replaceChildren(...holder.childNodes);
     nameItems();
   };
   if (push) history.pushState({}, "", url);
   document.title = page.title;
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (document.startViewTransition && !still) await document.startViewTransition(swap).updateCallbackDone;
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (document.startViewTransition && !reducedMotion) await document.startViewTransition(swap).updateCallbackDone;
   else swap();
   const heading = root.querySelector("#centre");
   heading.focus({ preventScroll: true });
@@ -63,12 +63,12 @@ document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || !(inside || document.activeElement === document.body)) return;
   if (!inside && ["ArrowUp", "ArrowDown"].includes(event.key)) return; // the page scrolls
   const cells = [...root.querySelectorAll(".ring__cell a")];
-  const here = cells.indexOf(document.activeElement);
+  const current = cells.indexOf(document.activeElement);
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (step && cells.length) {
     event.preventDefault();
-    const to = here < 0 ? (step > 0 ? 0 : cells.length - 1) : (here + step + cells.length) % cells.length;
-    cells[to].focus();
+    const target = current < 0 ? (step > 0 ? 0 : cells.length - 1) : (current + step + cells.length) % cells.length;
+    cells[target].focus();
   } else if (event.key === "Backspace" && root.querySelector(".trail a")) {
     event.preventDefault();
     history.back();

@@ -1,4 +1,4 @@
-// The product page's pictures: one at a time, chosen by its thumbnail. Without this script they stand below each other.
+// Show one picture of the product at a time, chosen by its thumbnail. Without this script, all are shown in a column.
 for (const photos of document.querySelectorAll("[data-photos]")) {
   const slides = [...photos.querySelectorAll(".photos__slide")];
   const thumbs = [...photos.querySelectorAll("[data-thumb]")];

@@ -1,15 +1,15 @@
-// Keeps the page "Visual index" current: asks the server how it stands and writes the answer into the page.
+// Keep the page "Visual index" current: fetch its state from the server and update its texts. Intervals in milliseconds.
 
-const SOON = 1500; // while something is running
-const LATER = 10000;
-const LATEST = 60000; // while the server cannot be reached
+const RUNNING_INTERVAL = 1500; // while a job is running
+const IDLE_INTERVAL = 10000;
+const MAX_INTERVAL = 60000; // the longest one, while the server does not respond
 
 const page = document.querySelector("[data-visual-index]");
 const offline = page.querySelector("[data-offline]");
-let wait = LATER;
+let wait = IDLE_INTERVAL;
 let timer = 0;
 
-function show(answer) {
+function update(answer) {
   for (const element of page.querySelectorAll("[data-field]")) {
     const text = answer.fields[element.dataset.field] ?? "";
     if (element.textContent !== text) element.textContent = text;
@@ -23,33 +23,33 @@ function show(answer) {
       bar.max = range[1];
       bar.value = range[0];
     } else {
-      bar.removeAttribute("value"); // at work, no one knows how far
+      bar.removeAttribute("value"); // indeterminate
     }
   }
 }
 
-async function ask() {
+async function refresh() {
   try {
     const response = await fetch(page.dataset.statusUrl, {
       headers: { Accept: "application/json" },
-      redirect: "error", // the session is over: the login page is no answer
+      redirect: "error", // a redirect to the login page means that the session has ended
     });
     if (!response.ok) throw new Error(response.statusText);
     const answer = await response.json();
-    show(answer);
+    update(answer);
     offline.hidden = true;
-    wait = answer.running ? SOON : LATER;
+    wait = answer.running ? RUNNING_INTERVAL : IDLE_INTERVAL;
   } catch {
     offline.hidden = false;
-    wait = Math.min(wait * 2, LATEST);
+    wait = Math.min(wait * 2, MAX_INTERVAL);
   }
-  plan();
+  schedule();
 }
 
-function plan() {
+function schedule() {
   clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(ask, wait);
+  if (!document.hidden) timer = setTimeout(refresh, wait);
 }
 
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
-ask();
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
+refresh();
