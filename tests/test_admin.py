@@ -75,7 +75,7 @@ def started(monkeypatch, answer: bool = True) -> list[str]:
     return names
 
 
-def said(response) -> list[str]:
+def messages_of(response) -> list[str]:
     return [str(message) for message in response.context["messages"]]
 
 
@@ -84,7 +84,7 @@ def text_of(response) -> str:
 
 
 class TestItems:
-    def test_the_list_says_of_every_item_how_it_stands(self, admin_client, shop):
+    def test_the_list_shows_the_state_of_every_item(self, admin_client, shop):
         page = admin_client.get(ITEMS)
 
         text = text_of(page)
@@ -95,7 +95,9 @@ class TestItems:
         broken = ItemState.objects.get(object_pk=str(shop[2].pk))
         assert shorten(broken.error) in html.unescape(text)
 
-    def test_it_takes_the_same_queries_for_many_items(self, admin_client, shop, django_assert_max_num_queries):
+    def test_the_number_of_queries_does_not_depend_on_the_items(
+        self, admin_client, shop, django_assert_max_num_queries
+    ):
         for number in range(10):
             product(f"more-{number}")
 
@@ -119,7 +121,7 @@ class TestItems:
 
         assert {state._imagesim_item.name for state in page.context["cl"].result_list} == found
 
-    def test_a_search_by_name_keeps_to_what_the_user_may_see(self, staff, shop):
+    def test_a_search_by_name_respects_permissions(self, staff, shop):
         client = staff("imagesim.view_itemstate")
 
         page = client.get(ITEMS, {"q": "acme"})
@@ -143,7 +145,7 @@ class TestItems:
         assert 'name="_save"' not in content
         assert "Delete" not in text_of(page)
 
-    def test_an_item_that_is_gone_and_a_model_that_is_no_longer_registered(self, admin_client):
+    def test_a_deleted_item_and_an_unregistered_model(self, admin_client):
         gone = ItemState.objects.create(model="shop.product", object_pk="999")
         old = ItemState.objects.create(model="shop.former", object_pk="1")
         ItemImage.objects.create(state=gone, position=0, name="gone.png")
@@ -161,7 +163,7 @@ class TestItems:
         assert "gone.png" in page.content.decode()
         assert admin_client.get(reverse("admin:imagesim_itemstate_change", args=[old.pk])).status_code == 200
 
-    def test_an_item_whose_model_has_no_admin(self):
+    def test_an_item_whose_model_is_not_in_the_admin(self):
         state_admin = admin.site._registry[ItemState]
         state = ItemState(model="shop.product", object_pk="1")
         state._imagesim_item = Lamp(name="Lamp")
@@ -175,7 +177,7 @@ class TestItems:
         assert admin_client.get(reverse("admin:imagesim_itemstate_delete", args=[state.pk])).status_code == 403
         assert admin_client.post(reverse("admin:imagesim_itemstate_change", args=[state.pk])).status_code == 403
 
-    def test_reindexing_some(self, admin_client, shop):
+    def test_reindexing_selected_items(self, admin_client, shop):
         states = ItemState.objects.filter(object_pk__in=[str(shop[0].pk), str(shop[2].pk)])
         old = ItemState.objects.create(model="shop.former", object_pk="x", pending=False)
 
@@ -185,12 +187,12 @@ class TestItems:
             follow=True,
         )
 
-        assert said(page) == [
+        assert messages_of(page) == [
             "2 items are queued for reindexing, with their pictures. Run manage.py imagesim_sync to index them."
         ]
         assert all(state.pending for state in states.all())
 
-    def test_reindexing_takes_a_permission(self, staff, shop):
+    def test_reindexing_requires_a_permission(self, staff, shop):
         client = staff("imagesim.view_itemstate")
         state = ItemState.objects.filter(pending=False).first()
 
@@ -202,15 +204,15 @@ class TestItems:
         assert not state.pending
 
 
-class TestTheShopsOwnList:
-    def test_a_column_says_how_each_stands(self, admin_client, shop):
+class TestShopAdmin:
+    def test_a_column_shows_the_state_of_each_item(self, admin_client, shop):
         text = text_of(admin_client.get(PRODUCTS))
 
         assert "Visual search" in text
         assert text.count("indexed") >= 2
         assert "waiting" in text
 
-    def test_it_takes_one_query_a_page(self, admin_client, shop, django_assert_num_queries):
+    def test_one_query_per_page(self, admin_client, shop, django_assert_num_queries):
         from django.db import connection
         from django.test.utils import CaptureQueriesContext
 
@@ -229,21 +231,21 @@ class TestTheShopsOwnList:
         assert admin_client.get(PRODUCTS).status_code == 200
 
     @pytest.mark.usefixtures("thread")
-    def test_reindexing_some(self, admin_client, shop):
+    def test_reindexing_selected_items(self, admin_client, shop):
         page = admin_client.post(
             PRODUCTS, {"action": "reindex_selected", "_selected_action": [shop[0].pk]}, follow=True
         )
 
-        assert said(page) == ["1 item is queued for reindexing, with its pictures."]
+        assert messages_of(page) == ["1 item is queued for reindexing, with its pictures."]
         assert ItemState.objects.get(object_pk=str(shop[0].pk)).pending
 
-    def test_it_takes_a_permission(self, staff, shop):
+    def test_the_action_requires_a_permission(self, staff, shop):
         page = staff("shop.view_product").get(PRODUCTS)
 
         assert "Visual search" in text_of(page)
         assert "reindex_selected" not in page.content.decode()
 
-    def test_a_shop_may_place_the_column_and_switch_actions_off(self, rf: RequestFactory, admin_user):
+    def test_a_shop_can_place_the_column_and_disable_actions(self, rf: RequestFactory, admin_user):
         class Own(ItemStateMixin, admin.ModelAdmin):
             list_display = ("visual_search", "name")
             actions = None
@@ -257,7 +259,7 @@ class TestTheShopsOwnList:
         assert "unknown" in own.visual_search(Product(name="not saved"))
         assert "unknown" in own.visual_search(Product(pk=12345))
 
-    def test_a_model_that_is_not_registered(self, rf: RequestFactory, admin_user, monkeypatch):
+    def test_an_unregistered_model(self, rf: RequestFactory, admin_user, monkeypatch):
         """A check says so, and no page of the shop breaks."""
 
         class Own(ItemStateMixin, admin.ModelAdmin):
@@ -267,14 +269,14 @@ class TestTheShopsOwnList:
         assert [message.id for message in own.check()] == ["imagesim.E401"]
         assert Own(Product, admin.site).check() == []
         assert "unknown" in own.visual_search(Lamp())
-        said: list[str] = []
-        monkeypatch.setattr(own, "message_user", lambda request, message, level: said.append(message))
+        shown: list[str] = []
+        monkeypatch.setattr(own, "message_user", lambda request, message, level: shown.append(message))
         own.reindex_selected(rf.get("/"), Lamp.objects.all())
-        assert said[0].startswith("zoo.Lamp is not registered; ")
+        assert shown[0].startswith("zoo.Lamp is not registered; ")
 
 
-class TestTheVisualIndex:
-    def test_the_page_says_how_it_stands(self, admin_client, shop):
+class TestVisualIndexPage:
+    def test_the_page_shows_the_state(self, admin_client, shop):
         page = admin_client.get(PAGE)
 
         text = text_of(page)
@@ -284,16 +286,16 @@ class TestTheVisualIndex:
         assert page.context["snapshot"]["fields"]["indexed"] == "2"
         assert re.search(r"\d+(\.\d)? % of the items are in the index", text)
 
-    def test_no_script_or_style_stands_in_the_page(self, admin_client, shop):
+    def test_the_page_has_no_inline_script_or_style(self, admin_client, shop):
         for address in (PAGE, ITEMS, RUNS, PRODUCTS):
             content = admin_client.get(address).content.decode()
             assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", content), address
             assert not re.search(r"\sstyle=|<style|\son\w+=", content), address
 
-    def test_it_has_its_place_among_the_apps(self, admin_client):
+    def test_the_page_is_listed_in_the_admin_index(self, admin_client):
         assert PAGE in admin_client.get(reverse("admin:index")).content.decode()
 
-    def test_what_the_script_asks_for(self, admin_client, shop):
+    def test_the_status_view_for_the_script(self, admin_client, shop):
         answer = admin_client.get(STATUS)
 
         assert "no-store" in answer["Cache-Control"]
@@ -307,11 +309,11 @@ class TestTheVisualIndex:
             assert name in told["bars"], name
 
     @pytest.mark.parametrize("address", [PAGE, STATUS])
-    def test_it_takes_a_permission_to_see(self, staff, client, address):
+    def test_viewing_requires_a_permission(self, staff, client, address):
         assert client.get(address).status_code == 302  # to the login
         assert staff("imagesim.view_itemstate").get(address).status_code == 403
 
-    def test_it_takes_another_to_act(self, staff, monkeypatch):
+    def test_starting_a_job_requires_another_permission(self, staff, monkeypatch):
         names = started(monkeypatch)
         client = staff("imagesim.view_visualindex")
 
@@ -322,7 +324,7 @@ class TestTheVisualIndex:
         assert client.post(reverse("admin:imagesim_visualindex_start", args=["rebuild"])).status_code == 403
         assert names == []
 
-    def test_acting_takes_a_post_with_a_token(self, admin_user, monkeypatch):
+    def test_starting_a_job_requires_post_and_a_csrf_token(self, admin_user, monkeypatch):
         from django.test import Client
 
         names = started(monkeypatch)
@@ -334,7 +336,7 @@ class TestTheVisualIndex:
         assert client.post(address).status_code == 403
         assert names == []
 
-    def test_a_job_that_there_is_not(self, admin_client):
+    def test_an_unknown_job(self, admin_client):
         assert admin_client.post(reverse("admin:imagesim_visualindex_start", args=["explode"])).status_code == 404
 
     @pytest.mark.parametrize("job", ["sync", "reconcile", "rebuild"])
@@ -345,33 +347,35 @@ class TestTheVisualIndex:
         page = client.post(reverse("admin:imagesim_visualindex_start", args=[job]), follow=True)
 
         assert names == [job]
-        assert said(page)[0].startswith("Started: ")
+        assert messages_of(page)[0].startswith("Started: ")
 
-    def test_nothing_runs_the_tasks(self, admin_client, monkeypatch, settings):
+    def test_starting_a_job_in_manual_mode(self, admin_client, monkeypatch, settings):
         address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
 
         page = admin_client.post(address, follow=True)
-        assert said(page) == ["No tasks run in the background (SYNC is 'manual'): run manage.py imagesim_rebuild."]
+        assert messages_of(page) == [
+            "No tasks run in the background (SYNC is 'manual'): run manage.py imagesim_rebuild."
+        ]
 
         settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "celery"}
         started(monkeypatch, answer=False)
         page = admin_client.post(address, follow=True)
-        assert said(page)[-1].startswith("It could not be started; try again, or run manage.py")
+        assert messages_of(page)[-1].startswith("It could not be started; try again, or run manage.py")
         assert "Celery worker" in text_of(page)
 
-    def test_trying_again_what_was_set_aside(self, admin_client, shop):
+    def test_retrying_failed_items(self, admin_client, shop):
         state = ItemState.objects.get(object_pk=str(shop[0].pk))
         ItemState.objects.filter(pk=state.pk).update(outcome="failed", error="storage", pending=False)
         assert admin_client.get(STATUS).json()["fields"]["failed"] == "2"  # with the broken one
 
         page = admin_client.post(reverse("admin:imagesim_visualindex_start", args=["retry"]), follow=True)
 
-        assert said(page)[0].startswith("2 items are queued for reindexing")
+        assert messages_of(page)[0].startswith("2 items are queued for reindexing")
         sync()
         state.refresh_from_db()
         assert (state.outcome, state.error) == ("indexed", "")
 
-    def test_a_picture_that_was_repaired(self, admin_client, shop):
+    def test_retrying_after_a_picture_was_repaired(self, admin_client, shop):
         broken = shop[2]
         Photo.objects.filter(product=broken).delete()
         Photo.objects.create(product=broken, file=ContentFile(b"", name="x.png"))
@@ -402,7 +406,7 @@ class TestTheVisualIndex:
         assert told["fields"]["rebuild"].startswith("running since ")
         assert 'max="400"' in admin_client.get(PAGE).content.decode()
 
-    def test_a_run_whose_process_died(self, admin_client):
+    def test_a_job_whose_process_died(self, admin_client):
         long_ago = timezone.now() - timedelta(hours=1)
         Job.objects.create(
             kind="rebuild", status="running", total=4, done=1, started_at=long_ago, heartbeat_at=long_ago
@@ -413,7 +417,7 @@ class TestTheVisualIndex:
         assert told["fields"]["job_left"] == "stopped; the next sync continues it"
         assert told["bars"]["job"] == [1, 4]
 
-    def test_a_run_that_knows_no_total_yet(self, admin_client):
+    def test_a_job_without_a_known_total(self, admin_client):
         Job.objects.create(kind="reconcile", status="running")
 
         told = admin_client.get(STATUS).json()
@@ -421,7 +425,7 @@ class TestTheVisualIndex:
         assert told["bars"]["job"] is None
         assert told["fields"]["job_left"] == ""
 
-    def test_changes_that_wait_for_nobody_are_no_sync(self, admin_client, shop):
+    def test_waiting_changes_in_manual_mode_show_no_sync(self, admin_client, shop):
         assert admin_client.get(STATUS).json()["running"] is False
 
     @pytest.mark.usefixtures("thread")
@@ -433,7 +437,7 @@ class TestTheVisualIndex:
         assert told["fields"]["job_progress"] == "1 change waits"
         assert told["bars"]["job"][0] == told["bars"]["job"][1] - 1
 
-    def test_the_index_is_down(self, admin_client, settings, shop):
+    def test_an_unavailable_index(self, admin_client, settings, shop):
         settings.IMAGESIM = {
             **settings.IMAGESIM,
             "INDEX": {
@@ -448,7 +452,7 @@ class TestTheVisualIndex:
         assert page.context["snapshot"]["shown"]["index_error"] is True
         assert page.context["snapshot"]["fields"]["index_entries"] == ""
 
-    def test_before_anything_was_indexed(self, admin_client):
+    def test_before_the_first_sync(self, admin_client):
         told = admin_client.get(STATUS).json()
 
         assert told["fields"]["coverage"] == "100 %"
@@ -480,11 +484,11 @@ def test_durations(seconds, text):
 @pytest.mark.parametrize(
     ("part", "whole", "text"), [(0, 0, "100 %"), (999, 1000, "99.9 %"), (2999, 3000, "99.9 %"), (5, 4, "100 %")]
 )
-def test_all_means_all(part, whole, text):
+def test_percentages_are_rounded_down(part, whole, text):
     assert index_page._percent(part, whole) == text
 
 
-def test_what_came_of_the_last_run():
+def test_the_result_of_the_latest_job():
     at = timezone.now()
     run = JobStatus("reconcile", "failed", 1, 2, 0, "", at, None, None, {"missing": 3, "first": True, "x": "y"}, "boom")
 
@@ -494,7 +498,7 @@ def test_what_came_of_the_last_run():
     assert "boom; missing 3" in text
 
 
-class TestRuns:
+class TestJobs:
     def test_the_list_and_a_page(self, admin_client):
         run = Job.objects.create(
             kind="rebuild", status="done", total=4, done=4, report={"repaired": 1}, error="x" * 200
@@ -523,7 +527,7 @@ def test_badges():
 class TestRates:
     """Visitor events, where the shop keeps it."""
 
-    def test_nothing_of_it_while_events_are_off(self, admin_client):
+    def test_no_rates_while_events_are_disabled(self, admin_client):
         assert "Visitor events" not in admin_client.get(PAGE).content.decode()
 
     def test_click_through_by_place_position_and_category(self, admin_client, settings):
@@ -544,7 +548,7 @@ class TestRates:
         assert '<th scope="row">3</th><td>1</td><td>0</td><td>0</td><td>0.0 %</td>' in html
         assert '<th scope="row">&lt;boots&gt;</th><td>3</td>' in html
 
-    def test_clicks_without_views_have_no_share(self):
+    def test_clicks_without_views_have_no_rate(self):
         from imagesim import events
         from imagesim.admin.index_page import _row
 

@@ -10,7 +10,7 @@ from imagesim.indexing.embedding import ahead
 from imagesim.runtime import threads
 
 
-def test_results_come_in_order_with_errors_in_their_place() -> None:
+def test_results_and_errors_are_in_order() -> None:
     def work(n: int) -> int:
         time.sleep(0.01 * (5 - n % 5))
         if n == 7:
@@ -24,7 +24,7 @@ def test_results_come_in_order_with_errors_in_their_place() -> None:
     assert all(result == n * n for n, result in results if n != 7)
 
 
-def test_no_more_than_the_window_is_ahead_of_the_reader() -> None:
+def test_at_most_a_window_of_values_is_ahead_of_the_reader() -> None:
     started = []
     lock = threading.Lock()
 
@@ -43,7 +43,7 @@ def test_no_more_than_the_window_is_ahead_of_the_reader() -> None:
     assert len(started) <= 8
 
 
-def test_an_empty_stream_and_one_that_cannot_be_stopped_by_an_exception() -> None:
+def test_an_empty_stream_and_a_base_exception() -> None:
     def stop(n: int) -> int:
         raise KeyboardInterrupt
 
@@ -53,5 +53,5 @@ def test_an_empty_stream_and_one_that_cannot_be_stopped_by_an_exception() -> Non
             list(ahead(pool, stop, [1], window=3))
 
 
-def test_threads_are_those_of_this_process() -> None:
+def test_threads_belong_to_this_process() -> None:
     assert threads() >= 1

@@ -53,8 +53,8 @@ def angles(hits: Hits) -> dict[str, float]:
     return {hit.item.name: hit.score for hit in hits}
 
 
-class TestMixed:
-    def test_several_pictures_are_as_their_middle(self, shelf):
+class TestMixedQueries:
+    def test_several_pictures_search_their_mean(self, shelf):
         hits = imagesim.search(like=[picture("red"), picture("blue")])
         vectors = get_embedder().embed_images([picture("red"), picture("blue")])
         middle = vectors.sum(axis=0) / np.linalg.norm(vectors.sum(axis=0))
@@ -62,13 +62,13 @@ class TestMixed:
         assert names(imagesim.search(image=picture("red"), like=picture("blue"))) == names(hits)
         assert names(imagesim.search(like=(picture("red"), picture("blue")))) == names(hits)
 
-    def test_weights_pull(self, shelf):
+    def test_weights_shift_the_results(self, shelf):
         assert names(imagesim.search(like=[(picture("red"), 3), picture("blue")], limit=1)) == ["red"]
         assert names(imagesim.search(like=[(picture("red"), 0.2), picture("blue")], limit=1)) == ["blue"]
         assert names(imagesim.search(like=["red^3", "blue"], limit=1)) == ["red"]
         assert names(imagesim.search(like=("blue", 0.5), limit=1)) == ["blue"]
 
-    def test_pictures_words_and_items_mix(self, shelf):
+    def test_pictures_words_and_items_combine(self, shelf):
         mixed = imagesim.search(
             like=[encoded(picture("red")), BytesIO(encoded(picture("tomato"))), "blue", shelf["navy"]]
         )
@@ -78,7 +78,7 @@ class TestMixed:
         assert names(imagesim.search(like=f"Shop.Product:{shelf['navy'].pk}^2", limit=1)) == ["navy"]
         assert angles(by_key)["navy"] == pytest.approx(1, abs=1e-3)
 
-    def test_less_like_this(self, shelf):
+    def test_unlike_an_item(self, shelf):
         plain = imagesim.similar_to(shelf["red"])
         for unlike in ("orange", shelf["orange"], picture("orange"), [(shelf["orange"], 0.5)], ["orange^0.5"]):
             assert angles(imagesim.similar_to(shelf["red"], unlike=unlike))["orange"] < angles(plain)["orange"] - 0.1
@@ -86,14 +86,14 @@ class TestMixed:
         near = imagesim.similar_to(shelf["red"], unlike=[(shelf["orange"], 0.1)])
         assert angles(far)["orange"] < angles(near)["orange"]
 
-    def test_this_but_in_another_colour(self, shelf):
+    def test_an_item_with_another_colour(self, shelf):
         assert names(imagesim.similar_to(shelf["red"], like="blue^4", limit=1)) == ["blue"]
 
-    def test_what_cancels_out_leaves_the_first(self, shelf):
+    def test_terms_that_cancel_out_leave_the_first(self, shelf):
         hits = imagesim.search(like=shelf["red"], unlike=(shelf["red"], 1), limit=1)
         assert (names(hits), round(hits[0].score, 3)) == (["red"], 1.0)
 
-    def test_an_item_that_is_out_of_the_shop_is_unknown(self, shelf):
+    def test_a_hidden_item_is_unknown(self, shelf):
         key = f"shop.product:{shelf['navy'].pk}"
         Product.objects.filter(name="navy").update(active=False)
         with pytest.raises(BadQuery, match=f"There is no item '{key}'") as caught:
@@ -139,12 +139,12 @@ class TestMixed:
             ({"text": "red", "facets": ["size"]}, "'facets' has no 'size'", "facets"),
         ],
     )
-    def test_what_makes_no_sense_is_named(self, shelf, arguments, message, field):
+    def test_invalid_arguments_are_named(self, shelf, arguments, message, field):
         with pytest.raises(BadQuery, match=message) as caught:
             imagesim.search(**arguments)
         assert caught.value.field == field
 
-    def test_a_bad_picture_among_good_ones(self, shelf):
+    def test_one_bad_picture_of_several(self, shelf):
         with pytest.raises(BadImage):
             imagesim.search(like=[picture("red"), b"hello"])
 
@@ -156,13 +156,13 @@ class TestMixed:
         again = imagesim.search(text=" red ", like="blue^0.1")
         assert (names(first), seen) == (names(again), [["red", "blue"]])
 
-    def test_the_vectors_of_old_words_are_forgotten(self):
+    def test_the_cache_of_text_vectors_is_bounded(self):
         kept = query_vector.TextVectors(size=2)
         for word in ("red", "blue", "red", "green"):
             kept.embed(get_embedder(), [word])
         assert [text for _model, text in kept._kept] == ["red", "green"]
 
-    def test_a_query_is_decoded_as_the_catalogue_is(self, shelf, monkeypatch):
+    def test_a_query_is_decoded_like_the_catalogue(self, shelf, monkeypatch):
         asked = []
         decode = images.decode
         monkeypatch.setattr(images, "decode", lambda data, **how: (asked.append(how), decode(data, **how))[1])
@@ -170,9 +170,9 @@ class TestMixed:
         assert asked == [{"min_decode_side": get_embedder().min_decode_side}]
 
 
-class TestParts:
+class TestComponents:
     @pytest.fixture
-    def parted(self, settings, monkeypatch) -> dict[str, Product]:
+    def composed(self, settings, monkeypatch) -> dict[str, Product]:
         embedder = {"BACKEND": "tests.embedders.PartsEmbedder", "OPTIONS": {}}
         monkeypatch.setattr(shop, "EMBEDDER", embedder)
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
@@ -184,10 +184,10 @@ class TestParts:
         shop.index()
         return made
 
-    def test_same_shape_in_any_colour(self, parted):
-        assert names(imagesim.similar_to(parted["same"], components={"colour": 0}, limit=1)) == ["shape"]
-        assert names(imagesim.similar_to(parted["same"], components={"shape": 0}, limit=1)) == ["colour"]
-        assert names(imagesim.similar_to(parted["same"], components="colour^-0.5", limit=1)) == ["shape"]
+    def test_the_same_shape_in_any_colour(self, composed):
+        assert names(imagesim.similar_to(composed["same"], components={"colour": 0}, limit=1)) == ["shape"]
+        assert names(imagesim.similar_to(composed["same"], components={"shape": 0}, limit=1)) == ["colour"]
+        assert names(imagesim.similar_to(composed["same"], components="colour^-0.5", limit=1)) == ["shape"]
         assert names(imagesim.search(image=picture("red", mark=1), components={"shape": 0, "colour": 1}, limit=2))[
             -1
         ] in (
@@ -195,17 +195,17 @@ class TestParts:
             "colour",
         )
 
-    def test_the_shops_own_weights_hold_unless_asked_otherwise(self, parted, settings, monkeypatch):
+    def test_weights_of_the_shop_apply_by_default(self, composed, settings, monkeypatch):
         embedder = {"BACKEND": "tests.embedders.PartsEmbedder", "OPTIONS": {"weights": {"colour": 0.0}}}
         monkeypatch.setattr(shop, "EMBEDDER", embedder)
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
         shop.index()
-        assert names(imagesim.similar_to(parted["same"], limit=1)) == ["shape"]
-        assert names(imagesim.similar_to(parted["same"], components={"colour": 3}, limit=1)) == ["colour"]
+        assert names(imagesim.similar_to(composed["same"], limit=1)) == ["shape"]
+        assert names(imagesim.similar_to(composed["same"], components={"colour": 3}, limit=1)) == ["colour"]
 
-    def test_an_unknown_part(self, parted):
+    def test_an_unknown_component(self, composed):
         with pytest.raises(BadQuery, match="no part 'size'"):
-            imagesim.similar_to(parted["same"], components={"size": 1})
+            imagesim.similar_to(composed["same"], components={"size": 1})
 
 
 class TestDiversity:
@@ -216,7 +216,7 @@ class TestDiversity:
         shop.index()
         return made
 
-    def test_variety_after_the_best(self, many):
+    def test_diverse_results_after_the_best(self, many):
         plain, varied = imagesim.search(text="red"), imagesim.search(text="red", diversity=0.7)
         assert names(plain)[0] == names(varied)[0]
         assert set(names(plain)[:4]) == {"red0", "red1", "red2", "red3"}
@@ -226,7 +226,7 @@ class TestDiversity:
         assert names(imagesim.search(text="red", diversity=0)) == names(plain)
 
     @pytest.mark.parametrize("window", [100, 6, 3])
-    def test_pages_are_one_order_cut_up(self, many, monkeypatch, window):
+    def test_pages_are_slices_of_one_order(self, many, monkeypatch, window):
         monkeypatch.setattr(retriever, "WINDOW", window)
         whole = names(imagesim.search(text="red", diversity=0.6, limit=12))
         cut: list[str] = []
@@ -237,13 +237,13 @@ class TestDiversity:
         assert cut == whole
         assert len(set(cut)) == 6
 
-    def test_what_is_far_less_alike_stays_behind(self, many):
+    def test_much_less_similar_items_are_not_promoted(self, many):
         product("cyan", picture("cyan"))
         shop.index()
         varied = imagesim.search(text="red", diversity=1)
         assert names(varied)[-1] == "cyan"
 
-    def test_what_has_no_stored_embedding_counts_as_like_none(self, many):
+    def test_items_without_embedding_count_as_dissimilar(self, many):
         from imagesim.models import Embedding
 
         item = many["red0"]
@@ -252,7 +252,7 @@ class TestDiversity:
         assert item.name in names(imagesim.search(text="red", diversity=0.5))
 
 
-def test_marginal_relevance_is_that_of_the_paper():
+def test_mmr_follows_the_paper():
     rng = np.random.default_rng(3)
     vectors = rng.standard_normal((20, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -303,7 +303,7 @@ class TestFallback:
         ("hat", "wider"),
     ]
 
-    def test_own_category_then_its_parents_then_all(self, tree):
+    def test_own_category_then_its_parents_then_all_categories(self, tree):
         hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True)
         assert self.stages(hits) == self.EVERYTHING
         assert (hits.more, hits.degraded) == (False, "")
@@ -317,13 +317,13 @@ class TestFallback:
         assert {stage for _name, stage in self.stages(wider)[1:]} == {"wider"}
         assert sorted(names(wider)) == ["boot2", "hat", "sandal", "sandal2"]
 
-    def test_a_search_falls_back_too_and_not_before_it_must(self, tree):
+    def test_a_search_falls_back_only_when_necessary(self, tree):
         hits = imagesim.search(text="red", category="boots", fallback=True, limit=2)
         assert self.stages(hits) == [("boot", ""), ("boot2", "")]
         assert hits.more
         assert self.stages(imagesim.search(text="red", category="hats", fallback=True, limit=2))[1][1] == "wider"
 
-    def test_pages_go_on_through_the_stages(self, tree):
+    def test_pages_continue_through_the_stages(self, tree):
         found, offset, more = [], 0, True
         while more:
             hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, limit=1, offset=offset)
@@ -331,10 +331,10 @@ class TestFallback:
             offset, more = hits.next_offset, hits.more
         assert found == self.EVERYTHING
 
-    def test_without_a_category_there_is_nothing_to_fall_back_from(self, tree):
+    def test_no_fallback_without_a_category(self, tree):
         assert {stage for _name, stage in self.stages(imagesim.search(text="red", fallback=True))} == {""}
 
-    def test_filters_hold_in_every_stage_and_variants_stay_one_hit(self, tree):
+    def test_filters_and_groups_apply_in_every_stage(self, tree):
         product("boot3", picture("maroon"), category="hats", parent=tree["boot2"], price="10")
         product("cap", picture("maroon"), category="hats", price="500")
         shop.index()
@@ -343,18 +343,18 @@ class TestFallback:
         every = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, collapse=False)
         assert sorted(names(every)) == ["boot2", "boot3", "cap", "hat", "sandal", "sandal2"]
 
-    def test_variety_within_each_stage(self, tree):
+    def test_diversity_within_each_stage(self, tree):
         hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True, diversity=0.5)
         assert [stage for _name, stage in self.stages(hits)] == ["", "parent", "parent", "wider"]
 
-    def test_a_shop_may_say_the_tree_itself(self, tree, monkeypatch):
+    def test_a_shop_can_define_the_category_tree(self, tree, monkeypatch):
         items = registry.for_model(Product)
         monkeypatch.setattr(items, "get_category_parents", lambda: {"boots": ["x"], "hats": ["x"]}, raising=False)
         cache.clear()
         hits = imagesim.similar_to(tree["boot"], same_category=True, fallback="parent")
         assert self.stages(hits) == [("boot2", ""), ("hat", "parent")]
 
-    def test_a_shop_without_a_tree_goes_straight_to_all(self, tree, monkeypatch):
+    def test_without_a_tree_the_fallback_is_all_categories(self, tree, monkeypatch):
         monkeypatch.setattr(type(registry.for_model(Product)), "category_parent", "")
         cache.clear()
         hits = imagesim.similar_to(tree["boot"], same_category=True, fallback=True)
@@ -363,14 +363,14 @@ class TestFallback:
 
 
 class TestFacets:
-    def test_an_empty_text_is_no_value(self, shelf):
+    def test_an_empty_text_is_not_a_facet_value(self, shelf):
         product("bare", picture("red"), colour="", brand="")
         shop.index()
         hits = imagesim.search(text="red", facets=["brand", "colour"])
         assert hits.facets["brand"] == Facet("keyword", 6, (("acme", 5), ("zeta", 1)))
         assert hits.facets["colour"].count == 6
 
-    def test_what_passes_is_counted_and_each_field_without_its_own_condition(self, shelf):
+    def test_facets_count_matches_without_their_own_condition(self, shelf):
         hits = imagesim.search(text="red", category="shoes", filters={"colour": "red", "price__lte": 40}, facets=True)
         assert set(names(hits)) == {"red", "dark"}
         assert list(hits.facets) == ["category", "in_stock", "brand", "colour", "price"]
@@ -380,7 +380,7 @@ class TestFacets:
         assert hits.facets["brand"] == Facet("keyword", 2, (("acme", 1), ("zeta", 1)))
         assert hits.facets["in_stock"] == Facet("boolean", 2, ((True, 2),))
 
-    def test_only_what_is_asked_for(self, shelf):
+    def test_only_requested_facets_are_counted(self, shelf):
         hits = imagesim.similar_to(shelf["red"], in_stock=True, facets=["in_stock", "brand"])
         assert hits.facets == {
             "in_stock": Facet("boolean", 5, ((True, 3), (False, 2))),
@@ -390,10 +390,10 @@ class TestFacets:
 
 
 class TestToken:
-    def test_none_while_events_are_off(self, shelf):
+    def test_no_token_while_events_are_disabled(self, shelf):
         assert imagesim.search(text="red").token == ""
 
-    def test_says_what_was_asked(self, shelf, settings):
+    def test_the_token_describes_the_query(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
         hits = imagesim.similar_to(shelf["red"], same_category=True)
         said: dict[str, Any] = signing.loads(hits.token, salt=events.SALT)
@@ -403,7 +403,7 @@ class TestToken:
         assert other["r"] != said["r"]
 
 
-def test_why_this_says_the_picture_that_matched_and_its_score(shelf):
+def test_a_hit_names_the_matching_picture_and_its_score(shelf):
     item = product("two", picture("blue", mark=2), picture("green", mark=5))
     shop.index()
     (hit,) = imagesim.search(image=picture("green", mark=5), limit=1)

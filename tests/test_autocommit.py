@@ -37,7 +37,7 @@ def shoe():
 
 
 @pytest.fixture
-def together(monkeypatch):
+def same_transaction(monkeypatch):
     """For each change written: whether it was within the transaction of what it tells of."""
     seen = []
 
@@ -53,26 +53,26 @@ def together(monkeypatch):
     return seen
 
 
-class TestApart:
+class TestSeparateTransactions:
     """A process that dies between the two statements leaves a change that only a comparison finds."""
 
-    def test_a_save(self, shoe, together):
+    def test_a_save(self, shoe, same_transaction):
         shoe.save()
         Product.objects.create(name="boot", slug="boot", category=shoe.category, price=1)
-        assert together == [False, False]
+        assert same_transaction == [False, False]
 
-    def test_a_row_that_belongs_to_an_item(self, shoe, together):
+    def test_a_row_related_to_an_item(self, shoe, same_transaction):
         Photo.objects.create(product=shoe, file="x.png")
         shoe.category.slug = "other"
         shoe.category.save()
-        assert not any(together)
+        assert not any(same_transaction)
 
-    def test_a_model_of_two_tables(self, together):
+    def test_a_model_with_two_tables(self, same_transaction):
         """Its tables are written in one transaction, but that has ended when the signal is sent."""
         DeskLamp.objects.create(name="Low")
-        assert together == [False]
+        assert same_transaction == [False]
 
-    def test_it_is_found_by_comparing(self, shoe, monkeypatch):
+    def test_reconcile_finds_a_lost_change(self, shoe, monkeypatch):
         sync()
 
         def die(*args, **kwargs):
@@ -91,55 +91,55 @@ class TestApart:
         assert reconcile().report["stale"] == 0
 
 
-class TestTogether:
-    def test_a_transaction_of_the_shop(self, shoe, together):
+class TestSameTransaction:
+    def test_inside_a_transaction_of_the_shop(self, shoe, same_transaction):
         with transaction.atomic():
             shoe.save()
-        assert together == [True]
+        assert same_transaction == [True]
 
-    def test_a_delete(self, shoe, together):
+    def test_a_delete(self, shoe, same_transaction):
         shoe.delete()
-        assert together
-        assert all(together)
+        assert same_transaction
+        assert all(same_transaction)
 
-    def test_a_queryset_deleted(self, shoe, together):
+    def test_a_queryset_deleted(self, shoe, same_transaction):
         Product.objects.all().delete()
-        assert together
-        assert all(together)
+        assert same_transaction
+        assert all(same_transaction)
 
-    def test_update_or_create(self, shoe, together):
+    def test_update_or_create(self, shoe, same_transaction):
         Product.objects.update_or_create(slug="shoe", defaults={"stock": 5})
         Product.objects.update_or_create(
             slug="boot", defaults={"stock": 5}, create_defaults={"name": "b", "category": shoe.category, "price": 1}
         )
         Product.objects.get_or_create(slug="sock", defaults={"name": "s", "category": shoe.category, "price": 1})
-        assert together == [True, True, True]
+        assert same_transaction == [True, True, True]
 
-    def test_many_to_many(self, together):
+    def test_many_to_many(self, same_transaction):
         lamp = Lamp.objects.create(name="Tall")
-        together.clear()
+        same_transaction.clear()
         tag = Tag.objects.create(label="x")
         lamp.tags.add(tag)
         lamp.tags.set([])
         tag.lamp_set.add(lamp)
         tag.lamp_set.clear()
-        assert together
-        assert all(together)
+        assert same_transaction
+        assert all(same_transaction)
 
-    def test_the_admin(self, shoe, together, client):
+    def test_the_admin(self, shoe, same_transaction, client):
         client.force_login(get_user_model().objects.create_superuser("boss"))
         page = reverse("admin:shop_category_change", args=[shoe.category_id])
         answer = client.post(page, {"name": "All", "slug": "new", "position": 0})
         assert answer.status_code == 302, answer.content
         assert Category.objects.filter(slug="new").exists()
-        assert together
-        assert all(together)
+        assert same_transaction
+        assert all(same_transaction)
 
-    def test_a_model_that_says_so(self, together, monkeypatch):
+    def test_a_model_with_atomic_save(self, same_transaction, monkeypatch):
         lamp = BrightLamp(name="Sun", lumen=2000)
         lamp.save()
         BrightLamp(name="Moon", lumen=1000).save(using="default")
-        assert together == [True, True]
+        assert same_transaction == [True, True]
 
         def die(*args, **kwargs):
             raise KeyboardInterrupt

@@ -61,7 +61,7 @@ def shelf() -> dict[str, Product]:
     return made
 
 
-def everything() -> list[Any]:
+def stored_state() -> list[Any]:
     """All that a question could have changed: the tables, the index, the stored files."""
     tables = [Product, Photo, ItemState, ItemImage, Embedding, LocalEntry, LocalGeneration]
     rows = [list(table.objects.order_by("pk").values()) for table in tables]
@@ -72,7 +72,7 @@ def similar(item: Product) -> str:
     return reverse("imagesim:similar", args=["shop.product", item.pk])
 
 
-def one_sentence(response: Any) -> str:
+def detail_of(response: Any) -> str:
     body = response.json()
     assert set(body) <= {"code", "detail", "field"}
     assert body["detail"].endswith(".")
@@ -114,22 +114,22 @@ UPLOADS: dict[str, tuple[Callable[[], bytes], int, str, type[Exception]]] = {
 def test_bad_picture(shelf, client, name):
     make, status, code, error = UPLOADS[name]
     data = make()
-    before = everything()
+    before = stored_state()
     response = client.post(SEARCH, {"image": SimpleUploadedFile("photo.jpg", data, "image/jpeg")})
     assert (response.status_code, response.json()["code"]) == (status, code)
-    one_sentence(response)
+    detail_of(response)
     with pytest.raises(error):
         imagesim.search(image=data)
     page = client.post(reverse("shop:search"), {"image": SimpleUploadedFile("photo.jpg", data, "image/jpeg")})
     assert page.status_code < 500
-    assert everything() == before
+    assert stored_state() == before
 
 
-def test_polyglot_is_read_as_the_picture_it_is_and_forgotten(shelf, client):
-    before = everything()
+def test_a_polyglot_file_is_only_read_as_a_picture(shelf, client):
+    before = stored_state()
     response = client.post(SEARCH, {"image": SimpleUploadedFile("x.html", polyglot(), "text/html"), "limit": 1})
     assert [hit["item"]["name"] for hit in response.json()["results"]] == ["red"]
-    assert everything() == before
+    assert stored_state() == before
 
 
 @pytest.mark.parametrize(
@@ -157,19 +157,19 @@ def test_polyglot_is_read_as_the_picture_it_is_and_forgotten(shelf, client):
         ({"q": "red", "offset": "1000"}, 200),
     ],
 )
-def test_bad_question(shelf, client, asked, status):
-    before = everything()
+def test_bad_query(shelf, client, asked, status):
+    before = stored_state()
     response = client.get(SEARCH, asked)
     assert response.status_code == status, response.content
     if status != 200:
-        one_sentence(response)
+        detail_of(response)
     elif {"category", "offset"} & set(asked):
         assert response.json()["results"] == []
     if "category" in asked and status == 200:
         assert "no-such-category" in response.json()["degraded"]
     asked.pop("q")
     assert client.get(similar(shelf["red"]), asked).status_code == (status if asked else 200)
-    assert everything() == before
+    assert stored_state() == before
 
 
 HALF = "\\ud800"  # of a surrogate pair, as JSON writes it
@@ -203,27 +203,27 @@ HUGE = "1" + "0" * 400
         ("/api/visual/events/", f'{{"events": [{{"token": "x", "kind": "view", "item": "", "position": {HUGE}}}]}}'),
     ],
 )
-def test_what_json_can_say_and_nothing_else_can(shelf, client, settings, address, body):
+def test_values_that_only_json_can_express(shelf, client, settings, address, body):
     settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
     photo = SimpleUploadedFile("photo.png", encoded(picture("red")))
     token = client.post("/api/visual/look/", {"image": photo}).json()["photo"]
     response = client.post(address.replace("TOKEN", token), body, content_type="application/json")
     assert response.status_code == 400, response.content
-    one_sentence(response)
+    detail_of(response)
 
 
 @pytest.mark.parametrize("boxes", [f"[[{HUGE}, 0, 1, 1]]", f"[[0, 0, 1, {HUGE}]]", f"[[0, 0, 1, 1{HUGE * 20}]]"])
 def test_boxes_of_huge_numbers(shelf, client, boxes):
     photo = SimpleUploadedFile("photo.png", encoded(picture("red")))
-    one_sentence(client.post("/api/visual/look/", {"image": photo, "regions": boxes}))
+    detail_of(client.post("/api/visual/look/", {"image": photo, "regions": boxes}))
     photo.seek(0)
-    one_sentence(client.post("/api/visual/look/", {"image": photo, "point": boxes[1:-1]}))
+    detail_of(client.post("/api/visual/look/", {"image": photo, "point": boxes[1:-1]}))
 
 
 class TestCatalogue:
     """What is wrong with one product is that product's matter."""
 
-    def test_product_without_a_picture(self, shelf, client):
+    def test_a_product_without_a_picture(self, shelf, client):
         bare = product("bare")
         report = sync()
         assert (report.skipped, report.failed) == (1, 0)
@@ -231,11 +231,11 @@ class TestCatalogue:
             imagesim.similar_to(bare)
         response = client.get(similar(bare))
         assert (response.status_code, response.json()["code"]) == (404, "not_indexed")
-        one_sentence(response)
+        detail_of(response)
         assert client.get(bare.get_absolute_url()).status_code == 200
         assert len(imagesim.similar_to(shelf["red"])) == 2
 
-    def test_product_whose_file_is_missing(self, shelf, client):
+    def test_a_product_whose_file_is_missing(self, shelf, client):
         lost = product("lost", picture("green"))
         default_storage.delete(lost.photos.get().file.name)
         good = product("good", picture("green"))
@@ -248,7 +248,7 @@ class TestCatalogue:
         assert client.get(similar(good)).status_code == 200
 
     @pytest.mark.parametrize("name", ["not an image", "zero bytes", "truncated", "SVG", "one pixel"])
-    def test_product_whose_picture_is_bad(self, shelf, client, name):
+    def test_a_product_whose_picture_is_invalid(self, shelf, client, name):
         broken = product("broken", UPLOADS[name][0]())
         good = product("good", picture("green"))
         assert sync().indexed == 1
@@ -263,7 +263,7 @@ class TestCatalogue:
         hit = next(hit for hit in imagesim.similar_to(shelf["red"]) if hit.item == mixed)
         assert hit.image.name == mixed.photos.get(position=1).file.name
 
-    def test_file_that_vanished_after_it_was_indexed(self, shelf, client):
+    def test_a_file_deleted_after_indexing(self, shelf, client):
         default_storage.delete(shelf["tomato"].photos.get().file.name)
         response = client.get(similar(shelf["red"]))
         assert response.status_code == 200
@@ -279,13 +279,13 @@ class TestIndex:
             assert (response.status_code, response.json()["results"]) == (200, [])
         assert client.get(made.get_absolute_url()).status_code == 200
 
-    def test_not_made_yet(self, client):
+    def test_before_the_first_index(self, client):
         made = product("red", picture("red"))
         with pytest.raises(IndexMissing):
             imagesim.similar_to(made)
         for response in (client.get(SEARCH, {"q": "red"}), client.get(similar(made))):
             assert (response.status_code, response.json()["code"]) == (503, "index_missing")
-            one_sentence(response)
+            detail_of(response)
         assert client.get(made.get_absolute_url()).status_code == 200
 
     def test_down(self, shelf, client, settings):
@@ -303,7 +303,7 @@ class TestIndex:
         ):
             assert response.status_code == 503
             assert response.json()["code"] in ("index_unavailable", "circuit_open")  # not asked again at once
-            assert "127.0.0.1" not in one_sentence(response)
+            assert "127.0.0.1" not in detail_of(response)
             assert int(response["Retry-After"]) > 0
         page = client.get(shelf["red"].get_absolute_url())
         assert page.status_code == 200
@@ -312,7 +312,7 @@ class TestIndex:
         shelf["red"].save()
         assert ItemState.objects.get(object_pk=str(shelf["red"].pk)).pending
 
-    def test_a_bad_picture_is_the_visitors_matter_though_the_index_is_down(self, client, settings):
+    def test_a_bad_picture_is_reported_although_the_index_is_down(self, client, settings):
         pytest.importorskip("elasticsearch")
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": shop.index_setting("elasticsearch", "http://127.0.0.1:9")}
         assert client.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x")}).status_code == 415
@@ -358,14 +358,14 @@ def mutated(draw: st.DrawFn) -> bytes:
 @given(data=mutated())
 def test_mutated_uploads(shelf, data):
     client = Client(raise_request_exception=True)
-    before = everything()
+    before = stored_state()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         response = client.post(SEARCH, {"image": SimpleUploadedFile("photo.jpg", data, "image/jpeg"), "limit": 1})
     assert response.status_code in (200, 400, 413, 415)
     if response.status_code != 200:
-        one_sentence(response)
-    assert everything() == before
+        detail_of(response)
+    assert stored_state() == before
 
 
 @hypothesis_settings(
@@ -385,7 +385,7 @@ def test_mutated_uploads(shelf, data):
         max_size=6,
     )
 )  # fmt: skip
-def test_any_question(shelf, asked):
+def test_any_query(shelf, asked):
     client = Client(raise_request_exception=True)
     encodable = {
         name: value
@@ -399,7 +399,7 @@ def test_any_question(shelf, asked):
     ):
         assert response.status_code in (200, 400)
         if response.status_code != 200:
-            one_sentence(response)
+            detail_of(response)
 
 
 def _encodable(value: object) -> bool:

@@ -9,13 +9,13 @@ import pytest
 from imagesim.embedders.openclip import Batcher
 
 
-def test_a_lone_question_runs_at_once_and_in_order() -> None:
+def test_a_single_request_runs_at_once_and_in_order() -> None:
     batcher = Batcher(lambda values: [value * 2 for value in values], max_size=3)
     assert batcher.submit([1, 2, 3, 4, 5, 6, 7]) == [2, 4, 6, 8, 10, 12, 14]
     assert batcher.submit([]) == []
 
 
-def test_questions_that_arrive_while_the_model_is_busy_share_a_batch() -> None:
+def test_requests_during_a_forward_pass_share_the_next_batch() -> None:
     sizes: list[int] = []
     started = threading.Event()
 
@@ -38,7 +38,7 @@ def test_questions_that_arrive_while_the_model_is_busy_share_a_batch() -> None:
     assert sum(sizes) == 20
 
 
-def test_an_error_reaches_everyone_who_asked_and_harms_nobody_after() -> None:
+def test_an_error_affects_only_the_requests_of_its_batch() -> None:
     def run(values: list[int]) -> list[int]:
         if 0 in values:
             raise ValueError("no zero")
@@ -50,7 +50,7 @@ def test_an_error_reaches_everyone_who_asked_and_harms_nobody_after() -> None:
     assert batcher.submit([5]) == [5]
 
 
-def test_a_question_gives_up_after_its_time() -> None:
+def test_a_request_times_out() -> None:
     started, finish = threading.Event(), threading.Event()
 
     def run(values: list[int]) -> list[int]:

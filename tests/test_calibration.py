@@ -33,7 +33,7 @@ def relevances(calibration: Calibration, sample: Sample, query: np.ndarray) -> l
     return [(value, next(iter(each))) for value, each in zip(found, names, strict=True)]
 
 
-def test_what_belongs_is_relevant_and_what_does_not_is_not() -> None:
+def test_only_relevant_items_have_a_high_relevance() -> None:
     sample, centres = catalogue()
     calibration = fit(sample)
     assert calibration.queries["items"] == 160
@@ -53,7 +53,7 @@ def test_the_curve_rises_with_score_and_vote() -> None:
         assert all(0 <= value <= 1 for value in calibration.relevances(kind, [-1.0, 1.0], None))
 
 
-def test_a_small_catalogue_keeps_to_the_prior() -> None:
+def test_a_small_catalogue_keeps_the_prior() -> None:
     sample, _centres = catalogue(kinds=1, each=2)
     assert fit(sample) == Calibration()
     sample, _centres = catalogue(kinds=2, each=2)
@@ -62,7 +62,7 @@ def test_a_small_catalogue_keeps_to_the_prior() -> None:
     assert abs(few.intercept - prior.intercept) < abs(many.intercept - prior.intercept) + 1
 
 
-def test_a_catalogue_without_categories_is_judged_by_the_prior() -> None:
+def test_a_catalogue_without_categories_uses_the_prior() -> None:
     sample, _centres = catalogue()
     bare = Sample(sample.vectors, [frozenset()] * 160, sample.groups)
     calibration = fit(bare)
@@ -71,7 +71,7 @@ def test_a_catalogue_without_categories_is_judged_by_the_prior() -> None:
     assert -1 < calibration.background["items"].mean < 1
 
 
-def test_words_have_a_curve_of_their_own() -> None:
+def test_words_have_a_separate_curve() -> None:
     sample, centres = catalogue()
     named = Sample(
         sample.vectors,
@@ -85,14 +85,14 @@ def test_words_have_a_curve_of_their_own() -> None:
     assert calibration.background["words"].deviation < calibration.background["items"].deviation
 
 
-def test_travels_as_json() -> None:
+def test_json_round_trip() -> None:
     calibration = fit(catalogue()[0])
     assert Calibration.from_json(calibration.to_json()) == calibration
     with pytest.raises(ValueError, match="Not a calibration"):
         Calibration.from_json({"curves": {}})
 
 
-def test_relevance_keeps_what_it_promises() -> None:
+def test_relevance_is_calibrated_on_held_out_items() -> None:
     """On items that it was not fitted to, the share that belongs is about the relevance."""
     sample, _centres = catalogue(kinds=10, each=60, noise=0.7)
     found = reliability(sample)

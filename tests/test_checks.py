@@ -54,7 +54,7 @@ def messages(found) -> list[str]:
 
 
 class TestSettings:
-    def test_the_demo_shop_is_in_order(self):
+    def test_the_demo_shop_passes(self):
         assert checks.check_settings() == []
         assert checks.check_items() == []
 
@@ -66,7 +66,7 @@ class TestSettings:
         assert ids(found) == ["imagesim.E001", "imagesim.E001"]
         assert all(message.hint for message in found)
 
-    def test_celery_asked_for_but_not_there(self, settings, monkeypatch):
+    def test_celery_chosen_but_not_installed(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "celery"}
         assert checks.check_settings() == []
         monkeypatch.setattr(checks, "find_spec", lambda name: None)
@@ -77,13 +77,13 @@ class TestSettings:
         assert found.hint == 'Install it with: pip install "django-imagesim[celery]"'
 
 
-class Unmade(BaseIndex):
+class FailingIndex(BaseIndex):
     def __new__(cls, **options):
         raise ImportError("No module named 'elasticsearch'", name="elasticsearch")
 
 
 class TestBackends:
-    def test_one_that_cannot_be_imported(self, settings):
+    def test_a_backend_that_cannot_be_imported(self, settings):
         settings.IMAGESIM = {"INDEX": {"BACKEND": "no.Where"}, "EMBEDDER": {"BACKEND": "tests.test_checks.Unmade"}}
 
         found = checks.check_backends()
@@ -92,14 +92,14 @@ class TestBackends:
         assert "IMAGESIM['EMBEDDER']: 'tests.test_checks.Unmade' is not a subclass of" in found[0].msg
         assert "IMAGESIM['INDEX']: 'no.Where' cannot be imported" in found[1].msg
 
-    def test_one_that_needs_a_package(self, settings):
+    def test_a_backend_that_needs_a_package(self, settings):
         settings.IMAGESIM = {"INDEX": {"BACKEND": "tests.test_checks.Unmade"}}
 
         (found,) = (message for message in checks.check_backends() if message.id == "imagesim.E002")
 
         assert found.hint == 'Install it with: pip install "django-imagesim[elasticsearch]"'
 
-    def test_what_a_backend_says_of_itself_is_gathered(self, monkeypatch):
+    def test_the_checks_of_backends_are_included(self, monkeypatch):
         from imagesim.indexes import get_index
 
         monkeypatch.setattr(type(get_index()), "check", lambda self: [Warning("mine", id="index.W1")])
@@ -111,7 +111,7 @@ class TestItems:
     def test_nothing_registered(self, register):
         assert ids(checks.check_items()) == ["imagesim.W001"]
 
-    def test_all_well(self, register):
+    def test_valid_declarations(self, register):
         register(
             category="tags__label",
             filters={"maker": "maker__name", "half": "half"},
@@ -134,7 +134,7 @@ class TestItems:
         ("name", "meant"),
         [("categories", "category"), ("image", "images"), ("stock", "in_stock"), ("get_image", "get_images")],
     )
-    def test_a_name_that_is_nearly_right(self, register, name, meant):
+    def test_a_misspelt_name_gets_a_suggestion(self, register, name, meant):
         register(**{name: (lambda self, item: []) if name.startswith("get_") else "name"})
 
         (found,) = checks.check_items()
@@ -143,39 +143,39 @@ class TestItems:
         assert found.msg == f"LampItems: {name!r} means nothing to Items."
         assert repr(meant) in found.hint
 
-    def test_names_of_the_shop_s_own(self, register):
+    def test_additional_attributes_of_the_shop(self, register):
         register(rack="maker__name", _images="x", with_price=lambda self: 3)
 
         assert checks.check_items() == []
 
-    def test_no_pictures(self, register):
+    def test_missing_images(self, register):
         register(images="")
 
         assert ids(checks.check_items()) == ["imagesim.E011"]
 
-    def test_pictures_by_a_method_of_the_items(self, register):
+    def test_images_from_a_method_of_the_items(self, register):
         register(images="", get_images=lambda self, item: [])
 
         assert checks.check_items() == []
 
     @pytest.mark.parametrize("images", ["pictures", "maker", "name", "facts__photo"])
-    def test_pictures_that_are_no_files(self, register, images):
+    def test_images_that_are_not_files(self, register, images):
         register(images=images)
 
         assert ids(checks.check_items()) == ["imagesim.E012"]
 
-    def test_pictures_by_a_property_cannot_be_told(self, register):
+    def test_images_from_a_property_are_not_checked(self, register):
         register(images="hues")
 
         assert checks.check_items() == []
 
     @pytest.mark.parametrize("kinds", [{}, {"burns": "text"}])
-    def test_a_kind_that_cannot_be_told(self, register, kinds):
+    def test_a_filter_of_unknown_kind(self, register, kinds):
         register(filters={"burns": "burns"}, filter_kinds=kinds)
 
         assert ids(checks.check_items()) == ["imagesim.E013"]
 
-    def test_a_wrong_kind_of_a_wrong_path(self, register):
+    def test_a_wrong_kind_for_a_wrong_path(self, register):
         register(filters={"burns": "nonsense"}, filter_kinds={"burns": "text"})
 
         assert ids(checks.check_items()) == ["imagesim.E010", "imagesim.E013"]
@@ -190,23 +190,23 @@ class TestItems:
         assert found[2].msg == "MakerItems: The filter 'size' is of kind 'keyword' here and 'number' for zoo.lamp."
 
     @pytest.mark.parametrize("name", ["price__lte", "in stock", "2nd", "", 7])
-    def test_names_that_cannot_be_written(self, register, name):
+    def test_invalid_filter_names(self, register, name):
         register(filters={name: "lumen"})
 
         assert ids(checks.check_items()) == ["imagesim.E015"]
 
     @pytest.mark.parametrize("name", sorted(reserved_names()))
-    def test_a_name_that_is_taken(self, register, name):
+    def test_a_reserved_name(self, register, name):
         register(filters={name: "name"})
 
         (found,) = checks.check_items()
         assert (found.id, found.level) == ("imagesim.E019", ERROR)
         assert repr(name) in found.msg
 
-    def test_names_that_once_clashed_in_silence_are_taken(self):
+    def test_names_that_used_to_clash_are_reserved(self):
         assert {"label", "region", "timeout", "heading", "empty"} < reserved_names()
 
-    def test_a_kind_for_no_filter(self, register):
+    def test_a_kind_without_a_filter(self, register):
         register(filters={"lumen": "lumen"}, filter_kinds={"lumens": "number"})
 
         (found,) = checks.check_items()
@@ -232,7 +232,7 @@ class TestItems:
             ),
         ],
     )
-    def test_related_models_that_lead_elsewhere(self, register, related, message):
+    def test_related_models_that_do_not_lead_to_the_item(self, register, related, message):
         register(related=related)
 
         (found,) = checks.check_items()
@@ -240,7 +240,7 @@ class TestItems:
         assert found.id == "imagesim.E017"
         assert found.msg.startswith(message)
 
-    def test_what_would_not_fit_the_tables(self, register, monkeypatch):
+    def test_keys_that_do_not_fit_the_tables(self, register, monkeypatch):
         declared = register(Maker, get_images=lambda self, item: [], images="")
         declared.label = "x" * 101
         monkeypatch.setattr(Maker._meta.pk, "max_length", 256)
@@ -341,10 +341,10 @@ class TestRest:
         settings.ROOT_URLCONF = urlconf(path("a/", include([path("visual/", include("imagesim.rest.urls"))])))
         return settings
 
-    def test_all_well(self, rest):
+    def test_valid_declarations(self, rest):
         assert checks.check_rest() == []
 
-    def test_not_among_the_apps(self, rest, monkeypatch):
+    def test_rest_framework_not_in_installed_apps(self, rest, monkeypatch):
         monkeypatch.setattr(checks.apps, "is_installed", lambda name: name != "rest_framework")
 
         assert ids(checks.check_rest()) == ["imagesim.E004"]
@@ -370,7 +370,7 @@ class FakeEmbedder:
     dims = 4
 
 
-class TestIndexInService:
+class TestActiveIndex:
     """What ``check --deploy`` adds."""
 
     @pytest.fixture(autouse=True)
@@ -399,7 +399,7 @@ class TestIndexInService:
             (EmbedderError("no weights"), "imagesim.W011"),
         ],
     )
-    def test_neither_can_be_told(self, monkeypatch, error, id):
+    def test_an_unknown_fingerprint(self, monkeypatch, error, id):
         self.answer(monkeypatch, error)
 
         assert ids(checks.check_index()) == [id]
@@ -415,12 +415,12 @@ class TestIndexInService:
 
 class TestBeforeGoingLive:
     @pytest.mark.parametrize(("mode", "found"), [("thread", ["imagesim.W013"]), ("celery", []), ("manual", [])])
-    def test_who_syncs(self, settings, mode, found):
+    def test_the_sync_mode_is_reported(self, settings, mode, found):
         settings.IMAGESIM = {"SYNC": mode}
 
         assert ids(checks.check_sync()) == found
 
-    def test_a_wrong_setting_is_said_elsewhere(self, settings):
+    def test_a_wrong_setting_is_reported_by_another_check(self, settings):
         settings.IMAGESIM = {"SYNC": "sometimes"}
 
         assert checks.check_sync() == []
@@ -447,14 +447,14 @@ class TestTheCommand:
         with pytest.raises(SystemCheckError, match=r"\(imagesim.E001\) IMAGESIM has no setting 'NO'"):
             call_command("check", "--tag", "imagesim")
 
-    def test_a_check_of_the_deployment_waits_until_asked(self, settings, monkeypatch):
+    def test_deployment_checks_run_only_with_deploy(self, settings, monkeypatch):
         settings.IMAGESIM = {"SYNC": "manual"}
         monkeypatch.setattr(checks, "check_index", lambda: [Warning("The index was asked.", id="test.W1")])
 
         assert "test.W1" not in ids(run_checks(tags=["imagesim"]))
         assert "test.W1" in ids(run_checks(tags=["imagesim"], include_deployment_checks=True))
 
-    def test_it_reads_no_model_and_asks_no_database(self):
+    def test_checks_load_no_model_and_query_no_database(self):
         """In a fresh process, so that nothing is imported already. Django's own check of JSONField connects (6.1)."""
         code = (
             "import sys, django; django.setup()\n"
@@ -486,7 +486,7 @@ def test_a_default_of_the_texts_is_reported(register):
     assert [each for each in checks.check_texts() if each.obj is Lamp] == []
 
 
-def test_every_id_is_documented_and_belongs_to_one_room():
+def test_every_id_is_documented_and_belongs_to_one_module():
     root = Path(checks.__file__).parent
     ids: dict[str, set[str]] = {}
     for file in root.rglob("*.py"):
@@ -499,7 +499,7 @@ def test_every_id_is_documented_and_belongs_to_one_room():
 
 
 class TestVisitors:
-    def test_a_proxy_and_a_cache_of_one_process(self, settings):
+    def test_a_proxy_and_a_cache_per_process(self, settings):
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
         settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
         settings.REST_FRAMEWORK = {}
@@ -530,7 +530,7 @@ class TestConnections:
             ({}, {"url": "https://embedder/v1"}, ["imagesim.W018"]),
         ],
     )
-    def test_what_travels_in_the_open(self, settings, index, embedder, ids):
+    def test_unencrypted_connections(self, settings, index, embedder, ids):
         settings.IMAGESIM = {
             "INDEX": {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": index},
             "EMBEDDER": {"BACKEND": "imagesim.embedders.http.HttpEmbedder", "OPTIONS": embedder},
@@ -539,7 +539,7 @@ class TestConnections:
         assert [message.id for message in found] == ids
         assert "hidden" not in str(found)
 
-    def test_a_cache_of_photos_that_is_of_one_process(self, settings):
+    def test_a_photo_cache_per_process(self, settings):
         redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
         settings.CACHES = {
             "default": redis,

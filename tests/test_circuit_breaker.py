@@ -53,7 +53,7 @@ def test_opens_after_failures_in_a_row(breaker, caplog):
     assert "no answer" in caplog.text
 
 
-def test_a_success_in_between_starts_anew(breaker):
+def test_a_success_resets_the_count(breaker):
     fail(breaker)
     with breaker.guard():
         pass
@@ -61,14 +61,14 @@ def test_a_success_in_between_starts_anew(breaker):
     assert not breaker.is_open
 
 
-def test_another_error_is_an_answer(breaker):
+def test_other_errors_count_as_answers(breaker):
     fail(breaker)
     fail(breaker, BadQuery)
     fail(breaker)
     assert not breaker.is_open
 
 
-def test_one_finds_out_whether_it_is_back(breaker, clock):
+def test_one_caller_probes_after_the_reset_time(breaker, clock):
     fail(breaker)
     fail(breaker)
     clock.now += 11
@@ -83,7 +83,7 @@ def test_one_finds_out_whether_it_is_back(breaker, clock):
     assert breaker.allow()
 
 
-def test_counts_what_it_is_told_to(breaker):
+def test_counts_the_given_errors(breaker):
     with pytest.raises(OSError, match="gone"), breaker.guard(OSError, ValueError):
         raise OSError("gone")
     with pytest.raises(ValueError, match="gone"), breaker.guard(OSError, ValueError):
@@ -93,7 +93,7 @@ def test_counts_what_it_is_told_to(breaker):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("media_root")
-def test_an_index_that_hangs_costs_few_pages_a_time_out(settings, monkeypatch):
+def test_few_pages_wait_for_an_index_that_hangs(settings, monkeypatch):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER}
     shoe = product("shoe", picture("red"))
     index()
@@ -123,7 +123,7 @@ def test_an_index_that_hangs_costs_few_pages_a_time_out(settings, monkeypatch):
     assert reading_index().index is get_index()
 
 
-def test_a_failure_that_goes_on_is_logged_every_so_often(caplog, monkeypatch):
+def test_a_persistent_failure_is_logged_at_intervals(caplog, monkeypatch):
     runtime.reset()
     logger = logging.getLogger("imagesim.test")
 
@@ -146,7 +146,7 @@ def test_a_failure_that_goes_on_is_logged_every_so_often(caplog, monkeypatch):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("media_root")
-def test_an_outage_fills_no_log(settings, caplog):
+def test_an_outage_does_not_flood_the_log(settings, caplog):
     """The client of Elasticsearch warns of every attempt, with a traceback: only this app's calls are kept quiet."""
     hosts = f"http://127.0.0.1:{free_port()}"
     backend = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": {"hosts": hosts}}

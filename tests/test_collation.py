@@ -22,7 +22,7 @@ def states():
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 10, 100])
-def test_the_order_is_that_of_python(states, chunk_size):
+def test_the_order_matches_python(states, chunk_size):
     found = [
         state.object_pk
         for state in in_code_point_order(states, "object_pk", attrgetter("object_pk"), chunk_size=chunk_size)
@@ -30,7 +30,7 @@ def test_the_order_is_that_of_python(states, chunk_size):
     assert found == sorted(PKS)
 
 
-def test_others_write_while_it_is_read(states):
+def test_others_can_write_during_the_scan(states):
     rows = in_code_point_order(states, "object_pk", attrgetter("object_pk"), chunk_size=2)
     assert next(rows).object_pk == "10"
     written = []

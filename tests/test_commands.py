@@ -43,7 +43,7 @@ def as_json(*arguments):
 
 @pytest.mark.django_db(transaction=True)
 class TestClear:
-    def test_nothing_of_the_app_is_left_and_all_can_be_made_anew(self, settings):
+    def test_clear_deletes_everything_and_sync_recreates_it(self, settings):
         shoe = product("shoe", picture("red"))
         boot = product("boot", picture("red", mark=1))
         call("imagesim_sync")
@@ -62,7 +62,7 @@ class TestClear:
         assert as_json("imagesim_sync")["indexed"] == 2
         assert [hit.item for hit in imagesim.similar_to(shoe)] == [boot]
 
-    def test_it_asks(self, monkeypatch):
+    def test_clear_asks_for_confirmation(self, monkeypatch):
         product("shoe", picture("red"))
         monkeypatch.setattr("builtins.input", lambda question: "y")
         with pytest.raises(CommandError, match="Nothing was deleted"):
@@ -93,11 +93,11 @@ class TestSync:
         with pytest.raises(CommandError, match="--limit is 0; it must be 1 or more"):
             call("imagesim_sync", "--limit", "0")
 
-    def test_a_dry_run_of_nothing(self):
+    def test_a_dry_run_requires_reconcile(self):
         with pytest.raises(CommandError, match="--reconcile"):
             call("imagesim_sync", "--dry-run")
 
-    def test_an_index_that_is_down(self, monkeypatch):
+    def test_an_unavailable_index(self, monkeypatch):
         product("shoe", picture("red"))
         monkeypatch.setattr(LocalIndex, "write", _unavailable)
         with pytest.raises(CommandError, match="changes wait: no answer"):
@@ -128,7 +128,7 @@ class TestSync:
 
 
 class TestStatus:
-    def test_before_anything(self):
+    def test_before_the_first_sync(self):
         product("shoe", picture("red"))
         facts = as_json("imagesim_status")
         assert facts["items"] == facts["pending"] == 1
@@ -156,7 +156,7 @@ class TestStatus:
         assert "rebuild    done, 1 of 1" in text
         assert "1 entries" in text
 
-    def test_says_when_the_settings_name_another_model(self, settings):
+    def test_reports_a_different_model_in_the_settings(self, settings):
         product("shoe", picture("red"))
         call("imagesim_sync")
         assert "run `manage.py imagesim_rebuild`" not in call("imagesim_status", "--check")
@@ -167,7 +167,7 @@ class TestStatus:
         call("imagesim_rebuild")
         assert "equal" in call("imagesim_status", "--check")
 
-    def test_an_index_that_is_down(self, monkeypatch):
+    def test_an_unavailable_index(self, monkeypatch):
         call("imagesim_sync")
         monkeypatch.setattr(LocalIndex, "active", _unavailable)
         assert as_json("imagesim_status")["index"]["error"] == "no answer"
@@ -203,13 +203,13 @@ class TestProgressBar:
         assert "2/2" in terminal.getvalue()
         assert terminal.getvalue().endswith("\n")
 
-    def test_elsewhere_it_is_silent(self):
+    def test_silent_without_a_terminal(self):
         file = io.StringIO()
         with ProgressBar("indexing", file) as bar:
             bar(1, 2)
         assert file.getvalue() == ""
 
-    def test_of_nothing(self):
+    def test_with_a_total_of_zero(self):
         terminal = _Terminal()
         ProgressBar("indexing", terminal)(0, 0)
         assert "0/0" in terminal.getvalue()

@@ -9,14 +9,14 @@ from imagesim.exceptions import ConfigurationError, format_choices
 
 
 @override_settings()
-def test_nothing_set_means_the_defaults(settings):
+def test_defaults(settings):
     del settings.IMAGESIM
 
     assert get_settings() == Settings()
     assert Backend("imagesim.indexes.local.LocalIndex", {}) == get_settings().INDEX
 
 
-def test_what_is_set_lies_over_the_defaults(settings):
+def test_settings_override_the_defaults(settings):
     settings.IMAGESIM = {
         "INDEX": {"BACKEND": "a.B", "OPTIONS": {"name": "x"}},
         "EMBEDDER": {"BACKEND": "a.C"},
@@ -37,7 +37,7 @@ def test_what_is_set_lies_over_the_defaults(settings):
     assert given.MAX_LIMIT == Settings().MAX_LIMIT
 
 
-def test_a_changed_setting_is_read_again():
+def test_changed_settings_are_reloaded():
     with override_settings(IMAGESIM={"MAX_LIMIT": 7}):
         assert get_settings().MAX_LIMIT == 7
     assert get_settings().MAX_LIMIT == Settings().MAX_LIMIT
@@ -76,7 +76,7 @@ def test_a_changed_setting_is_read_again():
         ({"REST_THROTTLES": {"look": 1}}, "IMAGESIM['REST_THROTTLES']['look'] must be a text such as '30/min', not 1."),
     ],
 )
-def test_a_wrong_setting_is_named_with_the_good_ones(settings, given, message):
+def test_a_wrong_setting_is_named_with_the_valid_ones(settings, given, message):
     settings.IMAGESIM = given
 
     with pytest.raises(ConfigurationError) as caught:
@@ -85,14 +85,14 @@ def test_a_wrong_setting_is_named_with_the_good_ones(settings, given, message):
     assert str(caught.value).startswith(message)
 
 
-def test_every_wrong_setting_is_found_and_the_others_hold():
+def test_every_wrong_setting_is_found_and_the_others_apply():
     settings, errors = conf.parse({"MAX_LIMIT": 5, "SYNC": 1, "NO": 2})
 
     assert settings.MAX_LIMIT == 5
     assert len(errors) == 2
 
 
-def test_no_message_shows_what_options_hold(settings):
+def test_no_message_shows_the_values_of_options(settings):
     settings.IMAGESIM = {"INDEX": {"BACKEN": "a.B", "OPTIONS": {"api_key": "secret"}}}
 
     with pytest.raises(ConfigurationError) as caught:
@@ -104,7 +104,7 @@ def test_no_message_shows_what_options_hold(settings):
 @pytest.mark.parametrize(
     ("values", "text"), [([], "nothing"), (["a"], "'a'"), (["b", "a"], "'a' or 'b'"), ([3, 1, 2], "1, 2 or 3")]
 )
-def test_one_of(values, text):
+def test_format_choices(values, text):
     assert format_choices(values) == text
 
 
@@ -120,7 +120,7 @@ def of(name: str, **options: object) -> Backend:
     return Backend(f"{__name__}.{name}", options)
 
 
-def test_a_backend_is_made_once_for_the_same_options():
+def test_a_backend_is_created_once_for_the_same_options():
     one = conf.get_instance(of("Base", size=2), Base)
 
     assert conf.get_instance(of("Base", size=2), Base) is one
@@ -130,7 +130,7 @@ def test_a_backend_is_made_once_for_the_same_options():
         assert conf.get_instance(of("Base", size=2), Base) is not one
 
 
-def test_a_backend_is_made_again_in_another_process(monkeypatch):
+def test_a_backend_is_created_again_in_another_process(monkeypatch):
     one = conf.get_instance(of("Base"), Base)
     monkeypatch.setattr("os.getpid", lambda: -1)
 
@@ -148,7 +148,7 @@ def test_a_backend_is_made_again_in_another_process(monkeypatch):
         (of("Base", colour=1), "'tests.test_conf.Base' does not accept its OPTIONS: "),
     ],
 )
-def test_a_backend_that_cannot_be_made_is_named(backend, message):
+def test_a_backend_that_cannot_be_created_is_named(backend, message):
     with pytest.raises(ConfigurationError) as caught:
         conf.get_instance(backend, Base)
 

@@ -35,7 +35,7 @@ def everything() -> list[catalogue.CatalogueProduct]:
 
 
 class TestCatalogue:
-    def test_is_as_large_as_it_should_be(self):
+    def test_size(self):
         shop = catalogue.load()
         assert len(shop.products) == 80
         used = {product.category for product in shop.products}
@@ -43,7 +43,7 @@ class TestCatalogue:
         assert used == known
         assert len(known) >= 12
 
-    def test_says_all_that_a_page_shows(self):
+    def test_every_product_is_complete(self):
         for entry in everything():
             assert entry.description.endswith((".", "?", "!")), entry.name
             assert entry.price > 0
@@ -57,7 +57,7 @@ class TestCatalogue:
         slugs = [entry.slug for entry in everything()]
         assert len(slugs) == len(set(slugs))
 
-    def test_has_what_a_real_shop_has(self):
+    def test_has_variants_sold_out_products_and_several_pictures(self):
         entries = everything()
         assert sum(entry.stock == 0 for entry in entries) >= 5
         assert sum(len(entry.photos) > 1 for entry in entries) >= 8
@@ -108,24 +108,24 @@ class TestPackages:
             command=lambda folder: ["cp", str(archive), str(folder / PACKAGES["saleor"].filename)],
         )
 
-    def test_a_package_is_fetched_once_and_only_its_pictures_are_read(self, archive):
+    def test_a_package_is_downloaded_once_and_only_its_pictures_are_read(self, archive):
         package = self.package(archive)
         assert packages.read_pictures(package) == {"a.png": b"picture"}
         archive.unlink()
         assert packages.read_pictures(package) == {"a.png": b"picture"}
 
-    def test_a_wrong_checksum_is_refused(self, archive):
+    def test_a_wrong_checksum_is_rejected(self, archive):
         with pytest.raises(PackageUnavailable, match="checksum is wrong"):
             packages.fetch(self.package(archive, sha256="0" * 64))
         assert not (packages.cache_folder() / PACKAGES["saleor"].filename).exists()
 
-    def test_a_damaged_copy_in_the_cache_is_fetched_again(self, archive):
+    def test_a_damaged_copy_in_the_cache_is_downloaded_again(self, archive):
         package = self.package(archive)
         kept = packages.fetch(package)
         kept.write_bytes(b"half of it")
         assert packages.read_pictures(package) == {"a.png": b"picture"}
 
-    def test_a_failing_download_says_why(self, archive):
+    def test_a_failed_download_is_explained(self, archive):
         failing = ["sh", "-c", "echo no net >&2; exit 1"]
         package = dataclasses.replace(self.package(archive), command=lambda folder: failing)
         with pytest.raises(PackageUnavailable, match=r"saleor 2.10.1 could not be downloaded: no net"):
@@ -134,7 +134,7 @@ class TestPackages:
         with pytest.raises(PackageUnavailable, match="could not be downloaded"):
             packages.fetch(package)
 
-    def test_without_npm_its_package_is_left_out_with_a_message(self, monkeypatch):
+    def test_without_npm_its_package_is_skipped_with_a_message(self, monkeypatch):
         monkeypatch.setattr(shutil, "which", lambda name: None)
         with pytest.raises(PackageUnavailable, match="npm is not installed"):
             packages.fetch(PACKAGES["vendure"])
@@ -169,7 +169,7 @@ class TestSeed:
         assert Product.objects.get(slug="box-logo-hoodie").variants.count() == 3
         assert all(category.banner for category in Category.objects.filter(parent=None))
 
-    def test_the_second_time_changes_nothing_and_opens_no_package(self, media_root, small_pictures):
+    def test_a_second_run_changes_nothing_and_opens_no_package(self, media_root, small_pictures):
         seeding.seed()
         Product.objects.filter(slug="orange-juice").update(price=99, name="Dear juice")
         small_pictures.clear()
@@ -177,14 +177,14 @@ class TestSeed:
         assert (report.created, report.restored, small_pictures) == (0, 0, [])
         assert Product.objects.get(slug="orange-juice").name == "Dear juice"
 
-    def test_lost_files_come_back(self, media_root, small_pictures):
+    def test_missing_files_are_restored(self, media_root, small_pictures):
         seeding.seed()
         photo = Photo.objects.first()
         default_storage.delete(photo.file.name)
         assert seeding.seed().restored == 1
         assert default_storage.exists(photo.file.name)
 
-    def test_one_package_is_a_smaller_shop_and_a_message(self, media_root, small_pictures, monkeypatch):
+    def test_with_one_package_the_shop_is_smaller(self, media_root, small_pictures, monkeypatch):
         read = packages.read_pictures
 
         def without_npm(package: packages.Package) -> dict[str, bytes]:
@@ -199,14 +199,14 @@ class TestSeed:
         monkeypatch.setattr(packages, "read_pictures", read)
         assert seeding.seed().products == len(everything())
 
-    def test_the_command_says_what_it_did(self, media_root, small_pictures):
+    def test_the_command_reports_what_it_did(self, media_root, small_pictures):
         out = io.StringIO()
         call_command("demo_seed", stdout=out, stderr=io.StringIO())
         assert "87 products in the shop, 87 of them new" in out.getvalue()
 
 
 class TestDemoCommand:
-    def test_a_busy_port_is_told_before_anything_is_done(self):
+    def test_a_busy_port_is_reported_first(self):
         with socket.socket() as busy:
             busy.bind(("127.0.0.1", 0))
             busy.listen()
@@ -215,7 +215,7 @@ class TestDemoCommand:
                 call_command("demo", port=port)
 
     @pytest.mark.parametrize("port", [0, -1, 70000])
-    def test_what_is_no_port_is_told(self, port):
+    def test_an_invalid_port_is_reported(self, port):
         with pytest.raises(CommandError, match=rf"{port} is no port"):
             call_command("demo", port=port)
 
@@ -253,7 +253,7 @@ class TestOwnCatalogue:
         assert own_catalogue.load(folder, lambda *done: None) == 4
         assert (Product.objects.count(), sync().indexed) == (4, 1)
 
-    def test_a_table(self, tmp_path):
+    def test_a_csv_file(self, tmp_path):
         self.add(tmp_path / "pictures" / "1.png", "red")
         table = tmp_path / "mine.csv"
         rows = [
@@ -275,7 +275,7 @@ class TestOwnCatalogue:
             ("y.csv", "image\nz.png", "no picture"),
         ],
     )
-    def test_what_is_no_catalogue_is_told(self, tmp_path, name, text, words):
+    def test_an_invalid_catalogue_is_reported(self, tmp_path, name, text, words):
         if text:
             (tmp_path / name).write_text(text)
         with pytest.raises(own_catalogue.NoCatalogue, match=words):
@@ -321,14 +321,14 @@ class TestPages:
             ("?price__lte=cheap&order=password", ["blue", "crimson", "red"]),
         ],
     )
-    def test_a_department_under_filters(self, client: Client, shelf, query, names):
+    def test_a_department_with_filters(self, client: Client, shelf, query, names):
         assert self.names(client.get(f"/shop/things/{query}").content.decode()) == names
 
     def test_a_product_with_its_similar_ones(self, client: Client, shelf):
         response = client.get("/product/red/")
         assert self.names(response.content.decode()) == ["variant"]  # crimson is sold out; blue is in its group
 
-    def test_a_product_whose_picture_is_lost(self, client: Client, shelf):
+    def test_a_product_whose_picture_is_missing(self, client: Client, shelf):
         default_storage.delete(Photo.objects.get(product__name="red").file.name)
         assert client.get(Product.objects.get(name="red").get_absolute_url()).status_code == 200
 
@@ -338,7 +338,7 @@ class TestPages:
         assert response.status_code == 200
         assert "Looks like this" not in response.content.decode()
 
-    def test_what_is_not_on_sale_is_not_found(self, client: Client, shelf):
+    def test_an_inactive_product_is_not_found(self, client: Client, shelf):
         Product.objects.filter(slug="red").update(active=False)
         for address in ("/product/red/", "/gallery/red/", "/shop/nowhere/"):
             response = client.get(address)
@@ -378,12 +378,12 @@ class TestPages:
             ("q=red&page=0", "greater than or equal to 1"),
         ],
     )
-    def test_a_bad_question_is_answered_with_400(self, client: Client, shelf, query, words):
+    def test_a_bad_query_is_answered_with_400(self, client: Client, shelf, query, words):
         response = client.get(f"/search/?{query}")
         assert response.status_code == 400
         assert words in response.content.decode()
 
-    def test_a_file_that_is_no_picture_is_answered_with_400(self, client: Client, shelf):
+    def test_a_file_that_is_not_a_picture_is_answered_with_400(self, client: Client, shelf):
         file = io.BytesIO(b"<html>not a picture</html>")
         file.name = "photo.jpg"
         response = client.post("/search/", {"image": file})
@@ -399,13 +399,13 @@ class TestPages:
         assert response.status_code == 503
         assert "try again" in response.content.decode()
 
-    def test_the_gallery_goes_from_neighbour_to_neighbour(self, client: Client, shelf):
+    def test_the_gallery_links_neighbours(self, client: Client, shelf):
         assert client.get("/gallery/").status_code == 200
         html = client.get("/gallery/red/?via=blue,gone").content.decode()
         assert "/gallery/crimson/?via=blue,gone,red" in html
         assert "Back to blue" in html
 
-    def test_a_strict_policy_and_nothing_inline(self, client: Client, shelf):
+    def test_a_strict_content_security_policy_and_nothing_inline(self, client: Client, shelf):
         for address in (
             "/",
             "/shop/things/",
@@ -435,7 +435,7 @@ class TestPages:
             assert len(self.names(client.get("/product/red/").content.decode())) == 9
 
 
-def test_a_form_without_its_token_is_refused_in_the_shops_own_words(db):
+def test_a_missing_csrf_token_shows_the_shops_page(db):
     response = Client(enforce_csrf_checks=True).post("/search/", {"q": "red"})
     assert response.status_code == 403
     assert "open for too long" in response.content.decode()
@@ -448,7 +448,7 @@ def test_credits_name_both_packages(client: Client, db):
         assert package.licence in html
 
 
-def test_the_catalogue_is_plain_json():
+def test_the_catalogue_is_valid_json():
     assert set(json.loads(catalogue.FILE.read_text())) == {"departments", "banners", "samples", "products"}
 
 
@@ -487,7 +487,7 @@ class TestLook:
         assert "data-imagesim-look" in html
         assert "data-imagesim-server" not in html
 
-    def test_a_photo_is_answered_and_not_kept(self, client: Client, shelf, media_root):
+    def test_a_photo_is_searched_and_not_stored(self, client: Client, shelf, media_root):
         before = sorted(media_root.rglob("*"))
         html = self.post(client).content.decode()
         assert "Shoes</h2>" in html
@@ -497,19 +497,19 @@ class TestLook:
     @pytest.mark.parametrize(
         "asked", [{"image": ""}, {"category": "nowhere"}, {"price__lte": "-1"}, {"image": io.BytesIO(b"no picture")}]
     )
-    def test_what_makes_no_sense_is_told(self, client: Client, shelf, asked):
+    def test_invalid_arguments_are_reported(self, client: Client, shelf, asked):
         response = self.post(client, **asked)
         assert response.status_code == 400
         assert 'role="alert"' in response.content.decode()
 
-    def test_with_the_index_down(self, client: Client, shelf, monkeypatch):
+    def test_with_an_unavailable_index(self, client: Client, shelf, monkeypatch):
         def down(*args: object, **kwargs: object) -> None:
             raise IndexUnavailable("cannot be reached")
 
         monkeypatch.setattr(imagesim, "shop_the_look", down)
         assert self.post(client).status_code == 503
 
-    def test_while_too_many_photos_are_in_work(self, client: Client, shelf, monkeypatch):
+    def test_while_all_photo_slots_are_taken(self, client: Client, shelf, monkeypatch):
         slots = (BoundedSemaphore(1), BoundedSemaphore(2))
         monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
         monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
@@ -518,7 +518,7 @@ class TestLook:
         assert response.status_code == 503
         assert "Many photos" in response.content.decode()
 
-    def test_a_sample_has_an_address(self, client: Client, shelf):
+    def test_a_sample_has_a_url(self, client: Client, shelf):
         default_storage.save("samples/clothing.jpg", io.BytesIO(encoded(picture("red", size=(200, 200)), "JPEG")))
         html = client.get("/look/?sample=clothing").content.decode()
         assert 'href="/look/?sample=clothing"' in html

@@ -59,7 +59,7 @@ def test_the_file_follows_the_published_schema() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_it_refers_to_exists() -> None:
+def test_referenced_files_exist() -> None:
     for name, service in SERVICES.items():
         assert set(service.get("depends_on", {})) <= set(SERVICES), name
         for mount in service.get("volumes", []):
@@ -72,7 +72,7 @@ def test_what_it_refers_to_exists() -> None:
         assert all((ROOT / path).exists() for path in source.split()), source
 
 
-def test_every_variable_is_in_the_example() -> None:
+def test_every_variable_is_in_the_example_file() -> None:
     used = {name for name, _ in VARIABLE.findall((ROOT / "docker-compose.yml").read_text())}
     example = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert used == set(example)
@@ -107,19 +107,19 @@ def test_the_shop_does_not_know_the_superuser() -> None:
         ({"SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "shop.example", "DEBUG": "1"}, "DEBUG"),
     ],
 )
-def test_production_refuses_the_defaults_of_the_demo(given: dict[str, str], missing: str) -> None:
+def test_production_rejects_the_defaults_of_the_demo(given: dict[str, str], missing: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=missing):
         environment.security({"PRODUCTION": "1", **given})
     assert COMPOSE["x-shop"]["environment"]["PRODUCTION"] == "1"
 
 
-def test_production_takes_a_key_and_hosts() -> None:
+def test_production_accepts_a_key_and_hosts() -> None:
     given = {"PRODUCTION": "1", "SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "shop.example"}
     expected = {"SECRET_KEY": "s" * 50, "DEBUG": False, "ALLOWED_HOSTS": ["shop.example"]}
     assert environment.security(given) == expected
 
 
-def test_the_proxy_alone_says_who_the_visitor_is() -> None:
+def test_only_the_proxy_determines_the_visitors_address() -> None:
     text = (ROOT / "tools" / "nginx.conf").read_text()
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in text
     assert "$proxy_add_x_forwarded_for" not in text
@@ -238,7 +238,7 @@ def deployment(folder: Path, postgres: str) -> Iterator[Deployment]:
     here.environment["DJANGO_SETTINGS_MODULE"] = "demo_shop.settings"
 
     with ExitStack() as stack:
-        here.environment["DATABASE_URL"] = stack.enter_context(own_database(postgres))
+        here.environment["DATABASE_URL"] = stack.enter_context(separate_database(postgres))
         url = start_elasticsearch(stack, folder, ports["elasticsearch"], secrets["ELASTIC_PASSWORD"])
         for name in ("redis", "cache"):
             data = folder / name
@@ -268,7 +268,7 @@ def manage(here: Deployment, command: list[str], environment: dict[str, str] | N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-class own_database:
+class separate_database:
     """A database of its own on the server of the tests."""
 
     def __init__(self, url: str) -> None:

@@ -82,7 +82,7 @@ def fill(index: ElasticsearchIndex) -> str:
     return backing_index
 
 
-def test_the_key_is_enough_for_the_life_of_an_index(index: ElasticsearchIndex) -> None:
+def test_the_key_suffices_for_all_operations_on_an_index(index: ElasticsearchIndex) -> None:
     assert index.active() is None
     first = fill(index)
     assert keys(index, Query(axis(1), limit=1)) == ["1"]
@@ -101,7 +101,7 @@ def test_the_key_is_enough_for_the_life_of_an_index(index: ElasticsearchIndex) -
     assert len(list(index.scan())) == 2
 
 
-def test_the_key_of_a_web_process_reads_and_changes_nothing(index: ElasticsearchIndex, server: SecureServer) -> None:
+def test_the_key_of_a_web_process_is_read_only(index: ElasticsearchIndex, server: SecureServer) -> None:
     backing_index = fill(index)
     reader = server.index("imagesim-search")
     assert keys(reader, Query(axis(2), limit=1)) == ["2"]
@@ -144,9 +144,7 @@ def test_a_key_reaches_no_other_index(server: SecureServer, key: str) -> None:
         assert answer.meta.status == 403, (path, answer.body)
 
 
-def test_without_the_right_key_or_authority_nothing_is_answered(
-    index: ElasticsearchIndex, server: SecureServer
-) -> None:
+def test_a_wrong_key_or_certificate_is_rejected(index: ElasticsearchIndex, server: SecureServer) -> None:
     fill(index)
     with pytest.raises(SearchIndexError) as refused:
         server.index(api_key="bm90OmFrZXk=").meta()

@@ -93,7 +93,7 @@ def png(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def test_the_vectors_are_those_of_the_embedder_served(served: str) -> None:
+def test_the_vectors_equal_those_of_the_served_embedder(served: str) -> None:
     ours, theirs = PixelEmbedder(), client(served, batch_size=2)
     pictures = [Image.new("RGB", (300, 200), colour) for colour in ("red", "green", "blue")]
     assert np.allclose(theirs.embed_images(pictures), ours.embed_images(pictures), atol=1e-5)
@@ -102,7 +102,7 @@ def test_the_vectors_are_those_of_the_embedder_served(served: str) -> None:
     assert (theirs.fingerprint, theirs.dims) == ("pixels", ours.dims)
 
 
-def test_many_at_once(served: str) -> None:
+def test_concurrent_requests(served: str) -> None:
     embedder = client(served)
     with ThreadPoolExecutor(16) as pool:
         rows = list(pool.map(lambda n: embedder.embed_texts([f"word{n}"])[0], range(64)))
@@ -141,7 +141,7 @@ def test_requests_stay_below_the_limit_on_bytes(served: str, monkeypatch: pytest
         (json.dumps({"input": "x" * 10_000}).encode(), 400, "longer than"),
     ],
 )
-def test_bad_requests_get_one_clear_error(served: str, body: bytes, status: int, says: str) -> None:
+def test_bad_requests_get_a_clear_error(served: str, body: bytes, status: int, says: str) -> None:
     got, message = post(f"{served}/embeddings", body)
     assert got == status
     assert says in message
@@ -192,7 +192,7 @@ def test_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert (len(most), max(most)) == (16, 1)
 
 
-def test_the_pictures_of_a_request_are_bounded_together(served: str) -> None:
+def test_the_pixels_of_a_request_are_limited(served: str) -> None:
     large = png(Image.new("RGB", (1900, 1900)))
     body = json.dumps({"input": [large] * 20, "modality": "image"}).encode()
     assert len(body) < 1_000_000
@@ -201,7 +201,7 @@ def test_the_pictures_of_a_request_are_bounded_together(served: str) -> None:
     assert "megapixels" in message
 
 
-def test_the_pictures_that_requests_keep_are_bounded_over_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pixels_of_all_requests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MAX_PIXELS", 10_000)
     decoding, embedder = service._Decoding(), PixelEmbedder()
     picture = png(Image.new("RGB", (60, 60)))
@@ -221,7 +221,7 @@ def test_the_pictures_that_requests_keep_are_bounded_over_all_requests(monkeypat
     assert (seen, decoding.kept) == ([7_200, 7_200], 0)
 
 
-def test_what_is_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_concurrent_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "PATIENCE_SECONDS", 0.1)
     entered, release = threading.Event(), threading.Event()
 
@@ -245,7 +245,7 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_under_gunicorn_anonymous_bodies_add_no_memory(tmp_path: Path) -> None:
+def test_bodies_without_a_key_take_no_memory_under_gunicorn(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     settings = {"EMBEDDER": {"BACKEND": "tests.embedders.PixelEmbedder"}, "SYNC": "manual"}
     environment = {
@@ -329,7 +329,7 @@ def elsewhere(target: str = "") -> tuple[object, list[str | None]]:
     return serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)), seen
 
 
-def test_the_key_is_not_sent_on_by_a_redirect() -> None:
+def test_the_key_is_not_sent_to_a_redirect_target() -> None:
     last, seen_last = elsewhere()
     with last as other:
         first, seen_first = elsewhere(target=f"{other.replace('127.0.0.1', 'localhost')}/embeddings")
@@ -347,7 +347,7 @@ def test_a_key_that_the_service_repeats_is_masked() -> None:
     assert KEY not in str(error.value)
 
 
-def test_the_key_may_be_a_setting(served: str, settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_can_be_a_setting(served: str, settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENV)
     (message,) = client(served).check()
     assert message.id == "imagesim.E206"
@@ -368,20 +368,20 @@ def test_the_key_may_be_a_setting(served: str, settings: object, monkeypatch: py
         ({"api_kei": KEY}, "'api_kei'"),
     ],
 )
-def test_options_that_would_show_a_secret_are_refused(options: dict[str, str], says: str) -> None:
+def test_options_that_would_reveal_a_secret_are_rejected(options: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as error:
         client(**{"url": "http://embedder:8100/v1", **options})
     assert KEY not in str(error.value)
 
 
-def test_an_error_says_what_is_wrong(served: str) -> None:
+def test_errors_are_explained(served: str) -> None:
     with pytest.raises(EmbedderError, match="set 'dims'"):
         client(served, dims=32).embed_texts(["x"])
     with pytest.raises(EmbedderError, match="Is the embedder running"):
         client("http://127.0.0.1:9/v1", timeout=1).embed_texts(["x"])
 
 
-def test_a_service_does_not_serve_itself(settings: object) -> None:
+def test_a_service_cannot_serve_an_http_embedder(settings: object) -> None:
     options = {"url": "http://127.0.0.1:8100/v1", "model": "m", "dims": 4}
     settings.IMAGESIM = {"EMBEDDER": {"BACKEND": "imagesim.embedders.http.HttpEmbedder", "OPTIONS": options}}
     with pytest.raises(ConfigurationError, match="must be the model"):

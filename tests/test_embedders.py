@@ -39,13 +39,13 @@ class TestPinnedOnTheHub(EmbedderContract):
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         return OpenClipEmbedder(model=f"hf-hub:acme/clip@{self.COMMIT}", cache_dir=tmp_path)
 
-    def test_the_commit_is_part_of_what_the_vectors_depend_on(self, embedder: BaseEmbedder) -> None:
+    def test_the_commit_is_part_of_the_fingerprint(self, embedder: BaseEmbedder) -> None:
         assert embedder.fingerprint != OpenClipEmbedder(model="hf-hub:acme/clip").fingerprint
         assert embedder.fingerprint != OpenClipEmbedder(model=f"hf-hub:acme/clip@{'f' * 40}").fingerprint
         assert "acme-clip-01234567" in embedder.fingerprint
 
     @pytest.mark.parametrize("revision", ["main", "v1", "0123456", "", "x" * 40])
-    def test_a_name_that_can_move_pins_nothing(self, revision: str) -> None:
+    def test_a_branch_or_tag_is_rejected_as_a_pin(self, revision: str) -> None:
         with pytest.raises(ConfigurationError, match="a commit of 40 hexadecimal digits"):
             OpenClipEmbedder(model=f"hf-hub:acme/clip@{revision}")
 
@@ -93,7 +93,7 @@ def test_a_colour_word_finds_the_colour(lite_embedder: OpenClipEmbedder, make: o
     assert [list(COLOURS)[i] for i in found] == list(COLOURS)
 
 
-def test_a_picture_finds_its_like(lite_embedder: OpenClipEmbedder) -> None:
+def test_a_picture_finds_similar_ones(lite_embedder: OpenClipEmbedder) -> None:
     query = lite_embedder.embed_images([shirt("#c01530", "#f4f4f4").rotate(5, fillcolor="#f4f4f4")])
     things = [trousers("#c8102e"), shirt("#1f4fb5"), shirt("#c8102e"), trousers("#1f4fb5")]
     scores = (query @ lite_embedder.embed_images(things).T)[0]
@@ -101,7 +101,7 @@ def test_a_picture_finds_its_like(lite_embedder: OpenClipEmbedder) -> None:
     assert scores.argmin() == 3
 
 
-def test_same_shape_other_colour(lite_embedder: OpenClipEmbedder) -> None:
+def test_the_same_shape_in_another_colour(lite_embedder: OpenClipEmbedder) -> None:
     query = lite_embedder.embed_images([shirt("#c8102e")])
     things = lite_embedder.embed_images([shirt("#c8102e"), shirt("#1f4fb5")])
     assert (query @ things.T)[0].argmax() == 0
@@ -118,14 +118,14 @@ def test_weights_of_the_shop(model_cache: Path) -> None:
     assert plain.reweight(vector) is vector
 
 
-def test_a_text_fills_the_words_only(lite_embedder: OpenClipEmbedder) -> None:
+def test_a_text_fills_only_the_words_component(lite_embedder: OpenClipEmbedder) -> None:
     vector = lite_embedder.embed_texts(["navy jeans"])[0]
     words = lite_embedder.components["words"]
     assert np.linalg.norm(vector[words]) == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(lite_embedder.reweight(vector, {"words": 0}), vector)
 
 
-def test_long_pictures_are_not_cut_off(lite_embedder: OpenClipEmbedder) -> None:
+def test_tall_pictures_are_not_cropped(lite_embedder: OpenClipEmbedder) -> None:
     """A tall photo is fitted in whole: what stands at its ends counts."""
     plain = Image.new("RGB", (100, 400), "white")
     ended = plain.copy()
@@ -146,7 +146,7 @@ def test_precisions_agree(model_cache: Path) -> None:
     assert lower_precisions(torch.device("cpu")) in ((), ("bf16",))
 
 
-def test_the_size_is_what_the_issue_of_memory_allows(lite_embedder: OpenClipEmbedder) -> None:
+def test_the_models_size_in_memory(lite_embedder: OpenClipEmbedder) -> None:
     assert 512 <= lite_embedder.dims <= 1024
     assert lite.WEIGHTS.stat().st_size <= 12_000_000
 
@@ -167,7 +167,7 @@ def _run(code: str, environment: dict[str, str] | None = None) -> subprocess.Com
     )
 
 
-def test_what_is_asked_of_every_web_process_needs_no_torch() -> None:
+def test_dims_and_fingerprint_need_no_torch() -> None:
     done = _run(
         "import sys\n"
         "from imagesim.embedders import get_embedder\n"
@@ -178,7 +178,7 @@ def test_what_is_asked_of_every_web_process_needs_no_torch() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_after_a_fork_the_child_embeds_by_itself(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
+def test_a_child_process_loads_its_own_model(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
     lite_embedder.warm_up()  # so that the model is assembled
     done = _run(
         "import os, sys, numpy\n"
@@ -196,7 +196,7 @@ def test_after_a_fork_the_child_embeds_by_itself(model_cache: Path, lite_embedde
     assert done.returncode == 0, done.stderr
 
 
-def test_the_process_is_left_alone_until_a_model_is_loaded(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
+def test_the_process_is_unchanged_until_a_model_is_loaded(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
     lite_embedder.warm_up()  # so that the model is assembled
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = _run(
@@ -214,7 +214,7 @@ def test_the_process_is_left_alone_until_a_model_is_loaded(model_cache: Path, li
     assert done.stdout.strip() == "PASSIVE", done.stderr
 
 
-def test_a_child_of_a_process_with_a_model_has_one_thread() -> None:
+def test_a_child_process_uses_one_thread() -> None:
     done = _run(
         "import os, sys\n"
         "from imagesim.embedders.precision import choose_device\n"
@@ -241,7 +241,7 @@ def test_one_instance_per_process(settings: object) -> None:
 # The built-in model is assembled in the user's cache folder.
 
 
-def test_it_is_assembled_once_and_mended(tmp_path: Path) -> None:
+def test_it_is_assembled_once_and_repaired(tmp_path: Path) -> None:
     folder = lite.folder(tmp_path)
     assert lite.intact(folder)
     stamp = (folder / model_spec.CONFIG).stat().st_mtime_ns
@@ -254,7 +254,7 @@ def test_it_is_assembled_once_and_mended(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def test_several_may_assemble_it_at_once(tmp_path: Path) -> None:
+def test_several_processes_can_assemble_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         folders = set(pool.map(lambda _: lite.folder(tmp_path), range(3)))
     assert len(folders) == 1
@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         OpenClipEmbedder(cache_dir=blocked).embed_texts(["shirt"])
 
 
-def test_other_towers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_tower_files_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other weights")
     monkeypatch.setattr(lite, "trunk_path", lambda: other)
@@ -308,7 +308,7 @@ def test_the_cache_folder_is_the_users(
 # Names, and what is wrong with them.
 
 
-def test_the_fingerprint_follows_the_files(local_clip: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_files(local_clip: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(local_clip, copy)
     original, same = OpenClipEmbedder(model=f"local-dir:{local_clip}"), OpenClipEmbedder(model=f"local-dir:{copy}")
@@ -319,14 +319,14 @@ def test_the_fingerprint_follows_the_files(local_clip: Path, tmp_path: Path) -> 
     assert OpenClipEmbedder(model=f"local-dir:{copy}").fingerprint[-16:] != original.fingerprint[-16:]
 
 
-def test_the_fingerprint_does_not_follow_the_machine(local_clip: Path) -> None:
+def test_the_fingerprint_does_not_depend_on_the_machine(local_clip: Path) -> None:
     name = f"local-dir:{local_clip}"
     plain = OpenClipEmbedder(model=name)
     other = OpenClipEmbedder(model=name, device="cpu", precision="bf16", batch_size=3)
     assert plain.fingerprint == other.fingerprint
 
 
-def test_names_of_weights_make_fingerprints() -> None:
+def test_the_fingerprint_depends_on_the_names_of_weights() -> None:
     a = OpenClipEmbedder(model="ViT-B-32", pretrained="openai")
     b = OpenClipEmbedder(model="ViT-B-32", pretrained="laion2b_s34b_b79k")
     c = OpenClipEmbedder(model="hf-hub:Marqo/marqo-fashionSigLIP")
@@ -350,12 +350,12 @@ def test_names_of_weights_make_fingerprints() -> None:
         ({"model": "ViT-B-32", "weights": {"colour": 1}}, "its vectors have no parts"),
     ],
 )
-def test_wrong_options_are_refused_at_once(options: dict[str, object], error: str) -> None:
+def test_wrong_options_are_rejected_at_once(options: dict[str, object], error: str) -> None:
     with pytest.raises(ConfigurationError, match=error):
         OpenClipEmbedder(**options)  # type: ignore[arg-type]
 
 
-def test_an_unknown_option_is_a_wrong_setting() -> None:
+def test_an_unknown_option_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="modle"):
         get_embedder(Backend("imagesim.embedders.openclip.OpenClipEmbedder", {"modle": "ViT-B-32"}))
 
@@ -370,7 +370,7 @@ def test_an_unknown_option_is_a_wrong_setting() -> None:
         ({"model": "ViT-B-16-SigLIP", "pretrained": "weights.bin"}, "imagesim.E204", "local-dir:"),
     ],
 )
-def test_checks_find_what_cannot_work(options: dict[str, str], id: str, said: str) -> None:
+def test_checks_find_invalid_options(options: dict[str, str], id: str, said: str) -> None:
     embedder = OpenClipEmbedder(**options)  # type: ignore[arg-type]
     (message,) = embedder.check()
     assert message.id == id
@@ -386,18 +386,18 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
             ask()
 
 
-def test_a_folder_without_weights_is_refused(local_clip: Path, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_rejected(local_clip: Path, tmp_path: Path) -> None:
     shutil.copy(local_clip / model_spec.CONFIG, tmp_path)
     with pytest.raises(EmbedderError, match="cannot be loaded"):
         OpenClipEmbedder(model=f"local-dir:{tmp_path}").embed_images(pictures())
 
 
-def test_an_unknown_tag_is_refused() -> None:
+def test_an_unknown_tag_is_rejected() -> None:
     with pytest.raises(EmbedderError, match="laion9b"):
         OpenClipEmbedder(model="ViT-B-32", pretrained="laion9b").embed_images(pictures())
 
 
-def test_a_hub_out_of_reach_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -411,7 +411,7 @@ def test_a_hub_out_of_reach_says_what_to_do(tmp_path: Path, monkeypatch: pytest.
         assert "imagesim-lite" in str(raised.value)
 
 
-def test_devices_are_chosen_or_named() -> None:
+def test_devices() -> None:
     assert choose_device("cpu").type == "cpu"
     assert choose_device(None).type in ("cpu", "cuda", "mps")
     with pytest.raises(EmbedderError, match="quantum"):
@@ -420,7 +420,7 @@ def test_devices_are_chosen_or_named() -> None:
         choose_device("meta")
 
 
-def test_vectors_that_are_not_finite_are_not_given_out(local_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_that_are_not_finite_are_rejected(local_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading.Loaded, "texts", lambda self, texts: np.full((len(texts), 24), np.nan, np.float32))
     with pytest.raises(EmbedderError, match="not finite"):
         OpenClipEmbedder(model=f"local-dir:{local_clip}").embed_texts(["shirt"])
@@ -438,7 +438,7 @@ def test_a_failing_model_is_an_embedder_error(local_clip: Path, monkeypatch: pyt
 # The trunk, for those who build on it.
 
 
-def test_the_trunk_knows_what_it_knew() -> None:
+def test_the_trunk_classifies_imagenet() -> None:
     import torch
 
     trunk = lite.load_trunk()

@@ -72,7 +72,7 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white", "orange", "purple
 
 
 @pytest.mark.django_db
-def test_every_picture_gets_its_vector_in_batches_the_model_likes() -> None:
+def test_every_picture_gets_its_vector_in_batches() -> None:
     embedder = CountingEmbedder()
     vectors = Vectors([target(embedder)])
     found = vectors.resolve([picture(colour) for colour in COLOURS])
@@ -86,7 +86,7 @@ def test_every_picture_gets_its_vector_in_batches_the_model_likes() -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_known_is_neither_decoded_nor_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_pictures_are_not_decoded_or_embedded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = CountingEmbedder()
     Vectors([target(embedder)]).resolve([picture("red")])
     monkeypatch.setattr(module.images, "decode", lambda *args, **kwargs: pytest.fail("decoded again"))
@@ -106,7 +106,7 @@ def test_the_same_picture_twice_in_a_batch_is_embedded_once() -> None:
 
 
 @pytest.mark.django_db
-def test_one_bad_picture_harms_one_picture() -> None:
+def test_a_bad_picture_affects_no_other() -> None:
     embedder = CountingEmbedder(fails_on=(50, 50))
     bad = Picture("bad.jpg", BytesIO(b"\xff\xd8\xff not a picture"))
     odd = picture("red", (50, 50))
@@ -117,7 +117,7 @@ def test_one_bad_picture_harms_one_picture() -> None:
 
 
 @pytest.mark.django_db
-def test_a_model_that_fails_on_everything_is_nobodys_fault_but_its_own() -> None:
+def test_a_model_that_always_fails_is_not_blamed_on_pictures() -> None:
     found = [picture("red")]
     with pytest.raises(EmbedderError, match="The model fails"):
         Vectors([target(CountingEmbedder(broken=True))]).resolve(found)
@@ -126,7 +126,7 @@ def test_a_model_that_fails_on_everything_is_nobodys_fault_but_its_own() -> None
 
 
 @pytest.mark.django_db
-def test_a_lease_is_one_worker_s_until_it_expires() -> None:
+def test_a_lease_is_exclusive_until_it_expires() -> None:
     first, second = EmbeddingLeases(), EmbeddingLeases()
     wanted = [("a", "m"), ("b", "m")]
     assert first.lease(wanted[:1]) == {("a", "m")}
@@ -139,7 +139,7 @@ def test_a_lease_is_one_worker_s_until_it_expires() -> None:
 
 
 @pytest.mark.django_db
-def test_what_a_dead_worker_leased_is_made_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embeddings_leased_by_a_dead_worker_are_made_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = CountingEmbedder()
     dead = EmbeddingLeases()
     one = picture("red")
@@ -159,7 +159,7 @@ def test_what_a_dead_worker_leased_is_made_by_the_next(monkeypatch: pytest.Monke
 
 
 @pytest.mark.django_db
-def test_the_lease_on_the_items_is_renewed_while_reading_waiting_and_embedding(
+def test_the_lease_on_the_items_is_renewed_during_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever takes long: files from a slow storage, another worker's embeddings, the model."""

@@ -62,14 +62,14 @@ def test_metrics_of_a_known_ranking() -> None:
     assert study.ndcg(np.array([0.0, 1.0]), np.array([1.0]), 2) == pytest.approx(1 / np.log2(3))
 
 
-def test_an_interval_holds_the_mean_and_narrows_with_more_queries() -> None:
+def test_an_interval_contains_the_mean_and_narrows_with_more_queries() -> None:
     few, many = (study.estimate(np.random.default_rng(1).random(n)) for n in (20, 2000))
     assert few.low < few.mean < few.high
     assert many.high - many.low < few.high - few.low
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_catalogue_is_read_with_its_owners() -> None:
+def test_the_catalogue_knows_the_owner_of_each_row() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
     assert (len(loaded), loaded.dims, len(loaded.vectors)) == (CATEGORIES * EACH, DIMS, 2 * CATEGORIES * EACH)
     assert list(loaded.first_images()) == list(range(0, 2 * CATEGORIES * EACH, 2))
@@ -90,7 +90,7 @@ def test_exact_rankings_agree_with_brute_force() -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_fewer_bits_cost_and_rescoring_brings_them_back() -> None:
+def test_quantisation_loses_recall_and_rescoring_restores_it() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
     cases = catalogue.cases(loaded, "category")
     exact = study.run(loaded, cases, Variant(), k=10)
@@ -104,7 +104,7 @@ def test_fewer_bits_cost_and_rescoring_brings_them_back() -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_tuning_learns_which_dimensions_are_noise() -> None:
+def test_tuning_suppresses_noisy_dimensions() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
     tuned = tune(loaded, catalogue.cases(loaded, "category"))
     assert tuned is not None
@@ -113,7 +113,7 @@ def test_tuning_learns_which_dimensions_are_noise() -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_tuning_does_not_win_where_there_is_nothing_to_learn() -> None:
+def test_tuning_does_not_win_without_structure() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
     shuffled = np.random.default_rng(0).permutation(len(loaded))
     labels = tuple(loaded.categories[i] for i in shuffled)
@@ -124,7 +124,7 @@ def test_tuning_does_not_win_where_there_is_nothing_to_learn() -> None:
     assert tuned is None or not tuned.wins
 
 
-def test_principal_axes_keep_what_lies_in_a_subspace() -> None:
+def test_principal_axes_preserve_a_subspace() -> None:
     rng = np.random.default_rng(3)
     vectors = unit(rng.normal(size=(200, 4)) @ rng.normal(size=(4, 16)))
     axes = study.principal_axes(vectors, 4)
@@ -153,7 +153,7 @@ def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_a_projection_is_kept_chosen_and_loaded_again() -> None:
+def test_a_projection_is_stored_chosen_and_loaded() -> None:
     matrix = tuning.truncation(8, 3)
     projection = Projection("model", "truncate", matrix)
     projection.save()
@@ -203,7 +203,7 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_tune_command_chooses_only_what_wins() -> None:
+def test_the_tune_command_chooses_only_improvements() -> None:
     out = StringIO()
     call_command("imagesim_tune", "--dry-run", "--format", "json", stdout=out)
     assert json.loads(out.getvalue())["chosen"] is False

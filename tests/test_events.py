@@ -39,12 +39,12 @@ def event(token: str, item: Product, kind: str = "view", position: Any = 0) -> d
     return {"token": token, "kind": kind, "item": key_of(item), "position": position}
 
 
-def test_no_token_is_given_while_events_are_off(settings: Any) -> None:
+def test_no_token_while_events_are_disabled(settings: Any) -> None:
     settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
     assert token() == ""
 
 
-def test_an_event_sent_twice_is_kept_once(shoe: Product) -> None:
+def test_an_event_sent_twice_is_stored_once(shoe: Product) -> None:
     given = token(items=[shoe], query_key="shop.product:1", category="shoes")
     assert events.store([event(given, shoe), event(given, shoe, "click")]) == 2
     assert events.store([event(given, shoe), event(given, shoe, "cart")]) == 1
@@ -52,7 +52,7 @@ def test_an_event_sent_twice_is_kept_once(shoe: Product) -> None:
     assert (kept.query_key, kept.category, kept.source) == ("shop.product:1", "shoes", "similar")
 
 
-def test_a_token_is_good_for_the_items_of_its_answer_alone() -> None:
+def test_a_token_is_only_valid_for_the_items_of_its_answer() -> None:
     """One row per item shown and kind, whatever is sent: nothing can be invented."""
     shown, others = [product(f"shown-{n}") for n in range(3)], [product("other")]
     given = token(items=shown)
@@ -66,7 +66,7 @@ def test_a_token_is_good_for_the_items_of_its_answer_alone() -> None:
     assert Event.objects.count() == 9
 
 
-def test_an_item_that_left_the_shop_leaves_no_event(shoe: Product) -> None:
+def test_events_of_hidden_items_are_ignored(shoe: Product) -> None:
     gone = product("gone")
     given = token(items=[shoe, gone])
     batch = [event(given, shoe), event(given, gone)]
@@ -89,21 +89,21 @@ def test_an_item_that_left_the_shop_leaves_no_event(shoe: Product) -> None:
         ({"extra": 1}, "exactly the fields"),
     ],
 )
-def test_one_bad_event_and_none_is_kept(bad: dict[str, Any], says: str, shoe: Product) -> None:
+def test_one_bad_event_rejects_the_batch(bad: dict[str, Any], says: str, shoe: Product) -> None:
     good = event(token("search", [shoe]), shoe)
     with pytest.raises(BadQuery, match=says):
         events.store([good, {**good, **bad}])
     assert not Event.objects.exists()
 
 
-def test_a_batch_has_its_limits(shoe: Product) -> None:
+def test_a_batch_is_limited(shoe: Product) -> None:
     with pytest.raises(BadQuery, match="1 to 100"):
         events.store([])
     with pytest.raises(BadQuery, match="1 to 100"):
         events.store([event(token("search", [shoe]), shoe)] * 101)
 
 
-def test_an_old_token_is_refused(monkeypatch: pytest.MonkeyPatch, shoe: Product) -> None:
+def test_an_old_token_is_rejected(monkeypatch: pytest.MonkeyPatch, shoe: Product) -> None:
     given = token("search", [shoe])
     monkeypatch.setattr(events, "MAX_AGE", timedelta(seconds=-1))
     with pytest.raises(BadQuery, match="last day"):

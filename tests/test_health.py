@@ -48,14 +48,14 @@ def shop(media_root, db):
 
 
 class TestHealth:
-    def test_all_well(self, client, shop):
+    def test_everything_works(self, client, shop):
         answer = client.get("/visual/health/")
 
         assert answer.status_code == 200
         assert answer.json() == {"status": "ok", "checks": {"database": "ok", "queue": "ok", "index": "ok"}}
         assert "no-store" in answer["Cache-Control"]
 
-    def test_texts_were_declared_since(self, shop, monkeypatch):
+    def test_texts_declared_after_the_index_was_made(self, shop, monkeypatch):
         """Words are not found in what the index does not hold, and nothing else says so."""
         assert status.get_status().index.outdated == ""
         items = get_items("shop.product")
@@ -71,11 +71,11 @@ class TestHealth:
             items.__dict__.pop("text_specs", None)
 
     @pytest.mark.parametrize("address", ["/visual/health/", "/visual/live/", "/visual/metrics/"])
-    def test_it_is_only_read(self, client, db, address):
+    def test_only_get_is_allowed(self, client, db, address):
         assert client.post(address).status_code == 405
         assert client.head(address).status_code == 200
 
-    def test_nothing_was_indexed_yet(self, client, db):
+    def test_before_the_first_index(self, client, db):
         answer = client.get("/visual/health/")
 
         assert answer.status_code == 200
@@ -93,7 +93,7 @@ class TestHealth:
         assert answer.status_code == 200
         assert answer.json()["checks"]["queue"] == "degraded"
 
-    def test_a_change_that_is_to_wait_is_no_fault(self, client, shop):
+    def test_a_change_with_a_delay_is_not_a_fault(self, client, shop):
         ItemState.objects.update(
             pending=True,
             changed_at=timezone.now() - timedelta(days=1),
@@ -102,7 +102,7 @@ class TestHealth:
 
         assert client.get("/visual/health/").json()["checks"]["queue"] == "ok"
 
-    def test_the_index_is_down(self, client, shop, settings, admin_user):
+    def test_an_unavailable_index(self, client, shop, settings, admin_user):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": DOWN}
 
         answer = client.get("/visual/health/")
@@ -114,7 +114,7 @@ class TestHealth:
         assert client.get("/visual/health/").json()["details"]["index"]
         assert client.get("/visual/live/").json() == {"status": "ok"}  # the shop sells on
 
-    def test_the_database_is_down(self, rf, monkeypatch):
+    def test_an_unavailable_database(self, rf, monkeypatch):
         def fail(*args: object) -> None:
             raise DatabaseError("gone")
 
@@ -134,7 +134,7 @@ class TestHealth:
         assert answer.status_code == 503
         assert json.loads(answer.content)["checks"] == {"database": "failing", "queue": "failing", "index": "failing"}
 
-    def test_what_nobody_foresaw_is_a_failure_and_logged(self, monkeypatch, caplog, db):
+    def test_an_unexpected_error_is_a_failure_and_logged(self, monkeypatch, caplog, db):
         def fail(self: object) -> None:
             raise ZeroDivisionError("secret")
 
@@ -145,7 +145,7 @@ class TestHealth:
         assert (check.state, check.detail) == ("failing", "ZeroDivisionError")
         assert "the check of the index failed" in caplog.text
 
-    def test_the_worst_part_counts(self):
+    def test_the_worst_state_counts(self):
         checks = [status.Check("a", "ok"), status.Check("b", "degraded")]
 
         assert status.worst(checks) == "degraded"
@@ -163,7 +163,7 @@ def samples(response) -> dict[tuple[str, str, str], float]:
 
 
 class TestMetrics:
-    def test_how_it_stands(self, client, shop):
+    def test_gauges_of_the_status(self, client, shop):
         product("late", picture("green"))
 
         found = samples(client.get("/visual/metrics/"))
@@ -178,7 +178,7 @@ class TestMetrics:
         assert found["imagesim_index_up", "", ""] == 1
         assert found["imagesim_index_entries", "", ""] == 2
 
-    def test_the_index_is_down(self, client, shop, settings):
+    def test_an_unavailable_index(self, client, shop, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": DOWN}
 
         found = samples(client.get("/visual/metrics/"))
@@ -186,7 +186,7 @@ class TestMetrics:
         assert found["imagesim_index_up", "", ""] == 0
         assert ("imagesim_index_entries", "", "") not in found
 
-    def test_what_is_asked_and_embedded_is_counted(self, client, shop):
+    def test_queries_and_embeddings_are_counted(self, client, shop):
         before = samples(client.get("/visual/metrics/"))
 
         imagesim.similar_to(shop[0])
@@ -208,7 +208,7 @@ class TestMetrics:
             assert after[key] == before.get(key, 0) + more, key
         assert after["imagesim_search_seconds_sum", "search", "ok"] > 0
 
-    def test_events_of_another_family_are_not_counted(self):
+    def test_other_events_are_not_counted(self):
         metrics.observe("weather.report", 1.0, "ok")
         metrics.connect()
 
@@ -252,7 +252,7 @@ class TestTiming:
         monkeypatch.setattr(timing, "observers", [lambda event, seconds, outcome: seen.append((event, outcome))])
         return seen
 
-    def test_every_outcome_is_told(self, seen, caplog):
+    def test_every_outcome_is_reported(self, seen, caplog):
         @timing.timed("search.x")
         def answer(error: Exception | None = None) -> int:
             """Says three."""
@@ -282,7 +282,7 @@ class TestTiming:
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.usefixtures("media_root")
-    def test_the_asynchronous_twin_is_timed_once(self, seen):
+    def test_the_async_variant_is_timed_once(self, seen):
         shoe = product("shoe", picture("red"))
         sync()
         seen.clear()

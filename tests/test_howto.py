@@ -46,12 +46,12 @@ def test_every_block_is_python(page):
         ast.parse(code)
 
 
-class TestTheEmbedderOfThePage(EmbedderContract):
+class TestEmbedderOfThePage(EmbedderContract):
     @pytest.fixture
     def embedder(self) -> BaseEmbedder:
         return get_instance(Backend("howto_embedders.ColourEmbedder", {"steps": 6}), BaseEmbedder)
 
-    def test_it_refuses_what_it_does_not_know(self, embedder):
+    def test_it_rejects_unknown_options(self, embedder):
         with pytest.raises(EmbedderError):
             embedder.embed_texts(["red"])
         with pytest.raises(ConfigurationError, match="ColourEmbedder does not know the option 'step'"):
@@ -59,7 +59,7 @@ class TestTheEmbedderOfThePage(EmbedderContract):
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTheIndexOfThePage(IndexContract):
+class TestIndexOfThePage(IndexContract):
     approximate = False
 
     @pytest.fixture

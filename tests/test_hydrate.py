@@ -62,7 +62,7 @@ def candidate(key: str, score: float = 0.5) -> Candidate:
     return Candidate(key, score, key, "digest", "name.jpg", "wider")
 
 
-def test_keys_that_cannot_exist_are_not_asked_for(products, django_assert_num_queries):
+def test_impossible_keys_are_not_queried(products, django_assert_num_queries):
     items = registry.for_model(Product)
     with django_assert_num_queries(0):
         assert load_shown(items, ["9" * 40, "-" + "9" * 40, "red", ""]) == []
@@ -85,7 +85,7 @@ def test_hits_keep_the_order_of_the_candidates(products, django_assert_num_queri
     )
 
 
-def test_a_query_per_model_and_one_per_prefetch(products, lamps, django_assert_num_queries):
+def test_one_query_per_model_and_prefetch(products, lamps, django_assert_num_queries):
     with registered(Lamp, LampItems):
         keys = [f"zoo.lamp:{lamps[1].pk}", f"shop.product:{products[0].pk}", f"zoo.lamp:{lamps[0].pk}"]
         with django_assert_num_queries(4):
@@ -93,12 +93,12 @@ def test_a_query_per_model_and_one_per_prefetch(products, lamps, django_assert_n
             assert {key: item.name for key, item in found.items()} == dict(zip(keys, ("B", "P0", "A"), strict=True))
 
 
-def test_items_that_the_shop_hides_are_not_loaded(lamps):
+def test_hidden_items_are_not_loaded(lamps):
     hidden = type("Lit", (LampItems,), {"should_index": lambda self, lamp: lamp.lit})(Lamp)
     assert [lamp.name for lamp in read(hidden, lamps)] == ["A"]
 
 
-def test_what_was_read_can_be_queried_further_and_saved(lamps):
+def test_loaded_items_can_be_queried_and_saved(lamps):
     (lamp,) = read(LampItems(Lamp), lamps[:1])
     assert names(lamp.pictures.all()) == ["a.png", "b.png"]
     assert names(lamp.pictures.filter(position=0)) == ["b.png"]
@@ -109,14 +109,14 @@ def test_what_was_read_can_be_queried_further_and_saved(lamps):
     assert Lamp.objects.get(name="A").lumen == 91
 
 
-def test_without_the_to_many_relations(lamps, django_assert_num_queries):
+def test_without_to_many_relations(lamps, django_assert_num_queries):
     with django_assert_num_queries(1):
         (lamp,) = read(LampItems(Lamp), lamps[:1], to_many=False)
         assert lamp.maker.name == "Lux"
     assert "_prefetched_objects_cache" not in lamp.__dict__
 
 
-def test_each_lookup_takes_a_query_whatever_the_number_of_items(lamps, django_assert_num_queries):
+def test_one_query_per_lookup_for_any_number_of_items(lamps, django_assert_num_queries):
     filters = {"tag": "tags__label", "watt": "bulb_set__watt", "shelf": "standing_set__shelf__name"}
     items = type("Tagged", (LampItems,), {"filters": filters})(Lamp)
     lamps[0].tags.add(Tag.objects.create(label="tall"))
@@ -130,14 +130,14 @@ def test_each_lookup_takes_a_query_whatever_the_number_of_items(lamps, django_as
         assert [standing.shelf.name for standing in found[0].standing_set.all()] == ["top"]
 
 
-def test_a_child_in_a_table_of_its_own(lamps):
+def test_multi_table_inheritance(lamps):
     desk = [DeskLamp.objects.create(name=name, arm=20) for name in "XY"]
     items = LampItems(DeskLamp)
     assert [lamp.arm for each in desk for lamp in read(items, [each])] == [20, 20]
     assert type(read(items, desk)[0]) is DeskLamp
 
 
-def test_values_that_a_database_keeps_in_another_form(products):
+def test_values_are_converted_from_the_database(products):
     items = type("ProductItems", (Items,), {"images": "photos__file", "category": "category__slug"})(Product)
     for product in products:
         (found,) = read(items, [product])
@@ -154,12 +154,12 @@ def test_values_that_a_database_keeps_in_another_form(products):
         lambda: Lamp.objects.all() | Lamp.objects.filter(name="A"),
     ],
 )
-def test_what_does_more_than_filter(lamps, queryset):
+def test_querysets_that_do_more_than_filter(lamps, queryset):
     (found,) = read(with_queryset(queryset), lamps[:1])
     assert names(found.pictures.all()) == ["a.png", "b.png"]
 
 
-def test_the_shop_own_prefetch_stays(lamps):
+def test_the_prefetch_of_the_shop_is_kept(lamps):
     own = Prefetch("pictures", Picture.objects.filter(file="a.png"))
     (found,) = read(with_queryset(lambda: Lamp.objects.prefetch_related(own)), lamps[:1])
     assert names(found.pictures.all()) == ["a.png"]
@@ -197,12 +197,12 @@ def test_the_managers_of_the_shop_are_respected(lamps, monkeypatch):
         Lamp.pictures.__dict__.pop("related_manager_cls", None)  # made of the manager of this test
 
 
-def test_the_order_of_the_pictures_is_their_own(lamps, monkeypatch):
+def test_related_pictures_keep_their_ordering(lamps, monkeypatch):
     monkeypatch.setattr(Picture._meta, "ordering", [Coalesce("position", models.Value(7)).desc()])
     assert names(read(LampItems(Lamp), lamps)[0].pictures.all()) == ["b.png", "a.png"]
 
 
-def test_no_key_and_a_key_twice(lamps, django_assert_num_queries):
+def test_no_key_and_a_repeated_key(lamps, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert load_shown(LampItems(Lamp), []) == []
         assert load([], []) == [[], []]

@@ -67,7 +67,7 @@ class Requests:
 # What is stored.
 
 
-def test_the_mapping_is_strict_and_says_what_the_server_would_otherwise_choose(index: ElasticsearchIndex) -> None:
+def test_the_mapping_is_strict_and_explicit(index: ElasticsearchIndex) -> None:
     backing_index = index.create(META)
     made = index._client.indices.get(index=backing_index)[backing_index]
     mappings = made["mappings"]
@@ -84,7 +84,7 @@ def test_the_mapping_is_strict_and_says_what_the_server_would_otherwise_choose(i
         index._client.index(index=backing_index, id="y", document={"key": "y", "surprise": 1})
 
 
-def test_the_planner_plans_what_the_index_builds(index: ElasticsearchIndex) -> None:
+def test_the_planner_matches_the_index(index: ElasticsearchIndex) -> None:
     backing_index = index.create(replace(META, dims=512))
     built = index._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
     planned = plan(items=10**6, images=10**6, dims=512, server=index._server.version)
@@ -92,7 +92,7 @@ def test_the_planner_plans_what_the_index_builds(index: ElasticsearchIndex) -> N
     assert mapping.quantisation_of(built) == planned.quantisation
 
 
-def test_an_index_is_filled_in_peace_and_then_set_to_serve(index: ElasticsearchIndex) -> None:
+def test_refreshes_and_replicas_start_after_filling(index: ElasticsearchIndex) -> None:
     def settings(backing_index: str) -> tuple[str, str]:
         found = index._client.indices.get_settings(index=backing_index)[backing_index]["settings"]["index"]
         return found["number_of_replicas"], found["refresh_interval"]
@@ -105,7 +105,7 @@ def test_an_index_is_filled_in_peace_and_then_set_to_serve(index: ElasticsearchI
     assert keys(index, Query(axis(0))) == ["1"]
 
 
-def test_vectors_stand_outside_of_the_source(index: ElasticsearchIndex) -> None:
+def test_vectors_are_excluded_from_the_source(index: ElasticsearchIndex) -> None:
     index.promote(index.create(META))
     index.write([entry(1, axis(0), axis(1), filters={"price": 3})])
     index.refresh()
@@ -128,7 +128,7 @@ def test_the_quantisation_can_be_chosen(
     assert mapping.quantisation_of(made) == quantisation
 
 
-def test_bbq_needs_a_server_that_knows_it(elasticsearch_url: str, index: ElasticsearchIndex) -> None:
+def test_bbq_requires_a_recent_server(elasticsearch_url: str, index: ElasticsearchIndex) -> None:
     if index._server.supports("bbq"):
         pytest.skip("this server knows bbq")
     with pytest.raises(ConfigurationError, match=r"needs Elasticsearch 8\.18 or later; use 'auto'"):
@@ -146,7 +146,7 @@ def test_bbq_needs_a_server_that_knows_it(elasticsearch_url: str, index: Elastic
         ("9.2.0-SNAPSHOT", 128, "int8", True, True, True),
     ],
 )
-def test_what_a_server_can_do(
+def test_features_by_server_version(
     number: str, dims: int, quantisation: str, takes_k: bool, rescores: bool, told: bool
 ) -> None:
     server = Server.of({"version": {"number": number}})
@@ -160,13 +160,13 @@ def test_what_a_server_can_do(
     assert ("dense_vector.hnsw_filter_heuristic" in settings) == told
 
 
-def test_a_server_that_is_too_old_or_without_versions() -> None:
+def test_a_server_that_is_too_old_or_has_no_version() -> None:
     with pytest.raises(SearchIndexError, match=r"7\.17\.3 is too old; 8\.12 or later"):
         Server.of({"version": {"number": "7.17.3"}})
     assert Server.of({"version": {"number": "8.11.0", "build_flavor": "serverless"}}).version > (9, 0)
 
 
-def test_another_programs_index_is_left_alone(index: ElasticsearchIndex) -> None:
+def test_indexes_of_other_programs_are_ignored(index: ElasticsearchIndex) -> None:
     theirs = f"{index.name}-notes"
     index._client.indices.create(index=theirs)
     try:
@@ -179,7 +179,7 @@ def test_another_programs_index_is_left_alone(index: ElasticsearchIndex) -> None
         index._client.indices.delete(index=theirs)
 
 
-def test_a_name_that_is_an_index_already_is_refused(index: ElasticsearchIndex) -> None:
+def test_the_name_of_an_existing_index_is_rejected(index: ElasticsearchIndex) -> None:
     index._client.indices.create(index=index.name)
     try:
         backing_index = index.create(META)
@@ -205,9 +205,7 @@ def test_a_search_is_one_request_however_many_queries(
     assert requests.paths == [f"/{index.name}/_search", "/_msearch"]
 
 
-def test_a_write_never_refreshes_and_goes_in_bounded_portions(
-    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writes_do_not_refresh_and_are_chunked(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     index.promote(index.create(META))
     index.meta()
     monkeypatch.setattr(bulk, "CHUNK_BYTES", 2_000)
@@ -220,7 +218,7 @@ def test_a_write_never_refreshes_and_goes_in_bounded_portions(
     assert index.count() == 20
 
 
-def test_what_the_server_puts_off_is_sent_again(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_operations_are_retried(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only that, and only so often; what stays put off is said to be worth another try."""
     index.promote(index.create(META))
     sent: list[int] = []
@@ -241,7 +239,7 @@ def test_what_the_server_puts_off_is_sent_again(index: ElasticsearchIndex, monke
     assert "queue is full" in results[2].error
 
 
-def test_a_refusal_of_the_server_is_told_and_not_retried(index: ElasticsearchIndex) -> None:
+def test_a_permanent_rejection_is_not_retried(index: ElasticsearchIndex) -> None:
     backing_index = index.create(META)
     index.promote(backing_index)
     index._client.indices.put_settings(index=backing_index, settings={"index.blocks.write": True})
@@ -309,7 +307,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
 # When the server is not as it should be.
 
 
-def test_a_server_out_of_reach_is_told_at_once_and_without_its_password() -> None:
+def test_an_unreachable_server_is_reported_without_its_password() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -331,7 +329,7 @@ def test_a_server_out_of_reach_is_told_at_once_and_without_its_password() -> Non
     assert time.monotonic() - started < 5
 
 
-def test_a_server_that_dies_is_out_of_reach_and_back_when_it_is(elasticsearch_url: str) -> None:
+def test_a_lost_connection_is_restored(elasticsearch_url: str) -> None:
     """Seen through a wire that is cut and mended; the server behind it is shared by other tests."""
     wire = Wire(elasticsearch_url)
     index = ElasticsearchIndex(
@@ -357,7 +355,7 @@ def test_a_server_that_dies_is_out_of_reach_and_back_when_it_is(elasticsearch_ur
         wire.cut()
 
 
-def test_a_server_that_hangs_is_given_up_on() -> None:
+def test_a_server_that_hangs_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         index = ElasticsearchIndex(hosts=f"http://127.0.0.1:{deaf.getsockname()[1]}", request_timeout=0.3)
         started = time.monotonic()
@@ -419,14 +417,12 @@ def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex)
         (404, IndexMissing, "imagesim_rebuild"),
     ],
 )
-def test_what_the_server_answers_becomes_a_sentence(status: int, error: type[Exception], words: str) -> None:
+def test_server_errors_become_one_sentence(status: int, error: type[Exception], words: str) -> None:
     with Answering(status) as url, pytest.raises(error, match=words):
         ElasticsearchIndex(hosts=url, api_key="s3cret").refresh()
 
 
-def test_a_client_that_is_newer_than_the_server_is_told_in_one_sentence(
-    elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_newer_than_the_server_is_reported(elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The media types name the client's version, and the server refuses those of a later one."""
     later = r"application/vnd.elasticsearch+\g<1>; compatible-with=99"
     monkeypatch.setattr("elasticsearch._sync.client._base._COMPAT_MIMETYPE_SUB", later)
@@ -439,7 +435,7 @@ def test_a_client_that_is_newer_than_the_server_is_told_in_one_sentence(
             request()
 
 
-def test_what_is_not_elasticsearch_is_recognised() -> None:
+def test_a_server_that_is_not_elasticsearch_is_recognised() -> None:
     with Answering(200, product=False) as url, pytest.raises(SearchIndexError, match="is not Elasticsearch"):
         ElasticsearchIndex(hosts=url).refresh()
 
@@ -464,7 +460,7 @@ def test_credentials_and_certificates_reach_the_client() -> None:
     assert "s3cret" not in repr(index)
 
 
-def test_a_filter_of_another_kind_after_a_change_fails_its_entries_alone(index: ElasticsearchIndex) -> None:
+def test_a_changed_filter_kind_fails_only_its_entries(index: ElasticsearchIndex) -> None:
     index.promote(index.create(IndexMeta("m", DIMS, {"size": "number"})))
     results = index.write([entry(1, axis(0), filters={"size": "XL"}), entry(2, axis(0), filters={"size": 3})])
     assert [result.status for result in results] == ["failed", "done"]

@@ -59,7 +59,7 @@ def test_an_unchanged_index_costs_one_small_query(index: LocalIndex) -> None:
 
 
 @concurrent
-def test_a_changed_index_is_read_only_where_it_changed() -> None:
+def test_only_changed_rows_are_read_again() -> None:
     index = LocalIndex(name="test")
     index.promote(index.create(META))
     index.write([entry(n, axis(n)) for n in range(10)])
@@ -79,7 +79,7 @@ def test_a_changed_index_is_read_only_where_it_changed() -> None:
     assert read == ["shop.product:3"]
 
 
-def test_a_rollback_takes_back_what_this_process_has_seen(index: LocalIndex) -> None:
+def test_a_rollback_is_noticed(index: LocalIndex) -> None:
     index.write([entry("kept", axis(0))])
 
     class Cancel(Exception):
@@ -118,7 +118,7 @@ def test_a_restored_backup_is_noticed() -> None:
 
 
 @concurrent
-def test_old_tombstones_go_and_a_late_reader_still_sees_the_removals() -> None:
+def test_old_tombstones_are_purged_and_removals_still_seen() -> None:
     index, late = LocalIndex(name="test"), LocalIndex(name="test")
     index.promote(index.create(META))
     index.write([entry(n, axis(n)) for n in range(4)])
@@ -137,7 +137,7 @@ def test_tombstones_hold_nothing_but_the_key(index: LocalIndex) -> None:
     assert (bytes(row.vectors), bytes(row.document)) == (b"", b"")
 
 
-def test_a_database_that_fails_is_an_index_out_of_reach(index: LocalIndex) -> None:
+def test_a_failing_database_is_an_unavailable_index(index: LocalIndex) -> None:
     with connection.cursor() as cursor:
         cursor.execute('ALTER TABLE "imagesim_localgeneration" RENAME TO "elsewhere"')
     failures: tuple[type[Exception], ...] = (IndexUnavailable, DatabaseError)
@@ -147,7 +147,7 @@ def test_a_database_that_fails_is_an_index_out_of_reach(index: LocalIndex) -> No
         cursor.execute('ALTER TABLE "elsewhere" RENAME TO "imagesim_localgeneration"')
 
 
-def test_after_a_swap_the_former_copy_is_let_go(index: LocalIndex) -> None:
+def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:
     index.write([entry(1, axis(0))])
     keys(index, Query(axis(0)))
     for _ in range(3):
@@ -250,7 +250,7 @@ class Copy(RuleBasedStateMachine):
 
 
 @concurrent
-def test_a_copy_kept_up_to_date_is_as_good_as_one_read_anew() -> None:
+def test_an_updated_copy_equals_a_fresh_one() -> None:
     run = settings(
         max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
@@ -259,7 +259,7 @@ def test_a_copy_kept_up_to_date_is_as_good_as_one_read_anew() -> None:
     run_state_machine_as_test(Copy, settings=run)
 
 
-def test_the_matrix_uses_rows_again_and_keeps_one_copy() -> None:
+def test_the_matrix_reuses_rows() -> None:
     matrix = Matrix(4)
     first = matrix.put(np.full((10, 4), 1, dtype=np.float32))
     matrix.free(first[:4])
@@ -277,7 +277,7 @@ def test_the_matrix_uses_rows_again_and_keeps_one_copy() -> None:
 
 @pytest.mark.parametrize("share", [0.0005, 0.01, 0.5, 1.0])
 @pytest.mark.parametrize("similarity", ["cosine", "l1"])
-def test_the_best_are_the_best_however_many_are_scored(share: float, similarity: str) -> None:
+def test_the_best_rows_do_not_depend_on_the_share_scored(share: float, similarity: str) -> None:
     rng = np.random.default_rng(4)
     matrix = rng.standard_normal((6_000, 8)).astype(np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
@@ -348,7 +348,7 @@ class TestDamage:
         assert keys(LocalIndex(name="test"), Query(axis(1))) == ["0"]
 
 
-def test_what_is_stored_with_an_index_names_no_code_to_load(index: LocalIndex) -> None:
+def test_stored_meta_names_no_code_to_load(index: LocalIndex) -> None:
     """Who can write to the index must not choose the class or the host that queries are sent to."""
     poison = {"embedder": {"BACKEND": "os.system", "OPTIONS": {"url": "http://elsewhere"}}}
     row = LocalGeneration.objects.get(index="test")
@@ -358,7 +358,7 @@ def test_what_is_stored_with_an_index_names_no_code_to_load(index: LocalIndex) -
     assert LocalIndex(name="test").meta() == META
 
 
-def test_a_stored_meta_that_is_not_one(index: LocalIndex) -> None:
+def test_an_invalid_stored_meta(index: LocalIndex) -> None:
     LocalGeneration.objects.filter(index="test").update(meta={"dims": "many"})
     with pytest.raises(SearchIndexError, match="does not say what it holds"):
         LocalIndex(name="test").search([Query(axis(0))])
@@ -372,9 +372,7 @@ class TestWords:
         index.write([replace(entry(n, axis(n % DIMS)), texts={"name": [f"shoe {n}"]}) for n in range(20)])
         return index
 
-    def test_are_read_in_slices_so_that_a_writer_has_its_turn(
-        self, worded: LocalIndex, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_texts_are_read_in_slices(self, worded: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         slices: list[int] = []
         original = Table.read_texts
 
@@ -388,7 +386,7 @@ class TestWords:
         assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20
         assert slices[:20] == list(range(19, -1, -1))
 
-    def test_are_read_before_the_first_visitor(self, worded: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_texts_are_read_at_warm_up(self, worded: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         worded.warm_up()
         monkeypatch.setattr(TextIndex, "add", None)
         assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20

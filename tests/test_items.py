@@ -22,8 +22,8 @@ def lamp(db):
     return Lamp.objects.create(name="Tall", lumen=90, maker=Maker.objects.create(name="Lux", code="lux"))
 
 
-class TestNothingDeclared:
-    def test_every_answer_is_the_harmless_one(self, lamp):
+class TestDefaults:
+    def test_defaults_without_a_declaration(self, lamp):
         plain = items()
 
         assert list(plain.get_images(lamp)) == []
@@ -41,7 +41,7 @@ class TestNothingDeclared:
         assert plain.group_key_of(lamp) == plain.key_of(lamp) == f"zoo.lamp:{lamp.pk}"
 
 
-class TestPictures:
+class TestImages:
     def test_files_in_order_without_the_empty_ones(self, lamp):
         for position, name in enumerate(["b.png", "", "a.png"]):
             Picture.objects.create(lamp=lamp, file=name, position=position)
@@ -51,7 +51,7 @@ class TestPictures:
     def test_an_empty_file_of_the_item_itself(self, lamp):
         assert list(items(images="plan").get_images(lamp)) == []
 
-    def test_the_address_of_the_picture_that_matched(self, lamp):
+    def test_the_url_of_the_matching_image(self, lamp):
         for name in ("b.png", "a.png"):
             Picture.objects.create(lamp=lamp, file=name)
         pictures = items(images="pictures__file")
@@ -59,7 +59,7 @@ class TestPictures:
         assert pictures.get_image_url(lamp, "a.png") == "/media/a.png"
         assert pictures.get_image_url(lamp, "gone.png") == "/media/b.png"
 
-    def test_a_file_without_an_address(self, lamp):
+    def test_a_file_without_a_url(self, lamp):
         class Drawn(Items[Lamp]):
             def get_images(self, item):
                 return [ContentFile(b"", name="drawn.png")]
@@ -68,7 +68,7 @@ class TestPictures:
 
 
 class TestCategories:
-    def test_one_several_and_none(self, lamp):
+    def test_one_several_and_no_categories(self, lamp):
         lamp.tags.add(Tag.objects.create(label="new"), Tag.objects.create(label=""), Tag.objects.create(label="old"))
 
         assert items(category="maker__code").get_categories(lamp) == ["lux"]
@@ -76,7 +76,7 @@ class TestCategories:
         assert items(category="hues").get_categories(lamp) == ["red", "blue"]
         assert items(category="box__colour").get_categories(lamp) == []
 
-    def test_a_relation_means_its_key(self, lamp):
+    def test_a_relation_gives_its_key(self, lamp):
         assert items(category="maker").get_categories(lamp) == [str(lamp.maker.pk)]
         assert items(category="coded_maker").get_categories(lamp) == []
         lamp.coded_maker = lamp.maker
@@ -88,14 +88,14 @@ class TestStock:
         ("lumen", "lit", "numbers", "switches"),
         [(3, True, True, True), (0, False, False, False), (-2, True, False, True)],
     )
-    def test_a_number_counts_from_above_zero(self, lumen, lit, numbers, switches):
+    def test_a_number_above_zero_is_in_stock(self, lumen, lit, numbers, switches):
         lamp = Lamp(lumen=lumen, lit=lit)
 
         assert items(in_stock="lumen").get_in_stock(lamp) is numbers
         assert items(in_stock="half").get_in_stock(lamp) is numbers
         assert items(in_stock="lit").get_in_stock(lamp) is switches
 
-    def test_any_value_is_enough_and_none_is_none(self, lamp):
+    def test_any_true_value_is_in_stock(self, lamp):
         shelved = items(in_stock="standing__shelf")
         assert shelved.get_in_stock(lamp) is False
         lamp.standing_set.create(shelf=lamp.shelves.model.objects.create(name="top"))
@@ -103,14 +103,14 @@ class TestStock:
 
 
 class TestGroups:
-    def test_a_parent_falls_together_with_its_variants(self):
+    def test_a_parent_shares_the_group_of_its_variants(self):
         shop = registry.for_model(Product)
         parent, variant = Product(pk=7), Product(pk=8, parent_id=7)
 
         assert shop.get_group(variant) == "7"
         assert shop.group_key_of(variant) == shop.group_key_of(parent) == "shop.product:7"
 
-    def test_a_group_of_another_model_is_no_item(self, lamp):
+    def test_a_group_of_another_model(self, lamp):
         assert items(group="maker").group_key_of(lamp) == f"zoo.maker:{lamp.maker.pk}"
         assert items(group="name").group_key_of(lamp) == "zoo.lamp.name:Tall"
         assert items(group="half").group_key_of(lamp) == "zoo.lamp.half:45.0"
@@ -183,7 +183,7 @@ class TestFilters:
             ("date", datetime(2024, 2, 29, 10), datetime(2024, 2, 29, 10)),
         ],
     )
-    def test_what_becomes_of_a_value(self, kind, given, value):
+    def test_conversion_of_values(self, kind, given, value):
         declared = items(filters={"fact": "facts__it"}, filter_kinds={"fact": kind})
 
         found = declared.get_filters(Lamp(facts={"it": given}))["fact"]
@@ -212,7 +212,7 @@ class TestFilters:
 
         assert str(caught.value) == f"LampItems.filters['fact'] is of kind {kind!r}, but gives {given!r}."
 
-    def test_a_kind_that_cannot_be_told(self):
+    def test_a_filter_of_unknown_kind(self):
         with pytest.raises(
             ConfigurationError, match=r"LampItems.filters\['burns'\] \('burns'\) does not end in a model"
         ):
@@ -220,7 +220,7 @@ class TestFilters:
         with pytest.raises(ConfigurationError, match=r"filter_kinds\['burns'\] is 'text'; it can be 'boolean', 'date'"):
             items(filters={"burns": "burns"}, filter_kinds={"burns": "text"}).kind_of("burns")
 
-    def test_the_elements_of_an_array_say_the_kind(self):
+    def test_the_kind_of_an_array_is_that_of_its_elements(self):
         postgres = pytest.importorskip("django.contrib.postgres.fields")
         from django.db import models
 
@@ -231,7 +231,7 @@ class TestFilters:
 
 class TestReading:
     @pytest.mark.django_db
-    def test_many_items_take_a_handful_of_queries(self, django_assert_num_queries):
+    def test_many_items_take_few_queries(self, django_assert_num_queries):
         category = Category.objects.create(name="Shoes", slug="shoes")
         for number in range(20):
             product = Product.objects.create(name=f"P{number}", slug=f"p{number}", category=category, price=1)
@@ -248,7 +248,7 @@ class TestReading:
                 shop.get_in_stock(product)
 
     @pytest.mark.django_db
-    def test_what_the_shop_prefetches_itself_stays(self, lamp):
+    def test_the_prefetch_of_the_shop_is_kept(self, lamp):
         from django.db.models import Prefetch
 
         Picture.objects.create(lamp=lamp, file="a.png")
@@ -258,7 +258,7 @@ class TestReading:
 
         assert list(items(images="pictures__file").get_images(read)) == []
 
-    def test_paths_that_do_not_resolve_are_left_to_the_checks(self):
+    def test_unresolved_paths_are_reported_by_checks_only(self):
         declared = items(text={}, images="pictures__file", category="nonsense", group="pictures__file")
 
         assert [resolved.path for resolved in declared.resolved_paths()] == ["pictures__file"]
@@ -281,13 +281,13 @@ class TestReading:
         assert list(items(BrightLamp).get_queryset()) == [bright]
 
     @pytest.mark.django_db
-    def test_a_child_has_its_parent_s_key(self):
+    def test_a_child_has_the_key_of_its_parent(self):
         child = DeskLamp.objects.create(name="Desk")
 
         assert items().key_of(child) == items().key_of(Lamp.objects.get())
 
 
-def test_an_item_that_was_never_saved():
+def test_an_unsaved_item():
     with pytest.raises(NotIndexed, match="This product is not saved yet, so the index cannot know it"):
         items(Product).key_of(Product())
 
@@ -303,7 +303,7 @@ def test_an_item_that_was_never_saved():
         ({"related": "x"}, "LampItems.related must be a dict of texts, not 'x'."),
     ],
 )
-def test_what_is_not_a_path_is_refused_when_registered(attributes, message):
+def test_invalid_paths_are_rejected_on_registration(attributes, message):
     with pytest.raises(ConfigurationError) as caught:
         items(**attributes)
 

@@ -53,7 +53,7 @@ def state(item):
     return ItemState.objects.get(object_pk=str(item.pk))
 
 
-def let_time_pass():
+def expire_delays():
     past = timezone.now() - timedelta(seconds=1)
     ItemState.objects.filter(pending=True).update(not_before=past)
     ItemState.objects.exclude(lease="").update(leased_until=past)
@@ -64,7 +64,7 @@ def entries():
 
 
 class TestLeases:
-    def test_two_workers_never_share(self, shop):
+    def test_two_workers_never_lease_the_same_change(self, shop):
         change(*shop)
         first, second = take(3), take(3)
         assert (len(first.states), len(second.states)) == (3, 1)
@@ -75,37 +75,37 @@ class TestLeases:
         change(shop[0])
         take()
         assert take().states == []
-        let_time_pass()
+        expire_delays()
         assert len(take().states) == 1
 
-    def test_what_a_worker_died_at_is_taken_alone(self, shop):
+    def test_a_change_with_an_expired_lease_is_leased_alone(self, shop):
         change(*shop)
         take()
-        let_time_pass()
+        expire_delays()
         alone = [take().states for _ in range(4)]
         assert [len(states) for states in alone] == [1, 1, 1, 1]
         assert {states[0].attempts for states in alone} == {1}
         assert sync().done == 0
 
-    def test_the_one_that_kills_workers_fails(self, shop):
+    def test_an_item_that_kills_workers_fails(self, shop):
         change(*shop)
         take()
         for _ in range(5):  # every worker dies at the first one that it takes
-            let_time_pass()
+            expire_delays()
             dead = take().states[0]
             ItemState.objects.exclude(pk=dead.pk).update(not_before=timezone.now() + timedelta(hours=1))
-        let_time_pass()
+        expire_delays()
         report = sync()
         assert (report.failed, report.indexed) == (1, 3)
         assert "stopped" in ItemState.objects.get(outcome="failed").error
 
-    def test_giving_back_counts_no_attempt(self, shop):
+    def test_a_release_counts_no_attempt(self, shop):
         change(shop[0])
         leases.release(take())
         again = take()
         assert [s.attempts for s in again.states] == [0]
 
-    def test_a_long_one_is_renewed(self, shop):
+    def test_a_lease_is_renewed_during_a_long_sync(self, shop):
         change(shop[0])
         lease = take()
         assert leases.renew(lease)
@@ -128,7 +128,7 @@ class TestLeases:
         change(shop[0])
         waits = []
         for _ in range(3):
-            let_time_pass()
+            expire_delays()
             before = timezone.now()
             sync()
             waits.append(round((state(shop[0]).not_before - before).total_seconds()))
@@ -170,8 +170,8 @@ class TestLeases:
         assert f"shop.product:{pk}" not in entries()
 
 
-class TestTaking:
-    def test_of_one_scope_and_the_longest_waiting_first(self, shop):
+class TestLeasing:
+    def test_changes_of_one_scope_oldest_first(self, shop):
         change(*shop)
         ItemState.objects.filter(pk=state(shop[1]).pk).update(scope=Scope.ALL)
         hours = timedelta(hours=1)
@@ -180,10 +180,10 @@ class TestTaking:
         assert [s.object_pk for s in take(2).states] == [str(shop[2].pk), str(shop[3].pk)]
         assert [s.object_pk for s in take(scope=Scope.ALL).states] == [str(shop[1].pk)]
 
-    def test_what_a_worker_died_at_does_not_join_the_others(self, shop):
+    def test_a_change_with_an_expired_lease_is_not_batched(self, shop):
         change(*shop)
         take(1)
-        let_time_pass()
+        expire_delays()
         dead = ItemState.objects.exclude(lease="").get()
         ItemState.objects.filter(pk=dead.pk).update(not_before=timezone.now())
         assert dead.pk not in {s.pk for s in take().states}
@@ -202,14 +202,14 @@ class TestTaking:
         assert lease.until - now >= timedelta(seconds=100)
         assert state(shop[0]).leased_until == lease.until
 
-    def test_what_was_released_waits_as_long_as_said(self, shop):
+    def test_a_released_change_waits_for_the_delay(self, shop):
         change(shop[0])
         now = timezone.now()
         leases.release(take(), delay=60)
         assert timedelta(seconds=60) <= state(shop[0]).not_before - now <= timedelta(seconds=70)
         assert take().states == []
 
-    def test_what_another_worker_has_leased_since_is_not_released(self, shop):
+    def test_a_lease_of_another_worker_is_not_released(self, shop):
         change(shop[0])
         first = take()
         change(shop[0])
@@ -237,7 +237,7 @@ class TestTaking:
             assert len(take().states) == 1
 
 
-def settle(item, outcome="indexed", **result):
+def sync_result(item, outcome="indexed", **result):
     """The row after its change was leased, and ended so; and the state as it was leased."""
     (leased,) = take().states or take(scope=Scope.ALL).states
     before = ItemState(**{field.attname: getattr(leased, field.attname) for field in ItemState._meta.concrete_fields})
@@ -257,32 +257,32 @@ class TestResults:
 
     @pytest.mark.parametrize("outcome", ["indexed", "skipped", "removed"])
     @pytest.mark.parametrize("written", [True, False])
-    def test_that_succeeded(self, item, outcome, written):
+    def test_success(self, item, outcome, written):
         former = state(item).synced_version
-        after, before = settle(item, outcome, written=written, checksum="c")
+        after, before = sync_result(item, outcome, written=written, checksum="c")
         assert (after.outcome, after.error, after.attempts, after.pending) == (outcome, "", 0, False)
         assert (after.lease, after.leased_until, after.checksum) == ("", None, "c")
         assert after.synced_version == (before.version if written else former)
         assert after.version == before.version
         assert after.synced_at is not None
 
-    def test_that_failed_for_good(self, item):
+    def test_permanent_failure(self, item):
         former = state(item).synced_version
-        after, before = settle(item, "failed", error="bad", written=False, checksum="c")
+        after, before = sync_result(item, "failed", error="bad", written=False, checksum="c")
         assert (after.outcome, after.error, after.attempts, after.pending) == ("failed", "bad", 0, False)
         assert (after.synced_version, after.version, after.not_before) == (former, before.version, None)
         assert after.checksum == "c"
         assert after.synced_at is not None
 
-    def test_that_is_to_be_retried_reads_the_pictures_too(self, item):
-        after, before = settle(item, "indexed", error="late", written=True, retry=True)
+    def test_a_retry_reads_the_pictures_too(self, item):
+        after, before = sync_result(item, "indexed", error="late", written=True, retry=True)
         assert (after.pending, after.scope, after.attempts) == (True, Scope.ALL, 2)
         assert (after.version, after.synced_version) == (before.version + 1, before.version)
 
-    def test_that_failed_too_often_has_one_more_attempt_each_time_it_is_revived(self, item):
+    def test_a_revived_item_has_one_more_attempt(self, item):
         for _ in range(2):
             ItemState.objects.filter(pending=True).update(attempts=2)
-            after, _before = settle(item, "failed", error="bad", written=False, retry=True)
+            after, _before = sync_result(item, "failed", error="bad", written=False, retry=True)
             assert (after.pending, after.attempts) == (False, 2)
             assert 0.75 * 900 - 5 <= (after.not_before - timezone.now()).total_seconds() <= 1.25 * 900
             ItemState.objects.filter(pk=after.pk).update(not_before=timezone.now(), scope=Scope.METADATA)
@@ -293,16 +293,16 @@ class TestResults:
     def test_retries_of_failed_items_are_spread(self, item, monkeypatch):
         monkeypatch.setattr(leases.random, "uniform", lambda low, high: high)
         ItemState.objects.filter(pending=True).update(attempts=2)
-        after, _before = settle(item, "failed", error="bad", written=False, retry=True)
+        after, _before = sync_result(item, "failed", error="bad", written=False, retry=True)
         assert 1120 <= (after.not_before - timezone.now()).total_seconds() <= 1125
 
-    def test_images_are_replaced_where_they_differ_only(self, item):
+    def test_only_changed_images_are_replaced(self, item):
         def seen():
             return list(ItemImage.objects.filter(state=state(item)).values_list("pk", "name", "permanent"))
 
         def result(*images):
             change(item)
-            settle(item, images=images if images != (None,) else None)
+            sync_result(item, images=images if images != (None,) else None)
             return seen()
 
         def image(position, name, **fields):
@@ -317,7 +317,7 @@ class TestResults:
         ]
         assert result() == []
 
-    def test_late_writes_are_corrected_where_something_newer_was_written_only(self, shop):
+    def test_late_writes_over_newer_ones_are_repaired(self, shop):
         change(*shop)
         lease = take()
         for each in shop[1:]:
@@ -334,7 +334,7 @@ class TestResults:
         assert state(shop[2]).version == before[state(shop[2]).pk].version  # waits anyway
         assert not ItemState.objects.get(pk=lease.states[3].pk).pending  # what was written is what stands there
 
-    def test_what_was_not_written_needs_no_correction(self, shop):
+    def test_no_repair_without_a_write(self, shop):
         change(shop[0])
         lease = take()
         change(shop[0])
@@ -348,13 +348,13 @@ class TestResults:
 class TestLocks:
     """On a database with row locks: workers and saves do not wait for each other."""
 
-    def test_what_is_being_saved_is_skipped(self, shop):
+    def test_rows_being_saved_are_skipped(self, shop):
         change(*shop)
         with transaction.atomic():
             change(shop[0])
             assert _elsewhere(lambda: len(take().states)) == 3
 
-    def test_a_mark_does_not_wait_for_a_save(self, shop):
+    def test_storing_results_does_not_wait_for_a_save(self, shop):
         change(*shop)
         lease = take()
         with transaction.atomic():
@@ -422,29 +422,29 @@ def _elsewhere(work, seconds=20):
 
 
 class TestErrors:
-    def test_an_index_that_is_down_is_nobodys_fault(self, shop, monkeypatch):
+    def test_an_unavailable_index_fails_no_item(self, shop, monkeypatch):
         change(*shop)
         monkeypatch.setattr(LocalIndex, "write", _raise(IndexUnavailable("down")))
         for _ in range(5):
-            let_time_pass()
+            expire_delays()
             assert sync().interrupted == "down"
         assert {(s.attempts, s.pending, s.error) for s in ItemState.objects.all()} == {(0, True, "")}
         monkeypatch.undo()
-        let_time_pass()
+        expire_delays()
         assert sync().indexed == 4
 
-    def test_a_model_that_fails_is_nobodys_fault(self, monkeypatch):
+    def test_a_failing_model_fails_no_item(self, monkeypatch):
         product("shoe", picture("red"))
         monkeypatch.setattr(PixelEmbedder, "embed_images", _raise(RuntimeError("no memory")))
         assert "no memory" in sync().interrupted
         monkeypatch.setattr(PixelEmbedder, "embed_images", _raise(EmbedderError("no weights")))
-        let_time_pass()
+        expire_delays()
         assert sync().interrupted == "no weights"
         monkeypatch.undo()
-        let_time_pass()
+        expire_delays()
         assert sync().indexed == 1
 
-    def test_a_picture_on_which_the_model_fails(self, monkeypatch):
+    def test_a_picture_that_the_model_cannot_embed(self, monkeypatch):
         original = PixelEmbedder.embed_images
 
         def embed(self, given):
@@ -459,7 +459,7 @@ class TestErrors:
         assert (report.indexed, report.failed) == (1, 1)
         assert "odd shape" in state(odd).error
 
-    def test_an_overloaded_index_is_tried_without_end(self, shop, monkeypatch):
+    def test_an_overloaded_index_is_retried_without_limit(self, shop, monkeypatch):
         change(shop[0])
 
         def write(self, operations, *, backing_index=None):
@@ -467,14 +467,14 @@ class TestErrors:
 
         monkeypatch.setattr(LocalIndex, "write", write)
         for _ in range(6):
-            let_time_pass()
+            expire_delays()
             assert sync().retried == 1
         assert (state(shop[0]).outcome, state(shop[0]).pending) == ("indexed", True)
         monkeypatch.undo()
-        let_time_pass()
+        expire_delays()
         assert sync().indexed == 1
 
-    def test_an_entry_that_the_index_refuses(self, shop, monkeypatch):
+    def test_an_entry_that_the_index_rejects(self, shop, monkeypatch):
         change(*shop)
         original = LocalIndex.write
 
@@ -488,14 +488,14 @@ class TestErrors:
         aside = ItemState.objects.get(outcome="failed")
         assert (aside.error, aside.pending, aside.not_before) == ("bad field", False, None)
 
-    def test_the_shop_s_own_code_fails_on_one(self, shop, monkeypatch):
+    def test_the_shops_code_fails_on_one_item(self, shop, monkeypatch):
         change(*shop)
         bad = shop[1].pk
         monkeypatch.setattr(ProductItems, "should_index", lambda self, item: 1 // (item.pk - bad) or True)
         report = sync()
         assert (report.indexed, report.retried) == (3, 1)
         for _ in range(3):
-            let_time_pass()
+            expire_delays()
             sync()
         assert state(shop[1]).outcome == "failed"
         assert "ZeroDivisionError" in state(shop[1]).error
@@ -504,7 +504,7 @@ class TestErrors:
         ItemState.objects.filter(outcome="failed").update(not_before=timezone.now())
         assert sync().indexed == 1  # its time has come
 
-    def test_an_error_nobody_foresaw(self, shop, monkeypatch):
+    def test_an_unexpected_error(self, shop, monkeypatch):
         change(*shop)
         original = LocalIndex.write
         bad = f"shop.product:{shop[2].pk}"
@@ -519,7 +519,7 @@ class TestErrors:
         assert (report.indexed, report.retried) == (3, 1)
         assert "cannot serialise" in state(shop[2]).error
 
-    def test_storage_down_then_back(self, shop, monkeypatch):
+    def test_an_unavailable_storage(self, shop, monkeypatch):
         monkeypatch.setattr(images, "read", _raise(ConnectionError("no route")))
         for photo in shop[0].photos.all():
             photo.save()
@@ -529,11 +529,11 @@ class TestErrors:
         assert "no route" in state(shop[0]).error
         assert state(shop[0]).outcome == "indexed"
         monkeypatch.undo()
-        let_time_pass()
+        expire_delays()
         assert sync().indexed == 1
         assert state(shop[0]).error == ""
 
-    def test_a_file_that_comes_late(self):
+    def test_a_file_that_is_missing_at_first(self):
         shoe = product("shoe", picture("red"))
         file = shoe.photos.get().file
         with file.open("rb") as opened:
@@ -542,11 +542,11 @@ class TestErrors:
         assert sync().retried == 1
         assert entries() == {}
         file.storage.save(file.name, ContentFile(data))
-        let_time_pass()
+        expire_delays()
         assert sync().indexed == 1
         assert len(entries()) == 1
 
-    def test_a_file_that_is_lost_takes_its_picture_along(self, shop):
+    def test_a_deleted_file_removes_its_image(self, shop):
         """That it is not there is certain, unlike where the storage does not answer."""
         photo = shop[0].photos.get()
         photo.file.storage.delete(photo.file.name)
@@ -555,18 +555,18 @@ class TestErrors:
         assert len(entries()) == 3
         assert state(shop[0]).outcome == "failed"
 
-    def test_a_file_that_never_comes(self):
+    def test_a_file_that_stays_missing(self):
         shoe = product("shoe", picture("red"))
         shoe.photos.get().file.storage.delete(shoe.photos.get().file.name)
         for _ in range(4):
-            let_time_pass()
+            expire_delays()
             sync()
         aside = state(shoe)
         assert (aside.outcome, aside.pending) == ("failed", False)
         assert "no file" in aside.error
         assert aside.not_before > timezone.now()
 
-    def test_nothing_is_written_that_says_the_same(self, shop, monkeypatch):
+    def test_unchanged_entries_are_not_written(self, shop, monkeypatch):
         before = entries()
         shop[0].slug = "nothing-of-interest"
         shop[0].save()
@@ -575,11 +575,11 @@ class TestErrors:
         assert entries() == before
         assert not state(shop[0]).pending
 
-    def test_a_lease_that_expired_forgets_what_the_index_said(self, shop):
+    def test_an_expired_lease_clears_the_checksum(self, shop):
         """It may have written something else; so the next one writes even what says the same as before."""
         change(shop[0])
         take()
-        let_time_pass()
+        expire_delays()
         shop[0].price = 10
         shop[0].save()
         assert sync().indexed == 1

@@ -38,13 +38,13 @@ def extracted(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["untranslated", "only-fuzzy", "only-obsolete"])
-def test_no_message_is_left(extracted: Path, kind: str) -> None:
+def test_every_message_is_translated(extracted: Path, kind: str) -> None:
     found = subprocess.run(["msgattrib", f"--{kind}", str(extracted)], capture_output=True, text=True, check=True)
     messages = [line for line in found.stdout.splitlines() if line.lstrip("#~ ").startswith('msgid "')]
     assert messages in ([], ['msgid ""']), found.stdout
 
 
-def test_the_compiled_catalogue_is_that_of_the_source(package: Path, extracted: Path, tmp_path: Path) -> None:
+def test_the_compiled_catalogue_is_up_to_date(package: Path, extracted: Path, tmp_path: Path) -> None:
     source = package / CATALOGUE / "django.po"
     compiled = tmp_path / "django.mo"
     subprocess.run(["msgfmt", "--check", "--output-file", str(compiled), str(source)], check=True)

@@ -82,7 +82,7 @@ def names(hits: Hits) -> list[str]:
 class TestCost:
     """Twelve boxes of a whole photo of fifty megapixels took 2.8 GB."""
 
-    def test_one_region_after_the_other_is_cut_out_and_made_small(self, shelf, monkeypatch):
+    def test_regions_are_cropped_and_reduced_one_by_one(self, shelf, monkeypatch):
         sizes = []
         embed = PixelEmbedder.embed_images
 
@@ -96,7 +96,7 @@ class TestCost:
         assert len(sizes) == 13
         assert all(least <= min(size) < 2 * least for size in sizes)
 
-    def test_regions_that_ask_for_the_same_pixels_over_and_over(self, shelf):
+    def test_overlapping_regions_are_limited(self, shelf):
         with pytest.raises(BadQuery, match="larger than 6 photos") as caught:
             imagesim.shop_the_look(encoded(Image.new("RGB", (100, 100))), regions=[(0, 0, 1, 1)] * 7)
         assert caught.value.field == "regions"
@@ -106,19 +106,19 @@ class TestCost:
     ("memory", "processors", "slots"),
     [(24 << 30, 2, 2), (24 << 30, 64, 16), (512 << 20, 2, 1), (2 << 30, 8, 1), (4 << 30, 8, 2), (1 << 40, 1, 2)],
 )
-def test_photos_at_once_depend_on_the_memory_there_is(memory, processors, slots):
+def test_photo_slots_depend_on_memory(memory, processors, slots):
     assert concurrency.slots_for(memory, processors, 50_000_000) == slots
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is of Linux")
 @pytest.mark.parametrize("limit", ["as", "data"])
-def test_a_limit_of_the_process_counts_as_its_memory(limit: str) -> None:
+def test_a_memory_limit_of_the_process_counts(limit: str) -> None:
     program = "from imagesim.runtime import memory_bytes; print(memory_bytes())"
     command = ["prlimit", f"--{limit}=734003200", sys.executable, "-c", program]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "734003200"
 
 
-class TestFound:
+class TestResults:
     def test_every_region_with_its_hits(self, shelf, photo):
         seen = imagesim.shop_the_look(encoded(photo), limit=2, in_stock=True)
         assert seen.size == (300, 600)
@@ -140,7 +140,7 @@ class TestFound:
         imagesim.shop_the_look(photo, limit=1)
         assert (batches, requests) == ([3], [3])
 
-    def test_a_label_that_the_shop_does_not_sell_and_the_neighbours_deny_is_not_shown(self, shelf):
+    def test_a_label_that_the_hits_contradict_is_not_shown(self, shelf):
         """A finder of garments called a bottle of juice hosiery."""
         green = Image.new("RGB", (300, 300), "green")
         box = Region(0, 0, 1, 1, "hosiery", 0.9)
@@ -148,18 +148,18 @@ class TestFound:
         assert (region.region.label, region.categories) == ("item", ("sofas",))
         assert [hit.stage for hit in region.hits] == [""]
 
-    def test_too_few_in_the_category_are_followed_by_others_that_say_so(self, shelf, photo):
+    def test_few_hits_are_followed_by_marked_ones_of_other_categories(self, shelf, photo):
         hat = imagesim.shop_the_look(photo, limit=4).regions[1]
         assert names(hat.hits)[0] == "blue hat"
         assert [hit.stage for hit in hat.hits] == ["", "wider", "wider", "wider"]
         assert len(set(names(hat.hits))) == 4
 
-    def test_what_is_sold_out_is_found_unless_in_stock_is_asked_for(self, shelf, photo):
+    def test_sold_out_items_are_found_unless_in_stock(self, shelf, photo):
         assert "sold shoe" not in names(imagesim.shop_the_look(photo, in_stock=True).regions[0].hits)
         assert "sold shoe" in names(imagesim.shop_the_look(photo).regions[0].hits)
         assert names(imagesim.shop_the_look(photo, in_stock=False).regions[0].hits) == ["sold shoe"]
 
-    def test_it_says_whether_there_are_more(self, shelf, photo):
+    def test_more_tells_whether_there_are_more_hits(self, shelf, photo):
         assert [region.hits.more for region in imagesim.shop_the_look(photo, limit=1).regions] == [True, False]
         shoes, _hat = imagesim.shop_the_look(photo, limit=3, category="shoes").regions
         assert (len(shoes.hits), shoes.hits.more) == (3, False)
@@ -168,7 +168,7 @@ class TestFound:
             assert (len(seen.hits), seen.hits.more) == (limit, more)
             assert (len(seen.regions[1].hits), seen.regions[1].hits.more) == (limit, more)
 
-    def test_more_follow_beyond_those_that_are_gone(self, shelf):
+    def test_deleted_items_are_replaced_by_further_hits(self, shelf):
         red = Image.new("RGB", (300, 300), "red")
         nearest = names(imagesim.shop_the_look(red, regions=[], limit=1 + look.SPARE).hits)
         Product.objects.filter(name__in=nearest[1:]).update(active=False)
@@ -181,7 +181,7 @@ class TestFound:
         seen = imagesim.shop_the_look(photo, filters={"brand": "zeta"})
         assert [names(hits) for hits in (seen.hits, *(r.hits for r in seen.regions))] == [["dark shoe"]] * 3
 
-    def test_a_label_without_categories_lets_the_neighbours_vote(self, shelf):
+    def test_a_label_without_categories_uses_the_vote_of_the_hits(self, shelf):
         image = Image.new("RGB", (300, 300), "white")
         image.paste("green", (100, 100, 200, 200))
         (sofa,) = imagesim.shop_the_look(image, limit=2).regions
@@ -189,7 +189,7 @@ class TestFound:
         assert sofa.categories == ("sofas",)
         assert names(sofa.hits) == ["green sofa", "lime sofa"]
 
-    def test_a_kind_that_the_shop_does_not_have_is_no_other(self, shelf, monkeypatch):
+    def test_a_missing_category_is_not_replaced_by_another(self, shelf, monkeypatch):
         bag = Region(0, 0, 1, 1, label="bag")
         image = Image.new("RGB", (300, 300), "white")
         (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=3).regions
@@ -201,12 +201,12 @@ class TestFound:
         (seen,) = imagesim.shop_the_look(image, regions=[bag], limit=2, category="shoes").regions
         assert [hit.stage for hit in seen.hits] == ["", ""]
 
-    def test_nothing_in_the_photo(self, shelf):
+    def test_a_photo_without_regions(self, shelf):
         seen = imagesim.shop_the_look(Image.new("RGB", (300, 300), "white"), in_stock=True)
         assert seen.regions == ()
         assert len(seen.hits) == 6
 
-    def test_items_that_are_gone_are_not_shown(self, shelf, photo):
+    def test_deleted_items_are_not_shown(self, shelf, photo):
         Product.objects.filter(name="red shoe").update(active=False)
         assert names(imagesim.shop_the_look(photo, limit=1, in_stock=True).regions[0].hits) == ["dark shoe"]
 
@@ -219,7 +219,7 @@ class TestFound:
         with pytest.raises(IndexMissing):
             imagesim.shop_the_look(photo)
 
-    def test_the_photos_own_size_though_it_is_decoded_smaller(self, shelf):
+    def test_the_size_of_a_reduced_photo_is_the_original_one(self, shelf):
         large = Image.new("RGB", (3000, 4000), "white")
         large.paste("red", (0, 2000, 3000, 4000))
         exif = Image.Exif()
@@ -230,23 +230,23 @@ class TestFound:
         region = seen.regions[0].region
         assert (region.x, region.y) == pytest.approx((0, 0.5), abs=0.01)
 
-    def test_slivers_are_passed_over(self, shelf, monkeypatch):
+    def test_slivers_are_ignored(self, shelf, monkeypatch):
         slivers = [Region(0, 0, 0.001, 1, "shoes"), Region(0, 0, 1, 0.5, "shoes")]
         monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: slivers)
         assert len(imagesim.shop_the_look(Image.new("RGB", (400, 400), "red")).regions) == 1
 
-    def test_a_busy_street(self, shelf, monkeypatch):
+    def test_a_photo_with_many_regions(self, shelf, monkeypatch):
         many = [Region(0.04 * n, 0, 0.04, 1, "shoes") for n in range(25)]
         monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: many)
         assert len(imagesim.shop_the_look(Image.new("RGB", (400, 400), "red")).regions) == boxes.MAX_REGIONS
 
-    def test_asynchronous_twin(self, shelf, photo):
+    def test_async_variant(self, shelf, photo):
         assert len(async_to_sync(look.ashop_the_look)(photo).regions) == 2
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
-class TestDrawn:
-    def test_boxes_in_place_of_the_finder(self, shelf, photo, monkeypatch):
+class TestGivenRegions:
+    def test_given_boxes_replace_the_finder(self, shelf, photo, monkeypatch):
         monkeypatch.setattr("tests.regions.ColourFinder.find", lambda self, image: pytest.fail("asked"))
         boxes = [(0.2, 0.8, 0.6, 0.15), Region(0.333, 0.1, 0.333, 0.1, label="hat"), [0, 0, 1, 1]]
         first, second, third = imagesim.shop_the_look(photo, regions=boxes, limit=2).regions
@@ -255,7 +255,7 @@ class TestDrawn:
         assert second.categories == ("hats",)
         assert third.region.width == 1
 
-    def test_no_boxes_is_the_photo_alone(self, shelf, photo):
+    def test_an_empty_list_searches_the_whole_photo(self, shelf, photo):
         assert imagesim.shop_the_look(photo, regions=[]).regions == ()
 
     @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ class TestDrawn:
             {"x": 0},
         ],
     )
-    def test_boxes_that_are_none(self, shelf, photo, regions):
+    def test_invalid_boxes(self, shelf, photo, regions):
         with pytest.raises(BadQuery) as caught:
             imagesim.shop_the_look(photo, regions=regions)
         assert caught.value.field == "regions"
@@ -291,7 +291,7 @@ class TestDrawn:
         assert hat.region.label == "hat"
 
     @pytest.mark.parametrize("point", [(0.5, 0.5), (0, 0), (1, 1)])
-    def test_a_point_where_nothing_was_found_is_a_square_around_it(self, shelf, photo, point):
+    def test_a_point_outside_the_regions_is_a_square_around_it(self, shelf, photo, point):
         (square,) = imagesim.shop_the_look(photo, point=point).regions
         left, top, right, bottom = square.region.pixels((300, 600))
         assert right - left == pytest.approx(100, abs=1)
@@ -299,11 +299,11 @@ class TestDrawn:
         assert square.region.label == ""
 
     @pytest.mark.parametrize("point", [7, "0.5,0.5", (0.5,), (0.5, 1.1), (0.5, None), (0.5, float("nan"))])
-    def test_a_point_that_is_none(self, shelf, photo, point):
+    def test_an_invalid_point(self, shelf, photo, point):
         with pytest.raises(BadQuery, match="no point"):
             imagesim.shop_the_look(photo, point=point)
 
-    def test_not_both(self, shelf, photo):
+    def test_regions_and_point_are_exclusive(self, shelf, photo):
         with pytest.raises(BadQuery, match="not both"):
             imagesim.shop_the_look(photo, regions=[], point=(0, 0))
 
@@ -312,7 +312,7 @@ class TestDrawn:
 class TestClosest:
     """Where nothing is relevant, what comes closest is apart."""
 
-    def test_each_region_and_the_whole_say_what_comes_closest(self, shelf, photo):
+    def test_regions_and_photo_have_closest_hits(self, shelf, photo):
         seen = imagesim.shop_the_look(photo, min_relevance=1.0)
         assert [len(each.hits) for each in seen.regions] == [0, 0]
         shoes, hat = (each.hits.closest for each in seen.regions)
@@ -322,7 +322,7 @@ class TestClosest:
         assert seen.hits.closest
         assert all(not each.hits.closest for each in imagesim.shop_the_look(photo).regions)
 
-    def test_on_pages_and_over_rest(self, shelf, photo, client):
+    def test_closest_hits_on_pages_and_in_the_rest_api(self, shelf, photo, client):
         for number, item in enumerate(shelf.values()):
             Product.objects.filter(pk=item.pk).update(slug=f"item-{number}")
         seen = imagesim.shop_the_look(photo, min_relevance=1.0)
@@ -338,7 +338,7 @@ class TestClosest:
 class TestMainRegion:
     """``search(region="auto")``."""
 
-    def test_the_first_thing_found_is_searched(self, shelf, photo):
+    def test_the_first_region_is_searched(self, shelf, photo):
         hits = imagesim.search(image=photo, region="auto", limit=3)
         assert set(names(hits)) == {"red shoe", "sold shoe", "red dress"}
         assert hits[0].score > 0.99
@@ -347,7 +347,7 @@ class TestMainRegion:
         whole = imagesim.search(image=photo, limit=1)
         assert (whole.region, whole[0].score < 0.9) == (None, True)
 
-    def test_what_has_nothing_around_it_is_searched_whole(self, shelf):
+    def test_a_product_picture_is_searched_whole(self, shelf):
         product_photo = Image.new("RGB", (300, 300), "white")
         product_photo.paste("red", (60, 60, 200, 200))
         hits = imagesim.search(image=product_photo, region="auto", limit=3)
@@ -357,22 +357,22 @@ class TestMainRegion:
         closeup.paste("red", (10, 10, 290, 290))
         assert imagesim.search(image=closeup, region="auto").region is None
 
-    def test_one_thing_in_a_scene_is_cut_out(self, shelf):
+    def test_one_thing_in_a_scene_is_cropped(self, shelf):
         scene = Image.effect_noise((300, 300), 90).convert("RGB")
         scene.paste("red", (10, 10, 200, 200))
         assert imagesim.search(image=scene, region="auto").region.label == "shoes"
 
-    def test_where_nothing_is_found_all_of_it_is_searched(self, shelf):
+    def test_a_photo_without_regions_is_searched_whole(self, shelf):
         hits = imagesim.search(image=Image.new("RGB", (64, 64), "lime"), region="auto", limit=1)
         assert (names(hits), hits.region) == (["lime sofa"], None)
 
-    def test_it_needs_a_picture_and_is_auto_or_nothing(self, shelf, photo):
+    def test_region_requires_an_image_and_accepts_only_auto(self, shelf, photo):
         for arguments in ({"text": "red", "region": "auto"}, {"image": photo, "region": "all"}):
             with pytest.raises(BadQuery) as refusal:
                 imagesim.search(**arguments)
             assert refusal.value.field == "region"
 
-    def test_over_rest(self, shelf, photo, client):
+    def test_rest_api(self, shelf, photo, client):
         files = {"image": io.BytesIO(encoded(photo)), "region": "auto", "min_relevance": "0"}
         answer = client.post("/api/visual/search/", files).json()
         assert answer["region"] == pytest.approx({"x": 0.2, "y": 0.8, "width": 0.6, "height": 0.15}, abs=0.01)
@@ -393,7 +393,7 @@ class TestRefused:
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
-def test_categories_are_those_of_the_shop(shelf):
+def test_categories_come_from_the_shop(shelf):
     items = registry.for_model(Product)
     assert look.categories_of(items) == ["dresses", "hats", "shoes", "sofas"]
     product("scarf", category="scarves")
@@ -403,14 +403,14 @@ def test_categories_are_those_of_the_shop(shelf):
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
-def test_categories_that_only_a_method_knows_cannot_be_listed(shelf, monkeypatch):
+def test_categories_from_a_method_cannot_be_listed(shelf, monkeypatch):
     items = registry.for_model(Product)
     monkeypatch.setattr(type(items), "category", "get_absolute_url")
     assert look.categories_of(items) == []
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
-def test_a_swap_between_photo_and_answer_is_asked_again(shelf, monkeypatch):
+def test_a_swap_during_the_search_is_retried(shelf, monkeypatch):
     index = get_index()
     search, asked = index.search, []
 

@@ -49,7 +49,7 @@ def test_a_page_of_the_shop(client, shoe, monkeypatch, caplog):
     assert HEADER not in client.get(address)
 
 
-def test_an_answer_of_the_api(client, shoe, monkeypatch):
+def test_a_rest_response(client, shoe, monkeypatch):
     def down(self, queries):
         raise IndexUnavailable("down")
 
@@ -58,7 +58,7 @@ def test_an_answer_of_the_api(client, shoe, monkeypatch):
     assert (answer.status_code, answer[HEADER]) == (503, "index_unavailable")
 
 
-def test_what_is_asked_twice_is_said_once(rf):
+def test_repeated_failures_are_reported_once(rf):
     def page(request):
         for code in ("index_unavailable", "embedder", "index_unavailable"):
             degraded(code)
@@ -68,7 +68,7 @@ def test_what_is_asked_twice_is_said_once(rf):
     assert HEADER not in DegradedHeader(lambda request: HttpResponse())(rf.get("/"))
 
 
-def test_an_asynchronous_shop(rf):
+def test_an_async_view(rf):
     async def page(request):
         await sync_to_async(degraded)("index_unavailable")
         return HttpResponse()
@@ -83,7 +83,7 @@ def test_an_asynchronous_shop(rf):
     assert asyncio.run(ask()) == [True, False]
 
 
-def test_without_the_middleware_nothing_is_said(shoe, monkeypatch):
+def test_no_header_without_the_middleware(shoe, monkeypatch):
     def down(self, queries):
         raise IndexUnavailable("down")
 

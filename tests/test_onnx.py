@@ -84,7 +84,7 @@ class TestLocalFolder(EmbedderContract):
 
 
 @pytest.mark.parametrize("lite_model", [True, False])
-def test_the_vectors_are_those_of_torch(
+def test_the_vectors_equal_those_of_torch(
     lite_model: bool, model_cache: Path, lite_onnx: OpenClipEmbedder, local_clip: Path, clip: OpenClipEmbedder
 ) -> None:
     exported = lite_onnx if lite_model else clip
@@ -109,7 +109,7 @@ def test_the_vectors_are_those_of_torch(
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [(32, 32), (48, 32)])
-def test_pictures_are_fitted_as_open_clip_does(mode: str, interpolation: str, size: tuple[int, int]) -> None:
+def test_pictures_are_prepared_as_in_open_clip(mode: str, interpolation: str, size: tuple[int, int]) -> None:
     onnx_facts = {"size": list(size), "resize_mode": mode, "interpolation": interpolation, "fill_color": 200}
     import_torchvision()
     from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -123,7 +123,7 @@ def test_pictures_are_fitted_as_open_clip_does(mode: str, interpolation: str, si
         assert np.array_equal(onnx.resize_and_crop(noise.resize(shape), onnx_facts), image), shape
 
 
-def test_a_process_that_answers_has_no_torch(local_clip: Path, clip_cache: Path, clip: OpenClipEmbedder) -> None:
+def test_an_answering_process_does_not_import_torch(local_clip: Path, clip_cache: Path, clip: OpenClipEmbedder) -> None:
     done = run(
         serving(local_clip, clip_cache)
         + "e.check(), e.warm_up(), e.precision_report(), e.best_batch(), e.dims\n"
@@ -132,7 +132,7 @@ def test_a_process_that_answers_has_no_torch(local_clip: Path, clip_cache: Path,
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_its_threads_are_bounded(local_clip: Path, clip_cache: Path) -> None:
+def test_the_number_of_threads_is_limited(local_clip: Path, clip_cache: Path) -> None:
     code = serving(local_clip, clip_cache) + "e.warm_up()\nprint(len(os.listdir('/proc/self/task')))\n"
     if not Path("/proc/self/task").exists():
         pytest.skip("no /proc on this platform")
@@ -148,7 +148,7 @@ def test_no_usage_reports_are_sent(local_clip: Path, clip_cache: Path, tmp_path:
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
 
 
-def test_a_child_of_a_process_that_answered_answers_and_ends(local_clip: Path, clip_cache: Path) -> None:
+def test_a_child_process_answers_and_exits(local_clip: Path, clip_cache: Path) -> None:
     done = run(
         serving(local_clip, clip_cache)
         + "images = [Image.new('RGB', (40, 40), (i * 9, 40, 90)) for i in range(5)]\n"
@@ -166,7 +166,7 @@ def test_a_child_of_a_process_that_answered_answers_and_ends(local_clip: Path, c
 
 
 @pytest.mark.parametrize("harm", ["damaged", "missing"])
-def test_without_torch_harmed_files_are_one_clear_error(
+def test_without_torch_damaged_files_are_a_clear_error(
     harm: str, local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=tmp_path)
@@ -181,9 +181,7 @@ def test_without_torch_harmed_files_are_one_clear_error(
     assert str(tmp_path) in str(raised.value) or harm == "missing"
 
 
-def test_damaged_files_are_made_anew_once_by_several_processes(
-    local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path
-) -> None:
+def test_several_processes_replace_damaged_files_once(local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path) -> None:
     embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=tmp_path)
     kept = embedder._exported()
     shutil.copytree(clip._exported(), kept)
@@ -204,7 +202,7 @@ def test_damaged_files_are_made_anew_once_by_several_processes(
     assert {path.name for path in kept.parent.iterdir()} == {kept.name, f".{kept.name}.lock"}
 
 
-def test_a_model_that_differs_is_not_kept(local_clip: Path, tmp_path: Path) -> None:
+def test_a_model_that_differs_is_not_stored(local_clip: Path, tmp_path: Path) -> None:
     done = run(
         serving(local_clip, tmp_path)
         + "from imagesim.embedders import onnx\n"
@@ -215,7 +213,7 @@ def test_a_model_that_differs_is_not_kept(local_clip: Path, tmp_path: Path) -> N
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_a_failed_export_says_why(local_clip: Path, tmp_path: Path) -> None:
+def test_a_failed_export_is_explained(local_clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(local_clip, folder)
     (folder / "open_clip_model.safetensors").write_bytes(b"no weights")
@@ -242,7 +240,7 @@ def test_a_folder_that_cannot_be_written_is_named(local_clip: Path, tmp_path: Pa
         ({"runtime": "onnx", "precision": "bf16"}, "on the CPU in fp32"),
     ],
 )
-def test_wrong_options_are_refused_at_once(options: dict[str, str], error: str) -> None:
+def test_wrong_options_are_rejected_at_once(options: dict[str, str], error: str) -> None:
     with pytest.raises(ConfigurationError, match=error):
         OpenClipEmbedder(**options)  # type: ignore[arg-type]
 

@@ -59,7 +59,7 @@ def rest_api(real_keys: dict[str, Any]) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_every_answer_is_one_that_the_schema_describes(rest_api: Any, real_keys: dict[str, Any], mode: Any) -> None:
+def test_every_response_conforms_to_the_schema(rest_api: Any, real_keys: dict[str, Any], mode: Any) -> None:
     operations = [result.ok() for result in rest_api.get_all_operations()]
     assert len(operations) >= 6
     for operation in operations:
@@ -74,10 +74,10 @@ def _try(operation: Any, cases: Any, real_keys: dict[str, Any]) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(case=cases)
-    def answered_as_described(case: Any) -> None:
+    def conforms_to_the_schema(case: Any) -> None:
         case.validate_response(case.call(), checks=HELD_TO)
         if case.path_parameters:
             case.path_parameters = {name: real_keys[name] for name in case.path_parameters}
             case.validate_response(case.call(), checks=HELD_TO)
 
-    answered_as_described()
+    conforms_to_the_schema()

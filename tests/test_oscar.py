@@ -51,7 +51,7 @@ def test_on_elasticsearch(elasticsearch_url):
 
 
 @pytest.mark.parametrize("file", ["similarity.py", "templates/oscar/catalogue/detail.html"])
-def test_the_how_to_shows_the_files_that_are_tested(file):
+def test_the_how_to_shows_the_tested_files(file):
     root = Path(__file__).parent.parent
     tested = (root / "tests" / "oscar" / file).read_text()
     if file.endswith(".py"):

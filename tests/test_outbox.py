@@ -30,7 +30,7 @@ def state(pk=1):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_save_before_migrate_says_what_to_run():
+def test_a_save_before_migrate_explains_what_to_run():
     table = ItemState._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO set_aside")
@@ -59,7 +59,7 @@ def test_the_version_only_rises():
     assert versions == sorted(set(versions))
 
 
-def test_the_version_rises_past_a_clock_that_went_back():
+def test_the_version_rises_when_the_clock_goes_back():
     record(1)
     before = state().version
     with patch.object(outbox, "now_version", return_value=5):
@@ -67,7 +67,7 @@ def test_the_version_rises_past_a_clock_that_went_back():
     assert state().version == before + 1
 
 
-def test_the_version_rises_past_a_row_that_was_purged():
+def test_the_version_rises_after_a_row_was_purged():
     record(1)
     before = state().version
     ItemState.objects.all().delete()
@@ -88,7 +88,7 @@ def test_the_new_scope_counts_once_nothing_waits():
     assert (state().scope, state().pending) == (Scope.METADATA, True)
 
 
-def test_a_change_ends_claims_waits_and_errors():
+def test_a_change_resets_lease_delay_and_error():
     record(1)
     ItemState.objects.update(lease="x", attempts=7, error="bad", pending=False, not_before=None, outcome="failed")
     record(1)
@@ -97,18 +97,18 @@ def test_a_change_ends_claims_waits_and_errors():
     assert state().outcome == "failed"  # until it is synced
 
 
-def test_many_at_once():
+def test_many_changes_at_once():
     count = outbox.CHUNK * 2 + 1
     assert record(*range(count)) == count
     record(*range(count))
     assert ItemState.objects.count() == count
 
 
-def test_repeated_keys_are_one():
+def test_repeated_keys_count_once():
     assert record(1, "1", 1) == 1
 
 
-def test_nothing_to_record_asks_nothing():
+def test_recording_nothing_takes_no_query():
     with CaptureQueriesContext(
         connection,
     ) as queries:
@@ -117,7 +117,7 @@ def test_nothing_to_record_asks_nothing():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rolled_back_leaves_nothing():
+def test_a_rollback_removes_the_change():
     with transaction.atomic():
         product("shoe", picture("red"))
         transaction.set_rollback(True)
@@ -139,7 +139,7 @@ def test_touch_of_a_joined_queryset_counts_an_item_once():
     assert state(shoe.pk).pending
 
 
-def test_touch_of_an_impossible_queryset():
+def test_touch_of_an_empty_queryset():
     assert imagesim.touch(Product.objects.none()) == 0
 
 
@@ -167,12 +167,12 @@ def test_touch_of_instances():
     assert ItemState.objects.count() == 3
 
 
-def test_touch_of_what_is_no_item():
+def test_touch_of_other_objects():
     with pytest.raises(NotRegistered, match=r"shop\.Photo"):
         imagesim.touch(Photo.objects.all())
 
 
-def test_keys_as_text_are_python_s():
+def test_keys_have_the_same_text_as_in_python():
     """SQLite keeps a UUID without dashes; there the keys must not be made by the database."""
     from django.db import models
 
@@ -194,7 +194,7 @@ def test_an_unsupported_database(monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_announced_once_a_transaction():
+def test_changes_are_announced_once_per_transaction():
     heard = []
 
     def listen(using, **kwargs):
@@ -218,7 +218,7 @@ def test_announced_once_a_transaction():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_failing_listener_harms_no_save():
+def test_a_failing_receiver_does_not_affect_the_save():
     def fail(**kwargs):
         raise RuntimeError("the broker is down")
 

@@ -16,7 +16,7 @@ import imagesim
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
+def test_the_wheel_contains_every_file(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "imagesim", tmp_path / "imagesim", ignore=shutil.ignore_patterns("__pycache__"))
@@ -30,7 +30,7 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
     assert files <= packed, sorted(files - packed)
 
 
-def test_the_source_distribution_holds_the_repository(tmp_path: Path) -> None:
+def test_the_source_distribution_contains_the_repository(tmp_path: Path) -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this is no git checkout")

@@ -43,7 +43,7 @@ def test_helpers_take_a_share(helpers: ThreadPoolExecutor) -> None:
     assert len(workers) == 4
 
 
-def test_nobody_waits_for_helpers_that_are_busy(helpers: ThreadPoolExecutor) -> None:
+def test_the_caller_does_not_wait_for_busy_helpers(helpers: ThreadPoolExecutor) -> None:
     busy = threading.Event()
     for _ in range(3):
         helpers.submit(busy.wait, 20)
@@ -53,7 +53,7 @@ def test_nobody_waits_for_helpers_that_are_busy(helpers: ThreadPoolExecutor) -> 
     busy.set()
 
 
-def test_what_a_helper_is_held_up_with_is_done_by_the_caller(helpers: ThreadPoolExecutor) -> None:
+def test_the_caller_does_the_work_of_a_delayed_helper(helpers: ThreadPoolExecutor) -> None:
     caller, held, go_on = threading.get_ident(), threading.Event(), threading.Event()
     done: set[int] = set()
 
@@ -70,7 +70,7 @@ def test_what_a_helper_is_held_up_with_is_done_by_the_caller(helpers: ThreadPool
     go_on.set()
 
 
-def test_an_error_is_the_callers(helpers: ThreadPoolExecutor) -> None:
+def test_errors_are_raised_in_the_caller(helpers: ThreadPoolExecutor) -> None:
     def work(part: int) -> None:
         if part == 7:
             raise MemoryError
@@ -81,14 +81,14 @@ def test_an_error_is_the_callers(helpers: ThreadPoolExecutor) -> None:
     share(lambda part: None, PARTS)
 
 
-def test_helpers_are_not_woken_for_little(helpers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_work_starts_no_helpers(helpers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helpers, "submit", pytest.fail)
     done: list[int] = []
     share(done.append, range(SHARED_FROM - 1))
     assert done == list(range(SHARED_FROM - 1))
 
 
-def test_it_works_after_a_fork_and_when_the_interpreter_ends() -> None:
+def test_after_a_fork_and_at_interpreter_exit() -> None:
     code = """
 import atexit, os, threading
 import django

@@ -53,7 +53,7 @@ def resolved(path: str, model: type = Lamp) -> paths.ResolvedPath:
         ("half", [], False, ([], [])),
     ],
 )
-def test_what_a_path_passes_through_and_what_reading_it_needs(path, relations, many, load):
+def test_relations_and_lookups_of_a_path(path, relations, many, load):
     found = resolved(path)
 
     assert list(found.relations) == relations
@@ -62,13 +62,13 @@ def test_what_a_path_passes_through_and_what_reading_it_needs(path, relations, m
     assert (found.load_one, found.load_many) == ("".join(one), "".join(many))
 
 
-def test_a_path_is_the_same_on_a_proxy_and_on_a_child():
+def test_a_path_on_a_proxy_and_on_a_child():
     for model in (BrightLamp, DeskLamp):
         assert resolved("pictures__file", model).relations == (("picture", Picture),)
     assert resolved("pk", DeskLamp).field == DeskLamp._meta.pk
 
 
-def test_the_model_behind_a_many_to_many_relation_is_known_from_either_side():
+def test_the_through_model_is_known_from_both_sides():
     assert resolved("tags__label").through == (("", Lamp.tags.through),)
     assert resolved("shelves__name").through == (("", Standing),)
     back = resolved("lamp__name", Shelf)
@@ -93,20 +93,20 @@ def test_the_model_behind_a_many_to_many_relation_is_known_from_either_side():
         ("_meta", "'_meta' does not resolve"),
     ],
 )
-def test_what_does_not_resolve_is_named(path, message):
+def test_unresolved_parts_are_named(path, message):
     with pytest.raises(ConfigurationError) as caught:
         resolved(path)
 
     assert str(caught.value).startswith(message.replace("'box', 'brightness', ", "'box', 'bulb_set', "))
 
 
-def test_a_generic_relation_can_end_a_path_but_not_go_on():
+def test_a_generic_relation_can_only_end_a_path():
     assert resolved("about", Note).field is not None
     with pytest.raises(ConfigurationError, match="a generic relation that leads to any model"):
         resolved("about__name", Note)
 
 
-def test_where_a_path_leads():
+def test_the_target_model_of_a_path():
     assert paths.target(Picture, "lamp") is Lamp
     assert paths.target(Shelf, "lamp") is Lamp
     assert paths.target(Bulb, "lamp__pictures") is Picture
@@ -179,19 +179,19 @@ class TestReading:
         assert list(paths.read(lamp, "tags")) == list(lamp.tags.all())
         assert list(paths.read(Note.objects.get(), "about")) == [lamp]
 
-    def test_nothing_where_a_relation_is_empty(self):
+    def test_an_empty_relation_gives_nothing(self):
         lamp = Lamp.objects.create(name="Bare")
 
         for path in ("maker", "maker__name", "coded_maker__name", "box__colour", "tags__label", "pictures__file"):
             assert list(paths.read(lamp, path)) == []
 
-    def test_an_item_that_is_not_saved_yet(self):
+    def test_an_unsaved_item(self):
         fresh = Maker(name="Lux")
 
         assert list(paths.read(fresh, "lamp__pictures__file")) == []
         assert list(paths.read(fresh, "name")) == ["Lux"]
 
-    def test_a_child_and_a_proxy_are_read_alike(self):
+    def test_reading_a_child_and_a_proxy(self):
         self.make()
         child = DeskLamp.objects.create(name="Desk", lumen=150)
         Picture.objects.create(lamp=child, file="desk.png")
@@ -200,7 +200,7 @@ class TestReading:
         assert list(paths.read(BrightLamp.objects.get(), "pictures__file")) == ["desk.png"]
 
     @pytest.mark.parametrize("path", ["maker__name", "box__colour", "tags__label", "standing__shelf__name"])
-    def test_many_items_take_no_query_each(self, path, django_assert_max_num_queries):
+    def test_no_query_per_item(self, path, django_assert_max_num_queries):
         for number in range(5):
             lamp = Lamp.objects.create(name=f"Lamp {number}", maker=Maker.objects.create(name="M", code=f"m{number}"))
             lamp.tags.add(Tag.objects.create(label="t"))

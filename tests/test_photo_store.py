@@ -69,13 +69,13 @@ def names(answer: dict[str, Any]) -> list[str]:
 
 
 class TestHold:
-    def test_a_token_brings_the_photo_back_smaller(self):
+    def test_a_token_returns_the_reduced_photo(self):
         token = photo_store.hold(Image.new("RGB", (1500, 2000), "red"), (3000, 4000))
         photo, size = photo_store.held(token)
         assert (photo.size, photo.mode, size) == ((750, 1000), "RGB", (3000, 4000))
 
     @pytest.mark.parametrize("token", ["", "0", "0.", "x.y", ".", "0.wrong", "99999999999.x", "²." + "a" * 32, "0.é"])
-    def test_no_other_token_does(self, token):
+    def test_other_tokens_return_nothing(self, token):
         photo_store.hold(Image.new("RGB", SIZE, "red"), SIZE)
         with pytest.raises(PhotoGone, match="no longer held"):
             photo_store.held(token)
@@ -85,7 +85,7 @@ class TestHold:
         assert len({token.partition(".")[2] for token in tokens}) == 20
         assert all(len(token.partition(".")[2]) == 32 for token in tokens)
 
-    def test_the_oldest_makes_room(self, settings):
+    def test_the_oldest_photo_is_evicted(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 3}
         tokens = [photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) for _ in range(5)]
         for token in tokens[:2]:
@@ -95,7 +95,7 @@ class TestHold:
             photo_store.held(token)
         assert sum("imagesim.look.photo" in key for key in cache._cache) == 3
 
-    def test_whoever_sends_many_replaces_their_own(self, settings):
+    def test_many_photos_of_one_visitor_replace_each_other(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_PHOTOS": 64}
         image, size = Image.new("RGB", (64, 64)), (64, 64)
         mine = photo_store.hold(image, size, "address-198.51.100.1")
@@ -127,12 +127,12 @@ class TestHold:
         assert photo_store.hold(Image.new("RGB", (20_000, 500)), (20_000, 500)) != ""
         assert photo_store.hold(Image.new("RGB", (20_000, 100)), (20_000, 100)) == ""
 
-    def test_never_where_the_shop_says_so(self, settings):
+    def test_disabled_by_the_setting(self, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
         assert photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) == ""
 
     @pytest.mark.parametrize("backend", ["filebased.FileBasedCache", "db.DatabaseCache"])
-    def test_never_on_a_disk(self, settings, tmp_path, backend):
+    def test_caches_on_disk_are_not_used(self, settings, tmp_path, backend):
         from imagesim.checks import check_look
 
         where = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": str(tmp_path / "cache")}
@@ -145,14 +145,14 @@ class TestHold:
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
         assert check_look() == []
 
-    def test_a_cache_that_does_not_exist(self, settings):
+    def test_an_unknown_cache(self, settings):
         from imagesim.checks import check_look
 
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_CACHE": "nowhere"}
         assert photo_store.hold(Image.new("RGB", (64, 64)), (64, 64)) == ""
         assert [message.id for message in check_look()] == ["imagesim.E006"]
 
-    def test_a_cache_that_is_down(self, monkeypatch, caplog):
+    def test_an_unavailable_cache(self, monkeypatch, caplog):
         token = photo_store.hold(Image.new("RGB", (64, 64)), (64, 64))
 
         def down(*args: object, **kwargs: object) -> None:
@@ -165,7 +165,7 @@ class TestHold:
             photo_store.held(token)
         assert "could not be held" in caplog.text
 
-    def test_a_counter_that_was_thrown_out(self, monkeypatch):
+    def test_an_evicted_counter(self, monkeypatch):
         monkeypatch.setattr(type(caches["default"]), "incr", lambda *args: (_ for _ in ()).throw(ValueError))
         token = photo_store.hold(Image.new("RGB", (64, 64), "red"), (3000, 3000))
         photo, size = photo_store.held(token)
@@ -194,7 +194,7 @@ class TestRegion:
         assert (drawn["label"], drawn["name"]) == ("", "")
         assert set(names(drawn)[:2]) == {"blue hat", "blue sofa"}
 
-    def test_as_a_form_and_under_filters(self, token):
+    def test_as_a_form_and_with_filters(self, token):
         form = {"region": "[0.35, 0.11, 0.3, 0.08]", "category": "sofas", "price__lte": "50"}
         response = Client().post(f"{LOOK}{token}/region/", form)
         assert names(response.json()) == ["blue sofa"]
@@ -215,15 +215,15 @@ class TestRegion:
             ({"region": [0, 0, 1, 1], "model": "shop.nope"}, "model"),
         ],
     )
-    def test_a_bad_question(self, token, body, field):
+    def test_a_bad_query(self, token, body, field):
         response = self.ask(token, **body)
         assert (response.status_code, response.json()["field"]) == (400, field), response.content
 
-    def test_a_photo_where_none_belongs(self, token):
+    def test_an_unexpected_photo(self, token):
         response = Client().post(f"{LOOK}{token}/region/", {"image": street(), "region": "[0,0,1,1]"})
         assert (response.status_code, response.json()["field"]) == (400, "image")
 
-    def test_a_token_that_is_gone(self, token):
+    def test_an_expired_token(self, token):
         cache.clear()
         response = self.ask(token, region=[0, 0, 1, 1])
         assert response.status_code == 410
@@ -231,7 +231,7 @@ class TestRegion:
         assert response.json()["detail"].count(".") == 1
         assert response["Cache-Control"] == "no-store"
 
-    def test_throttled_apart_from_the_photos(self, token, settings):
+    def test_throttled_separately_from_photos(self, token, settings):
         rates = {**settings.IMAGESIM["REST_THROTTLES"], "region": "1/min"}
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": rates}
         assert self.ask(token, region=[0, 0, 1, 1]).status_code == 200
@@ -240,11 +240,11 @@ class TestRegion:
         assert int(refused["Retry-After"]) > 0
         assert Client().post(LOOK, {"image": street()}).status_code == 200
 
-    def test_without_a_cache_the_answer_says_so(self, shelf, settings):
+    def test_without_a_cache_the_answer_has_no_token(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "LOOK_SECONDS": 0}
         assert Client().post(LOOK, {"image": street()}).json()["photo"] is None
 
-    def test_exif_never_leaves(self, shelf):
+    def test_exif_data_are_removed(self, shelf):
         exif = Image.Exif()
         exif[0x010E] = "secret-place"
         exif.get_ifd(0x8825)[1] = "N"
@@ -255,7 +255,7 @@ class TestRegion:
         photo, _ = photo_store.held(response.json()["photo"])
         assert not photo.getexif()
 
-    def test_a_region_of_the_whole_alone_asks_for_nothing(self, shelf):
+    def test_a_photo_without_regions_needs_no_store(self, shelf):
         seen = look.shop_the_look(street().read(), regions=[], whole=False)
         assert (seen.regions, list(seen.hits)) == ((), [])
 
@@ -266,10 +266,10 @@ class TestRegion:
 
 
 @pytest.mark.django_db
-class TestAgain:
+class TestReload:
     """What a page that is reloaded, or was shared, asks for."""
 
-    def test_the_same_look_without_sending_the_photo(self, shelf, client):
+    def test_the_look_again_without_the_photo(self, shelf, client):
         first = client.post(LOOK, {"image": street(), "limit": 2}).json()
         again = client.post(f"{LOOK}{first['photo']}/", {"limit": 2})
         assert again.status_code == 200
@@ -288,7 +288,7 @@ class TestAgain:
         assert "no-store" in response["Cache-Control"]
         assert Image.open(io.BytesIO(response.content)).size == (300, 600)
 
-    def test_a_token_that_is_gone(self, client):
+    def test_an_expired_token(self, client):
         assert client.post(f"{LOOK}7.gone/", {}).status_code == 410
         assert client.get(f"{LOOK}7.gone/photo/").status_code == 410
 
@@ -304,21 +304,21 @@ class TestLabels:
         box = boxes.as_region((0.2, 0.8, 0.6, 0.15), label)
         return [list(r.categories) for r in look.shop_the_look(street().read(), regions=[box]).regions]
 
-    def test_the_shop_says_where_a_label_belongs(self, shelf, monkeypatch):
+    def test_the_shop_maps_a_label_to_categories(self, shelf, monkeypatch):
         assert self.categories(monkeypatch, "shoes", shoes=["dresses", "sofas"]) == [["dresses", "sofas"]]
         assert self.categories(monkeypatch, "hat", shoes=["sofas"]) == [["hats"]]
 
-    def test_a_neutral_label_stands_for_others(self, shelf, monkeypatch):
+    def test_a_neutral_label_covers_others(self, shelf, monkeypatch):
         monkeypatch.setattr(registry.for_label("shop.product"), "look_categories", {"top": ["sofas"]})
         region = Region(0.2, 0.8, 0.6, 0.15, "upper_body", alternatives=("top", "hat"))
         (seen,) = look.shop_the_look(street().read(), regions=[region]).regions
         assert seen.categories == ("sofas", "hats")
 
-    def test_nowhere_lets_the_neighbours_vote(self, shelf, monkeypatch):
+    def test_an_empty_mapping_uses_the_vote_of_the_hits(self, shelf, monkeypatch):
         assert self.categories(monkeypatch, "shoes", shoes=[]) in ([[]], [["shoes"]], [["dresses"]])
 
     @pytest.mark.parametrize("wrong", ["shoes", {"shoes": "boots"}, {"shoes": [1]}, {1: ["boots"]}])
-    def test_a_mapping_that_is_none(self, wrong):
+    def test_an_invalid_mapping(self, wrong):
         from demo_shop.shop.models import Product
 
         with pytest.raises(ConfigurationError, match="look_categories"):
@@ -380,7 +380,7 @@ def _resident() -> int:
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
-def test_the_settings_have_bounds():
+def test_the_settings_are_validated():
     _, errors = conf.parse({"LOOK_PHOTOS": 0, "LOOK_SECONDS": -1, "LOOK_BYTES": "many"})
     assert len(errors) == 3
 

@@ -44,7 +44,7 @@ from imagesim.exceptions import EmbedderError
         ([PrecisionTrial("fp32", 40), PrecisionTrial("bf16", 38, 1.0, 1.0)], "fp32"),  # not worth any deviation
     ],
 )
-def test_the_fastest_whose_answers_hold_is_chosen(tried: list[PrecisionTrial], chosen: str) -> None:
+def test_the_fastest_acceptable_precision_is_chosen(tried: list[PrecisionTrial], chosen: str) -> None:
     assert best(tried) == chosen
 
 
@@ -58,14 +58,14 @@ def test_overlap_counts_shared_neighbours() -> None:
     assert swapped < overlap(rows, rows[::-1].copy(), tie=0.1) < overlap(rows, rows[::-1].copy(), tie=2) == 1
 
 
-def test_the_drawn_pictures_are_the_same_everywhere_and_all_different() -> None:
+def test_synthetic_pictures_are_reproducible_and_distinct() -> None:
     once, again = precision.synthetic_pictures(12), precision.synthetic_pictures(12)
     assert [image.tobytes() for image in once] == [image.tobytes() for image in again]
     assert len({image.tobytes() for image in once}) == 12
 
 
-class TestKept:
-    def test_it_is_kept_for_this_machine(self, tmp_path: Path) -> None:
+class TestPrecisionCache:
+    def test_a_choice_is_stored_for_this_machine(self, tmp_path: Path) -> None:
         kept, tried = (
             PrecisionCache(tmp_path, "model-1"),
             [PrecisionTrial("fp32", 40.0), PrecisionTrial("bf16", 11.0, 0.999, 0.99)],
@@ -78,7 +78,7 @@ class TestKept:
         assert PrecisionCache(tmp_path, "model-2").get("cpu") is None
         assert [path.name for path in (tmp_path / "precision").iterdir()] == ["model-1.json"]
 
-    def test_another_machine_or_torch_chooses_for_itself(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_machine_or_torch_has_its_own_choice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = PrecisionCache(tmp_path, "model-1")
         kept.put("cpu", "bf16", [])
         monkeypatch.setattr(precision.importlib.metadata, "version", lambda name: "99.0")
@@ -96,7 +96,7 @@ class TestKept:
         monkeypatch.setattr(precision.importlib.metadata, "version", not_installed)
         assert kept.all_here() == {}
 
-    def test_what_cannot_be_read_or_written_is_no_choice(self, tmp_path: Path) -> None:
+    def test_unreadable_files_are_ignored(self, tmp_path: Path) -> None:
         (tmp_path / "precision").write_text("a file")
         kept = PrecisionCache(tmp_path, "model-1")
         kept.put("cpu", "bf16", [])
@@ -136,7 +136,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_the_first_load_tries_and_later_ones_know(tmp_path: Path, loads: list[str]) -> None:
+def test_only_the_first_load_runs_trials(tmp_path: Path, loads: list[str]) -> None:
     embedder = OpenClipEmbedder(cache_dir=tmp_path)
     assert embedder.precision_report() == "not yet tried on this machine"
     assert embedder._loaded().precision == "bf16"
@@ -146,14 +146,14 @@ def test_the_first_load_tries_and_later_ones_know(tmp_path: Path, loads: list[st
     assert embedder.precision_report().startswith("bf16 on cpu; tried: fp32 ")
 
 
-def test_a_precision_that_is_set_is_not_tried(tmp_path: Path, loads: list[str]) -> None:
+def test_a_configured_precision_needs_no_trial(tmp_path: Path, loads: list[str]) -> None:
     embedder = OpenClipEmbedder(cache_dir=tmp_path, precision="fp32")
     assert embedder._loaded().precision == "fp32"
     assert loads == ["fp32"]
     assert embedder.precision_report() == "fp32, as set"
 
 
-class TestByRealPictures:
+class TestRealPictures:
     @pytest.fixture(autouse=True)
     def int8(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         from imagesim.embedders import reduced_precision
@@ -172,11 +172,11 @@ class TestByRealPictures:
         assert chosen == "bf16"
         assert "rejected" in embedder.precision_report()
 
-    def test_few_pictures_tell_nothing(self, tmp_path: Path) -> None:
+    def test_too_few_pictures_are_rejected(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="at least 30"):
             OpenClipEmbedder(cache_dir=tmp_path).choose_precision(precision.synthetic_pictures(3))
 
-    def test_the_command_takes_pictures_of_a_folder(
+    def test_the_command_reads_pictures_of_a_folder(
         self, tmp_path: Path, loads: list[str], settings: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         pictures = tmp_path / "pictures"
@@ -197,7 +197,7 @@ class TestByRealPictures:
         assert facts["pictures"] == 40
         assert "skipped: " in output.err
 
-    def test_the_command_says_where_there_is_nothing_to_choose(self, settings: Any) -> None:
+    def test_the_command_without_a_local_model(self, settings: Any) -> None:
         settings.IMAGESIM = {
             "EMBEDDER": {
                 "BACKEND": "imagesim.embedders.http.HttpEmbedder",

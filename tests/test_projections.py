@@ -90,7 +90,7 @@ def test_fewer_dimensions_take_effect_in_index_and_queries(shelf, monkeypatch):
     assert (get_index().meta().dims, get_index().meta().projection) == (64, "")
 
 
-def test_a_map_that_was_tuned_takes_effect(shelf, monkeypatch):
+def test_a_tuned_map_takes_effect(shelf, monkeypatch):
     """A map that was fitted so as to leave out half of the space, chosen as the command chooses one."""
     embedder = get_embedder()
     matrix = np.diag(np.r_[np.ones(32), np.full(32, 0.1)]).astype(np.float32)

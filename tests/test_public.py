@@ -20,7 +20,7 @@ def test_every_name_can_be_used(name):
     assert getattr(imagesim, name) is not None
 
 
-def test_what_the_docs_use_is_exported():
+def test_names_in_the_docs_are_exported():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     used = {name for page in pages for name in re.findall(r"\bimagesim\.([A-Za-z_]+)\(", page.read_text())}
     assert {"similar_to", "search", "shop_the_look", "register", "touch"} <= used
@@ -32,7 +32,7 @@ def test_an_unknown_name():
         imagesim.similar  # noqa: B018
 
 
-def test_a_wrong_setting_is_what_django_calls_improperly_configured():
+def test_configuration_errors_are_improperly_configured():
     assert issubclass(ConfigurationError, ImproperlyConfigured)
     assert issubclass(ConfigurationError, ImagesimError)
 

@@ -82,7 +82,7 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
     assert (tmp_path / "shop" / "similarity.py").read_text() == written
 
 
-def test_pictures_of_the_model_itself(tmp_path: Path) -> None:
+def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
     make(tmp_path, ALONE)
     quickstart(tmp_path, "--write")
     written = (tmp_path / "shop" / "similarity.py").read_text()
@@ -99,7 +99,7 @@ def test_pictures_of_the_model_itself(tmp_path: Path) -> None:
     manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
 
 
-def test_nothing_to_show_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_no_suitable_model_is_reported(tmp_path: Path) -> None:
     assert "beside the manage.py" in quickstart(tmp_path, good=False)
     make(tmp_path, "")
     assert "No model with pictures was found" in quickstart(tmp_path, good=False)

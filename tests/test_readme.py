@@ -182,7 +182,7 @@ def commands(first: str) -> list[list[str]]:
 
 
 @pytest.mark.timeout(400)
-def test_its_pages_and_its_python(project: Path) -> None:
+def test_pages_and_python_snippets(project: Path) -> None:
     manage(project, "shell", "--command", ASK)
     (python,) = snippets("python", "anywhere")
     printed = manage(project, "shell", "--verbosity", "0", "--command", python).splitlines()
@@ -191,7 +191,7 @@ def test_its_pages_and_its_python(project: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_when_the_shop_grows(project: Path, elasticsearch_url: str) -> None:
+def test_elasticsearch_and_another_model(project: Path, elasticsearch_url: str) -> None:
     _, celery, elasticsearch, model = snippets("python", "settings.py")
     name = f"readme-{uuid.uuid4().hex[:8]}"
     elasticsearch = elasticsearch.replace("http://127.0.0.1:9200", elasticsearch_url).replace('"products"', repr(name))
@@ -234,7 +234,7 @@ while not state.exists():
 
 
 @pytest.mark.timeout(400)
-def test_workers_as_the_how_to_starts_them(project: Path, redis_url: str, tmp_path: Path) -> None:
+def test_workers_of_the_celery_how_to(project: Path, redis_url: str, tmp_path: Path) -> None:
     howto = BLOCK.findall((ROOT / "docs" / "howto-celery.md").read_text())
     folder = tmp_path / "shop"
     shutil.copytree(project, folder)
@@ -267,7 +267,7 @@ def test_the_commands_it_names_exist() -> None:
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"

@@ -100,7 +100,7 @@ def test_without_any_index():
     assert_equal()
 
 
-def test_changes_during_the_fill_reach_both(shop, monkeypatch):
+def test_changes_during_the_fill_reach_both_indexes(shop, monkeypatch):
     original = rebuilding._fill_page
     pages = []
 
@@ -151,7 +151,7 @@ def _forget_removals(self, backing_index):
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2])
-def test_killed_it_goes_on_where_it_was(shop, monkeypatch, pages):
+def test_a_killed_rebuild_is_resumed(shop, monkeypatch, pages):
     dead = kill_after(monkeypatch, pages)
     assert dead.done == min(pages * 2, 6)
     shop[0].delete()
@@ -164,7 +164,7 @@ def test_killed_it_goes_on_where_it_was(shop, monkeypatch, pages):
     assert_equal()
 
 
-def test_killed_after_the_swap_it_only_tidies_up(shop, monkeypatch):
+def test_a_rebuild_killed_after_the_swap_only_cleans_up(shop, monkeypatch):
     monkeypatch.setattr(rebuilding, "_drop_others", lambda run: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         rebuild()
@@ -176,7 +176,7 @@ def test_killed_after_the_swap_it_only_tidies_up(shop, monkeypatch):
     assert_equal()
 
 
-def test_only_one_at_a_time(shop):
+def test_only_one_rebuild_at_a_time(shop):
     assert jobs.start(Job.Kind.REBUILD)
     with pytest.raises(AlreadyRunning, match="imagesim_status"):
         rebuild()
@@ -184,7 +184,7 @@ def test_only_one_at_a_time(shop):
         call_command("imagesim_rebuild")
 
 
-def test_who_was_taken_over_stops(shop, monkeypatch):
+def test_a_rebuild_that_lost_its_job_stops(shop, monkeypatch):
     original = rebuilding._fill_page
 
     def fill(*args):
@@ -197,7 +197,7 @@ def test_who_was_taken_over_stops(shop, monkeypatch):
     assert len(entries()) == 6
 
 
-def test_a_process_that_is_gone_is_known_at_once(shop):
+def test_a_dead_process_is_detected_at_once(shop):
     script = "import os, django; django.setup()\nfrom imagesim.indexing import jobs; print(jobs._owner())"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     owner = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
@@ -207,7 +207,7 @@ def test_a_process_that_is_gone_is_known_at_once(shop):
     assert jobs.abandoned(run)
 
 
-def test_a_pause_leaves_the_rest_to_the_next(shop):
+def test_a_rebuild_can_be_limited_in_time(shop):
     run = rebuild(seconds=1e-9)
     assert (run.status, run.done) == ("running", 2)
     assert jobs.unfinished_rebuild()
@@ -231,7 +231,7 @@ def test_another_model(shop, settings):
     assert_equal()
 
 
-def test_a_former_model_that_the_settings_do_not_name(shop, settings, monkeypatch):
+def test_a_previous_model_missing_from_the_settings(shop, settings, monkeypatch):
     """What needs no vector by it is synced as before; the rest waits for the rebuild, which needs nothing of it."""
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
     shop[0].price = 99
@@ -246,7 +246,7 @@ def test_a_former_model_that_the_settings_do_not_name(shop, settings, monkeypatc
     assert_equal()
 
 
-def test_a_change_meets_both_models_during_a_rebuild(shop, settings, monkeypatch):
+def test_a_change_during_a_rebuild_is_embedded_by_both_models(shop, settings, monkeypatch):
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
     kill_after(monkeypatch, 1)
     product("new", picture("blue"))
@@ -257,7 +257,7 @@ def test_a_change_meets_both_models_during_a_rebuild(shop, settings, monkeypatch
     assert_equal()
 
 
-def test_settings_changed_while_it_was_dead(shop, settings, monkeypatch):
+def test_settings_changed_before_resuming(shop, settings, monkeypatch):
     dead = kill_after(monkeypatch, 1)
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
     run = rebuild()
@@ -266,7 +266,7 @@ def test_settings_changed_while_it_was_dead(shop, settings, monkeypatch):
     assert get_index().meta().dims == 32
 
 
-def test_the_target_vanished_while_it_was_dead(shop, monkeypatch):
+def test_the_target_deleted_before_resuming(shop, monkeypatch):
     dead = kill_after(monkeypatch, 1)
     get_index().drop(dead.target)
     shop[0].save()
@@ -275,7 +275,7 @@ def test_the_target_vanished_while_it_was_dead(shop, monkeypatch):
     assert_equal()
 
 
-def test_a_failure_leaves_the_index_in_service(shop, monkeypatch, settings):
+def test_a_failure_leaves_the_active_index(shop, monkeypatch, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
     before = get_index().active()
 
@@ -295,7 +295,7 @@ def test_a_failure_leaves_the_index_in_service(shop, monkeypatch, settings):
     assert_equal()
 
 
-def test_the_index_goes_away_for_a_while(shop, monkeypatch):
+def test_the_index_is_unavailable_for_a_while(shop, monkeypatch):
     original = LocalIndex.write
     outages = []
 
@@ -312,7 +312,7 @@ def test_the_index_goes_away_for_a_while(shop, monkeypatch):
     assert_equal()
 
 
-def test_the_index_stays_away(shop, monkeypatch):
+def test_the_index_stays_unavailable(shop, monkeypatch):
     monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.01)
     monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
     monkeypatch.setattr(LocalIndex, "write", lambda *a, **k: (_ for _ in ()).throw(IndexUnavailable("gone")))
@@ -324,7 +324,7 @@ def test_the_index_stays_away(shop, monkeypatch):
     assert_equal()
 
 
-def test_a_broken_picture_found_on_the_way(shop, settings):
+def test_a_broken_picture_during_a_rebuild(shop, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER}
     with shop[0].photos.get().file.open("wb") as file:
         file.write(b"broken meanwhile")
@@ -344,7 +344,7 @@ def test_the_command(shop):
     assert "6 items" in out.getvalue()
 
 
-def test_a_picture_swapped_but_not_yet_synced_is_looked_at(shop):
+def test_a_replaced_picture_is_read_during_a_rebuild(shop):
     """Its known digest no longer holds, and the sync that follows writes the very same version."""
     photo = shop[0].photos.get()
     with photo.file.open("wb") as file:

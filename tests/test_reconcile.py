@@ -59,7 +59,7 @@ def assert_equal_again():
     assert entries().keys() == {key(p) for p in Product.objects.filter(active=True)}
 
 
-def test_nothing_to_find(shop):
+def test_no_differences(shop):
     run = reconcile()
     assert found(run) == CLEAN
     assert run.report["checked"] == 4
@@ -94,7 +94,7 @@ def test_deleted_without_a_signal_is_an_orphan(shop):
     assert_equal_again()
 
 
-def test_left_out_without_a_signal_is_an_orphan(shop):
+def test_hidden_without_a_signal_is_an_orphan(shop):
     Product.objects.filter(pk=shop[0].pk).update(active=False)
     assert found(reconcile()) == {**CLEAN, "orphaned": 1}
     assert_equal_again()
@@ -117,7 +117,7 @@ def test_a_damaged_entry_is_missing_and_written_again(shop, change):
     assert key(shop[1]) in {make_key("shop.product", hit.item.pk) for hit in similar_to(shop[0])}
 
 
-def test_an_embedding_that_is_gone_is_made_anew(shop):
+def test_a_deleted_embedding_is_recreated(shop):
     Embedding.objects.first().delete()
     assert found(reconcile(dry_run=True)) == {**CLEAN, "missing": 1}
     assert found(reconcile()) == {**CLEAN, "missing": 1}
@@ -126,7 +126,7 @@ def test_an_embedding_that_is_gone_is_made_anew(shop):
     assert_equal_again()
 
 
-def test_a_key_that_stands_twice_is_found(shop, monkeypatch):
+def test_a_duplicate_key_is_found(shop, monkeypatch):
     """No write of this app makes one; whoever wrote to the index by other means may."""
     twice = [entry for entry in get_index().scan() for _ in range(2 if entry[0] == key(shop[1]) else 1)]
     monkeypatch.setattr(LocalIndex, "scan", lambda self, **_: iter(twice))
@@ -135,7 +135,7 @@ def test_a_key_that_stands_twice_is_found(shop, monkeypatch):
     assert found(reconcile(dry_run=True)) == {**CLEAN, "duplicate": 2}
 
 
-def test_entry_nobody_knows_is_an_orphan(shop):
+def test_unknown_entry_is_an_orphan(shop):
     pk = shop[0].pk
     ItemState.objects.filter(object_pk=str(pk)).delete()
     Photo.objects.filter(product=shop[0])._raw_delete("default")
@@ -200,7 +200,7 @@ def test_tombstones_are_purged_when_old(shop):
     assert ItemState.objects.count() == 3
 
 
-def test_a_purged_item_may_come_back(shop):
+def test_a_purged_item_can_come_back(shop):
     pk = shop[0].pk
     photo = shop[0].photos.get().file.name
     shop[0].delete()

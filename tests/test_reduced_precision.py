@@ -21,7 +21,7 @@ def network() -> nn.Module:
     return made.eval()
 
 
-def test_folding_changes_nothing_that_is_seen() -> None:
+def test_folding_batch_norms_keeps_the_output() -> None:
     whole, pixels = network(), torch.randn(2, 3, 16, 16)
     wanted = whole(pixels)
     assert not any(isinstance(part, nn.BatchNorm2d) for part in fold_batch_norms(whole).modules())

@@ -66,7 +66,7 @@ def test_facets_count_the_hits(shelf):
     assert choices(refinement, "colour") == [("red", 3), ("blue", 2), ("orange", 1)]
 
 
-def test_a_choice_holds_in_the_search_and_can_be_taken_back(shelf):
+def test_a_choice_filters_the_search_and_can_be_removed(shelf):
     refinement, hits = refined("q=x&colour=red")
     assert sorted(names(hits)) == ["dark", "hat", "red"]
     assert choices(refinement, "brand") == [("acme", 2), ("zeta", 1)]
@@ -77,7 +77,7 @@ def test_a_choice_holds_in_the_search_and_can_be_taken_back(shelf):
     assert refinement.chosen == [("colour", "red")]
 
 
-def test_a_choice_without_results_can_still_be_taken_back(shelf):
+def test_a_choice_without_results_can_be_removed(shelf):
     refinement, hits = refined("colour=none such")
     assert len(hits) == 0
     assert choices(refinement, "colour") == [("none such", 0)]
@@ -111,17 +111,17 @@ def test_cheaper_than_an_item(shelf):
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "99999999999", "²"])
-def test_a_page_that_is_none_is_the_first(shelf, page):
+def test_an_invalid_page_is_the_first(shelf, page):
     assert len(refined(f"page={page}")[1]) == 6
 
 
-def test_a_bound_that_is_no_number_is_refused_by_name(shelf):
+def test_an_invalid_bound_is_named(shelf):
     with pytest.raises(BadQuery) as refusal:
         refined("price__lt=cheap")
     assert refusal.value.field == "price__lt"
 
 
-def test_in_another_colour_where_the_model_keeps_colour_apart(shelf, monkeypatch):
+def test_in_another_colour_with_a_colour_component(shelf, monkeypatch):
     assert [step.label for step in refined("", like=shelf["blue"])[0].steps] == ["Price below 50"]
     monkeypatch.setattr("imagesim.testing.embedders.PixelEmbedder.components", {"colour": slice(0, 4)})
     refinement, _hits = refined("", like=shelf["blue"])
@@ -146,7 +146,7 @@ def test_what_the_tag_renders(shelf):
     )
 
 
-def test_find_similar_leads_from_a_card_to_what_looks_like_it(shelf, client):
+def test_find_similar_links_from_a_card_to_similar_products(shelf, client):
     page = client.get(reverse("shop:search"), {"like": "hat", "min_relevance": "0"})
     assert page.status_code == 200
     assert page.context["like"] == shelf["hat"]
@@ -156,6 +156,6 @@ def test_find_similar_leads_from_a_card_to_what_looks_like_it(shelf, client):
     assert 'Find similar: <span data-imagesim-slot="title">hat</span>' in html
 
 
-def test_products_that_are_not_on_sale_are_no_examples(client, media_root):
+def test_inactive_products_cannot_be_examples(client, media_root):
     product("gone", picture("red"), active=False)
     assert client.get(reverse("shop:search"), {"like": "gone"}).context["like"] is None

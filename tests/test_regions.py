@@ -106,7 +106,7 @@ def finder(request: pytest.FixtureRequest, lite: LiteRegionFinder, detector: Pat
 
 class TestContract:
     @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-    def test_boxes_lie_in_the_photo_whatever_its_size(self, finder: BaseRegionFinder, size: tuple[int, int]) -> None:
+    def test_boxes_lie_in_photos_of_any_size(self, finder: BaseRegionFinder, size: tuple[int, int]) -> None:
         for image in (noise(size), Image.new("RGB", size, "white"), figure(size)):
             regions = finder.find(image)
             assert isinstance(regions, list)
@@ -121,7 +121,7 @@ class TestContract:
                 assert 0 <= left < right <= size[0]
                 assert 0 <= top < bottom <= size[1]
 
-    def test_labels_are_those_announced_and_scores_fall(self, finder: BaseRegionFinder) -> None:
+    def test_labels_are_declared_and_scores_descend(self, finder: BaseRegionFinder) -> None:
         for image in (noise(), figure(), product()):
             regions = finder.find(image)
             assert {region.label for region in regions} <= set(finder.labels)
@@ -140,7 +140,7 @@ class TestContract:
         finder.find(image)
         assert image.tobytes() == before
 
-    def test_checks_are_clean_where_all_is_installed(self, finder: BaseRegionFinder) -> None:
+    def test_checks_pass_with_all_packages(self, finder: BaseRegionFinder) -> None:
         assert finder.check() == []
         finder.warm_up()
 
@@ -153,7 +153,7 @@ class TestSetting:
         finder = get_region_finder(Backend("imagesim.regions.lite.SingleItemFinder"))
         assert isinstance(finder, SingleItemFinder)
 
-    def test_an_option_it_does_not_know(self) -> None:
+    def test_an_unknown_option(self) -> None:
         with pytest.raises(ConfigurationError, match="does not know the option 'colour'"):
             get_region_finder(Backend("imagesim.regions.lite.LiteRegionFinder", {"colour": 1}))
 
@@ -163,7 +163,7 @@ class TestSetting:
             cls(min_score=40)
 
     @pytest.mark.parametrize("cls", [LiteRegionFinder, TransformersRegionFinder])
-    def test_what_is_missing_is_said(self, cls: type[BaseRegionFinder], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_packages_are_reported(self, cls: type[BaseRegionFinder], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{cls.__module__}.find_spec", lambda name: None)
         (error,) = cls().check()
         assert "pip install" in str(error.hint)
@@ -182,7 +182,7 @@ class TestSingleItem:
         assert region.width == pytest.approx(0.4, abs=0.03)
 
     @pytest.mark.parametrize("image", [noise(), Image.new("RGB", (50, 50))], ids=["busy", "empty"])
-    def test_nothing_elsewhere(self, image: Image.Image) -> None:
+    def test_other_pictures_have_no_item(self, image: Image.Image) -> None:
         assert SingleItemFinder().find(image) == []
 
 
@@ -192,10 +192,10 @@ class TestLite:
         assert (region.x, region.y, region.width, region.height) == pytest.approx((0.25, 0.1, 0.5, 0.8), abs=0.02)
 
     @pytest.mark.parametrize("image", [noise(), Image.new("RGB", (640, 480), "#7799bb")], ids=["noise", "sky"])
-    def test_nobody_in_it(self, lite: LiteRegionFinder, image: Image.Image) -> None:
+    def test_a_photo_without_people(self, lite: LiteRegionFinder, image: Image.Image) -> None:
         assert lite.find(image) == []
 
-    def test_lower_limit_finds_no_less(self, lite: LiteRegionFinder) -> None:
+    def test_a_lower_limit_finds_at_least_as_many(self, lite: LiteRegionFinder) -> None:
         everything = LiteRegionFinder(min_score=0)
         everything._segmenter = lite._loaded()
         assert len(everything.find(figure())) >= len(lite.find(figure()))
@@ -205,21 +205,21 @@ class TestLite:
 
         assert WEIGHTS.stat().st_size <= 1_000_000
 
-    def test_damaged_weights_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_damaged_weights_are_rejected(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         broken = tmp_path / "head.safetensors"
         broken.write_bytes(b"not weights")
         monkeypatch.setattr("imagesim.regions.segmenter.WEIGHTS", broken)
         with pytest.raises(EmbedderError, match="damaged"):
             LiteRegionFinder().find(figure())
 
-    def test_sees_the_same_in_bf16(self) -> None:
+    def test_bf16_finds_the_same_regions(self) -> None:
         full, half = (LiteRegionFinder(precision=precision)._loaded() for precision in ("fp32", "bf16"))
         for image in (figure(), product()):
             for exact, near in zip(full.predict(image), half.predict(image), strict=True):
                 assert near.dtype == exact.dtype
                 assert abs(near - exact).mean() < 0.01
 
-    def test_another_precision_is_refused(self) -> None:
+    def test_an_unknown_precision_is_rejected(self) -> None:
         with pytest.raises(ConfigurationError, match="'precision' can be 'auto', 'bf16' or 'fp32', not 'int8'"):
             LiteRegionFinder(precision="int8")
 
@@ -236,7 +236,7 @@ class TestLite:
 
 
 class TestTransformers:
-    def test_labels_become_ours_and_parts_are_left_out(self, detector: Path) -> None:
+    def test_labels_are_mapped_and_parts_ignored(self, detector: Path) -> None:
         finder = TransformersRegionFinder(model=str(detector))
         assert finder.labels == ("top", "shoes", "armchair")
 
@@ -247,7 +247,7 @@ class TestTransformers:
     def test_nothing_below_the_limit(self, detector: Path) -> None:
         assert TransformersRegionFinder(model=str(detector), min_score=1.0).find(figure()) == []
 
-    def test_a_model_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_a_missing_model(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="cannot be loaded"):
             TransformersRegionFinder(model=str(tmp_path)).find(figure())
 
@@ -263,17 +263,17 @@ class TestMerging:
     def test_shoes_of_two_people_stay_two(self) -> None:
         assert len(merge([Region(0.1, 0.9, 0.1, 0.05, "shoes"), Region(0.7, 0.9, 0.1, 0.05, "shoes")])) == 2
 
-    def test_found_twice_is_one(self) -> None:
+    def test_duplicates_are_merged(self) -> None:
         assert len(merge([Region(0.1, 0.1, 0.4, 0.4, "top", 0.9), Region(0.12, 0.1, 0.4, 0.4, "top", 0.5)])) == 1
 
-    def test_two_labels_stay_two(self) -> None:
+    def test_two_labels_are_not_merged(self) -> None:
         assert len(merge([Region(0.1, 0.1, 0.4, 0.4, "top"), Region(0.1, 0.1, 0.4, 0.4, "outerwear")])) == 2
 
 
 class TestBoxes:
     CLASSES = ("ground", "top", "shoes", "skin", "hair")
 
-    def test_components_are_counted_as_the_eye_does(self) -> None:
+    def test_connected_components(self) -> None:
         import numpy as np
 
         from imagesim.regions.boxes import components
@@ -303,7 +303,7 @@ class TestBoxes:
         widths = sorted(r.width for r in found)
         assert widths == pytest.approx([20 / 96] * 4)
 
-    def test_people_who_touch_are_told_apart_by_their_heads(self) -> None:
+    def test_touching_people_are_separated_by_their_heads(self) -> None:
         import numpy as np
 
         from imagesim.regions.boxes import candidates
@@ -335,7 +335,7 @@ class TestBoxes:
         hair[4:20, 14:20] = hair[4:20, 28:34] = 1
         assert people(ground, skin, hair)[1] == 1
 
-    def test_a_bag_is_of_one_piece(self) -> None:
+    def test_a_bag_is_one_component(self) -> None:
         import numpy as np
 
         from imagesim.regions.boxes import candidates
@@ -402,7 +402,7 @@ class TestLabels:
             "shirt dresses",
         ]
 
-    def test_a_label_of_another_finder_is_its_own_words(self) -> None:
+    def test_an_unknown_label_is_split_into_words(self) -> None:
         assert words_of("lamp, light") == ("lamp", "light")
         assert likely_categories("lamp, light", ["Floor lamps", "chairs"]) == ["Floor lamps"]
 
@@ -420,7 +420,7 @@ class TestLabels:
 
 
 class TestBenchmark:
-    def test_runs_on_any_set_of_the_form(self, tmp_path: Path) -> None:
+    def test_the_benchmark_runs_on_a_small_data_set(self, tmp_path: Path) -> None:
         """Two photos of one shirt each, found by its plain ground."""
         photos, masks = tmp_path / "photos", tmp_path / "masks"
         photos.mkdir()

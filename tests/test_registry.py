@@ -24,14 +24,14 @@ def lamps():
     registry.unregister(Lamp)
 
 
-def test_a_shop_s_similarity_module_is_found_by_itself():
+def test_similarity_modules_are_autodiscovered():
     assert Product in registry
     assert registry.for_model(Product).label == "shop.product"
     assert imagesim.register is register
     assert imagesim.Items is Items
 
 
-def test_the_package_names_what_it_lacks():
+def test_an_unknown_attribute_of_the_package():
     with pytest.raises(AttributeError, match="module 'imagesim' has no attribute 'nonsense'"):
         imagesim.nonsense  # noqa: B018
 
@@ -46,7 +46,7 @@ def test_looking_up(lamps):
     assert int not in registry
 
 
-def test_what_is_not_registered_is_named_with_what_is(lamps):
+def test_an_unregistered_model_is_reported_with_the_registered_ones(lamps):
     with pytest.raises(NotRegistered, match=r"zoo.Maker is not registered; the registered ones are 'shop.product' or"):
         registry.for_model(Maker)
     with pytest.raises(NotRegistered, match=r"'zoo.maker' is not a registered model; the registered ones are"):
@@ -67,7 +67,7 @@ def test_the_items_of_a_label_or_the_only_ones(monkeypatch):
         get_items()
 
 
-def test_a_proxy_is_known_by_its_model_and_keeps_its_manager():
+def test_a_proxy_belongs_to_its_model_and_keeps_its_manager():
     own = Registry()
     own.register(BrightLamp, LampItems)
 
@@ -82,7 +82,7 @@ def test_a_proxy_is_known_by_its_model_and_keeps_its_manager():
     own.unregister(Lamp)
 
 
-def test_a_child_is_known_by_its_nearest_registered_ancestor():
+def test_a_child_belongs_to_its_nearest_registered_ancestor():
     own = Registry()
     own.register(Lamp, LampItems)
     assert own.for_model(DeskLamp).label == "zoo.lamp"
@@ -103,7 +103,7 @@ def test_keys(lamps):
     assert split_key("a.b:c:d") == ("a.b", "c:d")
 
 
-def test_an_item_that_was_never_saved_has_no_key():
+def test_an_unsaved_item_has_no_key():
     with pytest.raises(NotIndexed, match="This product is not saved yet"):
         key_of(Product())
 
@@ -120,14 +120,14 @@ def test_an_item_that_was_never_saved_has_no_key():
         (Product, LampItems, "shop.Product is registered twice."),
     ],
 )
-def test_what_cannot_be_registered_is_refused(model, items, message):
+def test_invalid_registrations_are_rejected(model, items, message):
     with pytest.raises(ConfigurationError) as caught:
         registry.register(model, items)
 
     assert str(caught.value) == message
 
 
-def test_a_swapped_model_is_refused():
+def test_a_swapped_model_is_rejected():
     with (
         override_settings(ZOO_SWAPPABLE_MODEL="zoo.Lamp"),
         pytest.raises(ConfigurationError, match=r"zoo.Swappable is swapped out and has no table; register zoo.Lamp"),
@@ -136,6 +136,6 @@ def test_a_swapped_model_is_refused():
 
 
 @pytest.mark.parametrize("wrong", [7, "shop.product", None, int])
-def test_what_is_no_model_is_not_registered(wrong):
+def test_other_objects_are_not_registered(wrong):
     with pytest.raises(NotRegistered, match="is not registered"):
         registry.for_model(wrong)

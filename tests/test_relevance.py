@@ -58,19 +58,19 @@ class TestFloor:
         judged = WithRelevance(Fixed(*candidates), Judge(PLAIN, "photo"), floor)
         return judged.search([Query(np.ones(2, np.float32), limit=limit, offset=offset)])[0]
 
-    def test_the_odd_one_out_is_cut(self):
+    def test_an_outlier_is_cut(self):
         shoes = [candidate(f"s{n}", 0.8 - n / 100, "shoes") for n in range(4)]
         found = self.page(0.5, *shoes[:2], candidate("camera", 0.785, "cameras"), *shoes[2:], limit=10)
         assert [each.key for each in found.candidates] == ["s0", "s1", "s2", "s3"]
         assert found.cut == 1
         assert all(each.relevance >= 0.5 for each in found.candidates)
 
-    def test_without_a_floor_nothing_is(self):
+    def test_without_a_floor_nothing_is_cut(self):
         found = self.page(None, candidate("a", 0.1, "x"), candidate("b", 0.0, "y"))
         assert len(found.candidates) == 2
         assert found.cut == 0
 
-    def test_nothing_but_the_closest(self):
+    def test_only_closest_hits(self):
         found = self.page(0.5, *(candidate(str(n), 1.0, f"c{n}") for n in range(9)))
         assert found.candidates == ()
         assert not found.more
@@ -90,19 +90,19 @@ class TestFloor:
         assert first.more
         assert first.candidates + second.candidates == whole.candidates[:8]
 
-    def test_a_lone_best_hit_has_nobody_who_agrees(self):
+    def test_a_single_hit_of_its_category_gets_no_vote(self):
         lone = self.page(0.5, candidate("gloves", 0.8, "sport"), *(candidate(str(n), 0.3, f"c{n}") for n in range(9)))
         assert lone.candidates == ()
         several = self.page(0.5, *(candidate(str(n), 0.8, "sport") for n in range(3)))
         assert len(several.candidates) == 3
 
-    def test_as_relevant_as_what_is_less_like_it_in_its_category(self):
+    def test_relevance_is_monotonic_within_a_category(self):
         query, scores = Query(np.ones(2, np.float32)), [0.9, 0.5, 0.1]
         each = [candidate("a", 0.9, "x"), candidate("b", 0.5, "x"), candidate("c", 0.1, "y")]
         first, second, third = Judge(PLAIN, "photo").relevances(query, each, scores)
         assert first >= second > third
 
-    def test_the_category_of_an_item_is_known(self):
+    def test_the_category_of_a_query_item_counts(self):
         judge = Judge(PLAIN, "items", frozenset({"shoes"}), frozenset({"boots"}))
         same = [candidate("a", 0.5, "shoes"), candidate("b", 0.5, "boots"), candidate("c", 0.5, "hats")]
         found = judge.relevances(Query(np.ones(2, np.float32)), same, [0.5] * 3)
@@ -130,31 +130,31 @@ def names(hits) -> list[str]:
 
 
 class TestWords:
-    def test_what_is_called_so_comes_first(self, shop):
+    def test_matches_by_name_come_first(self, shop):
         for text, name in [("banana juice", "Banana Juice"), ("jiuce carot", "Carrot Juice"), ("boots", "Red Boot")]:
             hits = imagesim.search(text=text)
             assert names(hits)[0] == name, text
             assert hits[0].relevance > 0.8
             assert -1 <= hits[0].score <= 1
 
-    def test_what_looks_like_it_follows(self, shop):
+    def test_similar_looking_items_follow(self, shop):
         hits = imagesim.search(text="sneaker")
         assert names(hits)[:2] == ["Blue Sneaker", "Loafer"]  # nothing says that a loafer is blue
 
-    def test_each_item_once_and_pages_follow_each_other(self, shop):
+    def test_each_item_appears_once_across_pages(self, shop):
         whole = imagesim.search(text="blue sneaker", limit=5)
         assert sorted(names(whole)) == sorted(shop)
         first = imagesim.search(text="blue sneaker", limit=2)
         second = imagesim.search(text="blue sneaker", limit=3, offset=first.next_offset)
         assert names(first) + names(second) == names(whole)
 
-    def test_filters_hold(self, shop):
+    def test_filters_apply(self, shop):
         assert names(imagesim.search(text="juice", category="juices", limit=2)) == names(
             imagesim.search(text="juice", limit=2)
         )
         assert "Banana Juice" not in names(imagesim.search(text="banana juice", category="shoes"))
 
-    def test_a_floor_cuts_what_only_looks_so(self, shop):
+    def test_a_floor_cuts_items_that_only_look_similar(self, shop):
         hits = imagesim.search(text="banana juice", min_relevance=0.999)
         assert set(names(hits)) <= {"Banana Juice"}
         nothing = imagesim.search(text="banana juice", min_relevance=0.9999)
@@ -172,7 +172,7 @@ class TestWords:
         sync()
         assert imagesim.search(text="501")[0].item == numbered
 
-    def test_a_change_of_name_needs_no_picture(self, shop, monkeypatch):
+    def test_a_change_of_name_opens_no_picture(self, shop, monkeypatch):
         loafer = shop["Loafer"]
         loafer.name = "Slipper"
         loafer.save(update_fields=["name"])
@@ -185,7 +185,7 @@ class TestWords:
         with pytest.raises(BadQuery, match="min_relevance"):
             imagesim.search(text="juice", min_relevance=floor)
 
-    def test_one_request_where_the_model_understands_the_words(self, shop):
+    def test_one_request_if_the_model_understands_the_words(self, shop):
         """And a second one, by the images of what is called so, where it does not."""
 
         class Counting(Fixed):
@@ -209,7 +209,7 @@ class TestWords:
             assert found.candidates[0].key == "hat"
             assert Counting.asked == requests
 
-    def test_looks_decide_about_what_matches_in_part(self):
+    def test_vectors_decide_about_partial_matches(self):
         named = [
             replace(candidate(key, 0), text=text, image_digest=key) for key, text in (("shoe", 0.7), ("glove", 0.5))
         ]
@@ -228,7 +228,7 @@ class TestWords:
         assert found.cut == 1
 
     @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
-    def test_looks_alone_undo_no_match(self, match, shown):
+    def test_vectors_alone_do_not_reject_a_match(self, match, shown):
         """What the model knows little of is still found where its description says so."""
         named = replace(candidate("shoe", 0), text=match, image_digest="shoe")
 
@@ -243,13 +243,13 @@ class TestWords:
 
 
 class TestStored:
-    def test_a_rebuild_stores_it(self, shop):
+    def test_a_rebuild_stores_the_calibration(self, shop):
         rebuild()
         row = StoredCalibration.objects.get()
         assert row.items == 5
         assert Calibration.from_json(row.data).background["items"] != Calibration().background["items"]
 
-    def test_it_is_used_from_then_on(self, shop):
+    def test_the_stored_calibration_is_used(self, shop):
         from imagesim.indexes import get_index
 
         meta = get_index().meta()
@@ -258,14 +258,14 @@ class TestStored:
         runtime.reset()
         assert calibration_of(meta) == PLAIN
 
-    def test_nonsense_is_not_used(self, shop):
+    def test_an_invalid_calibration_is_ignored(self, shop):
         from imagesim.indexes import get_index
 
         meta = get_index().meta()
         StoredCalibration.objects.create(fingerprint=meta.fingerprint, data={"curves": 1})
         assert calibration_of(meta) == Calibration()
 
-    def test_fitted_again(self, shop):
+    def test_the_calibration_is_fitted_again(self, shop):
         calibrate()
         product("Green Hat", picture("green"))
         sync()
@@ -273,7 +273,7 @@ class TestStored:
         assert stored.items == 6
         assert StoredCalibration.objects.count() == 1
 
-    def test_by_the_sync_that_fills_an_index_and_when_it_has_grown(self, shop, monkeypatch):
+    def test_the_sync_calibrates_a_filled_or_grown_index(self, shop, monkeypatch):
         assert not StoredCalibration.objects.exists()  # too few
         monkeypatch.setattr(calibration, "FEWEST_ITEMS", 8)
         monkeypatch.setattr(calibration, "CHECK_SECONDS", 0.0)
@@ -300,7 +300,7 @@ class TestSuggestions:
         assert found[0].text == "Juices"
         assert imagesim.suggest("xyzzy") == []
 
-    def test_over_rest(self, shop, client):
+    def test_rest_api(self, shop, client):
         answer = client.get("/api/visual/suggest/", {"q": "sneak"})
         assert answer.status_code == 200
         (one,) = answer.json()["suggestions"]
@@ -321,7 +321,7 @@ class TestSuggestions:
 
 
 class TestPages:
-    def test_rest_has_a_floor_and_says_what_comes_closest(self, shop, client, settings):
+    def test_rest_has_a_floor_and_closest_hits(self, shop, client, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
         answer = client.get("/api/visual/search/", {"q": "banana juice"}).json()
         assert answer["results"] == []
@@ -331,7 +331,7 @@ class TestPages:
         everything = client.get("/api/visual/search/", {"q": "asdfghjkl", "min_relevance": "0"}).json()
         assert len(everything["results"]) == 5
 
-    def test_a_row_of_similar_products_keeps_to_its_kind(self, shop, settings):
+    def test_similar_products_stay_in_the_category(self, shop, settings):
         from django.template import Context, Template
 
         def shown(arguments: str) -> list[str]:
@@ -356,7 +356,7 @@ def test_the_demo_speaks_german(client):
     assert "Laufschuh" not in english
 
 
-def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
+def test_a_page_shows_closest_hits_separately(shop, client, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
     html = client.get("/search/", {"q": "banana juice"}).content.decode()
     assert "No similar products found." in html
@@ -369,7 +369,7 @@ def test_a_page_offers_what_comes_closest_apart(shop, client, settings):
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_pages_of_words_neither_overlap_nor_leave_out(size, monkeypatch):
+def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
     """An entry found by its words and by its looks was ranked by how far the page looked."""
     for name, value in (("SPARE", 0), ("VOTERS", 1), ("LOOKS_WINDOW", 6)):
         monkeypatch.setattr(relevance, name, value)

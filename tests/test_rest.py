@@ -159,7 +159,7 @@ class TestSimilar:
         assert found(response) == []
         assert response.json()["next"] is None
 
-    def test_no_next_page_where_it_could_not_be_asked_for(self, shelf, api, settings):
+    def test_no_next_page_beyond_the_maximum_offset(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MAX_OFFSET": 1}
         body = api.get(similar(shelf["red"]), {"limit": 1, "offset": 1}).json()
         assert (body["more"], body["next"], body["next_offset"]) == (False, None, None)
@@ -174,20 +174,20 @@ class TestSimilar:
         assert counts[0] == counts[1]
 
     @pytest.mark.parametrize("pk", ["999999", "abc", "%00", "9" * 40, "-1", "1.5", "%F0%9F%91%9F"])
-    def test_no_such_item(self, shelf, api, pk):
+    def test_unknown_item(self, shelf, api, pk):
         refused(api.get(f"/api/visual/items/shop.product/{pk}/similar/"), 404, "not_found")
 
-    def test_item_left_out_of_the_shop_is_not_told_of(self, shelf, api):
+    def test_hidden_item_is_not_found(self, shelf, api):
         Product.objects.filter(name="red").update(active=False)
         refused(api.get(similar(shelf["red"])), 404, "not_found")
 
-    def test_model_that_is_not_registered(self, api):
+    def test_unregistered_model(self, api):
         assert "shop.product" in refused(api.get("/api/visual/items/auth.user/1/similar/"), 404, "not_registered")
 
     def test_item_without_embedding(self, shelf, api):
         assert "imagesim_sync" in refused(api.get(similar(product("bare"))), 404, "not_indexed")
 
-    def test_item_without_page_or_category_harms_no_other(self, shelf, api, monkeypatch):
+    def test_item_without_url_or_category(self, shelf, api, monkeypatch):
         from django.urls import NoReverseMatch
 
         def nowhere(self):
@@ -200,11 +200,11 @@ class TestSimilar:
         assert len(found(response)) == 3
         assert {hit["item"]["url"] for hit in response.json()["results"]} == {None}
 
-    def test_not_cached_by_others_and_checked_again(self, shelf, api):
+    def test_private_cache_headers(self, shelf, api):
         assert {"private", "no-cache"} <= set(api.get(similar(shelf["red"]))["Cache-Control"].split(", "))
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-    def test_only_get(self, shelf, api, method):
+    def test_only_get_is_allowed(self, shelf, api, method):
         refused(getattr(api, method)(similar(shelf["red"])), 405, "method_not_allowed")
 
 
@@ -235,14 +235,14 @@ class TestSearch:
             asked = {"text": "navy", "limit": 5, "in_stock": True, "category": ["hats"], "min_score": None, **filters}
             assert found(api.post(SEARCH, asked, content_type="application/json")) == ["navy"]
 
-    def test_parameters_of_a_post_may_stand_in_its_address(self, shelf, api):
+    def test_parameters_of_a_post_in_the_query_string(self, shelf, api):
         assert found(api.post(f"{SEARCH}?limit=1&category=shoes", {"image": photo()})) == ["blue"]
 
-    def test_the_name_and_the_type_that_a_visitor_claims_say_nothing(self, shelf, api):
+    def test_the_claimed_name_and_type_are_ignored(self, shelf, api):
         claimed = SimpleUploadedFile("../../x.php", shop.encoded(picture("navy")), "text/html")
         assert found(api.post(SEARCH, {"image": claimed, "limit": 1})) == ["navy"]
 
-    def test_an_empty_file_field_beside_words_is_no_picture(self, shelf, api):
+    def test_an_empty_file_field_is_ignored(self, shelf, api):
         body = (
             b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n'
             b"Content-Type: application/octet-stream\r\n\r\n\r\n"
@@ -322,11 +322,11 @@ class TestSearch:
         refused(api.post(SEARCH, body, content_type="application/json"), 400, code, field)
 
     @pytest.mark.parametrize("kind", ["text/plain", "image/png", "application/xml", "nonsense"])
-    def test_a_body_of_another_kind(self, shelf, api, kind):
+    def test_an_unsupported_media_type(self, shelf, api, kind):
         refused(api.post(SEARCH, b"x", content_type=kind), 415, "unsupported_media_type")
 
     @pytest.mark.parametrize("body", [b"", b"--b", b"nonsense", b"--b\r\n\r\nx\r\n--b--", b"\xff" * 100])
-    def test_a_broken_form(self, shelf, api, body):
+    def test_a_malformed_form(self, shelf, api, body):
         response = api.post(SEARCH, body, content_type="multipart/form-data; boundary=b")
         assert response.status_code == 400
         assert set(response.json()) <= {"code", "detail", "field"}
@@ -401,7 +401,7 @@ class TestLook:
             ({"model": "shop.nope"}, "model"),
         ],
     )
-    def test_bad_question(self, shelf, api, street, asked, field):
+    def test_bad_query(self, shelf, api, street, asked, field):
         refused(api.post(self.LOOK, {"image": street, **asked}), 400, "bad_query", field)
 
     def test_no_photo(self, shelf, api):
@@ -421,7 +421,7 @@ class TestLook:
 
 
 class TestUploads:
-    def test_too_large_is_known_before_the_body_is_read(self, shelf, api, settings):
+    def test_a_too_large_body_is_rejected_before_it_is_read(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MAX_IMAGE_BYTES": 1000}
 
         class Unread:
@@ -439,12 +439,12 @@ class TestUploads:
         )
         assert "smaller" in refused(response, 413, "request_too_large")
 
-    def test_too_large_picture_in_a_request_of_good_length(self, shelf, api, settings):
+    def test_a_too_large_picture_in_an_acceptable_body(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MAX_IMAGE_BYTES": 1000}
         response = api.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x" * 1001)})
         refused(response, 413, "image_too_large")
 
-    def test_too_large_json(self, shelf, api):
+    def test_a_too_large_json_body(self, shelf, api):
         response = api.post(SEARCH, json.dumps({"text": "x" * 70_000}), content_type="application/json")
         refused(response, 413, "request_too_large")
 
@@ -467,7 +467,7 @@ class TestUploads:
         found(api.post(SEARCH, {"image": [photo(), photo(), photo()]}))
         refused(api.post(SEARCH, {"image": [photo(), photo()], "unlike": photo("red")}), 429, "throttled")
 
-    def test_a_request_past_its_time_is_given_up_between_two_steps(self, shelf, api, monkeypatch):
+    def test_a_request_past_its_deadline_is_aborted(self, shelf, api, monkeypatch):
         clock, decoded = [0.0], []
         real = images.decode
 
@@ -485,13 +485,13 @@ class TestUploads:
         found(api.post(SEARCH, {"image": photo()}))  # each has its own, and the slot was given back
 
     @pytest.mark.parametrize("length", ["-1", "abc", ""])
-    def test_nonsense_length(self, shelf, api, length):
+    def test_an_invalid_content_length(self, shelf, api, length):
         response = api.generic(
             "POST", SEARCH, b"x", content_type="multipart/form-data; boundary=b", CONTENT_LENGTH=length
         )
         assert response.status_code == 400
 
-    def test_a_photo_never_touches_the_disk(self, shelf, api, settings, tmp_path, monkeypatch):
+    def test_a_photo_is_never_written_to_disk(self, shelf, api, settings, tmp_path, monkeypatch):
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
         settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
@@ -505,7 +505,7 @@ class TestUploads:
         assert during == [before]
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_a_flood_of_photos_waits_and_then_is_sent_away(self, shelf, api, monkeypatch):
+    def test_too_many_photos_wait_and_are_then_refused(self, shelf, api, monkeypatch):
         slots = (BoundedSemaphore(1), BoundedSemaphore(2))
         monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
         monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
@@ -518,7 +518,7 @@ class TestUploads:
         assert api.post(SEARCH, {"image": SimpleUploadedFile("a.png", b"x")}).status_code == 415
         found(api.post(SEARCH, {"image": photo()}))  # an error gives its place back
 
-    def test_a_body_that_a_middleware_has_read_is_still_good(self, shelf, settings):
+    def test_a_body_already_read_by_a_middleware(self, shelf, settings):
         settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_rest.reading_middleware"]
         assert found(Client().post(SEARCH, {"image": photo(), "limit": 1})) == ["navy"]
 
@@ -543,7 +543,7 @@ class TestAccess:
         refused(api.get(similar(shelf["red"])), 429, "throttled")
 
     @pytest.mark.parametrize("address", [SEARCH, "/api/visual/look/"])
-    def test_a_file_that_is_no_picture_counts_apart(self, shelf, api, settings, address):
+    def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, address):
         rates = {"search": "3/min", "look": "3/min", "refused": "3/min"}
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": rates}
         broken = [b"<html>", shop.encoded(picture("red"))[:20], b""]
@@ -573,7 +573,7 @@ class TestAccess:
             found(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": f"10.0.0.{number}"}))
         refused(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": header}), 429, "throttled")
 
-    def test_behind_a_proxy_the_address_that_it_saw_counts(self, shelf, settings):
+    def test_behind_a_proxy_its_peer_address_counts(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
 
@@ -590,14 +590,14 @@ class TestAccess:
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 2}
         refused(get("192.0.2.1"), 429, "throttled")  # fewer than proxies: it came another way
 
-    def test_an_address_is_never_taken_for_a_user(self, shelf, settings):
+    def test_an_address_is_not_confused_with_a_user(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "1/min"}}
         settings.REST_FRAMEWORK = {"NUM_PROXIES": 1}
         user = get_user_model().objects.create_user("shopper")
         found(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": str(user.pk)}))
         found(_signed_in(user).get(SEARCH, {"q": "red"}))
 
-    def test_passwords_are_not_tried(self, shelf, api, settings):
+    def test_basic_authentication_is_not_accepted(self, shelf, api, settings):
         get_user_model().objects.create_user("boss", password="right")
         basic = {"Authorization": f"Basic {base64.b64encode(b'boss:wrong').decode()}"}
         found(api.get(SEARCH, {"q": "red"}, headers=basic))
@@ -609,7 +609,7 @@ class TestAccess:
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_AUTHENTICATION": []}  # of DRF, Basic among them
         assert api.get(SEARCH, {"q": "red"}, headers=basic).json()["code"] == "authentication_failed"
 
-    def test_exact_search_and_far_pages_are_for_staff(self, shelf, api, settings):
+    def test_exact_search_and_high_offsets_are_for_staff(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_MAX_OFFSET": 1}
         assert "0 to 1" in refused(api.get(SEARCH, {"q": "red", "offset": 2}), 400, "bad_query", "offset")
         refused(api.get(similar(shelf["red"]), {"exact": "true"}), 400, "bad_query", "exact")
@@ -621,7 +621,7 @@ class TestAccess:
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_EXACT": "all"}
         found(api.get(SEARCH, {"q": "red", "exact": "true"}))
 
-    def test_a_rate_that_makes_no_sense(self, shelf, api, settings):
+    def test_an_invalid_rate(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "often"}}
         with pytest.raises(ConfigurationError, match="'often'; it must be like '30/min'"):
             api.get(SEARCH, {"q": "red"})
@@ -645,7 +645,7 @@ class TestAccess:
         monkeypatch.setattr(SearchView, "permission_classes", [IsAdminUser])
         assert api.get(SEARCH, {"q": "red"}).status_code in (401, 403)
 
-    def test_permissions_that_do_not_exist(self, shelf, api, settings):
+    def test_unknown_permissions(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_PERMISSIONS": ["shop.Nope"]}
         with pytest.raises(ConfigurationError, match="REST_PERMISSIONS"):
             api.get(SEARCH, {"q": "red"})
@@ -667,7 +667,7 @@ class TestForms:
     def throttle(self, settings: Any, **rates: str) -> None:
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": rates}
 
-    def test_a_body_that_is_too_long_is_refused_before_it_is_read(self, page):
+    def test_a_too_large_body_is_rejected_before_it_is_read(self, page):
         class Unread:
             def read(self, *args: Any) -> bytes:
                 raise AssertionError("read")
@@ -681,14 +681,14 @@ class TestForms:
             assert response.status_code == 413
             assert "too large" in response.content.decode()
 
-    def test_the_csrf_token_is_still_needed(self, page):
+    def test_the_csrf_token_is_required(self, page):
         assert Client(enforce_csrf_checks=True).post(page, {"image": photo()}).status_code == 403
         client = Client(enforce_csrf_checks=True)
         client.get(page)
         token = client.cookies["csrftoken"].value
         assert client.post(page, {"image": photo(), "csrfmiddlewaretoken": token}).status_code != 403
 
-    def test_counted_with_the_rest_views(self, shelf, api, settings):
+    def test_throttled_together_with_the_rest_views(self, shelf, api, settings):
         self.throttle(settings, search="3/min")
         found(api.get(SEARCH, {"q": "red"}))
         assert api.get("/search/", {"q": "red"}).status_code == 200
@@ -699,7 +699,7 @@ class TestForms:
         assert "many searches" in response.content.decode()
         assert api.get("/search/").status_code == 200  # the empty form is free
 
-    def test_a_file_that_is_no_picture_counts_apart(self, shelf, api, settings, page):
+    def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, page):
         cache.clear()
         self.throttle(settings, search="1/min", look="1/min", refused="3/min")
         for _number in range(3):
@@ -709,7 +709,7 @@ class TestForms:
         assert api.post(page, {"image": photo()}).status_code == 200
         assert api.post(page, {"image": photo()}).status_code == 429
 
-    def test_a_photo_counts_whatever_lies_beside_it(self, shelf, api, settings, page):
+    def test_a_photo_counts_with_any_other_field(self, shelf, api, settings, page):
         cache.clear()
         self.throttle(settings, search="1/min", look="1/min", refused="9/min")
         for status in (200, 429):
@@ -722,12 +722,12 @@ class TestForms:
         assert api.get("/look/?sample=clothing").status_code == 429
         assert api.get("/look/").status_code == 200
 
-    def test_a_photo_never_touches_the_disk(self, shelf, api, page, settings, monkeypatch):
+    def test_a_photo_is_never_written_to_disk(self, shelf, api, page, settings, monkeypatch):
         settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
         monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda *args, **options: pytest.fail("written"))
         assert api.post(page, {"image": photo()}).status_code == 200
 
-    def test_no_slot_and_no_time(self, shelf, api, page, monkeypatch):
+    def test_no_free_slot_and_no_time_left(self, shelf, api, page, monkeypatch):
         slots = (BoundedSemaphore(1), BoundedSemaphore(2))
         monkeypatch.setattr(concurrency, "_semaphores", lambda: slots)
         monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0.01)
@@ -741,7 +741,7 @@ class TestForms:
         assert response.status_code == 503
         assert "too long" in response.content.decode()
 
-    def test_a_view_of_a_shop_of_its_own(self, rf):
+    def test_a_view_of_another_shop(self, rf):
         @limit_uploads("look")
         def view(request: HttpRequest) -> HttpResponse:
             return HttpResponse(type(request.FILES["image"]).__name__)
@@ -754,14 +754,14 @@ class TestForms:
 
 
 class TestNotAvailable:
-    def test_no_index_yet(self, api, caplog):
+    def test_without_an_index(self, api, caplog):
         made = product("red", picture("red"))
         for response in (api.get(SEARCH, {"q": "red"}), api.post(SEARCH, {"image": photo()}), api.get(similar(made))):
             refused(response, 503, "index_missing")
             assert int(response["Retry-After"]) > 0
         assert "Search is not available (index_missing)" in caplog.text
 
-    def test_what_broke_is_for_the_log_alone(self, shelf, api, monkeypatch, caplog):
+    def test_the_cause_is_only_logged(self, shelf, api, monkeypatch, caplog):
         def embed_texts(self, texts):
             raise EmbedderError("weights at /srv/secret/model.bin are unreadable.")
 
@@ -769,13 +769,13 @@ class TestNotAvailable:
         assert "secret" not in refused(api.get(SEARCH, {"q": "red"}), 503, "embedder")
         assert "secret" in caplog.text
 
-    def test_a_fault_of_the_program_is_a_500_as_everywhere(self, shelf, monkeypatch):
+    def test_a_programming_error_is_a_500(self, shelf, monkeypatch):
         monkeypatch.setattr(type(get_index()), "search", lambda self, queries: 1 / 0)
         assert Client(raise_request_exception=False).get(SEARCH, {"q": "red"}).status_code == 500
 
 
-class TestBetterAnswers:
-    def test_several_pictures_and_what_it_should_not_be_like(self, shelf, api):
+class TestMixedQueries:
+    def test_several_pictures_and_unlike(self, shelf, api):
         plain = api.post(SEARCH, {"image": photo("red")})
         mixed = api.post(SEARCH, {"image": [photo("blue"), photo("navy")], "unlike": [photo("red"), "tomato^0.1"]})
         assert found(plain)[0] == "red"
@@ -784,7 +784,7 @@ class TestBetterAnswers:
         beside = api.post(SEARCH, {"image": photo("red"), "like": [f"shop.product:{shelf['navy'].pk}^9", "blue^0.5"]})
         assert found(beside)[0] == "navy"
 
-    def test_by_address_and_by_json(self, shelf, api):
+    def test_query_string_and_json(self, shelf, api):
         by_address = api.get(SEARCH, {"q": "red", "like": "blue^8", "limit": 1})
         by_json = api.post(
             SEARCH, {"text": "red", "like": ["blue^8"], "limit": 1, "components": {}}, content_type="application/json"
@@ -792,14 +792,14 @@ class TestBetterAnswers:
         assert found(by_address) == found(by_json) == ["blue"]
         assert found(api.get(similar(shelf["red"]), {"unlike": "tomato^3", "limit": 1})) != ["tomato"]
 
-    def test_a_fallback_says_so(self, shelf, api):
+    def test_fallback_stages_are_named(self, shelf, api):
         answer = api.get(similar(shelf["red"]), {"category": "hats", "fallback": "true"})
         first, *rest = [(hit["item"]["name"], hit["stage"]) for hit in answer.json()["results"]]
         assert first == ("navy", "")
         assert {stage for _name, stage in rest} == {"wider"}
         assert found(api.get(similar(shelf["red"]), {"category": "hats", "fallback": "parent,wider"})) == found(answer)
 
-    def test_facets_and_variety(self, shelf, api):
+    def test_facets_and_diversity(self, shelf, api):
         answer = api.get(SEARCH, {"q": "red", "facets": ["category", "price"], "diversity": "0.5", "in_stock": "true"})
         assert answer.json()["facets"] == {
             "category": {
@@ -819,7 +819,7 @@ class TestEvents:
     def on(self, settings) -> None:
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
 
-    def test_what_a_visitor_did_comes_back_by_its_token(self, shelf, api, on):
+    def test_events_are_stored_with_the_token(self, shelf, api, on):
         answer = api.get(similar(shelf["red"])).json()
         events = [
             {"token": answer["token"], "kind": "view", "item": f"shop.product:{hit['item']['pk']}", "position": place}
@@ -832,7 +832,7 @@ class TestEvents:
         kept = Event.objects.order_by("position").values_list("source", "query_key", "position")
         assert list(kept) == [("similar", f"shop.product:{shelf['red'].pk}", place) for place in range(3)]
 
-    def test_every_face_gives_a_token(self, shelf, api, on):
+    def test_every_interface_gives_a_token(self, shelf, api, on):
         assert api.get(SEARCH, {"q": "red"}).json()["token"]
         assert api.post("/api/visual/look/", {"image": photo()}).json()["token"]
 
@@ -843,35 +843,35 @@ class TestEvents:
             '{"events": [{"token": [], "kind": {}, "item": 1, "position": null}]}',
         ],
     )
-    def test_a_bad_batch_keeps_nothing(self, api, on, body):
+    def test_a_bad_batch_stores_nothing(self, api, on, body):
         response = api.post(EVENTS, body, content_type="application/json")
         assert response.status_code == 400
         assert response.json()["code"] in ("bad_query", "parse_error")
         assert not Event.objects.exists()
 
     @pytest.mark.parametrize("item", ["shop.product:\0", "shop.product:\ud800"])
-    def test_an_item_that_no_database_keeps(self, shelf, api, on, item):
+    def test_an_impossible_item_key(self, shelf, api, on, item):
         token = api.get(SEARCH, {"q": "red"}).json()["token"]
         event = {"token": token, "kind": "view", "item": item, "position": 0}
         refused(
             api.post(EVENTS, json.dumps({"events": [event]}), content_type="application/json"), 400, "bad_query", "item"
         )
 
-    def test_no_form_and_no_get(self, api, on):
+    def test_only_json_posts_are_accepted(self, api, on):
         refused(api.post(EVENTS, {"events": "x"}), 415, "unsupported_media_type")
         refused(api.get(EVENTS), 405, "method_not_allowed")
 
-    def test_not_there_while_events_are_off(self, api):
+    def test_not_found_while_events_are_disabled(self, api):
         refused(api.post(EVENTS, {"events": []}, content_type="application/json"), 404, "not_found")
 
-    def test_throttled_by_itself(self, api, settings):
+    def test_throttled_separately(self, api, settings):
         throttles = {**settings.IMAGESIM["REST_THROTTLES"], "events": "1/min"}
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True, "REST_THROTTLES": throttles}
         api.post(EVENTS, {"events": []}, content_type="application/json")
         refused(api.post(EVENTS, {"events": []}, content_type="application/json"), 429, "throttled")
 
 
-class TestAPrefixWithArguments:
+class TestPrefixWithArguments:
     """``path("<slug:tenant>/api/", include("imagesim.rest.urls"))``."""
 
     @pytest.fixture
@@ -889,7 +889,7 @@ class TestAPrefixWithArguments:
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
 
     @pytest.mark.usefixtures("tenant")
-    def test_every_address_answers(self, shelf):
+    def test_every_url_responds(self, shelf):
         client = Client(raise_request_exception=True)
         similar = f"/acme/api/items/shop.product/{shelf['red'].pk}/similar/"
         signed = _signer.sign_object([key_of(shelf["red"]), shelf["red"].photos.get().file.name, 320])
@@ -898,7 +898,7 @@ class TestAPrefixWithArguments:
         assert client.post("/acme/api/events/", {"events": []}, content_type="application/json").status_code < 500
 
     @pytest.mark.usefixtures("tenant")
-    def test_a_page_finds_the_addresses_of_its_own_tenant(self, shelf):
+    def test_a_page_reverses_the_urls_of_its_tenant(self, shelf):
         html = Client().get(f"/acme/products/{shelf['red'].pk}/").content.decode()
         for name in ("suggest/", "look/", "look/TOKEN/region/", "events/"):
             assert f'"/acme/api/{name}"' in html, name
@@ -918,7 +918,7 @@ class TestSchema:
         validate_schema(document)
         assert not GENERATOR_STATS
 
-    def test_says_where_the_views_are(self, document):
+    def test_paths(self, document):
         assert set(document["paths"]) == {
             "/some/where/items/{model}/{pk}/similar/",
             "/some/where/search/",
@@ -930,7 +930,7 @@ class TestSchema:
             "/some/where/events/",
         }
 
-    def test_knows_the_shops_own_filters(self, document):
+    def test_filters_of_the_shop(self, document):
         operation = document["paths"]["/some/where/items/{model}/{pk}/similar/"]["get"]
         names = {parameter["name"] for parameter in operation["parameters"]}
         assert {"model", "pk", "limit", "offset", "category", "same_category", "in_stock"} <= names
@@ -942,7 +942,7 @@ class TestSchema:
         form = document["paths"]["/some/where/look/"]["post"]["requestBody"]["content"]
         assert {"image", "regions", "point", "brand"} <= set(form["multipart/form-data"]["schema"]["properties"])
 
-    def test_every_answer_has_the_form_it_promises(self, document, shelf, api):
+    def test_responses_match_the_schema(self, document, shelf, api):
         import jsonschema
 
         components = document["components"]["schemas"]
@@ -958,7 +958,7 @@ class TestSchema:
         for response in responses.values():
             assert response["content"]["application/json"]["examples"]
 
-    def test_of_the_project_too(self):
+    def test_included_in_the_schema_of_a_project(self):
         """A project that describes all its views finds ours ready, with its own way to call primary keys."""
         GENERATOR_STATS.reset()
         document = SchemaGenerator(patterns=[path("shop/", include("imagesim.rest.urls"))]).get_schema(public=True)
@@ -972,7 +972,7 @@ class TestSchema:
         assert "/api/visual/search/" in response.json()["paths"]
 
 
-def test_a_project_need_not_know_of_drf_spectacular():
+def test_drf_spectacular_need_not_be_installed_as_an_app():
     assert "imagesim" not in api_settings.DEFAULT_SCHEMA_CLASS.__module__
 
 
@@ -991,7 +991,7 @@ def test_the_package_needs_neither_drf_nor_spectacular():
     assert done.returncode == 0, done.stderr
 
 
-def test_a_web_process_imports_no_model_and_no_engine_it_does_not_use():
+def test_a_web_process_imports_no_unused_model_or_engine():
     script = (
         "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; django.setup()\n"
         "import imagesim.retrieval, imagesim.rest.urls\n"

@@ -62,13 +62,13 @@ def names(hits: Hits) -> list[str]:
     return [hit.item.name for hit in hits]
 
 
-def vanish(products: QuerySet[Product]) -> None:
+def delete_without_signal(products: QuerySet[Product]) -> None:
     """Delete as raw SQL would: no signal, and the index is not told."""
     Photo.objects.filter(product__in=products)._raw_delete("default")
     products._raw_delete("default")
 
 
-class Counted:
+class CountingIndex:
     """Stands before the index and counts what it is asked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ FILTERED: list[tuple[dict[str, Any], set[str]]] = [
 
 
 class TestSimilarTo:
-    def test_most_alike_first_and_never_itself(self, shelf):
+    def test_most_similar_first_without_itself(self, shelf):
         hits = imagesim.similar_to(shelf["red"])
         assert names(hits)[-2:] == ["navy", "blue"]
         assert set(names(hits)) == set(shelf) - {"red"}
@@ -118,21 +118,21 @@ class TestSimilarTo:
         assert (hits.more, hits.degraded, hits.exact, hits.next_offset) == (False, "", True, 5)
         assert hits.took_ms >= 0
 
-    def test_the_image_that_matched(self, shelf):
+    def test_the_matching_image(self, shelf):
         twice = product("twice", picture("blue"), picture("red"))
         shop.index()
         hit = next(hit for hit in imagesim.similar_to(shelf["red"]) if hit.item == twice)
         assert hit.image.name == twice.photos.get(position=1).file.name
         assert hit.score == pytest.approx(1, abs=1e-3)
 
-    def test_several_images_are_compared_by_their_middle(self, shelf):
+    def test_several_images_search_their_mean(self, shelf):
         both = product("both", picture("red"), picture("blue"))
         shop.index()
         score = {hit.item.name: hit.score for hit in imagesim.similar_to(both)}
         assert score["red"] == pytest.approx(score["blue"], abs=0.25)
         assert score["red"] < 1
 
-    def test_variants_are_one_hit_and_never_their_own(self, shelf):
+    def test_variants_are_one_hit_and_not_similar_to_themselves(self, shelf):
         for number in range(3):
             product(f"variant{number}", picture("red", mark=number), parent=shelf["red"])
         shop.index()
@@ -146,8 +146,8 @@ class TestSimilarTo:
         found = [(asked, set(names(imagesim.similar_to(shelf["red"], **asked)))) for asked, _wanted in FILTERED]
         assert found == FILTERED
 
-    def test_what_can_match_nothing_is_not_searched_for(self, shelf, monkeypatch):
-        counted = Counted(monkeypatch)
+    def test_impossible_filters_are_not_searched(self, shelf, monkeypatch):
+        counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], filters={"colour__in": []}, offset=7)
         assert (list(hits), hits.more, hits.next_offset) == ([], False, 7)
         assert counted.searches == []
@@ -164,21 +164,21 @@ class TestSimilarTo:
         hits = imagesim.similar_to(shelf["red"], offset=500)
         assert (list(hits), hits.more, hits.degraded) == ([], False, "")
 
-    def test_category_that_does_not_exist_says_so(self, shelf):
+    def test_an_unknown_category_is_reported(self, shelf):
         hits = imagesim.similar_to(shelf["red"], category="sofas")
         assert list(hits) == []
         assert hits.degraded == "Nothing is indexed in the category 'sofas'."
 
-    def test_category_in_which_the_filters_find_nothing_exists(self, shelf):
+    def test_a_category_without_matches_is_not_unknown(self, shelf):
         assert imagesim.similar_to(shelf["red"], category="hats", min_score=0.999).degraded == ""
 
     def test_category_and_same_category_contradict(self, shelf):
         with pytest.raises(BadQuery, match="not both"):
             imagesim.similar_to(shelf["red"], category="hats", same_category=True)
 
-    def test_an_item_that_is_gone_is_stepped_over(self, shelf, monkeypatch):
-        vanish(Product.objects.filter(name__in=["hat", "dark"]))
-        counted = Counted(monkeypatch)
+    def test_a_deleted_item_is_skipped(self, shelf, monkeypatch):
+        delete_without_signal(Product.objects.filter(name__in=["hat", "dark"]))
+        counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], limit=2)
         assert len(hits) == 2
         assert not {"hat", "dark"} & set(names(hits))
@@ -186,19 +186,19 @@ class TestSimilarTo:
         after = imagesim.similar_to(shelf["red"], limit=2, offset=hits.next_offset)
         assert len(set(names(hits) + names(after))) == 3
 
-    def test_when_too_many_are_gone_it_stops_asking(self, shelf, monkeypatch):
-        vanish(Product.objects.exclude(name="red"))
-        counted = Counted(monkeypatch)
+    def test_searching_stops_after_too_many_deleted_items(self, shelf, monkeypatch):
+        delete_without_signal(Product.objects.exclude(name="red"))
+        counted = CountingIndex(monkeypatch)
         hits = imagesim.similar_to(shelf["red"], limit=1)
         assert list(hits) == []
         assert hits.more
         assert len(counted.searches) == search.MAX_ROUNDS
 
-    def test_an_item_that_is_left_out_now_is_not_shown(self, shelf):
+    def test_an_item_hidden_since_indexing_is_not_shown(self, shelf):
         Product.objects.filter(name="hat").update(active=False)  # no signal
         assert "hat" not in names(imagesim.similar_to(shelf["red"]))
 
-    def test_an_entry_of_another_kind_of_key_is_not_shown(self, shelf):
+    def test_an_entry_with_an_invalid_key_is_not_shown(self, shelf):
         vector = get_embedder().embed_images([picture("red")])[0]
         image = EntryImage("0" * 64, "x.png", vector)
         odd = Entry(key="shop.product:abc", model="shop.product", pk="abc", version=1, images=(image,))
@@ -207,9 +207,9 @@ class TestSimilarTo:
         get_index().refresh()
         assert len(imagesim.similar_to(shelf["red"])) == 5
 
-    def test_three_queries_of_our_own_and_one_request(self, shelf, monkeypatch):
+    def test_three_queries_and_one_request(self, shelf, monkeypatch):
         item = Product.objects.get(name="red")
-        counted = Counted(monkeypatch)
+        counted = CountingIndex(monkeypatch)
         imagesim.similar_to(item)  # the local index reads what was written once
         counted.searches.clear()
         with CaptureQueriesContext(
@@ -230,7 +230,7 @@ class TestSimilarTo:
         with pytest.raises(NotRegistered, match=r"shop\.Category"):
             imagesim.similar_to(Category.objects.first())
 
-    def test_never_saved(self, shelf):
+    def test_unsaved_item(self, shelf):
         with pytest.raises(NotIndexed):
             imagesim.similar_to(Product(name="new"))
 
@@ -250,8 +250,8 @@ class TestSimilarTo:
         assert list(imagesim.similar_to(shelf["red"])) == []
         assert list(imagesim.search(text="red")) == []
 
-    def test_bad_arguments_are_refused_before_anything_is_asked(self, shelf, monkeypatch):
-        counted = Counted(monkeypatch)
+    def test_bad_arguments_are_rejected_before_the_search(self, shelf, monkeypatch):
+        counted = CountingIndex(monkeypatch)
         for asked in ({"limit": 0}, {"offset": -1}, {"min_score": 2}, {"collapse": 1}, {"filters": {"size": 1}}):
             with pytest.raises(BadQuery):
                 imagesim.similar_to(shelf["red"], **asked)
@@ -259,7 +259,7 @@ class TestSimilarTo:
                 imagesim.search(text="red", **asked)
         assert not counted.searches
 
-    def test_a_filter_declared_since_the_index_was_made(self, shelf, monkeypatch):
+    def test_a_filter_declared_after_the_index_was_made(self, shelf, monkeypatch):
         from imagesim.registry import registry
 
         items = registry.for_model(Product)
@@ -290,7 +290,7 @@ class TestSearch:
         assert names(imagesim.search(image=picture("navy"), limit=1)) == ["navy"]
         assert names(imagesim.search(image=Photo.objects.get(product=shelf["hat"]).file, limit=1)) == ["hat"]
 
-    def test_catalogue_and_visitor_are_read_the_same_way(self, shelf):
+    def test_indexed_and_query_images_are_decoded_alike(self, shelf):
         """The very bytes that were indexed find their item with a score of 1."""
         for made in shelf.values():
             with made.photos.get().file.open() as file:
@@ -328,14 +328,14 @@ class TestSearch:
             with pytest.raises(BadQuery, match="'model' must be"):
                 imagesim.search(text="red", model=wrong)
 
-    def test_nothing_to_look_for(self, shelf):
+    def test_without_image_and_text(self, shelf):
         with pytest.raises(BadQuery, match="an image, a text, or both"):
             imagesim.search()
         with pytest.raises(BadQuery, match="empty"):
             imagesim.search(text=" ")
 
     @pytest.mark.parametrize("image", ["photo.jpg", "https://example.org/photo.jpg", 7, ["photo"], io.StringIO("a")])
-    def test_what_is_no_picture_is_never_fetched(self, shelf, image):
+    def test_urls_and_paths_are_never_fetched(self, shelf, image):
         with pytest.raises(BadQuery, match="must be bytes, a file open for reading bytes, or a PIL image"):
             imagesim.search(image=image)
 
@@ -372,14 +372,14 @@ class TestModels:
         with pytest.raises(ModelMismatch, match=r"test-pixels-64.*'test-other-32'.*PREVIOUS_EMBEDDERS"):
             imagesim.search(text="blue")
 
-    def test_a_model_that_changed_under_its_name_is_refused(self, shelf):
+    def test_a_model_with_another_fingerprint_is_rejected(self, shelf):
         index = get_index()
         backing_index = index.create(replace(index.meta(), fingerprint="of-yesterday"))
         index.promote(backing_index)
         with pytest.raises(ModelMismatch, match=r"of-yesterday.*test-pixels-64.*imagesim_rebuild"):
             imagesim.search(text="red")
 
-    def test_a_swap_between_question_and_answer_is_asked_again(self, shelf, settings, monkeypatch):
+    def test_a_swap_during_the_search_is_retried(self, shelf, settings, monkeypatch):
         old = get_index().meta()
         former = settings.IMAGESIM["EMBEDDER"]
         settings.IMAGESIM = {
@@ -416,18 +416,18 @@ class TestModels:
         assert names(imagesim.similar_to(shelf["blue"], limit=1)) == ["navy"]
         assert names(imagesim.search(image=picture("blue"), limit=1)) == ["blue"]
 
-    def test_embeddings_of_another_model_do_not_count(self, shelf):
+    def test_embeddings_of_another_model_are_ignored(self, shelf):
         Embedding.objects.update(fingerprint="another")
         with pytest.raises(NotIndexed):
             imagesim.similar_to(shelf["red"])
 
 
-def test_asynchronous_twins(shelf):
+def test_async_variants(shelf):
     assert names(async_to_sync(imagesim.asimilar_to)(shelf["navy"], limit=1)) == ["blue"]
     assert names(async_to_sync(imagesim.asearch)(text="navy", limit=1)) == ["navy"]
 
 
-def test_nothing_is_written_by_a_question(shelf):
+def test_a_search_writes_nothing(shelf):
     with CaptureQueriesContext(connection) as queries:
         imagesim.similar_to(shelf["red"])
         imagesim.search(text="red", image=picture("red"))

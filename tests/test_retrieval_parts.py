@@ -63,7 +63,7 @@ class TestHits:
         known = {"more": True, "took_ms": 3.0, "exact": False, "degraded": "why", "next_offset": 9, "token": "t"}
         return Hits([hit(name) for name in "abcd"], facets=facets, **known)
 
-    def test_a_slice_keeps_what_is_known_of_the_answer(self, hits):
+    def test_a_slice_keeps_the_attributes_of_the_answer(self, hits):
         part = hits[1:3]
         assert isinstance(part, Hits)
         assert [each.item for each in part] == ["b", "c"]
@@ -73,7 +73,7 @@ class TestHits:
         assert hits[-1].item == "d"
         assert len(hits) == 4
 
-    def test_it_compares_as_a_list_does(self, hits):
+    def test_comparison_with_lists(self, hits):
         assert Hits() == []
         assert Hits() == []
         assert hits == [hit(name) for name in "abcd"]
@@ -82,7 +82,7 @@ class TestHits:
         assert not Hits()
         assert "and more" in repr(hits)
 
-    def test_it_can_be_kept_in_a_cache(self, hits):
+    def test_hits_can_be_cached(self, hits):
         again = pickle.loads(pickle.dumps(hits))
         assert again == hits
         assert (again.token, again.facets) == (hits.token, hits.facets)
@@ -141,7 +141,7 @@ class TestFallback:
         ]
         assert (answer.more, answer.took_ms) == (False, 3.0)
 
-    def test_no_further_than_needed(self):
+    def test_no_more_stages_than_needed(self):
         answer, listed = self.ask(limit=2)
         assert [each.key for each in answer.candidates] == ["a", "b"]
         assert answer.more
@@ -173,12 +173,12 @@ class TestVotes:
             ([], ""),
         ],
     )
-    def test_more_than_half_of_the_scores_decide(self, local, scores, voted):
+    def test_a_majority_of_the_scores_decides(self, local, scores, voted):
         made = {category: product(category, category=category) for category in dict(scores)}
         hits = Hits([Hit(made[category], score, HitImage("", "")) for category, score in scores])
         assert look._voted(hits) == voted
 
-    def test_neighbours_with_good_scores_that_do_not_agree_decide_nothing(self, local):
+    def test_no_majority_decides_nothing(self, local):
         for n, category in enumerate(("shoes", "hats", "sofas")):
             product(category, picture("red", mark=n), category=category)
         shop.index()
@@ -188,7 +188,7 @@ class TestVotes:
         assert all(each.score > 0.5 for each in drawn.hits)
 
 
-def test_the_smallest_region_under_a_point_is_taken():
+def test_the_smallest_region_under_a_point_is_chosen():
     coat, pocket, shoe = Region(0.1, 0.1, 0.8, 0.8), Region(0.4, 0.4, 0.1, 0.1), Region(0.4, 0.9, 0.1, 0.1)
     assert boxes.region_at([coat, pocket, shoe], (0.45, 0.45), (100, 100)) == pocket
     assert boxes.region_at([coat, pocket, shoe], (0.2, 0.2), (100, 100)) == coat
@@ -201,7 +201,7 @@ class TestWeights:
         embedder = get_embedder()
         return IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims)
 
-    def test_unlike_weighs_half_unless_said_otherwise(self, local):
+    def test_the_default_weight_of_unlike(self, local):
         red, blue = get_embedder().embed_images([picture("red"), picture("blue")])
         terms = [QueryTerm(take(picture("red"))), *read_terms(None, picture("blue"))]
         expected = red - 0.5 * blue
@@ -245,7 +245,7 @@ class TestReadPicture:
         assert len(asked) == 2
 
 
-def test_a_grade_is_pulled_towards_zero_by_the_weight_of_five_usual_views(local):
+def test_grades_are_smoothed(local):
     seen = product("seen", category="shoes")
     kinds = [*[Event.Kind.VIEW] * 10, *[Event.Kind.CLICK] * 5]
     pair = {"query_key": "shop.product:1", "item_key": f"shop.product:{seen.pk}", "source": "similar", "position": 0}

@@ -18,7 +18,7 @@ class Connection:
         self.closed = True
 
 
-def test_a_value_is_made_once_whichever_thread_asks():
+def test_a_value_is_created_once_for_all_threads():
     runtime, made, barrier = Runtime(), [], threading.Barrier(4)
 
     def ask(_):
@@ -30,7 +30,7 @@ def test_a_value_is_made_once_whichever_thread_asks():
     assert made == [1]
 
 
-def test_a_failure_is_not_kept():
+def test_a_failure_is_not_cached():
     runtime = Runtime()
 
     def fail():
@@ -41,7 +41,7 @@ def test_a_failure_is_not_kept():
     assert runtime.get("key", lambda: 3) == 3
 
 
-def test_reset_closes_what_it_drops():
+def test_reset_closes_values():
     runtime = Runtime()
     dropped, kept = runtime.get("a", Connection), runtime.get("b", Connection)
     runtime.reset(keep=lambda value: value is kept)
@@ -50,7 +50,7 @@ def test_reset_closes_what_it_drops():
     assert runtime.get("a", Connection) is not dropped
 
 
-def test_a_child_makes_its_own_and_leaves_its_parents_alone():
+def test_a_child_process_creates_its_own_values():
     runtime = Runtime()
     ours = runtime.get("key", Connection)
     with runtime._lock:  # as another thread of the parent may do at the moment of the fork

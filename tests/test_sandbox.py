@@ -34,13 +34,13 @@ def worker() -> Iterator[sandbox.Worker]:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_the_pixels_are_those_of_decoding_here(worker: sandbox.Worker, kind: str) -> None:
+def test_the_pixels_equal_those_of_local_decoding(worker: sandbox.Worker, kind: str) -> None:
     data = encoded(kind, (900, 700))
     for side in (images.MIN_DECODE_SIDE, 100):
         assert worker.decode(data, side).tobytes() == images.decode(data, min_decode_side=side).tobytes()
 
 
-def test_a_damaged_picture_is_refused_and_the_worker_goes_on(worker: sandbox.Worker) -> None:
+def test_a_damaged_picture_is_rejected_and_the_worker_continues(worker: sandbox.Worker) -> None:
     with pytest.raises(BadImage, match="damaged or cut off"):
         worker.decode(encoded()[:-30], 1024)
     assert worker.decode(encoded(), 1024).size == (60, 40)
@@ -79,7 +79,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPa
         pool.close()
 
 
-def test_a_worker_that_dies_gives_an_error_of_the_picture(worker: sandbox.Worker) -> None:
+def test_a_worker_that_dies_is_reported_as_a_bad_picture(worker: sandbox.Worker) -> None:
     worker.decode(encoded(), 1024)
     Timer(0.1, worker._process.kill).start()
     os.kill(worker._process.pid, signal.SIGSTOP)
@@ -88,7 +88,7 @@ def test_a_worker_that_dies_gives_an_error_of_the_picture(worker: sandbox.Worker
     assert not worker.is_running
 
 
-def test_a_worker_may_not_write_files_and_has_bounded_memory(worker: sandbox.Worker) -> None:
+def test_a_worker_cannot_write_files_and_has_limited_memory(worker: sandbox.Worker) -> None:
     worker.decode(encoded(), 1024)
     limits = Path(f"/proc/{worker._process.pid}/limits").read_text()
     bounds = {line[:26].strip(): line[26:47].strip() for line in limits.splitlines()}

@@ -49,11 +49,11 @@ def plain():
 @pytest.fixture
 def shoe():
     made = product("shoe", picture("red"))
-    settle()
+    sync_and_clear()
     return made
 
 
-def settle():
+def sync_and_clear():
     ItemState.objects.update(pending=False)
 
 
@@ -84,12 +84,12 @@ def test_fields_of_the_item(shoe, fields, scope):
     assert queued() == ({} if scope is None else {shoe.pk: scope})
 
 
-def test_overridden_methods_may_read_any_field(shoe):
+def test_overridden_methods_can_read_any_field(shoe):
     shoe.save(update_fields=["name"])
     assert queued() == ({} if registry.for_model(Product).depends_on is not None else {shoe.pk: Scope.METADATA})
 
 
-def test_unless_they_say_what_they_read(shoe):
+def test_depends_on_limits_the_fields(shoe):
     with registered(Product, DependingItems):
         shoe.save(update_fields=["description"])
         assert queued() == {}
@@ -97,19 +97,19 @@ def test_unless_they_say_what_they_read(shoe):
         assert queued() == {shoe.pk: Scope.METADATA}
 
 
-def test_a_new_item_is_looked_at_whole():
+def test_a_new_item_is_queued_completely():
     shoe = product("shoe")
     assert queued() == {shoe.pk: Scope.ALL}
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_picture_added(shoe):
+def test_adding_a_picture(shoe):
     Photo.objects.create(product=shoe, file=ContentFile(encoded(picture("blue")), "b.png"))
     assert queued() == {shoe.pk: Scope.ALL}
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_picture_replaced(shoe):
+def test_replacing_a_picture(shoe):
     photo = shoe.photos.get()
     photo.file = ContentFile(encoded(picture("blue")), "b.png")
     photo.save(update_fields=["file"])
@@ -117,24 +117,24 @@ def test_a_picture_replaced(shoe):
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_picture_described_queues_nothing(shoe):
+def test_describing_a_picture_queues_nothing(shoe):
     shoe.photos.get().save(update_fields=["alt"])
     assert queued() == {}
 
 
 @pytest.mark.usefixtures("plain")
-def test_pictures_put_in_another_order(shoe):
+def test_reordering_pictures(shoe):
     shoe.photos.get().save(update_fields=["position"])
     assert queued() == {shoe.pk: Scope.METADATA}
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_picture_deleted(shoe):
+def test_deleting_a_picture(shoe):
     shoe.photos.get().delete()
     assert queued() == {shoe.pk: Scope.ALL}
 
 
-def test_a_picture_moved_reaches_both(shoe):
+def test_moving_a_picture_queues_both_items(shoe):
     boot = product("boot", picture("blue"))
     sync()
     photo = shoe.photos.get()
@@ -148,20 +148,20 @@ def test_a_picture_moved_reaches_both(shoe):
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_picture_moved_costs_no_query_more(shoe):
+def test_moving_a_picture_takes_no_further_query(shoe):
     boot, photo = product("boot", picture("blue")), shoe.photos.get()
-    settle()
+    sync_and_clear()
     photo.product = boot
     with CaptureQueriesContext(connection) as queries:
         photo.save(update_fields=["product"])
     assert len(queries) == 2
     assert queued().keys() == {shoe.pk, boot.pk}
-    settle()
+    sync_and_clear()
     photo.save()
     assert queued().keys() == {boot.pk}
 
 
-def test_a_picture_moved_without_telling_the_former_owner(shoe):
+def test_moving_a_picture_with_a_stale_instance(shoe):
     """As a process does that loaded the row before another one moved it."""
     boot = product("boot", picture("blue"))
     sync()
@@ -176,9 +176,9 @@ def test_a_picture_moved_without_telling_the_former_owner(shoe):
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_category_renamed_concerns_its_items_only(shoe):
+def test_renaming_a_category_queues_only_its_items(shoe):
     product("cap", category="caps")
-    settle()
+    sync_and_clear()
     with CaptureQueriesContext(connection) as queries:
         shoe.category.save(update_fields=["slug"])
     assert queued() == {shoe.pk: Scope.METADATA}
@@ -186,7 +186,7 @@ def test_a_category_renamed_concerns_its_items_only(shoe):
 
 
 @pytest.mark.usefixtures("plain")
-def test_what_a_category_shows_elsewhere_queues_nothing(shoe):
+def test_other_fields_of_a_category_queue_nothing(shoe):
     shoe.category.save(update_fields=["name"])
     assert queued() == {}
 
@@ -206,7 +206,7 @@ def test_a_deleted_item(shoe):
 
 def test_a_deleted_queryset(shoe):
     boot = product("boot")
-    settle()
+    sync_and_clear()
     pks = {shoe.pk, boot.pk}
     Product.objects.all().delete()
     assert queued().keys() == pks
@@ -214,7 +214,7 @@ def test_a_deleted_queryset(shoe):
 
 def test_variants_deleted_with_their_parent(shoe):
     variant = product("variant", picture("blue"), parent=shoe)
-    settle()
+    sync_and_clear()
     pks = {shoe.pk, variant.pk}
     shoe.delete()
     assert queued().keys() == pks
@@ -248,7 +248,7 @@ def test_a_save_costs_at_most_one_query_more(shoe, change):
     assert len(with_us) == len(without_us) + 1
 
 
-def test_only_what_is_registered_is_listened_to():
+def test_receivers_only_for_registered_models():
     assert {sender.__name__ for sender in signals._links} == {"Product", "Category", "Photo"}
     assert not any("imagesim" in str(key[0]) for key, *_ in post_save.receivers if key[1] == id(ItemState))
 

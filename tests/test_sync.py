@@ -41,13 +41,13 @@ def test_a_saved_product_is_found():
     assert ItemImage.objects.get().digest == Embedding.objects.get().digest
 
 
-def test_nothing_waits_after_a_sync():
+def test_no_change_waits_after_a_sync():
     product("shoe", picture("red"))
     sync()
     assert sync().done == 0
 
 
-def test_a_deleted_product_is_gone():
+def test_a_deleted_product_is_removed():
     shoe = product("shoe", picture("red"))
     sync()
     name = key(shoe)
@@ -56,7 +56,7 @@ def test_a_deleted_product_is_gone():
     assert name not in keys()
 
 
-def test_stock_opens_no_picture():
+def test_a_stock_change_opens_no_picture():
     shoe = product("shoe", picture("red"))
     sync()
     shoe.stock = 0
@@ -65,13 +65,13 @@ def test_stock_opens_no_picture():
     assert (report.indexed, report.embedded, report.opened) == (1, 0, 0)
 
 
-def test_same_picture_is_embedded_once():
+def test_a_shared_picture_is_embedded_once():
     product("shoe", picture("red"))
     product("boot", picture("red"))
     assert sync().embedded == 1
 
 
-def test_left_out_by_should_index():
+def test_excluded_by_should_index():
     shoe = product("shoe", picture("red"))
     sync()
     shoe.active = False
@@ -89,7 +89,7 @@ def test_new_photo_replaces_the_entry():
     assert ItemImage.objects.count() == 2
 
 
-def test_broken_picture_harms_only_itself():
+def test_a_broken_picture_affects_no_other():
     shoe = product("shoe", picture("red"), b"not a picture")
     boot = product("boot", b"neither")
     cap = product("cap", picture("blue"))
@@ -100,7 +100,7 @@ def test_broken_picture_harms_only_itself():
     assert state(boot).outcome == "failed"
 
 
-def test_renamed_category_reaches_its_products():
+def test_renaming_a_category_updates_its_products():
     shoe = product("shoe", picture("red"))
     sync()
     category = Category.objects.get()

@@ -104,7 +104,7 @@ def start_worker(tmp_path, media_root, settings):
 
 
 @pytest.fixture
-def own_redis():
+def separate_redis():
     """A Redis of the test's own, which it may kill: (start, stop, url)."""
     port = free_port()
     running = []
@@ -160,8 +160,8 @@ def test_a_worker_syncs_after_the_commit(celery, start_worker, redis_url):
 
 
 @pytest.mark.usefixtures("postgres", "media_root")
-def test_a_save_without_broker_is_quick_and_is_caught_up(celery, start_worker, own_redis):
-    start, _, url = own_redis
+def test_a_save_without_broker_is_fast_and_synced_later(celery, start_worker, separate_redis):
+    start, _, url = separate_redis
     queue = celery(url)
     started = time.monotonic()
     product("shoe", picture("red"))
@@ -174,8 +174,8 @@ def test_a_save_without_broker_is_quick_and_is_caught_up(celery, start_worker, o
 
 
 @pytest.mark.usefixtures("postgres", "media_root")
-def test_a_broker_that_lost_everything_is_caught_up(celery, start_worker, own_redis):
-    start, stop, url = own_redis
+def test_changes_are_synced_after_the_broker_lost_its_messages(celery, start_worker, separate_redis):
+    start, stop, url = separate_redis
     start()
     queue = celery(url)
     product("shoe", picture("red"))
@@ -188,7 +188,7 @@ def test_a_broker_that_lost_everything_is_caught_up(celery, start_worker, own_re
 
 
 @pytest.mark.usefixtures("postgres", "media_root")
-def test_a_stream_of_saves_sends_few_messages_and_all_are_synced_soon(celery, start_worker, redis_url):
+def test_a_stream_of_saves_sends_few_messages(celery, start_worker, redis_url):
     queue = celery(redis_url)
     shoe = product("shoe", picture("red"))
     redis = Redis.from_url(redis_url)
@@ -208,7 +208,7 @@ def test_a_stream_of_saves_sends_few_messages_and_all_are_synced_soon(celery, st
         wait_for(synced, CeleryDispatcher.POLL_INTERVAL / 2)
 
 
-def test_what_a_message_announces(celery, monkeypatch):
+def test_when_messages_are_sent(celery, monkeypatch):
     """At once; then shared by those that follow; then again at once, when all has been quiet."""
     celery("redis://nowhere")
     sent, now = [], [100.0]
@@ -231,7 +231,7 @@ def test_what_a_message_announces(celery, monkeypatch):
     assert change(1.5) == [0]
 
 
-def test_a_message_that_was_not_sent_announces_nothing(celery, monkeypatch):
+def test_a_failed_message_is_sent_again(celery, monkeypatch):
     celery("redis://nowhere")
     tried = []
     monkeypatch.setattr(CeleryDispatcher, "send", lambda *args, **options: tried.append(options) and False)
@@ -241,8 +241,8 @@ def test_a_message_that_was_not_sent_announces_nothing(celery, monkeypatch):
 
 
 @pytest.mark.usefixtures("media_root")
-def test_a_paused_broker_holds_up_one_save_briefly_and_the_next_not_at_all(celery, own_redis):
-    start, _, url = own_redis
+def test_a_paused_broker_delays_one_save_briefly(celery, separate_redis):
+    start, _, url = separate_redis
     start()
     celery(url)
     assert dispatch.start("sync")
@@ -336,7 +336,7 @@ class ServerTests(Shop, LiveServerTestCase):
 """
 
 
-def test_a_shop_s_own_tests_on_defaults(tmp_path):
+def test_the_tests_of_a_shop_with_default_settings(tmp_path):
     """``manage.py test`` on SQLite with no ``IMAGESIM`` at all: nothing works behind the tests' back."""
     (tmp_path / "test_the_shop.py").write_text(SHOP_TESTS)
     (tmp_path / "shop_settings.py").write_text(
@@ -369,14 +369,14 @@ def test_django_s_own_tasks(settings):
     assert get_index().count() == 1  # the task ran where it was enqueued
 
 
-def test_auto_is_celery_where_it_has_a_broker(settings, celery):
+def test_auto_is_celery_with_a_broker(settings, celery):
     settings.IMAGESIM = {"SYNC": "auto"}
     assert dispatch.mode() == "thread"
     celery("redis://nowhere")
     assert dispatch.mode() == "celery"
 
 
-def test_nobody_works_in_manual_mode():
+def test_manual_mode_starts_nothing():
     assert not dispatch.start("sync")
 
 

@@ -52,7 +52,7 @@ def found(html: str) -> list[str]:
 
 
 class TestSimilarProducts:
-    def test_shows_what_looks_alike_and_links_to_it(self, shelf):
+    def test_shows_similar_products_with_links(self, shelf):
         html = render("{% similar_products product %}", product=shelf["red"])
         assert set(found(html)) == {"crimson", "darkred", "blue"}
         assert ">red</span>" not in html
@@ -105,13 +105,13 @@ class TestSimilarProducts:
         settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
         assert "<b>20.00</b>" in render("{% similar_products product %}", product=shelf["red"])
 
-    def test_without_an_index_the_page_is_rendered_and_the_reason_logged(self, caplog):
+    def test_without_an_index_the_page_is_rendered(self, caplog):
         lonely = product("lonely", picture("red"))
         with caplog.at_level(logging.WARNING, "imagesim.widgets"):
             assert render("before{% similar_products product %}after", product=lonely).split() == ["before", "after"]
         assert f"shop.product:{lonely.pk}" in caplog.text
 
-    def test_with_the_index_down_the_page_is_rendered(self, shelf, monkeypatch, caplog):
+    def test_with_an_unavailable_index_the_page_is_rendered(self, shelf, monkeypatch, caplog):
         def down(*args: object, **kwargs: object) -> None:
             raise IndexUnavailable("Elasticsearch cannot be reached.")
 
@@ -119,18 +119,18 @@ class TestSimilarProducts:
         assert render("before{% similar_products product %}after", product=shelf["red"]).split() == ["before", "after"]
         assert "cannot be reached" in caplog.text
 
-    def test_an_item_that_is_not_indexed_has_no_similar_ones(self, shelf):
+    def test_an_item_without_embedding_has_no_similar_products(self, shelf):
         hits = widgets.similar_hits(product("new", picture("red")))
         assert hits == []
         assert "no embedding yet" in hits.degraded
 
-    def test_a_mistake_in_the_template_is_told(self, shelf):
+    def test_template_errors_are_raised(self, shelf):
         with pytest.raises(BadQuery, match="colr"):
             render("{% similar_products product colr='red' %}", product=shelf["red"])
         with pytest.raises(NotRegistered):
             render("{% similar_products thing %}", thing=shelf["red"].category)
 
-    def test_the_cache_spares_the_index_but_reads_the_items_anew(self, shelf, monkeypatch):
+    def test_the_cache_avoids_searches_but_loads_the_items(self, shelf, monkeypatch):
         source = "{% similar_products product timeout=60 %}"
         first = render(source, product=shelf["red"])
         monkeypatch.setattr("imagesim.retrieval.search.similar_to", None)
@@ -140,7 +140,7 @@ class TestSimilarProducts:
         with pytest.raises(TypeError):  # other arguments are another question
             render("{% similar_products product timeout=60 limit=2 %}", product=shelf["red"])
 
-    def test_what_is_degraded_is_not_cached(self, monkeypatch):
+    def test_degraded_answers_are_not_cached(self, monkeypatch):
         lonely = product("lonely", picture("red"))
         assert widgets.similar_hits(lonely, timeout=60) == []
         product("other", picture("red"))
@@ -156,16 +156,16 @@ class TestImageSearch:
         assert 'data-api="/api/visual/search/"' in html
         assert 'accept="image/jpeg,image/png,image/webp,image/avif,image/gif' in html
 
-    def test_without_an_action_it_posts_to_the_page_it_stands_on(self):
+    def test_without_an_action_it_posts_to_its_own_page(self):
         html = render("{% image_search %}", request=RequestFactory().get("/here/"))
         assert 'action="/here/"' in html
         assert "data-page" not in html
 
-    def test_works_without_the_rest_face(self, settings):
+    def test_works_without_the_rest_api(self, settings):
         settings.ROOT_URLCONF = "demo_shop.shop.urls"
         assert 'data-api=""' in render("{% image_search action='/find/' %}")
 
-    def test_shows_what_the_page_found(self, shelf):
+    def test_shows_the_hits_of_the_page(self, shelf):
         hits = imagesim.search(text="blue", limit=1)
         html = render("{% image_search action='/' hits=hits text=text %}", hits=hits, text="<blue>")
         assert found(html) == ["blue"]
@@ -180,7 +180,7 @@ class TestImageSearch:
         assert " on" not in [attribute[:3] for attribute in html.split('="')]
         assert html.count("<script") == html.count('<script type="module" src=')
 
-    def test_speaks_german(self):
+    def test_german(self):
         with translation.override("de"):
             html = render("{% image_search action='/' %}")
         assert "Mit einem Foto suchen" in html
@@ -204,7 +204,7 @@ class TestShopTheLook:
         assert 'data-limit="6"' in html
         assert 'capture="environment"' in html
 
-    def test_works_without_the_rest_face(self, settings):
+    def test_works_without_the_rest_api(self, settings):
         settings.ROOT_URLCONF = "demo_shop.shop.urls"
         assert 'data-api=""' in render("{% shop_the_look action='/look/' %}")
         assert 'action="/here/"' in render("{% shop_the_look %}", request=RequestFactory().get("/here/"))
@@ -217,7 +217,7 @@ class TestShopTheLook:
         assert 'alt="&lt;a&gt;"' in html
         assert "data-imagesim-sample=" not in render("{% shop_the_look %}")
 
-    def test_shows_what_the_page_found(self, shelf):
+    def test_shows_the_hits_of_the_page(self, shelf):
         look = imagesim.shop_the_look(picture("blue"), regions=[(0, 0, 1, 0.5)], limit=1)
         html = render("{% shop_the_look look=look %}", look=look)
         assert found(html) == ["blue"]
@@ -226,7 +226,7 @@ class TestShopTheLook:
         assert "Whole photo</h2>" in html
         assert "data-imagesim-server" not in render("{% shop_the_look %}")
 
-    def test_what_fills_up_is_shown_if_it_is_as_alike_as_the_rest(self):
+    def test_weak_hits_of_wider_categories_are_dropped(self):
         def hits(*scores: tuple[float, str]) -> imagesim.Hits:
             return imagesim.Hits([imagesim.Hit(None, score, None, stage) for score, stage in scores], more=True)
 
@@ -242,7 +242,7 @@ class TestShopTheLook:
         assert " on" not in [attribute[:3] for attribute in html.split('="')]
         assert html.count("<script") == html.count('<script type="module" src=')
 
-    def test_speaks_german(self):
+    def test_german(self):
         with translation.override("de"):
             html = render("{% shop_the_look %}")
         for english in ("Draw a box", "In stock only", "Whole photo", "Try again", "from the left", "movable box"):
@@ -250,7 +250,7 @@ class TestShopTheLook:
 
 
 class TestEvents:
-    def test_similar_products_tell_what_was_seen_where_the_shop_asks(self, shelf, settings):
+    def test_similar_products_report_events_if_enabled(self, shelf, settings):
         quiet = render("{% similar_products product %}", product=shelf["red"])
         assert "data-imagesim-events" not in quiet
         assert "<script" not in quiet
@@ -262,7 +262,7 @@ class TestEvents:
         assert f'data-imagesim-item="shop.product:{shelf["darkred"].pk}"' in html
         assert "imagesim/events.js" in html
 
-    def test_from_the_cache_they_are_told_of_too(self, shelf, settings):
+    def test_cached_similar_products_report_events(self, shelf, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
         source = "{% similar_products product timeout=60 %}"
         tokens = {
@@ -272,7 +272,7 @@ class TestEvents:
         assert len(tokens) == 2
 
 
-def test_what_is_kept_says_stages_and_facets_too(shelf, settings):
+def test_cached_answers_keep_stages_and_facets(shelf, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
     asked = {"category": "hats", "fallback": True, "facets": ["category"], "unlike": [shelf["blue"]], "timeout": 60}
     first, kept = (widgets.similar_hits(shelf["red"], **asked) for _time in range(2))

@@ -92,9 +92,7 @@ with schema_context("zeta"):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("backend", ["local.LocalIndex", "elasticsearch.ElasticsearchIndex"])
-def test_no_tenant_sees_another_s_items(
-    request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str
-) -> None:
+def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str) -> None:
     pytest.importorskip("django_tenants")
     options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
     if "elasticsearch" in backend:
@@ -122,7 +120,7 @@ def test_no_tenant_sees_another_s_items(
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_the_name_may_come_from_a_callable(settings: pytest.FixtureRequest) -> None:
+def test_the_index_name_can_be_a_callable(settings: pytest.FixtureRequest) -> None:
     tenant = ["acme"]
     backend = "imagesim.indexes.elasticsearch.ElasticsearchIndex"
     settings.IMAGESIM = {"INDEX": {"BACKEND": backend, "OPTIONS": {"name": lambda: f"{tenant[0]}-products"}}}

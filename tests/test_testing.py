@@ -33,14 +33,14 @@ def found(product: Product) -> list[Product]:
 
 
 @override_imagesim()
-class InATestCase(TestCase):
+class TestCaseWithItems(TestCase):
     @classmethod
     def setUpTestData(cls) -> None:
         with sync_inline() as report:
             cls.red, cls.tomato, cls.blue = make("red"), make("tomato"), make("blue")
         assert report.indexed == 3
 
-    def test_the_nearest_comes_first(self) -> None:
+    def test_the_most_similar_comes_first(self) -> None:
         assert found(self.red) == [self.tomato, self.blue]
 
     def test_a_deleted_product_is_not_shown(self) -> None:
@@ -49,14 +49,14 @@ class InATestCase(TestCase):
         assert report.removed == 1
         assert found(self.red) == [self.blue]
 
-    def test_a_new_one_is_found_and_rolled_back_with_the_test(self) -> None:
+    def test_a_new_item_is_found_and_rolled_back(self) -> None:
         """Two tests write as many changes as each other: what the first one leaves in memory is not the second's."""
         with sync_inline():
             crimson = make("crimson")
         assert crimson in found(self.red)
         assert len(found(self.red)) == 3
 
-    def test_another_new_one_is_found(self) -> None:
+    def test_another_new_item_is_found(self) -> None:
         with sync_inline():
             navy = make("navy")
         assert found(self.blue)[0] == navy
@@ -93,7 +93,7 @@ def test_a_save_starts_no_thread(sync_inline, media_root) -> None:
 
 
 @pytest.mark.django_db
-def test_a_sync_that_could_not_go_on_is_an_error(sync_inline, media_root, monkeypatch) -> None:
+def test_an_interrupted_sync_is_an_error(sync_inline, media_root, monkeypatch) -> None:
     def unavailable(*arguments: object, **options: object) -> None:
         raise IndexUnavailable("the disk is full")
 

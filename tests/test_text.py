@@ -54,11 +54,11 @@ def found(index: TextIndex, text: str, **options: object) -> list[str]:
         ("weight", "Featherweight Running Shoe"),
     ],
 )
-def test_finds_what_the_shop_calls_so(index: TextIndex, text: str, first: str) -> None:
+def test_finds_matching_texts(index: TextIndex, text: str, first: str) -> None:
     assert found(index, text)[0] == first
 
 
-def test_knows_nothing_of_other_words(index: TextIndex) -> None:
+def test_other_words_find_nothing(index: TextIndex) -> None:
     assert found(index, "asdfghjkl qwerty") == []
     assert found(index, "") == []
     assert found(index, "\N{PILE OF POO}") == []
@@ -71,7 +71,7 @@ def test_rare_words_and_names_count_for_more(index: TextIndex) -> None:
     assert scores[0] == pytest.approx(1.0)
 
 
-def test_half_of_a_query_is_half_of_a_match(index: TextIndex) -> None:
+def test_a_partial_match_scores_its_share(index: TextIndex) -> None:
     matches = index.match("purple polo")
     assert matches.scores.max() < 0.6
 
@@ -82,13 +82,13 @@ def test_a_word_stands_for_one_word_of_a_query(index: TextIndex) -> None:
     assert index.match("polo polos").scores.max() > 0.9
 
 
-def test_keeps_to_the_mask(index: TextIndex) -> None:
+def test_the_mask_restricts_matches(index: TextIndex) -> None:
     mask = np.zeros(len(SHOP), dtype=bool)
     mask[[1, 3]] = True
     assert found(index, "juice", mask=mask) == ["Carrot Juice"]
 
 
-def test_words_still_being_typed(index: TextIndex) -> None:
+def test_prefixes(index: TextIndex) -> None:
     assert found(index, "ban", prefix=True)[0] == "Banana Juice"
     assert found(index, "po", prefix=True)[:2] == ["Polygon Polo", "Polygon Polo, fitted"]
     assert found(index, "po") == []
@@ -105,7 +105,7 @@ def test_changes_and_removals(index: TextIndex) -> None:
     assert len(index) == len(SHOP) - 1
 
 
-def test_any_history_of_changes_gives_the_same_answers() -> None:
+def test_the_order_of_changes_does_not_matter() -> None:
     rng = random.Random(3)
     words = ["red", "blue", "shoe", "boots", "table", "lamp", "juice", "press", "polo", "running"]
     changed, texts = TextIndex(FIELDS), {}
@@ -128,7 +128,7 @@ def test_any_history_of_changes_gives_the_same_answers() -> None:
         assert np.sort(ours.scores) == pytest.approx(np.sort(theirs.scores))
 
 
-def test_frequencies_of_a_larger_catalogue(index: TextIndex) -> None:
+def test_document_frequencies_of_a_larger_catalogue(index: TextIndex) -> None:
     """A server scores few entries here, by how frequent their words are among all."""
     few = TextIndex(FIELDS)
     few.set(0, SHOP[0])
@@ -159,20 +159,20 @@ def test_languages(language: str, text: str, written: str) -> None:
     assert index.match(text).scores.tolist()[0] > 0.6
 
 
-def test_long_texts_are_bounded() -> None:
+def test_long_texts_are_truncated() -> None:
     assert len(analyse("word " * 10_000, "en")) <= 401
     assert len(query_words(" ".join(f"word{n}" for n in range(1000)), ["en"])) == 16
 
 
 @pytest.mark.parametrize("text", ["a" * 9_999 + "-", "㌖" * 4_000 + "-", "汉字" * 4_999 + "-", "a-" * 5_000])
-def test_a_word_without_end_is_read_in_linear_time(text: str) -> None:
+def test_a_very_long_word_takes_linear_time(text: str) -> None:
     begun = time.process_time()
     analyse(text, "en")
     query_words(text, ["en", "de"])
     assert time.process_time() - begun < 0.1
 
 
-def test_many_words_cost_about_as_much_as_one_in_as_many_entries() -> None:
+def test_a_prefix_of_many_words_costs_about_as_much_as_one_word() -> None:
     """A letter that is being typed begins a word of every entry where each has a number of its own."""
     index = TextIndex(FIELDS)
     for slot in range(10_000):
@@ -187,7 +187,7 @@ def test_many_words_cost_about_as_much_as_one_in_as_many_entries() -> None:
     assert many < 6 * one + 0.025  # 0.08 where each entry was scored alone; being traced for coverage takes 0.01
 
 
-def test_near_words_are_those_of_a_comparison_with_every_word() -> None:
+def test_fuzzy_words_equal_a_full_comparison() -> None:
     """Sorted in, sorted in later and not yet sorted: what is set aside by letters and lengths is no near word."""
     from rapidfuzz.distance import OSA
 
@@ -209,7 +209,7 @@ def test_near_words_are_those_of_a_comparison_with_every_word() -> None:
             assert found == {word: distance for word, distance in expected.items() if 0 < distance <= most}
 
 
-def test_a_part_of_a_compound_is_less_than_the_word() -> None:
+def test_a_part_of_a_compound_scores_less_than_the_word() -> None:
     index = TextIndex([TextField("name", 1, "de")])
     names = ["Schuhe aus Leder", "Laufschuhe", "Boxhandschuhe"]
     for slot, name in enumerate(names):

@@ -33,7 +33,7 @@ def stored() -> list[str]:
     return default_storage.listdir(FOLDER)[1] if default_storage.exists(FOLDER) else []
 
 
-def test_a_small_picture_that_may_be_kept_for_ever(shoe, client):
+def test_a_thumbnail_with_an_immutable_cache_header(shoe, client):
     response = client.get(url(shoe))
     assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
     assert Image.open(io.BytesIO(response.content)).size == (320, 213)
@@ -41,14 +41,14 @@ def test_a_small_picture_that_may_be_kept_for_ever(shoe, client):
     assert url(shoe) == url(shoe)
 
 
-def test_it_is_made_once(shoe, client, monkeypatch):
+def test_a_thumbnail_is_created_once(shoe, client, monkeypatch):
     first = client.get(url(shoe))
     assert len(stored()) == 1
     monkeypatch.setattr("imagesim.images.decode", lambda *arguments, **options: pytest.fail("made again"))
     assert client.get(url(shoe)).content == first.content
 
 
-def test_while_others_are_made_the_picture_itself_is_shown(shoe, client, monkeypatch):
+def test_while_others_are_created_the_original_is_shown(shoe, client, monkeypatch):
     monkeypatch.setattr(thumbnails, "WAIT_SECONDS", 0.01)
     with runtime.get("thumbnails", Lock):
         response = client.get(url(shoe))
@@ -58,7 +58,7 @@ def test_while_others_are_made_the_picture_itself_is_shown(shoe, client, monkeyp
     assert client.get(url(shoe)).status_code == 200
 
 
-def test_what_was_made_meanwhile_is_not_made_again(shoe, client, monkeypatch):
+def test_a_thumbnail_created_meanwhile_is_not_created_again(shoe, client, monkeypatch):
     client.get(url(shoe))
     found = iter([False, True])
     monkeypatch.setattr(default_storage._wrapped, "exists", lambda name: next(found))
@@ -66,7 +66,7 @@ def test_what_was_made_meanwhile_is_not_made_again(shoe, client, monkeypatch):
     assert client.get(url(shoe)).status_code == 200
 
 
-def test_widths_are_few(shoe):
+def test_only_a_few_widths_are_created(shoe):
     assert url(shoe, 100) == url(shoe, 160) != url(shoe, 161) == url(shoe, 320)
     assert url(shoe, 9000) == url(shoe, 640)
 
@@ -75,7 +75,7 @@ def test_srcset_names_each_width(shoe):
     assert re.findall(r" (\d+w)", srcset(registry.for_item(shoe), shoe, "")) == ["160w", "320w", "640w"]
 
 
-def test_an_address_cannot_be_made_up(shoe, client):
+def test_a_forged_url_is_rejected(shoe, client):
     address = url(shoe)
     assert client.get(address.replace(address[-5], "x" if address[-5] != "x" else "y")).status_code == 404
     assert client.get("/api/visual/thumbnail/x:y/").status_code == 404
@@ -83,14 +83,14 @@ def test_an_address_cannot_be_made_up(shoe, client):
     assert stored() == []
 
 
-def test_of_what_is_not_in_the_shop(shoe, client):
+def test_a_hidden_item_has_no_thumbnail(shoe, client):
     address = url(shoe)
     Product.objects.update(active=False)
     assert client.get(address).status_code == 404
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])
-def test_of_a_bad_or_missing_file(shoe, client, content):
+def test_a_bad_or_missing_file(shoe, client, content):
     address, name = url(shoe), shoe.photos.get().file.name
     default_storage.delete(name)
     if content:
@@ -98,18 +98,18 @@ def test_of_a_bad_or_missing_file(shoe, client, content):
     assert client.get(address).status_code == 404
 
 
-def test_the_shops_own_come_first(shoe, monkeypatch):
+def test_thumbnails_of_the_shop_take_precedence(shoe, monkeypatch):
     items = registry.for_item(shoe)
     monkeypatch.setattr(items, "get_thumbnail_url", lambda item, name, width: f"https://cdn.example/{width}")
     assert url(shoe) == "https://cdn.example/320"
 
 
-def test_without_a_picture_there_is_none():
+def test_without_a_picture():
     assert url(product("bare")) == ""
     assert srcset(registry.for_item(bare := product("bare too")), bare, "") == ""
 
 
-def test_cards_and_answers_have_them(client, settings):
+def test_cards_and_rest_responses_have_thumbnails(client, settings):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
     made = shop.shelf()
     hit = client.get(f"/api/visual/items/shop.product/{made['red'].pk}/similar/").json()["results"][0]

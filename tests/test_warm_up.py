@@ -31,7 +31,7 @@ def test_loads_both_models_and_the_index(loaded):
     assert loaded == ["embedder", "region_finder", "index"]
 
 
-def test_what_cannot_be_loaded_is_logged_and_the_rest_goes_on(loaded, monkeypatch, caplog):
+def test_errors_are_logged_and_the_rest_is_loaded(loaded, monkeypatch, caplog):
     def fail() -> Any:
         raise EmbedderError("no such model")
 
@@ -43,7 +43,7 @@ def test_what_cannot_be_loaded_is_logged_and_the_rest_goes_on(loaded, monkeypatc
 
 @pytest.mark.django_db  # the signal also has Django look at its connections
 @pytest.mark.parametrize("on", [True, False])
-def test_the_first_request_starts_it_once_where_the_setting_asks_for_it(on, loaded, settings):
+def test_the_first_request_starts_it_once_if_enabled(on, loaded, settings):
     settings.IMAGESIM = {"SYNC": "manual", "WARM_UP": on}
     warm_up.connect()
     for _ in range(3):

@@ -30,7 +30,7 @@ def save(page: Any) -> None:
     page.locator(".messagelist .success").wait_for()
 
 
-def looks_like(page: Any, slug: str) -> list[str]:
+def similar_products(page: Any, slug: str) -> list[str]:
     assert page.goto(f"/product/{slug}/").ok
     return list(page.locator(".imagesim-similar .card__name").all_inner_texts())
 
@@ -38,18 +38,18 @@ def looks_like(page: Any, slug: str) -> list[str]:
 def eventually(page: Any, slug: str, name: str, *, among: bool) -> None:
     """Until the background thread of the server has synced the change."""
     for _ in range(120):
-        if (name in looks_like(page, slug)) is among:
+        if (name in similar_products(page, slug)) is among:
             return
         page.wait_for_timeout(500)
     pytest.fail(f"{name} is {'not' if among else 'still'} among what looks like {slug}")
 
 
-def test_a_replaced_photo_changes_what_looks_alike(admin, demo):
+def test_replacing_a_photo_changes_similar_products(admin, demo):
     page = admin
     page.goto("/product/great-wave-tee/")
     source = page.locator(".photos__slide img").first.get_attribute("src")
     picture = page.request.get(demo + source).body()
-    before = looks_like(page, "ethernet-cable")
+    before = similar_products(page, "ethernet-cable")
     assert before[0] == "USB Cable", before
     edit(page, "USB Cable")
     page.locator("input[type=file]").first.set_input_files(
@@ -57,31 +57,31 @@ def test_a_replaced_photo_changes_what_looks_alike(admin, demo):
     )
     save(page)
     for _ in range(120):
-        after = looks_like(page, "ethernet-cable")
+        after = similar_products(page, "ethernet-cable")
         if after[0] != "USB Cable":
             break
         page.wait_for_timeout(500)
     assert after[0] != "USB Cable", after
 
 
-def test_a_new_name_and_an_empty_stock_are_seen(admin):
+def test_changes_of_name_and_stock_appear(admin):
     page = admin
-    assert "Sea Monster Last" in looks_like(page, "sea-monster-strong")
+    assert "Sea Monster Last" in similar_products(page, "sea-monster-strong")
     edit(page, "Sea Monster Last")
     page.get_by_label("Name:", exact=True).fill("Sea Monster First")
     save(page)
-    assert "Sea Monster First" in looks_like(page, "sea-monster-strong")
+    assert "Sea Monster First" in similar_products(page, "sea-monster-strong")
     edit(page, "Sea Monster First")
     page.get_by_label(re.compile("^In stock")).fill("0")
     save(page)
     eventually(page, "sea-monster-strong", "Sea Monster First", among=False)
 
 
-def test_a_deleted_product_is_gone_at_once(admin):
+def test_a_deleted_product_disappears_at_once(admin):
     page = admin
-    assert "Matured Red" in looks_like(page, "vineyard-white")
+    assert "Matured Red" in similar_products(page, "vineyard-white")
     edit(page, "Matured Red")
     page.get_by_role("link", name="Delete").last.click()
     page.get_by_role("button", name=re.compile("Yes")).click()
     page.locator(".messagelist .success").wait_for()
-    assert "Matured Red" not in looks_like(page, "vineyard-white")
+    assert "Matured Red" not in similar_products(page, "vineyard-white")

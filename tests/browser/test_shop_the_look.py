@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import SCREENSHOTS, until
-from tests.browser.test_shopper import accessible
+from tests.browser.test_shopper import assert_accessible
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,7 +34,7 @@ window.fetch = (url, options) => {
 """Keeps what the page sends, because Playwright does not see the files of a form."""
 
 
-def settled(page: Any) -> None:
+def wait_for_results(page: Any) -> None:
     """Until what was asked last is answered and shown."""
     page.locator("[data-imagesim-view]:not([hidden]) [data-imagesim-chips] button").first.wait_for()
     page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
@@ -48,7 +48,7 @@ def results(page: Any) -> list[str]:
     return [text.strip() for text in page.locator("[data-imagesim-results] .card__name").all_inner_texts()]
 
 
-def place(page: Any) -> dict[str, float]:
+def box_style(page: Any) -> dict[str, float]:
     """The box in percent of the photo."""
     style: dict[str, str] = page.locator(BOX).evaluate(
         "({style}) => ({left: style.left, top: style.top, width: style.width, height: style.height})"
@@ -62,15 +62,15 @@ def region(request: Any) -> list[float]:
     return box
 
 
-def opened(page: Any, sample: str) -> Any:
+def open_sample(page: Any, sample: str) -> Any:
     """The page with one of its sample photos."""
     page.goto("/look/")
     page.get_by_role("link", name=re.compile(sample)).click()
-    settled(page)
+    wait_for_results(page)
     return page
 
 
-def pictured(page: Any, name: str) -> None:
+def take_screenshot(page: Any, name: str) -> None:
     """A picture of the page, with every image loaded, where the run asks for pictures."""
     if not SCREENSHOTS:
         return
@@ -83,13 +83,13 @@ def pictured(page: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)
-def test_from_a_photo_to_what_the_shop_has(open_page, width, height):
+def test_from_a_photo_to_similar_products(open_page, width, height):
     page = open_page(viewport={"width": width, "height": height})
     page.goto("/")
     page.get_by_role("link", name="Shop the look").click()
-    accessible(page)
-    pictured(page, "start")
-    opened(page, "white T-shirt")
+    assert_accessible(page)
+    take_screenshot(page, "start")
+    open_sample(page, "white T-shirt")
     names = chips(page)
     assert {"Top", "Whole photo"} <= set(names)
     assert page.locator(".imagesim-look__dot").count() == len(names) - 1
@@ -99,16 +99,16 @@ def test_from_a_photo_to_what_the_shop_has(open_page, width, height):
     assert re.search("Tee|Polo|Hoodie", results(page)[0])
     assert page.locator(BOX).is_visible()
     assert page.get_by_role("button", name="Top").get_attribute("aria-pressed") == "true"
-    accessible(page)
-    pictured(page, "found")
+    assert_accessible(page)
+    take_screenshot(page, "found")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
     page.get_by_role("button", name="Another photo").click()
     assert page.get_by_label("A photo with something you like").is_visible()
     assert page.evaluate("document.activeElement.type") == "file"
 
 
-def test_dots_bring_up_the_results_of_what_they_mark(page):
-    opened(page, "white T-shirt")
+def test_dots_select_their_region(page):
+    open_sample(page, "white T-shirt")
     before = page.locator("[data-imagesim-title]").inner_text()
     dot = page.locator(".imagesim-look__dot:not([data-active])").first
     name = dot.get_attribute("title")
@@ -125,7 +125,7 @@ def test_dots_bring_up_the_results_of_what_they_mark(page):
 
 
 def test_a_moved_box_does_not_send_the_photo_again(page):
-    opened(page, "juice")
+    open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()
     area = page.locator("[data-imagesim-stage]").bounding_box()
 
@@ -139,7 +139,7 @@ def test_a_moved_box_does_not_send_the_photo_again(page):
         page.mouse.move(*at(0.34, 0.88), steps=4)
         page.mouse.up()
     assert len(asked.value.post_data_buffer) < 2000
-    settled(page)
+    wait_for_results(page)
     assert chips(page)[-2:] == ["Your box", "Whole photo"]
     assert region(asked.value) == pytest.approx([0.21, 0.28, 0.13, 0.6], abs=0.02)
     assert "Juice" in results(page)[0]
@@ -148,37 +148,37 @@ def test_a_moved_box_does_not_send_the_photo_again(page):
         page.mouse.down()
         page.mouse.move(*at(0.58, 0.6), steps=8)
         page.mouse.up()
-    settled(page)
+    wait_for_results(page)
     assert region(asked.value) == pytest.approx([0.52, 0.28, 0.13, 0.6], abs=0.02)
     assert "Juice" in results(page)[0]
-    before = place(page)
+    before = box_style(page)
     with page.expect_request(REGION):  # its lower right corner
         corner = page.locator("[data-handle=se]").bounding_box()
         page.mouse.move(corner["x"] + 16, corner["y"] + 16)
         page.mouse.down()
         page.mouse.move(corner["x"] + 46, corner["y"] + 16, steps=4)
         page.mouse.up()
-    settled(page)
-    assert place(page)["width"] > before["width"] + 3
-    assert place(page)["left"] == pytest.approx(before["left"], abs=0.01)
-    accessible(page)
+    wait_for_results(page)
+    assert box_style(page)["width"] > before["width"] + 3
+    assert box_style(page)["left"] == pytest.approx(before["left"], abs=0.01)
+    assert_accessible(page)
 
 
-def test_a_tap_where_nothing_was_found_asks_for_what_is_there(open_page):
+def test_a_tap_outside_the_regions_searches_around_it(open_page):
     page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    opened(page, "juice")
+    open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()
     stage = page.locator("[data-imagesim-stage]")
     area = stage.bounding_box()
     with page.expect_request(REGION):
         stage.tap(position={"x": area["width"] * 0.9, "y": area["height"] * 0.62})
-    settled(page)
-    assert place(page)["left"] > 60
+    wait_for_results(page)
+    assert box_style(page)["left"] > 60
     assert "Bean" in " ".join(results(page)[:3]) or "Juice" in results(page)[0]
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)
-def test_with_the_keyboard_alone(open_page, width, height):
+def test_using_only_the_keyboard(open_page, width, height):
     page = open_page(viewport={"width": width, "height": height})
     page.goto("/look/")
     sample = page.get_by_role("link", name=re.compile("white T-shirt"))
@@ -187,7 +187,7 @@ def test_with_the_keyboard_alone(open_page, width, height):
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    settled(page)
+    wait_for_results(page)
     assert page.evaluate("document.activeElement.closest('[data-imagesim-chips]') !== null")
     page.get_by_role("button", name="Top").focus()
     page.keyboard.press("Enter")
@@ -195,33 +195,33 @@ def test_with_the_keyboard_alone(open_page, width, height):
         if page.evaluate("document.activeElement.matches('[data-imagesim-box]')"):
             break
         page.keyboard.press("Shift+Tab")
-    before = place(page)
+    before = box_style(page)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowUp")
-    moved = place(page)
+    moved = box_style(page)
     assert moved["left"] == pytest.approx(before["left"] - 4, abs=0.01)
     assert moved["top"] == pytest.approx(before["top"] - 2, abs=0.01)
     page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("Shift+ArrowUp")
-    smaller = place(page)
+    smaller = box_style(page)
     assert smaller["width"] == pytest.approx(before["width"] - 2, abs=0.01)
     assert smaller["height"] == pytest.approx(before["height"] - 2, abs=0.01)
     status = page.locator("[data-imagesim-status]")
     status.get_by_text("from the left").wait_for()  # where it is now, for who cannot see it
     with page.expect_request(REGION):
         page.keyboard.press("Enter")
-    settled(page)
+    wait_for_results(page)
     assert "Results found" in status.inner_text()
     assert page.evaluate("document.activeElement.matches('[data-imagesim-box]')")
     with page.expect_request(REGION):
         page.keyboard.press("Escape")
-    settled(page)
-    assert place(page) == pytest.approx(before, abs=0.01)
+    wait_for_results(page)
+    assert box_style(page) == pytest.approx(before, abs=0.01)
 
 
 def test_a_box_is_drawn_without_a_pointer(page):
-    opened(page, "juice")
+    open_sample(page, "juice")
     draw = page.get_by_role("button", name="Draw a box")
     draw.focus()
     with page.expect_request(REGION):
@@ -232,64 +232,64 @@ def test_a_box_is_drawn_without_a_pointer(page):
     page.keyboard.press("ArrowRight")
     with page.expect_request(REGION):
         page.keyboard.press("Enter")
-    settled(page)
+    wait_for_results(page)
     assert draw.get_attribute("aria-pressed") == "false"
 
 
-def test_filters_hold_for_every_region(page):
-    opened(page, "juice")
+def test_filters_apply_to_every_region(page):
+    open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()
     assert "Bean Juice" not in results(page)  # sold out
     with page.expect_request(REGION) as asked:
         page.get_by_label("In stock only").uncheck()
     assert '"in_stock"' not in asked.value.post_data
-    settled(page)
+    wait_for_results(page)
     page.get_by_text("Narrow it down").click()
     with page.expect_request(REGION):
         page.get_by_label("Category").select_option(label="Paints")
-    settled(page)
+    wait_for_results(page)
     assert all("Paint" in name for name in results(page))
     with page.expect_request(REGION):
         page.get_by_label("To €").fill("1")
         page.get_by_label("To €").press("Tab")
-    settled(page)
+    wait_for_results(page)
     assert results(page) == []
     assert page.locator("[data-imagesim-message]").inner_text().startswith("Nothing found")
-    accessible(page)
+    assert_accessible(page)
 
 
-def test_a_photo_that_is_no_longer_held_is_cut_in_the_browser(page):
+def test_an_expired_photo_is_cropped_in_the_browser(page):
     page.add_init_script(SENT)
-    opened(page, "juice")
+    open_sample(page, "juice")
     gone = {"code": "photo_gone", "detail": "This photo is no longer held; send it again."}
     page.route(REGION, lambda route: route.fulfill(status=410, content_type="application/json", body=json.dumps(gone)))
     with page.expect_request("**/api/visual/search/"):
         page.get_by_role("button", name="Draw a box").click()
-    settled(page)
+    wait_for_results(page)
     whole, part = page.evaluate("window.photos")
     assert (part["type"], whole["size"] > part["size"]) == ("image/jpeg", True)
     assert all("Juice" in name for name in results(page))
     page.unroute(REGION)
     with page.expect_request("**/api/visual/search/"):  # nor is it asked for again
         page.locator(BOX).press("Enter")
-    settled(page)
+    wait_for_results(page)
     page.errors[:] = [error for error in page.errors if "status of 410" not in error]
 
 
-def test_what_fails_says_so_and_can_be_tried_again(page):
+def test_errors_are_shown_and_can_be_retried(page):
     page.route("**/api/visual/look/", lambda route: route.abort())
     page.goto("/look/")
     page.get_by_role("link", name=re.compile("white T-shirt")).click()
     page.locator("[data-imagesim-message]").get_by_text("is not available").wait_for()
-    accessible(page)
+    assert_accessible(page)
     page.unroute("**/api/visual/look/")
     page.get_by_role("button", name="Try again").click()
-    settled(page)
+    wait_for_results(page)
     assert results(page)
     page.errors[:] = [error for error in page.errors if "ERR_FAILED" not in error]
 
 
-def test_what_is_no_picture_is_refused_in_words(page):
+def test_a_file_that_is_not_a_picture_is_rejected(page):
     page.goto("/look/")
     field = page.get_by_label("A photo with something you like")
     field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"})
@@ -314,7 +314,7 @@ def test_a_large_photo_is_made_smaller_and_loses_its_exif(page):
     page.get_by_label("A photo with something you like").set_input_files(
         {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()}
     )
-    settled(page)
+    wait_for_results(page)
     (sent,) = page.evaluate("window.photos")
     assert sent["size"] < len(data.getvalue()) / 2
     assert "secret-place" not in sent["text"]
@@ -329,14 +329,14 @@ def test_the_first_frame_of_a_gif_is_sent_as_a_jpeg(page):
     page.get_by_label("A photo with something you like").set_input_files(
         {"name": "photo.gif", "mimeType": "image/gif", "buffer": data.getvalue()}
     )
-    settled(page)
+    wait_for_results(page)
     (sent,) = page.evaluate("window.photos")
     assert "JFIF" in sent["text"]
 
 
-def test_views_and_clicks_are_told_in_batches(page):
+def test_views_and_clicks_are_sent_in_batches(page):
     with page.expect_request("**/api/visual/events/") as told:
-        opened(page, "white T-shirt")
+        open_sample(page, "white T-shirt")
     events = json.loads(told.value.post_data)["events"]
     assert {event["kind"] for event in events} == {"view"}
     assert [event["position"] for event in events] == sorted(event["position"] for event in events)

@@ -49,13 +49,13 @@ def results(page: Any) -> list[str]:
     return [text.strip() for text in page.locator("[data-imagesim-list] .card__name").all_inner_texts()]
 
 
-def accessible(page: Any) -> None:
+def assert_accessible(page: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     found = axe.run(page)
     assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
 
 
-def test_from_home_to_a_product_and_to_what_looks_like_it(page):
+def test_from_home_to_a_product_and_similar_ones(page):
     page.goto("/")
     page.get_by_role("navigation", name="Departments").get_by_role("link", name="Drinks").click()
     page.get_by_role("link", name="Juices").first.click()
@@ -77,7 +77,7 @@ def test_a_product_shows_one_picture_at_a_time(page):
     assert page.locator("[data-thumb][aria-current]").count() == 1
 
 
-def test_search_by_words_and_under_filters(page):
+def test_search_by_words_with_filters(page):
     page.goto("/")
     box = page.get_by_role("combobox", name="Search by words")
     box.fill("shoes")
@@ -126,7 +126,7 @@ def test_suggestions_by_keyboard(page):
     options.first.wait_for()
     assert box.get_attribute("aria-expanded") == "true"
     page.get_by_text(f"Suggestions: {options.count()}").wait_for()
-    accessible(page)
+    assert_accessible(page)
     box.press("ArrowDown")
     box.press("ArrowDown")
     box.press("ArrowUp")
@@ -151,7 +151,7 @@ def test_suggestions_by_keyboard(page):
     page.wait_for_url("**/search/?q=juices")
 
 
-def test_from_a_card_to_what_looks_like_it_and_cheaper_or_in_another_colour(page):
+def test_find_similar_then_cheaper_or_in_another_colour(page):
     page.goto("/shop/juices/")
     page.get_by_role("link", name="Find similar: Banana Juice").click()
     page.wait_for_url("**/search/?like=banana-juice")
@@ -167,10 +167,10 @@ def test_from_a_card_to_what_looks_like_it_and_cheaper_or_in_another_colour(page
     page.wait_for_url("**colour=orange**")
     assert set(results(page)) == {"Orange Juice", "Carrot Juice"}
     assert page.get_by_role("link", name="Find similar: Carrot Juice").is_visible()
-    accessible(page)
+    assert_accessible(page)
 
 
-def test_results_in_the_order_of_their_prices(page):
+def test_results_sorted_by_price(page):
     page.goto("/search/?q=white")
     page.locator("summary", has_text="Order").click()
     page.get_by_role("link", name="Price, lowest first").click()
@@ -187,7 +187,7 @@ def test_results_in_the_order_of_their_prices(page):
     assert "sort=price" in page.url  # what was chosen stays chosen
 
 
-def looked(page: Any) -> list[str]:
+def photo_results(page: Any) -> list[str]:
     """The results for the photo in the address, once the search under way has answered."""
     page.wait_for_url("**/look/?photo=**")
     page.locator("[data-imagesim-chips] button").first.wait_for()
@@ -199,19 +199,19 @@ def test_one_camera_on_every_page(page, photo):
     """The results have an address: they survive a reload and "back", and another visitor can open them."""
     page.goto("/product/banana-juice/")
     page.locator("[data-imagesim-bar-file]").set_input_files(photo)
-    names = looked(page)
+    names = photo_results(page)
     assert names[0] == "Orange Juice"
     assert page.locator("[data-imagesim-results] .price").first.inner_text() == "€ 3.20"
-    accessible(page)
+    assert_accessible(page)
     page.reload()
-    assert looked(page) == names
+    assert photo_results(page) == names
     page.locator("[data-imagesim-results] a").first.click()
     page.wait_for_url("**/product/orange-juice/")
     page.go_back()
-    assert looked(page) == names
+    assert photo_results(page) == names
     other = page.context.new_page()
     other.goto(page.url)
-    assert looked(other) == names
+    assert photo_results(other) == names
     other.close()
     page.goto("/look/?photo=7.gone")
     page.get_by_text("This photo has expired").wait_for()
@@ -219,23 +219,23 @@ def test_one_camera_on_every_page(page, photo):
     page.errors[:] = [error for error in page.errors if "status of 410" not in error]
 
 
-def test_the_photo_of_the_search_form_goes_the_same_way(page, photo):
+def test_the_search_form_takes_a_photo_to_the_same_page(page, photo):
     page.goto("/")
     page.get_by_label("Search with a photo").set_input_files(photo)
-    assert looked(page)[0] == "Orange Juice"
+    assert photo_results(page)[0] == "Orange Juice"
 
 
-def test_filters_hold_for_a_photo(page, photo):
+def test_filters_apply_to_a_photo(page, photo):
     page.goto("/look/")
     page.get_by_label("A photo with something you like").set_input_files(photo)
-    assert "Bean Juice" not in looked(page)  # sold out
+    assert "Bean Juice" not in photo_results(page)  # sold out
     with page.expect_response("**/api/visual/look/**"):
         page.get_by_label("In stock only").uncheck()
-    assert "Bean Juice" in looked(page)
+    assert "Bean Juice" in photo_results(page)
     page.get_by_text("Narrow it down").click()
     with page.expect_response("**/api/visual/look/**"):
         page.get_by_label("Category").select_option(label="Paints")
-    assert all("Paint" in name for name in looked(page))
+    assert all("Paint" in name for name in photo_results(page))
 
 
 def test_a_photo_can_be_dropped_and_pasted(page, photo):
@@ -256,7 +256,7 @@ def test_a_photo_can_be_dropped_and_pasted(page, photo):
     ):
         page.goto(address)
         page.evaluate(script, [selector, kind, list(photo["buffer"])])
-        assert looked(page)[0] == "Orange Juice", (kind, address)
+        assert photo_results(page)[0] == "Orange Juice", (kind, address)
 
 
 @pytest.mark.parametrize(("address", "target"), [("/gallery/", "body"), ("/look/", "[data-imagesim-drop]")])
@@ -279,13 +279,13 @@ def test_a_photo_can_be_taken(open_page):
     page.goto("/look/")
     page.get_by_role("button", name="Take a photo").click()
     until(page, "document.querySelector('video').videoWidth > 0")
-    accessible(page)
+    assert_accessible(page)
     page.get_by_role("button", name="Take this picture").click()
-    looked(page)
+    photo_results(page)
     assert page.evaluate("document.querySelector('video').srcObject") is None
 
 
-def test_what_is_no_picture_is_refused_in_words(page):
+def test_a_file_that_is_not_a_picture_is_rejected(page):
     page.goto("/search/")
     field = page.get_by_label("Search with a photo")
     field.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"})
@@ -319,7 +319,7 @@ def test_the_gallery_by_mouse_and_back(page):
     until(page, "name => document.querySelector('#centre').textContent === name", name)
     assert page.get_by_role("link", name="Back to Instant Camera").is_visible()
     assert page.title().startswith(name)
-    accessible(page)
+    assert_accessible(page)
     page.go_back()
     until(page, "document.querySelector('#centre').textContent === 'Instant Camera'")
 
@@ -354,7 +354,7 @@ def test_every_page_is_accessible_and_fits(open_page, width, height, scheme):
         page.evaluate("Promise.all([...document.images].filter((i) => i.src).map((i) => i.decode().catch(() => 0)))")
         if SCREENSHOTS:
             page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
-        accessible(page)
+        assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
     # The browser itself notes the two addresses that are rightly refused.
     page.errors[:] = [error for error in page.errors if not re.search(r"status of 40[04]", error)]

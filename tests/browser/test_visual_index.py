@@ -33,7 +33,7 @@ def until(page: Any, name: str, pattern: str) -> None:
     field(page, name).filter(has_text=re.compile(pattern)).wait_for(timeout=120_000)
 
 
-def test_a_rebuild_is_started_and_seen_through(admin: Any) -> None:
+def test_a_rebuild_is_started_and_its_progress_shown(admin: Any) -> None:
     page = admin
     page.get_by_role("link", name="Visual index", exact=True).click()
     until(page, "coverage", r"^100 %$")
@@ -50,7 +50,7 @@ def test_a_rebuild_is_started_and_seen_through(admin: Any) -> None:
     until(page, "coverage", r"^100 %$")
 
 
-def test_reindexing_a_product_from_the_shops_own_list(admin: Any) -> None:
+def test_reindexing_a_product_from_the_admin_list_of_the_shop(admin: Any) -> None:
     page = admin
     page.goto("/admin/shop/product/")
     assert page.locator("td.field-visual_search").first.inner_text() == "indexed"
@@ -75,7 +75,7 @@ def test_the_list_of_items_is_searched_by_name(admin: Any) -> None:
     conftest.until(page, "(img) => img.naturalWidth > 0", image.element_handle())
 
 
-def test_a_server_that_is_gone_is_said_to_be(admin: Any) -> None:
+def test_an_unreachable_server_is_reported(admin: Any) -> None:
     page = admin
     page.goto(PAGE)
     until(page, "coverage", "%")

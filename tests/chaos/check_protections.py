@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_
         ("reconcile", ["double_messages"]),
     ],
 )
-def test_it_notices_a_protection_that_is_off(protection, faults):
+def test_a_disabled_protection_is_noticed(protection, faults):
     result = chaos(
         *("--seconds", "40", "--seed", "11", "--every", "1", "--patience", "60"),
         *("--without", protection, "--faults", *faults),

@@ -76,7 +76,7 @@ def _ask(url, path):
         return json.load(response)
 
 
-def test_a_node_is_killed_under_load(cluster, settings):
+def test_killing_a_node_under_load_loses_nothing(cluster, settings):
     index = {"hosts": [url for _, url in cluster], "name": "cluster", "replicas": 1}
     settings.IMAGESIM = {
         "SYNC": "manual",

@@ -26,7 +26,7 @@ def test_every_budget_is_kept(report: Report) -> None:
     assert not report.problems, report
 
 
-def test_all_was_sent(report: Report) -> None:
+def test_all_attacks_were_sent(report: Report) -> None:
     assert report.files_sent == 1_500
     assert report.odd_sent == 300
     assert 0 < report.event_rows <= report.event_rows_allowed

@@ -87,7 +87,7 @@ def titles(hits) -> list[str]:
     return [hit.item.title for hit in hits]
 
 
-def test_the_whole_set_up_passes_the_checks():
+def test_the_system_checks_pass():
     call_command("check", "--tag", "imagesim", "--fail-level", "WARNING")
 
 
@@ -118,7 +118,7 @@ def test_save_search_filter_and_delete(shop):
     assert get_index().count() == 2
 
 
-def test_stock_changes_the_answer_and_no_picture_is_opened(shop):
+def test_stock_changes_the_results_without_opening_pictures(shop):
     shoe = shop.add("Red shoe", "red", shop.shoes, stock=2)
     synced()
     embedded = CountingEmbedder.embedded
@@ -138,7 +138,7 @@ def test_stock_changes_the_answer_and_no_picture_is_opened(shop):
     assert (report.opened, report.embedded) == (0, 0)
 
 
-def test_a_product_put_into_a_category_and_out_of_it(shop):
+def test_adding_a_product_to_a_category_and_removing_it(shop):
     shoe = shop.add("Red shoe", "red", shop.shoes)
     synced()
 
@@ -151,7 +151,7 @@ def test_a_product_put_into_a_category_and_out_of_it(shop):
     assert titles(imagesim.search(image=picture("red"), category="lamps")) == []
 
 
-def test_a_renamed_category(shop):
+def test_renaming_a_category(shop):
     shop.add("Red shoe", "red", shop.shoes)
     synced()
 
@@ -174,7 +174,7 @@ def add_parent(shop, title, *children, category):
     return parent
 
 
-def test_a_parent_stands_for_its_children(shop, client):
+def test_a_parent_represents_its_children(shop, client):
     shirt = add_parent(shop, "Shirt", ("red", 0), ("blue", 3), ("", 1), category=shop.shoes)
     other = add_parent(shop, "Jumper", ("darkred", 2), category=shop.shoes)
     assert synced().indexed == 2
@@ -192,7 +192,7 @@ def test_a_parent_stands_for_its_children(shop, client):
         assert client.get(hit.item.get_absolute_url()).status_code == 200
 
 
-def test_what_happens_to_children_happens_to_their_parent(shop):
+def test_changes_of_children_update_their_parent(shop):
     shirt = add_parent(shop, "Shirt", ("red", 0), category=shop.shoes)
     synced()
     assert titles(imagesim.search(image=picture("red"), in_stock=True)) == []
@@ -215,7 +215,7 @@ def test_what_happens_to_children_happens_to_their_parent(shop):
     assert titles(imagesim.search(image=picture("blue"))) == []
 
 
-def test_a_product_taken_from_the_shop_and_put_back(shop):
+def test_hiding_a_product_and_showing_it_again(shop):
     shoe = shop.add("Red shoe", "red", shop.shoes)
     synced()
 
@@ -235,7 +235,7 @@ def _errors(context) -> dict[str, object]:
     return {name: (context[name].errors, getattr(context[name], "non_form_errors", str)()) for name in names}
 
 
-def test_through_oscar_s_dashboard(shop, client):
+def test_changes_in_the_oscar_dashboard(shop, client):
     get_user_model().objects.create_superuser("boss", "boss@example.com", "secret")
     assert client.login(username="boss@example.com", password="secret")
     address = reverse("dashboard:catalogue-product-create", kwargs={"product_class_slug": shop.kind.slug})
@@ -283,7 +283,7 @@ def test_through_oscar_s_dashboard(shop, client):
     assert titles(imagesim.search(image=picture("green"))) == []
 
 
-def test_the_product_page_shows_what_is_similar(shop, client):
+def test_the_product_page_shows_similar_products(shop, client):
     red = shop.add("Red shoe", "red", shop.shoes)
     other = shop.add("Dark red boot", "darkred", shop.boots)
     shop.add("Sold boot", "darkred", shop.boots, stock=0)

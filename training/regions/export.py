@@ -75,9 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="weights of train.py with all photos, which ship")
-    parser.add_argument(
-        "--without-aside", type=Path, required=True, help="weights of train.py --without-aside"
-    )
+    parser.add_argument("--without-aside", type=Path, required=True, help="weights of train.py --without-aside")
     args = parser.parse_args()
     outfits = args.data / "outfits"
     truths = benchmark.load(
