@@ -312,6 +312,10 @@ class TestGivenRegions:
 class TestClosest:
     """Where nothing is relevant, what comes closest is apart."""
 
+    @pytest.fixture(autouse=True)
+    def however_close(self, monkeypatch):
+        monkeypatch.setattr("imagesim.retrieval.relevance.CLOSEST_RELEVANCE", 0.0)
+
     def test_regions_and_photo_have_closest_hits(self, shelf, photo):
         seen = imagesim.shop_the_look(photo, min_relevance=1.0)
         assert [len(each.hits) for each in seen.regions] == [0, 0]
