@@ -112,7 +112,7 @@ def check_rest() -> list[CheckMessage]:
 
 
 def check_visitors() -> list[CheckMessage]:
-    """Whether the REST views can tell visitors apart behind a proxy, and count their requests for all processes."""
+    """Check that the REST views can distinguish visitors behind a proxy, and count their requests for all processes."""
     if find_spec("rest_framework") is None or not _includes_rest():
         return []
     found: list[CheckMessage] = []
@@ -120,7 +120,7 @@ def check_visitors() -> list[CheckMessage]:
     if proxied and getattr(django_settings, "REST_FRAMEWORK", {}).get("NUM_PROXIES") is None:
         found.append(
             Warning(
-                "A proxy stands in front (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST is set), but "
+                "The settings indicate a proxy (SECURE_PROXY_SSL_HEADER or USE_X_FORWARDED_HOST), but "
                 "REST_FRAMEWORK['NUM_PROXIES'] is not: all visitors share one count.",
                 hint="Set it to the number of proxies that add to X-Forwarded-For, usually 1.",
                 id="imagesim.W014",
@@ -191,7 +191,7 @@ def check_connections() -> list[CheckMessage]:
     if index.get("verify_certs") is False:
         found.append(
             Warning(
-                "IMAGESIM['INDEX'] has verify_certs=False: whoever answers is taken for the server.",
+                "IMAGESIM['INDEX'] has verify_certs=False: the identity of the server is not verified.",
                 hint="Set 'ca_certs' to the certificate of the server's authority instead.",
                 id="imagesim.W016",
             )
@@ -208,7 +208,7 @@ def check_connections() -> list[CheckMessage]:
         if not embedder.get("api_key_env"):
             found.append(
                 Warning(
-                    "IMAGESIM['EMBEDDER'] names a service without a key: anybody who reaches it can use it.",
+                    "IMAGESIM['EMBEDDER'] names a service without a key: anyone who can reach it can use it.",
                     hint="Give the service a key, and the name of the variable that holds it in 'api_key_env'.",
                     id="imagesim.W018",
                 )
@@ -217,7 +217,7 @@ def check_connections() -> list[CheckMessage]:
 
 
 def _is_open(url: object) -> bool:
-    """Whether what is sent to ``url`` leaves this machine unencrypted."""
+    """Return whether requests to ``url`` leave this machine unencrypted."""
     try:
         parts = urlsplit(str(url))
     except ValueError:
@@ -289,7 +289,7 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
     if type(items).get_images is not Items.get_images:
         return
     if not items.images:
-        hint = 'Set images = "photos__file" or the like, or override get_images().'
+        hint = 'Set images, for example to "photos__file", or override get_images().'
         yield _error(items, "It does not say where the pictures are.", "imagesim.E011", hint)
         return
     try:

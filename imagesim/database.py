@@ -10,7 +10,7 @@ from django.db.models.functions import Collate
 
 
 class AtomicSave:
-    """Makes ``save()`` commit the row together with what its signals write.
+    """A mixin whose ``save()`` commits the row together with the writes of its signal receivers.
 
     ``class Product(AtomicSave, models.Model)``.
 
@@ -34,7 +34,7 @@ def in_code_point_order(
 ) -> Iterator[Row]:
     """Stream ``rows`` in the order of the column or annotation ``text``; ``value`` returns it for one row.
 
-    Through a server-side cursor; on SQLite page by page, because nobody can write there while a statement is read.
+    Through a server-side cursor; on SQLite page by page, because a running SELECT blocks writers there.
     """
     connection = connections[rows.db]
     if connection.vendor == "mysql":  # its collations depend on the character set of the column, but bytes are bytes

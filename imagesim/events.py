@@ -35,7 +35,7 @@ MAX_AGE = timedelta(days=1)
 MAX_BATCH = 100
 HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
-CART_WEIGHT = 3.0  # a purchase says more than a click
+CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
 SMOOTHING = 5.0  # views before a rate is believed
 
 
@@ -70,7 +70,8 @@ def store(batch: Iterable[Mapping[str, Any]]) -> int:
     """Keep a batch of ``{"token", "kind", "item", "position"}``; return how many were new.
 
     ``item`` is the key of a result of the token's answer, such as ``"shop.product:7"``. All are checked first: one bad
-    event and none is kept. The same event sent twice is kept once, and none of an item that has left the shop.
+    event and none is kept. An event sent twice is stored once; events of items that are no longer in the shop are
+    ignored.
 
     :raises BadQuery: naming the bad value.
     """
@@ -153,7 +154,7 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     """(query pk, item pk) -> grade, from what visitors of similar products did.
 
     A grade is the share of views that led to a click (a cart counts three times), pulled towards zero while there are
-    few views, and divided by the usual share at its position, because what stands first is clicked more.
+    few views, and divided by the usual share at its position, because the first hits are clicked more often.
     """
     usual = {
         rate.name: max(rate.click_through, 1e-3)

@@ -1,4 +1,4 @@
-"""Every error the app raises on purpose. Each names the bad value and says what to do."""
+"""The exceptions of the app. Each message names the bad value and says what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mask_credentials(text: object) -> str:
 
 
 def migrate_hint(error: Exception) -> str:
-    """What to do if ``error`` is about a missing table or column of this app; else empty."""
+    """Return what to do if ``error`` is about a missing table or column of this app; otherwise empty."""
     text = str(error)
     if "imagesim_" in text and re.search("no such (table|column)|no column named|does(n't| not) exist", text):
         return "The tables of imagesim are missing or older than its code: run `manage.py migrate imagesim` first."
@@ -66,7 +66,7 @@ class UnsupportedFormat(BadImage):
 
 
 class PhotoGone(ImagesimError):
-    """The photo of a token is no longer held: it expired, or newer photos replaced it."""
+    """The photo of a token has expired, or newer photos have replaced it."""
 
     code = "photo_gone"
 

@@ -1,8 +1,8 @@
 """The types of filters: keyword, number, boolean and date, each with all that depends on the type.
 
-A value takes three forms. A *scalar* is a Python value: what an item's field holds and what a query compares with. The
-*canonical* form is what the indexes keep and compare: text, float, bool, or milliseconds since 1970 in UTC. Facets and
-answers restore it to a scalar.
+A value takes three forms. A *scalar* is a Python value, of an item's field or of a query. The *canonical* form is
+stored and compared by the indexes: text, float, bool, or milliseconds since 1970 in UTC. Facets and answers restore it
+to a scalar.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FilterType(ABC):
     """The type of the field in an Elasticsearch mapping."""
     json_schema: ClassVar[Mapping[str, Any]]
     is_text: ClassVar[bool] = False
-    """Text is kept as codes of a dictionary by the local index, all else as numbers."""
+    """Whether the local index stores it as codes of a dictionary (text) instead of numbers."""
     is_range: ClassVar[bool] = False
     """Facets give the minimum and the maximum, in place of a count for each value."""
 
@@ -78,7 +78,7 @@ class FilterType(ABC):
 
     @abstractmethod
     def canonical(self, value: Scalar) -> Canonical:
-        """``value`` as the indexes keep and compare it; the error says in one sentence what is wrong with it."""
+        """Convert ``value`` to its canonical form; the error message is one sentence."""
 
     def restore(self, value: Any) -> Any:
         """The value of a canonical form."""
@@ -92,7 +92,7 @@ class FilterType(ABC):
         return [self.to_elasticsearch(value) for value in values]
 
     def canonical_values(self, value: FilterValue) -> list[Canonical]:
-        """All values of one filter of an entry, each once; empty for None."""
+        """Return all values of one filter of an entry, without duplicates; empty for None."""
         values = value if isinstance(value, tuple | list) else (value,)
         return list(dict.fromkeys(self.canonical(each) for each in values if each is not None))
 

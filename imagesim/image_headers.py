@@ -21,7 +21,7 @@ _KNOWN = (
     ("HTML", re.compile(rb"\s*<(!doctype html|html|head|body|script)", re.I)),
 )
 _XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
-"""What may stand before the root element of an SVG file: (start, end)."""
+"""The constructs allowed before the root element of an SVG file: (start, end)."""
 
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
@@ -62,7 +62,8 @@ def jpeg_scans(data: bytes) -> int:
 
 
 def png_exif(data: bytes) -> bytes:
-    """The EXIF of a PNG, which may stand before or after its pixels, found without reading those; empty without any.
+    """Return the EXIF data of a PNG, which can precede or follow its pixels, without reading the pixels; empty if there
+    are none.
 
     :raises BadImage: past ``MAX_PNG_CHUNKS``.
     """
@@ -78,7 +79,8 @@ def png_exif(data: bytes) -> bytes:
 
 
 def check_gif(data: bytes) -> None:
-    """:raises BadImage: past ``MAX_GIF_BLOCKS`` before the first frame, or if there is none."""
+    """Check the blocks before the first frame of a GIF. :raises BadImage: if there are more than ``MAX_GIF_BLOCKS``, or
+    no frame."""
     flags = data[10] if len(data) > 10 else 0
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     within = False  # an extension

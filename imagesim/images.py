@@ -1,7 +1,7 @@
 """Untrusted bytes -> an upright RGB image, or one error; the same for the catalogue and for visitors.
 
 Nothing is decoded before its size in bytes, its format and its dimensions are known to be acceptable, and nothing
-is kept. Colour profiles are left alone: embedders learned from pictures read that way, and a profile is one more
+is kept. Colour profiles are ignored: embedders were trained on pictures read in this way, and a profile is one more
 thing a stranger could have written.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MIN_SIDE = 8
-"""Pixels; what is smaller (a tracking pixel, an empty placeholder) shows nothing that could be compared."""
+"""Minimum side in pixels; smaller pictures (a tracking pixel, an empty placeholder) cannot be compared."""
 
 MAX_RATIO = 50
 """Long side to short side. Embedders resize by the short side, so a sliver would grow without bound."""
@@ -41,7 +41,7 @@ MAX_SQUARES = 25
 narrow one is made smaller for it, its short side too."""
 
 BAND_PIXELS = 1_000_000
-"""Pixels that are converted to RGB at one time where they are made smaller right after."""
+"""Pixels converted to RGB at a time, if they are reduced directly afterwards."""
 
 MAX_SCANNED_PIXELS = 1_500_000_000
 """Pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand scans."""
@@ -61,7 +61,7 @@ _ORIENTATION = 0x0112
 def read(file: Any) -> bytes:
     """The bytes of ``file``: a stored file (opened and closed here) or one open for reading (read from its start).
 
-    Never reads more than one byte past the limit, whatever size the storage claims.
+    Reads at most one byte past the limit, even if the storage reports a smaller size.
 
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES``.
     :raises BadImage: if the storage refuses the name as unsafe.
@@ -81,7 +81,7 @@ def read(file: Any) -> bytes:
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal, which identifies an image whatever its name."""
+    """Return the SHA-256 in hexadecimal, which identifies an image independently of its name."""
     return sha256(data).hexdigest()
 
 
@@ -119,7 +119,7 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
 
 
 def normalise(image: Image) -> Image:
-    """An image that was opened elsewhere, as :func:`decode` would have given it (at full size).
+    """Convert an image that was opened elsewhere to the result of :func:`decode`, at full size.
 
     :raises BadImage: as :func:`decode`.
     """
@@ -127,14 +127,14 @@ def normalise(image: Image) -> Image:
     try:
         image.load()  # first: EXIF may follow the pixels
         return _upright(_rgb(image), _orientation(image))
-    except Exception as error:  # it may be open but not yet decoded
+    except Exception as error:  # it can be open but not yet decoded
         raise damaged() from error
 
 
 def reduced(image: Image, min_decode_side: int, box: tuple[int, int, int, int] | None = None) -> Image:
     """``image``, or what is in ``box`` (left, top, right, bottom), smaller by the factor of :func:`decode`.
 
-    Each pixel is the mean of those it stands for. A fifth of the time of a resize, and what a model then scales down
+    Each pixel is the mean of its source pixels. A fifth of the time of a resize, and what a model then scales down
     by less than two. The box is never copied at full size.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
@@ -153,7 +153,7 @@ def _factor(size: tuple[int, int], min_decode_side: int) -> int:
 def dimensions(data: bytes) -> tuple[int, int]:
     """(width, height) in pixels of the upright picture as it was sent, from its header alone.
 
-    :raises BadImage: as :func:`decode`, where the header tells.
+    :raises BadImage: as :func:`decode`, for errors visible in the header.
     """
     image = _open(data)
     width, height = image.size
@@ -167,7 +167,7 @@ def _formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
     Image.init()
     if "HEIF" in wanted and find_spec("pillow_heif"):
-        # A thumbnail in the file may show something else.
+        # A thumbnail in the file can differ from the picture.
         options = {"thumbnails": False, "depth_images": False, "aux_images": False, "decode_threads": 1}
         import_module("pillow_heif").register_heif_opener(**options)
     names = (name.upper() for name in wanted)
@@ -267,7 +267,7 @@ def _orientation(image: Image) -> int:
 
     try:
         return int(Base.getexif(image).get(_ORIENTATION, 1))  # not that of PNG, which decodes the picture first
-    except Exception:  # EXIF that cannot be read says nothing; the pixels may well be fine
+    except Exception:  # unreadable EXIF data are ignored: the pixels can be intact
         return 1
 
 
@@ -296,7 +296,7 @@ def _rgb(image: Image) -> Image:
         white = Image.new("RGB", image.size, "white")
         white.paste(rgba, mask=rgba.getchannel("A"))
         return white
-    rgb = image.convert("RGB")  # a copy even of what is RGB: the decoder and its file end here
+    rgb = image.convert("RGB")  # always a copy, so that the decoder and its file can be closed
     rgb.info = {}  # EXIF, GPS and colour profile end here
     return rgb
 

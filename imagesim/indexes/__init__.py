@@ -1,4 +1,4 @@
-"""Backends that find nearest embeddings under filters: what every index offers, and the configured one.
+"""Backends that find the nearest embeddings with filters: the interface of indexes, and the configured one.
 
 One contract suite (``imagesim.testing.index_contract``) holds them all to it.
 """
@@ -30,11 +30,11 @@ from imagesim.types import (
 class BaseIndex(ABC):
     """Finds nearest embeddings under filters.
 
-    A *name* (an alias) stands for at most one *active* backing index; a rebuild fills others beside it. Methods that
+    A *name* (an alias) points to at most one *active* backing index; a rebuild fills others beside it. Methods that
     take ``backing_index=None`` use the active one.
 
     Every method may raise :class:`~imagesim.exceptions.IndexUnavailable` if the engine cannot be reached, and
-    :class:`~imagesim.exceptions.IndexMissing` if it needs an active index and there is none.
+    :class:`~imagesim.exceptions.IndexMissing` if there is no active index.
     """
 
     supports_approximate = False
@@ -90,7 +90,7 @@ class BaseIndex(ABC):
         """Make everything written so far visible to searches."""
 
     def update_statistics(self, backing_index: str | None = None) -> None:  # noqa: B027  # optional
-        """Count what the index needs to know of its entries to choose the faster way of searching.
+        """Count values of the entries, so that the index can choose the faster search.
 
         Called when the index was filled, has grown, or is reconciled; no answer depends on it.
         """
@@ -137,7 +137,7 @@ class BaseIndex(ABC):
         """
 
     def warm_up(self) -> None:  # noqa: B027  # optional
-        """Read what the first search of a process would have to read.
+        """Load the data that the first search of a process needs.
 
         :raises SearchIndexError: if there is no index.
         """
@@ -153,8 +153,8 @@ __all__ = ["BaseIndex", "get_index"]
 def get_index(backend: Backend | None = None) -> BaseIndex:
     """The configured index (or the one of ``backend``), one instance per process and name.
 
-    Its option ``name`` may be a callable without arguments, or hold ``{schema}``, the schema of the database connection
-    as django-tenants sets it: then every tenant has an index of its own.
+    Its option ``name`` can be a callable without arguments, or contain ``{schema}``, the schema of the database
+    connection as django-tenants sets it: then every tenant has its own index.
     """
     backend = backend or get_settings().INDEX
     name = backend.options.get("name")

@@ -1,4 +1,4 @@
-"""The words of a text as they are compared: their spelling without case and accents, and their stems."""
+"""Analyse texts into words: their spelling without case and accents, and their stems."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]
 
 
 class Token(NamedTuple):
-    """A word as it is compared: its spelling without case and accents, and its stem."""
+    """An analysed word: its spelling without case and accents, and its stem."""
 
     word: str
     stem: str
@@ -119,7 +119,7 @@ class QueryWord:
 
 
 def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
-    """The distinct words of a query; without those that say nothing in one of the languages, if others remain."""
+    """Return the distinct words of a query, without stop words of the languages if other words remain."""
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
     words = [
@@ -130,7 +130,7 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     joined = {word.word for word in distinct}
-    # "t-shirt" is asked for as two words or as one, not as three.
+    # "t-shirt" is searched as two words or as one, not as three.
     whole = {fold(re.sub(r"[-‐‑]", "", match[0])) for match in _JOINED.finditer(text.lower())}
     distinct = [word for word in distinct if word.word not in whole or len(joined) == 1]
     if distinct:

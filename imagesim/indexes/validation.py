@@ -35,7 +35,7 @@ MAX_VALUES = 10_000
 MAX_NONE_OF = 100
 """Negated filters in a query."""
 MAX_PAGE_END = 5_000
-"""The largest offset + limit, which bounds what one query may cost."""
+"""The maximum offset + limit, which limits the cost of a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class CompiledFilters:
 def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> CompiledFilters:
     """Check all filters and compile the conditions among them.
 
-    :raises BadQuery: naming what is unknown or of the wrong type, and what would be right.
+    :raises BadQuery: naming the unknown or invalid value, and the valid ones.
     """
     lists = (
         ("category", filters.categories),
@@ -233,7 +233,7 @@ def check_page(query: Query) -> None:
     if query.limit < 0 or query.offset < 0:
         raise BadQuery(f"limit and offset are 0 or more, not {query.limit} and {query.offset}.")
     if query.offset + query.limit > MAX_PAGE_END:
-        raise BadQuery(f"offset + limit may be {MAX_PAGE_END:,} at most, not {query.offset + query.limit:,}.")
+        raise BadQuery(f"offset + limit can be at most {MAX_PAGE_END:,}, not {query.offset + query.limit:,}.")
     if query.min_score is not None and not -1 <= query.min_score <= 1:
         raise BadQuery(f"min_score is a cosine similarity between -1 and 1, not {query.min_score}.")
     if query.similarity is not None and query.similarity not in SIMILARITIES:

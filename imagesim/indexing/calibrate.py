@@ -34,18 +34,18 @@ MOST_ITEMS = 4_000
 """Items of a catalogue that a calibration is fitted on."""
 
 MOST_NAMES = 200
-"""Categories whose names are asked as words."""
+"""The number of categories whose names are used as queries by words."""
 
 CHUNK = 500
 
 FEWEST_ITEMS = 20
-"""Entries from which on a catalogue is calibrated by itself, after the sync that filled its index."""
+"""The minimum number of entries for an automatic calibration, after the sync that filled the index."""
 
 GROWTH = 3
-"""It is again when it has grown so many times since."""
+"""The growth factor after which an index is calibrated again."""
 
 CHECK_SECONDS = 60.0
-"""How often a process looks whether it has."""
+"""How often a process checks whether the index has grown."""
 
 
 @dataclass
@@ -66,16 +66,16 @@ def calibrate_if_grown() -> None:
         if least > MOST_ITEMS or get_index().count() < least:
             return
     except (ImagesimError, DatabaseError):
-        return  # it can wait until the index can be reached
+        return  # retried when the index is available
     calibrate_quietly()
 
 
 def calibrate_quietly() -> None:
-    """:func:`calibrate`; a failure is logged, and the calibration of before goes on."""
+    """Call :func:`calibrate`; a failure is logged, and the previous calibration stays in use."""
     try:
         calibrate()
     except (ImagesimError, DatabaseError, ValueError) as error:
-        logger.warning("the calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
+        logger.warning("The calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
 
 
 def calibrate() -> StoredCalibration | None:
@@ -165,7 +165,7 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
 
 
 def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """Each category with those under the same parents."""
+    """Return each category with its siblings under the same parents."""
     children: dict[str, set[str]] = {}
     for category, above in parents.items():
         for parent in above:
@@ -177,7 +177,7 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def _words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
-    """The names of the categories as words, where the model knows words and the names are some."""
+    """Return the vectors of the categories' names, if the model embeds texts and the names are words."""
     named = [name for name in categories if any(character.isalpha() for character in name)][:MOST_NAMES]
     try:
         embedder = get_embedder_of(meta.fingerprint)
@@ -185,6 +185,6 @@ def _words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence
             return None
         vectors = embedder.embed_texts([name.replace("-", " ").replace("_", " ") for name in named])
     except ImagesimError as error:
-        logger.info("words are judged by the prior: %s", error)
+        logger.info("Words use the prior of the calibration: %s", error)
         return None
     return project(vectors, meta.projection), named

@@ -1,7 +1,7 @@
-"""Running tasks outside of the request that asks for them: by Celery, Django's tasks, a thread, or not at all.
+"""Run tasks outside of the request that starts them: with Celery, Django's tasks, a thread, or not at all.
 
-The ``SYNC`` setting chooses the dispatcher. A task may be lost, repeated, late or out of order without harm: what is
-to be done stands in the database.
+The ``SYNC`` setting chooses the dispatcher. Tasks can be lost, repeated, late or out of order without harm, because the
+work to do is recorded in the database.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Dispatcher(ABC):
 
     @abstractmethod
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
-        """Have a task run soon; False if it could not be started. Never raises and never waits long."""
+        """Start a task soon; return False if it cannot be started. Never raises and never waits long."""
 
     @abstractmethod
     def wake(self, using: str) -> None:
-        """Have the changes that wait in the database ``using`` synced soon. Called after every commit of changes."""
+        """Start a sync of the changes that wait in the database ``using``. Called after every commit of changes."""
 
 
 class ManualDispatcher(Dispatcher):
@@ -72,7 +72,7 @@ class MessageDispatcher(Dispatcher):
     """Sends a message per task to workers in other processes."""
 
     WAKE_INTERVAL = 0.2
-    """Seconds in which a process sends two messages at most (one in a steady stream), whatever it commits."""
+    """Seconds in which a process sends at most two messages (one in a steady stream), for any number of commits."""
 
     def __init__(self) -> None:
         self.wakeups: dict[str, _Wakeup] = {}
@@ -89,11 +89,11 @@ class MessageDispatcher(Dispatcher):
         return self.send(task, arguments)
 
     def wake(self, using: str) -> None:
-        """Send a sync, unless a message already sent will take up what was committed until now.
+        """Send a sync, unless a message already sent covers the commits until now.
 
         The first change is announced at once. Those that follow within ``WAKE_INTERVAL`` share one message, on which
         workers act when the interval is over, and so on for each interval: a thousand saves per second cost five
-        messages. If a message is lost, its changes wait until a worker next looks by itself.
+        messages. If a message is lost, its changes wait until a worker next polls.
         """
         now = time.monotonic()
         last = self.wakeups.get(using, _Wakeup())
@@ -113,12 +113,12 @@ class MessageDispatcher(Dispatcher):
 
 
 class CeleryDispatcher(MessageDispatcher):
-    """Sends Celery tasks without ever holding up a save: short timeouts, no retries, and a circuit breaker."""
+    """Sends Celery tasks without delaying a save: short timeouts, no retries, and a circuit breaker."""
 
     CONNECT_SECONDS = 1.0
     ANSWER_SECONDS = 1.0
     POLL_INTERVAL = 10.0
-    """Seconds between two syncs that a Celery worker starts by itself."""
+    """Seconds between two syncs that a Celery worker starts itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class CeleryDispatcher(MessageDispatcher):
         return True
 
     def poll(self, sender: Any, **kwargs: Any) -> None:
-        """When a worker is ready: have it start a sync every ``POLL_INTERVAL``, so that no change depends on beat or
+        """Have a worker that is ready start a sync every ``POLL_INTERVAL``, so that no change depends on beat or
         on a message that was lost."""
 
         def poll() -> None:
@@ -173,7 +173,7 @@ class CeleryDispatcher(MessageDispatcher):
         poll()
 
     def _pool(self, app: Any) -> Any:
-        """Producers whose connections give up soon, apart from the application's own, which may retry for ever."""
+        """A pool of producers with short timeouts, separate from the application's own, which may retry for ever."""
         key = str(app.conf.broker_write_url or app.conf.broker_url)
         if key not in self._producers:
             pools: Any = import_module("kombu.pools")
@@ -227,21 +227,21 @@ class DjangoTasksDispatcher(MessageDispatcher):
                 message = message.using(run_after=timezone.now() + timedelta(seconds=delay))
             message.enqueue(task, arguments)
         except Exception as error:  # each backend raises its own
-            logger.warning("Django's task backend did not take %r: %s", task, error)
+            logger.warning("Django's task backend did not accept %r: %s", task, error)
             return False
         return True
 
 
 class ThreadDispatcher(Dispatcher):
-    """Runs tasks in a daemon thread of each server process, one after the other.
+    """Runs tasks in a daemon thread per server process, one after the other.
 
     The thread starts with the first request that a WSGI or ASGI server handles: management commands, Django's test
-    client and test runs start none (see :func:`_start_thread`), and what they change waits for a server. It has
-    database connections of its own, closed while it is idle, and ends with the process.
+    client and test runs start none (see :func:`_start_thread`), and their changes wait for a server. It has its own
+    database connections, closed while it is idle, and ends with the process.
     """
 
     POLL_INTERVAL = 5.0
-    """Seconds between two syncs that the thread starts by itself, for what other processes wrote."""
+    """Seconds between two syncs that the thread starts itself, for changes of other processes."""
     STOP_SECONDS = 5.0
 
     def __init__(self) -> None:
@@ -257,7 +257,7 @@ class ThreadDispatcher(Dispatcher):
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
-        """Queue a task; False where this process has no thread."""
+        """Queue a task; return False if this process has no thread."""
         if not self.is_running:
             return False
         if (task, arguments) not in self._queue:
@@ -281,7 +281,7 @@ class ThreadDispatcher(Dispatcher):
         )
 
     def close(self) -> None:
-        """End the thread after the batch it is working on, so that the interpreter does not go away under it."""
+        """End the thread after its current batch, before the interpreter shuts down."""
         self._stop.set()
         self._wake.set()
         if self.is_running and self._thread is not None:
@@ -294,7 +294,7 @@ class ThreadDispatcher(Dispatcher):
             try:
                 _function(task)(**arguments)
             except Exception:  # the database is locked or gone, or a model cannot be loaded: retried at the next poll
-                message = "the background %s failed; it is tried again"
+                message = "The background %s failed and will be retried"
                 log_repeated(logger, logging.ERROR, task, message, task, exc_info=True)
             if not self._queue:
                 connections.close_all()
@@ -322,14 +322,14 @@ def mode() -> str:
 
 
 def get_dispatcher() -> Dispatcher:
-    """The dispatcher in use, one instance per process."""
+    """Return the dispatcher in use, one instance per process."""
     chosen = mode()
     dispatcher: Dispatcher = runtime.get((Dispatcher, chosen), _DISPATCHERS[chosen])
     return dispatcher
 
 
 def start(task: str, **arguments: Any) -> bool:
-    """Have one of ``TASKS`` run soon, with its arguments; False if nothing will run it, or it cannot be sent now.
+    """Start one of ``TASKS`` soon, with its arguments; return False if nothing will run it, or it cannot be sent now.
 
     :raises ConfigurationError: if there is no such task.
     """
@@ -351,7 +351,7 @@ def connect() -> None:
         from celery.signals import worker_ready
     except ImportError:
         return
-    import_module("imagesim.tasks")  # registers them, also if the project's application does not discover tasks
+    import_module("imagesim.tasks")  # registers the tasks, also if the project's application does not discover them
     worker_ready.connect(_poll, weak=False, dispatch_uid="imagesim.poll")
 
 

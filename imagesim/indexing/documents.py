@@ -1,4 +1,4 @@
-"""From leased changes to entries in the index: read the items, build a document of each, write the documents.
+"""Turn leased changes into entries of the index: read the items, build a document of each, write the documents.
 
 Each stage returns new values: ``Document`` -> ``WriteOutcome`` -> ``SyncResult`` (of :mod:`imagesim.indexing.leases`).
 """
@@ -38,12 +38,12 @@ logger = logging.getLogger("imagesim.indexing.sync")
 Outcome = ItemState.Outcome
 
 INFRASTRUCTURE_ERRORS = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
-"""Raised while an item is read, but not because of it: the database is gone, or the task's time is over."""
+"""Errors during the reading of an item that the item did not cause: a lost database, a time limit."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A leased change and what each target is to hold of its item."""
+    """A leased change and the intended entry of its item in each target."""
 
     state: ItemState
     outcome: str = Outcome.INDEXED
@@ -51,13 +51,13 @@ class Document:
     retry: bool = False
     checksum: str = ""
     pictures: tuple[Picture, ...] | None = None
-    """None where the item's images could not be listed."""
+    """None if the item's images could not be listed."""
     operations: Mapping[str, Entry | Removal] = field(default_factory=dict)
     """By backing index."""
 
     @property
     def is_unusable(self) -> bool:
-        """Whether a failed item certainly cannot be shown; else its former entry stays."""
+        """Whether a failed item cannot be shown; otherwise its former entry stays."""
         if self.pictures is None:
             return not self.retry
         return not any(picture.unreachable for picture in self.pictures)
@@ -65,7 +65,7 @@ class Document:
 
 @dataclass(frozen=True)
 class WriteOutcome:
-    """A document and what the targets answered."""
+    """A document and the results of the targets."""
 
     document: Document
     results: tuple[WriteResult, ...] = ()
@@ -75,7 +75,7 @@ class WriteOutcome:
         return bool(self.results) and all(result.status != "failed" for result in self.results)
 
     def as_sync_result(self) -> SyncResult:
-        """What to store of the change."""
+        """Return the result to store for the change."""
         document = self.document
         result = SyncResult(
             document.state,
@@ -98,7 +98,7 @@ class WriteOutcome:
 def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors, using: str) -> list[Document]:
     """Read the items again and build their documents for all targets.
 
-    :raises IndexMissing: if a target's projection is gone.
+    :raises IndexMissing: if a target's projection no longer exists.
     """
     for target in targets:
         _ = target.projection
@@ -125,7 +125,7 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Writ
     """Write the documents to every target.
 
     :raises IndexUnavailable: if a target cannot be reached.
-    :raises IndexMissing: if the active index is gone.
+    :raises IndexMissing: if the active index no longer exists.
     """
     results: dict[int, list[WriteResult]] = {}
     for target in targets:
@@ -149,7 +149,7 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Writ
 
 
 def queryset_of(items: Items[Any]) -> models.QuerySet[Any]:
-    """The items that may be indexed, from the database that is written to: a replica may lag behind the change."""
+    """Return the items that can be indexed, from the database for writes: a replica can lag behind the change."""
     return items.get_queryset().using(str(router.db_for_write(items.model)))
 
 
@@ -189,7 +189,7 @@ def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str
 
 
 def _has_worn_out(state: ItemState) -> bool:
-    """Whether workers keep dying while they sync it."""
+    """Whether several workers have died while syncing it."""
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
 
@@ -203,7 +203,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
         try:
             items = registry.for_label(label)
         except NotRegistered:
-            continue  # no longer an item: to be removed
+            continue  # no longer an item: its entry is removed
         try:
             for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items, wanted))):
                 found[label, items.pk_of(item)] = item
@@ -216,9 +216,9 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
 
 
 def _outline(state: ItemState, item: models.Model | Exception | None, known: Sequence[ItemImage]) -> Document:
-    """The document before its vectors are there: the item's images, and which of them have to be opened."""
+    """Return the document without vectors: the item's images, and which of them have to be opened."""
     if _has_worn_out(state):
-        error = f"The worker stopped {state.attempts} times while it was syncing this item."
+        error = f"The worker stopped {state.attempts} times while syncing this item."
         return Document(state, Outcome.FAILED, error)
     if isinstance(item, Exception):
         return _failure(state, item)
@@ -296,7 +296,8 @@ def _entry_images(pictures: Sequence[Picture], target: Target, vectors: Vectors)
 
 
 def _failure(state: ItemState, error: Exception) -> Document:
-    """The shop's own code failed on this item; retried, because the cause may be temporary."""
+    """Return the document of an item on which the shop's code failed; it is retried, because the cause can be
+    temporary."""
     logger.warning(
         "%s cannot be prepared: %s",
         state,
@@ -308,7 +309,7 @@ def _failure(state: ItemState, error: Exception) -> Document:
 
 
 def _is_unchanged(document: Document, targets: Sequence[Target]) -> bool:
-    """Whether the only target holds exactly this already, as after a save that changed nothing that is indexed."""
+    """Whether the only target already has this entry, as after a save that changed no indexed field."""
     state = document.state
     return (
         len(targets) == 1

@@ -1,4 +1,4 @@
-"""From an item's image files to vectors: read, identified by digest, and embedded only if no vector is stored."""
+"""Turn image files into vectors: read them, identify them by digest, and embed those without a stored vector."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ READ_AHEAD = 16
 """Files read but not yet decoded."""
 LOOKUP_BATCH = 16
 DECODE_AHEAD = 24
-"""Images decoded ahead of the model, each reduced to the model's input size; only as many are at full size at one time
+"""Images decoded ahead of the model, each reduced to the model's input size; at most as many are at full size
 as there are threads."""
 WAIT_SECONDS = 0.05
 LEASE_SECONDS = 120
-"""After so long a worker that leased an embedding and did not store it is considered dead."""
+"""The time after which a worker that leased an embedding and did not store it is considered dead."""
 
 EmbeddingKey = tuple[str, str]
 """(digest, fingerprint)"""
@@ -49,7 +49,7 @@ EmbeddingKey = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image of an item on its way into an entry. Empty ``digest`` and ``error``: not read yet."""
+    """An image of an item to be indexed. Empty ``digest`` and ``error``: not read yet."""
 
     name: str
     file: Any = None
@@ -60,14 +60,14 @@ class Picture:
     known_digest: str = ""
     """The digest of the file when it was last read; used while the storage cannot be reached."""
     unreachable: bool = False
-    """Whether the storage did not answer, so that it is not known whether the file exists."""
+    """Whether the storage did not respond, so that it is unknown whether the file exists."""
     new: bool = False
     """Whether the item has not been synced with it before."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of an image, and the models whose vectors of it are to be made here."""
+    """The bytes of an image, and the models that have to embed it."""
 
     digest: str
     data: bytes
@@ -83,7 +83,7 @@ class ModelInputs:
 
 
 class Vectors:
-    """The embeddings of a batch by (digest, fingerprint): loaded from the table, or made and stored there.
+    """The embeddings of a batch by (digest, fingerprint): loaded from the table, or computed and stored there.
 
     Threads read, decode and resize while the model works on earlier images. A bounded number of images is ahead of
     the model, so memory does not depend on how many there are.
@@ -105,7 +105,7 @@ class Vectors:
         return self._known.get((digest, fingerprint))
 
     def resolve(self, pictures: Iterable[Picture]) -> list[Picture]:
-        """Load or make the vectors of the pictures; returns each with its digest, or with an error.
+        """Load or compute the vectors of the pictures; return each with its digest, or with an error.
 
         Only files whose digest or vector is unknown are read.
 
@@ -143,7 +143,7 @@ class Vectors:
                 self._known[digest, fingerprint] = np.frombuffer(bytes(vector), dtype="<f4")
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Iterator[Content]:
-        """Read the files; yield those whose vectors nobody has stored and no other worker is making. Never decodes."""
+        """Read the files; yield those whose vectors are not stored and not leased by other workers. Never decodes."""
         read = ahead(readers, _read, pictures, window=READ_AHEAD)
         while chunk := list(islice(read, LOOKUP_BATCH)):
             self._renew()
@@ -203,7 +203,7 @@ class Vectors:
         self._renew()
 
     def _wait(self, pictures: Sequence[Picture], readers: ThreadPoolExecutor, workers: ThreadPoolExecutor) -> None:
-        """Wait for the embeddings that other workers have leased, and make those whose workers gave up."""
+        """Wait for the embeddings that other workers have leased, and compute those whose leases expired."""
         while True:
             digests = {p: self._resolved[p].digest for p in pictures if not self._resolved[p].error}
             digests = {p: digest for p, digest in digests.items() if digest and digest not in self._errors}
@@ -217,13 +217,13 @@ class Vectors:
                 self._make(self._contents([p for p, digest in digests.items() if digest in free], readers), workers)
                 self.opened = opened
                 if len(self._known) + len(self._errors) == before:
-                    return  # the file cannot be read any more; the picture says so
+                    return  # the file can no longer be read; the picture has the error
             else:
                 time.sleep(WAIT_SECONDS)
                 self._renew()
 
     def _embedder_of(self, target: Target) -> BaseEmbedder | None:
-        """None where the active index was made by a model that is gone, while a rebuild is replacing it."""
+        """Return None if the model of the active index is no longer configured and a rebuild is replacing the index."""
         try:
             return target.embedder
         except ConfigurationError as error:
@@ -241,7 +241,7 @@ class Vectors:
             made.update(zip(digests, embedder.embed_prepared([inputs[d] for d in digests]), strict=True))
         except Exception as error:
             _require_works(embedder, error)
-            for digest in digests:  # the model works, so it is one of the images
+            for digest in digests:  # the model works, so one of the images is the cause
                 try:
                     made[digest] = embedder.embed_prepared([inputs[digest]])[0]
                 except Exception as single:
@@ -251,21 +251,21 @@ class Vectors:
                 Embedding(digest=d, fingerprint=embedder.fingerprint, vector=vector.astype("<f4").tobytes())
                 for d, vector in sorted(made.items())
             ],
-            ignore_conflicts=True,  # a worker that was considered dead may have stored it after all
+            ignore_conflicts=True,  # a worker that was considered dead can still have stored it
         )
         self._known.update({(digest, embedder.fingerprint): vector for digest, vector in made.items()})
         self.embedded += len(made)
 
 
 class EmbeddingLeases:
-    """The embeddings that this worker makes: of several that need the same one at one time, only the first does."""
+    """The leases on embeddings of this worker: if several need the same embedding, only the first computes it."""
 
     def __init__(self) -> None:
         self._worker = secrets.token_hex(16)
         self._leased = False
 
     def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
-        """Lease embeddings; returns those of ``wanted`` that are this worker's to make."""
+        """Lease embeddings; return those of ``wanted`` that this worker has to compute."""
         if not wanted:
             return set()
         self._leased = True
@@ -289,7 +289,7 @@ class EmbeddingLeases:
         return set(ours.values_list("digest", "fingerprint")) & set(wanted)
 
     def release(self) -> None:
-        """Give all leases back, whether the embeddings were made or not."""
+        """Release all leases, whether the embeddings were computed or not."""
         if self._leased:
             EmbeddingLease.objects.filter(worker=self._worker).delete()
             self._leased = False
@@ -326,7 +326,7 @@ def _cannot_embed(error: Exception) -> str:
 
 
 def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
-    """:raises EmbedderError: if the model fails on a plain image too."""
+    """:raises EmbedderError: if the model also fails on a plain image."""
     from PIL import Image
 
     try:
@@ -347,5 +347,5 @@ def _read(picture: Picture) -> tuple[Picture, bytes | None]:
     except FileNotFoundError:
         return replace(picture, error=f"There is no file {picture.name!r} in the storage."), None
     except Exception as error:  # storages raise errors of their own clients, not only OSError
-        message = f"The storage cannot give {picture.name!r}: {type(error).__name__}: {error}"
+        message = f"The storage cannot read {picture.name!r}: {type(error).__name__}: {error}"
         return replace(picture, digest=picture.known_digest, error=message, unreachable=True), None

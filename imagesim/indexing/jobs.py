@@ -1,4 +1,4 @@
-"""Long jobs: one of a kind at a time, with a heartbeat, so that another process can continue one that died."""
+"""Long jobs: one per kind at a time, with a heartbeat, so that another process can continue the job of a dead one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def start(kind: Job.Kind) -> Job | None:
 
 
 def abandoned(job: Job) -> bool:
-    """Whether the job's process is gone or sends no heartbeat."""
+    """Whether the job's process has ended or sends no heartbeat."""
     if timezone.now() - job.heartbeat_at > STALE_AFTER:
         return True
     host, _, rest = job.owner.partition("/")
@@ -75,7 +75,7 @@ def heartbeat(job: Job, **values: Any) -> None:
 
 
 def finish(job: Job, *, error: str = "", **facts: Any) -> None:
-    """End the job, as failed if there is an ``error``.
+    """Finish the job, as failed if there is an ``error``.
 
     :raises JobLost: if another process has taken the job over.
     """
@@ -99,7 +99,8 @@ def _owner() -> str:
 
 
 def _process_start(pid: int) -> str:
-    """The start time of the process, which tells it from a later one with the same id; empty if it is gone."""
+    """Return the start time of the process, which distinguishes it from a later one with the same id; empty if it has
+    ended."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             fields = stat.read().rpartition(")")[2].split()

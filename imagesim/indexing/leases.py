@@ -1,4 +1,4 @@
-"""Which worker syncs which change: leases that expire, and results that are stored only if nothing changed meanwhile.
+"""Assign changes to workers with leases that expire, and store results only if the item has not changed meanwhile.
 
 A lease is a random token in the row. Every new change empties it, so "the row still has my token" means both that the
 lease still holds and that the item has not changed since. No lock outlives one short transaction, so that a shop's
@@ -31,7 +31,7 @@ DEADLOCK_RETRIES = 3
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 600.0
 FAILED_RETRY_DELAY = 900.0
-"""Seconds until a failed item whose error may be temporary is retried."""
+"""Seconds until a failed item with a temporary error is retried."""
 
 
 @dataclass
@@ -55,15 +55,15 @@ class SyncResult:
     written: bool = True
     """Whether the index now holds this version (a skipped or failed write does not count)."""
     retry: bool = False
-    """Whether to retry later, because the error may be temporary."""
+    """Whether to retry later, because the error can be temporary."""
     retry_forever: bool = False
-    """Whether to retry without a limit: the index was overloaded, which is not the item's fault."""
+    """Whether to retry without a limit, because the index was overloaded."""
     images: Sequence[ItemImage] | None = None
-    """The item's images as they are now; None leaves those that are stored."""
+    """The current images of the item; None keeps the stored ones."""
 
 
 def _retry_deadlocks(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: call again where the database ended the transaction because of a deadlock with another one."""
+    """Decorator: call again if the database ended the transaction because of a deadlock."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -80,7 +80,7 @@ def _retry_deadlocks(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def due(using: str, scope: Scope | None = None) -> QuerySet[ItemState]:
-    """The changes that wait, may be tried now, and are not leased."""
+    """Return the waiting changes that are due and not leased."""
     now = timezone.now()
     states = ItemState.objects.using(using).filter(pending=True, not_before__lte=now)
     if scope is not None:
@@ -130,12 +130,13 @@ def _together(states: list[ItemState]) -> list[ItemState]:
 
 
 def _counted() -> Case:
-    """One more where an earlier lease was never released. Assign it before ``lease``: MySQL goes left to right."""
+    """Increment the attempts if an earlier lease was never released. Assign it before ``lease``: MySQL evaluates left
+    to right."""
     return Case(When(lease="", then=F("attempts")), default=F("attempts") + Value(1))
 
 
 def renew(lease: Lease) -> bool:
-    """Extend a lease that is half over; False if none of its changes is still leased."""
+    """Extend a lease after half of its time; return False if none of its changes is still leased."""
     now = timezone.now()
     seconds = get_settings().SYNC_LEASE_SECONDS
     if lease.until - now > timedelta(seconds=seconds / 2):
@@ -146,7 +147,7 @@ def renew(lease: Lease) -> bool:
 
 
 def release(lease: Lease, *, delay: float = 0.0) -> None:
-    """Release the changes without a result, as they were: these items did not fail."""
+    """Release the changes without a result: these items did not fail."""
     not_before = timezone.now() + timedelta(seconds=delay)
     ItemState.objects.using(lease.using).filter(lease=lease.token).update(
         lease="", leased_until=None, not_before=not_before
@@ -155,7 +156,7 @@ def release(lease: Lease, *, delay: float = 0.0) -> None:
 
 @_retry_deadlocks
 def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
-    """Store the results of leased changes; returns for how many the lease still held.
+    """Store the results of leased changes; return the number of leases that were still valid.
 
     A row that is locked (its item is being saved at this moment) is skipped: the save will empty the lease, or the
     lease will expire. A row that changed since it was leased keeps what the change wrote; see :func:`repair_late`.
@@ -197,7 +198,7 @@ def _save_states(using: str, results: Sequence[SyncResult]) -> None:
         state.attempts += 1
         state.scope = Scope.ALL
         if each.written:
-            # The next write will differ from this one, so it needs a version of its own.
+            # The next write will differ from this one, so it needs a new version.
             state.version += 1
         worn_out = state.attempts >= get_settings().SYNC_MAX_ATTEMPTS
         if worn_out:
@@ -277,10 +278,10 @@ def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, b
 
 
 def repair_late(using: str, written: Iterable[ItemState]) -> int:
-    """Queue items again that changed while an older version of them was being written; returns how many.
+    """Queue items that changed while an older version of them was being written; return how many.
 
     If the newer version was a removal, and the index has since purged its tombstone (Elasticsearch does so after a
-    minute), the older one has landed on top. A third write, with a version above both, corrects that.
+    minute), the older one has overwritten it. A third write, with a version above both, corrects that.
     """
     versions = {state.pk: state.version for state in written}
     rows = ItemState.objects.using(using).filter(pk__in=versions).values_list("pk", "version")
@@ -302,12 +303,12 @@ def repair_late(using: str, written: Iterable[ItemState]) -> int:
 
 @_retry_deadlocks
 def revive(using: str) -> int:
-    """Queue failed items again whose time for a retry has come; returns how many."""
+    """Queue failed items that are due for a retry; return how many."""
     now = timezone.now()
     failed = ItemState.objects.using(using).filter(outcome=ItemState.Outcome.FAILED, pending=False, not_before__lte=now)
     return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
 
 
 def delay(attempts: int) -> float:
-    """Seconds until the next attempt: doubling, with jitter so that not all are retried at once."""
+    """Return the seconds until the next attempt: doubling, with jitter so that not all are retried at once."""
     return float(min(FIRST_DELAY * 2 ** min(attempts - 1, 20), LONGEST_DELAY)) * random.uniform(0.5, 1.0)

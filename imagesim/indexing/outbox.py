@@ -1,4 +1,4 @@
-"""Recording that items changed: one statement, in the transaction of the change itself."""
+"""Record that items changed: one statement, in the transaction of the change."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def now_version() -> int:
 
 
 def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Record that these items of one model, on the database ``using``, changed; returns how many.
+    """Record that these items of one model, on the database ``using``, changed; return how many.
 
-    One statement per ``CHUNK`` of them, in the open transaction. Where the app's tables are on another database than
-    the items, they are recorded once more after the commit: what was recorded before may have been synced by then.
+    One statement per ``CHUNK`` of them, in the open transaction. If the app's tables are on another database than the
+    items, they are recorded again after the commit, because a worker may have synced the first record before it.
     """
     alias = state_alias()
     if alias != using and connections[using].in_atomic_block:
@@ -58,9 +58,9 @@ def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using
 
 
 def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Record that all items of ``queryset`` on the database ``using`` changed; returns how many.
+    """Record that all items of ``queryset`` on the database ``using`` changed; return how many.
 
-    One statement where the database can do it, else in chunks: memory does not grow with the number of items.
+    One statement if the database supports it, otherwise in chunks: memory does not grow with the number of items.
     """
     alias = state_alias()
     upsert = _upsert(alias)
@@ -80,7 +80,7 @@ def _is_plain(queryset: models.QuerySet[Any]) -> bool:
 
 
 def state_alias() -> str:
-    """The database of this app's tables: the one that the router names for them, whichever holds the items."""
+    """Return the database of this app's tables: the one that the router names for them."""
     return str(router.db_for_write(ItemState))
 
 
@@ -122,7 +122,7 @@ class _Upsert:
 
     One instance per database alias, because every save executes it.
 
-    :raises ConfigurationError: if the database is none of PostgreSQL, SQLite, MySQL and MariaDB.
+    :raises ConfigurationError: if the database is not PostgreSQL, SQLite, MySQL or MariaDB.
     """
 
     COLUMNS: ClassVar = {
@@ -142,7 +142,7 @@ class _Upsert:
         "synced_at": "NULL",
         "checksum": "''",
     }
-    """Each column of a new row with its value. What is always the same is no parameter, which costs more to bind."""
+    """Each column of a new row with its value. Constant values are not parameters, which cost more to bind."""
 
     def __init__(self, using: str) -> None:
         self.using = using

@@ -1,4 +1,4 @@
-"""Building a new index beside the active one, then swapping them."""
+"""Build a new index beside the active one, then swap them."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from imagesim.registry import registry
 logger = logging.getLogger("imagesim.indexing.sync")
 
 OUTAGE_SECONDS = 600.0
-"""How long a rebuild waits for an index that cannot be reached, before the next rebuild has to continue it."""
+"""How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it."""
 
 
 class _TimeOver(Exception):
-    """The ``seconds`` of the rebuild are over."""
+    """The time limit of the rebuild is reached."""
 
 
 def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -> Job:
     """Build a new index of all items with the embedder in the settings, and make it active when it is complete.
 
-    Searches and saves continue meanwhile. Killed, or stopped after ``seconds``, the next call continues it.
+    Searches and saves continue meanwhile. After a kill, or after ``seconds``, the next call continues the rebuild.
 
     :raises AlreadyRunning: if another process is rebuilding.
     """
@@ -59,7 +59,7 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -
     except jobs.JobLost:
         raise
     except Exception as error:
-        logger.exception("the rebuild failed; the active index is unchanged")
+        logger.exception("The rebuild failed; the active index is unchanged")
         _drop_quietly(job.target)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
@@ -80,7 +80,7 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
         for items in registry:
             _fill(job, target, items, progress, until)
         if _retry_while_unavailable(index.active, job) is not None:
-            sync()  # the changes that wait go to both indexes, so that none is missing after the swap
+            sync()  # waiting changes are written to both indexes, so that none is missing after the swap
         _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
         update_statistics_quietly(target.backing_index)
         _retry_while_unavailable(lambda: index.promote(target.backing_index), job)
@@ -91,7 +91,7 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
 
 
 def _target(job: Job) -> Target:
-    """The index to fill: that of an unfinished job if it still exists and has the right meta, else a new one."""
+    """Return the index to fill: that of an unfinished job if it still exists and has the right meta, else a new one."""
     index = get_index()
     meta = new_meta()
     unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
@@ -129,7 +129,7 @@ def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None
 
 
 def _fill_page(target: Target, label: str, pks: list[str], using: str) -> int:
-    """Write one page of items to the new index; returns how many failed and were left to the sync."""
+    """Write one page of items to the new index; return how many failed and are left to the sync."""
     known = {state.object_pk: state for state in ItemState.objects.using(using).filter(model=label, object_pk__in=pks)}
     states = [known[pk] for pk in pks if pk in known]
     for state in states:
@@ -145,7 +145,7 @@ def _fill_page(target: Target, label: str, pks: list[str], using: str) -> int:
         else:
             bad.append(document.state.object_pk)
     leases.repair_late(using, good)
-    # Recorded as changed, these go through the sync, which keeps their errors and retries them.
+    # Recorded as changed, these are handled by the sync, which stores their errors and retries them.
     outbox.record(label, bad, using=using)
     return len(bad)
 
@@ -163,7 +163,7 @@ def _drop_quietly(backing_index: str) -> None:
         if backing_index and backing_index != index.active():
             index.drop(backing_index)
     except Exception as error:
-        logger.warning("the unfinished index %s could not be dropped: %s", backing_index, error)
+        logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
 
 
 def _retry_while_unavailable(call: Callable[..., Any], job: Job) -> Any:
@@ -177,6 +177,6 @@ def _retry_while_unavailable(call: Callable[..., Any], job: Job) -> Any:
             if time.monotonic() > until:
                 raise
             attempts += 1
-            logger.warning("the rebuild waits for the index: %s", error)
+            logger.warning("The rebuild waits for the index: %s", error)
             time.sleep(min(leases.delay(attempts), 15.0))
             jobs.heartbeat(job)

@@ -1,4 +1,4 @@
-"""Comparing the database with the index, and repairing the differences that no signal reported.
+"""Compare the database with the index, and repair the differences that no signal reported.
 
 Items are read by primary key, states and entries side by side in the order of their keys, embeddings by id: memory
 does not grow with the tables.
@@ -42,14 +42,14 @@ DIFFERENCES = ("missing", "stale", "orphaned", "duplicate")
 CHUNK = 500
 HEARTBEAT_SECONDS = 2.0
 EMBEDDING_AGE = timedelta(days=1)
-"""Younger embeddings may belong to an item that is just being synced."""
+"""Younger embeddings are kept, because their item can be in the middle of a sync."""
 TOMBSTONE_AGE = timedelta(days=1)
-"""How long the state of a deleted item is kept. No write can be late by more."""
+"""How long the state of a deleted item is kept; longer than any write can be delayed."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An item whose entry is not what it should be."""
+    """An item whose entry is missing or wrong."""
 
     using: str
     label: str
@@ -57,15 +57,15 @@ class Difference:
     kind: str
     """One of ``DIFFERENCES``; empty if the entry is right and only the state has to be synced again."""
     indexed_version: int = 0
-    """The version in the index, where it is ahead of the database, as after a restored backup."""
+    """The version in the index, if it is ahead of the database, as after a restored backup."""
 
 
 def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair_now: bool = True) -> Job:
-    """Find what is missing, stale, orphaned or duplicate in the index, and have it synced again.
+    """Find missing, stale, orphaned and duplicate entries of the index, and queue their items for reindexing.
 
-    Also deletes embeddings that no image has any more, and the states of items deleted long ago. With ``dry_run``
-    nothing is changed; ``job.report`` says what was found either way. ``repair_now=False`` leaves the repairs to the
-    next sync.
+    Also deletes embeddings that no image uses, and the states of items deleted long ago. With ``dry_run`` nothing is
+    changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the repairs to the next
+    sync.
 
     :raises AlreadyRunning: if another process is reconciling.
     :raises IndexUnavailable: if the index cannot be reached.
@@ -131,7 +131,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
 
 
 def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
-    """Compare all; yields the number of items just checked and what differs of them."""
+    """Compare all items; yield the number of items just checked and their differences."""
     alias = state_alias()
     for items in registry:
         yield from _compare_items(items, alias, target.meta.fingerprint, since)
@@ -142,12 +142,12 @@ def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Di
 
 
 def _queue(differences: Sequence[Difference]) -> None:
-    """Have the items synced again, with a version above any that the index holds."""
+    """Queue the items for reindexing, with a version above any in the index."""
     for (using, label), group in _grouped(differences, lambda d: (d.using, d.label)).items():
         pks = [difference.pk for difference in group]
         outbox.record(label, pks, scope=Scope.METADATA, using=using)
         states = ItemState.objects.using(using).filter(model=label)
-        # Without a checksum the entry is written even if it equals the one written last.
+        # Without a checksum the entry is written even if it equals the last one.
         states.filter(object_pk__in=pks).update(checksum="")
         for difference in group:
             if difference.indexed_version:
@@ -176,7 +176,7 @@ def _compare_items(
             state = states.get(pk)
             known = images.get(state.pk, []) if state is not None else []
             kind = _compare_item(items, item, state, known, embedded, since)
-            # Queued without a difference: an image whose error may be temporary.
+            # Queued without a difference: an image with a temporary error.
             if kind or any(image.error and not image.permanent for image in known):
                 differences.append(Difference(using, items.label, pk, kind))
         yield len(page), differences
@@ -208,13 +208,13 @@ def _compare_item(
         if any(digest not in embedded for digest, _ in usable):
             return "missing"
         return "" if checksum(metadata_of(items, item), usable) == state.checksum else "stale"
-    except Exception as error:  # the shop's code fails on this item: the sync stores the error
+    except Exception as error:  # the shop's code fails on this item; the sync stores the error
         logger.warning("%s cannot be compared: %s", make_key(items.label, items.pk_of(item)), error)
         return "" if state is not None and state.outcome == Outcome.FAILED else "stale"
 
 
 def _compare_vanished(using: str, since: datetime) -> Iterator[list[Difference]]:
-    """The states of items that no longer exist."""
+    """Yield the states of items that no longer exist."""
     states = ItemState.objects.using(using).exclude(outcome=Outcome.REMOVED).filter(pending=False).order_by("pk")
     for page in _pages(states):
         differences = []
@@ -243,7 +243,7 @@ def _compare_entries(entries: Iterator[tuple[str, int]], since: datetime) -> Ite
         kind, ahead = _compare_entry(version, duplicate, state)
         if kind:
             found.append(Difference(alias, *split_key(key), kind, ahead))
-        if number % CHUNK == 0:  # also without a difference, so that the heartbeat goes on
+        if number % CHUNK == 0:  # also without a difference, for the heartbeat
             yield _confirmed(found, since)
             found = []
     yield _confirmed(found, since)
@@ -256,7 +256,7 @@ def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None
     if state is None:
         return "orphaned", version or 0
     ahead = version if version is not None and version > state.version else 0
-    if ahead:  # also while a change waits: the index would refuse it
+    if ahead:  # also while a change waits: the index would reject it
         return "stale", ahead
     if state.pending:
         return "", 0
@@ -265,12 +265,12 @@ def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None
             return "missing", 0
         return ("stale", 0) if version < state.synced_version else ("", 0)
     if version is None or (state.outcome == Outcome.FAILED and state.not_before is not None):
-        return "", 0  # rightly absent; or it will be retried, and the former entry answers meanwhile
+        return "", 0  # correctly absent; or it will be retried, and the former entry stays meanwhile
     return "orphaned", version
 
 
 def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Difference]:
-    """Those that were not synced while the comparison went on."""
+    """Return the differences of items that were not synced during the comparison."""
     confirmed = []
     for (using, label), group in _grouped(differences, lambda d: (d.using, d.label)).items():
         states = _states(label, [difference.pk for difference in group], using)
@@ -282,11 +282,11 @@ def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Diffe
     return confirmed
 
 
-# What is no longer needed.
+# Purging.
 
 
 def _purge_tombstones(using: str, since: datetime) -> int:
-    """Delete the states of items that were removed long ago; returns how many."""
+    """Delete the states of items that were removed long ago; return how many."""
     states = ItemState.objects.using(using)
     old = states.filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
     count = 0
@@ -298,12 +298,12 @@ def _purge_tombstones(using: str, since: datetime) -> int:
 def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) -> int:
     """Delete embeddings of images that no item has, and of models that neither an index nor the settings use.
 
-    Returns how many, with ``dry_run`` how many it would delete.
+    Return how many, with ``dry_run`` how many it would delete.
     """
     try:
         fingerprints = fingerprints | {get_embedder().fingerprint}
     except ConfigurationError as error:
-        logger.warning("embeddings are kept, because the configured embedder has no fingerprint: %s", error)
+        logger.warning("Embeddings are not purged, because the configured embedder has no fingerprint: %s", error)
         return 0
     old = Embedding.objects.filter(created_at__lt=since - EMBEDDING_AGE).defer("vector").order_by("pk")
     count = 0
@@ -318,7 +318,7 @@ def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) ->
 
 
 def _pages(queryset: models.QuerySet[Any]) -> Iterator[list[Any]]:
-    """Page by page in the order of the primary key."""
+    """Yield pages in the order of the primary key."""
     after: Any = None
     while True:
         page = list((queryset if after is None else queryset.filter(pk__gt=after))[:CHUNK])

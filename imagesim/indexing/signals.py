@@ -1,7 +1,7 @@
-"""Django's signals become changes in the outbox.
+"""Record changes in the outbox when Django sends signals.
 
 Receivers are connected only to the registered models and to the models that their paths pass through. Which saves
-concern which items is worked out once, from what the shop declared, as :class:`Link` and :class:`Through`.
+concern which items is derived once from the declarations of the shop, as :class:`Link` and :class:`Through`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def disconnect() -> None:
 
 
 def _loaded(sender: type[models.Model], instance: models.Model, **kwargs: Any) -> None:
-    """Remember which item the row belongs to, so that a save that moves it also concerns the former one. No query."""
+    """Remember the item of the row, so that a save that moves it also queues the former item. No query."""
     loaded = instance.__dict__
     loaded[_OWNERS] = {link.column: loaded.get(link.column) for link in _links.get(sender, ()) if link.column}
 
@@ -166,7 +166,7 @@ def _saved(
 
 
 def _deleting(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
-    """Record while foreign keys still point to the row: after the delete its items can no longer be found."""
+    """Record the change while foreign keys still point to the row: after the delete its items cannot be found."""
     for link in _links[sender]:
         if (link.lookup or link.back) and not link.column:
             _record(link, instance, link.whole, using)
@@ -261,7 +261,7 @@ def throughs(items: Items[Any]) -> Iterator[Through]:
 
 
 def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """The model, its proxies and its children: each is a sender of its own."""
+    """Return the model, its proxies and its children: each is a separate sender."""
     return [candidate for candidate in every if issubclass(candidate, model)] or [model]
 
 

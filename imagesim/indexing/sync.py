@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 """Called with (number done, total as far as known)."""
 
 UNAVAILABLE = (IndexUnavailable, IndexMissing, EmbedderError, ConfigurationError)
-"""Nothing can be synced now: no result is stored, and all changes go on waiting."""
+"""Errors that interrupt the sync: no result is stored, and all changes stay queued."""
 
 NOT_THE_ITEMS = (*UNAVAILABLE, *INFRASTRUCTURE_ERRORS)
 """Errors that say nothing about the items of a batch."""
@@ -48,7 +48,7 @@ METADATA_BATCH = 512
 
 @dataclass
 class SyncReport:
-    """How many items a sync handled, by result. ``interrupted`` says why it stopped early, else it is empty."""
+    """How many items a sync handled, by result. ``interrupted`` is the reason if it stopped early, otherwise empty."""
 
     indexed: int = 0
     removed: int = 0
@@ -109,11 +109,11 @@ def sync(
     using: str | None = None,
     seconds: float | None = None,
 ) -> SyncReport:
-    """Index the changes that are waiting. Any number of processes may do so at one time.
+    """Index the waiting changes. Any number of processes can run it at the same time.
 
     Creates the first index if none is active, and fills it with all items. Stops when nothing is due, or after
     ``limit`` items or ``seconds``. If the index cannot be reached, no item fails: ``interrupted`` gives the reason,
-    and the changes go on waiting.
+    and the changes stay queued.
     """
     started = time.monotonic()
     report = SyncReport()
@@ -277,4 +277,4 @@ def _release(lease: Lease, error: BaseException) -> None:
     try:
         leases.release(lease, delay=1.0 if isinstance(error, Exception) else 0.0)
     except DatabaseError:
-        logger.warning("the database is gone too; the lease of %d items will expire", len(lease.states))
+        logger.warning("The database is unavailable too; the lease of %d items will expire", len(lease.states))

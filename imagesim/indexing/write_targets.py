@@ -61,7 +61,9 @@ def live_targets() -> list[Target]:
         try:
             targets.append(Target(index, filling, index.meta(filling), active=False))
         except IndexMissing:
-            logger.warning("the index %s that a rebuild was filling is gone; the rebuild will start again", filling)
+            logger.warning(
+                "The index %s of the running rebuild no longer exists; the rebuild will start again", filling
+            )
     return targets
 
 

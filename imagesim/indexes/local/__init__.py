@@ -25,7 +25,7 @@ from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, 
 __all__ = ["LocalIndex"]
 
 SLICE_SECONDS = 0.1
-"""How long the words of entries are read before writers and other readers have their turn."""
+"""How long the words of entries are read before the lock is released for writers and other readers."""
 
 
 class LocalIndex(BaseIndex):
@@ -217,7 +217,7 @@ class LocalIndex(BaseIndex):
             if snapshot is None:
                 snapshot = self._snapshots[at.name] = Snapshot(meta)
             if alone and len(self._snapshots) > 1:
-                # After a swap, the former snapshot lives only as long as the searches that use it.
+                # After a swap, the former snapshot is freed when the last search that uses it ends.
                 self._snapshots = {at.name: snapshot}
             return snapshot
 

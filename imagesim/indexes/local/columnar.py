@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(slots=True)
 class Slot:
-    """What a candidate needs of an entry, and the rows of its vectors in the order of its images."""
+    """The fields of an entry that a candidate needs, and the rows of its vectors in the order of its images."""
 
     key: str
     group: str
@@ -201,7 +201,7 @@ class Column:
 
 
 class Table:
-    """All entries of one index. Not thread-safe by itself: the caller holds a lock."""
+    """All entries of one index. Not thread-safe: the caller holds a lock."""
 
     def __init__(self, meta: IndexMeta, images: int = 0) -> None:
         self.matrix = Matrix(meta.dims, images)
@@ -277,7 +277,7 @@ class Table:
         self._in_stock.set(slot, (record.in_stock,))
 
     def passing(self, compiled: CompiledFilters) -> Mask | None:
-        """Which slots satisfy the filters; None where all do. Free slots may be set."""
+        """Return a mask of the slots that match the filters; None if all do. Free slots may be set."""
         filters, size = compiled.filters, len(self.slots)
         masks: list[Mask] = []
         if filters.models:

@@ -30,7 +30,7 @@ SHARED_FROM = 8
 
 
 def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
-    """Call ``work`` with each of ``parts``, which must be idempotent: a part may be done twice at the same time.
+    """Call ``work`` with each of ``parts``, which must be idempotent: two threads may do a part at the same time.
 
     Nobody waits for a helper: the caller repeats what helpers have begun and not finished when no other part is left.
     So a late or blocked helper costs nothing, and may still be running when this returns.
@@ -67,7 +67,7 @@ Scores = npt.NDArray[np.float32]
 
 QUERY_BATCH = 16
 ROW_BATCH = 2048
-GATHER_BATCH = 256  # small: what is gathered is read again while it is in the cache
+GATHER_BATCH = 256  # small, so that gathered rows are read again from the cache
 GATHER_BELOW = 0.25
 """Share of the matrix below which it is cheaper to gather the rows than to read past the others."""
 PRODUCT_FROM = 6
@@ -115,7 +115,7 @@ def _page(
         if floor < at_least or k >= len(scores):
             break  # nothing below the floor can be wanted
         if len(ranked) >= wanted and -ranked[wanted - 1].farness > floor + slack / 2:
-            break  # nothing below the floor can come before what was found above it
+            break  # hits below the floor cannot rank before those above it
         k *= 4  # many rows of few groups
     page = ranked[query.offset : query.offset + query.limit]
     candidates = tuple(
@@ -163,7 +163,7 @@ def score_rows(
 ) -> tuple[Scores, Rows | None]:
     """Score ``queries`` (q, dims) against the given rows of ``matrix`` (n, dims), all of them where None.
 
-    :returns: the scores (q, m) and the rows that the columns stand for (None: column = row).
+    :returns: the scores (q, m) and the row of each column (None: column = row).
     """
     if similarity != "l1" and (rows is None or len(rows) >= GATHER_BELOW * len(matrix)):
         scores = _product(matrix, queries)

@@ -49,7 +49,7 @@ class State(NamedTuple):
 
 
 def read_alias() -> str:
-    """The database for both generations and entries, even where replicas take turns."""
+    """The database for both generations and entries, also with several replicas."""
     return str(router.db_for_read(LocalGeneration))
 
 
@@ -75,7 +75,7 @@ def state_of(at: State, using: str) -> State:
     """
     found = _state(using, id=at.id, name=at.name)
     if found is None:
-        raise IndexMissing(f"The index {at.name!r} was dropped meanwhile; try again.")
+        raise IndexMissing(f"The index {at.name!r} was dropped during the search; try again.")
     return found
 
 
@@ -104,7 +104,7 @@ def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
     try:
         return IndexMeta.from_stored(found.meta)
     except ValueError:
-        message = f"The index {backing_index!r} does not say what it holds; build a new one with imagesim_rebuild."
+        message = f"The index {backing_index!r} has no valid meta; build a new one with imagesim_rebuild."
         raise SearchIndexError(message) from None
 
 
@@ -234,7 +234,7 @@ def delete_entries(backing_index: str, using: str) -> None:
 
 
 class SharedLock:
-    """A lock held by many readers or one writer. A waiting writer goes before new readers."""
+    """A lock for many readers or one writer. A waiting writer has priority over new readers."""
 
     def __init__(self) -> None:
         self._condition = Condition()
