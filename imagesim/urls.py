@@ -12,6 +12,4 @@ urlpatterns = [
     path("health/", status.health_view, name="health"),
 ]
 if find_spec("prometheus_client"):  # pragma: no branch (tested in a process of its own)
-    from imagesim.monitoring.exposition import metrics_view
-
-    urlpatterns.append(path("metrics/", metrics_view, name="metrics"))
+    urlpatterns.append(path("metrics/", status.metrics_view, name="metrics"))

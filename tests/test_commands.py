@@ -16,7 +16,7 @@ from demo_shop.shop.models import Photo
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.management.base import ProgressBar
+from imagesim.management import ProgressBar
 from imagesim.management.commands import imagesim_sync
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status

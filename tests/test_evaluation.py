@@ -233,7 +233,7 @@ def test_the_tune_command_chooses_only_improvements() -> None:
 def test_plans_follow_elastics_formulas(
     images: int, dims: int, server: tuple[int, int], backend: str, kind: str, memory: int
 ) -> None:
-    from imagesim.evaluation.planning import plan
+    from imagesim.management.commands.imagesim_plan import plan
 
     made = plan(items=images, images=images, dims=dims, server=server)
     assert (made.backend, made.quantisation, made.memory_bytes) == (backend, kind, memory)

@@ -22,7 +22,7 @@ from imagesim.exceptions import BadQuery, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
-from imagesim.monitoring import metrics, status, timing
+from imagesim.monitoring import metrics, status
 from imagesim.registry import get_items
 from tests.shop import EMBEDDER, picture, product
 
@@ -212,7 +212,7 @@ class TestMetrics:
         metrics.observe("weather.report", 1.0, "ok")
         metrics.connect()
 
-        assert timing.observers.count(metrics.observe) == 1
+        assert metrics.observers.count(metrics.observe) == 1
 
     def test_several_processes(self, client, shop, tmp_path, monkeypatch):
         """What another process measured is in the answer of this one."""
@@ -249,11 +249,11 @@ class TestTiming:
     @pytest.fixture
     def seen(self, monkeypatch):
         seen: list[tuple[str, str]] = []
-        monkeypatch.setattr(timing, "observers", [lambda event, seconds, outcome: seen.append((event, outcome))])
+        monkeypatch.setattr(metrics, "observers", [lambda event, seconds, outcome: seen.append((event, outcome))])
         return seen
 
     def test_every_outcome_is_reported(self, seen, caplog):
-        @timing.timed("search.x")
+        @metrics.timed("search.x")
         def answer(error: Exception | None = None) -> int:
             """Says three."""
             if error:

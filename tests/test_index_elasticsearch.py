@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from imagesim.circuit_breaker import Breaker
-from imagesim.evaluation.planning import plan
 from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import BaseIndex
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, mapping, selectivity, transport
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
+from imagesim.management.commands.imagesim_plan import plan
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
@@ -208,7 +208,7 @@ def test_a_search_is_one_request_however_many_queries(
 def test_writes_do_not_refresh_and_are_chunked(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     index.promote(index.create(META))
     index.meta()
-    monkeypatch.setattr(bulk, "CHUNK_BYTES", 2_000)
+    monkeypatch.setattr(transport, "CHUNK_BYTES", 2_000)
     requests = Requests(index, monkeypatch)
     results = index.write([entry(n, axis(0)) for n in range(20)])
     assert {result.status for result in results} == {"done"}
@@ -231,7 +231,7 @@ def test_rejected_operations_are_retried(index: ElasticsearchIndex, monkeypatch:
         return answer
 
     monkeypatch.setattr(index._connection, "post", busy)
-    monkeypatch.setattr(bulk, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(transport, "PAUSE_SECONDS", 0.01)
     results = index.write([entry(n, axis(0)) for n in range(3)])
     assert sent == [3, 1, 1]
     assert [result.status for result in results] == ["done", "done", "failed"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from imagesim.admin.index_page import VisualIndexAdmin
+from imagesim.admin.index_page import JobAdmin, VisualIndexAdmin
 from imagesim.admin.items import ItemStateAdmin, ItemStateMixin
-from imagesim.admin.jobs import JobAdmin
 
 __all__ = ["ItemStateAdmin", "ItemStateMixin", "JobAdmin", "VisualIndexAdmin"]

@@ -1,16 +1,32 @@
-"""The base of the admin pages: read-only pages, and states as coloured badges."""
+"""What the admin pages share: read-only pages, states as coloured badges, and the buttons and actions.
+
+Each button or action starts a task or queues items, so none takes long.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import models
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
+from imagesim.exceptions import NotRegistered
+from imagesim.indexing import dispatch
+from imagesim.indexing.sync import touch
 from imagesim.models import ItemState
+from imagesim.registry import registry
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
 
 Outcome = ItemState.Outcome
 TONES: dict[str, str] = {Outcome.INDEXED: "good", Outcome.FAILED: "bad", Outcome.NEW: "waiting"}
@@ -47,3 +63,113 @@ def shorten(text: str) -> str:
     """Return the first line of an error, shortened to fit a column."""
     line = text.strip().partition("\n")[0]
     return line if len(line) <= ERROR_LENGTH else f"{line[: ERROR_LENGTH - 1]}…"
+
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button of the page "Visual index"."""
+
+    name: str
+    title: str | Promise
+    explanation: str | Promise
+    command: str
+
+
+BUTTONS = {
+    button.name: button
+    for button in (
+        Button(
+            "sync",
+            gettext_lazy("Sync now"),
+            gettext_lazy("Index the changes that are waiting."),
+            "imagesim_sync",
+        ),
+        Button(
+            "retry",
+            gettext_lazy("Retry failed items"),
+            gettext_lazy("Use this after an image or the storage was repaired."),
+            "imagesim_sync",
+        ),
+        Button(
+            "reconcile",
+            gettext_lazy("Compare and repair"),
+            gettext_lazy("Compare the shop with the index, for instance after an import, and queue the differences."),
+            "imagesim_sync --reconcile",
+        ),
+        Button(
+            "rebuild",
+            gettext_lazy("Rebuild the index"),
+            gettext_lazy("Build a new index beside the active one, then switch to it. Searches continue meanwhile."),
+            "imagesim_rebuild",
+        ),
+    )
+}
+
+
+def how_tasks_run() -> str:
+    """Return a sentence that says how the tasks of the buttons are run."""
+    return {
+        "celery": _("A Celery worker runs these tasks."),
+        "django_tasks": _("A worker of Django's tasks framework runs these tasks."),
+        "thread": _("A background thread of this server runs these tasks."),
+        "manual": _("No tasks run in the background (SYNC is 'manual'); run the commands yourself."),
+    }[dispatch.mode()]
+
+
+def start(name: str) -> tuple[int, str]:
+    """Start the task of a button; return the level and the text of the message to show."""
+    button = BUTTONS[name]
+    if name == "retry":
+        count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
+        return messages.SUCCESS, _queued_message(count)
+    if dispatch.start(name):
+        return messages.SUCCESS, _("Started: %(job)s. This page shows its progress.") % {"job": button.title}
+    if dispatch.mode() == "manual":
+        text = _("No tasks run in the background (SYNC is 'manual'): run manage.py %(command)s.")
+    else:
+        text = _("It could not be started; try again, or run manage.py %(command)s.")
+    return messages.WARNING, text % {"command": button.command}
+
+
+def reindex_states(admin: ModelAdmin[Any], request: HttpRequest, states: models.QuerySet[ItemState]) -> None:
+    """Queue items from the app's own list for reindexing. They may no longer exist in the shop."""
+    admin.message_user(request, _queued_message(_touch(states)), messages.SUCCESS)
+
+
+def reindex_items(admin: Any, request: HttpRequest, items: models.QuerySet[Any]) -> None:
+    """Queue items from the shop's own list for reindexing."""
+    try:
+        admin.message_user(request, _queued_message(touch(items.order_by())), messages.SUCCESS)
+    except NotRegistered as error:
+        admin.message_user(request, str(error), messages.ERROR)
+
+
+def _touch(states: models.QuerySet[ItemState]) -> int:
+    count = 0
+    keys = iter(list(states.values_list("model", "object_pk")))
+    while chunk := list(islice(keys, CHUNK)):
+        count += touch(_instances(chunk))
+    return count
+
+
+def _instances(keys: Iterable[tuple[str, str]]) -> list[models.Model]:
+    """Return unsaved instances with only their primary keys, which is all that ``touch`` needs."""
+    found = []
+    for label, pk in keys:
+        try:
+            found.append(registry.for_label(label).model(pk=pk))
+        except NotRegistered:
+            continue
+    return found
+
+
+def _queued_message(count: int) -> str:
+    text = ngettext(
+        "%(count)d item is queued for reindexing, with its pictures.",
+        "%(count)d items are queued for reindexing, with their pictures.",
+        count,
+    ) % {"count": count}
+    return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to index them.')}"

@@ -1,10 +1,11 @@
 """The page "Visual index": the state of the index, the running job, buttons for maintenance, and click-through rates.
 
-A script keeps it current with the JSON view.
+A script keeps it current with the JSON view. The jobs, rebuilds and reconciles with their results, have their own list.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -17,14 +18,15 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from imagesim import events
-from imagesim.admin import actions
-from imagesim.admin.base import ReadOnlyAdmin
+from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, shorten, start
 from imagesim.indexing import dispatch
 from imagesim.models import Job, VisualIndex
 from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
@@ -66,8 +68,8 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "snapshot": snapshot(),
             "event_tables": event_tables(),
             "may_rebuild": self.has_rebuild_permission(request),
-            "buttons": actions.BUTTONS.values(),
-            "how_tasks_run": actions.how_tasks_run(),
+            "buttons": BUTTONS.values(),
+            "how_tasks_run": how_tasks_run(),
             "may_see_items": request.user.has_perm("imagesim.view_itemstate"),
             "may_see_jobs": request.user.has_perm("imagesim.view_job"),
             **(extra_context or {}),
@@ -84,9 +86,9 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         self._require_view(request)
         if not self.has_rebuild_permission(request):
             raise PermissionDenied
-        if job not in actions.BUTTONS:
+        if job not in BUTTONS:
             return HttpResponseNotFound()
-        level, message = actions.start(job)
+        level, message = start(job)
         self.message_user(request, message, level)
         return HttpResponseRedirect(
             reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name),
@@ -253,3 +255,46 @@ def _row(name: str, rate: events.Rate) -> EventRow:
     )
     share = f"{number_format(round(100 * rate.click_through, 1), decimal_pos=1)} %" if rate.views else "–"
     return EventRow(name, views, clicks, carts, share)
+
+
+JOB_TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad"}
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "kind", "state", "progress", "failed", "finished_at", "error_line")
+    list_filter = ("kind", "status")
+    search_fields = ("target", "error")
+    fields = (
+        *("kind", "state", "progress", "failed", "target", "started_at", "heartbeat_at", "finished_at"),
+        *("error", "details"),
+    )
+    readonly_fields = ("state", "progress", "details")
+
+    class Media:
+        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
+
+    @admin.display(description=gettext_lazy("status"), ordering="status")
+    def state(self, job: Job) -> SafeString:
+        tone = JOB_TONES.get(Job.Status(job.status), "waiting")
+        return format_html('<span class="imagesim-badge" data-tone="{}">{}</span>', tone, job.get_status_display())
+
+    @admin.display(description=gettext_lazy("progress"))
+    def progress(self, job: Job) -> SafeString | str:
+        if not job.total:
+            return ""
+        return format_html(
+            '<progress class="imagesim-progress" value="{}" max="{}">{}</progress> {}',
+            job.done,
+            job.total,
+            job.done,
+            _("%(done)d of %(total)d") % {"done": job.done, "total": job.total},
+        )
+
+    @admin.display(description=gettext_lazy("error"))
+    def error_line(self, job: Job) -> str:
+        return shorten(job.error)
+
+    @admin.display(description=gettext_lazy("report"))
+    def details(self, job: Job) -> SafeString:
+        return format_html("<pre>{}</pre>", json.dumps(job.report, indent=2, ensure_ascii=False))

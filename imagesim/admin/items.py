@@ -18,8 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin import actions
-from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, shorten
+from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, reindex_items, reindex_states, shorten
 from imagesim.exceptions import NotRegistered
 from imagesim.indexing.documents import valid_pks
 from imagesim.models import ItemImage, ItemState
@@ -152,7 +151,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Reindex selected items"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[ItemState]) -> None:
-        actions.reindex_states(self, request, queryset)
+        reindex_states(self, request, queryset)
 
     def _by_name(self, request: HttpRequest, term: str) -> Q:
         found = Q()
@@ -237,7 +236,7 @@ class ItemStateMixin:
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        actions.reindex_items(self, request, queryset)
+        reindex_items(self, request, queryset)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
         """Add the action to the ``actions`` of the shop's class, on lists only, unless it disabled actions.

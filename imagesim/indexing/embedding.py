@@ -21,7 +21,7 @@ from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
-from imagesim.monitoring.timing import timed
+from imagesim.monitoring.metrics import timed
 from imagesim.runtime import threads
 
 if TYPE_CHECKING:

@@ -1,0 +1,83 @@
+"""The base of the commands: JSON output for programs, a progress bar on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError
+
+from imagesim.exceptions import ImagesimError, migrate_hint
+
+
+class ImagesimCommand(BaseCommand):
+    """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except ImagesimError as error:
+            raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            if not (hint := migrate_hint(error)):
+                raise
+            raise CommandError(f"{error} {hint}") from error
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--format", choices=("text", "json"), default="text", help="text for people, json for programs"
+        )
+
+    def emit(self, values: dict[str, Any], format: str, text: str) -> None:
+        self.stdout.write(json.dumps(values, cls=DjangoJSONEncoder) if format == "json" else text)
+
+    def bar(self, label: str) -> ProgressBar:
+        return ProgressBar(label)
+
+
+class ProgressBar:
+    """A progress bar that redraws itself on a terminal and prints nothing elsewhere."""
+
+    WIDTH = 30
+    EVERY = 0.1
+
+    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+        self.label = label
+        self.stream = stream or sys.stderr
+        self.started = self._drawn = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not self.stream.isatty() or (now - self._drawn < self.EVERY and done < total):
+            return
+        self._drawn, self._shown = now, True
+        share = min(done / total, 1.0) if total else 0.0
+        filled = "█" * int(share * self.WIDTH)
+        rate = done / max(now - self.started, 1e-6)
+        left = f", {_time((total - done) / rate)} left" if rate and total > done else ""
+        self.stream.write(f"\r{self.label} {filled:░<{self.WIDTH}} {done}/{total} {rate:.0f}/s{left}\x1b[K")
+        self.stream.flush()
+
+    def close(self) -> None:
+        if self._shown:
+            self.stream.write("\n")
+            self.stream.flush()
+            self._shown = False
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+
+def _time(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,42 +1,95 @@
-"""Prometheus metrics, if ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``).
+"""Timing of calls, for the log and for observers such as the Prometheus metrics.
 
-Histograms of what a process measures, in prometheus_client's own registry, where the shop's exporter finds
-them; with several processes, set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are read from the database at each scrape: see
-:mod:`imagesim.monitoring.exposition`.
+Where ``prometheus_client`` is installed (``pip install "django-imagesim[metrics]"``), histograms are kept in its own
+registry, where the shop's exporter finds them; with several processes, set ``PROMETHEUS_MULTIPROC_DIR``. Gauges are
+read from the database at each scrape: see :mod:`imagesim.monitoring.status`.
 """
 
 from __future__ import annotations
 
-from prometheus_client import Histogram
+import logging
+import time
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from imagesim.monitoring import timing
+from imagesim.exceptions import ImagesimError
+
+if TYPE_CHECKING:
+    from prometheus_client import Histogram
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Observer = Callable[[str, float, str], None]
+
+logger = logging.getLogger("imagesim.timing")
+observers: list[Observer] = []
+"""Called with the event, its duration in seconds and its outcome: ``"ok"``, the ``code`` of an error, or
+``"error"``."""
+
+
+def timed(event: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function: report every call as ``event``."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.perf_counter()
+            outcome = "error"
+            try:
+                result = function(*args, **kwargs)
+                outcome = "ok"
+            except ImagesimError as error:
+                outcome = error.code
+                raise
+            finally:
+                _report(event, time.perf_counter() - started, outcome)
+            return result
+
+        return call
+
+    return decorate
+
+
+def _report(event: str, seconds: float, outcome: str) -> None:
+    for observer in observers:
+        observer(event, seconds, outcome)
+    logger.debug(
+        "%s took %.1f ms: %s",
+        event,
+        seconds * 1000,
+        outcome,
+        extra={"event": event, "seconds": seconds, "outcome": outcome},
+    )
+
 
 SEARCH_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 EMBED_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
-searches = Histogram(
-    "imagesim_search_seconds",
-    "Queries by kind and outcome, embedding and index included",
-    ["kind", "outcome"],
-    buckets=SEARCH_BUCKETS,
-)
-embeddings = Histogram(
-    "imagesim_embed_seconds",
-    "Embedding of a query, or of a batch of item images",
-    ["kind", "outcome"],
-    buckets=EMBED_BUCKETS,
-)
-HISTOGRAMS = {"search": searches, "embed": embeddings}
+
+@cache
+def histograms() -> dict[str, Histogram]:
+    """Return the histograms of this process by the family of their events."""
+    from prometheus_client import Histogram
+
+    labels = ["kind", "outcome"]
+    searched = "Queries by kind and outcome, embedding and index included"
+    embedded = "Embedding of a query, or of a batch of item images"
+    return {
+        "search": Histogram("imagesim_search_seconds", searched, labels, buckets=SEARCH_BUCKETS),
+        "embed": Histogram("imagesim_embed_seconds", embedded, labels, buckets=EMBED_BUCKETS),
+    }
 
 
 def connect() -> None:
-    """Record the timed calls. May be called more than once."""
-    if observe not in timing.observers:
-        timing.observers.append(observe)
+    """Record the timed calls in Prometheus's histograms. May be called more than once."""
+    histograms()
+    if observe not in observers:
+        observers.append(observe)
 
 
 def observe(event: str, seconds: float, outcome: str) -> None:
     """Record one call; ``event`` is a name such as ``search.similar`` or ``embed.batch``."""
     family, _, kind = event.partition(".")
-    if family in HISTOGRAMS:
-        HISTOGRAMS[family].labels(kind, outcome).observe(seconds)
+    if family in histograms():
+        histograms()[family].labels(kind, outcome).observe(seconds)

@@ -2,20 +2,21 @@
 
 The views are cheap enough to be called every few seconds. ``live/`` only shows that the process responds: it is for
 load balancers, because a shop continues to sell while its visual search is unavailable. ``health/`` shows the state of
-each part.
+each part. ``metrics/`` is what Prometheus scrapes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import DatabaseError
 from django.db.models import Count, Min, Q
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -28,7 +29,11 @@ from imagesim.indexing.documents import Outcome, queryset_of
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import outdated
 from imagesim.models import Embedding, ItemState, Job
+from imagesim.monitoring.metrics import histograms
 from imagesim.registry import registry
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 
 @dataclass
@@ -190,6 +195,42 @@ def health_view(request: HttpRequest) -> JsonResponse:
     if _is_staff(request):
         content["details"] = {check.name: check.detail for check in checks if check.detail}
     return JsonResponse(content, status=503 if status == "failing" else 200)
+
+
+class _Gauges:
+    """Yields one gauge per figure of the status. If the index is unavailable, ``imagesim_index_up`` is 0."""
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        status = get_status()
+        yield GaugeMetricFamily("imagesim_items", "Items that belong in the index", status.items)
+        yield GaugeMetricFamily("imagesim_items_indexed", "Items in the index", status.indexed)
+        yield GaugeMetricFamily("imagesim_items_failed", "Items that failed with an error", status.failed)
+        yield GaugeMetricFamily("imagesim_items_skipped", "Items without images, or not to be indexed", status.skipped)
+        yield GaugeMetricFamily("imagesim_changes_pending", "Changes that wait to be synced", status.pending)
+        yield GaugeMetricFamily("imagesim_queue_age_seconds", "Age of the oldest change that is due", status.queue_age)
+        yield GaugeMetricFamily("imagesim_embeddings", "Embeddings in the database", status.embeddings)
+        yield GaugeMetricFamily("imagesim_index_up", "Whether the active index answers", int(not status.index.error))
+        if status.index.entries is not None:
+            yield GaugeMetricFamily("imagesim_index_entries", "Entries of the active index", status.index.entries)
+
+
+@never_cache
+@require_safe
+def metrics_view(request: HttpRequest) -> HttpResponse:
+    """Return all metrics in the text format of Prometheus."""
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    now = CollectorRegistry()
+    now.register(_Gauges())
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        MultiProcessCollector(now)  # type: ignore[no-untyped-call]
+        return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
+    for histogram in histograms().values():
+        now.register(histogram)
+    return HttpResponse(generate_latest(now), content_type=CONTENT_TYPE_LATEST)
 
 
 def _guarded(name: str, check: Callable[[], tuple[State, str]]) -> Check:

@@ -43,7 +43,7 @@ from imagesim.rest.uploads import (
     first_picture,
     visitor,
 )
-from imagesim.retrieval import look, photo_store, query_image, search, suggest
+from imagesim.retrieval import look, photo_store, query_image, search
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
@@ -167,7 +167,7 @@ class SuggestView(VisualSearchView):
     def get(self, request: Request) -> Response:
         arguments = self.read(inputs.SuggestQuery, request.query_params)
         with budget(pictures=False):
-            found = suggest.suggest(**arguments)
+            found = search.suggest(**arguments)
         return Response(SuggestionsSerializer({"suggestions": found}, context={"request": request}).data)
 
 

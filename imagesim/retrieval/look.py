@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
 from imagesim.items import Items
-from imagesim.monitoring.timing import timed
+from imagesim.monitoring.metrics import timed
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, likely_categories, name_of
 from imagesim.regions.lite import item_box

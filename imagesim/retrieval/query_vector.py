@@ -21,7 +21,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
 from imagesim.models import Embedding, ItemImage, ItemState
-from imagesim.monitoring.timing import timed
+from imagesim.monitoring.metrics import timed
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
 from imagesim.retrieval.query_image import QueryImage, take

@@ -41,11 +41,11 @@ def _without_changes() -> None:
 
 def _without_versions() -> None:
     """Whoever writes last wins, and nobody has another look."""
-    from imagesim.indexes.elasticsearch import bulk
+    from imagesim.indexes.elasticsearch import transport
     from imagesim.indexing import leases
 
-    action = bulk._action
-    bulk._action = lambda name, key, version: action(name, key, time.time_ns())
+    action = transport._action
+    transport._action = lambda name, key, version: action(name, key, time.time_ns())
     leases.repair_late = lambda using, written: 0
 
 

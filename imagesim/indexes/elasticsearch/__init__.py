@@ -18,14 +18,9 @@ from django.core.checks import CheckMessage
 from django.core.checks import Error as CheckError
 from django.utils import timezone
 
-from imagesim.exceptions import (
-    ConfigurationError,
-    ModelMismatch,
-    SearchIndexError,
-    format_choices,
-)
+from imagesim.exceptions import ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.elasticsearch import bulk, mapping
+from imagesim.indexes.elasticsearch import mapping, transport
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import ANSWER, ANSWERS, CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import (
@@ -183,7 +178,7 @@ class ElasticsearchIndex(BaseIndex):
         if meta.texts:
             body["settings"]["index"] |= SETTINGS
             body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
-        self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
+        self._slow.indices.create(index=backing_index, aliases={transport.write_alias(backing_index): {}}, **body)
 
     def promote(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
@@ -263,13 +258,13 @@ class ElasticsearchIndex(BaseIndex):
         lines = []
         for number, operation in enumerate(operations):
             try:
-                lines.append(bulk.line(number, validation.prepare_any(operation, meta), meta))
+                lines.append(transport.line(number, validation.prepare_any(operation, meta), meta))
             except ValueError as error:
                 results[number] = WriteResult(operation.key, "failed", f"{error}.")
         # Requiring an alias keeps the server from creating an index that was dropped.
-        target = self.name if backing_index is None else bulk.write_alias(backing_index)
-        for chunk in bulk.chunks(lines):
-            results.update(bulk.send(chunk, target, self._connection, self._slow, self.name))
+        target = self.name if backing_index is None else transport.write_alias(backing_index)
+        for chunk in transport.chunks(lines):
+            results.update(transport.send(chunk, target, self._connection, self._slow, self.name))
         return [results[number] for number in range(len(operations))]
 
     def update_statistics(self, backing_index: str | None = None) -> None:

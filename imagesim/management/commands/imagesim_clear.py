@@ -14,7 +14,7 @@ from django.db import connections
 
 from imagesim.indexes import get_index
 from imagesim.indexing.outbox import state_alias
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 from imagesim.registry import registry
 from imagesim.thumbnails import FOLDER
 

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.report import as_table, evaluate
 from imagesim.evaluation.study import QUANTISATIONS, SIMILARITIES, Variant
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 from imagesim.registry import get_items
 
 

@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 from imagesim import images
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 from imagesim.registry import registry
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagesim.indexing.rebuild import rebuild
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 
 
 class Command(ImagesimCommand):

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 from imagesim.monitoring.status import Status, get_status
 
 

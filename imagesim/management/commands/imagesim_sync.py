@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from imagesim.indexing.sync import SyncReport, sync
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 
 
 class Command(ImagesimCommand):

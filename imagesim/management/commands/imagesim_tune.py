@@ -13,7 +13,7 @@ from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.study import Variant, principal_axes
 from imagesim.evaluation.tuning import truncation, tune
-from imagesim.management.base import ImagesimCommand
+from imagesim.management import ImagesimCommand
 from imagesim.projections import Projection, choose
 from imagesim.registry import get_items
 
