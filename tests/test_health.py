@@ -143,7 +143,7 @@ class TestHealth:
         check = status.get_health()[-1]
 
         assert (check.state, check.detail) == ("failing", "ZeroDivisionError")
-        assert "the check of the index failed" in caplog.text
+        assert "The check of the index failed" in caplog.text
 
     def test_the_worst_state_counts(self):
         checks = [status.Check("a", "ok"), status.Check("b", "degraded")]
