@@ -21,10 +21,10 @@ from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIn
 from imagesim.indexes import get_index
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import hydrate, search
+from imagesim.retrieval import hydrate, rerank, search
 from imagesim.retrieval.params import SearchRequest, argument_names
 from imagesim.thumbnails import srcset, thumbnail_url
-from imagesim.types import Candidate, Facet, Hit, Hits, Region
+from imagesim.types import Candidate, Facet, Hit, Hits, Message, Region
 
 if TYPE_CHECKING:
     from imagesim.retrieval.look import Look
@@ -174,18 +174,24 @@ def events_url(request: HttpRequest | None) -> str:
 
 def _cache_name(item: models.Model, arguments: dict[str, Any]) -> str:
     request = SearchRequest.create("similar", arguments, searched=(registry.for_item(item),))
-    asked = f"{get_index().name} {key_of(item)} {request.cache_key}"
+    asked = f"{get_index().name} {key_of(item)} {request.cache_key} {rerank.version()}"
     return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
 
 
-def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet]]:
+def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet], tuple[Message, ...]]:
     candidates = [
         Candidate(key_of(hit.item), hit.score, "", hit.image.digest, hit.image.name, hit.stage) for hit in hits
     ]
-    return candidates, hits.more, hits.facets
+    return candidates, hits.more, hits.facets, hits.messages
 
 
-def _restored(item: models.Model, candidates: list[Candidate], more: bool, facets: dict[str, Facet]) -> Hits:
-    hits = Hits(hydrate.load(candidates)[0], more=more, facets=facets)
+def _restored(
+    item: models.Model,
+    candidates: list[Candidate],
+    more: bool,
+    facets: dict[str, Facet],
+    messages: tuple[Message, ...],
+) -> Hits:
+    hits = Hits(hydrate.load(candidates)[0], more=more, facets=facets, messages=messages)
     hits.token = events.make_token("similar", hits, query_key=key_of(item))  # one per page view
     return hits

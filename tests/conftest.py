@@ -14,6 +14,7 @@ from django.core.cache import cache
 from imagesim import conf
 from imagesim.embedders import BaseEmbedder, model_spec
 from imagesim.embedders.process import import_torchvision
+from imagesim.retrieval import rerank
 from imagesim.runtime import runtime
 from tests.missing import missing
 
@@ -119,6 +120,12 @@ def _fresh_runtime() -> Iterator[None]:
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_rules() -> None:
+    """Searches cost what they cost a shop without ``imagesim.merchandising``; its own tests register it again."""
+    rerank.register(None)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -45,7 +46,7 @@ def product(name: str, *pictures: Image.Image | bytes, category: str = "shoes", 
     return made
 
 
-def shelf() -> dict[str, Product]:
+def shelf(*, with_texts: bool = False) -> dict[str, Product]:
     """Red ones that look more and more unlike the first, and two blue ones, indexed."""
     made = {
         "red": product("red", picture("red"), price="10", colour="red"),
@@ -55,15 +56,17 @@ def shelf() -> dict[str, Product]:
         "blue": product("blue", picture("blue"), price="50", colour="blue"),
         "navy": product("navy", picture("navy"), price="60", colour="blue", stock=0, category="hats"),
     }
-    index()
+    index(with_texts=with_texts)
     return made
 
 
-def index(products: Iterable[Product] | None = None) -> None:
+def index(products: Iterable[Product] | None = None, *, with_texts: bool = False) -> None:
     """Index these products (all of them if not said) in a new index, and put it in service."""
     items = registry.for_model(Product)
     embedder = get_embedder()
     meta = IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims, filters=dict(items.kinds))
+    if with_texts:
+        meta = replace(meta, texts=items.text_specs)
     target = get_index()
     backing_index = target.create(meta)
     entries = [entry for shown in (Product.objects.all() if products is None else products) if (entry := _entry(shown))]
@@ -100,6 +103,7 @@ def _entry(shown: Product) -> Entry | None:
         in_stock=items.get_in_stock(shown),
         group=items.group_key_of(shown),
         filters=items.get_filters(shown),
+        texts=items.get_texts(shown),
     )
 
 

@@ -136,6 +136,7 @@ class TestSimilar:
             "cut": 0,
             "closest": [],
             "region": None,
+            "messages": [],
         }
 
     def test_pages_follow_each_other(self, shelf, api):

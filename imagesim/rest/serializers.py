@@ -13,6 +13,7 @@ from rest_framework import serializers
 from imagesim.events import MAX_BATCH
 from imagesim.items import Items
 from imagesim.registry import registry
+from imagesim.retrieval import rerank
 from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Facet, Hit
 from imagesim.widgets import THUMBNAIL_WIDTH
@@ -67,11 +68,16 @@ class HitSerializer(serializers.Serializer[Any]):
     image = HitImageSerializer(read_only=True)
     stage = serializers.CharField(help_text="Empty, or which fallback found the hit.")
     relevance = serializers.FloatField(help_text="The probability that it belongs to the answer, from 0 to 1.")
+    rules = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="The names of the shop's rules that moved it; for staff only.",
+    )
 
     def to_representation(self, hit: Hit) -> dict[str, Any]:
         """All fields at once: one by one they would take as long as the search."""
         items = registry.for_item(hit.item)
-        return {
+        shown = {
             "item": {
                 "model": items.label,
                 "pk": items.pk_of(hit.item),
@@ -86,6 +92,13 @@ class HitSerializer(serializers.Serializer[Any]):
             "stage": hit.stage,
             "relevance": round(hit.relevance, 4),
         }
+        return shown | {"rules": list(hit.rules)} if self._for_staff else shown
+
+    @cached_property
+    def _for_staff(self) -> bool:
+        """Whether the answer is for staff; without a reranker no session is read to know it."""
+        user = getattr(self.context.get("request"), "user", None) if rerank.active() else None
+        return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
     def _image(self, items: Items[Any], hit: Hit) -> dict[str, Any]:
         name = hit.image.name
@@ -142,6 +155,13 @@ class BoxSerializer(serializers.Serializer[Any]):
     height = serializers.FloatField()
 
 
+class MessageSerializer(serializers.Serializer[Any]):
+    """What the shop says to an answer."""
+
+    text = serializers.CharField()
+    url = serializers.CharField(help_text="A link, or empty.")
+
+
 CLOSEST = "If there are no results: the few nearest items."
 
 
@@ -160,6 +180,7 @@ class HitsSerializer(serializers.Serializer[Any]):
     cut = serializers.IntegerField(help_text="How many of the nearest items were below the relevance asked for.")
     closest = HitSerializer(many=True, help_text=CLOSEST)
     region = BoxSerializer(allow_null=True, help_text="What was searched with, if not all of the picture.")
+    messages = MessageSerializer(many=True, help_text="What the shop says to the answer.")
 
     def to_representation(self, page: dict[str, Any]) -> dict[str, Any]:
         """All fields at once, as in a hit."""
@@ -170,6 +191,7 @@ class HitsSerializer(serializers.Serializer[Any]):
             "facets": facets,
             "closest": [shown(hit) for hit in page["closest"]],
             "region": page["region"] and BoxSerializer(page["region"]).data,
+            "messages": [MessageSerializer(message).data for message in page["messages"]],
         }
 
 
@@ -268,3 +290,4 @@ class LookSerializer(serializers.Serializer[Any]):
     photo = serializers.CharField(
         allow_null=True, help_text="The token of the photo in `look/{photo}/region/`; null if it is not held."
     )
+    messages = MessageSerializer(many=True, help_text="What the shop says to the answer.")

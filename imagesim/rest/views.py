@@ -114,6 +114,7 @@ class VisualSearchView(APIView):
             "cut": hits.cut,
             "closest": list(hits.closest),
             "region": hits.region,
+            "messages": hits.messages,
         }
         return Response(HitsSerializer(page, context={"request": request}).data)
 
@@ -291,6 +292,7 @@ def _look_response(request: Request, seen: look.Look, token: str, size: tuple[in
         "results": list(seen.hits),
         "closest": list(seen.hits.closest),
         "more": seen.hits.more,
+        "messages": seen.messages,
     }
     return Response(LookSerializer(answer, context={"request": request}).data)
 

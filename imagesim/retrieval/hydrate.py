@@ -21,7 +21,7 @@ def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
     items = load_items(candidate.key for candidates in answers for candidate in candidates)
     return [
         [
-            Hit(item, each.score, HitImage(each.image_name, each.image_digest), each.stage, each.relevance)
+            Hit(item, each.score, HitImage(each.image_name, each.image_digest), each.stage, each.relevance, each.rules)
             for each in candidates
             if (item := items.get(each.key)) is not None
         ]

@@ -26,8 +26,9 @@ from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import project, to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import Retriever, append_unseen, open_index, retry_on_swap
-from imagesim.types import Filters, Hit, Hits, IndexMeta, Query, Region
+from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,6 +75,8 @@ class Look:
     """For the photo as a whole."""
     token: str = ""
     """Identifies the answer in events; empty while events are off."""
+    messages: tuple[Message, ...] = ()
+    """What the shop says to it."""
 
 
 @takes("look")
@@ -111,6 +114,9 @@ def shop_the_look(
     image = picture.decode()
     filters = request.index_filters()
     index, meta = open_index(filters)
+    plan = plan_for(Question("look", request, meta, categories=request.category))
+    if plan is not None:
+        filters = plan.filters(filters)
     if boxes is None:
         boxes = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)][
             :MAX_REGIONS
@@ -122,14 +128,16 @@ def shop_the_look(
     def answer(meta: IndexMeta) -> list[_Answer]:
         vectors = _embed(image, crops, meta)
         queries = [to_query(request, filters, vector, meta) for vector in vectors]
-        judged = WithRelevance(index, Judge(calibration_of(meta), "region"), request.min_relevance)
+        if plan is not None:
+            queries = [replace(query, fields=plan.fields) for query in queries]
+        judged = WithRelevance(index, Judge(calibration_of(meta), "region"), request.min_relevance, plan)
         return _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
 
     answers = retry_on_swap(meta, answer)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     token = events.make_token("look", hits, category=(filters.categories or ("",))[0][:200])
-    return Look(picture.size, found, hits, token)
+    return Look(picture.size, found, hits, token, plan.messages if plan else ())
 
 
 ashop_the_look = sync_to_async(shop_the_look)

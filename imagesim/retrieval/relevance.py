@@ -10,16 +10,19 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import query_words
 from imagesim.models import StoredCalibration
+from imagesim.retrieval.rerank import Judged
+from imagesim.retrieval.retriever import WINDOW
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
 
@@ -133,13 +136,15 @@ class Judge:
         found = self.calibration.relevances(self.kind, scores, votes)
         # A region is searched in the categories that its label names: what is in them is of its kind.
         own = self.own or frozenset(query.filters.categories if self.kind == "region" else ())
-        best: dict[str, float] = {}
-        for number in sorted(range(len(candidates)), key=scores.__getitem__):
-            names = candidates[number].categories
-            # At least as relevant as what is less like the question in the same category.
-            kind = OWN_KIND if own and not own.isdisjoint(names) else 0.0
-            found[number] = max(found[number], kind, *(best.get(name, 0.0) for name in names))
-            best |= dict.fromkeys(names, found[number])
+        # The relevance of the first does not depend on how far a page looks.
+        for part in (range(WINDOW, len(candidates)), range(min(WINDOW, len(candidates)))):
+            best: dict[str, float] = {}
+            for number in sorted(part, key=scores.__getitem__):
+                names = candidates[number].categories
+                # At least as relevant as what is less like the question in the same category.
+                kind = OWN_KIND if own and not own.isdisjoint(names) else 0.0
+                found[number] = max(found[number], kind, *(best.get(name, 0.0) for name in names))
+                best |= dict.fromkeys(names, found[number])
         return found
 
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
@@ -163,41 +168,47 @@ class Judge:
 class WithRelevance:
     """Judge the candidates, and cut those below ``floor``; None cuts nothing."""
 
-    def __init__(self, retriever: Retriever, judge: Judge, floor: float | None) -> None:
+    def __init__(self, retriever: Retriever, judge: Judge, floor: float | None, plan: Plan | None = None) -> None:
         self._retriever = retriever
         self._judge = judge
         self._floor = floor or 0.0
+        self._plan = plan
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        windows = self._retriever.search([_window(query) for query in queries])
-        return [self._judged(query, window) for query, window in zip(queries, windows, strict=True)]
+        lookups = self._plan.lookups(queries) if self._plan else []
+        found = self._retriever.search([*(_window(query, self._plan) for query in queries), *lookups])
+        windows, pinned = found[: len(queries)], found[len(queries) :] or [Candidates(())] * len(queries)
+        return [self._judged(*each) for each in zip(queries, windows, pinned, strict=True)]
 
-    def _judged(self, query: Query, window: Candidates) -> Candidates:
-        scores = [candidate.score for candidate in window.candidates]
-        relevances = self._judge.relevances(query, window.candidates, scores)
-        judged = [Judged(*each) for each in zip(window.candidates, scores, relevances, strict=True)]
-        return cut(query, judged, window, self._floor)
+    def _judged(self, query: Query, window: Candidates, pinned: Candidates) -> Candidates:
+        judged, pins = (self._judge_all(query, each.candidates, window) for each in (window, pinned))
+        return cut(query, judged, window, self._floor, self._plan, pins)
+
+    def _judge_all(self, query: Query, candidates: Sequence[Candidate], window: Candidates) -> list[Judged]:
+        scores = [candidate.score for candidate in candidates]
+        relevances = self._judge.relevances(query, candidates, scores, window.candidates) if candidates else []
+        return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
 
 
-def _window(query: Query) -> Query:
+def _window(query: Query, plan: Plan | None = None) -> Query:
     """The query from its first candidate on: who votes, and what is cut, does not depend on the page."""
-    return replace(query, offset=0, limit=max(VOTERS, query.offset + query.limit + SPARE))
+    least = max(VOTERS, plan.window) if plan else VOTERS
+    return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
 
 
-class Judged(NamedTuple):
-    """A candidate with the score and the relevance that it will have."""
-
-    candidate: Candidate
-    score: float
-    relevance: float
-
-    def as_candidate(self) -> Candidate:
-        return replace(self.candidate, score=self.score, relevance=self.relevance)
-
-
-def cut(query: Query, judged: Sequence[Judged], window: Candidates, floor: float) -> Candidates:
-    """The page of a query among the judged candidates of its window."""
-    kept = [each for each in judged if each.relevance >= floor]
+def cut(
+    query: Query,
+    judged: Sequence[Judged],
+    window: Candidates,
+    floor: float,
+    plan: Plan | None = None,
+    pinned: Sequence[Judged] = (),
+) -> Candidates:
+    """The page of a query among the judged candidates of its window, which ``plan`` may rearrange."""
+    if plan is not None and plan.window:
+        kept = plan.apply(judged, pinned, floor, by_group=query.collapse)
+    else:
+        kept = [each for each in judged if each.relevance >= floor]
     end = query.offset + query.limit
     more = len(kept) > end or (window.more and bool(judged) and judged[-1].relevance >= floor)
     near = [] if kept or query.offset else [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
@@ -226,25 +237,33 @@ class WithText:
         floor: float | None,
         vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
         languages: Sequence[str] = (),
+        plan: Plan | None = None,
     ) -> None:
         self._retriever = retriever
         self._text = text
         self._calibration = calibration
-        words = query_words(text, languages)
-        self._heads, self._named = calibration.roles.heads([set(word.stems.values()) for word in words])
+        self._heads: dict[str, tuple[int, ...]] = {}
+        self._named: frozenset[str] = frozenset()
+        for each in (text, *(plan.alternatives if plan else ())):
+            words = query_words(each, languages)
+            self._heads[each], named = calibration.roles.heads([set(word.stems.values()) for word in words])
+            self._named |= named
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
+        self._plan = plan
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        window = _window(query)
+        window = _window(query, self._plan)
         window = replace(window, limit=max(LOOKS_WINDOW, window.limit))
-        named = replace(query, text=self._text, heads=self._heads, offset=0, limit=TEXT_WINDOW, min_score=None)
-        words, seen = self._ask(named, window)
-        called = [self._of_kind(each) for each in words.candidates]
-        vectors = self._vectors_of(called)
+        named = replace(
+            query, text=self._text, heads=self._heads[self._text], offset=0, limit=TEXT_WINDOW, min_score=None
+        )
+        words, seen, pinned = self._ask(named, window)
+        called, pins = [self._of_kind(each) for each in words.candidates], pinned.candidates
+        vectors = self._vectors_of([*called, *pins])
         scores = _scores(called, query.vector, vectors)
         steering = [each for each in _steering(called) if each.image_digest in vectors]
         kind: Kind = "words"
@@ -252,16 +271,21 @@ class WithText:
             kind, vector = "items", _steered(query.vector, steering, vectors)
             (seen,) = self._retriever.search([replace(window, vector=vector)])
             scores = _scores(called, vector, vectors)
+        else:
+            vector = query.vector
         judge = Judge(self._calibration, kind)
         nearest = [candidate.score for candidate in seen.candidates]
         looks = zip(seen.candidates, nearest, judge.relevances(query, seen.candidates, nearest), strict=True)
         named_ones = zip(called, scores, judge.relevances(query, called, scores, seen.candidates), strict=True)
+        near = _scores(pins, vector, vectors)
+        judged_pins = zip(pins, near, judge.relevances(query, pins, near, seen.candidates), strict=True)
         judged = _fused(
             [Judged(*each) for each in named_ones if query.min_score is None or each[1] >= query.min_score],
             [Judged(*each) for each in looks],
             by_group=query.collapse,
         )
-        return replace(cut(query, judged, seen, self._floor), took_ms=words.took_ms + seen.took_ms)
+        page = cut(query, judged, seen, self._floor, self._plan, [Judged(*each) for each in judged_pins])
+        return replace(page, took_ms=words.took_ms + seen.took_ms)
 
     def _of_kind(self, candidate: Candidate) -> Candidate:
         """The candidate with a match of :data:`KIND_MATCH` at least, if it is of a category that the words name."""
@@ -286,12 +310,28 @@ class WithText:
         share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
         return not named or share >= MAJORITY
 
-    def _ask(self, words: Query, window: Query) -> tuple[Candidates, Candidates]:
+    def _ask(self, words: Query, window: Query) -> tuple[Candidates, Candidates, Candidates]:
+        """The entries by words, by looks, and those that are pinned."""
         # An article number, or an emoji, says nothing to a model of pictures.
-        if not window.vector.any() or not any(map(str.isalpha, self._text)):
-            return self._retriever.search([words])[0], Candidates(())
-        first, second = self._retriever.search([words, window])
-        return first, second
+        looks = [window] if window.vector.any() and any(map(str.isalpha, self._text)) else []
+        lookups = self._plan.lookups([window]) if self._plan else []
+        alternatives = self._plan.alternatives if self._plan else ()
+        others = [replace(words, text=each, heads=self._heads[each]) for each in alternatives]
+        called, *found = self._retriever.search([words, *others, *looks, *lookups])
+        if others:
+            called = _best_called([called, *found[: len(others)]])
+        nothing = Candidates(())
+        return called, found[len(others)] if looks else nothing, found[-1] if lookups else nothing
+
+
+def _best_called(answers: Sequence[Candidates]) -> Candidates:
+    """The entries that any of several texts names, each by the text that names it best."""
+    best: dict[str, Candidate] = {}
+    for each in (candidate for answer in answers for candidate in answer.candidates):
+        if each.key not in best or each.text > best[each.key].text:
+            best[each.key] = each
+    ordered = sorted(best.values(), key=lambda each: (-each.text, each.key))
+    return replace(answers[0], candidates=tuple(ordered[:TEXT_WINDOW]))
 
 
 def text_relevance(match: float) -> float:

@@ -123,13 +123,13 @@ class WithMMR:
         self._vectors_of = vectors_of
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        return [self._answer(query) for query in queries]
+        return _one_by_one(self._retriever, queries, self._answer)
 
-    def _answer(self, query: Query) -> Candidates:
+    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
         end = query.offset + query.limit
         if query.offset >= WINDOW or query.text:
-            return self._retriever.search([query])[0]
-        (window,) = self._retriever.search([replace(query, offset=0, limit=WINDOW)])
+            return retriever.search([query])[0]
+        (window,) = retriever.search([replace(query, offset=0, limit=WINDOW)])
         best = max((candidate.score for candidate in window.candidates), default=0.0)
         near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
         far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
@@ -137,7 +137,7 @@ class WithMMR:
         page = tuple(ordered[query.offset : end])
         if end <= WINDOW or not window.more:
             return replace(window, candidates=page, more=window.more or len(ordered) > end)
-        (rest,) = self._retriever.search([replace(query, offset=WINDOW, limit=end - WINDOW)])
+        (rest,) = retriever.search([replace(query, offset=WINDOW, limit=end - WINDOW)])
         return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
 
 
@@ -152,14 +152,14 @@ class WithFallback:
         self._stages = stages
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        return [self._answer(query) for query in queries]
+        return _one_by_one(self._retriever, queries, self._answer)
 
-    def _answer(self, query: Query) -> Candidates:
+    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
         end = query.offset + query.limit
         found: list[Candidate] = []
         took_ms, exact, more = 0.0, True, False
         for name, categories in (("", query.filters.categories), *self._stages):
-            (part,) = self._retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
+            (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
             found = append_unseen(
                 found, part.candidates, name, lambda candidate: candidate.group if query.collapse else candidate.key
             )
@@ -167,6 +167,41 @@ class WithFallback:
             if len(found) > end:
                 break
         return Candidates(tuple(found[query.offset : end]), more=more or len(found) > end, took_ms=took_ms, exact=exact)
+
+
+class _Along:
+    """Sends lookups along with the first request, so that they are no request of their own."""
+
+    def __init__(self, retriever: Retriever, lookups: Sequence[Query]) -> None:
+        self._retriever = retriever
+        self._lookups = lookups
+        self._found: list[Candidates] | None = None
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        if self._found is not None:
+            return self._retriever.search(queries)
+        answers = self._retriever.search([*queries, *self._lookups])
+        self._found = answers[len(queries) :]
+        return answers[: len(queries)]
+
+    @property
+    def found(self) -> list[Candidates]:
+        if self._found is None:
+            self.search([])
+        return self._found or []
+
+
+def _one_by_one(
+    retriever: Retriever, queries: Sequence[Query], answer: Callable[[Retriever, Query], Candidates]
+) -> list[Candidates]:
+    """Answer each query by itself, but for lookups of given keys, which are passed on as they are."""
+    lookups = [query for query in queries if query.filters.keys]
+    if not lookups:
+        return [answer(retriever, query) for query in queries]
+    along = _Along(retriever, lookups)
+    answers = [answer(along, query) for query in queries if not query.filters.keys]
+    plain, looked_up = iter(answers), iter(along.found)
+    return [next(looked_up if query.filters.keys else plain) for query in queries]
 
 
 def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversity: float) -> list[Candidate]:

@@ -35,6 +35,7 @@ from imagesim.retrieval.query_vector import (
     to_query,
 )
 from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
+from imagesim.retrieval.rerank import Question, Where, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
 
@@ -83,7 +84,7 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
     terms = [QueryTerm(ItemKey(key)), *read_terms(request.like, request.unlike)]
     own = frozenset(map(str, items.get_categories(item)))
     near = frozenset(wider((items,), own)) if own else frozenset()
-    return _run(request, terms, wanted, source="similar", query_key=key, kind="items", own=own, near=near)
+    return _run(request, terms, wanted, source="similar", query_key=key, kind="items", own=own, near=near, item=item)
 
 
 @takes("search")
@@ -133,25 +134,37 @@ def _run(
     query_key: str = "",
     own: frozenset[str] = frozenset(),
     near: frozenset[str] = frozenset(),
+    item: models.Model | None = None,
 ) -> Hits:
     """The chain of a query: vector -> retriever -> hits with their items -> token."""
     check_terms(terms)
     if request.matches_nothing:
         return Hits(next_offset=request.offset, token=events.make_token(source, (), query_key=query_key))
     index, meta = open_index(filters)
+    text = request.text
+    where: Where = "similar" if item is not None else "words" if kind == "words" else "photo"
+    plan = plan_for(Question(where, request, meta, text or "", item, query_key, tuple(sorted(own)) or request.category))
+    if plan is not None:
+        plan = replace(plan, any_category=request.same_category or bool(request.fallback))
+        filters = plan.filters(filters)
+        if text and plan.text:
+            terms = [replace(term, value=plan.text) if term.value is text else term for term in terms]
+            text = plan.text
 
     def answer(meta: IndexMeta) -> Hits:
-        words = request.text if kind == "words" and len(terms) == 1 and meta.texts else None
+        words = text if kind == "words" and len(terms) == 1 and meta.texts else None
         vector = _vector(terms, meta, request, optional=bool(words))
         query = to_query(request, filters, vector, meta)
+        if plan is not None:
+            query = replace(query, fields=plan.fields)
         retriever = _retriever(index, request, filters, meta)
         calibration, floor = calibration_of(meta), request.min_relevance
         if words:
             vectors_of = partial(_vectors_of, meta=meta)
             languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
-            return _fill_page(query, WithText(retriever, words, calibration, floor, vectors_of, languages))
+            return _fill_page(query, WithText(retriever, words, calibration, floor, vectors_of, languages, plan))
         judge = Judge(calibration, kind, own, near)
-        return _fill_page(query, WithRelevance(retriever, judge, floor))
+        return _fill_page(query, WithRelevance(retriever, judge, floor, plan))
 
     hits = retry_on_swap(meta, answer)
     degraded, facets = "", {}
@@ -161,7 +174,8 @@ def _run(
         facets = {name: _without_blank(facet) for name, facet in index.facets(filters, request.facets).items()}
     category = filters.categories[0] if filters.categories else ""
     token = events.make_token(source, hits, query_key=query_key, category=category[:200])
-    return hits.replace(degraded=degraded, facets=facets, token=token)
+    messages = plan.messages if plan else ()
+    return hits.replace(degraded=degraded, facets=facets, token=token, messages=messages)
 
 
 def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest, *, optional: bool) -> Vector:
@@ -268,6 +282,9 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     index, meta = open_index(filters)
     if request.text is None or not meta.texts:
         return []
+    plan = plan_for(Question("words", request, meta, request.text))
+    if plan is not None:
+        filters = plan.filters(filters)
     nothing = np.empty(0, dtype=np.float32)
     query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint)
     (found,) = index.search([query])

@@ -1,0 +1,193 @@
+"""Reranking: what another app, such as ``imagesim.merchandising``, changes about an answer.
+
+A reranker is asked for a :class:`Plan` before each search, and may give none. A plan leaves entries out during the
+search, so that pages are full; it pins entries, which are read in the same request; and it rearranges the first
+:data:`WINDOW` candidates after they were judged and before the page is cut. All of that depends on the question alone,
+never on the page, so that pages neither repeat nor leave out. Without a reranker nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from imagesim.retrieval.retriever import WINDOW
+from imagesim.types import Candidate, Filters, Message, Query
+
+if TYPE_CHECKING:
+    from django.db import models
+
+    from imagesim.retrieval.params import SearchRequest
+    from imagesim.types import IndexMeta
+
+Where = Literal["similar", "words", "photo", "look"]
+"""What is asked: similar items, words, a photo (with words or without), or all regions of a photo."""
+
+
+class Judged(NamedTuple):
+    """A candidate with the score and the relevance that it will have."""
+
+    candidate: Candidate
+    score: float
+    relevance: float
+
+    def as_candidate(self) -> Candidate:
+        return replace(self.candidate, score=self.score, relevance=self.relevance)
+
+    def moved_by(self, *rules: str) -> Judged:
+        """The same, naming the rules that moved it."""
+        return self._replace(candidate=replace(self.candidate, rules=(*self.candidate.rules, *rules)))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a plan may depend on: not the page.
+
+    ``categories`` are those of the item, or those that the request names.
+    """
+
+    where: Where
+    request: SearchRequest
+    meta: IndexMeta
+    text: str = ""
+    item: models.Model | None = None
+    key: str = ""
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """An entry to be shown at a position (0 is the first), if it passes the filters of the query."""
+
+    key: str
+    position: int
+    rule: str = ""
+
+
+Arrange = Callable[[Sequence[Judged], Mapping[int, Judged]], Sequence[Judged]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What changes about one question.
+
+    ``text`` replaces its words; what is called by any of the ``alternatives`` is found as well. ``none_of`` leaves out
+    what satisfies any of the filters, pinned or not. ``arrange`` gets the judged candidates of the window and the
+    pinned ones by position, and returns the former in another order; their candidates have the values of ``fields``.
+    ``any_category``: pins need not be in the categories of the query.
+    """
+
+    text: str = ""
+    alternatives: tuple[str, ...] = ()
+    none_of: tuple[Filters, ...] = ()
+    pins: tuple[Pin, ...] = ()
+    fields: tuple[str, ...] = ()
+    arrange: Arrange | None = None
+    messages: tuple[Message, ...] = ()
+    any_category: bool = False
+
+    @property
+    def window(self) -> int:
+        """Candidates that have to be known, whatever the page."""
+        return WINDOW if self.arrange or self.pins else 0
+
+    def filters(self, filters: Filters) -> Filters:
+        """The filters of a query, without what is left out."""
+        return replace(filters, none_of=filters.none_of + self.none_of) if self.none_of else filters
+
+    def lookups(self, queries: Sequence[Query]) -> list[Query]:
+        """The queries that read the pinned entries, one for each of ``queries``; none without pins."""
+        return [self._lookup(query) for query in queries] if self.pins else []
+
+    def _lookup(self, query: Query) -> Query:
+        keys = tuple(dict.fromkeys(pin.key for pin in self.pins))
+        filters = replace(query.filters, keys=keys)
+        if self.any_category:
+            filters = replace(filters, categories=())
+        vector = query.vector
+        if not vector.any():  # words that the model cannot embed
+            vector = vector.copy()
+            vector[0] = 1.0
+        return replace(
+            query, vector=vector, filters=filters, offset=0, limit=len(keys), min_score=None, collapse=False, text=""
+        )
+
+    def apply(
+        self, judged: Sequence[Judged], pinned: Sequence[Judged], floor: float, *, by_group: bool
+    ) -> list[Judged]:
+        """All candidates in their new order, those below the floor cut; a pinned one stays whatever its relevance."""
+        placed = self._placed(pinned, by_group)
+        taken = {_identity(each, by_group) for each in placed.values()}
+        left = [each if _identity(each, by_group) not in taken else None for each in judged]
+        head = [each for each in left[:WINDOW] if each is not None and each.relevance >= floor]
+        rest = [each for each in left[WINDOW:] if each is not None and each.relevance >= floor]
+        found = list(self.arrange(head, placed)) if self.arrange else head
+        for position in sorted(placed):
+            found.insert(position, placed[position])
+        return found + rest
+
+    def _placed(self, pinned: Sequence[Judged], by_group: bool) -> dict[int, Judged]:
+        known = {each.candidate.key: each for each in pinned}
+        placed: dict[int, Judged] = {}
+        taken = set[str]()
+        for pin in self.pins:
+            each = known.get(pin.key)
+            if each is None or pin.position in placed or _identity(each, by_group) in taken:
+                continue
+            taken.add(_identity(each, by_group))
+            placed[pin.position] = each.moved_by(pin.rule)
+        return placed
+
+
+def _identity(each: Judged, by_group: bool) -> str:
+    return each.candidate.group if by_group else each.candidate.key
+
+
+class Reranker(Protocol):
+    """Gives the plan for a question, or None. ``version`` changes with what it would answer, for cached answers."""
+
+    @property
+    def version(self) -> str: ...
+
+    def plan(self, question: Question, /) -> Plan | None: ...
+
+
+_registered: Reranker | None = None
+_replaced: ContextVar[tuple[Reranker | None] | None] = ContextVar("imagesim_reranker", default=None)
+
+
+def register(reranker: Reranker | None) -> None:
+    """Have ``reranker`` asked by every search; called in the ``ready()`` of an app. None: no one is asked."""
+    global _registered
+    _registered = reranker
+
+
+def active() -> Reranker | None:
+    """The reranker that is asked in this context."""
+    replaced = _replaced.get()
+    return _registered if replaced is None else replaced[0]
+
+
+@contextmanager
+def replaced_by(reranker: Reranker | None) -> Iterator[None]:
+    """Ask another reranker, or none, within this context only: for previews."""
+    token = _replaced.set((reranker,))
+    try:
+        yield
+    finally:
+        _replaced.reset(token)
+
+
+def plan_for(question: Question) -> Plan | None:
+    """The plan of the active reranker."""
+    reranker = active()
+    return None if reranker is None else reranker.plan(question)
+
+
+def version() -> str:
+    """The version of the active reranker, for the keys of cached answers."""
+    reranker = active()
+    return "" if reranker is None else reranker.version
