@@ -298,8 +298,14 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
         return
     if isinstance(resolved.field, models.FileField):
         return
+    if isinstance(resolved.field, models.URLField):
+        if not conf.get_settings().REMOTE_IMAGE_HOSTS:
+            message = f"images = {items.images!r} gives addresses, and no host is allowed."
+            hint = "List the hosts of the pictures in IMAGESIM['REMOTE_IMAGE_HOSTS'], as in ALLOWED_HOSTS."
+            yield _error(items, message, "imagesim.E012", hint)
+        return
     if resolved.field is not None or resolved.steps[-1].kind != "value":
-        hint = "Let the path end in a FileField or an ImageField, or in a property or method that gives files."
+        hint = "Let the path end in a FileField, ImageField or URLField, or in a property or method that gives files."
         yield _error(items, f"images = {items.images!r} does not end in a file.", "imagesim.E012", hint)
 
 

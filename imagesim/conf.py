@@ -53,6 +53,8 @@ class Settings:
     MAX_IMAGE_BYTES: int = 20 * 1024 * 1024
     MAX_IMAGE_PIXELS: int = 50_000_000
     IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "HEIF")
+    # Hosts of pictures that items have by address only, as in ALLOWED_HOSTS; with a port where it is not the usual one.
+    REMOTE_IMAGE_HOSTS: tuple[str, ...] = ()
     # Decode visitors' pictures in confined processes.
     SANDBOX: bool = False
 

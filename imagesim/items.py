@@ -16,6 +16,7 @@ from django.utils.html import strip_tags
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, kind_of_field
+from imagesim.remote_images import RemoteImage
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
@@ -92,8 +93,9 @@ class Items(Generic[M]):
     # The values of an entry.
 
     def get_images(self, item: M) -> Iterable[Any]:
-        """The item's picture files, the main one first: ``FieldFile`` or any named ``File``."""
-        return [file for file in self._read(item, self.images) if file]
+        """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
+        :class:`~imagesim.remote_images.RemoteImage`, which the text of an address becomes."""
+        return [RemoteImage(file) if isinstance(file, str) else file for file in self._read(item, self.images) if file]
 
     def get_categories(self, item: M) -> Sequence[str]:
         """The item's category or categories; a model instance becomes its primary key."""

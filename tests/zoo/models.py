@@ -48,6 +48,7 @@ class Lamp(models.Model):
     notes = GenericRelation(Note)
     facts = models.JSONField(default=dict, blank=True)
     plan = models.FileField(blank=True)
+    link = models.URLField(blank=True)
     lumen = models.IntegerField(default=0)
     lit = models.BooleanField(default=False)
     made = models.DateField(null=True, blank=True)

@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=50)),
                 ('facts', models.JSONField(blank=True, default=dict)),
                 ('plan', models.FileField(blank=True, upload_to='')),
+                ('link', models.URLField(blank=True)),
                 ('lumen', models.IntegerField(default=0)),
                 ('lit', models.BooleanField(default=False)),
                 ('made', models.DateField(blank=True, null=True)),

@@ -1,0 +1,167 @@
+"""Pictures of items that the shop knows by their address only: on a CDN, or at a supplier.
+
+Addresses often come from feeds of others, so only hosts that a setting lists are asked (server-side request forgery,
+OWASP A10:2021), on each redirect anew, within bounds of bytes and time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import closing
+from io import BytesIO
+from time import monotonic
+from typing import Literal
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from django.http.request import validate_host
+from django.utils.translation import gettext as _
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadImage, mask_credentials
+
+TIMEOUT_SECONDS = 10.0
+"""For a connection, and for each read."""
+
+DEADLINE_SECONDS = 30.0
+"""For a whole picture, redirects included."""
+
+MAX_REDIRECTS = 3
+MAX_LENGTH = 500
+"""Characters of an address, by which the picture is known."""
+
+CHUNK = 64 * 1024
+PORTS = {"http": 80, "https": 443}
+
+
+class RemoteImage:
+    """A picture at an ``http`` or ``https`` address, for ``Items.get_images``; it is fetched when it is first read.
+
+    The host must be in ``REMOTE_IMAGE_HOSTS``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = self.url = url
+        self._content: BytesIO | None = None
+
+    def __repr__(self) -> str:
+        return f"RemoteImage({mask_credentials(self.url)!r})"
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of the picture, of which there are at most ``MAX_IMAGE_BYTES`` and one.
+
+        :raises BadImage: if the address, or one that it redirects to, is not allowed.
+        :raises FileNotFoundError: if there is no such picture (404 or 410).
+        :raises OSError: if the server cannot be reached, is too slow, or answers otherwise.
+        """
+        if self._content is None:
+            self._content = BytesIO(_fetch(self.url, get_settings().MAX_IMAGE_BYTES + 1))
+        data = self._content.read(size)
+        if not data:
+            self._content = BytesIO()  # an item is held for longer than its picture is needed
+        return data
+
+    def seek(self, position: Literal[0]) -> None:
+        """Have the picture fetched anew by the next :meth:`read`."""
+        self._content = None
+
+
+def _fetch(url: str, size: int) -> bytes:
+    until = monotonic() + DEADLINE_SECONDS
+    for _redirect in range(MAX_REDIRECTS + 1):
+        _require_time(until)
+        connection, target = _connection(url)
+        with closing(connection):
+            try:
+                connection.request("GET", target, headers={"Accept": "image/*", "Accept-Encoding": "identity"})
+                answer = connection.getresponse()
+                if answer.status not in (301, 302, 303, 307, 308):
+                    return _body(answer, size, until)
+            except http.client.HTTPException as error:
+                raise OSError(f"{type(error).__name__}: {error}") from error
+            url = urljoin(url, answer.headers.get("Location", ""))
+    raise OSError(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _body(answer: http.client.HTTPResponse, size: int, until: float) -> bytes:
+    if answer.status in (404, 410):
+        raise FileNotFoundError
+    if answer.status != 200:
+        raise OSError(f"status {answer.status}")
+    data = bytearray()
+    while chunk := answer.read1(min(CHUNK, size - len(data))):
+        data += chunk
+        _require_time(until)
+    if answer.length and len(data) < size:
+        raise OSError(f"the answer ends {answer.length} bytes too early")
+    return bytes(data)
+
+
+def _require_time(until: float) -> None:
+    if monotonic() > until:
+        raise TimeoutError(f"the picture took longer than {DEADLINE_SECONDS:.0f} seconds")
+
+
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    """A connection to the server of an allowed address, and the target to request there."""
+    parts = _checked(url)
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+    addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if not _is_listed(host) and not all(ipaddress.ip_address(address).is_global for address in addresses):
+        # A pattern allows names that others may point to servers inside.
+        raise BadImage(_("The host of the picture's address is not public: %(host)s.") % {"host": host})
+    made = _Https if parts.scheme == "https" else _Http
+    return made(host, port, addresses), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _checked(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = SplitResult("", "", "", "", ""), "", None
+    allowed = get_settings().REMOTE_IMAGE_HOSTS
+    if len(url) > MAX_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        raise BadImage(_("The picture's address is longer than 500 characters, or has characters that must be quoted."))
+    if parts.scheme not in PORTS or not host or "@" in parts.netloc:
+        raise BadImage(_("The picture's address must be of the form https://host/path."))
+    if not validate_host(host, allowed) and f"{host}:{port}" not in allowed:
+        raise BadImage(
+            _("The host of the picture's address is not in IMAGESIM['REMOTE_IMAGE_HOSTS']: %(host)s.") % {"host": host}
+        )
+    if port not in (None, PORTS[parts.scheme]) and f"{host}:{port}" not in allowed:
+        raise BadImage(_("The port of the picture's address is not allowed: %(port)s.") % {"port": port})
+    return parts
+
+
+def _is_listed(host: str) -> bool:
+    """Whether a setting names this very host, not a pattern."""
+    return host in {name.partition(":")[0].lower() for name in get_settings().REMOTE_IMAGE_HOSTS}
+
+
+class _Http(http.client.HTTPConnection):
+    """A connection to one of the addresses that were checked: the name is not resolved a second time."""
+
+    def __init__(self, host: str, port: int, addresses: Sequence[str]) -> None:
+        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
+        self._addresses = addresses
+
+    def connect(self) -> None:
+        for number, address in enumerate(self._addresses, start=1):
+            try:
+                self.sock = socket.create_connection((address, self.port), TIMEOUT_SECONDS)
+                return
+            except OSError:
+                if number == len(self._addresses):
+                    raise
+
+
+class _Https(_Http):
+    default_port = PORTS["https"]  # what the Host header leaves out
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)

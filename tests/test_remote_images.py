@@ -1,0 +1,216 @@
+"""Pictures that items have by address: from listed hosts only, within bounds, and shown by their own address."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import imagesim
+from imagesim import checks, remote_images
+from imagesim.exceptions import BadImage, ImageTooLarge
+from imagesim.images import read
+from imagesim.indexing.sync import sync
+from imagesim.items import Items
+from imagesim.models import ItemImage
+from imagesim.registry import registry
+from imagesim.remote_images import RemoteImage
+from imagesim.testing import override_imagesim, picture_file
+from imagesim.thumbnails import thumbnail_url
+from tests.shop import registered
+from tests.zoo.models import Lamp
+
+PICTURE = picture_file("red").read()
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    asked: list[str] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        status, headers, body = self.answer(self.path.partition("?")[0].strip("/"))
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(BrokenPipeError):  # who asked has gone
+            self.wfile.write(body)
+
+    def answer(self, name: str) -> tuple[int, dict[str, str], bytes]:
+        port = self.server.server_address[1]
+        if name == "slow":
+            time.sleep(1)
+        return {
+            "red.png": (200, {}, PICTURE),
+            "slow": (200, {}, PICTURE),
+            "cut": (200, {"Content-Length": "100000"}, PICTURE),
+            "gone": (410, {}, b""),
+            "broken": (503, {}, b""),
+            "moved": (302, {"Location": "/red.png"}, b""),
+            "circle": (302, {"Location": "/circle"}, b""),
+            "inside": (302, {"Location": f"http://127.0.0.2:{port}/red.png"}, b""),
+            "file": (302, {"Location": "file:///etc/passwd"}, b""),
+        }.get(name, (404, {}, b""))
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The host and port of a server of pictures, which is allowed."""
+    Answers.asked = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as made:
+        thread = threading.Thread(target=made.serve_forever, daemon=True)
+        thread.start()
+        host = f"127.0.0.1:{made.server_address[1]}"
+        with override_imagesim(REMOTE_IMAGE_HOSTS=[host]):
+            yield host
+        made.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["red.png", "red.png?width=80", "moved"])
+def test_a_picture_is_fetched(server, path):
+    assert read(RemoteImage(f"http://{server}/{path}")) == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("nothing", FileNotFoundError, None),
+        ("gone", FileNotFoundError, None),
+        ("broken", OSError, "status 503"),
+        ("cut", OSError, "too early"),
+        ("circle", OSError, "more than 3 redirects"),
+        ("inside", BadImage, "not in IMAGESIM.*127.0.0.2"),
+        ("file", BadImage, "form https"),
+    ],
+)
+def test_what_is_no_picture_of_an_allowed_host(server, path, error, message):
+    with pytest.raises(error, match=message):
+        read(RemoteImage(f"http://{server}/{path}"))
+
+
+def test_no_more_than_the_largest_picture_is_read(server):
+    with override_imagesim(REMOTE_IMAGE_HOSTS=[server], MAX_IMAGE_BYTES=100), pytest.raises(ImageTooLarge):
+        read(RemoteImage(f"http://{server}/red.png"))
+
+
+def test_a_slow_server_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(remote_images, "TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(TimeoutError):
+        read(RemoteImage(f"http://{server}/slow"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/red.png",  # another port than the listed one
+        "http://localhost:1/red.png",
+        "http://user:secret@cdn.example/red.png",
+        "http://cdn.example:8080/red.png",
+        "ftp://cdn.example/red.png",
+        "file:///etc/passwd",
+        "http://cdn.example.evil.example/red.png",
+        "http://evil.example/?cdn.example",
+        "http://[::1/red.png",
+        "http://cdn.example/a b",
+        "http://cdn.example/a\r\nX-Evil: 1",
+        f"http://cdn.example/{'a' * 500}",
+        "",
+        "red.png",
+    ],
+)
+def test_an_address_that_is_not_allowed_is_never_asked(url, monkeypatch):
+    monkeypatch.setattr(remote_images.socket, "getaddrinfo", lambda *args, **given: pytest.fail("it was looked up"))
+    with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example", "127.0.0.1:1"]), pytest.raises(BadImage):
+        RemoteImage(url).read()
+
+
+@pytest.mark.parametrize(("hosts", "asked"), [([".example"], False), (["*"], False), (["cdn.example"], True)])
+def test_a_pattern_does_not_reach_servers_inside(server, hosts, asked, monkeypatch):
+    """Whoever owns a name that a pattern allows may point it to any address."""
+    port = int(server.partition(":")[2])
+    inside = [(2, 1, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(remote_images.socket, "getaddrinfo", lambda *args, **given: inside)
+    monkeypatch.setattr(remote_images, "PORTS", {"http": port, "https": 443})
+    with override_imagesim(REMOTE_IMAGE_HOSTS=hosts):
+        if asked:
+            assert RemoteImage("http://cdn.example/red.png").read() == PICTURE
+        else:
+            with pytest.raises(BadImage, match="not public"):
+                RemoteImage("http://cdn.example/red.png").read()
+    assert bool(Answers.asked) == asked
+
+
+class LampItems(Items[Lamp]):
+    images = "link"
+
+
+@pytest.mark.django_db
+class TestIndexing:
+    @pytest.fixture(autouse=True)
+    def lamps(self, server):
+        with registered(Lamp, LampItems):
+            yield
+
+    def test_an_address_in_a_field(self, server):
+        red, other = (Lamp.objects.create(name=name, link=f"http://{server}/red.png?{name}") for name in "ab")
+        assert sync().indexed == 2
+
+        (hit,) = imagesim.similar_to(red, min_relevance=0)
+
+        assert hit.item == other
+        assert registry.for_model(Lamp).get_image_url(other, hit.image.name) == other.link
+        assert thumbnail_url(registry.for_model(Lamp), other, hit.image.name, 320) == other.link
+
+    def test_it_is_fetched_again_where_its_row_is_saved_or_the_item_is_touched(self, server):
+        lamp = Lamp.objects.create(link=f"http://{server}/red.png")
+        sync()
+        lamp.lumen = 7
+        lamp.save(update_fields=["lumen"])
+        sync()
+        assert len(Answers.asked) == 1
+
+        lamp.link += "?2"
+        lamp.save()
+        sync()
+        assert len(Answers.asked) == 2
+
+        imagesim.touch(lamp)
+        sync()
+        assert len(Answers.asked) == 3
+
+    def test_what_is_wrong_is_kept_with_the_item(self, server):
+        Lamp.objects.create(link="https://elsewhere.example/red.png")
+        assert sync().failed == 1
+
+        (image,) = ItemImage.objects.all()
+
+        assert "elsewhere.example" in image.error
+        assert image.permanent
+
+    def test_a_server_that_is_down_leaves_the_embedding(self, server, monkeypatch):
+        lamp = Lamp.objects.create(link=f"http://{server}/red.png")
+        sync()
+        (before,) = ItemImage.objects.values_list("digest", flat=True)
+        monkeypatch.setattr(Answers, "answer", lambda self, name: (503, {}, b""))
+        imagesim.touch(lamp)
+        sync()
+
+        (image,) = ItemImage.objects.all()
+
+        assert image.digest == before
+        assert "503" in image.error
+
+
+def test_the_check_asks_for_the_hosts():
+    with registered(Lamp, LampItems):
+        assert [message.id for message in checks.check_items() if message.obj is Lamp] == ["imagesim.E012"]
+        with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example"]):
+            assert not [message for message in checks.check_items() if message.obj is Lamp]
