@@ -84,16 +84,16 @@ class FailingIndex(BaseIndex):
 
 class TestBackends:
     def test_a_backend_that_cannot_be_imported(self, settings):
-        settings.IMAGESIM = {"INDEX": {"BACKEND": "no.Where"}, "EMBEDDER": {"BACKEND": "tests.test_checks.Unmade"}}
+        settings.IMAGESIM = {"INDEX": {"BACKEND": "no.Where"}, "EMBEDDER": {"BACKEND": "tests.test_checks.FailingIndex"}}
 
         found = checks.check_backends()
 
         assert ids(found) == ["imagesim.E002", "imagesim.E002"]
-        assert "IMAGESIM['EMBEDDER']: 'tests.test_checks.Unmade' is not a subclass of" in found[0].msg
+        assert "IMAGESIM['EMBEDDER']: 'tests.test_checks.FailingIndex' is not a subclass of" in found[0].msg
         assert "IMAGESIM['INDEX']: 'no.Where' cannot be imported" in found[1].msg
 
     def test_a_backend_that_needs_a_package(self, settings):
-        settings.IMAGESIM = {"INDEX": {"BACKEND": "tests.test_checks.Unmade"}}
+        settings.IMAGESIM = {"INDEX": {"BACKEND": "tests.test_checks.FailingIndex"}}
 
         (found,) = (message for message in checks.check_backends() if message.id == "imagesim.E002")
 
