@@ -45,14 +45,14 @@ _LASTING = {
 
 
 @shared_task(name="imagesim.tasks.sync", **_LASTING)
-def sync(using: str | None = None) -> None:
+def sync() -> None:
     """Sync waiting changes, start another task when the time is up, and continue an abandoned rebuild."""
     from imagesim.indexing.jobs import unfinished_rebuild
     from imagesim.indexing.sync import sync as sync_now
 
-    report = sync_now(using=using, seconds=SLICE_SECONDS)
+    report = sync_now(seconds=SLICE_SECONDS)
     if report.more and not report.interrupted:
-        start("sync", using=using)
+        start("sync")
     if unfinished_rebuild():
         start("rebuild")
 
@@ -92,7 +92,7 @@ def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
     from imagesim.indexing import outbox
 
     outbox.record(label, pks, using=using)
-    sync(using)
+    sync()
 
 
 @shared_task(name="imagesim.tasks.purge", **_LASTING)

@@ -46,7 +46,7 @@ def change(*products):
 
 
 def take(limit=10, scope=Scope.METADATA):
-    return leases.lease("default", scope, limit)
+    return leases.lease(scope, limit)
 
 
 def state(item):
@@ -241,7 +241,7 @@ def sync_result(item, outcome="indexed", **result):
     """The row after its change was leased, and ended so; and the state as it was leased."""
     (leased,) = take().states or take(scope=Scope.ALL).states
     before = ItemState(**{field.attname: getattr(leased, field.attname) for field in ItemState._meta.concrete_fields})
-    lease = leases.Lease("default", leased.lease, [leased], leased.leased_until)
+    lease = leases.Lease(leased.lease, [leased], leased.leased_until)
     assert leases.mark(lease, [leases.SyncResult(leased, outcome, **result)]) == 1
     return state(item), before
 
@@ -286,7 +286,7 @@ class TestResults:
             assert (after.pending, after.attempts) == (False, 2)
             assert 0.75 * 900 - 5 <= (after.not_before - timezone.now()).total_seconds() <= 1.25 * 900
             ItemState.objects.filter(pk=after.pk).update(not_before=timezone.now(), scope=Scope.METADATA)
-            assert leases.revive("default") == 1
+            assert leases.revive() == 1
             again = state(item)
             assert (again.pending, again.scope, again.version) == (True, Scope.ALL, after.version + 1)
 
@@ -394,9 +394,9 @@ class TestLocks:
                     return "waits"
                 return "overtakes"
 
-        def between(using, results):
+        def between(results):
             answers.append(_elsewhere(save))
-            original(using, results)
+            original(results)
 
         monkeypatch.setattr(leases, "_save_states", between)
         assert leases.mark(lease, [leases.SyncResult(lease.states[0], "indexed")]) == 1

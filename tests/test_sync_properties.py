@@ -145,7 +145,7 @@ class Shop(RuleBasedStateMachine):
     @rule(worker=WORKERS, scope=st.sampled_from(list(Scope)), limit=st.integers(1, 3))
     def lease(self, worker, scope, limit):
         if worker not in self.work:
-            lease = leases.lease("default", scope, limit)
+            lease = leases.lease(scope, limit)
             if lease.states:
                 self.work[worker] = {"lease": lease}
 
@@ -154,9 +154,7 @@ class Shop(RuleBasedStateMachine):
         work = self.work.get(worker)
         if work and "prepared" not in work:
             work["targets"] = live_targets()
-            work["prepared"] = prepare(
-                work["lease"].states, work["targets"], Vectors(work["targets"]), work["lease"].using
-            )
+            work["prepared"] = prepare(work["lease"].states, work["targets"], Vectors(work["targets"]))
 
     @rule(worker=WORKERS)
     def write(self, worker):
@@ -174,7 +172,7 @@ class Shop(RuleBasedStateMachine):
         work = self.work.get(worker)
         if work and "written" in work:
             leases.mark(work["lease"], [outcome.as_sync_result() for outcome in work["outcomes"]])
-            _queue_former_owners(work["prepared"], work["lease"].using)
+            _queue_former_owners(work["prepared"])
             del self.work[worker]
 
     @rule(worker=WORKERS)

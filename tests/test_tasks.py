@@ -217,7 +217,7 @@ def test_when_messages_are_sent(celery, monkeypatch):
 
     def change(after):
         now[0] += after * CeleryDispatcher.WAKE_INTERVAL
-        dispatch.wake("default")
+        dispatch.wake()
         sent_now, sent[:] = [round(delay / CeleryDispatcher.WAKE_INTERVAL, 3) for delay in sent], []
         return sent_now
 
@@ -236,7 +236,7 @@ def test_a_failed_message_is_sent_again(celery, monkeypatch):
     tried = []
     monkeypatch.setattr(CeleryDispatcher, "send", lambda *args, **options: tried.append(options) and False)
     for _ in range(3):
-        dispatch.wake("default")
+        dispatch.wake()
     assert len(tried) == 3
 
 
@@ -275,7 +275,7 @@ def test_a_thread_of_the_server(thread, caplog):
     assert "background thread" in caplog.text
     wait_for(synced)
     product("boot", picture("blue"))
-    assert dispatch.start("sync", using="default")
+    assert dispatch.start("sync")
     wait_for(synced)
     assert get_index().count() == 2
     thread.close()
@@ -361,9 +361,9 @@ def test_django_s_own_tasks(settings):
     from django.tasks import default_task_backend
 
     assert not dispatch.DjangoTasksDispatcher.is_configured()
-    assert dispatch.start("sync", using="default")
-    dispatch.wake("default")
-    assert next(result.args for result in default_task_backend.results) == ["sync", {"using": "default"}]
+    assert dispatch.start("sync")
+    dispatch.wake()
+    assert next(result.args for result in default_task_backend.results) == ["sync", {}]
     settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
     product("shoe", picture("red"))
     assert get_index().count() == 1  # the task ran where it was enqueued

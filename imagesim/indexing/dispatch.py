@@ -46,8 +46,8 @@ class Dispatcher(ABC):
         """Start a task soon; return False if it cannot be started. Never raises and never waits long."""
 
     @abstractmethod
-    def wake(self, using: str) -> None:
-        """Start a sync of the changes that wait in the database ``using``. Called after every commit of changes."""
+    def wake(self) -> None:
+        """Start a sync of the changes that wait. Called after every commit of changes."""
 
 
 class ManualDispatcher(Dispatcher):
@@ -56,7 +56,7 @@ class ManualDispatcher(Dispatcher):
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
         return False
 
-    def wake(self, using: str) -> None:
+    def wake(self) -> None:
         pass
 
 
@@ -75,7 +75,7 @@ class MessageDispatcher(Dispatcher):
     """Seconds in which a process sends at most two messages (one in a steady stream), for any number of commits."""
 
     def __init__(self) -> None:
-        self.wakeups: dict[str, _Wakeup] = {}
+        self.last_wakeup = _Wakeup()
 
     @property
     def supports_delay(self) -> bool:
@@ -88,7 +88,7 @@ class MessageDispatcher(Dispatcher):
     def start(self, task: str, arguments: dict[str, Any]) -> bool:
         return self.send(task, arguments)
 
-    def wake(self, using: str) -> None:
+    def wake(self) -> None:
         """Send a sync, unless a message already sent covers the commits until now.
 
         The first change is announced at once. Those that follow within ``WAKE_INTERVAL`` share one message, on which
@@ -96,7 +96,7 @@ class MessageDispatcher(Dispatcher):
         messages. If a message is lost, its changes wait until a worker next polls.
         """
         now = time.monotonic()
-        last = self.wakeups.get(using, _Wakeup())
+        last = self.last_wakeup
         elapsed = now - last.sent_at
         if not self.supports_delay:
             wakeup, delay = _Wakeup(now), 0.0
@@ -108,8 +108,8 @@ class MessageDispatcher(Dispatcher):
             wakeup, delay = _Wakeup(now, delayed=True), self.WAKE_INTERVAL  # a steady stream: one per interval
         else:
             wakeup, delay = _Wakeup(now), 0.0
-        if self.send("sync", {"using": using}, delay=delay):
-            self.wakeups[using] = wakeup
+        if self.send("sync", {}, delay=delay):
+            self.last_wakeup = wakeup
 
 
 class CeleryDispatcher(MessageDispatcher):
@@ -265,8 +265,8 @@ class ThreadDispatcher(Dispatcher):
         self._wake.set()
         return True
 
-    def wake(self, using: str) -> None:
-        self.start("sync", {"using": using})
+    def wake(self) -> None:
+        self.start("sync", {})
 
     def start_thread(self) -> None:
         """Start the thread of this process, unless it runs already."""
@@ -338,9 +338,9 @@ def start(task: str, **arguments: Any) -> bool:
     return get_dispatcher().start(task, arguments)
 
 
-def wake(using: str, **kwargs: object) -> None:
-    """Have the changes that wait in the database ``using`` synced soon."""
-    get_dispatcher().wake(using)
+def wake(**kwargs: object) -> None:
+    """Have the changes that wait synced soon; a receiver of ``changes_waiting``."""
+    get_dispatcher().wake()
 
 
 def connect() -> None:

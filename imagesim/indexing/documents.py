@@ -19,6 +19,7 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import IndexMissing, NotRegistered
 from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import SyncResult
+from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState, Scope
@@ -95,7 +96,7 @@ class WriteOutcome:
         )
 
 
-def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors, using: str) -> list[Document]:
+def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vectors) -> list[Document]:
     """Read the items again and build their documents for all targets.
 
     :raises IndexMissing: if a target's projection no longer exists.
@@ -103,7 +104,7 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
     for target in targets:
         _ = target.projection
     items = _read_items([state for state in states if not _has_worn_out(state)])
-    known = images_by_state(states, using)
+    known = images_by_state(states)
     documents = [
         _outline(state, items.get((state.model, state.object_pk)), known.get(state.pk, [])) for state in states
     ]
@@ -163,10 +164,11 @@ def valid_pks(items: Items[Any], pks: Iterable[str]) -> Iterator[Any]:
             continue  # the type of the key has changed, so no item has this one
 
 
-def images_by_state(states: Iterable[ItemState], using: str) -> dict[int, list[ItemImage]]:
+def images_by_state(states: Iterable[ItemState]) -> dict[int, list[ItemImage]]:
     """The stored images by the primary key of their state, in order."""
     found: dict[int, list[ItemImage]] = {}
-    rows = ItemImage.objects.using(using).filter(state__in=[state.pk for state in states]).order_by("position")
+    pks = [state.pk for state in states]
+    rows = ItemImage.objects.using(state_alias()).filter(state__in=pks).order_by("position")
     for image in rows:
         found.setdefault(image.state_id, []).append(image)
     return found

@@ -119,7 +119,7 @@ def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None
         pks = [str(pk) for pk in page.values_list("pk", flat=True)[:size]]
         if not pks:
             return
-        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks, state_alias()), job)
+        failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
         after = pks[-1]
         jobs.heartbeat(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
         if progress:
@@ -128,9 +128,10 @@ def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None
             raise _TimeOver
 
 
-def _fill_page(target: Target, label: str, pks: list[str], using: str) -> int:
+def _fill_page(target: Target, label: str, pks: list[str]) -> int:
     """Write one page of items to the new index; return how many failed and are left to the sync."""
-    known = {state.object_pk: state for state in ItemState.objects.using(using).filter(model=label, object_pk__in=pks)}
+    rows = ItemState.objects.using(state_alias()).filter(model=label, object_pk__in=pks)
+    known = {state.object_pk: state for state in rows}
     states = [known[pk] for pk in pks if pk in known]
     for state in states:
         if not state.pending:
@@ -138,15 +139,15 @@ def _fill_page(target: Target, label: str, pks: list[str], using: str) -> int:
         state.attempts = 0
         state.checksum = ""
     good, bad = [], [pk for pk in pks if pk not in known]
-    for outcome in write(prepare(states, [target], Vectors([target]), using), [target]):
+    for outcome in write(prepare(states, [target], Vectors([target])), [target]):
         document = outcome.document
         if outcome.written and not document.retry and document.outcome == document.state.outcome:
             good.append(document.state)
         else:
             bad.append(document.state.object_pk)
-    leases.repair_late(using, good)
+    leases.repair_late(good)
     # Recorded as changed, these are handled by the sync, which stores their errors and retries them.
-    outbox.record(label, bad, using=using)
+    outbox.record(label, bad, using=state_alias())
     return len(bad)
 
 

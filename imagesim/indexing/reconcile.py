@@ -51,7 +51,6 @@ TOMBSTONE_AGE = timedelta(days=1)
 class Difference:
     """An item whose entry is missing or wrong."""
 
-    using: str
     label: str
     pk: str
     kind: str
@@ -126,16 +125,15 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
         if progress:
             progress(job.done, job.total)
     if not dry_run:
-        report["tombstones"] = _purge_tombstones(state_alias(), since)
+        report["tombstones"] = _purge_tombstones(since)
     report["embeddings"] = _purge_embeddings({target.meta.fingerprint for target in targets}, since, dry_run)
 
 
 def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
     """Compare all items; yield the number of items just checked and their differences."""
-    alias = state_alias()
     for items in registry:
-        yield from _compare_items(items, alias, target.meta.fingerprint, since)
-    for differences in _compare_vanished(alias, since):
+        yield from _compare_items(items, target.meta.fingerprint, since)
+    for differences in _compare_vanished(since):
         yield 0, differences
     for differences in _compare_entries(target.index.scan(backing_index=target.backing_index), since):
         yield 0, differences
@@ -143,7 +141,8 @@ def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Di
 
 def _queue(differences: Sequence[Difference]) -> None:
     """Queue the items for reindexing, with a version above any in the index."""
-    for (using, label), group in _grouped(differences, lambda d: (d.using, d.label)).items():
+    using = state_alias()
+    for label, group in _grouped(differences, lambda difference: difference.label).items():
         pks = [difference.pk for difference in group]
         outbox.record(label, pks, scope=Scope.METADATA, using=using)
         states = ItemState.objects.using(using).filter(model=label)
@@ -159,14 +158,12 @@ def _queue(differences: Sequence[Difference]) -> None:
 # The shop's items and their states.
 
 
-def _compare_items(
-    items: Items[Any], using: str, fingerprint: str, since: datetime
-) -> Iterator[tuple[int, list[Difference]]]:
+def _compare_items(items: Items[Any], fingerprint: str, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
     """Compare the items with their states; ``fingerprint`` is that of the active index."""
     queryset = items.for_reading(queryset_of(items).order_by("pk"))
     for page in _pages(queryset):
-        states = _states(items.label, [items.pk_of(item) for item in page], using)
-        images = images_by_state(states.values(), using)
+        states = _states(items.label, [items.pk_of(item) for item in page])
+        images = images_by_state(states.values())
         digests = {image.digest for known in images.values() for image in known}
         stored = Embedding.objects.filter(fingerprint=fingerprint, digest__in=digests)
         embedded = set(stored.values_list("digest", flat=True))
@@ -178,7 +175,7 @@ def _compare_items(
             kind = _compare_item(items, item, state, known, embedded, since)
             # Queued without a difference: an image with a temporary error.
             if kind or any(image.error and not image.permanent for image in known):
-                differences.append(Difference(using, items.label, pk, kind))
+                differences.append(Difference(items.label, pk, kind))
         yield len(page), differences
 
 
@@ -213,17 +210,17 @@ def _compare_item(
         return "" if state is not None and state.outcome == Outcome.FAILED else "stale"
 
 
-def _compare_vanished(using: str, since: datetime) -> Iterator[list[Difference]]:
+def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:
     """Yield the states of items that no longer exist."""
-    states = ItemState.objects.using(using).exclude(outcome=Outcome.REMOVED).filter(pending=False).order_by("pk")
-    for page in _pages(states):
+    states = ItemState.objects.using(state_alias()).exclude(outcome=Outcome.REMOVED).filter(pending=False)
+    for page in _pages(states.order_by("pk")):
         differences = []
         for label, group in _grouped(page, lambda state: state.model).items():
             existing = _existing(label, [state.object_pk for state in group])
             for state in group:
                 if state.object_pk not in existing and not _is_in_progress(state, since):
                     kind = "orphaned" if state.outcome == Outcome.INDEXED else ""
-                    differences.append(Difference(using, label, state.object_pk, kind))
+                    differences.append(Difference(label, state.object_pk, kind))
         yield differences
 
 
@@ -236,13 +233,12 @@ def _is_in_progress(state: ItemState, since: datetime) -> bool:
 
 
 def _compare_entries(entries: Iterator[tuple[str, int]], since: datetime) -> Iterator[list[Difference]]:
-    alias = state_alias()
     found: list[Difference] = []
-    states = _states_by_key(alias)
+    states = _states_by_key()
     for number, (key, version, duplicate, state) in enumerate(_side_by_side(entries, states), 1):
         kind, ahead = _compare_entry(version, duplicate, state)
         if kind:
-            found.append(Difference(alias, *split_key(key), kind, ahead))
+            found.append(Difference(*split_key(key), kind, ahead))
         if number % CHUNK == 0:  # also without a difference, for the heartbeat
             yield _confirmed(found, since)
             found = []
@@ -272,8 +268,8 @@ def _compare_entry(version: int | None, duplicate: bool, state: ItemState | None
 def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Difference]:
     """Return the differences of items that were not synced during the comparison."""
     confirmed = []
-    for (using, label), group in _grouped(differences, lambda d: (d.using, d.label)).items():
-        states = _states(label, [difference.pk for difference in group], using)
+    for label, group in _grouped(differences, lambda difference: difference.label).items():
+        states = _states(label, [difference.pk for difference in group])
         for difference in group:
             state = states.get(difference.pk)
             ahead = state is not None and difference.indexed_version > state.version
@@ -285,9 +281,9 @@ def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Diffe
 # Purging.
 
 
-def _purge_tombstones(using: str, since: datetime) -> int:
+def _purge_tombstones(since: datetime) -> int:
     """Delete the states of items that were removed long ago; return how many."""
-    states = ItemState.objects.using(using)
+    states = ItemState.objects.using(state_alias())
     old = states.filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
     count = 0
     while pks := list(old.values_list("pk", flat=True)[:CHUNK]):
@@ -328,8 +324,8 @@ def _pages(queryset: models.QuerySet[Any]) -> Iterator[list[Any]]:
         after = page[-1].pk
 
 
-def _states(label: str, pks: Sequence[str], using: str) -> dict[str, ItemState]:
-    return {s.object_pk: s for s in ItemState.objects.using(using).filter(model=label, object_pk__in=pks)}
+def _states(label: str, pks: Sequence[str]) -> dict[str, ItemState]:
+    return {s.object_pk: s for s in ItemState.objects.using(state_alias()).filter(model=label, object_pk__in=pks)}
 
 
 def _grouped(every: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -347,10 +343,10 @@ def _existing(label: str, pks: Sequence[str]) -> set[str]:
     return {str(pk) for pk in found}
 
 
-def _states_by_key(using: str) -> Iterator[tuple[str, ItemState]]:
+def _states_by_key() -> Iterator[tuple[str, ItemState]]:
     """Every state with its key, in the order of the keys' code points, which is also that of the index's scan."""
     key: Any = Concat("model", models.Value(":"), "object_pk", output_field=models.CharField(max_length=400))
-    states = ItemState.objects.using(using).annotate(key=key)
+    states = ItemState.objects.using(state_alias()).annotate(key=key)
     for state in in_code_point_order(states, "key", attrgetter("key"), chunk_size=CHUNK):
         yield state.key, state
 

@@ -106,7 +106,6 @@ def sync(
     *,
     limit: int | None = None,
     progress: Progress | None = None,
-    using: str | None = None,
     seconds: float | None = None,
 ) -> SyncReport:
     """Index the waiting changes. Any number of processes can run it at the same time.
@@ -119,9 +118,8 @@ def sync(
     report = SyncReport()
     try:
         bootstrap_index()
-        alias = using or state_alias()
-        leases.revive(alias)
-        _drain(alias, report, limit, progress, started + seconds if seconds else None)
+        leases.revive()
+        _drain(report, limit, progress, started + seconds if seconds else None)
     except UNAVAILABLE as error:
         report.interrupted = str(error)
         extra = {"event": "sync.interrupted", "reason": str(error)}
@@ -175,8 +173,8 @@ def bootstrap_index() -> None:
     jobs.finish(job, report={"first": True})
 
 
-def _drain(alias: str, report: SyncReport, limit: int | None, progress: Progress | None, until: float | None) -> None:
-    total = leases.due(alias).count() if progress else 0
+def _drain(report: SyncReport, limit: int | None, progress: Progress | None, until: float | None) -> None:
+    total = leases.due().count() if progress else 0
     while True:
         worked = False
         # Metadata first: a stock change must not wait for a thousand images.
@@ -184,9 +182,9 @@ def _drain(alias: str, report: SyncReport, limit: int | None, progress: Progress
             if limit is not None:
                 size = min(size, limit - report.done)
             if size <= 0 or (until and time.monotonic() > until):
-                report.more = leases.due(alias).exists()
+                report.more = leases.due().exists()
                 return
-            lease = leases.lease(alias, scope, size)
+            lease = leases.lease(scope, size)
             if not lease.states:
                 continue
             worked = True
@@ -228,10 +226,10 @@ def _sync_lease(lease: Lease) -> SyncReport:
 def _sync_states(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
     targets = live_targets()
     vectors = Vectors(targets, renew=lambda: leases.renew(lease))
-    documents = prepare(states, targets, vectors, lease.using)
+    documents = prepare(states, targets, vectors)
     results = [outcome.as_sync_result() for outcome in write(documents, targets)]
     leases.mark(lease, results)
-    _queue_former_owners(documents, lease.using)
+    _queue_former_owners(documents)
     report.embedded += vectors.embedded
     report.opened += vectors.opened
     for result in results:
@@ -254,13 +252,13 @@ def _one_by_one(lease: Lease, report: SyncReport, error: Exception) -> None:
             report.retried += 1
 
 
-def _queue_former_owners(documents: Sequence[Document], using: str) -> None:
+def _queue_former_owners(documents: Sequence[Document]) -> None:
     """Queue the items that last had an image that is new here: it was moved, and no signal named that item."""
     new = {picture.name[:500] for document in documents for picture in document.pictures or () if picture.new}
     if not new:
         return
     owners = (
-        ItemImage.objects.using(using)
+        ItemImage.objects.using(state_alias())
         .filter(name__in=new)
         .exclude(state__in=[document.state.pk for document in documents])
         .values_list("state__model", "state__object_pk")
@@ -270,7 +268,7 @@ def _queue_former_owners(documents: Sequence[Document], using: str) -> None:
     for label, pk in owners:
         by_label.setdefault(label, []).append(pk)
     for label, pks in by_label.items():
-        outbox.record(label, pks, scope=Scope.METADATA, using=using)
+        outbox.record(label, pks, scope=Scope.METADATA, using=state_alias())
 
 
 def _release(lease: Lease, error: BaseException) -> None:

@@ -46,7 +46,7 @@ def _without_versions() -> None:
 
     action = transport._action
     transport._action = lambda name, key, version: action(name, key, time.time_ns())
-    leases.repair_late = lambda using, written: 0
+    leases.repair_late = lambda written: 0
 
 
 def _without_reconcile() -> None:

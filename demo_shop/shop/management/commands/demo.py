@@ -21,7 +21,6 @@ from demo_shop.shop.seeding import seed
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ImagesimError
 from imagesim.indexing import dispatch
-from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.monitoring.status import get_status
@@ -93,7 +92,7 @@ class Command(BaseCommand):
             raise CommandError(f"The catalogue could not be indexed: {report.interrupted}")
         if report.more:
             self.stdout.write("The shop opens now; the rest of the pictures is indexed in the background.")
-            dispatch.wake(state_alias())
+            dispatch.wake()
 
     def _create_admin(self) -> None:
         users = get_user_model()._default_manager
