@@ -84,7 +84,10 @@ class FailingIndex(BaseIndex):
 
 class TestBackends:
     def test_a_backend_that_cannot_be_imported(self, settings):
-        settings.IMAGESIM = {"INDEX": {"BACKEND": "no.Where"}, "EMBEDDER": {"BACKEND": "tests.test_checks.FailingIndex"}}
+        settings.IMAGESIM = {
+            "INDEX": {"BACKEND": "no.Where"},
+            "EMBEDDER": {"BACKEND": "tests.test_checks.FailingIndex"},
+        }
 
         found = checks.check_backends()
 
