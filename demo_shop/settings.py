@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "demo_shop.shop",  # before imagesim, so that its templates override those of imagesim
     "imagesim",
+    "imagesim.merchandising",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -23,6 +23,7 @@ from imagesim.exceptions import ImagesimError
 from imagesim.indexing import dispatch
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
+from imagesim.merchandising.models import Rule
 from imagesim.monitoring.status import get_status
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,13 @@ class Command(BaseCommand):
         users = get_user_model()._default_manager
         if not users.filter(username=ADMIN).exists():
             users.create_superuser(ADMIN, "", ADMIN)  # type: ignore[attr-defined]
+            Rule.objects.create(
+                name="Example: what is sold out comes last",
+                enabled=False,
+                action=Rule.Action.BURY,
+                filters="in_stock = no",
+                factor=10,
+            )
         self.stdout.write(f"Shop admin: /admin/, user {ADMIN}, password {ADMIN}. For this demo only.")
 
     def _serve(self, port: int) -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.db.models.signals import post_delete, post_save
+from django.utils.translation import gettext_lazy as _
+
+LOCAL_CACHES = ("LocMemCache", "DummyCache")
+
+
+class MerchandisingConfig(AppConfig):
+    """Has every search ask the shop's rules. No database and no network here."""
+
+    name = "imagesim.merchandising"
+    label = "imagesim_merchandising"
+    verbose_name = _("Merchandising")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from imagesim.merchandising import cache
+        from imagesim.retrieval import rerank
+
+        rerank.register(cache.CachedRules())
+        rule = self.get_model("Rule")
+        for signal in (post_save, post_delete):
+            signal.connect(cache.changed, sender=rule, dispatch_uid="imagesim_merchandising")
+
+
+@register("imagesim", Tags.caches, deploy=True)
+def check_cache(**kwargs: Any) -> list[CheckMessage]:
+    """Rules are read again when a number in the cache changes, so that the processes have to share the cache."""
+    from django.conf import settings
+
+    backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if not backend.endswith(LOCAL_CACHES):
+        return []
+    return [
+        Warning(
+            "The default cache is not shared between processes: a changed rule takes up to a minute to take effect.",
+            hint="Use Redis, Memcached or the database as the default cache.",
+            id="imagesim.W019",
+        )
+    ]

@@ -1,0 +1,88 @@
+"""The rules as a process keeps them: read again when their version in the cache changes.
+
+The version is asked for at most every :data:`CHECK_SECONDS`, from the cache, so that a search costs no query more; the
+rules are read again after :data:`RELOAD_SECONDS` anyway, for changes that send no signal and caches that forget.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from django.core.cache import cache
+from django.db import transaction
+
+from imagesim.indexes import get_index
+from imagesim.merchandising.engine import RuleSet
+from imagesim.merchandising.models import Rule
+from imagesim.retrieval.rerank import Plan, Question
+from imagesim.runtime import runtime
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2.0
+RELOAD_SECONDS = 60.0
+
+
+@dataclass
+class _Kept:
+    rules: RuleSet = field(default_factory=RuleSet)
+    checked: float = -CHECK_SECONDS
+    loaded: float = -RELOAD_SECONDS
+
+
+class CachedRules:
+    """The reranker that the app registers."""
+
+    @property
+    def version(self) -> str:
+        return current().version
+
+    def plan(self, question: Question) -> Plan | None:
+        return current().plan(question)
+
+
+def current() -> RuleSet:
+    """The rules of this shop (and tenant), a few seconds old at most."""
+    kept = runtime.get(("merchandising", get_index().name), _Kept)
+    now = monotonic()
+    if now - kept.checked < CHECK_SECONDS:
+        return kept.rules
+    kept.checked = now
+    version = _version()
+    if version != kept.rules.version or now - kept.loaded >= RELOAD_SECONDS:
+        kept.rules = RuleSet.of(Rule.objects.filter(enabled=True), version)
+        kept.loaded = now
+    return kept.rules
+
+
+def changed(using: str | None = None, **kwargs: Any) -> None:
+    """A rule was saved or deleted: after the commit, every process reads them again."""
+    transaction.on_commit(partial(_renew, _name()), using=using, robust=True)
+
+
+def _renew(name: str) -> None:
+    runtime.get(("merchandising", get_index().name), _Kept).checked = -CHECK_SECONDS
+    cache.set(name, secrets.token_hex(8), None)
+
+
+def _version() -> str:
+    """The version in the cache, made if there is none; empty if the cache cannot be reached."""
+    try:
+        version = cache.get(_name())
+        if version is None:
+            cache.add(_name(), secrets.token_hex(8), None)
+            version = cache.get(_name())
+    except Exception:  # the errors of a cache are those of its client
+        logger.warning("The cache cannot be asked for the version of the rules", exc_info=True)
+        return ""
+    return str(version or "")
+
+
+def _name() -> str:
+    return re.sub(r"[^\w.]", "_", f"imagesim.{get_index().name}.rules")

@@ -1,0 +1,156 @@
+"""What a merchandiser writes into the fields of a rule, read and checked: filters, pins, products and links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from imagesim.exceptions import BadQuery, NotRegistered, format_choices
+from imagesim.items import split_key
+from imagesim.registry import registry
+from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
+from imagesim.types import Filters
+
+MAX_LINES = 48
+"""Lines of a field; also the last position of a pin."""
+
+CATEGORY, IN_STOCK = "category", "in_stock"
+YES, NO = ("yes", "true", "1"), ("no", "false", "0")
+
+_LOOKUPS = {"=": "", "<": "__lt", "<=": "__lte", ">": "__gt", ">=": "__gte"}
+_CONDITION = re.compile(r"(\w+)\s*(<=|>=|=|<|>)\s*(\S.*)")
+_PIN = re.compile(r"(\d{1,4})\s*:\s*(\S.*)")
+_WORD = re.compile(r"\w+")
+
+
+def words_of(text: str) -> str:
+    """The words of a text as rules compare them: in lower case, without punctuation."""
+    return " ".join(_WORD.findall(text.casefold()))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines that are not blank.
+
+    :raises ValidationError: if there are more than :data:`MAX_LINES`.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > MAX_LINES:
+        raise ValidationError(
+            _("There are %(count)d lines; write at most %(most)d.") % {"count": len(lines), "most": MAX_LINES}
+        )
+    return lines
+
+
+def read_filters(text: str) -> Filters:
+    """The filters in lines such as ``brand = Acme, Zeta``, ``price <= 50``, ``category = shoes`` or ``in_stock = no``.
+
+    All lines have to hold; of several values after ``=``, one.
+
+    :raises ValidationError: naming the bad line, and what would be right.
+    """
+    filters, given = Filters(), dict[str, object]()
+    for line in lines_of(text):
+        match = _CONDITION.fullmatch(line)
+        if match is None:
+            raise ValidationError(
+                _("“%(line)s” is no condition; write it as “brand = Acme” or “price <= 50”.") % {"line": line[:100]}
+            )
+        name, sign, value = match.groups()
+        values = [part.strip() for part in value.split(",") if part.strip()]
+        if name in (CATEGORY, IN_STOCK) and sign != "=":
+            raise ValidationError(
+                _("“%(line)s”: only “=” compares with %(name)s.") % {"line": line[:100], "name": name}
+            )
+        if name == CATEGORY:
+            filters = _with(filters, categories=tuple(values))
+        elif name == IN_STOCK:
+            filters = _with(filters, in_stock=_yes_or_no(value))
+        else:
+            lookup = name + (_LOOKUPS[sign] or ("__in" if len(values) > 1 else ""))
+            given[lookup] = _value(name, lookup, values if len(values) > 1 else [value], line)
+    try:
+        return _with(filters, conditions=build_conditions(given, tuple(registry)))
+    except BadQuery as error:
+        raise ValidationError(str(error)) from None
+
+
+def _value(name: str, lookup: str, values: list[str], line: str) -> object:
+    searched = tuple(registry)
+    known = [*filter_names(searched), CATEGORY, IN_STOCK]
+    if name not in known:
+        raise ValidationError(
+            _("“%(line)s”: there is no %(name)s; a rule can compare %(known)s.")
+            % {"line": line[:100], "name": name, "known": format_choices(known)}
+        )
+    try:
+        split_lookup(lookup, searched)
+        return parse_filter(lookup, values, searched, ())
+    except BadQuery as error:
+        raise ValidationError(str(error)) from None
+
+
+def _with(filters: Filters, **changes: object) -> Filters:
+    from dataclasses import replace
+
+    return replace(filters, **changes)  # type: ignore[arg-type]
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() in (*YES, _("yes")):
+        return True
+    if text.lower() in (*NO, _("no")):
+        return False
+    raise ValidationError(_("“%(text)s” is neither yes nor no.") % {"text": text[:100]})
+
+
+def read_key(text: str) -> str:
+    """The key of an item; its primary key is enough where the shop has registered one model.
+
+    :raises ValidationError: if no such model is registered.
+    """
+    label, pk = split_key(text)
+    every = [items.label for items in registry]
+    if not pk and len(every) == 1:
+        return f"{every[0]}:{text}"
+    try:
+        return f"{registry.for_label(label).label}:{pk}" if pk else _no_key(text, every)
+    except NotRegistered:
+        return _no_key(text, every)
+
+
+def _no_key(text: str, every: list[str]) -> str:
+    raise ValidationError(
+        _("“%(text)s” is no product; write it as %(example)s.")
+        % {"text": text[:100], "example": format_choices(f"{label}:7" for label in every)}
+    )
+
+
+def read_pins(text: str) -> Iterator[tuple[int, str]]:
+    """(position from 1, key) of lines such as ``1: shop.product:7``.
+
+    :raises ValidationError: naming the bad line.
+    """
+    positions, keys = set[int](), set[str]()
+    for line in lines_of(text):
+        match = _PIN.fullmatch(line)
+        if match is None:
+            raise ValidationError(
+                _("“%(line)s” is no position and product; write it as “1: shop.product:7”.") % {"line": line[:100]}
+            )
+        position, key = int(match[1]), read_key(match[2])
+        if not 1 <= position <= MAX_LINES:
+            raise ValidationError(_("A position is a number from 1 to %(most)d.") % {"most": MAX_LINES})
+        if position in positions or key in keys:
+            raise ValidationError(_("“%(line)s”: this position or product is pinned already.") % {"line": line[:100]})
+        positions.add(position)
+        keys.add(key)
+        yield position, key
+
+
+def check_link(link: str) -> None:
+    """:raises ValidationError: if it leads neither to a page of the shop nor to one of the web."""
+    if link and not re.fullmatch(r"(https?://[^\s/]\S*|/(?!/)\S*)", link):
+        raise ValidationError(_("Write the link as /sale/ or https://example.com/sale/."))

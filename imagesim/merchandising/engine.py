@@ -1,0 +1,207 @@
+"""From the rules that hold for a question to the plan of its answer.
+
+Rules are found by what triggers them, in dictionaries, so that hundreds of them cost a search next to nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from imagesim.indexes.validation import MAX_NONE_OF
+from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
+from imagesim.merchandising.models import Rule
+from imagesim.merchandising.moves import Arrangement, Boost, Limit
+from imagesim.registry import registry
+from imagesim.retrieval.rerank import Pin, Plan, Question
+from imagesim.types import Condition, Filters, IndexMeta, Message
+
+logger = logging.getLogger(__name__)
+
+Action, When = Rule.Action, Rule.When
+
+MAX_PINS = 48
+MAX_ALTERNATIVES = 3
+"""Further texts that a question is answered by, each of which is one more query in the same request."""
+
+Trigger = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A rule with its texts read. ``number``: its place among the rules."""
+
+    number: int
+    rule: Rule
+    triggers: tuple[str, ...]
+    filters: Filters
+    pins: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, number: int, rule: Rule) -> Ready:
+        """:raises ValidationError: if a text is not, or no longer, right."""
+        read = read_key if rule.when == When.PRODUCT else words_of if rule.is_by_words else str
+        triggers = tuple(dict.fromkeys(map(read, lines_of(rule.triggers)))) if rule.when != When.ALWAYS else ("",)
+        return cls(number, rule, triggers, read_filters(rule.filters), tuple(read_pins(rule.pins)))
+
+    @property
+    def where(self) -> Iterable[str]:
+        return self.rule.where or Rule.Where.values
+
+
+@dataclass
+class RuleSet:
+    """All rules of a shop, best first. Gives the plans for questions (a ``Reranker``)."""
+
+    version: str = ""
+    longest: int = 0
+    """Words of the longest phrase."""
+    by_trigger: Mapping[tuple[str, str, str], list[Ready]] = field(default_factory=dict)
+    """The rules by where, when and what triggers them."""
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule], version: str = "") -> RuleSet:
+        """A rule that the shop's declaration no longer fits is left out, and logged."""
+        found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
+        longest = 0
+        for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or 0))):
+            try:
+                ready = Ready.of(number, rule)
+            except ValidationError as error:
+                logger.warning("The rule %r is not applied: %s", rule.name, " ".join(error.messages))
+                continue
+            triggers = ready.triggers
+            if rule.action == Action.REPLACE and rule.both_ways:
+                triggers = tuple(dict.fromkeys((*triggers, words_of(rule.replacement))))
+            if rule.when == When.CONTAIN:
+                longest = max(longest, *(len(phrase.split()) for phrase in triggers))
+            for where in ready.where:
+                for trigger in triggers:
+                    found[where, rule.when, trigger].append(ready)
+        return cls(version, longest, dict(found))
+
+    def plan(self, question: Question) -> Plan | None:
+        """What the rules change about a question; None if none of them holds."""
+        if not self.by_trigger:
+            return None
+        now = timezone.now()
+        asked = words_of(question.text)
+        texts = [asked] if asked else []
+        replacing: list[Ready] = []
+        if asked:
+            found = self._find(question.where, [(When.EQUAL, asked), *self._phrases(asked)], now)
+            replacing = [ready for ready in found if ready.rule.action == Action.REPLACE]
+            texts = _other_words(asked, replacing)
+        triggers = [(When.ALWAYS.value, ""), *((When.CATEGORY.value, each) for each in question.categories)]
+        if question.key:
+            triggers.append((When.PRODUCT, question.key))
+        for text in texts[:1]:
+            triggers += [(When.EQUAL, text), *self._phrases(text)]
+        if asked and texts[0] != asked:
+            triggers += [(When.EQUAL, asked), *self._phrases(asked)]
+        triggers += [(When.SYNONYM, text) for text in dict.fromkeys((asked, *texts)) if text]
+        found = [ready for ready in self._find(question.where, triggers, now) if ready.rule.action != Action.REPLACE]
+        if not found and not replacing:
+            return None
+        plan = _plan(found, question)
+        if not replacing:
+            return plan
+        return replace(
+            plan, text=texts[0] if texts[0] != asked else "", alternatives=tuple(texts[1 : MAX_ALTERNATIVES + 1])
+        )
+
+    def _phrases(self, text: str) -> Iterator[Trigger]:
+        """Every run of words of the text that may be a phrase of a rule."""
+        words = text.split()
+        for start in range(len(words)):
+            for end in range(start + 1, min(len(words), start + self.longest) + 1):
+                yield When.CONTAIN, " ".join(words[start:end])
+
+    def _find(self, where: str, triggers: Iterable[Trigger], now: datetime) -> list[Ready]:
+        found = {
+            ready.number: ready
+            for when, trigger in triggers
+            for ready in self.by_trigger.get((where, when, trigger), ())
+            if ready.rule.is_active(now)
+        }
+        return [found[number] for number in sorted(found)]
+
+
+def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
+    """The words to ask for, then what means the same."""
+    first, others = asked, list[str]()
+    for ready in replacing:
+        replacement = words_of(ready.rule.replacement)
+        if not ready.rule.both_ways:
+            for phrase in ready.triggers:
+                first = _replaced(first, phrase, replacement)
+            continue
+        same = (*ready.triggers, replacement)
+        others += [_replaced(asked, phrase, other) for phrase in same for other in same if other != phrase]
+    return list(dict.fromkeys((first, *(other for other in others if other != asked))))
+
+
+def _replaced(text: str, phrase: str, by: str) -> str:
+    return f" {text} ".replace(f" {phrase} ", f" {by} ").strip()
+
+
+def _plan(found: Iterable[Ready], question: Question) -> Plan:
+    none_of: list[Filters] = []
+    pins: dict[int, Pin] = {}
+    messages: list[Message] = []
+    boosts: list[Boost] = []
+    limits: list[Limit] = []
+    for ready in found:
+        rule = ready.rule
+        if rule.action == Action.PIN:
+            for position, key in ready.pins:
+                pins.setdefault(position - 1, Pin(key, position - 1, rule.name))
+        elif rule.action == Action.MESSAGE:
+            messages.append(Message(rule.message, rule.link))
+        elif rule.action == Action.LIMIT:
+            if _is_known([rule.limit_field], question.meta):
+                limits.append(Limit(rule.name, rule.limit_field, rule.limit_count or 1, rule.limit_first or 2))
+        elif (selected := _selected(ready, question)) is not None:
+            if rule.action == Action.EXCLUDE:
+                none_of.append(selected)
+            else:
+                factor = rule.factor if rule.action == Action.BOOST else 1 / rule.factor
+                boosts.append(Boost(rule.name, selected, factor))
+    arrangement = Arrangement(boosts, limits, question.meta.filters) if boosts or limits else None
+    return Plan(
+        none_of=tuple(none_of[:MAX_NONE_OF]),
+        pins=tuple(pins[position] for position in sorted(pins))[:MAX_PINS],
+        fields=arrangement.fields if arrangement else (),
+        arrange=arrangement,
+        messages=tuple(messages),
+    )
+
+
+def _selected(ready: Ready, question: Question) -> Filters | None:
+    """What a rule chooses; None where it chooses nothing: the index does not know a filter yet, or the question is not
+    about a product that has a value."""
+    filters, name = ready.filters, ready.rule.same_field
+    if name:
+        if question.item is None:
+            return None
+        items = registry.for_item(question.item)
+        if name == IN_STOCK:
+            filters = replace(filters, in_stock=items.get_in_stock(question.item))
+        else:
+            value = items.get_filters(question.item).get(name)
+            values = value if isinstance(value, tuple) else (value,)
+            values = tuple(each for each in values if each not in (None, ""))
+            if not values:
+                return None
+            filters = replace(filters, conditions=(*filters.conditions, Condition(name, "in", values)))
+    return filters if _is_known([condition.field for condition in filters.conditions], question.meta) else None
+
+
+def _is_known(names: Iterable[str], meta: IndexMeta) -> bool:
+    return all(name in meta.filters or name in (CATEGORY, IN_STOCK) for name in names)

@@ -1,0 +1,128 @@
+"""What a rule does to a question, before it is saved: the answer without it beside the answer with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from imagesim.conf import get_settings
+from imagesim.exceptions import BadQuery, ImagesimError
+from imagesim.merchandising.conditions import read_key
+from imagesim.merchandising.engine import RuleSet
+from imagesim.merchandising.models import Rule
+from imagesim.retrieval import look, query_image, search
+from imagesim.retrieval.concurrency import deadline, photo_slot
+from imagesim.retrieval.hydrate import load_items
+from imagesim.retrieval.rerank import replaced_by
+from imagesim.types import Hits, Message
+from imagesim.widgets import Card, cards, of_its_kind
+
+LIMIT = 12
+
+
+@dataclass(frozen=True)
+class Place:
+    """A hit of a preview: its card, its position from 1, and how it moved, in words."""
+
+    card: Card
+    position: int
+    moved: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Both answers, what the shop says to the second one, or why there are none."""
+
+    before: list[Place] = field(default_factory=list)
+    after: list[Place] = field(default_factory=list)
+    messages: tuple[Message, ...] = ()
+    gone: list[str] = field(default_factory=list)
+    """The names of hits that are not on the first page any more."""
+    error: str = ""
+
+    @property
+    def is_same(self) -> bool:
+        return not self.messages and all(not place.moved and not place.card.hit.rules for place in self.after)
+
+
+def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None) -> Preview:
+    """Ask one question twice: by the other rules in service, and with this rule, as if it were on already."""
+    try:
+        ask = _question(rule, words.strip(), product.strip(), photo)
+        others = list(Rule.objects.filter(enabled=True).exclude(pk=rule.pk))
+        shown = copy(rule)
+        shown.enabled, shown.starts, shown.ends = True, None, None
+        with photo_slot() if photo else nullcontext(), deadline(get_settings().REQUEST_SECONDS):
+            with replaced_by(RuleSet.of(others)):
+                before = ask()
+            with replaced_by(RuleSet.of([*others, shown])):
+                after = ask()
+    except (ImagesimError, ValidationError) as error:
+        return Preview(error=" ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+    return _compared(cards(before), cards(after), after.messages)
+
+
+def _compared(before: list[Card], after: list[Card], messages: tuple[Message, ...]) -> Preview:
+    former = {card.key: position for position, card in enumerate(before, 1)}
+    kept = {card.key for card in after}
+    return Preview(
+        before=[Place(card, position) for position, card in enumerate(before, 1)],
+        after=[Place(card, position, _moved(former.get(card.key), position)) for position, card in enumerate(after, 1)],
+        messages=messages,
+        gone=[card.title for card in before if card.key not in kept],
+    )
+
+
+def _moved(former: int | None, position: int) -> str:
+    if former is None:
+        return _("new on this page")
+    places = abs(former - position)
+    if former > position:
+        return ngettext("%(places)d place up", "%(places)d places up", places) % {"places": places}
+    if former < position:
+        return ngettext("%(places)d place down", "%(places)d places down", places) % {"places": places}
+    return ""
+
+
+def _question(rule: Rule, words: str, product: str, photo: Any) -> Callable[[], Hits]:
+    least = get_settings().MIN_RELEVANCE or None
+    if sum(map(bool, (words, product, photo))) != 1:
+        raise BadQuery(_("Type words, or choose a product or a photo."))
+    if product:
+        item = _product(product)
+        return lambda: search.similar_to(item, **of_its_kind(item, {"limit": LIMIT}))
+    if words:
+        return lambda: search.search(text=words, limit=LIMIT, min_relevance=least)
+    picture = query_image.read_picture(photo)
+    if rule.where == [Rule.Where.LOOK]:
+        return lambda: _whole(picture, least)
+    return lambda: search.search(image=picture, limit=LIMIT, min_relevance=least)
+
+
+def _whole(picture: Any, least: float | None) -> Hits:
+    seen = look.shop_the_look(picture, regions=[], limit=LIMIT, min_relevance=least)
+    return seen.hits.replace(messages=seen.messages)
+
+
+def _product(text: str) -> models.Model:
+    """The product with this key or primary key, or the first that is called so."""
+    try:
+        key = read_key(text)
+    except ValidationError:
+        key = ""
+    found = load_items([key]) if key and "\0" not in key else {}
+    if found:
+        return next(iter(found.values()))
+    named = next((each.hit.item for each in search.suggest(text) if each.kind == "item"), None)
+    if named is None:
+        raise BadQuery(_("There is no product “%(text)s”.") % {"text": text[:100]})
+    item: models.Model = named
+    return item

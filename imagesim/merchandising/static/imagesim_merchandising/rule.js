@@ -1,0 +1,46 @@
+// The form of a rule: only the fields of the chosen action are shown, and the preview is loaded into the page.
+"use strict";
+document.addEventListener("DOMContentLoaded", () => {
+  const fields = document.getElementById("rule-fields");
+  const action = document.getElementById("id_action");
+  const when = document.getElementById("id_when");
+  if (fields && action) {
+    const own = JSON.parse(fields.textContent);
+    const every = new Set(Object.values(own).flat());
+    const show = (name, shown) => {
+      const row = document.querySelector(`.form-row.field-${name}`);
+      if (row && (shown || !row.querySelector(".errorlist"))) row.hidden = !shown;
+    };
+    const update = () => {
+      every.forEach((name) => show(name, (own[action.value] || []).includes(name)));
+      show("triggers", when.value !== "always");
+    };
+    action.addEventListener("change", update);
+    when.addEventListener("change", update);
+    update();
+  }
+
+  const button = document.getElementById("rule-preview-button");
+  const place = document.getElementById("rule-preview");
+  if (!button || !place) return;
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    place.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(button.formAction, { method: "POST", body: new FormData(button.form) });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const results = page.getElementById("rule-preview-results");
+      if (!results) throw new Error(String(answer.status));
+      place.replaceChildren(results);
+    } catch {
+      const failed = document.createElement("p");
+      failed.className = "errornote";
+      failed.textContent = place.dataset.failed;
+      place.replaceChildren(failed);
+    } finally {
+      button.disabled = false;
+      place.removeAttribute("aria-busy");
+    }
+  });
+});

@@ -1,0 +1,94 @@
+"""What a merchandiser does: write a rule in the admin, see what it does, save it, and find it in the shop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import SCREENSHOTS, until
+
+pytestmark = pytest.mark.timeout(600)
+ADD = "/admin/imagesim_merchandising/rule/add/"
+
+
+def log_in(page: Any) -> None:
+    page.goto("/admin/")
+    page.locator("#id_username").fill("admin")
+    page.locator("#id_password").fill("admin")
+    page.locator("[type=submit]").click()
+    page.locator("#user-tools").wait_for()
+
+
+def is_accessible(page: Any) -> None:
+    """Of our own part: Django's pages are Django's."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    found = axe.run(page, context={"include": [[".rule-question"]]}, options=options)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def picture(page: Any, name: str) -> None:
+    if SCREENSHOTS:
+        page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"), full_page=True)
+
+
+def fits(page: Any) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.mark.parametrize("width", [768, 1280])
+def test_a_rule_is_written_previewed_and_saved(open_page, width):
+    page = open_page(viewport={"width": width, "height": 900})
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_name").fill(f"Not in stock last {width}")
+    assert page.locator("#id_pins").is_hidden()
+    page.locator("#id_action").select_option("pin")
+    assert page.locator("#id_pins").is_visible()
+    assert page.locator("#id_factor").is_hidden()
+    page.locator("#preview-words").fill("shirt")
+    page.locator("#rule-preview-button").focus()
+    page.keyboard.press("Enter")
+    page.locator("#rule-preview .errorlist").wait_for()  # no products yet
+    page.goto("/admin/shop/product/?q=Ethernet")
+    key = page.locator("#result_list a").first.get_attribute("href").split("/")[-3]
+    page.goto(ADD)
+    page.locator("#id_name").fill(f"Cable first {width}")
+    page.locator("#id_when").select_option("equal")
+    page.locator("#id_triggers").fill(f"shirt {width}")
+    page.locator("#id_action").select_option("pin")
+    page.locator("#id_pins").fill(f"1: {key}")
+    page.locator("#preview-words").fill(f"shirt {width}")
+    page.locator("#rule-preview-button").click()
+    page.locator("#rule-preview .rule-sides").wait_for()
+    after = page.locator("section[aria-labelledby=rule-after] li")
+    assert f"Cable first {width}" in after.first.inner_text()
+    assert page.locator("section[aria-labelledby=rule-before] li").count() > 1
+    until(page, "[...document.querySelectorAll('#rule-preview img')].slice(0, 4).every((each) => each.naturalWidth)")
+    assert fits(page)
+    is_accessible(page)
+    picture(page, f"rule-{width}")
+    page.locator("[name=_save]").click()
+    page.locator(".messagelist .success").wait_for()
+    answer = page.request.get(f"/api/visual/search/?q=shirt+{width}").json()
+    assert answer["results"][0]["item"]["pk"] == key
+    assert answer["results"][0]["rules"] == [f"Cable first {width}"]
+    picture(page, f"rules-{width}")
+
+
+def test_without_scripts_the_preview_is_a_page(open_page):
+    page = open_page(java_script_enabled=False, locale="de-DE")
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_name").fill("Ohne Skript")
+    page.locator("#id_action").select_option("bury")
+    page.locator("#id_filters").fill("in_stock = yes")
+    page.locator("#preview-words").fill("shirt")
+    with page.context.expect_page() as opened:
+        page.locator("#rule-preview-button").click()
+    shown = opened.value
+    shown.locator("#rule-after").wait_for()
+    assert shown.locator("#rule-before").inner_text() == "Vorher"
+    assert "durch „Ohne Skript“" in shown.locator(".rule-name").first.inner_text()

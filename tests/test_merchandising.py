@@ -1,0 +1,364 @@
+"""Rules: when they hold, what they do, how processes learn of them, and the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.cache import cache as default_cache
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim.merchandising import cache
+from imagesim.merchandising.apps import check_cache
+from imagesim.merchandising.conditions import read_filters
+from imagesim.merchandising.engine import RuleSet
+from imagesim.merchandising.models import Rule
+from imagesim.registry import key_of
+from imagesim.retrieval import rerank
+from imagesim.types import Condition, Filters, Hits, Message
+from tests import shop
+from tests.shop import encoded, picture
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _index(settings, media_root) -> Iterator[None]:
+    settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER}
+    rerank.register(cache.CachedRules())
+    yield
+    rerank.register(None)
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    return shop.shelf(with_texts=True)
+
+
+def rule(**given: Any) -> Rule:
+    made = Rule(**{"name": "a rule", "action": "boost", "filters": "colour = blue", "factor": 100} | given)
+    made.full_clean()
+    return made
+
+
+def live(*rules: Rule) -> Any:
+    return rerank.replaced_by(RuleSet.of(rules))
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+def moved(hits: Hits) -> set[str]:
+    return {hit.item.name for hit in hits if hit.rules}
+
+
+BLUE = {"blue", "navy"}
+
+
+class TestWhen:
+    @pytest.mark.parametrize(
+        ("when", "triggers", "text", "holds"),
+        [
+            ("always", "", "red", True),
+            ("equal", "Red  hat!", "red hat", True),
+            ("equal", "red hat", "red hat sale", False),
+            ("contain", "red", "a RED hat", True),
+            ("contain", "red hat\nred shoe", "my red shoe", True),
+            ("contain", "red", "hundred", False),
+            ("contain", "red shoe", "red hat shoe", False),
+            ("synonym", "red", "red", True),
+            ("synonym", "red", "crimson", True),
+            ("synonym", "red", "blue", False),
+            ("category", "hats", "red", False),
+        ],
+    )
+    def test_words(self, shelf, when, triggers, text, holds):
+        same = rule(action="replace", when="equal", triggers="crimson", replacement="red", both_ways=True)
+        with live(rule(when=when, triggers=triggers), same):
+            assert moved(imagesim.search(text=text)) == (BLUE if holds else set())
+
+    def test_a_product_or_its_category(self, shelf):
+        with live(rule(when="product", triggers=str(shelf["red"].pk))):
+            assert moved(imagesim.similar_to(shelf["red"])) == BLUE
+            assert moved(imagesim.similar_to(shelf["dark"])) == set()
+        with live(rule(when="category", triggers="hats")):
+            assert moved(imagesim.similar_to(shelf["hat"])) == BLUE
+            assert moved(imagesim.similar_to(shelf["red"])) == set()
+            assert moved(imagesim.search(text="red", category="hats")) == {"navy"}
+
+    def test_where(self, shelf):
+        with live(rule(where=["photo"])):
+            assert moved(imagesim.search(image=encoded(picture("red")))) == BLUE
+            assert moved(imagesim.search(text="red")) == set()
+            assert moved(imagesim.similar_to(shelf["red"])) == set()
+
+    def test_dates_and_off(self, shelf):
+        now = timezone.now()
+        hour = timedelta(hours=1)
+        for given, holds in [
+            ({"starts": now - hour, "ends": now + hour}, True),
+            ({"starts": now + hour}, False),
+            ({"ends": now - hour}, False),
+            ({"enabled": False}, False),
+        ]:
+            with live(rule(**given)):
+                assert (moved(imagesim.search(text="red")) == BLUE) is holds, given
+
+
+class TestWhat:
+    def test_bury_divides_and_names(self, shelf):
+        with live(rule(action="bury", filters="colour = red", name="No red")):
+            hits = imagesim.similar_to(shelf["orange"])
+        assert set(names(hits)[-3:]) == {"red", "dark", "hat"}
+        assert [hit.rules for hit in hits] == [(), (), *[("No red",)] * 3]
+
+    def test_same_as_the_product_viewed(self, shelf):
+        with live(rule(filters="", same_field="colour")):
+            assert names(imagesim.similar_to(shelf["blue"]))[0] == "navy"
+            assert imagesim.search(text="red")[0].rules == ()
+        with live(rule(action="exclude", filters="", same_field="colour")):
+            assert set(names(imagesim.similar_to(shelf["red"]))) == {"orange", "blue", "navy"}
+
+    def test_the_same_value_costs_no_query_where_the_product_is_loaded(self, shelf):
+        product = Product.objects.select_related("category").get(pk=shelf["blue"].pk)
+
+        def count() -> int:
+            imagesim.similar_to(product)
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
+                imagesim.similar_to(product)
+            return len(queries)
+
+        with live():
+            usual = count()
+        with live(rule(filters="", same_field="colour")):
+            assert count() == usual
+
+    def test_limit(self, shelf):
+        with live(rule(action="limit", filters="", limit_field="colour", limit_count=1, limit_first=3, name="Mixed")):
+            hits = imagesim.similar_to(shelf["red"])
+        assert len({hit.item.colour for hit in hits[:3]}) == 3
+        assert ("Mixed",) in {hit.rules for hit in hits}
+
+    def test_replaced_words(self, shelf):
+        with live(rule(action="replace", when="contain", triggers="azure", replacement="blue", filters="")):
+            assert names(imagesim.search(text="azure"))[0] == "blue"
+
+    def test_synonyms_find_either(self, shelf):
+        with live(rule(action="replace", when="contain", triggers="hat", replacement="orange", both_ways=True)):
+            assert set(names(imagesim.search(text="hat"))[:2]) == {"hat", "orange"}
+            assert set(names(imagesim.search(text="orange"))[:2]) == {"hat", "orange"}
+
+    def test_message(self, shelf):
+        with live(rule(action="message", message="Sale!", link="/sale/", when="equal", triggers="red")):
+            assert imagesim.search(text="red").messages == (Message("Sale!", "/sale/"),)
+            assert imagesim.search(text="blue").messages == ()
+
+    def test_excluded_wins_over_pinned_and_higher_priority_has_the_place(self, shelf):
+        first = rule(action="pin", pins=f"1: {shelf['navy'].pk}", priority=5)
+        second = rule(action="pin", pins=f"1: {shelf['blue'].pk}\n2: {shelf['orange'].pk}")
+        with live(second, first):
+            assert names(imagesim.similar_to(shelf["red"]))[:2] == ["navy", "orange"]
+        with live(second, first, rule(action="exclude", filters="category = hats")):
+            assert names(imagesim.similar_to(shelf["red"])) == ["dark", "orange", "blue"]
+
+    def test_a_filter_that_the_index_does_not_know_yet_or_any_more(self, shelf, caplog):
+        with live(rule()):
+            made = RuleSet.of([Rule(name="old", action="boost", filters="size = 7")])
+        assert made.by_trigger == {}
+        assert "old" in caplog.text
+
+
+class TestTexts:
+    def test_filters(self):
+        read = read_filters("brand = Acme, Zeta\n\n price <= 50 \ncategory = shoes, hats\nin_stock = yes")
+        conditions = (Condition("brand", "in", ("Acme", "Zeta")), Condition("price", "lte", read.conditions[1].value))
+        assert read == Filters(categories=("shoes", "hats"), in_stock=True, conditions=conditions)
+        assert float(conditions[1].value) == 50
+
+    @pytest.mark.parametrize(
+        ("given", "field", "words"),
+        [
+            ({"filters": "brand Acme"}, "filters", "no condition"),
+            ({"filters": "brnd = Acme"}, "filters", "there is no brnd"),
+            ({"filters": "brand > Acme"}, "filters", "brand"),
+            ({"filters": "price = cheap"}, "filters", "cheap"),
+            ({"filters": "in_stock = perhaps"}, "filters", "neither yes nor no"),
+            ({"filters": ""}, "filters", "which products"),
+            ({"filters": "\n".join(["brand = x"] * 49)}, "filters", "49"),
+            ({"action": "pin", "pins": "first: 7"}, "pins", "no position"),
+            ({"action": "pin", "pins": "99: 7"}, "pins", "from 1 to 48"),
+            ({"action": "pin", "pins": "1: 7\n1: 8"}, "pins", "already"),
+            ({"action": "pin", "pins": "1: no.model:7"}, "pins", "no product"),
+            ({"action": "pin"}, "pins", "needed"),
+            ({"action": "limit"}, "limit_field", "needed"),
+            ({"action": "message"}, "message", "needed"),
+            ({"action": "message", "message": "x", "link": "javascript:alert(1)"}, "link", "link"),
+            ({"action": "message", "message": "x", "link": "//evil.example/"}, "link", "link"),
+            ({"action": "replace", "replacement": "x"}, "replacement", "words"),
+            ({"when": "equal"}, "triggers", "needed"),
+            ({"when": "equal", "triggers": "!!!"}, "triggers", "no words"),
+            ({"when": "product", "triggers": "a.b:7"}, "triggers", "no product"),
+            ({"when": "product", "triggers": "7", "where": ["photo"]}, "where", "never"),
+            ({"where": ["everywhere"]}, "where", "similar"),
+            ({"same_field": "size"}, "same_field", "size"),
+            ({"factor": 0.5}, "factor", "1.01"),
+            ({"starts": timezone.now(), "ends": timezone.now() - timedelta(days=1)}, "ends", "before"),
+        ],
+    )
+    def test_errors_name_what_is_wrong(self, given, field, words):
+        with pytest.raises(ValidationError) as raised:
+            rule(**given)
+        assert words in " ".join(raised.value.message_dict[field])
+
+
+class TestCache:
+    def test_a_search_costs_no_query_more(self, shelf, django_assert_num_queries):
+        rule().save()
+        imagesim.similar_to(shelf["red"])
+        with CaptureQueriesContext(connection) as with_rules:
+            assert moved(imagesim.similar_to(shelf["red"])) == BLUE
+        rerank.register(None)
+        with CaptureQueriesContext(connection) as without:
+            imagesim.similar_to(shelf["red"])
+        assert len(with_rules) == len(without)
+
+    def test_a_change_takes_effect_here_at_once_and_elsewhere_within_seconds(
+        self, shelf, monkeypatch, django_capture_on_commit_callbacks
+    ):
+        now = [1000.0]
+        monkeypatch.setattr(cache, "monotonic", lambda: now[0])
+        with django_capture_on_commit_callbacks(execute=True):
+            made = rule()
+            made.save()
+        assert moved(imagesim.search(text="red")) == BLUE
+        version = rerank.version()
+        Rule.objects.update(enabled=False)  # without a signal, as another process sees it
+        assert rerank.version() == version
+        default_cache.set(cache._name(), "another")
+        now[0] += cache.CHECK_SECONDS
+        assert moved(imagesim.search(text="red")) == set()
+        assert rerank.version() == "another"
+        Rule.objects.update(enabled=True)
+        now[0] += cache.RELOAD_SECONDS
+        assert moved(imagesim.search(text="red")) == BLUE
+        with django_capture_on_commit_callbacks(execute=True):
+            made.delete()
+        assert moved(imagesim.search(text="red")) == set()
+
+    def test_a_cache_that_is_down_leaves_the_rules_in_force(self, shelf, monkeypatch, caplog):
+        rule().save()
+
+        def down(*args: Any) -> None:
+            raise ConnectionError("down")
+
+        monkeypatch.setattr(cache.cache, "get", down)
+        assert moved(imagesim.search(text="red")) == BLUE
+        assert "cache" in caplog.text
+
+    def test_check(self, settings):
+        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+        assert [each.id for each in check_cache()] == ["imagesim.W019"]
+        settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+        assert check_cache() == []
+
+
+ADD = "admin:imagesim_merchandising_rule_add"
+PREVIEW = "admin:imagesim_merchandising_rule_preview"
+FORM = {"name": "Blue first", "enabled": "on", "priority": "0", "when": "always", "action": "boost", "factor": "100"}
+
+
+class TestAdmin:
+    @pytest.fixture
+    def boss(self, client) -> Any:
+        client.force_login(get_user_model().objects.create_superuser("boss"))
+        return client
+
+    @pytest.fixture
+    def seller(self, client) -> Any:
+        """May see rules and no more."""
+        user = get_user_model().objects.create_user("seller", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_rule"))
+        client.force_login(user)
+        return client
+
+    def test_saved_with_history_and_listed(self, boss, shelf):
+        answer = boss.post(reverse(ADD), FORM | {"filters": "colour = blue", "where": ["words", "photo"]})
+        assert answer.status_code == 302, answer.context["errors"]
+        made = Rule.objects.get()
+        assert (made.where, made.factor) == (["words", "photo"], 100)
+        page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
+        assert "Blue first" in page
+        assert "Search by words, Search by photo" in page
+        boss.post(
+            reverse("admin:imagesim_merchandising_rule_changelist"),
+            {"action": "switch_off", "_selected_action": made.pk},
+        )
+        assert not Rule.objects.get().enabled
+        assert LogEntry.objects.count() == 2
+        history = boss.get(reverse("admin:imagesim_merchandising_rule_history", args=[made.pk])).content.decode()
+        assert "Switched off." in history
+
+    def test_errors_stand_at_their_field(self, boss):
+        answer = boss.post(reverse(ADD), FORM | {"filters": "brnd = x"})
+        assert "there is no brnd" in answer.content.decode()
+        assert not Rule.objects.exists()
+
+    @pytest.mark.parametrize("question", ["preview_words", "preview_product", "preview_photo"])
+    def test_preview(self, boss, shelf, question):
+        photo = SimpleUploadedFile("red.png", encoded(picture("red")))
+        asked = {"preview_words": "red", "preview_product": key_of(shelf["red"]), "preview_photo": photo}[question]
+        pins = f"1: {shelf['navy'].pk}\n2: {shelf['blue'].pk}"
+        answer = boss.post(reverse(PREVIEW), FORM | {"action": "pin", "pins": pins, question: asked})
+        preview = answer.context["preview"]
+        assert (answer.status_code, preview.error) == (200, "")
+        assert {place.card.title for place in preview.after[:2]} == BLUE
+        assert {place.card.title for place in preview.before[:2]} != BLUE
+        assert "up" in preview.after[0].moved
+        assert "by “Blue first”" in answer.content.decode()
+        assert not Rule.objects.exists()
+        assert moved(imagesim.search(text="red")) == set()
+
+    def test_preview_of_a_saved_rule_is_without_its_former_self(self, boss, shelf):
+        made = rule(name="Saved", enabled=False)
+        made.save()
+        other = rule(action="exclude", filters="category = hats", name="Other")
+        other.save()
+        given = FORM | {"name": "Saved", "filters": "colour = orange", "preview_product": "red"}
+        preview = boss.post(f"{reverse(PREVIEW)}?rule={made.pk}", given).context["preview"]
+        assert [place.card.title for place in preview.before] == ["dark", "orange", "blue"]
+        assert [place.card.title for place in preview.after] == ["orange", "dark", "blue"]
+        assert Rule.objects.get(pk=made.pk).filters == "colour = blue"
+
+    @pytest.mark.parametrize(
+        ("given", "status", "words"),
+        [
+            ({"filters": "x"}, 422, "no condition"),
+            ({"filters": "colour = blue"}, 200, "Type words"),
+            ({"filters": "colour = blue", "preview_product": "no such thing"}, 200, "There is no product"),
+            ({"filters": "colour = violet", "preview_words": "red"}, 200, "changes nothing"),
+        ],
+    )
+    def test_preview_says_what_is_missing(self, boss, shelf, given, status, words):
+        answer = boss.post(reverse(PREVIEW), FORM | given)
+        assert (answer.status_code, words in answer.content.decode()) == (status, True)
+
+    def test_permissions_of_its_own(self, seller, shelf):
+        assert seller.get(reverse("admin:imagesim_merchandising_rule_changelist")).status_code == 200
+        assert seller.get(reverse(ADD)).status_code == 403
+        assert seller.post(reverse(PREVIEW), FORM | {"preview_words": "red"}).status_code == 403
+        assert seller.get(reverse(PREVIEW)).status_code == 405
