@@ -59,8 +59,7 @@ _sessions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _keep_inherited() -> None:
-    """In a child process, never release the parent's sessions: their destructor would wait for threads that do not
-    exist."""
+    """In a child process, never release the parent's sessions: their destructor would wait for threads it lacks."""
     for session in _sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 

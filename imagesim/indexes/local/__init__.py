@@ -215,7 +215,7 @@ class LocalIndex(BaseIndex):
         with self._guard:
             snapshot = self._snapshots.get(at.name)
             if snapshot is None:
-                snapshot = self._snapshots[at.name] = Snapshot(meta)
+                snapshot = self._snapshots[at.name] = Snapshot(self.name, meta)
             if alone and len(self._snapshots) > 1:
                 # After a swap, the former snapshot is freed when the last search that uses it ends.
                 self._snapshots = {at.name: snapshot}
