@@ -1,19 +1,17 @@
-"""From a score to the probability that an answer belongs: fitted to a catalogue by what it says of itself.
+"""Calibrate scores to relevance, the probability that a hit is relevant, by fitting to a catalogue without judgements.
 
-A cosine means something else with every model, catalogue and question, so that no fixed cutoff can tell a good answer
-from the least bad one. The relevance of a hit is a logistic function (Platt, 1999) of two things:
+The meaning of a cosine depends on the model, the catalogue and the query, so no fixed cutoff separates relevant hits
+from others. The relevance of a hit is a logistic function (Platt, 1999) of two features:
 
-- its score, in standard deviations above the mean score of two items of the catalogue that have nothing to do with
-  each other;
+- its score, in standard deviations above the mean score of two unrelated items of the catalogue;
 - its vote: the share of its categories among the other ones of the first :data:`VOTERS` hits, each weighted by its
-  score (a kernel nearest-neighbour estimate, leaving one out). A photo of a shoe finds shoes, and the camera among them
-  is out of company; a lone best hit, however high its score, has nobody who agrees.
+  score (a kernel nearest-neighbour estimate, leaving one out). Among the hits for a photo of a shoe, a camera gets a
+  small vote; a single best hit of its category gets none.
 
-It is fitted without anyone's judgement. Each of some items is asked for the items most like it: those that share a
-category belong, the others do not. The same is asked of the catalogue without the whole department of the item, where
-nothing belongs, so that the map knows what the best scores look like when there is no answer. Names of categories
-are asked as words in the same way. The coefficients have a Gaussian prior, :data:`PRIOR`, fitted on three catalogues: a
-small catalogue is mostly judged by it, a large one by itself.
+The fit needs no judgements. The queries are items of the catalogue: hits that share a category are relevant, others are
+not. Each query is repeated without the whole department of the item, where no hit is relevant, so that the fit covers
+queries without an answer. Names of categories are used as queries by words in the same way. The coefficients have a
+Gaussian prior, :data:`PRIOR`, fitted on three catalogues, which dominates for small catalogues.
 """
 
 from __future__ import annotations
@@ -37,20 +35,20 @@ Kind = Literal["items", "photo", "region", "words"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 VOTERS = 20
-"""Hits that vote on the category of a question."""
+"""The number of hits that vote on the category of a query."""
 
 TEMPERATURE = 0.5
-"""By how many standard deviations a vote must be behind the first to count for 1/e of it."""
+"""The distance from the first hit's score, in standard deviations, at which a vote counts for 1/e."""
 
 SAMPLE = 400
-"""Queries that a calibration is fitted on, at most."""
+"""The maximum number of queries for a fit."""
 
 SPREAD = (0.5, 0.5, 0.5)
-"""How far the coefficients (score, vote, intercept) of catalogues lie from the prior: its standard deviations."""
+"""The standard deviations of the prior of the coefficients (score, vote, intercept)."""
 
 OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
-"""Of the questions without an answer against those with one, in the fit: showing nothing is better than showing what
-does not belong, above all for words, whose texts are asked first."""
+"""The weight of queries without an answer relative to those with one: showing nothing is better than showing irrelevant
+hits, in particular for words, which are searched in texts first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +60,14 @@ class Curve:
     intercept: float
 
     def relevance(self, z: float, vote: float) -> float:
-        """The probability that a hit belongs, for its standardised score and its vote."""
+        """Return the probability that a hit is relevant, from its standardised score and its vote."""
         power = self.score * z + self.vote * vote + self.intercept
         return 1 / (1 + math.exp(-power)) if power > -700 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Mean and standard deviation of the scores of what has nothing to do with each other."""
+    """Mean and standard deviation of the scores of unrelated items."""
 
     mean: float
     deviation: float
@@ -92,7 +90,7 @@ PRIOR_ALONE: Mapping[Kind, Curve] = {
     "region": Curve(1.4, 0.0, -5.1),
     "words": Curve(1.7, 0.0, -7.8),
 }
-"""Without votes: the catalogue has no categories, or the question names one."""
+"""Without votes: the catalogue has no categories, or the query names one."""
 
 PRIOR_BACKGROUND: Mapping[Kind, Background] = {
     "items": Background(0.2, 0.15),
@@ -104,9 +102,9 @@ PRIOR_BACKGROUND: Mapping[Kind, Background] = {
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How scores become relevance, for one model and one catalogue, by kind of question.
+    """The calibration of one model and one catalogue, by kind of query.
 
-    ``queries`` says how many were asked to fit it, by kind: 0 where only the prior speaks.
+    ``queries`` is the number of queries of the fit, by kind: 0 if only the prior is used.
     """
 
     curves: Mapping[Kind, Curve] = field(default_factory=lambda: dict(PRIOR))
@@ -114,10 +112,10 @@ class Calibration:
     background: Mapping[Kind, Background] = field(default_factory=lambda: dict(PRIOR_BACKGROUND))
     queries: Mapping[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     roles: Roles = field(default_factory=Roles)
-    """Which words name kinds of this catalogue."""
+    """The roles of words in this catalogue."""
 
     def relevances(self, kind: Kind, scores: Sequence[float], votes: Sequence[float] | None) -> list[float]:
-        """The relevance of hits with these scores and votes; ``votes`` None where they say nothing."""
+        """Return the relevance of hits with these scores and votes; ``votes`` is None if there are none."""
         background = self.background[kind]
         curve = self.alone[kind] if votes is None else self.curves[kind]
         return [
@@ -144,7 +142,7 @@ class Calibration:
 
 
 class Ballot:
-    """The categories of the first :data:`VOTERS` hits, which come best first, each weighted by its score."""
+    """The categories of the first :data:`VOTERS` hits, best first, each weighted by its score."""
 
     def __init__(self, scores: Sequence[float], categories: Sequence[Collection[str]], deviation: float) -> None:
         self._weights = [math.exp((score - scores[0]) / (TEMPERATURE * deviation)) for score in scores[:VOTERS]]
@@ -155,7 +153,7 @@ class Ballot:
                 self._shares[name] = self._shares.get(name, 0.0) + weight
 
     def share(self, categories: Collection[str], own: int | None = None) -> float:
-        """The share of the categories' best among the voters; ``own`` is the number of a voter who is left out."""
+        """Return the largest share of one of the categories among the voters, without the voter number ``own``."""
         left_out = 0.0 if own is None or own >= len(self._weights) else self._weights[own]
         others = self._total - left_out
         if others <= 1e-9 * self._total:
@@ -181,9 +179,9 @@ class Sample:
 
 
 def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int = 0) -> Calibration:
-    """The calibration of a catalogue. Where it says too little of itself, the prior on the catalogue's own scores.
+    """Return the calibration of a catalogue; a small catalogue uses the prior on its own scores.
 
-    ``asked``: the items that are asked about, in place of :data:`SAMPLE` by chance.
+    ``asked``: the items to use as queries, instead of :data:`SAMPLE` random ones.
     """
     import numpy as np
 
@@ -219,7 +217,7 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
 
 
 class Reliability(NamedTuple):
-    """Of hits whose relevance is much the same: their mean relevance, the share that belongs, and how many they are."""
+    """A bin of hits with similar relevance: their mean relevance, the share that is relevant, and their number."""
 
     relevance: float
     belongs: float
@@ -227,10 +225,10 @@ class Reliability(NamedTuple):
 
 
 def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliability]:
-    """What relevance promises against what it keeps, from the least relevant hits to the most.
+    """Compare predicted and actual relevance, in bins from the least relevant hits to the most.
 
-    The calibration is fitted to one half of some items and measured on the other: each is asked for those of its
-    category, and once more with its whole department removed, where nothing belongs.
+    The calibration is fitted to one half of a sample of items and measured on the other: each is a query for the items
+    of its category, and again with its whole department removed, where no item is relevant.
     """
     import numpy as np
 
@@ -263,7 +261,7 @@ class _Question:
 
 
 def _background(scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Sequence[frozenset[str]]) -> Background:
-    """Of the scores (rows, columns) of pairs that share no category."""
+    """Fit the scores (rows, columns) of pairs that share no category."""
     import numpy as np
 
     names = {name: number for number, name in enumerate(sorted({each for names in of_columns for each in names}))}
@@ -274,14 +272,15 @@ def _background(scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Se
             table[number, [names.get(name, len(names)) for name in each]] = True
     rows[:, -1] = columns[:, -1] = False
     unlike = scores[~((rows.astype(np.float32) @ columns.astype(np.float32).T) > 0)]
-    unlike = unlike[unlike < 0.999]  # not itself, where there are no categories
+    unlike = unlike[unlike < 0.999]  # exclude the item itself if there are no categories
     if len(unlike) < 3:
         return PRIOR_BACKGROUND["items"]
     return Background(float(unlike.mean()), max(float(unlike.std()), 1e-3))
 
 
 def _rows(question: _Question, sample: Sample, scale: Background, open_weight: float) -> Array | None:
-    """(hits, 4): standardised score, vote, whether it belongs, weight; with and without the question's department."""
+    """Return (hits, 4): standardised score, vote, whether it is relevant, weight; with and without the query's
+    department."""
     import numpy as np
 
     if not question.categories:
@@ -313,7 +312,7 @@ def _rows(question: _Question, sample: Sample, scale: Background, open_weight: f
 
 
 def _hits(scores: Array, sample: Sample, mask: npt.NDArray[np.bool_] | None) -> list[int]:
-    """The best :data:`VOTERS` items of the mask, one per group."""
+    """Return the best :data:`VOTERS` items of the mask, one per group."""
     import numpy as np
 
     order = np.argsort(-scores if mask is None else np.where(mask, -scores, np.inf), kind="stable")

@@ -36,7 +36,7 @@ MAX_BATCH = 100
 HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
-SMOOTHING = 5.0  # views before a rate is believed
+SMOOTHING = 5.0  # prior weight in views
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def enabled() -> bool:
 
 
 def make_token(source: str, hits: Iterable[Hit], *, query_key: str = "", category: str = "") -> str:
-    """The token of one answer with these hits; empty while events are off."""
+    """Return the token of one answer with these hits; empty while events are disabled."""
     if not enabled():
         return ""
     shown = "".join(_hash(key_of(hit.item)) for hit in hits)
@@ -67,7 +67,7 @@ def make_token(source: str, hits: Iterable[Hit], *, query_key: str = "", categor
 
 
 def store(batch: Iterable[Mapping[str, Any]]) -> int:
-    """Keep a batch of ``{"token", "kind", "item", "position"}``; return how many were new.
+    """Store a batch of ``{"token", "kind", "item", "position"}``; return how many were new.
 
     ``item`` is the key of a result of the token's answer, such as ``"shop.product:7"``. All are checked first: one bad
     event and none is kept. An event sent twice is stored once; events of items that are no longer in the shop are
@@ -151,7 +151,7 @@ def rates(field: str, *, since: datetime | None = None) -> list[Rate]:
 
 
 def judged_pairs(label: str) -> dict[tuple[str, str], float]:
-    """(query pk, item pk) -> grade, from what visitors of similar products did.
+    """Return (query pk, item pk) -> grade, from the events of similar products.
 
     A grade is the share of views that led to a click (a cart counts three times), pulled towards zero while there are
     few views, and divided by the usual share at its position, because the first hits are clicked more often.

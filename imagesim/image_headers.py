@@ -102,4 +102,4 @@ def check_gif(data: bytes) -> None:
 
 def damaged() -> BadImage:
     """The error of a file whose format is right and whose content is not."""
-    return BadImage(_("The picture is damaged or cut off and cannot be read; send it again or save it anew."))
+    return BadImage(_("The picture is damaged or truncated and cannot be read; send it again or save it again."))

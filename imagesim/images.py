@@ -94,7 +94,7 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
 
     :raises UnsupportedFormat: if it is no picture, or one of a format that is not in ``IMAGE_FORMATS``.
     :raises ImageTooLarge: past ``MAX_IMAGE_BYTES`` or ``MAX_IMAGE_PIXELS``, known before a pixel is decoded.
-    :raises BadImage: if it is empty, damaged or cut off, or too small or too narrow to be compared.
+    :raises BadImage: if it is empty, damaged or truncated, or too small or too narrow to be compared.
     """
     image = _open(data)
     width, height = image.size

@@ -25,7 +25,7 @@ TEXT_FIELDS = (models.CharField, models.TextField)
 MAX_TEXT = 10_000
 
 SIMILAR_ID = "imagesim-similar"
-"""The id of the row of similar products on a page."""
+"""The HTML id of the section of similar products."""
 
 
 def make_key(label: str, pk: object) -> str:
@@ -43,7 +43,7 @@ class Items(Generic[M]):
     """Declares which fields of a model hold its images, category, stock and filter values.
 
     Each attribute is a field path (``photos__file``), or the name of a property or method. Override the ``get_*``
-    methods for what a path cannot express.
+    methods for values that a path cannot express.
     """
 
     images: str = ""
@@ -60,7 +60,7 @@ class Items(Generic[M]):
     None: the model's ``name`` or ``title``, with its translations (``name_de``). Empty: words find images only.
     """
     text_languages: Mapping[str, str] = {}
-    """The languages of paths of ``text``. By default the ending decides (``name_de``), else ``LANGUAGE_CODE``."""
+    """The languages of paths of ``text``. By default that of the suffix (``name_de``), else ``LANGUAGE_CODE``."""
     look_categories: Mapping[str, Sequence[str]] = {}
     """The categories in which "shop the look" searches for a label (``{"shoes": ["schuhe", "stiefel"]}``), instead of
     those whose names suggest it. With an empty list the categories of the nearest items decide."""
@@ -83,11 +83,11 @@ class Items(Generic[M]):
     # What to index.
 
     def get_queryset(self) -> models.QuerySet[M]:
-        """The items that may be indexed; override it to exclude some, or to load what the methods need."""
+        """Return the items that can be indexed; override it to exclude some, or to load data for the methods."""
         return self._model._default_manager.all()
 
     def should_index(self, item: M) -> bool:
-        """Whether this item belongs in the index now (published, not archived …)."""
+        """Return whether this item should be in the index now (published, not archived …)."""
         return True
 
     # The values of an entry.
@@ -161,12 +161,12 @@ class Items(Generic[M]):
         return next((file for file in files if file.name == name), files[0] if files else None)
 
     def get_similar_url(self, item: M) -> str:
-        """Where "Find similar" on a card leads: by default the row of similar products on the item's own page."""
+        """Return the URL of "Find similar" on a card: by default the section of similar products on the item's page."""
         page = item.get_absolute_url() if hasattr(item, "get_absolute_url") else ""
         return f"{page}#{SIMILAR_ID}" if page else ""
 
     def get_details(self, item: M) -> dict[str, str]:
-        """More to show of a hit, such as a price: public texts by name, for the REST API and the scripts."""
+        """Return further public texts of a hit by name, such as a price, for the REST API and the scripts."""
         return {}
 
     # Derived from the declaration.
@@ -359,7 +359,7 @@ class Items(Generic[M]):
 
 
 def _suffix(path: str) -> str:
-    """The language in the ending of a path (``name_de``, ``name_pt_br``); empty if there is none."""
+    """Return the language in the suffix of a path (``name_de``, ``name_pt_br``); empty if there is none."""
     codes = {code.lower().replace("-", "_"): code for code, _name in settings.LANGUAGES}
     parts = path.rpartition(paths.SEPARATOR)[2].split("_")
     endings = ("_".join(parts[-2:]) if len(parts) > 2 else "", parts[-1] if len(parts) > 1 else "")

@@ -1,4 +1,4 @@
-"""Says in a header that the visual search could not answer, for monitors and for the caches in front of a shop."""
+"""Mark pages without their similar products with a header, for monitoring and for caches in front of a shop."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def degraded(code: str) -> None:
 
 
 class DegradedHeader:
-    """Middleware. A page whose similar products are missing because the index or the model cannot be reached comes
-    with ``Imagesim-Degraded: index_unavailable``, so that caches and monitoring can tell it from a complete page."""
+    """Middleware that adds ``Imagesim-Degraded: index_unavailable`` to a page whose similar products are missing
+    because the index or the model is unavailable, so that caches and monitoring can distinguish it from a complete
+    page."""
 
     sync_capable = True
     async_capable = True

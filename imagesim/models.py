@@ -12,7 +12,7 @@ from imagesim.indexes.tables import LocalEntry, LocalGeneration  # noqa: F401  #
 
 
 class Scope(models.IntegerChoices):
-    """How much of an item a change may concern. The wider scope wins while a change waits."""
+    """The parts of an item that a change can concern. The wider scope wins while a change waits."""
 
     METADATA = 1, _("metadata only")
     ALL = 2, _("images and metadata")
@@ -115,7 +115,7 @@ class Embedding(models.Model):
 
 
 class EmbeddingLease(models.Model):
-    """A worker is embedding this image; others that need the vector wait for it instead of making it too."""
+    """A worker's lease to embed this image; others that need the vector wait for it."""
 
     digest = models.CharField(_("digest"), max_length=64)
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)
@@ -172,7 +172,7 @@ class Job(models.Model):
 
 
 class VisualIndex(Job):
-    """Gives the page of that name its place in the admin and its permissions; it has no table."""
+    """A proxy that provides the admin entry and the permissions of the page of that name."""
 
     class Meta:
         proxy = True
@@ -183,7 +183,7 @@ class VisualIndex(Job):
 
 
 class Event(models.Model):
-    """What a visitor did with a result: a view, a click, or a cart addition. It does not identify the visitor."""
+    """A view, a click or a cart addition of a hit by a visitor, who is not identified."""
 
     class Kind(models.TextChoices):
         VIEW = "view", _("view")
@@ -215,7 +215,7 @@ class FittedProjection(models.Model):
     """A linear map between embedder and index, fitted on this shop's own embeddings.
 
     ``matrix`` is little-endian float32 of shape (dims_in, dims_out), row by row. The ``chosen`` one is
-    what the next rebuild applies; an index keeps the id of the one that made it in its meta.
+    what the next rebuild applies; an index stores the id of its projection in its meta.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -238,7 +238,7 @@ class FittedProjection(models.Model):
 
 
 class StoredCalibration(models.Model):
-    """How scores become relevance, fitted on this shop's catalogue for one model and one projection."""
+    """The calibration fitted to this shop's catalogue for one model and one projection."""
 
     fingerprint = models.CharField(_("model fingerprint"), max_length=64)
     projection = models.CharField(_("projection"), max_length=64, blank=True, default="")

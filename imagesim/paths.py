@@ -18,7 +18,7 @@ SEPARATOR = "__"
 
 @dataclass(frozen=True)
 class Step:
-    """One part of a path: the attribute that is read, and what it gives."""
+    """One part of a path: the attribute to read, and the kind of its value."""
 
     name: str
     kind: Literal["one", "many", "value", "key"]
@@ -50,7 +50,7 @@ class ResolvedPath:
 def resolve(model: type[models.Model], path: str) -> ResolvedPath:
     """Check ``path`` against ``model``.
 
-    :raises ConfigurationError: naming the part that does not resolve and what the model has.
+    :raises ConfigurationError: naming the part that does not resolve and the model's fields.
     """
     return _resolve(model, path)
 

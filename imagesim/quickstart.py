@@ -1,4 +1,4 @@
-"""``python -m imagesim.quickstart [app.Model] [--write]``: what a project has to write, by a look at its own models.
+"""``python -m imagesim.quickstart [app.Model] [--write]``: generate the declarations for a project from its models.
 
 Run beside ``manage.py``. It prints the lines; with ``--write`` it makes ``similarity.py`` and adds to the settings.
 """
@@ -35,7 +35,7 @@ Then:
 
 
 def images_of(model: Any) -> Iterator[str]:
-    """The paths from the model to its pictures, those of its own fields first."""
+    """Return the paths from the model to its pictures, those of its own fields first."""
     from django.db import models
 
     def own(of: Any) -> list[str]:
@@ -53,7 +53,7 @@ def images_of(model: Any) -> Iterator[str]:
 
 
 def described_by(field: Any) -> str:
-    """The path from a relation to the text that names what it leads to; the field itself where it is no relation."""
+    """Return the path from a relation to the name of its target; the field itself if it is not a relation."""
     if not field.is_relation:
         return str(field.name)
     names = {each.name for each in field.related_model._meta.concrete_fields}
@@ -89,7 +89,7 @@ def declaration(model: Any) -> list[str]:
 
 
 def choose(label: str) -> Any:
-    """The named model, or the one that looks most like what a shop sells."""
+    """Return the named model, or the one that is most likely the shop's product."""
     from django.apps import apps
 
     if label:

@@ -23,21 +23,21 @@ MAX_CHOICES = 20
 """Values of one facet."""
 
 ENOUGH = 4
-"""Results below which "cheaper" is of no use, unless they are those of an item."""
+"""The minimum number of results for the step "cheaper", except for results of an item."""
 
 OTHER_COLOUR = "colour^-0.5"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A link to the page with something chosen, or no longer; ``count`` results have it."""
+    """A link to the page with a choice added or removed; ``count`` results have it."""
 
     label: str
     url: str
     is_chosen: bool = False
     count: int | None = None
     value: str = ""
-    """Of the filter, where the choice is one."""
+    """The value of the filter, if the choice is a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Group:
 
 
 class Refinement:
-    """What a visitor chose in the address of a page of results, and what there is left to choose from.
+    """The choices of a visitor in the URL of a page of results, and the further choices.
 
     ``facets`` and ``sort`` are filters of ``Items``, by the words for them (``{"brand": "Brand"}``); those of ``sort``
     are numbers. ``name_of(facet, value)`` is what a page shows for a value. ``query`` is ``request.GET``, and ``like``
@@ -99,7 +99,7 @@ class Refinement:
         return others | components | {"limit": get_settings().MAX_LIMIT, "filters": {**(filters or {}), **parsed}}
 
     def apply(self, hits: Hits) -> Hits:
-        """The hits of this page, in the order that was chosen."""
+        """Return the hits of this page, in the chosen order."""
         self._values = {id(hit): self._items.get_filters(hit.item) for hit in hits}
         self.total, self.more = len(hits), hits.more
         self.groups = [group for name in self._facets if (group := self._facet(name, hits))]
@@ -112,7 +112,7 @@ class Refinement:
 
     @property
     def chosen(self) -> list[tuple[str, str]]:
-        """What was chosen, for the fields of a form: names and values."""
+        """Return the choices for the fields of a form: names and values."""
         names = (*self._facets, *self._bounds(), "sort", "components")
         return [(name, value) for name in names if (value := self._query.get(name))]
 
@@ -155,7 +155,7 @@ class Refinement:
         return Group("sort", _("Order"), choices)
 
     def _cheaper(self, hits: Hits) -> list[Choice]:
-        """A step to what costs less than the item, or than half of the results."""
+        """Return a step to items that cost less than the item, or than half of the results."""
         found = []
         for (name, field), bound in zip(self._sort.items(), self._bounds(), strict=True):
             chosen = self._query.get(bound, "")
@@ -173,7 +173,7 @@ class Refinement:
         return found
 
     def _other_colour(self, hits: Hits) -> list[Choice]:
-        """A step to the same in another colour, where the model keeps colour apart."""
+        """Return a step to the same in another colour, if the model has a colour component."""
         chosen = self._is_other_colour()
         if self._like is None or not (hits or chosen) or "colour" not in get_embedder().components:
             return []
@@ -186,7 +186,7 @@ class Refinement:
         return [f"{name}__lt" for name in self._sort]
 
     def _url(self, page: str = "", **changes: str) -> str:
-        """The address of the page with these changes; an empty value takes a name out."""
+        """Return the URL of the page with these changes; an empty value removes a name."""
         query = self._query.copy()
         query.pop("csrfmiddlewaretoken", None)
         for name, value in {**changes, "page": page}.items():
@@ -201,7 +201,7 @@ def _several(value: FilterValue) -> tuple[Any, ...]:
 
 
 def _number(value: FilterValue) -> float | None:
-    """A filter's value as a number: of several, the least."""
+    """Return a filter's value as a number: of several, the minimum."""
     numbers = [float(each) for each in _several(value) if each is not None]
     return min(numbers, default=None)
 

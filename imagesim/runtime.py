@@ -1,4 +1,4 @@
-"""This process: its processors and memory, and what it keeps between calls (backends, breakers, caches, connections).
+"""The process: its processors and memory, and its state between calls (backends, breakers, caches, connections).
 
 A module-level cache cannot be cleared by one that does not know it, and a child process inherits it with its
 parent's sockets and locks. What is kept on :data:`runtime` instead is made anew in a child, and dropped by
@@ -20,11 +20,11 @@ except ImportError:  # not on every platform
     resource = None  # type: ignore[assignment]
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where a container's limit stands: control groups of version 2 and 1."""
+"""The files with a container's limit: control groups of version 2 and 1."""
 
 
 def threads() -> int:
-    """How many threads are worth while for work that keeps a processor busy: the processors this process may use."""
+    """Return the number of useful threads for processor-bound work: the processors that this process can use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every platform
@@ -32,7 +32,7 @@ def threads() -> int:
 
 
 def memory_bytes() -> int:
-    """The memory that this process may use with others: the machine's, its container's or its own limit, the least."""
+    """Return the memory limit of this process: the minimum of the machine's, its container's and its own limit."""
     found = [limit for path in _LIMITS if (limit := _read(path))]
     for name in ("RLIMIT_AS", "RLIMIT_DATA"):
         with contextlib.suppress(AttributeError):  # as above
@@ -67,14 +67,14 @@ class Runtime:
         self._inherited: list[dict[Hashable, Any]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of ``key`` in this process, made by ``make`` if there is none.
+        """Return the value of ``key`` in this process, created by ``make`` if there is none.
 
         Other threads that ask for any key wait meanwhile, so that no model is loaded twice. Whatever ``make``
         raises is raised here, and the next call tries again.
         """
         with self._lock:
             if self._pid != os.getpid():
-                # Not dropped: a destructor could close what the parent still uses.
+                # Not dropped: a destructor could close a resource that the parent still uses.
                 self._inherited.append(self._values)
                 self._values, self._pid = {}, os.getpid()
             if key not in self._values:
@@ -83,7 +83,7 @@ class Runtime:
         return value
 
     def reset(self, keep: Callable[[Any], bool] = lambda value: False) -> None:
-        """Drop every value but those that ``keep`` is true of; a value with a method ``close`` is closed."""
+        """Drop every value except those for which ``keep`` is true; close values with a method ``close``."""
         with self._lock:
             dropped = {key: value for key, value in self._values.items() if not keep(value)}
             for key in dropped:
@@ -93,7 +93,7 @@ class Runtime:
                 close()
 
     def after_fork(self) -> None:
-        """In a child: another thread of the parent may have held the lock."""
+        """Replace the lock in a child process: another thread of the parent may have held it."""
         self._lock = threading.RLock()
 
 

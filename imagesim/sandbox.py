@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 REQUEST = struct.Struct("<II")
-"""The least pixels of the short side, and the length of the file."""
+"""The minimum pixels of the short side, and the length of the file."""
 REPLY = struct.Struct("<BII")
-"""A status, and the width and height of the RGB pixels that follow where it is ``DECODED``."""
+"""A status, and the width and height of the RGB pixels, which follow if it is ``DECODED``."""
 DECODED, DAMAGED, TOO_LARGE = range(3)
 
 PIPE_BYTES = 1024**2
@@ -49,9 +49,9 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def decode(data: bytes, *, min_decode_side: int = images.MIN_DECODE_SIDE) -> Image:
-    """:func:`imagesim.images.decode` apart from this process, if ``SANDBOX`` is set and the platform has limits.
+    """Call :func:`imagesim.images.decode` in another process, if ``SANDBOX`` is set and the platform has limits.
 
-    :raises BadImage: as :func:`imagesim.images.decode`, and where the picture took too long or broke its decoder.
+    :raises BadImage: as :func:`imagesim.images.decode`, and if the picture took too long or crashed its decoder.
     """
     if not get_settings().SANDBOX or find_spec("resource") is None:
         return images.decode(data, min_decode_side=min_decode_side)
@@ -61,7 +61,7 @@ def decode(data: bytes, *, min_decode_side: int = images.MIN_DECODE_SIDE) -> Ima
 
 
 class Pool:
-    """Idle workers, at most one per processor; one more is started where none is idle."""
+    """Idle workers, at most one per processor; another one is started if none is idle."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -99,7 +99,7 @@ class Worker:
 
     def __init__(self, limits: dict[str, Any]) -> None:
         self.limits = limits
-        # Nothing of this process's environment: it may hold passwords.
+        # An empty environment: that of this process can contain passwords.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "imagesim.sandbox", json.dumps(limits)],
@@ -117,7 +117,7 @@ class Worker:
         return self._process.poll() is None
 
     def decode(self, data: bytes, min_decode_side: int) -> Image:
-        """:raises BadImage: as :func:`decode`; the worker has ended then, unless it refused the picture itself."""
+        """:raises BadImage: as :func:`decode`; the worker has ended then, unless it rejected the picture itself."""
         from PIL import Image
 
         source, target = self._process.stdin, self._process.stdout
@@ -133,7 +133,9 @@ class Worker:
             pixels = _read(target, width * height * 3)
         except (OSError, EOFError) as error:
             self.close()
-            raise BadImage(_("The picture takes too much time or memory to read; save it anew.")) from error
+            raise BadImage(
+                _("The picture takes too much time or memory to read; save it again with another program.")
+            ) from error
         finally:
             timer.cancel()
         if status == DECODED:
@@ -152,7 +154,7 @@ class Worker:
 
 
 def _widen(stream: IO[bytes] | None) -> None:
-    """Let a pipe hold as much as a process may have it hold: a picture is megabytes, a pipe by itself 64 kB."""
+    """Increase the buffer of a pipe to the maximum: a picture takes megabytes, the default is 64 kB."""
     if stream is not None and sys.platform == "linux":
         import fcntl
 
@@ -205,7 +207,7 @@ def main(limits: dict[str, Any]) -> None:
 
 
 def _decoded(data: bytes, min_decode_side: int) -> tuple[int, tuple[int, int], bytes]:
-    """(status, size, pixels) of a file, within its processor time."""
+    """Return (status, size, pixels) of a file, within its processor time."""
     import resource
 
     _soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -221,7 +223,7 @@ def _decoded(data: bytes, min_decode_side: int) -> tuple[int, tuple[int, int], b
 
 
 def _confine(pixels: int) -> None:
-    """Give up what decoding does not need. What the platform does not allow is left as it is."""
+    """Drop privileges that decoding does not need, as far as the platform allows."""
     import resource
 
     bounds = {
@@ -234,7 +236,7 @@ def _confine(pixels: int) -> None:
             resource.setrlimit(getattr(resource, name), (bound, bound))
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # no network; refused where user namespaces are off
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # no network; fails if user namespaces are disabled
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

@@ -1,6 +1,6 @@
 """The Celery tasks. Without Celery they are plain functions, which the other dispatchers call.
 
-Every task may be lost, repeated, late or out of order without harm: what is to be done stands in the database.
+Every task can be lost, repeated, late or out of order without harm, because the work to do is recorded in the database.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ except ImportError:
 logger = logging.getLogger("imagesim.indexing.sync")
 
 SLICE_SECONDS = 30.0
-"""A task works so long and starts another one to go on: far below any broker's visibility timeout (Redis: an hour)."""
+"""A task runs this long and then starts another one to continue: far below any broker's visibility timeout (Redis: an
+hour)."""
 
 PURGE_BATCH = 10_000
 """Events deleted per statement."""
 
 _LASTING = {
     "acks_late": True,
-    "reject_on_worker_lost": True,  # a worker that is killed gives its message back
+    "reject_on_worker_lost": True,  # the message of a killed worker is delivered again
     "ignore_result": True,
     "soft_time_limit": 540,
     "time_limit": 600,
@@ -97,7 +98,7 @@ def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
 
 @shared_task(name="imagesim.tasks.purge", **_LASTING)
 def purge(days: int | None = None) -> int:
-    """Delete events older than ``days`` (``EVENTS_DAYS``); returns how many. For a beat schedule, once per day."""
+    """Delete events older than ``days`` (``EVENTS_DAYS``); return how many. For a beat schedule, once per day."""
     from imagesim.models import Event
 
     days = get_settings().EVENTS_DAYS if days is None else days
@@ -109,7 +110,7 @@ def purge(days: int | None = None) -> int:
 
 
 def run_task(name: str, arguments: dict[str, Any]) -> None:
-    """Run the function of this module that ``name`` says: the one task that Django's own framework knows of."""
+    """Run the function ``name`` of this module: the only task registered with Django's own framework."""
     globals()[name](**arguments)
 
 

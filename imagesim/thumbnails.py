@@ -26,11 +26,11 @@ from imagesim.retrieval.hydrate import load_items
 from imagesim.runtime import runtime
 
 WIDTHS = (160, 320, 640)
-"""Pixels; what a page asks for is rounded up to one of them."""
+"""The widths in pixels; a requested width is rounded up to one of them."""
 
 QUALITY = 80
 WAIT_SECONDS = 2.0
-"""For the turn to make a thumbnail; then the picture itself is shown."""
+"""The time to wait for the lock to make a thumbnail; after it, the original picture is shown."""
 
 FOLDER = "imagesim-thumbnails"
 YEAR = 365 * 24 * 3600
@@ -39,16 +39,16 @@ _signer = signing.Signer(salt="imagesim.thumbnails")  # without a time, so that 
 
 
 def srcset(items: Items[Any], item: Any, name: str) -> str:
-    """What ``srcset`` of an ``<img>`` takes; empty where there is only the picture itself."""
+    """Return the value of ``srcset`` of an ``<img>``; empty if there is only the original picture."""
     urls = {width: thumbnail_url(items, item, name, width) for width in WIDTHS}
     return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
 
 
 def thumbnail_url(items: Items[Any], item: Any, name: str, width: int) -> str:
-    """The address of the item's picture stored under ``name``, about ``width`` pixels wide.
+    """Return the URL of the item's picture stored under ``name``, about ``width`` pixels wide.
 
-    What ``Items.get_thumbnail_url`` says comes first; then easy-thumbnails and sorl-thumbnail are used where they are
-    installed. Empty if there is no such picture.
+    ``Items.get_thumbnail_url`` has precedence; then easy-thumbnails and sorl-thumbnail are used if they are installed.
+    Empty if there is no such picture.
     """
     if own := items.get_thumbnail_url(item, name, width):
         return own
@@ -100,9 +100,10 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
 
 
 def _stored(file: Any, width: int) -> bytes | None:
-    """The thumbnail from the storage of ``file``, made if it is not there yet; None while many others are made.
+    """Return the thumbnail from the storage of ``file``, created if necessary; None while many others are being
+    created.
 
-    One is made at a time in a process: the largest pictures take hundreds of megabytes.
+    One thumbnail is created at a time per process: the largest pictures take hundreds of megabytes.
     """
     digest = hashlib.sha256(f"{file.name}:{width}".encode()).hexdigest()[:40]
     name = f"{FOLDER}/{digest}.webp"
@@ -113,7 +114,7 @@ def _stored(file: Any, width: int) -> bytes | None:
     if not turn.acquire(timeout=WAIT_SECONDS):
         return None
     try:
-        if storage.exists(name):  # made while this one waited
+        if storage.exists(name):  # created while this thread waited
             return _read(storage, name)
         data = _made(images.read(file), width)
         storage.save(name, ContentFile(data))

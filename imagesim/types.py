@@ -46,10 +46,10 @@ class Entry:
     categories: tuple[str, ...] = ()
     in_stock: bool = True
     group: str = ""
-    """Variants of one product share it. Empty means the item stands alone."""
+    """Variants of one product share it. Empty means that the item has no variants."""
     filters: Mapping[str, FilterValue] = field(default_factory=dict)
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What words are searched in, by the name of the field."""
+    """The texts that words are searched in, by the name of the field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Filters:
     keys: tuple[str, ...] = ()
     """Only these entries."""
     none_of: tuple[Filters, ...] = ()
-    """Entries that satisfy any of these are left out; none of them may hold a ``none_of`` itself."""
+    """Entries that match any of these are excluded; they cannot contain a ``none_of`` themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Query:
     ``vector`` has shape (dims,) and unit length. ``exact`` forces exact (True) or approximate
     (False) search where the index offers both; None lets the index choose. ``fingerprint`` names the
     model that made the vector: an index of another model then raises
-    :class:`~imagesim.exceptions.ModelMismatch` rather than answer wrongly; empty asks for no such check.
+    :class:`~imagesim.exceptions.ModelMismatch` instead of a wrong answer; empty disables this check.
 
     ``similarity`` orders the answer; None means the index's own. Of unit vectors, "cosine", "dot_product" and
     "l2" give one and the same order (the square of the Euclidean distance is 2 - 2 cos); "l1", the sum of the
@@ -124,14 +124,14 @@ class Query:
     fingerprint: str = ""
     similarity: Similarity | None = None
     text: str = ""
-    """Words to find in the texts of entries, in place of the vector. Candidates then say how well they match
-    (``Candidate.text``) and have no score of their own. Empty where the index was made without texts."""
+    """Words to find in the texts of entries, instead of the vector. Candidates then have a match (``Candidate.text``)
+    and no score. Empty if the index was made without texts."""
     typing: bool = False
     """Whether the last word of ``text`` is still being typed."""
     fields: tuple[str, ...] = ()
-    """The filters, or ``in_stock``, whose values the candidates bring (``Candidate.values``)."""
+    """The filters, or ``in_stock``, whose values the candidates include (``Candidate.values``)."""
     heads: tuple[int, ...] = ()
-    """Of the words of ``text``, as they are analysed, the numbers of those that an entry has to have one of."""
+    """The numbers of the analysed words of ``text`` of which an entry must contain one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Candidate:
     text: float = 0.0
     """How well the entry's words match those of the query, 0..1."""
     relevance: float = 1.0
-    """The calibrated probability, 0..1, that it belongs to the answer; an index leaves it at 1."""
+    """The calibrated probability, 0..1, that it is relevant; an index leaves it at 1."""
     values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     """The canonical values (see :mod:`imagesim.filter_types`) of each of ``Query.fields``, where it has any."""
     rules: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ class Facet:
     """The values of one field among the entries that satisfy the filters.
 
     ``count`` entries have a value at all. A keyword, boolean or category has ``values``, each with its entries, the
-    commonest first, and ``more`` if some were left out; a number or date has ``minimum`` and ``maximum``.
+    commonest first, and ``more`` if there are others; a number or date has ``minimum`` and ``maximum``.
     """
 
     kind: FilterKind
@@ -184,9 +184,9 @@ class Candidates:
     took_ms: float = 0.0
     exact: bool = True
     cut: int = 0
-    """How many of those asked for were not relevant enough; an index leaves it at 0."""
+    """How many of the requested candidates were not relevant enough; an index leaves it at 0."""
     closest: tuple[Candidate, ...] = ()
-    """The best of those that were cut, where nothing is left."""
+    """The best of those that were cut, if nothing is left."""
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -194,7 +194,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class TextSpec:
-    """A field of text: its weight beside the others, and the code of the language that it is written in."""
+    """A field of text: its weight relative to the others, and the code of its language."""
 
     weight: float = 1.0
     language: str = "en"
@@ -212,15 +212,15 @@ class IndexMeta:
     dims: int
     filters: Mapping[str, FilterKind] = field(default_factory=dict)
     projection: str = ""
-    """The id of the fitted projection between embedder and index, or empty; ``dims`` is what it gives."""
+    """The id of the fitted projection between embedder and index, or empty; ``dims`` is its output length."""
     texts: Mapping[str, TextSpec] = field(default_factory=dict)
     """The fields of text, by name."""
     analysis: int = 0
-    """The version of how texts are stored and analysed."""
+    """The version of the storage and analysis of texts."""
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> IndexMeta:
-        """Read what was stored with an index. Keys that are unknown, such as those of another version, are ignored.
+        """Parse stored metadata. Unknown keys, such as those of another version, are ignored.
 
         :raises ValueError: in one sentence, if it is not the meta of an index.
         """
@@ -260,14 +260,14 @@ class Hit:
     image: HitImage
     stage: str = ""
     relevance: float = 1.0
-    """The calibrated probability, 0..1, that it belongs to the answer."""
+    """The calibrated probability, 0..1, that it is relevant to the query."""
     rules: tuple[str, ...] = ()
     """The names of the shop's rules that moved it (see :mod:`imagesim.retrieval.rerank`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the shop says above the hits, with a link or an empty one."""
+    """A message of the shop above the hits, with an optional link."""
 
     text: str
     url: str = ""
@@ -329,7 +329,7 @@ class Hits(Sequence[Hit]):
         return self.replace(hits=self._hits[index]) if isinstance(index, slice) else self._hits[index]
 
     def __eq__(self, other: object) -> bool:
-        """Whether the same hits stand in the same order, also in a list or a tuple."""
+        """Compare with another sequence: the same hits in the same order."""
         return list(self) == list(other) if isinstance(other, Hits | list | tuple) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
@@ -338,7 +338,7 @@ class Hits(Sequence[Hit]):
         return f"<Hits {list(self._hits)!r}{' and more' if self.more else ''}>"
 
     def replace(self, **changes: Any) -> Hits:
-        """The same answer with these attributes (or ``hits``) changed."""
+        """Return the same answer with these attributes (or ``hits``) changed."""
         kept = {name.removeprefix("_"): value for name, value in vars(self).items()}
         return Hits(**(kept | changes))
 

@@ -22,7 +22,7 @@ DISPATCH_UID = "imagesim.warm_up"
 
 
 def warm_up() -> None:
-    """Load the configured embedder, region finder and index into this process; what cannot be loaded is logged."""
+    """Load the configured embedder, region finder and index into this process; errors are logged."""
     from imagesim.embedders import get_embedder
     from imagesim.indexes import get_index
     from imagesim.regions import get_region_finder
@@ -35,7 +35,7 @@ def warm_up() -> None:
 
 
 def connect() -> None:
-    """Warm up with the first request, where the setting asks for it."""
+    """Warm up with the first request, if the setting ``WARM_UP`` is on."""
     request_started.connect(_first_request, dispatch_uid=DISPATCH_UID)
 
 
@@ -57,5 +57,5 @@ def _load_apart() -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """gunicorn's hook of that name: the worker answers other pages meanwhile."""
+    """The gunicorn hook of that name: the worker handles other requests meanwhile."""
     _in_thread()

@@ -1,4 +1,4 @@
-"""What the template tags show, as plain functions. Errors of the index never break a page."""
+"""The template tags as plain functions. Errors of the index never break a page."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def similar_hits(
 
 
 def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The default arguments of a row of similar products: the item's own categories first, and relevant hits only."""
+    """Return the default arguments of similar products: the item's own categories first, and relevant hits only."""
     kind: dict[str, Any] = {"min_relevance": get_settings().MIN_RELEVANCE or None}
     if not {"category", "same_category", "fallback"} & set(arguments) and registry.for_item(item).get_categories(item):
         kind |= {"same_category": True, "fallback": True}
@@ -168,7 +168,7 @@ def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> 
 
 
 def events_url(request: HttpRequest | None) -> str:
-    """The URL that views and clicks are sent to; empty while events are off."""
+    """Return the URL for views and clicks; empty while events are disabled."""
     return api_url("events", request) if events.enabled() else ""
 
 

@@ -1,12 +1,12 @@
-"""Which words of a catalogue name a kind of thing, and which only say what it is like: read from the catalogue.
+"""Roles of words in a catalogue: words that name a category, and modifiers, derived from the catalogue.
 
-In "yellow shoes" the shoes matter and the yellow is a wish. Grammar would tell, and needs a parser for every language;
+In "yellow shoes", "shoes" is essential and "yellow" is optional. A parser could tell, but each language needs its own;
 the categories of the entries tell as well:
 
 - a word that most entries of a category have, and hardly any other, names that category: "shoes";
-- a word that stands in names beside such a word ("Yellow wall paint"), in no name at all, or in entries all over the
-  catalogue says what a thing is like: it is a modifier;
-- any other may be what a thing is called: "desk", where few of the tables are desks.
+- a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
+  modifier;
+- any other word can name a thing: "desk", if few of the tables are desks.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 COVERAGE = 0.6
-"""The least share of a category's entries, by the weight of the field, that have a word which names the category. One
-entry more is counted that has not: in a small category many words are common by chance."""
+"""The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
+One more entry without it is counted, because in a small category many words are common by chance."""
 
 PURITY = 0.6
-"""Of the entries with such a word, by the weight of the field, the least share that is in the categories it names."""
+"""The minimum share, by the weight of the field, of the entries with such a word that are in the categories it
+names."""
 
 DEPARTMENTS = 2.0
-"""The most departments, by their effective number (the inverse of Simpson's index), that such a word is found in. The
-name of a brand covers categories too, but all over the shop."""
+"""The maximum effective number (the inverse of Simpson's index) of departments with such a word. The name of a brand
+covers categories too, but in many departments."""
 
 SPREAD = 2.5
-"""The effective number of categories, by the weight of the field, from which on a word is found all over."""
+"""The effective number of categories, by the weight of the field, from which on a word is a modifier."""
 
 FEWEST = 3
-"""Entries that it needs for that."""
+"""The minimum number of entries for that."""
 
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
-"""Words that are stored, the most frequent first; of those left out nothing is known."""
+"""The maximum number of words stored, the most frequent first; others are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Roles:
     modifiers: frozenset[str] = frozenset()
 
     def heads(self, words: Sequence[Collection[str]]) -> tuple[tuple[int, ...], frozenset[str]]:
-        """Of the words of a query (the stems of each) the numbers of those that an entry has to have one of, none where
-        all count alike; and the categories that the query names, if it has a word for a kind and no unknown one."""
+        """Return the numbers of the query's words (stems of each) of which an entry must contain one, empty if any word
+        suffices; and the categories that the query names, if it has a word for a category and no unknown word."""
         named = [frozenset(category for stem in stems for category in self.kinds.get(stem, ())) for stems in words]
         heads = tuple(number for number, stems in enumerate(words) if named[number] or self.modifiers.isdisjoint(stems))
         categories: frozenset[str] = frozenset()
@@ -79,7 +80,8 @@ class Roles:
 
 
 def fit_roles(entries: Collection[Described], departments: Mapping[str, frozenset[str]]) -> Roles:
-    """The roles of the words of a catalogue. ``departments``: each category with those under the same parents."""
+    """Derive the roles of the words of a catalogue. ``departments``: each category with its siblings under the same
+    parents."""
     sizes: Counter[str] = Counter()
     found: dict[str, Counter[str]] = defaultdict(Counter)
     weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -112,7 +114,7 @@ def _named(
     sizes: Mapping[str, int],
     departments: Mapping[str, frozenset[str]],
 ) -> tuple[str, ...]:
-    """The categories that a word names; none if it is found as much elsewhere."""
+    """Return the categories that a word names; empty if it is as common elsewhere."""
     covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
     total = sum(weights.values())
     if not covered or sum(weights[name] for name in covered) < PURITY * total:
@@ -124,6 +126,6 @@ def _named(
 
 
 def effective_number(shares: Iterable[float]) -> float:
-    """The inverse of Simpson's index: how many equal shares would be as concentrated as these."""
+    """Return the inverse of Simpson's index: the number of equal shares with the same concentration."""
     values = [float(share) for share in shares]
     return sum(values) ** 2 / sum(value * value for value in values) if any(values) else 0.0

@@ -697,7 +697,7 @@ class TestForms:
         response = api.get("/search/", {"q": "red"})
         assert response.status_code == 429
         assert int(response["Retry-After"]) > 0
-        assert "many searches" in response.content.decode()
+        assert "Too many searches" in response.content.decode()
         assert api.get("/search/").status_code == 200  # the empty form is free
 
     def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, page):

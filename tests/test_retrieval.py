@@ -346,7 +346,7 @@ class TestSearch:
     def test_a_model_without_words(self, shelf, settings):
         mute = {**shop.EMBEDDER, "OPTIONS": {"supports_texts": False}}
         settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": mute}
-        with pytest.raises(BadQuery, match="knows no words"):
+        with pytest.raises(BadQuery, match="does not embed texts"):
             imagesim.search(text="red")
 
 

@@ -1,4 +1,4 @@
-"""How well the words of entries match those of a query.
+"""Match the words of entries with those of a query.
 
 The local index keeps one :class:`TextIndex` of all its entries. An index on a search server lets the server choose the
 entries and scores those few with the same class, so that every index gives one ranking.
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
     Slots = npt.NDArray[np.int64]
     Qualities = npt.NDArray[np.float32]
 
-# How much a match is worth, by kind. A word spelled as asked counts in full.
+# The quality of a match, by kind. An exact match is 1.
 STEM = 0.97
 COMPOUND = 0.8
 PREFIX = (0.5, 0.4)
 FUZZY = {1: 0.8, 2: 0.65}
 TYPING = 0.95
-"""Of a word that starts as the last word of a query that is still being typed."""
+"""The quality of a word with the last word of a query, still being typed, as its prefix."""
 
 KNOWN_WORD = 0.7
-"""Of any other match than by the word or its stem, where the catalogue has the word."""
+"""The factor of any other match than by the word or its stem, if the catalogue contains the word."""
 
 KNOWN_PART = 0.85
-"""The same of a part of a compound: a boxing glove ("Boxhandschuh") is no shoe ("Schuh") where there are shoes."""
+"""The same for a part of a compound: a boxing glove ("Boxhandschuh") is not a shoe ("Schuh") if there are shoes."""
 
 UNSORTED_WORDS = 500
 UNSORTED_SHARE = 16
-"""Words are sorted anew when more than ``UNSORTED_WORDS`` and one in so many are not sorted yet."""
+"""Words are sorted again when more than ``UNSORTED_WORDS`` and one in this many are not sorted yet."""
 
 UNPACKED = 1_000
-"""Changed entries that are looked up apart before they are merged into the arrays."""
+"""The maximum number of changed entries in the overlay before they are merged into the arrays."""
 
 FUZZY_CACHE = 2_000
-"""Words of queries whose misspellings are remembered."""
+"""The number of query words whose misspellings are cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A field of text: its name, its weight against the other fields, the language that it is written in."""
+    """A field of text: its name, its weight relative to the other fields, its language."""
 
     name: str
     weight: float = 1.0
@@ -59,7 +59,8 @@ class TextField:
 
 
 class TextMatches(NamedTuple):
-    """The entries that have a word of a query, in no order; ``scores`` say how well their words answer it, 0..1."""
+    """The entries that contain a word of a query, unordered; ``scores`` are the shares of the query that they match,
+    0..1."""
 
     slots: Slots
     scores: npt.NDArray[np.float32]
@@ -75,13 +76,12 @@ NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.float32))
 class TextIndex:
     """An inverted index of entries' words: sorted arrays, and a small overlay of the changes since they were made.
 
-    An entry is known by a number (``slot``). The score of an entry is the share of the query's words that it has, each
-    weighted by how rare it is (inverse document frequency), by how well it matches (as spelled, by its stem, as part
-    of a compound, as a prefix, with one or two typing errors) and by the field that it stands in; entries whose name
-    holds little else come first. It does not depend on how often a word is repeated.
+    An entry is known by a number (``slot``). The score of an entry is the share of the query's words that it contains,
+    each weighted by rarity (inverse document frequency), by the quality of the match (exact, stem, part of a compound,
+    prefix, one or two typing errors) and by the field; entries whose name has few other words come first. Repetitions
+    of a word do not count.
 
-    Reading changes nothing that another reader could notice, so that threads may read at once; whoever writes must be
-    alone.
+    Several threads can read at the same time; a writer needs exclusive access.
     """
 
     def __init__(self, fields: Sequence[TextField]) -> None:
@@ -110,16 +110,16 @@ class TextIndex:
     # Upkeep.
 
     def set(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
-        """Put the words of ``texts`` (values by the name of a field) in place of what the entry had."""
+        """Replace the words of the entry by those of ``texts`` (values by the name of a field)."""
         self.add(slot, texts)
         self.settle()
 
     def remove(self, slot: int) -> None:
-        """Forget the entry's words."""
+        """Remove the entry's words."""
         self.set(slot, {})
 
     def add(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
-        """As :meth:`set`, seen after :meth:`settle` only."""
+        """As :meth:`set`, but visible only after :meth:`settle`."""
         self._reserve(slot + 1)
         self._forget(slot)
         self._unsettled.append(slot)
@@ -128,7 +128,7 @@ class TextIndex:
             self._has[slot] = True
 
     def settle(self) -> None:
-        """Make what was added be found."""
+        """Make added entries visible."""
         if not self._unsettled:
             return
         self._vocabulary.sort()
@@ -154,7 +154,7 @@ class TextIndex:
         self._has[slot] = False
 
     def _postings_of(self, slot: int, texts: Mapping[str, Sequence[str]]) -> list[int]:
-        """The distinct words of an entry, each with its field in the lowest eight bits."""
+        """Return the distinct words of an entry, each with its field in the lowest eight bits."""
         postings: list[int] = []
         for number, field in enumerate(self.fields):
             language = base_language(field.language)
@@ -198,11 +198,11 @@ class TextIndex:
         prefix: bool = False,
         heads: Sequence[int] = (),
     ) -> TextMatches:
-        """The entries that have a word of ``text``, among those of ``mask`` (slots,).
+        """Return the entries that contain a word of ``text``, among those of ``mask`` (slots,).
 
-        ``total`` and ``frequencies`` (entries per word) replace the index's own counts where it holds only a part of
-        the entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words that an entry
-        has to have one of; none: any word will do.
+        ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
+        entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words of which an entry
+        must contain one; empty: any word suffices.
         """
         words = query_words(text, self.languages)
         everything = len(self) if total is None else total
@@ -267,8 +267,8 @@ class TextIndex:
         return slots.astype(np.int64), fields.astype(np.int64), quality
 
     def _lookups(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[int, float]]:
-        """:meth:`_lookup` of each word. One of the catalogue stands for one of the query, unless it is the same word or
-        stem as several: "bar baz" is not two misspellings of one bag."""
+        """Call :meth:`_lookup` for each word. A word of the catalogue matches one word of the query, unless it is the
+        same word or stem as several: "bar baz" is not two misspellings of one "bag"."""
         found = [self._lookup(word, prefix=prefix and word.last) for word in words]
         taken: dict[int, int] = {}
         for position, each in enumerate(found):
@@ -282,7 +282,7 @@ class TextIndex:
         ]
 
     def _lookup(self, word: QueryWord, *, prefix: bool) -> dict[int, float]:
-        """The words of the catalogue that a word of the query may stand for, each with the quality of the match."""
+        """Return the words of the catalogue that match a word of the query, each with the quality of the match."""
         found: dict[int, float] = {}
         vocabulary, words = self._vocabulary, self._vocabulary.words
 
@@ -313,15 +313,15 @@ class TextIndex:
 
 
 def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:
-    """The largest value of each slot (size,), 0 where there is none."""
+    """Return the largest value of each slot (size,), 0 if there is none."""
     best = np.zeros(size, dtype=np.float32)
     np.maximum.at(best, slots, values)
     return best
 
 
 class _Vocabulary:
-    """The words of an index by number, in the order of their first and of their last letters, to find those that start
-    or end with a text or are spelled almost so. Words added since the last sorting are looked at one by one."""
+    """The words of an index by number, sorted by their first and by their last letters, to find words by prefix, suffix
+    or with typing errors. Words added since the last sorting are scanned."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -365,7 +365,8 @@ class _Vocabulary:
         return self._reversed_order[start:end] + [n for n in unsorted if self.words[n].endswith(text)]
 
     def near(self, typed: str) -> list[tuple[int, int]]:
-        """(number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO allows."""
+        """Return (number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO
+        allows."""
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
@@ -375,7 +376,7 @@ class _Vocabulary:
         most = 1 if len(typed) <= 5 else 2
         candidates = list(range(max(seen, self._known), len(self.words)))
         if seen < self._known:
-            # An error changes the length by one at most, and the set of letters by two.
+            # An error changes the length by at most one, and the set of letters by at most two.
             close = np.abs(self._lengths[seen:] - len(typed)) <= most
             close[close] = _bits(self._letters[seen:][close] ^ np.uint64(_letters(typed))) <= 2 * most
             candidates = (np.flatnonzero(close) + seen).tolist() + candidates

@@ -1,4 +1,4 @@
-"""Keeping current what the index counts of its entries, apart from every request."""
+"""Update the statistics of the index's entries, outside of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagesim.runtime import runtime
 logger = logging.getLogger("imagesim.indexing")
 
 COUNT_SECONDS = 3600.0
-"""How often a process that syncs counts again."""
+"""The interval at which a process that syncs counts again."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class _Counted:
 
 
 def update_statistics_if_due() -> None:
-    """Count the entries anew after a sync: the first of a process, then one each hour."""
+    """Count the entries again after a sync: the first of a process, then one per hour."""
     counted = runtime.get(("statistics counted", get_index().name), _Counted)
     if monotonic() < counted.until:
         return
@@ -31,8 +31,8 @@ def update_statistics_if_due() -> None:
 
 
 def update_statistics_quietly(backing_index: str | None = None) -> None:
-    """Count the entries anew; a failure is logged, and what was counted before goes on."""
+    """Count the entries again; a failure is logged, and the previous counts stay in use."""
     try:
         get_index().update_statistics(backing_index)
     except ImagesimError as error:
-        logger.warning("the entries could not be counted: %s", error, extra={"event": "statistics.failed"})
+        logger.warning("The entries could not be counted: %s", error, extra={"event": "statistics.failed"})

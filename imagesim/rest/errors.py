@@ -69,10 +69,10 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
         return _answer(error.code, str(error), code, getattr(error, "field", ""))
     detail = str(error)
     if not isinstance(error, exceptions.Busy | exceptions.DeadlineExceeded):
-        # What went wrong inside is for the log; a visitor needs to know only what to do.
+        # The internal cause is only logged; a visitor only needs to know what to do.
         message = "Search is not available (%s): %s"
         log_repeated(logger, logging.ERROR, error.code, message, error.code, error, exc_info=error)
-        detail = str(_("Search is not available now; try again in a little while."))
+        detail = str(_("The search is not available; try again in a moment."))
     response = _answer(error.code, detail, code)
     response["Retry-After"] = str(RETRY_AFTER)
     response[HEADER] = error.code
@@ -81,7 +81,7 @@ def _answer_own(error: exceptions.ImagesimError) -> Response | None:
 
 def _answer(code: str, detail: str, http_status: int, field: str = "") -> Response:
     data = {"code": code, "detail": detail} | ({"field": field} if field else {})
-    # A name in JSON may hold half of a surrogate pair, which cannot be encoded.
+    # A name in JSON can contain half of a surrogate pair, which cannot be encoded.
     return Response({name: _encodable(text) for name, text in data.items()}, status=http_status)
 
 

@@ -1,4 +1,4 @@
-"""What requests may say: serializers generated from the declarations of :class:`SearchRequest`."""
+"""The input serializers, generated from the declarations of :class:`SearchRequest`."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
 
     call: params.Call = "look"
     renamed: Mapping[str, str] = {}
-    """The arguments that a request calls otherwise."""
+    """The arguments with another name in requests."""
     others: Mapping[str, JSONSchema] = {}
-    """What is read besides the arguments of the call."""
+    """Fields besides the arguments of the call."""
     requires: tuple[str, ...] = ()
     requires_in_json: tuple[str, ...] = ()
     """Empty where JSON cannot say it."""
 
     def get_fields(self) -> dict[str, Any]:
-        """Every argument within what is granted to visitors; in JSON (``context["json"]``) null means "not given"."""
+        """Parse every argument within the limits of visitors; in JSON (``context["json"]``) null means "not given"."""
         conf, as_json = get_settings(), "json" in self.context
         described = params.describe(self.call)
         if "offset" in described:
@@ -92,7 +92,9 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
             raise BadQuery(str(error), field="model") from error
         request: Request = self.context["request"]
         offset, most = arguments.get("offset"), max_offset(request)
-        if isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET:  # beyond, it is refused for all
+        if (
+            isinstance(offset, int) and most < offset <= get_settings().MAX_OFFSET
+        ):  # a larger one is rejected for everyone
             raise BadQuery(
                 _("'offset' is %(offset)d; it must be a whole number from 0 to %(most)d.")
                 % {"offset": offset, "most": most},
@@ -117,7 +119,7 @@ class WordsQuery(ArgumentsSerializer):
     def run_validation(self, data: Any = serializers.empty) -> dict[str, Any]:
         arguments = super().run_validation(data)
         if "text" not in arguments:
-            raise BadQuery(_("Nothing to look for; say in 'q', in a few words, what to find."), field="q")
+            raise BadQuery(_("The query is empty; describe in 'q' what to find."), field="q")
         return arguments
 
 
@@ -162,7 +164,7 @@ class LookRegionForm(ArgumentsSerializer):
 
 
 def max_offset(request: Request) -> int:
-    """How far this visitor may page."""
+    """Return the maximum offset for this visitor."""
     conf = get_settings()
     return conf.MAX_OFFSET if _is_staff(request) else min(conf.MAX_OFFSET, conf.REST_MAX_OFFSET)
 
@@ -172,7 +174,8 @@ def _is_staff(request: Request) -> bool:
 
 
 def _read_json(name: str, given: Any) -> Any:
-    """A form's text that holds JSON, such as ``[[0.1, 0.2, 0.3, 0.4]]``; what is no text as it is; None for nothing."""
+    """Parse a form's text as JSON, such as ``[[0.1, 0.2, 0.3, 0.4]]``; return other values unchanged, and None for an
+    empty text."""
     text = given[-1] if isinstance(given, list) and given else given
     if not isinstance(text, str):
         return given

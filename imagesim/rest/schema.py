@@ -85,7 +85,7 @@ _ERRORS = {
     404: ("not_indexed", "shop.product:7 has no embedding yet; it needs a usable picture.", ""),
     410: (
         "photo_gone",
-        "This photo is no longer held; send it again, or send the region as a picture of its own.",
+        "This photo has expired; send it again, or send the region as a picture.",
         "",
     ),
     413: ("image_too_large", "The picture has more than 50 megapixels; send a smaller one.", ""),
@@ -95,7 +95,7 @@ _ERRORS = {
         "",
     ),
     429: ("throttled", "Request was throttled. Expected available in 12 seconds.", ""),
-    503: ("index_unavailable", "Search is not available now; try again in a little while.", ""),
+    503: ("index_unavailable", "The search is not available; try again in a moment.", ""),
 }
 
 

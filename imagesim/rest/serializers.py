@@ -75,7 +75,7 @@ class HitSerializer(serializers.Serializer[Any]):
     )
 
     def to_representation(self, hit: Hit) -> dict[str, Any]:
-        """All fields at once: one by one they would take as long as the search."""
+        """Serialize all fields at once: one by one they would take as long as the search."""
         items = registry.for_item(hit.item)
         shown = {
             "item": {
@@ -112,7 +112,7 @@ class HitSerializer(serializers.Serializer[Any]):
     def _page_of(self, address: Callable[[], str]) -> str | None:
         try:
             return self._absolute(address())
-        except (AttributeError, NoReverseMatch):  # one item without a page must not fail the answer
+        except (AttributeError, NoReverseMatch):  # an item without a page must not fail the answer
             return None
 
     def _absolute(self, url: str) -> str | None:
@@ -132,7 +132,7 @@ class FacetValueSerializer(serializers.Serializer[Any]):
 
 
 class FacetSerializer(serializers.Serializer[Any]):
-    """What the items that pass the other filters have of one field: values, or the least and the greatest."""
+    """The counts of one field among the items that match the other filters: values, or minimum and maximum."""
 
     kind = serializers.ChoiceField(choices=("keyword", "number", "boolean", "date"))
     count = serializers.IntegerField(help_text="How many items have a value.")

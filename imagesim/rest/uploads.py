@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_image import Picture
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that tell visitors apart: a subscriber is given at least that many addresses."""
+"""The bits of an IPv6 address that identify a visitor: a subscriber gets at least that many addresses."""
 
 
 class VisitorThrottle(ScopedRateThrottle):
@@ -62,7 +62,7 @@ class VisitorThrottle(ScopedRateThrottle):
         return self.cache_format % {"scope": self.scope, "ident": visitor(request)}
 
     def refuse(self) -> None:
-        """The file of this request was no picture: the request does not count as a search."""
+        """The file of this request was not a picture: the request does not count as a search."""
         if self.rate is not None:
             history = self.cache.get(self.key, [])
             if self.now in history:
@@ -71,7 +71,7 @@ class VisitorThrottle(ScopedRateThrottle):
 
 
 class RefusalThrottle(VisitorThrottle):
-    """What was sent and was no picture counts here, and nothing else does. Past the rate no picture is read."""
+    """Counts only requests whose files are not pictures. Above the rate, no picture is read."""
 
     def allow_request(self, request: Any, view: Any) -> bool:
         scope: Any = SimpleNamespace(throttle_scope="refused")
@@ -86,7 +86,7 @@ class RefusalThrottle(VisitorThrottle):
 
 
 def visitor(request: HttpRequest | Request) -> str:
-    """Who sent the request: ``user-7`` where one is signed in, else ``address-203.0.113.5``."""
+    """Return the sender of the request: ``user-7`` if signed in, else ``address-203.0.113.5``."""
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         return f"user-{quote(str(user.pk), safe='')}"
@@ -120,9 +120,8 @@ FORM_BYTES = 64 * 1024
 
 
 def first_picture(files: Collection[Any], throttles: Iterable[VisitorThrottle]) -> QueryImage | None:
-    """The first of the files that is acceptable by its header.
-
-    Where none is, the request counts as refused and not as a search.
+    """Return the first file with an acceptable header. If there is none, the request counts as refused and not as a
+    search.
     """
     for file in files:
         with suppress(BadImage):
@@ -133,7 +132,7 @@ def first_picture(files: Collection[Any], throttles: Iterable[VisitorThrottle]) 
 
 
 def photo_url(request: HttpRequest, photo: Picture) -> str:
-    """Hold a visitor's photo for a few minutes, for a page to show it; its address, empty where it cannot be held.
+    """Store a visitor's photo for a few minutes, for a page to show it; return its URL, empty if it cannot be stored.
 
     :raises BadImage: if the photo cannot be accepted.
     """
@@ -147,14 +146,15 @@ Refusal = Callable[[HttpRequest, str, int], HttpResponse]
 
 
 class InMemoryUploadHandler(MemoryFileUploadHandler):
-    """A visitor's photo never touches the disk. Its size was bounded by the length of the request."""
+    """Keeps uploads in memory: a visitor's photo is never written to disk. The length of the request limits its
+    size."""
 
     def handle_raw_input(self, *args: Any, **kwargs: Any) -> None:
         self.activated = True
 
 
 class BoundedJSONParser(JSONParser):
-    """JSON whose nesting cannot exhaust the stack."""
+    """A JSON parser that limits nesting, so that it cannot exhaust the stack."""
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
@@ -164,7 +164,7 @@ class BoundedJSONParser(JSONParser):
 
 
 def check_length(request: HttpRequest) -> None:
-    """Refuse a body by its length alone, and keep what passes in memory. Call it before anything reads the body.
+    """Reject a body by its length alone, and keep accepted ones in memory. Call it before anything reads the body.
 
     :raises RequestTooLarge: if it is longer than a form with one picture of the largest size.
     """
@@ -175,13 +175,13 @@ def check_length(request: HttpRequest) -> None:
     multipart = (request.content_type or "").lower() == "multipart/form-data"
     if length > (get_settings().MAX_IMAGE_BYTES if multipart else 0) + FORM_BYTES:
         raise RequestTooLarge
-    if multipart and not hasattr(request, "_files"):  # some middleware may have read it already
+    if multipart and not hasattr(request, "_files"):  # a middleware may have read it already
         request.upload_handlers = [InMemoryUploadHandler(request)]
 
 
 @contextmanager
 def budget(*, pictures: bool) -> Iterator[None]:
-    """The time that a request may take, and one of the slots of the process where it brings pictures.
+    """Set the deadline of a request, and hold a photo slot if it has pictures.
 
     :raises Busy: if no slot became free.
     :raises DeadlineExceeded: past ``REQUEST_SECONDS``, at the next step of the work.
@@ -214,7 +214,7 @@ def limit_uploads(scope: str, *, refused: Refusal | None = None) -> Callable[[Vi
                 check_length(request)
                 for throttle in throttles if counted else ():
                     if not throttle.allow_request(request, SimpleNamespace(throttle_scope=scope)):  # type: ignore[arg-type]
-                        message = _("These were many searches in a short time; try again in a little while.")
+                        message = _("Too many searches; try again in a moment.")
                         return _retry(refuse(request, message, 429), throttle.wait())
                 request.POST  # noqa: B018  # read before a slot is taken: a slow sender must not keep one
                 request._imagesim_throttles = throttles  # type: ignore[attr-defined]

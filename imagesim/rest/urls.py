@@ -15,7 +15,7 @@ app_name = "imagesim"
 
 
 def endpoint(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
-    """A path whose view is given the arguments of ``route`` alone: the project's prefix may have some of its own."""
+    """Return a path whose view only gets the arguments of ``route``: the project's prefix can have others."""
     names = re.findall(r"<str:(\w+)>", route)
 
     @wraps(view)
@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
     missing = f"imagesim.rest.urls needs the package {(error.name or '').partition('.')[0]!r}. {hint}"
 
     def refuse(request: HttpRequest, path: str) -> HttpResponse:
-        """In place of the API, so that the project's addresses can be imported and `check` can say what is missing."""
+        """Replaces the API, so that the project's URLs can be imported and `check` can report what is missing."""
         raise ImproperlyConfigured(missing)
 
     urlpatterns = [path("<path:path>", refuse)]

@@ -67,7 +67,7 @@ class VisualSearchView(APIView):
         return errors.handle
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        check_length(request._request)  # first of all: authentication may read the body
+        check_length(request._request)  # must be first: authentication may read the body
         super().initial(request, *args, **kwargs)
 
     def read(self, form: type[inputs.ArgumentsSerializer], given: Mapping[str, Any], **context: Any) -> dict[str, Any]:
@@ -83,9 +83,9 @@ class VisualSearchView(APIView):
         return made
 
     def count_pictures(self, request: Request, count: int) -> None:
-        """Count each picture of a request as a request of its own; the first was counted with the request.
+        """Count each picture of a request as a separate request; the first was counted with the request.
 
-        :raises BadQuery: if there are more than one query may have. Nothing was decoded so far.
+        :raises BadQuery: if there are too many for one query. Nothing has been decoded so far.
         """
         check_term_count(count)
         for _number in range(1, count):
@@ -120,7 +120,7 @@ class VisualSearchView(APIView):
 
 
 class SimilarView(VisualSearchView):
-    """Items that look like an item of the shop."""
+    """Return items that look similar to an item of the shop."""
 
     throttle_scope = "similar"
     schema = described.VisualSearchSchema(get=described.SIMILAR)
@@ -191,7 +191,7 @@ class LookView(VisualSearchView):
 
 
 class HeldLookView(VisualSearchView):
-    """The look of a photo that was sent before, for a page that is reloaded or shared while the photo is held."""
+    """Return the look of a stored photo, for a page that is reloaded or shared while the photo is held."""
 
     throttle_scope = "region"
     schema = described.VisualSearchSchema(post=described.HELD_LOOK)
@@ -200,7 +200,7 @@ class HeldLookView(VisualSearchView):
     def post(self, request: Request, token: str) -> Response:
         given, image = _posted(request)
         if image is not None:
-            raise BadQuery(_("The photo is held already; do not send it again."), field="image")
+            raise BadQuery(_("The photo is stored already; do not send it again."), field="image")
         arguments = self.read(self.form, given)
         with budget(pictures=True):
             photo, size = photo_store.held(token)
@@ -212,7 +212,7 @@ class HeldLookView(VisualSearchView):
 
 
 class LookRegionView(HeldLookView):
-    """A box that the visitor moved or drew, in a photo that is held."""
+    """Search a box that the visitor moved or drew, in a stored photo."""
 
     schema = described.VisualSearchSchema(post=described.LOOK_REGION)
     form = inputs.LookRegionForm
@@ -222,7 +222,7 @@ class LookRegionView(HeldLookView):
 
 
 class HeldPhotoView(VisualSearchView):
-    """The photo that is held under a token, as a JPEG without metadata."""
+    """Return the stored photo of a token, as a JPEG without metadata."""
 
     throttle_scope = "region"
     schema = described.VisualSearchSchema(get=described.HELD_PHOTO)

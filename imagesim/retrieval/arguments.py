@@ -286,7 +286,7 @@ def check_text(text: object, *, field: str = "text") -> str:
     check_characters(field, text)
     tidy = " ".join(text.split())
     if not tidy:
-        raise BadQuery(_("The text is empty; say in a few words what to look for."), field=field)
+        raise BadQuery(_("The text is empty; describe what to look for."), field=field)
     return tidy
 
 

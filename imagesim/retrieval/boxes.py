@@ -1,4 +1,4 @@
-"""The boxes that a visitor draws in a photo, and those that a region finder returns: read and checked."""
+"""Read and check the boxes that a visitor draws in a photo, and those that a region finder returns."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def read_point(point: object) -> tuple[float, float]:
 
 
 def region_at(boxes: Sequence[Region], point: tuple[float, float], size: tuple[int, int]) -> Region:
-    """The smallest region that contains the point, else a square around it."""
+    """Return the smallest region that contains the point, else a square around it."""
     x, y = point
     holding = [b for b in boxes if b.x <= x <= b.x + b.width and b.y <= y <= b.y + b.height]
     if holding:
@@ -120,7 +120,7 @@ def _check_area(boxes: Sequence[Region]) -> None:
 
 def _bad_region(box: object) -> BadQuery:
     return BadQuery(
-        _("%(box)s is no region; give x, y, width and height from 0 to 1 that lie within the photo.")
+        _("%(box)s is not a region; give x, y, width and height from 0 to 1 that lie within the photo.")
         % {"box": repr(box)[:80]},
         field="regions",
     )

@@ -16,12 +16,12 @@ from imagesim.exceptions import Busy, DeadlineExceeded
 from imagesim.runtime import memory_bytes, threads
 
 BYTES_PER_PIXEL = 8
-"""Of a photo while it is decoded, at the most: the decoder's own pixels and a copy that is upright and RGB."""
+"""The maximum bytes per pixel during decoding: the decoder's own pixels and an upright RGB copy."""
 
 WAIT_SECONDS = 5
 
 SHARE_OF_MEMORY = 0.25
-"""What the photos of visitors in work may take together in one process; a server has several, and other work."""
+"""The maximum share of memory for the photos of one process; a server has several processes, and other work."""
 
 _deadline: ContextVar[float | None] = ContextVar("imagesim_deadline", default=None)
 
@@ -41,10 +41,10 @@ def deadline(seconds: float) -> Iterator[None]:
 def check_deadline() -> None:
     """Check the deadline between two steps of the work.
 
-    :raises DeadlineExceeded: if the request at hand has had its time.
+    :raises DeadlineExceeded: if the deadline of the request has passed.
     """
     if (ends := _deadline.get()) is not None and time.monotonic() > ends:
-        raise DeadlineExceeded(_("This took too long and was given up; try again in a little while."))
+        raise DeadlineExceeded(_("The request took too long and was aborted; try again in a moment."))
 
 
 def slots_for(memory: int, processors: int, pixels: int) -> int:
@@ -54,10 +54,10 @@ def slots_for(memory: int, processors: int, pixels: int) -> int:
 
 @cache
 def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
-    """The semaphores of this process: photos in work, and requests that wait for one of them.
+    """The semaphores of this process: for photos being processed, and for requests that wait for a slot.
 
-    Requests beyond those are refused at once, and fewer may wait than are in work: a server of few threads must have
-    some left for its other pages.
+    Further requests are refused at once, and fewer can wait than are processed, so that a server with few threads has
+    some left for other pages.
     """
     slots = slots_for(memory_bytes(), threads(), get_settings().MAX_IMAGE_PIXELS)
     return BoundedSemaphore(slots), BoundedSemaphore(max(1, slots // 2))
@@ -65,12 +65,12 @@ def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
 
 @contextmanager
 def photo_slot() -> Iterator[None]:
-    """Wait up to ``WAIT_SECONDS`` for one of the slots in which photos are worked on, and hold it.
+    """Wait up to ``WAIT_SECONDS`` for one of the photo slots, and hold it.
 
     For views that take photos of visitors; the REST views and ``limit_uploads`` do it.
 
-    :raises Busy: if none became free, or too many wait already.
-    :raises DeadlineExceeded: if the wait took the time of the request.
+    :raises Busy: if no slot became free, or too many requests wait already.
+    :raises DeadlineExceeded: if the deadline passed during the wait.
     """
     slots, queue = _semaphores()
     if not slots.acquire(blocking=False):
@@ -89,4 +89,4 @@ def photo_slot() -> Iterator[None]:
 
 
 def _busy() -> Busy:
-    return Busy(_("Many photos are being looked at just now; try again in a little while."))
+    return Busy(_("The server is busy with other photos; try again in a moment."))

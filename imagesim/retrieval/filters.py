@@ -85,7 +85,7 @@ def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ())
         if operator in OPERATORS:
             return field, operator
         raise BadQuery(
-            _("%(operator)r in %(name)r is no comparison; it can be %(good)s.")
+            _("%(operator)r in %(name)r is not a comparison; it can be %(good)s.")
             % {"operator": operator, "name": name, "good": format_choices(OPERATORS)},
             field=name,
         )

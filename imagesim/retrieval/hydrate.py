@@ -14,7 +14,8 @@ from imagesim.types import Candidate, Hit, HitImage
 
 
 def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
-    """The hits of each list of candidates, in the same order, without items that were deleted or are no longer shown.
+    """Return the hits of each list of candidates, in the same order, without items that were deleted or are no longer
+    shown.
 
     The items of all the lists are loaded together.
     """

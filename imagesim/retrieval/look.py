@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 
 SPARE = 4
-"""Candidates beyond the limit, in place of items that no longer exist."""
+"""Candidates beyond the limit, to replace items that no longer exist."""
 
 ALL = 0.8
-"""The share of a photo from which on a region is as good as the photo."""
+"""The share of a photo from which on a region counts as the whole photo."""
 
 VOTERS = 10
 MAJORITY = 0.5
@@ -144,10 +144,9 @@ ashop_the_look = sync_to_async(shop_the_look)
 
 
 def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
-    """The first thing found in a photo, and the part of the photo that shows it.
+    """Return the first region found in a photo, and the crop of the photo that shows it.
 
-    None where nothing is found, or where there is nothing around it: one thing on a plain ground, as in the pictures
-    of products, is compared with all of its picture.
+    Return None if no region is found, or if the background is plain: a product picture is compared as a whole.
 
     :raises BadImage: if the photo cannot be accepted.
     """
@@ -233,7 +232,7 @@ def _answer(retriever: Retriever, queries: Sequence[Query]) -> list[_Answer]:
 
 
 def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion:
-    """The hits of a region, with a token of their own for events.
+    """Return the hits of a region, with their own token for events.
 
     If the shop has no category for the label, all hits are marked as ``wider``. If most of them are in one category,
     the label is probably wrong (a finder of garments also labels bottles) and the neutral one is shown.
@@ -296,7 +295,7 @@ def _is_sold(searched: Searched, region: Region) -> bool:
 
 
 def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
-    """The categories in ``look_categories`` for the label or its alternatives, else those whose names suggest it."""
+    """The categories in ``look_categories`` for the label or its alternatives, else those with a matching name."""
     declared, known = items.look_categories, categories_of(items)
     if region.label in declared:
         return declared[region.label]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_vector import Terms as TermValues
 
 Call = Literal["similar", "search", "look", "suggest"]
-"""What takes a request: ``similar_to``, ``search``, ``shop_the_look`` and ``suggest``."""
+"""The calls that accept a request: ``similar_to``, ``search``, ``shop_the_look`` and ``suggest``."""
 
 ALL: tuple[Call, ...] = ("similar", "search", "look")
 EVERY: tuple[Call, ...] = (*ALL, "suggest")
@@ -50,13 +50,13 @@ STAGES = ("parent", "wider")
 """Where to search further if a category has too few items: in the other categories of its parent, then in all."""
 
 FACET_FIELDS = ("category", "in_stock")
-"""What can be counted besides the filters."""
+"""Fields that can be counted besides the filters."""
 
 TAG_ARGUMENTS = ("item", "timeout", "heading", "empty", "min_hits", "section_id")
-"""What the template tags take besides the arguments of ``similar_to``."""
+"""Arguments of the template tags besides those of ``similar_to``."""
 
 REST_ARGUMENTS = ("q", "image", "photo", "regions", "point", "whole", "region", "label", "token", "format")
-"""What ``shop_the_look`` and the REST views take besides the arguments of a request."""
+"""Arguments of ``shop_the_look`` and the REST views besides those of a request."""
 
 
 def _argument(kind: ArgumentType, default: Any, calls: Collection[str] = ALL, **defaults: Any) -> dict[str, Any]:
@@ -66,9 +66,9 @@ def _argument(kind: ArgumentType, default: Any, calls: Collection[str] = ALL, **
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """What a query asks for, checked: the same in Python, REST and template tags. Made by :meth:`create`.
+    """The checked arguments of a query, the same in Python, REST and template tags. Use :meth:`create`.
 
-    ``like`` and ``unlike`` are kept as given: :func:`~imagesim.retrieval.query_vector.read_terms` reads them.
+    ``like`` and ``unlike`` are unchanged: :func:`~imagesim.retrieval.query_vector.read_terms` reads them.
     """
 
     model: tuple[str, ...] = field(
@@ -150,7 +150,7 @@ class SearchRequest:
 
     @classmethod
     def create(cls, call: Call, given: Mapping[str, Any], searched: Searched | None = None) -> SearchRequest:
-        """Check the keyword arguments of a call. ``searched``: the models, where they are no argument.
+        """Check the keyword arguments of a call. ``searched``: the models, if they are not an argument.
 
         :raises BadQuery: naming the bad value and the good ones.
         :raises NotRegistered: if ``model`` is not registered.
@@ -182,7 +182,7 @@ class SearchRequest:
 
     @property
     def matches_nothing(self) -> bool:
-        """Whether a filter compares with an empty list, so that no item can pass."""
+        """Whether a filter compares with an empty list, so that no item can match."""
         return any(condition.operator == "in" and condition.value == () for condition in self.filters)
 
     def index_filters(self, *, exclude_keys: tuple[str, ...] = (), exclude_groups: tuple[str, ...] = ()) -> Filters:
@@ -206,7 +206,7 @@ class SuggestArguments(_FilterArguments, total=False):
 
 
 class _EveryArgument(_FilterArguments, total=False):
-    """The arguments of what finds items by their looks."""
+    """The arguments of the calls that search by vectors."""
 
     min_score: float | None
     min_relevance: float | None
@@ -271,11 +271,12 @@ def describe(call: Call) -> dict[str, JSONSchema]:
 def parse(
     call: Call, given: Mapping[str, Any], searched: Searched | None = None, *, renamed: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Keyword arguments for a call from texts, or lists of texts, by name.
+    """Convert texts, or lists of texts, by name, to keyword arguments for a call.
 
-    Every name that is no argument is a filter (``price__lte``); all of them arrive together under ``filters``. Blank
-    values are skipped, as a form sends them for an empty field. A value that is no text is taken as it is, None as not
-    given, and a dict named ``filters`` as more filters. ``renamed`` gives arguments another name (``{"text": "q"}``).
+    Every name that is not an argument is a filter (``price__lte``); all filters are returned under ``filters``. Blank
+    values are skipped, because a form sends them for an empty field. Other values than texts are returned unchanged,
+    None counts as missing, and a dict named ``filters`` as further filters. ``renamed`` gives arguments other names
+    (``{"text": "q"}``).
 
     :raises BadQuery: naming the bad value and the good ones.
     """

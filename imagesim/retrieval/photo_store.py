@@ -1,9 +1,9 @@
-"""Visitors' photos, held for a few minutes so that they need not be sent again for a moved box.
+"""Store visitors' photos for a few minutes, so that a moved box needs no upload.
 
-It is kept in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` slots, so that the number and
-the bytes of photos are bounded whatever the cache is. A visitor has ``SLOTS_PER_VISITOR`` of them, chosen by a keyed
-hash and used in turn: whoever sends many photos replaces their own. A cache that writes to disk holds nothing. Where a
-photo cannot be held, or is gone, a page cuts the region itself.
+A photo is stored in Django's cache as a small JPEG without metadata, in one of ``LOOK_PHOTOS`` slots, so that the
+number and the bytes of photos are limited in any cache. A visitor has ``SLOTS_PER_VISITOR`` of them, chosen by a keyed
+hash and used in rotation, so that a visitor who sends many photos replaces their own. A cache that writes to disk is
+not used. If a photo cannot be stored, or has expired, a page crops the region itself.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_SIDE = 1280
-"""Pixels, about: what a page sends, and more than the models look at."""
+"""The approximate longest side in pixels: that of the pages' uploads, and more than the models use."""
 
 QUALITIES = (90, 80, 65)
-"""Of the JPEG: the first that fits is taken."""
+"""The qualities of the JPEG to try; the first that fits is used."""
 
 SLOTS_PER_VISITOR = 4
 
@@ -40,7 +40,8 @@ _COUNTER = "imagesim.look.counter"
 
 
 def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
-    """Hold an upright RGB photo that ``visitor`` sent with ``size``; its token, empty where it cannot be held."""
+    """Store an upright RGB photo that ``visitor`` sent with ``size``; return its token, empty if it cannot be
+    stored."""
     conf = get_settings()
     if not conf.LOOK_SECONDS or writes_to_disk(conf.LOOK_CACHE):
         return ""
@@ -52,16 +53,16 @@ def hold(photo: Image, size: tuple[int, int], visitor: str = "") -> str:
         cache = caches[conf.LOOK_CACHE]
         slot = _next_slot(cache, conf.LOOK_PHOTOS, visitor)
         cache.set(_key(slot), (secret, data, size), conf.LOOK_SECONDS)
-    except Exception:  # a cache that is down must not fail an answer that is ready
-        logger.warning("A photo could not be held in the cache %r.", conf.LOOK_CACHE, exc_info=True)
+    except Exception:  # an unavailable cache must not fail a finished answer
+        logger.warning("A photo could not be stored in the cache %r.", conf.LOOK_CACHE, exc_info=True)
         return ""
     return f"{slot}.{secret}"
 
 
 def held(token: str) -> tuple[Image, tuple[int, int]]:
-    """The photo of a token, and its (width, height) as it was sent.
+    """Return the photo of a token, and its original (width, height).
 
-    :raises PhotoGone: if it is not held, or no longer.
+    :raises PhotoGone: if there is none, or it has expired.
     """
     from PIL import Image
 
@@ -70,7 +71,7 @@ def held(token: str) -> tuple[Image, tuple[int, int]]:
 
 
 def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
-    """The photo of a token as it is held, a JPEG, and its (width, height) as it was sent.
+    """Return the stored JPEG of a token, and its original (width, height).
 
     :raises PhotoGone: if it is not held, or no longer.
     """
@@ -82,7 +83,7 @@ def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
         except Exception:
             logger.warning("A photo could not be read from the cache.", exc_info=True)
     if kept is None or not constant_time_compare(kept[0], secret):
-        raise PhotoGone(_("This photo is no longer held; send it again, or send the region as a picture of its own."))
+        raise PhotoGone(_("This photo has expired; send it again, or send the region as a picture."))
     return kept[1], kept[2]
 
 
@@ -91,7 +92,7 @@ def writes_to_disk(alias: str) -> bool:
     try:
         return isinstance(caches[alias], FileBasedCache | DatabaseCache)
     except InvalidCacheBackendError:
-        return False  # the system check names it; here it fails as any cache that is down
+        return False  # the system check reports it; here it fails like an unavailable cache
 
 
 def _key(slot: int) -> str:
@@ -99,7 +100,7 @@ def _key(slot: int) -> str:
 
 
 def _next_slot(cache: Any, slots: int, visitor: str) -> int:
-    """The next of the visitor's slots, in turn; without a visitor, of all."""
+    """Return the next of the visitor's slots, in rotation; without a visitor, of all slots."""
     first, own, counter = 0, slots, _COUNTER
     if visitor and slots > SLOTS_PER_VISITOR:
         number = int.from_bytes(salted_hmac(_COUNTER, visitor, algorithm="sha256").digest()[:8], "big")
@@ -114,8 +115,8 @@ def _next_slot(cache: Any, slots: int, visitor: str) -> int:
 
 
 def _encoded(photo: Image, limit: int) -> bytes:
-    """A JPEG of at most ``limit`` bytes; empty if there is none worth holding."""
-    factor = round(max(photo.size) / LONGEST_SIDE)  # a whole one: a twelfth of the time
+    """Encode a JPEG of at most ``limit`` bytes; return empty bytes if that is impossible."""
+    factor = round(max(photo.size) / LONGEST_SIDE)  # an integer factor takes a twelfth of the time
     small = photo.reduce(factor) if factor >= 2 else photo
     if min(small.size) < MIN_SIDE:
         return b""

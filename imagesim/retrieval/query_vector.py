@@ -1,4 +1,4 @@
-"""The terms of a query (images, words and items, each with a weight) and the one vector that they make.
+"""The terms of a query (images, words and items, each with a weight) and the vector computed from them.
 
 Rocchio's method (1971): the weighted mean of the positive terms, less that of the negative ones.
 """
@@ -51,7 +51,7 @@ _VECTORS_OF_ITEM = f"""
         JOIN {ItemState._meta.db_table} state ON state.id = image.state_id
         WHERE state.model = %s AND state.object_pk = %s)
 """
-"""Every page of similar items asks it; to build it anew with the ORM takes .7 ms of the 6 ms of such a query."""
+"""Every page of similar items runs it; building it with the ORM takes .7 ms of the 6 ms of such a query."""
 
 _WEIGHED = re.compile(r"(.+)\^(\d{1,9}(?:\.\d{1,9})?)", re.DOTALL)
 _KEY = re.compile(r"(\w+\.\w+):\S+")
@@ -90,7 +90,7 @@ def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
 def check_terms(terms: Sequence[QueryTerm]) -> None:
     """:raises BadQuery: if there is no positive term, or there are too many terms."""
     if not any(term.weight > 0 for term in terms):
-        raise BadQuery(_("Nothing to look for; give an image, a text, or both."), field="image")
+        raise BadQuery(_("The query is empty; give an image, a text, or both."), field="image")
     check_term_count(len(terms))
 
 
@@ -112,7 +112,7 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
 
     :raises ModelMismatch: if the settings do not name the embedder that made the index.
     :raises NotIndexed: if an item has no embedding (yet).
-    :raises EmbedderError: if the model cannot be loaded or knows no words.
+    :raises EmbedderError: if the model cannot be loaded or does not embed texts.
     """
     import numpy as np
 
@@ -196,9 +196,9 @@ class TextVectors:
 def _embed(embedder: BaseEmbedder, pictures: Mapping[int, QueryImage], texts: Mapping[int, str]) -> list[Vector]:
     """The vectors of the pictures, then of the texts."""
     if texts and not embedder.supports_texts:
-        raise BadQuery(_("The model in use knows no words; search with a picture."), field="text")
+        raise BadQuery(_("The model in use does not embed texts; search with a picture."), field="text")
     vectors: list[Vector] = []
-    for picture in pictures.values():  # one by one: a decoded image may take some hundred megabytes
+    for picture in pictures.values():  # one by one: a decoded image can take some hundred megabytes
         vectors += list(embedder.embed_images([picture.decode(embedder.min_decode_side)]))
     if texts:
         vectors += runtime.get(TextVectors, TextVectors).embed(embedder, list(texts.values()))

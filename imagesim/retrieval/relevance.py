@@ -1,7 +1,7 @@
-"""Retrievers that tell what belongs to an answer: every candidate gets a relevance, and those below a floor are cut.
+"""Retrievers that add relevance: every candidate gets a relevance, and those below a floor are cut.
 
-``WithRelevance`` judges candidates by their scores; ``WithText`` puts the entries whose words match a query first, and
-has their images steer the search for what looks like them.
+``WithRelevance`` computes it from scores; ``WithText`` puts entries whose words match the query first, and uses their
+images to search for similar ones.
 """
 
 from __future__ import annotations
@@ -30,69 +30,71 @@ CALIBRATION_SECONDS = 60.0
 """How long a process uses the calibration that it last read."""
 
 SPARE = 12
-"""Candidates asked for beyond a page, in place of those that are cut."""
+"""Candidates requested beyond a page, to replace those that are cut."""
 
 CLOSEST = 4
-"""Candidates that come closest, shown apart where none is relevant."""
+"""The number of nearest candidates shown separately if none is relevant."""
 
 CLOSEST_RELEVANCE = 0.2
 """The least relevance of these. Most things whose whole department a shop lacks have nothing as close
 (docs/relevance.md); without it, a photo of glasses had camera lenses for its closest."""
 
-# The share of its own category that a candidate has, where the category of the question is known.
+# The vote of a candidate if the category of the query is known.
 SAME_CATEGORY = 1.0
 SAME_PARENT = 0.4
 OTHER_CATEGORY = 0.2
 OWN_KIND = 0.6
-"""The least relevance of an entry in a category of the item that is asked about."""
+"""The minimum relevance of an entry in a category of the query item."""
 
-# The relevance of a match of words: 1 / (1 + exp(-slope * (match - middle))). Half of the query's words, counted by how
-# rare they are, make an even chance.
+# The relevance of a match of words: 1 / (1 + exp(-slope * (match - middle))). Half of the query's words, weighted by
+# rarity, give a probability of about one half.
 TEXT_SLOPE = 12.0
 TEXT_MIDDLE = 0.45
 NAMED = 0.5
-"""The relevance from which on the best match of words may steer the search."""
+"""The minimum relevance of the best match of words for using its images as feedback."""
 
 BY_NAME = 0.75
-"""The match from which on an entry is what the query calls so, and comes before all that only looks so."""
+"""The minimum match for an entry to rank by its texts, before all entries that only look similar."""
 
 KIND_MATCH = 0.5
-"""The least match of an entry of the kind that the words name: shoes are an answer to "yellow shoes" in any colour."""
+"""The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
 
 UNKNOWN = 0.2
-"""The relevance of an entry whose looks say nothing for or against it. Looks decide about what matches less than
-:data:`BY_NAME`: red shoes are shoes, red apples are none."""
+"""The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
+shoes", they keep shoes and drop red apples."""
 
 TEXT_WINDOW = 48
-"""Entries whose words match that are judged by both; further ones come by their looks alone."""
+"""The number of entries with matching words that are ranked by words and vectors; others are ranked by vectors
+alone."""
 
 LOOKS_WINDOW = 40
-"""Entries by their looks that are ordered by relevance, with those whose words match; further ones keep their order."""
+"""The number of entries found by vectors that are ordered by relevance together with those whose words match; others
+keep their order."""
 
 FEEDBACK = 10
-"""Entries whose images steer the search, at most (pseudo-relevance feedback, Rocchio 1971)."""
+"""The maximum number of entries whose images modify the query vector (pseudo-relevance feedback, Rocchio 1971)."""
 
 FEEDBACK_SHARE = 0.8
-"""Of the best match: what matches less does not steer."""
+"""The share of the best match below which an entry is not used for feedback."""
 
 QUERY_WEIGHT = 1.0
-"""Of the words' own vector beside the mean of the images."""
+"""The weight of the words' own vector relative to the mean of the images."""
 
 AGREEMENT = 0.7
-"""How near the named entries are to the words' own vector, against the nearest of all, from which on the model
-understands the words: the vector then needs no steering."""
+"""The ratio of the named entries' similarity to the words' vector to that of the nearest entries, above which the model
+is taken to understand the words and no feedback is needed."""
 
 
 MAJORITY = 0.5
-"""The share of the nearest, weighted by score, that has to be of the named entries' categories."""
+"""The share of the nearest entries, weighted by score, that must be in the named entries' categories."""
 
 LEAST_LOOKS = 0.1
-"""The least relevance by looks that counts beside a match of words: the model knows few words for sure, so that looks
-may halve the odds of a match, but not undo it."""
+"""The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
+vectors can halve the odds of a match, but not reject it."""
 
 
 def calibration_of(meta: IndexMeta) -> Calibration:
-    """The calibration stored for an index, or the prior."""
+    """Return the calibration stored for an index, or the prior."""
     key = ("calibration", get_index().name, meta.fingerprint, meta.projection)
     kept = runtime.get(key, _Kept)
     if monotonic() >= kept.until:
@@ -113,10 +115,10 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Gives candidates their relevance for a kind of question.
+    """Computes the relevance of candidates for a kind of query.
 
-    ``own`` are the categories of the question where they are known, as those of an item are, and ``near`` those under
-    the same parents; the neighbours vote where they are not.
+    ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
+    same parents; otherwise the nearest candidates vote.
     """
 
     calibration: Calibration
@@ -131,24 +133,25 @@ class Judge:
         scores: Sequence[float],
         voters: Sequence[Candidate] | None = None,
     ) -> list[float]:
-        """The relevance of each candidate by its score. ``voters``: the candidates themselves by default."""
+        """Return the relevance of each candidate by its score. ``voters``: the candidates themselves by default."""
         votes = self._votes(query, candidates, candidates if voters is None else voters)
         found = self.calibration.relevances(self.kind, scores, votes)
-        # A region is searched in the categories that its label names: what is in them is of its kind.
+        # A region is searched in the categories of its label, so all candidates are in its categories.
         own = self.own or frozenset(query.filters.categories if self.kind == "region" else ())
         # The relevance of the first does not depend on how far a page looks.
         for part in (range(WINDOW, len(candidates)), range(min(WINDOW, len(candidates)))):
             best: dict[str, float] = {}
             for number in sorted(part, key=scores.__getitem__):
                 names = candidates[number].categories
-                # At least as relevant as what is less like the question in the same category.
+                # At least as relevant as less similar candidates of the same category.
                 kind = OWN_KIND if own and not own.isdisjoint(names) else 0.0
                 found[number] = max(found[number], kind, *(best.get(name, 0.0) for name in names))
                 best |= dict.fromkeys(names, found[number])
         return found
 
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
-        """None where they say nothing: the query keeps to categories of the visitor's choice, or there are none."""
+        """Return None without votes: the query is restricted to categories that the visitor chose, or there are
+        none."""
         if self.own:
             return [self._known(frozenset(candidate.categories)) for candidate in candidates]
         if query.filters.categories or not any(voter.categories for voter in voters):
@@ -166,7 +169,7 @@ class Judge:
 
 
 class WithRelevance:
-    """Judge the candidates, and cut those below ``floor``; None cuts nothing."""
+    """Compute the relevance of the candidates, and cut those below ``floor``; None cuts nothing."""
 
     def __init__(self, retriever: Retriever, judge: Judge, floor: float | None, plan: Plan | None = None) -> None:
         self._retriever = retriever
@@ -191,7 +194,7 @@ class WithRelevance:
 
 
 def _window(query: Query, plan: Plan | None = None) -> Query:
-    """The query from its first candidate on: who votes, and what is cut, does not depend on the page."""
+    """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
     least = max(VOTERS, plan.window) if plan else VOTERS
     return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
 
@@ -222,11 +225,11 @@ def cut(
 
 
 class WithText:
-    """The entries that the query calls by name first, then those that look so.
+    """Rank entries with matching texts first, then those that look similar.
 
-    The words and their vector are asked in one request. Where the model does not understand what the shop calls so, the
-    images of the best entries take the vector's place for the most part and are asked in a second one, so that a query
-    finds what looks like them in any language that the shop writes in.
+    One request searches the words and their vector. If the model does not understand the words, a second request uses a
+    vector made mostly of the images of the best entries (pseudo-relevance feedback), so that a query finds similar
+    entries in any language of the shop's texts.
     """
 
     def __init__(
@@ -288,16 +291,17 @@ class WithText:
         return replace(page, took_ms=words.took_ms + seen.took_ms)
 
     def _of_kind(self, candidate: Candidate) -> Candidate:
-        """The candidate with a match of :data:`KIND_MATCH` at least, if it is of a category that the words name."""
+        """Return the candidate, with a match of at least :data:`KIND_MATCH` if it is in a category that the words
+        name."""
         if self._named.isdisjoint(candidate.categories):
             return candidate
         return replace(candidate, text=max(candidate.text, KIND_MATCH))
 
     def _understands(self, steering: Sequence[Candidate], scores: Sequence[float], seen: Candidates) -> bool:
-        """Whether the words' vector finds what words name.
+        """Whether the words' vector finds the entries that the words name.
 
-        What is named has to be about as near to it as the nearest of all are, and of the categories that most of the
-        nearest are of: some words are near to everything.
+        The named entries must be about as near to it as the nearest entries, and in the categories of most of the
+        nearest: some words are near to everything.
         """
         background = self._calibration.background["words"]
         best = [each.score - background.mean for each in seen.candidates[: len(steering)]]
@@ -312,7 +316,7 @@ class WithText:
 
     def _ask(self, words: Query, window: Query) -> tuple[Candidates, Candidates, Candidates]:
         """The entries by words, by looks, and those that are pinned."""
-        # An article number, or an emoji, says nothing to a model of pictures.
+        # Article numbers and emoji have no meaning for an image model.
         looks = [window] if window.vector.any() and any(map(str.isalpha, self._text)) else []
         lookups = self._plan.lookups([window]) if self._plan else []
         alternatives = self._plan.alternatives if self._plan else ()
@@ -335,7 +339,7 @@ def _best_called(answers: Sequence[Candidates]) -> Candidates:
 
 
 def text_relevance(match: float) -> float:
-    """The relevance of an entry whose words match a query so well (0..1)."""
+    """Return the relevance of an entry with this match (0..1)."""
     return 1 / (1 + math.exp(-TEXT_SLOPE * (match - TEXT_MIDDLE)))
 
 
@@ -348,7 +352,7 @@ def _steering(called: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _steered(vector: Vector, steering: Sequence[Candidate], vectors: Mapping[str, Vector]) -> Vector:
-    """The vector of the words, moved to the images of the entries that they name."""
+    """Return the vector of the words, moved towards the images of the entries that they name."""
     import numpy as np
 
     middle = np.sum([each.text * vectors[each.image_digest] for each in steering], axis=0)
@@ -360,7 +364,7 @@ def _steered(vector: Vector, steering: Sequence[Candidate], vectors: Mapping[str
 
 
 def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[str, Vector]) -> list[float]:
-    """The cosine of each candidate's image; 0 where its vector is not known."""
+    """Return the cosine of each candidate's image; 0 if its vector is not known."""
     import numpy as np
 
     if not vectors:
@@ -370,11 +374,11 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
 
 
 def _fused(called: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool) -> list[Judged]:
-    """Both lists as one: what is called so by how well it matches, then the rest by relevance.
+    """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
 
-    Words and looks are independent evidence. Either is enough to come first, and to be relevant where the query calls
-    it by name; what matches less is as relevant as both together say. The first :data:`LOOKS_WINDOW` of the looks are
-    ordered so, which are the same for every page, so that pages neither overlap nor leave out.
+    Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
+    of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged. They are the same for
+    every page, so that pages neither overlap nor skip entries.
     """
 
     def identity(each: Judged) -> str:
@@ -394,7 +398,7 @@ def _fused(called: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool)
 
 
 def _both(text: float, looks: float) -> float:
-    """The probability that words and looks give together, where :data:`UNKNOWN` says nothing."""
+    """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
     odds = [max(each, 1e-6) / max(1 - each, 1e-6) for each in (text, max(looks, LEAST_LOOKS), UNKNOWN)]
     together = odds[0] * odds[1] / odds[2]
     return together / (1 + together)

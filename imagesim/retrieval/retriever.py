@@ -35,14 +35,14 @@ class Retriever(Protocol):
 
 
 class GuardedIndex:
-    """The reading methods of an index; each raises CircuitOpen at once while the breaker is open."""
+    """The read methods of an index; each raises CircuitOpen at once while the breaker is open."""
 
     def __init__(self, index: BaseIndex, breaker: Breaker) -> None:
         self.index = index
         self.breaker = breaker
 
     def meta(self) -> IndexMeta:
-        # Mostly remembered from a moment ago, so that its success says nothing about the engine.
+        # Usually cached, so that its success does not prove that the engine works.
         self.breaker.require()
         try:
             return self.index.meta()
@@ -89,7 +89,7 @@ def open_index(filters: Filters) -> tuple[GuardedIndex, IndexMeta]:
 
 
 def retry_on_swap(meta: IndexMeta, answer: Callable[[IndexMeta], R]) -> R:
-    """``answer(meta)``; once more with the meta of now if a rebuild with another model was swapped in meanwhile."""
+    """Call ``answer(meta)``, and again with the new meta if a rebuild with another model was swapped in meanwhile."""
     try:
         return answer(meta)
     except ModelMismatch:
@@ -102,7 +102,7 @@ WINDOW = 100
 """The best candidates that are reordered for variety; those after them keep their order."""
 
 RELEVANT_SHARE = 0.5
-"""Of the best score: candidates below it stay behind the others, so that variety does not lead away from the query."""
+"""The minimum share of the best score; candidates below it stay behind the others, so that results stay relevant."""
 
 
 class WithMMR:
@@ -142,9 +142,9 @@ class WithMMR:
 
 
 class WithFallback:
-    """Where the categories of a query have too few items, search those of each stage in turn.
+    """If the categories of a query have too few items, search those of each stage.
 
-    A stage excludes what the ones before it found, all of which is known by then, so that pages are stable.
+    A stage excludes the candidates of the previous ones, which are all known, so that pages are stable.
     """
 
     def __init__(self, retriever: Retriever, stages: Sequence[tuple[str, tuple[str, ...]]]) -> None:

@@ -48,30 +48,30 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 MAX_ROUNDS = 4
-"""Requests for one page, the first included, while items that are gone are skipped."""
+"""The maximum number of requests for one page, while deleted items are skipped."""
 
 
 @takes("similar")
 @timed("search.similar")
 def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
-    """The items that look most like ``item``, best first, without itself and its variants.
+    """Return the items that look most similar to ``item``, best first, without itself and its variants.
 
-    The item is compared by the mean of its images' embeddings, as they stand in the database: no model is loaded.
-    ``category`` and ``filters`` (``{"brand": "x", "price__lte": 50, "colour__in": [...]}``) hold during the search.
-    ``same_category`` keeps to the item's own categories. ``in_stock`` is True, False, or None for both.
-    ``collapse`` gives one hit per group.
+    The query is the mean of the item's image embeddings in the database: no model is loaded. ``category`` and
+    ``filters`` (``{"brand": "x", "price__lte": 50, "colour__in": [...]}``) apply during the search. ``same_category``
+    restricts it to the item's own categories. ``in_stock`` is True, False, or None for both. ``collapse`` gives one hit
+    per group.
 
-    ``like`` and ``unlike`` add pictures, words or items that the hits should be like or not be like, each with a
-    weight if need be (``like="red^0.5"``, ``unlike=[(other, 0.3)]``); ``components`` weighs the components of a vector,
+    ``like`` and ``unlike`` add pictures, words or items that the hits should or should not resemble, each with an
+    optional weight (``like="red^0.5"``, ``unlike=[(other, 0.3)]``); ``components`` weighs the components of a vector,
     where the model has them (``{"colour": 0}``: the same in any colour). ``diversity``, 0 to 1, trades similarity for
-    variety. ``fallback`` searches further, in the other categories of the same parent and then in all, where the
-    categories have too few items. ``facets`` counts the items that pass the filters.
+    variety. ``fallback`` searches the other categories of the same parent and then all, if the categories have too few
+    items. ``facets`` counts the items that match the filters.
 
     :raises NotRegistered: if the item's model is not registered.
     :raises NotIndexed: if no image of the item has an embedding (yet).
     :raises BadQuery: naming the bad argument and the good ones.
     :raises SearchIndexError: if the index is down, missing or of another model. A page should then show nothing;
-        the template tag does so by itself.
+        the template tag does so.
     """
     items = registry.for_item(item)
     request = SearchRequest.create("similar", arguments, searched=(items,))
@@ -90,25 +90,26 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
 @takes("search")
 @timed("search.search")
 def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]) -> Hits:
-    """The items that look like ``image``, or match ``text``; given both, like the image, changed as the text describes.
+    """Return the items that look like ``image``, or match ``text``; with both, like the image, changed as the text
+    describes.
 
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
-    pictures and words with weights, go into ``like``. With ``region="auto"`` the main thing in ``image`` is found and
-    searched (``hits.region``); a picture with nothing around it, as those of products, is searched whole. ``model``
-    keeps to some of the registered models. The rest is as in :func:`similar_to`.
+    pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
+    searched (``hits.region``); a picture with a plain background is searched as a whole. ``model`` restricts the search
+    to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
     :raises BadQuery: naming the bad argument and the good ones.
     :raises NotRegistered: if ``model`` is not registered.
-    :raises EmbedderError: if the model cannot be loaded or knows no words.
+    :raises EmbedderError: if the model cannot be loaded or does not embed texts.
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
     request = SearchRequest.create("search", arguments)
     picture, region = None if image is None else take(image), None
     if request.region:
         if picture is None:
-            raise BadQuery(_("'region' is of a picture; send one in 'image'."), field="region")
-        from imagesim.retrieval.look import main_region  # pages without a photo need not load it
+            raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
+        from imagesim.retrieval.look import main_region  # pages without a photo do not load it
 
         region, picture = main_region(picture) or (None, picture)
     terms = [] if picture is None else [QueryTerm(picture)]
@@ -136,7 +137,7 @@ def _run(
     near: frozenset[str] = frozenset(),
     item: models.Model | None = None,
 ) -> Hits:
-    """The chain of a query: vector -> retriever -> hits with their items -> token."""
+    """Run the chain of a query: vector -> retriever -> hits with their items -> token."""
     check_terms(terms)
     if request.matches_nothing:
         return Hits(next_offset=request.offset, token=events.make_token(source, (), query_key=query_key))
@@ -191,7 +192,7 @@ def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest,
 
 
 def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, meta: IndexMeta) -> Retriever:
-    """The index, wrapped in MMR and fallback if the request asks for them."""
+    """Return the index, wrapped in MMR and fallback if requested."""
     retriever: Retriever = index
     if request.diversity:
         retriever = WithMMR(retriever, request.diversity, lambda candidates: _vectors_of(candidates, meta))

@@ -1,4 +1,4 @@
-"""What a shop tests with, and the author of an own index or embedder. Nothing else in the package imports it.
+"""Helpers for the tests of shops, and of custom indexes and embedders. Nothing else in the package imports it.
 
 ``imagesim.testing.fixtures`` offers the same to pytest; the contracts are in ``index_contract`` and
 ``embedder_contract``.
@@ -49,7 +49,8 @@ def override_imagesim(**changes: Any) -> override_settings:
 
 
 def make_picture(colour: object = "red", *, mark: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
-    """An image of one colour with a black stripe, whose place ``mark`` (0..7) tells images of one colour apart.
+    """Return an image of one colour with a black stripe; its position ``mark`` (0..7) distinguishes images of one
+    colour.
 
     ``size`` is (width, height) in pixels. To the embedder of :data:`SETTINGS`, images of similar colours are similar.
     """
@@ -75,7 +76,7 @@ def sync_inline() -> Iterator[SyncReport]:
     Yields the report, which is filled in at the end. Queries after the block read what it wrote, and cost the same
     number of database queries each time: what the first one would load is loaded.
 
-    :raises RuntimeError: if the sync could not go on, with the reason.
+    :raises RuntimeError: if the sync was interrupted, with the reason.
     """
     import numpy as np
 

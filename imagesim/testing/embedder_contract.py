@@ -78,7 +78,7 @@ class EmbedderContract:
 
     def test_texts_are_unit_rows_in_order(self, embedder: BaseEmbedder) -> None:
         if not embedder.supports_texts:
-            pytest.skip("this model knows no words")
+            pytest.skip("this model does not embed texts")
         texts = ["red dress", "", "  ", "größe 42 🙂 \u0000", "laptop " * 500]
         vectors = embedder.embed_texts(texts)
         self.assert_unit(vectors, len(texts), embedder)

@@ -260,7 +260,7 @@ def test_filters_apply_to_every_region(page):
 def test_an_expired_photo_is_cropped_in_the_browser(page):
     page.add_init_script(SENT)
     open_sample(page, "juice")
-    gone = {"code": "photo_gone", "detail": "This photo is no longer held; send it again."}
+    gone = {"code": "photo_gone", "detail": "This photo has expired; send it again."}
     page.route(REGION, lambda route: route.fulfill(status=410, content_type="application/json", body=json.dumps(gone)))
     with page.expect_request("**/api/visual/search/"):
         page.get_by_role("button", name="Draw a box").click()

@@ -1,8 +1,9 @@
-"""How many entries pass the filters of a query: estimated without a request, to choose between exact and approximate.
+"""Estimate how many entries match the filters of a query, without a request, to choose between exact and approximate
+search.
 
-Counts of the values of each field are kept with the index, in ``_meta``, which a process reads with the mapping. The
-shares of several conditions are multiplied, as a database's planner does it; what an exact answer counted replaces the
-estimate for the next ones. Either way of searching is right whatever the estimate: it decides about time alone.
+Counts of the values of each field are stored with the index, in ``_meta``, which a process reads with the mapping. The
+shares of several conditions are multiplied, as in a database's planner; the count of an exact answer replaces the
+estimate for later queries. Both searches are correct for any estimate: it only affects their time.
 """
 
 from __future__ import annotations
@@ -19,28 +20,29 @@ from imagesim.indexes.validation import CompiledFilter, CompiledFilters
 from imagesim.types import FilterKind
 
 MAX_VALUES = 100
-"""Values of a field whose entries are counted, the commonest; a rarer one passes at most as many as the last."""
+"""The number of values per field whose entries are counted, the most common first; a rarer one matches at most as many
+as the last."""
 MAX_FIELDS = 50
 PERCENTS = (0, 0.1, 1, *range(5, 100, 5), 99, 99.9, 100)
-"""The quantiles that are kept of a number or date."""
+"""The quantiles stored for a number or date."""
 EXACT_UP_TO = 5_000
-"""Entries up to which all are scored: the graph would save nothing."""
+"""The number of entries up to which all are scored: the graph would save nothing."""
 VISITED = 5
-"""Vectors that a search of the graph compares per candidate, at least."""
+"""The minimum number of vectors that a search of the graph compares per candidate."""
 COUNTED_SECONDS = 600.0
-"""How long what an exact answer counted is used."""
+"""How long the count of an exact answer is used."""
 MAX_COUNTED = 1_000
-"""Filters whose counts a process keeps."""
+"""The number of filters whose counts a process caches."""
 MAX_COUNTED_VALUES = 100
-"""Values of a filter that is kept."""
+"""The maximum number of values of a cached filter."""
 
 
 def exact_up_to(entries: int, candidates: int) -> float:
-    """The number of passing entries up to which scoring them all takes no longer than asking the graph.
+    """Return the number of matching entries up to which scoring all of them takes no longer than searching the graph.
 
-    Where the share s passes, the graph is walked until 1/s as many vectors were compared as unfiltered, or as many as
-    pass: then Lucene gives up and scores all that pass. Both are equal where the number that pass is the root of
-    what the graph compares unfiltered, times all entries.
+    If the share s matches, the search compares 1/s times as many vectors as without a filter, or as many as match: then
+    Lucene stops and scores all matches. Both are equal if the number of matches is the root of the vectors compared
+    without a filter, times all entries.
     """
     return max(EXACT_UP_TO, math.sqrt(VISITED * candidates * entries))
 
@@ -67,7 +69,7 @@ def _terms(path: str) -> dict[str, Any]:
 
 
 def parse_statistics(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of the answer: shares of all entries, small enough for the index's meta."""
+    """Return the shares of all entries from the answer, small enough for the index's meta."""
     entries = int(answer["hits"]["total"]["value"])
     shares: dict[str, Any] = {}
     for path, found in answer["aggregations"].items():
@@ -94,20 +96,20 @@ def _word(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the index's meta says of its entries; empty if nothing was counted yet."""
+    """The statistics in the index's meta; empty if nothing was counted yet."""
 
     shares: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_stored(cls, stored: object) -> Statistics:
-        """What cannot be read counts as absent: without an estimate a search is as right, only slower."""
+        """Unreadable statistics count as absent: without an estimate a search is as correct, only slower."""
         shares = stored.get("shares") if isinstance(stored, Mapping) else None
         return cls(shares if isinstance(shares, Mapping) else {})
 
     def share(self, compiled: CompiledFilters) -> float:
-        """The estimated share of all entries that pass, 0 to 1; a field that was not counted lets all pass.
+        """Return the estimated share of all entries that match, 0 to 1; a field that was not counted matches all.
 
-        :raises AttributeError, LookupError, TypeError, ValueError: if what is stored is not what this module stores.
+        :raises AttributeError, LookupError, TypeError, ValueError: if the stored statistics are invalid.
         """
         filters, tests = compiled.filters, compiled.tests
         share = 1.0
@@ -153,7 +155,7 @@ class Statistics:
 
 
 def _below(quantiles: Sequence[float], value: Any) -> tuple[float, float]:
-    """The shares of the values below ``value``, and of those up to it; interpolated between two quantiles."""
+    """Return the shares of the values below ``value``, and of those up to it; interpolated between two quantiles."""
     at = float(value)
     first, last = bisect_left(quantiles, at), bisect_right(quantiles, at)
     if first < last:  # it is one of the quantiles, or several
@@ -167,14 +169,14 @@ def _below(quantiles: Sequence[float], value: Any) -> tuple[float, float]:
 
 
 class Selectivity:
-    """The estimates for one backing index in one process. Threads may share it."""
+    """The estimates for one backing index in one process. Thread-safe."""
 
     def __init__(self) -> None:
         self.statistics = Statistics()
         self._counted: dict[Hashable, tuple[int, float]] = {}
 
     def passing(self, compiled: CompiledFilters, entries: int) -> float:
-        """The estimated number of entries that pass; infinite if nothing is known."""
+        """Return the estimated number of matching entries; infinite if nothing is known."""
         if entries <= EXACT_UP_TO:
             return entries
         named = len(compiled.filters.keys) or math.inf
@@ -189,7 +191,7 @@ class Selectivity:
             return named
 
     def count(self, compiled: CompiledFilters, passing: int) -> None:
-        """Keep what an exact answer counted."""
+        """Store the count of an exact answer."""
         if compiled.filters.keys or _values(compiled) > MAX_COUNTED_VALUES:
             return
         if len(self._counted) >= MAX_COUNTED:
@@ -204,7 +206,7 @@ def _key(compiled: CompiledFilters) -> Hashable:
 
 
 def _excluded(compiled: CompiledFilters) -> list[CompiledFilters]:
-    """Its negated filters, without those that name entries."""
+    """Return its negated filters, without those that name entries."""
     return [each for each in compiled.none_of if not each.filters.keys]
 
 
