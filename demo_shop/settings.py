@@ -86,6 +86,7 @@ LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # the products have texts in
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 IMAGESIM = {
     "REGIONS": {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"},
+    "ITEM_REGIONS": True,
     "WARM_UP": True,
     "EVENTS": True,  # for the click-through table in the admin
 }

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from imagesim.models import Scope as Scope
     from imagesim.registry import register as register
     from imagesim.retrieval.concurrency import photo_slot as photo_slot
+    from imagesim.retrieval.item_regions import ItemRegion as ItemRegion
+    from imagesim.retrieval.item_regions import item_regions as item_regions
     from imagesim.retrieval.look import Look as Look
     from imagesim.retrieval.look import LookRegion as LookRegion
     from imagesim.retrieval.look import ashop_the_look as ashop_the_look
@@ -35,6 +37,8 @@ _HOMES = {
     "asearch": "imagesim.retrieval.search",
     "suggest": "imagesim.retrieval.search",
     "Suggestion": "imagesim.retrieval.search",
+    "item_regions": "imagesim.retrieval.item_regions",
+    "ItemRegion": "imagesim.retrieval.item_regions",
     "shop_the_look": "imagesim.retrieval.look",
     "ashop_the_look": "imagesim.retrieval.look",
     "photo_slot": "imagesim.retrieval.concurrency",
@@ -49,6 +53,7 @@ _HOMES = {
 __all__ = [
     "Hit",
     "Hits",
+    "ItemRegion",
     "Items",
     "Look",
     "LookRegion",
@@ -57,6 +62,7 @@ __all__ = [
     "asearch",
     "ashop_the_look",
     "asimilar_to",
+    "item_regions",
     "photo_slot",
     "register",
     "search",

@@ -53,7 +53,7 @@ def check_rest(**kwargs: Any) -> list[CheckMessage]:
 def check_look(**kwargs: Any) -> list[CheckMessage]:
     from imagesim import checks
 
-    return checks.check_look()
+    return [*checks.check_look(), *checks.check_item_regions()]
 
 
 @register("imagesim", deploy=True)

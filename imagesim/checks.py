@@ -160,6 +160,15 @@ def check_look() -> list[CheckMessage]:
     ]
 
 
+def check_item_regions() -> list[CheckMessage]:
+    """Whether there is something that finds the regions of items, if they are asked for."""
+    settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
+    if errors or not settings.ITEM_REGIONS or settings.REGIONS.path != "imagesim.regions.NoRegions":
+        return []
+    hint = "Name a region finder in IMAGESIM['REGIONS'], such as imagesim.regions.lite.LiteRegionFinder."
+    return [Warning("IMAGESIM['ITEM_REGIONS'] is on, but no region finder is set.", hint=hint, id="imagesim.W019")]
+
+
 def check_databases() -> list[CheckMessage]:
     """Whether changes can be recorded in the databases of the registered models."""
     from imagesim.indexing import outbox

@@ -36,6 +36,8 @@ class Settings:
     PREVIOUS_EMBEDDERS: tuple[Backend, ...] = field(default=(), metadata={"backends": True})
     INDEX: Backend = Backend("imagesim.indexes.local.LocalIndex")
     REGIONS: Backend = Backend("imagesim.regions.NoRegions")
+    # Whether the sync finds the regions of the items' own images, for product_regions.
+    ITEM_REGIONS: bool = False
 
     # Whether the first request of a process has the models loaded, in a thread of their own.
     WARM_UP: bool = False

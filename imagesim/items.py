@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.apps import apps
 from django.conf import settings
@@ -164,6 +165,13 @@ class Items(Generic[M]):
         """Return the URL of "Find similar" on a card: by default the section of similar products on the item's page."""
         page = item.get_absolute_url() if hasattr(item, "get_absolute_url") else ""
         return f"{page}#{SIMILAR_ID}" if page else ""
+
+    def get_region_url(self, item: M, region_id: str) -> str:
+        """Where the dot of a region in the item's own images leads: by default :meth:`get_similar_url` with
+        ``region_id`` in its query."""
+        page = urlsplit(self.get_similar_url(item))
+        query = urlencode([*parse_qsl(page.query), ("region_id", region_id)])
+        return urlunsplit(page._replace(query=query)) if page.path else ""
 
     def get_details(self, item: M) -> dict[str, str]:
         """Return further public texts of a hit by name, such as a price, for the REST API and the scripts."""

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.indexes.tables import LocalEntry, LocalGeneration  # noqa: F401  # Django looks for models here
+from imagesim.types import Region
 
 
 class Scope(models.IntegerChoices):
@@ -112,6 +113,54 @@ class Embedding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.digest[:12]} ({self.fingerprint})"
+
+
+class ImageRegions(models.Model):
+    """What the region finder with this fingerprint found in the image with this digest.
+
+    ``regions`` is a list of objects with x, y, width and height (0..1 of the upright image), label, score and
+    alternatives. It is empty where nothing was found, or one thing that is all of the image.
+    """
+
+    digest = models.CharField(_("digest"), max_length=64)
+    finder = models.CharField(_("finder fingerprint"), max_length=64)
+    regions = models.JSONField(_("regions"), default=list)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("regions of an image")
+        verbose_name_plural = _("regions of images")
+        default_permissions: ClassVar = ["view"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["digest", "finder"], name="imagesim_one_regions_a_finder")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digest[:12]} ({self.finder})"
+
+    @property
+    def boxes(self) -> list[Region]:
+        """The regions as values."""
+        return [Region(**{**each, "alternatives": tuple(each["alternatives"])}) for each in self.regions]
+
+
+class RegionVectors(models.Model):
+    """A model's vectors of the regions of an image, in their order: little-endian float32, each of unit length."""
+
+    image = models.ForeignKey(ImageRegions, models.CASCADE, related_name="vectors", verbose_name=_("regions"))
+    fingerprint = models.CharField(_("model fingerprint"), max_length=64)
+    vectors = models.BinaryField(_("vectors"))
+
+    class Meta:
+        verbose_name = _("vectors of regions")
+        verbose_name_plural = _("vectors of regions")
+        default_permissions: ClassVar = ["view"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["image", "fingerprint"], name="imagesim_one_region_vectors_a_model")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image_id} ({self.fingerprint})"
 
 
 class EmbeddingLease(models.Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Candidate, Facet, Hit, Hits, Message, Region
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.item_regions import ItemRegion
     from imagesim.retrieval.look import Look
 
 logger = logging.getLogger(__name__)
@@ -117,10 +119,65 @@ def similar_hits(
     return hits
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A thing in an item's own image, for a page; ``url`` leads to what is similar to it."""
+
+    found: ItemRegion
+    name: str
+    url: str
+    is_chosen: bool = False
+
+    @property
+    def x(self) -> float:
+        """Percent of the width of the image, of its centre."""
+        return round(100 * (self.found.region.x + self.found.region.width / 2), 2)
+
+    @property
+    def y(self) -> float:
+        return round(100 * (self.found.region.y + self.found.region.height / 2), 2)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width and height in percent."""
+        region = self.found.region
+        left, top, wide, high = (round(100 * each, 2) for each in (region.x, region.y, region.width, region.height))
+        return left, top, wide, high
+
+
+def dots(item: models.Model, name: str = "", chosen: str = "") -> list[Dot]:
+    """The dots of the item's image that is stored under ``name``, by default its first one."""
+    from imagesim.retrieval.item_regions import item_regions  # pages without dots need not load it
+
+    items = registry.for_item(item)
+    name = name or str(getattr(items.find_image(item, ""), "name", ""))
+    count: Counter[str] = Counter()
+    shown = []
+    for found in item_regions(item):
+        url = items.get_region_url(item, found.id)
+        if found.image == name[:500] and url:
+            count[found.name] += 1  # two people's shoes are "Shoes" and "Shoes 2"
+            number = f" {count[found.name]}" if count[found.name] > 1 else ""
+            shown.append(Dot(found, found.name + number, url, found.id == chosen))
+    return shown
+
+
+def chosen_region(request: HttpRequest | None, item: models.Model) -> ItemRegion | None:
+    """The region of the item that the address of the page names, if it has that one."""
+    wanted = request.GET.get("region_id", "") if request else ""
+    if not wanted:
+        return None
+    from imagesim.retrieval.item_regions import item_regions
+
+    return next((found for found in item_regions(item) if found.id == wanted), None)
+
+
 def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the default arguments of similar products: the item's own categories first, and relevant hits only."""
     kind: dict[str, Any] = {"min_relevance": get_settings().MIN_RELEVANCE or None}
-    if not {"category", "same_category", "fallback"} & set(arguments) and registry.for_item(item).get_categories(item):
+    if not {"category", "same_category", "fallback", "region_id"} & set(arguments) and registry.for_item(
+        item
+    ).get_categories(item):
         kind |= {"same_category": True, "fallback": True}
     return kind | arguments
 

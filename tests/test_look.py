@@ -18,7 +18,7 @@ from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.registry import registry
-from imagesim.retrieval import boxes, concurrency, look
+from imagesim.retrieval import boxes, concurrency, filters, look
 from imagesim.types import Hits, Region
 from tests import shop
 from tests.embedders import PixelEmbedder
@@ -399,18 +399,18 @@ class TestRefused:
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 def test_categories_come_from_the_shop(shelf):
     items = registry.for_model(Product)
-    assert look.categories_of(items) == ["dresses", "hats", "shoes", "sofas"]
+    assert filters.categories_of(items) == ["dresses", "hats", "shoes", "sofas"]
     product("scarf", category="scarves")
-    assert "scarves" not in look.categories_of(items)
+    assert "scarves" not in filters.categories_of(items)
     cache.clear()
-    assert "scarves" in look.categories_of(items)
+    assert "scarves" in filters.categories_of(items)
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 def test_categories_from_a_method_cannot_be_listed(shelf, monkeypatch):
     items = registry.for_model(Product)
     monkeypatch.setattr(type(items), "category", "get_absolute_url")
-    assert look.categories_of(items) == []
+    assert filters.categories_of(items) == []
 
 
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)

@@ -922,6 +922,7 @@ class TestSchema:
     def test_paths(self, document):
         assert set(document["paths"]) == {
             "/some/where/items/{model}/{pk}/similar/",
+            "/some/where/items/{model}/{pk}/regions/",
             "/some/where/search/",
             "/some/where/suggest/",
             "/some/where/look/",

@@ -89,13 +89,14 @@ def search(request: HttpRequest) -> HttpResponse:
     asked = request.method == "POST"
     form = SearchForm(request.POST if asked else request.GET, request.FILES if asked else None)
     hits = imagesim.Hits()
-    error, status, like, refinement = "", 200, None, None
+    error, status, like, region, refinement = "", 200, None, None, None
     if not form.is_valid():
         field, problem = next((name, errors[0]) for name, errors in form.errors.items())
         error, status = f"{form.fields[field].label or field.capitalize()}: {problem}", 400
     else:
         data = form.cleaned_data
         like = on_sale().filter(slug=data["like"]).first() if data["like"] else None
+        region = widgets.chosen_region(request, like) if like else None
         asked = bool(data["q"] or data["image"] or like)
         refinement = Refinement(
             Product,
@@ -114,7 +115,7 @@ def search(request: HttpRequest) -> HttpResponse:
                     min_relevance=get_settings().MIN_RELEVANCE or None,
                 )
                 if like:
-                    hits = imagesim.similar_to(like, **arguments)
+                    hits = imagesim.similar_to(like, region_id=region and region.id, **arguments)
                 else:
                     hits = imagesim.search(image=data["image"], text=data["q"] or None, model=Product, **arguments)
                 hits = refinement.apply(hits)
@@ -127,7 +128,11 @@ def search(request: HttpRequest) -> HttpResponse:
                 error, status = _("Search is taking a short break. Please try again in a moment."), 503
     context = {"form": form, "hits": hits, "asked": asked, "error": error, "searched": form.data.get("q", "")}
     context["filtered"] = any(form.data.get(name) for name in ("category", "in_stock", "price__gte", "price__lte"))
-    context |= {"like": like, "refinement": None if request.FILES else refinement}  # an address holds no photo
+    context |= {
+        "like": like,
+        "region": region,
+        "refinement": None if request.FILES else refinement,
+    }  # an address holds no photo
     return render(request, "shop/search.html", context, status=status)
 
 

@@ -18,6 +18,7 @@ from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
+from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.statistics import update_statistics_quietly
 from imagesim.indexing.sync import Progress, sync
@@ -139,7 +140,9 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
         state.attempts = 0
         state.checksum = ""
     good, bad = [], [pk for pk in pks if pk not in known]
-    for outcome in write(prepare(states, [target], Vectors([target])), [target]):
+    documents = prepare(states, [target], Vectors([target]))
+    find_regions(documents, [target])
+    for outcome in write(documents, [target]):
         document = outcome.document
         if outcome.written and not document.retry and document.outcome == document.state.outcome:
             good.append(document.state)

@@ -22,7 +22,7 @@ from django.utils import timezone
 from imagesim.database import in_code_point_order
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import AlreadyRunning, ConfigurationError
-from imagesim.indexing import jobs, outbox
+from imagesim.indexing import item_regions, jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
 from imagesim.indexing.outbox import state_alias
@@ -31,6 +31,7 @@ from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
+from imagesim.regions import get_region_fingerprint
 from imagesim.registry import make_key, registry, split_key
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -55,6 +56,8 @@ class Difference:
     pk: str
     kind: str
     """One of ``DIFFERENCES``; empty if the entry is right and only the state has to be synced again."""
+    scope: Scope = Scope.METADATA
+    """``ALL`` where its images have to be opened."""
     indexed_version: int = 0
     """The version in the index, if it is ahead of the database, as after a restored backup."""
 
@@ -75,7 +78,7 @@ def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair
     if job is None:
         raise AlreadyRunning("A reconcile is running already; imagesim_status shows its progress.")
     started = time.monotonic()
-    report = dict.fromkeys(("checked", *DIFFERENCES, "embeddings", "tombstones", "repaired"), 0)
+    report = dict.fromkeys(("checked", *DIFFERENCES, "embeddings", "regions", "tombstones", "repaired"), 0)
     try:
         _reconcile(job, report, dry_run, progress)
     except jobs.JobLost:
@@ -126,7 +129,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
             progress(job.done, job.total)
     if not dry_run:
         report["tombstones"] = _purge_tombstones(since)
-    report["embeddings"] = _purge_embeddings({target.meta.fingerprint for target in targets}, since, dry_run)
+    _purge({target.meta.fingerprint for target in targets}, since, dry_run, report)
 
 
 def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
@@ -142,9 +145,9 @@ def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Di
 def _queue(differences: Sequence[Difference]) -> None:
     """Queue the items for reindexing, with a version above any in the index."""
     using = state_alias()
-    for label, group in _grouped(differences, lambda difference: difference.label).items():
+    for (label, scope), group in _grouped(differences, lambda d: (d.label, d.scope)).items():
         pks = [difference.pk for difference in group]
-        outbox.record(label, pks, scope=Scope.METADATA, using=using)
+        outbox.record(label, pks, scope=scope, using=using)
         states = ItemState.objects.using(using).filter(model=label)
         # Without a checksum the entry is written even if it equals the last one.
         states.filter(object_pk__in=pks).update(checksum="")
@@ -167,15 +170,18 @@ def _compare_items(items: Items[Any], fingerprint: str, since: datetime) -> Iter
         digests = {image.digest for known in images.values() for image in known}
         stored = Embedding.objects.filter(fingerprint=fingerprint, digest__in=digests)
         embedded = set(stored.values_list("digest", flat=True))
+        unsearched = set(item_regions.without_regions(embedded, [fingerprint]))
         differences = []
         for item in page:
             pk = items.pk_of(item)
             state = states.get(pk)
             known = images.get(state.pk, []) if state is not None else []
             kind = _compare_item(items, item, state, known, embedded, since)
-            # Queued without a difference: an image with a temporary error.
-            if kind or any(image.error and not image.permanent for image in known):
-                differences.append(Difference(items.label, pk, kind))
+            opens = any(image.digest in unsearched for image in known)
+            # Queued without a difference: an image with a temporary error, or without regions.
+            if kind or opens or any(image.error and not image.permanent for image in known):
+                scope = Scope.ALL if opens else Scope.METADATA
+                differences.append(Difference(items.label, pk, kind, scope))
         yield len(page), differences
 
 
@@ -238,7 +244,7 @@ def _compare_entries(entries: Iterator[tuple[str, int]], since: datetime) -> Ite
     for number, (key, version, duplicate, state) in enumerate(_side_by_side(entries, states), 1):
         kind, ahead = _compare_entry(version, duplicate, state)
         if kind:
-            found.append(Difference(*split_key(key), kind, ahead))
+            found.append(Difference(*split_key(key), kind, indexed_version=ahead))
         if number % CHUNK == 0:  # also without a difference, for the heartbeat
             yield _confirmed(found, since)
             found = []
@@ -291,16 +297,22 @@ def _purge_tombstones(since: datetime) -> int:
     return count
 
 
-def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) -> int:
-    """Delete embeddings of images that no item has, and of models that neither an index nor the settings use.
-
-    Return how many, with ``dry_run`` how many it would delete.
+def _purge(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int]) -> None:
+    """Delete embeddings and regions of images that no item has, and what belongs to models and region finders that
+    neither an index nor the settings use. With ``dry_run`` they are only counted.
     """
     try:
         fingerprints = fingerprints | {get_embedder().fingerprint}
+        finder = get_region_fingerprint()
     except ConfigurationError as error:
-        logger.warning("Embeddings are not purged, because the configured embedder has no fingerprint: %s", error)
-        return 0
+        logger.warning("Embeddings are not purged, because the configured models have no fingerprint: %s", error)
+        return
+    before, using = since - EMBEDDING_AGE, state_alias()
+    report["embeddings"] = _purge_embeddings(fingerprints, since, dry_run)
+    report["regions"] = item_regions.purge(before, finder, fingerprints, using=using, dry_run=dry_run)
+
+
+def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) -> int:
     old = Embedding.objects.filter(created_at__lt=since - EMBEDDING_AGE).defer("vector").order_by("pk")
     count = 0
     for page in _pages(old):

@@ -24,6 +24,7 @@ from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_if_grown
 from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
+from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.statistics import update_statistics_if_due
@@ -228,6 +229,9 @@ def _sync_states(lease: Lease, states: Sequence[ItemState], report: SyncReport) 
     vectors = Vectors(targets, renew=lambda: leases.renew(lease))
     documents = prepare(states, targets, vectors)
     results = [outcome.as_sync_result() for outcome in write(documents, targets)]
+    # After the items can be found, and before the changes are done with. A change of metadata opens no image.
+    read = [document for document in documents if document.state.scope == Scope.ALL]
+    find_regions(read, targets, renew=lambda: leases.renew(lease))
     leases.mark(lease, results)
     _queue_former_owners(documents)
     report.embedded += vectors.embedded

@@ -5,6 +5,8 @@ A region is the box and the label of a thing that a shop could sell.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,10 @@ from imagesim.types import Region
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+SAME_REGIONS = ("cache_dir", "device", "precision")
+"""Options that decide where and how fast a finder works, not what it finds."""
 
 
 class BaseRegionFinder(ABC):
@@ -43,6 +49,11 @@ class BaseRegionFinder(ABC):
         :raises EmbedderError: if the model cannot be loaded or fails.
         """
 
+    @property
+    def version(self) -> str:
+        """Changes where the same options find other regions, as with new weights. Must not load the model."""
+        return ""
+
     def warm_up(self) -> None:  # noqa: B027  # optional
         """Load the model now, so that the first photo does not wait for it."""
 
@@ -60,9 +71,18 @@ class NoRegions(BaseRegionFinder):
         return []
 
 
-__all__ = ["BaseRegionFinder", "get_region_finder"]
+__all__ = ["BaseRegionFinder", "get_region_finder", "get_region_fingerprint"]
 
 
 def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
     """Return the configured region finder (or the one of ``backend``), one instance per process."""
     return get_instance(backend or get_settings().REGIONS, BaseRegionFinder)  # type: ignore[type-abstract]
+
+
+def get_region_fingerprint(backend: Backend | None = None) -> str:
+    """Identifies what the configured finder (or that of ``backend``) finds, under which it is stored."""
+    backend = backend or get_settings().REGIONS
+    finder = get_region_finder(backend)
+    options = {name: value for name, value in backend.options.items() if name not in SAME_REGIONS}
+    text = json.dumps([backend.path, options, finder.version], sort_keys=True, default=str)
+    return f"{type(finder).__name__[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -5,8 +5,12 @@ A product picture or a photo of one thing on a plain ground is one item; in othe
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections.abc import Sequence
+from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Warning
@@ -30,6 +34,7 @@ GROUND_TOLERANCE = 40.0  # maximum Euclidean distance in RGB of the ground from 
 PLAIN_SHARE = 0.75  # minimum share of the border that is ground in a picture with a plain ground
 SPECK_SHARE = 0.02  # a row or column with a smaller share of the item is noise or the edge of a shadow
 SMALLEST_SHARE = 0.02  # minimum share of the picture that an item covers
+WHOLE_SHARE = 0.8  # of the picture; a larger region is as good as all of it
 
 
 class SingleItemFinder(BaseRegionFinder):
@@ -73,6 +78,13 @@ def item_box(image: Image) -> tuple[float, float, float, float] | None:
         float((right - left) / width),
         float((bottom - top) / height),
     )
+
+
+def shows_one_thing(image: Image, regions: Sequence[Region]) -> bool:
+    """Whether there is nothing around the only region: one thing on a plain ground, as in the pictures of products."""
+    if len(regions) != 1:
+        return False
+    return regions[0].width * regions[0].height > WHOLE_SHARE or item_box(image) is not None
 
 
 def _small(image: Image) -> npt.NDArray[np.float32]:
@@ -154,6 +166,11 @@ class LiteRegionFinder(BaseRegionFinder):
             return every, every
         limits = segmenter.limits if self.min_score is None else dict.fromkeys(GARMENTS, self.min_score)
         return select(every, limits, neutral=self.neutral), every
+
+    @cached_property
+    def version(self) -> str:
+        # The description names the weights by their checksum, and the limits of the scores.
+        return hashlib.sha256((Path(__file__).parent / "assets" / "head.json").read_bytes()).hexdigest()
 
     def warm_up(self) -> None:
         self._loaded()

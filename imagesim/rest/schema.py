@@ -16,6 +16,7 @@ from imagesim.rest.serializers import (
     ErrorSerializer,
     EventsSerializer,
     HitsSerializer,
+    ItemRegionsSerializer,
     LookRegionSerializer,
     LookSerializer,
     StoredSerializer,
@@ -24,7 +25,7 @@ from imagesim.rest.serializers import (
 from imagesim.retrieval.arguments import JSONSchema
 
 _PHOTO_TOKEN: JSONSchema = {"type": "string", "pattern": r"^\d{1,9}\.[\w-]{32}$"}
-_LABEL: JSONSchema = {"type": "string", "example": "shop.product"}
+_LABEL: JSONSchema = {"type": "string", "pattern": r"^\w+\.\w+$", "example": "shop.product"}
 
 _PAGE: JSONSchema = {
     "results": [
@@ -119,6 +120,14 @@ SIMILAR = Description(
     "The items that look most like this one, best first, without itself and its variants.",
     errors=(400, 404, 429, 503),
     reads=inputs.SimilarQuery,
+)
+ITEM_REGIONS = Description(
+    "item_regions",
+    "The things in an item's own images",
+    "What the region finder saw in the images of an item, as the sync stored it. The `id` of a region is the "
+    "`region_id` of `similar/`. Empty where the shop does not store regions, and for an image that one thing fills.",
+    errors=(404, 429, 503),
+    answer=ItemRegionsSerializer,
 )
 SEARCH_BY_TEXT = Description(
     "search_by_text",
@@ -254,16 +263,17 @@ class VisualSearchSchema(AutoSchema):
         if self.described in (LOOK_REGION, HELD_LOOK, HELD_PHOTO):
             text = "The `photo` of the answer to `look/`."
             return [OpenApiParameter("token", _PHOTO_TOKEN, OpenApiParameter.PATH, description=text)]
-        if self.described.reads is None or self.method == "POST":
+        if self.method == "POST" or (self.described.reads is None and "{model}" not in self.path):
             return []
+        reads = [self.described.reads] if self.described.reads else []
         if "{model}" not in self.path:
-            return [self.described.reads]
+            return reads
         # A project's own schema may call every primary key "id".
         pk = "pk" if "{pk}" in self.path else "id"
         return [
             OpenApiParameter("model", _LABEL, OpenApiParameter.PATH, description="The label of a registered model."),
             OpenApiParameter(pk, str, OpenApiParameter.PATH, description="The item's primary key."),
-            self.described.reads,
+            *reads,
         ]
 
     def get_request_serializer(self) -> Any:

@@ -14,6 +14,7 @@ from imagesim.events import MAX_BATCH
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import rerank
+from imagesim.retrieval.item_regions import ItemRegion
 from imagesim.thumbnails import srcset, thumbnail_url
 from imagesim.types import Facet, Hit
 from imagesim.widgets import THUMBNAIL_WIDTH
@@ -269,6 +270,51 @@ class LookRegionSerializer(serializers.Serializer[Any]):
     closest = HitSerializer(source="hits.closest", many=True, help_text=CLOSEST)
     more = serializers.BooleanField(source="hits.more")
     token = serializers.CharField(source="hits.token", help_text="For `events/`; empty while events are off.")
+
+
+class RegionImageSerializer(serializers.Serializer[Any]):
+    """An image of an item."""
+
+    name = serializers.CharField(help_text="Its name in the shop's storage.")
+    url = serializers.CharField(allow_null=True, help_text="Its URL; null if it has none.")
+
+
+class ItemRegionSerializer(serializers.Serializer[Any]):
+    """A thing in one of an item's own images."""
+
+    id = serializers.CharField(help_text="For `region_id` of `similar/`.")
+    image = RegionImageSerializer()
+    box = BoxSerializer()
+    label = serializers.CharField(help_text="For machines.")  # type: ignore[assignment]
+    name = serializers.CharField(help_text="The label in the visitor's language.")
+    score = serializers.FloatField(help_text="The confidence of the region finder, from 0 to 1.")
+    categories = serializers.ListField(
+        child=serializers.CharField(), help_text="The categories that are searched for it; empty for all."
+    )
+    similar = serializers.CharField(
+        allow_null=True, help_text="The address of the page of what is similar to it; null if there is none."
+    )
+
+    def to_representation(self, found: tuple[Any, ItemRegion]) -> dict[str, Any]:
+        item, each = found
+        items, absolute = registry.for_item(item), self.context["request"].build_absolute_uri
+        url, page = items.get_image_url(item, each.image), items.get_region_url(item, each.id)
+        return {
+            "id": each.id,
+            "image": {"name": each.image, "url": absolute(url) if url else None},
+            "box": BoxSerializer(each.region).data,
+            "label": each.region.label,
+            "name": each.name,
+            "score": each.region.score,
+            "categories": list(each.categories),
+            "similar": absolute(page) if page else None,
+        }
+
+
+class ItemRegionsSerializer(serializers.Serializer[Any]):
+    """The things in an item's own images, in the order of the images."""
+
+    regions = ItemRegionSerializer(many=True)
 
 
 class SizeSerializer(serializers.Serializer[Any]):

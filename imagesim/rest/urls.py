@@ -40,6 +40,7 @@ except ModuleNotFoundError as error:
 else:
     endpoints = [
         endpoint("items/<str:model>/<str:pk>/similar/", views.SimilarView.as_view(), "similar"),
+        endpoint("items/<str:model>/<str:pk>/regions/", views.ItemRegionsView.as_view(), "item_regions"),
         endpoint("search/", views.SearchView.as_view(), "search"),
         endpoint("suggest/", views.SuggestView.as_view(), "suggest"),
         endpoint("look/", views.LookView.as_view(), "look"),

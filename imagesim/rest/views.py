@@ -29,6 +29,7 @@ from imagesim.rest import errors, inputs
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import (
     HitsSerializer,
+    ItemRegionsSerializer,
     LookRegionSerializer,
     LookSerializer,
     StoredSerializer,
@@ -45,6 +46,7 @@ from imagesim.rest.uploads import (
 )
 from imagesim.retrieval import look, photo_store, query_image, search
 from imagesim.retrieval.hydrate import load_shown
+from imagesim.retrieval.item_regions import item_regions
 from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits
 
@@ -130,6 +132,20 @@ class SimilarView(VisualSearchView):
         arguments = self.read(inputs.SimilarQuery, request.query_params, searched=(items,))
         with budget(pictures=False):
             return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
+
+
+class ItemRegionsView(VisualSearchView):
+    """The things in an item's own images."""
+
+    throttle_scope = "similar"
+    schema = described.VisualSearchSchema(get=described.ITEM_REGIONS)
+
+    def get(self, request: Request, model: str, pk: str) -> Response:
+        items = registry.for_label(model)
+        with budget(pictures=False):
+            item = _get_item(items, pk)
+            found = [(item, region) for region in item_regions(item)]
+        return Response(ItemRegionsSerializer({"regions": found}, context={"request": request}).data)
 
 
 class SearchView(VisualSearchView):

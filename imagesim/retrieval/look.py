@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 from django.utils.translation import gettext as _
 
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
-from imagesim.items import Items
 from imagesim.monitoring.metrics import timed
 from imagesim.regions import get_region_finder
-from imagesim.regions.labels import ITEM, likely_categories, name_of
-from imagesim.regions.lite import item_box
+from imagesim.regions.labels import ITEM, name_of
+from imagesim.regions.lite import shows_one_thing
 from imagesim.registry import registry
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import MAX_REGIONS, corners, is_comparable, read_point, read_regions, region_at
-from imagesim.retrieval.filters import categories_of
 from imagesim.retrieval.hydrate import load
+from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import project, to_query
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 
 SPARE = 4
 """Candidates beyond the limit, to replace items that no longer exist."""
-
-ALL = 0.8
-"""The share of a photo from which on a region counts as the whole photo."""
 
 VOTERS = 10
 MAJORITY = 0.5
@@ -152,7 +148,7 @@ def main_region(photo: QueryImage) -> tuple[Region, QueryImage] | None:
     """
     image = read_picture(photo).decode()
     found = [region for region in get_region_finder().find(image) if is_comparable(region, image.size)]
-    if not found or (len(found) == 1 and (found[0].width * found[0].height > ALL or item_box(image))):
+    if not found or shows_one_thing(image, found):
         return None
     part = image.crop(corners(found[0], image.size))
     return found[0], QueryImage(part, part.size)
@@ -189,7 +185,7 @@ def _search(
     """
     chosen = [query.filters.categories for query in queries]
     queries = [
-        query if region is None or query.filters.categories else _within(query, _categories_of(searched, region))
+        query if region is None or query.filters.categories else _within(query, label_categories(searched, region))
         for query, region in zip(queries, regions, strict=True)
     ]
     answers = _answer(retriever, queries)
@@ -238,7 +234,7 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
     the label is probably wrong (a finder of garments also labels bottles) and the neutral one is shown.
     """
     hits = answer.hits
-    if box.label not in ("", ITEM) and answer.categories and not _is_sold(searched, box):
+    if box.label not in ("", ITEM) and answer.categories and not is_sold(searched, box):
         box = replace(box, label=ITEM, alternatives=())
     if box.label not in ("", ITEM) and not answer.categories:
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
@@ -280,26 +276,3 @@ def _voted(hits: Hits) -> str:
 def _within(query: Query, categories: tuple[str, ...]) -> Query:
     filters: Filters = replace(query.filters, categories=categories)
     return replace(query, filters=filters)
-
-
-def _categories_of(searched: Searched, region: Region) -> tuple[str, ...]:
-    """The shop's categories for a region's label."""
-    if not region.label:
-        return ()
-    return tuple(dict.fromkeys(category for items in searched for category in _categories_in(items, region)))
-
-
-def _is_sold(searched: Searched, region: Region) -> bool:
-    """Whether the shop has categories for the region's label, or declares that the nearest items decide."""
-    return bool(_categories_of(searched, region)) or any(region.label in items.look_categories for items in searched)
-
-
-def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
-    """The categories in ``look_categories`` for the label or its alternatives, else those with a matching name."""
-    declared, known = items.look_categories, categories_of(items)
-    if region.label in declared:
-        return declared[region.label]
-    if declared.keys().isdisjoint(region.alternatives):
-        return likely_categories(region.label, known, region.alternatives)
-    each = (declared.get(label) or likely_categories(label, known) for label in region.alternatives)
-    return [category for categories in each for category in categories]

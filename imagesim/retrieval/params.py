@@ -86,6 +86,13 @@ class SearchRequest:
             ("search",),
         )
     )
+    region_id: str | None = field(
+        metadata=_argument(
+            Text("A thing in one of the item's own images, by its `id` in `regions/`: what is similar to it."),
+            None,
+            ("similar",),
+        )
+    )
     limit: int = field(metadata=_argument(Integer(1, "MAX_LIMIT"), 12, EVERY, look=8, suggest=8))
     offset: int = field(metadata=_argument(Integer(0, "MAX_OFFSET"), 0, PAGED))
     category: tuple[str, ...] = field(
@@ -234,6 +241,7 @@ class SimilarArguments(_PagedArguments, total=False):
     """The arguments of ``similar_to``."""
 
     same_category: bool
+    region_id: str | None
 
 
 class SearchArguments(_PagedArguments, LookArguments, total=False):

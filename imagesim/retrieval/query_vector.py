@@ -20,7 +20,7 @@ from imagesim import projections
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
-from imagesim.models import Embedding, ItemImage, ItemState
+from imagesim.models import Embedding, ItemImage, ItemState, RegionVectors
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
@@ -65,10 +65,18 @@ class ItemKey:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryTerm:
-    """One image, text or item that the hits should be like, or, with a weight below 0, unlike."""
+class StoredRegion:
+    """A region of an item's own image: the primary key of its ``ImageRegions``, and its place there."""
 
-    value: QueryImage | str | ItemKey
+    row: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """One image, text, item or region that the hits should be like, or, with a weight below 0, unlike."""
+
+    value: QueryImage | str | ItemKey | StoredRegion
     weight: float = 1.0
 
 
@@ -123,13 +131,15 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     configured = get_settings()
     backends = (configured.EMBEDDER, *configured.PREVIOUS_EMBEDDERS)
     weighs = bool(components) or any(backend.options.get("weights") for backend in backends)
-    needs_embedder = weighs or not all(isinstance(term.value, ItemKey) for term in terms)
+    needs_embedder = weighs or not all(isinstance(term.value, ItemKey | StoredRegion) for term in terms)
     embedder = get_embedder_of(meta.fingerprint) if needs_embedder else None
     pictures = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage)}
     texts = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, str)}
     for number, term in enumerate(terms):
         if isinstance(term.value, ItemKey):
             vectors[number] = _item_vector(term.value.key, meta)
+        elif isinstance(term.value, StoredRegion):
+            vectors[number] = _region_vector(term.value, meta)
     if embedder is not None and (pictures or texts):
         for number, vector in zip([*pictures, *texts], _embed(embedder, pictures, texts), strict=True):
             vectors[number] = vector
@@ -219,6 +229,18 @@ def _item_vector(key: str, meta: IndexMeta) -> Vector:
     total: Vector = np.sum(vectors, axis=0, dtype=np.float32)
     length = float(np.linalg.norm(total))
     return total / np.float32(length) if length > 1e-6 else vectors[0]
+
+
+def _region_vector(region: StoredRegion, meta: IndexMeta) -> Vector:
+    import numpy as np
+
+    rows = RegionVectors.objects.filter(image=region.row, fingerprint=meta.fingerprint)
+    stored = rows.values_list("vectors", "image__regions").first()
+    if stored is None:
+        raise NotIndexed(_("This region has no embedding yet; it is made by the next `manage.py imagesim_rebuild`."))
+    data, regions = stored
+    vector: Vector = np.frombuffer(bytes(data), dtype="<f4").reshape(len(regions), -1)[region.place]
+    return vector
 
 
 def _as_list(given: Any) -> list[Any]:

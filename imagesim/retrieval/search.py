@@ -28,6 +28,7 @@ from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (
     ItemKey,
     QueryTerm,
+    StoredRegion,
     check_terms,
     project,
     query_vector,
@@ -64,11 +65,14 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
     ``like`` and ``unlike`` add pictures, words or items that the hits should or should not resemble, each with an
     optional weight (``like="red^0.5"``, ``unlike=[(other, 0.3)]``); ``components`` weighs the components of a vector,
     where the model has them (``{"colour": 0}``: the same in any colour). ``diversity``, 0 to 1, trades similarity for
-    variety. ``fallback`` searches the other categories of the same parent and then all, if the categories have too few
-    items. ``facets`` counts the items that match the filters.
+    variety. With ``region_id``, the id of one of ``item_regions(item)``, the items that look most like that thing in
+    the item's image, in the categories of its label unless others are given.
+
+    ``fallback`` searches the other categories of the same parent and then all, if the categories have too few items.
+    ``facets`` counts the items that match the filters.
 
     :raises NotRegistered: if the item's model is not registered.
-    :raises NotIndexed: if no image of the item has an embedding (yet).
+    :raises NotIndexed: if no image of the item, or not the region, has an embedding (yet).
     :raises BadQuery: naming the bad argument and the good ones.
     :raises SearchIndexError: if the index is down, missing or of another model. A page should then show nothing;
         the template tag does so.
@@ -81,7 +85,15 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         request = replace(request, category=tuple(dict.fromkeys(map(str, items.get_categories(item)))))
     key = items.key_of(item)
     wanted = request.index_filters(exclude_keys=(key,), exclude_groups=(items.group_key_of(item),))
-    terms = [QueryTerm(ItemKey(key)), *read_terms(request.like, request.unlike)]
+    extra = read_terms(request.like, request.unlike)
+    if request.region_id:
+        from imagesim.retrieval.item_regions import region_of  # other pages need not load it
+
+        found = region_of(item, request.region_id)
+        wanted = wanted if wanted.categories else replace(wanted, categories=found.categories)
+        terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
+        return _run(request, terms, wanted, source="similar", query_key=key, kind="region").replace(region=found.region)
+    terms = [QueryTerm(ItemKey(key)), *extra]
     own = frozenset(map(str, items.get_categories(item)))
     near = frozenset(wider((items,), own)) if own else frozenset()
     return _run(request, terms, wanted, source="similar", query_key=key, kind="items", own=own, near=near, item=item)

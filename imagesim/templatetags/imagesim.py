@@ -43,16 +43,27 @@ def similar_products(
     show; without it, nothing is shown. Fewer than ``min_hits`` are not shown either. Unless asked otherwise, items of
     the same category come first, then those of its parent, then others; all of them only as far as they are relevant
     (``MIN_RELEVANCE``).
+
+    Where the address of the page names a thing in the item's own images (``region_id``, as the dots of
+    ``product_regions`` do), the items are those that are similar to it.
     """
+    request = context.get("request")
+    region = None if "region_id" in arguments else widgets.chosen_region(request, item)
+    if region is not None:
+        arguments["region_id"], min_hits = region.id, 1
+        heading, empty = region.name, _("No similar products found.")
     hits = widgets.similar_hits(item, limit=limit, **widgets.of_its_kind(item, arguments))
+    closest = widgets.cards(Hits(hits.closest)) if region is not None else []
     if len(hits) < min_hits:
         hits = hits[:0]
     return {
-        "request": context.get("request"),
+        "request": request,
         "csrf_token": context.get("csrf_token"),
         "item": item,
         "hits": hits,
         "cards": widgets.cards(hits),
+        "closest": closest,
+        "all_url": registry.for_item(item).get_similar_url(item) if region is not None else "",
         "offset": arguments.get("offset", 0),
         "token": hits.token,
         "events_api": widgets.events_url(context.get("request")),
@@ -72,6 +83,18 @@ def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
 def find_similar(item: models.Model) -> dict[str, str]:
     """``{% find_similar product %}``: a button to similar products, for your own cards."""
     return {"url": registry.for_item(item).get_similar_url(item), "title": str(item)}
+
+
+@register.inclusion_tag("imagesim/product_regions.html", takes_context=True)
+def product_regions(context: Context, item: models.Model, name: str = "") -> dict[str, Any]:
+    """``{% product_regions product photo.file.name %}``: dots on an image of an item, each on a thing in it.
+
+    A dot is a link to what is similar to that thing. The image is the item's first one without ``name``; it has to be
+    shown whole, in an element of its size of the class ``imagesim-photo``, and the tag beside it. Needs
+    ``ITEM_REGIONS``; it reads two tables and loads no model.
+    """
+    request = context.get("request")
+    return {"dots": widgets.dots(item, name, request.GET.get("region_id", "") if request else "")}
 
 
 @register.simple_tag

@@ -1,0 +1,211 @@
+"""The regions of items' own images: found once for each image, and embedded once for each model, by the sync.
+
+So a page that shows them reads two tables and loads no model. Regions are no part of an entry: an image whose regions
+cannot be found is indexed all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from imagesim import images
+from imagesim.circuit_breaker import log_repeated
+from imagesim.conf import get_settings
+from imagesim.embedders import BaseEmbedder
+from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
+from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document
+from imagesim.indexing.embedding import Picture
+from imagesim.indexing.write_targets import Target
+from imagesim.models import ImageRegions, ItemImage, RegionVectors
+from imagesim.monitoring.metrics import timed
+from imagesim.regions import NoRegions, get_region_finder, get_region_fingerprint
+from imagesim.regions.lite import shows_one_thing
+from imagesim.types import Region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger("imagesim.indexing.sync")
+
+MAX_REGIONS = 12
+"""Regions of one image."""
+
+PLACES = 4
+"""Decimals of a box as it is stored: a tenth of a pixel of a large photo."""
+
+
+PAGE = 500
+"""Rows read at once."""
+
+
+def find_regions(
+    documents: Iterable[Document], targets: Sequence[Target], renew: Callable[[], object] = lambda: None
+) -> int:
+    """Find and store the regions of the images of ``documents`` that have none yet; returns of how many images.
+
+    Only those images are opened, one at a time; ``renew`` is called after each. Where the finder or a model does not
+    work, that is logged, and the next reconcile tries again.
+    """
+    if not is_on():
+        return 0
+    pictures = {
+        picture.digest: picture
+        for document in documents
+        for picture in document.pictures or ()
+        if picture.digest and not picture.error
+    }
+    count = 0
+    try:
+        embedders = _embedders(targets)
+        for digest in without_regions(pictures, embedders):
+            count += _find(pictures[digest], embedders)
+            renew()
+    except (EmbedderError, ConfigurationError) as error:
+        log_repeated(logger, logging.WARNING, "item_regions", "regions of items cannot be found: %s", error)
+    return count
+
+
+def is_on() -> bool:
+    """Whether the settings ask for regions of items, and name a finder that is installed."""
+    if not get_settings().ITEM_REGIONS:
+        return False
+    finder = get_region_finder()
+    return not isinstance(finder, NoRegions) and not finder.check()
+
+
+def without_regions(digests: Collection[str], fingerprints: Iterable[str]) -> list[str]:
+    """Those of the images that the configured finder has not searched, or whose regions a model has not embedded."""
+    if not digests or not is_on():
+        return []
+    rows = ImageRegions.objects.filter(finder=get_region_fingerprint(), digest__in=set(digests))
+    known = {row.digest: row for row in rows.prefetch_related("vectors")}
+    wanted = set(fingerprints)
+    return [
+        digest
+        for digest in digests
+        if digest not in known
+        or (known[digest].regions and wanted - {each.fingerprint for each in known[digest].vectors.all()})
+    ]
+
+
+def purge(before: datetime, finder: str, fingerprints: Collection[str], *, using: str, dry_run: bool = False) -> int:
+    """Delete the regions of images that no item has and those of other finders than ``finder``, and the vectors of
+    models that are not among ``fingerprints``; nothing made after ``before``. Returns of how many images.
+
+    ``using`` is the database of the states of items.
+    """
+    if not dry_run:
+        RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints).delete()
+    old = ImageRegions.objects.filter(created_at__lt=before).order_by("pk")
+    after, count = 0, 0
+    while page := list(old.filter(pk__gt=after).values_list("pk", "digest", "finder")[:PAGE]):
+        after = page[-1][0]
+        digests = {digest for _pk, digest, _finder in page}
+        used = set(ItemImage.objects.using(using).filter(digest__in=digests).values_list("digest", flat=True))
+        unused = [pk for pk, digest, own in page if digest not in used or own != finder]
+        count += len(unused)
+        if unused and not dry_run:
+            ImageRegions.objects.filter(pk__in=unused).delete()
+    return count
+
+
+def _embedders(targets: Sequence[Target]) -> dict[str, BaseEmbedder]:
+    """By fingerprint; without that of an active index that was made by a model that is gone."""
+    found = {}
+    for target in targets:
+        try:
+            found[target.meta.fingerprint] = target.embedder
+        except ConfigurationError:
+            if len(targets) == 1:
+                raise
+    return found
+
+
+@timed("regions.item")
+def _find(picture: Picture, embedders: Mapping[str, BaseEmbedder]) -> bool:
+    """Find and embed the regions of one image, as far as that is not done; whether it was opened.
+
+    :raises EmbedderError: if the finder or a model does not work.
+    """
+    try:
+        data = images.read(picture.file)
+        if images.digest(data) != picture.digest:
+            return False  # replaced meanwhile: a change of its own says so
+        image = images.decode(data)
+    except INFRASTRUCTURE_ERRORS:
+        raise
+    except Exception as error:  # the storage's own errors, too
+        level = logging.DEBUG if isinstance(error, BadImage) else logging.WARNING
+        logger.log(level, "%s cannot be opened for its regions: %s", picture.name, error)
+        return False
+    finder = get_region_fingerprint()
+    row = ImageRegions.objects.filter(digest=picture.digest, finder=finder).first()
+    if row is None:
+        stored = [_as_json(region) for region in _regions_in(image, picture.name)]
+        row, _new = ImageRegions.objects.get_or_create(
+            digest=picture.digest, finder=finder, defaults={"regions": stored}
+        )
+    boxes = row.boxes
+    known = set(row.vectors.values_list("fingerprint", flat=True))
+    for fingerprint, embedder in embedders.items():
+        if boxes and fingerprint not in known:
+            _embed(row, boxes, image, embedder)
+    return True
+
+
+def _regions_in(image: Image, name: str) -> list[Region]:
+    """What is worth a dot: nothing where one thing is all of the picture, or where the finder fails on it.
+
+    :raises EmbedderError: if the finder fails on a plain image too.
+    """
+    finder = get_region_finder()
+    try:
+        found = finder.find(image)
+    except (EmbedderError, ConfigurationError, *INFRASTRUCTURE_ERRORS):
+        raise
+    except Exception as error:
+        _require_works(finder, error)
+        logger.warning("the region finder fails on %s: %s", name, error)
+        return []
+    found = [region for region in found if _is_comparable(region, image.size)][:MAX_REGIONS]
+    return [] if shows_one_thing(image, found) else found
+
+
+def _require_works(finder: Any, error: Exception) -> None:
+    from PIL import Image
+
+    try:
+        finder.find(Image.new("RGB", (64, 64), "grey"))
+    except Exception:
+        raise EmbedderError(f"The region finder fails: {error}") from error
+
+
+def _is_comparable(region: Region, size: tuple[int, int]) -> bool:
+    left, top, right, bottom = region.pixels(size)
+    try:
+        images.check_shape((right - left, bottom - top))
+    except BadImage:
+        return False
+    return True
+
+
+def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: BaseEmbedder) -> None:
+    import numpy as np
+
+    crops = [images.reduced(image, embedder.min_decode_side, box.pixels(image.size)) for box in boxes]
+    vectors = np.asarray(embedder.embed_images(crops), dtype="<f4")
+    RegionVectors.objects.bulk_create(
+        [RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=vectors.tobytes())],
+        ignore_conflicts=True,  # another worker may have had the same picture
+    )
+
+
+def _as_json(region: Region) -> dict[str, Any]:
+    stored = asdict(region)
+    for side in ("x", "y", "width", "height", "score"):
+        stored[side] = round(stored[side], PLACES)
+    return stored
