@@ -360,7 +360,7 @@ def test_stored_meta_names_no_code_to_load(index: LocalIndex) -> None:
 
 def test_an_invalid_stored_meta(index: LocalIndex) -> None:
     LocalGeneration.objects.filter(index="test").update(meta={"dims": "many"})
-    with pytest.raises(SearchIndexError, match="does not say what it holds"):
+    with pytest.raises(SearchIndexError, match="has no valid meta"):
         LocalIndex(name="test").search([Query(axis(0))])
 
 
