@@ -1,4 +1,4 @@
-"""What every test may ask for: the real services, a clean media folder; and what none has to undo by itself."""
+"""Shared fixtures: the real services, a clean media folder, and a clean runtime."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
 
 
-# Tests that load real models, start programs of their own or try many cases: too slow for `make quick`.
+# Tests that load real models, start separate programs or try many cases: too slow for `make quick`.
 SLOW_MODULES = {
     "test_bad_input",
     "test_demo",
@@ -52,10 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database-only",
         action="store_true",
-        help="only the tests that use the database and no other service: what a second kind of database could break",
+        help="only the tests that use the database and no other service, for a second kind of database",
     )
     parser.addoption(
-        "--quick", action="store_true", help="only the tests that need no service, no model and no program of their own"
+        "--quick", action="store_true", help="only the tests that need no service, no model and no separate program"
     )
 
 
@@ -74,9 +74,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _given(name: str, variable: str, value: str) -> str:
-    """The service's address; without it the test is skipped, or fails where CI=true promised that all are there."""
+    """Return the service's address; without it the test is skipped, or fails if CI=true."""
     if not value:
-        missing(f"{name} is not at hand: `make services` starts it and says what to put into {variable}")
+        missing(f"{name} is not available: `make services` starts it and prints the value of {variable}")
     return value
 
 
@@ -88,7 +88,7 @@ def elasticsearch_url() -> str:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """A real Redis, with the database number to use: another one for each process of pytest-xdist."""
+    """A real Redis, with the database number to use: a different one for each process of pytest-xdist."""
     url = _given("Redis", "IMAGESIM_TEST_REDIS_URL", django_settings.REDIS_URL)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     base, _, number = url.rpartition("/")
@@ -100,13 +100,13 @@ def postgres() -> str:
     """PostgreSQL behind ``default``; the value is the address from the environment (not that of the test database)."""
     url = django_settings.DATABASE_URL
     if url.startswith("sqlite"):
-        pytest.skip("this run is on SQLite on purpose (IMAGESIM_TEST_DATABASE_URL=sqlite://)")
+        pytest.skip("this run is deliberately on SQLite (IMAGESIM_TEST_DATABASE_URL=sqlite://)")
     return _given("PostgreSQL", "IMAGESIM_TEST_DATABASE_URL", url)
 
 
 @pytest.fixture
 def media_root(settings: django_settings, tmp_path: Path) -> Path:
-    """An empty MEDIA_ROOT of this test's own."""
+    """An empty MEDIA_ROOT for each test."""
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.MEDIA_ROOT.mkdir()
     return settings.MEDIA_ROOT
@@ -114,9 +114,9 @@ def media_root(settings: django_settings, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh_runtime() -> Iterator[None]:
-    """What a process keeps does not outlive its test, but for embedders: loading their model takes seconds."""
+    """Reset the runtime after each test, except for embedders, whose models take seconds to load."""
     conf.get_settings.cache_clear()
-    cache.clear()  # how often each visitor has searched
+    cache.clear()  # the counts of the throttles
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     yield
     conf.get_settings.cache_clear()

@@ -12,7 +12,7 @@ from imagesim.testing.embedders import SIDE, PixelEmbedder
 
 
 class PartsEmbedder(PixelEmbedder):
-    """Keeps shape (the lightness of the pixels) and colour (their mean) apart."""
+    """An embedder with two components: shape (the lightness of the pixels) and colour (their mean)."""
 
     components = MappingProxyType({"shape": slice(0, SIDE * SIDE), "colour": slice(SIDE * SIDE, SIDE * SIDE + 3)})
 

@@ -1,4 +1,4 @@
-"""What a test needs and the machine does not have."""
+"""Skip or fail tests whose requirements are missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip the test and say why; fail it where CI=true promised that all is there."""
+    """Skip the test with a reason; fail it if CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

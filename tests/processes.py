@@ -1,4 +1,4 @@
-"""Programs run beside a test: started with a log of their own, gone with it whatever happens."""
+"""Run programs during a test, each with its own log, and always end them with the test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def running(
 
 
 def end(process: subprocess.Popen[bytes], patience: float = 20) -> None:
-    """Ask it to stop, and its whole group with more than words if it does not."""
+    """Terminate it, and kill its process group if it does not stop."""
     process.terminate()
     try:
         process.wait(patience)
@@ -60,9 +60,9 @@ def end(process: subprocess.Popen[bytes], patience: float = 20) -> None:
 def wait_until(
     question: Callable[[], object], *, seconds: float, what: str, logs: Path | None = None, every: float = 0.2
 ) -> None:
-    """Ask until the answer is true; errors of the network count as no.
+    """Poll until the answer is true; network errors count as false.
 
-    :raises AssertionError: saying what did not come to be, with the end of every log in the folder ``logs``.
+    :raises AssertionError: naming the condition, with the end of every log in the folder ``logs``.
     """
     deadline = time.monotonic() + seconds
     while True:

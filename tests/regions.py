@@ -1,4 +1,4 @@
-"""A region finder for tests: what is red, what is blue, and what is green in a photo."""
+"""A region finder for tests, which finds red, blue and green areas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LABELS = {"shoes": (255, 0, 0), "hat": (0, 0, 255), "item": (0, 128, 0)}
 
 
 class ColourFinder(BaseRegionFinder):
-    """One region for each colour of ``LABELS`` that the photo has, round all of it."""
+    """Find one region for each colour of ``LABELS`` in the photo: the bounding box of its pixels."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""The demo shop's settings, turned towards the real services that the environment names.
+"""The demo shop's settings with the services that the environment names.
 
-``IMAGESIM_TEST_DATABASE_URL``       postgres://user:password@host:port/name, mysql://user:password@host:port/name, mysql://user@/name?unix_socket=PATH,
+``IMAGESIM_TEST_DATABASE_URL``       postgres://user:password@host:port/name, mysql://user:password@host:port/name,
+mysql://user@/name?unix_socket=PATH,
                                      or sqlite:// (so it is when unset)
 ``IMAGESIM_TEST_ELASTICSEARCH_URL``  http://127.0.0.1:9200
 ``IMAGESIM_TEST_REDIS_URL``          redis://127.0.0.1:6379/0
@@ -41,6 +42,6 @@ else:
             "TEST": {"NAME": _scratch / "test.sqlite3"},
         }
     }
-# Tests sync when they say so; those about threads and Celery override it.
+# Tests sync explicitly; those about threads and Celery override it.
 IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0}  # pixels are not calibrated
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.zoo"]  # noqa: F405

@@ -35,7 +35,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def product(name: str, *pictures: Image.Image | bytes, category: str = "shoes", **fields: Any) -> Product:
-    """A product with these pictures; 5 in stock and 10.00 to pay unless said otherwise."""
+    """Create a product with these pictures; by default 5 in stock at a price of 10.00."""
     shelf, _ = Category.objects.get_or_create(slug=category, defaults={"name": category.title()})
     made = Product.objects.create(
         name=name, slug=name, category=shelf, **{"price": "10.00", "stock": 5, "colour": "", "brand": "acme"} | fields
@@ -47,7 +47,7 @@ def product(name: str, *pictures: Image.Image | bytes, category: str = "shoes", 
 
 
 def shelf(*, with_texts: bool = False) -> dict[str, Product]:
-    """Red ones that look more and more unlike the first, and two blue ones, indexed."""
+    """Create and index red products with decreasing similarity to the first, and two blue ones."""
     made = {
         "red": product("red", picture("red"), price="10", colour="red"),
         "dark": product("dark", picture("darkred"), price="20", colour="red", brand="zeta"),
@@ -61,7 +61,7 @@ def shelf(*, with_texts: bool = False) -> dict[str, Product]:
 
 
 def index(products: Iterable[Product] | None = None, *, with_texts: bool = False) -> None:
-    """Index these products (all of them if not said) in a new index, and put it in service."""
+    """Index these products (by default all) in a new index, and activate it."""
     items = registry.for_model(Product)
     embedder = get_embedder()
     meta = IndexMeta(fingerprint=embedder.fingerprint, dims=embedder.dims, filters=dict(items.kinds))
@@ -109,7 +109,7 @@ def _entry(shown: Product) -> Entry | None:
 
 @contextmanager
 def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[None]:
-    """The model is one of the shop's, declared by ``items``, and its writes are noticed, for as long as this lasts."""
+    """Register the model with ``items``, with its signal receivers, for the duration of the block."""
     former = next((type(each) for each in registry if each.model is model), None)
     registry.unregister(model)
     registry.register(model, items)
@@ -124,7 +124,7 @@ def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[N
 
 
 def index_setting(kind: str, elasticsearch_url: str = "") -> dict[str, Any]:
-    """``IMAGESIM["INDEX"]`` for ``"local"`` or ``"elasticsearch"``, under a name that no other test has."""
+    """``IMAGESIM["INDEX"]`` for ``"local"`` or ``"elasticsearch"``, with a unique name."""
     if kind == "local":
         return {"BACKEND": "imagesim.indexes.local.LocalIndex"}
     return {

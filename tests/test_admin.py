@@ -42,13 +42,13 @@ def _small_embedder(settings):
 
 @pytest.fixture
 def thread(settings):
-    """The mode in which a thread of the server syncs; under the test client none starts."""
+    """The mode with a background thread, which the test client does not start."""
     settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "thread"}
 
 
 @pytest.fixture
 def shop():
-    """Two products in the index, one whose picture is broken, one that waits."""
+    """Two indexed products, one with a broken picture, one waiting."""
     made = [product("shoe", picture("red")), product("boot", picture("blue")), product("broken", b"no picture")]
     sync()
     return [*made, product("late", picture("green"))]
@@ -56,7 +56,7 @@ def shop():
 
 @pytest.fixture
 def staff(client):
-    """Logs a member of the staff in, with these permissions and no other."""
+    """Log in a staff user with only these permissions."""
 
     def log_in(*permissions: str):
         user = get_user_model().objects.create_user("staff", is_staff=True)
@@ -525,7 +525,7 @@ def test_badges():
 
 
 class TestRates:
-    """Visitor events, where the shop keeps it."""
+    """Click-through rates, if the shop stores events."""
 
     def test_no_rates_while_events_are_disabled(self, admin_client):
         assert "Visitor events" not in admin_client.get(PAGE).content.decode()

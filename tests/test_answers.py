@@ -1,4 +1,4 @@
-"""Better answers: mixed questions, variety, fallback by stages, facets, and the token of an answer; on both indexes."""
+"""Mixed queries, diversity, fallback, facets and the token of an answer, on both indexes."""
 
 from __future__ import annotations
 

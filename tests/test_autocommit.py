@@ -1,4 +1,4 @@
-"""Which of Django's writes commit together with the change they are, outside of any transaction of the shop's."""
+"""Which of Django's writes commit together with their change, outside of a transaction of the shop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shoe():
 
 @pytest.fixture
 def same_transaction(monkeypatch):
-    """For each change written: whether it was within the transaction of what it tells of."""
+    """Record for each change whether it was written in the transaction of the item."""
     seen = []
 
     def watch(original):
@@ -54,7 +54,7 @@ def same_transaction(monkeypatch):
 
 
 class TestSeparateTransactions:
-    """A process that dies between the two statements leaves a change that only a comparison finds."""
+    """If a process dies between the two statements, only reconcile finds the change."""
 
     def test_a_save(self, shoe, same_transaction):
         shoe.save()

@@ -1,4 +1,4 @@
-"""Whatever a visitor sends or a catalogue holds: the right status, one sentence, no 500, and nothing changed."""
+"""Invalid input of visitors and catalogues: the right status, one sentence, no 500, and no change."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def shelf() -> dict[str, Product]:
 
 
 def stored_state() -> list[Any]:
-    """All that a question could have changed: the tables, the index, the stored files."""
+    """Return everything that a query could have changed: the tables, the index, the stored files."""
     tables = [Product, Photo, ItemState, ItemImage, Embedding, LocalEntry, LocalGeneration]
     rows = [list(table.objects.order_by("pk").values()) for table in tables]
     return [rows, list(get_index().scan()), default_storage.listdir("products")]
@@ -221,7 +221,7 @@ def test_boxes_of_huge_numbers(shelf, client, boxes):
 
 
 class TestCatalogue:
-    """What is wrong with one product is that product's matter."""
+    """An error in one product affects no other product."""
 
     def test_a_product_without_a_picture(self, shelf, client):
         bare = product("bare")

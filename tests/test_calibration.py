@@ -1,4 +1,4 @@
-"""From a score to the probability that an answer belongs."""
+"""The calibration of scores to relevance."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_json_round_trip() -> None:
 
 
 def test_relevance_is_calibrated_on_held_out_items() -> None:
-    """On items that it was not fitted to, the share that belongs is about the relevance."""
+    """On held-out items, the share of relevant ones is about the predicted relevance."""
     sample, _centres = catalogue(kinds=10, each=60, noise=0.7)
     found = reliability(sample)
     assert len(found) >= 5

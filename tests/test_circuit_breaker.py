@@ -1,4 +1,4 @@
-"""What just failed is not asked again for a while."""
+"""The circuit breaker refuses calls after failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows in the order of their text, streamed, and nobody kept from writing meanwhile."""
+"""Stream rows in the order of their text, without blocking writers."""
 
 from __future__ import annotations
 

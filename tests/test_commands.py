@@ -1,4 +1,4 @@
-"""The commands: one JSON object for machines, one sentence for people, a bar only on a terminal."""
+"""The commands: JSON output, text output, and a progress bar on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items on one database and the app's tables on another, or on the same one that is not the default: all works."""
+"""Items and the app's tables on different databases, or together on one that is not the default."""
 
 from __future__ import annotations
 

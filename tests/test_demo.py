@@ -142,7 +142,7 @@ class TestPackages:
 
 @pytest.fixture
 def small_pictures(monkeypatch) -> list[str]:
-    """One small picture for every name; the list says which packages were opened."""
+    """Provide one small picture for every name; return the list of opened packages."""
     opened: list[str] = []
     data = encoded(picture("red", size=(32, 32)))
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml is right: by its published schema, and by running what it says as plain processes.
+"""docker-compose.yml is valid by its published schema, and its commands work as plain processes.
 
 There need be no Docker for that: the commands, the environment, the certificates and the health checks are taken
 from the file itself; only addresses and folders are replaced. Elasticsearch is the one of the other tests (8.12),
@@ -131,7 +131,7 @@ def test_only_the_proxy_determines_the_visitors_address() -> None:
 
 @dataclass
 class Deployment:
-    """What runs, and how to speak with it."""
+    """The running services and their addresses."""
 
     url: str
     logs: Path
@@ -155,7 +155,7 @@ class Deployment:
 
 @dataclass
 class Browser:
-    """Somebody who visits the shop, with cookies of their own."""
+    """A visitor's browser with its own cookies."""
 
     url: str
     cookies: CookieJar = field(default_factory=CookieJar)

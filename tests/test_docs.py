@@ -1,4 +1,4 @@
-"""The docs and the code say the same."""
+"""The docs agree with the code."""
 
 from __future__ import annotations
 

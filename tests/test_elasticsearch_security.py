@@ -1,4 +1,4 @@
-"""Elasticsearch with TLS and security switched on: the rights that docs/operations.md names are enough, and no more."""
+"""Elasticsearch with TLS and security switched on: the privileges in docs/operations.md suffice and grant no more."""
 
 from __future__ import annotations
 

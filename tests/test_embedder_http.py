@@ -1,5 +1,5 @@
-"""An embedder behind HTTP gives the vectors of the one it serves, costs little to those without its key, and keeps
-that key to itself."""
+"""The HTTP embedder and its service: equal vectors, cheap rejection of requests without a key, and no leak of the
+key."""
 
 from __future__ import annotations
 

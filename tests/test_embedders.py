@@ -1,4 +1,4 @@
-"""The embedders that run a model, held to the contract with real weights, and their set-up with wrong ones."""
+"""The embedders that run a model: the contract with real weights, and errors of their configuration."""
 
 from __future__ import annotations
 

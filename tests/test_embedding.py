@@ -1,4 +1,4 @@
-"""Pictures become vectors once, whoever needs them, with bounded memory and each error where it belongs."""
+"""Pictures are embedded once, with bounded memory, and each error is stored with its picture."""
 
 from __future__ import annotations
 

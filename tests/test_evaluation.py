@@ -1,4 +1,4 @@
-"""The evaluation tells better from worse where the answers are known, and the fitted maps do what they say."""
+"""The evaluation metrics on known answers, and the fitted maps."""
 
 from __future__ import annotations
 

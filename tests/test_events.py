@@ -1,4 +1,4 @@
-"""What visitors do with results: kept once, whole batches or nothing, and turned into rates and judged pairs."""
+"""Events: stored once, in whole batches or not at all, and summarised as rates and judged pairs."""
 
 from __future__ import annotations
 

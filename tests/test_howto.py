@@ -1,4 +1,4 @@
-"""The how-to pages: what they show is Python, and what can be run is run."""
+"""The how-to pages: every block is valid Python, and the examples run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def blocks(page: str) -> list[str]:
 
 
 def module(name: str, page: str, start: str) -> types.ModuleType:
-    """A module made of the block of that page which begins so."""
+    """Return a module from the block of the page that starts with this text."""
     (code,) = [block for block in blocks(page) if block.startswith(start)]
     made = types.ModuleType(name)
     sys.modules[name] = made

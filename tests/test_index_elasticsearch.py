@@ -1,4 +1,4 @@
-"""The index in Elasticsearch: the contract, against a real server, and what concerns the server."""
+"""The index in Elasticsearch: the contract, against a real server, and behaviour specific to the server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def index(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
 
 
 class Requests:
-    """Counts what an index asks of the server."""
+    """Counts the requests of an index to the server."""
 
     def __init__(self, index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paths: list[str] = []
@@ -189,7 +189,7 @@ def test_the_name_of_an_existing_index_is_rejected(index: ElasticsearchIndex) ->
         index._client.indices.delete(index=index.name)
 
 
-# How it is asked.
+# Requests.
 
 
 def test_a_search_is_one_request_however_many_queries(
@@ -304,7 +304,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     assert index.search([Query(axis(0), exact=True)])[0].exact
 
 
-# When the server is not as it should be.
+# Errors of the server.
 
 
 def test_an_unreachable_server_is_reported_without_its_password() -> None:

@@ -1,4 +1,4 @@
-"""The local index: the contract, and what concerns its rows in the database and its copy in memory."""
+"""The local index: the contract, its rows in the database and its copy in memory."""
 
 from __future__ import annotations
 

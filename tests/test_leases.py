@@ -1,4 +1,4 @@
-"""Workers side by side, workers that die, and errors that may pass or cannot."""
+"""Concurrent workers, workers that die, and temporary and permanent errors."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def sync_result(item, outcome="indexed", **result):
 
 
 class TestResults:
-    """What a result leaves in the row."""
+    """The row after each kind of result."""
 
     @pytest.fixture
     def item(self, shop):

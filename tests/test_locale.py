@@ -1,4 +1,4 @@
-"""The catalogues are complete: every message of the code and the templates is translated, and compiled as it stands."""
+"""The message catalogues are complete: every message is translated, and the compiled files are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page without its similar products says so in a header, and only then."""
+"""The header of pages without their similar products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models in ONNX Runtime: the vectors of torch, in a process without it, from files that are made once and checked."""
+"""Models in ONNX Runtime: equal vectors without torch, from files that are exported once and verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST views against their own schema: whatever it allows is answered as it says, whatever is sent is no 500."""
+"""The REST views against their own schema: valid requests get the described responses, and no request gets a 500."""
 
 from __future__ import annotations
 

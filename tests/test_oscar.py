@@ -1,4 +1,4 @@
-"""imagesim plugged into django-oscar 4.2, in a process of its own: tests/oscar/cases.py on each index."""
+"""imagesim in django-oscar 4.2, in a separate process: tests/oscar/cases.py on each index."""
 
 from __future__ import annotations
 

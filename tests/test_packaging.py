@@ -1,4 +1,4 @@
-"""What is installed is what is in the repository: templates, scripts, translations and weights included."""
+"""The distributions contain the files of the repository, including templates, scripts, translations and weights."""
 
 from __future__ import annotations
 

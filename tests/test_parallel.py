@@ -1,4 +1,4 @@
-"""Work shared with helpers: the same answer with them, without them, and whatever becomes of them."""
+"""Parallel work: the same result with helper threads, without them, and with busy or failing ones."""
 
 from __future__ import annotations
 

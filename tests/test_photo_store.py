@@ -1,4 +1,4 @@
-"""A visitor's photo is held for a few minutes, in memory alone, and a moved box need not send it again."""
+"""Visitors' photos are stored for a few minutes, in memory only, so that a moved box needs no upload."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ class TestRegion:
 
 @pytest.mark.django_db
 class TestReload:
-    """What a page that is reloaded, or was shared, asks for."""
+    """Requests of a page that is reloaded or shared."""
 
     def test_the_look_again_without_the_photo(self, shelf, client):
         first = client.post(LOOK, {"image": street(), "limit": 2}).json()

@@ -1,4 +1,4 @@
-"""The choice of a precision: tried, judged, kept, and made again by real pictures."""
+"""The choice of a precision: trials, storage, and the choice with real pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fitted projection, from the command to the answers of either index, without embedding anything again."""
+"""Fitted projections, from the command to the answers of both indexes, without embedding again."""
 
 from __future__ import annotations
 

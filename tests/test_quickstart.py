@@ -1,4 +1,5 @@
-"""``python -m imagesim.quickstart`` in projects made by ``startproject``: what it writes passes ``check`` and finds."""
+"""``python -m imagesim.quickstart`` in projects created with ``startproject``: the generated code passes ``check`` and
+finds items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README tells a shop to write is written into a new Django project, and run."""
+"""The README's snippets are written into a new Django project, and run."""
 
 from __future__ import annotations
 

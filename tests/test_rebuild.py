@@ -1,4 +1,4 @@
-"""A new index beside the one in service: nothing is lost, whatever happens meanwhile."""
+"""Rebuilds: no change is lost while a new index is built beside the active one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no signal told of is found and repaired."""
+"""Reconcile finds and repairs differences that no signal reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network in a cheaper arithmetic says nearly the same."""
+"""Networks in reduced precision have nearly the same output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facets, order and steps over the hits of an answer, chosen in the address of a page."""
+"""Facets, sorting and steps over the hits of an answer, chosen in the URL of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Region finders: one contract for all, and what each promises beside it."""
+"""Region finders: the common contract, and specific behaviour."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def noise(size: tuple[int, int] = (320, 480)) -> Image.Image:
 
 
 def figure(size: tuple[int, int] = (400, 600), ground: str = "#9aa0a6") -> Image.Image:
-    """Somebody drawn with a ruler: hair, face, a top, trousers, two shoes."""
+    """Draw a figure: hair, face, a top, trousers, two shoes."""
     image = Image.new("RGB", size, ground)
     draw = ImageDraw.Draw(image)
     w, h = size

@@ -1,4 +1,4 @@
-"""What belongs to an answer: words first, a floor, nothing rather than something wrong."""
+"""Relevance: matches of words first, the floor, and no hits rather than irrelevant ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process keeps is made once per process, and can be dropped in one call."""
+"""The values of a process are created once per process, and can be dropped in one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures decoded in confined processes: same pixels, same errors; a process that hangs or dies is replaced."""
+"""Sandboxed decoding: same pixels, same errors; a process that hangs or dies is replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No log and no error text holds a credential, at any level and whoever writes it, also when all goes wrong."""
+"""No log and no error message contains a credential, at any level, also during failures."""
 
 from __future__ import annotations
 

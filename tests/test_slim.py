@@ -1,4 +1,4 @@
-"""A web process stays slim: what a page of similar products costs it in modules and in memory."""
+"""The cost of a page of similar products in modules and memory of a web process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the index ends up equal to the shop: a state machine, on the real tables.
+"""A state machine on the real tables: after any operations in any order, the index equals the shop.
 
 Two workers are taken apart into their steps (claim, read, write, mark), so that anything can happen in between: a save,
 a delete, the death of a worker, a claim that expires, an index that is down or forgets its tombstones, a rebuild.

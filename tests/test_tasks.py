@@ -1,4 +1,4 @@
-"""How tasks run after a commit: by a real Celery worker over a real Redis, by a thread of the server, or not at all."""
+"""Tasks after a commit: with a real Celery worker and a real Redis, in a thread of the server, or not at all."""
 
 from __future__ import annotations
 

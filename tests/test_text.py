@@ -1,4 +1,4 @@
-"""The words of entries: analysis, matching, upkeep."""
+"""The words of entries: analysis, matching, updates."""
 
 from __future__ import annotations
 

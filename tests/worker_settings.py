@@ -1,4 +1,4 @@
-"""For processes that a test starts: its own database, broker, media folder and ``IMAGESIM`` come by the environment."""
+"""For processes that a test starts: database, broker, media folder and ``IMAGESIM`` come from the environment."""
 
 import json
 import os

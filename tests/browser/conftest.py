@@ -1,4 +1,4 @@
-"""A demo shop of its own, started by its own command, and a Chromium that tolerates no error on any page."""
+"""A demo shop, started by its own command, and a Chromium that fails the test on any error of a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from tests.missing import missing
 
 START_SECONDS = 400
-# A folder given here keeps a picture of every page: IMAGESIM_TEST_SCREENSHOTS=FOLDER
+# A folder for a screenshot of every page: IMAGESIM_TEST_SCREENSHOTS=FOLDER
 SCREENSHOTS = os.environ.get("IMAGESIM_TEST_SCREENSHOTS", "")
 ARGUMENTS = [
     "--headless",
@@ -83,7 +83,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """One a module: while Playwright runs, this thread has an event loop, and Django's database tests refuse that."""
+    """One per module: while Playwright runs, this thread has an event loop, and Django's database tests refuse that."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
@@ -96,7 +96,8 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(chromium: Any, demo: str) -> Iterator[Callable[..., Any]]:
-    """A new page on the demo; at the end no page may have logged an error, refused a resource or failed a request."""
+    """Open new pages on the demo; at the end no page may have logged an error, blocked a resource or failed a
+    request."""
     contexts: list[Any] = []
     errors: list[str] = []
 
@@ -120,7 +121,8 @@ def open_page(chromium: Any, demo: str) -> Iterator[Callable[..., Any]]:
 
 
 def until(page: Any, expression: str, argument: Any = None) -> None:
-    """Wait until the page says yes. (Playwright's own ``wait_for_function`` needs eval, which the policy forbids.)"""
+    """Wait until the expression is true in the page. (Playwright's own ``wait_for_function`` needs eval, which the
+    policy forbids.)"""
     deadline = time.monotonic() + 60
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"not within a minute: {expression} ({argument})"

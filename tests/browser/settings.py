@@ -1,4 +1,4 @@
-"""The demo shop as ``make demo`` serves it, but in a folder of the test's own, and for a visitor in a great hurry."""
+"""The demo shop as ``make demo`` serves it, but in a separate folder and with high throttle rates."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the shop's keeper does: change a product in the admin and see it change in the results."""
+"""Changes of products in the admin appear in the results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def similar_products(page: Any, slug: str) -> list[str]:
 
 
 def eventually(page: Any, slug: str, name: str, *, among: bool) -> None:
-    """Until the background thread of the server has synced the change."""
+    """Wait until the background thread of the server has synced the change."""
     for _ in range(120):
         if (name in similar_products(page, slug)) is among:
             return

@@ -1,4 +1,4 @@
-"""A photo in, and for everything in it what the shop has like it: by pointer, by keyboard alone, without JavaScript."""
+"""Shop the look: with a pointer, with the keyboard alone, and without JavaScript."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ window.fetch = (url, options) => {
   return plain(url, options);
 };
 """
-"""Keeps what the page sends, because Playwright does not see the files of a form."""
+"""Record what the page sends, because Playwright does not see the files of a form."""
 
 
 def wait_for_results(page: Any) -> None:
-    """Until what was asked last is answered and shown."""
+    """Wait until the last request is answered and its hits are shown."""
     page.locator("[data-imagesim-view]:not([hidden]) [data-imagesim-chips] button").first.wait_for()
     page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
 
@@ -49,7 +49,7 @@ def results(page: Any) -> list[str]:
 
 
 def box_style(page: Any) -> dict[str, float]:
-    """The box in percent of the photo."""
+    """Return the box in percent of the photo."""
     style: dict[str, str] = page.locator(BOX).evaluate(
         "({style}) => ({left: style.left, top: style.top, width: style.width, height: style.height})"
     )
@@ -57,13 +57,13 @@ def box_style(page: Any) -> dict[str, float]:
 
 
 def region(request: Any) -> list[float]:
-    """The box that was asked for."""
+    """Return the box in the request."""
     box: list[float] = json.loads(re.search(r'name="region"\r\n\r\n(.+?)\r\n', request.post_data)[1])  # type: ignore[index]
     return box
 
 
 def open_sample(page: Any, sample: str) -> Any:
-    """The page with one of its sample photos."""
+    """Open the page with one of its sample photos."""
     page.goto("/look/")
     page.get_by_role("link", name=re.compile(sample)).click()
     wait_for_results(page)
@@ -71,7 +71,7 @@ def open_sample(page: Any, sample: str) -> Any:
 
 
 def take_screenshot(page: Any, name: str) -> None:
-    """A picture of the page, with every image loaded, where the run asks for pictures."""
+    """Take a screenshot of the page, with every image loaded, if the run is configured for it."""
     if not SCREENSHOTS:
         return
     for image in page.locator("[data-imagesim-results] img").all():
@@ -207,7 +207,7 @@ def test_using_only_the_keyboard(open_page, width, height):
     assert smaller["width"] == pytest.approx(before["width"] - 2, abs=0.01)
     assert smaller["height"] == pytest.approx(before["height"] - 2, abs=0.01)
     status = page.locator("[data-imagesim-status]")
-    status.get_by_text("from the left").wait_for()  # where it is now, for who cannot see it
+    status.get_by_text("from the left").wait_for()  # the position, for screen readers
     with page.expect_request(REGION):
         page.keyboard.press("Enter")
     wait_for_results(page)
@@ -269,7 +269,7 @@ def test_an_expired_photo_is_cropped_in_the_browser(page):
     assert (part["type"], whole["size"] > part["size"]) == ("image/jpeg", True)
     assert all("Juice" in name for name in results(page))
     page.unroute(REGION)
-    with page.expect_request("**/api/visual/search/"):  # nor is it asked for again
+    with page.expect_request("**/api/visual/search/"):  # nor is the look requested again
         page.locator(BOX).press("Enter")
     wait_for_results(page)
     page.errors[:] = [error for error in page.errors if "status of 410" not in error]

@@ -1,4 +1,4 @@
-"""What a visitor does: look around, search with words and with a photo, wander through the gallery."""
+"""The visitor's pages: browsing, searching with words and with a photo, the gallery."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGES = {
 
 @pytest.fixture
 def photo(page: Any, demo: str) -> dict[str, Any]:
-    """A visitor's photo: a picture of the shop's orange juice, smaller, turned a little, as a JPEG."""
+    """Return a visitor's photo: a picture of the shop's orange juice, reduced, slightly rotated, as a JPEG."""
     page.goto("/product/orange-juice/")
     source = page.locator(".photos__slide img").get_attribute("src")
     image = Image.open(BytesIO(page.request.get(demo + source).body())).convert("RGBA").convert("RGB")
@@ -64,7 +64,7 @@ def test_from_home_to_a_product_and_similar_ones(page):
     similar = page.get_by_role("region", name="Looks like this")
     names = similar.locator(".card__name").all_inner_texts()
     assert 3 <= len(names) <= 10
-    assert all("Juice" in name for name in names)  # of its kind, and no other
+    assert all("Juice" in name for name in names)  # the same category only
     similar.get_by_role("link").first.click()
     assert names[0] == page.locator("h1").inner_text()
 
@@ -132,9 +132,9 @@ def test_suggestions_by_keyboard(page):
     box.press("ArrowUp")
     chosen = page.locator("[role=option][aria-selected=true]")
     assert box.get_attribute("aria-activedescendant") == chosen.get_attribute("id") == options.first.get_attribute("id")
-    box.press("ArrowUp")  # back to what was typed
+    box.press("ArrowUp")  # back to the typed words
     assert (chosen.count(), box.get_attribute("aria-activedescendant"), box.input_value()) == (0, None, "orange ju")
-    box.press("ArrowUp")  # round to the last
+    box.press("ArrowUp")  # wraps around to the last one
     assert chosen.get_attribute("id") == options.last.get_attribute("id")
     box.press("Escape")
     assert (options.count(), box.get_attribute("aria-expanded"), box.input_value()) == (0, "false", "orange ju")
@@ -147,7 +147,7 @@ def test_suggestions_by_keyboard(page):
     box = page.get_by_role("combobox", name="Search by words")
     box.press_sequentially("juices")
     page.get_by_role("option", name="Juices").wait_for()
-    box.press("Enter")  # nothing is chosen: the words that were typed
+    box.press("Enter")  # no option is active: searches the typed words
     page.wait_for_url("**/search/?q=juices")
 
 
@@ -184,11 +184,11 @@ def test_results_sorted_by_price(page):
     page.get_by_label("In stock only").check()
     page.get_by_role("button", name="Apply").click()
     page.wait_for_url("**in_stock=true**")
-    assert "sort=price" in page.url  # what was chosen stays chosen
+    assert "sort=price" in page.url  # the choice is kept
 
 
 def photo_results(page: Any) -> list[str]:
-    """The results for the photo in the address, once the search under way has answered."""
+    """Return the results for the photo in the URL, after the running search."""
     page.wait_for_url("**/look/?photo=**")
     page.locator("[data-imagesim-chips] button").first.wait_for()
     page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
@@ -294,7 +294,7 @@ def test_a_file_that_is_not_a_picture_is_rejected(page):
     page.wait_for_url("**/look/**")
     page.locator("[data-imagesim-status]").get_by_text(re.compile("not a picture that can be read")).wait_for()
     assert page.get_by_label("A photo with something you like").is_visible()
-    # The browser itself notes the 415 that the second file rightly got.
+    # The browser logs the expected 415 of the second file.
     page.errors[:] = [error for error in page.errors if "status of 415" not in error]
 
 
@@ -356,5 +356,5 @@ def test_every_page_is_accessible_and_fits(open_page, width, height, scheme):
             page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
         assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
-    # The browser itself notes the two addresses that are rightly refused.
+    # The browser logs the two URLs that are expected to fail.
     page.errors[:] = [error for error in page.errors if not re.search(r"status of 40[04]", error)]

@@ -1,4 +1,4 @@
-"""The admin's page "Visual index": it keeps itself current while a rebuild runs, without a reload."""
+"""The admin's page "Visual index" updates itself during a rebuild, without a reload."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def field(page: Any, name: str) -> Any:
 
 
 def until(page: Any, name: str, pattern: str) -> None:
-    """The text appears in the page as it is: nothing is loaded anew."""
+    """Wait for a text of the page, without a reload."""
     field(page, name).filter(has_text=re.compile(pattern)).wait_for(timeout=120_000)
 
 

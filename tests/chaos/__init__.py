@@ -1,1 +1,1 @@
-"""Writes, kills and outages for a while, then a count of what was lost: ``python -m tests.chaos --help``."""
+"""Run writes, kills and outages for a while, then count lost changes: ``python -m tests.chaos --help``."""

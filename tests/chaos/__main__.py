@@ -1,4 +1,4 @@
-"""``python -m tests.chaos --seconds 120 --seed 7``: a shop under writes, kills and outages, then a count.
+"""``python -m tests.chaos --seconds 120 --seed 7``: run a shop with writes, kills and outages, then count differences.
 
 Prints as its last line one JSON object; exits with 1 if anything was lost, stale, orphaned or wrongly failed.
 """
@@ -42,9 +42,9 @@ class Harness:
         self.helpers: list[Process] = []
         self.workers: list[Process] = []
         self.ask: Callable[[str, Any], Any] | None = None
-        """How Elasticsearch is asked what it holds, where it takes more than its address."""
+        """The request function for Elasticsearch, if it needs more than the address."""
         self.down: set[Process] = set()
-        """What was killed or ended, and is about to be started again."""
+        """Processes that were killed or ended, and will be started again."""
 
     # Starting.
 
@@ -100,7 +100,7 @@ class Harness:
             self.process(f"worker-{n}", [*celery, "--concurrency", "1", "--hostname", f"w{n}@chaos"]).start()
             for n in range(self.given.workers)
         ]
-        # In a run without change rows the messages of the first products went to nobody, which is not the point.
+        # In a run without change rows, the messages of the first products had no receiver.
         self.have_all_synced()
 
     def have_all_synced(self) -> None:
@@ -116,7 +116,7 @@ class Harness:
                 for pk in Product.objects.values_list("pk", flat=True)
             )
         until = time.monotonic() + 30
-        while (report := sync()).interrupted:  # a worker may be making the first index at this moment
+        while (report := sync()).interrupted:  # a worker may be creating the first index at the same time
             if time.monotonic() > until:
                 raise Failure(f"The index cannot be filled: {report.interrupted}")
             time.sleep(1)
@@ -139,13 +139,13 @@ class Harness:
                 )
                 Photo.objects.create(product=made, file=ContentFile(draw(n), f"start-{n}.png"))
 
-    # What goes wrong.
+    # Faults.
 
     def kill_worker(self) -> None:
         self.hit(self.dice.choice(self.workers))
 
     def pause_worker(self) -> None:
-        """Longer than its claim holds: when it wakes up, others have done its work, and it is late."""
+        """Pause it for longer than its lease: when it resumes, others have done its work, and its writes are late."""
         worker = self.dice.choice(self.workers)
         self.wait_for_a_lease()
         worker.signal(signal.SIGSTOP)
@@ -159,7 +159,7 @@ class Harness:
                 self.soon(4 * CLAIM_SECONDS, lambda worker=worker: worker.signal(signal.SIGCONT))  # type: ignore[misc]
 
     def delay_a_write(self) -> None:
-        """A worker stops with what it has read in its hands, until others have done its work."""
+        """Stop a worker between reading and writing, until others have done its work."""
         seconds = CLAIM_SECONDS + self.dice.uniform(1, 4)
         if not delays.left(self.folder):
             delays.order(self.folder, seconds)
@@ -169,7 +169,7 @@ class Harness:
             delays.order(self.folder, 4 * CLAIM_SECONDS)
 
     def wait_for_a_lease(self) -> None:
-        """The moment to hit a worker is when it is at something."""
+        """Wait until a worker holds a lease."""
         from imagesim.models import ItemState
 
         until = time.monotonic() + 1
@@ -190,7 +190,7 @@ class Harness:
             self.soon(seconds, lambda: self.elastic.signal(signal.SIGCONT))
 
     def kill_elasticsearch(self) -> None:
-        """Not before it answers: it takes a while to start, and would else be down all the time."""
+        """Only while it responds: it takes a while to start, and would otherwise be unavailable all the time."""
         seconds = self.dice.uniform(0.5, 3)
         if self.elastic.answers:
             self.hit(self.elastic, seconds)
@@ -202,7 +202,7 @@ class Harness:
             dispatch.start("sync")
 
     def late_messages(self) -> None:
-        """Old news: items that were changed, or deleted, long ago."""
+        """Send messages about items that were changed or deleted long ago."""
         from imagesim.indexing.dispatch import MessageDispatcher, get_dispatcher
         from imagesim.models import ItemState
 
@@ -225,7 +225,7 @@ class Harness:
                 self.soon(self.dice.uniform(1.0, 5), lambda: self.kill_helper(helper))
 
     def hit(self, process: Process, seconds: float = 0.0) -> None:
-        """kill -9, and a new one after a moment."""
+        """Kill a process with -9, and start a new one after a moment."""
         if process.is_running:
             process.kill()
             self.kills += 1
@@ -242,8 +242,8 @@ class Harness:
         self.soon(seconds, start)
 
     def supervise(self) -> None:
-        """As systemd or Docker would: a worker that ended by itself (Celery's do where Redis goes away while they
-        tell it that a task is done) is started again."""
+        """Restart workers that ended, like systemd or Docker. Celery's workers end if Redis becomes unavailable while
+        they acknowledge a task."""
         for worker in self.workers:
             if worker not in self.down and not worker.is_running:
                 self.events["worker_ended_by_itself"] += 1
@@ -293,7 +293,7 @@ class Harness:
         ]
         faults = [(weight, fault) for weight, fault in faults if self.is_asked_for(fault.__name__)]
         until = time.monotonic() + self.given.seconds
-        # Workers sleep through the end, and wake up with what they read before when all others are done.
+        # Some workers are paused at the end, and resume with old data when all others are done.
         self.soon(self.given.seconds - 6, self.delay_a_write_for_long)
         self.soon(self.given.seconds - 2, self.pause_worker_for_long)
         while time.monotonic() < until:
@@ -301,14 +301,14 @@ class Harness:
             [(_, fault)] = self.dice.choices(faults, [weight for weight, _ in faults])
             self.events[fault.__name__] += 1
             fault()
-        # A writer may wait for a row that a paused worker holds: time has to go by for it to go on.
+        # A writer can wait for a row that a paused worker has locked, until it resumes.
         until = time.monotonic() + 60
         while any(writer.is_running for writer in writers) and time.monotonic() < until:
             self.wait(0.2)
         for writer in writers:
             status = writer.wait(0)
             assert status == 0, f"{writer.name} ended with {status}:\n{writer.tail()}"
-        # Whoever is to hear of the last writes by a message alone will not.
+        # The messages of the last writes are lost.
         for fault in (self.kill_redis, self.kill_worker):
             if self.is_asked_for(fault.__name__):
                 fault()
@@ -324,7 +324,7 @@ class Harness:
         return not self.given.faults or fault in self.given.faults
 
     def wait(self, seconds: float) -> None:
-        """Time goes by, and what was put off happens."""
+        """Wait, and run the delayed actions that are due."""
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
@@ -338,7 +338,7 @@ class Harness:
             time.sleep(0.05)
 
     def calm(self) -> None:
-        """No more faults: everything runs again, as an operator's supervisor would see to."""
+        """Stop the faults and start every process again, as a supervisor would."""
         self.wait(max([0.0, *(at - time.monotonic() for at, _ in self.later)]) + 0.1)
         self.wait(CLAIM_SECONDS)
         delays.cancel(self.folder)
@@ -352,7 +352,7 @@ class Harness:
             helper.wait(120)
 
     def settle(self, seconds: float) -> float:
-        """Wait until nothing waits any more; how long that took."""
+        """Wait until no change waits; return how long that took."""
         from imagesim.indexing import jobs
         from imagesim.models import ItemState
 
@@ -412,14 +412,14 @@ class Harness:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0, help="how long writes and faults go on")
+    parser.add_argument("--seconds", type=float, default=120.0, help="duration of writes and faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--writers", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--products", type=int, default=300, help="in the shop at the start")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two writes of a writer, on average")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
-    parser.add_argument("--patience", type=float, default=180.0, help="seconds in which all must have settled")
+    parser.add_argument("--patience", type=float, default=180.0, help="seconds until all changes must be synced")
     parser.add_argument("--without", action="append", choices=protections.NAMES, default=[], help="switch off")
     parser.add_argument("--faults", nargs="+", metavar="NAME", help="only these, such as kill_worker")
     parser.add_argument("--secure", action="store_true", help="Elasticsearch with TLS, and an API key of few rights")

@@ -1,4 +1,4 @@
-"""With a protection switched off the harness must find what is then lost: ``make protections``.
+"""With a protection disabled, the harness must find differences: ``make protections``.
 
 Not part of ``make test``: it takes six minutes.
 """

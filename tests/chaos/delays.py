@@ -1,8 +1,8 @@
-"""A worker that stops for a while between reading an item and writing it, so that what it writes is late.
+"""Delay workers between reading an item and writing it, so that their writes are late.
 
-SIGSTOP does the same to whoever happens to be there; this hits the moment. The harness leaves an order in a file, and
-the next process about to write several entries to the index takes it. One at a time: somebody has to do the work that
-makes it late.
+SIGSTOP pauses a worker at a random moment; this pauses it exactly there. The harness writes an order to a file, and the
+next process that is about to write several entries takes it. Only one process is delayed at a time, because another one
+has to do its work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def left(folder: Path) -> float:
 
 
 def obey(folder: Path) -> None:
-    """Have the index's writes in this process wait where they are told to."""
+    """Delay the index's writes in this process when there is an order."""
     from imagesim.indexes.elasticsearch import ElasticsearchIndex
 
     write = ElasticsearchIndex.write
@@ -48,7 +48,7 @@ def obey(folder: Path) -> None:
 def _take(folder: Path) -> float:
     mine = folder / f"delay-{time.time_ns()}"
     try:
-        _file(folder).rename(mine)  # only one can
+        _file(folder).rename(mine)  # only one process can
     except FileNotFoundError:
         return 0.0
     return float(mine.read_text())

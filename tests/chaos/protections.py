@@ -1,4 +1,4 @@
-"""The protections that a run can do without, to see that the harness notices: ``python -m tests.chaos --without``."""
+"""The protections that a run can disable, to check that the harness notices: ``python -m tests.chaos --without``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _without_changes() -> None:
     def record_queryset(label: str, queryset: models.QuerySet[Any], *, using: str, **scope: Any) -> int:
         return record(label, queryset.using(using).values_list("pk", flat=True), using=using)
 
-    # The task itself goes on writing rows: they are how a worker knows its work.
+    # The task still writes rows, because workers need them.
     only_messages = SimpleNamespace(
         record=record,
         record_queryset=record_queryset,
@@ -40,7 +40,7 @@ def _without_changes() -> None:
 
 
 def _without_versions() -> None:
-    """Whoever writes last wins, and nobody has another look."""
+    """The last write wins, and nothing is read again."""
     from imagesim.indexes.elasticsearch import transport
     from imagesim.indexing import leases
 
@@ -50,7 +50,7 @@ def _without_versions() -> None:
 
 
 def _without_reconcile() -> None:
-    """No comparison. Only the harness starts any, and it looks at what it was told."""
+    """No comparison. Only the harness starts any, and it checks this option."""
 
 
 _SWITCHES: dict[str, Callable[[], None]] = {

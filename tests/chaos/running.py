@@ -1,4 +1,4 @@
-"""The harness as a program of its own, as ``make chaos`` starts it."""
+"""The harness as a separate program, as ``make chaos`` starts it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def chaos(*arguments: str) -> dict[str, Any]:
-    """The JSON of a run. It starts servers of its own; the fixtures only say whether this machine is meant to."""
+    """Return the JSON of a run. It starts its own servers; the fixtures only tell whether this machine should."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGESIM_TEST")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", *arguments], env=environment, capture_output=True, text=True, check=False

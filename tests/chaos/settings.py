@@ -1,4 +1,4 @@
-"""The demo shop for the processes of the harness; what differs from run to run comes by the environment."""
+"""The demo shop for the processes of the harness; options of a run come from the environment."""
 
 import json
 import os

@@ -34,7 +34,7 @@ SECONDS = 30.0
 
 @pytest.fixture
 def folder():
-    """One that the account of the servers may enter, which pytest's own are not."""
+    """A folder that the account of the servers can enter, unlike pytest's."""
     with tempfile.TemporaryDirectory(prefix="imagesim-cluster-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -42,7 +42,7 @@ def folder():
 
 @pytest.fixture
 def cluster(folder):
-    """Three nodes with 512 MB of heap each, each a master if need be: [(process, address)]."""
+    """Three nodes with 512 MB of heap each, each master-eligible: [(process, address)]."""
     transports = [free_port() for _ in range(3)]
     nodes = [
         servers.elasticsearch(
@@ -118,7 +118,7 @@ def test_killing_a_node_under_load_loses_nothing(cluster, settings):
             if saved % 7 == 0:
                 products.append(product(f"new-{saved}", draw(1000 + saved)))
             saved += 1
-            sync(limit=20)  # an interruption is no failure: what is left goes on waiting
+            sync(limit=20)  # an interruption is not a failure: the changes stay queued
     finally:
         stop.set()
         for searcher in searchers:

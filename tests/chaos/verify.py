@@ -1,4 +1,4 @@
-"""Holding the index against the shop, entry by entry, with none of the app's own code."""
+"""Compare the index with the shop, entry by entry, without the app's own code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 Ask = Callable[[str, "dict[str, Any] | None"], Any]
-"""Sends JSON to an address by POST; gives the JSON of the answer."""
+"""Posts JSON to a URL; returns the JSON of the answer."""
 
 
 @dataclass
 class Verdict:
-    """Keys of items, by what is wrong with them."""
+    """Keys of items, by kind of difference."""
 
     expected: int = 0
     failed: int = 0
@@ -33,7 +33,7 @@ class Verdict:
         return not (self.lost or self.stale or self.orphaned or self.wrongly_failed or self.not_failed)
 
     def without(self, keys: set[str]) -> Verdict:
-        """Leaving out items that nobody could know of yet."""
+        """Return the verdict without these items, whose changes cannot be known yet."""
         lists = ("lost", "stale", "orphaned", "wrongly_failed", "not_failed")
         kept = {name: [key for key in getattr(self, name) if key not in keys] for name in lists}
         return Verdict(self.expected, self.failed, **kept, notes=self.notes)
@@ -86,7 +86,7 @@ def verify(url: str, alias: str, ask: Ask | None = None) -> Verdict:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file that is a picture; empty if it is none or is not there."""
+    """Return the SHA-256 of a picture file; empty if it is missing or not a picture."""
     from PIL import Image
 
     try:

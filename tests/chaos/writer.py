@@ -1,7 +1,7 @@
-"""One of several writers: a seeded random stream of what a shop does to its products.
+"""One of several writers: a seeded random stream of changes to products.
 
-How many operations of each kind it did stands in a file at the end. Products that it changed without any signal, which
-only the comparison can find, are listed in another.
+It writes the number of operations of each kind to a file, and the products that it changed without any signal, which
+only the comparison can find, to another.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Writer:
     # Helpers.
 
     def some(self) -> Any:
-        """A random product; None where another writer was faster."""
+        """Return a random product; None if another writer deleted it."""
         from demo_shop.shop.models import Product
 
         low, high = Product.objects.order_by("pk").values_list("pk", flat=True).first() or 0, self._highest()
         if self.dice.random() < 0.3:
-            high = low + 20  # some sell better than others, and are written again and again
+            high = low + 20  # some products are changed more often than others
         return Product.objects.filter(pk__gte=self.dice.randint(low, max(low, high))).order_by("pk").first()
 
     def _highest(self) -> int:
@@ -96,7 +96,7 @@ class Writer:
         self.silent.write(json.dumps(pks) + "\n")
         self.silent.flush()
 
-    # What a shop does.
+    # Operations.
 
     def flip_stock(self) -> None:
         if product := self.some():
@@ -152,7 +152,7 @@ class Writer:
                     held.delete()
 
     def move_picture(self) -> None:
-        """Under a lock, as a careful shop would: two moves at once, and nobody knows where it was in between."""
+        """Move a picture under a lock, because the former owner is ambiguous in concurrent moves."""
         from django.db import transaction
 
         from demo_shop.shop.models import Photo
@@ -164,7 +164,7 @@ class Writer:
                 held.save(update_fields=["product"])
 
     def break_picture(self) -> None:
-        """Overwritten in place by something that is no picture, and saved."""
+        """Overwrite a file with data that is not a picture, and save it."""
         self.overwrite(lambda path: path.write_bytes(b"\x89PNG broken " + self.dice.randbytes(20)))
 
     def lose_picture(self) -> None:
@@ -182,7 +182,7 @@ class Writer:
             change(Path(photo.file.path))
             try:
                 photo.save(update_fields=["file"])
-            except Exception:  # the file has changed all the same, and no save says so
+            except Exception:  # the file has changed although no save signals it
                 now = Photo.objects.filter(file=photo.file.name).values_list("product_id", flat=True)
                 self.say_silent([photo.product_id, *now])
                 raise
@@ -203,7 +203,7 @@ class Writer:
                 transaction.set_rollback(True)
 
     def transact(self) -> None:
-        """Several products in one transaction that takes its time, with a savepoint rolled back in between."""
+        """Change several products in one slow transaction, with a savepoint rolled back in between."""
         from django.db import transaction
 
         with transaction.atomic():
@@ -219,7 +219,7 @@ class Writer:
             time.sleep(self.dice.random() * 0.1)
 
     def bulk_update(self) -> None:
-        """Many at once, without signals, and said so, in one transaction."""
+        """Update many at once without signals, and mark them with ``touch()``, in one transaction."""
         from django.db import transaction
 
         import imagesim

@@ -1,1 +1,1 @@
-"""A public shop under attack: hostile requests and damaged files over HTTP, and what each of them costs the server."""
+"""Attack a shop with hostile requests and damaged files over HTTP, and measure their cost for the server."""

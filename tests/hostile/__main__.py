@@ -1,4 +1,4 @@
-"""``python -m tests.hostile --seconds 120``: attack the shop and print what that cost.
+"""``python -m tests.hostile --seconds 120``: attack the shop and print the cost.
 
 Prints as its last line one JSON object; exits with 1 where a budget was not kept.
 """

@@ -1,4 +1,4 @@
-"""What is sent to the shop: each attack with the statuses and the processor time that it may end in."""
+"""The attacks, each with the allowed statuses and the budget of processor time."""
 
 from __future__ import annotations
 

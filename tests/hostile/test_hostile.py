@@ -1,4 +1,4 @@
-"""No request costs more than its budget, whoever sends it. A longer run: ``make hostile``."""
+"""No request costs more than its budget. For a longer run: ``make hostile``."""
 
 from __future__ import annotations
 

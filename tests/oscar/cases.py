@@ -1,4 +1,4 @@
-"""Run by tests/test_oscar.py in a process of its own, since Oscar needs its own settings."""
+"""Tests that tests/test_oscar.py runs in a separate process, because Oscar needs its own settings."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def shop() -> Shop:
 
 
 def synced() -> SyncReport:
-    """Elasticsearch shows what was written once a second; a test does not wait."""
+    """Sync and refresh: Elasticsearch refreshes once per second, which is too slow for tests."""
     report = sync()
     get_index().refresh()
     return report
@@ -164,7 +164,7 @@ def test_renaming_a_category(shop):
 
 
 def add_parent(shop, title, *children, category):
-    """As in the sandbox's catalogue: a child has no title, and all that is sold is on the children."""
+    """Add a parent as in the sandbox's catalogue: children have no title, and only they have stock records."""
     parent = Product.objects.create(title=title, product_class=shop.kind, structure=Product.PARENT)
     ProductCategory.objects.create(product=parent, category=category)
     for number, (colour, stock) in enumerate(children):

@@ -10,7 +10,7 @@ from tests.embedders import PixelEmbedder
 
 
 class CountingEmbedder(PixelEmbedder):
-    """Says how many pictures it was given."""
+    """An embedder that counts the pictures."""
 
     embedded = 0
 

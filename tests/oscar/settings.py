@@ -1,4 +1,4 @@
-"""An Oscar shop as its documentation sets one up, and imagesim plugged in as docs/howto-oscar.md says."""
+"""An Oscar shop as in its documentation, with imagesim installed as in docs/howto-oscar.md."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""Models of every awkward kind a shop may have, for the tests of paths, items, registry and checks."""
+"""Models with unusual relations and keys, for the tests of paths, items, registry and checks."""

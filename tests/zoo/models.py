@@ -26,7 +26,7 @@ class Tag(models.Model):
 
 
 class Note(models.Model):
-    """Hangs on anything whose key is a UUID."""
+    """A generic relation to any model with a UUID key."""
 
     content_type = models.ForeignKey(ContentType, models.CASCADE)
     object_id = models.UUIDField()
@@ -148,7 +148,7 @@ class Box(models.Model):
 
 
 class BrightLamp(AtomicSave, Lamp):
-    """A proxy with a manager of its own."""
+    """A proxy with its own manager."""
 
     class Bright(models.Manager["BrightLamp"]):
         def get_queryset(self) -> models.QuerySet[Any]:
@@ -164,7 +164,7 @@ class BrightLamp(AtomicSave, Lamp):
 
 
 class DeskLamp(Lamp):
-    """A child in a table of its own."""
+    """A child by multi-table inheritance."""
 
     arm = models.IntegerField(default=30)
 
@@ -173,7 +173,7 @@ class DeskLamp(Lamp):
 
 
 class Seat(models.Model):
-    """Known by two columns."""
+    """A model with a composite primary key."""
 
     pk = models.CompositePrimaryKey("row", "number")
     row = models.IntegerField()
