@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.searching.common import Row
-from imagesim.indexes.elasticsearch import ANSWER
+from imagesim.indexes.elasticsearch.transport import ANSWER
 
 CLIENTS = 32
 SECONDS = 8.0

@@ -24,7 +24,7 @@ from django.http import HttpRequest, JsonResponse  # noqa: E402
 from django.urls import include, path  # noqa: E402
 
 from demo_shop.shop.models import Product  # noqa: E402
-from imagesim.indexes.elasticsearch import ANSWER  # noqa: E402
+from imagesim.indexes.elasticsearch.transport import ANSWER  # noqa: E402
 
 OPTIONS = json.loads(os.environ["BENCHMARK_INDEX"])["OPTIONS"]
 ADDRESS = f"/{OPTIONS['name']}/_search?filter_path={ANSWER}"

@@ -17,8 +17,8 @@ from django.test.utils import CaptureQueriesContext, override_settings
 
 from benchmarks.searching import load, pages
 from benchmarks.searching.common import Row, bare_connection
-from imagesim.indexes.elasticsearch import ANSWER, ElasticsearchIndex
-from imagesim.indexes.elasticsearch.transport import encode
+from imagesim.indexes.elasticsearch import ElasticsearchIndex
+from imagesim.indexes.elasticsearch.transport import ANSWER, encode
 
 
 def measure(
@@ -73,7 +73,7 @@ def body_of(item: Any) -> bytes:
         sent.append(encode(body))
         return sent[-1]
 
-    with mock.patch("imagesim.indexes.elasticsearch.encode", note):
+    with mock.patch("imagesim.indexes.elasticsearch.transport.encode", note):
         imagesim.similar_to(item)
     [body] = sent
     return body

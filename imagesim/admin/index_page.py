@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -27,6 +27,7 @@ from django.views.decorators.http import require_POST
 
 from imagesim import events
 from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, shorten, start
+from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
 from imagesim.models import Job, VisualIndex
 from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
@@ -148,8 +149,31 @@ def _index_fields(index: IndexStatus) -> dict[str, str]:
         "index_model": index.model,
         "index_dims": number_format(index.dims) if index.dims else "",
         "index_entries": "" if index.entries is None else number_format(index.entries, force_grouping=True),
+        "index_recall": _recall(index.recall),
         "index_error": index.error,
     }
+
+
+def _recall(report: RecallReport | None) -> str:
+    """``99.4 % (asked for: 99 %), 140 candidates; measured 12 May 2026, 10:00``"""
+    if report is None:
+        return _("not measured: searches are exact, or the index was not filled yet")
+    text = _("%(recall)s (asked for: %(target)s), %(effort)s; measured %(when)s") % {
+        "recall": _share(report.recall),
+        "target": _share(report.target),
+        "effort": ngettext("%(count)d candidate", "%(count)d candidates", report.candidates)
+        % {"count": report.candidates}
+        if report.candidates
+        else _("exact"),
+        "when": date_format(timezone.localtime(datetime.fromisoformat(report.measured_at)), "DATETIME_FORMAT"),
+    }
+    if report.drifted:
+        text += "; " + _("it had fallen to %(recall)s") % {"recall": _share(report.before)}
+    return text
+
+
+def _share(share: float) -> str:
+    return f"{number_format(int(1000 * share + 1e-9) / 10, 0 if share == 1 else 1)} %"
 
 
 def _bar(job: JobStatus | None, waiting: int, items: int) -> list[int] | None:

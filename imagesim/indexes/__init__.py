@@ -6,13 +6,14 @@ One contract suite (``imagesim.testing.index_contract``) holds them all to it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from django.core.checks import CheckMessage
 from django.db import connection
 
 from imagesim.conf import Backend, get_instance, get_settings
 from imagesim.exceptions import ConfigurationError, format_choices
+from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
 from imagesim.types import (
     SIMILARITIES,
     Candidates,
@@ -89,11 +90,31 @@ class BaseIndex(ABC):
     def refresh(self, backing_index: str | None = None) -> None:
         """Make everything written so far visible to searches."""
 
+    # What an approximate index keeps of its entries and answers. An exact one needs none of it.
+
     def update_statistics(self, backing_index: str | None = None) -> None:  # noqa: B027  # optional
         """Count values of the entries, so that the index can choose the faster search.
 
         Called when the index was filled, has grown, or is reconciled; no answer depends on it.
         """
+
+    def statistics(self, backing_index: str | None = None) -> IndexStatistics | None:
+        """What was last counted and measured; None where an index needs neither."""
+        return None
+
+    def measure_recall(
+        self,
+        probes: Sequence[Probe],
+        *,
+        backing_index: str | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> RecallReport | None:
+        """Measure the recall of approximate answers, and choose the least effort that reaches the one asked for.
+
+        Takes seconds to minutes, and some hundred searches. Killed, it leaves all as it was. ``progress`` is called
+        every few seconds at most. None where there is nothing to measure, or not enough to measure with.
+        """
+        return None
 
     # Reading.
 

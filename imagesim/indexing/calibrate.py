@@ -121,7 +121,7 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described]] | None:
         categories,
         groups,
         departments,
-        _words(meta, sorted(frozenset().union(*categories))),
+        embed_words(meta, sorted(frozenset().union(*categories))),
     )
     return sample, list(described.values())
 
@@ -176,7 +176,7 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     }
 
 
-def _words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
+def embed_words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
     """Return the vectors of the categories' names, if the model embeds texts and the names are words."""
     named = [name for name in categories if any(character.isalpha() for character in name)][:MOST_NAMES]
     try:

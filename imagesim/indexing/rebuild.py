@@ -20,7 +20,7 @@ from imagesim.indexing.documents import prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.outbox import state_alias
-from imagesim.indexing.statistics import update_statistics_quietly
+from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
@@ -83,7 +83,7 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
         if _retry_while_unavailable(index.active, job) is not None:
             sync()  # waiting changes are written to both indexes, so that none is missing after the swap
         _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
-        update_statistics_quietly(target.backing_index)
+        update_quietly(target.backing_index, heartbeat=lambda: jobs.heartbeat(job))
         _retry_while_unavailable(lambda: index.promote(target.backing_index), job)
     _drop_others(job)
     calibrate_quietly()

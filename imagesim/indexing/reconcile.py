@@ -26,7 +26,7 @@ from imagesim.indexing import item_regions, jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
 from imagesim.indexing.outbox import state_alias
-from imagesim.indexing.statistics import update_statistics_quietly
+from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items
@@ -92,7 +92,7 @@ def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair
         if repair_now:
             sync()
         calibrate_quietly()
-        update_statistics_quietly()
+        update_when_reconciled()
     job.report = report
     logger.info(
         "compared %d items in %.1f s: %s",

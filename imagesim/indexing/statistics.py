@@ -1,38 +1,146 @@
-"""Update the statistics of the index's entries, outside of requests."""
+"""Keeping current what the index knows of its entries and of its answers, apart from every request."""
 
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any
+
+from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
+from imagesim.indexes.statistics import IndexStatistics, Probe
+from imagesim.indexing.calibrate import embed_words
+from imagesim.models import Embedding, ItemImage
+from imagesim.projections import project
+from imagesim.registry import make_key
 from imagesim.runtime import runtime
+from imagesim.types import Filters, IndexMeta
 
 logger = logging.getLogger("imagesim.indexing")
 
+CHECK_SECONDS = 60.0
+"""How often a process that syncs looks whether the index has grown."""
 COUNT_SECONDS = 3600.0
-"""The interval at which a process that syncs counts again."""
+"""How often it counts the entries anew in any case."""
+GROWTH = 1.5
+"""An index that has grown so many times is counted and measured again after a sync."""
+MEASURE_AGE = timedelta(hours=6)
+"""A reconcile measures again after so long, or where the number of entries has changed by a fifth."""
+IMAGES = 200
+WORDS = 40
+HEARTBEAT_SECONDS = 5.0
 
 
 @dataclass
-class _Counted:
-    until: float = 0.0
+class _Checked:
+    look: float = 0.0
+    count: float = 0.0
 
 
-def update_statistics_if_due() -> None:
-    """Count the entries again after a sync: the first of a process, then one per hour."""
-    counted = runtime.get(("statistics counted", get_index().name), _Counted)
-    if monotonic() < counted.until:
+def update_if_grown() -> None:
+    """Count and measure the index after a sync, if it was filled or has grown since; count it once an hour."""
+    index = get_index()
+    if not index.supports_approximate:
         return
-    counted.until = monotonic() + COUNT_SECONDS
-    update_statistics_quietly()
-
-
-def update_statistics_quietly(backing_index: str | None = None) -> None:
-    """Count the entries again; a failure is logged, and the previous counts stay in use."""
+    checked = runtime.get(("statistics checked", index.name), _Checked)
+    now = monotonic()
+    if now < checked.look:
+        return
+    checked.look = now + CHECK_SECONDS
     try:
-        get_index().update_statistics(backing_index)
+        index.refresh()
+        known = index.statistics() or IndexStatistics()
+        grown = index.count() >= GROWTH * max(known.entries, 1)
+    except ImagesimError:
+        return  # it can wait until the index can be reached
+    if grown:
+        update_quietly()
+    elif now >= checked.count:
+        update_quietly(measure=False)
+    else:
+        return
+    checked.count = monotonic() + COUNT_SECONDS
+
+
+def update_when_reconciled() -> None:
+    """Count the index; measure it where the last measurement is old or of other entries."""
+    index = get_index()
+    try:
+        known = index.statistics()
+        recall = known.recall if known else None
+        count = index.count() if recall else 0
     except ImagesimError as error:
-        logger.warning("The entries could not be counted: %s", error, extra={"event": "statistics.failed"})
+        logger.warning("the recall could not be read: %s", error)
+        return
+    young = recall and timezone.now() - datetime.fromisoformat(recall.measured_at) < MEASURE_AGE
+    same = recall and 0.8 * recall.entries <= count <= 1.2 * recall.entries
+    update_quietly(measure=not (young and same))
+
+
+def update_quietly(
+    backing_index: str | None = None, *, measure: bool = True, heartbeat: Callable[[], None] = lambda: None
+) -> None:
+    """Count and measure; a failure is logged, and what was known before goes on.
+
+    ``heartbeat`` is called every few seconds; what it raises is raised.
+    """
+    index = get_index()
+    if not index.supports_approximate:
+        return
+    try:
+        index.update_statistics(backing_index)
+        if measure and (index.statistics(backing_index) or IndexStatistics()).entries:
+            probes = _probes(index.meta(backing_index), backing_index)
+            index.measure_recall(probes, backing_index=backing_index, progress=_every(HEARTBEAT_SECONDS, heartbeat))
+    except (ImagesimError, DatabaseError) as error:
+        logger.warning("the index could not be measured: %s", error, extra={"event": "statistics.failed"})
+
+
+def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    last = monotonic()
+
+    def limited() -> None:
+        nonlocal last
+        if monotonic() - last >= seconds:
+            last = monotonic()
+            call()
+
+    return limited
+
+
+def _probes(meta: IndexMeta, backing_index: str | None) -> list[Probe]:
+    """Stored vectors chosen by chance, and the names of categories as words where the model knows words."""
+    import numpy as np
+
+    found = _stored(meta.fingerprint)
+    keys = _keys(list(found))
+    probes = []
+    if found:
+        vectors = project(np.stack([np.frombuffer(each, dtype="<f4") for each in found.values()]), meta.projection)
+        probes = [Probe(vector, keys.get(digest, "")) for digest, vector in zip(found, vectors, strict=True)]
+    counted = get_index().facets(Filters(), ["category"], backing_index=backing_index)["category"]
+    words = embed_words(meta, [str(name) for name, _count in counted.values][:WORDS])
+    return probes + [Probe(vector, words=True) for vector in (words[0] if words else ())]
+
+
+def _stored(fingerprint: str) -> Mapping[str, Any]:
+    """Vectors by digest. A digest is a hash: those that follow a random one are a random sample."""
+    rows = Embedding.objects.filter(fingerprint=fingerprint).order_by("digest").values_list("digest", "vector")
+    start = secrets.token_hex(32)
+    found = {digest: bytes(vector) for digest, vector in rows.filter(digest__gte=start)[:IMAGES]}
+    if len(found) < IMAGES:
+        before = rows.filter(digest__lt=start)[: IMAGES - len(found)]
+        found |= {digest: bytes(vector) for digest, vector in before}
+    return found
+
+
+def _keys(digests: list[str]) -> dict[str, str]:
+    rows = ItemImage.objects.filter(digest__in=digests).values_list("digest", "state__model", "state__object_pk")
+    return {digest: make_key(label, pk) for digest, label, pk in rows}

@@ -27,7 +27,7 @@ from imagesim.indexing.embedding import Vectors
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.outbox import state_alias
-from imagesim.indexing.statistics import update_statistics_if_due
+from imagesim.indexing.statistics import update_if_grown
 from imagesim.indexing.write_targets import live_targets, new_meta
 from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
@@ -127,7 +127,7 @@ def sync(
         log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
     if report.indexed and not report.interrupted and not report.more:
         calibrate_if_grown()
-        update_statistics_if_due()
+        update_if_grown()
     report.seconds = time.monotonic() - started
     if report.done:
         logger.info(

@@ -24,6 +24,7 @@ from django.views.decorators.http import require_safe
 from imagesim.conf import get_settings
 from imagesim.exceptions import ConfigurationError, ImagesimError, IndexMissing, IndexUnavailable, mask_credentials
 from imagesim.indexes import get_index
+from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome, queryset_of
 from imagesim.indexing.outbox import state_alias
@@ -49,6 +50,8 @@ class IndexStatus:
     entries: int | None = None
     outdated: str = ""
     """What has been declared differently since it was made, ``filters`` or ``text``; a rebuild applies it."""
+    recall: RecallReport | None = None
+    """The last measurement of approximate answers; None if all are exact."""
     error: str = ""
 
 
@@ -126,6 +129,8 @@ def _index_status() -> IndexStatus:
         status.backing_index, status.model, status.dims = backing_index, meta.fingerprint, meta.dims
         status.entries = index.count(backing_index=backing_index)
         status.outdated = outdated(meta)
+        statistics = index.statistics(backing_index)
+        status.recall = statistics.recall if statistics else None
     except (IndexUnavailable, IndexMissing, ConfigurationError) as error:
         status.error = mask_credentials(error)
     return status
@@ -214,6 +219,13 @@ class _Gauges:
         yield GaugeMetricFamily("imagesim_index_up", "Whether the active index answers", int(not status.index.error))
         if status.index.entries is not None:
             yield GaugeMetricFamily("imagesim_index_entries", "Entries of the active index", status.index.entries)
+        if recall := status.index.recall:
+            yield GaugeMetricFamily("imagesim_index_recall", "Least recall@10 of the last measurement", recall.recall)
+            yield GaugeMetricFamily("imagesim_index_recall_target", "The recall that is asked for", recall.target)
+            yield GaugeMetricFamily("imagesim_index_recall_before", "What it was when last measured", recall.before)
+            yield GaugeMetricFamily(
+                "imagesim_index_candidates", "Candidates of a search without filters; 0: exact", recall.candidates
+            )
 
 
 @never_cache
@@ -262,10 +274,14 @@ def _index() -> tuple[State, str]:
     index.ping()
     try:
         declared = outdated(index.meta())
+        statistics = index.statistics()
     except IndexMissing as error:
         return "degraded", str(error)
     if declared:
         return "degraded", f"The index was made with other {declared}: run `manage.py imagesim_rebuild`."
+    recall = statistics.recall if statistics else None
+    if recall and not recall.kept:
+        return "degraded", f"The recall is {recall.recall:.3f}, not {recall.target:g}: raise num_candidates of INDEX."
     return "ok", ""
 
 

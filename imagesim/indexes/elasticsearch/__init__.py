@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,18 +19,14 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.elasticsearch import mapping, transport
+from imagesim.indexes.elasticsearch import mapping, transport, upkeep
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
-from imagesim.indexes.elasticsearch.queries import ANSWER, ANSWERS, CompiledQuery, count_body, facets_body, parse_facets
-from imagesim.indexes.elasticsearch.selectivity import (
-    EXACT_UP_TO,
-    Selectivity,
-    exact_up_to,
-    parse_statistics,
-    statistics_body,
-)
+from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
+from imagesim.indexes.elasticsearch.recall import DEFAULT_CANDIDATES, check_recall
+from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
 from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
-from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection, encode, from_api
+from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection, encode
+from imagesim.indexes.statistics import MAX_CANDIDATES, IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 if TYPE_CHECKING:
@@ -43,7 +38,6 @@ logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 META_SECONDS = 10.0
 """How long a process caches what it read of the active index. A search notices a swap by itself."""
-MAX_CANDIDATES = 10_000
 SERVER_TIMEOUT = 0.8
 """Share of ``request_timeout`` after which the server itself gives up a search. So a slow query fails alone, and only a
 server that does not answer at all counts as unavailable."""
@@ -58,6 +52,7 @@ class _Active:
     quantisation: Quantisation
     entries: int
     selectivity: Selectivity
+    recall: RecallReport | None
     read_at: float
 
 
@@ -69,7 +64,10 @@ class ElasticsearchIndex(BaseIndex):
     :param quantisation: ``"auto"`` (by the server's version), ``"none"``, ``"int8"`` or ``"bbq"``. Whatever is
         quantised is scored again by the full vectors.
     :param m, ef_construction: of the HNSW graph.
-    :param num_candidates: entries that a shard scores in full for a page; more of them for later pages.
+    :param recall: the share of the ten best that an approximate search has to find, 0.5 to 1. It is measured on the
+        index's own vectors; the least candidates that reach it are taken, or the search is exact. None: not measured.
+    :param num_candidates: entries that a shard scores in full for a page, more of them for later pages; None
+        takes what ``recall`` needs, and 100 before it was measured.
     :param request_timeout: seconds that a search may take; a write may take ten times as long.
     :param similarity: the default order of answers: ``"cosine"``, ``"dot_product"``, ``"l2"``
         or ``"l1"`` (see :class:`~imagesim.types.Query`); with ``"l1"`` the search is exact by default.
@@ -90,7 +88,8 @@ class ElasticsearchIndex(BaseIndex):
         quantisation: Literal["auto", "none", "int8", "bbq"] = "auto",
         m: int = 16,
         ef_construction: int = 100,
-        num_candidates: int = 100,
+        recall: float | None = 0.99,
+        num_candidates: int | None = None,
         shards: int = 1,
         replicas: int = 1,
         refresh_interval: str = "1s",
@@ -100,19 +99,11 @@ class ElasticsearchIndex(BaseIndex):
         **client_options: Any,
     ) -> None:
         super().__init__(name=name, similarity=similarity)
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,199}", name):
-            raise ConfigurationError(
-                f"INDEX's name {name!r} cannot name an index of Elasticsearch: "
-                "use small letters, digits, '.', '-' and '_'."
-            )
-        if quantisation not in (choices := ("auto", "none", "int8", "bbq")):
-            raise ConfigurationError(
-                f"INDEX's quantisation {quantisation!r} is unknown; it can be {format_choices(choices)}."
-            )
+        mapping.check_options(name, quantisation)
         unknown = set(client_options) - CLIENT_OPTIONS
         if unknown:
             known = {"hosts", "name", "quantisation", "m", "ef_construction", "num_candidates", "shards", "replicas"}
-            known |= {"refresh_interval", "request_timeout", "similarity", "analyzers"} | CLIENT_OPTIONS
+            known |= {"recall", "refresh_interval", "request_timeout", "similarity", "analyzers"} | CLIENT_OPTIONS
             raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {format_choices(known)}.")
         if hosts is None and "cloud_id" not in client_options:
             hosts = "http://localhost:9200"
@@ -122,6 +113,7 @@ class ElasticsearchIndex(BaseIndex):
         self._quantisation = quantisation
         self._m, self._ef_construction = m, ef_construction
         self._analyzers = check_analyzers(analyzers or {})
+        self._recall = check_recall(recall)
         self._num_candidates = num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
@@ -200,13 +192,8 @@ class ElasticsearchIndex(BaseIndex):
         self._active_index = None
 
     def backing_indexes(self) -> list[str]:
-        ours = re.compile(rf"{re.escape(self.name)}-\d{{20}}-[0-9a-f]{{6}}")
         with self._translated_errors():
-            found = self._client.indices.get_settings(index=f"{self.name}-*", name="index.creation_date")
-        made = {
-            name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)
-        }
-        return sorted(made, key=lambda name: (made[name], name))
+            return upkeep.backing_indexes(self._client, self.name)
 
     def active(self) -> str | None:
         with self._translated_errors():
@@ -238,13 +225,14 @@ class ElasticsearchIndex(BaseIndex):
                 meta = mapping.meta_of(backing_index, mappings)
                 if known is None or known.backing_index != backing_index:
                     self._selectivity = Selectivity()
-                self._selectivity.statistics = mapping.statistics_of(mappings)
+                self._selectivity.statistics, statistics = mapping.statistics_of(mappings)
                 known = _Active(
                     backing_index,
                     meta,
                     mapping.quantisation_of(mappings),
                     int(self._client.count(index=backing_index)["count"]),
                     self._selectivity,
+                    statistics.recall if self._recall is not None else None,
                     read_at,
                 )
                 self._active_index = known
@@ -269,15 +257,31 @@ class ElasticsearchIndex(BaseIndex):
 
     def update_statistics(self, backing_index: str | None = None) -> None:
         backing_index = backing_index or self._read_active(refresh=True).backing_index
-        body = encode(statistics_body(self.meta(backing_index).filters))
         with self._translated_errors():
-            answer = self._connection.post(f"/{backing_index}/_search", body, {}, self._slow)
-            if answer["hits"]["total"]["value"] <= EXACT_UP_TO:
-                return  # searched exactly in any case
-            mappings = self._client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
-            meta = mapping.with_statistics(mappings, parse_statistics(answer))
-            self._slow.indices.put_mapping(index=backing_index, meta=meta)
+            upkeep.count_entries(self._connection, self._slow, backing_index, self.meta(backing_index).filters)
         self._active_index = None
+
+    def statistics(self, backing_index: str | None = None) -> IndexStatistics:
+        with self._translated_errors():
+            return upkeep.read_statistics(self._client, backing_index or self.name, self._recall)
+
+    def measure_recall(
+        self,
+        probes: Sequence[Probe],
+        *,
+        backing_index: str | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> RecallReport | None:
+        if self._recall is None or self.similarity == "l1":
+            return None
+        backing_index = backing_index or self._read_active(refresh=True).backing_index
+        with self._translated_errors():
+            ask = upkeep.asking(self._connection, self._slow, self._server, backing_index, 10 * self._timeout)
+            report = upkeep.measure(
+                self._slow, backing_index, ask, probes, self._recall, self._num_candidates, progress
+            )
+        self._active_index = None
+        return report
 
     def refresh(self, backing_index: str | None = None) -> None:
         with self._translated_errors():
@@ -309,13 +313,16 @@ class ElasticsearchIndex(BaseIndex):
         if query.text:
             return CompiledText(query, filters, active.meta, SERVER_TIMEOUT * self._timeout)
         similarity = query.similarity or self.similarity
+        passing = min(active.selectivity.passing(filters, active.entries), active.entries)
+        tuned = active.recall.effort(passing / max(active.entries, 1)) if active.recall else DEFAULT_CANDIDATES
+        effort = self._num_candidates or tuned
+        candidates = effort or DEFAULT_CANDIDATES
         exact = query.exact
         if exact is None:
-            passing = active.selectivity.passing(filters, active.entries)
             # The graph is one of cosines.
-            exact = similarity == "l1" or passing <= exact_up_to(active.entries, self._num_candidates)
-        candidates = self._num_candidates
-        while candidates < 4 * (query.offset + query.limit + 1):
+            exact = similarity == "l1" or not effort or passing <= exact_up_to(active.entries, candidates)
+        ratio = max(4, candidates / 25)
+        while candidates < ratio * (query.offset + query.limit + 1):
             candidates *= 2  # in steps, so that neighbouring pages come from the same candidates
         return CompiledQuery(
             query,
@@ -345,18 +352,10 @@ class ElasticsearchIndex(BaseIndex):
             return []
         try:
             with self._translated_errors():
-                if len(bodies) == 1:
-                    return [self._connection.post(f"/{self.name}/_search", encode(bodies[0]), {"filter_path": ANSWER})]
-                header = encode({"index": self.name})
-                data = b"".join(header + b"\n" + encode(body) + b"\n" for body in bodies)
-                answers: list[Any] = self._connection.post("/_msearch", data, {"filter_path": ANSWERS})["responses"]
-            for answer in answers:
-                if "error" in answer:
-                    raise from_api(answer["status"], answer, self.name, self._connection.where)
+                return self._connection.search(self.name, bodies)
         except SearchIndexError:
             self._active_index = None  # what is cached of the index may be the reason
             raise
-        return answers
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         compiled = validation.compile_filters(filters, self.meta(backing_index).filters)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from imagesim.exceptions import SearchIndexError
+from imagesim.exceptions import ConfigurationError, SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.selectivity import Statistics
+from imagesim.indexes.statistics import IndexStatistics, RecallReport
 from imagesim.indexes.validation import MAX_IMAGES
 from imagesim.types import IndexMeta
 
@@ -79,6 +81,18 @@ class Storage:
     shards: int
     whole_range: bool = True
     """Whether int8 spans every value, not a quantile of them."""
+
+
+def check_options(name: str, quantisation: str) -> None:
+    """:raises ConfigurationError: if an index cannot be called so, or the quantisation is unknown."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,199}", name):
+        raise ConfigurationError(
+            f"INDEX's name {name!r} cannot name an index of Elasticsearch: use small letters, digits, '.', '-' and '_'."
+        )
+    if quantisation not in (choices := ("auto", *INDEX_TYPES)):
+        raise ConfigurationError(
+            f"INDEX's quantisation {quantisation!r} is unknown; it can be {format_choices(choices)}."
+        )
 
 
 def body(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:
@@ -161,14 +175,22 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
         ) from None
 
 
-def statistics_of(mapping: Mapping[str, Any]) -> Statistics:
-    """What was last counted of the index's entries."""
-    return Statistics.from_stored(mapping["_meta"][META].get(STATISTICS))
+def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatistics]:
+    """What was last counted of the index's entries, and measured of its answers."""
+    stored = mapping["_meta"][META].get(STATISTICS)
+    counted = Statistics.from_stored(stored)
+    stored = stored if isinstance(stored, Mapping) else {}
+    entries = stored.get("entries")
+    known = entries if isinstance(entries, int) else 0
+    return counted, IndexStatistics(known, RecallReport.from_stored(stored.get("recall")))
 
 
 def with_statistics(mapping: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole ``_meta`` of the index with these statistics."""
-    return {**mapping["_meta"], META: {**mapping["_meta"][META], STATISTICS: statistics}}
+    """The whole ``_meta`` of the index, with these of its statistics replaced."""
+    meta = mapping["_meta"]
+    before = meta[META].get(STATISTICS)
+    before = before if isinstance(before, Mapping) else {}
+    return {**meta, META: {**meta[META], STATISTICS: {**before, **statistics}}}
 
 
 def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:

@@ -26,12 +26,6 @@ VECTOR = "images.vector"
 COSINE = f"dotProduct(params.q, '{VECTOR}') + 1.0"
 L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
 OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
-ANSWER = (
-    "took,timed_out,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,"
-    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score,aggregations"
-)
-"""The fields of an answer that the server sends."""
-ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
 FACET_SHARD_SIZE = 10 * MAX_FACET_VALUES
 """Values each shard counts, so that with several shards too the commonest are counted in full."""
 

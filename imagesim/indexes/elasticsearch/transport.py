@@ -46,6 +46,13 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
 """Types of error with which a server gives up a search where it has no partial answer."""
 
+ANSWER = (
+    "took,timed_out,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,"
+    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score,aggregations"
+)
+"""The fields of an answer that the server sends."""
+ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
+
 
 class Connection:
     """The client of one cluster, made when it is first needed."""
@@ -79,6 +86,23 @@ class Connection:
         """Post encoded JSON. The client's own methods take longer over a body of a thousand numbers than the search."""
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
         return (client or self.client).perform_request("POST", path, params=params, headers=headers, body=data).body
+
+    def search(
+        self, index: str, bodies: Sequence[Mapping[str, Any]], client: Elasticsearch | None = None, **params: str
+    ) -> list[Any]:
+        """The server's answer to each body, in one request; ``params`` are of the request of several.
+
+        :raises SearchIndexError: if one of them has no answer.
+        """
+        if len(bodies) == 1:
+            return [self.post(f"/{index}/_search", encode(bodies[0]), {"filter_path": ANSWER}, client)]
+        header = encode({"index": index})
+        data = b"".join(header + b"\n" + encode(body) + b"\n" for body in bodies)
+        answers: list[Any] = self.post("/_msearch", data, {"filter_path": ANSWERS, **params}, client)["responses"]
+        for answer in answers:
+            if "error" in answer:
+                raise from_api(answer["status"], answer, index, self.where)
+        return answers
 
     def scan(self, index: str, name: str, batch_size: int, slow: Elasticsearch) -> Iterator[tuple[str, int]]:
         """(key, version) of every entry of ``index``, as of one moment, in the order of the keys.

@@ -82,6 +82,14 @@ def _text(status: Status) -> str:
         f"index      {index.backend} {index.name!r}: "
         + (index.error or f"{index.entries} entries, model {index.model}, {index.dims} dimensions"),
     ]
+    if recall := index.recall:
+        lines.append(f"recall     {recall.recall:.3f} (asked for: {recall.target:g}), measured {recall.measured_at}")
+        for scope in recall.scopes:
+            effort = f"{scope.candidates} candidates" if scope.candidates else "exact"
+            drift = f", {scope.before:.3f} before" if scope.before < recall.target else ""
+            lines.append(
+                f"           {scope.name or 'all entries'} ({scope.share:.1%}): {scope.recall:.3f}, {effort}{drift}"
+            )
     for job in (status.rebuild, status.reconcile):
         if job:
             left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""

@@ -1,0 +1,219 @@
+"""How many candidates the promised recall takes: measured on the index's own vectors, apart from every request.
+
+The same queries are answered exactly and by the graph, without a filter and under some of the catalogue's own. Of a
+ladder of candidates the least that reaches the recall is chosen. A match is right if it scores as high as the last of
+the exact answer, so that of equal images either may be found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
+from typing import Any
+
+from django.utils import timezone
+
+from imagesim.exceptions import ConfigurationError
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.elasticsearch.selectivity import PERCENTS, Statistics, exact_up_to
+from imagesim.indexes.statistics import Probe, RecallReport, ScopeRecall
+from imagesim.types import Candidates, Condition, FilterKind, Filters, Query
+
+DEFAULT_CANDIDATES = 100
+"""Before anything was measured."""
+LADDER = (60, 80, 100, 140, 200, 280, 400, 560, 800, 1_120, 1_600)
+K = 10
+SECONDS = 120.0
+"""How long one measurement may take, and one request more."""
+BATCH = 5
+FEWEST = 20
+"""Queries without which nothing is chosen."""
+MAX_FILTERED = 100
+"""Queries that are asked under each filter."""
+SAME = 1e-5
+"""Scores nearer than this are equal."""
+SLOWER = 1.2
+"""Where the graph takes so many times as long as scoring all, all are scored."""
+
+Ask = Callable[[Sequence[Query], int], list[Candidates]]
+"""Answer queries with this many candidates, 0 for exactly."""
+
+
+class _TimeOver(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Queries that are measured together; the filters let ``share`` of the entries pass."""
+
+    name: str
+    share: float = 1.0
+    filters: Filters = Filters()
+
+
+def check_recall(recall: object) -> float | None:
+    """The option ``recall``.
+
+    :raises ConfigurationError: if it is neither None nor between 0.5 and 1.
+    """
+    if recall is None or (isinstance(recall, int | float) and 0.5 <= recall <= 1 and not isinstance(recall, bool)):
+        return recall
+    raise ConfigurationError(f"INDEX's recall must be a number between 0.5 and 1, or None, not {recall!r}.")
+
+
+def filtered_scopes(statistics: Statistics, kinds: Mapping[str, FilterKind], entries: int) -> list[Scope]:
+    """Of the conditions on the commonest values: the narrowest that the graph answers, the widest and the middle."""
+    fewest = exact_up_to(entries, DEFAULT_CANDIDATES) / max(entries, 1)
+    every = [each for each in _conditions(statistics.shares, kinds) if fewest < each.share < 0.98]
+    every.sort(key=lambda scope: -scope.share)
+    chosen = {each.name: each for each in (*every[-1:], *every[:1], *every[len(every) // 2 :][:1])}
+    return list(chosen.values())
+
+
+def _conditions(shares: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> list[Scope]:
+    found = []
+    for path, counted in shares.items():
+        name = path.removeprefix("filters.")
+        if path == "in_stock":
+            found.append(Scope("in_stock", float(counted["share"]), Filters(in_stock=True)))
+        elif path == "categories":
+            found += [Scope(f"category={v}", float(s), Filters(categories=(v,))) for v, s in counted["values"].items()]
+        elif name not in kinds:
+            continue
+        elif "quantiles" in counted:
+            for percent in (10, 25, 50):
+                edge = FILTER_TYPES[kinds[name]].restore(counted["quantiles"][PERCENTS.index(percent)])
+                condition = Condition(name, "lte", edge)
+                scope = Scope(f"{name}<={edge}", float(counted["share"]) * percent / 100, _where(condition))
+                found.append(scope)
+        else:
+            for value, share in counted["values"].items():
+                condition = Condition(name, "eq", value == "1" if kinds[name] == "boolean" else value)
+                found.append(Scope(f"{name}={value}", float(share), _where(condition)))
+    return found
+
+
+def _where(condition: Condition) -> Filters:
+    return Filters(conditions=(condition,))
+
+
+@dataclass
+class _Trial:
+    """What was asked within one scope: the exact answers, and the recall and time by the number of candidates."""
+
+    scope: Scope
+    queries: list[Query] = field(default_factory=list)
+    exact: list[Candidates] = field(default_factory=list)
+    recalls: dict[int, list[float]] = field(default_factory=dict)
+    took: dict[int, float] = field(default_factory=dict)
+
+    def recall(self, candidates: int) -> float:
+        return fmean(self.recalls[candidates]) if candidates else 1.0
+
+    def reached(self, candidates: int, target: float) -> bool:
+        """With a standard error to spare, since other queries will be asked."""
+        found = self.recalls[candidates]
+        error = stdev(found) / len(found) ** 0.5 if len(found) > 1 else 0.0
+        return fmean(found) - error >= target and self.took[candidates] <= SLOWER * self.took[0]
+
+
+class Measurement:
+    """One measurement of a backing index.
+
+    :param ask: answers queries, in one request.
+    :param progress: called between requests.
+    """
+
+    def __init__(self, ask: Ask, progress: Callable[[], None]) -> None:
+        self._ask, self._progress = ask, progress
+        self._until = time.monotonic() + SECONDS
+
+    def run(
+        self,
+        probes: Sequence[Probe],
+        scopes: Sequence[Scope],
+        target: float,
+        *,
+        entries: int,
+        in_use: Callable[[float], int],
+        fixed: bool = False,
+    ) -> RecallReport | None:
+        """The least candidates that reach ``target`` in each scope; None if there were too few queries or seconds.
+
+        :param in_use: the candidates that searches take so far, by the share that passes; with ``fixed`` nothing
+            else is tried.
+        """
+        images = [probe for probe in probes if not probe.words]
+        words = [probe for probe in probes if probe.words]
+        asked = [(Scope(""), images), *((scope, images[:MAX_FILTERED]) for scope in scopes), (Scope("words"), words)]
+        rows: list[ScopeRecall] = []
+        queries = 0
+        for scope, some in asked:
+            try:
+                trial = self._exactly(scope, some)
+                if trial is not None:
+                    rows.append(self._row(trial, target, in_use(scope.share), fixed))
+                    queries += len(trial.queries)
+            except _TimeOver:
+                pass  # what is left of the time may do for a quicker one
+            if not rows:
+                return None
+        at = timezone.now().isoformat(timespec="seconds")
+        return RecallReport(target, entries, queries, at, tuple(rows))
+
+    def _row(self, trial: _Trial, target: float, in_use: int, fixed: bool) -> ScopeRecall:
+        """:raises _TimeOver: if the measurement takes too long."""
+        self._approximately(trial, in_use)
+        chosen = in_use if fixed else self._least(trial, target)
+        recall, before = round(trial.recall(chosen), 4), round(trial.recall(in_use), 4)
+        return ScopeRecall(trial.scope.name, round(trial.scope.share, 4), chosen, recall, before)
+
+    def _exactly(self, scope: Scope, probes: Sequence[Probe]) -> _Trial | None:
+        """The exact answers, to as many queries as there is time for (a half of what is left)."""
+        trial = _Trial(scope)
+        until = (time.monotonic() + self._until) / 2
+        queries = [
+            Query(probe.vector, replace(scope.filters, exclude_keys=(probe.key,) if probe.key else ()), limit=K)
+            for probe in probes
+        ]
+        for start in range(0, len(queries), BATCH):
+            if time.monotonic() > until:
+                break
+            for query, answer in zip(queries[start:], self._ask(queries[start : start + BATCH], 0), strict=False):
+                if answer.candidates:
+                    trial.queries.append(query)
+                    trial.exact.append(answer)
+            self._progress()
+        trial.took[0] = sum(answer.took_ms for answer in trial.exact)
+        return trial if len(trial.queries) >= FEWEST else None
+
+    def _approximately(self, trial: _Trial, candidates: int) -> None:
+        """:raises _TimeOver: if the measurement takes too long."""
+        if not candidates or candidates in trial.recalls:
+            return
+        recalls, took = [], 0.0
+        for start in range(0, len(trial.queries), BATCH):
+            if time.monotonic() > self._until:
+                raise _TimeOver
+            answers = self._ask(trial.queries[start : start + BATCH], candidates)
+            for answer, exact in zip(answers, trial.exact[start:], strict=False):
+                least = exact.candidates[-1].score - SAME
+                recalls.append(sum(each.score >= least for each in answer.candidates) / len(exact.candidates))
+                took += answer.took_ms
+            self._progress()
+        trial.recalls[candidates], trial.took[candidates] = recalls, took
+
+    def _least(self, trial: _Trial, target: float) -> int:
+        """The least rung of the ladder that reaches ``target``; 0, which is exact, if none does."""
+        low, high = 0, len(LADDER)
+        while low < high:
+            middle = (low + high) // 2
+            self._approximately(trial, LADDER[middle])
+            if trial.reached(LADDER[middle], target):
+                high = middle
+            else:
+                low = middle + 1
+        return LADDER[low] if low < len(LADDER) else 0

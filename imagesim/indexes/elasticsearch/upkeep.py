@@ -1,0 +1,139 @@
+"""Looking after backing indexes: which there are, and what their meta keeps of their entries and answers.
+
+Each is written by one request when it is complete, so that whoever is killed before leaves what was there.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from imagesim.indexes import validation
+from imagesim.indexes.elasticsearch import mapping
+from imagesim.indexes.elasticsearch.queries import CompiledQuery
+from imagesim.indexes.elasticsearch.recall import DEFAULT_CANDIDATES, Ask, Measurement, filtered_scopes
+from imagesim.indexes.elasticsearch.selectivity import EXACT_UP_TO, parse_statistics, statistics_body
+from imagesim.indexes.elasticsearch.transport import Connection, encode
+from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
+from imagesim.types import Candidates, FilterKind, Query
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+logger = logging.getLogger("imagesim.indexes.elasticsearch")
+
+
+def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
+    """Those that this app made under ``name``, oldest first."""
+    ours = re.compile(rf"{re.escape(name)}-\d{{20}}-[0-9a-f]{{6}}")
+    found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
+    made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
+    return sorted(made, key=lambda name: (made[name], name))
+
+
+def count_entries(
+    connection: Connection, client: Elasticsearch, backing_index: str, kinds: Mapping[str, FilterKind]
+) -> None:
+    """Count the values of all fields; an index that is searched exactly in any case needs no counts."""
+    answer = connection.post(f"/{backing_index}/_search", encode(statistics_body(kinds)), {}, client)
+    if answer["hits"]["total"]["value"] > EXACT_UP_TO:
+        _store(client, backing_index, parse_statistics(answer))
+
+
+def read_statistics(client: Elasticsearch, index: str, target: float | None) -> IndexStatistics:
+    """What is kept. A recall that was measured for another target counts as not measured."""
+    [found] = client.indices.get_mapping(index=index).body.values()
+    statistics = mapping.statistics_of(found["mappings"])[1]
+    measured = statistics.recall is not None and statistics.recall.target == target
+    return statistics if measured else IndexStatistics(statistics.entries)
+
+
+def asking(
+    connection: Connection, client: Elasticsearch, server: mapping.Server, backing_index: str, timeout: float
+) -> Ask:
+    """What answers queries of a backing index in one request, one after the other, each in ``timeout`` seconds."""
+    mappings = _mappings(client, backing_index)
+    kinds = mapping.meta_of(backing_index, mappings).filters
+    quantisation = mapping.quantisation_of(mappings)
+
+    def ask(queries: Sequence[Query], candidates: int) -> list[Candidates]:
+        compiled = [
+            CompiledQuery(
+                query,
+                validation.unit_vector(query.vector),
+                validation.compile_filters(query.filters, kinds),
+                kinds,
+                "cosine",
+                candidates,
+                timeout,
+            )
+            for query in queries
+        ]
+        bodies = [each.body(server, quantisation) for each in compiled]
+        answers = connection.search(backing_index, bodies, client, max_concurrent_searches="1")
+        return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
+
+    return ask
+
+
+def measure(
+    client: Elasticsearch,
+    backing_index: str,
+    ask: Ask,
+    probes: Sequence[Probe],
+    target: float,
+    fixed: int | None,
+    progress: Callable[[], None],
+) -> RecallReport | None:
+    """Measure the recall and keep what was found. ``fixed`` candidates are measured, and never replaced."""
+    mappings = _mappings(client, backing_index)
+    counted, known = mapping.statistics_of(mappings)
+    entries = int(client.count(index=backing_index)["count"])
+    if entries <= EXACT_UP_TO:
+        return None
+    scopes = filtered_scopes(counted, mapping.meta_of(backing_index, mappings).filters, entries)
+
+    def in_use(share: float) -> int:
+        return fixed or (known.recall.effort(share) if known.recall else DEFAULT_CANDIDATES)
+
+    report = Measurement(ask, progress).run(
+        probes, scopes, target, entries=entries, in_use=in_use, fixed=fixed is not None
+    )
+    if report is None:
+        logger.warning(
+            "the recall of %s was not measured: too few stored vectors, or exact answers take too long",
+            backing_index,
+            extra={"event": "recall.unknown", "index": backing_index},
+        )
+        return None
+    _store(client, backing_index, {"recall": asdict(report)})
+    _log(report, backing_index)
+    return report
+
+
+def _log(report: RecallReport, backing_index: str) -> None:
+    extra = {"event": "recall.measured", "index": backing_index, **asdict(report)}
+    for scope in report.scopes:
+        level = logging.WARNING if scope.before < report.target else logging.INFO
+        effort = f"with {scope.candidates} candidates" if scope.candidates else "by exact search"
+        logger.log(
+            level,
+            "recall@10 of %s%s was %.3f, where %.2f is asked for; it is %.3f %s",
+            backing_index,
+            f" under {scope.name}" if scope.name else "",
+            *(scope.before, report.target, scope.recall, effort),
+            extra=extra,
+        )
+
+
+def _mappings(client: Elasticsearch, backing_index: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.indices.get_mapping(index=backing_index)[backing_index]["mappings"]
+    return found
+
+
+def _store(client: Elasticsearch, backing_index: str, statistics: Mapping[str, Any]) -> None:
+    meta = mapping.with_statistics(_mappings(client, backing_index), statistics)
+    client.indices.put_mapping(index=backing_index, meta=meta)
