@@ -1,7 +1,7 @@
 """What rules add to a search: ``python -m benchmarks.rules [--elasticsearch URL] [--json FILE]``.
 
-The same questions without a reranker, with 200 rules of which none concerns them, and with 200 of which a pin, an
-exclusion, a boost and a limit do, in turn, so that a busy machine slows all. Entries are made of clustered random
+The same questions without a reranker, with 200 rules of which none holds, and with 200 of which an exclusion, a pin,
+a boost, or these and a limit do, in turn, so that a busy machine slows all. Entries are made of clustered random
 vectors; the words are those of the sandbox's embedder. Prints medians and their ratio to a search without rules.
 """
 
@@ -120,8 +120,8 @@ def fill(count: int) -> list[Any]:
     return asked
 
 
-def rules(*, concerned: bool) -> Any:
-    """200 rules; the questions are about hats."""
+def rules(concerning: str) -> Any:
+    """200 rules; the questions are about hats. ``concerning``: the names of the rules that hold for them."""
     from imagesim.merchandising.engine import RuleSet
     from imagesim.merchandising.models import Rule
 
@@ -138,13 +138,16 @@ def rules(*, concerned: bool) -> Any:
         )
         for n in range(1, RULES - 3)
     ]
-    usual: dict[str, str] = {"when": "always"} if concerned else {"when": "equal", "triggers": "nothing like it"}
-    found += [
-        Rule(pk=301, name="pin", action="pin", pins="2: 8", **usual),
-        Rule(pk=302, name="exclude", action="exclude", filters="brand = brand3", **usual),
-        Rule(pk=303, name="boost", action="boost", filters="in_stock = yes", factor=1.5, **usual),
-        Rule(pk=304, name="limit", action="limit", limit_field="brand", limit_count=2, limit_first=12, **usual),
+    own = [
+        Rule(pk=301, name="pin", action="pin", pins="2: 8"),
+        Rule(pk=302, name="exclude", action="exclude", filters="brand = brand3"),
+        Rule(pk=303, name="boost", action="boost", filters="in_stock = yes", factor=1.5),
+        Rule(pk=304, name="limit", action="limit", limit_field="brand", limit_count=2, limit_first=12),
     ]
+    for rule in own:
+        if rule.name not in concerning:
+            rule.when, rule.triggers = "equal", "nothing like it"
+    found += own
     assert len(found) == RULES
     return RuleSet.of(found)
 
@@ -157,11 +160,8 @@ def measure(asked: list[Any], rounds: int) -> dict[str, dict[str, float]]:
         "similar": lambda n: imagesim.similar_to(asked[n % len(asked)], limit=12),
         "words": lambda n: imagesim.search(text=f"hat {n % len(asked)}", limit=12),
     }
-    settings: dict[str, Any] = {
-        "without": None,
-        "unconcerned": rules(concerned=False),
-        "concerned": rules(concerned=True),
-    }
+    concerning = {"none": "", "exclude": "exclude", "pin": "pin", "boost": "boost", "all": "pin exclude boost limit"}
+    settings: dict[str, Any] = {"without": None, **{name: rules(each) for name, each in concerning.items()}}
     figures = {}
     for name, ask in questions.items():
         times: dict[str, list[float]] = {setting: [] for setting in settings}
@@ -174,7 +174,7 @@ def measure(asked: list[Any], rounds: int) -> dict[str, dict[str, float]]:
                         times[setting].append((time.perf_counter() - started) * 1000)
         medians = {setting: statistics.median(values) for setting, values in times.items()}
         figures[name] = {f"{setting}_ms": round(value, 3) for setting, value in medians.items()}
-        for setting in ("unconcerned", "concerned"):
+        for setting in concerning:
             pairs = zip(times[setting], times["without"], strict=True)
             figures[name][f"{setting}_ratio"] = round(statistics.median(a / b for a, b in pairs), 3)
     return figures

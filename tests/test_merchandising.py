@@ -345,17 +345,18 @@ class TestAdmin:
         assert Rule.objects.get(pk=made.pk).filters == "colour = blue"
 
     @pytest.mark.parametrize(
-        ("given", "status", "words"),
+        ("given", "words"),
         [
-            ({"filters": "x"}, 422, "no condition"),
-            ({"filters": "colour = blue"}, 200, "Type words"),
-            ({"filters": "colour = blue", "preview_product": "no such thing"}, 200, "There is no product"),
-            ({"filters": "colour = violet", "preview_words": "red"}, 200, "changes nothing"),
+            ({"filters": "x"}, "no condition"),
+            ({"filters": "colour = blue"}, "Type words"),
+            ({"filters": "colour = blue", "preview_product": "no such thing"}, "There is no product"),
+            ({"filters": "colour = violet", "preview_words": "red"}, "changes nothing"),
         ],
     )
-    def test_preview_says_what_is_missing(self, boss, shelf, given, status, words):
+    def test_preview_says_what_is_missing(self, boss, shelf, given, words):
         answer = boss.post(reverse(PREVIEW), FORM | given)
-        assert (answer.status_code, words in answer.content.decode()) == (status, True)
+        assert answer.status_code == 200
+        assert words in answer.content.decode()
 
     def test_permissions_of_its_own(self, seller, shelf):
         assert seller.get(reverse("admin:imagesim_merchandising_rule_changelist")).status_code == 200

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 BRANDS = ("acme", "zeta", "midi")
 CATEGORIES = ("shoes", "hats", "bags", "coats")
 SHADES = ("red", "darkred", "tomato", "orange", "blue", "navy", "green", "olive", "gold", "black")
-COUNT = 40
+COUNT = 60  # more than the window
 EXAMPLES = {"local": 60, "elasticsearch": 15}
 
 
@@ -139,7 +139,7 @@ def check(made: list[Product], drawn: list[dict[str, Any]], question: str, limit
     ask, live = QUESTIONS[question], read(made, drawn)
     excluding = [rule for rule in live if rule.action == "exclude"]
     with rerank.replaced_by(RuleSet.of(excluding)):
-        plain = [key_of(hit.item) for hit in everything(ask, made[0], 40)]
+        plain = [key_of(hit.item) for hit in everything(ask, made[0], 60)]
     with rerank.replaced_by(RuleSet.of(live)):
         hits = everything(ask, made[0], limit)
     found = [key_of(hit.item) for hit in hits]

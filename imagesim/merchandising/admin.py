@@ -163,4 +163,4 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 photo=request.FILES.get("preview_photo"),
             )
         template = "admin/imagesim_merchandising/rule/preview.html"
-        return TemplateResponse(request, template, context, status=200 if form.is_valid() else 422)
+        return TemplateResponse(request, template, context)

@@ -16,8 +16,7 @@ from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import query_words
 from imagesim.models import StoredCalibration
-from imagesim.retrieval.rerank import Judged
-from imagesim.retrieval.retriever import WINDOW
+from imagesim.retrieval.rerank import WINDOW, Judged
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 

@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from imagesim.retrieval.retriever import WINDOW
 from imagesim.types import Candidate, Filters, Message, Query
 
 if TYPE_CHECKING:
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
     from imagesim.retrieval.params import SearchRequest
     from imagesim.types import IndexMeta
+
+WINDOW = 48
+"""Candidates that a plan rearranges, the best ones: four pages. More would cost each search more."""
 
 Where = Literal["similar", "words", "photo", "look"]
 """What is asked: similar items, words, a photo (with words or without), or all regions of a photo."""
