@@ -1,16 +1,16 @@
-# The demo shop and everything it needs; docker-compose.yml says how its processes are started.
+# The demo shop and its dependencies; docker-compose.yml starts its processes.
 FROM python:3.11-slim
 
-# PyPI's torch for Linux brings several gigabytes for graphics cards. The index that torch's own site names for processors,
-# given here (docker compose build --build-arg PIP_EXTRA_INDEX_URL=...), saves them.
+# PyPI's torch for Linux includes several gigabytes for GPUs. To avoid them, pass the CPU index of torch's own site:
+# docker compose build --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PIP_EXTRA_INDEX_URL=""
 
-# The C library keeps what decoded photos and the model's tensors took unless it is told to give large blocks back.
+# Makes the C library return the large blocks of decoded photos and tensors to the system.
 ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=1048576
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 
-# The dependencies first: they change seldom, and this layer is the large one.
+# Dependencies first: they rarely change, and this layer is large.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY imagesim/__init__.py imagesim/
 RUN pip install --constraint constraints.txt --editable ".[demo]"
@@ -19,10 +19,10 @@ COPY manage.py ./
 COPY imagesim imagesim
 COPY demo_shop demo_shop
 
-# Nothing here runs as root. The folders that volumes are mounted on take their owner along.
+# Nothing runs as root. Volumes inherit the owner of the folders they are mounted on.
 RUN useradd --create-home shop && install --directory --owner shop /media
 USER shop
-# The model in the box is put together once, here, and not at the first search of every container.
+# Assemble the built-in model once, instead of at the first search of every container.
 RUN python manage.py shell --verbosity 0 --command "from imagesim.embedders import get_embedder; get_embedder().warm_up()"
 
 EXPOSE 8000

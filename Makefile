@@ -1,4 +1,4 @@
-# `make help` lists what there is. Everything runs in .venv, which is made when needed.
+# `make help` lists the targets. Everything runs in .venv, which is created when needed.
 PYTHON ?= python3
 PORT ?= 8000
 SECONDS ?= 120
@@ -6,9 +6,9 @@ SEED ?= 1
 
 BIN := .venv/bin
 STAMP := .venv/installed
-# Named otherwise, so that a dry run does not take the line for one to be run in any case.
+# Not called MAKE, because a dry run (`make -n`) would execute lines with $(MAKE).
 AGAIN := $(MAKE) --no-print-directory
-# Starts Elasticsearch, Redis and PostgreSQL where the environment names none, and stops them after the command.
+# Starts the services that the environment does not name, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
 .PHONY: help venv demo services test test-all quick lint docs chaos protections hostile clean
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m tools.venv .venv
 	@touch $@
 
-demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or one of your own pictures (CATALOGUE=folder or file.csv)
+demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or with your own pictures (CATALOGUE=folder or file.csv)
 	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)';) exec $(BIN)/python manage.py demo --port $(PORT)
 
 services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for running single tests beside them
@@ -33,7 +33,7 @@ test:  ## every check and every test, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
 
-test-all:  ## more than every day: every test on SQLite too, a longer run under faults, and one with each protection off
+test-all:  ## more than daily: every test on SQLite too, a longer run under faults, and one with each protection off
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks --all
 
@@ -49,12 +49,12 @@ docs: venv  ## the documentation as a site in build/docs
 chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1; SECURE=1: TLS, API key), then count what was lost
 	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(if $(SECURE),--secure)
 
-protections: venv  ## the same harness with the protections switched off one by one: it must notice
+protections: venv  ## the same harness with each protection disabled: it must notice
 	@exec $(WITH_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py
 
 hostile: venv  ## attack the demo shop over HTTP (SECONDS=120 of damaged files, SEED=1) and print what requests cost
 	@exec $(BIN)/python -m tests.hostile --seconds $(SECONDS) --seed $(SEED)
 
-clean:  ## remove what make made here (downloads stay in the cache folder)
+clean:  ## remove the files that make created here (downloads stay in the cache folder)
 	rm -rf .venv build dist *.egg-info demo.sqlite3* media staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
