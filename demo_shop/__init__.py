@@ -1,4 +1,4 @@
-"""A small shop that uses imagesim as any shop would."""
+"""A demo shop that uses imagesim."""
 
 # Loaded with Django, so that every process sends its tasks to the same broker.
 from demo_shop.celery import app as celery_app

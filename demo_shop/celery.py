@@ -1,4 +1,4 @@
-"""The Celery application of the demo shop: ``celery --app demo_shop worker``, and ``beat`` beside it."""
+"""The Celery application of the demo shop: ``celery --app demo_shop worker`` and ``beat``."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""From environment variables to settings: where the shop runs on services of its own, as in docker-compose.yml.
+"""Read settings from environment variables, for a shop with separate services, as in docker-compose.yml.
 
 ======================================  ====================================================================
 ``DATABASE_URL``                        ``postgres://user:password@host:port/name``; unset: SQLite in a file
@@ -30,7 +30,7 @@ Environment = Mapping[str, str]
 
 
 def words(environ: Environment, name: str, default: str = "") -> list[str]:
-    """A list from a value with commas."""
+    """Split a value at commas."""
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
 
 
@@ -51,7 +51,7 @@ def security(environ: Environment) -> dict[str, Any]:
 
 
 def number_of_proxies(environ: Environment) -> int:
-    """:raises ImproperlyConfigured: if ``NUM_PROXIES`` is no number from 0 on."""
+    """:raises ImproperlyConfigured: if ``NUM_PROXIES`` is not a number of at least 0."""
     value = environ.get("NUM_PROXIES") or "0"
     if not value.isascii() or not value.isdigit():
         raise ImproperlyConfigured(f"NUM_PROXIES is {value!r}; it must be a number from 0 on.")
@@ -90,7 +90,7 @@ def _database(engine: str, url: str) -> dict[str, Any]:
 
 
 def index(environ: Environment) -> dict[str, Any] | None:
-    """``IMAGESIM["INDEX"]``, or None where the environment names no server."""
+    """Return ``IMAGESIM["INDEX"]``, or None if the environment names no server."""
     url = environ.get("ELASTICSEARCH_URL")
     if not url:
         return None

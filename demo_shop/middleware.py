@@ -1,4 +1,4 @@
-"""A strict Content-Security-Policy on every answer: what imagesim and the shop render must work under it."""
+"""A strict Content-Security-Policy for every response, under which imagesim and the shop must work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-# ``blob:`` is the preview of a photo the visitor chose, ``data:`` a few icons of Django's admin.
+# ``blob:`` is for the preview of the visitor's photo, ``data:`` for icons of Django's admin.
 POLICY = "; ".join(
     [
         "default-src 'none'",

@@ -54,7 +54,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": BASE_DIR / "demo.sqlite3",
-        # The server's threads and the syncing one write at the same time: wait for the lock instead of failing.
+        # Several threads write at the same time: wait for the lock instead of failing.
         "OPTIONS": {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
@@ -62,7 +62,7 @@ DATABASES = {
         },
     }
 }
-# A folder of pictures or a CSV file, with a database and a media folder of its own (own_catalogue.py).
+# A folder of pictures or a CSV file, with a separate database and media folder (own_catalogue.py).
 CATALOGUE = Path(os.environ["DEMO_CATALOGUE"]).resolve() if os.environ.get("DEMO_CATALOGUE") else None
 if CATALOGUE:
     _own = BASE_DIR / "demo-data" / hashlib.sha256(str(CATALOGUE).encode()).hexdigest()[:12]
@@ -78,7 +78,7 @@ REST_FRAMEWORK = {"NUM_PROXIES": environment.number_of_proxies(os.environ)}
 STATIC_URL = "static/"
 MEDIA_URL = "media/"
 MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or (_own / "media" if CATALOGUE else BASE_DIR / "media"))
-WHITENOISE_USE_FINDERS = True  # static files are served from the packages themselves; nothing has to be collected
+WHITENOISE_USE_FINDERS = True  # serves static files from the packages, without collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 USE_TZ = True
 LANGUAGE_CODE = "en"
@@ -95,7 +95,7 @@ if _index := environment.index(os.environ):
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BEAT_SCHEDULE = {
-    # What no message announced: the broker was down, or the write sent no signal.
+    # Syncs changes whose message was lost, and finds writes without a signal.
     "sync what waits": {"task": "imagesim.tasks.sync", "schedule": 60.0},
     "compare with the database": {"task": "imagesim.tasks.reconcile", "schedule": 3600.0},
     "delete old events": {"task": "imagesim.tasks.purge", "schedule": 86400.0},

@@ -9,8 +9,8 @@ urlpatterns = [
     path("", include("demo_shop.shop.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
-    path("favicon.ico", RedirectView.as_view(url=static("shop/magpie.svg"))),  # for pages that name none
+    path("favicon.ico", RedirectView.as_view(url=static("shop/magpie.svg"))),  # for pages without an icon link
     path("api/visual/", include("imagesim.rest.urls")),
-    # Enough for a demo; in front of a real shop stands a web server or a CDN.
+    # For the demo only; use a web server or a CDN for a real shop.
     re_path(r"^media/(?P<path>.*)$", serve, {"document_root": settings.MEDIA_ROOT}),
 ]

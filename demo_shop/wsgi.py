@@ -1,4 +1,4 @@
-"""For a WSGI server: ``gunicorn demo_shop.wsgi``."""
+"""The WSGI application: ``gunicorn demo_shop.wsgi``."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the shop sells: ``demo_shop/catalogue.json``, read into plain objects.
+"""The catalogue: ``demo_shop/catalogue.json``, read into plain objects.
 
 The pictures are named by their file names in two public packages (see ``packages.py``); the names,
 prices and descriptions are the demo's own and say what is on the pictures.
@@ -28,7 +28,7 @@ class CataloguePhoto:
 
 @dataclass(frozen=True)
 class CatalogueProduct:
-    """A product or, inside ``variants``, one more colour of it."""
+    """A product or, in ``variants``, another colour of it."""
 
     name: str
     slug: str
@@ -51,7 +51,7 @@ class CatalogueBanner:
 
 @dataclass(frozen=True)
 class CatalogueSample:
-    """A photo to try "shop the look" with: a part of a banner (left, top, right, bottom in pixels)."""
+    """A sample photo for "shop the look": a crop of a banner (left, top, right, bottom in pixels)."""
 
     source: str
     file: str

@@ -9,6 +9,6 @@ from demo_shop.shop.packages import PACKAGES
 
 
 def shop(request: HttpRequest) -> dict[str, Any]:
-    """What every page's header and footer show."""
+    """Return the context of the header and footer of every page."""
     departments = Category.objects.filter(parent=None).prefetch_related("children")
     return {"departments": departments, "credits": PACKAGES.values()}

@@ -19,7 +19,7 @@ class ListingForm(forms.Form):
     order = forms.CharField(required=False, max_length=20)
 
     def filter(self, products: Any) -> Any:
-        """``products`` under those filters that make sense; a value that does not is passed over."""
+        """Filter ``products``; invalid values are ignored."""
         self.is_valid()
         data = self.cleaned_data
         if data.get("in_stock"):
@@ -33,7 +33,7 @@ class ListingForm(forms.Form):
 
 
 class FilterForm(forms.Form):
-    """What narrows a visual search down."""
+    """The filters of a visual search."""
 
     category = forms.CharField(required=False, max_length=50)
     in_stock = forms.BooleanField(required=False)
@@ -53,7 +53,7 @@ class FilterForm(forms.Form):
 
 
 class SearchForm(FilterForm):
-    """A question to the visual search: words, a photo, or both, under filters."""
+    """A visual search: words, a photo, or both, with filters."""
 
     q = forms.CharField(required=False, max_length=500, strip=True)
     image = forms.FileField(required=False)
@@ -62,16 +62,16 @@ class SearchForm(FilterForm):
 
 
 class LookForm(FilterForm):
-    """A photo to shop the look of."""
+    """A photo for "shop the look"."""
 
     image = forms.FileField()
 
 
 def colours(products: Any) -> list[str]:
-    """The colours among ``products``, for a filter."""
+    """Return the colours of ``products``, for a filter."""
     return list(products.exclude(colour="").order_by("colour").values_list("colour", flat=True).distinct())
 
 
 def on_sale() -> Any:
-    """Active products with what a card shows."""
+    """Return active products with the relations that a card shows."""
     return Product.objects.filter(active=True).select_related("category").prefetch_related("photos", "variants")

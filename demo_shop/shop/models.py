@@ -16,7 +16,7 @@ COLOURS = (
 
 
 def _local(instance: models.Model, field: str) -> str:
-    """A text in the visitor's language where there is one, else in English."""
+    """Return a text in the visitor's language if there is one, else in English."""
     language = (get_language() or "").partition("-")[0]
     return str(getattr(instance, f"{field}_{language}", "") or getattr(instance, field))
 
@@ -96,7 +96,7 @@ class Product(models.Model):
 
 class Photo(models.Model):
     class Focus(models.TextChoices):
-        """What stays in sight where a card crops the picture to a square."""
+        """The part that remains visible if a card crops the picture to a square."""
 
         CENTER = "center", _("centre")
         TOP = "top", _("top")
@@ -120,7 +120,7 @@ class Photo(models.Model):
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(width, height) in pixels; None where the file is lost."""
+        """Return (width, height) in pixels; None if the file is missing."""
         try:
             return self.file.width, self.file.height
         except OSError:

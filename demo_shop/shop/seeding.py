@@ -1,4 +1,4 @@
-"""From the catalogue and the packages to rows and files. Doing it again changes nothing and takes no time."""
+"""Create rows and files from the catalogue and the packages. A second run changes nothing and takes no time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class SeedReport:
-    """What :func:`seed` did. ``messages`` says which part of the catalogue was left out, and why."""
+    """The result of :func:`seed`. ``messages`` names the skipped parts of the catalogue, and why."""
 
     products: int = 0
     created: int = 0
@@ -29,7 +29,7 @@ class SeedReport:
 
 
 class _Pictures:
-    """The packages' pictures, opened only when one is needed."""
+    """The packages' pictures, opened on demand."""
 
     def __init__(self) -> None:
         self._read: dict[str, dict[str, bytes]] = {}
@@ -47,7 +47,7 @@ class _Pictures:
 
 @transaction.atomic
 def seed(progress: Progress | None = None) -> SeedReport:
-    """Add what is missing: categories, products, photos whose file is gone. What is there stays as it is."""
+    """Add missing categories, products and photo files. Existing ones are not changed."""
     shop = catalogue.load()
     pictures = _Pictures()
     report = SeedReport()
@@ -87,7 +87,7 @@ def _seed_categories(departments: tuple[CatalogueCategory, ...], pictures: _Pict
 
 
 def _translate(categories: dict[str, Category], known: dict[str, Product]) -> None:
-    """Add the German texts that rows made before they were there lack."""
+    """Add missing German texts to existing rows."""
     texts = catalogue.german()
     for slug, category in categories.items():
         if not category.name_de and slug in texts["categories"]:
@@ -146,7 +146,7 @@ def _seed_product(
 
 
 def _restore_files(product: Product, entry: CatalogueProduct, pictures: _Pictures) -> int:
-    """Bring back files that someone deleted from the media folder under rows that are still there."""
+    """Restore files that were deleted from the media folder while their rows still exist."""
     restored = 0
     for photo, wanted in zip(product.photos.all(), entry.photos, strict=False):
         if photo.alt == wanted.alt and not default_storage.exists(photo.file.name):

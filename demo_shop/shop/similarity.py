@@ -1,4 +1,4 @@
-"""All that the shop tells imagesim: where the pictures, the category, the stock and the filters are."""
+"""The declarations for imagesim: the pictures, the category, the stock and the filters."""
 
 from django.urls import reverse
 from django.utils.formats import number_format

@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 TRAIL_LENGTH = 8
 WINDOW = 15
 WANDER = 500
-"""How many pictures of a larger catalogue the page of all of them shows, others each time."""
+"""The number of pictures of a larger catalogue on the page of all pictures, chosen at random."""
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """One product of each category in the window, another one every hour."""
+    """Return one product of each category for the home page, changing every hour."""
     hour = int(time.time() // 3600)
     window = []
     products = on_sale().filter(parent=None, stock__gt=0).order_by("category__parent__position", "category", "pk")
     for _category, shelf in groupby(products, key=lambda product: product.category_id):
         choice = list(shelf)
         window.append(choice[hour % len(choice)])
-    if len(window) < WINDOW:  # a catalogue of few categories
+    if len(window) < WINDOW:  # a catalogue with few categories
         shown = {product.pk for product in window}
         window += [product for product in products[: 2 * WINDOW] if product.pk not in shown]
     return render(request, "shop/home.html", {"products": window[:WINDOW]})
@@ -85,7 +85,7 @@ def search_refused(request: HttpRequest, message: str, status: int) -> HttpRespo
 @require_http_methods(["GET", "HEAD", "POST"])
 @limit_uploads("search", refused=search_refused)
 def search(request: HttpRequest) -> HttpResponse:
-    """Search by words (GET, so that it can be shared) or by a photo (POST; the photo is never kept)."""
+    """Search by words (GET, so that the page can be shared) or by a photo (POST; the photo is not stored)."""
     asked = request.method == "POST"
     form = SearchForm(request.POST if asked else request.GET, request.FILES if asked else None)
     hits = imagesim.Hits()
@@ -132,7 +132,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "like": like,
         "region": region,
         "refinement": None if request.FILES else refinement,
-    }  # an address holds no photo
+    }  # a URL contains no photo
     return render(request, "shop/search.html", context, status=status)
 
 
@@ -144,7 +144,7 @@ def look_refused(request: HttpRequest, message: str, status: int) -> HttpRespons
 @require_http_methods(["GET", "HEAD", "POST"])
 @limit_uploads("look", refused=look_refused)
 def look(request: HttpRequest) -> HttpResponse:
-    """Shop the look. The page asks the REST API; without JavaScript the photo is posted here (and never kept)."""
+    """Shop the look. The page uses the REST API; without JavaScript the photo is posted here (and not stored)."""
     form = LookForm(request.POST, request.FILES) if request.method == "POST" else LookForm()
     samples = [sample for sample in catalogue.load().samples if default_storage.exists(sample.path)]
     sample = next((sample for sample in samples if sample.slug == request.GET.get("sample")), None)
@@ -186,7 +186,7 @@ def look(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def gallery(request: HttpRequest, slug: str = "") -> HttpResponse:
-    """Every picture at once, or one in the middle and what looks most like it around it."""
+    """Show all pictures, or one in the centre with the most similar ones around it."""
     if not slug:
         products = on_sale().filter(parent=None).order_by("?")[:WANDER]
         return render(request, "shop/gallery_all.html", {"products": products})

@@ -38,9 +38,9 @@ SETTINGS: dict[str, Any] = {
     "INDEX": {"BACKEND": "imagesim.indexes.local.LocalIndex"},
     "REGIONS": {"BACKEND": "imagesim.regions.NoRegions"},
     "SYNC": "manual",
-    "MIN_RELEVANCE": 0.0,  # a few pictures of one colour are no catalogue to calibrate on
+    "MIN_RELEVANCE": 0.0,  # a few pictures of one colour are not enough for a calibration
 }
-"""``IMAGESIM`` for tests: no model is loaded, no server is asked, no thread is started and no message is sent."""
+"""``IMAGESIM`` for tests: no model, no server, no thread and no message."""
 
 
 def override_imagesim(**changes: Any) -> override_settings:
@@ -91,7 +91,7 @@ def sync_inline() -> Iterator[SyncReport]:
 
     report = SyncReport()
     yield report
-    # A transaction that a former test rolled back may have left its entries in the memory of the local index.
+    # A transaction that an earlier test rolled back can have left its entries in the memory of the local index.
     runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
     vars(report).update(vars(sync()))
     if report.interrupted:

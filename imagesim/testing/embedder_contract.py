@@ -1,4 +1,4 @@
-"""What every embedder must do. A subclass names the ``embedder`` and inherits the tests."""
+"""The contract of embedders. Subclass it with a fixture ``embedder`` to run the tests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class EmbedderContract:
         self.assert_unit(vectors, len(images), embedder)
         np.testing.assert_allclose(embedder.embed_images(images[::-1])[::-1], vectors, atol=TOLERANCE)
 
-    def test_a_picture_is_the_same_alone_and_in_company(self, embedder: BaseEmbedder) -> None:
+    def test_a_vector_does_not_depend_on_the_batch(self, embedder: BaseEmbedder) -> None:
         images = pictures()
         together = embedder.embed_images(images)
         alone = np.concatenate([embedder.embed_images([image]) for image in images])
@@ -65,12 +65,12 @@ class EmbedderContract:
         prepared = [embedder.prepare(image) for image in images]
         np.testing.assert_allclose(embedder.embed_prepared(prepared), embedder.embed_images(images), atol=TOLERANCE)
 
-    def test_nothing_in_nothing_out(self, embedder: BaseEmbedder) -> None:
+    def test_empty_input(self, embedder: BaseEmbedder) -> None:
         self.assert_unit(embedder.embed_images([]), 0, embedder)
         if embedder.supports_texts:
             self.assert_unit(embedder.embed_texts([]), 0, embedder)
 
-    def test_the_pictures_are_not_changed(self, embedder: BaseEmbedder) -> None:
+    def test_images_are_not_modified(self, embedder: BaseEmbedder) -> None:
         images = pictures()
         before = [image.tobytes() for image in images]
         embedder.embed_images(images)
@@ -86,14 +86,14 @@ class EmbedderContract:
         alone = np.concatenate([embedder.embed_texts([text]) for text in texts])
         np.testing.assert_allclose(alone, vectors, atol=TOLERANCE)
 
-    def test_the_fingerprint_fits_and_stays(self, embedder: BaseEmbedder) -> None:
+    def test_the_fingerprint_is_short_and_stable(self, embedder: BaseEmbedder) -> None:
         fingerprint = embedder.fingerprint
         assert 0 < len(fingerprint) <= 64
         assert fingerprint.isprintable()
         embedder.warm_up()
         assert embedder.fingerprint == fingerprint
 
-    def test_several_threads_may_begin_at_once(self, embedder: BaseEmbedder) -> None:
+    def test_several_threads_can_load_the_model(self, embedder: BaseEmbedder) -> None:
         images, results = pictures(), {}
         expected = embedder.embed_images(images)
 
@@ -109,7 +109,7 @@ class EmbedderContract:
         for vectors in results.values():
             np.testing.assert_allclose(vectors, expected, atol=TOLERANCE)
 
-    def test_parts_lie_side_by_side(self, embedder: BaseEmbedder) -> None:
+    def test_components_partition_the_vector(self, embedder: BaseEmbedder) -> None:
         start = 0
         for part in embedder.components.values():
             assert part.start == start
@@ -128,9 +128,9 @@ class EmbedderContract:
     @pytest.mark.parametrize(
         "weights", [{"smell": 1.0}, {"colour": float("nan")}, {"colour": "much"}, {"colour": True}]
     )
-    def test_senseless_weights_are_refused(self, embedder: BaseEmbedder, weights: dict[str, object]) -> None:
+    def test_invalid_weights_are_rejected(self, embedder: BaseEmbedder, weights: dict[str, object]) -> None:
         with pytest.raises(BadQuery):
             embedder.reweight(embedder.embed_images(pictures()[:1]), weights)  # type: ignore[arg-type]
 
-    def test_a_right_set_up_passes_its_checks(self, embedder: BaseEmbedder) -> None:
+    def test_the_checks_pass(self, embedder: BaseEmbedder) -> None:
         assert embedder.check() == []

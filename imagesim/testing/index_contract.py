@@ -1,4 +1,4 @@
-"""What every index promises in ``imagesim/indexes/__init__.py``, as a suite of tests for an index of your own."""
+"""The contract of ``imagesim/indexes/__init__.py`` as a test suite, also for your own index."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
     # More than one process, and more than one thread.
 
     @concurrent
-    def test_what_one_process_writes_another_finds(self, make_index: Callable[[], BaseIndex], index: BaseIndex) -> None:
+    def test_writes_of_one_process_are_found_by_another(
+        self, make_index: Callable[[], BaseIndex], index: BaseIndex
+    ) -> None:
         other = make_index()
         index.promote(index.create(META))
         for version in range(1, 6):
@@ -71,7 +73,7 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
         assert keys(index, Query(axis(1), limit=1)) == ["newer"]
 
     @concurrent
-    def test_a_swap_to_another_model_is_never_answered_wrongly(
+    def test_no_wrong_answer_during_a_swap_to_another_model(
         self, make_index: Callable[[], BaseIndex], index: BaseIndex
     ) -> None:
         other = make_index()
@@ -89,8 +91,8 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
         assert keys(other, Query(axis(1), fingerprint=other.meta().fingerprint)) == ["new"]
 
     @concurrent
-    def test_searches_go_on_through_swaps(self, make_index: Callable[[], BaseIndex], index: BaseIndex) -> None:
-        """No search fails, and none sees less than a whole index."""
+    def test_searches_continue_during_swaps(self, make_index: Callable[[], BaseIndex], index: BaseIndex) -> None:
+        """During a swap no search fails, and each sees a complete index."""
         index.promote(self._generation(index, 0))
         failures: list[Any] = []
         done = threading.Event()
@@ -131,7 +133,7 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
         return backing_index
 
     @concurrent
-    def test_writers_and_readers_at_once_lose_nothing(
+    def test_concurrent_writers_and_readers_lose_nothing(
         self, make_index: Callable[[], BaseIndex], index: BaseIndex
     ) -> None:
         index.promote(index.create(META))
@@ -177,10 +179,10 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
 
     @staticmethod
     def close() -> None:
-        """At the end of every thread: an index may have used the database, and the connection is the thread's own."""
+        """Close the connections at the end of a thread, because an index can have used the database."""
         connections.close_all()
 
-    def test_an_unknown_similarity_is_a_wrong_set_up(self, index: BaseIndex) -> None:
+    def test_an_unknown_similarity_is_a_configuration_error(self, index: BaseIndex) -> None:
         with pytest.raises(ConfigurationError, match=r"hamming.*'cosine', 'dot_product', 'l1' or 'l2'"):
             type(index)(similarity="hamming")  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ from imagesim.types import (
 
 
 class FacetContract(IndexFixtures):
-    def test_facets_count_what_passes_the_filters(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_facets_count_matching_entries(self, filled: Callable[..., BaseIndex]) -> None:
         everything = ("brand", "colour", "price", "sale", "added", "category", "in_stock")
         index = filled(
             entry(1, axis(0), axis(1), categories=("shoes",), filters={"brand": "b", "price": 5, "sale": True}),
@@ -60,7 +60,7 @@ class FacetContract(IndexFixtures):
         with pytest.raises(BadQuery, match="'size'"):
             index.facets(Filters(conditions=(Condition("size", "eq", "m"),)), ("brand",))
 
-    def test_a_facet_is_counted_under_what_is_asked_of_the_others(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_a_facet_is_counted_with_the_conditions_on_other_fields(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(
             *(
                 entry(
@@ -88,7 +88,7 @@ class FacetContract(IndexFixtures):
                 assert facet == index.facets(free, (name,))[name]
                 assert facet.count == (0 if name == "colour" else index.count(free))
 
-    def test_facets_give_the_commonest_of_many_values(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_facets_give_the_most_common_of_many_values(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(
             *(entry(n, axis(0), filters={"brand": f"b{n:03}", "colour": f"c{n % 100}"}) for n in range(103)),
         )

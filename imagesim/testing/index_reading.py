@@ -57,7 +57,7 @@ class ReadingContract(IndexFixtures):
         assert [match.image_name for match in answer.candidates] == ["photos/1-1.jpg", "photos/2-0.jpg"]
         assert keys(index, Query(axis(2))) == ["1", "2"]
 
-    def test_one_match_per_group(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_one_candidate_per_group(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(
             entry("red", axis(0, towards=1, share=0.1), group="shirt"),
             entry("blue", axis(0), group="shirt", in_stock=False),
@@ -68,8 +68,8 @@ class ReadingContract(IndexFixtures):
         assert keys(index, Query(axis(0), collapse=False)) == ["blue", "red", "hat", "cap"]
         assert keys(index, Query(axis(0), Filters(in_stock=True))) == ["red", "hat", "cap"]
 
-    def test_an_item_without_a_group_is_its_own(self, filled: Callable[..., BaseIndex]) -> None:
-        """A parent product and its variants, which name it as their group, fall together."""
+    def test_items_without_a_group_are_not_collapsed(self, filled: Callable[..., BaseIndex]) -> None:
+        """A parent product and its variants, whose group is the parent, are collapsed."""
         index = filled(
             entry("parent", axis(0)), entry("small", axis(0, towards=1, share=0.1), group="shop.product:parent")
         )
@@ -86,7 +86,7 @@ class ReadingContract(IndexFixtures):
         index.refresh()
         assert keys(index, Query(axis(0), limit=60)) == [name for name in names if name != "030"]
 
-    def test_pages_say_whether_more_follows(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_more_tells_whether_further_candidates_follow(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(*(entry(n, axis(0, towards=1, share=n / 10)) for n in range(5)))
         pages = index.search([Query(axis(0), limit=2, offset=offset) for offset in (0, 2, 4, 6)])
         assert [len(page) for page in pages] == [2, 2, 1, 0]
@@ -134,7 +134,7 @@ class ReadingContract(IndexFixtures):
         index.refresh()
         assert index.count() == 0
 
-    def test_filters_on_what_every_entry_has(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_filters_on_built_in_fields(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(
             entry("a", axis(0), categories=("shoes",)),
             entry("b", axis(0, towards=1, share=0.1), categories=("shoes", "hats"), in_stock=False),
@@ -169,8 +169,8 @@ class ReadingContract(IndexFixtures):
             assert "".join(sorted(keys(index, Query(axis(0), asked)))) == found, condition
             assert index.count(asked) == len(found), condition
 
-    def test_candidates_bring_the_values_asked_for(self, filled: Callable[..., BaseIndex]) -> None:
-        """In their canonical form, the same on every index, whether found by vector or by words."""
+    def test_candidates_include_the_requested_values(self, filled: Callable[..., BaseIndex]) -> None:
+        """Values have their canonical form on every index, for searches by vector and by words."""
         values: dict[str, FilterValue] = {
             "brand": "acme",
             "colour": ("red", "blue"),
@@ -192,7 +192,7 @@ class ReadingContract(IndexFixtures):
         with pytest.raises(BadQuery, match="brnd"):
             index.search([Query(axis(0), fields=("brnd",))])
 
-    def test_every_condition_has_to_hold(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_all_conditions_must_match(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(
             *(entry(n, axis(0), filters={"price": n, "colour": ("red", "blue") if n % 2 else "red"}) for n in range(9))
         )
@@ -204,7 +204,7 @@ class ReadingContract(IndexFixtures):
         )
         assert keys(index, Query(axis(0), Filters(conditions=conditions))) == ["3", "5"]
 
-    def test_a_wrong_condition_is_named(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_invalid_condition_is_named(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled()
         for condition, word in WRONG_CONDITIONS:
             filters = Filters(conditions=(Condition(*condition),))
@@ -231,9 +231,7 @@ class ReadingContract(IndexFixtures):
             *("negated long value", "many negated", "negated twice"),
         ],
     )
-    def test_a_filter_that_no_entry_can_satisfy_is_refused(
-        self, filled: Callable[..., BaseIndex], filters: Filters
-    ) -> None:
+    def test_an_impossible_filter_is_rejected(self, filled: Callable[..., BaseIndex], filters: Filters) -> None:
         index = filled(entry(1, axis(0)))
         for ask in (
             lambda: index.search([Query(axis(0), filters)]),
@@ -243,7 +241,7 @@ class ReadingContract(IndexFixtures):
             with pytest.raises(BadQuery):
                 ask()
 
-    def test_a_question_without_an_answer_is_refused(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_invalid_query_is_rejected(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0)))
         for query in (
             Query(axis(0), limit=-1),
@@ -260,7 +258,7 @@ class ReadingContract(IndexFixtures):
         "query",
         [Query(np.ones(DIMS + 1, dtype=np.float32)), Query(axis(0), fingerprint="another-model")],
     )
-    def test_a_query_of_another_model_is_refused(self, filled: Callable[..., BaseIndex], query: Query) -> None:
+    def test_a_query_of_another_model_is_rejected(self, filled: Callable[..., BaseIndex], query: Query) -> None:
         with pytest.raises(ModelMismatch, match="embed it by the model"):
             filled(entry(1, axis(0))).search([query])
 
@@ -269,7 +267,7 @@ class ReadingContract(IndexFixtures):
 
     # Exact and approximate.
 
-    def test_exact_and_approximate_agree_where_the_index_has_both(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_exact_and_approximate_search_agree(self, filled: Callable[..., BaseIndex]) -> None:
         rng = np.random.default_rng(5)
         index = filled(
             *(
@@ -290,7 +288,9 @@ class ReadingContract(IndexFixtures):
             assert all(truth.get(m.key, m.score) == pytest.approx(m.score, abs=1e-5) for m in approximate.candidates)
         assert hits / total >= 0.99
 
-    def test_a_page_is_filled_though_the_nearest_are_variants_of_few(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_a_page_is_filled_if_the_nearest_are_variants_of_few_products(
+        self, filled: Callable[..., BaseIndex]
+    ) -> None:
         rng = np.random.default_rng(6)
         variants = [
             entry(f"v{n:03}", axis(0) + 0.05 * rng.standard_normal(DIMS).astype(np.float32), group="one")
@@ -303,7 +303,7 @@ class ReadingContract(IndexFixtures):
         assert len({match.group for match in answer.candidates}) == 4
         assert answer.more
 
-    def test_answers_are_those_worked_out_by_hand(self, index: BaseIndex) -> None:
+    def test_answers_equal_the_reference(self, index: BaseIndex) -> None:
         entries = catalogue()
         index.promote(index.create(META))
         assert {result.status for result in index.write(entries)} == {"done"}
@@ -324,8 +324,8 @@ class ReadingContract(IndexFixtures):
 
         check()
 
-    def test_similarities_order_and_the_score_stays_the_cosine(self, filled: Callable[..., BaseIndex]) -> None:
-        """The nearest by the sum of differences is another than the nearest by angle."""
+    def test_similarities_order_and_the_score_is_the_cosine(self, filled: Callable[..., BaseIndex]) -> None:
+        """The nearest by L1 distance differs from the nearest by cosine."""
         spread = np.ones(DIMS, dtype=np.float32)
         spread[0] = 12
         index = filled(entry("far", axis(5)), entry("even", spread), entry("turned", axis(0, towards=1, share=0.75)))
@@ -337,7 +337,7 @@ class ReadingContract(IndexFixtures):
         with pytest.raises(BadQuery, match=r"'cosine', 'dot_product', 'l1' or 'l2'"):
             index.search([Query(axis(0), similarity="hamming")])  # type: ignore[arg-type]
 
-    def test_l1_on_many_agrees_with_itself_in_float64(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_l1_agrees_with_float64(self, filled: Callable[..., BaseIndex]) -> None:
         rng = np.random.default_rng(8)
         entries = [entry(n, *rng.standard_normal((1 + n % 3, DIMS)).astype(np.float32)) for n in range(300)]
         index = filled(*entries)

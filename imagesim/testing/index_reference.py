@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def expected(entries: Iterable[Entry], query: Query) -> list[tuple[str, float, str]]:
-    """(key, score, digest of the image that matched) of every match, best first, without regard to the page."""
+    """(key, score, digest of the image that matched) of every match, best first, for all pages."""
     found = []
     for entry in entries:
         if passes(entry, query.filters):
@@ -81,7 +81,7 @@ def _unit(vector: Any) -> Any:
 
 
 def assert_answers(candidates: Candidates, entries: Iterable[Entry], query: Query) -> None:
-    """The page is the expected one; where scores differ by rounding alone, either order will do."""
+    """Assert that the page is the expected one; scores that only differ by rounding can be in either order."""
     everything = expected(entries, query)
     page = everything[query.offset : query.offset + query.limit]
     assert len(candidates) == len(page), (query, candidates, page)

@@ -32,7 +32,7 @@ META = IndexMeta(
 
 
 def axis(number: int, *, towards: int | None = None, share: float = 0.0) -> Any:
-    """The unit vector along an axis, or turned a little towards another."""
+    """Return the unit vector along an axis, or rotated slightly towards another."""
     vector = np.zeros(DIMS, dtype=np.float32)
     vector[number] = 1
     if towards is not None:
@@ -54,18 +54,18 @@ def keys(index: BaseIndex, query: Query) -> list[str]:
     return [match.key.partition(":")[2] for match in answer.candidates]
 
 
-# Where the index lies in the database, its threads and processes need transactions that are really committed.
+# An index in the database needs really committed transactions for its threads and processes.
 concurrent = pytest.mark.django_db(transaction=True)
 
 
 class IndexFixtures:
-    """What the parts of the contract share. A subclass overrides ``make_index``."""
+    """The base of the parts of the contract. A subclass overrides ``make_index``."""
 
     approximate: bool
 
     @pytest.fixture
     def make_index(self) -> Callable[[], BaseIndex]:
-        """Makes an index object of one and the same name each time, as different processes would have."""
+        """Return a factory of index objects with the same name, as in different processes."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -77,7 +77,7 @@ class IndexFixtures:
 
     @pytest.fixture
     def filled(self, index: BaseIndex) -> Callable[..., BaseIndex]:
-        """Puts entries into an index in service."""
+        """Return a function that fills an index and activates it."""
 
         def fill(*entries: Entry) -> BaseIndex:
             if index.active() is None:
@@ -93,7 +93,7 @@ class IndexFixtures:
         return {}
 
 
-# Each test goes through its whole table on one index, since creating one takes a server a while.
+# Each test uses one index for its whole table, because creating an index takes a server a while.
 
 NEEDS_AN_INDEX: list[Callable[[BaseIndex], Any]] = [
     lambda index: index.search([Query(axis(0))]),
@@ -206,7 +206,7 @@ WRONG_CONDITIONS: list[tuple[tuple[Any, ...], str]] = [
 ]
 
 
-# A catalogue and queries for it, as varied as those of a shop and its visitors.
+# A varied catalogue and queries.
 
 BRANDS = ("acme", "Acme", "zeta", "Čapek")
 COLOURS = ("red", "green", "blue", "schwarz/weiß")

@@ -74,7 +74,7 @@ SHOWROOM = [
     )
     for n in range(30, 900)
 ]
-"""Many that are called much the same."""
+"""Many entries with similar names."""
 SHOWROOM_QUERIES = (
     *("running shoe", "runing shoe", "shoe running", "running shoes", "laufschuhe", "schuhe", "green shoe"),
     *("schuh grün", "light red running shoe", "featherweigt jacket", "nike shoe", "cafe noir", "organic kids"),
@@ -93,7 +93,7 @@ class TextContract(IndexFixtures):
     def test_the_fields_are_stored_with_the_index(self, shelf: BaseIndex) -> None:
         assert shelf.meta().texts == TEXT_META.texts
 
-    def test_words_find_what_is_called_so(self, shelf: BaseIndex) -> None:
+    def test_words_find_matching_texts(self, shelf: BaseIndex) -> None:
         for text, first in ANSWERS:
             found = answer(shelf, text)
             assert [candidate.key.partition(":")[2] for candidate in found][: len(first)] == first, text
@@ -108,11 +108,11 @@ class TextContract(IndexFixtures):
         assert answer(shelf, "banana juice")[0].text == pytest.approx(1.0)
         assert answer(shelf, "banana juice")[1].text < 0.8
 
-    def test_words_being_typed(self, shelf: BaseIndex) -> None:
+    def test_prefixes(self, shelf: BaseIndex) -> None:
         [found] = shelf.search([Query(axis(0), text="garden ch", typing=True)])
         assert found.candidates[0].key == "shop.product:8"
 
-    def test_words_that_an_entry_has_to_have(self, shelf: BaseIndex) -> None:
+    def test_required_words(self, shelf: BaseIndex) -> None:
         """At least one of the heads; the other words add to the match."""
         assert len(answer(shelf, "red washed juice")) > 3
         assert {each.key for each in answer(shelf, "red washed juice", heads=(2,))} == {
@@ -138,7 +138,7 @@ class TextContract(IndexFixtures):
         assert [page.more for page in pages] == [True, True, False]
         assert len({page.candidates[0].key for page in pages}) == 3
 
-    def test_words_beside_vectors_in_one_call(self, shelf: BaseIndex) -> None:
+    def test_words_and_vectors_in_one_call(self, shelf: BaseIndex) -> None:
         by_words, by_vector = shelf.search([Query(axis(0), text="chair"), Query(axis(9))])
         assert by_words.candidates[0].key == "shop.product:8"
         assert by_vector.candidates[0].key == "shop.product:9"
@@ -159,7 +159,7 @@ class TextContract(IndexFixtures):
         assert answer(shelf, "stools")[0].key == "shop.product:8"
         assert "shop.product:1" not in [each.key for each in answer(shelf, "banana juice")]
 
-    def test_texts_that_are_odd(self, shelf: BaseIndex) -> None:
+    def test_unusual_texts(self, shelf: BaseIndex) -> None:
         odd = [described(20, "\ud800 half a surrogate"), described(21, "x" * 50_000), described(22, "nul\0nul")]
         assert {result.status for result in shelf.write(odd)} == {"done"}
         shelf.refresh()
@@ -167,7 +167,7 @@ class TextContract(IndexFixtures):
             answer(shelf, text)
 
     def test_every_index_gives_one_ranking(self, index: BaseIndex) -> None:
-        """The one of a :class:`TextIndex` of all entries, with the same scores."""
+        """The ranking equals that of a :class:`TextIndex` of all entries, with the same scores."""
         index.promote(index.create(TEXT_META))
         assert {result.status for result in index.write(SHOWROOM)} == {"done"}
         index.refresh()

@@ -28,9 +28,9 @@ from imagesim.types import (
 
 
 class WritingContract(IndexFixtures):
-    # From the creation of a backing index to its end.
+    # The life cycle of a backing index.
 
-    def test_nothing_is_there_at_first(self, index: BaseIndex) -> None:
+    def test_a_new_name_has_no_index(self, index: BaseIndex) -> None:
         assert index.active() is None
         assert index.backing_indexes() == []
 
@@ -40,7 +40,7 @@ class WritingContract(IndexFixtures):
                 ask(index)
         assert index.backing_indexes() == []
 
-    def test_an_index_is_made_beside_and_serves_after_promotion(self, index: BaseIndex) -> None:
+    def test_a_backing_index_is_active_after_promotion(self, index: BaseIndex) -> None:
         backing_index = index.create(META)
         assert index.backing_indexes() == [backing_index]
         assert index.active() is None
@@ -51,7 +51,7 @@ class WritingContract(IndexFixtures):
         index.promote(backing_index)
         assert index.active() == backing_index
 
-    def test_an_empty_index_answers_with_nothing(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_empty_index_finds_nothing(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled()
         [answer] = index.search([Query(axis(0))])
         assert answer.candidates == ()
@@ -60,7 +60,7 @@ class WritingContract(IndexFixtures):
         assert list(index.scan()) == []
         assert index.search([]) == []
 
-    def test_several_stand_beside_oldest_first(self, index: BaseIndex) -> None:
+    def test_backing_indexes_are_listed_oldest_first(self, index: BaseIndex) -> None:
         made = [index.create(META) for _ in range(3)]
         assert index.backing_indexes() == made
         index.promote(made[1])
@@ -71,7 +71,7 @@ class WritingContract(IndexFixtures):
         index.drop(made[0])
         assert index.backing_indexes() == made[1:]
 
-    def test_what_is_built_beside_is_not_seen(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_inactive_backing_index_is_not_searched(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry("old", axis(0)))
         beside = index.create(META)
         index.write([entry("new", axis(0)), entry("newer", axis(1))], backing_index=beside)
@@ -83,14 +83,14 @@ class WritingContract(IndexFixtures):
         index.promote(beside)
         assert keys(index, Query(axis(0))) == ["new", "newer"]
 
-    def test_dropping_what_serves_leaves_nothing_in_service(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_dropping_the_active_index(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0)))
         index.drop(index.active() or "")
         assert index.active() is None
         with pytest.raises(IndexMissing):
             index.search([Query(axis(0))])
 
-    def test_a_write_to_a_dropped_index_makes_nothing_anew(self, index: BaseIndex) -> None:
+    def test_a_write_to_a_dropped_index_does_not_recreate_it(self, index: BaseIndex) -> None:
         backing_index = index.create(META)
         index.write([entry(1, axis(0))], backing_index=backing_index)
         index.drop(backing_index)
@@ -98,7 +98,7 @@ class WritingContract(IndexFixtures):
             index.write([entry(2, axis(0))], backing_index=backing_index)
         assert index.backing_indexes() == []
 
-    def test_names_that_begin_alike_are_kept_apart(self, index: BaseIndex) -> None:
+    def test_names_with_a_common_prefix_are_separate(self, index: BaseIndex) -> None:
         other = type(index)(**{**self.options(index), "name": f"{index.name}-2"})
         theirs = other.create(META)
         try:
@@ -113,7 +113,7 @@ class WritingContract(IndexFixtures):
 
     # Writing.
 
-    def test_an_entry_comes_back_with_what_it_was_given(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_entry_keeps_all_values(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(7, axis(0), group="shop.product:parent"))
         [answer] = index.search([Query(axis(0))])
         [match] = answer.candidates
@@ -123,7 +123,7 @@ class WritingContract(IndexFixtures):
         assert match.score == pytest.approx(1, abs=1e-5)
         assert answer.took_ms >= 0
 
-    def test_an_entry_is_replaced_whole(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_entry_is_replaced_completely(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0), axis(1), categories=("a", "b"), filters={"price": 5}, in_stock=False))
         index.write([entry(1, axis(2), version=2, categories=("c",))])
         index.refresh()
@@ -144,9 +144,7 @@ class WritingContract(IndexFixtures):
         index.refresh()
         assert list(index.scan()) == [("shop.product:1", 5)]
 
-    def test_a_removed_entry_is_gone_and_an_older_write_does_not_bring_it_back(
-        self, filled: Callable[..., BaseIndex]
-    ) -> None:
+    def test_an_older_write_does_not_restore_a_removed_entry(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0)), entry(2, axis(1)))
         results = index.write(
             [Removal("shop.product:1", 3), entry(1, axis(0), version=2), entry(1, axis(0), version=3)]
@@ -160,7 +158,7 @@ class WritingContract(IndexFixtures):
         index.refresh()
         assert keys(index, Query(axis(0))) == ["1", "2"]
 
-    def test_removing_what_never_was_leaves_a_tombstone(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_removing_an_unknown_key_leaves_a_tombstone(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled()
         assert index.write([Removal("shop.product:9", 5)])[0].status == "done"
         assert index.write([Removal("shop.product:9", 5)])[0].status == "newer"
@@ -185,7 +183,7 @@ class WritingContract(IndexFixtures):
         assert list(index.scan()) == [("shop.product:1", 5)]
         assert index.search([Query(axis(3))])[0].candidates[0].score == pytest.approx(1, abs=1e-3)
 
-    def test_a_bad_operation_fails_alone(self, filled: Callable[..., BaseIndex]) -> None:
+    def test_an_invalid_operation_affects_no_other(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled()
         for number, (bad, word) in enumerate(BAD_OPERATIONS):
             results = index.write([entry(2 * number, axis(0)), bad, entry(2 * number + 1, axis(1))])
@@ -207,7 +205,7 @@ class WritingContract(IndexFixtures):
         [answer] = index.search([Query(axis(0) * 7)])
         assert [match.score for match in answer.candidates] == [pytest.approx(1, abs=1e-5), pytest.approx(0, abs=1e-5)]
 
-    def test_many_are_written_in_one_call_in_order(self, index: BaseIndex) -> None:
+    def test_many_operations_in_one_call_keep_their_order(self, index: BaseIndex) -> None:
         backing_index = index.create(META)
         rng = np.random.default_rng(1)
         many = [entry(f"{n:05}", rng.standard_normal(DIMS).astype(np.float32)) for n in range(2_500)]

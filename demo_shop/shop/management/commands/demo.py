@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 ADMIN = "admin"
 FIRST_SECONDS = 20.0
-"""How long a catalogue of anyone's own is indexed before its shop opens."""
+"""How long an own catalogue is indexed before the shop opens."""
 
 
 class Command(BaseCommand):
@@ -121,7 +121,7 @@ class Command(BaseCommand):
 
 
 def warm_up() -> None:
-    """Have the model loaded by the time the first visitor searches: that takes a few seconds."""
+    """Load the model, which takes a few seconds, before the first search."""
     try:
         imagesim.search(text="warm up", limit=1)
         imagesim.shop_the_look(Image.new("RGB", (256, 256)), limit=1)
