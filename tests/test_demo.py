@@ -20,10 +20,14 @@ from django.test import Client
 
 import imagesim
 from demo_shop.shop import catalogue, own_catalogue, packages, seeding
+from demo_shop.shop.management.commands.demo import Command as DemoCommand
 from demo_shop.shop.models import COLOURS, Category, Photo, Product
 from demo_shop.shop.packages import PACKAGES, PackageUnavailable
 from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
+from imagesim.monitoring.status import get_status
+from imagesim.registry import registry
 from imagesim.retrieval import concurrency
 from tests import shop
 from tests.missing import missing
@@ -218,6 +222,30 @@ class TestDemoCommand:
     def test_an_invalid_port_is_reported(self, port):
         with pytest.raises(CommandError, match=rf"{port} is no port"):
             call_command("demo", port=port)
+
+    @pytest.mark.django_db
+    def test_an_index_made_before_the_texts_changed_is_made_anew(self, settings, media_root, monkeypatch):
+        """As that of a demo.sqlite3 from an older checkout, in which words would not be found."""
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+        product("shoe", picture("red"))
+        items = registry.for_model(Product)
+        monkeypatch.setattr(type(items), "text", {"name": 3})
+        items.__dict__.pop("text_specs", None)
+        try:
+            sync()
+            old = get_index().active()
+            monkeypatch.undo()
+            items.__dict__.pop("text_specs", None)
+            out = io.StringIO()
+            DemoCommand(stdout=out)._index()
+            assert "The model, the filters or the texts changed: the index is made anew." in out.getvalue()
+            assert get_index().active() != old
+            assert get_status().index.outdated == ""
+            out = io.StringIO()
+            DemoCommand(stdout=out)._index()
+            assert out.getvalue() == ""
+        finally:
+            items.__dict__.pop("text_specs", None)
 
 
 @pytest.mark.django_db
