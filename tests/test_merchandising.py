@@ -14,6 +14,7 @@ from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -27,7 +28,8 @@ from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import Rule
 from imagesim.registry import key_of
 from imagesim.retrieval import rerank
-from imagesim.types import Condition, Filters, Hits, Message
+from imagesim.retrieval.params import SearchRequest
+from imagesim.types import Condition, Filters, Hits, IndexMeta, Message
 from tests import shop
 from tests.shop import encoded, picture
 
@@ -55,6 +57,11 @@ def rule(**given: Any) -> Rule:
 
 def live(*rules: Rule) -> Any:
     return rerank.replaced_by(RuleSet.of(rules))
+
+
+def question(text: str) -> rerank.Question:
+    request = SearchRequest.create("search", {"text": text})
+    return rerank.Question("words", request, IndexMeta("test", 3), text)
 
 
 def names(hits: Hits) -> list[str]:
@@ -158,6 +165,12 @@ class TestWhat:
         with live(rule(action="replace", when="contain", triggers="azure", replacement="blue", filters="")):
             assert names(imagesim.search(text="azure"))[0] == "blue"
 
+    def test_replaced_words_are_no_longer_than_a_visitor_may_send(self, shelf, settings):
+        settings.IMAGESIM = settings.IMAGESIM | {"MAX_TEXT_LENGTH": 50}
+        with live(rule(action="replace", when="contain", triggers="b", replacement="blue " * 40, filters="")):
+            plan = rerank.active().plan(question("b b b"))
+        assert len(plan.text) == 50
+
     def test_synonyms_find_either(self, shelf):
         with live(rule(action="replace", when="contain", triggers="hat", replacement="orange", both_ways=True)):
             assert set(names(imagesim.search(text="hat"))[:2]) == {"hat", "orange"}
@@ -167,6 +180,13 @@ class TestWhat:
         with live(rule(action="message", message="Sale!", link="/sale/", when="equal", triggers="red")):
             assert imagesim.search(text="red").messages == (Message("Sale!", "/sale/"),)
             assert imagesim.search(text="blue").messages == ()
+
+    def test_a_message_is_shown_with_the_rows_of_a_page(self, shelf):
+        page = Template("{% load imagesim %}{% similar_products item %}{% image_search hits=hits %}")
+        with live(rule(action="message", message="<Sale>", link="/sale/")):
+            hits = imagesim.search(text="red")
+            shown = page.render(Context({"item": shelf["red"], "hits": hits}))
+        assert shown.count('<a href="/sale/">&lt;Sale&gt;</a>') == 2
 
     def test_excluded_wins_over_pinned_and_higher_priority_has_the_place(self, shelf):
         first = rule(action="pin", pins=f"1: {shelf['navy'].pk}", priority=5)

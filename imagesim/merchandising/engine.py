@@ -14,6 +14,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from imagesim.conf import get_settings
 from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
 from imagesim.merchandising.models import Rule
@@ -60,8 +61,8 @@ class RuleSet:
     """All rules of a shop, best first. Gives the plans for questions (a ``Reranker``)."""
 
     version: str = ""
-    longest: int = 0
-    """Words of the longest phrase."""
+    lengths: frozenset[int] = frozenset()
+    """How many words the phrases have."""
     by_trigger: Mapping[tuple[str, str, str], list[Ready]] = field(default_factory=dict)
     """The rules by where, when and what triggers them."""
 
@@ -69,7 +70,7 @@ class RuleSet:
     def of(cls, rules: Iterable[Rule], version: str = "") -> RuleSet:
         """A rule that the shop's declaration no longer fits is left out, and logged."""
         found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
-        longest = 0
+        lengths = set[int]()
         for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or 0))):
             try:
                 ready = Ready.of(number, rule)
@@ -80,11 +81,11 @@ class RuleSet:
             if rule.action == Action.REPLACE and rule.both_ways:
                 triggers = tuple(dict.fromkeys((*triggers, words_of(rule.replacement))))
             if rule.when == When.CONTAIN:
-                longest = max(longest, *(len(phrase.split()) for phrase in triggers))
+                lengths |= {len(phrase.split()) for phrase in triggers}
             for where in ready.where:
                 for trigger in triggers:
                     found[where, rule.when, trigger].append(ready)
-        return cls(version, longest, dict(found))
+        return cls(version, frozenset(lengths), dict(found))
 
     def plan(self, question: Question) -> Plan | None:
         """What the rules change about a question; None if none of them holds."""
@@ -119,9 +120,9 @@ class RuleSet:
     def _phrases(self, text: str) -> Iterator[Trigger]:
         """Every run of words of the text that may be a phrase of a rule."""
         words = text.split()
-        for start in range(len(words)):
-            for end in range(start + 1, min(len(words), start + self.longest) + 1):
-                yield When.CONTAIN, " ".join(words[start:end])
+        for length in self.lengths:
+            for start in range(len(words) - length + 1):
+                yield When.CONTAIN, " ".join(words[start : start + length])
 
     def _find(self, where: str, triggers: Iterable[Trigger], now: datetime) -> list[Ready]:
         found = {
@@ -148,7 +149,8 @@ def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
 
 
 def _replaced(text: str, phrase: str, by: str) -> str:
-    return f" {text} ".replace(f" {phrase} ", f" {by} ").strip()
+    """The text with other words, no longer than a visitor may send."""
+    return f" {text} ".replace(f" {phrase} ", f" {by} ").strip()[: get_settings().MAX_TEXT_LENGTH]
 
 
 def _plan(found: Iterable[Ready], question: Question) -> Plan:

@@ -23,4 +23,21 @@ export function renderHit(template, hit) {
   return cell;
 }
 
+// Show what the shop says to an answer. A page whose template is older has no place for it.
+export function renderMessages(place, messages) {
+  place?.replaceChildren(
+    ...(messages ?? []).map(({ text, url }) => {
+      const paragraph = document.createElement("p");
+      paragraph.className = "imagesim__message";
+      const inner = url ? document.createElement("a") : paragraph;
+      inner.textContent = text;
+      if (url) {
+        inner.href = url;
+        paragraph.append(inner);
+      }
+      return paragraph;
+    }),
+  );
+}
+
 export const hitKey = (hit) => `${hit.item.model}:${hit.item.pk}`;

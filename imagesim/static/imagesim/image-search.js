@@ -3,7 +3,7 @@
 
 import { ResultEvents } from "./events.js";
 import { handOver } from "./handover.js";
-import { hitKey, renderHit } from "./hits.js";
+import { hitKey, renderHit, renderMessages } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { shrink } from "./pictures.js";
 
@@ -18,6 +18,7 @@ export class ImageSearch {
     this.words = this.form.elements.namedItem("q");
     this.preview = find("preview");
     this.status = find("status");
+    this.messages = find("messages");
     this.results = find("results");
     this.closest = find("closest");
     this.closestList = find("closest-list");
@@ -130,6 +131,7 @@ export class ImageSearch {
     this.clear.hidden = true;
     this.results.hidden = true;
     this.closest.hidden = true;
+    renderMessages(this.messages, []);
     this.results.removeAttribute("aria-busy");
     this.list.replaceChildren();
     this.status.textContent = "";
@@ -192,6 +194,7 @@ export class ImageSearch {
     this.results.hidden = !count;
     this.offset = answer.next_offset ?? 0;
     if (this.more) this.more.hidden = !answer.more;
+    renderMessages(this.messages, answer.messages);
     const closest = count ? [] : answer.closest;
     this.closest.hidden = !closest.length;
     this.closestList.replaceChildren(...closest.map((hit) => renderHit(this.template, hit)));

@@ -5,7 +5,7 @@
 
 import { BoxEditor, overlap, sameBox } from "./box-editor.js";
 import { ResultEvents } from "./events.js";
-import { hitKey, renderHit } from "./hits.js";
+import { hitKey, renderHit, renderMessages } from "./hits.js";
 import { receivePhoto } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
 import { crop, drawCropped, shrink } from "./pictures.js";
@@ -300,6 +300,7 @@ export class ShopTheLook {
       more: answer.more,
       token: answer.token,
     });
+    renderMessages(this.root.querySelector("[data-imagesim-messages]"), answer.messages);
     numberNames(this.regions);
     this.showRegions();
     this.select(this.regions.find(hasOwn) ?? this.regions[0]);
