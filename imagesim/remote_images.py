@@ -1,4 +1,4 @@
-"""Pictures of items that the shop knows by their address only: on a CDN, or at a supplier.
+"""Images of items on other servers, such as a CDN or a supplier's, by their URL.
 
 Addresses often come from feeds of others, so only hosts that a setting lists are asked (server-side request forgery,
 OWASP A10:2021), on each redirect anew, within bounds of bytes and time.
@@ -24,21 +24,21 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, mask_credentials
 
 TIMEOUT_SECONDS = 10.0
-"""For a connection, and for each read."""
+"""The timeout in seconds of a connection, and of each read."""
 
 DEADLINE_SECONDS = 30.0
-"""For a whole picture, redirects included."""
+"""The time limit in seconds of a picture, including redirects."""
 
 MAX_REDIRECTS = 3
 MAX_LENGTH = 500
-"""Characters of an address, by which the picture is known."""
+"""The maximum number of characters of a URL, which identifies the picture."""
 
 CHUNK = 64 * 1024
 PORTS = {"http": 80, "https": 443}
 
 
 class RemoteImage:
-    """A picture at an ``http`` or ``https`` address, for ``Items.get_images``; it is fetched when it is first read.
+    """An image at an ``http`` or ``https`` URL, for ``Items.get_images``; it is fetched when it is first read.
 
     The host must be in ``REMOTE_IMAGE_HOSTS``.
     """
@@ -51,7 +51,7 @@ class RemoteImage:
         return f"RemoteImage({mask_credentials(self.url)!r})"
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes of the picture, of which there are at most ``MAX_IMAGE_BYTES`` and one.
+        """Return the next bytes of the picture, at most ``MAX_IMAGE_BYTES`` + 1 in total.
 
         :raises BadImage: if the address, or one that it redirects to, is not allowed.
         :raises FileNotFoundError: if there is no such picture (404 or 410).
@@ -61,11 +61,11 @@ class RemoteImage:
             self._content = BytesIO(_fetch(self.url, get_settings().MAX_IMAGE_BYTES + 1))
         data = self._content.read(size)
         if not data:
-            self._content = BytesIO()  # an item is held for longer than its picture is needed
+            self._content = BytesIO()  # freed early: the item lives longer than its picture is needed
         return data
 
     def seek(self, position: Literal[0]) -> None:
-        """Have the picture fetched anew by the next :meth:`read`."""
+        """Fetch the picture again with the next :meth:`read`."""
         self._content = None
 
 
@@ -106,12 +106,12 @@ def _require_time(until: float) -> None:
 
 
 def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
-    """A connection to the server of an allowed address, and the target to request there."""
+    """Return a connection to the server of an allowed URL, and the request target."""
     parts = _checked(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     if not _is_listed(host) and not all(ipaddress.ip_address(address).is_global for address in addresses):
-        # A pattern allows names that others may point to servers inside.
+        # A pattern allows names that others can point to internal servers.
         raise BadImage(_("The host of the picture's address is not public: %(host)s.") % {"host": host})
     made = _Https if parts.scheme == "https" else _Http
     return made(host, port, addresses), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -138,12 +138,12 @@ def _checked(url: str) -> SplitResult:
 
 
 def _is_listed(host: str) -> bool:
-    """Whether a setting names this very host, not a pattern."""
+    """Return whether the setting names exactly this host, not a pattern."""
     return host in {name.partition(":")[0].lower() for name in get_settings().REMOTE_IMAGE_HOSTS}
 
 
 class _Http(http.client.HTTPConnection):
-    """A connection to one of the addresses that were checked: the name is not resolved a second time."""
+    """A connection to one of the checked IP addresses: the name is not resolved a second time."""
 
     def __init__(self, host: str, port: int, addresses: Sequence[str]) -> None:
         super().__init__(host, port, timeout=TIMEOUT_SECONDS)
@@ -160,7 +160,7 @@ class _Http(http.client.HTTPConnection):
 
 
 class _Https(_Http):
-    default_port = PORTS["https"]  # what the Host header leaves out
+    default_port = PORTS["https"]  # omitted from the Host header
 
     def connect(self) -> None:
         super().connect()

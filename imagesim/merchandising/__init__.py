@@ -1,1 +1,1 @@
-"""Rules by which a shop decides what its visitors see: pinned, boosted, buried, left out, other words, messages."""
+"""Merchandising rules: pin, boost, bury and exclude products, replace words, and show messages."""

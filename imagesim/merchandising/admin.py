@@ -1,4 +1,4 @@
-"""The rules in the admin: a list, a form that says what is wrong, and a preview before saving."""
+"""The rules in the admin: a list, a form with validation, and a preview before saving."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _switch(self, request: HttpRequest, rules: QuerySet[Rule], on: bool) -> None:
         for rule in rules.exclude(enabled=on):
             rule.enabled = on
-            rule.save()  # one by one: each tells the processes, and has its history
+            rule.save()  # one by one, so that each is announced to the processes and recorded in the history
             self.log_change(request, rule, _("Switched on.") if on else _("Switched off."))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -146,7 +146,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [path("preview/", view, name="imagesim_merchandising_rule_preview"), *super().get_urls()]
 
     def preview(self, request: HttpRequest) -> HttpResponse:
-        """The answers without and with the rule in the form; nothing is saved."""
+        """Show the answers without and with the rule in the form; nothing is saved."""
         pk = request.GET.get("rule", "")
         rule = self.get_object(request, pk) if pk else None
         allowed = self.has_change_permission(request, rule) if rule else self.has_add_permission(request)

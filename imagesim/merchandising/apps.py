@@ -11,7 +11,7 @@ LOCAL_CACHES = ("LocMemCache", "DummyCache")
 
 
 class MerchandisingConfig(AppConfig):
-    """Has every search ask the shop's rules. No database and no network here."""
+    """Registers the reranker of the shop's rules. Uses no database and no network."""
 
     name = "imagesim.merchandising"
     label = "imagesim_merchandising"
@@ -30,7 +30,7 @@ class MerchandisingConfig(AppConfig):
 
 @register("imagesim", Tags.caches, deploy=True)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
-    """Rules are read again when a number in the cache changes, so that the processes have to share the cache."""
+    """Check that the cache is shared: processes reload the rules when a version in the cache changes."""
     from django.conf import settings
 
     backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))

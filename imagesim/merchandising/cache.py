@@ -1,4 +1,4 @@
-"""The rules as a process keeps them: read again when their version in the cache changes.
+"""Cache the rules per process, and reload them when their version in the cache changes.
 
 The version is asked for at most every :data:`CHECK_SECONDS`, from the cache, so that a search costs no query more; the
 rules are read again after :data:`RELOAD_SECONDS` anyway, for changes that send no signal and caches that forget.
@@ -48,7 +48,7 @@ class CachedRules:
 
 
 def current() -> RuleSet:
-    """The rules of this shop (and tenant), a few seconds old at most."""
+    """Return the rules of this shop (and tenant), at most a few seconds old."""
     kept = runtime.get(("merchandising", get_index().name), _Kept)
     now = monotonic()
     if now - kept.checked < CHECK_SECONDS:
@@ -62,7 +62,8 @@ def current() -> RuleSet:
 
 
 def changed(using: str | None = None, **kwargs: Any) -> None:
-    """A rule was saved or deleted: after the commit, every process reads them again."""
+    """Change the version after a rule was saved or deleted, so that every process reloads the rules after the
+    commit."""
     transaction.on_commit(partial(_renew, _name()), using=using, robust=True)
 
 
@@ -72,7 +73,7 @@ def _renew(name: str) -> None:
 
 
 def _version() -> str:
-    """The version in the cache, made if there is none; empty if the cache cannot be reached."""
+    """Return the version in the cache, created if there is none; empty if the cache cannot be reached."""
     try:
         version = cache.get(_name())
         if version is None:

@@ -1,4 +1,4 @@
-"""What a merchandiser writes into the fields of a rule, read and checked: filters, pins, products and links."""
+"""Parse and check the fields of a rule: filters, pins, products and links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagesim.retrieval.filters import build_conditions, filter_names, parse_fil
 from imagesim.types import Filters
 
 MAX_LINES = 48
-"""Lines of a field; also the last position of a pin."""
+"""The maximum number of lines of a field, and the last position of a pin."""
 
 CATEGORY, IN_STOCK = "category", "in_stock"
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")
@@ -27,12 +27,12 @@ _WORD = re.compile(r"\w+")
 
 
 def words_of(text: str) -> str:
-    """The words of a text as rules compare them: in lower case, without punctuation."""
+    """Return the words of a text for comparison: in lower case, without punctuation."""
     return " ".join(_WORD.findall(text.casefold()))
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines that are not blank.
+    """Return the lines that are not blank.
 
     :raises ValidationError: if there are more than :data:`MAX_LINES`.
     """
@@ -45,7 +45,8 @@ def lines_of(text: str) -> list[str]:
 
 
 def read_filters(text: str) -> Filters:
-    """The filters in lines such as ``brand = Acme, Zeta``, ``price <= 50``, ``category = shoes`` or ``in_stock = no``.
+    """Parse filters from lines such as ``brand = Acme, Zeta``, ``price <= 50``, ``category = shoes`` or ``in_stock =
+    no``.
 
     All lines have to hold; of several values after ``=``, one.
 
@@ -107,7 +108,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 def read_key(text: str) -> str:
-    """The key of an item; its primary key is enough where the shop has registered one model.
+    """Return the key of an item; its primary key suffices if only one model is registered.
 
     :raises ValidationError: if no such model is registered.
     """
@@ -151,6 +152,6 @@ def read_pins(text: str) -> Iterator[tuple[int, str]]:
 
 
 def check_link(link: str) -> None:
-    """:raises ValidationError: if it leads neither to a page of the shop nor to one of the web."""
+    """:raises ValidationError: if it is neither a path of the shop nor a web URL."""
     if link and not re.fullmatch(r"(https?://[^\s/]\S*|/(?!/)\S*)", link):
         raise ValidationError(_("Write the link as /sale/ or https://example.com/sale/."))

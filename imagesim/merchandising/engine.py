@@ -1,4 +1,4 @@
-"""From the rules that hold for a question to the plan of its answer.
+"""Combine the rules that apply to a query into a plan for its answer.
 
 Rules are found by what triggers them, in dictionaries, so that hundreds of them cost a search next to nothing.
 """
@@ -29,14 +29,14 @@ Action, When = Rule.Action, Rule.When
 
 MAX_PINS = 48
 MAX_ALTERNATIVES = 3
-"""Further texts that a question is answered by, each of which is one more query in the same request."""
+"""The maximum number of alternative texts of a query, each of which is another query in the same request."""
 
 Trigger = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A rule with its texts read. ``number``: its place among the rules."""
+    """A parsed rule. ``number``: its position among the rules."""
 
     number: int
     rule: Rule
@@ -46,7 +46,7 @@ class Ready:
 
     @classmethod
     def of(cls, number: int, rule: Rule) -> Ready:
-        """:raises ValidationError: if a text is not, or no longer, right."""
+        """:raises ValidationError: if a text is invalid, or no longer valid."""
         read = read_key if rule.when == When.PRODUCT else words_of if rule.is_by_words else str
         triggers = tuple(dict.fromkeys(map(read, lines_of(rule.triggers)))) if rule.when != When.ALWAYS else ("",)
         return cls(number, rule, triggers, read_filters(rule.filters), tuple(read_pins(rule.pins)))
@@ -58,17 +58,17 @@ class Ready:
 
 @dataclass
 class RuleSet:
-    """All rules of a shop, best first. Gives the plans for questions (a ``Reranker``)."""
+    """All rules of a shop, by priority. A ``Reranker`` that returns the plans for queries."""
 
     version: str = ""
     lengths: frozenset[int] = frozenset()
     """How many words the phrases have."""
     by_trigger: Mapping[tuple[str, str, str], list[Ready]] = field(default_factory=dict)
-    """The rules by where, when and what triggers them."""
+    """The rules by place, condition and trigger."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule], version: str = "") -> RuleSet:
-        """A rule that the shop's declaration no longer fits is left out, and logged."""
+        """Add a rule; one that no longer matches the shop's declarations is skipped and logged."""
         found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
         lengths = set[int]()
         for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or 0))):
@@ -88,7 +88,7 @@ class RuleSet:
         return cls(version, frozenset(lengths), dict(found))
 
     def plan(self, question: Question) -> Plan | None:
-        """What the rules change about a question; None if none of them holds."""
+        """Return the plan for a query; None if no rule applies."""
         if not self.by_trigger:
             return None
         now = timezone.now()
@@ -118,7 +118,7 @@ class RuleSet:
         )
 
     def _phrases(self, text: str) -> Iterator[Trigger]:
-        """Every run of words of the text that may be a phrase of a rule."""
+        """Yield every sequence of words of the text that can be a phrase of a rule."""
         words = text.split()
         for length in self.lengths:
             for start in range(len(words) - length + 1):
@@ -135,7 +135,7 @@ class RuleSet:
 
 
 def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
-    """The words to ask for, then what means the same."""
+    """Return the words to search, then their synonyms."""
     first, others = asked, list[str]()
     for ready in replacing:
         replacement = words_of(ready.rule.replacement)
@@ -186,8 +186,8 @@ def _plan(found: Iterable[Ready], question: Question) -> Plan:
 
 
 def _selected(ready: Ready, question: Question) -> Filters | None:
-    """What a rule chooses; None where it chooses nothing: the index does not know a filter yet, or the question is not
-    about a product that has a value."""
+    """Return the filters that a rule selects; None if it selects nothing: the index does not have a filter yet, or the
+    query has no product with a value."""
     filters, name = ready.filters, ready.rule.same_field
     if name:
         if question.item is None:

@@ -24,11 +24,11 @@ FIELDS_OF_ACTION = {
     "replace": ("replacement",),
     "message": ("message",),
 }
-"""What each action needs."""
+"""The required fields of each action."""
 
 
 class Rule(models.Model):
-    """One thing to do with the answers of some questions. Rules of higher priority come first, then older ones."""
+    """A rule: one action for the answers to certain queries. Rules of higher priority come first, then older ones."""
 
     class Where(models.TextChoices):
         SIMILAR = "similar", _("Similar products")
@@ -107,7 +107,7 @@ class Rule(models.Model):
         return self.name
 
     def is_active(self, now: datetime) -> bool:
-        """Whether it is on at this time."""
+        """Whether it is active at this time."""
         return self.enabled and (self.starts is None or self.starts <= now) and (self.ends is None or now < self.ends)
 
     @property

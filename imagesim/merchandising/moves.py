@@ -23,7 +23,7 @@ _COMPARE = {
 
 @dataclass(frozen=True, slots=True)
 class Boost:
-    """Multiply the relevance of what passes the filters; a factor below 1 buries."""
+    """Multiply the relevance of candidates that match the filters; a factor below 1 buries."""
 
     rule: str
     filters: Filters
@@ -32,7 +32,7 @@ class Boost:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most ``count`` of one value of a field among the first."""
+    """Allow at most ``count`` candidates with one value of a field among the first."""
 
     rule: str
     field: str
@@ -42,7 +42,7 @@ class Limit:
 
 @dataclass
 class Arrangement:
-    """Puts the candidates of a window in the order that the rules ask for. ``kinds``: of the index's filters.
+    """Reorders the candidates of a window by the rules. ``kinds``: those of the index's filters.
 
     What no rule concerns keeps its order. The relevance that a boost multiplies is that of the candidate's place: the
     highest of its own and of all behind it. So a boosted candidate passes those before it that are less relevant than
@@ -55,7 +55,7 @@ class Arrangement:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The fields whose values are compared."""
+        """Return the fields whose values are compared."""
         names = [condition.field for boost in self.boosts for condition in boost.filters.conditions]
         names += [limit.field for limit in self.limits]
         names += [IN_STOCK for boost in self.boosts if boost.filters.in_stock is not None]
@@ -80,7 +80,8 @@ class Arrangement:
         return [each for _value, each in sorted(worth, key=lambda pair: -pair[0])]  # stable
 
     def _limited(self, judged: Sequence[Judged], placed: Mapping[int, Judged]) -> list[Judged]:
-        """Each place goes to the first candidate that no limit forbids there, or to the first one if all are."""
+        """Assign each position to the first candidate that no limit forbids there, or to the first one if all are
+        forbidden."""
         counts = Counter[tuple[str, Any]]()
         for limit in self.limits:
             for position, each in placed.items():
@@ -115,7 +116,7 @@ def _forbidding(each: Judged, limits: Sequence[Limit], counts: Mapping[tuple[str
 
 
 def passes(candidate: Candidate, compiled: CompiledFilters) -> bool:
-    """Whether a candidate satisfies filters, by the values that it brings."""
+    """Whether a candidate matches filters, by its values."""
     filters = compiled.filters
     if filters.categories and set(filters.categories).isdisjoint(candidate.categories):
         return False

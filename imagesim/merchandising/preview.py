@@ -1,4 +1,4 @@
-"""What a rule does to a question, before it is saved: the answer without it beside the answer with it."""
+"""Preview a rule before it is saved: the answers to a query without it and with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMIT = 12
 
 @dataclass(frozen=True)
 class Place:
-    """A hit of a preview: its card, its position from 1, and how it moved, in words."""
+    """A hit of a preview: its card, its position from 1, and a text that says how it moved."""
 
     card: Card
     position: int
@@ -39,13 +39,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Preview:
-    """Both answers, what the shop says to the second one, or why there are none."""
+    """Both answers with the messages of the second, or the reason why there are none."""
 
     before: list[Place] = field(default_factory=list)
     after: list[Place] = field(default_factory=list)
     messages: tuple[Message, ...] = ()
     gone: list[str] = field(default_factory=list)
-    """The names of hits that are not on the first page any more."""
+    """The names of hits that are no longer on the first page."""
     error: str = ""
 
     @property
@@ -54,7 +54,7 @@ class Preview:
 
 
 def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None) -> Preview:
-    """Ask one question twice: by the other rules in service, and with this rule, as if it were on already."""
+    """Run a query twice: with the other active rules, and with this rule as if it were active."""
     try:
         ask = _question(rule, words.strip(), product.strip(), photo)
         others = list(Rule.objects.filter(enabled=True).exclude(pk=rule.pk))
@@ -113,7 +113,7 @@ def _whole(picture: Any, least: float | None) -> Hits:
 
 
 def _product(text: str) -> models.Model:
-    """The product with this key or primary key, or the first that is called so."""
+    """Return the product with this key or primary key, or the first with this name."""
     try:
         key = read_key(text)
     except ValidationError:

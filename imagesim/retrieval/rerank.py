@@ -1,4 +1,4 @@
-"""Reranking: what another app, such as ``imagesim.merchandising``, changes about an answer.
+"""Reranking: the interface for other apps, such as ``imagesim.merchandising``, to change an answer.
 
 A reranker is asked for a :class:`Plan` before each search, and may give none. A plan leaves entries out during the
 search, so that pages are full; it pins entries, which are read in the same request; and it rearranges the first
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
 WINDOW = 48
-"""Candidates that a plan rearranges, the best ones: four pages. More would cost each search more."""
+"""The number of best candidates that a plan rearranges: four pages. More would slow down each search."""
 
 Where = Literal["similar", "words", "photo", "look"]
-"""What is asked: similar items, words, a photo (with words or without), or all regions of a photo."""
+"""The kind of query: similar items, words, a photo (with or without words), or all regions of a photo."""
 
 
 class Judged(NamedTuple):
-    """A candidate with the score and the relevance that it will have."""
+    """A candidate with its score and its relevance."""
 
     candidate: Candidate
     score: float
@@ -40,13 +40,13 @@ class Judged(NamedTuple):
         return replace(self.candidate, score=self.score, relevance=self.relevance)
 
     def moved_by(self, *rules: str) -> Judged:
-        """The same, naming the rules that moved it."""
+        """Return a copy that names the rules that moved it."""
         return self._replace(candidate=replace(self.candidate, rules=(*self.candidate.rules, *rules)))
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a plan may depend on: not the page.
+    """The facts that a plan can depend on, which do not include the page.
 
     ``categories`` are those of the item, or those that the request names.
     """
@@ -62,7 +62,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """An entry to be shown at a position (0 is the first), if it passes the filters of the query."""
+    """An entry to show at a position (0 is the first), if it matches the filters of the query."""
 
     key: str
     position: int
@@ -74,7 +74,7 @@ Arrange = Callable[[Sequence[Judged], Mapping[int, Judged]], Sequence[Judged]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What changes about one question.
+    """The changes to one query and its answer.
 
     ``text`` replaces its words; what is called by any of the ``alternatives`` is found as well. ``none_of`` leaves out
     what satisfies any of the filters, pinned or not. ``arrange`` gets the judged candidates of the window and the
@@ -93,15 +93,15 @@ class Plan:
 
     @property
     def window(self) -> int:
-        """Candidates that have to be known, whatever the page."""
+        """The number of candidates that are needed for any page."""
         return WINDOW if self.arrange or self.pins else 0
 
     def filters(self, filters: Filters) -> Filters:
-        """The filters of a query, without what is left out."""
+        """Return the filters of a query that exclude the plan's exclusions."""
         return replace(filters, none_of=filters.none_of + self.none_of) if self.none_of else filters
 
     def lookups(self, queries: Sequence[Query]) -> list[Query]:
-        """The queries that read the pinned entries, one for each of ``queries``; none without pins."""
+        """Return the queries that read the pinned entries, one for each of ``queries``; none without pins."""
         return [self._lookup(query) for query in queries] if self.pins else []
 
     def _lookup(self, query: Query) -> Query:
@@ -120,7 +120,7 @@ class Plan:
     def apply(
         self, judged: Sequence[Judged], pinned: Sequence[Judged], floor: float, *, by_group: bool
     ) -> list[Judged]:
-        """All candidates in their new order, those below the floor cut; a pinned one stays whatever its relevance."""
+        """Return all candidates in their new order, without those below the floor; pinned ones are never cut."""
         placed = self._placed(pinned, by_group)
         taken = {_identity(each, by_group) for each in placed.values()}
         left = [each if _identity(each, by_group) not in taken else None for each in judged]
@@ -149,7 +149,7 @@ def _identity(each: Judged, by_group: bool) -> str:
 
 
 class Reranker(Protocol):
-    """Gives the plan for a question, or None. ``version`` changes with what it would answer, for cached answers."""
+    """Returns the plan for a query, or None. ``version`` changes when the plans change, for cached answers."""
 
     @property
     def version(self) -> str: ...
@@ -162,20 +162,20 @@ _replaced: ContextVar[tuple[Reranker | None] | None] = ContextVar("imagesim_rera
 
 
 def register(reranker: Reranker | None) -> None:
-    """Have ``reranker`` asked by every search; called in the ``ready()`` of an app. None: no one is asked."""
+    """Set the reranker of every search; call it in the ``ready()`` of an app. None removes it."""
     global _registered
     _registered = reranker
 
 
 def active() -> Reranker | None:
-    """The reranker that is asked in this context."""
+    """Return the reranker of this context."""
     replaced = _replaced.get()
     return _registered if replaced is None else replaced[0]
 
 
 @contextmanager
 def replaced_by(reranker: Reranker | None) -> Iterator[None]:
-    """Ask another reranker, or none, within this context only: for previews."""
+    """Use another reranker, or none, within this context only, for previews."""
     token = _replaced.set((reranker,))
     try:
         yield
@@ -184,12 +184,12 @@ def replaced_by(reranker: Reranker | None) -> Iterator[None]:
 
 
 def plan_for(question: Question) -> Plan | None:
-    """The plan of the active reranker."""
+    """Return the plan of the active reranker."""
     reranker = active()
     return None if reranker is None else reranker.plan(question)
 
 
 def version() -> str:
-    """The version of the active reranker, for the keys of cached answers."""
+    """Return the version of the active reranker, for the keys of cached answers."""
     reranker = active()
     return "" if reranker is None else reranker.version
