@@ -16,7 +16,9 @@ from demo_shop.shop.models import Category, Product
 from imagesim import events, images
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage, BadQuery, NotIndexed
+from imagesim.indexes import get_index
 from imagesim.items import Items
+from imagesim.models import ItemImage
 from imagesim.registry import registry
 from imagesim.retrieval import query_vector, retriever
 from imagesim.types import Candidate, Facet, Hits
@@ -161,6 +163,23 @@ class TestMixedQueries:
         for word in ("red", "blue", "red", "green"):
             kept.embed(get_embedder(), [word])
         assert [text for _model, text in kept._kept] == ["red", "green"]
+
+    def test_vectors_of_images_are_read_once(self, shelf, django_assert_num_queries):
+        meta = get_index().meta()
+        digests = set(ItemImage.objects.exclude(digest="").values_list("digest", flat=True))
+        kept = query_vector.ImageVectors(size=3)
+        first, second = sorted(digests)[:2]
+        with django_assert_num_queries(1):
+            assert kept.read([first], meta).keys() == {first}
+        with django_assert_num_queries(1):
+            both = kept.read([first, second], meta)
+        with django_assert_num_queries(0):
+            again = kept.read([first, second], meta)
+        assert all(np.array_equal(again[digest], both[digest]) for digest in (first, second))
+        assert len(kept.read(digests, meta)) == len(digests) > 3
+        assert len(kept._kept) == 3
+        assert kept.read(["none"], meta) == {}
+        assert all(vector.base is None for vector in kept._kept.values())  # no views that keep others
 
     def test_a_query_is_decoded_like_the_catalogue(self, shelf, monkeypatch):
         asked = []

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -365,6 +366,28 @@ class TestMainRegion:
         scene = Image.effect_noise((300, 300), 90).convert("RGB")
         scene.paste("red", (10, 10, 200, 200))
         assert imagesim.search(image=scene, region="auto").region.label == "shoes"
+
+    @pytest.mark.parametrize(
+        ("label", "inside", "chosen"), [("bag", "red", "bag"), ("bag", "grey", ""), ("shoes", "grey", "shoes")]
+    )
+    @pytest.mark.parametrize("offset", [0, 1])
+    def test_a_label_that_is_not_sold_has_to_find_more_than_the_photo(
+        self, shelf, monkeypatch, label, inside, chosen, offset
+    ):
+        """A finder of garments saw bags in groceries."""
+        box = Region(0.3, 0.3, 0.2, 0.2, label=label)
+        monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
+        ground = "grey" if inside == "red" else "red"
+        scene = (
+            Image.effect_noise((300, 300), 90).convert("RGB")
+            if ground == "grey"
+            else Image.new("RGB", (300, 300), ground)
+        )
+        scene.paste(Image.effect_noise((60, 60), 90).convert("RGB") if inside == "grey" else "red", (90, 90, 150, 150))
+        monkeypatch.setattr(look, "item_box", lambda image: None)
+        hits = imagesim.search(image=scene, region="auto", limit=3, offset=offset)
+        assert (hits.region.label if hits.region else "") == chosen
+        assert len(hits)
 
     def test_a_photo_without_regions_is_searched_whole(self, shelf):
         hits = imagesim.search(image=Image.new("RGB", (64, 64), "lime"), region="auto", limit=1)

@@ -72,7 +72,12 @@ class Report:
 
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
         rows = [self.known, self.nothing, self.two_words, self.something]
-        rows += {"demo": [self.languages], "fashion": [self.hybrid]}.get(self.options.shop, [])
+        own = {
+            "demo": [self.languages],
+            "grocery": [self.photo_entry],
+            "fashion": [self.hybrid, self.photo_entry],
+        }
+        rows += own[self.options.shop]
         for row in (*rows, self.times):
             if row.__name__ in (self.options.row or [row.__name__]):
                 self.rng = random.Random(0)  # a row asked for alone asks the same
@@ -243,6 +248,37 @@ class Report:
                 say(f"hybrid, {name}, half {half} texts: nDCG@10", statistics.mean(values), None)
         finally:
             with_texts(hidden, True)
+
+    def photo_entry(self) -> None:
+        """Scenes through the one camera."""
+        import imagesim
+        from benchmarks.relevance import photo_entry
+
+        def search(**arguments: Any) -> Any:
+            return imagesim.search(min_relevance=0.0, **arguments)
+
+        count = self.options.sample // 3
+        if self.options.shop == "fashion":
+            slugs = sorted({product.category.slug for product in self.products.values()})
+            entries, beside = photo_entry.outfits(self.options.data / "outfits", slugs, search, count), "true box"
+        else:
+            photos = self.photos["grocery"]
+            every = list(zip(photos.files, photos.categories, strict=True))
+            chosen = [(file, name.replace(" ", "-")[:50]) for file, name in self.rng.sample(every, count)]
+            entries, beside = photo_entry.groceries(chosen, search), "whole photo"
+        true = photo_entry.mean(entries, "true")
+        labels = Counter(entry.chosen for entry in entries).most_common(6)
+        say(
+            f"photo entry ({len(entries)}), auto: P@5", photo_entry.mean(entries, "auto"), round(true - 0.03, 3), labels
+        )
+        say(f"photo entry, {beside}: P@5", true, None)
+        say("photo entry, whole photo: P@5", photo_entry.mean(entries, "whole"), None)
+        for chosen_label, _count in labels:
+            group = [entry for entry in entries if entry.chosen == chosen_label]
+            ways = [round(photo_entry.mean(group, way), 2) for way in ("auto", "true", "whole", "overlap")]
+            say(
+                f"photo entry, chose {chosen_label} ({len(group)}): auto, true box, whole, overlap", ways[0], None, ways
+            )
 
     def times(self) -> None:
         texts = [product.name for product in list(self.products.values())[:40]]

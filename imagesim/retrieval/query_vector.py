@@ -44,6 +44,7 @@ UNLIKE_WEIGHT = 0.5
 """The default weight of ``unlike``; the weight of ``like`` is 1."""
 
 CACHED_TEXTS = 1_000
+CACHED_IMAGES = 1_000
 
 _VECTORS_OF_ITEM = f"""
     SELECT id, vector FROM {Embedding._meta.db_table} WHERE fingerprint = %s AND digest IN (
@@ -157,6 +158,39 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     length = float(np.linalg.norm(total))
     unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
     return unit
+
+
+class ImageVectors:
+    """A cache of the projected vectors of images, which never change; the least recently used is dropped."""
+
+    def __init__(self, size: int = CACHED_IMAGES) -> None:
+        self._size = size
+        self._kept: OrderedDict[tuple[str, str, str], Vector] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, digests: Iterable[str], meta: IndexMeta) -> dict[str, Vector]:
+        """The vectors by digest of those that have one, the new ones read in one database query."""
+        import numpy as np
+
+        names = {digest: (meta.fingerprint, meta.projection, digest) for digest in digests}
+        with self._lock:
+            known = {digest: self._kept[name] for digest, name in names.items() if name in self._kept}
+        if new := names.keys() - known.keys():
+            stored = Embedding.objects.filter(digest__in=new, fingerprint=meta.fingerprint)
+            found = {
+                digest: np.frombuffer(bytes(vector), dtype="<f4")
+                for digest, vector in stored.values_list("digest", "vector")
+            }
+            if found:
+                rows = project(meta, np.stack(list(found.values())))
+                known |= {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
+        with self._lock:
+            for digest, vector in known.items():
+                self._kept[names[digest]] = vector
+                self._kept.move_to_end(names[digest])
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return known
 
 
 def project(meta: IndexMeta, vectors: Vector) -> Vector:

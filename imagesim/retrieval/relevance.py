@@ -268,8 +268,9 @@ class WithText:
         vectors = self._vectors_of([*called, *pins])
         scores = _scores(called, query.vector, vectors)
         steering = [each for each in _steering(called) if each.image_digest in vectors]
+        known = {each.key: score for each, score in zip(called, scores, strict=True)}
         kind: Kind = "words"
-        if steering and not self._understands(steering, _scores(steering, query.vector, vectors), seen):
+        if steering and not self._understands(steering, [known[each.key] for each in steering], seen):
             kind, vector = "items", _steered(query.vector, steering, vectors)
             (seen,) = self._retriever.search([replace(window, vector=vector)])
             scores = _scores(called, vector, vectors)

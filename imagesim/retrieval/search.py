@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from imagesim import events, paths
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.indexes.analysis import Token, analyse, base_language
-from imagesim.models import Embedding
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval.concurrency import check_deadline
@@ -26,6 +25,7 @@ from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (
+    ImageVectors,
     ItemKey,
     QueryTerm,
     StoredRegion,
@@ -38,6 +38,7 @@ from imagesim.retrieval.query_vector import (
 from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
 from imagesim.retrieval.rerank import Question, Where, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
+from imagesim.runtime import runtime
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
@@ -45,8 +46,11 @@ if TYPE_CHECKING:
 
     from imagesim.calibration import Kind
     from imagesim.retrieval.params import SearchArguments, SimilarArguments, SuggestArguments
-    from imagesim.retrieval.query_image import Picture
+    from imagesim.retrieval.query_image import Picture, QueryImage
     from imagesim.types import Vector
+
+EVIDENCE = 5
+"""Hits whose relevance tells whether a region or the whole photo is better."""
 
 MAX_ROUNDS = 4
 """The maximum number of requests for one page, while deleted items are skipped."""
@@ -107,8 +111,9 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
 
     ``image`` is bytes, a file open for reading, or a PIL image; it is decoded, used and dropped. Several pictures, or
     pictures and words with weights, go into ``like``. With ``region="auto"`` the main object in ``image`` is found and
-    searched (``hits.region``); a picture with a plain background is searched as a whole. ``model`` restricts the search
-    to some of the registered models. The rest is as in :func:`similar_to`.
+    searched (``hits.region``); a picture with a plain background is searched as a whole, and so is one whose hits are
+    more relevant than those of the object, if the shop has no category for the object's label. ``model`` restricts the
+    search to some of the registered models. The rest is as in :func:`similar_to`.
 
     :raises BadImage: if the image cannot be accepted (ImageTooLarge, UnsupportedFormat: why).
     :raises BadQuery: naming the bad argument and the good ones.
@@ -117,19 +122,41 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
     request = SearchRequest.create("search", arguments)
-    picture, region = None if image is None else take(image), None
-    if request.region:
-        if picture is None:
-            raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
-        from imagesim.retrieval.look import main_region  # pages without a photo do not load it
-
-        region, picture = main_region(picture) or (None, picture)
-    terms = [] if picture is None else [QueryTerm(picture)]
-    terms += [] if request.text is None else [QueryTerm(request.text)]
+    picture = None if image is None else take(image)
     wanted = request.index_filters()
-    terms += read_terms(request.like, request.unlike)
-    kind: Kind = "words" if all(isinstance(term.value, str) for term in terms) else "region" if region else "photo"
-    return _run(request, terms, wanted, source="search", kind=kind).replace(region=region)
+    others = [] if request.text is None else [QueryTerm(request.text)]
+    others += read_terms(request.like, request.unlike)
+
+    def ask(shown: QueryImage | None, kind: Kind, request: SearchRequest = request) -> Hits:
+        terms = others if shown is None else [QueryTerm(shown), *others]
+        return _run(request, terms, wanted, source="search", kind=kind)
+
+    if not request.region:
+        words = picture is None and all(isinstance(term.value, str) for term in others)
+        return ask(picture, "words" if words else "photo")
+    if picture is None:
+        raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
+    from imagesim.retrieval.item_regions import is_sold  # pages without a photo do not load these
+    from imagesim.retrieval.look import main_region
+
+    found = main_region(picture)
+    if found is None:
+        return ask(picture, "photo")
+    region, part = found
+    of_region = ask(part, "region").replace(region=region)
+    if is_sold(request.searched, region):
+        return of_region
+    # A finder of garments sees some in groceries, too. The same for every page: by the first hits of both.
+    start = replace(request, offset=0, facets=())
+    first = ask(part, "region", start) if request.offset else of_region
+    whole = ask(picture, "photo", start)
+    if _evidence(first) >= _evidence(whole):
+        return of_region
+    return ask(picture, "photo") if request.offset or request.facets else whole
+
+
+def _evidence(hits: Hits) -> float:
+    return sum(hit.relevance for hit in hits[:EVIDENCE])
 
 
 # Django's own thread for a request, so that its connections and transactions are the ones used.
@@ -216,13 +243,9 @@ def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, me
 
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
-    """The projected vectors of the images that matched, by digest, read in one database query."""
-    import numpy as np
-
+    """The projected vectors of the images that matched, by digest."""
     digests = {candidate.image_digest for candidate in candidates}
-    rows = Embedding.objects.filter(digest__in=digests, fingerprint=meta.fingerprint).values_list("digest", "vector")
-    found = {digest: np.frombuffer(bytes(vector), dtype="<f4") for digest, vector in rows}
-    return dict(zip(found, project(meta, np.stack(list(found.values()))), strict=True)) if found else {}
+    return runtime.get(ImageVectors, ImageVectors).read(digests, meta)
 
 
 def _without_blank(facet: Facet) -> Facet:
