@@ -377,6 +377,7 @@ class TestMainRegion:
         """A finder of garments saw bags in groceries."""
         box = Region(0.3, 0.3, 0.2, 0.2, label=label)
         monkeypatch.setattr(look, "get_region_finder", lambda: SimpleNamespace(find=lambda image: [box]))
+        monkeypatch.setattr(look, "shows_one_thing", lambda image, regions: False)
         ground = "grey" if inside == "red" else "red"
         scene = (
             Image.effect_noise((300, 300), 90).convert("RGB")
@@ -384,7 +385,6 @@ class TestMainRegion:
             else Image.new("RGB", (300, 300), ground)
         )
         scene.paste(Image.effect_noise((60, 60), 90).convert("RGB") if inside == "grey" else "red", (90, 90, 150, 150))
-        monkeypatch.setattr(look, "item_box", lambda image: None)
         hits = imagesim.search(image=scene, region="auto", limit=3, offset=offset)
         assert (hits.region.label if hits.region else "") == chosen
         assert len(hits)
