@@ -11,7 +11,7 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts the services that the environment does not name, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
-.PHONY: help venv demo services test test-all quick lint docs chaos protections hostile clean
+.PHONY: help venv demo services test test-all quick lint docs bench-quick chaos protections hostile clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -45,6 +45,9 @@ lint: venv  ## the checks that need no service
 
 docs: venv  ## the documentation as a site in build/docs
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs build/docs && echo "open build/docs/README.html"
+
+bench-quick: venv  ## ratios of search to its limits in some minutes, compared with the run before (docs/performance.md)
+	@exec $(WITH_SERVICES) $(BIN)/python -m benchmarks.quick
 
 chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1; SECURE=1: TLS, API key), then count what was lost
 	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(if $(SECURE),--secure)
