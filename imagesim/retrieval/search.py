@@ -96,7 +96,9 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         found = region_of(item, request.region_id)
         wanted = wanted if wanted.categories else replace(wanted, categories=found.categories)
         terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        return _run(request, terms, wanted, source="similar", query_key=key, kind="region").replace(region=found.region)
+        return _run(request, terms, wanted, source="similar", query_key=key, kind="region", item=item).replace(
+            region=found.region
+        )
     terms = [QueryTerm(ItemKey(key)), *extra]
     own = frozenset(map(str, items.get_categories(item)))
     near = frozenset(wider((items,), own)) if own else frozenset()
