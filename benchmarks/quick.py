@@ -86,7 +86,7 @@ def measure(url: str) -> Iterator[tuple[str, float]]:
                 yield "similar_to / took", ratio(row)
             elif row.what == "shop: similar_to less took":
                 yield "similar_to less took / bare HTTP", ratio(row)
-            elif row.what.startswith("load: a view written by hand"):
+            elif row.what.startswith("load: a hand-written view"):
                 yield "endpoint, share of the view written by hand", 1 / ratio(row)
 
 
