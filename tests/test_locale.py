@@ -14,38 +14,52 @@ import pytest
 from tests.missing import missing
 
 ROOT = Path(__file__).resolve().parent.parent
-CATALOGUE = Path("locale/de/LC_MESSAGES")
+LANGUAGES = {"imagesim": ["de", "es", "fr", "it", "nl", "pl", "pt"], "demo_shop/shop": ["de"]}
+CATALOGUES = [(package, language) for package, languages in LANGUAGES.items() for language in languages]
 
 
-@pytest.fixture(scope="module", params=["imagesim", "demo_shop/shop"])
-def package(request: pytest.FixtureRequest) -> Path:
-    return ROOT / request.param
+def catalogue(language: str) -> Path:
+    return Path("locale") / language / "LC_MESSAGES" / "django.po"
 
 
 @pytest.fixture(scope="module")
-def extracted(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The German catalogue of a copy of the package, brought up to date with its messages."""
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A copy of each package, with its catalogues brought up to date with its messages."""
     if not shutil.which("xgettext"):
         missing("gettext is not installed (on Debian: apt-get install gettext)")
-    copy = tmp_path_factory.mktemp("locale") / package.name
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.mo"))
-    make = [sys.executable, "-m", "django", "makemessages", "--locale", "de", "--no-location"]
+    return {package: _extract(package, tmp_path_factory.mktemp("locale")) for package in LANGUAGES}
+
+
+def _extract(package: str, folder: Path) -> Path:
+    copy = folder / Path(package).name
+    shutil.copytree(ROOT / package, copy, ignore=shutil.ignore_patterns("__pycache__", "assets", "*.mo"))
+    make = [sys.executable, "-m", "django", "makemessages", "--all", "--no-location"]
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     environment["PYTHONSAFEPATH"] = "1"  # else runpy imports the package's types in place of its own, from 3.12 on
     done = subprocess.run(make, cwd=copy, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return copy / CATALOGUE / "django.po"
+    return copy
+
+
+def test_every_language_is_checked() -> None:
+    for package, languages in LANGUAGES.items():
+        assert sorted(path.name for path in (ROOT / package / "locale").iterdir()) == languages
 
 
 @pytest.mark.parametrize("kind", ["untranslated", "only-fuzzy", "only-obsolete"])
-def test_every_message_is_translated(extracted: Path, kind: str) -> None:
-    found = subprocess.run(["msgattrib", f"--{kind}", str(extracted)], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(("package", "language"), CATALOGUES)
+def test_no_message_is_left(extracted: dict[str, Path], package: str, language: str, kind: str) -> None:
+    merged = extracted[package] / catalogue(language)
+    found = subprocess.run(["msgattrib", f"--{kind}", str(merged)], capture_output=True, text=True, check=True)
     messages = [line for line in found.stdout.splitlines() if line.lstrip("#~ ").startswith('msgid "')]
     assert messages in ([], ['msgid ""']), found.stdout
 
 
-def test_the_compiled_catalogue_is_up_to_date(package: Path, extracted: Path, tmp_path: Path) -> None:
-    source = package / CATALOGUE / "django.po"
+@pytest.mark.parametrize(("package", "language"), CATALOGUES)
+def test_the_compiled_catalogue_is_that_of_the_source(package: str, language: str, tmp_path: Path) -> None:
+    if not shutil.which("msgfmt"):
+        missing("gettext is not installed (on Debian: apt-get install gettext)")
+    source = ROOT / package / catalogue(language)
     compiled = tmp_path / "django.mo"
     subprocess.run(["msgfmt", "--check", "--output-file", str(compiled), str(source)], check=True)
     with compiled.open("rb") as fresh, source.with_suffix(".mo").open("rb") as shipped:
