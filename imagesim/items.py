@@ -17,7 +17,6 @@ from django.utils.html import strip_tags
 from imagesim import paths
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, kind_of_field
-from imagesim.remote_images import RemoteImage
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
@@ -32,6 +31,12 @@ SIMILAR_ID = "imagesim-similar"
 def make_key(label: str, pk: object) -> str:
     """The key of an item in the index, such as ``'shop.product:7'``."""
     return f"{label}:{pk}"
+
+
+def _remote(url: str) -> Any:
+    from imagesim.remote_images import RemoteImage  # most shops store files
+
+    return RemoteImage(url)
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -96,7 +101,7 @@ class Items(Generic[M]):
     def get_images(self, item: M) -> Iterable[Any]:
         """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
         :class:`~imagesim.remote_images.RemoteImage`, which the text of an address becomes."""
-        return [RemoteImage(file) if isinstance(file, str) else file for file in self._read(item, self.images) if file]
+        return [_remote(file) if isinstance(file, str) else file for file in self._read(item, self.images) if file]
 
     def get_categories(self, item: M) -> Sequence[str]:
         """The item's category or categories; a model instance becomes its primary key."""

@@ -292,7 +292,7 @@ class TestCache:
 
     def test_check(self, settings):
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-        assert [each.id for each in check_cache()] == ["imagesim.W019"]
+        assert [each.id for each in check_cache()] == ["imagesim.W020"]
         settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
         assert check_cache() == []
 

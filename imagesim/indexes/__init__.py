@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage
 from django.db import connection
 
 from imagesim.conf import Backend, get_instance, get_settings
 from imagesim.exceptions import ConfigurationError, format_choices
-from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
 from imagesim.types import (
     SIMILARITIES,
     Candidates,
@@ -26,6 +26,9 @@ from imagesim.types import (
     Similarity,
     WriteResult,
 )
+
+if TYPE_CHECKING:
+    from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
 
 
 class BaseIndex(ABC):

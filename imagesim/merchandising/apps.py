@@ -40,6 +40,6 @@ def check_cache(**kwargs: Any) -> list[CheckMessage]:
         Warning(
             "The default cache is not shared between processes: a changed rule takes up to a minute to take effect.",
             hint="Use Redis, Memcached or the database as the default cache.",
-            id="imagesim.W019",
+            id="imagesim.W020",
         )
     ]

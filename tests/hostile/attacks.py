@@ -165,6 +165,15 @@ def attacks() -> list[Attack]:
         Attack("regions that are a number", (post_form(f"{API}/look/", {"regions": "7"}, [("image", b"x")]),)),
         Attack("exact search", (get(f"{API}/search/", {"q": "red", "exact": "true"}),), (200, 400, 403), storm=True),
         Attack("deep pages", (get(similar, {"offset": 10**9}), get(similar, {"offset": 1000})), (200, 400)),
+        Attack(
+            "regions of an item, and a region that it has not",
+            (
+                get(f"{API}/items/shop.product/1/regions/"),
+                get(f"{API}/items/shop.product/{'9' * 4000}/regions/"),
+                get(similar, {"region_id": "9" * 4000}),
+            ),
+            (200, 400, 404),
+        ),
         Attack("a long text", (get(f"{API}/search/", {"q": "red " * 1000}),)),
         Attack("a page that is a number too large", (get("/search/", {"q": "red", "page": "9" * 4000}),)),
         Attack(
