@@ -544,7 +544,7 @@ class TestLook:
         with concurrency.photo_slot():
             response = self.post(client)
         assert response.status_code == 503
-        assert "Many photos" in response.content.decode()
+        assert "The server is busy" in response.content.decode()
 
     def test_a_sample_has_a_url(self, client: Client, shelf):
         default_storage.save("samples/clothing.jpg", io.BytesIO(encoded(picture("red", size=(200, 200)), "JPEG")))

@@ -298,6 +298,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     index.refresh()
     assert index.search([Query(axis(0))])[0].exact
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", 5)
+    monkeypatch.setattr(selectivity, "VISITED", 0)
     index._active_index = None
     assert not index.search([Query(axis(0))])[0].exact
     assert index.search([Query(axis(0), similarity="l1")])[0].exact

@@ -166,10 +166,13 @@ def test_long_texts_are_truncated() -> None:
 
 @pytest.mark.parametrize("text", ["a" * 9_999 + "-", "㌖" * 4_000 + "-", "汉字" * 4_999 + "-", "a-" * 5_000])
 def test_a_very_long_word_takes_linear_time(text: str) -> None:
-    begun = time.process_time()
-    analyse(text, "en")
-    query_words(text, ["en", "de"])
-    assert time.process_time() - begun < 0.1
+    def seconds() -> float:
+        begun = time.process_time()
+        analyse(text, "en")
+        query_words(text, ["en", "de"])
+        return time.process_time() - begun
+
+    assert min(seconds() for _ in range(3)) < 0.1
 
 
 def test_a_prefix_of_many_words_costs_about_as_much_as_one_word() -> None:
@@ -184,7 +187,7 @@ def test_a_prefix_of_many_words_costs_about_as_much_as_one_word() -> None:
         return time.process_time() - begun
 
     many, one = (min(seconds(text) for _ in range(5)) for text in ("sku", "common"))
-    assert many < 6 * one + 0.025  # 0.08 where each entry was scored alone; being traced for coverage takes 0.01
+    assert many < 6 * one + 0.04  # 0.08 where each entry was scored alone; traces and garbage of other tests take 0.02
 
 
 def test_fuzzy_words_equal_a_full_comparison() -> None:

@@ -84,6 +84,7 @@ def sync_inline() -> Iterator[SyncReport]:
     from imagesim.indexes import get_index
     from imagesim.indexing.sync import SyncReport, sync
     from imagesim.registry import registry
+    from imagesim.retrieval import rerank
     from imagesim.retrieval.filters import wider
     from imagesim.retrieval.relevance import calibration_of
     from imagesim.runtime import runtime
@@ -100,5 +101,6 @@ def sync_inline() -> Iterator[SyncReport]:
     index.refresh()
     index.search([Query(np.ones(index.meta().dims, dtype=np.float32), limit=1)])
     calibration_of(index.meta())
+    rerank.version()
     for items in registry:
         wider([items], ())
