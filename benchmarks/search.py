@@ -1,7 +1,8 @@
 """Measure the speed and recall of search, compared with other libraries in one run.
 
     python benchmarks/picture_vectors.py PICTURES 101000 vectors.npy
-    python -m benchmarks.search vectors.npy --elasticsearch http://127.0.0.1:9200 --json figures.json
+    python -m benchmarks.search vectors.npy --elasticsearch http://127.0.0.1:9200 \\
+        --pgvector postgres://imagesim@127.0.0.1:5432/imagesim --json figures.json
 
 The last thousand vectors are the queries, the others the catalogue. ``docs/performance.md`` quotes the output.
 """
@@ -25,7 +26,7 @@ import numpy as np
 if TYPE_CHECKING:
     from benchmarks.searching.common import Row
 
-PARTS = ("local", "elasticsearch", "sweep", "shop", "load")
+PARTS = ("local", "elasticsearch", "pgvector", "sweep", "shop", "load")
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--elasticsearch", metavar="URL", help="a server to fill; the index imagesim-benchmark is its own"
     )
+    parser.add_argument("--pgvector", metavar="URL", help="a PostgreSQL to fill: postgres://user@host:port/name")
     parser.add_argument("--quantisation", nargs="*", default=["int8"], choices=("none", "int8", "bbq"))
     parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
     parser.add_argument("--queries", type=int, default=200)
@@ -68,6 +70,10 @@ def measure(given: argparse.Namespace) -> Iterator[Row]:
         catalogue = sized(vectors[:-1000], given.count or len(vectors) - 1000)
         if "local" in given.only:
             yield from local.measure(catalogue, queries, not given.no_peers)
+        if given.pgvector and "pgvector" in given.only:
+            from benchmarks.searching import pgvector
+
+            yield from pgvector.measure(given, catalogue, queries)
         if given.elasticsearch:
             for quantisation in given.quantisation:
                 first = quantisation == given.quantisation[0]  # the shop is measured with the first one only

@@ -26,6 +26,17 @@ class AtomicSave:
 
 Row = TypeVar("Row")
 
+
+def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:
+    """Yield pages of ``rows`` in the order of the primary key, each by a query of its own: rows may be deleted
+    meanwhile."""
+    rows = rows.order_by("pk")
+    page = list(rows[:size])
+    while page:
+        yield page
+        page = list(rows.filter(pk__gt=page[-1].pk)[:size])  # type: ignore[attr-defined]
+
+
 _COLLATIONS = {"postgresql": "C", "sqlite": "BINARY"}
 
 

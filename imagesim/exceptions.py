@@ -144,6 +144,13 @@ class IndexMissing(SearchIndexError):
     code = "index_missing"
 
 
+def index_missing(name: str, backing_index: str | None) -> IndexMissing:
+    """The error for the active index of ``name``, or for a backing index, that does not exist."""
+    if backing_index is None:
+        return IndexMissing(f"No index {name!r} is in service yet; build it with imagesim_rebuild or imagesim_sync.")
+    return IndexMissing(f"There is no index {backing_index!r} (any more); build one with imagesim_rebuild.")
+
+
 class ModelMismatch(SearchIndexError):
     """The index holds the vectors of another model, so that results would be wrong."""
 

@@ -48,6 +48,8 @@ class FilterType(ABC):
     """Those of them that a query may use."""
     elasticsearch: ClassVar[str]
     """The type of the field in an Elasticsearch mapping."""
+    postgresql: ClassVar[str]
+    """The type of a canonical value in PostgreSQL."""
     json_schema: ClassVar[Mapping[str, Any]]
     is_text: ClassVar[bool] = False
     """Whether the local index stores it as codes of a dictionary (text) instead of numbers."""
@@ -105,6 +107,7 @@ class Keyword(FilterType):
     )
     lookups = ("eq", "in")
     elasticsearch = "keyword"
+    postgresql = "text"
     json_schema: ClassVar[Mapping[str, Any]] = {"type": "string"}
     is_text = True
 
@@ -133,6 +136,7 @@ class Number(FilterType):
     kind = "number"
     model_fields = (models.IntegerField, models.FloatField, models.DecimalField)
     elasticsearch = "double"
+    postgresql = "double precision"
     json_schema: ClassVar[Mapping[str, Any]] = {"type": "number"}
     is_range = True
 
@@ -174,6 +178,7 @@ class Boolean(FilterType):
     model_fields = (models.BooleanField,)
     operators = lookups = ("eq", "in")
     elasticsearch = "boolean"
+    postgresql = "boolean"
     json_schema: ClassVar[Mapping[str, Any]] = {"type": "boolean"}
 
     @property
@@ -215,6 +220,7 @@ class Date(FilterType):
     kind = "date"
     model_fields = (models.DateField,)  # and DateTimeField, its subclass
     elasticsearch = "date"
+    postgresql = "bigint"
     json_schema: ClassVar[Mapping[str, Any]] = {"type": "string", "format": "date-time"}
     is_range = True
 

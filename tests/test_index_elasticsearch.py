@@ -16,7 +16,14 @@ import numpy as np
 import pytest
 
 from imagesim.circuit_breaker import Breaker
-from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
+from imagesim.exceptions import (
+    ConfigurationError,
+    IndexMissing,
+    IndexUnavailable,
+    ModelMismatch,
+    QueryTimeout,
+    SearchIndexError,
+)
 from imagesim.indexes import BaseIndex
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, mapping, selectivity, transport
 from imagesim.indexes.elasticsearch.mapping import Server
@@ -158,6 +165,22 @@ def test_features_by_server_version(
     storage = mapping.Storage("int8", 16, 100, 1)
     settings = mapping.body("x", META, storage, server)["settings"]["index"]
     assert ("dense_vector.hnsw_filter_heuristic" in settings) == told
+    newer = server.version >= (9, 2)
+    assert (settings.get("dense_vector.hnsw_early_termination") is False) == newer
+    mappings = mapping.body("x", META, storage, server)["mappings"]
+    assert ("_source" not in mappings) == newer
+
+
+def test_an_entry_without_a_vector_is_not_scanned(index: ElasticsearchIndex) -> None:
+    backing_index = index.create(META)
+    index.write([entry(1, axis(0), axis(1)), entry(2, axis(1))], backing_index=backing_index)
+    index.promote(backing_index)
+    first, second = [key for key, _ in index.scan()]
+    source = index._client.get(index=index.name, id=first)["_source"]
+    vectors = [{"vector": axis(0).tolist()}, {}]
+    source["images"] = [image | vector for image, vector in zip(source["images"], vectors, strict=True)]
+    index._client.index(index=index.name, id=first, document=source, version=9, version_type="external", refresh=True)
+    assert [key for key, _ in index.scan()] == [second]
 
 
 def test_a_server_that_is_too_old_or_has_no_version() -> None:
@@ -298,7 +321,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     index.refresh()
     assert index.search([Query(axis(0))])[0].exact
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", 5)
-    monkeypatch.setattr(selectivity, "VISITED", 0)
+    monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     index._active_index = None
     assert not index.search([Query(axis(0))])[0].exact
     assert index.search([Query(axis(0), similarity="l1")])[0].exact
@@ -556,3 +579,21 @@ def test_the_analyser_of_a_language_can_be_chosen(elasticsearch_url: str) -> Non
     for wrong in ({"de": ""}, {"de": None}, ["german"]):
         with pytest.raises(ConfigurationError, match="analyzers"):
             ElasticsearchIndex(hosts=elasticsearch_url, analyzers=wrong)  # type: ignore[arg-type]
+
+
+def test_a_swap_to_another_projection_in_another_process_is_noticed(
+    index: ElasticsearchIndex, elasticsearch_url: str
+) -> None:
+    """The queries were projected for the index that was active before."""
+    index.promote(index.create(META))
+    index.write([entry(1, axis(0))])
+    index.refresh()
+    keys(index, Query(axis(0)))
+    other = ElasticsearchIndex(hosts=elasticsearch_url, name=index.name, replicas=0)
+    backing_index = other.create(replace(META, projection="fitted"))
+    other.write([entry(1, axis(0))], backing_index=backing_index)
+    other.promote(backing_index)
+    with pytest.raises(ModelMismatch, match="another projection"):
+        index.search([Query(axis(0), fingerprint=META.fingerprint)])
+    assert index.meta().projection == "fitted"
+    assert len(keys(index, Query(axis(0)))) == 1

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from imagesim.exceptions import IndexUnavailable, SearchIndexError
+from imagesim.exceptions import IndexUnavailable, ModelMismatch, SearchIndexError
 from imagesim.indexes import BaseIndex, local
 from imagesim.indexes.local import LocalIndex, knn, store
 from imagesim.indexes.local.columnar import Matrix, Table
@@ -390,3 +390,16 @@ class TestWords:
         worded.warm_up()
         monkeypatch.setattr(TextIndex, "add", None)
         assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20
+
+
+def test_a_swap_in_another_process_is_noticed(index: LocalIndex) -> None:
+    """A process takes the backing index of its last search for the active one."""
+    index.write([entry(1, axis(0))])
+    keys(index, Query(axis(0)))
+    other = LocalIndex(name="test")
+    other.promote(other.create(replace(META, projection="fitted")))
+    assert index.meta().projection == ""  # so a query is projected in the wrong way
+    with pytest.raises(ModelMismatch, match="another projection"):
+        index.search([Query(axis(0), fingerprint=META.fingerprint)])
+    assert index.meta().projection == "fitted"
+    assert keys(index, Query(axis(0))) == []

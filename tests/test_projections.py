@@ -22,10 +22,9 @@ pytestmark = pytest.mark.django_db
 COLOURS = ("red", "darkred", "tomato", "blue", "navy", "royalblue", "green", "olive", "lime", "gold", "khaki", "pink")
 
 
-@pytest.fixture(params=["local", "elasticsearch"], autouse=True)
+@pytest.fixture(params=shop.INDEXES, autouse=True)
 def _index(request, settings, media_root) -> Iterator[None]:
-    url = request.getfixturevalue("elasticsearch_url") if request.param == "elasticsearch" else ""
-    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": shop.index_setting(request.param, url)}
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER, "INDEX": shop.index_for(request, request.param)}
     yield
     shop.drop_index()
 

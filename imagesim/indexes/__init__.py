@@ -5,8 +5,10 @@ One contract suite (``imagesim.testing.index_contract``) holds them all to it.
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage
@@ -53,6 +55,10 @@ class BaseIndex(ABC):
         self.similarity: Similarity = similarity
 
     # Backing indexes.
+
+    def name_at(self, moment: datetime) -> str:
+        """Return a unique name for a backing index that is created at this time."""
+        return f"{self.name}-{moment:%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
 
     @abstractmethod
     def create(self, meta: IndexMeta) -> str:
@@ -183,9 +189,8 @@ def get_index(backend: Backend | None = None) -> BaseIndex:
     backend = backend or get_settings().INDEX
     name = backend.options.get("name")
     if callable(name):
-        name = name()
+        backend = Backend(backend.path, {**backend.options, "name": name()})
     elif isinstance(name, str) and "{" in name:
         name = name.replace("{schema}", str(getattr(connection, "schema_name", "public")))
-    if name is not None:
         backend = Backend(backend.path, {**backend.options, "name": name})
     return get_instance(backend, BaseIndex)  # type: ignore[type-abstract]

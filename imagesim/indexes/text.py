@@ -7,7 +7,6 @@ entries and scores those few with the same class, so that every index gives one 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, query_words
+from imagesim.indexes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,15 +38,8 @@ KNOWN_WORD = 0.7
 KNOWN_PART = 0.85
 """The same for a part of a compound: a boxing glove ("Boxhandschuh") is not a shoe ("Schuh") if there are shoes."""
 
-UNSORTED_WORDS = 500
-UNSORTED_SHARE = 16
-"""Words are sorted again when more than ``UNSORTED_WORDS`` and one in this many are not sorted yet."""
-
 UNPACKED = 1_000
 """The maximum number of changed entries in the overlay before they are merged into the arrays."""
-
-FUZZY_CACHE = 2_000
-"""The number of query words whose misspellings are cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class TextIndex:
         top = max((field.weight for field in fields), default=1.0)
         self._factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
-        self._vocabulary = _Vocabulary()
+        self._vocabulary = Vocabulary()
         self._tokens: dict[str, dict[Token, int]] = {language: {} for language in self.languages}
         self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
@@ -160,12 +153,13 @@ class TextIndex:
             language = base_language(field.language)
             known = self._tokens[language]
             tokens = {token for value in texts.get(field.name, ()) for token in analyse(value, language)}
-            words = {known[token] if token in known else self._learn(token, language) for token in tokens}
+            words = {known[token] if token in known else self.learn(token, language) for token in tokens}
             self._lengths[slot, number] = len(words)
             postings += [word << 8 | number for word in words]
         return postings
 
-    def _learn(self, token: Token, language: str) -> int:
+    def learn(self, token: Token, language: str) -> int:
+        """Add a word to the vocabulary; return its number."""
         word = self._tokens[language][token] = self._vocabulary.add(token.word)
         self._stems[language, token.stem].add(word)
         return word
@@ -212,7 +206,7 @@ class TextIndex:
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         weights = 0.0
-        for position, found in enumerate(self._lookups(words, prefix=prefix)):
+        for position, found in enumerate(self._matching_numbers(words, prefix=prefix)):
             word = words[position]
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
@@ -266,7 +260,13 @@ class TextIndex:
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
 
-    def _lookups(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[int, float]]:
+    def matching_words(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[str, float]]:
+        """Return the words of the vocabulary that match each word of a query, with the qualities of the matches."""
+        known = self._vocabulary.words
+        found = self._matching_numbers(words, prefix=prefix)
+        return [{known[number]: quality for number, quality in each.items()} for each in found]
+
+    def _matching_numbers(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[int, float]]:
         """Call :meth:`_lookup` for each word. A word of the catalogue matches one word of the query, unless it is the
         same word or stem as several: "bar baz" is not two misspellings of one "bag"."""
         found = [self._lookup(word, prefix=prefix and word.last) for word in words]
@@ -317,97 +317,3 @@ def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:
     best = np.zeros(size, dtype=np.float32)
     np.maximum.at(best, slots, values)
     return best
-
-
-class _Vocabulary:
-    """The words of an index by number, sorted by their first and by their last letters, to find words by prefix, suffix
-    or with typing errors. Words added since the last sorting are scanned."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-        self.ids: dict[str, int] = {}
-        self._known = 0
-        self._sorted: list[str] = []
-        self._reversed: list[str] = []
-        self._order: list[int] = []
-        self._reversed_order: list[int] = []
-        self._letters: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
-        self._lengths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self._near: dict[str, tuple[int, list[tuple[int, int]]]] = {}
-
-    def add(self, word: str) -> int:
-        number = self.ids.setdefault(word, len(self.words))
-        if number == len(self.words):
-            self.words.append(word)
-        return number
-
-    def sort(self) -> None:
-        words = self.words
-        if len(words) - self._known > UNSORTED_WORDS + self._known // UNSORTED_SHARE:
-            backwards = [word[::-1] for word in words]
-            self._order = sorted(range(len(words)), key=words.__getitem__)
-            self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)
-            self._sorted = [words[number] for number in self._order]
-            self._reversed = [backwards[number] for number in self._reversed_order]
-            new = words[self._known :]
-            self._letters = np.concatenate([self._letters, np.array([_letters(word) for word in new], np.uint64)])
-            self._lengths = np.concatenate([self._lengths, np.array([len(word) for word in new], np.int64)])
-            self._known = len(words)
-
-    def starting_with(self, text: str) -> list[int]:
-        unsorted = range(self._known, len(self.words))
-        found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
-        return found + [number for number in unsorted if self.words[number].startswith(text)]
-
-    def ending_with(self, text: str) -> list[int]:
-        unsorted = range(self._known, len(self.words))
-        start, end = (bisect_left(self._reversed, each) for each in (text[::-1], text[::-1] + LAST))
-        return self._reversed_order[start:end] + [n for n in unsorted if self.words[n].endswith(text)]
-
-    def near(self, typed: str) -> list[tuple[int, int]]:
-        """Return (number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO
-        allows."""
-        from rapidfuzz import process
-        from rapidfuzz.distance import OSA
-
-        seen, found = self._near.get(typed, (0, []))
-        if seen == len(self.words):
-            return found
-        most = 1 if len(typed) <= 5 else 2
-        candidates = list(range(max(seen, self._known), len(self.words)))
-        if seen < self._known:
-            # An error changes the length by at most one, and the set of letters by at most two.
-            close = np.abs(self._lengths[seen:] - len(typed)) <= most
-            close[close] = _bits(self._letters[seen:][close] ^ np.uint64(_letters(typed))) <= 2 * most
-            candidates = (np.flatnonzero(close) + seen).tolist() + candidates
-        words = [self.words[number] for number in candidates]
-        near = process.extract(typed, words, scorer=OSA.distance, score_cutoff=most, limit=None)
-        found = found + [
-            (candidates[position], int(distance))
-            for known, distance, position in near
-            if distance and not known.isdigit() and len(known) >= 3
-        ]
-        if len(self._near) >= FUZZY_CACHE:
-            self._near = {}
-        self._near[typed] = (len(self.words), found)
-        return found
-
-
-LAST = "\U0010ffff"
-"""Sorts after every letter."""
-
-_BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
-
-
-def _letters(word: str) -> int:
-    """The set of the letters of a word, as 64 bits."""
-    bits = 0
-    for letter in word:
-        bits |= 1 << (ord(letter) & 63)
-    return bits
-
-
-def _bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """How many bits of each number are set."""
-    counts: npt.NDArray[np.int64] = _BITS[numbers.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.int64)
-    return counts

@@ -254,6 +254,12 @@ def check_fingerprint(query: Query, meta: IndexMeta) -> None:
         )
 
 
+def check_projection(before: IndexMeta, after: IndexMeta) -> None:
+    """:raises ModelMismatch: if queries that were projected for the index before do not fit the one after it."""
+    if before.projection != after.projection:
+        raise ModelMismatch("The index was swapped for one with another projection meanwhile; ask again.")
+
+
 def unit_vector(vector: Vector) -> Vector:
     """The query's vector at unit length, as float32.
 

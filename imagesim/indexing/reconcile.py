@@ -19,7 +19,7 @@ from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from imagesim.database import in_code_point_order
+from imagesim.database import in_code_point_order, pages
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import AlreadyRunning, ConfigurationError
 from imagesim.indexing import item_regions, jobs, outbox
@@ -163,8 +163,8 @@ def _queue(differences: Sequence[Difference]) -> None:
 
 def _compare_items(items: Items[Any], fingerprint: str, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
     """Compare the items with their states; ``fingerprint`` is that of the active index."""
-    queryset = items.for_reading(queryset_of(items).order_by("pk"))
-    for page in _pages(queryset):
+    queryset = items.for_reading(queryset_of(items))
+    for page in pages(queryset, CHUNK):
         states = _states(items.label, [items.pk_of(item) for item in page])
         images = images_by_state(states.values())
         digests = {image.digest for known in images.values() for image in known}
@@ -219,7 +219,7 @@ def _compare_item(
 def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:
     """Yield the states of items that no longer exist."""
     states = ItemState.objects.using(state_alias()).exclude(outcome=Outcome.REMOVED).filter(pending=False)
-    for page in _pages(states.order_by("pk")):
+    for page in pages(states, CHUNK):
         differences = []
         for label, group in _grouped(page, lambda state: state.model).items():
             existing = _existing(label, [state.object_pk for state in group])
@@ -313,9 +313,9 @@ def _purge(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[
 
 
 def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) -> int:
-    old = Embedding.objects.filter(created_at__lt=since - EMBEDDING_AGE).defer("vector").order_by("pk")
+    old = Embedding.objects.filter(created_at__lt=since - EMBEDDING_AGE).defer("vector")
     count = 0
-    for page in _pages(old):
+    for page in pages(old, CHUNK):
         digests = {embedding.digest for embedding in page if embedding.fingerprint in fingerprints}
         used = set(ItemImage.objects.using(state_alias()).filter(digest__in=digests).values_list("digest", flat=True))
         unused = [e.pk for e in page if e.digest not in used or e.fingerprint not in fingerprints]
@@ -323,17 +323,6 @@ def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) ->
         if unused and not dry_run:
             Embedding.objects.filter(pk__in=unused).delete()
     return count
-
-
-def _pages(queryset: models.QuerySet[Any]) -> Iterator[list[Any]]:
-    """Yield pages in the order of the primary key."""
-    after: Any = None
-    while True:
-        page = list((queryset if after is None else queryset.filter(pk__gt=after))[:CHUNK])
-        if not page:
-            return
-        yield page
-        after = page[-1].pk
 
 
 def _states(label: str, pks: Sequence[str]) -> dict[str, ItemState]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -151,7 +150,7 @@ class ElasticsearchIndex(BaseIndex):
                 "use 'auto', 'int8' or 'none'."
             )
         storage = mapping.Storage(quantisation, self._m, self._ef_construction, self._shards)
-        backing_index = f"{self.name}-{timezone.now():%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
+        backing_index = self.name_at(timezone.now())
         with self._translated_errors():
             try:
                 self._create(backing_index, meta, storage)
@@ -337,11 +336,13 @@ class ElasticsearchIndex(BaseIndex):
     def _swapped(self, before: _Active, queries: Sequence[Query]) -> None:
         """Read the active index after a swap.
 
-        :raises ModelMismatch: if the queries were embedded by another model.
+        :raises ModelMismatch: if the queries were embedded by another model, or projected for the index before.
         """
         after = self._read_active(refresh=True)
         for query in queries:
             validation.check_fingerprint(query, after.meta)
+        if not all(query.text for query in queries):
+            validation.check_projection(before.meta, after.meta)
         unnamed = any(not query.fingerprint and not query.text for query in queries)
         if after.meta.fingerprint != before.meta.fingerprint and unnamed:
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")

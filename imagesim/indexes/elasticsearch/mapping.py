@@ -70,6 +70,16 @@ class Server:
         """Whether the graph search skips entries that fail the filter (ACORN) by default, which loses recall."""
         return self.version >= (9, 1)
 
+    @property
+    def knn_may_stop_early(self) -> bool:
+        """Whether the graph search can stop before its candidates are found, which newer servers do by default."""
+        return self.version >= (9, 2)
+
+    @property
+    def keeps_vectors_from_source(self) -> bool:
+        """Whether ``_source`` holds no vectors by default."""
+        return self.version >= (9, 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Storage:
@@ -97,7 +107,7 @@ def check_options(name: str, quantisation: str) -> None:
 
 def body(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:
     """The body of ``indices.create``."""
-    return {"settings": _settings(storage, server), "mappings": _mapping(name, meta, storage)}
+    return {"settings": _settings(storage, server), "mappings": _mapping(name, meta, storage, server)}
 
 
 def _settings(storage: Storage, server: Server) -> dict[str, Any]:
@@ -112,6 +122,8 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
     }
     if server.knn_skips_filtered:
         settings["dense_vector.hnsw_filter_heuristic"] = "fanout"
+    if server.knn_may_stop_early:
+        settings["dense_vector.hnsw_early_termination"] = False
     return {"index": settings}
 
 
@@ -120,7 +132,7 @@ def serving(replicas: int, refresh_interval: str) -> dict[str, Any]:
     return {"index": {"number_of_replicas": replicas, "refresh_interval": refresh_interval}}
 
 
-def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
+def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:
     from elasticsearch import dsl
 
     vector = dsl.DenseVector(
@@ -134,8 +146,9 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage) -> dict[str, Any]:
     filters = {name: dsl.field.construct_field(each) for name, each in types.items()}
     mapping = dsl.Mapping()
     mapping.meta("dynamic", "strict")
-    # The vectors are in the graph's own file; _source would hold them a second time, as text.
-    mapping.meta("_source", excludes=["images.vector"])
+    if not server.keeps_vectors_from_source:
+        # The vectors are in the graph's own file; _source would hold them a second time, as text.
+        mapping.meta("_source", excludes=["images.vector"])
     mapping.meta("_meta", **{META: {"index": name, **asdict(meta)}})
     mapping.field("key", dsl.Keyword(index=False))
     mapping.field("model", dsl.Keyword(doc_values=False))

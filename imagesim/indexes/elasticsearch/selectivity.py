@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.statistics import break_even
 from imagesim.indexes.validation import CompiledFilter, CompiledFilters
 from imagesim.types import FilterKind
 
@@ -27,8 +28,6 @@ PERCENTS = (0, 0.1, 1, *range(5, 100, 5), 99, 99.9, 100)
 """The quantiles stored for a number or date."""
 EXACT_UP_TO = 5_000
 """The number of entries up to which all are scored: the graph would save nothing."""
-VISITED = 5
-"""The minimum number of vectors that a search of the graph compares per candidate."""
 COUNTED_SECONDS = 600.0
 """How long the count of an exact answer is used."""
 MAX_COUNTED = 1_000
@@ -40,11 +39,9 @@ MAX_COUNTED_VALUES = 100
 def exact_up_to(entries: int, candidates: int) -> float:
     """Return the number of matching entries up to which scoring all of them takes no longer than searching the graph.
 
-    If the share s matches, the search compares 1/s times as many vectors as without a filter, or as many as match: then
-    Lucene stops and scores all matches. Both are equal if the number of matches is the root of the vectors compared
-    without a filter, times all entries.
+    Beyond it, the search compares as many vectors as match: then Lucene stops and scores all matches.
     """
-    return max(EXACT_UP_TO, math.sqrt(VISITED * candidates * entries))
+    return max(EXACT_UP_TO, break_even(entries, candidates))
 
 
 def statistics_body(kinds: Mapping[str, FilterKind]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imagesim.exceptions import ConfigurationError, QueryTimeout
-from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
+from imagesim.indexes import text_hits
+from imagesim.indexes.analysis import QueryWord, analyse, base_language
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import filter_clauses, source_fields, stored_values
-from imagesim.indexes.text import TextField, TextIndex
+from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
@@ -36,9 +37,6 @@ SETTINGS: Mapping[str, Any] = {
         }
     }
 }
-
-FOUND = 100
-"""Entries that the server finds and that are then scored; ``MAX_TEXT_MATCHES`` where these cannot fill the page."""
 
 MAX_QUERY = 1_000
 """Characters of a query that the server's analysers read as a whole."""
@@ -104,8 +102,7 @@ class CompiledText:
 
     @property
     def words(self) -> list[QueryWord]:
-        languages = dict.fromkeys(base_language(spec.language) for spec in self.meta.texts.values())
-        return query_words(self.query.text, tuple(languages))
+        return text_hits.words_of(self.query, self.meta)
 
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
         """The body of ``_search``: the entries, and how many entries of all have each word."""
@@ -164,8 +161,7 @@ class CompiledText:
         """Whether entries beyond those found could belong on this page."""
         hits = answer["hits"].get("hits", ())
         groups = {hit["_source"]["group"] if self.query.collapse else hit["_id"] for hit in hits}
-        full = self.size <= len(hits) < MAX_TEXT_MATCHES
-        return full and len(groups) <= self.query.offset + self.query.limit
+        return text_hits.may_lack(len(hits), len(groups), self.size, self.query)
 
     def passing(self, answer: Mapping[str, Any]) -> None:
         """How many entries pass the filters is not known: those that lack the words were not counted."""
@@ -179,34 +175,23 @@ class CompiledText:
         if answer.get("timed_out"):
             raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer words.")
         hits = answer["hits"].get("hits", [])
-        ranked = sorted(self._scored(answer, hits), key=lambda each: (-each.text, each.key))
-        best: dict[str, Candidate] = {}
-        for each in ranked:
-            best.setdefault(each.group if self.query.collapse else each.key, each)
-        found = list(best.values())
-        end = self.query.offset + self.query.limit
-        page = tuple(found[self.query.offset : end])
-        return Candidates(page, more=len(found) > end, took_ms=float(answer["took"]), exact=len(hits) < self.size)
+        page, more = text_hits.page(self._scored(answer, hits), self.query)
+        return Candidates(page, more=more, took_ms=float(answer["took"]), exact=len(hits) < self.size)
 
     def _scored(self, answer: Mapping[str, Any], hits: Sequence[Mapping[str, Any]]) -> list[Candidate]:
         if not hits:
             return []
-        index = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in self.meta.texts.items()])
-        for slot, hit in enumerate(hits):
-            index.add(slot, hit["_source"].get("texts") or {})
-        index.settle()
         counted = answer["aggregations"]["all"]
-        matches = index.match(
-            self.query.text,
-            prefix=self.query.typing,
-            heads=self.query.heads,
+        scores = text_hits.scores(
+            (hit["_source"].get("texts") or {} for hit in hits),
+            self.query,
+            self.meta,
             total=int(counted["entries"]["doc_count"]),
             frequencies={
                 word.word: int(counted[f"word{number}"]["doc_count"]) for number, word in enumerate(self.words)
             },
         )
-        scores = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
-        return [self._candidate(hits[slot], round(score, 6)) for slot, score in scores]
+        return [self._candidate(hits[slot], score) for slot, score in scores]
 
     def _candidate(self, hit: Mapping[str, Any], score: float) -> Candidate:
         source = hit["_source"]

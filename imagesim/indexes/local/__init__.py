@@ -14,15 +14,20 @@ import numpy as np
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import IndexUnavailable, index_missing
 from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.store import Snapshot
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
+from imagesim.indexes.versions import newest, prepare_all
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
+
+META_SECONDS = 10.0
+"""How long a process takes the backing index of its last search for the active one. A search notices a swap by
+itself."""
 
 SLICE_SECONDS = 0.1
 """How long the words of entries are read before the lock is released for writers and other readers."""
@@ -39,6 +44,7 @@ class LocalIndex(BaseIndex):
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
         super().__init__(name=name, similarity=similarity)
         self._metas: dict[str, IndexMeta] = {}
+        self._searched: dict[str, tuple[str, float]] = {}  # by database
         self._snapshots: dict[str, Snapshot] = {}
         self._written_within: set[str] = set()
         self._guard = Lock()
@@ -47,7 +53,7 @@ class LocalIndex(BaseIndex):
 
     def create(self, meta: IndexMeta) -> str:
         moment = timezone.now()
-        name = f"{self.name}-{moment:%Y%m%d%H%M%S%f}-{secrets.token_hex(3)}"
+        name = self.name_at(moment)
         with _translated_errors():
             LocalGeneration.objects.create(
                 index=self.name, name=name, meta=asdict(meta), token=secrets.token_hex(8), created_at=moment
@@ -60,7 +66,8 @@ class LocalIndex(BaseIndex):
             generations = LocalGeneration.objects.using(using).filter(index=self.name)
             generations.filter(active=True).exclude(name=backing_index).update(active=False)
             if not generations.filter(name=backing_index).update(active=True):
-                raise store.missing(self.name, backing_index)
+                raise index_missing(self.name, backing_index)
+        self._searched.clear()
 
     def drop(self, backing_index: str) -> None:
         using = store.write_alias()
@@ -71,6 +78,7 @@ class LocalIndex(BaseIndex):
                 generations.delete()
         with self._guard:
             self._snapshots.pop(backing_index, None)
+        self._searched.clear()
 
     def backing_indexes(self) -> list[str]:
         with _translated_errors():
@@ -86,7 +94,8 @@ class LocalIndex(BaseIndex):
         using = store.read_alias()
         with _translated_errors():
             if backing_index is None:
-                backing_index = store.state(self.name, None, using).name
+                name, until = self._searched.get(using, ("", 0.0))
+                backing_index = name if time.monotonic() < until else store.state(self.name, None, using).name
             return self._meta(backing_index, using)
 
     # Writing.
@@ -117,6 +126,7 @@ class LocalIndex(BaseIndex):
         with _translated_errors():
             at = store.state(self.name, None, using)
             meta = self._meta(at.name, using)
+            self._notice_swap(at.name, meta, using)
             compiled = []
             for query in queries:
                 validation.check_page(query)
@@ -142,6 +152,14 @@ class LocalIndex(BaseIndex):
             Candidates(candidates, more=more, took_ms=took)
             for candidates, more in (pages[number] for number in range(len(queries)))
         ]
+
+    def _notice_swap(self, name: str, meta: IndexMeta, using: str) -> None:
+        """:raises ModelMismatch: if the queries may have been projected for the index that was active before."""
+        known, until = self._searched.get(using, ("", 0.0))
+        now = time.monotonic()
+        self._searched[using] = (name, now + META_SECONDS)
+        if known != name and now < until:
+            validation.check_projection(self._meta(known, using), meta)
 
     def _by_filters(self, queries: Sequence[Query]) -> list[tuple[tuple[Filters, Similarity], list[int]]]:
         """The positions of the queries by vector that share filters and similarity, and so one pass over the matrix."""
@@ -232,27 +250,13 @@ def _translated_errors() -> Iterator[None]:
 
 
 def _write(at: store.State, operations: Sequence[Entry | Removal], meta: IndexMeta, using: str) -> list[WriteResult]:
-    results: dict[int, WriteResult] = {}
-    valid: dict[int, validation.Prepared | Removal] = {}
-    for number, operation in enumerate(operations):
-        try:
-            valid[number] = validation.prepare_any(operation, meta)
-        except ValueError as error:
-            results[number] = WriteResult(operation.key, "failed", f"{error}.")
+    valid, results = prepare_all(operations, meta)
     stored = store.versions(at.id, [operations[number].key for number in valid], using)
-    rows: dict[str, LocalEntry] = {}
-    for number, prepared in valid.items():
-        key, version = operations[number].key, operations[number].version
-        if version <= stored.get(key, 0):
-            results[number] = WriteResult(key, "newer")
-            continue
-        stored[key] = version
-        if isinstance(prepared, Removal):
-            rows[key] = store.tombstone_row(at, prepared)
-        else:
-            rows[key] = store.entry_row(at, prepared)
-        results[number] = WriteResult(key, "done")
-    store.put(list(rows.values()), using)
+    rows = [
+        store.tombstone_row(at, each) if isinstance(each, Removal) else store.entry_row(at, each)
+        for each in newest(operations, valid, stored, results).values()
+    ]
+    store.put(rows, using)
     if any(isinstance(operation, Removal) for operation in operations):
         store.purge(at, using)
     return [results[number] for number in range(len(operations))]

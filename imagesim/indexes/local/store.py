@@ -21,7 +21,7 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from imagesim.database import in_code_point_order
-from imagesim.exceptions import IndexMissing, SearchIndexError
+from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local import store
 from imagesim.indexes.local.columnar import Record, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
@@ -73,20 +73,14 @@ def state(index: str, backing_index: str | None, using: str) -> State:
         cursor.execute(f"SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {quote('id')}", list(which.values()))
         row = cursor.fetchone()
     if row is None:
-        raise missing(index, backing_index)
+        raise index_missing(index, backing_index)
     return State(*row)
-
-
-def missing(index: str, backing_index: str | None) -> IndexMissing:
-    if backing_index is None:
-        return IndexMissing(f"No index {index!r} is in service yet; build it with imagesim_rebuild or imagesim_sync.")
-    return IndexMissing(f"There is no index {backing_index!r} (any more); build one with imagesim_rebuild.")
 
 
 def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
     found = LocalGeneration.objects.using(using).filter(index=index, name=backing_index).first()
     if found is None:
-        raise missing(index, backing_index)
+        raise index_missing(index, backing_index)
     try:
         return IndexMeta.from_stored(found.meta)
     except ValueError:
@@ -99,7 +93,7 @@ def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
     which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
     rows = LocalGeneration.objects.using(using).filter(index=index, **which)
     if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
-        raise missing(index, backing_index)
+        raise index_missing(index, backing_index)
     return state(index, backing_index, using)
 
 

@@ -43,7 +43,9 @@ class Command(ImagesimCommand):
         connection = connections[state_alias()]
         there = set(connection.introspection.table_names())
         tables = {model._meta.db_table for model in apps.get_app_config("imagesim").get_models()} & there
-        connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
+        # With rows of apps beside this one that refer to these.
+        flush = connection.ops.sql_flush(no_style(), sorted(tables), allow_cascade=True)
+        connection.ops.execute_sql_flush(flush)
         thumbnails = sum(map(_delete_folder, dict.fromkeys(storages)))
         values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": thumbnails}
         text = f"Deleted {len(indexes)} indexes, {thumbnails} thumbnails and the rows of {len(tables)} tables."

@@ -1,0 +1,246 @@
+"""The index for a shop that has PostgreSQL and nothing else: pgvector."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from django.core.checks import CheckMessage
+from django.core.checks import Error as CheckError
+from django.db import connections
+from django.utils import timezone
+from psycopg import sql
+
+from imagesim.exceptions import ConfigurationError, IndexMissing
+from imagesim.indexes import BaseIndex, validation
+from imagesim.indexes.pgvector import facets, searching, tables, text, writing
+from imagesim.indexes.pgvector.database import Database, rows
+from imagesim.indexes.pgvector.tables import Generation
+from imagesim.indexes.statistics import IndexStatistics
+from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+__all__ = ["PgvectorIndex"]
+
+META_SECONDS = 10.0
+"""How long a process takes the backing index of its last search for the active one, and goes by the number of its
+entries. A search notices a swap by itself."""
+
+
+class PgvectorIndex(BaseIndex):
+    """Approximate search with exact scores, exact on demand or where few entries pass the filters.
+
+    :param database: the alias of the database for its tables, which it makes itself.
+    :param name: backing indexes are called ``name-<time>-<random>``.
+    :param quantisation: of the vectors in the graph: ``"auto"`` (``"half"`` where pgvector is 0.7 or later),
+        ``"half"`` for two bytes a dimension, or ``"none"``. Found entries are scored again by the full vectors.
+    :param m, ef_construction: of the HNSW graph.
+    :param candidates: images of the graph that are scored in full for a page, more of them for later pages.
+    :param request_timeout: seconds that a search may take; a write may take ten times as long.
+    :param build_memory: what building the graph may use (``maintenance_work_mem``).
+    :raises ConfigurationError: naming the wrong option and the right ones.
+    """
+
+    supports_approximate = True
+
+    def __init__(
+        self,
+        *,
+        database: str = "default",
+        name: str = "imagesim",
+        quantisation: Literal["auto", "none", "half"] = "auto",
+        m: int = 16,
+        ef_construction: int = 100,
+        candidates: int = 100,
+        request_timeout: float = 5.0,
+        build_memory: str = "256MB",
+        similarity: Similarity = "cosine",
+    ) -> None:
+        super().__init__(name=name, similarity=similarity)
+        if quantisation not in ("auto", "none", "half"):
+            raise ConfigurationError(
+                f"INDEX's quantisation {quantisation!r} is unknown; it can be 'auto', 'half' or 'none'."
+            )
+        if not 1 <= candidates <= searching.MOST_CANDIDATES:
+            raise ConfigurationError(
+                f"INDEX's candidates must be from 1 to {searching.MOST_CANDIDATES}, not {candidates!r}."
+            )
+        self._database = Database(database, name, request_timeout)
+        self._quantisation = quantisation
+        self._graph = {"m": m, "ef_construction": ef_construction}
+        self._candidates = candidates
+        self._build_memory = build_memory
+        self._known: dict[str, Generation] = {}
+        self._entries = 0
+        self._searched = ("", 0.0)
+
+    # Backing indexes.
+
+    def create(self, meta: IndexMeta) -> str:
+        backing_index = self.name_at(timezone.now())
+        self._check_vendor()
+        self._database.create_extension()
+        with self._database.writing() as cursor:
+            element = self._element(self._database.version(cursor), meta.dims)
+            tables.create(cursor, self.name, backing_index, meta, element)
+        return backing_index
+
+    def _element(self, version: tuple[int, int], dims: int) -> str:
+        """The type of the vectors in the graph."""
+        half = self._quantisation == "half" or (self._quantisation == "auto" and version >= (0, 7))
+        if half and version < (0, 7):
+            raise ConfigurationError("INDEX's quantisation 'half' needs pgvector 0.7 or later; use 'auto' or 'none'.")
+        element = "halfvec" if half else "vector"
+        if dims > tables.MAX_DIMS[element]:
+            raise ConfigurationError(
+                f"A graph of pgvector takes {tables.MAX_DIMS[element]:,} dimensions here, and the model has {dims:,}: "
+                "choose another model, or let it be fitted to fewer."
+            )
+        return element
+
+    def _check_vendor(self) -> None:
+        vendor = self._database.connection.vendor
+        if vendor != "postgresql":
+            raise ConfigurationError(
+                f"INDEX is in PostgreSQL, but the database {self._database.alias!r} is {vendor}; name another alias as "
+                "'database' in INDEX's OPTIONS."
+            )
+
+    def promote(self, backing_index: str) -> None:
+        with self._database.reading() as cursor:
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+        tables.build_indexes(self._database, generation, self._graph, self._build_memory)
+        with self._database.writing(seconds=0) as cursor:
+            tables.analyse(cursor, generation)
+            tables.activate(cursor, self.name, backing_index)
+        self._searched = ("", 0.0)
+
+    def drop(self, backing_index: str) -> None:
+        with self._database.writing() as cursor:
+            tables.drop(cursor, self.name, backing_index)
+        self._known.pop(backing_index, None)
+        self._searched = ("", 0.0)
+
+    def backing_indexes(self) -> list[str]:
+        return tables.names(self._database)
+
+    def active(self) -> str | None:
+        return next(iter(tables.names(self._database, "active")), None)
+
+    def meta(self, backing_index: str | None = None) -> IndexMeta:
+        name, until = self._searched
+        if backing_index is None and time.monotonic() < until and (known := self._known.get(name)):
+            return known.meta
+        with self._database.reading() as cursor:
+            return tables.read(cursor, self.name, backing_index, self._known).meta
+
+    # Writing.
+
+    def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
+        with self._database.writing() as cursor:
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+            return writing.write(cursor, generation, operations)
+
+    def refresh(self, backing_index: str | None = None) -> None:
+        """Check that there is such an index. What is committed is found by the next search."""
+        with self._database.reading() as cursor:
+            tables.read(cursor, self.name, backing_index, self._known)
+
+    def update_statistics(self, backing_index: str | None = None) -> None:
+        with self._database.writing(seconds=0) as cursor:
+            tables.analyse(cursor, tables.read(cursor, self.name, backing_index, self._known))
+        self._searched = ("", 0.0)
+
+    def statistics(self, backing_index: str | None = None) -> IndexStatistics:
+        with self._database.reading() as cursor:
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+            return IndexStatistics(searching.count_entries(cursor, generation))
+
+    # Reading.
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        try:
+            return self._search(queries)
+        except IndexMissing:
+            return self._search(queries)  # swapped and dropped between two statements
+
+    def _search(self, queries: Sequence[Query]) -> list[Candidates]:
+        settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
+        if (version := self._database.known_version) and self._entries > searching.EXACT_UP_TO:
+            settings |= searching.Effort(self.similarity, self._candidates, version, 0).settings(self._candidates)
+        with self._database.reading(**settings) as cursor:
+            generation = self._read(cursor)
+            for query in queries:
+                validation.check_page(query)
+                validation.check_fingerprint(query, generation.meta)
+                validation.check_fields(query, generation.meta.filters)
+                validation.compile_filters(query.filters, generation.meta.filters)
+            version = self._database.version(cursor)
+            effort = searching.Effort(self.similarity, self._candidates, version, self._entries)
+            return [
+                text.answer(cursor, generation, query)
+                if query.text
+                else searching.answer(cursor, generation, query, effort, settings)
+                for query in queries
+            ]
+
+    def _read(self, cursor: CursorWrapper) -> Generation:
+        """The active backing index; the number of its entries is read now and then.
+
+        :raises ModelMismatch: if the queries may have been projected for the index that was active before.
+        """
+        generation = tables.read(cursor, self.name, None, self._known)
+        name, until = self._searched
+        now = time.monotonic()
+        if name != generation.name or now > until:
+            self._entries = searching.count_entries(cursor, generation)
+            self._searched = generation.name, now + META_SECONDS
+            if now < until and (former := self._known.get(name)):
+                validation.check_projection(former.meta, generation.meta)
+        return generation
+
+    def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
+        with self._database.reading() as cursor:
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+            return facets.count(cursor, generation, validation.compile_filters(filters, generation.meta.filters))
+
+    def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
+        with self._database.reading() as cursor:
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+            compiled = validation.compile_filters(filters, generation.meta.filters)
+            kinds = validation.facet_kinds(fields, generation.meta.filters)
+            return {
+                name: facets.facet(cursor, generation, name, kind, compiled.without((name,)))
+                for name, kind in kinds.items()
+            }
+
+    def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
+        query = sql.SQL("SELECT key, version FROM {} WHERE removed_at IS NULL AND key > %s ORDER BY key LIMIT %s")
+        after, page = "", [("", 0)]
+        name = backing_index
+        while page:
+            with self._database.reading() as cursor:
+                generation = tables.read(cursor, self.name, name, self._known)
+                name = generation.name  # the same one until the end, also across a swap
+                page = list(rows(cursor, query.format(generation.table("entry")), [after, batch_size]))
+            yield from page
+            after = page[-1][0] if page else after
+
+    def ping(self) -> None:
+        with self._database.reading(min(2.0, self._database.timeout)) as cursor:
+            cursor.execute("SELECT 1")
+
+    def check(self) -> list[CheckMessage]:
+        alias = self._database.alias
+        if alias not in connections.databases or connections[alias].vendor != "postgresql":
+            return [
+                CheckError(
+                    f"The index is in PostgreSQL, but the database {alias!r} is not.",
+                    hint="Name an alias of DATABASES that is, as 'database' in INDEX's OPTIONS.",
+                    id="imagesim.E102",
+                )
+            ]
+        return []

@@ -1,0 +1,172 @@
+"""Transactions on the index's database: time limits, savepoints, and its errors as those of an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+from psycopg import sql
+
+from imagesim.exceptions import ConfigurationError, IndexUnavailable, QueryTimeout, SearchIndexError, index_missing
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.utils import CursorWrapper
+
+OLDEST = (0, 5)
+"""The first version of pgvector with HNSW."""
+
+MISSING, CANCELLED, REFUSED, UNKNOWN = "42P01", "57014", "42501", ("0A000", "58P01")
+PASSING = ("40001", "40P01", "55P03", "57P05")
+"""Conflicts with other transactions: the same write may succeed later."""
+
+
+class Bound:
+    """The values of one statement: each call binds one and returns its placeholder."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __call__(self, value: Any, type: str) -> sql.Composed:
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return sql.SQL("{}::{}").format(sql.Placeholder(name), sql.SQL(type))
+
+
+class Database:
+    """The database of an index named ``name``; a search may take ``timeout`` seconds."""
+
+    def __init__(self, alias: str, name: str, timeout: float) -> None:
+        self.alias, self.name, self.timeout = alias, name, timeout
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return connections[self.alias]
+
+    @contextmanager
+    def reading(self, seconds: float | None = None, **settings: object) -> Iterator[CursorWrapper]:
+        """Statements that leave nothing behind, also within a transaction of the caller.
+
+        The transaction, or savepoint, is always rolled back. So the caller's transaction survives a failed statement,
+        and gets back its own time limit and planner settings. ``settings`` are those of :func:`set_local`.
+        """
+        with self._translated_errors(), transaction.atomic(using=self.alias):
+            with self.connection.cursor() as cursor:
+                set_local(cursor, statement_timeout=_milliseconds(seconds or self.timeout), **settings)
+                yield cursor
+            transaction.set_rollback(True, using=self.alias)
+
+    @contextmanager
+    def writing(self, seconds: float | None = None) -> Iterator[CursorWrapper]:
+        """A transaction, or a savepoint of the caller's; ten times the time of a search, or ``seconds`` (0: any)."""
+        nested = self.connection.in_atomic_block
+        with (
+            self._translated_errors(),
+            transaction.atomic(using=self.alias),
+            self.connection.cursor() as cursor,
+        ):
+            before = ""
+            if nested:
+                cursor.execute("SELECT current_setting('statement_timeout')")
+                [before] = cursor.fetchone()
+            set_local(cursor, statement_timeout=_milliseconds(10 * self.timeout if seconds is None else seconds))
+            yield cursor
+            if nested:
+                set_local(cursor, statement_timeout=before)
+
+    @contextmanager
+    def autocommit(self) -> Iterator[CursorWrapper]:
+        """Statements that cannot be part of a transaction, without a time limit."""
+        with self._translated_errors(), self.connection.cursor() as cursor:
+            yield cursor
+
+    def create_extension(self) -> None:
+        """Create the extension in this database, unless it is there.
+
+        :raises ConfigurationError: if it cannot be.
+        """
+        try:
+            with self.writing() as cursor:
+                cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'")
+                if cursor.fetchone() is None:
+                    # Not in the schema of a tenant, which comes first in the search path.
+                    cursor.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+        except SearchIndexError as error:
+            state = _state(error.__cause__)
+            if state == REFUSED:
+                raise ConfigurationError(
+                    f"The database {self.alias!r} has no pgvector, and its user may not create it: let a superuser run "
+                    "CREATE EXTENSION vector in it."
+                ) from error
+            if state in UNKNOWN:
+                raise ConfigurationError(
+                    f"The server of the database {self.alias!r} has no pgvector: install it there (on Debian the "
+                    "package postgresql-17-pgvector, for PostgreSQL 17), then try again."
+                ) from error
+            raise
+
+    @property
+    def known_version(self) -> tuple[int, int] | None:
+        """The version of pgvector, if it was read already."""
+        return self._version
+
+    def version(self, cursor: CursorWrapper) -> tuple[int, int]:
+        """The version of pgvector in this database.
+
+        :raises ConfigurationError: if it is not there, or too old.
+        """
+        if self._version is None:
+            cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+            row = cursor.fetchone()
+            if row is None:
+                raise ConfigurationError(f"The database {self.alias!r} has no pgvector; run imagesim_rebuild.")
+            major, minor = row[0].split(".")[:2]
+            if (int(major), int(minor)) < OLDEST:
+                raise ConfigurationError(f"pgvector {row[0]} is too old; 0.5 or later is needed.")
+            self._version = int(major), int(minor)
+        return self._version
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise self._translated(error) from error
+        except InterfaceError as error:
+            raise IndexUnavailable(f"The index cannot reach its database: {error}") from error
+
+    def _translated(self, error: DatabaseError) -> Exception:
+        state = _state(error)
+        if state == MISSING:
+            return index_missing(self.name, None)
+        if state == CANCELLED:
+            return QueryTimeout("PostgreSQL took too long for this query; ask for less, or with fewer terms.")
+        if state in PASSING or isinstance(error, OperationalError):
+            return IndexUnavailable(f"The index cannot use its database: {str(error).strip()}")
+        return SearchIndexError(f"PostgreSQL refused a statement of the index ({state}): {str(error).strip()}")
+
+
+def _state(error: BaseException | None) -> str | None:
+    """The SQLSTATE of an error of Django's."""
+    return getattr(error.__cause__, "sqlstate", None) if error else None
+
+
+def set_local(cursor: CursorWrapper, **settings: object) -> None:
+    """Settings until the end of the transaction or savepoint; ``__`` in a name is a dot."""
+    calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
+    values = [text for name, value in settings.items() for text in (name.replace("__", "."), str(value))]
+    cursor.execute(f"SELECT {calls}", values)
+
+
+def rows(cursor: CursorWrapper, query: sql.Composable, values: Any = None) -> Sequence[tuple[Any, ...]]:
+    """Execute a statement and return its rows."""
+    cursor.execute(query, values)
+    found: Sequence[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, round(1000 * seconds)) if seconds else 0)

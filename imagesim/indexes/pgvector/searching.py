@@ -1,0 +1,125 @@
+"""Answering queries by vector: exactly or by the graph, and how many images to score."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from imagesim.indexes import validation
+from imagesim.indexes.pgvector.database import Bound, rows, set_local
+from imagesim.indexes.pgvector.queries import Nearest, candidate, conditions
+from imagesim.indexes.pgvector.tables import Generation
+from imagesim.indexes.statistics import break_even
+from imagesim.indexes.validation import CompiledFilters
+from imagesim.types import Candidates, Filters, Query, Similarity
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+EXACT_UP_TO = 2_000
+"""Entries up to which all that pass the filters are scored in any case: the graph would save nothing."""
+MOST_CANDIDATES = 1_000
+"""The most that one scan of the graph gives."""
+SCANNED = 20_000
+"""Images of the graph that are read at least before a narrow filter ends the scan."""
+ITERATIVE = (0, 8)
+"""The version of pgvector that goes on reading the graph until enough pass the filters."""
+
+
+Settings = dict[str, Any]
+"""Of PostgreSQL, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How an index searches: by default, in this version of pgvector, among so many entries."""
+
+    similarity: Similarity
+    candidates: int
+    version: tuple[int, int]
+    entries: int
+
+    @property
+    def iterative(self) -> bool:
+        return self.version >= ITERATIVE
+
+    def settings(self, take: int, share: float = 1.0) -> Settings:
+        """PostgreSQL's settings for the graph to give ``take`` images of which ``share`` pass the filters."""
+        wanted = take if self.iterative else round(take / share)
+        settings: Settings = {"enable_sort": "off", "hnsw__ef_search": min(wanted, MOST_CANDIDATES)}
+        if self.iterative:
+            settings["hnsw__iterative_scan"] = "relaxed_order"
+            settings["hnsw__max_scan_tuples"] = max(SCANNED, round(4 * take / share))
+        return settings
+
+
+def answer(
+    cursor: CursorWrapper, generation: Generation, query: Query, effort: Effort, settings: Settings
+) -> Candidates:
+    """Answer one query. ``settings`` are those of the transaction, which it changes where it needs others."""
+    started = time.perf_counter()
+    nearest, share = _plan(cursor, generation, query, effort)
+    end = query.offset + query.limit
+    while True:
+        needed: Settings = {"enable_sort": "on"} if nearest.exact else effort.settings(nearest.take, share)
+        if changed := {name: value for name, value in needed.items() if settings.get(name) != value}:
+            set_local(cursor, **changed)
+            settings |= changed
+        found = rows(cursor, *nearest.statement(generation))
+        images, low, units = found[0][:3]
+        if units > end or low or (nearest.exact and images < nearest.take):
+            break
+        # The images were of too few products to fill the page, or too few of the graph's pass the filters.
+        nearest = replace(nearest, take=8 * nearest.take if nearest.exact else _all(query), exact=True)
+    page = [candidate(row[5:], query, row[3], score=float(row[4])) for row in found if row[4] is not None]
+    took = (time.perf_counter() - started) * 1000
+    return Candidates(tuple(page[: query.limit]), more=units > end, took_ms=took, exact=nearest.exact)
+
+
+def _all(query: Query) -> int:
+    """How many images an exact search takes first: enough if no product has many."""
+    return 4 * (query.offset + query.limit) + 100
+
+
+def _plan(cursor: CursorWrapper, generation: Generation, query: Query, effort: Effort) -> tuple[Nearest, float]:
+    """How to search first, and the share of the entries that pass the filters, as far as it matters."""
+    filters = validation.compile_filters(query.filters, generation.meta.filters)
+    similarity = query.similarity or effort.similarity
+    take, wanted = effort.candidates, 4 * (query.offset + query.limit + 1)
+    while take < wanted:
+        take *= 2  # in steps, so that neighbouring pages come from the same candidates
+    few = query.exact is None and effort.entries <= EXACT_UP_TO
+    exact, share = query.exact is True or few or similarity == "l1", 1.0  # the graph is one of cosines
+    if not exact and query.filters != Filters():
+        passing = estimate(cursor, generation, filters)
+        share = max(passing, 1) / max(effort.entries, passing, 1)
+        exact = query.exact is None and passing <= max(EXACT_UP_TO, break_even(effort.entries, take))
+    if query.exact is None and not effort.iterative and take / share > MOST_CANDIDATES:
+        exact = True
+    vector = validation.unit_vector(query.vector)
+    return Nearest(query, vector, filters, similarity, _all(query) if exact else take, exact), share
+
+
+def estimate(cursor: CursorWrapper, generation: Generation, compiled: CompiledFilters) -> int:
+    """How many entries pass the filters, by the statistics of PostgreSQL's planner. It only affects the time."""
+    bind = Bound()
+    where = conditions(compiled, generation, bind)
+    query = sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} e WHERE {}").format(generation.table("entry"), where)
+    [[plan]] = rows(cursor, query, bind.values)
+    return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+
+
+def count_entries(cursor: CursorWrapper, generation: Generation) -> int:
+    """About how many entries there are, exactly where they are few."""
+    table = generation.table("entry")
+    few = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} WHERE removed_at IS NULL LIMIT {}) s")
+    [[counted]] = rows(cursor, few.format(table, sql.Literal(EXACT_UP_TO + 1)))
+    if counted <= EXACT_UP_TO:
+        return int(counted)
+    size = sql.SQL("SELECT reltuples::bigint FROM pg_class WHERE oid = {}::regclass")
+    [[estimated]] = rows(cursor, size.format(sql.Literal(table.as_string(None))))
+    return max(int(estimated), int(counted))

@@ -1,0 +1,266 @@
+"""The tables of the index: one with all backing indexes, and three for each of them.
+
+``imagesim_pgvector`` lists the backing indexes. Of the one with the id n, ``imagesim_pgvector_<n>_entry`` has a row for
+each entry (a tombstone for a removed one), ``…_image`` one for each image with its vector, and ``…_word`` one for each
+word of the texts. A table is looked up as every other in the search path of the connection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from imagesim.exceptions import IndexMissing, SearchIndexError, index_missing
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.pgvector.database import Database, rows, set_local
+from imagesim.types import IndexMeta
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+REGISTRY = sql.Identifier("imagesim_pgvector")
+KINDS = ("entry", "image", "word")
+LOCK = 7_266_316_094_581_253_121
+"""The advisory lock of whoever creates or drops tables: any number that no other program is likely to use."""
+MAX_PLAIN_DIMS = 1_900
+"""Vectors of up to so many dimensions stand in the row itself; PostgreSQL moves longer ones out of it."""
+MAX_DIMS = {"vector": 2_000, "halfvec": 4_000}
+"""Dimensions that a graph of pgvector takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One backing index. ``element`` is the type of the vectors in the graph, ``vector`` or ``halfvec``."""
+
+    id: int
+    name: str
+    meta: IndexMeta
+    element: str
+
+    def table(self, kind: str) -> sql.Identifier:
+        return sql.Identifier(f"imagesim_pgvector_{self.id}_{kind}")
+
+    def column(self, filter_name: str, part: str = "") -> sql.Identifier:
+        """The column of a filter: all values, or of a number or date also its ``"_min"`` and ``"_max"``."""
+        return sql.Identifier(f"filter{list(self.meta.filters).index(filter_name)}{part}")
+
+    def graph_vector(self, *table: str) -> sql.Composed:
+        """The expression that the graph is built of."""
+        vector = sql.Identifier(*table, "vector")
+        return sql.SQL("{}" if self.element == "vector" else "({}::{})").format(vector, self.graph_type)
+
+    @property
+    def graph_type(self) -> sql.SQL:
+        return sql.SQL(f"{self.element}({int(self.meta.dims)})")
+
+    @property
+    def text_classes(self) -> dict[str, str]:
+        """The letter of each field of text in a ``tsvector``, which has four: the fields that weigh least share one."""
+        order = sorted(self.meta.texts, key=lambda name: -self.meta.texts[name].weight)
+        return {name: "ABCD"[min(number, 3)] for number, name in enumerate(order)}
+
+    @property
+    def main_texts(self) -> list[str]:
+        """The weightiest fields of text, whose lengths count."""
+        top = max((spec.weight for spec in self.meta.texts.values()), default=0.0)
+        return [name for name, spec in self.meta.texts.items() if spec.weight == top]
+
+
+_COLUMNS = sql.SQL("id, name, meta, element")
+
+
+def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: dict[str, Generation]) -> Generation:
+    """The backing index, the active one by default. ``known`` caches by name what never changes.
+
+    :raises IndexMissing: if there is none.
+    """
+    which = sql.SQL("active" if backing_index is None else "name = %(name)s")
+    query = sql.SQL("SELECT {} FROM {} WHERE index = %(index)s AND {}").format(_COLUMNS, REGISTRY, which)
+    found = rows(cursor, query, {"index": index, "name": backing_index})
+    if not found:
+        raise index_missing(index, backing_index)
+    id, name, meta, element = found[0]
+    generation = known.get(name)
+    if generation is None or generation.id != id:
+        try:
+            parsed = IndexMeta.from_stored(json.loads(meta))
+        except ValueError:
+            message = f"The index {name!r} has no valid meta; build a new one with imagesim_rebuild."
+            raise SearchIndexError(message) from None
+        generation = known[name] = Generation(id, name, parsed, element)
+    return generation
+
+
+def names(database: Database, condition: str = "true") -> list[str]:
+    """The names of the backing indexes, oldest first; none where no table was made yet."""
+    query = sql.SQL("SELECT name FROM {} WHERE index = %(index)s AND {} ORDER BY id").format(
+        REGISTRY,
+        sql.SQL(condition),
+    )
+    try:
+        with database.reading() as cursor:
+            return [row[0] for row in rows(cursor, query, {"index": database.name})]
+    except IndexMissing:
+        return []
+
+
+def create(cursor: CursorWrapper, index: str, name: str, meta: IndexMeta, element: str) -> None:
+    """Make the tables of a backing index; the indexes of these tables are built when it is promoted."""
+    lock(cursor)
+    cursor.execute(
+        sql.SQL(
+            "CREATE TABLE IF NOT EXISTS {} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, index text NOT NULL, "
+            "name text NOT NULL UNIQUE, meta text NOT NULL, element text NOT NULL, "
+            "active boolean NOT NULL DEFAULT false)"
+        ).format(REGISTRY)
+    )
+    insert = sql.SQL("INSERT INTO {} (index, name, meta, element) VALUES (%s, %s, %s, %s) RETURNING id")
+    [[id]] = rows(cursor, insert.format(REGISTRY), [index, name, json.dumps(asdict(meta)), element])
+    for statement in _tables(Generation(id, name, meta, element)):
+        cursor.execute(statement)
+
+
+def _tables(generation: Generation) -> Iterator[sql.Composed]:
+    columns: list[sql.Composable] = [sql.SQL(each) for each in _ENTRY]
+    for name, kind in generation.meta.filters.items():
+        filter_type = FILTER_TYPES[kind]
+        collation = ' COLLATE "C"' if filter_type.is_text else ""
+        values = sql.SQL(f"{filter_type.postgresql}[]{collation} NOT NULL DEFAULT '{{}}'")
+        columns.append(sql.SQL("{} {}").format(generation.column(name), values))
+        if filter_type.is_range:
+            for part in ("_min", "_max"):
+                one = sql.SQL(filter_type.postgresql)
+                columns.append(sql.SQL("{} {}").format(generation.column(name, part), one))
+    yield sql.SQL("CREATE TABLE {} ({}) WITH (fillfactor = 90)").format(
+        generation.table("entry"), sql.SQL(", ").join(columns)
+    )
+    image, dims = generation.table("image"), sql.SQL(str(int(generation.meta.dims)))
+    yield sql.SQL(
+        "CREATE TABLE {} (entry bigint NOT NULL, position smallint NOT NULL, vector vector({}) NOT NULL, "
+        "PRIMARY KEY (entry, position))"
+    ).format(image, dims)
+    if generation.meta.dims <= MAX_PLAIN_DIMS:
+        # From 512 dimensions on it would stand elsewhere, where reading it takes several times as long.
+        yield sql.SQL("ALTER TABLE {} ALTER COLUMN vector SET STORAGE PLAIN").format(image)
+    yield sql.SQL(
+        'CREATE TABLE {} (word text COLLATE "C" PRIMARY KEY, reversed text COLLATE "C" NOT NULL, '
+        "stems text[] NOT NULL, letters bigint NOT NULL, length smallint NOT NULL)"
+    ).format(generation.table("word"))
+
+
+_ENTRY = (
+    "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    'key text COLLATE "C" NOT NULL UNIQUE',
+    "version bigint NOT NULL",
+    "removed_at timestamptz",
+    "checksum bytea NOT NULL",
+    "model text NOT NULL",
+    'grp text COLLATE "C" NOT NULL',
+    'categories text[] COLLATE "C" NOT NULL',
+    "in_stock boolean NOT NULL",
+    "images json NOT NULL",
+    "texts json",
+    "words tsvector",
+    "lengths smallint[]",
+)
+
+
+def build_indexes(database: Database, generation: Generation, graph: dict[str, int], memory: str) -> None:
+    """Build the indexes of the tables that are not there yet, among them the graph of the vectors.
+
+    Outside of a transaction writes go on meanwhile.
+    """
+    definitions = dict(_indexes(generation, graph))
+    with database.reading() as cursor:
+        query = "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        own = [generation.table(kind).as_string(None) for kind in KINDS]
+        cursor.execute(query + "WHERE i.indrelid = ANY(%s::regclass[])", [own])
+        there = dict(cursor.fetchall())
+        empty = not rows(cursor, sql.SQL("SELECT 1 FROM {} LIMIT 1").format(generation.table("entry")))
+    wanted = {name: definition for name, definition in definitions.items() if not there.get(name)}
+    if not wanted:
+        return
+    if empty or database.connection.in_atomic_block:
+        with database.writing(seconds=0) as cursor:
+            set_local(cursor, maintenance_work_mem=memory)
+            for name, definition in wanted.items():
+                cursor.execute(_named(name, definition))
+        return
+    with database.autocommit() as cursor:
+        cursor.execute("SELECT set_config('maintenance_work_mem', %s, false)", [memory])
+        try:
+            for name, definition in wanted.items():
+                if name in there:  # left invalid by whoever was killed while building it
+                    cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
+                cursor.execute(_named(name, definition, "CONCURRENTLY "))
+        finally:
+            cursor.execute("RESET maintenance_work_mem")
+
+
+def _named(name: str, definition: sql.Composed, how: str = "") -> sql.Composed:
+    return sql.SQL("CREATE INDEX {}{} ON {}").format(sql.SQL(how), sql.Identifier(name), definition)
+
+
+def _indexes(generation: Generation, graph: dict[str, int]) -> Iterator[tuple[str, sql.Composed]]:
+    prefix = f"imagesim_pgvector_{generation.id}"
+    entry, kinds = generation.table("entry"), generation.meta.filters
+    parameters = [sql.SQL("{} = {}").format(sql.Identifier(n), sql.Literal(int(value))) for n, value in graph.items()]
+    operators = sql.SQL(f"{generation.element}_ip_ops")
+    yield (
+        f"{prefix}_graph",
+        sql.SQL("{} USING hnsw (({}) {}) WITH ({})").format(
+            generation.table("image"), generation.graph_vector(), operators, sql.SQL(", ").join(parameters)
+        ),
+    )
+    arrays = [sql.Identifier("categories")]
+    arrays += [generation.column(name) for name, kind in kinds.items() if FILTER_TYPES[kind].is_text]
+    yield f"{prefix}_values", sql.SQL("{} USING gin ({})").format(entry, sql.SQL(", ").join(arrays))
+    for number, (name, kind) in enumerate(kinds.items()):
+        for part in ("_min", "_max") if FILTER_TYPES[kind].is_range else ():
+            yield f"{prefix}_filter{number}{part}", sql.SQL("{} ({})").format(entry, generation.column(name, part))
+    yield f"{prefix}_removed", sql.SQL("{} (removed_at) WHERE removed_at IS NOT NULL").format(entry)
+    if generation.meta.texts:
+        word = generation.table("word")
+        yield f"{prefix}_words", sql.SQL("{} USING gin (words)").format(entry)
+        yield f"{prefix}_reversed", sql.SQL("{} (reversed)").format(word)
+        yield f"{prefix}_stems", sql.SQL("{} USING gin (stems)").format(word)
+
+
+def activate(cursor: CursorWrapper, index: str, backing_index: str) -> None:
+    """Make it the active one; the caller commits.
+
+    :raises IndexMissing: if it does not exist.
+    """
+    lock(cursor)
+    query = sql.SQL("UPDATE {} SET active = (name = %(name)s) WHERE index = %(index)s RETURNING name").format(REGISTRY)
+    found = rows(cursor, query, {"name": backing_index, "index": index})
+    if (backing_index,) not in found:
+        raise index_missing(index, backing_index)
+
+
+def drop(cursor: CursorWrapper, index: str, backing_index: str) -> None:
+    """Drop the tables of a backing index, and with the last one the list of them."""
+    lock(cursor)
+    if not rows(cursor, sql.SQL("SELECT to_regclass('imagesim_pgvector')"))[0][0]:
+        return
+    delete = sql.SQL("DELETE FROM {} WHERE index = %s AND name = %s RETURNING id").format(REGISTRY)
+    for [id] in rows(cursor, delete, [index, backing_index]):
+        for kind in KINDS:
+            table = sql.Identifier(f"imagesim_pgvector_{id}_{kind}")
+            cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+    if not rows(cursor, sql.SQL("SELECT 1 FROM {} LIMIT 1").format(REGISTRY)):
+        cursor.execute(sql.SQL("DROP TABLE {}").format(REGISTRY))
+
+
+def lock(cursor: CursorWrapper) -> None:
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def analyse(cursor: CursorWrapper, generation: Generation) -> None:
+    """Let PostgreSQL count the values that its planner, and so the choice of the search, go by."""
+    for kind in ("entry", "image"):
+        cursor.execute(sql.SQL("ANALYZE {}").format(generation.table(kind)))

@@ -1,0 +1,222 @@
+"""Words: which words of the index match those of a query, and which entries have them.
+
+PostgreSQL finds the words in the list of all words (by stem, beginning, end, and letters that are almost the same) and,
+by its full text, the entries that have them, ranked roughly. These few are scored as every index scores them. No
+extension is needed for typing errors: the similarity of trigrams misses them in short words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from imagesim.indexes import text_hits, validation
+from imagesim.indexes.analysis import QueryWord, Token
+from imagesim.indexes.pgvector.database import Bound, rows
+from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
+from imagesim.indexes.pgvector.tables import Generation
+from imagesim.indexes.pgvector.writing import lexeme, signed
+from imagesim.indexes.text import COMPOUND, KNOWN_PART, KNOWN_WORD, STEM
+from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.indexes.vocabulary import LAST, letters, most_errors
+from imagesim.types import Candidates, Query
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+MAX_WORDS = 500
+"""Words of the index that a query is compared with, the shortest first: what matches begins or ends like it."""
+STEP = 0.05
+"""The precision of the rough ranking."""
+
+Matches = list[dict[str, float]]
+"""The words of the index that match each word of a query, with the qualities of the matches."""
+
+
+def answer(cursor: CursorWrapper, generation: Generation, query: Query) -> Candidates:
+    """Answer one query of words."""
+    started = time.perf_counter()
+    words = text_hits.words_of(query, generation.meta) if generation.meta.texts else []
+    matches = _matches(cursor, generation, words, query) if words else []
+    found: Sequence[Sequence[Any]] = ()
+    size, total = text_hits.FOUND, 0
+    frequencies: Mapping[str, int] = {}
+    heads = query.heads or range(len(words))
+    if any(matches[number] for number in heads if number < len(matches)):
+        total, frequencies = _frequencies(cursor, generation, words, matches)
+        found = _entries(cursor, generation, query, words, matches, total, frequencies, size)
+        groups = {row[3] if query.collapse else row[2] for row in found}
+        if text_hits.may_lack(len(found), len(groups), size, query):
+            size = MAX_TEXT_MATCHES
+            found = _entries(cursor, generation, query, words, matches, total, frequencies, size)
+    texts = (json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in found)
+    scored = text_hits.scores(texts, query, generation.meta, total=total, frequencies=frequencies) if found else []
+    candidates = [candidate(found[slot][2:], query, found[slot][1], text=score) for slot, score in scored]
+    page, more = text_hits.page(candidates, query)
+    took = (time.perf_counter() - started) * 1000
+    return Candidates(page, more=more, took_ms=took, exact=len(found) < size)
+
+
+def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[QueryWord], query: Query) -> Matches:
+    """What :class:`~imagesim.indexes.text.TextIndex` finds among the words that may match."""
+    bind = Bound()
+    near = sql.SQL(" OR ").join(clause for word in words for clause in _near(word, query, bind))
+    statement = sql.SQL("SELECT word, stems FROM {} WHERE {} ORDER BY length, word LIMIT {}")
+    found = rows(cursor, statement.format(generation.table("word"), near, sql.Literal(MAX_WORDS)), bind.values)
+    index = text_hits.empty_index(generation.meta)
+    for word, stems in found:
+        for language, _, stem in (each.partition(":") for each in stems):
+            index.learn(Token(word, stem), language)
+    return index.matching_words(words, prefix=query.typing)
+
+
+def _near(word: QueryWord, query: Query, bind: Bound) -> list[sql.Composable]:
+    stems = [f"{language}:{stem}" for language, stem in word.stems.items()]
+    clauses = [
+        sql.SQL("word = {}").format(bind(word.word, "text")),
+        sql.SQL("stems && {}").format(bind(stems, "text[]")),
+    ]
+    if len(word.word) >= (1 if query.typing and word.last else 3):
+        clauses.append(_between("word", word.word, bind))
+    for part in {word.word, *word.stems.values()}:
+        if len(part) >= 4:
+            clauses.append(_between("reversed", part[::-1], bind))
+    if len(word.word) >= 3 and not word.word.isdigit():
+        most, length = most_errors(word.word), len(word.word)
+        clauses.append(
+            sql.SQL("(length BETWEEN {} AND {} AND bit_count((letters # {})::bit(64)) <= {})").format(
+                bind(length - most, "int"),
+                bind(length + most, "int"),
+                bind(signed(letters(word.word)), "bigint"),
+                bind(2 * most, "int"),
+            )
+        )
+    return list(clauses)
+
+
+def _between(column: str, start: str, bind: Bound) -> sql.Composed:
+    """The condition that a column begins so, as a range of an index."""
+    name = sql.Identifier(column)
+    return sql.SQL("({} >= {} AND {} < {})").format(name, bind(start, "text"), name, bind(start + LAST, "text"))
+
+
+def _frequencies(
+    cursor: CursorWrapper, generation: Generation, words: Sequence[QueryWord], matches: Matches
+) -> tuple[int, dict[str, int]]:
+    """How many entries there are, and how many have each word as spelled or by its stem."""
+    bind = Bound()
+    entry = generation.table("entry")
+    counts = [
+        sql.SQL("(SELECT count(*) FROM {} WHERE words @@ {})").format(entry, bind(_any(asked), "tsquery"))
+        if (asked := [word for word, quality in found.items() if quality >= STEM])
+        else sql.SQL("0")
+        for found in matches
+    ]
+    everything = sql.SQL("(SELECT count(*) FROM {} WHERE words IS NOT NULL)").format(entry)
+    [row] = rows(cursor, sql.SQL("SELECT {}").format(sql.SQL(", ").join([everything, *counts])), bind.values)
+    return int(row[0]), {word.word: int(count) for word, count in zip(words, row[1:], strict=True)}
+
+
+def _any(words: Sequence[str], letter: str = "", typed: str = "") -> str:
+    """A ``tsquery`` of any of the words, in the fields of a letter; also of all that begin with what is ``typed``."""
+    parts = [f"{lexeme(word)}:{letter}" for word in words if not typed or not word.startswith(typed)]
+    if len(parts) < len(words):
+        parts.append(f"{lexeme(typed)}:*{letter}")
+    return " | ".join(part.removesuffix(":") for part in parts)
+
+
+def _typed(word: QueryWord, query: Query) -> str:
+    return word.word if query.typing and word.last else ""
+
+
+def _entries(
+    cursor: CursorWrapper,
+    generation: Generation,
+    query: Query,
+    words: Sequence[QueryWord],
+    matches: Matches,
+    total: int,
+    frequencies: Mapping[str, int],
+    size: int,
+) -> Sequence[Sequence[Any]]:
+    """(texts, first image, columns of :func:`entry_columns`) of the entries that match best, by a rough score."""
+    bind = Bound()
+    heads = query.heads or range(len(words))
+    required = [_any(list(matches[n]), "", _typed(words[n], query)) for n in heads if n < len(words) and matches[n]]
+    # OFFSET 0: each quality is found once for a row, and not wherever its name stands.
+    statement = sql.SQL(
+        "SELECT e.texts, e.images -> 0, {columns} FROM {entry} e CROSS JOIN LATERAL (SELECT {qualities} OFFSET 0) q "
+        "WHERE e.words @@ {required} AND {where} ORDER BY {rough} DESC, e.key LIMIT {size}"
+    ).format(
+        columns=entry_columns(query, generation),
+        entry=generation.table("entry"),
+        required=bind(" | ".join(required), "tsquery"),
+        where=conditions(validation.compile_filters(query.filters, generation.meta.filters), generation, bind),
+        qualities=_qualities(generation, query, words, matches, frequencies, bind),
+        rough=_rough(generation, words, total, frequencies),
+        size=sql.Literal(size),
+    )
+    return rows(cursor, statement, bind.values)
+
+
+def _qualities(
+    generation: Generation,
+    query: Query,
+    words: Sequence[QueryWord],
+    matches: Matches,
+    frequencies: Mapping[str, int],
+    bind: Bound,
+) -> sql.Composable:
+    """The quality of the best match of each word of the query in each field, as columns."""
+    columns = []
+    for number, (word, found) in enumerate(zip(words, matches, strict=True)):
+        tiers: dict[float, list[str]] = defaultdict(list)
+        for other, quality in found.items():
+            if frequencies[word.word] and quality < STEM:
+                quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
+            tiers[round(quality / STEP) * STEP].append(other)
+        for letter in sorted(set(generation.text_classes.values())):
+            cases = [
+                sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
+                for quality, others in sorted(tiers.items(), reverse=True)
+                if (asked := _any(others, letter, _typed(word, query) if quality < 1 else ""))
+            ]
+            value = sql.SQL("CASE {} ELSE 0.0 END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("0.0")
+            columns.append(sql.SQL("{} AS {}").format(value, _quality(number, letter)))
+    return sql.SQL(", ").join(columns)
+
+
+def _quality(number: int, letter: str) -> sql.Identifier:
+    return sql.Identifier(f"word{number}{letter.lower()}")
+
+
+def _rough(
+    generation: Generation, words: Sequence[QueryWord], total: int, frequencies: Mapping[str, int]
+) -> sql.Composable:
+    """The score of :class:`~imagesim.indexes.text.TextIndex` from the qualities, but for their precision."""
+    texts, classes, main = generation.meta.texts, generation.text_classes, generation.main_texts
+    top = texts[main[0]].weight
+    factors = {
+        classes[name]: math.sqrt(texts[name].weight / top) for name in sorted(texts, key=lambda n: texts[n].weight)
+    }
+    covered = []
+    for number, word in enumerate(words):
+        known = frequencies[word.word]
+        weight = math.log1p((max(total - known, 0) + 0.5) / (known + 0.5))
+        best = [sql.SQL("{} * {}").format(sql.Literal(weight * f), _quality(number, c)) for c, f in factors.items()]
+        covered.append(sql.SQL("greatest({})").format(sql.SQL(", ").join(best)))
+    shares = [
+        sql.SQL("({}) / greatest(e.lengths[{}], 1)").format(
+            sql.SQL(" + ").join(_quality(number, classes[name]) for number in range(len(words))), sql.Literal(place)
+        )
+        for place, name in enumerate(main, 1)
+    ]
+    return sql.SQL("({}) * (0.9 + 0.1 * least(1, greatest({})))").format(
+        sql.SQL(" + ").join(covered), sql.SQL(", ").join(shares)
+    )

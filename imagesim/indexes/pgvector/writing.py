@@ -1,0 +1,213 @@
+"""Writing entries: rows by version, vectors by COPY, and the words of their texts.
+
+Rows are locked in the order of words, then of keys, so that two writers never wait for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pgvector import Vector
+from psycopg import sql
+
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.analysis import Token, analyse, base_language
+from imagesim.indexes.pgvector.database import rows
+from imagesim.indexes.pgvector.tables import Generation
+from imagesim.indexes.validation import Prepared
+from imagesim.indexes.versions import newest, prepare_all
+from imagesim.indexes.vocabulary import letters
+from imagesim.types import Entry, Removal, WriteResult
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+BATCH = 200
+"""Rows of one statement."""
+TOMBSTONE_AGE = "1 hour"
+"""How long after a removal a late write of an older version is refused, as on the other indexes."""
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
+
+
+def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[Entry | Removal]) -> list[WriteResult]:
+    """Write in the transaction of the caller; one result for each operation."""
+    valid, results = prepare_all(operations, generation.meta)
+    texts = (each.texts for each in valid.values() if isinstance(each, Prepared))
+    _put_words(cursor, generation, texts)
+    keys = sorted({operations[number].key for number in valid})
+    stored = _lock(cursor, generation, keys)
+    chosen = newest(operations, valid, {key: version for key, (version, _) in stored.items()}, results)
+    for batch in _batches(sorted(chosen)):
+        written = _put(cursor, generation, {key: chosen[key] for key in batch})
+        for number, result in results.items():
+            if result.key in batch and result.key not in written and result.status == "done":
+                results[number] = WriteResult(result.key, "newer")  # another writer was first with a new key
+        changed = [(id, chosen[key]) for key, (id, sum) in written.items() if stored.get(key, (0, b""))[1] != sum]
+        _put_images(cursor, generation, changed)
+    if any(isinstance(operation, Removal) for operation in operations):
+        purge = sql.SQL("DELETE FROM {} WHERE removed_at < now() - %s::interval").format(generation.table("entry"))
+        cursor.execute(purge, [TOMBSTONE_AGE])
+    return [results[number] for number in range(len(operations))]
+
+
+def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(values)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
+
+
+def _lock(cursor: CursorWrapper, generation: Generation, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """(version, checksum) of each key that is there."""
+    query = sql.SQL("SELECT key, version, checksum FROM {} WHERE key = ANY(%s) ORDER BY key FOR UPDATE")
+    found = rows(cursor, query.format(generation.table("entry")), [list(keys)])
+    return {key: (version, bytes(checksum)) for key, version, checksum in found}
+
+
+def _put(
+    cursor: CursorWrapper, generation: Generation, batch: Mapping[str, Prepared | Removal]
+) -> dict[str, tuple[int, bytes]]:
+    """Insert or replace rows that are newer; (id, checksum) of those that were."""
+    made = [_row(generation, each) for each in batch.values()]
+    names = [sql.Identifier(name) for name in _columns(generation)]
+    row = sql.SQL("({})").format(sql.SQL(", ").join([sql.SQL("%s")] * len(names)))
+    entry = generation.table("entry")
+    statement = sql.SQL(
+        "INSERT INTO {entry} AS old ({names}) VALUES {rows} ON CONFLICT (key) DO UPDATE SET ({names}) = ({new}) "
+        "WHERE old.version < EXCLUDED.version RETURNING key, id, checksum"
+    ).format(
+        entry=entry,
+        names=sql.SQL(", ").join(names),
+        rows=sql.SQL(", ").join([row] * len(made)),
+        new=sql.SQL(", ").join(sql.SQL("EXCLUDED.{}").format(name) for name in names),
+    )
+    found = rows(cursor, statement, [value for row in made for value in row])
+    return {key: (id, bytes(checksum)) for key, id, checksum in found}
+
+
+def _columns(generation: Generation) -> list[str]:
+    names = ["key", "version", "removed_at", "checksum", "model", "grp", "categories", "in_stock", "images"]
+    names += ["texts", "words", "lengths"]
+    for number, kind in enumerate(generation.meta.filters.values()):
+        names.append(f"filter{number}")
+        if FILTER_TYPES[kind].is_range:
+            names += [f"filter{number}_min", f"filter{number}_max"]
+    return names
+
+
+def _row(generation: Generation, prepared: Prepared | Removal) -> list[Any]:
+    from django.utils import timezone
+
+    kinds = generation.meta.filters
+    if isinstance(prepared, Removal):
+        row: list[Any] = [
+            prepared.key,
+            prepared.version,
+            timezone.now(),
+            b"",
+            "",
+            "",
+            [],
+            False,
+            "[]",
+            None,
+            None,
+            None,
+        ]
+        filters: Mapping[str, list[Any]] = {}
+    else:
+        entry, filters = prepared.entry, prepared.filters
+        images = json.dumps([[image.digest, image.name] for image in entry.images])
+        texts = {name: [text.replace("\0", " ") for text in each] for name, each in prepared.texts.items()}
+        words, lengths = _words(generation, texts) if texts else (None, None)
+        row = [entry.key, entry.version, None, _checksum(prepared), entry.model, prepared.group, prepared.categories]
+        row += [entry.in_stock, images, json.dumps(texts) if texts else None, words, lengths]
+    for name, kind in kinds.items():
+        values = filters.get(name, [])
+        row.append(values)
+        if FILTER_TYPES[kind].is_range:
+            row += [min(values), max(values)] if values else [None, None]
+    return row
+
+
+def _checksum(prepared: Prepared) -> bytes:
+    """Of the vectors: while it stays the same, a change of stock or price leaves the graph alone."""
+    return hashlib.blake2b(prepared.vectors.tobytes(), digest_size=16).digest()
+
+
+def _put_images(
+    cursor: CursorWrapper, generation: Generation, changed: Sequence[tuple[int, Prepared | Removal]]
+) -> None:
+    image = generation.table("image")
+    cursor.execute(sql.SQL("DELETE FROM {} WHERE entry = ANY(%s)").format(image), [[id for id, _ in changed]])
+    copy = sql.SQL("COPY {} (entry, position, vector) FROM STDIN (FORMAT BINARY)").format(image)
+    with cursor.db.wrap_database_errors, cursor.cursor.copy(copy) as stream:
+        stream.write(_HEADER)
+        for id, prepared in changed:
+            if isinstance(prepared, Prepared):
+                for position, vector in enumerate(prepared.vectors):
+                    value = Vector(vector).to_binary()
+                    stream.write(struct.pack(">hiqihi", 3, 8, id, 2, position, len(value)) + value)
+        stream.write(_TRAILER)
+
+
+# Words.
+
+
+def _tokens(generation: Generation, name: str, values: Iterable[str]) -> set[Token]:
+    language = base_language(generation.meta.texts[name].language)
+    return {token for value in values for token in analyse(value, language)}
+
+
+def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[str, list[int]]:
+    """The words of an entry as PostgreSQL's full text, with the fields that they are in as weights; and how many words
+    each of the main fields has."""
+    classes = generation.text_classes
+    found: dict[str, set[str]] = {}
+    lengths: dict[str, int] = {}
+    for name, values in texts.items():
+        words = {token.word for token in _tokens(generation, name, values)}
+        lengths[name] = len(words)
+        for word in words:
+            found.setdefault(word, set()).add(classes[name])
+    vector = " ".join(
+        f"{lexeme(word)}:{','.join(f'{n}{letter}' for n, letter in enumerate(sorted(of), 1))}"
+        for word, of in found.items()
+    )
+    return vector, [lengths.get(name, 0) for name in generation.main_texts]
+
+
+def lexeme(word: str) -> str:
+    """A word quoted as PostgreSQL's full text reads it."""
+    quoted = word.replace("\\", "\\\\").replace("'", "''")
+    return f"'{quoted}'"
+
+
+def _put_words(cursor: CursorWrapper, generation: Generation, texts: Iterable[Mapping[str, Sequence[str]]]) -> None:
+    """Add the words to the list of all words; those that no entry has any more remain until a rebuild."""
+    found: dict[str, set[str]] = {}
+    for each in texts:
+        for name, values in each.items():
+            language = base_language(generation.meta.texts[name].language)
+            for token in _tokens(generation, name, values):
+                found.setdefault(token.word, set()).add(f"{language}:{token.stem}")
+    statement = sql.SQL(
+        "INSERT INTO {} AS old (word, reversed, stems, letters, length) VALUES {} ON CONFLICT (word) DO UPDATE SET "
+        "stems = array(SELECT DISTINCT unnest(old.stems || EXCLUDED.stems)) WHERE NOT old.stems @> EXCLUDED.stems"
+    )
+    for batch in _batches(sorted(found)):
+        places = sql.SQL(", ").join([sql.SQL("(%s, %s, %s, %s, %s)")] * len(batch))
+        made = [(word, word[::-1], sorted(found[word]), signed(letters(word)), len(word)) for word in batch]
+        query = statement.format(generation.table("word"), places)
+        cursor.execute(query, [value for row in made for value in row])
+
+
+def signed(bits: int) -> int:
+    """64 bits as PostgreSQL's ``bigint``."""
+    return bits - (1 << 64) if bits >> 63 else bits

@@ -1,0 +1,53 @@
+"""Words on a search server: it finds the entries, and these few are then scored as every index scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from imagesim.indexes.analysis import QueryWord, base_language, query_words
+from imagesim.indexes.text import TextField, TextIndex
+from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.types import Candidate, IndexMeta, Query
+
+FOUND = 100
+"""Entries that the server finds and that are then scored; ``MAX_TEXT_MATCHES`` where these cannot fill the page."""
+
+
+def empty_index(meta: IndexMeta) -> TextIndex:
+    return TextIndex([TextField(name, spec.weight, spec.language) for name, spec in meta.texts.items()])
+
+
+def words_of(query: Query, meta: IndexMeta) -> list[QueryWord]:
+    """The words of the query with their stems in the languages of the index."""
+    return query_words(query.text, tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values())))
+
+
+def scores(
+    texts: Iterable[Mapping[str, Sequence[str]]],
+    query: Query,
+    meta: IndexMeta,
+    *,
+    total: int,
+    frequencies: Mapping[str, int],
+) -> list[tuple[int, float]]:
+    """(number, score) of each of ``texts`` that matches; see :meth:`~imagesim.indexes.text.TextIndex.match`."""
+    index = empty_index(meta)
+    for slot, each in enumerate(texts):
+        index.add(slot, each)
+    index.settle()
+    found = index.match(query.text, prefix=query.typing, heads=query.heads, total=total, frequencies=frequencies)
+    return [(slot, round(score, 6)) for slot, score in zip(found.slots.tolist(), found.scores.tolist(), strict=True)]
+
+
+def may_lack(found: int, groups: int, size: int, query: Query) -> bool:
+    """Whether entries beyond the ``found`` ones, of so many groups, could belong on this page."""
+    return size <= found < MAX_TEXT_MATCHES and groups <= query.offset + query.limit
+
+
+def page(candidates: Iterable[Candidate], query: Query) -> tuple[tuple[Candidate, ...], bool]:
+    """The page, the best of each group, and whether more follow."""
+    best: dict[str, Candidate] = {}
+    for each in sorted(candidates, key=lambda each: (-each.text, each.key)):
+        best.setdefault(each.group if query.collapse else each.key, each)
+    end = query.offset + query.limit
+    return tuple(best.values())[query.offset : end], len(best) > end

@@ -1,0 +1,117 @@
+"""The words of an index, to find them by prefix, by suffix or with typing errors."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+UNSORTED_WORDS = 500
+UNSORTED_SHARE = 16
+"""Words are sorted again when more than ``UNSORTED_WORDS`` and one in this many are not sorted yet."""
+
+FUZZY_CACHE = 2_000
+"""The number of query words whose misspellings are cached."""
+
+
+class Vocabulary:
+    """The words of an index by number, sorted by their first and by their last letters, to find words by prefix, suffix
+    or with typing errors. Words added since the last sorting are scanned."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.ids: dict[str, int] = {}
+        self._known = 0
+        self._sorted: list[str] = []
+        self._reversed: list[str] = []
+        self._order: list[int] = []
+        self._reversed_order: list[int] = []
+        self._letters: npt.NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self._lengths: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._near: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+
+    def add(self, word: str) -> int:
+        number = self.ids.setdefault(word, len(self.words))
+        if number == len(self.words):
+            self.words.append(word)
+        return number
+
+    def sort(self) -> None:
+        words = self.words
+        if len(words) - self._known > UNSORTED_WORDS + self._known // UNSORTED_SHARE:
+            backwards = [word[::-1] for word in words]
+            self._order = sorted(range(len(words)), key=words.__getitem__)
+            self._reversed_order = sorted(range(len(words)), key=backwards.__getitem__)
+            self._sorted = [words[number] for number in self._order]
+            self._reversed = [backwards[number] for number in self._reversed_order]
+            new = words[self._known :]
+            self._letters = np.concatenate([self._letters, np.array([letters(word) for word in new], np.uint64)])
+            self._lengths = np.concatenate([self._lengths, np.array([len(word) for word in new], np.int64)])
+            self._known = len(words)
+
+    def starting_with(self, text: str) -> list[int]:
+        unsorted = range(self._known, len(self.words))
+        found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
+        return found + [number for number in unsorted if self.words[number].startswith(text)]
+
+    def ending_with(self, text: str) -> list[int]:
+        unsorted = range(self._known, len(self.words))
+        start, end = (bisect_left(self._reversed, each) for each in (text[::-1], text[::-1] + LAST))
+        return self._reversed_order[start:end] + [n for n in unsorted if self.words[n].endswith(text)]
+
+    def near(self, typed: str) -> list[tuple[int, int]]:
+        """Return (number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO
+        allows."""
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        seen, found = self._near.get(typed, (0, []))
+        if seen == len(self.words):
+            return found
+        most = most_errors(typed)
+        candidates = list(range(max(seen, self._known), len(self.words)))
+        if seen < self._known:
+            # An error changes the length by at most one, and the set of letters by at most two.
+            close = np.abs(self._lengths[seen:] - len(typed)) <= most
+            close[close] = _bits(self._letters[seen:][close] ^ np.uint64(letters(typed))) <= 2 * most
+            candidates = (np.flatnonzero(close) + seen).tolist() + candidates
+        words = [self.words[number] for number in candidates]
+        near = process.extract(typed, words, scorer=OSA.distance, score_cutoff=most, limit=None)
+        found = found + [
+            (candidates[position], int(distance))
+            for known, distance, position in near
+            if distance and not known.isdigit() and len(known) >= 3
+        ]
+        if len(self._near) >= FUZZY_CACHE:
+            self._near = {}
+        self._near[typed] = (len(self.words), found)
+        return found
+
+
+LAST = "\U0010ffff"
+"""Sorts after every letter."""
+
+_BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
+
+
+def most_errors(word: str) -> int:
+    """The typing errors that a word of this length may have: as many as Elasticsearch's AUTO allows."""
+    return 1 if len(word) <= 5 else 2
+
+
+def letters(word: str) -> int:
+    """The set of the letters of a word, as 64 bits."""
+    bits = 0
+    for letter in word:
+        bits |= 1 << (ord(letter) & 63)
+    return bits
+
+
+def _bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """How many bits of each number are set."""
+    counts: npt.NDArray[np.int64] = _BITS[numbers.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.int64)
+    return counts

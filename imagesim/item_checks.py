@@ -1,0 +1,156 @@
+"""System checks of what a shop registered: its paths, its filters, its texts. ``docs/checks.md`` explains every id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Info, Warning
+from django.db import models
+
+from imagesim import conf, paths
+from imagesim.exceptions import ConfigurationError, format_choices
+from imagesim.items import Items
+from imagesim.models import ItemState
+from imagesim.registry import registry
+from imagesim.retrieval.params import reserved_names
+
+
+def check_items() -> list[CheckMessage]:
+    """Every registration: its paths, its filters, its related models."""
+    if not len(registry):
+        hint = (
+            "Write a similarity.py in the app of your products, with @imagesim.register(Product) above an Items class."
+        )
+        return [Warning("No model is registered, so nothing can be found.", hint=hint, id="imagesim.W001")]
+    found = [message for items in registry for message in _check_one(items)]
+    return found + list(_check_kinds_agree())
+
+
+def check_texts() -> list[CheckMessage]:
+    """Which texts are searched if the shop does not declare any."""
+    found: list[CheckMessage] = []
+    for items in registry:
+        if items.text is None and type(items).get_texts is Items.get_texts:
+            name, default = type(items).__name__, items.default_text()
+            where = f"only in {' and '.join(map(repr, default))}" if default else "in pictures alone"
+            message = f"{name} does not say which texts to search, so words are searched {where}."
+            hint = f"Name them with their weights: {name}.text = {{'name': 3, 'brand__name': 2, 'description': 1}}."
+            found.append(Info(message, hint=hint, obj=items.model, id="imagesim.I001"))
+    return found
+
+
+def _check_one(items: Items[Any]) -> Iterator[CheckMessage]:
+    for path in dict.fromkeys([*items.declared_paths(), *filter(None, [items.category_parent])]):
+        try:
+            paths.resolve(items.model, path)
+        except ConfigurationError as error:
+            yield _error(items, str(error), "imagesim.E010")
+    yield from _check_names(items)
+    yield from _check_images(items)
+    yield from _check_filters(items)
+    yield from _check_related(items)
+    yield from _check_lengths(items)
+
+
+def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
+    """A misspelt attribute would be ignored silently."""
+    own = {name for ancestor in type(items).__mro__ if ancestor not in Items.__mro__ for name in vars(ancestor)}
+    for name in sorted(own - set(dir(Items))):
+        method = callable(getattr(items, name))
+        known = [good for good in dir(Items) if good[0] != "_" and callable(getattr(Items, good)) is method]
+        near = get_close_matches(name, known, n=2, cutoff=0.75)
+        if near and not name.startswith("_"):
+            message = f"{type(items).__name__}: {name!r} means nothing to Items."
+            yield Warning(message, hint=f"Did you mean {format_choices(near)}?", obj=items.model, id="imagesim.W003")
+
+
+def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
+    if type(items).get_images is not Items.get_images:
+        return
+    if not items.images:
+        hint = 'Set images, for example to "photos__file", or override get_images().'
+        yield _error(items, "It does not say where the pictures are.", "imagesim.E011", hint)
+        return
+    try:
+        resolved = paths.resolve(items.model, items.images)
+    except ConfigurationError:
+        return
+    if isinstance(resolved.field, models.FileField):
+        return
+    if isinstance(resolved.field, models.URLField):
+        if not conf.get_settings().REMOTE_IMAGE_HOSTS:
+            message = f"images = {items.images!r} gives addresses, and no host is allowed."
+            hint = "List the hosts of the pictures in IMAGESIM['REMOTE_IMAGE_HOSTS'], as in ALLOWED_HOSTS."
+            yield _error(items, message, "imagesim.E012", hint)
+        return
+    if resolved.field is not None or resolved.steps[-1].kind != "value":
+        hint = "Let the path end in a FileField, ImageField or URLField, or in a property or method that gives files."
+        yield _error(items, f"images = {items.images!r} does not end in a file.", "imagesim.E012", hint)
+
+
+def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
+    reserved = reserved_names()
+    for name in items.filters:
+        if not isinstance(name, str) or not name.isidentifier() or paths.SEPARATOR in name:
+            hint = "Use letters, digits and single underscores: the name is written as in price__lte=50."
+            yield _error(items, f"The filter name {name!r} cannot be used.", "imagesim.E015", hint)
+            continue
+        if name in reserved:
+            hint = "Choose another name: this one is taken in query strings, forms and template tags."
+            yield _error(items, f"The filter name {name!r} is that of an argument.", "imagesim.E019", hint)
+        try:
+            items.kind_of(name)
+        except ConfigurationError as error:
+            if name in items.filter_kinds or _resolves(items, items.filters[name]):
+                yield _error(items, str(error), "imagesim.E013")
+    for name in sorted(set(items.filter_kinds) - set(items.filters)):
+        message = f"filter_kinds names {name!r}, which is no filter; the filters are {format_choices(items.filters)}."
+        yield _error(items, message, "imagesim.E016")
+
+
+def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:
+    for model, path in items.related.items():
+        try:
+            items.related_model(model, path)
+        except ConfigurationError as error:
+            yield _error(items, str(error), "imagesim.E017")
+
+
+def _check_lengths(items: Items[Any]) -> Iterator[CheckMessage]:
+    """Longer names would not fit the app's own tables."""
+    room = ItemState._meta.get_field("model").max_length
+    if room is not None and len(items.label) > room:
+        yield _error(items, f"The label {items.label!r} is longer than {room} characters.", "imagesim.E018")
+    room = ItemState._meta.get_field("object_pk").max_length
+    length = items.model._meta.pk.max_length
+    if room is not None and length is not None and length > room:
+        yield _error(items, f"Its primary key may have {length} characters; {room} is the most.", "imagesim.E018")
+
+
+def _check_kinds_agree() -> Iterator[CheckMessage]:
+    """One index holds all models, so one name has one kind."""
+    seen: dict[str, tuple[str, Items[Any]]] = {}
+    for items in registry:
+        for name in items.filters:
+            try:
+                kind = items.kind_of(name)
+            except ConfigurationError:
+                continue
+            first_kind, first = seen.setdefault(name, (kind, items))
+            if kind != first_kind:
+                message = f"The filter {name!r} is of kind {kind!r} here and {first_kind!r} for {first.label}."
+                yield _error(items, message, "imagesim.E014", "Give one of them another name, or filter_kinds.")
+
+
+def _error(items: Items[Any], message: str, id: str, hint: str | None = None) -> Error:
+    return Error(f"{type(items).__name__}: {message}", hint=hint, obj=items.model, id=id)
+
+
+def _resolves(items: Items[Any], path: str) -> bool:
+    try:
+        paths.resolve(items.model, path)
+    except ConfigurationError:
+        return False
+    return True

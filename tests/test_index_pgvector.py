@@ -1,0 +1,356 @@
+"""The index in PostgreSQL: the contract, on servers with the newest and the oldest pgvector, and what is its own."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import connections, transaction
+
+from imagesim.conf import Backend
+from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, ModelMismatch, QueryTimeout
+from imagesim.indexes import BaseIndex, get_index
+from imagesim.indexes.pgvector import PgvectorIndex, searching
+from imagesim.testing.index_contract import IndexContract
+from imagesim.testing.index_reference import expected
+from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
+from imagesim.types import Condition, Entry, Filters, IndexMeta, Query, Removal, TextSpec
+
+
+class PgvectorContract(IndexContract):
+    approximate = True
+
+    @pytest.fixture
+    def make_index(self, pgvector_alias: str) -> Callable[[], BaseIndex]:
+        name = f"contract-{secrets.token_hex(4)}"
+        return lambda: PgvectorIndex(database=pgvector_alias, name=name)
+
+    def options(self, index: BaseIndex) -> dict[str, Any]:
+        return {"database": "pgvector"}
+
+
+class TestPgvectorIndex(PgvectorContract):
+    pass
+
+
+@pytest.mark.parametrize("pgvector_alias", ["oldest"], indirect=True)
+class TestPgvectorIndexOldest(PgvectorContract):
+    pass
+
+
+@pytest.fixture
+def index(pgvector_alias: str) -> Iterator[PgvectorIndex]:
+    made = PgvectorIndex(database=pgvector_alias, name=f"test-{secrets.token_hex(4)}")
+    made.promote(made.create(META))
+    yield made
+    for backing_index in made.backing_indexes():
+        made.drop(backing_index)
+
+
+def sql(query: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connections["pgvector"].cursor() as cursor:
+        cursor.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def table(index: PgvectorIndex, kind: str) -> str:
+    [[number]] = sql("SELECT id FROM imagesim_pgvector WHERE name = %s", index.active())
+    return f"imagesim_pgvector_{number}_{kind}"
+
+
+def scattered(count: int, parts: int = 100) -> list[Entry]:
+    """Entries with vectors everywhere, a share of one in ``parts`` with each price."""
+    vectors = np.random.default_rng(3).standard_normal((count, DIMS)).astype(np.float32)
+    return [entry(n, vector, filters={"price": n % parts}) for n, vector in enumerate(vectors)]
+
+
+# In the shop's own database.
+
+
+def test_a_failed_search_leaves_the_transaction_of_its_caller_usable(index: PgvectorIndex) -> None:
+    index.write([entry(1, axis(0))])
+    settings = "SELECT current_setting('statement_timeout'), current_setting('enable_sort'), current_setting('jit')"
+    sql("SET jit = on")
+    before = sql(settings)
+    missing = PgvectorIndex(database="pgvector", name="no-such-index")
+    with transaction.atomic(using="pgvector"):
+        assert keys(index, Query(axis(0), exact=False)) == ["1"]
+        with pytest.raises(IndexMissing):
+            missing.search([Query(axis(0))])
+        index.write([entry(2, axis(1))])
+        assert keys(index, Query(axis(1), limit=1)) == ["2"]
+        assert sql(settings) == before
+    assert index.count() == 2
+
+
+def test_a_rollback_takes_the_writes_along(index: PgvectorIndex) -> None:
+    with suppress(RuntimeError), transaction.atomic(using="pgvector"):
+        index.write([entry(1, axis(0))])
+        raise RuntimeError
+    assert index.count() == 0
+
+
+def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:
+    """Behind a lock, which is the surest way to be slow."""
+    index.write([entry(1, axis(0))])
+    impatient = PgvectorIndex(database="pgvector", name=index.name, request_timeout=0.2)
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic(using="pgvector"):
+            sql(f"LOCK TABLE {table(index, 'image')} IN ACCESS EXCLUSIVE MODE")
+            locked.set()
+            done.wait(20)
+        connections["pgvector"].close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait(20)
+    started = time.monotonic()
+    try:
+        with pytest.raises(QueryTimeout, match="took too long"):
+            impatient.search([Query(axis(0))])
+        assert time.monotonic() - started < 5
+    finally:
+        done.set()
+        thread.join()
+    assert keys(impatient, Query(axis(0))) == ["1"]
+
+
+def test_an_unreachable_database_is_an_unavailable_index(index: PgvectorIndex) -> None:
+    connections["pgvector"].close()
+    good = connections["pgvector"].settings_dict["PORT"]
+    connections["pgvector"].settings_dict["PORT"] = 9
+    try:
+        for ask in (index.ping, index.count, lambda: index.write([entry(1, axis(0))])):
+            with pytest.raises(IndexUnavailable, match="cannot use its database"):
+                ask()
+    finally:
+        connections["pgvector"].settings_dict["PORT"] = good
+    index.ping()
+
+
+def test_nothing_is_left_of_a_dropped_index(index: PgvectorIndex) -> None:
+    index.write([entry(1, axis(0))])
+    entries = table(index, "entry")
+    prefix = entries.removesuffix("entry")
+    assert sql("SELECT count(*) FROM pg_class WHERE starts_with(relname, %s)", prefix) > [(5,)]
+    index.drop(index.active() or "")
+    assert sql("SELECT count(*) FROM pg_class WHERE starts_with(relname, %s)", prefix) == [(0,)]
+
+
+def test_a_swap_to_another_projection_is_noticed(index: PgvectorIndex) -> None:
+    """A process takes the backing index of its last search for the active one."""
+    index.write([entry(1, axis(0))])
+    keys(index, Query(axis(0)))
+    other = PgvectorIndex(database="pgvector", name=index.name)
+    other.promote(other.create(replace(META, projection="fitted")))
+    assert index.meta().projection == ""  # so a query is projected in the wrong way
+    with pytest.raises(ModelMismatch, match="another projection"):
+        index.search([Query(axis(0), fingerprint=META.fingerprint)])
+    assert index.meta().projection == "fitted"
+    assert keys(index, Query(axis(0))) == []
+
+
+# The graph.
+
+
+@pytest.mark.parametrize(
+    ("pgvector_alias", "quantisation", "element"),
+    [("newest", "auto", "halfvec"), ("newest", "none", "vector"), ("oldest", "auto", "vector")],
+    indirect=["pgvector_alias"],
+)
+def test_the_graph_is_of_half_precision_where_the_server_has_it(
+    index: PgvectorIndex, quantisation: Any, element: str
+) -> None:
+    chosen = PgvectorIndex(database="pgvector", name=index.name, quantisation=quantisation, m=8)
+    chosen.promote(chosen.create(META))
+    [[definition]] = sql("SELECT indexdef FROM pg_indexes WHERE tablename = %s AND indexdef LIKE '%%hnsw%%'",
+                         table(chosen, "image"))  # fmt: skip
+    assert f"{element}_ip_ops" in definition
+    assert "m='8'" in definition
+
+
+@pytest.mark.parametrize("pgvector_alias", ["oldest"], indirect=True)
+def test_half_precision_needs_pgvector_0_7(index: PgvectorIndex) -> None:
+    with pytest.raises(ConfigurationError, match=r"'half' needs pgvector 0\.7"):
+        PgvectorIndex(database="pgvector", name=index.name, quantisation="half").create(META)
+
+
+def test_a_model_with_too_many_dimensions_is_refused(index: PgvectorIndex) -> None:
+    with pytest.raises(ConfigurationError, match=r"takes 4,000 dimensions here, and the model has 4,001"):
+        index.create(IndexMeta("m", 4_001))
+
+
+def test_changes_without_new_vectors_leave_the_graph_alone(index: PgvectorIndex) -> None:
+    def places() -> list[tuple[Any, ...]]:
+        return sql(f"SELECT ctid::text FROM {table(index, 'image')} ORDER BY entry, position")
+
+    index.write([entry(1, axis(0), axis(1)), entry(2, axis(2))])
+    before = places()
+    index.write([entry(1, axis(0), axis(1), version=2, in_stock=False), entry(2, axis(2), version=2)])
+    assert index.count(Filters(in_stock=False)) == 1
+    assert places() == before
+    index.write([entry(2, axis(3), version=3)])
+    assert places()[:2] == before[:2]
+    assert places()[2:] != before[2:]
+    index.write([Removal("shop.product:1", 3)])
+    assert len(places()) == 1
+
+
+def test_an_index_is_filled_first_and_its_graph_built_when_promoted(index: PgvectorIndex) -> None:
+    backing_index = index.create(META)
+    index.write(scattered(300), backing_index=backing_index)
+    [[number]] = sql("SELECT id FROM imagesim_pgvector WHERE name = %s", backing_index)
+    graph = f"imagesim_pgvector_{number}_graph"
+    assert sql("SELECT to_regclass(%s)", graph) == [(None,)]
+    index.promote(backing_index)
+    assert index.search([Query(axis(0), exact=False)])[0].exact is False
+    # As a killed process leaves it.
+    sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", graph)
+    index.promote(backing_index)
+    assert sql("SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass", graph) == [(True,)]
+
+
+@pytest.mark.parametrize("pgvector_alias", ["newest", "oldest"], indirect=True)
+def test_the_search_is_exact_where_few_pass_the_filters(index: PgvectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(searching, "break_even", lambda *_: 100)
+    entries = scattered(2_000)
+    index.write(entries)
+    index.update_statistics()
+    for prices, exact in ((100, False), (50, False), (3, True)):
+        query = Query(axis(0), Filters(conditions=(Condition("price", "lt", prices),)), limit=10)
+        [answer] = index.search([query])
+        assert answer.exact is exact, prices
+        true = {key for key, _, _ in expected(entries, query)[:10]}
+        assert len(true & {match.key for match in answer.candidates}) >= 9
+
+
+def test_a_narrow_filter_is_answered_by_the_graph_alone(index: PgvectorIndex) -> None:
+    """It is read further until enough entries pass; a page that it cannot fill is answered exactly."""
+    index.write(scattered(3_000))
+    index.update_statistics()
+    narrow = Filters(conditions=(Condition("price", "eq", 7),))
+    [answer] = index.search([Query(axis(0), narrow, limit=10, exact=False)])
+    assert (len(answer), answer.exact) == (10, False)
+    [answer] = index.search([Query(axis(0), narrow, limit=40, exact=False)])
+    assert (len(answer), answer.exact) == (30, True)
+
+
+@pytest.fixture
+def tenants(pgvector_alias: str) -> Iterator[tuple[str, str]]:
+    """Two schemas, the first of them in front of ``public`` in the search path."""
+    names = tuple(f"tenant_{secrets.token_hex(4)}" for _ in range(2))
+    for name in names:
+        sql(f"CREATE SCHEMA {name}")
+    sql(f"SET search_path = {names[0]}, public")
+    yield names  # type: ignore[misc]
+    sql("RESET search_path")
+    for name in names:
+        sql(f"DROP SCHEMA {name} CASCADE")
+
+
+def test_tables_are_those_of_the_tenant(index: PgvectorIndex, tenants: tuple[str, str]) -> None:
+    for tenant in tenants:
+        sql(f"SET search_path = {tenant}, public")
+        index.promote(index.create(META))
+        index.write([entry(tenant, axis(0))])
+        graphs = "SELECT count(*) FROM pg_indexes WHERE schemaname = %s AND indexdef LIKE '%%hnsw%%'"
+        assert sql(graphs, tenant) == [(1,)]
+    for tenant in tenants:
+        sql(f"SET search_path = {tenant}, public")
+        assert keys(index, Query(axis(0))) == [tenant]
+        index.drop(index.active() or "")
+    sql("SET search_path = public")
+    assert index.count() == 0
+
+
+# What is stored.
+
+
+def test_old_tombstones_are_purged(index: PgvectorIndex) -> None:
+    index.write([entry(1, axis(0)), Removal("shop.product:1", 2), Removal("shop.product:2", 2)])
+    entries = table(index, "entry")
+    assert sql(f"SELECT count(*) FROM {entries}") == [(2,)]
+    sql(f"UPDATE {entries} SET removed_at = now() - interval '2 hours' WHERE key = 'shop.product:1'")
+    index.write([Removal("shop.product:3", 2)])
+    assert sql(f"SELECT key FROM {entries} ORDER BY key") == [("shop.product:2",), ("shop.product:3",)]
+
+
+def test_names_are_data_and_never_part_of_a_statement(pgvector_alias: str) -> None:
+    bad = 'x"; DROP TABLE imagesim_pgvector; --'
+    index = PgvectorIndex(database=pgvector_alias, name=bad)
+    index.promote(index.create(IndexMeta("m", DIMS, {bad: "keyword", "%s": "number", "{}": "date"})))
+    try:
+        index.write([entry(1, axis(0), filters={bad: bad, "%s": 3, "{}": "2026-01-31"})])
+        filters = Filters(conditions=(Condition(bad, "eq", bad), Condition("%s", "gte", 3)))
+        assert keys(index, Query(axis(0), filters, fields=(bad, "{}"))) == ["1"]
+        assert index.facets(filters, (bad,))[bad].values == ((bad, 1),)
+    finally:
+        index.drop(index.active() or "")
+
+
+def test_words_with_signs_of_the_full_text_search(pgvector_alias: str) -> None:
+    index = PgvectorIndex(database=pgvector_alias, name=f"test-{secrets.token_hex(4)}")
+    index.promote(index.create(IndexMeta("m", DIMS, texts={"name": TextSpec()})))
+    try:
+        names = ("O'Neill's jacket", "back\\slash & pipe | star:*", "d'Orsay shoe")
+        index.write([entry(n, axis(n), texts={"name": (name,)}) for n, name in enumerate(names)])
+        for number, word in enumerate(("o'neill", "slash & star:*", "d'orsay")):
+            assert index.search([Query(axis(0), text=word)])[0].candidates[0].key == f"shop.product:{number}"
+    finally:
+        index.drop(index.active() or "")
+
+
+# What is missing.
+
+
+def test_wrong_options() -> None:
+    for options, message in (
+        ({"quantisation": "int8"}, "'int8' is unknown"),
+        ({"candidates": 0}, "from 1 to 1000"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            PgvectorIndex(**options)  # type: ignore[arg-type]
+
+
+def test_the_check_names_a_database_that_is_not_postgresql() -> None:
+    [message] = PgvectorIndex(database="nowhere").check()
+    assert (message.id, message.level) == ("imagesim.E102", 40)
+    assert "'nowhere' is not" in message.msg
+
+
+@pytest.mark.parametrize("package", ["pgvector", "psycopg"])
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("imagesim.indexes.pgvector")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=r'pip install "django-imagesim\[pgvector\]"'):
+        get_index(Backend("imagesim.indexes.pgvector.PgvectorIndex", {"name": secrets.token_hex(4)}))
+
+
+def test_a_user_who_may_not_create_the_extension_is_told_who_must(pgvector_alias: str) -> None:
+    name = f"limited_{secrets.token_hex(4)}"
+    sql(f"CREATE ROLE {name} LOGIN")
+    sql(f"CREATE DATABASE {name} OWNER {name}")
+    settings = connections[pgvector_alias].settings_dict
+    connections.databases["limited"] = {**settings, "NAME": name, "USER": name}
+    try:
+        with pytest.raises(ConfigurationError, match="let a superuser run CREATE EXTENSION vector"):
+            PgvectorIndex(database="limited").create(META)
+    finally:
+        connections["limited"].close()
+        del connections["limited"], connections.databases["limited"]
+        sql(f"DROP DATABASE {name}")
+        sql(f"DROP ROLE {name}")
