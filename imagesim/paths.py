@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import models
 from django.db.models.manager import BaseManager
@@ -232,3 +233,11 @@ def _flat(value: Any) -> Iterator[Any]:
             yield from _flat(element)
     elif value is not None:
         yield value
+
+
+def language_of(path: str) -> str:
+    """Return the language in the suffix of a path (``name_de``, ``name_pt_br``); empty if there is none."""
+    codes = {code.lower().replace("-", "_"): code for code, _name in settings.LANGUAGES}
+    parts = path.rpartition(SEPARATOR)[2].split("_")
+    endings = ("_".join(parts[-2:]) if len(parts) > 2 else "", parts[-1] if len(parts) > 1 else "")
+    return next((codes[ending] for ending in endings if ending in codes), "")

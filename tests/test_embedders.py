@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, get_embedder, lite, loading, model_spec
+from imagesim.embedders import BaseEmbedder, get_embedder, hub, lite, loading
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError
@@ -24,7 +24,7 @@ from imagesim.testing.embedder_contract import EmbedderContract, pictures
 
 @pytest.fixture(scope="session")
 def lite_embedder(model_cache: Path) -> OpenClipEmbedder:
-    return OpenClipEmbedder(cache_dir=model_cache)
+    return OpenClipEmbedder(cache_dir=model_cache, runtime="torch")
 
 
 class TestPinnedOnTheHub(EmbedderContract):
@@ -184,7 +184,7 @@ def test_a_child_process_loads_its_own_model(model_cache: Path, lite_embedder: O
         "import os, sys, numpy\n"
         "from PIL import Image\n"
         "from imagesim.embedders.openclip import OpenClipEmbedder\n"
-        f"e = OpenClipEmbedder(cache_dir={str(model_cache)!r})\n"
+        f"e = OpenClipEmbedder(cache_dir={str(model_cache)!r}, runtime='torch')\n"
         "images = [Image.new('RGB', (224, 224), (i * 9, 40, 90)) for i in range(16)]\n"
         "before = e.embed_images(images); loaded = e.model\n"
         "pid = os.fork()\n"
@@ -244,9 +244,9 @@ def test_one_instance_per_process(settings: object) -> None:
 def test_it_is_assembled_once_and_repaired(tmp_path: Path) -> None:
     folder = lite.folder(tmp_path)
     assert lite.intact(folder)
-    stamp = (folder / model_spec.CONFIG).stat().st_mtime_ns
+    stamp = (folder / hub.CONFIG).stat().st_mtime_ns
     assert lite.folder(tmp_path) == folder
-    assert (folder / model_spec.CONFIG).stat().st_mtime_ns == stamp
+    assert (folder / hub.CONFIG).stat().st_mtime_ns == stamp
     (folder / "vocab.txt").write_text("damaged")
     assert not lite.intact(folder)
     assert lite.folder(tmp_path) == folder
@@ -279,7 +279,7 @@ def test_unexpected_tower_files_are_rejected(tmp_path: Path, monkeypatch: pytest
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "TEXT_FOLDER", ("no_such_package", "model"))
-    embedder = OpenClipEmbedder()
+    embedder = OpenClipEmbedder(runtime="torch")
     assert [message.id for message in embedder.check()] == ["imagesim.W201"]
     with pytest.raises(EmbedderError, match=r"django-imagesim\[lite\]"):
         embedder.embed_texts(["shirt"])
@@ -313,9 +313,9 @@ def test_the_fingerprint_depends_on_the_files(local_clip: Path, tmp_path: Path) 
     shutil.copytree(local_clip, copy)
     original, same = OpenClipEmbedder(model=f"local-dir:{local_clip}"), OpenClipEmbedder(model=f"local-dir:{copy}")
     assert original.fingerprint[-16:] == same.fingerprint[-16:]
-    config = json.loads((copy / model_spec.CONFIG).read_text())
+    config = json.loads((copy / hub.CONFIG).read_text())
     config["preprocess_cfg"]["mean"] = [0.4, 0.4, 0.4]
-    (copy / model_spec.CONFIG).write_text(json.dumps(config))
+    (copy / hub.CONFIG).write_text(json.dumps(config))
     assert OpenClipEmbedder(model=f"local-dir:{copy}").fingerprint[-16:] != original.fingerprint[-16:]
 
 
@@ -387,7 +387,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_rejected(local_clip: Path, tmp_path: Path) -> None:
-    shutil.copy(local_clip / model_spec.CONFIG, tmp_path)
+    shutil.copy(local_clip / hub.CONFIG, tmp_path)
     with pytest.raises(EmbedderError, match="cannot be loaded"):
         OpenClipEmbedder(model=f"local-dir:{tmp_path}").embed_images(pictures())
 

@@ -14,12 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagesim.embedders import BaseEmbedder, lite, onnx
+from imagesim.conf import Backend
+from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import synthetic_pictures
 from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.regions import get_region_fingerprint
+from imagesim.regions.lite import LiteRegionFinder
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
+from tests.test_regions import figure, noise, product
 
 # Not imported here: only the app's own import keeps ONNX Runtime's telemetry off.
 if not (find_spec("onnxruntime") and find_spec("onnx")):
@@ -235,7 +239,7 @@ def test_a_folder_that_cannot_be_written_is_named(local_clip: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"runtime": "tensorrt"}, "'onnx' or 'torch'"),
+        ({"runtime": "tensorrt"}, "'auto', 'onnx' or 'torch'"),
         ({"runtime": "onnx", "device": "cuda"}, "on the CPU in fp32"),
         ({"runtime": "onnx", "precision": "bf16"}, "on the CPU in fp32"),
     ],
@@ -248,6 +252,7 @@ def test_wrong_options_are_rejected_at_once(options: dict[str, str], error: str)
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     embedder = OpenClipEmbedder(runtime="onnx")
+    assert not OpenClipEmbedder()._exports
     (message,) = embedder.check()
     assert message.id == "imagesim.W201"
     assert "django-imagesim[onnx]" in str(message.hint)
@@ -259,3 +264,103 @@ def test_there_is_no_precision_to_choose(clip: OpenClipEmbedder) -> None:
     with pytest.raises(EmbedderError, match="no precision to choose"):
         clip.choose_precision(synthetic_pictures(30))
     assert json.loads((clip._exported() / onnx.FACTS).read_text())["trial"]["precision"] == "fp32"
+
+
+# Where ONNX Runtime is used without being asked for.
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_files, "has_accelerator", lambda: False)
+
+
+def test_the_built_in_model_uses_it_once_it_was_exported(
+    model_cache: Path, lite_onnx: OpenClipEmbedder, no_accelerator: None, tmp_path: Path
+) -> None:
+    lite_onnx.warm_up()
+    shared = OpenClipEmbedder(cache_dir=model_cache)
+    assert shared.embed_texts(["shirt"]).shape == (1, shared.dims)
+    assert isinstance(shared._loaded(), onnx.OnnxModel)
+    assert "in ONNX Runtime" in shared.precision_report()
+    for options in ({"device": "cuda"}, {"precision": "bf16"}, {"precision": "fp32"}, {"runtime": "torch"}):
+        assert not OpenClipEmbedder(cache_dir=model_cache, **options)._exports  # type: ignore[arg-type]
+    assert not OpenClipEmbedder(cache_dir=tmp_path)._exports
+    assert not OpenClipEmbedder(cache_dir=tmp_path, model="ViT-B-32", pretrained="openai")._may_export
+
+
+def test_a_graphics_card_is_left_to_torch(
+    model_cache: Path, lite_onnx: OpenClipEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite_onnx.warm_up()
+    monkeypatch.setattr(onnx_files, "has_accelerator", lambda: True)
+    assert not OpenClipEmbedder(cache_dir=model_cache)._exports
+    assert OpenClipEmbedder(cache_dir=model_cache, device="cpu")._exports
+
+
+def test_warming_up_exports_the_model_and_falls_back_to_torch(
+    tmp_path: Path,
+    no_accelerator: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    local_clip: Path,
+) -> None:
+    asked: list[object] = []
+
+    def fail(*arguments: object) -> None:
+        asked.append(arguments)
+        raise EmbedderError("no room.")
+
+    monkeypatch.setattr(onnx, "prepare", fail)
+    monkeypatch.setattr(OpenClipEmbedder, "_may_export", True)
+    embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", cache_dir=tmp_path)
+    embedder.warm_up()
+    assert asked
+    assert "no room. torch is used instead." in caplog.text
+    assert embedder.model is not None
+
+
+# The region finder.
+
+
+@pytest.fixture(scope="session")
+def finder(model_cache: Path) -> LiteRegionFinder:
+    return LiteRegionFinder(runtime="onnx", cache_dir=model_cache)
+
+
+def test_the_same_regions_are_found(finder: LiteRegionFinder) -> None:
+    whole = LiteRegionFinder(runtime="torch", precision="fp32", min_score=0)
+    exported = LiteRegionFinder(runtime="onnx", cache_dir=finder.cache_dir, min_score=0)
+    for image in (figure(), product(), noise(), figure().rotate(90, expand=True)):
+        ours, theirs = exported.find(image), whole.find(image)
+        assert [region.label for region in ours] == [region.label for region in theirs]
+        for one, other in zip(ours, theirs, strict=True):
+            assert [one.x, one.y, one.width, one.height, one.score] == pytest.approx(
+                [other.x, other.y, other.width, other.height, other.score], abs=1e-3
+            )
+    backends = [
+        Backend("imagesim.regions.lite.LiteRegionFinder", {"runtime": runtime, "cache_dir": str(finder.cache_dir)})
+        for runtime in ("onnx", "torch")
+    ]
+    assert len({get_region_fingerprint(backend) for backend in backends}) == 1
+
+
+def test_regions_are_found_without_torch(finder: LiteRegionFinder) -> None:
+    finder.find(product())
+    done = run(
+        "import sys\n"
+        "from PIL import Image\n"
+        "from imagesim.regions.lite import LiteRegionFinder\n"
+        f"finder = LiteRegionFinder(cache_dir={str(finder.cache_dir)!r})\n"
+        "finder.check(), finder.find(Image.effect_noise((300, 400), 80).convert('RGB')), finder.warm_up()\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_finder_uses_torch_until_the_network_was_exported(tmp_path: Path) -> None:
+    assert not LiteRegionFinder(cache_dir=tmp_path)._exported()
+    assert LiteRegionFinder(cache_dir=tmp_path, runtime="onnx")._exported()
+    with pytest.raises(ConfigurationError, match="computes in fp32"):
+        LiteRegionFinder(runtime="onnx", precision="bf16")
+    with pytest.raises(ConfigurationError, match="'auto', 'onnx' or 'torch'"):
+        LiteRegionFinder(runtime="tensorrt")

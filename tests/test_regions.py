@@ -86,13 +86,13 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lite() -> LiteRegionFinder:
-    return LiteRegionFinder()
+    return LiteRegionFinder(runtime="torch")
 
 
 @pytest.fixture(params=["none", "single", "lite", "lite, everything", "transformers"])
 def finder(request: pytest.FixtureRequest, lite: LiteRegionFinder, detector: Path) -> BaseRegionFinder:
     if request.param == "lite, everything":
-        everything = LiteRegionFinder(min_score=0)
+        everything = LiteRegionFinder(min_score=0, runtime="torch")
         everything._segmenter = lite._loaded()
         return everything
     made = {
@@ -196,12 +196,12 @@ class TestLite:
         assert lite.find(image) == []
 
     def test_a_lower_limit_finds_at_least_as_many(self, lite: LiteRegionFinder) -> None:
-        everything = LiteRegionFinder(min_score=0)
+        everything = LiteRegionFinder(min_score=0, runtime="torch")
         everything._segmenter = lite._loaded()
         assert len(everything.find(figure())) >= len(lite.find(figure()))
 
     def test_the_head_is_small(self) -> None:
-        from imagesim.regions.segmenter import WEIGHTS
+        from imagesim.regions.segmentation import WEIGHTS
 
         assert WEIGHTS.stat().st_size <= 1_000_000
 
@@ -210,7 +210,7 @@ class TestLite:
         broken.write_bytes(b"not weights")
         monkeypatch.setattr("imagesim.regions.segmenter.WEIGHTS", broken)
         with pytest.raises(EmbedderError, match="damaged"):
-            LiteRegionFinder().find(figure())
+            LiteRegionFinder(runtime="torch").find(figure())
 
     def test_bf16_finds_the_same_regions(self) -> None:
         full, half = (LiteRegionFinder(precision=precision)._loaded() for precision in ("fp32", "bf16"))

@@ -42,6 +42,10 @@ class HttpEmbedder(BaseEmbedder):
     :param batch_size: maximum number of inputs per request.
     """
 
+    scheme = "Bearer"
+    """The authentication scheme of the key."""
+    protocol = "OpenAI embeddings API"
+
     def __init__(
         self,
         *,
@@ -58,7 +62,7 @@ class HttpEmbedder(BaseEmbedder):
     ) -> None:
         if "api_key" in options:
             raise ConfigurationError(
-                "HttpEmbedder takes no 'api_key': put the key into an environment variable and name that in "
+                f"{type(self).__name__} takes no 'api_key': put the key into an environment variable and name that in "
                 "'api_key_env'."
             )
         super().__init__(**options)
@@ -101,7 +105,9 @@ class HttpEmbedder(BaseEmbedder):
     def check(self) -> list[CheckMessage]:
         if importlib.util.find_spec("httpx2") is None:
             hint = "Run pip install 'django-imagesim[http]'."
-            return [Error("HttpEmbedder needs httpx2, which is not installed.", hint=hint, id="imagesim.E205")]
+            return [
+                Error(f"{type(self).__name__} needs httpx2, which is not installed.", hint=hint, id="imagesim.E205")
+            ]
         try:
             self._api_key()
         except ConfigurationError as error:
@@ -119,8 +125,8 @@ class HttpEmbedder(BaseEmbedder):
         key = os.environ.get(name) or getattr(settings, name, "")
         if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
             raise ConfigurationError(
-                f"HttpEmbedder: neither the environment variable nor the setting {name!r} holds a key of printable "
-                "ASCII characters."
+                f"{type(self).__name__}: neither the environment variable nor the setting {name!r} holds a key "
+                "of printable ASCII characters."
             )
         return key
 
@@ -129,14 +135,14 @@ class HttpEmbedder(BaseEmbedder):
 
         rows = [row for batch in self._batches(inputs) for row in self._post(batch, modality)]
         if not rows:
-            return np.empty((0, self._dims), dtype=np.float32)
+            return np.empty((0, self.dims), dtype=np.float32)
         try:
             vectors = np.asarray(rows, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise EmbedderError(f"{self._url} did not answer with vectors: {error}") from error
-        if vectors.shape != (count, self._dims) or not np.isfinite(vectors).all():
+        if vectors.shape != (count, self.dims) or not np.isfinite(vectors).all():
             raise EmbedderError(
-                f"{self._url} answered with vectors of shape {vectors.shape}, not {(count, self._dims)}; "
+                f"{self._url} answered with vectors of shape {vectors.shape}, not {(count, self.dims)}; "
                 "set 'dims' to the length of the model's vectors."
             )
         unit: Vector = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
@@ -158,14 +164,15 @@ class HttpEmbedder(BaseEmbedder):
         try:
             import httpx2
         except ImportError as error:
-            raise EmbedderError("HttpEmbedder needs httpx2: run pip install 'django-imagesim[http]'.") from error
+            raise EmbedderError(
+                f"{type(self).__name__} needs httpx2: run pip install 'django-imagesim[http]'."
+            ) from error
         key = self._api_key()
-        body = {"model": self._model, "input": inputs, "modality": modality, "encoding_format": "float"}
         try:
             response = self._client().post(
                 self._url,
-                json=body,
-                headers={"Authorization": f"Bearer {key}"} if key else None,
+                json=self._body(inputs, modality),
+                headers={"Authorization": f"{self.scheme} {key}"} if key else None,
                 timeout=self._timeout,
             )
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
@@ -179,13 +186,19 @@ class HttpEmbedder(BaseEmbedder):
             detail = response.text[:300].replace(key, "***") if key else response.text[:300]
             raise EmbedderError(f"{self._url} answered {response.status_code}: {detail}")
         try:
-            data = sorted(response.json()["data"], key=lambda row: row["index"])
-            rows = [row["embedding"] for row in data]
-        except (ValueError, KeyError, TypeError) as error:
-            raise EmbedderError(f"{self._url} did not answer as the OpenAI embeddings API does: {error!r}") from error
+            rows = self._rows(response.json())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EmbedderError(f"{self._url} did not answer as the {self.protocol} does: {error!r}") from error
         if len(rows) != len(inputs):
             raise EmbedderError(f"{self._url} answered with {len(rows)} vectors for {len(inputs)} inputs.")
         return rows
+
+    def _body(self, inputs: list[str], modality: str) -> dict[str, Any]:
+        return {"model": self._model, "input": inputs, "modality": modality, "encoding_format": "float"}
+
+    def _rows(self, answer: Any) -> list[Any]:
+        """Return the vectors of an answer, in the order of the inputs."""
+        return [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
 
     @staticmethod
     def _client() -> httpx2.Client:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from imagesim.embedders import lite
-from imagesim.embedders.model_spec import CONFIG, ModelName, pinned_folder
+from imagesim.embedders import hub, lite
+from imagesim.embedders.model_spec import ModelName, naflex_problem
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES
 from imagesim.exceptions import EmbedderError
@@ -69,6 +70,15 @@ class Loaded:
         return vectors
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What open_clip is asked for: the names of the model and of its tokenizer, and what is to differ."""
+
+    model: str
+    tokenizer: str
+    arguments: dict[str, Any]
+
+
 def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -> Loaded:
     """Build the model and load its weights.
 
@@ -77,35 +87,22 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
     import_torchvision()
     import open_clip
 
-    if name.kind == "lite":
-        from imagesim.embedders import lite_model  # noqa: F401  # registers the trunk with timm
-
-        path = lite.folder(cache_dir)
-        full_name, kwargs = f"local-dir:{path}", _local_text(path)
-    elif name.kind == "local-dir":
-        full_name, kwargs = f"local-dir:{name.value}", _local_text(Path(name.value))
-    else:
-        full_name = name.value if name.kind == "built-in" else f"hf-hub:{name.value}"
-        kwargs = {}
     inside = name.kind == "lite"  # the built-in model casts its trunk itself and keeps the heads in fp32
     try:
-        if name.revision:
-            folder = pinned_folder(name, cache_dir)
-            full_name, kwargs = f"local-dir:{folder}", _local_text(folder)
+        source = _source(name, cache_dir)
         model, preprocess = open_clip.create_model_from_pretrained(
-            full_name,
-            name.pretrained,
-            device=device,
-            precision="fp32" if inside else precision,
-            cache_dir=str(cache_dir) if cache_dir and not inside else None,
-            **kwargs,
+            source.model, device=device, precision="fp32" if inside else precision, **source.arguments
         )
-        tokenizer = open_clip.get_tokenizer(full_name, cache_dir=str(cache_dir) if cache_dir else None)
+        tokenizer = open_clip.get_tokenizer(source.tokenizer, cache_dir=str(cache_dir) if cache_dir else None)
+    except EmbedderError:
+        raise
     except Exception as error:
-        raise EmbedderError(_explain(name, error)) from error
+        raise EmbedderError(f"{name} cannot be loaded: {error}") from error
     if inside and device.type == "cpu":
-        _share(model, path)
+        _share(model, lite.folder(cache_dir))
     model.eval().requires_grad_(False)
+    if not inside:
+        _reparameterise(model.visual)
     model.visual.to(memory_format=torch.channels_last)
     loaded = Loaded(model, preprocess, tokenizer, device, precision)
     if inside:
@@ -117,6 +114,72 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
         loaded._dtype = DTYPES.get(precision, torch.float32)
     logger.info("Loaded %s on %s in %s.", name, device, precision)
     return loaded
+
+
+def _source(name: ModelName, cache_dir: Path | None) -> _Source:
+    """Return what to ask open_clip for, with every file of the model fetched and verified.
+
+    :raises EmbedderError: if a file cannot be had, or the model cannot be used.
+    """
+    if name.kind == "hf-hub":
+        return _from_hub(name, cache_dir)
+    if name.kind == "built-in":
+        return _from_tag(name, cache_dir)
+    if name.kind == "lite":
+        from imagesim.embedders import lite_model  # noqa: F401  # registers the trunk with timm
+    folder = lite.folder(cache_dir) if name.kind == "lite" else Path(name.value)
+    return _Source(f"local-dir:{folder}", f"local-dir:{folder}", _local_text(folder))
+
+
+def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
+    """Read a repository from the folder of one commit. Its tokenizer can be in another repository."""
+    folder = hub.configuration(name.value, name.revision, cache_dir).parent
+    config = name.fetched_config(cache_dir)
+    problem = naflex_problem(name, config)
+    if problem:
+        raise EmbedderError(problem)
+    hub.fetch(name.value, hub.WEIGHTS, folder.name, cache_dir)
+    text = config.get("text_cfg", {})
+    model = tokenizer = f"local-dir:{folder}"
+    if text.get("hf_tokenizer_name"):
+        if name.revision or text["hf_tokenizer_name"] == name.value:
+            hub.fetch_all(name.value, hub.TOKENIZER, folder.name, cache_dir)
+            beside = (folder / hub.TOKENIZER[0]).is_file()
+        else:
+            beside = False
+        tokenizer = model if beside else f"hf-hub:{name.value}"
+    if name.revision and "hf_model_name" in text:
+        hub.fetch_all(name.value, [hub.TEXT_CONFIG], folder.name, cache_dir)
+    return _Source(model, tokenizer, _local_text(folder) if name.revision else {})
+
+
+def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
+    """Use the weights, the preprocessing and the activation that open_clip knows of a tag.
+
+    open_clip itself keeps the activation of the architecture, and only warns where the weights have another, as those
+    of OpenAI for ``ViT-B-32``: https://github.com/mlfoundations/open_clip#pretrained-model-interface
+    """
+    from open_clip.pretrained import get_pretrained_cfg
+
+    tag = get_pretrained_cfg(name.value.replace("/", "-"), name.pretrained or "")
+    repository, _, file = tag.get("hf_hub", "").rpartition("/")
+    if not repository:  # a file of weights; or a tag that open_clip does not know, as it says itself
+        return _Source(name.value, name.value, {"pretrained": name.pretrained})
+    files = (f"{Path(file).stem}.safetensors", file) if file else hub.WEIGHTS
+    arguments = {f"image_{key}": tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    arguments["pretrained"] = str(hub.fetch(repository, files, None, cache_dir))
+    return _Source(name.value, name.value, {**arguments, "force_quick_gelu": tag.get("quick_gelu", False)})
+
+
+def _reparameterise(tower: Any) -> None:
+    """Merge the branches that some towers (MobileCLIP's) have for training only. The results stay the same."""
+    trunk = getattr(tower, "trunk", None)
+    if trunk is None:
+        return
+    from timm.utils.model import reparameterize_model
+
+    dtype = next(trunk.parameters()).dtype
+    tower.trunk = reparameterize_model(trunk.float(), inplace=True).to(dtype)
 
 
 def _share(model: Any, folder: Path) -> None:
@@ -132,7 +195,7 @@ def _local_text(folder: Path) -> dict[str, Any]:
     open_clip does this for the tokenizer only, and would request the text tower's configuration from the hub.
     """
     try:
-        text = dict(json.loads((folder / CONFIG).read_text())["model_cfg"]["text_cfg"])
+        text = dict(json.loads((folder / hub.CONFIG).read_text())["model_cfg"]["text_cfg"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # open_clip reports it
     if "hf_model_name" not in text or not (folder / "config.json").is_file():
@@ -145,21 +208,3 @@ def _dims(name: ModelName, cache_dir: Path | None) -> int:
     if config is None:
         raise EmbedderError(f"{name} has no configuration.")
     return int(config["embed_dim"])
-
-
-def _explain(name: ModelName, error: Exception) -> str:
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    kinds = {type(c).__name__ for c in causes}
-    text = " ".join(str(c) for c in causes)
-    offline = kinds & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError", "URLError"}
-    if offline or "Failed to download" in text:
-        return (
-            f"{name} could not be fetched: the model hub cannot be reached from here. Fetch it where there is a "
-            "network and set 'cache_dir' to that cache or 'model' to 'local-dir:PATH', "
-            f"or use {lite.NAME!r}, which needs none."
-        )
-    return f"{name} cannot be loaded: {error}"

@@ -16,15 +16,16 @@ from typing import Any, Literal
 
 from django.core.checks import CheckMessage, Error, Warning
 
-from imagesim.embedders import lite
+from imagesim.embedders import hub, lite
 from imagesim.embedders.lite import file_digest
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
 
-CONFIG = "open_clip_config.json"
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+_PREPROCESSED_OTHERWISE = ("siglip", "mobileclip", "pe-core", "clipa", "worldwide-378")
+"""The families that are not preprocessed as open_clip does unless the name of the weights tells it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class ModelName:
         if self.pretrained and Path(self.pretrained).is_file():
             return {"model": self.value, "weights": file_digest(Path(self.pretrained))}
         identity = {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
+        if self.kind == "built-in":
+            identity["activation"] = "of the weights"  # not of the architecture, as in open_clip
         return identity | ({"revision": self.revision} if self.revision else {})
 
     def config(self, cache_dir: Path | None = None) -> dict[str, Any] | None:
@@ -75,13 +78,21 @@ class ModelName:
         if self.kind == "built-in":
             path = built_in_configs().get(self.value.replace("/", "-"))
         elif self.kind == "local-dir":
-            path = Path(self.value) / CONFIG
+            path = Path(self.value) / hub.CONFIG
         elif self.kind == "hf-hub":
-            path = _cached_on_hub(self.value, cache_dir, self.revision)
+            path = hub.cached_configuration(self.value, self.revision, cache_dir)
         else:
             return None
-        if path is None:
-            return None
+        return None if path is None else self._read(path)
+
+    def fetched_config(self, cache_dir: Path | None = None) -> dict[str, Any]:
+        """Return open_clip's configuration of a model on the hub, fetched if it is not on this machine.
+
+        :raises EmbedderError: if it cannot be fetched.
+        """
+        return self._read(hub.configuration(self.value, self.revision, cache_dir))
+
+    def _read(self, path: Path) -> dict[str, Any]:
         try:
             config: dict[str, Any] = json.loads(path.read_text())
         except (OSError, ValueError) as error:
@@ -130,8 +141,8 @@ def built_in_configs() -> dict[str, Path]:
 
 
 def _folder_digests(folder: Path) -> dict[str, str]:
-    if not (folder / CONFIG).is_file():
-        raise EmbedderError(f"The folder {str(folder)!r} has no {CONFIG!r}, so it is not an open_clip model.")
+    if not (folder / hub.CONFIG).is_file():
+        raise EmbedderError(f"The folder {str(folder)!r} has no {hub.CONFIG!r}, so it is not an open_clip model.")
     try:
         return {
             str(path.relative_to(folder)): file_digest(path)
@@ -142,33 +153,21 @@ def _folder_digests(folder: Path) -> dict[str, str]:
         raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
 
 
-def pinned_folder(name: ModelName, cache_dir: Path | None) -> Path:
-    """Return the folder of the pinned commit of a model on the hub, from the cache if it is complete there.
+def naflex_problem(name: ModelName, config: dict[str, Any] | None) -> str:
+    """Return why a model cannot be used if it is a NaFlex model, which takes pictures of any shape; otherwise empty.
 
-    A commit cannot change, so a complete copy needs no request to the hub.
+    open_clip 3 would prepare all pictures to one size for it, and so answer wrongly.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(name.value, revision=name.revision, cache_dir=cache_dir, local_files_only=True))
-        if (folder / CONFIG).is_file() and any(folder.glob("open_clip_*.[bs]*")):
-            return folder
-    except LocalEntryNotFoundError:
-        pass
-    return Path(snapshot_download(name.value, revision=name.revision, cache_dir=cache_dir))
+    tower = name.value if config is None else str(config.get("vision_cfg", {}).get("timm_model_name"))
+    if "naflex" not in tower.lower():
+        return ""
+    return (
+        f"{name} cannot be used, because it is a NaFlex model, whose pictures keep their own shape: take one with a "
+        "fixed size, such as 'ViT-B-16-SigLIP2'."
+    )
 
 
-def _cached_on_hub(name: str, cache_dir: Path | None, revision: str | None) -> Path | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
-        return None
-    found = try_to_load_from_cache(name, CONFIG, cache_dir=cache_dir, revision=revision)
-    return Path(found) if isinstance(found, str) else None
-
-
-def check_setup(name: ModelName) -> list[CheckMessage]:
+def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     """Return the first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
     extra = "lite" if name.kind == "lite" else "clip"
     for module in ("torch", "open_clip", "transformers"):
@@ -182,8 +181,12 @@ def check_setup(name: ModelName) -> list[CheckMessage]:
             ]
     if name.kind == "lite":
         return _check_towers()
-    if name.kind == "local-dir":
-        return _check_folder(name)
+    messages = _check_folder(name) if name.kind == "local-dir" else []
+    if messages:
+        return messages
+    problem = naflex_problem(name, name.config(cache_dir))
+    if problem:
+        return [Error(problem, id="imagesim.E207")]
     return _check_built_in(name) if name.kind == "built-in" else []
 
 
@@ -198,8 +201,8 @@ def _check_towers() -> list[CheckMessage]:
 
 def _check_folder(name: ModelName) -> list[CheckMessage]:
     folder = Path(name.value)
-    if not (folder / CONFIG).is_file():
-        what = f"has no {CONFIG!r}" if folder.is_dir() else "does not exist"
+    if not (folder / hub.CONFIG).is_file():
+        what = f"has no {hub.CONFIG!r}" if folder.is_dir() else "does not exist"
         return [
             Error(
                 f"{name} cannot be loaded: the folder {what}.",
@@ -224,7 +227,7 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
                 id="imagesim.E203",
             )
         ]
-    if "siglip" in name.value.lower() and Path(name.pretrained).suffix:
+    if Path(name.pretrained).suffix and any(family in name.value.lower() for family in _PREPROCESSED_OTHERWISE):
         # open_clip would silently preprocess with another model's mean and deviation:
         # https://github.com/mlfoundations/open_clip/issues/1068
         return [

@@ -7,16 +7,11 @@ that processes share the pages.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import html
 import json
-import os
 import string
-import subprocess
 import sys
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Warning
 
-from imagesim.embedders import lite, precision
-from imagesim.embedders.process import import_onnxruntime
+from imagesim.embedders import lite, onnx_files, precision
 from imagesim.exceptions import EmbedderError
-from imagesim.runtime import threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,6 +35,7 @@ VERSION = 1
 OPSET = 17
 FACTS = "model.json"
 NEEDED = ("onnxruntime", "tokenizers", "ftfy")
+"""The packages that running an exported model needs."""
 
 LEAST_COSINE = 0.9999
 """The minimum cosine between the vectors of torch and of ONNX Runtime, both in fp32."""
@@ -53,25 +47,12 @@ TEXTS = (
     "Übergröße ärmelloses Kleid; 日本の着物 🧥 <end_of_text>",
     "long sleeved cotton shirt with many small yellow flowers and a collar " * 12,
 )
-MOST_THREADS = 8
-
-_sessions: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _keep_inherited() -> None:
-    """In a child process, never release the parent's sessions: their destructor would wait for threads it lacks."""
-    for session in _sessions:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keep_inherited)
 
 
 class OnnxModel:
     """An exported model in memory; the methods are those of :class:`imagesim.embedders.loading.Loaded`.
 
-    :param folder: the result of :func:`load`.
+    :param folder: the result of :func:`prepare`.
     """
 
     precision = "fp32"
@@ -85,7 +66,7 @@ class OnnxModel:
         self._facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
         self.dims = int(self._facts["dims"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._image, self._text = (_session(folder / f"{tower}.onnx") for tower in ("image", "text"))
+        self._image, self._text = (onnx_files.session(folder / f"{tower}.onnx") for tower in ("image", "text"))
 
     def prepare(self, image: Image) -> Any:
         """Convert an RGB image to the model's input, float32 (3, height, width), as open_clip does."""
@@ -121,19 +102,6 @@ class OnnxModel:
         if facts["padding"] is not None:  # padding is masked, but would still be computed
             ids = ids[:, : max(1, int((ids != facts["padding"]).sum(1).max()))]
         return ids
-
-
-def _session(path: Path) -> Any:
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(int(os.environ.get("OMP_NUM_THREADS") or threads()), MOST_THREADS)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Threads that wait actively take processor time from everything else.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    _sessions.add(session)
-    return session
 
 
 def resize_and_crop(image: Image, facts: dict[str, Any]) -> Image:
@@ -185,6 +153,11 @@ def check(name: ModelName, kept: Callable[[], Path], others: list[CheckMessage])
     return [] if others and others[0].id == "imagesim.W201" and (kept() / lite.MANIFEST).is_file() else others
 
 
+def usable(kept: Path) -> bool:
+    """Whether an exported model is in the folder ``kept`` and can be run. Does not look into the files."""
+    return (kept / lite.MANIFEST).is_file() and all(find_spec(module) is not None for module in NEEDED)
+
+
 def report(kept: Path) -> str:
     """Describe how the exported model compared with torch, for people."""
     try:
@@ -194,51 +167,26 @@ def report(kept: Path) -> str:
     return f"fp32 in ONNX Runtime; compared with torch: {trial}"
 
 
-def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
-    """Load the exported model from the folder ``kept``; another process exports it if it is missing or damaged.
-
-    Processes that share the folder wait for the first one, on platforms with file locks.
+def prepare(name: ModelName, cache_dir: Path | None, kept: Path) -> Path:
+    """Return ``kept``, the folder of the exported model; another process exports it if it is missing or damaged.
 
     :raises EmbedderError: if the model cannot be loaded, exported or written, or if its vectors differ from those of
         torch.
     """
-    if not lite.intact(kept):
-        if any(find_spec(module) is None for module in ("torch", "open_clip", "onnx")):
-            raise EmbedderError(
-                f"{name} has no intact files for ONNX Runtime in {str(kept)!r}, and they cannot be made here without "
-                "torch, open_clip and onnx: copy them from a machine that has these and loaded the model once."
-            )
-        options = {"model": name.full, "pretrained": name.pretrained, "cache_dir": cache_dir and str(cache_dir)}
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "imagesim.embedders.onnx", json.dumps(options)]
-        with _locked(kept):
-            if not lite.intact(kept):
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    detail = done.stderr.strip().rpartition("\n")[2] or f"its process ended with {done.returncode}"
-                    raise EmbedderError(f"{name} cannot be exported for ONNX Runtime: {detail}")
-    return OnnxModel(kept)
+    options = {"model": name.full, "pretrained": name.pretrained, "cache_dir": cache_dir and str(cache_dir)}
+    onnx_files.export_once(kept, "imagesim.embedders.onnx", options, str(name))
+    return kept
 
 
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    try:
-        import fcntl
-
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = (target.parent / f".{target.name}.lock").open("w")
-    except (ImportError, OSError):  # the export reports the error
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
+    """Load the exported model, as :func:`prepare` leaves it."""
+    return OnnxModel(prepare(name, cache_dir, kept))
 
 
 def export(embedder: OpenClipEmbedder) -> None:
     """Load the model with torch, export both towers, and keep them if they agree with the model.
 
-    :raises EmbedderError: as :func:`load`.
+    :raises EmbedderError: as :func:`prepare`.
     """
     from imagesim.embedders import loading
 
@@ -294,21 +242,8 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
                 output_names=["vectors"],
                 dynamic_axes={"input": axes, "vectors": {0: "n"}},
             )
-        _save(scratch / "whole.onnx", scratch / f"{tower}.onnx")
+        onnx_files.save(scratch / "whole.onnx", scratch / f"{tower}.onnx")
     return facts
-
-
-def _save(whole: Path, path: Path) -> None:
-    """Simplify a graph with optimisations that are valid on every processor, and store its weights beside it."""
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path)
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{path.name}.data")
-    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    onnxruntime.InferenceSession(whole, options, providers=["CPUExecutionProvider"])
-    whole.unlink()
 
 
 def _cdist(graph: Any, a: Any, b: Any, p: Any, mode: Any) -> Any:

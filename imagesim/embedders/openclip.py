@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.core.checks import CheckMessage
 
-from imagesim.embedders import BaseEmbedder, lite, onnx, precision, process
+from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files, precision, process
 from imagesim.embedders.model_spec import ModelName, check_setup, parse_name
 from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imagesim.embedders.precision import PrecisionTrial
     from imagesim.types import Vector
 
-RUNTIMES = ("torch", "onnx")
+RUNTIMES = ("auto", "onnx", "torch")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -114,8 +114,9 @@ class OpenClipEmbedder(BaseEmbedder):
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
     :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest one that keeps the answers in a
     trial on this machine. The fingerprint is the same for all, so that indexes need no rebuild.
-    :param runtime: ``torch``, or ``onnx``: ONNX Runtime on the CPU, in fp32, in a process that does not import torch.
-        The fingerprint is the same for both.
+    :param runtime: ``torch``; ``onnx``: ONNX Runtime on the CPU, in fp32, in a process that does not import torch; or
+        ``auto``: for the built-in model ONNX Runtime where it is installed and there is no graphics card, once
+        :meth:`warm_up` has exported the model on this machine; torch for others. The fingerprint is the same.
     :param batch_size: images per forward pass; 16 on a CPU and 128 elsewhere if not given.
     :param cache_dir: where downloaded and assembled weights are stored; the user's cache folder if not given.
     :param weights: the factor of each component in a query (``{"colour": 0.5}``), for models whose vectors have them.
@@ -128,7 +129,7 @@ class OpenClipEmbedder(BaseEmbedder):
         pretrained: str | None = None,
         device: str | None = None,
         precision: str = "auto",
-        runtime: str = "torch",
+        runtime: str = "auto",
         batch_size: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         weights: Mapping[str, float] | None = None,
@@ -175,7 +176,9 @@ class OpenClipEmbedder(BaseEmbedder):
     def input_side(self) -> int:
         if self.name.kind == "lite":
             return lite.IMAGE_SIZE
-        config = self.name.config(self.cache_dir) or {}
+        config = self.name.config(self.cache_dir)
+        if config is None:  # the first time that this model of the hub is used here
+            config = self.name.fetched_config(self.cache_dir)
         size = config.get("vision_cfg", {}).get("image_size", 0)
         return int(min(size)) if isinstance(size, list | tuple) else int(size)
 
@@ -208,16 +211,32 @@ class OpenClipEmbedder(BaseEmbedder):
     def warm_up(self) -> None:
         from PIL import Image
 
+        if self._may_export and not self._exports and onnx_files.can_export():
+            try:
+                onnx.prepare(self.name, self.cache_dir, self._exported())
+            except EmbedderError as error:
+                logger.warning("%s torch is used instead.", error)
         self.embed_images([Image.new("RGB", (8, 8))])
         self.embed_texts(["warm up"])
 
+    @property
+    def _may_export(self) -> bool:
+        """Whether ``auto`` may mean ONNX Runtime."""
+        chosen = self.runtime == "auto" and self.name.kind == "lite" and self.precision == "auto"
+        return chosen and self.device in (None, "cpu") and not (self.device is None and onnx_files.has_accelerator())
+
+    @property
+    def _exports(self) -> bool:
+        """Whether to run the model in ONNX Runtime."""
+        return self.runtime == "onnx" or (self._may_export and onnx.usable(self._exported()))
+
     def check(self) -> list[CheckMessage]:
-        if self.runtime == "onnx":
-            return onnx.check(self.name, self._exported, check_setup(self.name))
-        return check_setup(self.name)
+        if self._exports:
+            return onnx.check(self.name, self._exported, check_setup(self.name, self.cache_dir))
+        return check_setup(self.name, self.cache_dir)
 
     def precision_report(self) -> str:
-        if self.runtime == "onnx":
+        if self._exports:
             return onnx.report(self._exported())
         if self.precision != "auto":
             return f"{self.precision}, as set"
@@ -299,7 +318,7 @@ class OpenClipEmbedder(BaseEmbedder):
         missing = self.check()
         if missing:
             raise EmbedderError(f"{missing[0].msg} {missing[0].hint or ''}".strip())
-        if self.runtime == "onnx":
+        if self._exports:
             return onnx.load(self.name, self.cache_dir, self._exported())
         device = choose_device(self.device)
         if self.precision != "auto":

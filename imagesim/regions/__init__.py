@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-SAME_REGIONS = ("cache_dir", "device", "precision")
+SAME_REGIONS = ("cache_dir", "device", "precision", "runtime")
 """Options that decide where and how fast a finder works, not what it finds."""
 
 

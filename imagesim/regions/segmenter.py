@@ -10,15 +10,11 @@ shifts its logit in every cell.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,42 +24,13 @@ from imagesim.embedders.precision import lower_precisions
 from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 from imagesim.exceptions import EmbedderError
 from imagesim.regions.boxes import Map
+from imagesim.regions.segmentation import WEIGHTS, config
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ASSETS = Path(__file__).parent / "assets"
-WEIGHTS = ASSETS / "head.safetensors"
-CONFIG = ASSETS / "head.json"
-
-PIXELS = 512 * 352  # the network's input has about this many
-STEP = 32
-WORN_SHARE = 0.02  # an item on a plain ground with more skin or hair than this is worn by someone
-LONGEST = 3.0  # a photo with a larger aspect ratio is squeezed
-
 STAGES = (1, 2, 3, 4)  # of the trunk, at strides 4, 8, 16 and 32
 CHANNELS = (24, 40, 112, 320)
-
-
-@cache
-def config() -> dict[str, Any]:
-    """Return the description of the weights: classes, limits of the scores, checksum."""
-    loaded: dict[str, Any] = json.loads(CONFIG.read_text())
-    return loaded
-
-
-def input_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) of the network's input for a photo of ``size``: multiples of STEP, of nearly the same
-    shape."""
-    width, height = size
-    aspect = min(LONGEST, max(1 / LONGEST, width / height))
-    wide = max(STEP, round((PIXELS * aspect) ** 0.5 / STEP) * STEP)
-    return wide, max(STEP, round(PIXELS / wide / STEP) * STEP)
-
-
-def resize(image: Image) -> Image:
-    """Resize a photo to the network's input."""
-    return image.resize(input_size(image.size), Pillow.Resampling.BILINEAR, reducing_gap=1.25)
 
 
 def to_tensor(image: Image) -> Tensor:
@@ -97,14 +64,6 @@ class Segmenter:
         if self.dtype != torch.float32:
             convert(self.trunk, self.dtype)
             convert(self.head, self.dtype)
-
-    def is_worn(self, probabilities: Map, box: tuple[float, float, float, float]) -> bool:
-        """Return whether there is skin or hair in the box."""
-        _, height, width = probabilities.shape
-        rows = slice(int(box[1] * height), int((box[1] + box[3]) * height) + 1)
-        columns = slice(int(box[0] * width), int((box[0] + box[2]) * width) + 1)
-        body = probabilities[[self.classes.index("skin"), self.classes.index("hair")]].sum(axis=0)[rows, columns]
-        return float((body > 0.5).mean()) > WORN_SHARE
 
     def predict(self, image: Image) -> tuple[Map, Map]:
         """Return the probabilities of a photo of :func:`resize` (classes, height, width) at a quarter of its size, and

@@ -42,7 +42,9 @@ class PixelEmbedder(BaseEmbedder):
         return self._unit(rows @ self._projection)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        rows = [sum((self._word(word) for word in text.lower().split()), np.zeros(self._dims)) for text in texts]
+        rows = [
+            sum((self._word(word) for word in text.lower().split() or [""]), np.zeros(self._dims)) for text in texts
+        ]
         return self._unit(np.stack(rows) if rows else np.empty((0, self._dims)))
 
     def _pixels(self, image: Image.Image) -> np.ndarray:

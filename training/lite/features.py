@@ -134,12 +134,17 @@ def _batches(
             yield list(pool.map(one, range(start, min(start + BATCH, len(pictures)))))
 
 
+def grounds(garments: list[Picture]) -> list[Image.Image]:
+    """Return every fifth street photo of the training part, for :func:`phone`."""
+    photos = sorted({picture.path for picture in garments if not picture.validation})[::5]
+    return [Image.open(path).convert("RGB") for path in photos]
+
+
 def extract(data: Path, out: Path, *, views: Sequence[str] = tuple(VIEWS), seed: int = 0, log: Any = print) -> None:
     """Compute the features of every picture in every view that is not on disk yet."""
     out.mkdir(parents=True, exist_ok=True)
     sources = {"fashion": fashion(data), "outfits": outfits(data)}
-    photos = sorted({p.path for p in sources["outfits"] if not p.validation})[::5]
-    streets = [Image.open(path).convert("RGB") for path in photos]
+    streets = grounds(sources["outfits"])
     dtype = torch.bfloat16 if torch.backends.mkldnn.is_available() else torch.float32
     trunk: Any = load_trunk().to(dtype)
     for view in views:

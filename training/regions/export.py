@@ -23,7 +23,8 @@ from safetensors.torch import save_file  # noqa: E402
 from imagesim.embedders.lite import file_digest  # noqa: E402
 from imagesim.regions.boxes import candidates  # noqa: E402
 from imagesim.regions.labels import GARMENTS  # noqa: E402
-from imagesim.regions.segmenter import CONFIG, WEIGHTS, resize, to_tensor  # noqa: E402
+from imagesim.regions.segmentation import CONFIG, WEIGHTS, resize  # noqa: E402
+from imagesim.regions.segmenter import to_tensor  # noqa: E402
 from imagesim.types import Region  # noqa: E402
 
 # A label's own limit is mixed with the common one, weighted by this many garments: alone it would overfit 100 photos.
