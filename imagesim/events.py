@@ -3,6 +3,8 @@
 Every answer carries a signed token that names the query and the items in the answer. The page sends it back with what
 was seen and clicked; only items of the answer are accepted, one row per token, item and kind. Off unless
 ``IMAGESIM["EVENTS"]`` is set.
+
+Other apps, such as ``imagesim.insight``, learn of each answer as :data:`observers`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 from django.core import signing
 from django.db.models import Count, Q
@@ -39,6 +41,40 @@ CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
 SMOOTHING = 5.0  # prior weight in views
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was given a token. ``request`` is its id, which the events of its hits carry.
+
+    ``where`` is the kind of query: "similar", "words", "photo", "look", or "region" for a region of a look. ``keys``
+    are the items of the answer, in order. ``found`` counts the hits, for a look those of all its regions, and ``best``
+    is the best of their relevances, None without hits.
+    """
+
+    request: str
+    where: str
+    text: str
+    query_key: str
+    category: str
+    offset: int
+    limit: int
+    keys: tuple[str, ...]
+    found: int
+    best: float | None
+
+
+class Observer(Protocol):
+    """Learns of every answer while events are on. ``answered`` is called during the request: it must not raise, and not
+    wait. ``purge`` deletes what is older than a time and returns how many rows."""
+
+    def answered(self, answer: Answer, /) -> None: ...
+
+    def purge(self, before: datetime, /) -> int: ...
+
+
+observers: list[Observer] = []
+"""Added to in the ``ready()`` of an app."""
+
+
 @dataclass(frozen=True)
 class Rate:
     """How often results at a position, or of a category, were seen, clicked and put into the cart."""
@@ -57,13 +93,45 @@ def enabled() -> bool:
     return get_settings().EVENTS
 
 
-def make_token(source: str, hits: Iterable[Hit], *, query_key: str = "", category: str = "") -> str:
-    """Return the token of one answer with these hits; empty while events are disabled."""
+def make_token(
+    source: str,
+    hits: Iterable[Hit],
+    *,
+    query_key: str = "",
+    category: str = "",
+    where: str = "",
+    text: str = "",
+    offset: int = 0,
+    limit: int = 0,
+    others: Iterable[Hit] = (),
+) -> str:
+    """Return the token of one answer with these hits, and announce the answer; empty while events are disabled.
+
+    ``others`` are the hits of the regions of a look.
+    """
     if not enabled():
         return ""
-    shown = "".join(_hash(key_of(hit.item)) for hit in hits)
-    content = {"r": secrets.token_hex(8), "s": source, "q": query_key, "c": category, "k": shown}
+    hits = list(hits)
+    keys = tuple(key_of(hit.item) for hit in hits)
+    request = secrets.token_hex(8)
+    if observers:
+        relevances = [hit.relevance for hit in (*hits, *others)]
+        best = max(relevances, default=None)
+        answer = Answer(request, where or source, text, query_key, category, offset, limit, keys, len(relevances), best)
+        for observer in observers:
+            observer.answered(answer)
+    content = {"r": request, "s": source, "q": query_key, "c": category, "k": "".join(map(_hash, keys))}
     return signing.dumps(content, salt=SALT, compress=True)
+
+
+def request_of(token: str, item_key: str, *, max_age: timedelta = MAX_AGE) -> str:
+    """Return the id of the answer that a token was made for; empty if it is no valid token, or the item was not in the
+    answer."""
+    try:
+        content = signing.loads(token, salt=SALT, max_age=max_age)
+    except signing.BadSignature:
+        return ""
+    return str(content["r"]) if _is_shown(item_key, content["k"]) else ""
 
 
 def store(batch: Iterable[Mapping[str, Any]]) -> int:

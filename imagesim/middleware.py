@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-__all__ = ["HEADER", "DegradedHeader", "degraded"]
+__all__ = ["HEADER", "DegradedHeader", "RequestMiddleware", "degraded"]
 
 HEADER = "Imagesim-Degraded"
 
@@ -23,10 +25,8 @@ def degraded(code: str) -> None:
         codes.append(code)
 
 
-class DegradedHeader:
-    """Middleware that adds ``Imagesim-Degraded: index_unavailable`` to a page whose similar products are missing
-    because the index or the model is unavailable, so that caches and monitoring can distinguish it from a complete
-    page."""
+class RequestMiddleware(ABC):
+    """Middleware that holds something while a request is answered, on synchronous and on asynchronous servers."""
 
     sync_capable = True
     async_capable = True
@@ -40,17 +40,31 @@ class DegradedHeader:
     def __call__(self, request: HttpRequest) -> object:
         if self.is_async:
             return self._asynchronous(request)
+        with self.during(request) as finish:
+            return finish(self.get_response(request))
+
+    async def _asynchronous(self, request: HttpRequest) -> HttpResponseBase:
+        with self.during(request) as finish:
+            return finish(await self.get_response(request))  # type: ignore[misc]
+
+    @abstractmethod
+    def during(self, request: HttpRequest) -> AbstractContextManager[Callable[[HttpResponseBase], HttpResponseBase]]:
+        """Hold it, and give what finishes the response."""
+
+
+class DegradedHeader(RequestMiddleware):
+    """Middleware that adds ``Imagesim-Degraded: index_unavailable`` to a page whose similar products are missing
+    because the index or the model is unavailable, so that caches and monitoring can distinguish it from a complete
+    page."""
+
+    @contextmanager
+    def during(self, request: HttpRequest) -> Iterator[Callable[[HttpResponseBase], HttpResponseBase]]:
         codes: list[str] = []
         token = _codes.set(codes)
         try:
-            return _add_header(self.get_response(request), codes)
+            yield lambda response: _add_header(response, codes)
         finally:
             _codes.reset(token)
-
-    async def _asynchronous(self, request: HttpRequest) -> HttpResponseBase:
-        codes: list[str] = []
-        _codes.set(codes)  # the task's own, which ends with the request
-        return _add_header(await self.get_response(request), codes)  # type: ignore[misc]
 
 
 def _add_header(response: HttpResponseBase, codes: list[str]) -> HttpResponseBase:

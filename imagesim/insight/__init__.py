@@ -1,0 +1,1 @@
+"""What visitors look for, find and buy: recorded answers, daily figures and reports."""

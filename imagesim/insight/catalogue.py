@@ -1,0 +1,260 @@
+"""The work list of the catalogue: look at the items, some at a time, and note what their shop may want to change.
+
+A scan goes through all items in the order of their states, for as long as it may, and continues there the next time.
+What it costs is bounded by that time, and a picture is opened once: what was measured of it is kept by digest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from imagesim import images
+from imagesim.exceptions import BadImage, ImagesimError, NotRegistered
+from imagesim.indexing.documents import images_by_state, valid_pks
+from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
+from imagesim.insight.pictures import blur
+from imagesim.items import Items
+from imagesim.models import ItemImage, ItemState
+from imagesim.registry import make_key, registry
+from imagesim.retrieval.query_vector import ImageVectors
+from imagesim.retrieval.retriever import open_index
+from imagesim.types import Candidate, Filters, Query
+
+Kind = Finding.Kind
+Outcome = ItemState.Outcome
+
+BATCH = 20
+"""Items per step."""
+
+MIN_SIDE = 200
+"""Pixels of the short side below which a picture is called tiny."""
+
+BLURRED = 0.55
+DUPLICATE = 0.96
+"""Both calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
+
+NEIGHBOURS = 10
+FOREIGN = 8
+"""Of the nearest neighbours of an outlier, how many are of one other category; none is of its own."""
+
+ENOUGH = 5
+"""Items that a category needs for one to be unlike it."""
+
+
+@dataclass
+class Item:
+    """An item of a batch: its state, its images as of the last sync, and itself, if the shop still has it."""
+
+    state: ItemState
+    images: Sequence[ItemImage]
+    declared: Items[Any] | None = None
+    instance: models.Model | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return make_key(self.state.model, self.state.object_pk)
+
+    @property
+    def group(self) -> str:
+        return self.declared.group_key_of(self.instance) if self.declared and self.instance else self.key
+
+    @property
+    def categories(self) -> set[str]:
+        if self.declared is None or self.instance is None:
+            return set()
+        return set(map(str, self.declared.get_categories(self.instance)))
+
+    def note(self, kind: Kind, detail: str = "", *, picture: str = "", other: str = "") -> None:
+        given = {"kind": kind, "detail": detail, "picture": picture, "other_key": other}
+        self.findings.append(Finding(state=self.state, **given))
+
+
+def scan(seconds: float) -> CatalogueScan:
+    """Look at items for about so long, from where the last scan stopped; return the progress."""
+    started = time.monotonic()
+    while True:
+        progress = _step()
+        if progress.finished_at or time.monotonic() - started >= seconds:
+            return progress
+
+
+def restart() -> None:
+    """Begin again with the first item. The list stays until its items are looked at again."""
+    CatalogueScan.objects.update_or_create(
+        pk=1, defaults={"cursor": 0, "done": 0, "started_at": timezone.now(), "finished_at": None}
+    )
+
+
+def progress() -> CatalogueScan:
+    """Return the progress of the scan."""
+    return CatalogueScan.objects.get_or_create(pk=1)[0]
+
+
+def _step() -> CatalogueScan:
+    """Look at the next items."""
+    at = progress()
+    if at.finished_at:
+        return at
+    states = list(ItemState.objects.filter(pk__gt=at.cursor).exclude(outcome=Outcome.REMOVED).order_by("pk")[:BATCH])
+    items = _load(states)
+    for item in items:
+        _look_at_state(item)
+    _look_at_pictures(items)
+    _look_for_shared(items)
+    _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED and item.instance])
+    with transaction.atomic():
+        Finding.objects.filter(state__in=states).delete()
+        Finding.objects.bulk_create([finding for item in items for finding in item.findings])
+        # Another scan that looked at the same items meanwhile has moved the cursor: this one then counts nothing.
+        changes = (
+            {"cursor": states[-1].pk, "done": at.done + len(states)} if states else {"finished_at": timezone.now()}
+        )
+        CatalogueScan.objects.filter(pk=at.pk, cursor=at.cursor).update(**changes)
+    at.refresh_from_db()
+    return at
+
+
+def _load(states: Sequence[ItemState]) -> list[Item]:
+    known = images_by_state(states)
+    found = {state.pk: Item(state, known.get(state.pk, ())) for state in states}
+    by_label: dict[str, dict[str, Item]] = {}
+    for item in found.values():
+        by_label.setdefault(item.state.model, {})[item.state.object_pk] = item
+    for label, wanted in by_label.items():
+        try:
+            declared = registry.for_label(label)
+        except NotRegistered:
+            continue
+        queryset = declared.get_queryset().filter(pk__in=list(valid_pks(declared, wanted)))
+        for instance in declared.for_reading(queryset):
+            item = wanted[declared.pk_of(instance)]
+            item.declared, item.instance = declared, instance
+    return list(found.values())
+
+
+def _look_at_state(item: Item) -> None:
+    state = item.state
+    if item.declared is None or item.instance is None:
+        return  # it is about to be removed
+    hidden = not item.declared.should_index(item.instance)
+    if state.outcome == Outcome.SKIPPED and not hidden and not item.images:
+        item.note(Kind.NO_PICTURE)
+    elif hidden:
+        item.note(Kind.NOT_INDEXED, _("The shop does not show it."))
+    elif state.outcome != Outcome.INDEXED:
+        reason = _("It waits to be indexed.") if state.pending else str(state.get_outcome_display())
+        item.note(Kind.NOT_INDEXED, state.error or reason)
+    for image in item.images:
+        if image.error:
+            item.note(Kind.BROKEN, image.error, picture=image.name)
+
+
+def _look_at_pictures(items: Sequence[Item]) -> None:
+    facts = PictureFacts.objects.in_bulk([image.digest for item in items for image in item.images if image.digest])
+    for item in items:
+        for image in item.images:
+            if not image.digest or image.error:
+                continue
+            known = facts.get(image.digest) or _measured(item, image)
+            if known is None:
+                continue
+            facts[image.digest] = known
+            if min(known.width, known.height) < MIN_SIDE:
+                size = _("%(width)d × %(height)d pixels") % {"width": known.width, "height": known.height}
+                item.note(Kind.TINY, size, picture=image.name)
+            elif known.blur > BLURRED:
+                item.note(Kind.BLURRED, picture=image.name)
+
+
+def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
+    """Open the picture and store what was measured; None if it cannot be read or has changed since the last sync."""
+    if item.declared is None or item.instance is None:
+        return None
+    file = item.declared.find_image(item.instance, image.name)
+    if file is None or str(file.name) != image.name:
+        return None
+    try:
+        data = images.read(file)
+        if images.digest(data) != image.digest:
+            return None
+        picture = images.decode(data)
+    except (BadImage, OSError):
+        return None
+    except Exception:  # storages raise errors of their own clients; the next sync names them
+        return None
+    width, height = picture.size
+    row = {"width": width, "height": height, "blur": blur(picture)}
+    return PictureFacts.objects.update_or_create(digest=image.digest, defaults=row)[0]
+
+
+def _look_for_shared(items: Sequence[Item]) -> None:
+    digests = {image.digest for item in items for image in item.images if image.digest}
+    rows = ItemImage.objects.filter(digest__in=digests).exclude(state__outcome=Outcome.REMOVED).order_by("pk")
+    owners: dict[str, list[ItemState]] = {}
+    for image in rows.select_related("state"):
+        owners.setdefault(image.digest, []).append(image.state)
+    others = {state.pk: state for found in owners.values() if len(found) > 1 for state in found}
+    groups = {item.state.pk: item.group for item in _load(list(others.values()))}
+    for item in items:
+        for image in item.images:
+            other = next(
+                (each for each in owners.get(image.digest, ()) if groups.get(each.pk, item.group) != item.group), None
+            )
+            if other is not None:
+                item.note(Kind.SHARED, picture=image.name, other=make_key(other.model, other.object_pk))
+
+
+def _look_at_neighbours(items: Sequence[Item]) -> None:
+    """Note duplicates and outliers, by one request to the index for all pictures."""
+    wanted = [(item, image) for item in items for image in item.images if image.digest and not image.error]
+    if not wanted:
+        return
+    try:
+        index, meta = open_index(Filters())
+        vectors = ImageVectors().read({image.digest for _item, image in wanted}, meta)
+        wanted = [pair for pair in wanted if pair[1].digest in vectors]
+        queries = [
+            Query(
+                vectors[image.digest],
+                Filters(exclude_keys=(item.key,), exclude_groups=(item.group,)),
+                limit=NEIGHBOURS,
+                fingerprint=meta.fingerprint,
+            )
+            for item, image in wanted
+        ]
+        answers = index.search(queries) if queries else []
+        sizes = {
+            category: index.count(Filters(categories=(category,)))
+            for category in {category for item in items for category in item.categories}
+        }
+    except ImagesimError:
+        return  # the index cannot answer now; the next scan asks again
+    own = {item.key: {image.digest for image in item.images} for item in items}
+    for (item, image), answer in zip(wanted, answers, strict=True):
+        for near in answer.candidates:
+            if near.score >= DUPLICATE and near.image_digest not in own[item.key]:
+                item.note(Kind.DUPLICATE, f"{near.score:.3f}", picture=image.name, other=near.key)
+                break
+        if image is item.images[0] and (category := _foreign(item, answer.candidates, sizes)):
+            item.note(Kind.OUTLIER, _("It looks like %(category)s.") % {"category": category}, picture=image.name)
+
+
+def _foreign(item: Item, near: Sequence[Candidate], sizes: Mapping[str, int]) -> str:
+    """Return the category of nearly all neighbours of an item, if none of them is of its own; empty otherwise."""
+    own = item.categories
+    if not own or len(near) < NEIGHBOURS or max(sizes.get(category, 0) for category in own) <= ENOUGH:
+        return ""
+    if any(own & set(each.categories) for each in near):
+        return ""
+    votes = Counter(category for each in near for category in set(each.categories))
+    category, count = votes.most_common(1)[0] if votes else ("", 0)
+    return category if count >= FOREIGN else ""

@@ -1,0 +1,65 @@
+"""Record what was bought. Only the shop's own code can: no address of the REST API accepts purchases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.utils.crypto import salted_hmac
+
+from imagesim import events
+from imagesim.exceptions import BadQuery
+from imagesim.insight.models import Purchase
+from imagesim.registry import key_of
+
+TOKEN_AGE = timedelta(days=30)
+"""How long after an answer a purchase counts as one of its hits."""
+
+MAX_QUANTITY = 1_000_000
+MAX_VALUE = Decimal(10**11)
+
+
+@dataclass(frozen=True)
+class Line:
+    """An item of an order, how many, and what they cost together.
+
+    ``token``: that of the answer in which the visitor found it, if the shop kept it with the line of the cart.
+    """
+
+    item: models.Model
+    quantity: int
+    value: Decimal | float | str
+    token: str = ""
+
+
+def purchased(order: Any, lines: Iterable[Line]) -> int:
+    """Record the lines of an order; return how many were new: an order that is recorded twice counts once.
+
+    Call it in the transaction that completes the order. ``order`` is its id, of which only a keyed hash is stored.
+    Lines of the same item are added up. Nothing is stored while events are off.
+
+    :raises NotRegistered: if the model of an item is not registered.
+    :raises BadQuery: if a quantity or a value is impossible.
+    """
+    rows: dict[str, Purchase] = {}
+    digest = salted_hmac("imagesim.insight.order", str(order), algorithm="sha256").hexdigest()
+    for line in lines:
+        key, quantity, value = key_of(line.item), line.quantity, Decimal(str(line.value))
+        if isinstance(quantity, bool) or not isinstance(quantity, int) or not 0 < quantity <= MAX_QUANTITY:
+            raise BadQuery(f"The quantity of {key} is {quantity!r}; it must be a whole number from 1.")
+        if not value.is_finite() or not 0 <= value < MAX_VALUE:
+            raise BadQuery(f"The value of {key} is {line.value!r}; it must be a number from 0.")
+        row = rows.setdefault(key, Purchase(order=digest, item_key=key, quantity=0, value=Decimal(0)))
+        row.quantity += quantity
+        row.value += value.quantize(Decimal("0.01"))
+        row.request = row.request or events.request_of(line.token, key, max_age=TOKEN_AGE)
+    if not rows or not events.enabled():
+        return 0
+    known = Purchase.objects.filter(order=digest)
+    before = known.count()
+    Purchase.objects.bulk_create(rows.values(), ignore_conflicts=True)
+    return known.count() - before

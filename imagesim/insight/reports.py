@@ -1,0 +1,241 @@
+"""The reports: tables over the daily figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from itertools import islice
+from operator import itemgetter
+from typing import Any, Literal
+
+from django.db.models import F, QuerySet, Sum
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from imagesim.insight.intervals import Rate
+from imagesim.insight.models import DailyCount, Search
+from imagesim.insight.rollup import Figures
+from imagesim.models import ItemState
+from imagesim.registry import make_key
+
+Kind = DailyCount.Kind
+CellKind = Literal["text", "item", "where", "day", "number", "money", "rate"]
+Row = Mapping[str, Any]
+Rows = Iterable[Row]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The days (both included), the kind of search (empty: all) and the text that a report is about."""
+
+    since: date
+    until: date
+    where: str = ""
+    text: str = ""
+
+
+Query = Callable[[Selection, int], Rows]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column; ``of`` returns its value of a row."""
+
+    title: str | Promise
+    of: Callable[[Row], Any]
+    kind: CellKind = "number"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A table; ``query`` returns at most so many rows."""
+
+    name: str
+    title: str | Promise
+    explanation: str | Promise
+    columns: Sequence[Column]
+    query: Query
+
+    def rows(self, chosen: Selection, limit: int) -> list[list[Any]]:
+        """Return the values of at most ``limit`` rows."""
+        return [[column.of(row) for column in self.columns] for row in self.query(chosen, limit)]
+
+
+def _figures(kind: Kind, chosen: Selection, *by: str) -> QuerySet[Any, Any]:
+    """The sums of the figures, grouped."""
+    rows = DailyCount.objects.filter(kind=kind, day__gte=chosen.since, day__lte=chosen.until)
+    if chosen.where:
+        rows = rows.filter(where=chosen.where)
+    elif kind in (Kind.TOTAL, Kind.PAGE):
+        rows = rows.exclude(where=Search.Where.REGION)  # a look counts once
+    if chosen.text and kind in (Kind.WORDS, Kind.ITEM, Kind.CATEGORY):
+        rows = rows.filter(name__icontains=chosen.text)
+    sums = {f"sum_{each.name}": Sum(each.name) for each in fields(Figures)}
+    grouped: QuerySet[Any, Any] = rows.order_by().values(*by).annotate(**sums)
+    return grouped
+
+
+def _days(chosen: Selection, limit: int) -> Rows:
+    return _figures(Kind.TOTAL, chosen, "day").order_by("-day")[:limit]
+
+
+def _words(chosen: Selection, limit: int) -> Rows:
+    return _figures(Kind.WORDS, chosen, "name").filter(sum_answers__gt=0).order_by("-sum_answers", "name")[:limit]
+
+
+def _nothing(chosen: Selection, limit: int) -> Rows:
+    rows: QuerySet[Any, Any] = (
+        _figures(Kind.WORDS, chosen, "name").annotate(bad=F("sum_empty") + F("sum_weak")).filter(bad__gt=0)
+    )
+    return rows.order_by("-bad", "name")[:limit]
+
+
+def _unclicked(chosen: Selection, limit: int) -> Rows:
+    rows: QuerySet[Any, Any] = _figures(Kind.WORDS, chosen, "name").annotate(good=F("sum_answers") - F("sum_empty"))
+    return rows.filter(good__gt=0, sum_clicked_answers=0).order_by("-good", "name")[:limit]
+
+
+def _items(order: str) -> Query:
+    def rows(chosen: Selection, limit: int) -> Rows:
+        found = _figures(Kind.ITEM, chosen, "name").filter(**{f"{order}__gt": 0})
+        return found.order_by(f"-{order}", "name")[:limit]
+
+    return rows
+
+
+def _never(chosen: Selection, limit: int) -> Rows:
+    """Compares two lists here, because a database compares a composed key with each row of the other table."""
+    rows = DailyCount.objects.filter(kind=Kind.ITEM, day__gte=chosen.since, day__lte=chosen.until, answers__gt=0)
+    if chosen.where:
+        rows = rows.filter(where=chosen.where)
+    found = set(rows.order_by().values_list("name", flat=True).distinct())
+    states = ItemState.objects.filter(outcome=ItemState.Outcome.INDEXED).order_by("pk")
+    keys = (make_key(*each) for each in states.values_list("model", "object_pk").iterator())
+    never = (key for key in keys if key not in found and chosen.text.casefold() in key.casefold())
+    return [{"name": key} for key in islice(never, limit)]
+
+
+def _positions(chosen: Selection, limit: int) -> Rows:
+    return sorted(_figures(Kind.POSITION, chosen, "name"), key=lambda row: int(row["name"]))[:limit]
+
+
+def _pages(chosen: Selection, limit: int) -> Rows:
+    rows = _figures(Kind.PAGE, chosen, "where", "name")
+    return sorted(rows, key=lambda row: (row["where"], int(row["name"])))[:limit]
+
+
+def _categories(chosen: Selection, limit: int) -> Rows:
+    return _figures(Kind.CATEGORY, chosen, "name").order_by("-sum_answers", "name")[:limit]
+
+
+def _number(row: Row) -> int:
+    return int(row["name"])
+
+
+def _bad(row: Row) -> Rate:
+    return Rate(row["sum_empty"] + row["sum_weak"], row["sum_answers"])
+
+
+def _clicked(row: Row) -> Rate:
+    return Rate(row["sum_clicked_answers"], row["sum_answers"])
+
+
+def _clicks(row: Row) -> Rate:
+    return Rate(row["sum_clicks"], row["sum_seen"])
+
+
+_NAME, _ANSWERS, _SUM_SEEN = itemgetter("name"), itemgetter("sum_answers"), itemgetter("sum_seen")
+
+_WORDS = Column(_("Words"), _NAME, "text")
+_PRODUCT = Column(_("Product"), _NAME, "item")
+_SEARCHES = Column(_("Searches"), _ANSWERS)
+_SEEN = Column(_("Seen"), _SUM_SEEN)
+_CARTS = Column(_("Added to the cart"), itemgetter("sum_carts"))
+_BOUGHT = Column(_("Bought"), itemgetter("sum_bought"))
+_VALUE = Column(_("Value"), itemgetter("sum_value"), "money")
+_BAD = Column(_("Nothing, or nothing good"), _bad, "rate")
+_CLICKED = Column(_("With a click"), _clicked, "rate")
+_CLICKS = Column(_("Clicked"), _clicks, "rate")
+_OF_ITEMS = (_PRODUCT, Column(_("Found"), _ANSWERS), _SEEN, _CLICKS, _CARTS, _BOUGHT, _VALUE)
+
+REPORTS = {
+    report.name: report
+    for report in (
+        Report(
+            "days",
+            _("Searches by day"),
+            _("The first page of each search. Carts and purchases count if they came from one."),
+            (Column(_("Day"), itemgetter("day"), "day"), _SEARCHES, _BAD, _CLICKED, _CARTS, _BOUGHT, _VALUE),
+            _days,
+        ),
+        Report(
+            "words",
+            _("Top words"),
+            _("What visitors typed, without regard to capitals."),
+            (_WORDS, _SEARCHES, _CLICKED, _CARTS, _BOUGHT, _VALUE),
+            _words,
+        ),
+        Report(
+            "nothing",
+            _("Words that found nothing"),
+            _("Or nothing good: the best hit was probably not relevant. A synonym may help, or a product."),
+            (
+                *(_WORDS, _SEARCHES, Column(_("Nothing"), itemgetter("sum_empty"))),
+                *(Column(_("Nothing good"), itemgetter("sum_weak")), Column(_("Both"), _bad, "rate")),
+            ),
+            _nothing,
+        ),
+        Report(
+            "unclicked",
+            _("Words without a click"),
+            _("They found something, and nobody clicked. The interval says how rare clicks must be."),
+            (
+                *(_WORDS, Column(_("Searches with hits"), itemgetter("good")), Column(_("Hits seen"), _SUM_SEEN)),
+                Column(_CLICKED.title, lambda row: Rate(0, row["good"]), "rate"),
+            ),
+            _unclicked,
+        ),
+        Report(
+            "found", _("Products most found"), _("In how many answers a product was."), _OF_ITEMS, _items("sum_answers")
+        ),
+        Report(
+            "clicked",
+            _("Products most clicked"),
+            _("The rate is the share of those who saw it in an answer."),
+            _OF_ITEMS,
+            _items("sum_clicks"),
+        ),
+        Report(
+            "never",
+            _("Products never found"),
+            _("They are indexed, and were in no answer."),
+            (_PRODUCT,),
+            _never,
+        ),
+        Report(
+            "positions",
+            _("By position"),
+            _("First hits are clicked more often; compare a place with itself over time."),
+            (Column(_("Position"), _number), _SEEN, _CLICKS, _CARTS),
+            _positions,
+        ),
+        Report(
+            "pages",
+            _("By page"),
+            _("Where visitors searched, and how far they paged."),
+            (
+                *(Column(_("Where"), itemgetter("where"), "where"), Column(_("Page"), _number)),
+                *(_SEARCHES, _CLICKED, _CARTS, _BOUGHT),
+            ),
+            _pages,
+        ),
+        Report(
+            "categories",
+            _("By category"),
+            _("Of the searches within a category."),
+            (Column(_("Category"), _NAME, "text"), _SEARCHES, _BAD, _CLICKED, _CARTS, _BOUGHT, _VALUE),
+            _categories,
+        ),
+    )
+}

@@ -1,0 +1,190 @@
+"""Compute the figures of each day from what was recorded, so that reports read few rows.
+
+A day is computed as a whole, again and again until no event of its answers can arrive any more (a token is valid for a
+day); what was computed before is replaced. Views, clicks and carts count on the day of their answer, purchases on their
+own. Only events of recorded answers count, so that those of bots do not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Min
+from django.utils import timezone
+
+from imagesim import events
+from imagesim.database import pages
+from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
+from imagesim.models import Event
+
+CHUNK = 500
+"""Answers that are read together with their events."""
+
+FRESH = timedelta(minutes=1)
+WORK_SHARE = 20
+"""A day that is not over is computed again at the earliest after a minute, and after this many times as long as it
+took."""
+
+WEAK = 0.5
+"""If the best relevance is lower, no hit probably belongs to the answer."""
+
+Kind = DailyCount.Kind
+Key = tuple[str, str, str]
+"""Kind, where, name."""
+
+
+@dataclass
+class Figures:
+    """The columns of a :class:`DailyCount`."""
+
+    answers: int = 0
+    empty: int = 0
+    weak: int = 0
+    clicked_answers: int = 0
+    seen: int = 0
+    clicks: int = 0
+    carts: int = 0
+    bought: int = 0
+    value: Decimal = Decimal(0)
+
+
+COLUMNS = {Event.Kind.VIEW.value: "seen", Event.Kind.CLICK.value: "clicks", Event.Kind.CART.value: "carts"}
+
+
+def normal(text: str) -> str:
+    """Return words as reports compare them: without regard to capitals and spaces."""
+    return " ".join(text.casefold().split())[:400]
+
+
+def roll_up(seconds: float = 0.0) -> int:
+    """Compute the days that are due, the latest first; return how many are left.
+
+    ``seconds``: stop before another day once that much time has passed; 0 computes all.
+    """
+    started = time.monotonic()
+    days = due_days()
+    for number, day in enumerate(days):
+        if seconds and number and time.monotonic() - started >= seconds:
+            return len(days) - number
+        roll_up_day(day)
+    return 0
+
+
+def due_days() -> list[date]:
+    """Return the days whose figures are missing or can have changed, the latest first."""
+    now = timezone.now()
+    firsts = [rows.aggregate(first=Min("created_at"))["first"] for rows in (Search.objects, Purchase.objects)]
+    known = {rolled.day: rolled for rolled in RolledDay.objects.all()}
+    if not any(firsts):
+        return []
+    first = local_date(min(each for each in firsts if each))
+    days = (local_date(now) - timedelta(days=n) for n in range((local_date(now) - first).days + 1))
+    return [day for day in days if _is_due(day, known.get(day), now)]
+
+
+def _is_due(day: date, rolled: RolledDay | None, now: datetime) -> bool:
+    if rolled is None:
+        return True
+    final = bounds(day)[1] + events.MAX_AGE
+    age = now - rolled.rolled_at
+    return rolled.rolled_at < final and age >= max(FRESH, timedelta(seconds=WORK_SHARE * rolled.seconds))
+
+
+def local_date(moment: datetime) -> date:
+    """Return the date in the time zone of the shop (``TIME_ZONE``)."""
+    return timezone.localtime(moment, timezone.get_default_timezone()).date()
+
+
+def bounds(day: date) -> tuple[datetime, datetime]:
+    """Return when a day begins and ends in the time zone of the shop."""
+    zone = timezone.get_default_timezone()
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
+    following = day + timedelta(days=1)
+    return start, datetime(following.year, following.month, following.day, tzinfo=zone)
+
+
+def roll_up_day(day: date) -> None:
+    """Replace the figures of a day."""
+    started = time.monotonic()
+    now = timezone.now()
+    start, end = bounds(day)
+    with transaction.atomic():
+        # The row of the day is the lock: of two processes, the second computes it after the first.
+        RolledDay.objects.get_or_create(day=day, defaults={"rolled_at": start})
+        rolled = RolledDay.objects.select_for_update().get(day=day)
+        counts = _count(start, end)
+        DailyCount.objects.filter(day=day).delete()
+        rows = (
+            DailyCount(day=day, kind=kind, where=where, name=name, **vars(figures))
+            for (kind, where, name), figures in sorted(counts.items())
+        )
+        DailyCount.objects.bulk_create(rows, batch_size=1000)
+        rolled.rolled_at, rolled.seconds = now, time.monotonic() - started
+        rolled.save()
+
+
+def _count(start: datetime, end: datetime) -> dict[Key, Figures]:
+    counts: dict[Key, Figures] = defaultdict(Figures)
+    during = {"created_at__gte": start, "created_at__lt": end}
+    for searches in pages(Search.objects.filter(**during), CHUNK):
+        _count_answers(searches, counts)
+    for purchases in pages(Purchase.objects.filter(**during), CHUNK):
+        _count_purchases(purchases, counts)
+    return counts
+
+
+def _count_answers(searches: list[Search], counts: dict[Key, Figures]) -> None:
+    by_request = {search.request: search for search in searches}
+    clicked = set[str]()
+    happened = Event.objects.filter(request__in=list(by_request)).values_list("request", "kind", "item_key", "position")
+    for request, kind, item_key, position in happened:
+        search, column = by_request[request], COLUMNS[kind]
+        place = str(place_of(search, item_key, position))
+        for each in (*_names(search), (Kind.ITEM, item_key), (Kind.POSITION, place)):
+            figures = counts[each[0], search.where, each[1]]
+            setattr(figures, column, getattr(figures, column) + 1)
+        if kind != Event.Kind.VIEW:
+            clicked.add(request)
+    for search in searches:
+        for kind, name in _names(search):
+            figures = counts[kind, search.where, name]
+            figures.answers += 1
+            figures.empty += not search.found
+            figures.weak += search.best is not None and search.best < WEAK
+            figures.clicked_answers += search.request in clicked
+        for item_key in dict.fromkeys(search.keys):
+            counts[Kind.ITEM, search.where, item_key].answers += 1
+
+
+def place_of(search: Search, item_key: str, sent: int = 0) -> int:
+    """Return the position of an item in its answer, from 1. The position that a page sent is not relied on."""
+    return search.offset + search.keys.index(item_key) + 1 if item_key in search.keys else sent + 1
+
+
+def _count_purchases(purchases: list[Purchase], counts: dict[Key, Figures]) -> None:
+    requests = [each.request for each in purchases if each.request]
+    found: Mapping[str, Search] = {each.request: each for each in Search.objects.filter(request__in=requests)}
+    for purchase in purchases:
+        search = found.get(purchase.request)
+        names = [(Kind.ITEM.value, purchase.item_key), *(_names(search) if search else ())]
+        for kind, name in names:
+            figures = counts[kind, search.where if search else "", name]
+            figures.bought += purchase.quantity
+            figures.value += purchase.value
+
+
+def _names(search: Search) -> Iterator[tuple[str, str]]:
+    """Yield the kinds and names that an answer counts for. Further pages count as such only."""
+    yield Kind.PAGE, str(search.page)
+    if search.category:
+        yield Kind.CATEGORY, search.category
+    if search.page == 1:
+        yield Kind.TOTAL, ""
+        if search.where == Search.Where.WORDS:
+            yield Kind.WORDS, normal(search.text)

@@ -1,0 +1,38 @@
+"""Which requests are those of visitors: the rule by which bots are left out."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from django.http import HttpRequest
+
+MAX_AGENT = 500
+"""Characters of a User-Agent that are looked at."""
+
+_PROGRAM = re.compile(
+    r"(?<!cu)bots?(\b|_)|crawl|spider|slurp|scrap|headless|monitor|uptime|pingdom|lighthouse|preview|externalhit"
+    r"|^(curl|wget|python|go-http|java/|libwww|httpx|aiohttp|apache-http|node|axios|ruby|perl|php)",
+    re.IGNORECASE,
+)
+
+
+def is_visitor(request: HttpRequest) -> bool:
+    """Whether an answer to this request is recorded.
+
+    Not to a request without a User-Agent, or with that of a program; to HEAD; to one that a browser sends in advance
+    (``Sec-Purpose: prefetch``); or to a page of the admin.
+    """
+    headers = request.META
+    if request.method == "HEAD" or "prefetch" in headers.get("HTTP_SEC_PURPOSE", "") + headers.get("HTTP_PURPOSE", ""):
+        return False
+    match = request.resolver_match
+    if match is not None and "admin" in match.app_names:
+        return False
+    return not is_program(headers.get("HTTP_USER_AGENT", "")[:MAX_AGENT])
+
+
+@lru_cache(1024)
+def is_program(agent: str) -> bool:
+    """Whether a User-Agent is empty, or names a program instead of a browser or a shop's app."""
+    return not agent.strip() or _PROGRAM.search(agent) is not None

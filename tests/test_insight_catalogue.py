@@ -1,0 +1,223 @@
+"""The work list: what is noted about the catalogue, how a scan goes on, and its page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.urls import reverse
+from PIL import Image, ImageFilter
+
+from demo_shop.shop.models import Product
+from imagesim.exceptions import IndexUnavailable
+from imagesim.indexes.local import LocalIndex
+from imagesim.indexing.sync import sync
+from imagesim.insight import catalogue, tasks
+from imagesim.insight.models import Finding, PictureFacts
+from imagesim.insight.pictures import blur
+from imagesim.models import ItemState
+from imagesim.registry import key_of
+from tests.shop import EMBEDDER, encoded, product
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:imagesim_insight_finding_changelist")
+SCAN = reverse("admin:imagesim_insight_finding_scan")
+
+
+@pytest.fixture(autouse=True)
+def _shop(settings: Any, media_root: Any) -> None:
+    settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": EMBEDDER}
+
+
+def scene(seed: int, side: int = 256) -> Image.Image:
+    """A sharp picture: blocks of colours of its own."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((side, side), Image.Resampling.NEAREST)
+
+
+def colours(low: int, high: int, seed: int) -> Image.Image:
+    """A picture of similar colours."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(low, high, (6, 6, 3), dtype=np.uint8)).resize((256, 256), 0)
+
+
+def found(item: Product | None = None) -> list[str]:
+    rows = Finding.objects.all() if item is None else Finding.objects.filter(state__object_pk=str(item.pk))
+    return sorted(rows.values_list("kind", flat=True))
+
+
+def look() -> None:
+    catalogue.restart()
+    assert catalogue.scan(60).finished_at
+
+
+def test_pictures_that_are_missing_broken_tiny_or_blurred() -> None:
+    good = product("good", scene(1))
+    none = product("none")
+    broken = product("broken", b"no picture", scene(2))
+    tiny = product("tiny", scene(3, 120))
+    blurred = product("blurred", scene(4).filter(ImageFilter.GaussianBlur(5)))
+    sync()
+    look()
+    assert found(good) == []
+    assert found(none) == ["none"]
+    assert found(broken) == ["broken"]
+    assert found(tiny) == ["tiny"]
+    assert found(blurred) == ["blurred"]
+    assert Finding.objects.get(kind="tiny").detail == "120 × 120 pixels"
+    assert "no picture" not in Finding.objects.get(kind="broken").detail
+    assert PictureFacts.objects.count() == 4
+
+
+def test_what_is_not_indexed_and_why() -> None:
+    hidden = product("hidden", scene(1), active=False)
+    late = product("late", scene(2))
+    bad = product("bad", b"no picture")
+    sync()
+    ItemState.objects.filter(object_pk=str(late.pk)).update(outcome="new", pending=True)
+    look()
+    assert found(hidden) == ["unindexed"]
+    assert Finding.objects.get(kind="unindexed", state__object_pk=str(late.pk)).detail == "It waits to be indexed."
+    assert found(bad) == ["broken", "unindexed"]
+    assert Finding.objects.get(kind="unindexed", state__object_pk=str(bad.pk)).detail
+
+
+def test_a_picture_of_several_products_but_not_of_variants() -> None:
+    shown = encoded(scene(1))
+    first, second = product("first", shown), product("second", shown)
+    parent = product("parent", encoded(scene(2)))
+    product("variant", encoded(scene(2)), parent=parent)
+    sync()
+    look()
+    rows = Finding.objects.filter(kind="shared")
+    assert {(row.state.object_pk, row.other_key) for row in rows} == {
+        (str(first.pk), key_of(second)),
+        (str(second.pk), key_of(first)),
+    }
+    assert not Finding.objects.filter(kind="duplicate").exists()
+
+
+def test_a_picture_that_is_almost_that_of_another_product() -> None:
+    picture = scene(1)
+    brighter = picture.point(lambda value: min(255, value + 2))
+    first, second, other = product("a", picture), product("b", brighter), product("c", scene(9))
+    sync()
+    look()
+    assert found(first) == found(second) == ["duplicate"]
+    assert found(other) == []
+    assert Finding.objects.get(state__object_pk=str(first.pk)).other_key == key_of(second)
+
+
+def test_a_product_unlike_its_category() -> None:
+    for number in range(12):
+        product(f"hat-{number}", colours(200, 255, number), category="hats")
+        product(f"shoe-{number}", colours(0, 60, 100 + number), category="shoes")
+    stray = product("stray", colours(200, 255, 77), category="shoes")
+    sync()
+    look()
+    outliers = Finding.objects.filter(kind="outlier")
+    assert [row.state.object_pk for row in outliers] == [str(stray.pk)]
+    assert outliers.get().detail == "It looks like hats."
+
+
+def test_a_small_category_has_no_outliers() -> None:
+    for number in range(12):
+        product(f"hat-{number}", colours(200, 255, number), category="hats")
+    product("stray", colours(200, 255, 77), category="shoes")
+    sync()
+    look()
+    assert not Finding.objects.filter(kind="outlier").exists()
+
+
+def test_a_scan_goes_on_where_it_stopped_and_opens_no_picture_twice(monkeypatch) -> None:
+    monkeypatch.setattr(catalogue, "BATCH", 2)
+    for number in range(5):
+        product(f"p{number}", scene(number, 120))
+    sync()
+    catalogue.restart()
+    assert [catalogue.scan(0).done for _time in range(4)] == [2, 4, 5, 5]
+    assert found() == ["tiny"] * 5
+    monkeypatch.setattr(catalogue.images, "read", lambda file: pytest.fail("opened again"))
+    look()
+    assert found() == ["tiny"] * 5
+
+
+def test_what_was_repaired_leaves_the_list() -> None:
+    shoe = product("shoe", scene(1, 120))
+    sync()
+    look()
+    assert found(shoe) == ["tiny"]
+    shoe.photos.all().delete()
+    shoe.delete()
+    sync()
+    look()
+    assert found(shoe) == []
+
+
+def test_without_the_index_the_rest_is_noted(monkeypatch) -> None:
+    product("tiny", scene(1, 120))
+    sync()
+
+    def down(self: Any, queries: Any) -> Any:
+        raise IndexUnavailable("gone")
+
+    monkeypatch.setattr(LocalIndex, "search", down)
+    look()
+    assert found() == ["tiny"]
+
+
+def test_the_task_begins_again(monkeypatch) -> None:
+    product("tiny", scene(1, 120))
+    sync()
+    assert tasks.scan()
+    PictureFacts.objects.all().delete()
+    assert tasks.scan()
+    assert PictureFacts.objects.count() == 1
+
+
+def test_the_command(capsys) -> None:
+    product("tiny", scene(1, 120))
+    sync()
+    call_command("imagesim_scan", "--restart")
+    assert capsys.readouterr().out == "1 items looked at, 1 entries\n"
+
+
+def test_the_page_links_to_the_products(admin_client) -> None:
+    shown = encoded(scene(1, 120))
+    first, second = product("first <b>", shown), product("second", shown)
+    sync()
+    assert "0 of 2 products were looked at" in admin_client.get(LIST).content.decode()
+    answer = admin_client.post(SCAN, follow=True)
+    page = answer.content.decode()
+    assert "All 2 products were looked at" in page
+    assert reverse("admin:shop_product_change", args=[first.pk]) in page
+    assert reverse("admin:shop_product_change", args=[second.pk]) in page
+    assert "first &lt;b&gt;" in page
+    assert "imagesim-thumbnail" in page
+    assert "120 × 120 pixels" in admin_client.get(LIST + "?kind__exact=tiny").content.decode()
+
+
+def test_who_may_see_and_who_may_scan(client) -> None:
+    user = get_user_model().objects.create_user("staff", is_staff=True)
+    client.force_login(user)
+    assert client.get(LIST).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="view_finding"))
+    assert client.get(LIST).status_code == 200
+    assert "Look at more" not in client.get(LIST).content.decode()
+    assert client.post(SCAN).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="scan_finding"))
+    assert client.get(SCAN).status_code == 405
+    assert client.post(SCAN).status_code == 302
+
+
+def test_blur_is_told_from_sharpness() -> None:
+    sharp = scene(1)
+    assert blur(sharp) < 0.4
+    assert blur(sharp.filter(ImageFilter.GaussianBlur(4))) > catalogue.BLURRED
+    assert blur(Image.new("RGB", (300, 300), "red")) == 0
+    assert blur(Image.new("RGB", (300, 5))) == 0

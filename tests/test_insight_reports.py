@@ -1,0 +1,241 @@
+"""The reports of insight: figures, intervals, who may see them, CSV, and the export in UBI 1.3."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.urls import reverse
+from django.utils import timezone, translation
+
+from demo_shop.shop.models import Product
+from imagesim.insight import charts, rollup, spreadsheet
+from imagesim.insight.intervals import Rate
+from imagesim.insight.models import DailyCount, Purchase, Search
+from imagesim.insight.reports import REPORTS, Column, Selection
+from imagesim.models import Event, ItemState
+from imagesim.registry import key_of
+from tests.shop import product
+
+pytestmark = pytest.mark.django_db
+PAGE = reverse("admin:imagesim_insight_searchreport_changelist")
+
+
+def address(name: str, **query: str) -> str:
+    return reverse("admin:imagesim_insight_report", args=[name], query=query)
+
+
+@pytest.fixture
+def staff(client):
+    user = get_user_model().objects.create_user("staff", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_searchreport"))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def shop() -> dict[str, Product]:
+    """Searches, clicks and a purchase of today."""
+    made = {name: product(name) for name in ("shoe", "boot", "hat")}
+    keys = [key_of(made["shoe"]), key_of(made["boot"])]
+    for each in made.values():
+        ItemState.objects.update_or_create(
+            model="shop.product", object_pk=str(each.pk), defaults={"outcome": "indexed", "pending": False}
+        )
+    for number in range(10):
+        given: dict[str, Any] = {"where": "words", "text": "Red shoe", "found": 2, "best": 0.9, "keys": keys}
+        Search.objects.create(request=f"a{number}", **given)
+        for position, key in enumerate(keys):
+            Event.objects.create(request=f"a{number}", kind="view", source="search", item_key=key, position=position)
+    for number in range(3):
+        Event.objects.create(request=f"a{number}", kind="click", source="search", item_key=keys[0], position=0)
+    for number in range(4):
+        Search.objects.create(request=f"b{number}", where="words", text="=cmd|'/C calc'!A0", found=0)
+    Search.objects.create(request="c", where="words", text="blue", found=1, best=0.2, keys=keys[1:])
+    Search.objects.create(request="d", where="similar", query_key=keys[0], category="shoes", found=1, best=0.9, page=2)
+    Search.objects.create(request="e", where="region", found=0)
+    Purchase.objects.create(order="o" * 64, item_key=keys[0], quantity=2, value="19.98", request="a0")
+    rollup.roll_up()
+    return made
+
+
+def chosen(**given: Any) -> Selection:
+    today = rollup.local_date(timezone.now())
+    return Selection(today - timedelta(days=7), today, **given)
+
+
+def rows(name: str, **given: Any) -> list[list[Any]]:
+    return REPORTS[name].rows(chosen(**given), 100)
+
+
+def test_every_report_counts(shop) -> None:
+    shoe, boot, hat = (key_of(each) for each in shop.values())
+    [day] = rows("days")
+    assert day[1:4] == [15, Rate(5, 15), Rate(3, 15)]
+    assert day[5:] == [2, Decimal("19.98")]
+    assert [row[:3] for row in rows("words")] == [
+        ["red shoe", 10, Rate(3, 10)],
+        ["=cmd|'/c calc'!a0", 4, Rate(0, 4)],
+        ["blue", 1, Rate(0, 1)],
+    ]
+    assert rows("nothing") == [["=cmd|'/c calc'!a0", 4, 4, 0, Rate(4, 4)], ["blue", 1, 0, 1, Rate(1, 1)]]
+    assert rows("unclicked") == [["blue", 1, 0, Rate(0, 1)]]
+    assert [row[:2] for row in rows("found")] == [[boot, 11], [shoe, 10]]
+    assert [row[:4] for row in rows("clicked")] == [[shoe, 10, 10, Rate(3, 10)]]
+    assert rows("never") == [[hat]]
+    assert rows("positions") == [[1, 10, Rate(3, 10), 0], [2, 10, Rate(0, 10), 0]]
+    assert [row[:3] for row in rows("pages")] == [["similar", 2, 1], ["words", 1, 15]]
+    assert [row[:2] for row in rows("categories")] == [["shoes", 1]]
+
+
+def test_reports_are_filtered(shop) -> None:
+    assert [row[0] for row in rows("words", text="RED")] == ["red shoe"]
+    assert rows("words", where="similar") == []
+    assert len(rows("never", where="similar")) == 3
+    past = Selection(date(2020, 1, 1), date(2020, 1, 2))
+    assert all(not report.rows(past, 10) for name, report in REPORTS.items() if name != "never")
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_page_and_its_csv_are_shown(staff, shop, name: str) -> None:
+    page = staff.get(address(name))
+    assert page.status_code == 200
+    assert "style=" not in page.content.decode().partition('id="content-main"')[2]
+    lines = b"".join(staff.get(reverse("admin:imagesim_insight_csv", args=[name])).streaming_content).decode()
+    read = list(csv.reader(StringIO(lines.removeprefix("\ufeff"))))
+    assert len(read) > 1
+    assert len({len(line) for line in read}) == 1
+
+
+def test_pages_are_in_the_user_s_language(staff, shop) -> None:
+    with translation.override("de"):
+        page = staff.get(PAGE, headers={"accept-language": "de"}).content.decode()
+    assert "Suchen nach Tag" in page
+    assert "33,3 %" in page
+
+
+def test_products_link_to_their_admin_pages_for_those_who_may_see_them(staff, admin_client, shop) -> None:
+    link = reverse("admin:shop_product_change", args=[shop["hat"].pk])
+    assert link not in staff.get(address("never")).content.decode()
+    assert link in admin_client.get(address("never")).content.decode()
+
+
+def test_what_visitors_typed_is_escaped(staff) -> None:
+    Search.objects.create(request="x", where="words", text="<script>alert(1)</script>", found=0)
+    page = staff.get(address("nothing")).content.decode()
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_permission_is_needed(client, shop) -> None:
+    client.force_login(get_user_model().objects.create_user("other", is_staff=True))
+    for path in (PAGE, address("words"), reverse("admin:imagesim_insight_csv", args=["words"])):
+        assert client.get(path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"since": "x"}, {"since": "2026-02-01", "until": "2026-01-01"}, {"since": "0001-01-01"}, {"where": "?"}],
+)
+def test_a_bad_filter_is_named(staff, query: dict[str, str]) -> None:
+    page = staff.get(address("words", **query))
+    assert page.status_code == 200
+    assert "errorlist" in page.content.decode()
+    assert (
+        staff.get(f"{reverse('admin:imagesim_insight_csv', args=['words'])}?{next(iter(query))}=x").status_code == 400
+    )
+    assert staff.get(PAGE + "nothing-of-that-name/").status_code == 404
+
+
+def test_pages_compute_what_is_due_and_say_what_is_left(staff, monkeypatch) -> None:
+    Search.objects.create(request="x", where="words", text="old", created_at=timezone.now() - timedelta(days=4))
+    monkeypatch.setattr("imagesim.insight.admin.UPDATE_SECONDS", 1e-9)
+    assert "4 days are not computed" in staff.get(PAGE).content.decode()
+    for _time in range(4):
+        page = staff.get(PAGE).content.decode()
+    assert "not computed" not in page
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "＝", " =", "\u00a0@", "|", "%"])
+def test_no_cell_is_a_formula(start: str) -> None:
+    [_header, line] = list(spreadsheet.lines([Column("Words", "text")], [[f'{start}HYPERLINK("x","y")']]))
+    [[cell]] = list(csv.reader(StringIO(line)))
+    assert cell.startswith("'")
+
+
+def test_a_rate_has_wilson_s_interval() -> None:
+    rate = Rate(5, 10)
+    assert (rate.low, rate.high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    assert (Rate(0, 10).low, Rate(0, 10).high) == (0, pytest.approx(0.2775, abs=1e-4))
+    assert (Rate(10, 10).low, Rate(10, 10).high) == (pytest.approx(0.7225, abs=1e-4), 1)
+    assert (Rate(0, 0).low, Rate(0, 0).high, Rate(0, 0).share) == (0, 1, 0)
+    assert Rate(7, 5).share == 1
+
+
+def test_a_chart_of_many_days_groups_them() -> None:
+    today = date(2026, 6, 1)
+    long = Selection(today - timedelta(days=364), today)
+    chart = charts.by_day([[today, 10, Rate(4, 10)]], long)
+    assert chart is not None
+    assert len(chart.bars) <= charts.MAX_BARS
+    assert chart.bars[-1].height == charts.HEIGHT
+    assert charts.by_day([], long) is None
+
+
+def exported(kind: str) -> list[dict[str, Any]]:
+    out = StringIO()
+    call_command("imagesim_ubi", kind, "--application", "shop", stdout=out)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def is_text(value: Any, length: int) -> bool:
+    return isinstance(value, str) and len(value) <= length
+
+
+def test_queries_are_exported_as_ubi(shop) -> None:
+    """The properties of query.request.schema.json, version 1.3.0."""
+    records = exported("queries")
+    assert len(records) == Search.objects.count()
+    for record in records:
+        assert isinstance(record["user_query"], str)
+        assert is_text(record["query_id"], 100)
+        assert is_text(record["application"], 100)
+        assert datetime.fromisoformat(record["timestamp"]).tzinfo
+        assert all(isinstance(each, str) for each in record["query_response_hit_ids"])
+        assert isinstance(record["query_attributes"], dict)
+        assert not set(record) & {"client_id", "user_id", "session_id"}
+    assert records[0]["user_query"] == "Red shoe"
+
+
+def test_events_are_exported_as_ubi(shop) -> None:
+    """The properties of event.schema.json, version 1.3.0."""
+    records = exported("events")
+    names = [record["action_name"] for record in records]
+    assert {name: names.count(name) for name in set(names)} == {"impression": 20, "click": 3, "purchase": 1}
+    known = {record["query_id"] for record in exported("queries")}
+    for record in records:
+        assert record["query_id"] in known
+        assert datetime.fromisoformat(record["timestamp"]).tzinfo
+        attributes = record["event_attributes"]
+        assert attributes["position"]["ordinal"] >= 1
+        assert is_text(attributes["object"]["object_id"], 256)
+        assert is_text(attributes["object"]["object_id_type"], 100)
+        assert is_text(record["message"], 1024)
+    assert records[-1]["event_attributes"]["quantity"] == 2
+
+
+def test_the_command_computes_the_figures(shop) -> None:
+    DailyCount.objects.all().delete()
+    rollup.RolledDay.objects.all().delete()
+    out = StringIO()
+    call_command("imagesim_roll_up", stdout=out)
+    assert out.getvalue() == "1 days computed\n"
+    assert DailyCount.objects.exists()
