@@ -28,6 +28,7 @@ from tests.zoo.models import Lamp
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
+CONFIRMED = {"confirmed": "yes"}
 PAGE = reverse("admin:imagesim_visualindex_changelist")
 STATUS = reverse("admin:imagesim_visualindex_status")
 ITEMS = reverse("admin:imagesim_itemstate_changelist")
@@ -344,22 +345,34 @@ class TestVisualIndexPage:
         names = started(monkeypatch)
         client = staff("imagesim.view_visualindex", "imagesim.rebuild_visualindex")
 
-        page = client.post(reverse("admin:imagesim_visualindex_start", args=[job]), follow=True)
+        page = client.post(reverse("admin:imagesim_visualindex_start", args=[job]), CONFIRMED, follow=True)
 
         assert names == [job]
         assert messages_of(page)[0].startswith("Started: ")
 
+    def test_a_rebuild_is_asked_about_first(self, admin_client, monkeypatch):
+        names = started(monkeypatch)
+        address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
+
+        page = admin_client.post(address)
+
+        assert names == []
+        assert "twice the space" in text_of(page)
+        assert f'action="{address}"' in page.content.decode()
+        assert admin_client.post(address, CONFIRMED).status_code == 302
+        assert names == ["rebuild"]
+
     def test_starting_a_job_in_manual_mode(self, admin_client, monkeypatch, settings):
         address = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
 
-        page = admin_client.post(address, follow=True)
+        page = admin_client.post(address, CONFIRMED, follow=True)
         assert messages_of(page) == [
             "No tasks run in the background (SYNC is 'manual'): run manage.py imagesim_rebuild."
         ]
 
         settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "celery"}
         started(monkeypatch, answer=False)
-        page = admin_client.post(address, follow=True)
+        page = admin_client.post(address, CONFIRMED, follow=True)
         assert messages_of(page)[-1].startswith("It could not be started; try again, or run manage.py")
         assert "Celery worker" in text_of(page)
 

@@ -25,11 +25,12 @@ from imagesim.merchandising import cache
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
 from imagesim.merchandising.engine import RuleSet
-from imagesim.merchandising.models import Rule
-from imagesim.registry import key_of
+from imagesim.merchandising.models import LabelCategories, Rule
+from imagesim.registry import key_of, registry
 from imagesim.retrieval import rerank
+from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest
-from imagesim.types import Condition, Filters, Hits, IndexMeta, Message
+from imagesim.types import Condition, Filters, Hits, IndexMeta, Message, Region
 from tests import shop
 from tests.shop import encoded, picture
 
@@ -297,7 +298,39 @@ class TestCache:
         assert check_cache() == []
 
 
+class TestLabels:
+    """The categories that the shop chose for labels of regions."""
+
+    TOP = Region(0, 0, 1, 1, "top", 0.9)
+
+    def test_replace_what_names_suggest_within_seconds(self, shelf, django_capture_on_commit_callbacks):
+        searched = tuple(registry)
+        assert label_categories(searched, self.TOP) == ()
+        assert not is_sold(searched, self.TOP)
+        with django_capture_on_commit_callbacks(execute=True):
+            made = LabelCategories.objects.create(label="top", categories=["hats"])
+        assert label_categories(searched, self.TOP) == ("hats",)
+        assert imagesim.shop_the_look(encoded(picture("red")), regions=[self.TOP]).regions[0].categories == ("hats",)
+        with django_capture_on_commit_callbacks(execute=True):
+            made.categories = []
+            made.save()
+        assert label_categories(searched, self.TOP) == ()
+        assert is_sold(searched, self.TOP)  # by the nearest products
+        with django_capture_on_commit_callbacks(execute=True):
+            made.delete()
+        assert not is_sold(searched, self.TOP)
+
+    def test_replace_what_items_declare(self, shelf, monkeypatch):
+        items = registry.for_label("shop.product")
+        monkeypatch.setattr(items, "look_categories", {"top": ["shoes"]})
+        with rerank.replaced_by(RuleSet.of([], labels=[LabelCategories(label="top", categories=["hats"])])):
+            assert label_categories((items,), self.TOP) == ("hats",)
+        assert label_categories((items,), self.TOP) == ("shoes",)
+
+
 ADD = "admin:imagesim_merchandising_rule_add"
+PRODUCTS = "admin:imagesim_merchandising_rule_products"
+LABEL = "admin:imagesim_merchandising_labelcategories_add"
 PREVIEW = "admin:imagesim_merchandising_rule_preview"
 FORM = {"name": "Blue first", "enabled": "on", "priority": "0", "when": "always", "action": "boost", "factor": "100"}
 
@@ -383,3 +416,39 @@ class TestAdmin:
         assert seller.get(reverse(ADD)).status_code == 403
         assert seller.post(reverse(PREVIEW), FORM | {"preview_words": "red"}).status_code == 403
         assert seller.get(reverse(PREVIEW)).status_code == 405
+
+    def test_products_are_found_by_name_and_by_key(self, seller, shelf):
+        def found(**given: Any) -> list[str]:
+            answer = seller.get(reverse(PRODUCTS), given)
+            assert answer.status_code == 200
+            return [each["text"] for each in answer.json()["suggestions"]]
+
+        rule(action="exclude", filters="colour = blue").save()
+        assert found(q="navy") == ["navy"]  # excluded from answers, not from the form
+        assert found(q=str(shelf["hat"].pk)) == ["hat"]
+        assert found(q=key_of(shelf["hat"])) == ["hat"]
+        assert found(key=[key_of(shelf["blue"]), "shop.product:999999", "x.y:1", "\0", str(shelf["red"].pk)]) == [
+            "blue",
+            "red",
+        ]
+        assert found(q="") == found(q="xyzzy") == []
+        assert seller.get(reverse(PRODUCTS), {"q": "\0"}).status_code == 400
+        (only,) = seller.get(reverse(PRODUCTS), {"q": "navy"}).json()["suggestions"]
+        assert only["key"] == key_of(shelf["navy"])
+        assert only["image"]["url"]
+
+    def test_products_are_for_those_who_may_see_rules(self, client, shelf):
+        client.force_login(get_user_model().objects.create_user("other", is_staff=True))
+        assert client.get(reverse(PRODUCTS), {"q": "navy"}).status_code == 403
+
+    def test_categories_of_a_label(self, boss, shelf):
+        page = boss.get(reverse(LABEL)).content.decode()
+        assert 'value="hats"' in page
+        answer = boss.post(reverse(LABEL), {"label": "top", "categories": ["hats", "shoes"]})
+        assert answer.status_code == 302, answer.context["errors"]
+        assert LabelCategories.objects.get().categories == ["hats", "shoes"]
+        assert boss.post(reverse(LABEL), {"label": "top", "categories": ["hats"]}).status_code == 200
+        assert boss.post(reverse(LABEL), {"label": "bag", "categories": ["no such"]}).status_code == 200
+        assert LabelCategories.objects.count() == 1
+        listed = boss.get(reverse("admin:imagesim_merchandising_labelcategories_changelist")).content.decode()
+        assert "hats, shoes" in listed

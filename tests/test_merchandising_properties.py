@@ -26,22 +26,21 @@ BRANDS = ("acme", "zeta", "midi")
 CATEGORIES = ("shoes", "hats", "bags", "coats")
 SHADES = ("red", "darkred", "tomato", "orange", "blue", "navy", "green", "olive", "gold", "black")
 COUNT = 60  # more than the window
-EXAMPLES = {"local": 60, "elasticsearch": 15}
+EXAMPLES = {"local": 60, "elasticsearch": 15, "pgvector": 15}
 
 
-@pytest.fixture(params=["local", "elasticsearch"])
+@pytest.fixture(params=shop.INDEXES)
 def index_kind(request) -> str:
     return request.param
 
 
 @pytest.fixture
 def stock(index_kind, request, settings, media_root) -> Iterator[list[Product]]:
-    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
     settings.IMAGESIM = {
         "SYNC": "manual",
         "MIN_RELEVANCE": 0.0,
         "EMBEDDER": shop.EMBEDDER,
-        "INDEX": shop.index_setting(index_kind, url),
+        "INDEX": shop.index_for(request, index_kind),
     }
     made = [
         product(

@@ -22,20 +22,19 @@ from tests.shop import encoded, picture
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(params=["local", "elasticsearch"])
+@pytest.fixture(params=shop.INDEXES)
 def index_kind(request) -> str:
     return request.param
 
 
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
-    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
     throttles = {"similar": None, "search": None, "look": None, "refused": None}
     settings.IMAGESIM = {
         "SYNC": "manual",
         "MIN_RELEVANCE": 0.0,
         "EMBEDDER": shop.EMBEDDER,
-        "INDEX": shop.index_setting(index_kind, url),
+        "INDEX": shop.index_for(request, index_kind),
         "REST_THROTTLES": throttles,
     }
     yield
@@ -52,6 +51,7 @@ class Fixed:
 
     def __init__(self, plan: Plan | None) -> None:
         self.fixed, self.version = plan, "1"
+        self.label_categories: dict[str, tuple[str, ...]] = {}
         self.questions: list[Question] = []
 
     def plan(self, question: Question) -> Plan | None:

@@ -76,6 +76,8 @@ class Button:
     title: str | Promise
     explanation: str | Promise
     command: str
+    question: str | Promise = ""
+    """What to ask before it is started; empty for what is quickly done or repeated."""
 
 
 BUTTONS = {
@@ -104,6 +106,10 @@ BUTTONS = {
             gettext_lazy("Rebuild the index"),
             gettext_lazy("Build a new index beside the active one, then switch to it. Searches continue meanwhile."),
             "imagesim_rebuild",
+            gettext_lazy(
+                "All items are written to a new index, which takes up to twice the space meanwhile. Pictures are "
+                "embedded again only if the model changed."
+            ),
         ),
     )
 }

@@ -89,6 +89,15 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if job not in BUTTONS:
             return HttpResponseNotFound()
+        if BUTTONS[job].question and "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "title": BUTTONS[job].title,
+                "opts": self.opts,
+                "button": BUTTONS[job],
+            }
+            request.current_app = self.admin_site.name
+            return TemplateResponse(request, "admin/imagesim/confirm.html", context)
         level, message = start(job)
         self.message_user(request, message, level)
         return HttpResponseRedirect(

@@ -1,4 +1,4 @@
-"""The rules in the admin: a list, a form with validation, and a preview before saving."""
+"""The rules in the admin: a list, a form with validation, and a preview before saving; the categories of labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.forms import Script
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
@@ -16,13 +17,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
+from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
+from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, lines_of
-from imagesim.merchandising.models import FIELDS_OF_ACTION, Rule
+from imagesim.merchandising.models import FIELDS_OF_ACTION, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
+from imagesim.regions import get_region_finder
+from imagesim.regions.labels import GARMENTS, NEUTRAL, likely_categories, name_of
 from imagesim.registry import registry
-from imagesim.retrieval.filters import filter_names
+from imagesim.retrieval.filters import categories_of, filter_names
+from imagesim.widgets import Card
 
 SELECTING = ("boost", "bury", "exclude")
 OWN_FIELDS = {
@@ -92,7 +98,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
-        js = ("imagesim_merchandising/rule.js",)
+        js = ("imagesim_merchandising/rule.js", Script("imagesim_merchandising/products.js", type="module"))
 
     @admin.display(description=gettext_lazy("State"))
     def state(self, rule: Rule) -> SafeString:
@@ -137,13 +143,30 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         context |= {
             "has_file_field": True,  # the photo of the preview
             "preview_url": f"{address}?rule={rule.pk}" if rule else address,
+            "products_url": reverse(f"{self.admin_site.name}:imagesim_merchandising_rule_products"),
             "own_fields": OWN_FIELDS,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:
-        view = self.admin_site.admin_view(require_POST(self.preview))
-        return [path("preview/", view, name="imagesim_merchandising_rule_preview"), *super().get_urls()]
+        preview = self.admin_site.admin_view(require_POST(self.preview))
+        found = self.admin_site.admin_view(require_GET(self.products))
+        return [
+            path("preview/", preview, name="imagesim_merchandising_rule_preview"),
+            path("products/", found, name="imagesim_merchandising_rule_products"),
+            *super().get_urls(),
+        ]
+
+    def products(self, request: HttpRequest) -> HttpResponse:
+        """Return the products whose names have the words of ``q``, or those with the keys in ``key``, as JSON."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        keys = request.GET.getlist("key")
+        try:
+            found = products.by_key(keys) if keys else products.suggested(request.GET.get("q", ""))
+        except ImagesimError as error:
+            return JsonResponse({"detail": str(error)}, status=400 if isinstance(error, BadQuery) else 503)
+        return JsonResponse({"suggestions": [_suggestion(card) for card in found]})
 
     def preview(self, request: HttpRequest) -> HttpResponse:
         """Show the answers without and with the rule in the form; nothing is saved."""
@@ -164,3 +187,72 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             )
         template = "admin/imagesim_merchandising/rule/preview.html"
         return TemplateResponse(request, template, context)
+
+
+def _suggestion(card: Card) -> dict[str, Any]:
+    return {
+        "key": card.key,
+        "text": card.title,
+        "kind": "item",
+        "image": {"url": card.thumbnail_url or card.image_url},
+    }
+
+
+class LabelCategoriesForm(forms.ModelForm):  # type: ignore[type-arg]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        used = set(LabelCategories.objects.exclude(pk=self.instance.pk).values_list("label", flat=True))
+        labels = [label for label in dict.fromkeys((*_labels(), self.instance.label)) if label and label not in used]
+        if "label" in self.fields:
+            self.fields["label"] = forms.ChoiceField(
+                label=self.fields["label"].label, choices=[(label, name_of(label)) for label in labels]
+            )
+        if "categories" in self.fields:
+            known = dict.fromkeys((*_categories(), *(self.instance.categories or ())))
+            self.fields["categories"] = forms.MultipleChoiceField(
+                label=self.fields["categories"].label,
+                choices=[(each, each) for each in known],
+                required=False,
+                widget=forms.CheckboxSelectMultiple(attrs={"class": "rule-categories"}),
+                help_text=_("If none is chosen, the nearest products decide."),
+            )
+
+    class Meta:
+        model = LabelCategories
+        fields: ClassVar = ["label", "categories"]
+
+
+@admin.register(LabelCategories)
+class LabelCategoriesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = LabelCategoriesForm
+    list_display = ("__str__", "chosen", "by_name")
+
+    class Media:
+        css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
+
+    @admin.display(description=gettext_lazy("Categories"))
+    def chosen(self, row: LabelCategories) -> str:
+        return ", ".join(row.categories) or _("those of the nearest products")
+
+    @admin.display(description=gettext_lazy("Without this entry"))
+    def by_name(self, row: LabelCategories) -> str:
+        """The categories that ``Items`` or their names give the label."""
+        found = [
+            category
+            for items in registry
+            for category in items.look_categories.get(row.label, likely_categories(row.label, categories_of(items)))
+        ]
+        return ", ".join(dict.fromkeys(found)) or _("those of the nearest products")
+
+
+def _labels() -> tuple[str, ...]:
+    try:
+        own = get_region_finder().labels
+    except ConfigurationError:
+        own = ()
+    return (*GARMENTS, *NEUTRAL, *own)
+
+
+def _categories() -> list[str]:
+    """The categories of all registered models."""
+    return [category for items in registry for category in categories_of(items)]

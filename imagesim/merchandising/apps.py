@@ -23,9 +23,9 @@ class MerchandisingConfig(AppConfig):
         from imagesim.retrieval import rerank
 
         rerank.register(cache.CachedRules())
-        rule = self.get_model("Rule")
-        for signal in (post_save, post_delete):
-            signal.connect(cache.changed, sender=rule, dispatch_uid="imagesim_merchandising")
+        for model in self.get_models():
+            for signal in (post_save, post_delete):
+                signal.connect(cache.changed, sender=model, dispatch_uid=f"imagesim_merchandising.{model.__name__}")
 
 
 @register("imagesim", Tags.caches, deploy=True)

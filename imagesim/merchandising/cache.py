@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -19,7 +20,7 @@ from django.db import transaction
 
 from imagesim.indexes import get_index
 from imagesim.merchandising.engine import RuleSet
-from imagesim.merchandising.models import Rule
+from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.retrieval.rerank import Plan, Question
 from imagesim.runtime import runtime
 
@@ -43,6 +44,10 @@ class CachedRules:
     def version(self) -> str:
         return current().version
 
+    @property
+    def label_categories(self) -> Mapping[str, tuple[str, ...]]:
+        return current().label_categories
+
     def plan(self, question: Question) -> Plan | None:
         return current().plan(question)
 
@@ -56,14 +61,14 @@ def current() -> RuleSet:
     kept.checked = now
     version = _version()
     if version != kept.rules.version or now - kept.loaded >= RELOAD_SECONDS:
-        kept.rules = RuleSet.of(Rule.objects.filter(enabled=True), version)
+        kept.rules = RuleSet.of(Rule.objects.filter(enabled=True), version, LabelCategories.objects.all())
         kept.loaded = now
     return kept.rules
 
 
 def changed(using: str | None = None, **kwargs: Any) -> None:
-    """Change the version after a rule was saved or deleted, so that every process reloads the rules after the
-    commit."""
+    """Change the version after a rule or the categories of a label were saved or deleted, so that every process reloads
+    them after the commit."""
     transaction.on_commit(partial(_renew, _name()), using=using, robust=True)
 
 

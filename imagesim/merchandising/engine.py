@@ -17,7 +17,7 @@ from django.utils import timezone
 from imagesim.conf import get_settings
 from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
-from imagesim.merchandising.models import Rule
+from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.merchandising.moves import Arrangement, Boost, Limit
 from imagesim.registry import registry
 from imagesim.retrieval.rerank import Pin, Plan, Question
@@ -65,10 +65,13 @@ class RuleSet:
     """How many words the phrases have."""
     by_trigger: Mapping[tuple[str, str, str], list[Ready]] = field(default_factory=dict)
     """The rules by place, condition and trigger."""
+    label_categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The categories that the shop chose for labels of regions."""
 
     @classmethod
-    def of(cls, rules: Iterable[Rule], version: str = "") -> RuleSet:
-        """Add a rule; one that no longer matches the shop's declarations is skipped and logged."""
+    def of(cls, rules: Iterable[Rule], version: str = "", labels: Iterable[LabelCategories] = ()) -> RuleSet:
+        """Index the rules by their triggers; one that no longer matches the shop's declarations is skipped and
+        logged."""
         found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
         lengths = set[int]()
         for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or 0))):
@@ -85,7 +88,7 @@ class RuleSet:
             for where in ready.where:
                 for trigger in triggers:
                     found[where, rule.when, trigger].append(ready)
-        return cls(version, frozenset(lengths), dict(found))
+        return cls(version, frozenset(lengths), dict(found), {each.label: tuple(each.categories) for each in labels})
 
     def plan(self, question: Question) -> Plan | None:
         """Return the plan for a query; None if no rule applies."""

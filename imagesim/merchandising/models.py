@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from imagesim.exceptions import format_choices
 from imagesim.merchandising import conditions
+from imagesim.regions.labels import name_of
 from imagesim.registry import registry
 from imagesim.retrieval.filters import filter_names
 
@@ -170,6 +171,28 @@ class Rule(models.Model):
         answers = {self.Where.WORDS.value, self.Where.PHOTO.value} if self.is_by_words else {self.Where.SIMILAR.value}
         if self.where and (self.is_by_words or self.when == self.When.PRODUCT) and not answers & set(self.where):
             raise ValidationError(_("The condition never holds there."))
+
+
+class LabelCategories(models.Model):
+    """The categories that are searched for a region with a label; none: the nearest items decide.
+
+    Replaces what :attr:`imagesim.Items.look_categories` and the names of the categories say of this label.
+    """
+
+    label = models.CharField(_("label"), max_length=100, unique=True)
+    categories = models.JSONField(_("categories"), default=list, blank=True)
+
+    class Meta:
+        verbose_name = _("label of a region")
+        verbose_name_plural = _("labels of regions")
+        ordering: ClassVar = ["label"]
+
+    def __str__(self) -> str:
+        return name_of(self.label)
+
+    def clean(self) -> None:
+        if not isinstance(self.categories, list) or not all(isinstance(each, str) for each in self.categories):
+            raise ValidationError({"categories": _("This is a list of categories.")})
 
 
 def _check_field(name: str) -> None:

@@ -9,18 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, ImagesimError
-from imagesim.merchandising.conditions import read_key
 from imagesim.merchandising.engine import RuleSet
-from imagesim.merchandising.models import Rule
+from imagesim.merchandising.models import LabelCategories, Rule
+from imagesim.merchandising.products import product_of
 from imagesim.retrieval import look, query_image, search
 from imagesim.retrieval.concurrency import deadline, photo_slot
-from imagesim.retrieval.hydrate import load_items
 from imagesim.retrieval.rerank import replaced_by
 from imagesim.types import Hits, Message
 from imagesim.widgets import Card, cards, of_its_kind
@@ -61,9 +59,10 @@ def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None
         shown = copy(rule)
         shown.enabled, shown.starts, shown.ends = True, None, None
         with photo_slot() if photo else nullcontext(), deadline(get_settings().REQUEST_SECONDS):
-            with replaced_by(RuleSet.of(others)):
+            labels = LabelCategories.objects.all()
+            with replaced_by(RuleSet.of(others, labels=labels)):
                 before = ask()
-            with replaced_by(RuleSet.of([*others, shown])):
+            with replaced_by(RuleSet.of([*others, shown], labels=labels)):
                 after = ask()
     except (ImagesimError, ValidationError) as error:
         return Preview(error=" ".join(error.messages) if isinstance(error, ValidationError) else str(error))
@@ -97,7 +96,7 @@ def _question(rule: Rule, words: str, product: str, photo: Any) -> Callable[[], 
     if sum(map(bool, (words, product, photo))) != 1:
         raise BadQuery(_("Type words, or choose a product or a photo."))
     if product:
-        item = _product(product)
+        item = product_of(product)
         return lambda: search.similar_to(item, **of_its_kind(item, {"limit": LIMIT}))
     if words:
         return lambda: search.search(text=words, limit=LIMIT, min_relevance=least)
@@ -110,19 +109,3 @@ def _question(rule: Rule, words: str, product: str, photo: Any) -> Callable[[], 
 def _whole(picture: Any, least: float | None) -> Hits:
     seen = look.shop_the_look(picture, regions=[], limit=LIMIT, min_relevance=least)
     return seen.hits.replace(messages=seen.messages)
-
-
-def _product(text: str) -> models.Model:
-    """Return the product with this key or primary key, or the first with this name."""
-    try:
-        key = read_key(text)
-    except ValidationError:
-        key = ""
-    found = load_items([key]) if key and "\0" not in key else {}
-    if found:
-        return next(iter(found.values()))
-    named = next((each.hit.item for each in search.suggest(text) if each.kind == "item"), None)
-    if named is None:
-        raise BadQuery(_("There is no product “%(text)s”.") % {"text": text[:100]})
-    item: models.Model = named
-    return item

@@ -149,10 +149,18 @@ def _identity(each: Judged, by_group: bool) -> str:
 
 
 class Reranker(Protocol):
-    """Returns the plan for a query, or None. ``version`` changes when the plans change, for cached answers."""
+    """Returns the plan for a query, or None.
+
+    ``version`` changes when the plans change, for cached answers. ``label_categories`` are the categories to search for
+    regions with these labels, in place of those that ``Items`` declares; an empty tuple leaves them to the nearest
+    items.
+    """
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def label_categories(self) -> Mapping[str, tuple[str, ...]]: ...
 
     def plan(self, question: Question, /) -> Plan | None: ...
 
@@ -187,6 +195,12 @@ def plan_for(question: Question) -> Plan | None:
     """Return the plan of the active reranker."""
     reranker = active()
     return None if reranker is None else reranker.plan(question)
+
+
+def label_categories() -> Mapping[str, tuple[str, ...]]:
+    """Return the categories that the active reranker declares for labels of regions."""
+    reranker = active()
+    return {} if reranker is None else reranker.label_categories
 
 
 def version() -> str:
