@@ -4,8 +4,10 @@
 Each version runs in a separate process, on a PostgreSQL database (``IMAGESIM_TEST_DATABASE_URL`` with ``_old`` and
 ``_new`` appended; both are emptied) and on the local index or, with ``--index elasticsearch``, on the server of
 ``IMAGESIM_TEST_ELASTICSEARCH_URL``. 2,000 products with one picture each, an embedder that costs almost nothing; no
-relevance floor and no text search, so that both versions do the same. Per measure: wall time (the first quartile of the
-calls of a round, the median of the rounds) and processor time of the process, and the ratios per round.
+relevance floor and no text search, so that both versions find the same; ``endpoint`` and ``tag`` are the REST view and
+the template tag for 12 similar products, called in the process, and ``kept`` is the tag with an answer that is kept.
+Per measure: wall time (the first quartile of the calls of a round, the median of the rounds) and processor time of the
+process, and the ratios per round.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ from typing import Any
 PRODUCTS = 2000
 CHANGED = 500
 CALLS = 40
+MEASURES = ("similar", "filtered", "endpoint", "tag", "kept", "search", "sync_new", "sync_changed")
+TAGS = {"tag": "", "kept": "timeout=600 "}
+KEPT = 10
+"""Products whose answers are kept."""
+THROTTLES = ("similar", "search", "look", "region", "events")
 WORDS = ("red", "blue", "green", "shoe", "hat", "coat", "bag", "scarf", "linen", "wool", "silk", "cotton", "city")
 
 
@@ -37,11 +44,12 @@ def main() -> int:
     parser.add_argument("new")
     parser.add_argument("--index", choices=("local", "elasticsearch"), default="local")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=MEASURES)
     options = parser.parse_args()
     versions = {name: start(name, getattr(options, name), options.index) for name in ("old", "new")}
     measured: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for number in range(options.rounds + 1):  # the first round warms up
-        for what in ("similar", "filtered", "search", "sync_new", "sync_changed"):
+        for what in options.only:
             for name in sorted(versions, reverse=bool(number % 2)):
                 wall, processor = map(float, ask(versions[name], what).split())
                 if number:
@@ -99,7 +107,8 @@ def worker(name: str, index: str) -> None:
     if index == "elasticsearch":
         options = {"hosts": [os.environ["IMAGESIM_TEST_ELASTICSEARCH_URL"]], "name": f"versions-{name}", "replicas": 0}
         given = {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}
-    settings.IMAGESIM = {"SYNC": "manual", "INDEX": given}
+    settings.IMAGESIM = {"SYNC": "manual", "INDEX": given, "REST_THROTTLES": dict.fromkeys(THROTTLES)}
+    settings.ALLOWED_HOSTS = ["testserver"]
     django.setup()
     from django.core.management import call_command
 
@@ -154,6 +163,13 @@ class Shop:
         self.sync()
         self.products = list(Product.objects.select_related("category").order_by("pk"))
 
+        from django.template import engines
+        from django.test import Client
+
+        self.client = Client()
+        tag = "{%% load imagesim %%}{%% similar_products product limit=12 %s%%}"
+        self.templates = {name: engines["django"].from_string(tag % more) for name, more in TAGS.items()}
+
     def make(self, count: int) -> None:
         from django.core.files.base import ContentFile
         from PIL import Image
@@ -203,6 +219,11 @@ class Shop:
         if what == "filtered":
             filters = {"price__lte": 150}
             return len(self.imagesim.similar_to(item, same_category=True, in_stock=True, filters=filters))
+        if what == "endpoint":
+            return len(self.client.get(f"/api/visual/items/shop.product/{item.pk}/similar/").json()["results"])
+        if what in TAGS:
+            shown = self.products[self.asked % KEPT] if what == "kept" else item
+            return self.templates[what].render({"product": shown}).count("</article>")
         if what == "search":
             return len(self.imagesim.search(text=words, limit=12))
         return int(self.sync().indexed >= CHANGED)

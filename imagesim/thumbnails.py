@@ -1,11 +1,12 @@
 """Thumbnails for cards: made by the shop's thumbnail app, or on first request and stored.
 
-The addresses of those made here are signed, so that only sizes and files that pages show can be requested.
+The addresses of those made here are signed, so that only files that pages show can be requested, in a few sizes.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property, lru_cache
 from io import BytesIO
 from threading import Lock
 from typing import Any
@@ -38,48 +39,83 @@ YEAR = 365 * 24 * 3600
 _signer = signing.Signer(salt="imagesim.thumbnails")  # without a time, so that an address stays the same
 
 
-def srcset(items: Items[Any], item: Any, name: str) -> str:
-    """Return the value of ``srcset`` of an ``<img>``; empty if there is only the original picture."""
-    urls = {width: thumbnail_url(items, item, name, width) for width in WIDTHS}
-    return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
+class Pictures:
+    """The URLs of an item's picture stored under ``name``, or of its first one; each is empty if there is none.
 
-
-def thumbnail_url(items: Items[Any], item: Any, name: str, width: int) -> str:
-    """Return the URL of the item's picture stored under ``name``, about ``width`` pixels wide.
-
-    ``Items.get_thumbnail_url`` has precedence; then easy-thumbnails and sorl-thumbnail are used if they are installed.
-    Empty if there is no such picture.
+    The file, its signature and its path are looked up once for all widths.
     """
-    if own := items.get_thumbnail_url(item, name, width):
-        return own
-    file = items.find_image(item, name)
-    if (
-        file is None
-        or type(items).get_image_url is not Items.get_image_url
-        or not isinstance(getattr(file, "storage", None), Storage)
-    ):
-        return items.get_image_url(item, name)
-    width = next((known for known in WIDTHS if known >= width), WIDTHS[-1])
-    if apps.is_installed("easy_thumbnails"):
-        from easy_thumbnails.files import get_thumbnailer
 
-        return str(get_thumbnailer(file).get_thumbnail({"size": (width, 0), "upscale": False}).url)
-    if apps.is_installed("sorl.thumbnail"):
-        from sorl.thumbnail import get_thumbnail
+    def __init__(self, items: Items[Any], item: Any, name: str) -> None:
+        self._items, self._item, self._name = items, item, name
 
-        return str(get_thumbnail(file, str(width), upscale=False).url)
-    try:
-        return reverse("imagesim:thumbnail", args=[_signer.sign_object([items.key_of(item), file.name, width])])
-    except NoReverseMatch:  # the project does not include the app's addresses
-        return items.get_image_url(item, name)
+    @cached_property
+    def original(self) -> str:
+        if self._own_url:
+            return self._items.get_image_url(self._item, self._name)
+        return str(getattr(self._image, "url", ""))
+
+    def url(self, width: int) -> str:
+        """Return the URL of the picture about ``width`` pixels wide.
+
+        ``Items.get_thumbnail_url`` has precedence; then easy-thumbnails and sorl-thumbnail are used if they are
+        installed.
+        """
+        if own := self._items.get_thumbnail_url(self._item, self._name, width):
+            return own
+        width = next((known for known in WIDTHS if known >= width), WIDTHS[-1])
+        if self._own_url or not isinstance(getattr(self._image, "storage", None), Storage):
+            return self.original
+        if self._app == "easy_thumbnails":
+            from easy_thumbnails.files import get_thumbnailer
+
+            return str(get_thumbnailer(self._image).get_thumbnail({"size": (width, 0), "upscale": False}).url)
+        if self._app == "sorl.thumbnail":
+            from sorl.thumbnail import get_thumbnail
+
+            return str(get_thumbnail(self._image, str(width), upscale=False).url)
+        return f"{self._signed}?width={width}" if self._signed else self.original
+
+    @cached_property
+    def srcset(self) -> str:
+        """The value of ``srcset`` of an ``<img>``; empty if there is only the original picture."""
+        urls = {width: self.url(width) for width in WIDTHS}
+        return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
+
+    @property
+    def _own_url(self) -> bool:
+        """Whether the shop makes the URL itself."""
+        return type(self._items).get_image_url is not Items.get_image_url
+
+    @cached_property
+    def _image(self) -> Any:
+        return self._items.find_image(self._item, self._name)
+
+    @cached_property
+    def _app(self) -> str:
+        """The thumbnail app of the shop."""
+        return next((name for name in ("easy_thumbnails", "sorl.thumbnail") if apps.is_installed(name)), "")
+
+    @cached_property
+    def _signed(self) -> str:
+        """The address of :func:`thumbnail` without the width; empty if the project does not include it."""
+        try:
+            return reverse("imagesim:thumbnail", args=[_sign(self._items.key_of(self._item), self._image.name)])
+        except NoReverseMatch:
+            return ""
+
+
+@lru_cache(maxsize=4096)
+def _sign(key: str, name: str) -> str:
+    return _signer.sign_object([key, name])
 
 
 @require_safe
 def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
-    """The thumbnail at the URL from :func:`thumbnail_url`."""
+    """The thumbnail at the URL from :class:`Pictures`."""
     try:
-        key, name, width = _signer.unsign_object(signed)
-    except signing.BadSignature as error:
+        key, name = _signer.unsign_object(signed)
+        width = {str(each): each for each in WIDTHS}[request.GET.get("width", "")]
+    except (signing.BadSignature, KeyError) as error:
         raise Http404 from error
     item = load_items([key]).get(key)
     file = registry.for_item(item).find_image(item, name) if item is not None else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.core.cache import cache
 from django.db import models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
@@ -19,13 +18,12 @@ from imagesim import events
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIndexError
-from imagesim.indexes import get_index
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import hydrate, rerank, search
-from imagesim.retrieval.params import SearchRequest, argument_names
-from imagesim.thumbnails import srcset, thumbnail_url
-from imagesim.types import Candidate, Facet, Hit, Hits, Message, Region
+from imagesim.retrieval import answer_cache
+from imagesim.retrieval.params import argument_names
+from imagesim.thumbnails import Pictures
+from imagesim.types import Hit, Hits, Region
 
 if TYPE_CHECKING:
     from imagesim.retrieval.item_regions import ItemRegion
@@ -39,15 +37,9 @@ THUMBNAIL_WIDTH = 320
 
 @dataclass(frozen=True)
 class Card:
-    """A hit with its title and URLs for a page; each URL may be empty."""
+    """A hit with its title and URLs for a page; each URL may be empty, and is made when a template asks for it."""
 
     hit: Hit
-    title: str
-    url: str
-    image_url: str
-    thumbnail_url: str = ""
-    srcset: str = ""
-    similar_url: str = ""
 
     @property
     def item(self) -> Any:
@@ -56,6 +48,34 @@ class Card:
     @property
     def key(self) -> str:
         return key_of(self.hit.item)
+
+    @property
+    def title(self) -> str:
+        return str(self.hit.item)
+
+    @cached_property
+    def url(self) -> str:
+        return self.item.get_absolute_url() if hasattr(self.item, "get_absolute_url") else ""
+
+    @property
+    def image_url(self) -> str:
+        return self._pictures.original
+
+    @cached_property
+    def thumbnail_url(self) -> str:
+        return self._pictures.url(THUMBNAIL_WIDTH)
+
+    @property
+    def srcset(self) -> str:
+        return self._pictures.srcset
+
+    @cached_property
+    def similar_url(self) -> str:
+        return registry.for_item(self.item).get_similar_url(self.item)
+
+    @cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(registry.for_item(self.item), self.item, self.hit.image.name)
 
 
 @dataclass(frozen=True)
@@ -71,29 +91,16 @@ class Section:
 
 def cards(hits: Hits) -> list[Card]:
     """The hits as cards."""
-    return [_card(hit) for hit in hits]
-
-
-def _card(hit: Hit) -> Card:
-    items, name = registry.for_item(hit.item), hit.image.name
-    return Card(
-        hit=hit,
-        title=str(hit.item),
-        url=hit.item.get_absolute_url() if hasattr(hit.item, "get_absolute_url") else "",
-        image_url=items.get_image_url(hit.item, name),
-        thumbnail_url=thumbnail_url(items, hit.item, name, THUMBNAIL_WIDTH),
-        srcset=srcset(items, hit.item, name),
-        similar_url=items.get_similar_url(hit.item),
-    )
+    return [Card(hit) for hit in hits]
 
 
 def similar_hits(
-    item: models.Model, *, filters: dict[str, Any] | None = None, timeout: int = 0, **arguments: Any
+    item: models.Model, *, filters: dict[str, Any] | None = None, timeout: int | None = None, **arguments: Any
 ) -> Hits:
     """:func:`imagesim.similar_to` for a page: if the index cannot answer, no hits, and the reason in ``degraded``.
 
-    Other keyword arguments are filters, so that a template can say ``price__lte=50``. With ``timeout`` (seconds) the
-    answer is cached in the default cache; the items are still read from the database.
+    Other keyword arguments are filters, so that a template can say ``price__lte=50``. The answer is cached in the
+    default cache for ``timeout`` seconds, by default ``SIMILAR_SECONDS``; the items are still read from the database.
 
     :raises NotRegistered, BadQuery: for errors in the template or its arguments.
     """
@@ -101,12 +108,9 @@ def similar_hits(
     for name in set(arguments) - set(argument_names("similar")):
         filters[name] = arguments.pop(name)
     arguments["filters"] = filters or None
-    name = _cache_name(item, arguments) if timeout else ""
-    kept = cache.get(name) if timeout else None
-    if kept is not None:
-        return _restored(item, *kept)
+    seconds = get_settings().SIMILAR_SECONDS if timeout is None else timeout
     try:
-        hits = search.similar_to(item, **arguments)
+        return answer_cache.similar_to(item, seconds=seconds, **arguments)
     except NotIndexed as reason:
         logger.info("No similar items for %s: %s", key_of(item), reason)
         return Hits(degraded=str(reason))
@@ -114,9 +118,6 @@ def similar_hits(
         log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key_of(item), reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))
-    if timeout and not hits.degraded:
-        cache.set(name, _kept(hits), timeout)
-    return hits
 
 
 @dataclass(frozen=True)
@@ -227,28 +228,3 @@ def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> 
 def events_url(request: HttpRequest | None) -> str:
     """Return the URL for views and clicks; empty while events are disabled."""
     return api_url("events", request) if events.enabled() else ""
-
-
-def _cache_name(item: models.Model, arguments: dict[str, Any]) -> str:
-    request = SearchRequest.create("similar", arguments, searched=(registry.for_item(item),))
-    asked = f"{get_index().name} {key_of(item)} {request.cache_key} {rerank.version()}"
-    return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
-
-
-def _kept(hits: Hits) -> tuple[list[Candidate], bool, dict[str, Facet], tuple[Message, ...]]:
-    candidates = [
-        Candidate(key_of(hit.item), hit.score, "", hit.image.digest, hit.image.name, hit.stage) for hit in hits
-    ]
-    return candidates, hits.more, hits.facets, hits.messages
-
-
-def _restored(
-    item: models.Model,
-    candidates: list[Candidate],
-    more: bool,
-    facets: dict[str, Facet],
-    messages: tuple[Message, ...],
-) -> Hits:
-    hits = Hits(hydrate.load(candidates)[0], more=more, facets=facets, messages=messages)
-    hits.token = events.make_token("similar", hits, query_key=key_of(item))  # one per page view
-    return hits

@@ -11,10 +11,11 @@ from django.db.models import Count, Prefetch
 from django.db.models.functions import Coalesce
 
 from demo_shop.shop.models import Category, Photo, Product
+from imagesim import widgets
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load, load_items, load_shown
-from imagesim.types import Candidate
+from imagesim.types import Candidate, Hits
 from tests.shop import registered
 from tests.zoo.models import BrightLamp, Bulb, DeskLamp, Lamp, Maker, Picture, Shelf, Standing, Tag
 
@@ -208,3 +209,33 @@ def test_no_key_and_a_repeated_key(lamps, django_assert_num_queries):
         assert load([], []) == [[], []]
     key = str(lamps[0].pk)
     assert load_shown(LampItems(Lamp), [key, key.upper(), "no key"]) == [lamps[0]]
+
+
+class TestHitQueryset:
+    class Narrow(Items):
+        images = "photos__file"
+        category = "category__slug"
+
+        def get_hit_queryset(self):
+            return Product.objects.only("name", "active")
+
+        def get_image_url(self, item, name):
+            return f"https://cdn.example/{name}"
+
+        def get_thumbnail_url(self, item, name, width):
+            return f"https://cdn.example/{width}/{name}"
+
+    def test_a_page_reads_only_what_the_shop_says(self, products, django_assert_num_queries):
+        with registered(Product, self.Narrow), django_assert_num_queries(1):
+            candidates = [Candidate(f"shop.product:{each.pk}", 0.5, "", "", "p.jpg") for each in products]
+            cards = widgets.cards(Hits(load(candidates)[0]))
+            assert [card.title for card in cards] == ["P0", "P1", "P2"]
+            assert {card.image_url for card in cards} == {"https://cdn.example/p.jpg"}
+            assert {card.thumbnail_url for card in cards} == {"https://cdn.example/320/p.jpg"}
+        assert {"price", "slug"} <= cards[0].item.get_deferred_fields()
+
+    def test_indexing_reads_everything(self, products, django_assert_num_queries):
+        items = self.Narrow(Product)
+        with django_assert_num_queries(1):
+            (item,) = load_shown(items, [str(products[0].pk)], to_many=False)
+            assert (item.category.slug, item.get_deferred_fields()) == ("hats", set())

@@ -47,21 +47,20 @@ class CountingFinder(ColourFinder):
         return super().find(image)
 
 
-@pytest.fixture(params=["local", "elasticsearch"])
+@pytest.fixture(params=shop.INDEXES)
 def index_kind(request: Any) -> str:
     return str(request.param)
 
 
 @pytest.fixture(autouse=True)
 def _settings(index_kind: str, request: Any, settings: Any, media_root: Any) -> Iterator[None]:
-    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
     settings.IMAGESIM = {
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
         "REGIONS": FINDER,
         "ITEM_REGIONS": True,
         "MIN_RELEVANCE": 0.0,
-        "INDEX": shop.index_setting(index_kind, url),
+        "INDEX": shop.index_for(request, index_kind),
     }
     CountingFinder.searched, CountingFinder.broken, CountingFinder.fails_on = [], False, None
     yield

@@ -29,19 +29,18 @@ pytestmark = pytest.mark.django_db
 FINDER = {"BACKEND": "tests.regions.ColourFinder"}
 
 
-@pytest.fixture(params=["local", "elasticsearch"])
+@pytest.fixture(params=shop.INDEXES)
 def index_kind(request) -> str:
     return request.param
 
 
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
-    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
     settings.IMAGESIM = {
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
         "REGIONS": FINDER,
-        "INDEX": shop.index_setting(index_kind, url),
+        "INDEX": shop.index_for(request, index_kind),
     }
     cache.clear()
     yield

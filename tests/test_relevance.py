@@ -18,7 +18,9 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, StoredCalibration
 from imagesim.retrieval import relevance
-from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
+from imagesim.retrieval import text as retrieval_text
+from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Query
 from tests.shop import picture, product
@@ -371,8 +373,9 @@ def test_a_page_shows_closest_hits_separately(shop, client, settings):
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
     """An entry found by its words and by its looks was ranked by how far the page looked."""
-    for name, value in (("SPARE", 0), ("VOTERS", 1), ("LOOKS_WINDOW", 6)):
-        monkeypatch.setattr(relevance, name, value)
+    monkeypatch.setattr(relevance, "SPARE", 0)
+    monkeypatch.setattr(relevance, "VOTERS", 1)
+    monkeypatch.setattr(retrieval_text, "LOOKS_WINDOW", 6)
     for number in range(24):
         shade = (10 * number, 0, 255 - 10 * number)
         product(f"p{number}", picture(shade, mark=number % 8), description="a bright thing" if number % 3 else "thing")

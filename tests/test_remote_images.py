@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import imagesim
-from imagesim import checks, remote_images
+from imagesim import item_checks, remote_images
 from imagesim.exceptions import BadImage, ImageTooLarge
 from imagesim.images import read
 from imagesim.indexing.sync import sync
@@ -20,7 +20,7 @@ from imagesim.models import ItemImage
 from imagesim.registry import registry
 from imagesim.remote_images import RemoteImage
 from imagesim.testing import override_imagesim, picture_file
-from imagesim.thumbnails import thumbnail_url
+from imagesim.thumbnails import Pictures
 from tests.shop import registered
 from tests.zoo.models import Lamp
 
@@ -167,7 +167,7 @@ class TestIndexing:
 
         assert hit.item == other
         assert registry.for_model(Lamp).get_image_url(other, hit.image.name) == other.link
-        assert thumbnail_url(registry.for_model(Lamp), other, hit.image.name, 320) == other.link
+        assert Pictures(registry.for_model(Lamp), other, hit.image.name).url(320) == other.link
 
     def test_it_is_fetched_again_where_its_row_is_saved_or_the_item_is_touched(self, server):
         lamp = Lamp.objects.create(link=f"http://{server}/red.png")
@@ -211,6 +211,6 @@ class TestIndexing:
 
 def test_the_check_asks_for_the_hosts():
     with registered(Lamp, LampItems):
-        assert [message.id for message in checks.check_items() if message.obj is Lamp] == ["imagesim.E012"]
+        assert [message.id for message in item_checks.check_items() if message.obj is Lamp] == ["imagesim.E012"]
         with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example"]):
-            assert not [message for message in checks.check_items() if message.obj is Lamp]
+            assert not [message for message in item_checks.check_items() if message.obj is Lamp]

@@ -36,18 +36,17 @@ from tests.shop import picture, product
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(params=["local", "elasticsearch"])
+@pytest.fixture(params=shop.INDEXES)
 def index_kind(request) -> str:
     return request.param
 
 
 @pytest.fixture(autouse=True)
 def _index(index_kind, request, settings, media_root) -> Iterator[None]:
-    url = request.getfixturevalue("elasticsearch_url") if index_kind == "elasticsearch" else ""
     settings.IMAGESIM = {
         "SYNC": "manual",
         "EMBEDDER": shop.EMBEDDER,
-        "INDEX": shop.index_setting(index_kind, url),
+        "INDEX": shop.index_for(request, index_kind),
     }
     yield
     shop.drop_index()

@@ -13,7 +13,7 @@ from demo_shop.shop.models import Product
 from imagesim import thumbnails
 from imagesim.registry import registry
 from imagesim.runtime import runtime
-from imagesim.thumbnails import FOLDER, srcset, thumbnail_url
+from imagesim.thumbnails import FOLDER, Pictures
 from tests import shop
 from tests.shop import picture, product
 
@@ -26,7 +26,7 @@ def shoe() -> Product:
 
 
 def url(item: Product, width: int = 320) -> str:
-    return thumbnail_url(registry.for_item(item), item, "", width)
+    return Pictures(registry.for_item(item), item, "").url(width)
 
 
 def stored() -> list[str]:
@@ -72,14 +72,17 @@ def test_only_a_few_widths_are_created(shoe):
 
 
 def test_srcset_names_each_width(shoe):
-    assert re.findall(r" (\d+w)", srcset(registry.for_item(shoe), shoe, "")) == ["160w", "320w", "640w"]
+    assert re.findall(r" (\d+w)", Pictures(registry.for_item(shoe), shoe, "").srcset) == ["160w", "320w", "640w"]
 
 
 def test_a_forged_url_is_rejected(shoe, client):
-    address = url(shoe)
-    assert client.get(address.replace(address[-5], "x" if address[-5] != "x" else "y")).status_code == 404
-    assert client.get("/api/visual/thumbnail/x:y/").status_code == 404
-    assert client.post(address).status_code == 405
+    address, width = url(shoe).split("?")
+    letter = address[-5]
+    assert client.get(f"{address[:-5]}{'x' if letter != 'x' else 'y'}{address[-4:]}?{width}").status_code == 404
+    assert client.get("/api/visual/thumbnail/x:y/?width=320").status_code == 404
+    for other in ("", "?width=", "?width=321", "?width=9000", "?width=-1"):
+        assert client.get(f"{address}{other}").status_code == 404
+    assert client.post(f"{address}?{width}").status_code == 405
     assert stored() == []
 
 
@@ -106,7 +109,7 @@ def test_thumbnails_of_the_shop_take_precedence(shoe, monkeypatch):
 
 def test_without_a_picture():
     assert url(product("bare")) == ""
-    assert srcset(registry.for_item(bare := product("bare too")), bare, "") == ""
+    assert Pictures(registry.for_item(bare := product("bare too")), bare, "").srcset == ""
 
 
 def test_cards_and_rest_responses_have_thumbnails(client, settings):

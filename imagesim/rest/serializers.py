@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from django.urls import NoReverseMatch
+from django.utils.encoding import iri_to_uri
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -15,9 +17,12 @@ from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.item_regions import ItemRegion
-from imagesim.thumbnails import srcset, thumbnail_url
+from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, Hit
 from imagesim.widgets import THUMBNAIL_WIDTH
+
+_OF_THIS_SITE = re.compile(r"/(?![/.])(?!.*/\.)")
+"""The path of a URL of this site, without a dot at the beginning of a part."""
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -98,16 +103,16 @@ class HitSerializer(serializers.Serializer[Any]):
     @cached_property
     def _for_staff(self) -> bool:
         """Whether the answer is for staff; without a reranker no session is read to know it."""
-        user = getattr(self.context.get("request"), "user", None) if rerank.active() else None
+        user = getattr(self._request, "user", None) if rerank.active() else None
         return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
     def _image(self, items: Items[Any], hit: Hit) -> dict[str, Any]:
-        name = hit.image.name
+        pictures = Pictures(items, hit.item, hit.image.name)
         return {
-            "name": name,
-            "url": self._absolute(items.get_image_url(hit.item, name)),
-            "thumbnail": self._absolute(thumbnail_url(items, hit.item, name, THUMBNAIL_WIDTH)),
-            "srcset": srcset(items, hit.item, name),
+            "name": hit.image.name,
+            "url": self._absolute(pictures.original),
+            "thumbnail": self._absolute(pictures.url(THUMBNAIL_WIDTH)),
+            "srcset": pictures.srcset,
         }
 
     def _page_of(self, address: Callable[[], str]) -> str | None:
@@ -117,12 +122,20 @@ class HitSerializer(serializers.Serializer[Any]):
             return None
 
     def _absolute(self, url: str) -> str | None:
-        return self._complete(url) if url else None
+        if not url or not self._request:
+            return url or None
+        if _OF_THIS_SITE.match(url):  # most are: for them, build_absolute_uri does no more, in several times the time
+            return self._site + iri_to_uri(url)
+        return str(self._request.build_absolute_uri(url))
 
     @cached_property
-    def _complete(self) -> Callable[[str], str]:
-        request = self.context.get("request")
-        return request.build_absolute_uri if request else str
+    def _site(self) -> str:
+        """The scheme and host of the request."""
+        return str(self._request.build_absolute_uri("/")).removesuffix("/")
+
+    @cached_property
+    def _request(self) -> Any:
+        return self.context.get("request")
 
 
 class FacetValueSerializer(serializers.Serializer[Any]):
@@ -217,7 +230,7 @@ class SuggestionSerializer(serializers.Serializer[Any]):
     def to_representation(self, suggestion: Any) -> dict[str, Any]:
         absolute, hit = self.context["request"].build_absolute_uri, suggestion.hit
         own = suggestion.kind == "item" and hasattr(hit.item, "get_absolute_url")
-        image = thumbnail_url(registry.for_item(hit.item), hit.item, hit.image.name, SUGGESTION_WIDTH)
+        image = Pictures(registry.for_item(hit.item), hit.item, hit.image.name).url(SUGGESTION_WIDTH)
         return {
             "text": suggestion.text,
             "kind": suggestion.kind,

@@ -44,7 +44,7 @@ from imagesim.rest.uploads import (
     first_picture,
     visitor,
 )
-from imagesim.retrieval import look, photo_store, query_image, search
+from imagesim.retrieval import answer_cache, look, photo_store, query_image, search
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.item_regions import item_regions
 from imagesim.retrieval.query_vector import check_term_count
@@ -131,7 +131,8 @@ class SimilarView(VisualSearchView):
         items = registry.for_label(model)
         arguments = self.read(inputs.SimilarQuery, request.query_params, searched=(items,))
         with budget(pictures=False):
-            return self.answer(request, search.similar_to(_get_item(items, pk), **arguments))
+            seconds = get_settings().SIMILAR_SECONDS
+            return self.answer(request, answer_cache.similar_to(_get_item(items, pk), seconds=seconds, **arguments))
 
 
 class ItemRegionsView(VisualSearchView):

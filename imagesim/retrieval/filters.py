@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from django.core.cache import cache
@@ -26,6 +28,7 @@ from imagesim.retrieval.arguments import (
     safe_repr,
     split_commas,
 )
+from imagesim.runtime import runtime
 from imagesim.types import OPERATORS, Condition, Operator, Scalar
 
 
@@ -159,6 +162,8 @@ def _lookup(name: str, operator: Operator) -> str:
 
 
 SECONDS = 300
+PROCESS_SECONDS = 30.0
+"""How long a process uses the parents that it last read from the cache."""
 
 
 def categories_of(items: Items[Any]) -> list[str]:
@@ -185,13 +190,24 @@ def wider(shelf: Iterable[Items[Any]], categories: Collection[str]) -> tuple[str
     return tuple(sorted(found | set(categories))) if found else ()
 
 
+@dataclass
+class _Parents:
+    """The parents of the categories as this process last read them, and until when it uses them."""
+
+    known: dict[str, list[str]] = field(default_factory=dict)
+    until: float = 0.0
+
+
 def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
     name = _cache_name("parents", items, f"{items.category}.{items.category_parent}")
-    known: dict[str, list[str]] | None = cache.get(name)
-    if known is None:
-        known = {str(category): list(above) for category, above in items.get_category_parents().items()}
-        cache.set(name, known, SECONDS)
-    return known
+    kept = runtime.get(name, _Parents)  # every query for similar items needs them: the cache may be on another machine
+    if monotonic() >= kept.until:
+        known: dict[str, list[str]] | None = cache.get(name)
+        if known is None:
+            known = {str(category): list(above) for category, above in items.get_category_parents().items()}
+            cache.set(name, known, SECONDS)
+        kept.known, kept.until = known, monotonic() + PROCESS_SECONDS
+    return kept.known
 
 
 def _cache_name(what: str, items: Items[Any], path: str) -> str:

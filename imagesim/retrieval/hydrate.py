@@ -43,14 +43,13 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
 def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True) -> list[models.Model]:
     """The items of one model with these primary keys that the shop shows now, in no order.
 
-    ``to_many``: prefetch the to-many relations that the declared paths pass through, such as photos.
+    ``to_many``: as pages show hits, with their photos; without, only the to-one relations are loaded.
     """
-    queryset = items.get_queryset()
+    queryset = items.get_hit_queryset() if to_many else items.for_reading(items.get_queryset(), to_many=False)
     valid = _valid(queryset.model, pks)
     if not valid:
         return []
-    found = items.for_reading(queryset.filter(pk__in=valid).order_by(), to_many=to_many)
-    return [item for item in found if items.should_index(item)]
+    return [item for item in queryset.filter(pk__in=valid).order_by() if items.should_index(item)]
 
 
 def _valid(model: type[models.Model], pks: Collection[str]) -> list[Any]:

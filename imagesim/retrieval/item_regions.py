@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from imagesim.models import ImageRegions, ItemImage
 from imagesim.regions import get_region_fingerprint
 from imagesim.regions.labels import GARMENTS, ITEM, NEUTRAL, label_for, likely_categories, name_of
 from imagesim.registry import registry
+from imagesim.retrieval import rerank
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.filters import categories_of
 from imagesim.types import Region
@@ -94,12 +95,17 @@ def label_categories(searched: Searched, region: Region) -> tuple[str, ...]:
 
 def is_sold(searched: Searched, region: Region) -> bool:
     """Whether the shop has categories for the region's label, or declares that the nearest items decide."""
-    return bool(label_categories(searched, region)) or any(region.label in items.look_categories for items in searched)
+    return bool(label_categories(searched, region)) or any(region.label in _declared(items) for items in searched)
+
+
+def _declared(items: Items[Any]) -> Mapping[str, Sequence[str]]:
+    """The categories by label, as ``look_categories`` and the reranker declare them."""
+    return {**items.look_categories, **rerank.label_categories()}
 
 
 def _categories_in(items: Items[Any], region: Region) -> Iterable[str]:
-    """The categories in ``look_categories`` for the label or its alternatives, else those whose names suggest it."""
-    declared, known = items.look_categories, categories_of(items)
+    """The categories declared for the label or its alternatives, else those whose names suggest it."""
+    declared, known = _declared(items), categories_of(items)
     if region.label in declared:
         return declared[region.label]
     if declared.keys().isdisjoint(region.alternatives):
@@ -120,7 +126,7 @@ def _in_image(items: Items[Any], row: ImageRegions, name: str, garments: bool) -
 def _may_show_garments(items: Items[Any], item: models.Model) -> bool:
     """Whether garments are believed in the item's images: a finder of garments takes armchairs for bags."""
     own = items.get_categories(item)
-    declared = {slug for label, slugs in items.look_categories.items() if label in _WORN for slug in slugs}
+    declared = {slug for label, slugs in _declared(items).items() if label in _WORN for slug in slugs}
     return not own or any(category in declared or label_for(category) for category in own)
 
 

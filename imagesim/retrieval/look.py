@@ -132,7 +132,13 @@ def shop_the_look(
     answers = retry_on_swap(meta, answer)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
-    token = events.make_token("look", hits, category=(filters.categories or ("",))[0][:200])
+    token = events.make_token(
+        "look",
+        hits,
+        category=(filters.categories or ("",))[0][:200],
+        limit=request.limit,
+        others=[hit for region in found for hit in region.hits],
+    )
     return Look(picture.size, found, hits, token, plan.messages if plan else ())
 
 
@@ -238,7 +244,8 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
         box = replace(box, label=ITEM, alternatives=())
     if box.label not in ("", ITEM) and not answer.categories:
         hits = hits.replace(hits=[replace(hit, stage="wider") for hit in hits])
-    token = events.make_token("look", hits, category=next(iter(answer.categories), "")[:200])
+    category = next(iter(answer.categories), "")[:200]
+    token = events.make_token("look", hits, category=category, where="region", limit=answer.query.limit)
     return LookRegion(box, hits.replace(token=token), answer.categories)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
@@ -356,7 +357,8 @@ def takes(call: Call) -> Callable[[F], F]:
     return decorate
 
 
-def _declared(call: Call) -> dict[str, Any]:
+@cache
+def _declared(call: Call) -> Mapping[str, Any]:
     return {each.name: each for each in fields(SearchRequest) if call in each.metadata.get("calls", ())}
 
 

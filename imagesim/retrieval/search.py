@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -35,9 +35,10 @@ from imagesim.retrieval.query_vector import (
     read_terms,
     to_query,
 )
-from imagesim.retrieval.relevance import Judge, WithRelevance, WithText, calibration_of
+from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, Where, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
+from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
 
@@ -96,13 +97,13 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         found = region_of(item, request.region_id)
         wanted = wanted if wanted.categories else replace(wanted, categories=found.categories)
         terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        return _run(request, terms, wanted, source="similar", query_key=key, kind="region", item=item).replace(
-            region=found.region
-        )
-    terms = [QueryTerm(ItemKey(key)), *extra]
-    own = frozenset(map(str, items.get_categories(item)))
-    near = frozenset(wider((items,), own)) if own else frozenset()
-    return _run(request, terms, wanted, source="similar", query_key=key, kind="items", own=own, near=near, item=item)
+        hits = _run(request, terms, wanted, query_key=key, kind="region", item=item).replace(region=found.region)
+    else:
+        terms = [QueryTerm(ItemKey(key)), *extra]
+        own = frozenset(map(str, items.get_categories(item)))
+        near = frozenset(wider((items,), own)) if own else frozenset()
+        hits = _run(request, terms, wanted, query_key=key, kind="items", own=own, near=near, item=item)
+    return _with_token(hits, "similar", "similar", request, wanted, key)
 
 
 @takes("search")
@@ -131,13 +132,20 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
 
     def ask(shown: QueryImage | None, kind: Kind, request: SearchRequest = request) -> Hits:
         terms = others if shown is None else [QueryTerm(shown), *others]
-        return _run(request, terms, wanted, source="search", kind=kind)
+        return _run(request, terms, wanted, kind=kind)
 
+    words = picture is None and all(isinstance(term.value, str) for term in others)
     if not request.region:
-        words = picture is None and all(isinstance(term.value, str) for term in others)
-        return ask(picture, "words" if words else "photo")
-    if picture is None:
+        hits = ask(picture, "words" if words else "photo")
+    elif picture is None:
         raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
+    else:
+        hits = _search_main_region(picture, request, ask)
+    return _with_token(hits, "search", "words" if words else "photo", request, wanted)
+
+
+def _search_main_region(picture: QueryImage, request: SearchRequest, ask: Callable[..., Hits]) -> Hits:
+    """The hits of the main region of a picture, or of all of it. ``ask`` takes a picture, a kind and a request."""
     from imagesim.retrieval.item_regions import is_sold  # pages without a photo do not load these
     from imagesim.retrieval.look import main_region
 
@@ -157,6 +165,23 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     return ask(picture, "photo") if request.offset or request.facets else whole
 
 
+def _with_token(
+    hits: Hits, source: str, where: Where, request: SearchRequest, filters: Filters, query_key: str = ""
+) -> Hits:
+    """The answer with its token: only what is returned to the caller has one."""
+    token = events.make_token(
+        source,
+        hits,
+        query_key=query_key,
+        category=(filters.categories or ("",))[0][:200],
+        where=where,
+        text=request.text or "",
+        offset=request.offset,
+        limit=request.limit,
+    )
+    return hits.replace(token=token)
+
+
 def _evidence(hits: Hits) -> float:
     return sum(hit.relevance for hit in hits[:EVIDENCE])
 
@@ -171,17 +196,16 @@ def _run(
     terms: Sequence[QueryTerm],
     filters: Filters,
     *,
-    source: str,
     kind: Kind,
     query_key: str = "",
     own: frozenset[str] = frozenset(),
     near: frozenset[str] = frozenset(),
     item: models.Model | None = None,
 ) -> Hits:
-    """Run the chain of a query: vector -> retriever -> hits with their items -> token."""
+    """Run the chain of a query: vector -> retriever -> hits with their items."""
     check_terms(terms)
     if request.matches_nothing:
-        return Hits(next_offset=request.offset, token=events.make_token(source, (), query_key=query_key))
+        return Hits(next_offset=request.offset)
     index, meta = open_index(filters)
     text = request.text
     where: Where = "similar" if item is not None else "words" if kind == "words" else "photo"
@@ -214,10 +238,7 @@ def _run(
         degraded = _unknown_category(index, filters)
     if request.facets:
         facets = {name: _without_blank(facet) for name, facet in index.facets(filters, request.facets).items()}
-    category = filters.categories[0] if filters.categories else ""
-    token = events.make_token(source, hits, query_key=query_key, category=category[:200])
-    messages = plan.messages if plan else ()
-    return hits.replace(degraded=degraded, facets=facets, token=token, messages=messages)
+    return hits.replace(degraded=degraded, facets=facets, messages=plan.messages if plan else ())
 
 
 def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest, *, optional: bool) -> Vector:

@@ -14,7 +14,7 @@ from imagesim import images, widgets
 from imagesim.conf import get_settings
 from imagesim.items import SIMILAR_ID
 from imagesim.registry import registry
-from imagesim.thumbnails import srcset, thumbnail_url
+from imagesim.thumbnails import Pictures
 from imagesim.types import Hits
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ def product_regions(context: Context, item: models.Model, name: str = "") -> dic
 @register.simple_tag
 def thumbnail(item: models.Model, name: str = "", width: int = widgets.THUMBNAIL_WIDTH) -> str:
     """``{% thumbnail product photo.file.name 160 %}``: the address of a small picture of an item."""
-    return thumbnail_url(registry.for_item(item), item, name, width)
+    return Pictures(registry.for_item(item), item, name).url(width)
 
 
 @register.simple_tag
 def thumbnail_srcset(item: models.Model, name: str = "") -> str:
     """``{% thumbnail_srcset product photo.file.name %}``: the same in several widths, for ``srcset``."""
-    return srcset(registry.for_item(item), item, name)
+    return Pictures(registry.for_item(item), item, name).srcset
 
 
 @register.inclusion_tag("imagesim/search_bar.html", takes_context=True)
@@ -149,6 +149,7 @@ def image_search(
     hits: Hits | None = None,
     next_url: str = "",
     total: int = 0,
+    offset: int = 0,
     form_id: str = "imagesim-search",
 ) -> dict[str, Any]:
     """``{% image_search action=url %}``: search with words or a photo (chosen, dropped, pasted or taken).
@@ -156,8 +157,8 @@ def image_search(
     ``action`` is a page of the shop that answers the form where there is no JavaScript: ``q`` and ``image``, by POST
     (and ``q`` by GET). Fields elsewhere on the page belong to the form by ``form="imagesim-search"``, such as filters.
     ``hits`` and ``text`` are what the page found, to be shown with the form, ``next_url`` the address of its next page
-    and ``total`` how many results there are, where the page knows. ``look`` is a page with ``{% shop_the_look %}`` that
-    photos go to; without it their results appear here.
+    and ``total`` how many results there are, where the page knows; ``offset`` is how many come before this page.
+    ``look`` is a page with ``{% shop_the_look %}`` that photos go to; without it their results appear here.
     """
     conf = get_settings()
     request = context.get("request")
@@ -173,6 +174,8 @@ def image_search(
         "look": look,
         "next_url": next_url,
         "total": total,
+        "offset": offset,
+        "token": "" if hits is None else hits.token,
         "cards": None if hits is None else widgets.cards(hits),
         "shop_messages": () if hits is None else hits.messages,
         "closest": [] if hits is None else widgets.cards(Hits(hits.closest)),

@@ -4,8 +4,10 @@ const DELAY = 150; // milliseconds after the last key
 const MIN_LENGTH = 2; // characters
 
 export class Suggestions {
-  constructor(root, url) {
+  // `choose` is called with the suggestion that was chosen, instead of searching for it.
+  constructor(root, url, choose) {
     this.url = url;
+    if (choose) this.choose = choose;
     this.input = root.querySelector("[data-imagesim-bar-words]");
     this.list = root.querySelector("[data-imagesim-bar-suggestions]");
     this.template = root.querySelector("[data-imagesim-bar-suggestion]");
@@ -52,7 +54,8 @@ export class Suggestions {
     this.count.textContent = this.options.length ? `${this.count.dataset.text} ${this.options.length}` : "";
   }
 
-  option({ text, kind, url, image }, number) {
+  option(suggestion, number) {
+    const { text, kind, image } = suggestion;
     const option = this.template.content.firstElementChild.cloneNode(true);
     option.id = `${this.list.id}-${number}`;
     option.querySelector("[data-slot=text]").textContent = text;
@@ -61,12 +64,15 @@ export class Suggestions {
     if (image?.url) picture.src = image.url;
     else picture.hidden = true;
     option.addEventListener("mousedown", (event) => event.preventDefault()); // the input keeps the focus
-    option.addEventListener("click", () => this.choose(text, url));
-    option.choose = () => this.choose(text, url);
+    option.choose = () => {
+      this.show([]);
+      this.choose(suggestion);
+    };
+    option.addEventListener("click", option.choose);
     return option;
   }
 
-  choose(text, url) {
+  choose({ text, url }) {
     if (url) {
       location.assign(url);
       return;

@@ -1,0 +1,112 @@
+"""Answers of ``similar_to`` in Django's default cache: keys and scores. The items are read again for every page."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.cache import cache
+from django.db import models
+
+from imagesim import __version__, events
+from imagesim.indexes import get_index
+from imagesim.items import Items
+from imagesim.registry import key_of, registry
+from imagesim.retrieval import hydrate, rerank, search
+from imagesim.retrieval.params import SearchRequest
+from imagesim.types import Candidate, Hit, Hits
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An answer without its items. ``facts`` are the values of each hit that the filters compare."""
+
+    candidates: tuple[Candidate, ...]
+    closest: tuple[Candidate, ...]
+    facts: list[Any]
+    about: dict[str, Any]
+
+
+def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
+    """:func:`imagesim.similar_to`, from the cache if it was answered in the last ``seconds``; 0 does not cache.
+
+    The index is asked again as soon as a hit is no longer shown, or a value that the request filters by has changed:
+    its stock, its category or one of the filters.
+    """
+    if not seconds or not (_is_plain(arguments.get("like")) and _is_plain(arguments.get("unlike"))):
+        return search.similar_to(item, **arguments)
+    items = registry.for_item(item)
+    request = SearchRequest.create("similar", arguments, searched=(items,))
+    name = _name(items, item, request)
+    known: _Answer | None = cache.get(name)
+    if known is not None and (hits := _restored(items, item, request, known)) is not None:
+        return hits
+    hits = search.similar_to(item, **arguments)
+    sold_out = request.in_stock is not None and any(items.get_in_stock(h.item) != request.in_stock for h in hits)
+    if not hits.degraded and not sold_out:  # the index learns of a change a moment later
+        about = {each: getattr(hits, each) for each in ("more", "exact", "next_offset", "facets", "cut", "messages")}
+        about["region"] = hits.region
+        facts = [_facts(items, hit.item, request) for hit in hits]
+        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about)
+        cache.set(name, answer, seconds)
+    return hits
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether these are words and items, not pictures, which no key can stand for."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | models.Model)
+
+
+def _name(items: Items[Any], item: models.Model, request: SearchRequest) -> str:
+    """The key of the answer; another category of the item, or other rules, make it another one."""
+    parts = (__version__, get_index().name, items.key_of(item), *items.get_categories(item))
+    asked = " ".join((*parts, request.cache_key, rerank.version()))
+    return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
+
+
+def _restored(items: Items[Any], item: models.Model, request: SearchRequest, known: _Answer) -> Hits | None:
+    """The answer with its items as they are now; None if it has to be made again."""
+    found, closest = hydrate.load(known.candidates, known.closest)
+    if [_facts(items, hit.item, request) for hit in found] != known.facts:
+        return None
+    hits = Hits(found, closest=closest, **known.about)
+    categories = request.category or (items.get_categories(item) if request.same_category else ())
+    token = events.make_token(  # one per page view
+        "similar",
+        hits,
+        query_key=items.key_of(item),
+        category=next(iter(categories), "")[:200],
+        offset=request.offset,
+        limit=request.limit,
+    )
+    return hits.replace(token=token)
+
+
+def _facts(items: Items[Any], item: models.Model, request: SearchRequest) -> Any:
+    values = items.get_filters(item) if request.filters else {}
+    return (
+        key_of(item),
+        None if request.in_stock is None else items.get_in_stock(item),
+        list(items.get_categories(item)) if request.category or request.same_category else [],
+        [values[condition.field] for condition in request.filters],
+    )
+
+
+def _candidates(hits: Iterable[Hit]) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(
+            key_of(hit.item),
+            hit.score,
+            "",
+            hit.image.digest,
+            hit.image.name,
+            hit.stage,
+            relevance=hit.relevance,
+            rules=hit.rules,
+        )
+        for hit in hits
+    )

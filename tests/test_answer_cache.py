@@ -1,0 +1,111 @@
+"""Answers that pages keep: what is asked again, and when."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.cache import cache
+
+from demo_shop.shop.models import Category, Product
+from imagesim import widgets
+from imagesim.indexes import get_index
+from imagesim.retrieval import answer_cache
+from imagesim.types import Hits
+from tests import shop
+from tests.shop import encoded, picture
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings, media_root):
+    settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER, "SIMILAR_SECONDS": 60}
+    cache.clear()
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    return shop.shelf()
+
+
+@pytest.fixture
+def searches(monkeypatch) -> list[object]:
+    """The searches that reach the index."""
+    made: list[object] = []
+    index, ask = get_index(), get_index().search
+    monkeypatch.setattr(index, "search", lambda queries: made.append(queries) or ask(queries))
+    return made
+
+
+def similar(item: Product, **arguments: object) -> Hits:
+    return answer_cache.similar_to(Product.objects.get(pk=item.pk), seconds=60, **arguments)
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+def test_pages_and_the_api_share_the_answer(shelf, searches, client):
+    first = widgets.similar_hits(shelf["red"], limit=12)
+    response = client.get(f"/api/visual/items/shop.product/{shelf['red'].pk}/similar/").json()
+    assert len(searches) == 1
+    assert [result["item"]["name"] for result in response["results"]] == names(first)
+    assert [result["relevance"] for result in response["results"]] == [round(hit.relevance, 4) for hit in first]
+    assert (response["more"], response["exact"], response["cut"]) == (first.more, first.exact, first.cut)
+
+
+def test_zero_seconds_ask_the_index(shelf, searches):
+    for _time in range(2):
+        answer_cache.similar_to(shelf["red"], seconds=0)
+        widgets.similar_hits(shelf["red"], timeout=0)
+    assert len(searches) == 4
+
+
+def test_another_question_is_another_answer(shelf, searches):
+    for arguments in ({}, {"limit": 2}, {"offset": 1}, {"in_stock": True}, {"filters": {"price__lte": 30}}):
+        for _time in range(2):
+            similar(shelf["red"], **arguments)
+    assert len(searches) == 5
+
+
+def test_items_are_read_again(shelf, searches):
+    similar(shelf["red"])
+    Product.objects.filter(name="dark").update(price=99)
+    assert next(hit.item.price for hit in similar(shelf["red"]) if hit.item.name == "dark") == 99
+    assert len(searches) == 1
+
+
+@pytest.mark.parametrize("change", [{"active": False}, {"stock": 0}, {"price": 70}, {"category": "hats"}])
+def test_a_hit_that_no_longer_fits_is_seen_at_once(shelf, searches, change):
+    asked = {"in_stock": True, "category": "shoes", "filters": {"price__lte": 60}}
+    assert names(similar(shelf["red"], **asked)) == ["dark", "blue"]
+    if "category" in change:
+        change = {"category": Category.objects.get(slug="hats")}
+    Product.objects.filter(name="dark").update(**change)
+    shop.index([each for each in Product.objects.all() if each.active])
+    assert names(similar(shelf["red"], **asked)) == ["blue"]
+    assert names(similar(shelf["red"], **asked)) == ["blue"]
+    assert len(searches) == 2
+
+
+def test_an_answer_of_an_index_that_lags_behind_is_not_kept(shelf, searches):
+    Product.objects.filter(name="dark").update(stock=0)  # the index has not heard of it
+    for _time in range(2):
+        assert "dark" in names(similar(shelf["red"], in_stock=True))
+    assert len(searches) == 2
+
+
+def test_another_category_of_the_item_is_another_question(shelf, searches):
+    similar(shelf["red"], same_category=True)
+    Product.objects.filter(name="red").update(category=Category.objects.get(slug="hats"))
+    assert set(names(similar(shelf["red"], same_category=True))) == {"hat", "navy"}
+    assert len(searches) == 2
+
+
+def test_pictures_are_never_taken_for_one_another(shelf, searches):
+    found = [
+        similar(shelf["red"], unlike=io.BytesIO(encoded(picture(colour)))) for colour in ("red", "blue", "red", "blue")
+    ]
+    assert len(searches) == 4
+    assert found[0] != found[1]
