@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "demo_shop.shop",  # before imagesim, so that its templates override those of imagesim
     "imagesim",
     "imagesim.merchandising",
+    "imagesim.insight",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -34,6 +35,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "imagesim.middleware.DegradedHeader",
+    "imagesim.insight.middleware.RememberRequest",
 ]
 ROOT_URLCONF = "demo_shop.urls"
 TEMPLATES = [
@@ -81,6 +83,7 @@ MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or (_own / "media" if CATALOGUE e
 WHITENOISE_USE_FINDERS = True  # serves static files from the packages, without collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
 USE_TZ = True
+TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # the products have texts in both
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -88,7 +91,7 @@ IMAGESIM = {
     "REGIONS": {"BACKEND": "imagesim.regions.lite.LiteRegionFinder"},
     "ITEM_REGIONS": True,
     "WARM_UP": True,
-    "EVENTS": True,  # for the click-through table in the admin
+    "EVENTS": True,  # for the reports in the admin
 }
 if _index := environment.index(os.environ):
     IMAGESIM["INDEX"] = _index
@@ -99,4 +102,6 @@ CELERY_BEAT_SCHEDULE = {
     "sync what waits": {"task": "imagesim.tasks.sync", "schedule": 60.0},
     "compare with the database": {"task": "imagesim.tasks.reconcile", "schedule": 3600.0},
     "delete old events": {"task": "imagesim.tasks.purge", "schedule": 86400.0},
+    "look at the catalogue": {"task": "imagesim.insight.tasks.scan", "schedule": 86400.0},
+    "compute the figures of the reports": {"task": "imagesim.insight.tasks.roll_up", "schedule": 3600.0},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def test_every_setting_is_documented_with_its_default(field) -> None:
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     known = {field.name for field in fields(Settings)}
     assert {name for name in rows("settings.md") if name.isupper()} <= known
+
+
+def test_pictures_of_pages_are_shown_and_light() -> None:
+    pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md"]
+    shown = {name for page in pages for name in re.findall(r"images/([\w-]+\.webp)\)", page.read_text())}
+    kept = {picture.name: picture.stat().st_size for picture in (DOCS / "images").iterdir()}
+    assert kept.keys() == shown, "make pictures"
+    assert max(kept.values()) < 80_000
 
 
 def test_the_index_names_every_page() -> None:
