@@ -336,16 +336,24 @@ def test_a_product_saved_in_the_admin_is_found_by_the_api(deployment: Deployment
         query = {"image": SimpleUploadedFile("query.png", photo("magenta"), "image/png"), "limit": 3}
         status, body = visitor.request("/api/visual/search/", query)
         assert status == 200, body
-        return {hit["item"]["name"]: hit["item"]["pk"] for hit in json.loads(body)["results"]}
+        answer = json.loads(body)
+        if answer["degraded"]:  # a busy machine: asked again, since it says nothing of the product
+            raise ConnectionError(body)
+        return {hit["item"]["name"]: hit["item"]["pk"] for hit in answer["results"]}
 
     # Slowly: a visitor may search thirty times a minute.
-    wait_until(
-        lambda: next(iter(search()), "") == "Magenta star", seconds=120, every=4, what="it is found", logs=here.logs
-    )
+    found: dict[str, str] = {}
+
+    def is_first() -> bool:
+        found.clear()
+        found.update(search())
+        return next(iter(found), "") == "Magenta star"
+
+    wait_until(is_first, seconds=120, every=4, what="it is found", logs=here.logs)
 
     status, body = visitor.request("/api/visual/search/?" + urlencode({"q": "shoes"}))
     assert status == 200, body
 
     # Deleted in the admin, it is gone.
-    admin.submit(f"/admin/shop/product/{search()['Magenta star']}/delete/", {"post": "yes"})
+    admin.submit(f"/admin/shop/product/{found['Magenta star']}/delete/", {"post": "yes"})
     wait_until(lambda: "Magenta star" not in search(), seconds=60, every=4, what="it is gone", logs=here.logs)
