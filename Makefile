@@ -11,7 +11,7 @@ AGAIN := $(MAKE) --no-print-directory
 # Starts the services that the environment does not name, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
 
-.PHONY: help venv demo services test test-all quick lint docs bench-quick chaos protections hostile clean
+.PHONY: help venv demo services test test-all quick lint docs pictures bench-quick chaos protections hostile clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,7 +33,7 @@ test:  ## every check and every test, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
 
-test-all:  ## more than daily: every test on SQLite too, a longer run under faults, and one with each protection off
+test-all:  ## more than daily: coverage, every test on SQLite too, a longer run under faults, and one with each protection off
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks --all
 
@@ -45,6 +45,9 @@ lint: venv  ## the checks that need no service
 
 docs: venv  ## the documentation as a site in build/docs
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going -q docs build/docs && echo "open build/docs/README.html"
+
+pictures: venv  ## the pictures of pages in docs/images, taken from the demo shop (needs Chromium)
+	@exec $(BIN)/python -m tools.pictures
 
 bench-quick: venv  ## ratios of search to its limits in some minutes, compared with the run before (docs/performance.md)
 	@exec $(WITH_SERVICES) $(BIN)/python -m benchmarks.quick

@@ -6,13 +6,16 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
+from django.db import connections
 
-from imagesim import conf
-from imagesim.embedders import BaseEmbedder, model_spec
+from demo_shop import environment
+from imagesim import conf, events
+from imagesim.embedders import BaseEmbedder, hub
 from imagesim.embedders.process import import_torchvision
 from imagesim.retrieval import rerank
 from imagesim.runtime import runtime
@@ -21,7 +24,7 @@ from tests.missing import missing
 pytest_plugins = ["imagesim.testing.fixtures"]
 
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
-SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "live_server"}
+SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "pgvector_alias", "live_server"}
 
 
 # Tests that load real models, start separate programs or try many cases: too slow for `make quick`.
@@ -34,6 +37,7 @@ SLOW_MODULES = {
     "test_embedders",
     "test_evaluation",
     "test_howto",
+    "test_hub",
     "test_index_local",
     "test_onnx",
     "test_oscar",
@@ -66,6 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, deselected = [], []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
+        if "pgvector" in getattr(getattr(item, "callspec", None), "params", {}).values():
+            fixtures.add("pgvector_alias")  # asked for by name
         uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
         unwanted = (database_only and not uses_database) or (quick and item.path.stem in SLOW_MODULES)
         (deselected if unwanted or fixtures & SERVICE_FIXTURES else kept).append(item)
@@ -105,6 +111,24 @@ def postgres() -> str:
 
 
 @pytest.fixture
+def pgvector_alias(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[str]:
+    """A database alias for a server with the newest pgvector, or with ``indirect`` the ``"oldest"``.
+
+    Nothing there is rolled back: choose index names that no other test has, and delete them.
+    """
+    which = getattr(request, "param", "newest")
+    variable = "IMAGESIM_TEST_PGVECTOR_URL" if which == "newest" else "IMAGESIM_TEST_PGVECTOR_OLDEST_URL"
+    url = _given("pgvector", variable, django_settings.PGVECTOR_URLS[which])
+    alias = "pgvector"
+    connections.databases[alias] = {**connections["default"].settings_dict, **environment.postgres(url)}
+    with django_db_blocker.unblock():
+        yield alias
+        connections[alias].close()
+    del connections.databases[alias]
+    del connections[alias]
+
+
+@pytest.fixture
 def media_root(settings: django_settings, tmp_path: Path) -> Path:
     """An empty MEDIA_ROOT for each test."""
     settings.MEDIA_ROOT = tmp_path / "media"
@@ -128,6 +152,12 @@ def _no_rules() -> None:
     rerank.register(None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_records() -> None:
+    """Likewise without ``imagesim.insight``."""
+    events.observers.clear()
+
+
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
@@ -148,7 +178,7 @@ def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"}
-    (folder / model_spec.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    (folder / hub.CONFIG).write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
     torch.manual_seed(0)
     save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder

@@ -5,6 +5,8 @@ mysql://user@/name?unix_socket=PATH,
                                      or sqlite:// (so it is when unset)
 ``IMAGESIM_TEST_ELASTICSEARCH_URL``  http://127.0.0.1:9200
 ``IMAGESIM_TEST_REDIS_URL``          redis://127.0.0.1:6379/0
+``IMAGESIM_TEST_PGVECTOR_URL``       postgres://user@host:port/name, with the newest pgvector
+``IMAGESIM_TEST_PGVECTOR_OLDEST_URL``  the same with an old one
 
 ``make services`` starts them and prints these variables; ``make test`` does so by itself.
 """
@@ -29,6 +31,10 @@ MEDIA_ROOT = _scratch / f"media-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ELASTICSEARCH_URL = os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL", "")
 REDIS_URL = os.environ.get("IMAGESIM_TEST_REDIS_URL", "")
+PGVECTOR_URLS = {
+    "newest": os.environ.get("IMAGESIM_TEST_PGVECTOR_URL", ""),
+    "oldest": os.environ.get("IMAGESIM_TEST_PGVECTOR_OLDEST_URL", ""),
+}
 DATABASE_URL = os.environ.get("IMAGESIM_TEST_DATABASE_URL", "")
 if DATABASE_URL.startswith("postgres"):
     DATABASES = {"default": environment.postgres(DATABASE_URL)}

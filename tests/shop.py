@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.core.files.base import ContentFile
@@ -23,6 +23,9 @@ from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.registry import registry
 from imagesim.testing import make_picture as picture
+
+if TYPE_CHECKING:
+    import pytest
 from imagesim.types import Entry, EntryImage, IndexMeta
 
 EMBEDDER = {"BACKEND": "imagesim.testing.embedders.PixelEmbedder", "OPTIONS": {}}
@@ -123,13 +126,27 @@ def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[N
         signals.connect()
 
 
-def index_setting(kind: str, elasticsearch_url: str = "") -> dict[str, Any]:
-    """``IMAGESIM["INDEX"]`` for ``"local"`` or ``"elasticsearch"``, with a unique name."""
+INDEXES = {"local": "", "elasticsearch": "elasticsearch_url", "pgvector": "pgvector_alias"}
+"""The kinds of index, and the fixture with the server of each."""
+
+
+def index_for(request: pytest.FixtureRequest, kind: str) -> dict[str, Any]:
+    """``IMAGESIM["INDEX"]`` for one of :data:`INDEXES`, on the server of its fixture."""
+    return index_setting(kind, request.getfixturevalue(INDEXES[kind]) if INDEXES[kind] else "")
+
+
+def index_setting(kind: str, server: str = "") -> dict[str, Any]:
+    """``IMAGESIM["INDEX"]`` for one of :data:`INDEXES`, with a unique name; ``server``: the address or the alias."""
     if kind == "local":
         return {"BACKEND": "imagesim.indexes.local.LocalIndex"}
+    if kind == "pgvector":
+        return {
+            "BACKEND": "imagesim.indexes.pgvector.PgvectorIndex",
+            "OPTIONS": {"database": server, "name": f"test-read-{secrets.token_hex(6)}"},
+        }
     return {
         "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
-        "OPTIONS": {"hosts": [elasticsearch_url], "name": f"test-read-{secrets.token_hex(6)}", "replicas": 0},
+        "OPTIONS": {"hosts": [server], "name": f"test-read-{secrets.token_hex(6)}", "replicas": 0},
     }
 
 

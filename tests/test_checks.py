@@ -16,7 +16,7 @@ from django.db import DatabaseError, models
 from django.urls import include, path
 
 from demo_shop.shop.models import Product
-from imagesim import checks
+from imagesim import checks, item_checks
 from imagesim.exceptions import EmbedderError, IndexMissing, IndexUnavailable
 from imagesim.indexes import BaseIndex
 from imagesim.indexing import signals
@@ -56,7 +56,7 @@ def messages(found) -> list[str]:
 class TestSettings:
     def test_the_demo_shop_passes(self):
         assert checks.check_settings() == []
-        assert checks.check_items() == []
+        assert item_checks.check_items() == []
 
     def test_every_wrong_setting_is_reported_at_once(self, settings):
         settings.IMAGESIM = {"NO": 1, "SYNC": 2, "MAX_LIMIT": 3}
@@ -112,7 +112,7 @@ class TestBackends:
 
 class TestItems:
     def test_nothing_registered(self, register):
-        assert ids(checks.check_items()) == ["imagesim.W001"]
+        assert ids(item_checks.check_items()) == ["imagesim.W001"]
 
     def test_valid_declarations(self, register):
         register(
@@ -122,12 +122,12 @@ class TestItems:
             related={Picture: "lamp", "zoo.Standing": "lamp"},
         )
 
-        assert checks.check_items() == []
+        assert item_checks.check_items() == []
 
     def test_paths_that_do_not_resolve(self, register):
         register(images="picturs__file", category="maker__nam", group="x", filters={"brand": "brand__name"})
 
-        found = checks.check_items()
+        found = item_checks.check_items()
 
         assert ids(found) == ["imagesim.E010"] * 4
         assert found[0].msg.startswith("LampItems: 'picturs__file' does not resolve: zoo.Lamp has no 'picturs'; it has")
@@ -140,7 +140,7 @@ class TestItems:
     def test_a_misspelt_name_gets_a_suggestion(self, register, name, meant):
         register(**{name: (lambda self, item: []) if name.startswith("get_") else "name"})
 
-        (found,) = checks.check_items()
+        (found,) = item_checks.check_items()
 
         assert found.id == "imagesim.W003"
         assert found.msg == f"LampItems: {name!r} means nothing to Items."
@@ -149,45 +149,45 @@ class TestItems:
     def test_additional_attributes_of_the_shop(self, register):
         register(rack="maker__name", _images="x", with_price=lambda self: 3)
 
-        assert checks.check_items() == []
+        assert item_checks.check_items() == []
 
     def test_missing_images(self, register):
         register(images="")
 
-        assert ids(checks.check_items()) == ["imagesim.E011"]
+        assert ids(item_checks.check_items()) == ["imagesim.E011"]
 
     def test_images_from_a_method_of_the_items(self, register):
         register(images="", get_images=lambda self, item: [])
 
-        assert checks.check_items() == []
+        assert item_checks.check_items() == []
 
     @pytest.mark.parametrize("images", ["pictures", "maker", "name", "facts__photo"])
     def test_images_that_are_not_files(self, register, images):
         register(images=images)
 
-        assert ids(checks.check_items()) == ["imagesim.E012"]
+        assert ids(item_checks.check_items()) == ["imagesim.E012"]
 
     def test_images_from_a_property_are_not_checked(self, register):
         register(images="hues")
 
-        assert checks.check_items() == []
+        assert item_checks.check_items() == []
 
     @pytest.mark.parametrize("kinds", [{}, {"burns": "text"}])
     def test_a_filter_of_unknown_kind(self, register, kinds):
         register(filters={"burns": "burns"}, filter_kinds=kinds)
 
-        assert ids(checks.check_items()) == ["imagesim.E013"]
+        assert ids(item_checks.check_items()) == ["imagesim.E013"]
 
     def test_a_wrong_kind_for_a_wrong_path(self, register):
         register(filters={"burns": "nonsense"}, filter_kinds={"burns": "text"})
 
-        assert ids(checks.check_items()) == ["imagesim.E010", "imagesim.E013"]
+        assert ids(item_checks.check_items()) == ["imagesim.E010", "imagesim.E013"]
 
     def test_kinds_that_differ_between_models(self, register):
         register(filters={"name": "name", "size": "lumen"})
         register(Maker, images="hues", get_images=lambda self, item: [], filters={"size": "name", "burns": "burns"})
 
-        found = checks.check_items()
+        found = item_checks.check_items()
 
         assert ids(found) == ["imagesim.E010", "imagesim.E010", "imagesim.E014"]
         assert found[2].msg == "MakerItems: The filter 'size' is of kind 'keyword' here and 'number' for zoo.lamp."
@@ -196,13 +196,13 @@ class TestItems:
     def test_invalid_filter_names(self, register, name):
         register(filters={name: "lumen"})
 
-        assert ids(checks.check_items()) == ["imagesim.E015"]
+        assert ids(item_checks.check_items()) == ["imagesim.E015"]
 
     @pytest.mark.parametrize("name", sorted(reserved_names()))
     def test_a_reserved_name(self, register, name):
         register(filters={name: "name"})
 
-        (found,) = checks.check_items()
+        (found,) = item_checks.check_items()
         assert (found.id, found.level) == ("imagesim.E019", ERROR)
         assert repr(name) in found.msg
 
@@ -212,7 +212,7 @@ class TestItems:
     def test_a_kind_without_a_filter(self, register):
         register(filters={"lumen": "lumen"}, filter_kinds={"lumens": "number"})
 
-        (found,) = checks.check_items()
+        (found,) = item_checks.check_items()
 
         assert found.id == "imagesim.E016"
         assert found.msg == "LampItems: filter_kinds names 'lumens', which is no filter; the filters are 'lumen'."
@@ -238,7 +238,7 @@ class TestItems:
     def test_related_models_that_do_not_lead_to_the_item(self, register, related, message):
         register(related=related)
 
-        (found,) = checks.check_items()
+        (found,) = item_checks.check_items()
 
         assert found.id == "imagesim.E017"
         assert found.msg.startswith(message)
@@ -248,7 +248,7 @@ class TestItems:
         declared.label = "x" * 101
         monkeypatch.setattr(Maker._meta.pk, "max_length", 256)
 
-        assert ids(checks.check_items()) == ["imagesim.E018", "imagesim.E018"]
+        assert ids(item_checks.check_items()) == ["imagesim.E018", "imagesim.E018"]
 
 
 def urlconf(*patterns) -> types.ModuleType:
@@ -282,7 +282,7 @@ def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, 
         registry._items.pop(declared.model)
         signals.connect()
 
-    assert checks.check_items() == [] or ids(checks.check_items()) == ["imagesim.W001"]
+    assert item_checks.check_items() == [] or ids(item_checks.check_items()) == ["imagesim.W001"]
 
 
 def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path):
@@ -325,14 +325,14 @@ def test_an_api_without_its_packages_is_an_error_in_one_sentence(tmp_path, packa
     assert "Traceback" not in done.stderr
 
 
-def test_without_torch_migrations_run_and_only_embedding_fails(monkeypatch):
+def test_without_torch_migrations_run_and_only_embedding_fails(monkeypatch, tmp_path):
     from imagesim.embedders.openclip import OpenClipEmbedder
     from imagesim.regions.lite import LiteRegionFinder
     from imagesim.regions.transformers import TransformersRegionFinder
 
     monkeypatch.setitem(sys.modules, "torch", None)
     embedder = OpenClipEmbedder(model="ViT-B-32", pretrained="openai")
-    for backend in (embedder, LiteRegionFinder(), TransformersRegionFinder()):
+    for backend in (embedder, LiteRegionFinder(cache_dir=tmp_path), TransformersRegionFinder()):
         assert [message.level for message in backend.check()] == [WARNING], backend
     with pytest.raises(EmbedderError, match="torch"):
         embedder.embed_texts(["a shoe"])
@@ -481,12 +481,12 @@ class TestTheCommand:
 
 def test_a_default_of_the_texts_is_reported(register):
     register(Lamp, images="pictures__file")
-    (message,) = [each for each in checks.check_texts() if each.obj is Lamp]
+    (message,) = [each for each in item_checks.check_texts() if each.obj is Lamp]
     assert message.id == "imagesim.I001"
     assert "only in 'name'" in message.msg
     registry.unregister(Lamp)
     register(Lamp, images="pictures__file", text={})
-    assert [each for each in checks.check_texts() if each.obj is Lamp] == []
+    assert [each for each in item_checks.check_texts() if each.obj is Lamp] == []
 
 
 def test_every_id_is_documented_and_belongs_to_one_module():

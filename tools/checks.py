@@ -2,8 +2,8 @@
 
 --lint   the checks that run no code of the project
 --quick  these, and the fast tests on SQLite, which need no service
---all    more than daily: all tests on SQLite, a longer run under faults, and one with each protection off;
-         installing the distribution on each Python;
+--all    more than daily: the coverage of the tests, all tests on SQLite, a longer run under faults, and one with each
+         protection off; installing the distribution on each Python;
          the write side on MySQL or MariaDB if IMAGESIM_TEST_MYSQL_URL names one
 
 The tests run on PostgreSQL, in as many processes as there are processors, and the ones that use a database again on
@@ -48,9 +48,11 @@ FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"
 ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
 INSTALLS = Step("installing into empty environments", ["tools.installs"])
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
-POSTGRESQL = Step(
-    "tests on PostgreSQL",
-    ["pytest", "-n", PROCESSES, *APART, "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
+POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, *APART])
+# Measuring coverage takes half as much time again, so that it is not done daily.
+COVERAGE = Step(
+    "tests on PostgreSQL, with coverage",
+    [*POSTGRESQL.command, "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
 )
 SQLITE_DATABASE = Step("tests of the database on SQLite", ["pytest", "--database-only", "-q", *APART], SQLITE)
 SQLITE_ALL = Step("tests on SQLite", ["pytest", "-n", PROCESSES, "-q", *APART], SQLITE)
@@ -63,7 +65,7 @@ Phase = tuple[list[Step], list[Step]]
 TEST: list[Phase] = [([*LINT, DOCS, BROWSER], [FAULTS]), ([POSTGRESQL], []), ([SQLITE_DATABASE], [ATTACKS])]
 TEST_ALL: list[Phase] = [
     ([*LINT, DOCS, BROWSER], []),
-    ([POSTGRESQL], []),
+    ([COVERAGE], []),
     ([SQLITE_ALL], []),
     ([ATTACKS], []),
     ([FAULTS_LONGER, PROTECTIONS], []),

@@ -19,7 +19,7 @@ from tools.system import say
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-EXTRAS = "[celery,elasticsearch,http,metrics,rest]"
+EXTRAS = "[celery,elasticsearch,http,metrics,pgvector,rest]"
 SETTINGS = """
 INSTALLED_APPS += ["imagesim", "rest_framework"]
 """

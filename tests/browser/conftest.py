@@ -3,89 +3,43 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.missing import missing
+from tools.demo import ARGUMENTS, find_chromium, running_demo
+from tools.system import Failure
 
-START_SECONDS = 400
 # A folder for a screenshot of every page: IMAGESIM_TEST_SCREENSHOTS=FOLDER
 SCREENSHOTS = os.environ.get("IMAGESIM_TEST_SCREENSHOTS", "")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WATCH = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a demo shop with its real catalogue and its real model."""
     folder = tmp_path_factory.mktemp("demo")
-    port = free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("IMAGESIM_", "DJANGO_"))},
-        "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
-        "DEMO_FOLDER": str(folder),
-        "PYTHONUNBUFFERED": "1",
-    }
-    for name in ("DATABASE_URL", "CELERY_BROKER_URL", "ELASTICSEARCH_URL", "MEDIA_ROOT"):
-        environment.pop(name, None)
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "manage.py", "demo", "--port", str(port)],
-            cwd=Path(__file__).parent.parent.parent,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
     try:
-        address = f"http://127.0.0.1:{port}/"
-        deadline = time.monotonic() + START_SECONDS
-        while f"imagesim demo ready: {address}" not in log.read_text():
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the demo did not start:\n{log.read_text()}", pytrace=False)
-            time.sleep(0.2)
-        if "left out" in log.read_text():
-            missing(log.read_text())
-        yield address.rstrip("/")
-    finally:
-        server.terminate()
-        server.wait(30)
+        with running_demo(folder, DJANGO_SETTINGS_MODULE="tests.browser.settings") as address:
+            log = (folder / "log.txt").read_text()
+            if "left out" in log:
+                missing(log)
+            yield address
+    except Failure as failure:
+        pytest.fail(str(failure), pytrace=False)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """One per module: while Playwright runs, this thread has an event loop, and Django's database tests refuse that."""
     playwright = pytest.importorskip("playwright.sync_api")
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    program = find_chromium()
     if program is None:
         missing("chromium is not installed")
     with playwright.sync_playwright() as manager:

@@ -346,6 +346,17 @@ def test_views_and_clicks_are_sent_in_batches(page):
     page.wait_for_url("**/product/**")
 
 
+def test_results_that_the_page_rendered_are_reported(page):
+    with page.expect_request("**/api/visual/events/") as told:
+        page.goto("/search/?q=shoes")
+    events = json.loads(told.value.post_data)["events"]
+    assert {event["kind"] for event in events} == {"view"}
+    assert [event["position"] for event in events] == list(range(len(events)))
+    with page.expect_response("**/api/visual/events/") as answered:
+        page.locator("[data-imagesim-results] a.card__link").first.click()
+    assert answered.value.ok
+
+
 def test_without_javascript_a_photo_is_posted_to_a_page(open_page: Callable[..., Any]):
     page = open_page(java_script_enabled=False)
     page.goto("/look/")

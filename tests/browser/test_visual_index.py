@@ -39,6 +39,8 @@ def test_a_rebuild_is_started_and_its_progress_shown(admin: Any) -> None:
     until(page, "coverage", r"^100 %$")
     before = field(page, "index_name").inner_text()
     page.get_by_role("button", name="Rebuild the index").click()
+    page.get_by_text("twice the space").wait_for()
+    page.get_by_role("button", name="Rebuild the index").click()
     page.locator(".messagelist .success").wait_for()
     page.evaluate("window.sameDocument = true")
 

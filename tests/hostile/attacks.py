@@ -251,7 +251,7 @@ def attacks() -> list[Attack]:
 
 
 def held_attacks(photo: str, thumbnail: str) -> list[Attack]:
-    """Attacks with what an answer gave: the token of a held photo, the address of a thumbnail."""
+    """Attacks with what an answer gave: the token of a held photo, the address of a thumbnail without its width."""
     held = f"{API}/look/{photo}"
     labels = ", ".join(f"l{n}" for n in range(25))[:100]
     return [
@@ -263,8 +263,9 @@ def held_attacks(photo: str, thumbnail: str) -> list[Attack]:
             (post_json(f"{held}/region/", {"region": [0, 0, 1, 1], "label": labels, "limit": 100}),),
             (200,),
         ),
-        Attack("a thumbnail", (get(thumbnail),), (200,)),
-        Attack("a forged thumbnail", (get(f"{thumbnail[:-5]}AAAA/"),), (404,)),
+        Attack("a thumbnail", (get(thumbnail, {"width": 320}),), (200,)),
+        Attack("a thumbnail of another size", (get(thumbnail, {"width": 99_999}),), (404,)),
+        Attack("a forged thumbnail", (get(f"{thumbnail[:-5]}AAAA/", {"width": 320}),), (404,)),
     ]
 
 
