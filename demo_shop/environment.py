@@ -3,6 +3,8 @@
 ======================================  ====================================================================
 ``DATABASE_URL``                        ``postgres://user:password@host:port/name``; unset: SQLite in a file
 ``ELASTICSEARCH_URL``                   ``https://host:9200``; unset: the local index
+``PGVECTOR_URL``                        instead of it: ``postgres://user:password@host:port/name``, the same as
+                                        ``DATABASE_URL`` or another database, with pgvector
 ``ELASTICSEARCH_API_KEY``               or ``ELASTICSEARCH_USER`` and ``ELASTICSEARCH_PASSWORD``
 ``ELASTICSEARCH_CA``                    the file with the certificate authority of the server
 ``CELERY_BROKER_URL``                   ``redis://host:6379/0``; unset: changes are synced by a background thread
@@ -25,6 +27,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 DEMO_KEY = "demo-only-not-secret"
+
+VECTORS = "vectors"
+"""The alias of the index's own database."""
 
 Environment = Mapping[str, str]
 
@@ -90,8 +95,19 @@ def _database(engine: str, url: str) -> dict[str, Any]:
 
 
 def index(environ: Environment) -> dict[str, Any] | None:
-    """Return ``IMAGESIM["INDEX"]``, or None if the environment names no server."""
-    url = environ.get("ELASTICSEARCH_URL")
+    """Return ``IMAGESIM["INDEX"]``, or None if the environment names no server.
+
+    :raises ImproperlyConfigured: if it names two.
+    """
+    url, pgvector_url = environ.get("ELASTICSEARCH_URL"), environ.get("PGVECTOR_URL")
+    if url and pgvector_url:
+        raise ImproperlyConfigured("ELASTICSEARCH_URL and PGVECTOR_URL are both set: the shop has one index.")
+    if pgvector_url:
+        alias = "default" if pgvector_url == environ.get("DATABASE_URL") else VECTORS
+        return {
+            "BACKEND": "imagesim.indexes.pgvector.PgvectorIndex",
+            "OPTIONS": {"database": alias, "name": "demo-shop"},
+        }
     if not url:
         return None
     options: dict[str, Any] = {"hosts": [url], "name": environ.get("ELASTICSEARCH_INDEX", "demo-shop")}
@@ -102,3 +118,11 @@ def index(environ: Environment) -> dict[str, Any] | None:
     if authority := environ.get("ELASTICSEARCH_CA"):
         options["ca_certs"] = authority
     return {"BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex", "OPTIONS": options}
+
+
+def databases(environ: Environment) -> dict[str, Any]:
+    """The entries of ``DATABASES`` that the environment names."""
+    urls = {"default": environ.get("DATABASE_URL"), VECTORS: environ.get("PGVECTOR_URL")}
+    if urls[VECTORS] == urls["default"]:
+        del urls[VECTORS]
+    return {alias: postgres(url) for alias, url in urls.items() if url}

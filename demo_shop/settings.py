@@ -70,8 +70,7 @@ if CATALOGUE:
     _own = BASE_DIR / "demo-data" / hashlib.sha256(str(CATALOGUE).encode()).hexdigest()[:12]
     _own.mkdir(parents=True, exist_ok=True)
     DATABASES["default"]["NAME"] = _own / "demo.sqlite3"
-if os.environ.get("DATABASE_URL"):
-    DATABASES = {"default": environment.postgres(os.environ["DATABASE_URL"])}
+DATABASES |= environment.databases(os.environ)
 if os.environ.get("CACHE_URL"):
     CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ["CACHE_URL"]}

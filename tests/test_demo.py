@@ -13,12 +13,14 @@ from pathlib import Path
 from threading import BoundedSemaphore
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
 
 import imagesim
+from demo_shop import environment
 from demo_shop.shop import catalogue, own_catalogue, packages, seeding
 from demo_shop.shop.management.commands.demo import Command as DemoCommand
 from demo_shop.shop.models import COLOURS, Category, Photo, Product
@@ -249,6 +251,24 @@ class TestDemoCommand:
 
 
 @pytest.mark.django_db
+def test_the_index_of_the_demo_can_be_in_postgresql():
+    own, other = "postgres://shop@db:5432/shop", "postgres://shop@vectors:5432/vectors"
+    backend = "imagesim.indexes.pgvector.PgvectorIndex"
+    for environ, alias, aliases in (
+        ({"PGVECTOR_URL": other}, "vectors", ["vectors"]),
+        ({"PGVECTOR_URL": own, "DATABASE_URL": own}, "default", ["default"]),
+        ({"PGVECTOR_URL": other, "DATABASE_URL": own}, "vectors", ["default", "vectors"]),
+    ):
+        expected = {"BACKEND": backend, "OPTIONS": {"database": alias, "name": "demo-shop"}}
+        assert environment.index(environ) == expected
+        assert list(environment.databases(environ)) == aliases
+        assert environment.databases(environ)[alias]["NAME"] == environ["PGVECTOR_URL"].rpartition("/")[2]
+    with pytest.raises(ImproperlyConfigured, match="both set"):
+        environment.index({"PGVECTOR_URL": own, "ELASTICSEARCH_URL": "http://es:9200"})
+    assert environment.index({}) is None
+    assert environment.databases({}) == {}
+
+
 class TestOwnCatalogue:
     @pytest.fixture(autouse=True)
     def _own(self, settings, media_root):

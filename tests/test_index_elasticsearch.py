@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import secrets
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +26,8 @@ from imagesim.exceptions import (
     QueryTimeout,
     SearchIndexError,
 )
-from imagesim.indexes import BaseIndex
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, mapping, selectivity, transport
+from imagesim.indexes import BaseIndex, validation
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
@@ -151,6 +153,7 @@ def test_bbq_requires_a_recent_server(elasticsearch_url: str, index: Elasticsear
         ("9.0.1", 768, "int8", True, True, False),
         ("9.1.0", 768, "bbq", True, True, True),
         ("9.2.0-SNAPSHOT", 128, "int8", True, True, True),
+        ("9.3.1", 512, "bbq", True, True, True),
     ],
 )
 def test_features_by_server_version(
@@ -169,6 +172,34 @@ def test_features_by_server_version(
     assert (settings.get("dense_vector.hnsw_early_termination") is False) == newer
     mappings = mapping.body("x", META, storage, server)["mappings"]
     assert ("_source" not in mappings) == newer
+    assert server.takes_packed_vectors == (server.version >= (9, 3))
+
+
+def test_a_packed_vector_is_base64_of_big_endian_floats() -> None:
+    vectors = np.array([[0.5, 10.0, 6.0]], dtype=np.float32)
+    written = bulk.line(0, validation.Prepared(entry(1, axis(0)), "g", [], {}, vectors, {}), META, packed=True)
+    [image] = json.loads(written.data.splitlines()[1])["images"]
+    assert image["vector"] == "PwAAAEEgAABAwAAA"
+    assert struct.unpack(">3f", base64.b64decode(image["vector"])) == (0.5, 10.0, 6.0)
+
+
+def test_vectors_that_a_node_cannot_unpack_are_sent_as_numbers(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a cluster is upgraded to 9.3; a real entry that cannot be indexed fails all the same."""
+    index.promote(index.create(META))
+    index.meta()
+    if not index._server.takes_packed_vectors:
+        monkeypatch.setattr(index, "_server", Server((9, 3)))
+    bad = replace(entry(2, axis(1)), images=())
+    requests = Requests(index, monkeypatch)
+    results = index.write([entry(1, axis(0)), bad, Removal("shop.product:3", 1), entry(4, axis(2))])
+    assert [result.status for result in results] == ["done", "failed", "done", "done"]
+    assert "an entry has 1 to" in results[1].error
+    assert requests.paths in ([f"/{index.name}/_bulk"] * 2, [f"/{index.name}/_bulk"])
+    monkeypatch.undo()
+    index.refresh()
+    assert keys(index, Query(axis(0), limit=2)) == ["1", "4"]
 
 
 def test_an_entry_without_a_vector_is_not_scanned(index: ElasticsearchIndex) -> None:
@@ -231,7 +262,7 @@ def test_a_search_is_one_request_however_many_queries(
 def test_writes_do_not_refresh_and_are_chunked(index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     index.promote(index.create(META))
     index.meta()
-    monkeypatch.setattr(transport, "CHUNK_BYTES", 2_000)
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 2_000)
     requests = Requests(index, monkeypatch)
     results = index.write([entry(n, axis(0)) for n in range(20)])
     assert {result.status for result in results} == {"done"}
@@ -254,7 +285,7 @@ def test_rejected_operations_are_retried(index: ElasticsearchIndex, monkeypatch:
         return answer
 
     monkeypatch.setattr(index._connection, "post", busy)
-    monkeypatch.setattr(transport, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(bulk, "PAUSE_SECONDS", 0.01)
     results = index.write([entry(n, axis(0)) for n in range(3)])
     assert sent == [3, 1, 1]
     assert [result.status for result in results] == ["done", "done", "failed"]

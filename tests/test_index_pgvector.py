@@ -17,7 +17,7 @@ from django.db import connections, transaction
 
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, ModelMismatch, QueryTimeout
-from imagesim.indexes import BaseIndex, get_index
+from imagesim.indexes import BaseIndex, get_index, validation
 from imagesim.indexes.pgvector import PgvectorIndex, searching
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import expected
@@ -235,6 +235,21 @@ def test_the_search_is_exact_where_few_pass_the_filters(index: PgvectorIndex, mo
         assert len(true & {match.key for match in answer.candidates}) >= 9
 
 
+def test_the_filters_of_a_query_are_compiled_once(index: PgvectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Filters] = []
+    original = validation.compile_filters
+
+    def counted(filters: Filters, kinds: Any) -> Any:
+        compiled.append(filters)
+        return original(filters, kinds)
+
+    index.write(scattered(20))
+    monkeypatch.setattr(validation, "compile_filters", counted)
+    asked = [Filters(conditions=(Condition("price", "lt", price),)) for price in (10, 50)]
+    index.search([*(Query(axis(0), filters) for filters in asked), Query(axis(0), asked[0], text="red")])
+    assert compiled == [*asked, asked[0]]
+
+
 def test_a_narrow_filter_is_answered_by_the_graph_alone(index: PgvectorIndex) -> None:
     """It is read further until enough entries pass; a page that it cannot fill is answered exactly."""
     index.write(scattered(3_000))
@@ -317,7 +332,8 @@ def test_words_with_signs_of_the_full_text_search(pgvector_alias: str) -> None:
 def test_wrong_options() -> None:
     for options, message in (
         ({"quantisation": "int8"}, "'int8' is unknown"),
-        ({"candidates": 0}, "from 1 to 1000"),
+        ({"num_candidates": 0}, "from 1 to 1000"),
+        ({"recall": 2}, "between 0.5 and 1"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             PgvectorIndex(**options)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -17,8 +17,10 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError
-from imagesim.indexes import get_index
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, recall, selectivity, upkeep
+from imagesim.indexes import BaseIndex, get_index, recall
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, scopes, selectivity, upkeep
+from imagesim.indexes.pgvector import PgvectorIndex, searching, tables
+from imagesim.indexes.pgvector import recall as pgvector_recall
 from imagesim.indexes.statistics import Probe, RecallReport, ScopeRecall
 from imagesim.indexing import statistics
 from imagesim.indexing.rebuild import rebuild
@@ -27,8 +29,8 @@ from imagesim.indexing.sync import sync
 from imagesim.monitoring import status
 from imagesim.testing import make_picture as picture
 from imagesim.testing.index_samples import META, entry
-from imagesim.types import Condition, Filters, IndexMeta, Query
-from tests.shop import EMBEDDER, index_setting, product
+from imagesim.types import Condition, FilterKind, Filters, IndexMeta, Query
+from tests.shop import EMBEDDER, index_for, product
 
 DIMS, COUNT, EXACT = 64, 3_000, 300
 
@@ -65,7 +67,7 @@ KINDS = [near_duplicates, uniform, like_pictures, of_one_category]
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (selectivity, upkeep):
+    for module in (selectivity, upkeep, searching):
         monkeypatch.setattr(module, "EXACT_UP_TO", EXACT)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(recall, "LADDER", (10, 20, 40, 80, 160, 320))
@@ -73,34 +75,47 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "FEWEST", 4)
 
 
-@pytest.fixture
-def make(elasticsearch_url: str) -> Iterator[Callable[..., ElasticsearchIndex]]:
-    made: list[ElasticsearchIndex] = []
+class Made:
+    """Indexes of one kind, on its server."""
 
-    def filled(vectors: Any, **options: Any) -> ElasticsearchIndex:
+    def __init__(self, kind: str, server: str) -> None:
+        self.kind, self.server = kind, server
+        self.indexes: list[BaseIndex] = []
+
+    def __call__(self, vectors: Any, **options: Any) -> Any:
         name = f"imagesim-test-{secrets.token_hex(4)}"
-        index = ElasticsearchIndex(hosts=elasticsearch_url, name=name, replicas=0, **options)
-        made.append(index)
+        index: BaseIndex
+        if self.kind == "pgvector":
+            index = PgvectorIndex(database=self.server, name=name, **options)
+        else:
+            index = ElasticsearchIndex(hosts=self.server, name=name, replicas=0, **options)
+        self.indexes.append(index)
         backing_index = index.create(replace(META, dims=vectors.shape[1]))
         entries = [entry(n, v, categories=(f"c{n % 5}",), filters={"price": n % 100}) for n, v in enumerate(vectors)]
         index.write(entries, backing_index=backing_index)
-        index._client.indices.forcemerge(index=backing_index, max_num_segments=1)
+        if isinstance(index, ElasticsearchIndex):
+            index._client.indices.forcemerge(index=backing_index, max_num_segments=1)
         index.refresh(backing_index)
         index.promote(backing_index)
         return index
 
-    yield filled
-    for index in made:
+
+@pytest.fixture(params=["elasticsearch", "pgvector"])
+def make(request: pytest.FixtureRequest) -> Iterator[Made]:
+    fixture = {"elasticsearch": "elasticsearch_url", "pgvector": "pgvector_alias"}[request.param]
+    made = Made(request.param, request.getfixturevalue(fixture))
+    yield made
+    for index in made.indexes:
         for backing_index in index.backing_indexes():
             index.drop(backing_index)
 
 
-def measure(index: ElasticsearchIndex, vectors: Any, count: int = 60) -> RecallReport | None:
+def measure(index: BaseIndex, vectors: Any, count: int = 60) -> RecallReport | None:
     index.update_statistics()
     return index.measure_recall([Probe(v, f"shop.product:{n}") for n, v in enumerate(vectors[:count])])
 
 
-def found(index: ElasticsearchIndex, queries: Any, filters: Filters, exact: bool | None) -> float:
+def found(index: BaseIndex, queries: Any, filters: Filters, exact: bool | None) -> float:
     """The share of the ten best that searches find, as the shop asks them; equal scores are equally right."""
     asked = [Query(query, filters, limit=10) for query in queries]
     right = index.search([replace(each, exact=True) for each in asked])
@@ -113,7 +128,7 @@ def found(index: ElasticsearchIndex, queries: Any, filters: Filters, exact: bool
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
-def test_the_recall_is_kept_whatever_the_vectors(make: Callable[..., ElasticsearchIndex], kind: Any) -> None:
+def test_the_recall_is_kept_whatever_the_vectors(make: Made, kind: Any) -> None:
     vectors = kind(np.random.default_rng(4))
     index = make(vectors)
     report = measure(index, vectors)
@@ -127,24 +142,24 @@ def test_the_recall_is_kept_whatever_the_vectors(make: Callable[..., Elasticsear
 
 
 def test_what_cannot_be_reached_is_searched_exactly(
-    make: Callable[..., ElasticsearchIndex], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(recall, "LADDER", (1, 2))
     vectors = uniform(np.random.default_rng(5))
-    index = make(vectors)
+    index = make(vectors, m=2, ef_construction=4)
     assert not index.search([Query(vectors[0])])[0].exact
-    with caplog.at_level(logging.WARNING, "imagesim.indexes.elasticsearch"):
+    with caplog.at_level(logging.WARNING, "imagesim.indexes"):
         report = measure(index, vectors, 20)
     assert report is not None
     assert (report.recall, report.candidates) == (1, 0)
+    assert "where 0.99 is asked for; it is 1.000 by exact search" in caplog.text
     assert index.search([Query(vectors[0])])[0].exact
     assert not index.search([Query(vectors[0], exact=False)])[0].exact
 
 
-def test_a_fixed_number_of_candidates_is_measured_and_kept(make: Callable[..., ElasticsearchIndex]) -> None:
+def test_a_fixed_number_of_candidates_is_measured_and_kept(make: Made) -> None:
     vectors = uniform(np.random.default_rng(6))
-    index = make(vectors, num_candidates=2)
-    index._num_candidates = 2
+    index = make(vectors, num_candidates=2, m=2, ef_construction=4)
     report = measure(index, vectors, 20)
     assert report is not None
     assert not report.kept
@@ -152,9 +167,7 @@ def test_a_fixed_number_of_candidates_is_measured_and_kept(make: Callable[..., E
     assert not index.search([Query(vectors[0])])[0].exact
 
 
-def test_whoever_is_killed_while_measuring_changes_nothing(
-    make: Callable[..., ElasticsearchIndex], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_is_killed_while_measuring_changes_nothing(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = like_pictures(np.random.default_rng(7))[:600]
     index = make(vectors)
     before = measure(index, vectors, 10)
@@ -175,7 +188,7 @@ def test_whoever_is_killed_while_measuring_changes_nothing(
     assert index.statistics().recall == before
 
 
-def test_another_target_counts_as_not_measured(make: Callable[..., ElasticsearchIndex]) -> None:
+def test_another_target_counts_as_not_measured(make: Made) -> None:
     vectors = like_pictures(np.random.default_rng(7))[:600]
     index = make(vectors)
     measure(index, vectors, 10)
@@ -233,15 +246,21 @@ def test_a_wrong_recall_is_named(wrong: Any) -> None:
         ElasticsearchIndex(recall=wrong)
 
 
+@pytest.mark.parametrize("kind", ["elasticsearch", "pgvector"])
 class TestShop:
     @pytest.fixture(autouse=True)
     def _shop(
-        self, db: None, media_root: Any, settings: Any, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        request: pytest.FixtureRequest,
+        kind: str,
+        db: None,
+        media_root: Any,
+        settings: Any,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> Iterator[None]:
-        for module in (selectivity, upkeep):
+        for module in (selectivity, upkeep, searching):
             monkeypatch.setattr(module, "EXACT_UP_TO", 3)
-        setting = index_setting("elasticsearch", elasticsearch_url)
-        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "INDEX": setting}
+        settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "INDEX": index_for(request, kind)}
         for number in range(8):
             product(f"p{number}", picture("red", mark=number))
         yield
@@ -261,17 +280,13 @@ class TestShop:
         second = self.report()
         assert second is not None
         measured: list[int] = []
-        original = ElasticsearchIndex.measure_recall
+        original = type(get_index()).measure_recall
 
-        def measuring(index: ElasticsearchIndex, *args: Any, **kwargs: Any) -> RecallReport | None:
+        def measuring(index: Any, *args: Any, **kwargs: Any) -> RecallReport | None:
             measured.append(1)
             return original(index, *args, **kwargs)
 
-        monkeypatch.setattr(
-            ElasticsearchIndex,
-            "measure_recall",
-            measuring,
-        )
+        monkeypatch.setattr(type(get_index()), "measure_recall", measuring)
         reconcile()
         assert not measured  # just measured
         monkeypatch.setattr(statistics, "MEASURE_AGE", timedelta(0))
@@ -280,9 +295,8 @@ class TestShop:
 
     def test_operators_are_told(self, monkeypatch: pytest.MonkeyPatch, client: Any, admin_client: Any) -> None:
         sync()
-        active = get_index().active()
         report = replace(REPORT, measured_at=timezone.now().isoformat(timespec="seconds"))
-        upkeep._store(get_index()._client, str(active), {"recall": asdict(report)})  # type: ignore[attr-defined]
+        store(report)
         out = io.StringIO()
         call_command("imagesim_status", stdout=out)
         assert "recall     0.990 (asked for: 0.99)" in out.getvalue()
@@ -292,12 +306,22 @@ class TestShop:
         assert "99.0 % (asked for: 99.0 %), 60 candidates" in page
         assert [check.state for check in status.get_health() if check.name == "index"] == ["ok"]
         low = replace(report, scopes=(ScopeRecall("", 1.0, 60, 0.95, 0.95),))
-        upkeep._store(get_index()._client, str(active), {"recall": asdict(low)})  # type: ignore[attr-defined]
+        store(low)
         [check] = [check for check in status.get_health() if check.name == "index"]
         assert (check.state, check.detail) == (
             "degraded",
             "The recall is 0.950, not 0.99: raise num_candidates of INDEX.",
         )
+
+
+def store(report: RecallReport) -> None:
+    index = get_index()
+    if isinstance(index, ElasticsearchIndex):
+        upkeep._store(index._client, str(index.active()), {"recall": asdict(report)})
+    elif isinstance(index, PgvectorIndex):
+        with index._database.writing() as cursor:
+            generation = tables.read(cursor, index.name, None, {})
+            pgvector_recall.store(cursor, generation, {"recall": asdict(report)})
 
 
 def test_scopes_are_conditions_that_the_graph_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,10 +332,31 @@ def test_scopes_are_conditions_that_the_graph_answers(monkeypatch: pytest.Monkey
         "filters.gone": {"values": {"x": 0.4}, "more": False},
     }
     meta = IndexMeta("m", 2, {"brand": "keyword", "sale": "boolean"})
-    scopes = recall.filtered_scopes(selectivity.Statistics(shares), meta.filters, 10_000)
-    assert [(scope.name, scope.share) for scope in scopes] == [
+    chosen = scopes.filtered_scopes(selectivity.Statistics(shares), meta.filters, 10_000)
+    assert [(scope.name, scope.share) for scope in chosen] == [
         ("brand=b", 0.2),
         ("category=half", 0.5),
         ("sale=1", 0.3),
     ]
-    assert scopes[2].filters.conditions == (Condition("sale", "eq", True),)
+    assert chosen[2].filters.conditions == (Condition("sale", "eq", True),)
+
+
+def test_postgresql_counts_the_values_that_are_measured(pgvector_alias: str) -> None:
+    kinds: dict[str, FilterKind] = {"brand": "keyword", "sale": "boolean", "price": "number", "added": "date"}
+    index = PgvectorIndex(database=pgvector_alias, name=f"imagesim-test-{secrets.token_hex(4)}")
+    index.promote(index.create(replace(META, dims=2, filters=kinds)))
+    try:
+        values = [{"brand": f"b{n % 4}", "sale": n % 3 == 0, "price": n, "added": "2026-01-31"} for n in range(400)]
+        axis = np.array([1.0, 0.0], dtype=np.float32)
+        index.write([entry(n, axis, in_stock=n % 2 == 0, filters=each) for n, each in enumerate(values)])
+        index.update_statistics()
+        with index._database.reading() as cursor:
+            generation = tables.read(cursor, index.name, None, {})
+            found = {scope.name: scope for scope in pgvector_recall._conditions(cursor, generation)}
+        shares = {name: scope.share for name, scope in found.items()}
+        expected = {"in_stock": 0.5, "brand=b1": 0.25, "sale=True": 1 / 3, "price<=39.0": 0.1, "price<=199.0": 0.5}
+        assert {name: shares[name] for name in expected} == pytest.approx(expected, abs=0.01)
+        for name in expected:  # the filters let pass what the name says
+            assert index.count(found[name].filters) == pytest.approx(400 * shares[name], abs=3)
+    finally:
+        index.drop(str(index.active()))

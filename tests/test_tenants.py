@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from django.conf import settings as django_settings
 
 from imagesim.indexes import get_index
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
@@ -91,12 +92,17 @@ with schema_context("zeta"):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("backend", ["local.LocalIndex", "elasticsearch.ElasticsearchIndex"])
-def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("backend", ["local.LocalIndex", "elasticsearch.ElasticsearchIndex", "pgvector.PgvectorIndex"])
+def test_tenants_are_isolated(request: pytest.FixtureRequest, tmp_path: Path, backend: str) -> None:
     pytest.importorskip("django_tenants")
     options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
     if "elasticsearch" in backend:
         options["hosts"] = request.getfixturevalue("elasticsearch_url")
+    if "pgvector" in backend:  # in the schemas of the tenants
+        request.getfixturevalue("pgvector_alias")
+        server = django_settings.PGVECTOR_URLS["newest"]
+    else:
+        server = request.getfixturevalue("postgres")
     name = f"tenants_{uuid.uuid4().hex[:8]}"
     (tmp_path / "customers").mkdir()
     for file, text in {"customers/__init__": "", "customers/models": MODELS, "tenant_settings": SETTINGS}.items():
@@ -107,9 +113,10 @@ def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "SHOP": str(tmp_path),
         "DATABASE": name,
+        "IMAGESIM_TEST_DATABASE_URL": server,
         "INDEX": json.dumps({"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options}),
     }
-    server = urlunsplit(urlsplit(postgres)._replace(path="/postgres"))
+    server = urlunsplit(urlsplit(server)._replace(path="/postgres"))
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
         try:

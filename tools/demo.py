@@ -29,7 +29,7 @@ ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
 ]
 """Of Chromium."""
-NAMED_SERVICES = ("DATABASE_URL", "CELERY_BROKER_URL", "ELASTICSEARCH_URL", "MEDIA_ROOT")
+NAMED_SERVICES = ("DATABASE_URL", "CELERY_BROKER_URL", "ELASTICSEARCH_URL", "PGVECTOR_URL", "MEDIA_ROOT")
 
 
 def find_chromium() -> str | None:

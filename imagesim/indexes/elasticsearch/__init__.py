@@ -18,13 +18,13 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError, ModelMismatch, SearchIndexError, format_choices
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.elasticsearch import mapping, transport, upkeep
+from imagesim.indexes.elasticsearch import bulk, mapping, upkeep
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
-from imagesim.indexes.elasticsearch.recall import DEFAULT_CANDIDATES, check_recall
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
 from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
 from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection, encode
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, check_recall
 from imagesim.indexes.statistics import MAX_CANDIDATES, IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
@@ -169,7 +169,7 @@ class ElasticsearchIndex(BaseIndex):
         if meta.texts:
             body["settings"]["index"] |= SETTINGS
             body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
-        self._slow.indices.create(index=backing_index, aliases={transport.write_alias(backing_index): {}}, **body)
+        self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
 
     def promote(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
@@ -240,19 +240,9 @@ class ElasticsearchIndex(BaseIndex):
     # Writing.
 
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
-        meta = self.meta(backing_index)
-        results: dict[int, WriteResult] = {}
-        lines = []
-        for number, operation in enumerate(operations):
-            try:
-                lines.append(transport.line(number, validation.prepare_any(operation, meta), meta))
-            except ValueError as error:
-                results[number] = WriteResult(operation.key, "failed", f"{error}.")
-        # Requiring an alias keeps the server from creating an index that was dropped.
-        target = self.name if backing_index is None else transport.write_alias(backing_index)
-        for chunk in transport.chunks(lines):
-            results.update(transport.send(chunk, target, self._connection, self._slow, self.name))
-        return [results[number] for number in range(len(operations))]
+        target = self.name if backing_index is None else bulk.write_alias(backing_index)
+        writer = bulk.Writer(target, self.meta(backing_index), self.name, self._connection, self._slow)
+        return writer.write(operations, packed=self._server.takes_packed_vectors)
 
     def update_statistics(self, backing_index: str | None = None) -> None:
         backing_index = backing_index or self._read_active(refresh=True).backing_index

@@ -1,29 +1,19 @@
-"""Talking to the server: JSON at speed, bulk requests, and its errors as the index's own. No message holds a secret.
-
-The client's ``helpers.streaming_bulk`` is not used: it took 1.46 s to write 3,000 entries of 512 dimensions, and
-:func:`send` 1.28 s (median of six alternating runs), with a third more processor time of the client.
-"""
+"""Talking to the server: JSON at speed, and its errors as the index's own. No message holds a secret."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from imagesim.circuit_breaker import left_out
 from imagesim.exceptions import IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
-from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.elasticsearch.text import stored_texts
-from imagesim.indexes.validation import Prepared
-from imagesim.types import IndexMeta, Removal, WriteResult
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -263,111 +253,3 @@ def encode(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     return [round(number, 9) for number in value.tolist()]
-
-
-CHUNK_BYTES = 8 * 1024 * 1024
-CHUNK_OPERATIONS = 1000
-ATTEMPTS = 3
-PAUSE_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One encoded operation; ``number`` is its position in what the caller passed."""
-
-    number: int
-    key: str
-    data: bytes
-
-
-def write_alias(backing_index: str) -> str:
-    """The alias that only this backing index ever has."""
-    return f"{backing_index}-writes"
-
-
-def line(number: int, operation: Prepared | Removal, meta: IndexMeta) -> Line:
-    if isinstance(operation, Removal):
-        return Line(number, operation.key, _action("delete", operation.key, operation.version))
-    entry = operation.entry
-    source: dict[str, Any] = {
-        "key": entry.key,
-        "model": entry.model,
-        "group": operation.group,
-        "categories": operation.categories,
-        "in_stock": entry.in_stock,
-        "filters": {
-            name: FILTER_TYPES[meta.filters[name]].to_elasticsearch_values(values)
-            for name, values in operation.filters.items()
-        },
-        "images": [
-            {"vector": vector, "digest": image.digest, "name": image.name}
-            for image, vector in zip(entry.images, operation.vectors, strict=True)
-        ],
-    }
-    if operation.texts:
-        source["texts"] = stored_texts(operation.texts, meta)
-    return Line(number, entry.key, _action("index", entry.key, entry.version) + encode(source) + b"\n")
-
-
-def _action(name: str, key: str, version: int) -> bytes:
-    return encode({name: {"_id": key, "version": version, "version_type": "external"}}) + b"\n"
-
-
-def chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
-    """Split lines into requests of bounded size."""
-    chunk: list[Line] = []
-    size = 0
-    for line in lines:
-        if chunk and (size + len(line.data) > CHUNK_BYTES or len(chunk) >= CHUNK_OPERATIONS):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(line)
-        size += len(line.data)
-    if chunk:
-        yield chunk
-
-
-def result(key: str, item: Mapping[str, Any]) -> WriteResult:
-    """The result of one operation.
-
-    :raises IndexMissing: if the index is gone.
-    """
-    answer: Mapping[str, Any] = next(iter(item.values()))
-    status = int(answer["status"])
-    if status < 300 or (status == 404 and "error" not in answer):  # a removal of a missing entry leaves a tombstone
-        return WriteResult(key, "done")
-    if status == 409:
-        return WriteResult(key, "newer")
-    if status == 404:
-        raise IndexMissing(f"The index to write to is gone ({reason_of(answer)}); build one with imagesim_rebuild.")
-    return WriteResult(
-        key, "failed", f"Elasticsearch refused the entry ({status}): {reason_of(answer)}", retryable=status in BUSY
-    )
-
-
-def send(
-    chunk: list[Line], target: str, connection: Connection, client: Elasticsearch, name: str
-) -> dict[int, WriteResult]:
-    """Send until every line has a final result, at most ATTEMPTS times. Versions make repeating harmless.
-
-    :returns: the results by the lines' numbers.
-    :raises IndexUnavailable: if the server does not answer.
-    """
-    results: dict[int, WriteResult] = {}
-    params = {"require_alias": "true", "filter_path": "items.*.status,items.*.error"}
-    for attempt in range(ATTEMPTS):
-        last = attempt == ATTEMPTS - 1
-        try:
-            with connection.translated_errors(name):
-                answer = connection.post(f"/{target}/_bulk", b"".join(line.data for line in chunk), params, client)
-        except IndexUnavailable:
-            if last:
-                raise
-        else:
-            for line, item in zip(chunk, answer["items"], strict=True):
-                results[line.number] = result(line.key, item)
-            chunk = [line for line in chunk if results[line.number].retryable]
-            if not chunk or last:
-                break
-        time.sleep(PAUSE_SECONDS * 2**attempt)
-    return results

@@ -5,7 +5,6 @@ Each is written by one request when it is complete, so that whoever is killed be
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch import mapping
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
-from imagesim.indexes.elasticsearch.recall import DEFAULT_CANDIDATES, Ask, Measurement, filtered_scopes
+from imagesim.indexes.elasticsearch.scopes import filtered_scopes
 from imagesim.indexes.elasticsearch.selectivity import EXACT_UP_TO, parse_statistics, statistics_body
 from imagesim.indexes.elasticsearch.transport import Connection, encode
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, Ask, Measurement, log_report
 from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, FilterKind, Query
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
-
-logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 
 def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
@@ -102,31 +100,10 @@ def measure(
     report = Measurement(ask, progress).run(
         probes, scopes, target, entries=entries, in_use=in_use, fixed=fixed is not None
     )
-    if report is None:
-        logger.warning(
-            "the recall of %s was not measured: too few stored vectors, or exact answers take too long",
-            backing_index,
-            extra={"event": "recall.unknown", "index": backing_index},
-        )
-        return None
-    _store(client, backing_index, {"recall": asdict(report)})
-    _log(report, backing_index)
+    log_report(report, backing_index)
+    if report is not None:
+        _store(client, backing_index, {"recall": asdict(report)})
     return report
-
-
-def _log(report: RecallReport, backing_index: str) -> None:
-    extra = {"event": "recall.measured", "index": backing_index, **asdict(report)}
-    for scope in report.scopes:
-        level = logging.WARNING if scope.before < report.target else logging.INFO
-        effort = f"with {scope.candidates} candidates" if scope.candidates else "by exact search"
-        logger.log(
-            level,
-            "recall@10 of %s%s was %.3f, where %.2f is asked for; it is %.3f %s",
-            backing_index,
-            f" under {scope.name}" if scope.name else "",
-            *(scope.before, report.target, scope.recall, effort),
-            extra=extra,
-        )
 
 
 def _mappings(client: Elasticsearch, backing_index: str) -> dict[str, Any]:

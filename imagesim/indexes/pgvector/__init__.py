@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from django.core.checks import CheckMessage
@@ -14,10 +14,12 @@ from psycopg import sql
 
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.pgvector import facets, searching, tables, text, writing
+from imagesim.indexes.pgvector import facets, recall, searching, tables, text, writing
 from imagesim.indexes.pgvector.database import Database, rows
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.statistics import IndexStatistics
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, check_recall
+from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
+from imagesim.indexes.validation import CompiledFilters
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 if TYPE_CHECKING:
@@ -38,7 +40,10 @@ class PgvectorIndex(BaseIndex):
     :param quantisation: of the vectors in the graph: ``"auto"`` (``"half"`` where pgvector is 0.7 or later),
         ``"half"`` for two bytes a dimension, or ``"none"``. Found entries are scored again by the full vectors.
     :param m, ef_construction: of the HNSW graph.
-    :param candidates: images of the graph that are scored in full for a page, more of them for later pages.
+    :param recall: the share of the ten best that an approximate search has to find, 0.5 to 1. It is measured on the
+        index's own vectors; the least candidates that reach it are taken, or the search is exact. None: not measured.
+    :param num_candidates: images of the graph that are scored in full for a page, more of them for later pages; None
+        takes what ``recall`` needs, and 100 before it was measured.
     :param request_timeout: seconds that a search may take; a write may take ten times as long.
     :param build_memory: what building the graph may use (``maintenance_work_mem``).
     :raises ConfigurationError: naming the wrong option and the right ones.
@@ -54,7 +59,8 @@ class PgvectorIndex(BaseIndex):
         quantisation: Literal["auto", "none", "half"] = "auto",
         m: int = 16,
         ef_construction: int = 100,
-        candidates: int = 100,
+        recall: float | None = 0.99,
+        num_candidates: int | None = None,
         request_timeout: float = 5.0,
         build_memory: str = "256MB",
         similarity: Similarity = "cosine",
@@ -64,17 +70,19 @@ class PgvectorIndex(BaseIndex):
             raise ConfigurationError(
                 f"INDEX's quantisation {quantisation!r} is unknown; it can be 'auto', 'half' or 'none'."
             )
-        if not 1 <= candidates <= searching.MOST_CANDIDATES:
+        if num_candidates is not None and not 1 <= num_candidates <= searching.MOST_CANDIDATES:
             raise ConfigurationError(
-                f"INDEX's candidates must be from 1 to {searching.MOST_CANDIDATES}, not {candidates!r}."
+                f"INDEX's num_candidates must be from 1 to {searching.MOST_CANDIDATES}, not {num_candidates!r}."
             )
         self._database = Database(database, name, request_timeout)
         self._quantisation = quantisation
         self._graph = {"m": m, "ef_construction": ef_construction}
-        self._candidates = candidates
+        self._recall = check_recall(recall)
+        self._num_candidates = num_candidates
         self._build_memory = build_memory
         self._known: dict[str, Generation] = {}
         self._entries = 0
+        self._measured: RecallReport | None = None
         self._searched = ("", 0.0)
 
     # Backing indexes.
@@ -151,13 +159,36 @@ class PgvectorIndex(BaseIndex):
 
     def update_statistics(self, backing_index: str | None = None) -> None:
         with self._database.writing(seconds=0) as cursor:
-            tables.analyse(cursor, tables.read(cursor, self.name, backing_index, self._known))
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+            tables.analyse(cursor, generation)
+            entries = searching.count_entries(cursor, generation)
+            if entries > searching.EXACT_UP_TO:
+                recall.store(cursor, generation, {"entries": entries})
         self._searched = ("", 0.0)
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._database.reading() as cursor:
             generation = tables.read(cursor, self.name, backing_index, self._known)
-            return IndexStatistics(searching.count_entries(cursor, generation))
+            known = recall.read(cursor, generation)
+        # A recall that was measured for another target counts as not measured.
+        measured = known.recall is not None and known.recall.target == self._recall
+        return known if measured else IndexStatistics(known.entries)
+
+    def measure_recall(
+        self,
+        probes: Sequence[Probe],
+        *,
+        backing_index: str | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> RecallReport | None:
+        if self._recall is None or self.similarity == "l1":
+            return None
+        with self._database.reading() as cursor:
+            generation = tables.read(cursor, self.name, backing_index, self._known)
+            effort = self._effort(self._database.version(cursor), searching.count_entries(cursor, generation))
+        report = recall.measure(self._database, generation, effort, probes, progress)
+        self._searched = ("", 0.0)
+        return report
 
     # Reading.
 
@@ -170,25 +201,24 @@ class PgvectorIndex(BaseIndex):
     def _search(self, queries: Sequence[Query]) -> list[Candidates]:
         settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
         if (version := self._database.known_version) and self._entries > searching.EXACT_UP_TO:
-            settings |= searching.Effort(self.similarity, self._candidates, version, 0).settings(self._candidates)
+            effort = self._effort(version, self._entries)
+            settings |= effort.settings(effort.candidates(1.0) or DEFAULT_CANDIDATES)
         with self._database.reading(**settings) as cursor:
             generation = self._read(cursor)
-            for query in queries:
-                validation.check_page(query)
-                validation.check_fingerprint(query, generation.meta)
-                validation.check_fields(query, generation.meta.filters)
-                validation.compile_filters(query.filters, generation.meta.filters)
-            version = self._database.version(cursor)
-            effort = searching.Effort(self.similarity, self._candidates, version, self._entries)
+            compiled = [_check(query, generation.meta) for query in queries]
+            effort = self._effort(self._database.version(cursor), self._entries)
             return [
-                text.answer(cursor, generation, query)
+                text.answer(cursor, generation, query, filters)
                 if query.text
-                else searching.answer(cursor, generation, query, effort, settings)
-                for query in queries
+                else searching.answer(cursor, generation, query, filters, effort, settings)
+                for query, filters in zip(queries, compiled, strict=True)
             ]
 
+    def _effort(self, version: tuple[int, int], entries: int) -> searching.Effort:
+        return searching.Effort(self.similarity, self._num_candidates, version, entries, self._recall, self._measured)
+
     def _read(self, cursor: CursorWrapper) -> Generation:
-        """The active backing index; the number of its entries is read now and then.
+        """The active backing index; the number of its entries and its recall are read now and then.
 
         :raises ModelMismatch: if the queries may have been projected for the index that was active before.
         """
@@ -197,6 +227,7 @@ class PgvectorIndex(BaseIndex):
         now = time.monotonic()
         if name != generation.name or now > until:
             self._entries = searching.count_entries(cursor, generation)
+            self._measured = None if self._recall is None else recall.read(cursor, generation).recall
             self._searched = generation.name, now + META_SECONDS
             if now < until and (former := self._known.get(name)):
                 validation.check_projection(former.meta, generation.meta)
@@ -244,3 +275,14 @@ class PgvectorIndex(BaseIndex):
                 )
             ]
         return []
+
+
+def _check(query: Query, meta: IndexMeta) -> CompiledFilters:
+    """Check a query; its filters, compiled.
+
+    :raises BadQuery: or ModelMismatch, as :meth:`BaseIndex.search`.
+    """
+    validation.check_page(query)
+    validation.check_fingerprint(query, meta)
+    validation.check_fields(query, meta.filters)
+    return validation.compile_filters(query.filters, meta.filters)

@@ -13,7 +13,8 @@ from imagesim.indexes import validation
 from imagesim.indexes.pgvector.database import Bound, rows, set_local
 from imagesim.indexes.pgvector.queries import Nearest, candidate, conditions
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.statistics import break_even
+from imagesim.indexes.recall import DEFAULT_CANDIDATES
+from imagesim.indexes.statistics import RecallReport, break_even
 from imagesim.indexes.validation import CompiledFilters
 from imagesim.types import Candidates, Filters, Query, Similarity
 
@@ -36,12 +37,23 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How an index searches: by default, in this version of pgvector, among so many entries."""
+    """How an index searches: by default, in this version of pgvector, among so many entries.
+
+    ``num_candidates`` is what the graph gives, None where ``measured`` says so; ``recall`` is what is asked for.
+    """
 
     similarity: Similarity
-    candidates: int
+    num_candidates: int | None
     version: tuple[int, int]
     entries: int
+    recall: float | None = None
+    measured: RecallReport | None = None
+
+    def candidates(self, share: float) -> int:
+        """How many images the graph gives where ``share`` of the entries pass the filters; 0: it is not asked."""
+        if self.num_candidates:
+            return self.num_candidates
+        return self.measured.effort(share) if self.measured else DEFAULT_CANDIDATES
 
     @property
     def iterative(self) -> bool:
@@ -58,11 +70,17 @@ class Effort:
 
 
 def answer(
-    cursor: CursorWrapper, generation: Generation, query: Query, effort: Effort, settings: Settings
+    cursor: CursorWrapper,
+    generation: Generation,
+    query: Query,
+    filters: CompiledFilters,
+    effort: Effort,
+    settings: Settings,
 ) -> Candidates:
-    """Answer one query. ``settings`` are those of the transaction, which it changes where it needs others."""
+    """Answer one query, whose filters were compiled. ``settings`` are those of the transaction, which it changes where
+    it needs others."""
     started = time.perf_counter()
-    nearest, share = _plan(cursor, generation, query, effort)
+    nearest, share = _plan(cursor, generation, query, filters, effort)
     end = query.offset + query.limit
     while True:
         needed: Settings = {"enable_sort": "on"} if nearest.exact else effort.settings(nearest.take, share)
@@ -85,21 +103,25 @@ def _all(query: Query) -> int:
     return 4 * (query.offset + query.limit) + 100
 
 
-def _plan(cursor: CursorWrapper, generation: Generation, query: Query, effort: Effort) -> tuple[Nearest, float]:
+def _plan(
+    cursor: CursorWrapper, generation: Generation, query: Query, filters: CompiledFilters, effort: Effort
+) -> tuple[Nearest, float]:
     """How to search first, and the share of the entries that pass the filters, as far as it matters."""
-    filters = validation.compile_filters(query.filters, generation.meta.filters)
     similarity = query.similarity or effort.similarity
-    take, wanted = effort.candidates, 4 * (query.offset + query.limit + 1)
-    while take < wanted:
-        take *= 2  # in steps, so that neighbouring pages come from the same candidates
     few = query.exact is None and effort.entries <= EXACT_UP_TO
-    exact, share = query.exact is True or few or similarity == "l1", 1.0  # the graph is one of cosines
+    exact, share, passing = query.exact is True or few or similarity == "l1", 1.0, 0  # the graph is one of cosines
     if not exact and query.filters != Filters():
         passing = estimate(cursor, generation, filters)
         share = max(passing, 1) / max(effort.entries, passing, 1)
-        exact = query.exact is None and passing <= max(EXACT_UP_TO, break_even(effort.entries, take))
-    if query.exact is None and not effort.iterative and take / share > MOST_CANDIDATES:
-        exact = True
+    candidates = effort.candidates(share)
+    take = candidates or DEFAULT_CANDIDATES
+    ratio = max(4, take / 25)
+    while take < ratio * (query.offset + query.limit + 1):
+        take *= 2  # in steps, so that neighbouring pages come from the same candidates
+    if query.exact is None:
+        exact = exact or not candidates
+        exact = exact or (share < 1 and passing <= max(EXACT_UP_TO, break_even(effort.entries, take)))
+        exact = exact or (not effort.iterative and take / share > MOST_CANDIDATES)
     vector = validation.unit_vector(query.vector)
     return Nearest(query, vector, filters, similarity, _all(query) if exact else take, exact), share
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from imagesim.indexes import text_hits, validation
+from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import QueryWord, Token
 from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.text import COMPOUND, KNOWN_PART, KNOWN_WORD, STEM
-from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.types import Candidates, Query
 
@@ -39,8 +39,8 @@ Matches = list[dict[str, float]]
 """The words of the index that match each word of a query, with the qualities of the matches."""
 
 
-def answer(cursor: CursorWrapper, generation: Generation, query: Query) -> Candidates:
-    """Answer one query of words."""
+def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters: CompiledFilters) -> Candidates:
+    """Answer one query of words, whose filters were compiled."""
     started = time.perf_counter()
     words = text_hits.words_of(query, generation.meta) if generation.meta.texts else []
     matches = _matches(cursor, generation, words, query) if words else []
@@ -50,11 +50,11 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query) -> Candi
     heads = query.heads or range(len(words))
     if any(matches[number] for number in heads if number < len(matches)):
         total, frequencies = _frequencies(cursor, generation, words, matches)
-        found = _entries(cursor, generation, query, words, matches, total, frequencies, size)
+        found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
         groups = {row[3] if query.collapse else row[2] for row in found}
         if text_hits.may_lack(len(found), len(groups), size, query):
             size = MAX_TEXT_MATCHES
-            found = _entries(cursor, generation, query, words, matches, total, frequencies, size)
+            found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
     texts = (json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in found)
     scored = text_hits.scores(texts, query, generation.meta, total=total, frequencies=frequencies) if found else []
     candidates = [candidate(found[slot][2:], query, found[slot][1], text=score) for slot, score in scored]
@@ -139,6 +139,7 @@ def _entries(
     cursor: CursorWrapper,
     generation: Generation,
     query: Query,
+    filters: CompiledFilters,
     words: Sequence[QueryWord],
     matches: Matches,
     total: int,
@@ -157,7 +158,7 @@ def _entries(
         columns=entry_columns(query, generation),
         entry=generation.table("entry"),
         required=bind(" | ".join(required), "tsquery"),
-        where=conditions(validation.compile_filters(query.filters, generation.meta.filters), generation, bind),
+        where=conditions(filters, generation, bind),
         qualities=_qualities(generation, query, words, matches, frequencies, bind),
         rough=_rough(generation, words, total, frequencies),
         size=sql.Literal(size),

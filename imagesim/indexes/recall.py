@@ -7,19 +7,19 @@ the exact answer, so that of equal images either may be found.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, stdev
-from typing import Any
 
 from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError
-from imagesim.filter_types import FILTER_TYPES
-from imagesim.indexes.elasticsearch.selectivity import PERCENTS, Statistics, exact_up_to
 from imagesim.indexes.statistics import Probe, RecallReport, ScopeRecall
-from imagesim.types import Candidates, Condition, FilterKind, Filters, Query
+from imagesim.types import Candidates, Filters, Query
+
+logger = logging.getLogger("imagesim.indexes")
 
 DEFAULT_CANDIDATES = 100
 """Before anything was measured."""
@@ -64,40 +64,12 @@ def check_recall(recall: object) -> float | None:
     raise ConfigurationError(f"INDEX's recall must be a number between 0.5 and 1, or None, not {recall!r}.")
 
 
-def filtered_scopes(statistics: Statistics, kinds: Mapping[str, FilterKind], entries: int) -> list[Scope]:
-    """Of the conditions on the commonest values: the narrowest that the graph answers, the widest and the middle."""
-    fewest = exact_up_to(entries, DEFAULT_CANDIDATES) / max(entries, 1)
-    every = [each for each in _conditions(statistics.shares, kinds) if fewest < each.share < 0.98]
-    every.sort(key=lambda scope: -scope.share)
-    chosen = {each.name: each for each in (*every[-1:], *every[:1], *every[len(every) // 2 :][:1])}
+def chosen_scopes(every: Iterable[Scope], fewest: float) -> list[Scope]:
+    """The narrowest of the scopes that the graph answers (those of a larger share than ``fewest``), the widest and the
+    middle one."""
+    some = sorted((each for each in every if fewest < each.share < 0.98), key=lambda scope: -scope.share)
+    chosen = {each.name: each for each in (*some[-1:], *some[:1], *some[len(some) // 2 :][:1])}
     return list(chosen.values())
-
-
-def _conditions(shares: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> list[Scope]:
-    found = []
-    for path, counted in shares.items():
-        name = path.removeprefix("filters.")
-        if path == "in_stock":
-            found.append(Scope("in_stock", float(counted["share"]), Filters(in_stock=True)))
-        elif path == "categories":
-            found += [Scope(f"category={v}", float(s), Filters(categories=(v,))) for v, s in counted["values"].items()]
-        elif name not in kinds:
-            continue
-        elif "quantiles" in counted:
-            for percent in (10, 25, 50):
-                edge = FILTER_TYPES[kinds[name]].restore(counted["quantiles"][PERCENTS.index(percent)])
-                condition = Condition(name, "lte", edge)
-                scope = Scope(f"{name}<={edge}", float(counted["share"]) * percent / 100, _where(condition))
-                found.append(scope)
-        else:
-            for value, share in counted["values"].items():
-                condition = Condition(name, "eq", value == "1" if kinds[name] == "boolean" else value)
-                found.append(Scope(f"{name}={value}", float(share), _where(condition)))
-    return found
-
-
-def _where(condition: Condition) -> Filters:
-    return Filters(conditions=(condition,))
 
 
 @dataclass
@@ -125,10 +97,12 @@ class Measurement:
 
     :param ask: answers queries, in one request.
     :param progress: called between requests.
+    :param most: the most candidates that are tried.
     """
 
-    def __init__(self, ask: Ask, progress: Callable[[], None]) -> None:
+    def __init__(self, ask: Ask, progress: Callable[[], None], most: int = LADDER[-1]) -> None:
         self._ask, self._progress = ask, progress
+        self._ladder = [rung for rung in LADDER if rung <= most]
         self._until = time.monotonic() + SECONDS
 
     def run(
@@ -208,12 +182,35 @@ class Measurement:
 
     def _least(self, trial: _Trial, target: float) -> int:
         """The least rung of the ladder that reaches ``target``; 0, which is exact, if none does."""
-        low, high = 0, len(LADDER)
+        low, high = 0, len(self._ladder)
         while low < high:
             middle = (low + high) // 2
-            self._approximately(trial, LADDER[middle])
-            if trial.reached(LADDER[middle], target):
+            self._approximately(trial, self._ladder[middle])
+            if trial.reached(self._ladder[middle], target):
                 high = middle
             else:
                 low = middle + 1
-        return LADDER[low] if low < len(LADDER) else 0
+        return self._ladder[low] if low < len(self._ladder) else 0
+
+
+def log_report(report: RecallReport | None, backing_index: str) -> None:
+    """Tell operators what was found, as a warning where searches did not reach the recall, or were not measured."""
+    if report is None:
+        logger.warning(
+            "the recall of %s was not measured: too few stored vectors, or exact answers take too long",
+            backing_index,
+            extra={"event": "recall.unknown", "index": backing_index},
+        )
+        return
+    extra = {"event": "recall.measured", "index": backing_index, **asdict(report)}
+    for scope in report.scopes:
+        level = logging.WARNING if scope.before < report.target else logging.INFO
+        effort = f"with {scope.candidates} candidates" if scope.candidates else "by exact search"
+        logger.log(
+            level,
+            "recall@10 of %s%s was %.3f, where %.2f is asked for; it is %.3f %s",
+            backing_index,
+            f" under {scope.name}" if scope.name else "",
+            *(scope.before, report.target, scope.recall, effort),
+            extra=extra,
+        )

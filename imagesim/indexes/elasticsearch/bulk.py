@@ -1,0 +1,170 @@
+"""Writing entries by bulk requests.
+
+The client's ``helpers.streaming_bulk`` is not used: it took 1.46 s to write 3,000 entries of 512 dimensions, and this
+1.28 s (median of six alternating runs), with a third more processor time of the client.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imagesim.exceptions import IndexMissing, IndexUnavailable
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes import validation
+from imagesim.indexes.elasticsearch.text import stored_texts
+from imagesim.indexes.elasticsearch.transport import BUSY, Connection, encode, reason_of
+from imagesim.indexes.validation import Prepared
+from imagesim.types import Entry, IndexMeta, Removal, WriteResult
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+    from imagesim.types import Vector
+
+CHUNK_BYTES = 8 * 1024 * 1024
+CHUNK_OPERATIONS = 1000
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One encoded operation; ``number`` is its position in what the caller passed."""
+
+    number: int
+    key: str
+    data: bytes
+
+
+def write_alias(backing_index: str) -> str:
+    """The alias that only this backing index ever has."""
+    return f"{backing_index}-writes"
+
+
+class Writer:
+    """Writes to one target.
+
+    :param target: an alias: requiring one keeps the server from creating an index that was dropped.
+    :param name: what errors call the index.
+    :param client: the client with the timeout of writes.
+    """
+
+    def __init__(self, target: str, meta: IndexMeta, name: str, connection: Connection, client: Elasticsearch) -> None:
+        self._target, self._meta, self._name = target, meta, name
+        self._connection, self._client = connection, client
+
+    def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
+        """One result for each operation; ``packed``: send vectors as base64, if the server takes them."""
+        results = self._write(dict(enumerate(operations)), packed)
+        if packed:
+            # While a cluster is upgraded, an older node may hold the shard, and refuse them.
+            refused = {n for n, result in results.items() if result.status == "failed" and not result.retryable}
+            results |= self._write({n: operations[n] for n in sorted(refused)}, packed=False)
+        return [results[number] for number in range(len(operations))]
+
+    def _write(self, operations: Mapping[int, Entry | Removal], packed: bool) -> dict[int, WriteResult]:
+        results: dict[int, WriteResult] = {}
+        lines = []
+        for number, operation in operations.items():
+            try:
+                lines.append(line(number, validation.prepare_any(operation, self._meta), self._meta, packed))
+            except ValueError as error:
+                results[number] = WriteResult(operation.key, "failed", f"{error}.")
+        for chunk in chunks(lines):
+            results.update(self._send(chunk))
+        return results
+
+    def _send(self, chunk: list[Line]) -> dict[int, WriteResult]:
+        """Send until every line has a final result, at most ATTEMPTS times. Versions make repeating harmless.
+
+        :returns: the results by the lines' numbers.
+        :raises IndexUnavailable: if the server does not answer.
+        """
+        results: dict[int, WriteResult] = {}
+        params = {"require_alias": "true", "filter_path": "items.*.status,items.*.error"}
+        for attempt in range(ATTEMPTS):
+            last = attempt == ATTEMPTS - 1
+            try:
+                with self._connection.translated_errors(self._name):
+                    data = b"".join(line.data for line in chunk)
+                    answer = self._connection.post(f"/{self._target}/_bulk", data, params, self._client)
+            except IndexUnavailable:
+                if last:
+                    raise
+            else:
+                for line, item in zip(chunk, answer["items"], strict=True):
+                    results[line.number] = result(line.key, item)
+                chunk = [line for line in chunk if results[line.number].retryable]
+                if not chunk or last:
+                    break
+            time.sleep(PAUSE_SECONDS * 2**attempt)
+        return results
+
+
+def line(number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bool) -> Line:
+    if isinstance(operation, Removal):
+        return Line(number, operation.key, _action("delete", operation.key, operation.version))
+    entry = operation.entry
+    source: dict[str, Any] = {
+        "key": entry.key,
+        "model": entry.model,
+        "group": operation.group,
+        "categories": operation.categories,
+        "in_stock": entry.in_stock,
+        "filters": {
+            name: FILTER_TYPES[meta.filters[name]].to_elasticsearch_values(values)
+            for name, values in operation.filters.items()
+        },
+        "images": [
+            {"vector": pack(vector) if packed else vector, "digest": image.digest, "name": image.name}
+            for image, vector in zip(entry.images, operation.vectors, strict=True)
+        ],
+    }
+    if operation.texts:
+        source["texts"] = stored_texts(operation.texts, meta)
+    return Line(number, entry.key, _action("index", entry.key, entry.version) + encode(source) + b"\n")
+
+
+def pack(vector: Vector) -> str:
+    """A vector as servers from 9.3 on take it beside an array: base64 of its float32 values, big-endian."""
+    return base64.b64encode(vector.astype(">f4").tobytes()).decode()
+
+
+def _action(name: str, key: str, version: int) -> bytes:
+    return encode({name: {"_id": key, "version": version, "version_type": "external"}}) + b"\n"
+
+
+def chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    """Split lines into requests of bounded size."""
+    chunk: list[Line] = []
+    size = 0
+    for line in lines:
+        if chunk and (size + len(line.data) > CHUNK_BYTES or len(chunk) >= CHUNK_OPERATIONS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line.data)
+    if chunk:
+        yield chunk
+
+
+def result(key: str, item: Mapping[str, Any]) -> WriteResult:
+    """The result of one operation.
+
+    :raises IndexMissing: if the index is gone.
+    """
+    answer: Mapping[str, Any] = next(iter(item.values()))
+    status = int(answer["status"])
+    if status < 300 or (status == 404 and "error" not in answer):  # a removal of a missing entry leaves a tombstone
+        return WriteResult(key, "done")
+    if status == 409:
+        return WriteResult(key, "newer")
+    if status == 404:
+        raise IndexMissing(f"The index to write to is gone ({reason_of(answer)}); build one with imagesim_rebuild.")
+    return WriteResult(
+        key, "failed", f"Elasticsearch refused the entry ({status}): {reason_of(answer)}", retryable=status in BUSY
+    )

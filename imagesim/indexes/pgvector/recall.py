@@ -1,0 +1,161 @@
+"""Measuring the recall of a backing index, and keeping it in the index's meta.
+
+The filters to measure under are conditions on the commonest values, as PostgreSQL's own statistics know them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes import validation
+from imagesim.indexes.pgvector import searching
+from imagesim.indexes.pgvector.database import Database, rows
+from imagesim.indexes.pgvector.searching import ITERATIVE, MOST_CANDIDATES, Effort
+from imagesim.indexes.pgvector.tables import REGISTRY, Generation
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, LADDER, Measurement, Scope, chosen_scopes, log_report
+from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport, break_even
+from imagesim.types import Candidates, Condition, Filters, Query
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+STATISTICS = "statistics"
+"""The key in the stored meta of what changes with the entries, and that no answer depends on."""
+PARTS = (0.1, 0.25, 0.5)
+"""The parts of all values that conditions on numbers and dates are measured for."""
+
+
+def read(cursor: CursorWrapper, generation: Generation) -> IndexStatistics:
+    """What was last counted and measured."""
+    stored = _stored(cursor, generation).get(STATISTICS)
+    stored = stored if isinstance(stored, Mapping) else {}
+    entries = stored.get("entries")
+    return IndexStatistics(entries if isinstance(entries, int) else 0, RecallReport.from_stored(stored.get("recall")))
+
+
+def store(cursor: CursorWrapper, generation: Generation, statistics: Mapping[str, Any]) -> None:
+    """Replace these of the statistics."""
+    meta = _stored(cursor, generation, " FOR UPDATE")
+    before = meta.get(STATISTICS)
+    meta[STATISTICS] = {**(before if isinstance(before, Mapping) else {}), **statistics}
+    update = sql.SQL("UPDATE {} SET meta = %s WHERE id = %s").format(REGISTRY)
+    cursor.execute(update, [json.dumps(meta), generation.id])
+
+
+def _stored(cursor: CursorWrapper, generation: Generation, lock: str = "") -> dict[str, Any]:
+    query = sql.SQL("SELECT meta FROM {} WHERE id = %s" + lock).format(REGISTRY)
+    found = rows(cursor, query, [generation.id])
+    return dict(json.loads(found[0][0])) if found else {}
+
+
+def measure(
+    database: Database, generation: Generation, effort: Effort, probes: Sequence[Probe], progress: Callable[[], None]
+) -> RecallReport | None:
+    """Measure the recall and keep what was found. ``effort`` is that of searches so far."""
+    if effort.recall is None or effort.entries <= searching.EXACT_UP_TO:
+        return None
+    with database.reading(10 * database.timeout) as cursor:
+        known = read(cursor, generation).recall
+        fewest = max(searching.EXACT_UP_TO, break_even(effort.entries, DEFAULT_CANDIDATES)) / effort.entries
+        scopes = chosen_scopes(list(_conditions(cursor, generation)), fewest)
+
+    def in_use(share: float) -> int:
+        return effort.num_candidates or (known.effort(share) if known else DEFAULT_CANDIDATES)
+
+    most = LADDER[-1] if effort.version >= ITERATIVE else MOST_CANDIDATES
+    report = Measurement(_asking(database, generation, effort), progress, most).run(
+        probes,
+        scopes,
+        effort.recall,
+        entries=effort.entries,
+        in_use=in_use,
+        fixed=effort.num_candidates is not None,
+    )
+    log_report(report, generation.name)
+    if report is not None:
+        with database.writing() as cursor:
+            store(cursor, generation, {"recall": asdict(report)})
+    return report
+
+
+def _asking(
+    database: Database, generation: Generation, effort: Effort
+) -> Callable[[Sequence[Query], int], list[Candidates]]:
+    def ask(queries: Sequence[Query], candidates: int) -> list[Candidates]:
+        asked = replace(effort, num_candidates=candidates or None, measured=None)
+        settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
+        with database.reading(10 * database.timeout, **settings) as cursor:
+            return [
+                searching.answer(
+                    cursor,
+                    generation,
+                    replace(query, exact=not candidates),
+                    validation.compile_filters(query.filters, generation.meta.filters),
+                    asked,
+                    settings,
+                )
+                for query in queries
+            ]
+
+    return ask
+
+
+def _conditions(cursor: CursorWrapper, generation: Generation) -> Iterator[Scope]:
+    """Conditions on single values, as PostgreSQL's planner counted them."""
+    for value, share in _elements(cursor, generation, "categories"):
+        yield Scope(f"category={value}", share, Filters(categories=(value,)))
+    query = "SELECT v, f FROM pg_stats, unnest(most_common_vals::text::boolean[], most_common_freqs) AS u(v, f) WHERE "
+    for in_stock, share in _statistics(cursor, generation, query, "in_stock"):
+        if in_stock:
+            yield Scope("in_stock", share, Filters(in_stock=True))
+    for number, (name, kind) in enumerate(generation.meta.filters.items()):
+        filter_type = FILTER_TYPES[kind]
+        if filter_type.is_range:
+            yield from _ranges(cursor, generation, name, f"filter{number}_min")
+        else:
+            for value, share in _elements(cursor, generation, f"filter{number}"):
+                of = value in ("t", "true") if kind == "boolean" else value
+                yield Scope(f"{name}={of}", share, _where(Condition(name, "eq", of)))
+
+
+def _ranges(cursor: CursorWrapper, generation: Generation, name: str, column: str) -> Iterator[Scope]:
+    restore = FILTER_TYPES[generation.meta.filters[name]].restore
+    query = sql.SQL(
+        "SELECT percentile_disc({parts}::float8[]) WITHIN GROUP (ORDER BY {column}), "
+        "count({column})::float8 / greatest(count(*), 1) FROM {entry} WHERE removed_at IS NULL"
+    ).format(parts=sql.Literal(list(PARTS)), column=sql.Identifier(column), entry=generation.table("entry"))
+    [[edges, share]] = rows(cursor, query)
+    for part, edge in zip(PARTS, edges or (), strict=False):
+        if edge is not None:
+            value = restore(edge)
+            yield Scope(f"{name}<={value}", part * share, _where(Condition(name, "lte", value)))
+
+
+def _elements(cursor: CursorWrapper, generation: Generation, column: str) -> Sequence[tuple[str, float]]:
+    """The commonest values of a column of arrays, with the shares of the entries that have them."""
+    # The frequencies end with those of the least and the most common one, which are not of elements.
+    query = (
+        "SELECT v, f FROM pg_stats, unnest(most_common_elems::text::text[], "
+        "most_common_elem_freqs[:cardinality(most_common_elems::text::text[])]) AS u(v, f) WHERE "
+    )
+    return [(str(value), float(share)) for value, share in _statistics(cursor, generation, query, column)]
+
+
+def _statistics(cursor: CursorWrapper, generation: Generation, query: str, column: str) -> Sequence[tuple[Any, Any]]:
+    table = generation.table("entry").as_string(None)
+    of = (
+        "(schemaname, tablename) = (SELECT relnamespace::regnamespace::text, relname FROM pg_class "
+        "WHERE oid = %s::regclass) AND attname = %s"
+    )
+    cursor.execute(query + of, [table, column])
+    return list(cursor.fetchall())
+
+
+def _where(condition: Condition) -> Filters:
+    return Filters(conditions=(condition,))
