@@ -36,9 +36,9 @@ SLICE_SECONDS = 0.1
 class LocalIndex(BaseIndex):
     """Exact search, meant for up to some 100,000 images.
 
-    Every process keeps the vectors in memory (4 bytes per dimension). Before a search, one small query asks the
-    database whether anything was written since; if so, only that is read. Damaged rows are skipped with an error in
-    the log, and reconciling writes them again.
+    Every process keeps the vectors in memory (4 bytes per dimension, and one more with the extra ``simd``). Before a
+    search, one small query asks the database whether anything was written since; if so, only that is read. Damaged rows
+    are skipped with an error in the log, and reconciling writes them again.
     """
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesim.filter_types import FILTER_TYPES, Canonical
+from imagesim.indexes.local import quantised
+from imagesim.indexes.local.quantised import Codes
 from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter, CompiledFilters
 from imagesim.types import Candidate, Facet, FilterKind, IndexMeta, Query
 
@@ -70,11 +72,21 @@ class Matrix:
         self.used = 0
         self._free: list[int] = []
         self._data = np.empty((max(2 * expected, 1024), dims), dtype=np.float32)
+        self._codes: Codes | None = None
 
     @property
     def data(self) -> Vector:
         """The allocated rows, shape (used, dims), without a copy."""
         return self._data[: self.used]
+
+    def codes(self) -> Codes | None:
+        """The 8-bit copy as it should be; None of few rows, or where it cannot be read."""
+        if self.used < quantised.QUANTISED_FROM or quantised.kernels() is None:
+            return None
+        if self._codes is None:
+            self._codes = Codes(self.dims, len(self._data))
+        self._codes.update(self.data)
+        return self._codes
 
     def put(self, vectors: Vector) -> Rows:
         """Store ``vectors`` (n, dims) and return their rows (n,)."""
@@ -84,6 +96,8 @@ class Matrix:
         rows = np.concatenate([np.array(reused, dtype=np.int64), np.arange(self.used, self.used + fresh)])
         self.used += fresh
         self._data[rows] = vectors
+        if self._codes is not None:
+            self._codes.mark(rows)
         return rows
 
     def free(self, rows: Rows) -> None:
@@ -95,6 +109,8 @@ class Matrix:
             data = np.empty((max(rows, 2 * len(self._data)), self.dims), dtype=np.float32)
             data[: self.used] = self.data
             self._data = data
+            if self._codes is not None:
+                self._codes.resize(len(data))
 
 
 class Column:

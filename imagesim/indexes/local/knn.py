@@ -9,12 +9,15 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from imagesim.indexes.local.columnar import Rows, Slot, Table
+from imagesim.indexes.local import quantised
+from imagesim.indexes.local.columnar import Matrix, Rows, Slot, Table
+from imagesim.indexes.local.quantised import Codes
 from imagesim.indexes.validation import CompiledFilters
 from imagesim.runtime import threads
 from imagesim.types import Candidate, Query, Similarity
@@ -70,6 +73,7 @@ ROW_BATCH = 2048
 GATHER_BATCH = 256  # small, so that gathered rows are read again from the cache
 GATHER_BELOW = 0.25
 """Share of the matrix below which it is cheaper to gather the rows than to read past the others."""
+CODE_BATCH = 8192
 PRODUCT_FROM = 6
 """Queries from which on a matrix product is faster."""
 BLOCK = 64
@@ -94,14 +98,14 @@ def answer(
     answers = []
     for start in range(0, len(queries), QUERY_BATCH):
         part = queries[start : start + QUERY_BATCH]
-        scores, rows_of = score_rows(table.matrix.data, vectors[start : start + len(part)], rows, similarity)
-        for query, vector, row_scores in zip(part, vectors[start:], scores, strict=False):
-            answers.append(_page(table, query, vector, similarity, row_scores, rows_of))
+        scans = scan(table.matrix, vectors[start : start + len(part)], rows, similarity)
+        for query, vector, scanned in zip(part, vectors[start:], scans, strict=False):
+            answers.append(_page(table, query, vector, similarity, scanned))
     return answers
 
 
 def _page(
-    table: Table, query: Query, vector: Vector, similarity: Similarity, scores: Scores, rows: Rows | None
+    table: Table, query: Query, vector: Vector, similarity: Similarity, scanned: Scan
 ) -> tuple[tuple[Candidate, ...], bool]:
     wanted = query.offset + query.limit + 1  # one more, to know whether anything follows
     lowest = float(np.float32(-2.0 if query.min_score is None else query.min_score))  # as precise as the scores
@@ -109,10 +113,10 @@ def _page(
     slack = SLACK[similarity]
     k = wanted + 8
     while True:
-        near, floor = top(scores, k, at_least, slack)
-        nearness, cosine = rescore(table.matrix.data, vector, near if rows is None else rows[near], similarity)
-        ranked = _ranked(table, query.collapse, nearness, cosine, near if rows is None else rows[near], lowest)
-        if floor < at_least or k >= len(scores):
+        near, floor = scanned.best(k, at_least)
+        nearness, cosine = rescore(table.matrix.data, vector, near, similarity)
+        ranked = _ranked(table, query.collapse, nearness, cosine, near, lowest)
+        if floor < at_least or k >= scanned.size:
             break  # nothing below the floor can be wanted
         if len(ranked) >= wanted and -ranked[wanted - 1].farness > floor + slack / 2:
             break  # hits below the floor cannot rank before those above it
@@ -156,6 +160,77 @@ def _ranked(table: Table, collapse: bool, nearness: Scores, cosine: Scores, rows
     for one in found:
         best.setdefault(one.slot.group if collapse else one.key, one)
     return list(best.values())
+
+
+class Scan(Protocol):
+    """What a pass over the rows found out about one query."""
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+
+    def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
+        """All rows that may score no less than a floor, in no order, and that floor.
+
+        It is the ``k``-th best score or ``at_least``, whichever is higher, less a margin. No other row scores more than
+        half of ``SLACK`` above it.
+        """
+
+
+def scan(matrix: Matrix, queries: Vector, rows: Rows | None, similarity: Similarity) -> Sequence[Scan]:
+    """Scan the given rows, all of them where None, for ``queries`` (q, dims)."""
+    count = matrix.used if rows is None else len(rows)
+    few = count < quantised.QUANTISED_FROM
+    codes = None if few or similarity == "l1" or len(queries) >= PRODUCT_FROM else matrix.codes()
+    if codes is not None:
+        return [QuantisedScan(matrix.data, codes, query, rows, similarity) for query in queries]
+    scores, rows = score_rows(matrix.data, queries, rows, similarity)
+    return [FullScan(each, rows, SLACK[similarity]) for each in scores]
+
+
+@dataclass(frozen=True, slots=True)
+class FullScan:
+    """The scores (m,) of rows (m,), of the first m where None."""
+
+    scores: Scores
+    rows: Rows | None
+    slack: np.float32
+
+    @property
+    def size(self) -> int:
+        return len(self.scores)
+
+    def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
+        near, floor = top(self.scores, k, at_least, self.slack)
+        return near if self.rows is None else self.rows[near], floor
+
+
+class QuantisedScan:
+    """Bounds of the scores of rows from their 8-bit copy. Rows that may be among the best are scored themselves."""
+
+    def __init__(self, matrix: Vector, codes: Codes, query: Vector, rows: Rows | None, similarity: Similarity) -> None:
+        self.size = len(matrix) if rows is None else len(rows)
+        self._matrix, self._query, self._rows, self._similarity = matrix, query, rows, similarity
+        self._lower, self._upper = np.empty((2, self.size), dtype=np.float32)
+        coded = quantised.quantise(query[None])
+        batch = CODE_BATCH if rows is None else GATHER_BATCH
+
+        def bound(start: int) -> None:
+            part = slice(start, min(start + batch, self.size))
+            codes.bounds(coded, part if rows is None else rows[part], self._lower[part], self._upper[part])
+
+        share(bound, range(0, self.size, batch))
+
+    def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
+        slack = SLACK[self._similarity]
+        floor = np.float32(at_least) - slack
+        if k < self.size:
+            floor = max(floor, _kth_best(self._lower, k) - slack)
+        near = np.flatnonzero(self._upper >= floor)
+        rows = near if self._rows is None else self._rows[near]
+        scores, rows_of = score_rows(self._matrix, self._query[None], rows, self._similarity)
+        best, higher = FullScan(scores[0], rows_of, slack).best(k, at_least)
+        return best, max(floor, higher)
 
 
 def score_rows(
