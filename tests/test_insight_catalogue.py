@@ -18,8 +18,8 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
 from imagesim.insight.models import Finding, PictureFacts
-from imagesim.insight.pictures import blur
 from imagesim.models import ItemState
+from imagesim.picture_quality import BLURRED, blur
 from imagesim.registry import key_of
 from tests.shop import EMBEDDER, encoded, product
 
@@ -218,6 +218,6 @@ def test_who_may_see_and_who_may_scan(client) -> None:
 def test_blur_is_told_from_sharpness() -> None:
     sharp = scene(1)
     assert blur(sharp) < 0.4
-    assert blur(sharp.filter(ImageFilter.GaussianBlur(4))) > catalogue.BLURRED
+    assert blur(sharp.filter(ImageFilter.GaussianBlur(4))) > BLURRED
     assert blur(Image.new("RGB", (300, 300), "red")) == 0
     assert blur(Image.new("RGB", (300, 5))) == 0

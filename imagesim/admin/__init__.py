@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imagesim.admin.index_page import JobAdmin, VisualIndexAdmin
-from imagesim.admin.items import ItemStateAdmin, ItemStateMixin
+from imagesim.admin.items import ItemStateAdmin
+from imagesim.admin.mixin import ItemStateMixin
 
 __all__ = ["ItemStateAdmin", "ItemStateMixin", "JobAdmin", "VisualIndexAdmin"]

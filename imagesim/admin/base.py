@@ -50,13 +50,16 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose pages cannot be edited."""
 
 
-def badge(state: ItemState | None) -> SafeString:
-    """Render the state as a coloured badge with the error as its tooltip; "unknown" for an item without a state."""
+def badge(state: ItemState | None, url: str = "") -> SafeString:
+    """Render the state as a coloured badge with the error as its tooltip, and ``url`` as what it leads to; "unknown"
+    for an item without a state."""
     if state is None:
         return format_html('<span class="imagesim-badge" data-tone="none">{}</span>', _("unknown"))
-    tone = "waiting" if state.pending and state.outcome != Outcome.FAILED else TONES.get(state.outcome, "none")
-    word = _("waiting") if state.pending and state.outcome != Outcome.FAILED else state.get_outcome_display()
-    return format_html('<span class="imagesim-badge" data-tone="{}" title="{}">{}</span>', tone, state.error, word)
+    waiting = state.pending and state.outcome != Outcome.FAILED
+    tone = "waiting" if waiting else TONES.get(state.outcome, "none")
+    word = _("waiting") if waiting else state.get_outcome_display()
+    shown = format_html('<span class="imagesim-badge" data-tone="{}" title="{}">{}</span>', tone, state.error, word)
+    return format_html('<a href="{}">{}</a>', url, shown) if url else shown
 
 
 def shorten(text: str) -> str:

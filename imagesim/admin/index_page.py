@@ -27,6 +27,7 @@ from django.views.decorators.http import require_POST
 
 from imagesim import events
 from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, shorten, start
+from imagesim.admin.failures import last_failures
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
 from imagesim.models import Job, VisualIndex
@@ -61,6 +62,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self._require_view(request)
+        may_see_items = request.user.has_perm("imagesim.view_itemstate")
         context = {
             **self.admin_site.each_context(request),
             "title": capfirst(self.opts.verbose_name_plural),
@@ -71,7 +73,8 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "may_rebuild": self.has_rebuild_permission(request),
             "buttons": BUTTONS.values(),
             "how_tasks_run": how_tasks_run(),
-            "may_see_items": request.user.has_perm("imagesim.view_itemstate"),
+            "may_see_items": may_see_items,
+            "failures": last_failures(self.admin_site.name) if may_see_items else [],
             "may_see_jobs": request.user.has_perm("imagesim.view_job"),
             **(extra_context or {}),
         }

@@ -1,4 +1,4 @@
-"""Items in the admin: the list of their states, and :class:`ItemStateMixin` for the shop's own ModelAdmin."""
+"""The list of items and their states in the admin."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.views.main import ChangeList
-from django.core.checks import CheckMessage, Error
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
-from django.forms import Media
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, reindex_items, reindex_states, shorten
+from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, reindex_states, shorten
+from imagesim.admin.reasons import reason
+from imagesim.admin.similar import change_url
+from imagesim.admin.thumbnail import thumbnail
 from imagesim.exceptions import NotRegistered
 from imagesim.indexing.documents import valid_pks
 from imagesim.models import ItemImage, ItemState
@@ -37,15 +36,7 @@ class ImageInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     @admin.display(description=_("picture"))
     def picture(self, image: ItemImage) -> str | SafeString:
         item = item_of(image.state)
-        address = registry.for_label(image.state.model).get_image_url(item, image.name) if item else ""
-        if not address:
-            return ""
-        return format_html(
-            '<a href="{}"><img class="imagesim-thumbnail" src="{}" alt="{}" loading="lazy"></a>',
-            address,
-            address,
-            image.name,
-        )
+        return thumbnail(item, image.name, alt=image.name, links=True) if item else ""
 
     @admin.display(description=_("digest"))
     def short_digest(self, image: ItemImage) -> SafeString:
@@ -79,7 +70,7 @@ class ModelFilter(admin.SimpleListFilter):
 
 @admin.register(ItemState)
 class ItemStateAdmin(ReadOnlyAdmin):
-    list_display = ("item", "state", "error_line", "attempts", "changed_at")
+    list_display = ("item", "picture", "state", "error_line", "attempts", "changed_at")
     list_display_links = ("state",)
     list_filter = ("outcome", "pending", ImageErrorFilter, ModelFilter)
     search_fields = ("object_pk", "error", "images__name", "images__error")
@@ -90,13 +81,13 @@ class ItemStateAdmin(ReadOnlyAdmin):
     actions = ("reindex_selected",)
     inlines = (ImageInline,)
     fieldsets = (
-        (None, {"fields": ("item", "model", "object_pk", "state", "error")}),
+        (None, {"fields": ("item", "picture", "model", "object_pk", "state", "why", "error")}),
         (
             _("Sync"),
             {"fields": (*("attempts", "not_before", "changed_at", "synced_at"), "version", "synced_version", "lease")},
         ),
     )
-    readonly_fields = ("item", "state")
+    readonly_fields = ("item", "picture", "state", "why")
 
     class Media:
         css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
@@ -128,11 +119,18 @@ class ItemStateAdmin(ReadOnlyAdmin):
         item = state._imagesim_item if hasattr(state, "_imagesim_item") else item_of(state)
         if item is None:
             return str(state)
-        try:
-            name = f"{self.admin_site.name}:{item._meta.app_label}_{item._meta.model_name}_change"
-            return format_html('<a href="{}">{}</a>', reverse(name, args=[item.pk]), item)
-        except NoReverseMatch:
-            return str(item)
+        url = change_url(self.admin_site, item)
+        return format_html('<a href="{}">{}</a>', url, item) if url else str(item)
+
+    @admin.display(description=_("picture"))
+    def picture(self, state: ItemState) -> SafeString | str:
+        item = state._imagesim_item if hasattr(state, "_imagesim_item") else item_of(state)
+        return thumbnail(item) if item is not None else ""
+
+    @admin.display(description=_("why"))
+    def why(self, state: ItemState) -> str:
+        item = item_of(state)
+        return reason(state, item) if item is not None else ""
 
     @admin.display(description=_("model"), ordering="model")
     def model_name(self, state: ItemState) -> str:
@@ -189,76 +187,6 @@ def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model
             items = registry.for_label(label)
         except NotRegistered:
             continue
-        for item in items.model._base_manager.filter(pk__in=valid_pks(items, pks)):
+        for item in items.for_reading(items.model._base_manager.filter(pk__in=valid_pks(items, pks))):
             found[label, items.pk_of(item)] = item
     return found
-
-
-class ItemStateMixin:
-    """Add the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
-
-    ``class ProductAdmin(ItemStateMixin, admin.ModelAdmin)``. The column takes one query per page and comes after the
-    first one, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
-    ``readonly_fields``.
-    """
-
-    model: type[models.Model]
-
-    def check(self, **kwargs: Any) -> list[CheckMessage]:
-        found: list[CheckMessage] = super().check(**kwargs)  # type: ignore[misc]
-        if self.model not in registry:
-            message = f"ItemStateMixin is used for {self.model._meta.label}, which is not registered with imagesim."
-            hint = "Register it in a similarity.py with @imagesim.register, or remove the mixin."
-            found.append(Error(message, hint=hint, obj=self.__class__, id="imagesim.E401"))
-        return found
-
-    @property
-    def media(self) -> Media:
-        return super().media + Media(css={"all": ["imagesim/admin/admin.css"]})  # type: ignore[misc, no-any-return]
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        shown = list(super().get_list_display(request))  # type: ignore[misc]
-        return shown if "visual_search" in shown else [*shown[:1], "visual_search", *shown[1:]]
-
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        changelist: ChangeList = super().get_changelist_instance(request)  # type: ignore[misc]
-        attach_states(changelist.result_list)
-        return changelist
-
-    def has_reindex_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("imagesim.reindex_itemstate")
-
-    @admin.display(description=_("visual search"))
-    def visual_search(self, item: models.Model) -> SafeString:
-        if not hasattr(item, "_imagesim_state"):
-            attach_states([item])
-        return badge(getattr(item, "_imagesim_state", None))
-
-    @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
-    def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        reindex_items(self, request, queryset)
-
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        """Add the action to the ``actions`` of the shop's class, on lists only, unless it disabled actions.
-
-        ``action_location`` is an enumeration of Django 6.1 and later.
-        """
-        where = {} if action_location is None else {"action_location": action_location}
-        found: dict[str, Any] = super().get_actions(request, **where)  # type: ignore[misc]
-        disabled = self.actions is None or IS_POPUP_VAR in request.GET  # type: ignore[attr-defined]
-        in_list = action_location is None or action_location.name == "CHANGE_LIST"
-        if in_list and not disabled and self.has_reindex_permission(request):
-            found["reindex_selected"] = self.get_action("reindex_selected")  # type: ignore[attr-defined]
-        return found
-
-
-def attach_states(items: Any) -> None:
-    """Load the states of a page of items of one model in one query."""
-    items = list(items)
-    if not items or type(items[0]) not in registry:
-        return
-    declared = registry.for_item(items[0])
-    pks = [declared.pk_of(item) for item in items if item.pk is not None]
-    states = {state.object_pk: state for state in ItemState.objects.filter(model=declared.label, object_pk__in=pks)}
-    for item in items:
-        item._imagesim_state = states.get(declared.pk_of(item)) if item.pk is not None else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.db import models, transaction
@@ -20,9 +20,9 @@ from imagesim import images
 from imagesim.exceptions import BadImage, ImagesimError, NotRegistered
 from imagesim.indexing.documents import images_by_state, valid_pks
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
-from imagesim.insight.pictures import blur
 from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState
+from imagesim.picture_quality import Quality, measure
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import ImageVectors
 from imagesim.retrieval.retriever import open_index
@@ -34,12 +34,8 @@ Outcome = ItemState.Outcome
 BATCH = 20
 """Items per step."""
 
-MIN_SIDE = 200
-"""Pixels of the short side below which a picture is called tiny."""
-
-BLURRED = 0.55
 DUPLICATE = 0.96
-"""Both calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
+"""Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
 
 NEIGHBOURS = 10
 FOREIGN = 8
@@ -168,10 +164,11 @@ def _look_at_pictures(items: Sequence[Item]) -> None:
             if known is None:
                 continue
             facts[image.digest] = known
-            if min(known.width, known.height) < MIN_SIDE:
+            quality = Quality(known.width, known.height, known.blur)
+            if quality.is_tiny:
                 size = _("%(width)d × %(height)d pixels") % {"width": known.width, "height": known.height}
                 item.note(Kind.TINY, size, picture=image.name)
-            elif known.blur > BLURRED:
+            elif quality.is_blurred:
                 item.note(Kind.BLURRED, picture=image.name)
 
 
@@ -186,14 +183,12 @@ def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
         data = images.read(file)
         if images.digest(data) != image.digest:
             return None
-        picture = images.decode(data)
+        quality = measure(data)
     except (BadImage, OSError):
         return None
     except Exception:  # storages raise errors of their own clients; the next sync names them
         return None
-    width, height = picture.size
-    row = {"width": width, "height": height, "blur": blur(picture)}
-    return PictureFacts.objects.update_or_create(digest=image.digest, defaults=row)[0]
+    return PictureFacts.objects.update_or_create(digest=image.digest, defaults=asdict(quality))[0]
 
 
 def _look_for_shared(items: Sequence[Item]) -> None:

@@ -18,11 +18,12 @@ from django.views.decorators.http import require_POST
 
 from imagesim.admin.base import ReadOnlyAdmin
 from imagesim.admin.items import attach_items
+from imagesim.admin.thumbnail import thumbnail as small_picture
 from imagesim.insight import catalogue
 from imagesim.insight.links import linked_items
 from imagesim.insight.models import Finding
 from imagesim.models import ItemState
-from imagesim.registry import make_key, registry
+from imagesim.registry import make_key
 
 SCAN_SECONDS = 5.0
 """How long a press of the button looks at items."""
@@ -93,10 +94,9 @@ class FindingAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("picture"))
     def thumbnail(self, finding: Finding) -> SafeString | str:
         item = getattr(finding.state, "_imagesim_item", None)
-        if item is None or not finding.picture:
+        if item is None or finding.kind == Finding.Kind.NO_PICTURE:
             return ""
-        url = registry.for_item(item).get_image_url(item, finding.picture)
-        return format_html('<img class="imagesim-thumbnail" src="{}" alt="" loading="lazy">', url) if url else ""
+        return small_picture(item, finding.picture)
 
 
 def _key(finding: Finding) -> str:

@@ -1,18 +1,53 @@
-"""Measure pictures: their size, and how blurred they are."""
+"""Measure how good a picture is for shoppers: its size, and how blurred it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from imagesim import images
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from PIL.Image import Image
 
+MIN_SIDE = 200
+"""Pixels of the short side below which a picture is called tiny."""
+
+BLURRED = 0.55
+"""Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
+
 SIDE = 384
 """Pixels of the long side at which blur is measured: about what a page shows."""
 
 WINDOW = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Width and height in pixels of the upright picture, and its blur, 0 (sharp) to 1."""
+
+    width: int
+    height: int
+    blur: float
+
+    @property
+    def is_tiny(self) -> bool:
+        return min(self.width, self.height) < MIN_SIDE
+
+    @property
+    def is_blurred(self) -> bool:
+        return self.blur > BLURRED
+
+
+def measure(data: bytes) -> Quality:
+    """Measure a picture, decoded no larger than that needs.
+
+    :raises BadImage: as :func:`imagesim.images.decode`.
+    """
+    width, height = images.dimensions(data)
+    return Quality(width, height, blur(images.decode(data, min_decode_side=SIDE)))
 
 
 def blur(image: Image) -> float:

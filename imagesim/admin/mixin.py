@@ -1,0 +1,181 @@
+""":class:`ItemStateMixin`, for the shop's own ModelAdmin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.forms import Media
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from imagesim.admin import picture_check
+from imagesim.admin.base import badge, reindex_items
+from imagesim.admin.similar import similar_items
+from imagesim.models import ItemState
+from imagesim.registry import registry
+
+
+class ItemStateMixin:
+    """Add the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
+
+    ``class ProductAdmin(ItemStateMixin, admin.ModelAdmin)``. The column takes one query per page and comes after the
+    first one, unless ``list_display`` places it elsewhere. To show it in the form as well, name ``visual_search`` in
+    ``readonly_fields``. The page of an item leads to one of similar items, and a save says which pictures are bad.
+    """
+
+    model: type[models.Model]
+    admin_site: admin.AdminSite
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        found: list[CheckMessage] = super().check(**kwargs)  # type: ignore[misc]
+        if self.model not in registry:
+            message = f"ItemStateMixin is used for {self.model._meta.label}, which is not registered with imagesim."
+            hint = "Register it in a similarity.py with @imagesim.register, or remove the mixin."
+            found.append(Error(message, hint=hint, obj=self.__class__, id="imagesim.E401"))
+        return found
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(css={"all": ["imagesim/admin/admin.css"]})  # type: ignore[misc, no-any-return]
+
+    # The column and the action of the list.
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        shown = list(super().get_list_display(request))  # type: ignore[misc]
+        return shown if "visual_search" in shown else [*shown[:1], "visual_search", *shown[1:]]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)  # type: ignore[misc]
+        attach_states(changelist.result_list, links=_may_see_states(request))
+        return changelist
+
+    def has_reindex_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("imagesim.reindex_itemstate")
+
+    @admin.display(description=_("visual search"))
+    def visual_search(self, item: models.Model) -> SafeString:
+        if not hasattr(item, "_imagesim_state"):
+            attach_states([item])
+        state: ItemState | None = getattr(item, "_imagesim_state", None)
+        linked = state is not None and getattr(item, "_imagesim_linked", False)
+        return badge(state, self._state_url(state) if state and linked else "")
+
+    def _state_url(self, state: ItemState) -> str:
+        return reverse("admin:imagesim_itemstate_change", args=[state.pk], current_app=self.admin_site.name)
+
+    @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
+    def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        reindex_items(self, request, queryset)
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """Add the action to the ``actions`` of the shop's class, on lists only, unless it disabled actions.
+
+        ``action_location`` is an enumeration of Django 6.1 and later.
+        """
+        where = {} if action_location is None else {"action_location": action_location}
+        found: dict[str, Any] = super().get_actions(request, **where)  # type: ignore[misc]
+        disabled = self.actions is None or IS_POPUP_VAR in request.GET  # type: ignore[attr-defined]
+        in_list = action_location is None or action_location.name == "CHANGE_LIST"
+        if in_list and not disabled and self.has_reindex_permission(request):
+            found["reindex_selected"] = self.get_action("reindex_selected")  # type: ignore[attr-defined]
+        return found
+
+    # The page of an item: its badge, the link to similar items, and what is said after a save.
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        item = super().get_object(request, object_id, from_field)  # type: ignore[misc]
+        if item is not None:
+            attach_states([item], links=_may_see_states(request))
+        return item
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)  # type: ignore[misc]
+        request._imagesim_saved = form.instance  # type: ignore[attr-defined]
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+        saved = getattr(request, "_imagesim_saved", None)  # and committed, unless requests are atomic
+        if saved is not None:
+            picture_check.warn(request, saved)
+        return response
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any
+    ) -> HttpResponse:
+        """Add a link to similar items to whichever template the page has."""
+        page: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)  # type: ignore[misc]
+        if obj is None or not isinstance(page, TemplateResponse) or self.model not in registry:
+            return page
+        more = {
+            "imagesim_page": page.resolve_template(page.template_name),
+            "imagesim_similar_url": reverse(
+                f"admin:{self._similar_name}", args=[quote(obj.pk)], current_app=self.admin_site.name
+            ),
+        }
+        page.context_data = {**(page.context_data or {}), **more}
+        page.template_name = "admin/imagesim/item_page.html"
+        return page
+
+    # The page of similar items.
+
+    @property
+    def _similar_name(self) -> str:
+        return f"{self.model._meta.app_label}_{self.model._meta.model_name}_imagesim_similar"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.similar_view)
+        own = path("<path:object_id>/similar/", view, name=self._similar_name)
+        return [own, *super().get_urls()]  # type: ignore[misc]
+
+    def similar_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        own: Any = self
+        item = own.get_object(request, unquote(object_id))
+        if not own.has_view_permission(request, item):
+            raise PermissionDenied
+        if item is None or self.model not in registry:
+            answer: HttpResponse = own._get_obj_does_not_exist_redirect(request, own.opts, object_id)
+            return answer
+        found, why_none = similar_items(self.admin_site, request, item, item._imagesim_state)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Similar items"),
+            "subtitle": str(item),
+            "opts": own.opts,
+            "media": self.media,
+            "item": item,
+            "item_id": quote(item.pk),
+            "badge": self.visual_search(item),
+            "similar": found,
+            "why_none": why_none,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/imagesim/similar.html", context)
+
+
+def attach_states(items: Iterable[Any], *, links: bool = False) -> None:
+    """Load the states of a page of items of one model in one query; with ``links``, their badges lead to them."""
+    items = list(items)
+    if not items or type(items[0]) not in registry:
+        return
+    declared = registry.for_item(items[0])
+    pks = [declared.pk_of(item) for item in items if item.pk is not None]
+    states = {state.object_pk: state for state in ItemState.objects.filter(model=declared.label, object_pk__in=pks)}
+    for item in items:
+        item._imagesim_state = states.get(declared.pk_of(item)) if item.pk is not None else None
+        item._imagesim_linked = links
+
+
+def _may_see_states(request: HttpRequest) -> bool:
+    return request.user.has_perm("imagesim.view_itemstate")
