@@ -60,14 +60,16 @@ def index(elasticsearch_url: str) -> Iterator[ElasticsearchIndex]:
 
 
 class Requests:
-    """Counts the requests of an index to the server."""
+    """Records the requests of an index to the server."""
 
     def __init__(self, index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paths: list[str] = []
+        self.bodies: list[str] = []
         perform = index._client.transport.perform_request
 
         def counted(method: str, target: str, **kwargs: Any) -> Any:
             self.paths.append(target.partition("?")[0])
+            self.bodies.append(str(kwargs.get("body")))
             return perform(method, target, **kwargs)
 
         monkeypatch.setattr(index._client.transport, "perform_request", counted)

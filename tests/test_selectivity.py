@@ -148,6 +148,31 @@ def test_an_entry_of_a_value_that_was_not_counted_is_found(index: ElasticsearchI
         index._client.delete(index=index.name, id=new.key, refresh=True)
 
 
+def test_which_image_is_not_asked_where_each_entry_has_one(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until an entry with two is written: then its second image is named, at the price of one more request."""
+    assert index._read_active().selectivity.statistics.one_image_each
+    requests = Requests(index, monkeypatch)
+    [before] = ask(index, Filters(), limit=1).candidates
+    assert "inner_hits" not in requests.bodies[-1]
+    two = entry(COUNT + 2, -np.ones(DIMS, dtype=np.float32), np.ones(DIMS, dtype=np.float32))
+    index.write([two])
+    index.refresh()
+    try:
+        requests.paths.clear()
+        for asked in (2, 3):
+            [found] = ask(index, Filters(), limit=1).candidates
+            assert (found.key, found.image_digest) == (two.key, two.images[1].digest)
+            assert found.score > before.score
+            assert len(requests.paths) == asked
+        assert "inner_hits" in requests.bodies[-1]
+        index.update_statistics()
+        assert not index._read_active().selectivity.statistics.one_image_each
+    finally:
+        index._client.delete(index=index.name, id=two.key, refresh=True)
+
+
 def test_counting_leaves_the_meta_of_the_index_as_it_is(index: ElasticsearchIndex) -> None:
     backing_index = index.active()
     assert backing_index is not None

@@ -284,12 +284,12 @@ class ElasticsearchIndex(BaseIndex):
         answers = self._request([each.body(self._server, active.quantisation) for each in compiled])
         if any(hit["_index"] != active.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
             self._swapped(active, queries)
-        for number, (each, answer) in enumerate(zip(compiled, answers, strict=True)):
-            if each.may_lack(answer):
-                # The candidates were variants of too few products to fill the page.
-                compiled[number] = wider = each.widened()
-                [answers[number]] = self._request([wider.body(self._server, active.quantisation)])
-                each = wider
+        for number, each in enumerate(list(compiled)):
+            while (instead := each.follow_up(answers[number])) is not None:
+                if isinstance(instead, CompiledQuery) and instead.which_image:
+                    active.selectivity.forget_images()
+                compiled[number] = each = instead
+                [answers[number]] = self._request([each.body(self._server, active.quantisation)])
             if (passing := each.passing(answers[number])) is not None:
                 active.selectivity.count(each.filters, passing)
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
@@ -321,6 +321,7 @@ class ElasticsearchIndex(BaseIndex):
             similarity,
             0 if exact else min(candidates, MAX_CANDIDATES),
             SERVER_TIMEOUT * self._timeout,
+            which_image=similarity == "l1" or not active.selectivity.statistics.one_image_each,
         )
 
     def _swapped(self, before: _Active, queries: Sequence[Query]) -> None:

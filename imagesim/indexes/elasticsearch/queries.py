@@ -84,8 +84,12 @@ def stored_values(
 
 @dataclass(frozen=True, slots=True)
 class CompiledQuery:
-    """A checked query. ``vector`` has unit length; ``candidates`` is the number of entries that a shard scores in full,
-    0 for all that pass the filters; the server gives up after ``timeout`` seconds."""
+    """A checked query.
+
+    ``vector`` has unit length; ``candidates`` is the number of entries that a shard scores in full, 0 for all that pass
+    the filters; the server gives up after ``timeout`` seconds. ``which_image`` asks which image of an entry is meant,
+    which takes a part of the server's time, and is known where each entry has one.
+    """
 
     query: Query
     vector: Vector
@@ -94,6 +98,7 @@ class CompiledQuery:
     similarity: Similarity
     candidates: int
     timeout: float = 5.0
+    which_image: bool = True
 
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
         """The body of ``_search``."""
@@ -122,7 +127,7 @@ class CompiledQuery:
         else:
             if query.min_score is not None:
                 body["min_score"] = query.min_score + 1.0
-            must = [_nested(images, COSINE, vector, {"size": 1, "_source": False})]
+            must = [_nested(images, COSINE, vector, {"size": 1, "_source": False} if self.which_image else None)]
         body["query"] = {"bool": {**clauses, "must": [{"nested": clause} for clause in must]}}
         return body
 
@@ -137,20 +142,25 @@ class CompiledQuery:
             knn["rescore_vector"] = {"oversample": OVERSAMPLE[quantisation]}
         return knn
 
-    def may_lack(self, answer: Mapping[str, Any]) -> bool:
-        """Whether entries beyond the candidates could belong on this page."""
-        hits = answer["hits"]
-        full = self.candidates and hits["total"]["value"] >= self.candidates
-        return bool(full and len(hits.get("hits", ())) <= self.query.limit)
+    def follow_up(self, answer: Mapping[str, Any]) -> CompiledQuery | None:
+        """The query to ask in place of this one, if its answer is not enough."""
+        hits = answer["hits"].get("hits", ())
+        full = self.candidates and answer["hits"]["total"]["value"] >= self.candidates
+        # The candidates were variants of too few products to fill the page.
+        lacks_entries = full and len(hits) <= self.query.limit
+        lacks_images = any("inner_hits" not in hit and len(hit["_source"]["images"]) > 1 for hit in hits)
+        if not (lacks_entries or lacks_images):
+            return None
+        return replace(
+            self,
+            candidates=0 if lacks_entries else self.candidates,
+            which_image=self.which_image or lacks_images,
+        )
 
     def passing(self, answer: Mapping[str, Any]) -> int | None:
         """How many entries pass the filters, where the answer tells."""
         full = not self.candidates or answer["hits"]["total"]["value"] < self.candidates
         return answer["hits"]["total"]["value"] if full and self.query.min_score is None else None
-
-    def widened(self) -> CompiledQuery:
-        """The same query with every entry that passes the filters scored."""
-        return replace(self, candidates=0)
 
     def parse(self, answer: Mapping[str, Any]) -> Candidates:
         """:raises QueryTimeout: if the server gave up."""
@@ -162,8 +172,8 @@ class CompiledQuery:
         return Candidates(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
 
     def _candidate(self, hit: Mapping[str, Any]) -> Candidate:
-        source, inner = hit["_source"], hit["inner_hits"]
-        position = _images(inner["images"])[0][0]
+        source, inner = hit["_source"], hit.get("inner_hits", {})
+        position = _images(inner["images"])[0][0] if inner else 0
         score = dict(_images(inner["cosine"]))[position] if "cosine" in inner else hit["_score"]
         return Candidate(
             key=hit["_id"],
@@ -181,10 +191,11 @@ def _images(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
     return [(hit["_nested"]["offset"], hit["_score"]) for hit in inner["hits"]["hits"]]
 
 
-def _nested(images: dict[str, Any], script: str, vector: Any, inner_hits: dict[str, Any]) -> dict[str, Any]:
-    """Score an entry by the best of its images, and name that image."""
+def _nested(images: dict[str, Any], script: str, vector: Any, inner_hits: dict[str, Any] | None) -> dict[str, Any]:
+    """Score an entry by the best of its images, which ``inner_hits`` name."""
     query = {"script_score": _scored(images, script, vector)}
-    return {"path": "images", "score_mode": "max", "query": query, "inner_hits": inner_hits}
+    named = {} if inner_hits is None else {"inner_hits": inner_hits}
+    return {"path": "images", "score_mode": "max", "query": query, **named}
 
 
 def _scored(images: dict[str, Any], script: str, vector: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagesim.filter_types import FILTER_TYPES
@@ -50,6 +50,7 @@ def statistics_body(kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
         # By a query: the field has no doc values.
         "in_stock": {"filter": {"term": {"in_stock": True}}},
         "categories": _terms("categories"),
+        "images": {"nested": {"path": "images"}},
     }
     for name, kind in list(kinds.items())[:MAX_FIELDS]:
         path = f"filters.{name}"
@@ -70,6 +71,8 @@ def parse_statistics(answer: Mapping[str, Any]) -> dict[str, Any]:
     entries = int(answer["hits"]["total"]["value"])
     shares: dict[str, Any] = {}
     for path, found in answer["aggregations"].items():
+        if path == "images":
+            continue
         if "buckets" in found:
             values = {_word(bucket["key"]): _share(bucket["doc_count"], entries) for bucket in found["buckets"]}
             shares[path] = {"values": values, "more": bool(found.get("sum_other_doc_count"))}
@@ -79,7 +82,7 @@ def parse_statistics(answer: Mapping[str, Any]) -> dict[str, Any]:
                 shares[path] = {"share": _share(found["doc_count"], entries), "quantiles": quantiles}
         else:
             shares[path] = {"share": _share(found["doc_count"], entries)}
-    return {"entries": entries, "shares": shares}
+    return {"entries": entries, "images": int(answer["aggregations"]["images"]["doc_count"]), "shares": shares}
 
 
 def _share(count: int, entries: int) -> float:
@@ -96,12 +99,15 @@ class Statistics:
     """The statistics in the index's meta; empty if nothing was counted yet."""
 
     shares: Mapping[str, Any] = field(default_factory=dict)
+    one_image_each: bool = False
+    """Whether every entry had one image when they were counted."""
 
     @classmethod
     def from_stored(cls, stored: object) -> Statistics:
         """Unreadable statistics count as absent: without an estimate a search is as correct, only slower."""
-        shares = stored.get("shares") if isinstance(stored, Mapping) else None
-        return cls(shares if isinstance(shares, Mapping) else {})
+        stored = stored if isinstance(stored, Mapping) else {}
+        shares, entries, images = (stored.get(name) for name in ("shares", "entries", "images"))
+        return cls(shares if isinstance(shares, Mapping) else {}, isinstance(images, int) and 0 < images == entries)
 
     def share(self, compiled: CompiledFilters) -> float:
         """Return the estimated share of all entries that match, 0 to 1; a field that was not counted matches all.
@@ -186,6 +192,10 @@ class Selectivity:
             return min(self.statistics.share(compiled) * entries, named)
         except (AttributeError, LookupError, TypeError, ValueError):
             return named
+
+    def forget_images(self) -> None:
+        """Entries with several images have been written since they were counted."""
+        self.statistics = replace(self.statistics, one_image_each=False)
 
     def count(self, compiled: CompiledFilters, passing: int) -> None:
         """Store the count of an exact answer."""

@@ -157,18 +157,16 @@ class CompiledText:
                 near.append({"prefix": {"words.reversed": {"value": part[::-1]}}})
         return {"dis_max": {"queries": near}}
 
-    def may_lack(self, answer: Mapping[str, Any]) -> bool:
-        """Whether entries beyond those found could belong on this page."""
+    def follow_up(self, answer: Mapping[str, Any]) -> CompiledText | None:
+        """The query to ask in place of this one, if entries beyond those found could belong on its page."""
         hits = answer["hits"].get("hits", ())
         groups = {hit["_source"]["group"] if self.query.collapse else hit["_id"] for hit in hits}
-        return text_hits.may_lack(len(hits), len(groups), self.size, self.query)
+        if not text_hits.may_lack(len(hits), len(groups), self.size, self.query):
+            return None
+        return replace(self, size=MAX_TEXT_MATCHES)
 
     def passing(self, answer: Mapping[str, Any]) -> None:
         """How many entries pass the filters is not known: those that lack the words were not counted."""
-
-    def widened(self) -> CompiledText:
-        """The same query with as many entries scored as ever are."""
-        return replace(self, size=MAX_TEXT_MATCHES)
 
     def parse(self, answer: Mapping[str, Any]) -> Candidates:
         """:raises QueryTimeout: if the server gave up."""
