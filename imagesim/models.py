@@ -192,8 +192,14 @@ class Job(models.Model):
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
         RUNNING = "running", _("running")
+        PAUSED = "paused", _("paused")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    class Request(models.TextChoices):
+        PAUSE = "pause", _("pause")
+        CANCEL = "cancel", _("cancel")
 
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.WAITING)
@@ -205,7 +211,11 @@ class Job(models.Model):
     report = models.JSONField(_("report"), default=dict, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
-    """Its kind while it runs, else None. The unique constraint lets at most one job of a kind run."""
+    """Its kind while it runs or is paused, else None. The unique constraint lets at most one job of a kind run."""
+    requested = models.CharField(
+        _("requested"), max_length=10, choices=Request.choices, blank=True, default="", db_default=""
+    )
+    """What its process is to do at its next batch."""
     owner = models.CharField(_("owner"), max_length=255, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     heartbeat_at = models.DateTimeField(_("last heartbeat"), default=timezone.now)

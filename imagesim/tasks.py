@@ -57,34 +57,34 @@ def sync() -> None:
     report = sync_now(seconds=SLICE_SECONDS)
     if report.more and not report.interrupted:
         start("sync")
-    if unfinished_rebuild():
-        start("rebuild")
+    if (left := unfinished_rebuild()) is not None:
+        start("rebuild", job=left.pk)
 
 
 @shared_task(name="imagesim.tasks.rebuild", **_LASTING)
-def rebuild() -> None:
-    """Rebuild the index, ``SLICE_SECONDS`` per task."""
+def rebuild(job: int | None = None) -> None:
+    """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of one, continue that one only."""
     from imagesim.indexing.rebuild import rebuild as rebuild_now
     from imagesim.models import Job
 
     try:
-        job = rebuild_now(seconds=SLICE_SECONDS)
+        made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job)
     except AlreadyRunning as error:
         logger.info("%s", error)
     except IndexUnavailable as error:
         logger.warning("the rebuild continues when the index is available again: %s", error)
     else:
-        if job.status == Job.Status.RUNNING:
-            start("rebuild")
+        if made.status == Job.Status.RUNNING:
+            start("rebuild", job=made.pk)
 
 
 @shared_task(name="imagesim.tasks.reconcile", **{**_LASTING, "soft_time_limit": 3300, "time_limit": 3500})
-def reconcile() -> None:
-    """Compare the database with the index and repair the differences."""
+def reconcile(job: int | None = None) -> None:
+    """Compare the database with the index and repair the differences; with ``job``, continue that one only."""
     from imagesim.indexing.reconcile import reconcile as reconcile_now
 
     try:
-        reconcile_now(repair_now=False)
+        reconcile_now(repair_now=False, unfinished=job)
     except (AlreadyRunning, IndexUnavailable, IndexMissing) as error:
         logger.warning("not reconciled: %s", error)
     start("sync")

@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim.exceptions import NotRegistered
-from imagesim.indexing import dispatch
+from imagesim.indexing import dispatch, jobs
 from imagesim.indexing.sync import touch
-from imagesim.models import ItemState
+from imagesim.models import ItemState, Job
 from imagesim.registry import registry
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def start(name: str) -> tuple[int, str]:
     if name == "retry":
         count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
         return messages.SUCCESS, _queued_message(count)
+    if name in Job.Kind.values and (job := jobs.unfinished(name)) and job.status == Job.Status.PAUSED:
+        return messages.WARNING, _("One is paused: resume or cancel it.")
     if dispatch.start(name):
         return messages.SUCCESS, _("Started: %(job)s. This page shows its progress.") % {"job": button.title}
     if dispatch.mode() == "manual":

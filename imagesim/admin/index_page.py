@@ -1,11 +1,10 @@
 """The page "Visual index": the state of the index, the running job, buttons for maintenance, and click-through rates.
 
-A script keeps it current with the JSON view. The jobs, rebuilds and reconciles with their results, have their own list.
+A script keeps it current with the JSON view. :mod:`imagesim.admin.jobs` has the list of jobs.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -18,15 +17,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from imagesim import events
-from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, shorten, start
+from imagesim.admin import job_control
+from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, start
 from imagesim.admin.failures import last_failures
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
@@ -63,14 +61,17 @@ class VisualIndexAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         self._require_view(request)
         may_see_items = request.user.has_perm("imagesim.view_itemstate")
+        may_rebuild = self.has_rebuild_permission(request)
+        shown = snapshot()
         context = {
             **self.admin_site.each_context(request),
             "title": capfirst(self.opts.verbose_name_plural),
             "opts": self.opts,
             "media": self.media,
-            "snapshot": snapshot(),
+            "snapshot": shown,
+            "controls": list(job_control.controls(self.admin_site, shown["shown"])) if may_rebuild else [],
             "event_tables": event_tables(),
-            "may_rebuild": self.has_rebuild_permission(request),
+            "may_rebuild": may_rebuild,
             "buttons": BUTTONS.values(),
             "how_tasks_run": how_tasks_run(),
             "may_see_items": may_see_items,
@@ -97,7 +98,10 @@ class VisualIndexAdmin(ReadOnlyAdmin):
                 **self.admin_site.each_context(request),
                 "title": BUTTONS[job].title,
                 "opts": self.opts,
-                "button": BUTTONS[job],
+                "question": BUTTONS[job].question,
+                "button": BUTTONS[job].title,
+                "action": request.path,
+                "hidden": {"confirmed": "yes"},
             }
             request.current_app = self.admin_site.name
             return TemplateResponse(request, "admin/imagesim/confirm.html", context)
@@ -120,9 +124,8 @@ def snapshot() -> dict[str, Any]:
     """
     status = get_status()
     waiting = status.pending if dispatch.mode() != "manual" else 0
-    running = next(
-        (job for job in (status.rebuild, status.reconcile) if job and job.status == Job.Status.RUNNING), None
-    )
+    unfinished = (Job.Status.RUNNING, Job.Status.PAUSED)
+    running = next((job for job in (status.rebuild, status.reconcile) if job and job.status in unfinished), None)
     fields = {
         "items": number_format(status.items, force_grouping=True),
         "indexed": number_format(status.indexed, force_grouping=True),
@@ -149,6 +152,7 @@ def snapshot() -> dict[str, Any]:
             "index_error": bool(status.index.error),
             "failed": status.failed > 0,
             "oldest": status.pending > 0,
+            **job_control.applicable(),
         },
         "running": running is not None or waiting > 0,
     }
@@ -212,7 +216,11 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
         "total": number_format(job.total, force_grouping=True),
         "percent": _percent(job.done, job.total),
     }
-    if job.abandoned:
+    if job.status == Job.Status.PAUSED:
+        left = _("paused")
+    elif job.requested:
+        left = _("stops after its current batch")
+    elif job.abandoned:
         left = _("stopped; the next sync continues it")
     else:
         left = "" if job.seconds_left is None else _("%(time)s left") % {"time": _duration(job.seconds_left)}
@@ -291,46 +299,3 @@ def _row(name: str, rate: events.Rate) -> EventRow:
     )
     share = f"{number_format(round(100 * rate.click_through, 1), decimal_pos=1)} %" if rate.views else "–"
     return EventRow(name, views, clicks, carts, share)
-
-
-JOB_TONES = {Job.Status.DONE: "good", Job.Status.FAILED: "bad"}
-
-
-@admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
-    list_display = ("started_at", "kind", "state", "progress", "failed", "finished_at", "error_line")
-    list_filter = ("kind", "status")
-    search_fields = ("target", "error")
-    fields = (
-        *("kind", "state", "progress", "failed", "target", "started_at", "heartbeat_at", "finished_at"),
-        *("error", "details"),
-    )
-    readonly_fields = ("state", "progress", "details")
-
-    class Media:
-        css: ClassVar = {"all": ["imagesim/admin/admin.css"]}
-
-    @admin.display(description=gettext_lazy("status"), ordering="status")
-    def state(self, job: Job) -> SafeString:
-        tone = JOB_TONES.get(Job.Status(job.status), "waiting")
-        return format_html('<span class="imagesim-badge" data-tone="{}">{}</span>', tone, job.get_status_display())
-
-    @admin.display(description=gettext_lazy("progress"))
-    def progress(self, job: Job) -> SafeString | str:
-        if not job.total:
-            return ""
-        return format_html(
-            '<progress class="imagesim-progress" value="{}" max="{}">{}</progress> {}',
-            job.done,
-            job.total,
-            job.done,
-            _("%(done)d of %(total)d") % {"done": job.done, "total": job.total},
-        )
-
-    @admin.display(description=gettext_lazy("error"))
-    def error_line(self, job: Job) -> str:
-        return shorten(job.error)
-
-    @admin.display(description=gettext_lazy("report"))
-    def details(self, job: Job) -> SafeString:
-        return format_html("<pre>{}</pre>", json.dumps(job.report, indent=2, ensure_ascii=False))

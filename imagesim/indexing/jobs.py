@@ -1,4 +1,7 @@
-"""Long jobs: one per kind at a time, with a heartbeat, so that another process can continue the job of a dead one."""
+"""Long jobs: one per kind at a time, with a heartbeat, so that another process can continue the job of a dead one.
+
+A running job asks at each batch whether someone wants it to pause or to stop (:mod:`imagesim.indexing.job_control`).
+"""
 
 from __future__ import annotations
 
@@ -20,35 +23,72 @@ class JobLost(Exception):
     """Another process took the job over, because this one sent no heartbeat."""
 
 
-def start(kind: Job.Kind) -> Job | None:
+class JobStopped(Exception):
+    """Someone asked for it."""
+
+
+class JobPaused(JobStopped):
+    """The job is to be left as it is, until it is resumed."""
+
+
+class JobCancelled(JobStopped):
+    """The job is to end, without its result."""
+
+
+def start(kind: Job.Kind, *, unfinished: int | None = None) -> Job | None:
     """Start a job of this kind, or take over one that a dead process left unfinished.
 
-    None while another process is running one.
+    With ``unfinished``, its primary key, take only that one over. None while another process is running one, and while
+    one is paused.
     """
     using = router.db_for_write(Job)
     now = timezone.now()
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": now}
-    try:
-        with transaction.atomic(using=using):
-            return Job.objects.using(using).create(kind=kind, slot=kind, started_at=now, **ours)
-    except IntegrityError:
-        pass
+    if unfinished is None:
+        try:
+            with transaction.atomic(using=using):
+                return Job.objects.using(using).create(kind=kind, slot=kind, started_at=now, **ours)
+        except IntegrityError:
+            pass
     former = Job.objects.using(using).filter(slot=kind).first()
     if former is None:
-        return start(kind)
-    if not abandoned(former):
+        return start(kind) if unfinished is None else None
+    if not abandoned(former) or unfinished not in (None, former.pk):
         return None
-    taken = Job.objects.using(using).filter(
-        pk=former.pk, slot=kind, owner=former.owner, heartbeat_at=former.heartbeat_at
-    )
-    if not taken.update(**ours):
-        return None
-    former.refresh_from_db()
-    return former
+    return former if take_over(former) else None
+
+
+def take_over(job: Job) -> bool:
+    """Make this process the owner of a job that has none; return False if another one was faster."""
+    using = router.db_for_write(Job)
+    ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now()}
+    same = {"pk": job.pk, "slot": job.kind, "owner": job.owner, "heartbeat_at": job.heartbeat_at}
+    if not Job.objects.using(using).filter(**same).update(**ours):
+        return False
+    job.refresh_from_db(using=using)
+    return True
+
+
+def unfinished(kind: str) -> Job | None:
+    """Return the job of this kind that runs, waits to be continued, or is paused."""
+    return Job.objects.filter(slot=kind).first()
+
+
+def why_none(kind: Job.Kind) -> str:
+    """Return why a job of this kind cannot be started now."""
+    job = unfinished(kind)
+    if job is not None and job.status == Job.Status.PAUSED:
+        return (
+            f"A {kind.value} is paused: `manage.py imagesim_jobs resume {kind.value}` continues it, "
+            f"`manage.py imagesim_jobs cancel {kind.value}` ends it."
+        )
+    return f"A {kind.value} is running already; imagesim_status shows its progress."
 
 
 def abandoned(job: Job) -> bool:
-    """Whether the job's process has ended or sends no heartbeat."""
+    """Whether the job's process has ended or sends no heartbeat. A paused job has no process to miss."""
+    if job.status == Job.Status.PAUSED:
+        return False
     if timezone.now() - job.heartbeat_at > STALE_AFTER:
         return True
     host, _, rest = job.owner.partition("/")
@@ -56,10 +96,10 @@ def abandoned(job: Job) -> bool:
     return host == socket.gethostname() and pid.isdecimal() and _process_start(int(pid)) != began
 
 
-def unfinished_rebuild() -> bool:
-    """Whether there is a rebuild that its process left unfinished."""
-    job = Job.objects.filter(slot=Job.Kind.REBUILD).first()
-    return job is not None and abandoned(job)
+def unfinished_rebuild() -> Job | None:
+    """Return the rebuild that its process left unfinished, if there is one."""
+    job = unfinished(Job.Kind.REBUILD)
+    return job if job is not None and abandoned(job) else None
 
 
 def heartbeat(job: Job, **values: Any) -> None:
@@ -74,13 +114,36 @@ def heartbeat(job: Job, **values: Any) -> None:
         setattr(job, name, value)
 
 
-def finish(job: Job, *, error: str = "", **facts: Any) -> None:
+def checkpoint(job: Job, **values: Any) -> None:
+    """Store a heartbeat and ``values``, and do as was requested meanwhile.
+
+    :raises JobLost: if another process has taken the job over.
+    :raises JobStopped: if the job is to pause or to end.
+    """
+    heartbeat(job, **values)
+    requested = _ours(job).values_list("requested", flat=True).first()
+    if requested == Job.Request.CANCEL:
+        raise JobCancelled(f"The {job} was cancelled.")
+    if requested == Job.Request.PAUSE:
+        raise JobPaused(f"The {job} was paused.")
+
+
+def finish(job: Job, *, error: str = "", cancelled: bool = False, **facts: Any) -> None:
     """Finish the job, as failed if there is an ``error``.
 
     :raises JobLost: if another process has taken the job over.
     """
-    status = Job.Status.FAILED if error else Job.Status.DONE
-    heartbeat(job, status=status, error=error, slot=None, finished_at=timezone.now(), **facts)
+    status = Job.Status.CANCELLED if cancelled else Job.Status.FAILED if error else Job.Status.DONE
+    heartbeat(job, status=status, error=error, slot=None, requested="", finished_at=timezone.now(), **facts)
+
+
+def leave_paused(job: Job, **values: Any) -> None:
+    """Leave the job to whoever resumes it. It keeps its slot and its target; no process is needed meanwhile."""
+    still = _ours(job).filter(requested=Job.Request.PAUSE)
+    if still.update(status=Job.Status.PAUSED, requested="", owner="", **values):
+        job.status = Job.Status.PAUSED
+    else:
+        suspend(job)  # resumed in the same moment
 
 
 def suspend(job: Job) -> None:

@@ -33,25 +33,38 @@ OUTAGE_SECONDS = 600.0
 """How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it."""
 
 
+WAIT_SECONDS = 2.0
+"""Between two heartbeats while it waits."""
+
+
 class _TimeOver(Exception):
     """The time limit of the rebuild is reached."""
 
 
-def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -> Job:
+def rebuild(*, progress: Progress | None = None, seconds: float | None = None, unfinished: int | None = None) -> Job:
     """Build a new index of all items with the embedder in the settings, and make it active when it is complete.
 
-    Searches and saves continue meanwhile. After a kill, or after ``seconds``, the next call continues the rebuild.
+    Searches and saves continue meanwhile. After a kill, or after ``seconds``, the next call continues the rebuild;
+    with ``unfinished``, the primary key of one, a call continues that one only. A job that was paused or cancelled
+    is returned as such; the active index is then what it was.
 
-    :raises AlreadyRunning: if another process is rebuilding.
+    :raises AlreadyRunning: if another process is rebuilding, or a rebuild is paused.
     """
-    job = jobs.start(Job.Kind.REBUILD)
+    job = jobs.start(Job.Kind.REBUILD, unfinished=unfinished)
     if job is None:
-        raise AlreadyRunning("A rebuild is running already; imagesim_status shows how far it is.")
+        raise AlreadyRunning(jobs.why_none(Job.Kind.REBUILD))
     started = time.monotonic()
     try:
         _rebuild(job, progress, started + seconds if seconds else None)
     except _TimeOver:
         jobs.suspend(job)
+        return job
+    except jobs.JobPaused:
+        jobs.leave_paused(job)
+        logger.info("the rebuild is paused after %d items", job.done, extra={"event": "rebuild.paused"})
+        return job
+    except jobs.JobCancelled:
+        discard(job)
         return job
     except (IndexUnavailable, OperationalError, InterfaceError, KeyboardInterrupt, SystemExit):
         with suppress(DatabaseError):
@@ -74,16 +87,26 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None) -
     return job
 
 
+def discard(job: Job) -> None:
+    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
+    _drop_quietly(job.target)
+    jobs.finish(job, cancelled=True)
+    logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
+
+
 def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
     index = get_index()
+    jobs.checkpoint(job)
     if not job.target or job.target != _retry_while_unavailable(index.active, job):
         target = _target(job)
         for items in registry:
             _fill(job, target, items, progress, until)
         if _retry_while_unavailable(index.active, job) is not None:
-            sync()  # waiting changes are written to both indexes, so that none is missing after the swap
+            # Waiting changes are written to both indexes, so that none is missing after the swap.
+            sync(progress=lambda done, total: jobs.checkpoint(job))
         _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
-        update_quietly(target.backing_index, heartbeat=lambda: jobs.heartbeat(job))
+        update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
+        jobs.checkpoint(job)
         _retry_while_unavailable(lambda: index.promote(target.backing_index), job)
     _drop_others(job)
     calibrate_quietly()
@@ -122,7 +145,7 @@ def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None
             return
         failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
         after = pks[-1]
-        jobs.heartbeat(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
+        jobs.checkpoint(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
         if progress:
             progress(job.done, job.total)
         if until and time.monotonic() > until:
@@ -156,9 +179,10 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
 
 def _drop_others(job: Job) -> None:
     index = get_index()
-    for backing_index in _retry_while_unavailable(index.backing_indexes, job):
+    # With plain heartbeats: after the swap it is too late to stop.
+    for backing_index in _retry_while_unavailable(index.backing_indexes, job, jobs.heartbeat):
         if backing_index != job.target:
-            _retry_while_unavailable(lambda backing_index=backing_index: index.drop(backing_index), job)
+            _retry_while_unavailable(lambda name=backing_index: index.drop(name), job, jobs.heartbeat)
 
 
 def _drop_quietly(backing_index: str) -> None:
@@ -170,8 +194,8 @@ def _drop_quietly(backing_index: str) -> None:
         logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
 
 
-def _retry_while_unavailable(call: Callable[..., Any], job: Job) -> Any:
-    """Call again while the index cannot be reached, with a heartbeat of the job."""
+def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:
+    """Call again while the index cannot be reached, with a heartbeat of the job every few seconds."""
     until = time.monotonic() + OUTAGE_SECONDS
     attempts = 0
     while True:
@@ -182,5 +206,8 @@ def _retry_while_unavailable(call: Callable[..., Any], job: Job) -> Any:
                 raise
             attempts += 1
             logger.warning("The rebuild waits for the index: %s", error)
-            time.sleep(min(leases.delay(attempts), 15.0))
-            jobs.heartbeat(job)
+            wait = min(leases.delay(attempts), 15.0)
+            while wait > 0:
+                time.sleep(min(wait, WAIT_SECONDS))
+                wait -= WAIT_SECONDS
+                beat(job)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
@@ -20,18 +20,17 @@ from django.db.models.functions import Concat
 from django.utils import timezone
 
 from imagesim.database import in_code_point_order, pages
-from imagesim.embedders import get_embedder
-from imagesim.exceptions import AlreadyRunning, ConfigurationError
+from imagesim.exceptions import AlreadyRunning
 from imagesim.indexing import item_regions, jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
 from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.purge import purge_tombstones, purge_unused
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
-from imagesim.regions import get_region_fingerprint
 from imagesim.registry import make_key, registry, split_key
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -42,10 +41,6 @@ K = TypeVar("K", bound=Hashable)
 DIFFERENCES = ("missing", "stale", "orphaned", "duplicate")
 CHUNK = 500
 HEARTBEAT_SECONDS = 2.0
-EMBEDDING_AGE = timedelta(days=1)
-"""Younger embeddings are kept, because their item can be in the middle of a sync."""
-TOMBSTONE_AGE = timedelta(days=1)
-"""How long the state of a deleted item is kept; longer than any write can be delayed."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +57,43 @@ class Difference:
     """The version in the index, if it is ahead of the database, as after a restored backup."""
 
 
-def reconcile(*, dry_run: bool = False, progress: Progress | None = None, repair_now: bool = True) -> Job:
+def reconcile(
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    repair_now: bool = True,
+    unfinished: int | None = None,
+) -> Job:
     """Find missing, stale, orphaned and duplicate entries of the index, and queue their items for reindexing.
 
     Also deletes embeddings that no image uses, and the states of items deleted long ago. With ``dry_run`` nothing is
     changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the repairs to the next
-    sync.
+    sync. With ``unfinished``, the primary key of one, only that one is continued. A job that was paused or cancelled
+    is returned as such; what it found so far is queued.
 
-    :raises AlreadyRunning: if another process is reconciling.
+    :raises AlreadyRunning: if another process is reconciling, or a reconcile is paused.
     :raises IndexUnavailable: if the index cannot be reached.
     :raises IndexMissing: if no index is active.
     """
     # A dry run is not stored.
-    job = Job(kind=Job.Kind.RECONCILE, status=Job.Status.RUNNING) if dry_run else jobs.start(Job.Kind.RECONCILE)
+    kind = Job.Kind.RECONCILE
+    job = Job(kind=kind, status=Job.Status.RUNNING) if dry_run else jobs.start(kind, unfinished=unfinished)
     if job is None:
-        raise AlreadyRunning("A reconcile is running already; imagesim_status shows its progress.")
+        raise AlreadyRunning(jobs.why_none(kind))
     started = time.monotonic()
     report = dict.fromkeys(("checked", *DIFFERENCES, "embeddings", "regions", "tombstones", "repaired"), 0)
+    if job.cursor:  # it was paused there
+        report |= job.report
     try:
         _reconcile(job, report, dry_run, progress)
     except jobs.JobLost:
         raise
+    except jobs.JobPaused:
+        jobs.leave_paused(job, cursor=job.cursor, done=job.done, report=report)
+        return job
+    except jobs.JobCancelled:
+        jobs.finish(job, cancelled=True, report=report)
+        return job
     except BaseException as error:
         if not dry_run:
             jobs.finish(job, error=f"{type(error).__name__}: {error}", report=report)
@@ -109,12 +120,16 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
     targets = live_targets()
     targets[0].index.refresh(targets[0].backing_index)
     job.total = sum(queryset_of(items).count() for items in registry)
+    after = job.cursor
     if not dry_run:
-        jobs.heartbeat(job, total=job.total, done=0)
+        # Without the cursor: if this process dies, the next one begins anew.
+        jobs.checkpoint(job, total=job.total, done=job.done if after else 0, cursor="")
+    job.cursor = after
     last_heartbeat = time.monotonic()
-    for checked, differences in _differences(targets[0], since):
+    for checked, differences, position in _differences(targets[0], since, after):
         report["checked"] += checked
         job.done += checked
+        job.cursor = position or job.cursor
         for difference in differences:
             if difference.kind:
                 report[difference.kind] += 1
@@ -124,22 +139,30 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
             report["repaired"] += sum(1 for difference in differences if difference.kind)
             if time.monotonic() - last_heartbeat > HEARTBEAT_SECONDS:
                 last_heartbeat = time.monotonic()
-                jobs.heartbeat(job, done=job.done, report=report)
+                jobs.checkpoint(job, done=job.done, report=report)
         if progress:
             progress(job.done, job.total)
     if not dry_run:
-        report["tombstones"] = _purge_tombstones(since)
-    _purge({target.meta.fingerprint for target in targets}, since, dry_run, report)
+        report["tombstones"] = purge_tombstones(since, CHUNK)
+    purge_unused({target.meta.fingerprint for target in targets}, since, dry_run, report, CHUNK)
 
 
-def _differences(target: Target, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
-    """Compare all items; yield the number of items just checked and their differences."""
+def _differences(target: Target, since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:
+    """Compare all items behind the position ``after``; yield the number of items just checked, their differences and
+    the position of the last one."""
+    done = {label: place for place, label in enumerate(items.label for items in registry)}
+    label, _, pk = after.partition("|")
     for items in registry:
-        yield from _compare_items(items, target.meta.fingerprint, since)
+        if done[items.label] < done.get(label, 0):
+            continue
+        for page, differences in _compare_items(
+            items, target.meta.fingerprint, since, pk if items.label == label else ""
+        ):
+            yield len(page), differences, f"{items.label}|{page[-1]}"
     for differences in _compare_vanished(since):
-        yield 0, differences
+        yield 0, differences, ""
     for differences in _compare_entries(target.index.scan(backing_index=target.backing_index), since):
-        yield 0, differences
+        yield 0, differences, ""
 
 
 def _queue(differences: Sequence[Difference]) -> None:
@@ -161,9 +184,14 @@ def _queue(differences: Sequence[Difference]) -> None:
 # The shop's items and their states.
 
 
-def _compare_items(items: Items[Any], fingerprint: str, since: datetime) -> Iterator[tuple[int, list[Difference]]]:
-    """Compare the items with their states; ``fingerprint`` is that of the active index."""
+def _compare_items(
+    items: Items[Any], fingerprint: str, since: datetime, after: str
+) -> Iterator[tuple[list[str], list[Difference]]]:
+    """Compare the items behind the primary key ``after`` with their states; yield the keys and the differences of each
+    page. ``fingerprint`` is that of the active index."""
     queryset = items.for_reading(queryset_of(items))
+    if after:
+        queryset = queryset.filter(pk__gt=items.model._meta.pk.to_python(after))
     for page in pages(queryset, CHUNK):
         states = _states(items.label, [items.pk_of(item) for item in page])
         images = images_by_state(states.values())
@@ -182,7 +210,7 @@ def _compare_items(items: Items[Any], fingerprint: str, since: datetime) -> Iter
             if kind or opens or any(image.error and not image.permanent for image in known):
                 scope = Scope.ALL if opens else Scope.METADATA
                 differences.append(Difference(items.label, pk, kind, scope))
-        yield len(page), differences
+        yield [items.pk_of(item) for item in page], differences
 
 
 def _compare_item(
@@ -282,47 +310,6 @@ def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Diffe
             if state is None or ahead or not _is_in_progress(state, since):
                 confirmed.append(difference)
     return confirmed
-
-
-# Purging.
-
-
-def _purge_tombstones(since: datetime) -> int:
-    """Delete the states of items that were removed long ago; return how many."""
-    states = ItemState.objects.using(state_alias())
-    old = states.filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
-    count = 0
-    while pks := list(old.values_list("pk", flat=True)[:CHUNK]):
-        count += states.filter(pk__in=pks).delete()[1].get(ItemState._meta.label, 0)
-    return count
-
-
-def _purge(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int]) -> None:
-    """Delete embeddings and regions of images that no item has, and what belongs to models and region finders that
-    neither an index nor the settings use. With ``dry_run`` they are only counted.
-    """
-    try:
-        fingerprints = fingerprints | {get_embedder().fingerprint}
-        finder = get_region_fingerprint()
-    except ConfigurationError as error:
-        logger.warning("Embeddings are not purged, because the configured models have no fingerprint: %s", error)
-        return
-    before, using = since - EMBEDDING_AGE, state_alias()
-    report["embeddings"] = _purge_embeddings(fingerprints, since, dry_run)
-    report["regions"] = item_regions.purge(before, finder, fingerprints, using=using, dry_run=dry_run)
-
-
-def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool) -> int:
-    old = Embedding.objects.filter(created_at__lt=since - EMBEDDING_AGE).defer("vector")
-    count = 0
-    for page in pages(old, CHUNK):
-        digests = {embedding.digest for embedding in page if embedding.fingerprint in fingerprints}
-        used = set(ItemImage.objects.using(state_alias()).filter(digest__in=digests).values_list("digest", flat=True))
-        unused = [e.pk for e in page if e.digest not in used or e.fingerprint not in fingerprints]
-        count += len(unused)
-        if unused and not dry_run:
-            Embedding.objects.filter(pk__in=unused).delete()
-    return count
 
 
 def _states(label: str, pks: Sequence[str]) -> dict[str, ItemState]:

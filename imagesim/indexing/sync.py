@@ -157,7 +157,7 @@ def bootstrap_index() -> None:
         return
     job = jobs.start(Job.Kind.REBUILD)
     if job is None:
-        raise IndexMissing(f"The first index {index.name!r} is being created; try again in a moment.")
+        raise IndexMissing(f"There is no index {index.name!r} yet. {jobs.why_none(Job.Kind.REBUILD)}")
     try:
         if index.active() is None:
             backing_index = index.create(new_meta())

@@ -6,13 +6,16 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
 from imagesim.exceptions import ImagesimError, migrate_hint
+
+if TYPE_CHECKING:
+    from imagesim.models import Job
 
 
 class ImagesimCommand(BaseCommand):
@@ -38,6 +41,17 @@ class ImagesimCommand(BaseCommand):
 
     def bar(self, label: str) -> ProgressBar:
         return ProgressBar(label)
+
+
+def require_done(job: Job) -> None:
+    """:raises CommandError: if someone paused or cancelled the job."""
+    if job.status == job.Status.CANCELLED:
+        raise CommandError(f"The {job.kind} was cancelled after {job.done} of {job.total} items.")
+    if job.status == job.Status.PAUSED:
+        raise CommandError(
+            f"The {job.kind} was paused after {job.done} of {job.total} items; "
+            f"`manage.py imagesim_jobs resume {job.kind}` continues it."
+        )
 
 
 class ProgressBar:

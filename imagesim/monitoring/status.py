@@ -72,6 +72,8 @@ class JobStatus:
     error: str
     abandoned: bool = False
     """Whether its process no longer exists. The next job of its kind continues it."""
+    requested: str = ""
+    """``pause`` or ``cancel``, until its process notices."""
 
 
 @dataclass
@@ -157,6 +159,7 @@ def _latest(kind: Job.Kind) -> JobStatus | None:
         report=job.report,
         error=job.error,
         abandoned=job.status == Job.Status.RUNNING and jobs.abandoned(job),
+        requested=job.requested,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagesim.indexing.rebuild import rebuild
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, require_done
 
 
 class Command(ImagesimCommand):
@@ -17,6 +17,7 @@ class Command(ImagesimCommand):
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         with self.bar("rebuilding") as bar:
             job = rebuild(progress=bar)
+        require_done(job)
         seconds = (job.finished_at - job.started_at).total_seconds() if job.finished_at else 0.0
         values = {
             "status": job.status,

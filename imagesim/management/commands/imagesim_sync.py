@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from imagesim.indexing.sync import SyncReport, sync
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, require_done
 
 
 class Command(ImagesimCommand):
@@ -56,6 +56,8 @@ class Command(ImagesimCommand):
 
         with self.bar("comparing") as bar:
             job = reconcile(dry_run=dry_run, progress=bar)
+        if not dry_run:
+            require_done(job)
         found = ", ".join(f"{count} {name}" for name, count in job.report.items())
         self.emit(job.report, format, f"Compared: {found}.")
 

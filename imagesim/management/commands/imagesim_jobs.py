@@ -1,0 +1,52 @@
+"""``manage.py imagesim_jobs``: show the unfinished jobs; pause, resume or cancel one."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from imagesim.indexing import dispatch, job_control, jobs
+from imagesim.management import ImagesimCommand
+from imagesim.models import Job
+
+ACTIONS = {"pause": job_control.pause, "resume": job_control.resume, "cancel": job_control.cancel}
+COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
+
+
+class Command(ImagesimCommand):
+    help = (
+        "Show the rebuild and the reconcile that run or are paused. With an action and a kind, pause, resume or cancel "
+        "one: its process notices at its next batch. A cancelled rebuild leaves the active index as it is."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("action", nargs="?", choices=tuple(ACTIONS))
+        parser.add_argument("kind", nargs="?", choices=tuple(Job.Kind.values))
+
+    def handle(self, *args: Any, format: str, action: str | None, kind: str | None, **options: Any) -> None:
+        if action is None:
+            found = [job for each in Job.Kind.values if (job := jobs.unfinished(each))]
+            text = "\n".join(map(_line, found)) or "No job runs or is paused."
+            self.emit({"jobs": [_values(job) for job in found]}, format, text)
+            return
+        if kind is None:
+            raise CommandError(f"Name the kind of job to {action}: rebuild or reconcile.")
+        unfinished = jobs.unfinished(kind)
+        if unfinished is None or action not in job_control.actions(unfinished) or not ACTIONS[action](unfinished):
+            raise CommandError(f"There is no {kind} to {action}.")
+        text = _line(unfinished)
+        if action == "resume" and jobs.abandoned(unfinished) and not dispatch.start(kind, job=unfinished.pk):
+            text += f"; run `manage.py {COMMANDS[kind]}` to continue it here"
+        self.emit(_values(unfinished), format, text)
+
+
+def _values(job: Job) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in ("kind", "status", "requested", "done", "total", "started_at")}
+
+
+def _line(job: Job) -> str:
+    asked = f", {job.requested} requested" if job.requested else ""
+    return f"{job.kind}: {job.status}{asked}, {job.done} of {job.total}"

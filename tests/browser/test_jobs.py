@@ -1,0 +1,51 @@
+"""A job that is paused is seen, resumed and cancelled in the admin."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from tests.browser.test_admin_item import is_accessible
+from tests.browser.test_merchandising import fits, log_in, picture
+
+pytestmark = pytest.mark.timeout(600)
+PAGE = "/admin/imagesim/visualindex/"
+
+
+@pytest.fixture
+def paused(demo: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A paused rebuild in the demo's own database."""
+    database = tmp_path_factory.getbasetemp() / "demo0" / "demo.sqlite3"
+    row = {"kind": "rebuild", "slot": "rebuild", "status": "paused", "total": 80, "done": 20, "failed": 0}
+    row |= dict.fromkeys(("target", "cursor", "error", "owner", "requested"), "") | {"report": "{}"}
+    row |= dict.fromkeys(("started_at", "heartbeat_at"), f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}")
+    with sqlite3.connect(database, timeout=60) as connection:
+        marks = ", ".join("?" * len(row))
+        connection.execute(f"INSERT INTO imagesim_job ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+    connection.close()
+
+
+@pytest.mark.usefixtures("paused")
+@pytest.mark.parametrize("width", [768, 1280])
+def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 900})
+    log_in(page)
+    page.goto(PAGE)
+    assert page.locator("[data-field=job_left]").inner_text() == "paused"
+    assert page.get_by_role("link", name="Pause: rebuild").is_hidden()
+    assert page.get_by_role("link", name="Resume: rebuild").is_visible()
+    assert fits(page)
+    is_accessible(page, ".imagesim-controls")
+    picture(page, f"admin-paused-{width}")
+    page.goto("/admin/imagesim/job/")
+    page.locator(".field-control").get_by_role("link", name="Cancel").first.click()
+    assert fits(page)
+    is_accessible(page, "#content-main")
+    picture(page, f"admin-cancel-{width}")
+    page.get_by_role("button", name="Cancel").click()
+    page.locator(".messagelist .success", has_text="cancelled").wait_for()
+    assert page.get_by_role("link", name="Cancel: rebuild").is_hidden()
+    assert page.locator("[data-field=rebuild]").inner_text().startswith("cancelled")
