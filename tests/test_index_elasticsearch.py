@@ -31,7 +31,7 @@ from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, se
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
-from imagesim.management.commands.imagesim_plan import plan
+from imagesim.planning import plan
 from imagesim.retrieval.retriever import GuardedIndex
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys

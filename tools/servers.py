@@ -121,6 +121,27 @@ def elasticsearch(
     return server, url
 
 
+def elasticsearch_cluster(folder: Path, count: int = 3, *, heap: str = "512m") -> list[tuple[Process, str]]:
+    """Prepare the nodes of a cluster, not started yet, each master-eligible."""
+    transports = [free_port() for _ in range(count)]
+    return [
+        elasticsearch(
+            folder,
+            f"node-{number}",
+            heap=heap,
+            changes={
+                "discovery.type": "multi-node",
+                "cluster.name": "imagesim-cluster",
+                "node.name": f"node-{number}",
+                "transport.port": transports[number],
+                "discovery.seed_hosts": json.dumps([f"127.0.0.1:{port}" for port in transports]),
+                "cluster.initial_master_nodes": json.dumps([f"node-{n}" for n in range(count)]),
+            },
+        )
+        for number in range(count)
+    ]
+
+
 def _responds(url: str) -> bool:
     with urllib.request.urlopen(f"{url}/_cluster/health", timeout=5) as response:
         return bool(response.status == 200)

@@ -22,7 +22,6 @@ from tests.chaos.pictures import draw
 from tests.chaos.verify import verify
 from tests.shop import EMBEDDER, product
 from tools import servers
-from tools.system import free_port
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -43,22 +42,7 @@ def folder():
 @pytest.fixture
 def cluster(folder):
     """Three nodes with 512 MB of heap each, each master-eligible: [(process, address)]."""
-    transports = [free_port() for _ in range(3)]
-    nodes = [
-        servers.elasticsearch(
-            folder,
-            f"node-{number}",
-            changes={
-                "discovery.type": "multi-node",
-                "cluster.name": "imagesim-cluster",
-                "node.name": f"node-{number}",
-                "transport.port": transports[number],
-                "discovery.seed_hosts": json.dumps([f"127.0.0.1:{port}" for port in transports]),
-                "cluster.initial_master_nodes": json.dumps([f"node-{n}" for n in range(3)]),
-            },
-        )
-        for number in range(3)
-    ]
+    nodes = servers.elasticsearch_cluster(folder)
     try:
         for process, _ in nodes:
             process.start()

@@ -1,158 +1,22 @@
-"""Estimate how much memory, disk and time a future catalogue needs.
-
-Memory and disk follow Elastic's formulas ("Tune approximate kNN search", Elasticsearch guide): with d
-dimensions and m links per node, one vector takes 4·d bytes in full and d + 4 (int8) or d/8 + 14 (bbq)
-quantised, and its graph node 4·m. Searches are fast while quantised vectors and graph stay in
-the page cache; the full vectors are read only to rescore. Shards follow "Size your shards": 10 to 50 GB and at
-most 200 million documents each; a nested vector is a document of its own, and so is its item.
-"""
+"""Print how much memory, disk and time a future catalogue needs: see :mod:`imagesim.planning`."""
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 from imagesim import images
+from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import BadQuery, format_choices
-from imagesim.indexes.elasticsearch.mapping import Quantisation, Server, Storage, index_options
+from imagesim.indexes import get_index
 from imagesim.management import ImagesimCommand
-from imagesim.models import ImageRegions
+from imagesim.models import Embedding, ImageRegions
+from imagesim.planning import GIB, QUANTISED, SERVER, Backend, plan, sample
 from imagesim.regions import get_region_finder
-
-GIB = 1024**3
-ROW_BYTES = 200  # of a row beside what it holds
-REGION_BYTES = 130  # a box with its label as JSON, about
-METADATA_BYTES = 220  # keyword, numeric and id structures of one item, as measured (docs/performance.md)
-LOCAL_LIMIT = 100_000  # images; beyond this, the exact scan takes more than some tens of milliseconds
-SHARD_BYTES = 40 * GIB
-SHARD_DOCUMENTS = 200_000_000
-QUANTISED: dict[Quantisation, Callable[[int], float]] = {
-    "none": lambda dims: 0.0,
-    "int8": lambda dims: dims + 4.0,
-    "bbq": lambda dims: dims / 8 + 14.0,
-}
-SERVER = (9, 5)
-"""The version of Elasticsearch to plan for by default."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The resources to provide. Bytes are per copy; ``replicas`` copies are added to them."""
-
-    items: int
-    images: int
-    dims: int
-    backend: str
-    server: str
-    quantisation: str
-    index_options: dict[str, Any]
-    memory_bytes: int
-    disk_bytes: int
-    rebuild_disk_bytes: int
-    database_bytes: int
-    shards: int
-    nodes: int
-    replicas: int
-    images_per_second: float | None
-    regions: float = 0.0
-    """Regions per image, with ``ITEM_REGIONS``."""
-    region_bytes: int = 0
-    searched_per_second: float | None = None
-    """Images per second that the region finder searches."""
-
-    @property
-    def embedding_hours(self) -> float | None:
-        return None if not self.images_per_second else self.images / self.images_per_second / 3600
-
-    @property
-    def region_hours(self) -> float | None:
-        """For finding the regions and embedding each."""
-        if not self.images_per_second or not self.searched_per_second:
-            return None
-        return self.images * (1 / self.searched_per_second + self.regions / self.images_per_second) / 3600
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            **{name: getattr(self, name) for name in self.__dataclass_fields__},
-            "embedding_hours": self.embedding_hours,
-            "region_hours": self.region_hours,
-        }
-
-
-def plan(
-    *,
-    items: int,
-    images: int,
-    dims: int,
-    quantisation: Quantisation | Literal["auto"] = "auto",
-    server: tuple[int, int] = SERVER,
-    m: int = 16,
-    node_memory_bytes: int = 64 * GIB,
-    replicas: int = 1,
-    images_per_second: float | None = None,
-    regions: float | None = None,
-    searched_per_second: float | None = None,
-) -> Plan:
-    """Plan for ``images`` vectors of ``items`` items in version ``server`` of Elasticsearch.
-
-    ``node_memory_bytes`` is a node's whole memory: half of it (up to 31 GB) goes to the Java heap and the rest
-    to the page cache, which holds the vectors. ``regions`` is the mean number of regions per image, None without
-    ``ITEM_REGIONS``.
-
-    :raises BadQuery: for invalid numbers or an unknown quantisation.
-    """
-    if items < 1 or images < items:
-        raise BadQuery(f"A plan needs at least one item and an image for each, not {items} items and {images} images.")
-    if regions is not None and regions < 0:
-        raise BadQuery(f"An image cannot have {regions} regions.")
-    if not 1 <= dims <= 4096:
-        raise BadQuery(f"{dims} dimensions cannot be indexed; Elasticsearch takes 1 to 4096.")
-    version = Server(server)
-    if quantisation == "auto":
-        quantisation = version.quantisation(dims)
-    if quantisation in QUANTISED and not version.supports(quantisation):
-        raise BadQuery(f"Elasticsearch {server[0]}.{server[1]} does not have the quantisation {quantisation!r}.")
-    if quantisation not in QUANTISED:
-        raise BadQuery(f"{quantisation!r} is not a quantisation; it can be {format_choices(['auto', *QUANTISED])}.")
-    full = 4.0 * dims
-    graph = 4.0 * m
-    quantised = QUANTISED[quantisation](dims)
-    searched = (quantised or full) + graph
-    backend = "local" if images <= LOCAL_LIMIT else "elasticsearch"
-    disk = images * (full + quantised + graph) + items * METADATA_BYTES
-    documents = images + items
-    memory = images * full if backend == "local" else images * searched
-    cache = node_memory_bytes - min(node_memory_bytes / 2, 31 * GIB)
-    return Plan(
-        items=items,
-        images=images,
-        dims=dims,
-        backend=backend,
-        server=f"{server[0]}.{server[1]}",
-        quantisation=quantisation,
-        index_options=index_options(Storage(quantisation, m, ef_construction=100, shards=1)),
-        memory_bytes=round(memory),
-        disk_bytes=round(disk),
-        rebuild_disk_bytes=round(2 * disk),
-        database_bytes=round(images * (full + ROW_BYTES)),
-        shards=max(1, math.ceil(disk / SHARD_BYTES), math.ceil(documents / SHARD_DOCUMENTS)),
-        nodes=max(1, math.ceil(memory * (1 + replicas) / cache)) if backend == "elasticsearch" else 0,
-        replicas=replicas,
-        images_per_second=images_per_second,
-        regions=regions or 0.0,
-        # A row for each image that was searched, and another with the vectors for each that shows several things.
-        region_bytes=0 if regions is None else round(images * (2 * ROW_BYTES + regions * (full + REGION_BYTES))),
-        searched_per_second=searched_per_second,
-    )
-
 
 SAMPLE = 32
 REGIONS = 1.0
@@ -160,6 +24,7 @@ REGIONS = 1.0
 STORED = 1000
 """Rows that the stored mean is taken of."""
 CATALOGUE_SIZE = (1000, 1300)
+PGVECTOR = "imagesim.indexes.pgvector.PgvectorIndex"
 
 
 class Command(ImagesimCommand):
@@ -174,9 +39,18 @@ class Command(ImagesimCommand):
             "--model", help="an open_clip model, as in the setting EMBEDDER (default: the configured one)"
         )
         parser.add_argument("--pretrained", help="its weights, as in the setting EMBEDDER")
-        parser.add_argument("--quantisation", default="auto", choices=["auto", *QUANTISED])
+        parser.add_argument(
+            "--index", default="auto", choices=get_args(Backend), help="default: pgvector if configured, else by size"
+        )
+        parser.add_argument("--quantisation", default="auto", choices=["auto", "half", *QUANTISED])
+        parser.add_argument("--characters", type=int, default=0, help="mean length of the texts of an item (default 0)")
         parser.add_argument("--server", type=_version, default=SERVER, help="version of Elasticsearch (default 9.5)")
         parser.add_argument("-m", type=int, default=16, help="links per node of the HNSW graph (default 16)")
+        parser.add_argument(
+            "--measure-index",
+            action="store_true",
+            help=f"measure the speed of the configured index: fill another with {sample.ENTRIES:,} vectors beside it",
+        )
         parser.add_argument("--node-memory", type=float, default=64, help="memory of an Elasticsearch node in GiB (64)")
         parser.add_argument("--replicas", type=int, default=1)
         parser.add_argument(
@@ -213,7 +87,13 @@ class Command(ImagesimCommand):
                     )
                 rate = _measure(embedder)
                 searched = _measure_finder() if regions is not None else None
+        kind = options["index"]
+        if kind == "auto" and get_settings().INDEX.path == PGVECTOR:
+            kind = "pgvector"
         return plan(
+            backend=kind,
+            characters=options["characters"],
+            sample=self._sample(dims, options["verbosity"]) if options["measure_index"] else None,
             items=options["items"],
             images=options["images"] or options["items"],
             dims=dims,
@@ -226,6 +106,25 @@ class Command(ImagesimCommand):
             regions=regions,
             searched_per_second=searched,
         ).as_dict()
+
+    def _sample(self, dims: int, verbosity: int) -> sample.Sample:
+        setting = get_settings().INDEX
+        name = f"{get_index().name}-sample"
+        index = get_index(Setting(setting.path, {**setting.options, "name": name}))
+        if verbosity:
+            self.stderr.write(f"Filling {name} with {sample.ENTRIES:,} vectors …")
+        return sample.measure(index, _vectors(dims))
+
+
+def _vectors(dims: int) -> Any:
+    """Stored embeddings of so many dimensions, in the order of their hashes; beyond them vectors are drawn, which are
+    harder to find: unit rows of shape (n, dims)."""
+    import numpy as np
+
+    stored = Embedding.objects.order_by("digest").values_list("vector", flat=True)[: sample.ENTRIES]
+    found = [vector for row in stored if len(vector := np.frombuffer(bytes(row), dtype="<f4")) == dims]
+    drawn = np.random.default_rng(1).standard_normal((sample.ENTRIES - len(found), dims), dtype=np.float32)
+    return np.concatenate([np.array(found, dtype=np.float32).reshape(-1, dims), drawn])
 
 
 def _version(text: str) -> tuple[int, int]:
@@ -270,26 +169,41 @@ def _stored_regions() -> float:
     return round(sum(map(len, rows)) / len(rows), 2) if rows else REGIONS
 
 
+INDEXES = {"local": "local (exact, in the database)", "pgvector": "PostgreSQL with pgvector"}
+
+
 def _say(report: dict[str, Any]) -> str:
-    local = report["backend"] == "local"
+    kind = report["backend"]
     rows = [
         ("Items, images", f"{report['items']:,}, {report['images']:,} of {report['dims']} dimensions"),
-        ("Index", "local (exact, in the database)" if local else f"Elasticsearch {report['server']}"),
+        ("Index", INDEXES.get(kind) or f"Elasticsearch {report['server']}"),
         ("Database, embeddings", _size(report["database_bytes"])),
     ]
-    if local:
+    disk = f"{_size(report['disk_bytes'])} ({_size(report['rebuild_disk_bytes'])} while rebuilding)"
+    entry = ", ".join(f"{name} {size:,}" for name, size in report["parts"].items())
+    if kind == "local":
         rows.append(("Memory, each process", _size(report["memory_bytes"])))
+    elif kind == "pgvector":
+        rows += [
+            ("Quantisation", report["quantisation"]),
+            ("Memory, to keep warm", f"{_size(report['memory_bytes'])} (shared_buffers)"),
+            ("Memory, to build", f"{_size(report['build_memory_bytes'])} (build_memory)"),
+            ("Disk", disk),
+            ("Bytes of an entry", entry),
+        ]
     else:
         rows += [
             ("index_options", json.dumps(report["index_options"])),
             ("Page cache, one copy", _size(report["memory_bytes"])),
-            (
-                "Disk, one copy",
-                f"{_size(report['disk_bytes'])} ({_size(report['rebuild_disk_bytes'])} while rebuilding)",
-            ),
+            ("Heap, each node", _size(report["heap_bytes"])),
+            ("Disk, one copy", disk),
+            ("Bytes of an entry", entry),
             ("Copies", f"1 primary + {report['replicas']} replica(s)"),
             ("Shards, nodes", f"{report['shards']}, {report['nodes']}"),
         ]
+    if report["fill_hours"] is not None:
+        rows.append(("Rebuild, this index", f"{report['fill_hours']:.2f} h from stored embeddings, without other work"))
+        rows.append(("A query, this index", f"{report['query_ms']:.1f} ms, the whole graph in memory"))
     if report["embedding_hours"] is not None:
         rows.append(
             (

@@ -1,0 +1,171 @@
+"""What a catalogue will need, against formulas and against real tables."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from imagesim.exceptions import BadQuery
+from imagesim.indexes import get_index
+from imagesim.indexes.pgvector import PgvectorIndex, tables
+from imagesim.planning import SOURCE_BYTES, plan, postgresql
+from imagesim.planning.sample import Sample
+from imagesim.testing.index_samples import entry
+from imagesim.types import IndexMeta, TextSpec
+from tests.shop import EMBEDDER, index_for
+
+
+@pytest.mark.parametrize(
+    ("images", "dims", "server", "backend", "kind", "memory"),
+    [
+        (10_000, 512, (8, 12), "local", "int8", 10_000 * 512 * 4),
+        (1_000_000, 512, (8, 19), "elasticsearch", "int8", 1_000_000 * 580),
+        (1_000_000, 128, (9, 5), "elasticsearch", "int8", 1_000_000 * 196),
+        (1_000_000, 512, (9, 5), "elasticsearch", "bbq", 1_000_000 * 142),
+        (1_000_000_000, 512, (9, 5), "elasticsearch", "bbq", 1_000_000_000 * 142),
+    ],
+)
+def test_plans_follow_elastics_formulas(
+    images: int, dims: int, server: tuple[int, int], backend: str, kind: str, memory: int
+) -> None:
+    made = plan(items=images, images=images, dims=dims, server=server)
+    assert (made.backend, made.quantisation, made.memory_bytes) == (backend, kind, memory)
+    assert made.shards >= images / 100_000_000
+
+
+def test_the_plan_command() -> None:
+    out = StringIO()
+    call_command(
+        "imagesim_plan",
+        "--items=1000000",
+        "--images=3000000",
+        "--dims=768",
+        "--no-measure",
+        "--server=8.19.3",
+        "--format=json",
+        stdout=out,
+    )
+    assert json.loads(out.getvalue())["index_options"]["type"] == "int8_hnsw"
+    for server, quantisation, words in (("8.12", "bbq", r"8\.12 does not have"), ("nine", "auto", "not a version")):
+        with pytest.raises(CommandError, match=words):
+            call_command(
+                "imagesim_plan",
+                "--items=9",
+                "--dims=8",
+                "--no-measure",
+                f"--server={server}",
+                f"--quantisation={quantisation}",
+                stdout=StringIO(),
+            )
+    with pytest.raises(CommandError, match="at least one item"):
+        call_command("imagesim_plan", "--items=0", "--dims=8", "--no-measure", stdout=StringIO())
+
+
+def test_servers_that_keep_sources_need_more_disk_until_they_are_merged() -> None:
+    older, newer = (plan(items=10**6, images=10**6, dims=512, server=server) for server in ((8, 19), (9, 2)))
+    assert older.rebuild_disk_bytes == pytest.approx(2 * older.disk_bytes + 10**6 * 512 * SOURCE_BYTES)
+    assert newer.rebuild_disk_bytes == 2 * newer.disk_bytes
+    assert older.heap_bytes == 31 * 2**30
+    assert plan(items=10**6, images=10**6, dims=512, node_memory_bytes=8 * 2**30).heap_bytes == 4 * 2**30
+
+
+def test_times_follow_from_those_of_a_small_index() -> None:
+    made = plan(items=10**6, images=10**6, dims=512, sample=Sample(1_000, 36.0, 2.0))
+    assert (made.fill_hours, made.query_ms) == pytest.approx((20, 4))  # twice as deep a graph
+    assert plan(items=9, images=9, dims=8).fill_hours is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dims": 4001}, "takes 1 to 4,000 here"),
+        ({"dims": 2001, "quantisation": "none"}, "takes 1 to 2,000 here"),
+        ({"quantisation": "bbq"}, "'auto', 'half' or 'none'"),
+        ({"m": 1}, "two links"),
+        ({"characters": -1}, "no negative numbers"),
+    ],
+)
+def test_what_pgvector_cannot_hold_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadQuery, match=words):
+        plan(**{"items": 9, "images": 9, "dims": 512, "backend": "pgvector", **changes})
+
+
+def test_the_limits_are_those_of_the_index() -> None:
+    assert postgresql.MAX_DIMS == tables.MAX_DIMS
+    assert postgresql.MAX_PLAIN_DIMS == tables.MAX_PLAIN_DIMS
+
+
+@pytest.fixture
+def filled(request: pytest.FixtureRequest, pgvector_alias: str) -> Iterator[tuple[str, int, int, str]]:
+    """(prefix of its tables, entries, dimensions, element of the graph) of an index."""
+    count, dims, quantisation = request.param
+    index = PgvectorIndex(database=pgvector_alias, name=f"test-{secrets.token_hex(4)}", quantisation=quantisation)
+    filters: Any = {"brand": "keyword", "price": "number"}
+    backing_index = index.create(IndexMeta("m", dims, filters, texts={"name": TextSpec()}))
+    vectors = np.random.default_rng(1).standard_normal((count, dims), dtype=np.float32)
+    for start in range(0, count, 500):
+        some = [
+            entry(f"{n:08}", vectors[n], categories=(f"category-{n % 40}",), filters={"brand": f"b{n % 9}", "price": n},
+                  texts={"name": (f"red shoe number {n % 100:03} of leather",)})
+            for n in range(start, min(start + 500, count))
+        ]  # fmt: skip
+        index.write(some, backing_index=backing_index)
+    index.promote(backing_index)
+    with connections[pgvector_alias].cursor() as cursor:
+        cursor.execute("SELECT id, element FROM imagesim_pgvector WHERE name = %s", [backing_index])
+        [[number, element]] = cursor.fetchall()
+        yield f"imagesim_pgvector_{number}", count, dims, element
+    index.drop(backing_index)
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [(3_000, 512, "half"), (3_000, 96, "half"), (2_000, 512, "none"), (600, 2_100, "half")],
+    indirect=True,
+    ids=str,
+)
+def test_pgvector_takes_as_much_as_planned(filled: tuple[str, int, int, str], pgvector_alias: str) -> None:
+    prefix, count, dims, element = filled
+    quantisation: Any = "none" if element == "vector" else "half"
+    made = plan(items=count, images=count, dims=dims, backend="pgvector", quantisation=quantisation, characters=34)
+    with connections[pgvector_alias].cursor() as cursor:
+        query = "SELECT pg_relation_size(%s), pg_total_relation_size(%s), pg_total_relation_size(%s)"
+        cursor.execute(query, [f"{prefix}_graph", f"{prefix}_image", f"{prefix}_entry"])
+        graph, image, entries = cursor.fetchone()
+    assert made.parts["graph"] * count == pytest.approx(graph, rel=0.05)
+    assert made.parts["image"] * count == pytest.approx(image - graph, rel=0.1)
+    assert made.disk_bytes == pytest.approx(image + entries, rel=0.15)
+    assert made.memory_bytes == pytest.approx(image, rel=0.1)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["elasticsearch", "pgvector"])
+def test_the_command_measures_the_configured_index(
+    request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("imagesim.planning.sample.ENTRIES", 200)
+    settings.IMAGESIM = {"EMBEDDER": EMBEDDER, "INDEX": index_for(request, kind)}
+    out = StringIO()
+    options = ["--items=1000000", "--dims=32", "--no-measure", "--measure-index", "--characters=50", "--verbosity=0"]
+    call_command("imagesim_plan", *options, "--format=json", stdout=out)
+    report = json.loads(out.getvalue())
+    assert report["backend"] == kind
+    assert report["sample"]["entries"] == 200
+    assert report["fill_hours"] > 0
+    assert report["query_ms"] > 0
+    assert get_index().backing_indexes() == []
+    out = StringIO()
+    call_command("imagesim_plan", *options, stdout=out)
+    lines = {line.partition("  ")[0]: line.partition("  ")[2].strip() for line in out.getvalue().splitlines()}
+    assert lines["Rebuild, this index"].endswith("h from stored embeddings, without other work")
+    assert lines["Index"].startswith("PostgreSQL with pgvector" if kind == "pgvector" else "Elasticsearch")
+    assert ("Memory, to build" in lines) == (kind == "pgvector")
+    assert ("Heap, each node" in lines) == (kind == "elasticsearch")
