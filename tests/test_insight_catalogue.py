@@ -18,6 +18,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
 from imagesim.insight.models import Finding, PictureFacts
+from imagesim.insight.outliers import foreign_category
 from imagesim.models import ItemState
 from imagesim.picture_quality import BLURRED, blur
 from imagesim.registry import key_of
@@ -221,3 +222,29 @@ def test_blur_is_told_from_sharpness() -> None:
     assert blur(sharp.filter(ImageFilter.GaussianBlur(4))) > BLURRED
     assert blur(Image.new("RGB", (300, 300), "red")) == 0
     assert blur(Image.new("RGB", (300, 5))) == 0
+
+
+@pytest.mark.parametrize(
+    ("near", "own_best", "category"),
+    [
+        ([(0.9, ("hats",))] * 3, 0.7, "hats"),
+        ([(0.9, ("hats",))] * 3, 0.8, ""),  # not nearer by the margin
+        ([(0.9, ("hats",))] * 2 + [(0.9, ("caps",))] * 2, 0.1, ""),  # too few of one category
+        ([(0.9, ("hats", "shoes"))] * 3, 0.1, ""),  # also of its own
+        ([(0.9, ("caps",)), (0.8, ("hats",)), (0.8, ("hats",)), (0.8, ("hats",))], 0.6, "hats"),
+        ([], -1.0, ""),
+    ],
+)
+def test_when_an_item_looks_like_another_category(near: Any, own_best: float, category: str) -> None:
+    assert foreign_category(near, {"shoes"}, own_best) == category
+
+
+def test_an_item_beside_one_of_its_own_category_is_no_outlier() -> None:
+    for number in range(12):
+        product(f"hat-{number}", colours(200, 255, number), category="hats")
+        product(f"shoe-{number}", colours(0, 60, 100 + number), category="shoes")
+    for number in (77, 78):
+        product(f"light-{number}", colours(200, 255, number), category="shoes")
+    sync()
+    look()
+    assert not Finding.objects.filter(kind="outlier").exists()

@@ -7,8 +7,7 @@ What it costs is bounded by that time, and a picture is opened once: what was me
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +18,7 @@ from django.utils.translation import gettext as _
 from imagesim import images
 from imagesim.exceptions import BadImage, ImagesimError, NotRegistered
 from imagesim.indexing.documents import images_by_state, valid_pks
+from imagesim.insight import outliers
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items import Items
 from imagesim.models import ItemImage, ItemState
@@ -26,7 +26,7 @@ from imagesim.picture_quality import Quality, measure
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import ImageVectors
 from imagesim.retrieval.retriever import open_index
-from imagesim.types import Candidate, Filters, Query
+from imagesim.types import Filters, Query
 
 Kind = Finding.Kind
 Outcome = ItemState.Outcome
@@ -36,13 +36,6 @@ BATCH = 20
 
 DUPLICATE = 0.96
 """Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
-
-NEIGHBOURS = 10
-FOREIGN = 8
-"""Of the nearest neighbours of an outlier, how many are of one other category; none is of its own."""
-
-ENOUGH = 5
-"""Items that a category needs for one to be unlike it."""
 
 
 @dataclass
@@ -217,39 +210,34 @@ def _look_at_neighbours(items: Sequence[Item]) -> None:
         index, meta = open_index(Filters())
         vectors = ImageVectors().read({image.digest for _item, image in wanted}, meta)
         wanted = [pair for pair in wanted if pair[1].digest in vectors]
-        queries = [
-            Query(
-                vectors[image.digest],
-                Filters(exclude_keys=(item.key,), exclude_groups=(item.group,)),
-                limit=NEIGHBOURS,
-                fingerprint=meta.fingerprint,
-            )
-            for item, image in wanted
-        ]
+        categories = {category for item in items for category in item.categories}
+        sizes = {category: index.count(Filters(categories=(category,))) for category in categories}
+        compared = [pair for pair in wanted if pair[1] is pair[0].images[0] and _is_comparable(pair[0], sizes)]
+
+        def query(item: Item, image: ItemImage, limit: int, categories: Collection[str] = ()) -> Query:
+            among = Filters(categories=tuple(categories), exclude_keys=(item.key,), exclude_groups=(item.group,))
+            return Query(vectors[image.digest], among, limit=limit, fingerprint=meta.fingerprint)
+
+        queries = [query(*pair, outliers.NEIGHBOURS) for pair in wanted]
+        queries += [query(*pair, 1, pair[0].categories) for pair in compared]
         answers = index.search(queries) if queries else []
-        sizes = {
-            category: index.count(Filters(categories=(category,)))
-            for category in {category for item in items for category in item.categories}
-        }
     except ImagesimError:
         return  # the index cannot answer now; the next scan asks again
     own = {item.key: {image.digest for image in item.images} for item in items}
-    for (item, image), answer in zip(wanted, answers, strict=True):
-        for near in answer.candidates:
-            if near.score >= DUPLICATE and near.image_digest not in own[item.key]:
-                item.note(Kind.DUPLICATE, f"{near.score:.3f}", picture=image.name, other=near.key)
+    near = {id(image): answer.candidates for (_item, image), answer in zip(wanted, answers, strict=False)}
+    for item, image in wanted:
+        for each in near[id(image)]:
+            if each.score >= DUPLICATE and each.image_digest not in own[item.key]:
+                item.note(Kind.DUPLICATE, f"{each.score:.3f}", picture=image.name, other=each.key)
                 break
-        if image is item.images[0] and (category := _foreign(item, answer.candidates, sizes)):
+    for (item, image), answer in zip(compared, answers[len(wanted) :], strict=True):
+        if not answer.candidates:
+            continue
+        neighbours = [(each.score, each.categories) for each in near[id(image)]]
+        if category := outliers.foreign_category(neighbours, item.categories, answer.candidates[0].score):
             item.note(Kind.OUTLIER, _("It looks like %(category)s.") % {"category": category}, picture=image.name)
 
 
-def _foreign(item: Item, near: Sequence[Candidate], sizes: Mapping[str, int]) -> str:
-    """Return the category of nearly all neighbours of an item, if none of them is of its own; empty otherwise."""
-    own = item.categories
-    if not own or len(near) < NEIGHBOURS or max(sizes.get(category, 0) for category in own) <= ENOUGH:
-        return ""
-    if any(own & set(each.categories) for each in near):
-        return ""
-    votes = Counter(category for each in near for category in set(each.categories))
-    category, count = votes.most_common(1)[0] if votes else ("", 0)
-    return category if count >= FOREIGN else ""
+def _is_comparable(item: Item, sizes: Mapping[str, int]) -> bool:
+    """Whether the item has a category, and one with enough items to compare it with."""
+    return max((sizes[category] for category in item.categories), default=0) > outliers.ENOUGH
