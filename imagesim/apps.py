@@ -39,6 +39,7 @@ def check(**kwargs: Any) -> list[CheckMessage]:
         *item_checks.check_items(),
         *item_checks.check_texts(),
         *checks.check_databases(),
+        *checks.check_tenants(),
     ]
 
 

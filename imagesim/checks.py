@@ -147,6 +147,27 @@ def check_databases() -> list[CheckMessage]:
     return [Error(reason, hint="See docs/sync.md.", id="imagesim.E007")] if reason else []
 
 
+def check_tenants() -> list[CheckMessage]:
+    """Whether each tenant has its own tables, where django-tenants gives each a schema."""
+    shared, own = (tuple(getattr(django_settings, name, ())) for name in ("SHARED_APPS", "TENANT_APPS"))
+    if not shared or not own:
+        return []
+    names = [config.name for config in apps.get_app_configs() if config.name.partition(".")[0] == "imagesim"]
+    return [
+        Warning(
+            f"{name} is in SHARED_APPS and not in TENANT_APPS: all tenants write to the same tables.",
+            hint=f"Move {name!r} to TENANT_APPS.",
+            id="imagesim.W024",
+        )
+        for name in names
+        if _is_listed(name, shared) and not _is_listed(name, own)
+    ]
+
+
+def _is_listed(name: str, listed: tuple[str, ...]) -> bool:
+    return any(each == name or each.startswith(f"{name}.apps.") for each in listed)
+
+
 def check_sync() -> list[CheckMessage]:
     """Whether the way to sync changes is suitable for production."""
     from imagesim.indexing import dispatch

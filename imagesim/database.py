@@ -1,8 +1,9 @@
-"""Database helpers beyond Django's ORM: atomic saves, and rows in the order of code points."""
+"""Database helpers beyond Django's ORM: atomic saves, schemas of tenants, and rows in the order of code points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django.db import connections, models, router, transaction
@@ -22,6 +23,26 @@ class AtomicSave:
         alias = using or router.db_for_write(type(self), instance=self)  # type: ignore[arg-type]
         with transaction.atomic(using=alias, savepoint=False):
             super().save_base(*args, using=alias, **kwargs)  # type: ignore[misc]
+
+
+def current_schema(using: str) -> str:
+    """Return the schema that a connection works in, where there is one per tenant (django-tenants); else empty."""
+    return str(getattr(connections[using], "schema_name", None) or "")
+
+
+@contextmanager
+def in_schema(schema: str, using: str) -> Iterator[None]:
+    """Have a connection work in a schema that :func:`current_schema` returned, for instance in another thread."""
+    connection: Any = connections[using]
+    if not schema:
+        yield
+        return
+    tenant = connection.tenant
+    connection.set_schema(schema)
+    try:
+        yield
+    finally:
+        connection.set_tenant(tenant)
 
 
 Row = TypeVar("Row")

@@ -270,7 +270,7 @@ class TestCache:
         version = rerank.version()
         Rule.objects.update(enabled=False)  # without a signal, as another process sees it
         assert rerank.version() == version
-        default_cache.set(cache._name(), "another")
+        default_cache.set(cache._name(cache._shop()), "another")
         now[0] += cache.CHECK_SECONDS
         assert moved(imagesim.search(text="red")) == set()
         assert rerank.version() == "another"

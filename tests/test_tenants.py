@@ -8,12 +8,13 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from django.conf import settings as django_settings
 
+from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 
@@ -39,6 +40,7 @@ DATABASES["default"]["NAME"] = os.environ["DATABASE"]
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 SHARED_APPS = ["django_tenants", "customers", "django.contrib.contenttypes"]
 TENANT_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "demo_shop.shop", "imagesim"]
+TENANT_APPS += os.environ.get("APPS", "").split()
 INSTALLED_APPS = [*SHARED_APPS, *TENANT_APPS[1:]]
 TENANT_MODEL, TENANT_DOMAIN_MODEL = "customers.Client", "customers.Domain"
 MEDIA_ROOT = os.environ["SHOP"]
@@ -58,6 +60,7 @@ from django_tenants.utils import schema_context
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import widgets
+from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.monitoring.status import get_status
@@ -91,40 +94,128 @@ with schema_context("zeta"):
 """
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("backend", ["local.LocalIndex", "elasticsearch.ElasticsearchIndex", "pgvector.PgvectorIndex"])
-def test_tenants_are_isolated(request: pytest.FixtureRequest, tmp_path: Path, backend: str) -> None:
+APPS = """
+import django; django.setup()
+import json, time
+from django.core.management import call_command
+call_command("makemigrations", "customers", verbosity=0)
+call_command("migrate_schemas", shared=True, verbosity=0)
+from customers.models import Client
+from django.db import transaction
+from django_tenants.utils import schema_context
+from demo_shop.shop.models import Product
+from imagesim.checks import check_tenants
+from imagesim.events import Answer
+from imagesim.insight.models import Search
+from imagesim.insight.recorder import recorder, to_row
+from imagesim.merchandising.cache import current
+from imagesim.merchandising.models import Rule
+
+for schema in ("acme", "zeta"):
+    Client.objects.create(schema_name=schema, name=schema)
+
+def rules():
+    return sorted({ready.rule.name for each in current().by_trigger.values() for ready in each})
+
+def ask(number, text):
+    recorder().add(to_row(Answer(f"r{number}", "words", text, "", "", 0, 12, ("shop.product:1",), 1, 0.5)))
+
+# Rules: a change in one schema reaches that one, also if it is committed elsewhere; the index has one name for all.
+for schema in ("acme", "zeta"):
+    with schema_context(schema):
+        assert rules() == [], rules()
+with transaction.atomic():
+    with schema_context("acme"):
+        Rule.objects.create(name="only acme", action="message", message="Hello")
+    with schema_context("zeta"):
+        Product.objects.count()
+for schema, names in {"acme": ["only acme"], "zeta": [], "public": None}.items():
+    if names is not None:
+        with schema_context(schema):
+            assert rules() == names, (schema, rules())
+with schema_context("zeta"):
+    Rule.objects.create(name="only zeta", action="message", message="Hello")
+    assert rules() == ["only zeta"], rules()
+with schema_context("acme"):
+    assert rules() == ["only acme"], rules()
+
+# Answers of several tenants in one buffer, written by the recorder's own thread.
+for number in range(50):
+    with schema_context(("acme", "zeta")[number % 2]):
+        ask(number, ("acme", "zeta")[number % 2])
+with schema_context("gone"):
+    ask(99, "of a tenant that was dropped")
+deadline = time.monotonic() + 60
+found = {}
+while found != {"acme": 25, "zeta": 25} and time.monotonic() < deadline:
+    time.sleep(0.1)
+    for schema in ("acme", "zeta"):
+        with schema_context(schema):
+            assert set(Search.objects.values_list("text", flat=True)) <= {schema}
+            found[schema] = Search.objects.count()
+assert found == {"acme": 25, "zeta": 25}, found
+for _time in range(600):
+    if recorder().dropped == 1:
+        break
+    time.sleep(0.1)
+assert recorder().dropped == 1, recorder().dropped
+assert check_tenants() == []
+"""
+
+
+def run_for_tenants(script: str, postgres: str, folder: Path, index: dict[str, object], **more: str) -> None:
+    """Run a script in a project with django-tenants, on a database of its own."""
     pytest.importorskip("django_tenants")
-    options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
-    if "elasticsearch" in backend:
-        options["hosts"] = request.getfixturevalue("elasticsearch_url")
-    if "pgvector" in backend:  # in the schemas of the tenants
-        request.getfixturevalue("pgvector_alias")
-        server = django_settings.PGVECTOR_URLS["newest"]
-    else:
-        server = request.getfixturevalue("postgres")
     name = f"tenants_{uuid.uuid4().hex[:8]}"
-    (tmp_path / "customers").mkdir()
+    (folder / "customers").mkdir()
     for file, text in {"customers/__init__": "", "customers/models": MODELS, "tenant_settings": SETTINGS}.items():
-        (tmp_path / f"{file}.py").write_text(text)
+        (folder / f"{file}.py").write_text(text)
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tenant_settings",
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "SHOP": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "SHOP": str(folder),
         "DATABASE": name,
-        "IMAGESIM_TEST_DATABASE_URL": server,
-        "INDEX": json.dumps({"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options}),
+        "INDEX": json.dumps(index),
+        **more,
     }
-    server = urlunsplit(urlsplit(server)._replace(path="/postgres"))
+    server = urlunsplit(urlsplit(postgres)._replace(path="/postgres"))
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
         try:
-            command = [sys.executable, "-c", ASK]
+            command = [sys.executable, "-c", script]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
         finally:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("backend", ["local.LocalIndex", "elasticsearch.ElasticsearchIndex"])
+def test_tenants_are_isolated(request: pytest.FixtureRequest, postgres: str, tmp_path: Path, backend: str) -> None:
+    options = {"name": f"{{schema}}-products-{uuid.uuid4().hex[:8]}"}
+    if "elasticsearch" in backend:
+        options["hosts"] = request.getfixturevalue("elasticsearch_url")
+    run_for_tenants(ASK, postgres, tmp_path, {"BACKEND": f"imagesim.indexes.{backend}", "OPTIONS": options})
+
+
+@pytest.mark.timeout(300)
+def test_rules_and_recorded_answers_stay_with_their_tenant(postgres: str, tmp_path: Path) -> None:
+    """Even where the index has the same name for all tenants."""
+    index = {"BACKEND": "imagesim.indexes.local.LocalIndex", "OPTIONS": {"name": "products"}}
+    apps = "imagesim.merchandising imagesim.insight"
+    run_for_tenants(APPS, postgres, tmp_path, index, APPS=apps)
+
+
+def test_an_app_that_all_tenants_share_is_named(settings: Any) -> None:
+    settings.SHARED_APPS = ["django_tenants", "imagesim", "imagesim.insight.apps.InsightConfig"]
+    settings.TENANT_APPS = ["imagesim"]
+    (found,) = check_tenants()
+    assert (found.id, found.msg.split()[0]) == ("imagesim.W024", "imagesim.insight")
+    settings.TENANT_APPS = ["imagesim", "imagesim.insight"]
+    assert check_tenants() == []
+    settings.TENANT_APPS = []
+    assert check_tenants() == []
 
 
 def test_the_index_name_can_be_a_callable(settings: pytest.FixtureRequest) -> None:

@@ -10,9 +10,10 @@ from collections import deque
 from datetime import datetime
 
 from django.core import mail
-from django.db import connections
+from django.db import connections, router
 
 from imagesim.circuit_breaker import log_repeated
+from imagesim.database import current_schema, in_schema
 from imagesim.events import Answer
 from imagesim.insight.middleware import current_request
 from imagesim.insight.models import MAX_TEXT, DailyCount, Purchase, RolledDay, Search
@@ -42,7 +43,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._waiting: deque[Search] = deque()
+        self._waiting: deque[tuple[str, Search]] = deque()  # with the schema of the tenant
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake, self._full, self._stop = threading.Event(), threading.Event(), threading.Event()
@@ -54,7 +55,7 @@ class Recorder:
             self.dropped += 1
             log_repeated(logger, logging.WARNING, "dropped", "Answers are not recorded: the database is too slow")
             return
-        self._waiting.append(search)
+        self._waiting.append((current_schema(router.db_for_write(Search)), search))
         if self._thread is None:
             self._start()
         self._wake.set()
@@ -62,15 +63,19 @@ class Recorder:
             self._full.set()
 
     def flush(self) -> int:
-        """Write what waits; return how many answers. A batch that the database refuses is dropped."""
+        """Write what waits, each answer to the schema in which it was given; return how many. What the database refuses
+        is dropped."""
         written = 0
+        using = router.db_for_write(Search)
         while batch := self._take():
-            try:
-                Search.objects.bulk_create(batch, ignore_conflicts=True)
-                written += len(batch)
-            except Exception:  # of the database, or of what a visitor sent: the thread must go on
-                self.dropped += len(batch)
-                log_repeated(logger, logging.ERROR, "refused", "Answers could not be recorded", exc_info=True)
+            for schema, rows in batch.items():
+                try:
+                    with in_schema(schema, using):
+                        Search.objects.bulk_create(rows, ignore_conflicts=True)
+                    written += len(rows)
+                except Exception:  # of the database, or of what a visitor sent: the thread must go on
+                    self.dropped += len(rows)
+                    log_repeated(logger, logging.ERROR, "refused", "Answers could not be recorded", exc_info=True)
         return written
 
     def close(self) -> None:
@@ -82,10 +87,12 @@ class Recorder:
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
-    def _take(self) -> list[Search]:
-        batch: list[Search] = []
-        while self._waiting and len(batch) < BATCH:
-            batch.append(self._waiting.popleft())
+    def _take(self) -> dict[str, list[Search]]:
+        """Return the answers of the next batch by schema."""
+        batch: dict[str, list[Search]] = {}
+        for _number in range(min(BATCH, len(self._waiting))):
+            schema, search = self._waiting.popleft()
+            batch.setdefault(schema, []).append(search)
         return batch
 
     def _start(self) -> None:

@@ -16,8 +16,9 @@ from time import monotonic
 from typing import Any
 
 from django.core.cache import cache
-from django.db import transaction
+from django.db import router, transaction
 
+from imagesim.database import current_schema
 from imagesim.indexes import get_index
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
@@ -54,12 +55,13 @@ class CachedRules:
 
 def current() -> RuleSet:
     """Return the rules of this shop (and tenant), at most a few seconds old."""
-    kept = runtime.get(("merchandising", get_index().name), _Kept)
+    shop = _shop()
+    kept = runtime.get(shop, _Kept)
     now = monotonic()
     if now - kept.checked < CHECK_SECONDS:
         return kept.rules
     kept.checked = now
-    version = _version()
+    version = _version(_name(shop))
     if version != kept.rules.version or now - kept.loaded >= RELOAD_SECONDS:
         kept.rules = RuleSet.of(Rule.objects.filter(enabled=True), version, LabelCategories.objects.all())
         kept.loaded = now
@@ -69,26 +71,31 @@ def current() -> RuleSet:
 def changed(using: str | None = None, **kwargs: Any) -> None:
     """Change the version after a rule or the categories of a label were saved or deleted, so that every process reloads
     them after the commit."""
-    transaction.on_commit(partial(_renew, _name()), using=using, robust=True)
+    transaction.on_commit(partial(_renew, _shop()), using=using, robust=True)
 
 
-def _renew(name: str) -> None:
-    runtime.get(("merchandising", get_index().name), _Kept).checked = -CHECK_SECONDS
-    cache.set(name, secrets.token_hex(8), None)
+def _renew(shop: tuple[str, ...]) -> None:
+    runtime.get(shop, _Kept).checked = -CHECK_SECONDS
+    cache.set(_name(shop), secrets.token_hex(8), None)
 
 
-def _version() -> str:
+def _version(name: str) -> str:
     """Return the version in the cache, created if there is none; empty if the cache cannot be reached."""
     try:
-        version = cache.get(_name())
+        version = cache.get(name)
         if version is None:
-            cache.add(_name(), secrets.token_hex(8), None)
-            version = cache.get(_name())
+            cache.add(name, secrets.token_hex(8), None)
+            version = cache.get(name)
     except Exception:  # the errors of a cache are those of its client
         logger.warning("The cache cannot be asked for the version of the rules", exc_info=True)
         return ""
     return str(version or "")
 
 
-def _name() -> str:
-    return re.sub(r"[^\w.]", "_", f"imagesim.{get_index().name}.rules")
+def _shop() -> tuple[str, ...]:
+    """Return what tells the rules of one shop, and of one tenant's schema, from those of another."""
+    return ("merchandising", current_schema(router.db_for_read(Rule)), get_index().name)
+
+
+def _name(shop: tuple[str, ...]) -> str:
+    return re.sub(r"[^\w.]", "_", f"imagesim.{'.'.join(filter(None, shop[1:]))}.rules")
