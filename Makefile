@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 8000
 SECONDS ?= 120
 SEED ?= 1
+DATABASE ?= postgres
 
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -26,14 +27,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or with your own pictures (CATALOGUE=folder or file.csv)
 	@$(if $(CATALOGUE),export DEMO_CATALOGUE='$(CATALOGUE)';) exec $(BIN)/python manage.py demo --port $(PORT)
 
-services: venv  ## Elasticsearch, Redis and PostgreSQL in the foreground, for running single tests beside them
+services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foreground, for running single tests beside them
 	@exec $(BIN)/python -m tools.services
 
 test:  ## every check and every test, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
 
-test-all:  ## more than daily: coverage, every test on SQLite too, a longer run under faults, and one with each protection off
+test-all:  ## more than daily: coverage, every test on SQLite and on MariaDB too, a longer run under faults, and one with each protection off
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks --all
 
@@ -52,8 +53,8 @@ pictures: venv  ## the pictures of pages in docs/images, taken from the demo sho
 bench-quick: venv  ## ratios of search to its limits in some minutes, compared with the run before (docs/performance.md)
 	@exec $(WITH_SERVICES) $(BIN)/python -m benchmarks.quick
 
-chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1; SECURE=1: TLS, API key), then count what was lost
-	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(if $(SECURE),--secure)
+chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1 DATABASE=postgres; SECURE=1: TLS, API key), then count what was lost
+	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --database $(DATABASE) $(if $(SECURE),--secure)
 
 protections: venv  ## the same harness with each protection disabled: it must notice
 	@exec $(WITH_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py

@@ -1,13 +1,26 @@
-"""Database helpers beyond Django's ORM: atomic saves, schemas of tenants, and rows in the order of code points."""
+"""Database helpers beyond Django's ORM: atomic saves, another try after a deadlock, schemas of tenants, and rows in the
+order of code points."""
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import connections, models, router, transaction
+from django.db import OperationalError, connections, models, router, transaction
 from django.db.models.functions import Collate
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CONFLICT_RETRIES = 3
+_CONFLICT_NUMBERS = (1205, 1213)
+"""MySQL and MariaDB: a lock waited for too long, a deadlock. They also lock the gaps into which others insert."""
+_CONFLICT_STATES = ("40P01",)
+"""PostgreSQL: a deadlock."""
 
 
 class AtomicSave:
@@ -23,6 +36,44 @@ class AtomicSave:
         alias = using or router.db_for_write(type(self), instance=self)  # type: ignore[arg-type]
         with transaction.atomic(using=alias, savepoint=False):
             super().save_base(*args, using=alias, **kwargs)  # type: ignore[misc]
+
+
+def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: call again, up to ``CONFLICT_RETRIES`` times, if the database ended the writes of this call because of
+    another's: a deadlock, or on MySQL a lock waited for too long.
+
+    The function must be safe to repeat. Within a transaction of the caller it is called once, because all that the
+    caller wrote was rolled back too.
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(CONFLICT_RETRIES):
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as error:
+                if not is_conflict(error) or _in_transaction():
+                    raise
+                time.sleep(random.uniform(0.0, 0.05))
+        return function(*args, **kwargs)
+
+    return call
+
+
+@retry_conflicts
+def delete(rows: models.QuerySet[Any]) -> tuple[int, dict[str, int]]:
+    """Delete rows; return how many, of all models and by model."""
+    return rows.delete()
+
+
+def is_conflict(error: OperationalError) -> bool:
+    """Whether the writes of another transaction are the cause, so that another try can succeed."""
+    number, state = next(iter(error.args), None), getattr(error.__cause__, "sqlstate", "")
+    return number in _CONFLICT_NUMBERS or state in _CONFLICT_STATES
+
+
+def _in_transaction() -> bool:
+    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
 
 
 def current_schema(using: str) -> str:

@@ -24,6 +24,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
+from imagesim.database import retry_conflicts
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.items import split_key
 from imagesim.models import Event
@@ -150,8 +151,13 @@ def store(batch: Iterable[Mapping[str, Any]]) -> int:
     existing = load_items({row.item_key for row in rows})
     rows = [row for row in rows if row.item_key in existing]
     before = _count(rows)
-    Event.objects.bulk_create(rows, ignore_conflicts=True)
+    _store(rows)
     return _count(rows) - before
+
+
+@retry_conflicts
+def _store(rows: list[Event]) -> None:
+    Event.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _count(rows: list[Event]) -> int:

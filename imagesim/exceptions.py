@@ -24,7 +24,8 @@ def mask_credentials(text: object) -> str:
 def migrate_hint(error: Exception) -> str:
     """Return what to do if ``error`` is about a missing table or column of this app; otherwise empty."""
     text = str(error)
-    if "imagesim_" in text and re.search("no such (table|column)|no column named|does(n't| not) exist", text):
+    missing = "no such (table|column)|no column named|does(n't| not) exist|Unknown column"
+    if "imagesim_" in text and re.search(missing, text):
         return "The tables of imagesim are missing or older than its code: run `manage.py migrate imagesim` first."
     return ""
 

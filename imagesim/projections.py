@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from imagesim.database import retry_conflicts
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.models import FittedProjection
 
@@ -46,6 +47,7 @@ class Projection:
         """Project vectors of shape (n, dims_in) or (dims_in,) to dims_out, normalised to unit length."""
         return transform(vectors, self.matrix)
 
+    @retry_conflicts
     def save(self) -> FittedProjection:
         row, _ = FittedProjection.objects.update_or_create(
             id=self.id,
@@ -108,6 +110,7 @@ def get_chosen(fingerprint: str) -> FittedProjection | None:
     return FittedProjection.objects.filter(chosen=True, fingerprint=fingerprint).first()
 
 
+@retry_conflicts
 def choose(projection_id: str | None) -> None:
     """Choose the projection that the next rebuild applies, or none.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.utils import timezone
 
 from imagesim.conf import get_settings
+from imagesim.database import delete
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
 from imagesim.indexing.dispatch import start
 
@@ -116,7 +117,7 @@ def delete_in_batches(rows: QuerySet[Any]) -> int:
     """Delete the rows, ``PURGE_BATCH`` per statement; return how many."""
     deleted = 0
     while pks := list(rows.order_by().values_list("pk", flat=True)[:PURGE_BATCH]):
-        deleted += rows.model._base_manager.filter(pk__in=pks).delete()[0]
+        deleted += delete(rows.model._base_manager.filter(pk__in=pks))[0]
     return deleted
 
 

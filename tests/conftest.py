@@ -24,7 +24,7 @@ from tests.missing import missing
 pytest_plugins = ["imagesim.testing.fixtures"]
 
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
-SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "postgres", "pgvector_alias", "live_server"}
+SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "database_server", "postgres", "pgvector_alias", "live_server"}
 
 
 # Tests that load real models, start separate programs or try many cases: too slow for `make quick`.
@@ -102,12 +102,21 @@ def redis_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> str:
-    """PostgreSQL behind ``default``; the value is the address from the environment (not that of the test database)."""
+def database_server() -> str:
+    """PostgreSQL or MariaDB behind ``default``; the value is the address from the environment (not that of the test
+    database)."""
     url = django_settings.DATABASE_URL
     if url.startswith("sqlite"):
         pytest.skip("this run is deliberately on SQLite (IMAGESIM_TEST_DATABASE_URL=sqlite://)")
     return _given("PostgreSQL", "IMAGESIM_TEST_DATABASE_URL", url)
+
+
+@pytest.fixture(scope="session")
+def postgres(database_server: str) -> str:
+    """PostgreSQL behind ``default``."""
+    if database_server.startswith("mysql"):
+        pytest.skip("this run is deliberately on MySQL or MariaDB (IMAGESIM_TEST_DATABASE_URL)")
+    return database_server
 
 
 @pytest.fixture
@@ -120,7 +129,8 @@ def pgvector_alias(request: pytest.FixtureRequest, django_db_blocker: Any) -> It
     variable = "IMAGESIM_TEST_PGVECTOR_URL" if which == "newest" else "IMAGESIM_TEST_PGVECTOR_OLDEST_URL"
     url = _given("pgvector", variable, django_settings.PGVECTOR_URLS[which])
     alias = "pgvector"
-    connections.databases[alias] = {**connections["default"].settings_dict, **environment.postgres(url)}
+    defaults = {**connections["default"].settings_dict, "OPTIONS": {}}
+    connections.databases[alias] = {**defaults, **environment.postgres(url)}
     with django_db_blocker.unblock():
         yield alias
         connections[alias].close()

@@ -1,8 +1,8 @@
 """The demo shop's settings with the services that the environment names.
 
 ``IMAGESIM_TEST_DATABASE_URL``       postgres://user:password@host:port/name, mysql://user:password@host:port/name,
-mysql://user@/name?unix_socket=PATH,
-                                     or sqlite:// (so it is when unset)
+                                     mysql://user@/name?unix_socket=PATH, or sqlite:// (so it is when unset)
+``IMAGESIM_TEST_MYSQL_URL``          the database of the tests that ``make test`` repeats on MySQL or MariaDB
 ``IMAGESIM_TEST_ELASTICSEARCH_URL``  http://127.0.0.1:9200
 ``IMAGESIM_TEST_REDIS_URL``          redis://127.0.0.1:6379/0
 ``IMAGESIM_TEST_PGVECTOR_URL``       postgres://user@host:port/name, with the newest pgvector

@@ -137,14 +137,16 @@ def test_tombstones_hold_nothing_but_the_key(index: LocalIndex) -> None:
     assert (bytes(row.vectors), bytes(row.document)) == (b"", b"")
 
 
+@pytest.mark.django_db(transaction=True)  # MySQL commits before it renames
 def test_a_failing_database_is_an_unavailable_index(index: LocalIndex) -> None:
+    table, elsewhere = map(connection.ops.quote_name, ("imagesim_localgeneration", "elsewhere"))
     with connection.cursor() as cursor:
-        cursor.execute('ALTER TABLE "imagesim_localgeneration" RENAME TO "elsewhere"')
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {elsewhere}")
     failures: tuple[type[Exception], ...] = (IndexUnavailable, DatabaseError)
     with pytest.raises(failures), transaction.atomic():
         index.search([Query(axis(0))])
     with connection.cursor() as cursor:
-        cursor.execute('ALTER TABLE "elsewhere" RENAME TO "imagesim_localgeneration"')
+        cursor.execute(f"ALTER TABLE {elsewhere} RENAME TO {table}")
 
 
 def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:

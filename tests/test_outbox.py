@@ -161,9 +161,9 @@ def test_touch_of_sliced_and_combined_querysets(narrowed):
 
 def test_touch_of_instances():
     shelf = Category.objects.create(name="Shoes", slug="shoes")
-    made = Product.objects.bulk_create(Product(name=f"{n}", slug=f"{n}", category=shelf, price=1) for n in range(3))
+    Product.objects.bulk_create(Product(name=f"{n}", slug=f"{n}", category=shelf, price=1) for n in range(3))
     assert ItemState.objects.count() == 0
-    assert imagesim.touch(made) == 3
+    assert imagesim.touch(list(Product.objects.all())) == 3
     assert ItemState.objects.count() == 3
 
 

@@ -182,7 +182,7 @@ def test_renaming_a_category_queues_only_its_items(shoe):
     with CaptureQueriesContext(connection) as queries:
         shoe.category.save(update_fields=["slug"])
     assert queued() == {shoe.pk: Scope.METADATA}
-    assert len(queries) == 2
+    assert len(queries) == (3 if connection.vendor == "mysql" else 2)  # as in test_outbox.py
 
 
 @pytest.mark.usefixtures("plain")

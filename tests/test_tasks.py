@@ -145,7 +145,7 @@ def synced():
     return states.exists() and not states.filter(pending=True).exists()
 
 
-@pytest.mark.usefixtures("postgres", "media_root")
+@pytest.mark.usefixtures("database_server", "media_root")
 def test_a_worker_syncs_after_the_commit(celery, start_worker, redis_url):
     queue = celery(redis_url)
     start_worker(redis_url, queue)
@@ -159,7 +159,7 @@ def test_a_worker_syncs_after_the_commit(celery, start_worker, redis_url):
     wait_for(lambda: Job.objects.filter(status="done", report={}).exists())
 
 
-@pytest.mark.usefixtures("postgres", "media_root")
+@pytest.mark.usefixtures("database_server", "media_root")
 def test_a_save_without_broker_is_fast_and_synced_later(celery, start_worker, separate_redis):
     start, _, url = separate_redis
     queue = celery(url)
@@ -173,7 +173,7 @@ def test_a_save_without_broker_is_fast_and_synced_later(celery, start_worker, se
     wait_for(synced)
 
 
-@pytest.mark.usefixtures("postgres", "media_root")
+@pytest.mark.usefixtures("database_server", "media_root")
 def test_changes_are_synced_after_the_broker_lost_its_messages(celery, start_worker, separate_redis):
     start, stop, url = separate_redis
     start()
@@ -187,7 +187,7 @@ def test_changes_are_synced_after_the_broker_lost_its_messages(celery, start_wor
     assert get_index().count() == 2
 
 
-@pytest.mark.usefixtures("postgres", "media_root")
+@pytest.mark.usefixtures("database_server", "media_root")
 def test_a_stream_of_saves_sends_few_messages(celery, start_worker, redis_url):
     queue = celery(redis_url)
     shoe = product("shoe", picture("red"))

@@ -4,10 +4,11 @@
 --quick  these, and the fast tests on SQLite, which need no service
 --all    more than daily: the coverage of the tests, all tests on SQLite, a longer run under faults, and one with each
          protection off; installing the distribution on each Python;
-         the write side on MySQL or MariaDB if IMAGESIM_TEST_MYSQL_URL names one
+         all tests, and a run under faults, on MariaDB
 
-The tests run on PostgreSQL, in as many processes as there are processors, and the ones that use a database again on
-SQLite. Steps that start their own servers and mostly wait run beside others; their output is shown at the end.
+The tests run on PostgreSQL, in as many processes as there are processors; the ones that use a database again on SQLite,
+and the ones of the write side on MariaDB. Steps that start their own servers and mostly wait run beside others; their
+output is shown at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tools.system import Failure, find_program, say
 PROCESSES = str(max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)))
 APART = [f"--ignore=tests/{folder}" for folder in ("browser", "chaos", "hostile")]
 SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
+MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL", "")}
+WRITE_SIDE = [f"tests/test_{name}.py" for name in ("collation", "database", "leases", "outbox", "reconcile", "sync")]
 
 
 class Step(NamedTuple):
@@ -56,24 +59,29 @@ COVERAGE = Step(
 )
 SQLITE_DATABASE = Step("tests of the database on SQLite", ["pytest", "--database-only", "-q", *APART], SQLITE)
 SQLITE_ALL = Step("tests on SQLite", ["pytest", "-n", PROCESSES, "-q", *APART], SQLITE)
+MARIADB_WRITES = Step("tests of the write side on MariaDB", ["pytest", "-q", *WRITE_SIDE], MARIADB)
+MARIADB_ALL = Step("tests on MariaDB", ["pytest", "-n", PROCESSES, "-q", *APART], MARIADB)
+MARIADB_FAULTS = Step("tests under faults, on MariaDB", ["pytest", "tests/chaos/check_mariadb.py"])
 BROWSER = Step("tests in a browser", ["pytest", "tests/browser"])
 QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q", *APART], SQLITE)
 
 Phase = tuple[list[Step], list[Step]]
 """The steps that run one after the other, and those that run beside them."""
 
-TEST: list[Phase] = [([*LINT, DOCS, BROWSER], [FAULTS]), ([POSTGRESQL], []), ([SQLITE_DATABASE], [ATTACKS])]
+TEST: list[Phase] = [
+    ([*LINT, DOCS, BROWSER], [FAULTS]),
+    ([POSTGRESQL], []),
+    ([SQLITE_DATABASE, MARIADB_WRITES], [ATTACKS]),
+]
 TEST_ALL: list[Phase] = [
     ([*LINT, DOCS, BROWSER], []),
     ([COVERAGE], []),
     ([SQLITE_ALL], []),
+    ([MARIADB_ALL], []),
     ([ATTACKS], []),
-    ([FAULTS_LONGER, PROTECTIONS], []),
+    ([FAULTS_LONGER, MARIADB_FAULTS, PROTECTIONS], []),
     ([INSTALLS], []),
 ]
-if url := os.environ.get("IMAGESIM_TEST_MYSQL_URL"):
-    mysql = ["pytest", "-q", "tests/test_outbox.py", "tests/test_leases.py"]
-    TEST_ALL.append(([Step("the write side on MySQL", mysql, {"IMAGESIM_TEST_DATABASE_URL": url})], []))
 PHASES: dict[str, list[Phase]] = {
     "": TEST,
     "--lint": [(LINT, [])],

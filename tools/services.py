@@ -1,4 +1,4 @@
-"""Elasticsearch, Redis, PostgreSQL and pgvector for the tests: real ones, on free ports, removed afterwards.
+"""Elasticsearch, Redis, PostgreSQL, pgvector and MariaDB for the tests: real ones, on free ports, removed afterwards.
 
 ``python -m tools.services``              starts them, prints the variables that point to them, waits for Ctrl-C
 ``python -m tools.services -- COMMAND …`` runs the command with those variables, and returns its exit status
@@ -37,7 +37,7 @@ class Services:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._folder.chmod(0o755)
         # Its threads live as long as the services: a child is signalled to stop when the *thread* that started it ends.
-        self._pool = ThreadPoolExecutor(5)
+        self._pool = ThreadPoolExecutor(6)
 
     def start(self) -> dict[str, str]:
         """Start, in parallel, the services that the environment does not name.
@@ -48,6 +48,7 @@ class Services:
             "IMAGESIM_TEST_ELASTICSEARCH_URL": partial(servers.elasticsearch, heap="1g"),
             "IMAGESIM_TEST_REDIS_URL": servers.redis,
             "IMAGESIM_TEST_DATABASE_URL": servers.postgres,
+            "IMAGESIM_TEST_MYSQL_URL": servers.mariadb,
         }
         for which, variable in PGVECTOR.items():
             if servers.has_pgvector(which):  # no wheel for every Python

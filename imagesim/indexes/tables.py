@@ -15,12 +15,14 @@ class LocalGeneration(models.Model):
     ``seq_no`` rises with every write, under a row lock held until the commit, so that sequence numbers are committed
     in their order. ``token`` distinguishes two writes with the same number: the first was rolled back, or the database
     was restored. Tombstones up to the sequence number ``purged`` are deleted: a reader behind it reads everything.
+    ``active`` is true or NULL, never false, so that every database can hold that only one of an index is active: MySQL
+    has no unique constraint with a condition.
     """
 
     index = models.CharField(max_length=100)
     name = models.CharField(max_length=255, unique=True)
     meta = models.JSONField(default=dict)
-    active = models.BooleanField(default=False)
+    active = models.BooleanField(null=True, default=None)
     seq_no = models.BigIntegerField(default=0)
     token = models.CharField(max_length=32, default="")
     purged = models.BigIntegerField(default=0)
@@ -31,9 +33,7 @@ class LocalGeneration(models.Model):
         verbose_name = _("local index")
         verbose_name_plural = _("local indexes")
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["index"], condition=models.Q(active=True), name="imagesim_one_active_local_index"
-            )
+            models.UniqueConstraint(fields=["index", "active"], name="imagesim_one_active_local_index")
         ]
 
     def __str__(self) -> str:
@@ -66,11 +66,7 @@ class LocalEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["generation", "seq_no"], name="imagesim_local_seq_no"),
-            models.Index(
-                fields=["generation", "removed_at"],
-                name="imagesim_local_tombstones",
-                condition=models.Q(removed_at__isnull=False),
-            ),
+            models.Index(fields=["generation", "removed_at"], name="imagesim_local_tombstones"),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from imagesim.calibration import Sample, fit
+from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
@@ -89,10 +90,15 @@ def calibrate() -> StoredCalibration | None:
         return None
     sample, described = found
     calibration = replace(fit(sample), roles=fit_roles(described, sample.departments))
+    return _store(meta, calibration.to_json(), len(sample.vectors))
+
+
+@retry_conflicts
+def _store(meta: IndexMeta, data: dict[str, Any], items: int) -> StoredCalibration:
     stored, _created = StoredCalibration.objects.update_or_create(
         fingerprint=meta.fingerprint,
         projection=meta.projection,
-        defaults={"data": calibration.to_json(), "items": len(sample.vectors), "created_at": timezone.now()},
+        defaults={"data": data, "items": items, "created_at": timezone.now()},
     )
     return stored
 

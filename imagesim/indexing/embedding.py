@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from imagesim import images
+from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.write_targets import Target
@@ -246,15 +247,20 @@ class Vectors:
                     made[digest] = embedder.embed_prepared([inputs[digest]])[0]
                 except Exception as single:
                     self._errors[digest] = _cannot_embed(single)
-        Embedding.objects.bulk_create(
-            [
-                Embedding(digest=d, fingerprint=embedder.fingerprint, vector=vector.astype("<f4").tobytes())
-                for d, vector in sorted(made.items())
-            ],
-            ignore_conflicts=True,  # a worker that was considered dead can still have stored it
-        )
+        _store(embedder.fingerprint, made)
         self._known.update({(digest, embedder.fingerprint): vector for digest, vector in made.items()})
         self.embedded += len(made)
+
+
+@retry_conflicts
+def _store(fingerprint: str, vectors: Mapping[str, Vector]) -> None:
+    Embedding.objects.bulk_create(
+        [
+            Embedding(digest=digest, fingerprint=fingerprint, vector=vector.astype("<f4").tobytes())
+            for digest, vector in sorted(vectors.items())
+        ],
+        ignore_conflicts=True,  # a worker that was considered dead can still have stored it
+    )
 
 
 class EmbeddingLeases:
@@ -264,6 +270,7 @@ class EmbeddingLeases:
         self._worker = secrets.token_hex(16)
         self._leased = False
 
+    @retry_conflicts
     def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
         """Lease embeddings; return those of ``wanted`` that this worker has to compute."""
         if not wanted:
@@ -288,6 +295,7 @@ class EmbeddingLeases:
         ours = EmbeddingLease.objects.filter(which, worker=self._worker)
         return set(ours.values_list("digest", "fingerprint")) & set(wanted)
 
+    @retry_conflicts
     def release(self) -> None:
         """Release all leases, whether the embeddings were computed or not."""
         if self._leased:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
+from imagesim.database import delete, retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document
@@ -99,7 +100,7 @@ def purge(before: datetime, finder: str, fingerprints: Collection[str], *, using
     ``using`` is the database of the states of items.
     """
     if not dry_run:
-        RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints).delete()
+        delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
     old = ImageRegions.objects.filter(created_at__lt=before).order_by("pk")
     after, count = 0, 0
     while page := list(old.filter(pk__gt=after).values_list("pk", "digest", "finder")[:PAGE]):
@@ -109,7 +110,7 @@ def purge(before: datetime, finder: str, fingerprints: Collection[str], *, using
         unused = [pk for pk, digest, own in page if digest not in used or own != finder]
         count += len(unused)
         if unused and not dry_run:
-            ImageRegions.objects.filter(pk__in=unused).delete()
+            delete(ImageRegions.objects.filter(pk__in=unused))
     return count
 
 
@@ -146,9 +147,7 @@ def _find(picture: Picture, embedders: Mapping[str, BaseEmbedder]) -> bool:
     row = ImageRegions.objects.filter(digest=picture.digest, finder=finder).first()
     if row is None:
         stored = [_as_json(region) for region in _regions_in(image, picture.name)]
-        row, _new = ImageRegions.objects.get_or_create(
-            digest=picture.digest, finder=finder, defaults={"regions": stored}
-        )
+        row = _store(picture.digest, finder, stored)
     boxes = row.boxes
     known = set(row.vectors.values_list("fingerprint", flat=True))
     for fingerprint, embedder in embedders.items():
@@ -198,10 +197,18 @@ def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: B
 
     crops = [images.reduced(image, embedder.min_decode_side, box.pixels(image.size)) for box in boxes]
     vectors = np.asarray(embedder.embed_images(crops), dtype="<f4")
-    RegionVectors.objects.bulk_create(
-        [RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=vectors.tobytes())],
-        ignore_conflicts=True,  # another worker may have had the same picture
-    )
+    _store_vectors(RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=vectors.tobytes()))
+
+
+@retry_conflicts
+def _store(digest: str, finder: str, regions: list[dict[str, Any]]) -> ImageRegions:
+    row, _new = ImageRegions.objects.get_or_create(digest=digest, finder=finder, defaults={"regions": regions})
+    return row
+
+
+@retry_conflicts
+def _store_vectors(row: RegionVectors) -> None:
+    RegionVectors.objects.bulk_create([row], ignore_conflicts=True)  # another worker may have had the same picture
 
 
 def _as_json(region: Region) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import router
 from django.utils import timezone
 
+from imagesim.database import retry_conflicts
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import discard
 from imagesim.models import Job
@@ -26,6 +27,7 @@ def actions(job: Job) -> list[str]:
     return ["resume" if is_paused else "pause", "cancel"]
 
 
+@retry_conflicts
 def pause(job: Job) -> bool:
     """Have the job stop after its current batch and wait, with what it has done; return False if it has ended.
 
@@ -42,6 +44,7 @@ def pause(job: Job) -> bool:
     return True
 
 
+@retry_conflicts
 def resume(job: Job) -> bool:
     """Let the job continue; return False if it is not paused. A process has to be started that does so."""
     rows = _unfinished(job)

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import IntegrityError, router, transaction
 from django.utils import timezone
 
+from imagesim.database import retry_conflicts
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -35,6 +36,7 @@ class JobCancelled(JobStopped):
     """The job is to end, without its result."""
 
 
+@retry_conflicts
 def start(kind: Job.Kind, *, unfinished: int | None = None) -> Job | None:
     """Start a job of this kind, or take over one that a dead process left unfinished.
 
@@ -102,6 +104,7 @@ def unfinished_rebuild() -> Job | None:
     return job if job is not None and abandoned(job) else None
 
 
+@retry_conflicts
 def heartbeat(job: Job, **values: Any) -> None:
     """Store a heartbeat and ``values``.
 
@@ -137,6 +140,7 @@ def finish(job: Job, *, error: str = "", cancelled: bool = False, **facts: Any) 
     heartbeat(job, status=status, error=error, slot=None, requested="", finished_at=timezone.now(), **facts)
 
 
+@retry_conflicts
 def leave_paused(job: Job, **values: Any) -> None:
     """Leave the job to whoever resumes it. It keeps its slot and its target; no process is needed meanwhile."""
     still = _ours(job).filter(requested=Job.Request.PAUSE)
@@ -146,6 +150,7 @@ def leave_paused(job: Job, **values: Any) -> None:
         suspend(job)  # resumed in the same moment
 
 
+@retry_conflicts
 def suspend(job: Job) -> None:
     """Leave the job unfinished, so that the next process can take it over at once."""
     _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER)

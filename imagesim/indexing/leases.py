@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from imagesim.conf import get_settings
+from imagesim.database import retry_conflicts
 from imagesim.indexing.outbox import state_alias
 from imagesim.models import ItemImage, ItemState, Scope
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-DEADLOCK_RETRIES = 3
-"""MySQL 1213, PostgreSQL 40P01: MySQL locks ranges of an index, also those of rows that others insert."""
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 600.0
 FAILED_RETRY_DELAY = 900.0
@@ -62,23 +57,6 @@ class SyncResult:
     """The current images of the item; None keeps the stored ones."""
 
 
-def _retry_deadlocks(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: call again if the database ended the transaction because of a deadlock."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for _ in range(DEADLOCK_RETRIES):
-            try:
-                return function(*args, **kwargs)
-            except OperationalError as error:
-                if error.args[:1] != (1213,) and getattr(error.__cause__, "sqlstate", "") != "40P01":
-                    raise
-                time.sleep(random.uniform(0.0, 0.05))
-        return function(*args, **kwargs)
-
-    return call
-
-
 def due(scope: Scope | None = None) -> QuerySet[ItemState]:
     """Return the waiting changes that are due and not leased."""
     now = timezone.now()
@@ -88,7 +66,7 @@ def due(scope: Scope | None = None) -> QuerySet[ItemState]:
     return states.filter(Q(leased_until=None) | Q(leased_until__lt=now))
 
 
-@_retry_deadlocks
+@retry_conflicts
 def lease(scope: Scope, limit: int) -> Lease:
     """Lease up to ``limit`` due changes of this scope.
 
@@ -141,6 +119,7 @@ def _counted() -> Case:
     return Case(When(lease="", then=F("attempts")), default=F("attempts") + Value(1))
 
 
+@retry_conflicts
 def renew(lease: Lease) -> bool:
     """Extend a lease after half of its time; return False if none of its changes is still leased."""
     now = timezone.now()
@@ -152,19 +131,29 @@ def renew(lease: Lease) -> bool:
     return bool(mine.update(leased_until=lease.until))
 
 
+@retry_conflicts
 def release(lease: Lease, *, delay: float = 0.0) -> None:
     """Release the changes without a result: these items did not fail."""
     not_before = timezone.now() + timedelta(seconds=delay)
     _states().filter(lease=lease.token).update(lease="", leased_until=None, not_before=not_before)
 
 
-@_retry_deadlocks
 def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
     """Store the results of leased changes; return the number of leases that were still valid.
 
     A row that is locked (its item is being saved at this moment) is skipped: the save will empty the lease, or the
     lease will expire. A row that changed since it was leased keeps what the change wrote; see :func:`repair_late`.
     """
+    ours = _store_results(lease, results)
+    late = [each.state for each in results if each.written and each.state.pk not in ours]
+    if late:
+        repair_late(late)
+    return len(ours)
+
+
+@retry_conflicts
+def _store_results(lease: Lease, results: Sequence[SyncResult]) -> set[int]:
+    """Return the keys of the states whose lease was still valid."""
     by_pk = {each.state.pk: each for each in results}
     with transaction.atomic(using=state_alias()):
         still = _states().filter(pk__in=list(by_pk), lease=lease.token).order_by("pk")
@@ -173,13 +162,11 @@ def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
         else:
             still.order_by().update(leased_until=lease.until)  # takes the write lock before reading
             ours = list(still.values_list("pk", flat=True))
-        kept = [by_pk[pk] for pk in ours]
+        # Of copies, because another try must begin with the states as they were leased.
+        kept = [replace(by_pk[pk], state=copy(by_pk[pk].state)) for pk in ours]
         _save_states(kept)
         _save_images([each for each in kept if each.images is not None])
-    late = [each.state for each in results if each.written and each.state.pk not in set(ours)]
-    if late:
-        repair_late(late)
-    return len(ours)
+    return set(ours)
 
 
 def _save_states(results: Sequence[SyncResult]) -> None:
@@ -280,6 +267,7 @@ def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, b
     return [(i.position, i.name, i.digest, i.error, i.permanent) for i in images]
 
 
+@retry_conflicts
 def repair_late(written: Iterable[ItemState]) -> int:
     """Queue items that changed while an older version of them was being written; return how many.
 
@@ -304,7 +292,7 @@ def repair_late(written: Iterable[ItemState]) -> int:
     )
 
 
-@_retry_deadlocks
+@retry_conflicts
 def revive() -> int:
     """Queue failed items that are due for a retry; return how many."""
     now = timezone.now()

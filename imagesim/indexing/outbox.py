@@ -16,6 +16,7 @@ from django.db.models.functions import Cast
 from django.dispatch import Signal
 from django.utils import timezone
 
+from imagesim.database import retry_conflicts
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
 from imagesim.models import ItemState, Scope
 from imagesim.runtime import runtime
@@ -35,6 +36,7 @@ def now_version() -> int:
     return time.time_ns() // 1_000_000
 
 
+@retry_conflicts
 def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str) -> int:
     """Record that these items of one model, on the database ``using``, changed; return how many.
 
@@ -57,6 +59,7 @@ def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using
     return len(keys)
 
 
+@retry_conflicts
 def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope = Scope.ALL, using: str) -> int:
     """Record that all items of ``queryset`` on the database ``using`` changed; return how many.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from imagesim.database import pages
+from imagesim.database import delete, pages
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexing import item_regions
@@ -28,7 +28,7 @@ def purge_tombstones(since: datetime, size: int) -> int:
     old = states.filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
     count = 0
     while pks := list(old.values_list("pk", flat=True)[:size]):
-        count += states.filter(pk__in=pks).delete()[1].get(ItemState._meta.label, 0)
+        count += delete(states.filter(pk__in=pks))[1].get(ItemState._meta.label, 0)
     return count
 
 
@@ -56,5 +56,5 @@ def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool, si
         unused = [e.pk for e in page if e.digest not in used or e.fingerprint not in fingerprints]
         count += len(unused)
         if unused and not dry_run:
-            Embedding.objects.filter(pk__in=unused).delete()
+            delete(Embedding.objects.filter(pk__in=unused))
     return count

@@ -19,7 +19,7 @@ from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
-from imagesim.database import in_code_point_order, pages
+from imagesim.database import in_code_point_order, pages, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexing import item_regions, jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
@@ -165,6 +165,7 @@ def _differences(target: Target, since: datetime, after: str) -> Iterator[tuple[
         yield 0, differences, ""
 
 
+@retry_conflicts
 def _queue(differences: Sequence[Difference]) -> None:
     """Queue the items for reindexing, with a version above any in the index."""
     using = state_alias()

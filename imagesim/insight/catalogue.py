@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim import images
+from imagesim.database import retry_conflicts
 from imagesim.exceptions import BadImage, ImagesimError, NotRegistered
 from imagesim.indexing.documents import images_by_state, valid_pks
 from imagesim.insight import outliers
@@ -76,6 +77,7 @@ def scan(seconds: float) -> CatalogueScan:
             return progress
 
 
+@retry_conflicts
 def restart() -> None:
     """Begin again with the first item. The list stays until its items are looked at again."""
     CatalogueScan.objects.update_or_create(
@@ -83,11 +85,13 @@ def restart() -> None:
     )
 
 
+@retry_conflicts
 def progress() -> CatalogueScan:
     """Return the progress of the scan."""
     return CatalogueScan.objects.get_or_create(pk=1)[0]
 
 
+@retry_conflicts
 def _step() -> CatalogueScan:
     """Look at the next items."""
     at = progress()

@@ -12,6 +12,7 @@ from django.db import models
 from django.utils.crypto import salted_hmac
 
 from imagesim import events
+from imagesim.database import retry_conflicts
 from imagesim.exceptions import BadQuery
 from imagesim.insight.models import Purchase
 from imagesim.registry import key_of
@@ -61,5 +62,10 @@ def purchased(order: Any, lines: Iterable[Line]) -> int:
         return 0
     known = Purchase.objects.filter(order=digest)
     before = known.count()
-    Purchase.objects.bulk_create(rows.values(), ignore_conflicts=True)
+    _store(rows.values())
     return known.count() - before
+
+
+@retry_conflicts
+def _store(rows: Iterable[Purchase]) -> None:
+    Purchase.objects.bulk_create(rows, ignore_conflicts=True)

@@ -13,7 +13,7 @@ from django.core import mail
 from django.db import connections, router
 
 from imagesim.circuit_breaker import log_repeated
-from imagesim.database import current_schema, in_schema
+from imagesim.database import current_schema, in_schema, retry_conflicts
 from imagesim.events import Answer
 from imagesim.insight.middleware import current_request
 from imagesim.insight.models import MAX_TEXT, DailyCount, Purchase, RolledDay, Search
@@ -71,7 +71,7 @@ class Recorder:
             for schema, rows in batch.items():
                 try:
                     with in_schema(schema, using):
-                        Search.objects.bulk_create(rows, ignore_conflicts=True)
+                        _store(rows)
                     written += len(rows)
                 except Exception:  # of the database, or of what a visitor sent: the thread must go on
                     self.dropped += len(rows)
@@ -111,6 +111,11 @@ class Recorder:
             self._full.clear()
             self.flush()
             connections.close_all()
+
+
+@retry_conflicts
+def _store(batch: list[Search]) -> None:
+    Search.objects.bulk_create(batch, ignore_conflicts=True)
 
 
 def recorder() -> Recorder:

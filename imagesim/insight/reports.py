@@ -9,7 +9,8 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, QuerySet, Sum, Value
+from django.db.models.functions import Lower
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -70,7 +71,8 @@ def _figures(kind: Kind, chosen: Selection, *by: str) -> QuerySet[Any, Any]:
     elif kind in (Kind.TOTAL, Kind.PAGE):
         rows = rows.exclude(where=Search.Where.REGION)  # a look counts once
     if chosen.text and kind in (Kind.WORDS, Kind.ITEM, Kind.CATEGORY):
-        rows = rows.filter(name__icontains=chosen.text)
+        # Not icontains, which minds the case in a column with a binary collation of MySQL.
+        rows = rows.alias(lowered=Lower("name")).filter(lowered__contains=Lower(Value(chosen.text)))
     sums = {f"sum_{each.name}": Sum(each.name) for each in fields(Figures)}
     grouped: QuerySet[Any, Any] = rows.order_by().values(*by).annotate(**sums)
     return grouped

@@ -19,7 +19,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from imagesim import events
-from imagesim.database import pages
+from imagesim.database import pages, retry_conflicts
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
 
@@ -109,6 +109,7 @@ def bounds(day: date) -> tuple[datetime, datetime]:
     return start, datetime(following.year, following.month, following.day, tzinfo=zone)
 
 
+@retry_conflicts
 def roll_up_day(day: date) -> None:
     """Replace the figures of a day."""
     started = time.monotonic()

@@ -27,6 +27,7 @@ from tools.system import Failure
 NAME = "chaos"
 PASSWORD = "for-tests-only"
 CLAIM_SECONDS = 4
+DATABASES = {"postgres": servers.postgres, "mariadb": servers.mariadb}
 
 
 class Harness:
@@ -49,7 +50,7 @@ class Harness:
     # Starting.
 
     def start(self) -> None:
-        self.say("starting PostgreSQL, Redis and Elasticsearch")
+        self.say(f"starting {self.given.database}, Redis and Elasticsearch")
         self.redis, self.redis_url = servers.redis(self.folder)
         if self.given.secure:
             self.elastic, self.elastic_url, authority = servers.secure_elasticsearch(self.folder, PASSWORD)
@@ -57,7 +58,10 @@ class Harness:
             self.elastic, self.elastic_url = servers.elasticsearch(self.folder)
         self.elastic.start()
         self.redis.start().wait_until_it_answers()
-        self.postgres, database = servers.postgres(self.folder)
+        self.database, database_url = DATABASES[self.given.database](self.folder)
+        if not self.database.is_running:
+            self.database.start()
+        self.database.wait_until_it_answers()
         self.elastic.wait_until_it_answers()
         index = {"hosts": [self.elastic_url], "name": NAME, "replicas": 0, "request_timeout": 3.0}
         if self.given.secure:
@@ -79,7 +83,7 @@ class Harness:
         media.mkdir()
         self.environment = {
             "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-            "IMAGESIM_TEST_DATABASE_URL": database,
+            "IMAGESIM_TEST_DATABASE_URL": database_url,
             "IMAGESIM_TEST_SETTINGS": json.dumps(imagesim),
             "IMAGESIM_TEST_MEDIA": str(media),
             "IMAGESIM_TEST_BROKER": self.redis_url,
@@ -396,13 +400,14 @@ class Harness:
             "faults": dict(sorted(self.events.items())),
             "writes": dict(sorted(self.done.items())),
             "without": self.given.without,
+            "database": self.given.database,
             "clean": before.is_clean and after.is_clean,
         }
 
     def stop(self) -> None:
         for process in (*self.helpers, *getattr(self, "workers", ())):
             process.kill()
-        for name in ("elastic", "redis", "postgres"):
+        for name in ("elastic", "redis", "database"):
             if process := getattr(self, name, None):
                 process.kill()
 
@@ -422,6 +427,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=180.0, help="seconds until all changes must be synced")
     parser.add_argument("--without", action="append", choices=protections.NAMES, default=[], help="switch off")
     parser.add_argument("--faults", nargs="+", metavar="NAME", help="only these, such as kill_worker")
+    parser.add_argument("--database", choices=DATABASES, default="postgres", help="that of the shop")
     parser.add_argument("--secure", action="store_true", help="Elasticsearch with TLS, and an API key of few rights")
     parser.add_argument("--keep", type=Path, help="a folder to keep the logs in")
     given = parser.parse_args()

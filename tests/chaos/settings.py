@@ -6,7 +6,7 @@ import os
 from tests.worker_settings import *  # noqa: F403
 
 CHAOS = json.loads(os.environ["IMAGESIM_CHAOS"])
-DATABASES["default"]["OPTIONS"] = {"connect_timeout": 10}  # noqa: F405
+DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), "connect_timeout": 10}  # noqa: F405
 DATABASES["default"]["CONN_MAX_AGE"] = 60  # noqa: F405
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.chaos"]  # noqa: F405
 LOGGING["loggers"]["imagesim"]["level"] = "INFO"  # noqa: F405

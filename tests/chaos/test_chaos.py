@@ -14,7 +14,11 @@ SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 
 def test_nothing_is_lost():
-    result = chaos("--seconds", SECONDS, "--seed", SEED)
+    assert_nothing_is_lost()
+
+
+def assert_nothing_is_lost(*arguments: str) -> None:
+    result = chaos("--seconds", SECONDS, "--seed", SEED, *arguments)
     wrong = ("lost", "stale", "orphaned", "wrongly_failed")
     assert {name: result[name] for name in wrong} == dict.fromkeys(wrong, 0)
     assert result["clean"]

@@ -14,7 +14,8 @@ import numpy as np
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 
-from imagesim.exceptions import IndexUnavailable, index_missing
+from imagesim.database import retry_conflicts
+from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
@@ -62,20 +63,14 @@ class LocalIndex(BaseIndex):
 
     def promote(self, backing_index: str) -> None:
         using = store.write_alias()
-        with _translated_errors(), transaction.atomic(using=using):
-            generations = LocalGeneration.objects.using(using).filter(index=self.name)
-            generations.filter(active=True).exclude(name=backing_index).update(active=False)
-            if not generations.filter(name=backing_index).update(active=True):
-                raise index_missing(self.name, backing_index)
+        with _translated_errors():
+            store.promote(self.name, backing_index, using)
         self._searched.clear()
 
     def drop(self, backing_index: str) -> None:
         using = store.write_alias()
         with _translated_errors():
-            generations = LocalGeneration.objects.using(using).filter(index=self.name, name=backing_index)
-            if generations.update(active=False):
-                store.delete_entries(backing_index, using)
-                generations.delete()
+            store.drop(self.name, backing_index, using)
         with self._guard:
             self._snapshots.pop(backing_index, None)
         self._searched.clear()
@@ -107,11 +102,17 @@ class LocalIndex(BaseIndex):
             if not operations:
                 store.state(self.name, backing_index, using)
                 return []
-            with transaction.atomic(using=using):
-                at = store.next_seq_no(self.name, backing_index, using)
-                if nested:
-                    self._written_within.add(at.name)
-                return _write(at, operations, self._meta(at.name, using), using)
+            return self._write(operations, backing_index, using, nested)
+
+    @retry_conflicts
+    def _write(
+        self, operations: Sequence[Entry | Removal], backing_index: str | None, using: str, nested: bool
+    ) -> list[WriteResult]:
+        with transaction.atomic(using=using):
+            at = store.next_seq_no(self.name, backing_index, using)
+            if nested:
+                self._written_within.add(at.name)
+            return _write(at, operations, self._meta(at.name, using), using)
 
     def refresh(self, backing_index: str | None = None) -> None:
         """Check that there is such an index. What is committed is seen by the next search."""

@@ -20,7 +20,7 @@ from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from imagesim.database import in_code_point_order
+from imagesim.database import in_code_point_order, retry_conflicts
 from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local import store
 from imagesim.indexes.local.columnar import Record, Table
@@ -206,11 +206,25 @@ def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
     return ((row[0], row[1]) for row in rows if _is_sound(row))
 
 
-def delete_entries(backing_index: str, using: str) -> None:
-    """Delete a generation's entries in batches, so that no transaction is long."""
-    rows = LocalEntry.objects.using(using).filter(generation__name=backing_index)
-    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        LocalEntry.objects.using(using).filter(pk__in=ids).delete()
+@retry_conflicts
+def promote(index: str, backing_index: str, using: str) -> None:
+    """Make a generation the active one, and no other."""
+    generations = LocalGeneration.objects.using(using).filter(index=index)
+    with transaction.atomic(using=using):
+        generations.filter(active=True).exclude(name=backing_index).update(active=None)
+        if not generations.filter(name=backing_index).update(active=True):
+            raise index_missing(index, backing_index)
+
+
+@retry_conflicts
+def drop(index: str, backing_index: str, using: str) -> None:
+    """Delete a generation; its entries in batches, so that no transaction is long."""
+    generations = LocalGeneration.objects.using(using).filter(index=index, name=backing_index)
+    if generations.update(active=None):
+        entries = LocalEntry.objects.using(using).filter(generation__name=backing_index)
+        while ids := list(entries.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+            LocalEntry.objects.using(using).filter(pk__in=ids).delete()
+        generations.delete()
 
 
 class SharedLock:

@@ -1,0 +1,121 @@
+"""Another try after a deadlock, and rows in pages."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from imagesim import database
+from imagesim.database import retry_conflicts
+from imagesim.indexing import leases
+from imagesim.models import Embedding, ItemState, Scope
+from tests.shop import picture, product
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media_root")]
+
+
+def failing(times: int, error: OperationalError):
+    """A function that raises ``error`` the first ``times`` times, and its calls."""
+    calls: list[int] = []
+
+    @retry_conflicts
+    def function() -> int:
+        calls.append(len(calls))
+        if len(calls) <= times:
+            raise error
+        return len(calls)
+
+    return function, calls
+
+
+def of_postgresql(code: str) -> OperationalError:
+    error = OperationalError("deadlock detected")
+    error.__cause__ = type("Cause", (Exception,), {"sqlstate": code})()
+    return error
+
+
+DEADLOCKS = [OperationalError(1213, "Deadlock"), OperationalError(1205, "Lock wait timeout"), of_postgresql("40P01")]
+
+
+@pytest.mark.parametrize("error", DEADLOCKS, ids=["1213", "1205", "40P01"])
+def test_a_deadlock_is_retried(error):
+    function, _calls = failing(database.CONFLICT_RETRIES, error)
+    assert function() == database.CONFLICT_RETRIES + 1
+    function, calls = failing(database.CONFLICT_RETRIES + 1, error)
+    with pytest.raises(OperationalError):
+        function()
+    assert len(calls) == database.CONFLICT_RETRIES + 1
+
+
+@pytest.mark.parametrize("error", [OperationalError(2006, "gone away"), OperationalError(), of_postgresql("40001")])
+def test_no_other_error_is_retried(error):
+    function, calls = failing(1, error)
+    with pytest.raises(OperationalError):
+        function()
+    assert len(calls) == 1
+
+
+def test_within_a_transaction_nothing_is_retried():
+    function, calls = failing(1, DEADLOCKS[0])
+    with pytest.raises(OperationalError), transaction.atomic():
+        function()
+    assert len(calls) == 1
+
+
+def test_results_are_stored_once_after_a_deadlock(monkeypatch):
+    """A transaction that is rolled back must not leave its attempt counted in the objects."""
+    product("boot", picture("red"))
+    lease = leases.lease(Scope.ALL, 10)
+    [state] = lease.states
+    save_images, calls = leases._save_images, []
+
+    def deadlock_once(results):
+        calls.append(results)
+        if len(calls) == 1:
+            raise DEADLOCKS[0]
+        save_images(results)
+
+    monkeypatch.setattr(leases, "_save_images", deadlock_once)
+    result = leases.SyncResult(state, "failed", "no such file", written=False, retry=True)
+    assert leases.mark(lease, [result]) == 1
+    assert len(calls) == 2
+    assert ItemState.objects.get().attempts == 1
+
+
+def test_two_transactions_in_a_deadlock_are_both_stored():
+    """A real one: each holds a row and waits for the other's."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    rows = [Embedding.objects.create(digest=name, fingerprint="f", vector=b"") for name in "ab"]
+    met, tries = threading.Barrier(2), []
+
+    @retry_conflicts
+    def write(first: Embedding, second: Embedding, name: str) -> None:
+        tries.append(name)
+        first_time = tries.count(name) == 1
+        with transaction.atomic():
+            Embedding.objects.filter(pk=first.pk).update(vector=name.encode())
+            if first_time:
+                met.wait(10)
+            Embedding.objects.filter(pk=second.pk).update(fingerprint=name)
+
+    def other() -> None:
+        try:
+            write(rows[1], rows[0], "2")
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    write(rows[0], rows[1], "1")
+    thread.join(30)
+    assert len(tries) == 3
+    stored = Embedding.objects.order_by("pk").values_list("vector", "fingerprint")
+    assert [(bytes(vector), name) for vector, name in stored] == [(b"1", "2"), (b"2", "1")]
+
+
+def test_rows_in_pages():
+    Embedding.objects.bulk_create(Embedding(digest=f"{n}", fingerprint="f", vector=b"") for n in range(5))
+    assert [len(page) for page in database.pages(Embedding.objects.all(), 2)] == [2, 2, 1]
