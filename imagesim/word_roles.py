@@ -6,6 +6,8 @@ the categories of the entries tell as well:
 - a word that most entries of a category have, and hardly any other, names that category: "shoes";
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
   modifier;
+- of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
+  an orange. Then "mango juice" asks for juice;
 - any other word can name a thing: "desk", if few of the tables are desks.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 COVERAGE = 0.6
 """The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
@@ -52,31 +54,54 @@ class Described:
     name: frozenset[str]
 
 
+class Interpretation(NamedTuple):
+    """What a query asks for.
+
+    ``heads``: the numbers of the words of which an entry must contain one, empty if any word suffices. ``categories``:
+    those that the query names, if it has a word for a category and no unknown word. ``mentioned``: the same, whatever
+    its other words mean.
+    """
+
+    heads: tuple[int, ...]
+    categories: frozenset[str]
+    mentioned: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """``kinds``: the categories that a word names, by its stem; ``modifiers``: the stems of those that name nothing."""
+    """``kinds``: the categories that a word names, by its stem; ``modifiers``: the stems of those that name nothing;
+    ``dominant``: the stems of ``kinds`` that are the head of most names in which another kind is named, too."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
+    dominant: frozenset[str] = frozenset()
 
-    def heads(self, words: Sequence[Collection[str]]) -> tuple[tuple[int, ...], frozenset[str]]:
-        """Return the numbers of the query's words (stems of each) of which an entry must contain one, empty if any word
-        suffices; and the categories that the query names, if it has a word for a category and no unknown word."""
+    def interpret(self, words: Sequence[Collection[str]]) -> Interpretation:
+        """Interpret the words of a query, the stems of each."""
         named = [frozenset(category for stem in stems for category in self.kinds.get(stem, ())) for stems in words]
-        heads = tuple(number for number, stems in enumerate(words) if named[number] or self.modifiers.isdisjoint(stems))
+        led_by = frozenset(
+            name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
+        )
+        heads: list[int] = []
+        for number, (stems, each) in enumerate(zip(words, named, strict=True)):
+            modifies = (led_by and led_by.isdisjoint(each)) if each else not self.modifiers.isdisjoint(stems)
+            if not modifies:
+                heads.append(number)
+        each_named = [named[number] for number in heads if named[number]]
+        mentioned = frozenset[str]().union(*each_named)
         categories: frozenset[str] = frozenset()
-        if heads and all(named[number] for number in heads):
-            each = [named[number] for number in heads]
-            categories = frozenset.intersection(*each) or frozenset.union(*each)
-        return (heads if len(heads) < len(words) else ()), categories
+        if each_named and len(each_named) == len(heads):
+            categories = frozenset.intersection(*each_named) or mentioned
+        return Interpretation(tuple(heads) if len(heads) < len(words) else (), categories, mentioned)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kinds": {stem: list(names) for stem, names in self.kinds.items()}, "modifiers": sorted(self.modifiers)}
+        kinds = {stem: list(names) for stem, names in self.kinds.items()}
+        return {"kinds": kinds, "modifiers": sorted(self.modifiers), "dominant": sorted(self.dominant)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Roles:
         kinds = {str(stem): tuple(map(str, names)) for stem, names in dict(data["kinds"]).items()}
-        return cls(kinds, frozenset(map(str, data["modifiers"])))
+        return cls(kinds, frozenset(map(str, data["modifiers"])), frozenset(map(str, data.get("dominant", ()))))
 
 
 def fit_roles(entries: Collection[Described], departments: Mapping[str, frozenset[str]]) -> Roles:
@@ -103,10 +128,19 @@ def fit_roles(entries: Collection[Described], departments: Mapping[str, frozense
     }
     order = sorted(found, key=lambda stem: (-found[stem].total(), stem))
     modifiers = [stem for stem in order if stem not in kinds and (stem not in alone or stem in everywhere)]
-    return Roles(
-        {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]},
-        frozenset(modifiers[:MOST_MODIFIERS]),
-    )
+    kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
+    return Roles(kinds, frozenset(modifiers[:MOST_MODIFIERS]), _dominant(entries, kinds))
+
+
+def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return the words after which most entries are called that have words for other categories in their names."""
+    lead: Counter[str] = Counter()
+    for entry in entries:
+        named = {stem: frozenset(kinds[stem]) for stem in entry.name if stem in kinds}
+        for stem, categories in named.items():
+            if any(map(categories.isdisjoint, named.values())):
+                lead[stem] += -1 if categories.isdisjoint(entry.categories) else 1
+    return frozenset(stem for stem, count in lead.items() if count > 0)
 
 
 def _named(

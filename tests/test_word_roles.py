@@ -72,7 +72,36 @@ class TestRoles:
         ],
     )
     def test_the_heads_of_a_query(self, words, heads, named):
-        assert self.roles.heads([{word} for word in words.split()]) == (heads, frozenset(named))
+        assert self.roles.interpret([{word} for word in words.split()])[:2] == (heads, frozenset(named))
+
+    @pytest.mark.parametrize(
+        ("words", "heads", "named"),
+        [
+            ("mango juice", (1,), {"juices"}),
+            ("juice mango", (0,), {"juices"}),  # as in French
+            ("mango", (), {"mangoes"}),
+            ("mango orange", (), {"mangoes", "oranges"}),
+            ("yoghurt juice", (), {"yoghurts", "juices"}),  # both lead names
+            ("orange juice yoghurt", (1, 2), {"yoghurts", "juices"}),
+            ("kiwi juice", (), set()),  # which may be what is sought
+        ],
+    )
+    def test_the_head_of_names_with_two_kinds(self, words, heads, named):
+        roles = fit_roles(
+            [
+                *(entry("mangoes", f"mango {n}") for n in range(4)),
+                *(entry("oranges", f"orange {n}") for n in range(6)),
+                *(entry("juices", f"{fruit} juice") for fruit in ("orange", "orange", "apple", "beet")),
+                *(entry("yoghurts", f"{fruit} yoghurt") for fruit in ("orange", "mango", "vanilla", "plain")),
+            ],
+            {},
+        )
+        assert roles.dominant == {"juice", "yoghurt"}
+        assert roles.interpret([{word} for word in words.split()])[:2] == (heads, frozenset(named))
+
+    def test_what_a_query_mentions_beside_unknown_words(self):
+        assert self.roles.interpret([{"kiwi"}, {"paint"}]) == ((), frozenset(), frozenset({"paints"}))
+        assert self.roles.interpret([{"kiwi"}, {"helmet"}]).mentioned == frozenset()
 
     def test_stored_with_the_calibration(self):
         stored = Calibration(roles=self.roles).to_json()
@@ -117,3 +146,9 @@ class TestSearch:
 
     def test_a_modifier_alone_finds_what_has_it(self):
         assert self.names("gold")[0] == "Gold paint"
+
+    def test_beside_an_unknown_word_the_kind_comes_closest(self):
+        hits = imagesim.search(text="qwertyuiop shoes", min_relevance=0.5)
+        assert len(hits) == 0
+        assert {hit.item.name.partition(" ")[0] for hit in hits.closest} == {"Shoe"}
+        assert len(imagesim.search(text="qwertyuiop asdfghjkl", min_relevance=0.5).closest) == 0

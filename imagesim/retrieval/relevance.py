@@ -153,15 +153,23 @@ def cut(
     floor: float,
     plan: Plan | None = None,
     pinned: Sequence[Judged] = (),
+    mentioned: frozenset[str] = frozenset(),
 ) -> Candidates:
-    """The page of a query among the judged candidates of its window, which ``plan`` may rearrange."""
+    """The page of a query among the judged candidates of its window, which ``plan`` may rearrange.
+
+    Without any, the closest are those of the categories that the words mention: juices for "mango juice", where nobody
+    knows of mangoes.
+    """
     if plan is not None and plan.window:
         kept = plan.apply(judged, pinned, floor, by_group=query.collapse)
     else:
         kept = [each for each in judged if each.relevance >= floor]
     end = query.offset + query.limit
     more = len(kept) > end or (window.more and bool(judged) and judged[-1].relevance >= floor)
-    near = [] if kept or query.offset else [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
+    near: Sequence[Judged] = ()
+    if not kept and not query.offset:
+        of_kind = [each for each in judged if not mentioned.isdisjoint(each.candidate.categories)]
+        near = of_kind or [each for each in judged if each.relevance >= CLOSEST_RELEVANCE]
     return replace(
         window,
         candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),

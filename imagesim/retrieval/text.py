@@ -87,10 +87,12 @@ class WithText:
         self._calibration = calibration
         self._heads: dict[str, tuple[int, ...]] = {}
         self._named: frozenset[str] = frozenset()
+        self._mentioned: frozenset[str] = frozenset()
         for each in (text, *(plan.alternatives if plan else ())):
-            words = query_words(each, languages)
-            self._heads[each], named = calibration.roles.heads([set(word.stems.values()) for word in words])
+            words = [set(word.stems.values()) for word in query_words(each, languages)]
+            self._heads[each], named, mentioned = calibration.roles.interpret(words)
             self._named |= named
+            self._mentioned |= mentioned
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
         self._plan = plan
@@ -128,7 +130,9 @@ class WithText:
             [Judged(*each) for each in looks],
             by_group=query.collapse,
         )
-        page = cut(query, judged, seen, self._floor, self._plan, [Judged(*each) for each in judged_pins])
+        page = cut(
+            query, judged, seen, self._floor, self._plan, [Judged(*each) for each in judged_pins], self._mentioned
+        )
         return replace(page, took_ms=words.took_ms + seen.took_ms)
 
     def _of_kind(self, candidate: Candidate) -> Candidate:
