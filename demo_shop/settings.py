@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "imagesim",
     "imagesim.merchandising",
     "imagesim.insight",
+    "imagesim.experiments",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -36,6 +37,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "imagesim.middleware.DegradedHeader",
     "imagesim.insight.middleware.RememberRequest",
+    "imagesim.experiments.middleware.ChooseVariants",
 ]
 ROOT_URLCONF = "demo_shop.urls"
 TEMPLATES = [
@@ -91,6 +93,7 @@ IMAGESIM = {
     "ITEM_REGIONS": True,
     "WARM_UP": True,
     "EVENTS": True,  # for the reports in the admin
+    "VISITOR_KEY": "demo_shop.shop.visitors.visitor_key",
 }
 if _index := environment.index(os.environ):
     IMAGESIM["INDEX"] = _index
@@ -103,4 +106,5 @@ CELERY_BEAT_SCHEDULE = {
     "delete old events": {"task": "imagesim.tasks.purge", "schedule": 86400.0},
     "look at the catalogue": {"task": "imagesim.insight.tasks.scan", "schedule": 86400.0},
     "compute the figures of the reports": {"task": "imagesim.insight.tasks.roll_up", "schedule": 3600.0},
+    "compute the figures of experiments": {"task": "imagesim.experiments.tasks.update", "schedule": 3600.0},
 }

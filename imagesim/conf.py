@@ -86,6 +86,9 @@ class Settings:
     EVENTS: bool = False
     EVENTS_DAYS: int = 400  # a year and a month, so that a month can be compared with the same one a year ago
 
+    # Who a visitor is, for experiments: the dotted path of a function (request) -> str or None. Empty: the session.
+    VISITOR_KEY: str = ""
+
     # Seconds after which a visitor's request is aborted, at its next step.
     REQUEST_SECONDS: int = 10
 

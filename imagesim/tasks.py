@@ -109,8 +109,8 @@ def purge(days: int | None = None) -> int:
 
     days = get_settings().EVENTS_DAYS if days is None else days
     before = timezone.now() - timedelta(days=days)
-    deleted = delete_in_batches(Event.objects.filter(created_at__lt=before))
-    return deleted + sum(observer.purge(before) for observer in events.observers)
+    deleted = sum(observer.purge(before) for observer in events.observers)  # they may still read the events
+    return deleted + delete_in_batches(Event.objects.filter(created_at__lt=before))
 
 
 def delete_in_batches(rows: QuerySet[Any]) -> int:

@@ -22,6 +22,7 @@ from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import answer_cache
 from imagesim.retrieval.params import argument_names
+from imagesim.retrieval.variants import page_floor
 from imagesim.thumbnails import Pictures
 from imagesim.types import Hit, Hits, Region
 
@@ -175,7 +176,7 @@ def chosen_region(request: HttpRequest | None, item: models.Model) -> ItemRegion
 
 def of_its_kind(item: models.Model, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the default arguments of similar products: the item's own categories first, and relevant hits only."""
-    kind: dict[str, Any] = {"min_relevance": get_settings().MIN_RELEVANCE or None}
+    kind: dict[str, Any] = {"min_relevance": page_floor()}
     if not {"category", "same_category", "fallback", "region_id"} & set(arguments) and registry.for_item(
         item
     ).get_categories(item):

@@ -17,7 +17,7 @@ from demo_shop import environment
 from imagesim import conf, events
 from imagesim.embedders import BaseEmbedder, hub
 from imagesim.embedders.process import import_torchvision
-from imagesim.retrieval import rerank
+from imagesim.retrieval import rerank, variants
 from imagesim.runtime import runtime
 from tests.missing import missing
 
@@ -166,6 +166,12 @@ def _no_rules() -> None:
 def _no_records() -> None:
     """Likewise without ``imagesim.insight``."""
     events.observers.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_experiments() -> None:
+    """Likewise without ``imagesim.experiments``."""
+    variants.register(None)
 
 
 @pytest.fixture(scope="session")

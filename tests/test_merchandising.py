@@ -21,6 +21,7 @@ from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Product
+from imagesim import versioned
 from imagesim.merchandising import cache
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
@@ -262,7 +263,7 @@ class TestCache:
         self, shelf, monkeypatch, django_capture_on_commit_callbacks
     ):
         now = [1000.0]
-        monkeypatch.setattr(cache, "monotonic", lambda: now[0])
+        monkeypatch.setattr(versioned, "monotonic", lambda: now[0])
         with django_capture_on_commit_callbacks(execute=True):
             made = rule()
             made.save()
@@ -270,12 +271,12 @@ class TestCache:
         version = rerank.version()
         Rule.objects.update(enabled=False)  # without a signal, as another process sees it
         assert rerank.version() == version
-        default_cache.set(cache._name(cache._shop()), "another")
-        now[0] += cache.CHECK_SECONDS
+        default_cache.set(cache.rules.cache_key, "another")
+        now[0] += versioned.CHECK_SECONDS
         assert moved(imagesim.search(text="red")) == set()
         assert rerank.version() == "another"
         Rule.objects.update(enabled=True)
-        now[0] += cache.RELOAD_SECONDS
+        now[0] += versioned.RELOAD_SECONDS
         assert moved(imagesim.search(text="red")) == BLUE
         with django_capture_on_commit_callbacks(execute=True):
             made.delete()
@@ -287,7 +288,7 @@ class TestCache:
         def down(*args: Any) -> None:
             raise ConnectionError("down")
 
-        monkeypatch.setattr(cache.cache, "get", down)
+        monkeypatch.setattr(versioned.cache, "get", down)
         assert moved(imagesim.search(text="red")) == BLUE
         assert "cache" in caplog.text
 

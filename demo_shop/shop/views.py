@@ -15,11 +15,11 @@ from demo_shop.shop import catalogue
 from demo_shop.shop.forms import ORDERINGS, ListingForm, LookForm, SearchForm, colours, on_sale
 from demo_shop.shop.models import Category, Product
 from imagesim import widgets
-from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, BadQuery, DeadlineExceeded, ImagesimError
 from imagesim.refinement import Refinement
 from imagesim.rest.uploads import limit_uploads, photo_url
 from imagesim.retrieval.query_image import read_picture
+from imagesim.retrieval.variants import page_floor
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def search(request: HttpRequest) -> HttpResponse:
                     category=data["category"] or None,
                     in_stock=data["in_stock"] or None,
                     filters=form.filters,
-                    min_relevance=get_settings().MIN_RELEVANCE or None,
+                    min_relevance=page_floor(),
                 )
                 if like:
                     hits = imagesim.similar_to(like, region_id=region and region.id, **arguments)
@@ -159,15 +159,14 @@ def look(request: HttpRequest) -> HttpResponse:
                 category=data["category"] or None,
                 in_stock=data["in_stock"] or None,
                 filters=form.filters or None,
-                min_relevance=get_settings().MIN_RELEVANCE or None,
+                min_relevance=page_floor(),
             )
             photo = photo_url(request, picture)
         elif form.is_bound:
             error, status = _("Choose a photo first, and a category and prices that make sense."), 400
         elif sample is not None:
             with default_storage.open(sample.path) as file:
-                floor = get_settings().MIN_RELEVANCE or None
-                found = imagesim.shop_the_look(file, model=Product, min_relevance=floor)
+                found = imagesim.shop_the_look(file, model=Product, min_relevance=page_floor())
             photo = default_storage.url(sample.path)
     except (BadImage, BadQuery) as problem:
         error, status = str(problem), 400

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from django.core import mail
 from django.db import connections, router
+from django.db.models import Model
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import current_schema, in_schema, retry_conflicts
@@ -24,10 +25,10 @@ from imagesim.tasks import delete_in_batches
 logger = logging.getLogger(__name__)
 
 CAPACITY = 2_000
-"""Answers that wait for the writer; further ones are dropped."""
+"""Rows that wait for the writer, one per answer or, during an experiment, two; further ones are dropped."""
 
 BATCH = 500
-"""Answers per INSERT."""
+"""Rows that are written together."""
 
 INTERVAL = 2.0
 """Seconds in which answers are collected before they are written."""
@@ -43,19 +44,19 @@ class Recorder:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._waiting: deque[tuple[str, Search]] = deque()  # with the schema of the tenant
+        self._waiting: deque[tuple[str, Model]] = deque()  # with the schema of the tenant
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake, self._full, self._stop = threading.Event(), threading.Event(), threading.Event()
         atexit.register(self.close)
 
-    def add(self, search: Search) -> None:
-        """Queue an answer; drop it if the buffer is full. Never waits for the database."""
+    def add(self, row: Model) -> None:
+        """Queue a row; drop it if the buffer is full. Never waits for the database."""
         if len(self._waiting) >= CAPACITY:
             self.dropped += 1
             log_repeated(logger, logging.WARNING, "dropped", "Answers are not recorded: the database is too slow")
             return
-        self._waiting.append((current_schema(router.db_for_write(Search)), search))
+        self._waiting.append((current_schema(router.db_for_write(type(row))), row))
         if self._thread is None:
             self._start()
         self._wake.set()
@@ -63,15 +64,14 @@ class Recorder:
             self._full.set()
 
     def flush(self) -> int:
-        """Write what waits, each answer to the schema in which it was given; return how many. What the database refuses
+        """Write what waits, each row to the schema in which it was queued; return how many. What the database refuses
         is dropped."""
         written = 0
-        using = router.db_for_write(Search)
         while batch := self._take():
-            for schema, rows in batch.items():
+            for (schema, model), rows in batch.items():
                 try:
-                    with in_schema(schema, using):
-                        _store(rows)
+                    with in_schema(schema, router.db_for_write(model)):
+                        _store(model, rows)
                     written += len(rows)
                 except Exception:  # of the database, or of what a visitor sent: the thread must go on
                     self.dropped += len(rows)
@@ -87,12 +87,12 @@ class Recorder:
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
-    def _take(self) -> dict[str, list[Search]]:
-        """Return the answers of the next batch by schema."""
-        batch: dict[str, list[Search]] = {}
+    def _take(self) -> dict[tuple[str, type[Model]], list[Model]]:
+        """Return the rows of the next batch by schema and table."""
+        batch: dict[tuple[str, type[Model]], list[Model]] = {}
         for _number in range(min(BATCH, len(self._waiting))):
-            schema, search = self._waiting.popleft()
-            batch.setdefault(schema, []).append(search)
+            schema, row = self._waiting.popleft()
+            batch.setdefault((schema, type(row)), []).append(row)
         return batch
 
     def _start(self) -> None:
@@ -114,8 +114,8 @@ class Recorder:
 
 
 @retry_conflicts
-def _store(batch: list[Search]) -> None:
-    Search.objects.bulk_create(batch, ignore_conflicts=True)
+def _store(model: type[Model], rows: list[Model]) -> None:
+    model._default_manager.bulk_create(rows, ignore_conflicts=True)
 
 
 def recorder() -> Recorder:

@@ -34,7 +34,7 @@ def lines(columns: Iterable[Column], rows: Iterable[list[Any]]) -> Iterator[str]
 def _cells(value: Any) -> list[Any]:
     if isinstance(value, Rate):
         return [value.part, *(round(100 * share, 2) for share in (value.share, value.low, value.high))]
-    return [value if isinstance(value, int) else safe(str(value))]
+    return [value if isinstance(value, int | float) else safe(str(value))]
 
 
 def safe(text: str) -> str:

@@ -22,11 +22,12 @@ from django.views.decorators.http import require_GET, require_POST
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, lines_of
-from imagesim.merchandising.models import FIELDS_OF_ACTION, LabelCategories, Rule
+from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import GARMENTS, NEUTRAL, likely_categories, name_of
 from imagesim.registry import registry
+from imagesim.retrieval import variants
 from imagesim.retrieval.filters import categories_of, filter_names
 from imagesim.widgets import Card
 
@@ -61,11 +62,39 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
                     required=False,
                     help_text=model_field.help_text,
                 )
+        self._offer_variants()
+
+    def _offer_variants(self) -> None:
+        """The variants of experiments; the field is hidden where there are none."""
+        offered = [("", "—")]
+        for key, name in variants.choices():
+            offered += [(key, name), (OTHERS + key, _("not in: %(variant)s") % {"variant": name})]
+        if self.instance.variant and self.instance.variant not in dict(offered):
+            offered.append((self.instance.variant, _("an experiment that is over")))
+        if "variant" in self.fields:
+            field = self.fields["variant"]
+            self.fields["variant"] = forms.ChoiceField(
+                label=field.label, choices=offered, required=False, help_text=field.help_text
+            )
+            if len(offered) == 1:
+                self.fields["variant"].widget = forms.HiddenInput()
 
     class Meta:
         model = Rule
         fields: ClassVar = [
-            *("name", "enabled", "priority", "starts", "ends", "where", "when", "triggers", "action", "pins"),
+            *(
+                "name",
+                "enabled",
+                "priority",
+                "starts",
+                "ends",
+                "where",
+                "when",
+                "triggers",
+                "variant",
+                "action",
+                "pins",
+            ),
             *("filters", "same_field", "factor", "limit_count", "limit_field", "limit_first"),
             *("replacement", "both_ways", "message", "link"),
         ]
@@ -84,7 +113,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = ("switch_on", "switch_off")
     fieldsets = (
         (None, {"fields": ("name", "enabled", "priority", "starts", "ends")}),
-        (gettext_lazy("Where and when"), {"fields": ("where", "when", "triggers")}),
+        (gettext_lazy("Where and when"), {"fields": ("where", "when", "triggers", "variant")}),
         (
             gettext_lazy("What"),
             {

@@ -3,11 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.checks import CheckMessage, Tags, register
 from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext_lazy as _
-
-LOCAL_CACHES = ("LocMemCache", "DummyCache")
 
 
 class MerchandisingConfig(AppConfig):
@@ -25,21 +23,14 @@ class MerchandisingConfig(AppConfig):
         rerank.register(cache.CachedRules())
         for model in self.get_models():
             for signal in (post_save, post_delete):
-                signal.connect(cache.changed, sender=model, dispatch_uid=f"imagesim_merchandising.{model.__name__}")
+                signal.connect(
+                    cache.rules.changed, sender=model, dispatch_uid=f"imagesim_merchandising.{model.__name__}"
+                )
 
 
 @register("imagesim", Tags.caches, deploy=True)
 def check_cache(**kwargs: Any) -> list[CheckMessage]:
     """Check that the cache is shared: processes reload the rules when a version in the cache changes."""
-    from django.conf import settings
+    from imagesim import versioned
 
-    backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
-    if not backend.endswith(LOCAL_CACHES):
-        return []
-    return [
-        Warning(
-            "The default cache is not shared between processes: a changed rule takes up to a minute to take effect.",
-            hint="Use Redis, Memcached or the database as the default cache.",
-            id="imagesim.W020",
-        )
-    ]
+    return versioned.check_cache("a changed rule", "imagesim.W020")

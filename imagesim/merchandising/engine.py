@@ -99,7 +99,7 @@ class RuleSet:
         texts = [asked] if asked else []
         replacing: list[Ready] = []
         if asked:
-            found = self._find(question.where, [(When.EQUAL, asked), *self._phrases(asked)], now)
+            found = self._find(question.where, [(When.EQUAL, asked), *self._phrases(asked)], now, question.variant)
             replacing = [ready for ready in found if ready.rule.action == Action.REPLACE]
             texts = _other_words(asked, replacing)
         triggers = [(When.ALWAYS.value, ""), *((When.CATEGORY.value, each) for each in question.categories)]
@@ -110,7 +110,8 @@ class RuleSet:
         if asked and texts[0] != asked:
             triggers += [(When.EQUAL, asked), *self._phrases(asked)]
         triggers += [(When.SYNONYM, text) for text in dict.fromkeys((asked, *texts)) if text]
-        found = [ready for ready in self._find(question.where, triggers, now) if ready.rule.action != Action.REPLACE]
+        found = self._find(question.where, triggers, now, question.variant)
+        found = [ready for ready in found if ready.rule.action != Action.REPLACE]
         if not found and not replacing:
             return None
         plan = _plan(found, question)
@@ -127,12 +128,12 @@ class RuleSet:
             for start in range(len(words) - length + 1):
                 yield When.CONTAIN, " ".join(words[start : start + length])
 
-    def _find(self, where: str, triggers: Iterable[Trigger], now: datetime) -> list[Ready]:
+    def _find(self, where: str, triggers: Iterable[Trigger], now: datetime, variant: str) -> list[Ready]:
         found = {
             ready.number: ready
             for when, trigger in triggers
             for ready in self.by_trigger.get((where, when, trigger), ())
-            if ready.rule.is_active(now)
+            if ready.rule.is_active(now) and ready.rule.concerns(variant)
         }
         return [found[number] for number in sorted(found)]
 

@@ -16,6 +16,9 @@ from imagesim.regions.labels import name_of
 from imagesim.registry import registry
 from imagesim.retrieval.filters import filter_names
 
+OTHERS = "!"
+"""Before the key of a variant: all visitors but those in it."""
+
 FIELDS_OF_ACTION = {
     "pin": ("pins",),
     "boost": ("factor",),
@@ -66,6 +69,12 @@ class Rule(models.Model):
         blank=True,
         help_text=_("One per line; any of them will do. A product is written as shop.product:7."),
     )
+    variant = models.CharField(
+        _("experiment"),
+        max_length=24,
+        blank=True,
+        help_text=_("Only for the visitors in this variant of an experiment, or for all others."),
+    )
     action = models.CharField(_("what"), max_length=10, choices=Action.choices)
     pins = models.TextField(
         _("products"), blank=True, help_text=_("Position and product, one per line: 1: shop.product:7")
@@ -110,6 +119,12 @@ class Rule(models.Model):
     def is_active(self, now: datetime) -> bool:
         """Whether it is active at this time."""
         return self.enabled and (self.starts is None or self.starts <= now) and (self.ends is None or now < self.ends)
+
+    def concerns(self, variant: str) -> bool:
+        """Whether it holds for visitors in this variant; ``variant`` is its key, empty for all others."""
+        if self.variant.startswith(OTHERS):
+            return variant != self.variant.removeprefix(OTHERS)
+        return self.variant in ("", variant)
 
     @property
     def is_by_words(self) -> bool:

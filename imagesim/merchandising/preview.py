@@ -57,7 +57,7 @@ def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None
         ask = _question(rule, words.strip(), product.strip(), photo)
         others = list(Rule.objects.filter(enabled=True).exclude(pk=rule.pk))
         shown = copy(rule)
-        shown.enabled, shown.starts, shown.ends = True, None, None
+        shown.enabled, shown.starts, shown.ends, shown.variant = True, None, None, ""
         with photo_slot() if photo else nullcontext(), deadline(get_settings().REQUEST_SECONDS):
             labels = LabelCategories.objects.all()
             with replaced_by(RuleSet.of(others, labels=labels)):

@@ -16,6 +16,7 @@ from imagesim.exceptions import BadQuery, NotRegistered
 from imagesim.retrieval import params
 from imagesim.retrieval.arguments import JSONSchema, check_characters
 from imagesim.retrieval.boxes import as_region
+from imagesim.retrieval.variants import page_floor
 
 MAX_LABEL = 100
 """Characters of a region's label."""
@@ -103,7 +104,7 @@ class ArgumentsSerializer(serializers.Serializer[Any]):
         if arguments.get("exact") is True and get_settings().REST_EXACT == "staff" and not _is_staff(request):
             raise BadQuery(_("'exact' search is for staff; leave the parameter out."), field="exact")
         if "min_relevance" in params.argument_names(self.call):
-            arguments.setdefault("min_relevance", get_settings().MIN_RELEVANCE or None)
+            arguments.setdefault("min_relevance", page_floor())
         return arguments
 
 

@@ -14,8 +14,8 @@ from imagesim import __version__, events
 from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import hydrate, rerank, search
-from imagesim.retrieval.params import SearchRequest
+from imagesim.retrieval import hydrate, rerank, search, variants
+from imagesim.retrieval.params import SearchRequest, argument_names
 from imagesim.types import Candidate, Hit, Hits
 
 
@@ -38,7 +38,8 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
     if not seconds or not (_is_plain(arguments.get("like")) and _is_plain(arguments.get("unlike"))):
         return search.similar_to(item, **arguments)
     items = registry.for_item(item)
-    request = SearchRequest.create("similar", arguments, searched=(items,))
+    given = variants.applied(arguments, "similar", argument_names("similar"))
+    request = SearchRequest.create("similar", given, searched=(items,))
     name = _name(items, item, request)
     known: _Answer | None = cache.get(name)
     if known is not None and (hits := _restored(items, item, request, known)) is not None:
@@ -62,9 +63,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _name(items: Items[Any], item: models.Model, request: SearchRequest) -> str:
-    """The key of the answer; another category of the item, or other rules, make it another one."""
+    """The key of the answer; another category of the item, other rules, or another variant make it another one."""
     parts = (__version__, get_index().name, items.key_of(item), *items.get_categories(item))
-    asked = " ".join((*parts, request.cache_key, rerank.version()))
+    asked = " ".join((*parts, request.cache_key, rerank.version(), variants.key_of("similar")))
     return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
 
 

@@ -17,11 +17,12 @@ from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, name_of
 from imagesim.regions.lite import shows_one_thing
 from imagesim.registry import registry
+from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import MAX_REGIONS, corners, is_comparable, read_point, read_regions, region_at
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.item_regions import is_sold, label_categories
-from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import project, to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
@@ -101,7 +102,7 @@ def shop_the_look(
     :raises EmbedderError: if the embedder or the region finder cannot be loaded.
     :raises SearchIndexError: if the index is down, missing or of another model.
     """
-    request = SearchRequest.create("look", arguments)
+    request = SearchRequest.create("look", variants.applied(arguments, "look", argument_names("look")))
     boxes = None if regions is None else read_regions(regions)
     tapped = None if point is None else read_point(point)
     if boxes is not None and tapped is not None:
@@ -110,7 +111,7 @@ def shop_the_look(
     image = picture.decode()
     filters = request.index_filters()
     index, meta = open_index(filters)
-    plan = plan_for(Question("look", request, meta, categories=request.category))
+    plan = plan_for(Question("look", request, meta, categories=request.category, variant=variants.key_of("look")))
     if plan is not None:
         filters = plan.filters(filters)
     if boxes is None:

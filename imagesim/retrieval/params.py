@@ -179,6 +179,7 @@ class SearchRequest:
             if "type" in each.metadata and each.name not in values:
                 value = given.get(each.name, _default(each, call)) if each.name in declared else _default(each, call)
                 values[each.name] = each.metadata["type"].check(each.name, value, searched)
+        values["min_relevance"] = values["min_relevance"] or None  # 0 cuts nothing
         conditions = build_conditions(given.get("filters"), searched)
         return cls(**values, filters=conditions, searched=searched)
 

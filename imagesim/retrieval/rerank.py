@@ -48,7 +48,8 @@ class Judged(NamedTuple):
 class Question:
     """The facts that a plan can depend on, which do not include the page.
 
-    ``categories`` are those of the item, or those that the request names.
+    ``categories`` are those of the item, or those that the request names. ``variant`` is the key of the visitor's
+    variant (:mod:`imagesim.retrieval.variants`).
     """
 
     where: Where
@@ -58,6 +59,7 @@ class Question:
     item: models.Model | None = None
     key: str = ""
     categories: tuple[str, ...] = ()
+    variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from imagesim.exceptions import BadQuery, format_choices
 from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
+from imagesim.retrieval import variants
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.filters import wider
 from imagesim.retrieval.hydrate import load
-from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (
     ImageVectors,
@@ -83,7 +84,8 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         the template tag does so.
     """
     items = registry.for_item(item)
-    request = SearchRequest.create("similar", arguments, searched=(items,))
+    given = variants.applied(arguments, "similar", argument_names("similar"))
+    request = SearchRequest.create("similar", given, searched=(items,))
     if request.same_category:
         if request.category:
             raise BadQuery(_("Give either 'category' or 'same_category', not both."), field="same_category")
@@ -129,19 +131,22 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
     wanted = request.index_filters()
     others = [] if request.text is None else [QueryTerm(request.text)]
     others += read_terms(request.like, request.unlike)
+    words = picture is None and all(isinstance(term.value, str) for term in others)
+    where: Where = "words" if words else "photo"
+    if variant := variants.current(where):
+        request = SearchRequest.create("search", variant.apply(arguments, argument_names("search")))
 
     def ask(shown: QueryImage | None, kind: Kind, request: SearchRequest = request) -> Hits:
         terms = others if shown is None else [QueryTerm(shown), *others]
         return _run(request, terms, wanted, kind=kind)
 
-    words = picture is None and all(isinstance(term.value, str) for term in others)
     if not request.region:
         hits = ask(picture, "words" if words else "photo")
     elif picture is None:
         raise BadQuery(_("'region' needs a picture; send one in 'image'."), field="region")
     else:
         hits = _search_main_region(picture, request, ask)
-    return _with_token(hits, "search", "words" if words else "photo", request, wanted)
+    return _with_token(hits, "search", where, request, wanted)
 
 
 def _search_main_region(picture: QueryImage, request: SearchRequest, ask: Callable[..., Hits]) -> Hits:
@@ -209,7 +214,9 @@ def _run(
     index, meta = open_index(filters)
     text = request.text
     where: Where = "similar" if item is not None else "words" if kind == "words" else "photo"
-    plan = plan_for(Question(where, request, meta, text or "", item, query_key, tuple(sorted(own)) or request.category))
+    categories = tuple(sorted(own)) or request.category
+    variant = variants.key_of(where)
+    plan = plan_for(Question(where, request, meta, text or "", item, query_key, categories, variant))
     if plan is not None:
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         filters = plan.filters(filters)
@@ -341,7 +348,7 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     index, meta = open_index(filters)
     if request.text is None or not meta.texts:
         return []
-    plan = plan_for(Question("words", request, meta, request.text))
+    plan = plan_for(Question("words", request, meta, request.text, variant=variants.key_of("words")))
     if plan is not None:
         filters = plan.filters(filters)
     nothing = np.empty(0, dtype=np.float32)

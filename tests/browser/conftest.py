@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +23,17 @@ addEventListener("securitypolicyviolation", (event) =>
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demo shop has its database."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="session")
+def demo(demo_folder: Path) -> Iterator[str]:
     """The address of a demo shop with its real catalogue and its real model."""
-    folder = tmp_path_factory.mktemp("demo")
     try:
-        with running_demo(folder, DJANGO_SETTINGS_MODULE="tests.browser.settings") as address:
-            log = (folder / "log.txt").read_text()
+        with running_demo(demo_folder, DJANGO_SETTINGS_MODULE="tests.browser.settings") as address:
+            log = (demo_folder / "log.txt").read_text()
             if "left out" in log:
                 missing(log)
             yield address

@@ -1,0 +1,1 @@
+"""Experiments: variants of settings for shares of the visitors, and which of them sells more."""

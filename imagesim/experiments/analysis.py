@@ -1,0 +1,176 @@
+"""What the daily figures of an experiment say: each variant beside the control, with bounds that allow daily looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from imagesim.experiments.bounds import bounds
+from imagesim.experiments.statistics import (
+    ALPHA,
+    NORMAL,
+    Arm,
+    Difference,
+    difference,
+    mean_of,
+    probability_better,
+    skew,
+    visitors_needed,
+)
+
+CONTROL = "A"
+SKEWED = 0.001
+"""A p-value below it means that the assignment is skewed (Fabijan and others, "Diagnosing sample ratio mismatch", KDD
+2019)."""
+
+SPENT = 0.04
+"""Of the error of 5 %, what the bounds spend: the rest is room for what the normal distribution gets wrong where values
+are skewed, and for goals that are reached days later."""
+
+LEAST_STEP = 0.001
+"""Of the information, relative to that of the last look; similar looks so share one computation."""
+
+LEAST_VISITORS = 100
+LEAST_CONVERTED = 10
+"""Of both variants together; with fewer, no distribution is normal, and there is no verdict."""
+
+
+class Verdict(Enum):
+    """``EARLY``: a plain interval would call it, the bound for daily looks does not."""
+
+    NONE = "none"
+    OPEN = "open"
+    EARLY = "early"
+    BETTER = "better"
+    WORSE = "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The figures of all variants at one time; ``time``: the share of the planned time that has passed."""
+
+    time: float
+    arms: Mapping[str, Arm]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A variant's difference to the control at one look, and the bound of |z| there."""
+
+    apart: Difference
+    bound: float
+    plain: float
+    is_enough: bool
+
+    @property
+    def is_beyond(self) -> bool:
+        return self.is_enough and abs(self.apart.z) >= self.bound
+
+    @property
+    def would_be_called(self) -> bool:
+        """Whether a test that is not meant to be looked at daily would call a winner."""
+        return abs(self.apart.z) >= self.plain
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A variant beside the control at every look. ``called``: the look at which the bound was reached first, or None;
+    what is seen later does not change the verdict. ``needed``: visitors of both for the effect asked for."""
+
+    points: Sequence[Point]
+    called: int | None
+    probability: float
+    needed: float
+
+    @property
+    def last(self) -> Point:
+        return self.points[-1]
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.called is not None:
+            return Verdict.BETTER if self.points[self.called].apart.value > 0 else Verdict.WORSE
+        if not self.last.is_enough:
+            return Verdict.NONE
+        return Verdict.EARLY if self.last.would_be_called else Verdict.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``comparisons`` by variant; ``skewed``: the p-value of the shares of visitors."""
+
+    comparisons: Mapping[str, Comparison]
+    skewed: float
+
+    @property
+    def is_skewed(self) -> bool:
+        return self.skewed < SKEWED
+
+
+def analyse(looks: Sequence[Look], shares: Mapping[str, float], *, by_value: bool, effect: float) -> Result:
+    """Compare every variant with the control, over all looks so far.
+
+    ``shares``: the planned shares of all variants. ``effect``: the relative change to be seen, for the visitors needed.
+    With several variants each has its part of the error (Bonferroni).
+    """
+    last = looks[-1].arms
+    others = [name for name in shares if name != CONTROL]
+    comparisons = {
+        name: _compare(
+            looks, name, max(len(others), 1), (shares[CONTROL], shares[name]), by_value=by_value, effect=effect
+        )
+        for name in others
+    }
+    skewed = skew([_arm(last, name).visitors for name in shares], list(shares.values()))
+    return Result(comparisons, skewed)
+
+
+def _compare(
+    looks: Sequence[Look], name: str, tests: int, shares: tuple[float, float], *, by_value: bool, effect: float
+) -> Comparison:
+    plain, alpha = NORMAL.inv_cdf(1 - ALPHA / tests / 2), SPENT / tests
+    edges = _bounds(looks, name, alpha)
+    points = []
+    for look, edge in zip(looks, edges, strict=True):
+        control, other = _arm(look.arms, CONTROL), _arm(look.arms, name)
+        apart = difference(mean_of(control, by_value=by_value), mean_of(other, by_value=by_value))
+        enough = min(control.visitors, other.visitors) >= LEAST_VISITORS
+        enough = enough and control.converted + other.converted >= LEAST_CONVERTED
+        points.append(Point(apart, edge, plain, enough))
+    called = next((number for number, point in enumerate(points) if point.is_beyond), None)
+    control, other = _arm(looks[-1].arms, CONTROL), _arm(looks[-1].arms, name)
+    final = edges[-1] if looks[-1].time >= 1 else _final_bound(looks, alpha)
+    needed = visitors_needed(mean_of(control, by_value=by_value), effect, final, shares)
+    return Comparison(points, called, probability_better(control, other, by_value=by_value), needed)
+
+
+def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:
+    """The bound at each look; none before there are visitors. A look without new visitors is taken for one with a few,
+    for which the bound is a little higher."""
+    information = [_information(look.arms, name) for look in looks]
+    blank = sum(not each for each in information)
+    most = information[-1] or 1.0
+    shares = list[float]()
+    for each in information[blank:]:
+        shares.append(round(max(each / most, (shares[-1] if shares else 0.0) + LEAST_STEP), 3))
+    times = tuple(round(look.time, 4) for look in looks[blank:])
+    return [math.inf] * blank + list(bounds(times, tuple(shares), alpha))
+
+
+def _final_bound(looks: Sequence[Look], alpha: float) -> float:
+    """The bound at the planned end, if the looks and the visitors go on evenly."""
+    count = max(1, round(len(looks) / max(looks[-1].time, 1e-3)))
+    times = tuple(round((number + 1) / count, 4) for number in range(count))
+    return bounds(times, times, alpha)[-1]
+
+
+def _information(arms: Mapping[str, Arm], name: str) -> float:
+    """Proportional to the inverse variance of the difference."""
+    control, other = _arm(arms, CONTROL).visitors, _arm(arms, name).visitors
+    return control * other / (control + other) if control and other else 0.0
+
+
+def _arm(arms: Mapping[str, Arm], name: str) -> Arm:
+    return arms.get(name, Arm())

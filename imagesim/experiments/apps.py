@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils.translation import gettext_lazy as _
+
+INSIGHT = "imagesim.insight"
+MIDDLEWARE = "imagesim.experiments.middleware.ChooseVariants"
+
+
+class ExperimentsConfig(AppConfig):
+    """Registers the chooser of variants and the observer of answers. Uses no database and no network."""
+
+    name = "imagesim.experiments"
+    label = "imagesim_experiments"
+    verbose_name = _("Experiments")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        if not apps.is_installed(INSIGHT):  # imagesim.E103
+            return
+        from django.db.models.signals import post_delete, post_save
+
+        from imagesim import events
+        from imagesim.experiments import models, recording, running
+        from imagesim.retrieval import variants
+
+        variants.register(running.VisitorVariants())
+        if recording.observer not in events.observers:
+            events.observers.insert(0, recording.observer)  # before what its purge reads is deleted
+        for signal in (post_save, post_delete):
+            signal.connect(
+                running.running.changed, sender=models.Experiment, dispatch_uid="imagesim_experiments.Experiment"
+            )
+
+
+@register("imagesim")
+def check_experiments(**kwargs: Any) -> list[CheckMessage]:
+    """Check that visitors can be assigned to variants, and what they do recorded."""
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+
+    from imagesim import conf
+
+    if not apps.is_installed(INSIGHT):
+        return [
+            Error(
+                "imagesim.experiments needs imagesim.insight, which records what visitors do.",
+                hint=f"Add {INSIGHT!r} to INSTALLED_APPS, and its middleware.",
+                id="imagesim.E103",
+            )
+        ]
+    found: list[CheckMessage] = []
+    given, _errors = conf.parse(getattr(settings, "IMAGESIM", {}))
+    if given.VISITOR_KEY:
+        try:
+            usable = callable(import_string(given.VISITOR_KEY))
+        except ImportError:
+            usable = False
+        if not usable:
+            found.append(
+                Error(
+                    f"IMAGESIM['VISITOR_KEY'] is {given.VISITOR_KEY!r}, which is not the dotted path of a function.",
+                    hint="Name a function that takes a request and returns a text or None.",
+                    id="imagesim.E104",
+                )
+            )
+    if MIDDLEWARE not in settings.MIDDLEWARE:
+        found.append(
+            Warning(
+                "imagesim.experiments assigns no visitor to a variant: its middleware is missing.",
+                hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, after those that cache whole pages.",
+                id="imagesim.W022",
+            )
+        )
+    return found
+
+
+@register("imagesim", Tags.caches, deploy=True)
+def check_cache(**kwargs: Any) -> list[CheckMessage]:
+    """Check that the cache is shared: processes learn from it that an experiment was started or stopped."""
+    from imagesim import versioned
+
+    return versioned.check_cache("a started or stopped experiment", "imagesim.W023")

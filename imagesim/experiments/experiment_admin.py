@@ -1,0 +1,242 @@
+"""Experiments in the admin: the form of a draft, starting, stopping and copying, the report and its CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.forms.models import BaseInlineFormSet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+
+from imagesim.experiments import charts
+from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
+from imagesim.experiments.report import csv_rows, report_of
+from imagesim.experiments.results import update
+from imagesim.insight import spreadsheet
+from imagesim.insight.reports import Column
+
+State = Experiment.State
+CSV_COLUMNS = (
+    *("until", "variant", "visitors", "converted", "total", "figure", "low", "high"),
+    *("change", "bounded_low", "bounded_high"),
+)
+
+
+class ExperimentForm(forms.ModelForm):  # type: ignore[type-arg]
+    where = forms.MultipleChoiceField(
+        label=gettext_lazy("Where"),
+        choices=Experiment.Where.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy("Everywhere, if none is chosen. In each place one experiment can run at a time."),
+    )
+
+    class Meta:
+        model = Experiment
+        fields: ClassVar = ["name", "where", "goal", "effect", "days", "share"]
+
+
+class VariantForm(forms.ModelForm):  # type: ignore[type-arg]
+    def has_changed(self) -> bool:
+        """A row with its initial values is a variant, too, and a row of a former one gets another letter."""
+        return True
+
+
+class VariantFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    """Gives the variants their letters in order, and checks them together."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not kwargs.get("data") and not getattr(kwargs.get("instance"), "pk", None):
+            kwargs["initial"] = [{"name": _("the shop as it is"), "share": 50}, {"share": 50}]
+        super().__init__(*args, **kwargs)
+
+    def clean(self) -> None:
+        super().clean()
+        if not _is_draft(self.instance):
+            return  # its rows are shown, not read
+        kept = [form for form in self.forms if form.cleaned_data and form not in self.deleted_forms]
+        for form, letter in zip(kept, LETTERS, strict=False):
+            form.instance.letter = letter
+        if not any(self.errors):
+            check_variants([form.instance for form in kept])
+
+
+class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Variant
+    form = VariantForm
+    formset = VariantFormSet
+    fields = ("name", "share", "components", "diversity", "min_relevance")
+    extra = 0
+    min_num = 2
+    max_num = MAX_VARIANTS
+    verbose_name_plural = gettext_lazy("Variants: the first is A, the control")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may("add" if obj is None else "change", request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may("change", request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may("change", request, obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("imagesim_experiments.view_experiment")) or self._may("change", request, obj)
+
+    def _may(self, what: str, request: HttpRequest, experiment: Experiment | None) -> bool:
+        return _is_draft(experiment) and bool(request.user.has_perm(f"imagesim_experiments.{what}_experiment"))
+
+
+def _is_draft(experiment: Experiment | None) -> bool:
+    return experiment is None or experiment.started is None
+
+
+@admin.register(Experiment)
+class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ExperimentForm
+    inlines = (VariantInline,)
+    change_form_template = "admin/imagesim_experiments/experiment/change_form.html"
+    list_display = ("name", "state_shown", "where_shown", "goal", "started", "report_link")
+    list_filter = ("goal",)
+    search_fields = ("name",)
+
+    class Media:
+        css: ClassVar = {"all": ["imagesim_insight/report.css", "imagesim_experiments/report.css"]}
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Experiment | None = None) -> tuple[str, ...]:
+        return () if _is_draft(obj) else ("where_shown", "goal", "days", "share")
+
+    def get_fields(self, request: HttpRequest, obj: Experiment | None = None) -> list[Any]:
+        fields = ["name", "where", "goal", "effect", "days", "share"]
+        return fields if _is_draft(obj) else [name.replace("where", "where_shown") for name in fields]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Experiment | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.state != State.RUNNING)
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("imagesim_experiments.run_experiment")
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without deleting several at once: one that runs is stopped first."""
+        return {name: each for name, each in super().get_actions(request).items() if name != "delete_selected"}
+
+    @admin.display(description=gettext_lazy("State"))
+    def state_shown(self, experiment: Experiment) -> SafeString:
+        state = experiment.state
+        return format_html('<span class="experiment-state" data-tone="{}">{}</span>', state.value, state.label)
+
+    @admin.display(description=gettext_lazy("Where"))
+    def where_shown(self, experiment: Experiment) -> str:
+        return ", ".join(str(Experiment.Where(each).label) for each in experiment.where) or _("everywhere")
+
+    @admin.display(description=gettext_lazy("Report"))
+    def report_link(self, experiment: Experiment) -> SafeString:
+        return format_html('<a href="{}">{}</a>', self._address("report", experiment), _("Report"))
+
+    def get_urls(self) -> list[URLPattern]:
+        def at(name: str, view: Callable[..., HttpResponse]) -> URLPattern:
+            return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"imagesim_experiments_{name}")
+
+        posted = [at(name, require_POST(getattr(self, f"{name}_view"))) for name in ("start", "stop", "copy")]
+        return [at("report", self.report_view), at("csv", self.csv_view), *posted, *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        experiment = context.get("original")
+        if experiment is not None:
+            context["report_url"] = self._address("report", experiment)
+            context["frozen"] = "" if _is_draft(experiment) else UNCHANGEABLE
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def report_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        experiment = self._found(request, pk)
+        update(experiment)
+        report = report_of(experiment)
+        comparisons = report.result.comparisons if report.result else {}
+        drawn = [
+            (row.variant, chart)
+            for row in report.rows
+            if row.variant.letter in comparisons
+            and (chart := charts.of_difference(comparisons[row.variant.letter], report.looks))
+        ]
+        state = experiment.state
+        may_run = self.has_run_permission(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": experiment.name,
+            "opts": self.opts,
+            "media": self.media,
+            "experiment": experiment,
+            "report": report,
+            "state": self.state_shown(experiment),
+            "where": self.where_shown(experiment),
+            "day": max(0, (timezone.now() - experiment.started).days + 1) if experiment.started else 0,
+            "charts": drawn,
+            "may_start": may_run and state == State.DRAFT,
+            "may_stop": may_run and state == State.RUNNING,
+            "may_copy": self.has_add_permission(request),
+            "change_url": reverse(f"{self.admin_site.name}:imagesim_experiments_experiment_change", args=[pk]),
+            **{f"{name}_url": self._address(name, experiment) for name in ("start", "stop", "copy", "csv")},
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/imagesim_experiments/report.html", context)
+
+    def csv_view(self, request: HttpRequest, pk: int) -> Any:
+        experiment = self._found(request, pk)
+        update(experiment)
+        columns = [Column(name, lambda row: row, "text") for name in CSV_COLUMNS]
+        rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
+        answer = StreamingHttpResponse(spreadsheet.lines(columns, rows), content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = f'attachment; filename="experiment-{pk}.csv"'
+        answer["X-Content-Type-Options"] = "nosniff"
+        return answer
+
+    def start_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._run(request, pk, Experiment.start, _("Started."))
+
+    def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._run(request, pk, Experiment.stop, _("Stopped."))
+
+    def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        experiment = self._found(request, pk)
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        copy = experiment.copied()
+        self.log_addition(request, copy, _("Copied from “%(name)s”.") % {"name": experiment.name})
+        return HttpResponseRedirect(
+            reverse(f"{self.admin_site.name}:imagesim_experiments_experiment_change", args=[copy.pk])
+        )
+
+    def _run(self, request: HttpRequest, pk: int, what: Callable[[Experiment], None], done: str) -> HttpResponse:
+        experiment = self._found(request, pk)
+        if not self.has_run_permission(request):
+            raise PermissionDenied
+        try:
+            what(experiment)
+        except ValidationError as error:
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+        else:
+            self.log_change(request, experiment, done)
+            self.message_user(request, done, messages.SUCCESS)
+        return HttpResponseRedirect(self._address("report", experiment))
+
+    def _found(self, request: HttpRequest, pk: int) -> Experiment:
+        experiment = self.get_object(request, str(pk))
+        if not self.has_view_permission(request, experiment):
+            raise PermissionDenied
+        if not isinstance(experiment, Experiment):
+            raise Http404
+        return experiment
+
+    def _address(self, name: str, experiment: Experiment) -> str:
+        return reverse(f"{self.admin_site.name}:imagesim_experiments_{name}", args=[experiment.pk])

@@ -1,0 +1,16 @@
+"""``manage.py imagesim_experiments``: compute the daily figures of the experiments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagesim.experiments.results import update_all
+from imagesim.management import ImagesimCommand
+
+
+class Command(ImagesimCommand):
+    help = "Compute the figures of experiments that are due, and delete what was recorded for those that are over."
+
+    def handle(self, *args: Any, format: str, **options: Any) -> None:
+        days = update_all()
+        self.emit({"days": days}, format, f"{days} days computed")

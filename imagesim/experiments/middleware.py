@@ -1,0 +1,63 @@
+"""Know whose request is being answered, so that a visitor stays in a variant and caches keep variants apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control, patch_vary_headers
+
+from imagesim.experiments.assignment import visitor_key
+from imagesim.insight.visitors import is_visitor
+from imagesim.middleware import RequestMiddleware
+
+
+class Visit:
+    """The visitor of a request. ``asked``: whether the answer depends on who it is."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.asked = False
+        self._request = request
+        self._key: str | None = None
+
+    def key(self) -> str:
+        """Return the key of the visitor; empty for programs, pages of the admin and visitors without one."""
+        self.asked = True
+        if self._key is None:
+            self._key = visitor_key(self._request) if is_visitor(self._request) else ""
+        return self._key
+
+
+_visit: ContextVar[Visit | None] = ContextVar("imagesim_experiments_visit", default=None)
+
+
+def current_visit() -> Visit | None:
+    """Return the visit being answered; None in commands, tasks and shells."""
+    return _visit.get()
+
+
+class ChooseVariants(RequestMiddleware):
+    """Middleware for :mod:`imagesim.experiments`.
+
+    A response that depends on the visitor's variant is kept by no shared cache (``Cache-Control: private``, ``Vary:
+    Cookie``); put it after those that cache whole pages.
+    """
+
+    @contextmanager
+    def during(self, request: HttpRequest) -> Iterator[Callable[[HttpResponseBase], HttpResponseBase]]:
+        visit = Visit(request)
+        token = _visit.set(visit)
+        try:
+            yield lambda response: _keep_private(response) if visit.asked else response
+        finally:
+            _visit.reset(token)
+
+
+def _keep_private(response: HttpResponseBase) -> HttpResponseBase:
+    patch_vary_headers(response, ["Cookie"])
+    if "no-store" not in response.get("Cache-Control", ""):
+        patch_cache_control(response, private=True)
+    return response

@@ -1,0 +1,291 @@
+"""Experiments, their variants, and what is recorded of them."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from imagesim import events
+from imagesim.conf import get_settings
+from imagesim.exceptions import format_choices
+from imagesim.experiments import overrides
+
+MAX_DAYS = 90
+MAX_VARIANTS = 6
+LETTERS = "ABCDEF"
+PERCENT = 100
+
+
+def _salt() -> str:
+    return secrets.token_hex(16)
+
+
+class Experiment(models.Model):
+    """A comparison of variants of the settings of searches, with visitors assigned by chance.
+
+    It is changed only before it starts; a changed one is a copy. In each place at most one runs.
+    """
+
+    class Where(models.TextChoices):
+        SIMILAR = "similar", _("Similar products")
+        WORDS = "words", _("Search by words")
+        PHOTO = "photo", _("Search by photo")
+        LOOK = "look", _("Shop the look")
+
+    class Goal(models.TextChoices):
+        CLICK = "click", _("Click on a hit")
+        CART = "cart", _("Hit added to the cart")
+        PURCHASE = "purchase", _("Hit bought")
+        VALUE = "value", _("Value of the hits bought")
+
+    class State(models.TextChoices):
+        DRAFT = "draft", _("not started")
+        RUNNING = "running", _("running")
+        OVER = "over", _("over")
+
+    name = models.CharField(_("name"), max_length=100)
+    where = models.JSONField(_("where"), default=list, blank=True)
+    goal = models.CharField(_("goal"), max_length=10, choices=Goal.choices, default=Goal.CLICK)
+    share = models.PositiveSmallIntegerField(
+        _("share of visitors"),
+        default=PERCENT,
+        validators=[MinValueValidator(1), MaxValueValidator(PERCENT)],
+        help_text=_("Percent of the visitors who take part."),
+    )
+    days = models.PositiveSmallIntegerField(
+        _("days"),
+        default=28,
+        validators=[MinValueValidator(7), MaxValueValidator(MAX_DAYS)],
+        help_text=_("It ends by itself after so many days; whole weeks are best."),
+    )
+    effect = models.PositiveSmallIntegerField(
+        _("effect to be seen"),
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(500)],
+        help_text=_("Relative change of the goal in percent; the report says how many days it takes to see it."),
+    )
+    salt = models.CharField(max_length=32, default=_salt, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+    started = models.DateTimeField(_("started"), null=True, editable=False)
+    stopped = models.DateTimeField(_("stopped"), null=True, editable=False)
+    settled = models.BooleanField(default=False, editable=False)
+    """Whether the figures are final, and what was recorded of visitors deleted."""
+
+    FROZEN: ClassVar = ("where", "goal", "share", "days", "salt")
+
+    class Meta:
+        verbose_name = _("experiment")
+        verbose_name_plural = _("experiments")
+        ordering: ClassVar = ["-pk"]
+        permissions: ClassVar = [("run_experiment", _("Can start and stop experiments"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def places(self) -> list[str]:
+        """Where it applies; everywhere if none was chosen."""
+        return list(self.where) or list(self.Where.values)
+
+    @property
+    def ends(self) -> datetime | None:
+        """When it ended, or will."""
+        if self.started is None:
+            return None
+        planned = self.started + timedelta(days=self.days)
+        return planned if self.stopped is None else min(planned, self.stopped)
+
+    def state_at(self, now: datetime) -> State:
+        if self.started is None or self.ends is None:
+            return self.State.DRAFT
+        return self.State.RUNNING if now < self.ends else self.State.OVER
+
+    @property
+    def state(self) -> State:
+        return self.state_at(timezone.now())
+
+    @property
+    def by_value(self) -> bool:
+        return self.goal == self.Goal.VALUE
+
+    def clean(self) -> None:
+        if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
+            raise ValidationError({"where": _("It can be %(good)s.") % {"good": format_choices(self.Where.values)}})
+        self._check_unchanged()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._check_unchanged()
+        super().save(*args, **kwargs)
+
+    def _check_unchanged(self) -> None:
+        """:raises ValidationError: if it was started, and more than its name or the effect was changed."""
+        former = Experiment.objects.filter(pk=self.pk, started__isnull=False).first() if self.pk else None
+        if former is not None and any(getattr(former, name) != getattr(self, name) for name in self.FROZEN):
+            raise ValidationError(UNCHANGEABLE, code="started")
+
+    def start(self) -> None:
+        """Start it now.
+
+        :raises ValidationError: if it was started before, is incomplete, or another one runs in the same place.
+        """
+        with transaction.atomic():
+            others = list(Experiment.objects.select_for_update().filter(started__isnull=False, settled=False))
+            self.refresh_from_db()
+            if self.started is not None:
+                raise ValidationError(_("It was started before; copy it to run it again."))
+            check_variants(list(self.variants.all()))
+            if not events.enabled():
+                raise ValidationError(_("EVENTS is off, so that nothing would be recorded."))
+            if self.days > get_settings().EVENTS_DAYS:
+                raise ValidationError(_("It is longer than events are kept (EVENTS_DAYS)."))
+            for other in others:
+                if other.state == self.State.RUNNING and not set(self.places).isdisjoint(other.places):
+                    raise ValidationError(
+                        _("“%(other)s” runs in the same place; stop it first, or choose another place."),
+                        params={"other": other.name},
+                    )
+            self.started = timezone.now()
+            self.save(update_fields=["started"])
+
+    def stop(self) -> None:
+        """Stop it now, for good.
+
+        :raises ValidationError: if it does not run.
+        """
+        if self.state != self.State.RUNNING:
+            raise ValidationError(_("It does not run."))
+        self.stopped = timezone.now()
+        self.save(update_fields=["stopped"])
+
+    def copied(self) -> Experiment:
+        """Return a copy with the same variants, not started, whose visitors are assigned anew."""
+        with transaction.atomic():
+            copy = Experiment.objects.create(
+                name=str(_("Copy of %(name)s") % {"name": self.name})[:100],
+                **{name: getattr(self, name) for name in ("where", "goal", "share", "days", "effect")},
+            )
+            for each in self.variants.all():
+                each.pk, each._state.adding, each.experiment = None, True, copy
+                each.save()
+        return copy
+
+
+UNCHANGEABLE = _(
+    "An experiment that was started cannot be changed: its figures would mix two experiments. Stop it and copy it."
+)
+
+
+class Variant(models.Model):
+    """What some of the visitors get. The first, A, is the control: the shop as it is, without changed settings."""
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="variants", verbose_name=_("experiment"))
+    letter = models.CharField(_("letter"), max_length=1, default="A", editable=False)
+    name = models.CharField(_("description"), max_length=100, blank=True)
+    share = models.PositiveSmallIntegerField(
+        _("percent"), default=50, validators=[MinValueValidator(1), MaxValueValidator(PERCENT - 1)]
+    )
+    components = models.CharField(_("weights of the parts"), max_length=200, blank=True, help_text="colour^0.5 form^1")
+    diversity = models.FloatField(
+        _("diversity"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
+    )
+    min_relevance = models.FloatField(
+        _("least relevance"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
+    )
+
+    class Meta:
+        verbose_name = _("variant")
+        verbose_name_plural = _("variants")
+        default_permissions = ()
+        ordering: ClassVar = ["letter", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.letter}: {self.name}" if self.name else self.letter
+
+    @property
+    def key(self) -> str:
+        return f"{self.experiment_id}:{self.letter}"
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.components.strip()) or self.diversity is not None or self.min_relevance is not None
+
+    def clean(self) -> None:
+        try:
+            overrides.read_components(self.components)
+        except ValidationError as error:
+            raise ValidationError({"components": error.messages}) from None
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._check_draft()
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        self._check_draft()
+        return super().delete(*args, **kwargs)
+
+    def _check_draft(self) -> None:
+        if Experiment.objects.filter(pk=self.experiment_id, started__isnull=False).exists():
+            raise ValidationError(UNCHANGEABLE, code="started")
+
+
+def check_variants(variants: list[Variant]) -> None:
+    """:raises ValidationError: if the variants of an experiment are incomplete or do not share all visitors."""
+    if not 2 <= len(variants) <= MAX_VARIANTS:
+        raise ValidationError(_("It needs %(least)d to %(most)d variants."), params={"least": 2, "most": MAX_VARIANTS})
+    if sum(each.share for each in variants) != PERCENT:
+        raise ValidationError(_("The shares of the variants must add up to 100 percent."))
+    if variants[0].has_changes:
+        raise ValidationError(_("A is the control, the shop as it is; leave its settings empty."))
+
+
+class Exposure(models.Model):
+    """An answer to a visitor who takes part. ``request`` is its id, which events and purchases carry; ``visitor`` is a
+    keyed hash that says nothing outside of this experiment. Deleted when the experiment is over."""
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_constraint=False)
+    variant = models.CharField(max_length=1)
+    visitor = models.CharField(max_length=24)
+    request = models.CharField(max_length=32, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(fields=["experiment", "created_at"], name="imagesim_experiments_exposed"),
+        ]
+
+    def __str__(self) -> str:
+        return self.request
+
+
+class DailyResult(models.Model):
+    """The figures of a variant from the start until a time, which is the end of a day or of the experiment.
+
+    ``visitors``: how many had an answer; ``converted``: how many of them reached the goal; ``total`` and ``squares``:
+    the sum and the sum of squares of what each of them spent.
+    """
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="results")
+    until = models.DateTimeField()
+    variant = models.CharField(max_length=1)
+    visitors = models.PositiveIntegerField(default=0)
+    converted = models.PositiveIntegerField(default=0)
+    total = models.FloatField(default=0)
+    squares = models.FloatField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        ordering: ClassVar = ["until", "variant"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["experiment", "until", "variant"], name="imagesim_experiments_one_a_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.until:%Y-%m-%d} {self.variant}"

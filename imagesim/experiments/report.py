@@ -1,0 +1,189 @@
+"""The report of an experiment: its rows, in words and numbers, for the page and for CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from imagesim.experiments.analysis import CONTROL, Comparison, Look, Result, Verdict, analyse
+from imagesim.experiments.models import Experiment, Variant
+from imagesim.experiments.results import looks_of
+from imagesim.experiments.statistics import Arm, Mean, mean_of
+
+MANY_DAYS = 3650
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant in the table; the texts of the control's comparison are empty."""
+
+    variant: Variant
+    arm: Arm
+    figure: str
+    interval: str
+    change: str = ""
+    plain: str = ""
+    bounded: str = ""
+    probability: str = ""
+    verdict: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """``notes`` are what a reader must know before the numbers; ``outlook`` says how long it takes."""
+
+    experiment: Experiment
+    looks: Sequence[Look]
+    result: Result | None
+    rows: Sequence[Row]
+    outlook: Sequence[str]
+    notes: Sequence[str]
+
+
+def report_of(experiment: Experiment) -> Report:
+    """Return the report of the figures computed so far."""
+    looks, variants = looks_of(experiment), list(experiment.variants.all())
+    result = None
+    if looks and variants:
+        shares = {each.letter: float(each.share) for each in variants}
+        result = analyse(looks, shares, by_value=experiment.by_value, effect=experiment.effect / 100)
+    arms = looks[-1].arms if looks else {}
+    rows = [_row(experiment, each, arms, result, looks) for each in variants]
+    outlook = [] if result is None else list(_outlook(experiment, variants, looks[-1], result))
+    return Report(experiment, looks, result, rows, outlook, list(_notes(result)))
+
+
+def _row(
+    experiment: Experiment, variant: Variant, arms: Mapping[str, Arm], result: Result | None, looks: Sequence[Look]
+) -> Row:
+    arm = arms.get(variant.letter, Arm())
+    mean = mean_of(arm, by_value=experiment.by_value)
+    low, high = (mean.low, mean.high) if experiment.by_value else (arm.rate.low, arm.rate.high)
+    figure = _figure(mean.value, experiment) if arm.visitors else "–"
+    interval = _between(_figure(low, experiment), _figure(high, experiment)) if arm.visitors else ""
+    if result is None or variant.letter == CONTROL:
+        return Row(variant, arm, figure, interval)
+    compared = result.comparisons[variant.letter]
+    control = mean_of(arms.get(CONTROL, Arm()), by_value=experiment.by_value)
+    return Row(
+        variant,
+        arm,
+        figure,
+        interval,
+        change=_change(compared, control, experiment),
+        plain=_interval(compared, compared.last.plain, experiment),
+        bounded=_interval(compared, compared.last.bound, experiment),
+        probability=f"{number_format(100 * compared.probability, 1)} %" if compared.last.apart.error else "–",
+        verdict=_verdict(experiment, compared, looks),
+        tone=compared.verdict.value,
+    )
+
+
+def _figure(value: float, experiment: Experiment, *, signed: bool = False) -> str:
+    """A value per visitor, or a rate in percent; a difference of rates is in percentage points."""
+    sign = ("+" if value > 0 else "−" if value < 0 else "") if signed else ""
+    shown = abs(value) if signed else value
+    if experiment.by_value:
+        return sign + number_format(shown, 2, force_grouping=True)
+    return sign + number_format(100 * shown, 2) + ("" if signed else " %")
+
+
+def _between(low: str, high: str) -> str:
+    return _("%(low)s to %(high)s") % {"low": low, "high": high}
+
+
+def _change(compared: Comparison, control: Mean, experiment: Experiment) -> str:
+    value = _figure(compared.last.apart.value, experiment, signed=True)
+    if not control.value:
+        return value
+    relative = 100 * compared.last.apart.value / control.value
+    sign = "+" if relative > 0 else "−" if relative < 0 else ""
+    return f"{value} ({sign}{number_format(abs(relative), 1)} %)"
+
+
+def _interval(compared: Comparison, bound: float, experiment: Experiment) -> str:
+    if not compared.last.apart.error or math.isinf(bound):
+        return "–"
+    low, high = compared.last.apart.interval(bound)
+    return _between(_figure(low, experiment, signed=True), _figure(high, experiment, signed=True))
+
+
+def _verdict(experiment: Experiment, compared: Comparison, looks: Sequence[Look]) -> str:
+    if compared.called is not None:
+        day = max(1, round(looks[compared.called].time * experiment.days))
+        text = _("Better than A, shown on day %(day)d.")
+        if compared.verdict == Verdict.WORSE:
+            text = _("Worse than A, shown on day %(day)d.")
+        return text % {"day": day}
+    if compared.verdict == Verdict.NONE:
+        return _("Too few visitors for a verdict.")
+    if experiment.state == Experiment.State.OVER:
+        return _("No difference was shown.")
+    if compared.verdict == Verdict.EARLY:
+        return _("Too early: a plain interval calls a winner, but whoever looks every day would be wrong too often.")
+    return _("No difference is shown yet.")
+
+
+def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, result: Result) -> Any:
+    """Yield how many days it takes to see the effect asked for, of each variant."""
+    elapsed = max(look.time * experiment.days, 0.01)
+    for variant in variants[1:]:
+        needed = result.comparisons[variant.letter].needed
+        names = (CONTROL, variant.letter)
+        daily = sum(look.arms.get(name, Arm()).visitors for name in names) / elapsed
+        if math.isinf(needed) or not daily or needed / daily > MANY_DAYS:
+            yield _("%(variant)s: how long it takes cannot be said yet.") % {"variant": variant.letter}
+            continue
+        days = math.ceil(needed / daily)
+        text = ngettext(
+            "%(variant)s: a change of %(effect)d %% is shown within about %(days)d day, four times out of five.",
+            "%(variant)s: a change of %(effect)d %% is shown within about %(days)d days, four times out of five.",
+            days,
+        ) % {"variant": variant.letter, "effect": experiment.effect, "days": days}
+        if days > experiment.days:
+            text += " " + _("That is longer than the experiment lasts: smaller changes will mostly stay unseen.")
+        yield text
+
+
+def _notes(result: Result | None) -> Any:
+    if result is not None and result.is_skewed:
+        yield _(
+            "The visitors are not shared as planned (p = %(p)s), so that no comparison holds. Look for pages that are "
+            "cached for all visitors, bots, or a variant that fails."
+        ) % {"p": f"{result.skewed:.1g}"}
+
+
+def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return a row for each day and variant."""
+    found = report_of(experiment)
+    names = {each.letter: str(each) for each in experiment.variants.all()}
+    untils = sorted({row.until for row in experiment.results.all()})
+    rows = []
+    for number, (until, look) in enumerate(zip(untils, found.looks, strict=True)):
+        for letter, name in names.items():
+            arm = look.arms.get(letter, Arm())
+            mean = mean_of(arm, by_value=experiment.by_value)
+            row = {
+                "until": timezone.localtime(until, timezone.get_default_timezone()).isoformat(timespec="minutes"),
+                "variant": name,
+                "visitors": arm.visitors,
+                "converted": arm.converted,
+                "total": round(arm.total, 2),
+                "figure": mean.value,
+                "low": mean.low if experiment.by_value else arm.rate.low,
+                "high": mean.high if experiment.by_value else arm.rate.high,
+            }
+            if found.result is not None and letter in found.result.comparisons:
+                point = found.result.comparisons[letter].points[number]
+                bounded = point.apart.interval(point.bound) if not math.isinf(point.bound) else ("", "")
+                row |= {"change": point.apart.value, "bounded_low": bounded[0], "bounded_high": bounded[1]}
+            rows.append(row)
+    return rows

@@ -1,0 +1,134 @@
+"""Compute the daily figures of experiments from what was recorded: whole days only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from imagesim.database import pages
+from imagesim.experiments.analysis import Look
+from imagesim.experiments.models import DailyResult, Experiment, Exposure
+from imagesim.experiments.statistics import Arm
+from imagesim.insight.models import Purchase
+from imagesim.insight.rollup import bounds, local_date
+from imagesim.models import Event
+from imagesim.tasks import delete_in_batches
+
+CHUNK = 500
+"""Purchases that are read together with the visitors who made them."""
+
+WAIT = timedelta(minutes=1)
+"""After the end of a day, until the buffers of all processes have been written."""
+
+Goal = Experiment.Goal
+
+
+def update_all() -> int:
+    """Compute the figures that are due of every experiment; return how many days."""
+    return sum(update(each) for each in Experiment.objects.filter(started__isnull=False, settled=False))
+
+
+def update(experiment: Experiment) -> int:
+    """Compute the figures that are due, the earliest first; return how many days.
+
+    When the last one is computed, what was recorded of the visitors is deleted.
+    """
+    with transaction.atomic():
+        # The row is the lock: of two processes, the second finds nothing to do.
+        locked = Experiment.objects.select_for_update().filter(pk=experiment.pk, settled=False).first()
+        if locked is None:
+            return 0
+        due = list(_due(locked, timezone.now()))
+        for until in due:
+            DailyResult.objects.bulk_create(
+                DailyResult(experiment=locked, until=until, variant=name, **_columns(arm))
+                for name, arm in figures(locked, until).items()
+            )
+        over = locked.ends is not None and timezone.now() >= locked.ends + WAIT
+        if over:
+            Experiment.objects.filter(pk=locked.pk).update(settled=True)
+    if over:
+        delete_in_batches(Exposure.objects.filter(experiment=experiment))
+        experiment.refresh_from_db()
+    return len(due)
+
+
+def _due(experiment: Experiment, now: datetime) -> Iterator[datetime]:
+    """The ends of the days that are over and have no figures yet, and the end of the experiment."""
+    if experiment.started is None or experiment.ends is None:
+        return
+    known = set(experiment.results.values_list("until", flat=True))
+    day = local_date(experiment.started)
+    while True:
+        until = min(bounds(day)[1], experiment.ends)
+        if until + WAIT > now:
+            return
+        if until not in known:
+            yield until
+        if until == experiment.ends:
+            return
+        day += timedelta(days=1)
+
+
+def _columns(arm: Arm) -> dict[str, Any]:
+    return {"visitors": arm.visitors, "converted": arm.converted, "total": arm.total, "squares": arm.squares}
+
+
+def figures(experiment: Experiment, until: datetime) -> dict[str, Arm]:
+    """Return the figures of each variant until a time, from what was recorded.
+
+    A visitor counts from the first answer on; the goal is reached by an event of a hit of any of the answers.
+    """
+    exposed = Exposure.objects.filter(experiment=experiment, created_at__lt=until)
+    visitors = _visitors(exposed)
+    letters = [each.letter for each in experiment.variants.all()]
+    if experiment.goal in (Goal.PURCHASE, Goal.VALUE):
+        spent: dict[str, dict[str, float]] = defaultdict(dict)
+        for variant, visitor, value in _spent(exposed, until):
+            spent[variant][visitor] = spent[variant].get(visitor, 0.0) + value
+        return {
+            name: Arm(
+                visitors.get(name, 0),
+                len(spent[name]),
+                sum(spent[name].values()),
+                sum(value**2 for value in spent[name].values()),
+            )
+            for name in letters
+        }
+    reached = Event.objects.filter(request=OuterRef("request"), kind=experiment.goal, created_at__lt=until)
+    converted = _visitors(exposed.filter(Exists(reached)))
+    return {name: Arm(visitors.get(name, 0), converted.get(name, 0)) for name in letters}
+
+
+def _visitors(exposed: QuerySet[Exposure]) -> dict[str, int]:
+    counted = exposed.order_by().values("variant").annotate(count=Count("visitor", distinct=True))
+    return dict(counted.values_list("variant", "count"))
+
+
+def _spent(exposed: QuerySet[Exposure], until: datetime) -> Iterator[tuple[str, str, float]]:
+    """Yield the variant, the visitor and the value of every purchase of a hit."""
+    bought = Exists(exposed.filter(request=OuterRef("request")))
+    purchases = Purchase.objects.filter(bought, created_at__lt=until).exclude(request="")
+    for chunk in pages(purchases, CHUNK):
+        requests = {each.request for each in chunk}
+        rows = exposed.filter(request__in=requests).values_list("request", "variant", "visitor")
+        known = {request: (variant, visitor) for request, variant, visitor in rows}
+        for each in chunk:
+            yield (*known[each.request], float(each.value))
+
+
+def looks_of(experiment: Experiment) -> Sequence[Look]:
+    """Return the figures computed so far, one look per day."""
+    arms: dict[datetime, dict[str, Arm]] = defaultdict(dict)
+    for row in experiment.results.all():
+        arms[row.until][row.variant] = Arm(row.visitors, row.converted, row.total, row.squares)
+    if experiment.started is None:
+        return []
+    planned = timedelta(days=experiment.days)
+    return [Look((until - experiment.started) / planned, arms[until]) for until in sorted(arms)]

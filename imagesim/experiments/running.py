@@ -1,0 +1,103 @@
+"""The experiments that run, kept by each process, and the chooser of their variants."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from imagesim.experiments.assignment import assign
+from imagesim.experiments.middleware import current_visit
+from imagesim.experiments.models import Experiment
+from imagesim.experiments.overrides import arguments_of
+from imagesim.retrieval.rerank import Where
+from imagesim.retrieval.variants import Variant
+from imagesim.versioned import Versioned
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An experiment that was started, with its variants ready for use."""
+
+    pk: int
+    salt: str
+    share: int
+    places: tuple[str, ...]
+    starts: datetime
+    ends: datetime
+    weights: tuple[tuple[str, int], ...]
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Running:
+        """:raises ValidationError: if a variant's settings are no longer valid."""
+        assert experiment.started is not None
+        assert experiment.ends is not None
+        found = list(experiment.variants.all())
+        return cls(
+            pk=experiment.pk,
+            salt=experiment.salt,
+            share=experiment.share,
+            places=tuple(experiment.places),
+            starts=experiment.started,
+            ends=experiment.ends,
+            weights=tuple((each.letter, each.share) for each in found),
+            variants={each.letter: Variant(each.key, arguments_of(each)) for each in found},
+        )
+
+
+def _load(version: str) -> tuple[Running, ...]:
+    started = Experiment.objects.filter(started__isnull=False, stopped__isnull=True, settled=False)
+    return tuple(_ready(started.prefetch_related("variants")))
+
+
+def _ready(experiments: Iterable[Experiment]) -> Iterable[Running]:
+    for experiment in experiments:
+        try:
+            yield Running.of(experiment)
+        except ValidationError as error:
+            logger.warning("The experiment %r is not run: %s", experiment.name, " ".join(error.messages))
+
+
+running: Versioned[tuple[Running, ...]] = Versioned("experiments", Experiment, _load, tuple)
+
+
+def running_in(where: str) -> Running | None:
+    """Return the experiment that runs in a place now."""
+    experiments = running.current()
+    if not experiments:
+        return None
+    now = timezone.now()
+    return next((each for each in experiments if where in each.places and each.starts <= now < each.ends), None)
+
+
+class VisitorVariants:
+    """The chooser that the app registers."""
+
+    def variant(self, where: Where) -> Variant | None:
+        """Return the variant of the visitor whose request is being answered; None for all who do not take part."""
+        visit = current_visit()
+        if visit is None:
+            return None
+        experiment = running_in(where)
+        if experiment is None:
+            return None
+        key = visit.key()
+        letter = assign(experiment.salt, key, experiment.share, experiment.weights) if key else ""
+        return experiment.variants[letter] if letter else None
+
+    def choices(self) -> list[tuple[str, str]]:
+        over = Experiment.State.OVER
+        experiments = Experiment.objects.filter(settled=False).prefetch_related("variants")
+        return [
+            (variant.key, f"{experiment.name} – {variant}")
+            for experiment in experiments
+            if experiment.state != over
+            for variant in experiment.variants.all()[1:]
+        ]

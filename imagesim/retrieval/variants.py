@@ -1,0 +1,105 @@
+"""Variants: the interface for other apps, such as ``imagesim.experiments``, to search otherwise for some visitors.
+
+A chooser is asked for the variant of the current visitor before each query. Its settings are defaults: what the caller
+gives explicitly stays. Without a chooser nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from imagesim.conf import get_settings
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.rerank import Where
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a visitor gets. ``key`` identifies it in rules and cached answers, such as ``"7:B"``; ``defaults`` are
+    arguments of a query."""
+
+    key: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def apply(self, given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """Return the arguments of a call with the defaults of this variant; ``names`` are those that the call has."""
+        arguments = dict(given)
+        for name, value in self.defaults.items():
+            if name in names and isinstance(arguments.get(name, PAGE), PageDefault):
+                arguments[name] = value
+        return arguments
+
+
+class PageDefault(float):
+    """A number that a page gives as its default, so that a variant may replace it."""
+
+
+PAGE = PageDefault()
+
+
+class Chooser(Protocol):
+    """Returns the variant of the current visitor for a kind of query, or None. ``choices`` are the key and the name of
+    each variant that there is, for forms."""
+
+    def variant(self, where: Where, /) -> Variant | None: ...
+
+    def choices(self) -> list[tuple[str, str]]: ...
+
+
+_registered: Chooser | None = None
+_replaced: ContextVar[tuple[Chooser | None] | None] = ContextVar("imagesim_chooser", default=None)
+
+
+def register(chooser: Chooser | None) -> None:
+    """Set the chooser of every search; call it in the ``ready()`` of an app. None removes it."""
+    global _registered
+    _registered = chooser
+
+
+@contextmanager
+def replaced_by(chooser: Chooser | None) -> Iterator[None]:
+    """Use another chooser, or none, within this context only, for previews."""
+    token = _replaced.set((chooser,))
+    try:
+        yield
+    finally:
+        _replaced.reset(token)
+
+
+def current(where: Where) -> Variant | None:
+    """Return the variant of the current visitor for a kind of query."""
+    chooser = _active()
+    return None if chooser is None else chooser.variant(where)
+
+
+def key_of(where: Where) -> str:
+    """Return the key of the current visitor's variant; empty if there is none."""
+    variant = current(where)
+    return "" if variant is None else variant.key
+
+
+def applied(given: Mapping[str, Any], where: Where, names: Collection[str]) -> Mapping[str, Any]:
+    """Return the arguments of a call with the defaults of the current visitor's variant."""
+    variant = current(where)
+    return given if variant is None else variant.apply(given, names)
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return the key and the name of each variant that there is."""
+    chooser = _active()
+    return [] if chooser is None else chooser.choices()
+
+
+def page_floor() -> PageDefault:
+    """Return ``MIN_RELEVANCE`` for ``min_relevance``: the default of pages, which a variant may replace."""
+    return PageDefault(get_settings().MIN_RELEVANCE)
+
+
+def _active() -> Chooser | None:
+    replaced = _replaced.get()
+    return _registered if replaced is None else replaced[0]

@@ -1,0 +1,117 @@
+"""Rows that every search needs, kept by each process, and loaded again when their version in the cache changes.
+
+The version is asked for at most every :data:`CHECK_SECONDS`, from the cache, so that a search costs no query more; the
+rows are read again after :data:`RELOAD_SECONDS` anyway, for changes that send no signal and caches that forget.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from django.conf import settings
+from django.core.cache import cache
+from django.core.checks import CheckMessage, Warning
+from django.db import router, transaction
+from django.db.models import Model
+
+from imagesim.database import current_schema
+from imagesim.indexes import get_index
+from imagesim.runtime import runtime
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2.0
+RELOAD_SECONDS = 60.0
+
+LOCAL_CACHES = ("LocMemCache", "DummyCache")
+
+T = TypeVar("T")
+
+
+def check_cache(what: str, id: str) -> list[CheckMessage]:
+    """Check that the cache with the version is shared between processes; ``what`` changes is for the message."""
+    backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if not backend.endswith(LOCAL_CACHES):
+        return []
+    return [
+        Warning(
+            f"The default cache is not shared between processes: {what} takes up to a minute to take effect.",
+            hint="Use Redis, Memcached or the database as the default cache.",
+            id=id,
+        )
+    ]
+
+
+@dataclass
+class _Kept(Generic[T]):
+    value: T
+    version: str = ""
+    checked: float = -CHECK_SECONDS
+    loaded: float = -RELOAD_SECONDS
+
+
+class Versioned(Generic[T]):
+    """What ``load`` returns for a version, of this shop (and tenant) and at most a few seconds old; ``empty`` is used
+    until then. ``model``: that of the rows."""
+
+    def __init__(self, name: str, model: type[Model], load: Callable[[str], T], empty: Callable[[], T]) -> None:
+        self.name = name
+        self._model = model
+        self._load = load
+        self._empty = empty
+
+    def current(self) -> T:
+        shop = self._shop()
+        kept = self._kept(shop)
+        now = monotonic()
+        if now - kept.checked < CHECK_SECONDS:
+            return kept.value
+        kept.checked = now
+        version = self._version(self._key(shop))
+        if version != kept.version or now - kept.loaded >= RELOAD_SECONDS:
+            kept.value, kept.version = self._load(version), version
+            kept.loaded = now
+        return kept.value
+
+    def changed(self, using: str | None = None, **kwargs: Any) -> None:
+        """Change the version after a row was saved or deleted, so that every process loads them again after the
+        commit."""
+        transaction.on_commit(partial(self._renew, self._shop()), using=using, robust=True)
+
+    @property
+    def cache_key(self) -> str:
+        """The key of the version in the cache."""
+        return self._key(self._shop())
+
+    def _shop(self) -> tuple[str, ...]:
+        """Return what tells the rows of one shop, and of one tenant's schema, from those of another."""
+        return (self.name, current_schema(router.db_for_read(self._model)), get_index().name)
+
+    def _key(self, shop: tuple[str, ...]) -> str:
+        return re.sub(r"[^\w.]", "_", f"imagesim.{'.'.join(filter(None, shop[1:]))}.{self.name}")
+
+    def _kept(self, shop: tuple[str, ...]) -> _Kept[T]:
+        return runtime.get(shop, lambda: _Kept(self._empty()))
+
+    def _renew(self, shop: tuple[str, ...]) -> None:
+        self._kept(shop).checked = -CHECK_SECONDS
+        cache.set(self._key(shop), secrets.token_hex(8), None)
+
+    def _version(self, key: str) -> str:
+        """Return the version in the cache, created if there is none; empty if the cache cannot be reached."""
+        try:
+            version = cache.get(key)
+            if version is None:
+                cache.add(key, secrets.token_hex(8), None)
+                version = cache.get(key)
+        except Exception:  # the errors of a cache are those of its client
+            logger.warning("The cache cannot be asked for the version of the %s", self.name, exc_info=True)
+            return ""
+        return str(version or "")

@@ -1,0 +1,82 @@
+"""What a merchandiser does: write an experiment, start it, read its report, stop and copy it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from tests.browser.test_insight import AGENT, is_accessible
+from tests.browser.test_merchandising import fits, log_in, picture
+
+pytestmark = pytest.mark.timeout(600)
+LIST = "/admin/imagesim_experiments/experiment/"
+
+
+def give_figures(folder: Any, days: int) -> None:
+    """As if the experiment had started days ago: with figures of each day since."""
+    with sqlite3.connect(folder / "demo.sqlite3", timeout=30) as database:
+        pk = database.execute("SELECT max(id) FROM imagesim_experiments_experiment").fetchone()[0]
+        database.execute(
+            "UPDATE imagesim_experiments_experiment SET started = datetime(started, ?) WHERE id = ?",
+            (f"-{days} days", pk),
+        )
+        for day in range(1, days + 1):
+            for letter, reached in (("A", 40), ("B", 54)):
+                database.execute(
+                    "INSERT INTO imagesim_experiments_dailyresult (experiment_id, until, variant, visitors, converted, "
+                    "total, squares) VALUES (?, datetime('now', 'start of day', ?), ?, ?, ?, 0, 0)",
+                    (pk, f"-{days - day} days", letter, 400 * day, reached * day),
+                )
+
+
+def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folder):
+    page = open_page()
+    log_in(page)
+    page.goto(f"{LIST}add/")
+    page.locator("#id_name").fill("More variety")
+    page.get_by_label("Similar products").check()
+    assert page.locator("#id_variants-0-name").input_value() == "the shop as it is"
+    page.locator("#id_variants-1-name").fill("varied")
+    page.locator("#id_variants-1-diversity").fill("0.4")
+    page.locator("[name=_save]").click()
+    page.locator(".messagelist .success").wait_for()
+    page.get_by_role("link", name="Report", exact=True).first.click()
+    page.get_by_text("It has not started").wait_for()
+    is_accessible(page)
+    page.get_by_role("button", name="Start").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("after midnight").wait_for()
+    report = page.url
+    visitor = open_page(user_agent=AGENT)
+    visitor.goto("/search/?q=polo+shirt")
+    assert not any(cookie["name"] == "sessionid" for cookie in visitor.context.cookies())
+    found = visitor.request.get("/api/visual/search/?q=polo+shirt").json()["results"][0]["item"]
+    visitor.goto(found["url"])
+    assert any(cookie["name"] == "sessionid" for cookie in visitor.context.cookies())
+    give_figures(demo_folder, 5)
+    for width in (768, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(report)
+        page.locator(".insight-table tbody tr").nth(1).wait_for()
+        assert "Too early" in page.locator(".experiment-verdict").nth(1).inner_text()
+        assert page.locator(".experiment-chart svg").count() == 1
+        assert fits(page)
+        is_accessible(page)
+        picture(page, f"experiment-{width}")
+        page.goto(LIST)
+        assert fits(page)
+    page.goto(report)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")
+    page.get_by_role("link", name="Settings and variants").click()
+    page.get_by_text("cannot be changed").wait_for()
+    assert page.locator("#id_share").count() == 0
+    page.goto(report)
+    page.get_by_role("button", name="Stop for good").click()
+    page.locator(".messagelist .success").wait_for()
+    page.get_by_role("button", name="Copy").click()
+    assert page.locator("#id_variants-1-diversity").input_value() == "0.4"
+    assert page.locator("#id_name").input_value() == "Copy of More variety"

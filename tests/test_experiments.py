@@ -1,0 +1,753 @@
+"""Experiments: who gets which variant, what it changes, what is recorded, the figures, and the admin."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import connection
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim import events, tasks, widgets
+from imagesim.experiments import overrides, recording, results
+from imagesim.experiments.apps import check_cache, check_experiments
+from imagesim.experiments.assignment import assign, pseudonym
+from imagesim.experiments.middleware import ChooseVariants
+from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
+from imagesim.experiments.report import report_of
+from imagesim.experiments.running import VisitorVariants, running
+from imagesim.insight.models import Purchase
+from imagesim.insight.recorder import recorder
+from imagesim.merchandising import cache as rules
+from imagesim.merchandising.models import Rule
+from imagesim.models import Event
+from imagesim.registry import key_of
+from imagesim.retrieval import answer_cache, rerank, variants
+from imagesim.types import Hits
+from tests import shop
+from tests.shop import encoded, picture
+
+pytestmark = pytest.mark.django_db
+PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+DAY = timedelta(days=1)
+
+
+def header_key(request: Any) -> str | None:
+    return request.headers.get("x-visitor")
+
+
+@pytest.fixture(autouse=True)
+def _on(settings, media_root) -> Iterator[None]:
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "MIN_RELEVANCE": 0.0,
+        "EMBEDDER": shop.EMBEDDER,
+        "EVENTS": True,
+        "VISITOR_KEY": "tests.test_experiments.header_key",
+    }
+    variants.register(VisitorVariants())
+    events.observers.append(recording.observer)
+    yield
+    events.observers.remove(recording.observer)
+    variants.register(None)
+
+
+@pytest.fixture
+def shelf() -> dict[str, Product]:
+    return shop.shelf(with_texts=True)
+
+
+def experiment(*settings: dict[str, Any], start: bool = True, **given: Any) -> Experiment:
+    """An experiment whose variants from B on have these settings."""
+    settings = settings or ({},)
+    made = Experiment.objects.create(**{"name": "trial", "days": 28, **given})
+    count = len(settings) + 1
+    for number, changed in enumerate(({}, *settings)):
+        share = 100 // count + (100 % count if not number else 0)
+        variant = Variant(experiment=made, letter="ABCDEF"[number], **{"share": share, **changed})
+        variant.full_clean(exclude=["experiment"])
+        variant.save()
+    if start:
+        begin(made)
+    return made
+
+
+def begin(made: Experiment, ago: timedelta = timedelta()) -> None:
+    made.start()
+    if ago:
+        Experiment.objects.filter(pk=made.pk).update(started=timezone.now() - ago)
+        made.refresh_from_db()
+    forget()
+
+
+def forget() -> None:
+    """What a commit does, and a moment later in other processes."""
+    kept = running._kept(running._shop())
+    kept.checked = kept.loaded = -1e9
+
+
+def visitor_of(made: Experiment, letter: str) -> str:
+    """The key of a visitor who is in this variant (or none: "")."""
+    weights = tuple((each.letter, each.share) for each in made.variants.all())
+    keys = (f"visitor {number}" for number in range(10_000))
+    return next(key for key in keys if assign(made.salt, key, made.share, weights) == letter)
+
+
+@contextmanager
+def visiting(key: str | None, agent: str = PERSON, path: str = "/") -> Iterator[Any]:
+    """While the request of a visitor is answered; gives the response."""
+    headers = {"user-agent": agent, **({"x-visitor": key} if key else {})}
+    request = RequestFactory().get(path, headers=headers)
+    response = HttpResponse()
+    with ChooseVariants(lambda request: response).during(request) as finish:
+        yield response
+        finish(response)
+
+
+def names(hits: Hits) -> list[str]:
+    return [hit.item.name for hit in hits]
+
+
+class TestAssignment:
+    WEIGHTS = (("A", 50), ("B", 30), ("C", 20))
+
+    def test_shares(self):
+        found = Counter(assign("salt", str(number), 50, self.WEIGHTS) for number in range(20_000))
+        assert found[""] == pytest.approx(10_000, abs=300)
+        assert found["A"] == pytest.approx(5_000, abs=250)
+        assert found["B"] == pytest.approx(3_000, abs=200)
+        assert found["C"] == pytest.approx(2_000, abs=200)
+
+    def test_the_same_again_and_another_one_in_another_experiment(self):
+        keys = [str(number) for number in range(10_000)]
+        first = [assign("one", key, 100, self.WEIGHTS) for key in keys]
+        assert first == [assign("one", key, 100, self.WEIGHTS) for key in keys]
+        both = Counter(zip(first, (assign("two", key, 100, self.WEIGHTS) for key in keys), strict=True))
+        assert both["A", "A"] == pytest.approx(2_500, abs=200)  # independent
+        assert both["C", "C"] == pytest.approx(400, abs=90)
+
+    def test_a_larger_share_keeps_those_who_took_part(self):
+        keys = [str(number) for number in range(2_000)]
+        small = {key: assign("salt", key, 10, self.WEIGHTS) for key in keys}
+        large = {key: assign("salt", key, 60, self.WEIGHTS) for key in keys}
+        assert all(large[key] == letter for key, letter in small.items() if letter)
+
+    def test_a_pseudonym_says_nothing_elsewhere(self):
+        assert pseudonym("one", "key") == pseudonym("one", "key")
+        assert len({pseudonym("one", "key"), pseudonym("two", "key"), pseudonym("one", "other")}) == 3
+
+
+class TestSettings:
+    def test_a_variant_is_a_default_that_the_page_overrules(self, shelf):
+        made = experiment({"diversity": 1.0, "min_relevance": 1.0})
+        with visiting(visitor_of(made, "B")):
+            assert variants.current("similar").defaults == {"diversity": 1.0, "min_relevance": 1.0}
+            assert len(imagesim.similar_to(shelf["red"])) == 0
+            assert len(imagesim.similar_to(shelf["red"], min_relevance=variants.page_floor())) == 0
+            assert len(imagesim.similar_to(shelf["red"], min_relevance=0.0)) == 5
+            assert len(imagesim.search(text="red")) == 0
+            assert len(imagesim.search(image=encoded(picture("red")))) == 0
+            seen = imagesim.shop_the_look(encoded(picture("red")), regions=[])
+            assert len(seen.hits) == 0
+        for key in (visitor_of(made, "A"), None):
+            with visiting(key):
+                assert len(imagesim.similar_to(shelf["red"], min_relevance=variants.page_floor())) == 5
+        assert len(imagesim.search(text="red")) > 0  # outside of a request
+
+    def test_where(self, shelf):
+        made = experiment({"min_relevance": 1.0}, where=["photo"])
+        with visiting(visitor_of(made, "B")):
+            assert len(imagesim.search(image=encoded(picture("red")))) == 0
+            assert len(imagesim.search(text="red")) > 0
+            assert len(imagesim.similar_to(shelf["red"])) == 5
+
+    def test_pages_and_rest_take_it_for_their_default(self, client, shelf):
+        made = experiment({"min_relevance": 1.0})
+        address = reverse("imagesim:similar", args=["shop.product", shelf["red"].pk])
+        seen = {}
+        for letter in "AB":
+            headers = {"user-agent": PERSON, "x-visitor": visitor_of(made, letter)}
+            seen[letter] = client.get(address, headers=headers).json()["results"]
+            assert len(client.get(f"{address}?min_relevance=0", headers=headers).json()["results"]) == 5
+            with visiting(visitor_of(made, letter)):
+                assert len(widgets.similar_hits(shelf["red"], **widgets.of_its_kind(shelf["red"], {}))) == len(
+                    seen[letter]
+                )
+        assert (len(seen["A"]), len(seen["B"])) == (5, 0)
+
+    def test_bots_the_admin_and_those_left_out_get_the_shop_as_it_is(self, shelf):
+        made = experiment({"min_relevance": 1.0}, share=50)
+        for key, agent in [
+            (visitor_of(made, "B"), "Googlebot/2.1"),
+            (visitor_of(made, ""), PERSON),
+            (visitor_of(made, "A"), PERSON),
+        ]:
+            with visiting(key, agent):
+                assert len(imagesim.similar_to(shelf["red"])) == 5
+
+    def test_answers_in_the_cache_are_kept_apart(self, shelf):
+        made = experiment()
+        for letter in "AB":
+            with visiting(visitor_of(made, letter)):
+                answer_cache.similar_to(shelf["red"], seconds=60)
+        with visiting(visitor_of(made, "B")), CaptureQueriesContext(connection) as again:
+            answer_cache.similar_to(shelf["red"], seconds=60)
+        Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{made.pk}:B")
+        rerank.register(rules.CachedRules())
+        try:
+            found = {}
+            for letter in "AB":
+                with visiting(visitor_of(made, letter)):
+                    found[letter] = names(answer_cache.similar_to(shelf["red"], seconds=60))
+        finally:
+            rerank.register(None)
+        assert len(again) < 4
+        assert "blue" in found["A"]
+        assert "blue" not in found["B"]
+
+    @pytest.mark.parametrize(("prefix", "holds"), [("", {"A": False, "B": True}), ("!", {"A": True, "B": False})])
+    def test_a_rule_is_switched_by_a_variant(self, shelf, prefix, holds):
+        made = experiment()
+        Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{made.pk}:B")
+        rerank.register(rules.CachedRules())
+        try:
+            for letter, expected in holds.items():
+                with visiting(visitor_of(made, letter)):
+                    assert ("blue" not in names(imagesim.similar_to(shelf["red"]))) is expected
+            assert ("blue" not in names(imagesim.similar_to(shelf["red"]))) is holds["A"]
+        finally:
+            rerank.register(None)
+
+    def test_an_experiment_is_over_by_itself(self, shelf):
+        made = experiment({"min_relevance": 1.0}, days=7, start=False)
+        begin(made, 8 * DAY)
+        with visiting(visitor_of(made, "B")):
+            assert variants.current("similar") is None
+        assert made.state == Experiment.State.OVER
+
+    def test_settings_that_no_longer_fit_are_left_out_and_logged(self, shelf, monkeypatch, caplog):
+        made = experiment()
+        Variant.objects.filter(experiment=made, letter="B").update(components="form^2")
+        forget()
+        with visiting(visitor_of(made, "B")):
+            assert len(imagesim.similar_to(shelf["red"])) == 5
+        assert "trial" in caplog.text
+
+    def test_components(self, monkeypatch):
+        class Parts:
+            components = {"colour": slice(0, 2), "form": slice(2, 4)}
+
+        monkeypatch.setattr(overrides, "get_embedder", Parts)
+        assert overrides.read_components("colour^0.5 form^1") == {"colour": 0.5, "form": 1.0}
+        for wrong in ("colour", "size^1", "colour^99"):
+            with pytest.raises(ValidationError):
+                overrides.read_components(wrong)
+
+
+class TestRequests:
+    def test_a_response_that_depends_on_the_visitor_is_private(self, shelf):
+        with visiting("someone") as before:
+            imagesim.similar_to(shelf["red"])
+        assert not before.has_header("Vary")
+        experiment(where=["similar"])
+        with visiting("someone") as response:
+            imagesim.similar_to(shelf["red"])
+        assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+        with visiting("someone") as elsewhere:
+            imagesim.search(text="red")
+        assert not elsewhere.has_header("Vary")
+
+    def test_rest_says_so_and_keeps_no_store(self, client, shelf):
+        experiment()
+        headers = {"user-agent": PERSON, "x-visitor": "someone"}
+        answer = client.get(reverse("imagesim:similar", args=["shop.product", shelf["red"].pk]), headers=headers)
+        assert "Cookie" in answer["Vary"]
+        assert "private" in answer["Cache-Control"]
+        posted = client.post("/api/visual/search/", {"text": "red"}, "application/json", headers=headers)
+        assert posted.status_code == 200
+        assert "private" not in posted["Cache-Control"]
+
+    def test_no_query_more_than_without(self, shelf):
+        for start in (False, True):
+            Experiment.objects.all().delete()
+            made = experiment({"diversity": 0.0}, start=start)
+            key = visitor_of(made, "B")
+            imagesim.similar_to(shelf["red"])
+            with visiting(key):
+                imagesim.similar_to(shelf["red"])
+                recorder().flush()
+            with visiting(key), CaptureQueriesContext(connection) as inside:
+                imagesim.similar_to(shelf["red"])
+            variants.register(None)
+            with CaptureQueriesContext(connection) as without:
+                imagesim.similar_to(shelf["red"])
+            variants.register(VisitorVariants())
+            assert len(inside) == len(without)
+
+    def test_the_session_is_the_visitor_unless_the_shop_says_otherwise(self, settings, shelf):
+        settings.IMAGESIM = {**settings.IMAGESIM, "VISITOR_KEY": ""}
+        experiment()
+        request = RequestFactory().get("/", headers={"user-agent": PERSON})
+        for key, known in [("k" * 32, True), (None, False)]:
+            request.session = type("Session", (), {"session_key": key})()
+            with ChooseVariants(lambda request: HttpResponse()).during(request):
+                assert (variants.current("similar") is not None) is known
+
+    def test_a_start_takes_effect_at_once(self, shelf, django_capture_on_commit_callbacks):
+        apps.get_app_config("imagesim_experiments").ready()
+        try:
+            with visiting("someone"):
+                assert variants.current("similar") is None
+            made = experiment(start=False)
+            with django_capture_on_commit_callbacks(execute=True):
+                made.start()
+            with visiting("someone"):
+                assert variants.current("similar") is not None
+            with django_capture_on_commit_callbacks(execute=True):
+                made.stop()
+            with visiting("someone"):
+                assert variants.current("similar") is None
+        finally:
+            events.observers.remove(recording.observer)
+            events.observers.append(recording.observer)
+
+
+class TestRecording:
+    def test_answers_of_those_who_take_part(self, client, shelf):
+        made = experiment(where=["words", "look"], share=60)
+        address = "/api/visual/search/?q=red"
+        for letter in ("A", "B", ""):
+            client.get(address, headers={"user-agent": PERSON, "x-visitor": visitor_of(made, letter)})
+        client.get(address, headers={"user-agent": "curl/8", "x-visitor": visitor_of(made, "A")})
+        client.get(address, headers={"user-agent": PERSON})
+        similar = reverse("imagesim:similar", args=["shop.product", shelf["red"].pk])
+        client.get(similar, headers={"user-agent": PERSON, "x-visitor": visitor_of(made, "A")})
+        recorder().flush()
+        rows = list(Exposure.objects.order_by("pk"))
+        assert [row.variant for row in rows] == ["A", "B"]
+        assert rows[0].visitor == pseudonym(made.salt, visitor_of(made, "A"))
+        Exposure.objects.all().delete()
+        sent = {"image": shop.ContentFile(encoded(picture("red")), "photo.png"), "regions": "[[0, 0, 0.5, 0.5]]"}
+        answer = client.post(
+            "/api/visual/look/", sent, headers={"user-agent": PERSON, "x-visitor": visitor_of(made, "B")}
+        )
+        assert answer.status_code == 200
+        recorder().flush()
+        assert [row.variant for row in Exposure.objects.all()] == ["B", "B"]  # the look and its region
+
+    def test_the_row_is_that_of_the_token(self, client, shelf):
+        made = experiment()
+        headers = {"user-agent": PERSON, "x-visitor": visitor_of(made, "B")}
+        answer = client.get("/api/visual/search/?q=red", headers=headers).json()
+        item = answer["results"][0]["item"]
+        recorder().flush()
+        assert events.request_of(answer["token"], f"{item['model']}:{item['pk']}") == Exposure.objects.get().request
+
+    def test_without_events_nothing_is_recorded(self, client, shelf, settings):
+        experiment()
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
+        client.get("/api/visual/search/?q=red", headers={"user-agent": PERSON, "x-visitor": "someone"})
+        assert recorder().flush() == 0
+
+
+def expose(made: Experiment, letter: str, visitor: str, request: str, at: Any) -> None:
+    Exposure.objects.create(experiment=made, variant=letter, visitor=visitor, request=request, created_at=at)
+
+
+def click(request: str, at: Any, kind: str = "click", item: str = "shop.product:1") -> None:
+    Event.objects.create(request=request, kind=kind, source="search", item_key=item, position=0, created_at=at)
+
+
+def buy(request: str, at: Any, value: str, order: str) -> None:
+    Purchase.objects.create(
+        order=order, item_key="shop.product:1", quantity=1, value=value, request=request, created_at=at
+    )
+
+
+@pytest.fixture
+def visited() -> Experiment:
+    """Of A two visitors in three answers, one of whom clicked twice; of B one, who clicked on the next day."""
+    made = experiment(goal="click", start=False)
+    begin(made, 3 * DAY)
+    first = made.started + timedelta(minutes=1)
+    for letter, visitor, request in [("A", "x", "a1"), ("A", "x", "a2"), ("A", "y", "a3"), ("B", "z", "b1")]:
+        expose(made, letter, visitor, request, first)
+    click("a1", first)
+    click("a2", first, item="shop.product:2")
+    click("a3", first, "view")
+    click("b1", first + DAY)
+    click("elsewhere", first)
+    return made
+
+
+def sums(made: Experiment) -> dict[str, list[tuple[int, int]]]:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for row in made.results.order_by("until"):
+        found.setdefault(row.variant, []).append((row.visitors, row.converted))
+    return found
+
+
+class TestFigures:
+    def test_visitors_are_counted_once_and_each_day_has_what_was_known_then(self, visited):
+        days = results.update(visited)
+        assert days in (2, 3)  # as many midnights as there were, and one is a minute old at least
+        assert sums(visited)["A"][0] == (2, 1)
+        assert sums(visited)["B"][-1] == (1, 1)
+        assert sums(visited)["B"][0] == (1, 0)
+        assert results.update(visited) == 0
+
+    def test_carts_purchases_and_their_value(self, visited):
+        first = visited.started + timedelta(minutes=1)
+        click("a3", first, "cart")
+        buy("a1", first, "10.00", "o1")
+        buy("a2", first, "5.50", "o2")
+        buy("", first, "99", "o3")
+        buy("elsewhere", first, "99", "o4")
+        until = visited.started + DAY
+        for goal, expected in [("cart", (1, 0, 0)), ("purchase", (1, 15.5, 15.5**2)), ("value", (1, 15.5, 15.5**2))]:
+            Experiment.objects.filter(pk=visited.pk).update(goal=goal)
+            visited.refresh_from_db()
+            arms = results.figures(visited, until)
+            assert (arms["A"].converted, arms["A"].total, arms["A"].squares) == expected
+            assert (arms["A"].visitors, arms["B"].visitors, arms["B"].converted) == (2, 1, 0)
+
+    def test_when_it_is_over_the_visitors_are_forgotten_and_the_figures_kept(self, visited):
+        Experiment.objects.filter(pk=visited.pk).update(stopped=timezone.now() - timedelta(minutes=5))
+        visited.refresh_from_db()
+        call_command("imagesim_experiments", format="json")
+        assert Exposure.objects.count() == 0
+        visited.refresh_from_db()
+        assert visited.settled
+        assert sums(visited)["B"][-1] == (1, 1)
+        assert results.update(visited) == 0
+
+    def test_the_purge_computes_first(self, visited):
+        assert tasks.purge(days=1) >= 4
+        assert Exposure.objects.count() == 0
+        assert sums(visited)["A"][0] == (2, 1)
+
+    def test_deleting_an_experiment_deletes_what_was_recorded(self, visited):
+        results.update(visited)
+        visited.delete()
+        assert Exposure.objects.count() == DailyResult.objects.count() == 0
+
+
+class TestModel:
+    def test_a_started_one_is_not_changed(self):
+        made = experiment()
+        made.name = "another name"
+        made.save()
+        made.share = 10
+        with pytest.raises(ValidationError, match="copy"):
+            made.save()
+        variant = made.variants.get(letter="B")
+        variant.diversity = 0.5
+        with pytest.raises(ValidationError, match="copy"):
+            variant.save()
+        with pytest.raises(ValidationError, match="copy"):
+            variant.delete()
+        with pytest.raises(ValidationError, match="before"):
+            made.start()
+
+    def test_one_in_a_place(self):
+        first = experiment(where=["similar"])
+        experiment(where=["words"])
+        third = experiment(where=["similar", "photo"], start=False)
+        with pytest.raises(ValidationError, match="trial"):
+            third.start()
+        everywhere = experiment(start=False)
+        with pytest.raises(ValidationError, match="trial"):
+            everywhere.start()
+        first.stop()
+        third.start()
+        with pytest.raises(ValidationError, match="not run"):
+            first.stop()
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda made: made.variants.filter(letter="B").update(share=10), "100"),
+            (lambda made: made.variants.filter(letter="A").update(diversity=0.5), "control"),
+            (lambda made: made.variants.filter(letter="B").delete(), "2 to 6"),
+        ],
+    )
+    def test_an_incomplete_one_does_not_start(self, change, message):
+        made = experiment(start=False)
+        change(made)
+        with pytest.raises(ValidationError, match=message):
+            made.start()
+        made.refresh_from_db()
+        assert made.started is None
+
+    def test_events_are_needed(self, settings):
+        made = experiment(start=False)
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
+        with pytest.raises(ValidationError, match="EVENTS"):
+            made.start()
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True, "EVENTS_DAYS": 20}
+        with pytest.raises(ValidationError, match="EVENTS_DAYS"):
+            made.start()
+
+    def test_a_copy_is_a_draft_with_other_visitors(self):
+        made = experiment({"diversity": 0.3}, where=["words"], goal="cart")
+        copy = made.copied()
+        assert (copy.state, copy.where, copy.goal) == (Experiment.State.DRAFT, ["words"], "cart")
+        assert [each.diversity for each in copy.variants.all()] == [None, 0.3]
+        assert copy.salt != made.salt
+        assert made.variants.count() == 2
+
+
+def test_checks(settings, monkeypatch):
+    assert check_experiments() == []
+    settings.IMAGESIM = {**settings.IMAGESIM, "VISITOR_KEY": "tests.nowhere.key"}
+    assert [each.id for each in check_experiments()] == ["imagesim.E104"]
+    settings.IMAGESIM = {}
+    settings.MIDDLEWARE = []
+    assert [each.id for each in check_experiments()] == ["imagesim.W022"]
+    monkeypatch.setattr(apps, "is_installed", lambda name: name != "imagesim.insight")
+    assert [each.id for each in check_experiments()] == ["imagesim.E103"]
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    assert [each.id for each in check_cache()] == ["imagesim.W023"]
+
+
+def staff(client: Any, *permissions: str) -> Any:
+    user = get_user_model().objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return client
+
+
+ADD = reverse("admin:imagesim_experiments_experiment_add")
+LIST = reverse("admin:imagesim_experiments_experiment_changelist")
+
+
+def page(name: str, made: Experiment) -> str:
+    return reverse(f"admin:imagesim_experiments_{name}", args=[made.pk])
+
+
+def change(made: Experiment) -> str:
+    return reverse("admin:imagesim_experiments_experiment_change", args=[made.pk])
+
+
+def form(*rows: dict[str, Any], initial: int = 0, **given: Any) -> dict[str, Any]:
+    data = {"name": "More variety", "goal": "click", "effect": 5, "days": 28, "share": 100, "where": ["similar"]}
+    rows = rows or ({"name": "as it is"}, {"diversity": "0.4"})
+    data |= {"variants-TOTAL_FORMS": len(rows), "variants-INITIAL_FORMS": initial}
+    for number, row in enumerate(rows):
+        for name, value in {"share": 50, **row}.items():
+            data[f"variants-{number}-{name}"] = value
+    return {**data, **given}
+
+
+EVERY = [f"{what}_experiment" for what in ("view", "add", "change", "delete", "run")]
+
+
+class TestAdmin:
+    def test_a_draft_is_written_started_stopped_and_copied(self, client):
+        staff(client, *EVERY)
+        assert b"Variants" in client.get(ADD).content
+        assert client.post(ADD, form()).status_code == 302
+        made = Experiment.objects.get()
+        assert [(each.letter, each.diversity) for each in made.variants.all()] == [("A", None), ("B", 0.4)]
+        assert "has not started" in client.get(page("report", made)).content.decode()
+        assert client.get(page("start", made)).status_code == 405
+        answer = client.post(page("start", made), follow=True)
+        assert "after midnight" in answer.content.decode()
+        made.refresh_from_db()
+        assert made.state == Experiment.State.RUNNING
+        seen = client.get(change(made)).content.decode()
+        assert "cannot be changed" in seen
+        assert 'name="share"' not in seen
+        assert "variants-0-share" not in seen
+        client.post(change(made), form({"share": 10}, {"share": 90}, initial=2, name="Renamed", share=7))
+        made.refresh_from_db()
+        assert (made.name, made.share) == ("Renamed", 100)
+        assert [each.share for each in made.variants.all()] == [50, 50]
+        client.post(page("stop", made))
+        client.post(page("copy", made))
+        copy = Experiment.objects.exclude(pk=made.pk).get()
+        assert copy.variants.count() == 2
+        said = " ".join(str(each.get_change_message()) for each in LogEntry.objects.all())
+        assert all(word in said for word in ("Started", "Stopped", "Copied"))
+
+    def test_a_draft_is_changed(self, client):
+        staff(client, *EVERY)
+        made = experiment(start=False)
+        first, second = made.variants.all()
+        rows = ({"id": first.pk, "DELETE": "on"}, {"id": second.pk, "share": 40}, {"share": 60, "min_relevance": "0.6"})
+        answer = client.post(change(made), form(*rows, initial=2))
+        assert answer.status_code == 302, answer.context["errors"]
+        found = [(each.letter, each.share, each.min_relevance) for each in made.variants.all()]
+        assert found == [("A", 40, None), ("B", 60, 0.6)]
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            (({}, {"share": 40}), "add up to 100"),
+            (({"diversity": "0.5"}, {}), "A is the control"),
+            (({}, {"components": "form^2"}), "no part"),
+            (({}, {"components": "form"}), "weights such as"),
+            (({}, {"diversity": "2"}), "less than or equal to 1"),
+        ],
+    )
+    def test_a_wrong_one_is_refused(self, client, rows, message):
+        staff(client, *EVERY)
+        answer = client.post(ADD, form(*rows))
+        assert answer.status_code == 200
+        assert message in answer.content.decode()
+        assert Experiment.objects.count() == 0
+
+    def test_a_second_one_in_its_place_is_refused_with_the_reason(self, client):
+        staff(client, *EVERY)
+        experiment()
+        second = experiment(start=False)
+        answer = client.post(page("start", second), follow=True)
+        assert "runs in the same place" in answer.content.decode()
+        second.refresh_from_db()
+        assert second.started is None
+
+    def test_permissions(self, client):
+        made = experiment(start=False)
+        staff(client)
+        assert client.get(page("report", made)).status_code == 403
+        assert client.get(page("csv", made)).status_code == 403
+        client.logout()
+        get_user_model().objects.all().delete()
+        staff(client, "view_experiment")
+        answer = client.get(page("report", made))
+        assert answer.status_code == 200
+        assert b"<button" not in answer.content.split(b'id="content-main"')[1].split(b"</div>")[0]
+        for name in ("start", "stop", "copy"):
+            assert client.post(page(name, made)).status_code == 403
+        assert client.post(ADD, form()).status_code == 403
+        assert client.get(page("report", made).replace(str(made.pk), "999")).status_code in (403, 404)
+
+    def test_a_running_one_is_not_deleted(self, client):
+        staff(client, *EVERY)
+        made = experiment()
+        delete = reverse("admin:imagesim_experiments_experiment_delete", args=[made.pk])
+        assert client.post(delete, {"post": "yes"}).status_code == 403
+        made.stop()
+        assert client.post(delete, {"post": "yes"}).status_code == 302
+        assert b"delete_selected" not in client.get(LIST).content
+
+    def test_the_rule_offers_the_variants(self, client):
+        made = experiment({"name": "varied"}, name="Variety", start=False)
+        client.force_login(get_user_model().objects.create_superuser("boss"))
+        add = reverse("admin:imagesim_merchandising_rule_add")
+        assert "Variety – B: varied" in client.get(add).content.decode()
+        made.delete()
+        assert b'type="hidden" name="variant"' in client.get(add).content
+
+
+def filled(made: Experiment, days: int, a: tuple[int, int], b: tuple[int, int], total: tuple[float, float] = (0, 0)):
+    """Figures of so many days, growing evenly up to these, and no others."""
+    Experiment.objects.filter(pk=made.pk).update(settled=True)
+    for day in range(1, days + 1):
+        for letter, (visitors, converted), value in (("A", a, total[0]), ("B", b, total[1])):
+            part = day / days
+            DailyResult.objects.create(
+                experiment=made,
+                until=made.started + day * DAY,
+                variant=letter,
+                visitors=round(visitors * part),
+                converted=round(converted * part),
+                total=value * part,
+                squares=value * part * 30,
+            )
+
+
+class TestReport:
+    def started(self, ago: int, **given: Any) -> Experiment:
+        made = experiment({"name": "varied"}, start=False, **given)
+        begin(made, ago * DAY + timedelta(hours=1))
+        return made
+
+    def test_too_early(self, client):
+        made = self.started(3)
+        filled(made, 3, (1000, 100), (1000, 135))
+        row = report_of(made).rows[1]
+        assert "Too early" in row.verdict
+        assert row.figure == "13.50 %"
+        assert row.change == "+3.50 (+35.0 %)"
+        assert row.plain.startswith("+")
+        assert row.bounded.startswith("−")
+        assert float(row.probability.removesuffix(" %")) > 98
+        staff(client, "view_experiment")
+        seen = client.get(page("report", made)).content.decode()
+        assert "Too early" in seen
+        assert "<polygon" in seen
+
+    def test_a_winner_and_how_long_it_takes(self):
+        made = self.started(28, effect=10)
+        filled(made, 28, (10_000, 1000), (10_000, 1200))
+        report = report_of(made)
+        assert report.rows[1].verdict.startswith("Better than A, shown on day")
+        assert report.rows[1].tone == "better"
+        (outlook,) = report.outlook
+        needed = report.result.comparisons["B"].needed
+        assert f"about {-(-needed * 28 // 20_000):.0f} days" in outlook
+        assert report.notes == []
+
+    def test_a_long_wait_is_said(self):
+        made = self.started(28, effect=5)
+        filled(made, 28, (1000, 100), (1000, 100))
+        assert "longer than the experiment" in report_of(made).outlook[0]
+        assert report_of(made).rows[1].verdict == "No difference was shown."
+
+    def test_a_skewed_assignment_is_warned_of(self, client):
+        made = self.started(5)
+        filled(made, 5, (5000, 500), (5500, 550))
+        staff(client, "view_experiment")
+        assert "not shared as planned" in client.get(page("report", made)).content.decode()
+
+    def test_values(self):
+        made = self.started(5, goal="value")
+        filled(made, 5, (1000, 50), (1000, 60), (1500, 1800))
+        row = report_of(made).rows[1]
+        assert row.figure == "1.80"
+        assert row.change == "+0.30 (+20.0 %)"
+
+    def test_nobody_came(self):
+        made = self.started(2)
+        filled(made, 2, (0, 0), (0, 0))
+        report = report_of(made)
+        assert report.rows[1].verdict == "Too few visitors for a verdict."
+        assert "cannot be said" in report.outlook[0]
+
+    def test_csv(self, client):
+        made = self.started(3)
+        filled(made, 3, (1000, 100), (1000, 135))
+        staff(client, "view_experiment")
+        answer = client.get(page("csv", made))
+        rows = list(csv.DictReader(StringIO(b"".join(answer.streaming_content).decode("utf-8-sig"))))
+        assert len(rows) == 6
+        assert (rows[-1]["variant"], rows[-1]["visitors"], rows[-1]["converted"]) == ("B: varied", "1000", "135")
+        assert float(rows[-1]["change"]) == pytest.approx(0.035)
+        assert float(rows[-1]["bounded_low"]) < 0 < float(rows[-1]["bounded_high"])
+        assert rows[-2]["change"] == ""
+
+
+def test_key_of_a_hit_is_in_the_token(shelf):
+    """What a click proves: the item was in the answer that the exposure names."""
+    with visiting("someone"):
+        hits = imagesim.search(text="red")
+    assert events.request_of(hits.token, key_of(hits[0].item))
