@@ -203,6 +203,15 @@ def test_the_page_links_to_the_products(admin_client) -> None:
     assert "120 × 120 pixels" in admin_client.get(LIST + "?kind__exact=tiny").content.decode()
 
 
+def test_a_list_without_entries_says_so(admin_client) -> None:
+    product("good", scene(1))
+    sync()
+    assert "nothing to do" not in admin_client.get(LIST).content.decode()
+    look()
+    assert "There is nothing to do." in admin_client.get(LIST).content.decode()
+    assert "nothing to do" not in admin_client.get(LIST + "?kind__exact=tiny").content.decode()
+
+
 def test_who_may_see_and_who_may_scan(client) -> None:
     user = get_user_model().objects.create_user("staff", is_staff=True)
     client.force_login(user)

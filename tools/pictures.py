@@ -21,6 +21,10 @@ from tools.system import Failure, find_program, say
 WIDTH, HEIGHT, SHOWN = 1280, 860, 960
 """Of the window, and the width of the pictures, in pixels."""
 
+VISITOR = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+SEARCHES = {"running shoes": (8, 4), "white t-shirt": (6, 2), "sofa": (4, 2), "juice": (3, 3), "camera": (2, 0)}
+"""What visitors search for: how often, and how often they follow the first hit."""
+
 
 def search(page: Any) -> None:
     page.goto("/search/?q=yellow+shoes")
@@ -62,6 +66,78 @@ def rule(page: Any) -> None:
     page.locator(".field-pins").evaluate("(row) => row.scrollIntoView()")
 
 
+def preview(page: Any) -> None:
+    rule(page)
+    page.locator("#rule-preview").evaluate("(part) => part.scrollIntoView()")
+
+
+def labels(page: Any) -> None:
+    log_in(page)
+    page.goto("/admin/imagesim_merchandising/labelcategories/add/")
+
+
+def report(page: Any) -> None:
+    visit(page.context.browser, page.url)
+    log_in(page)
+    for _time in range(40):  # answers are written every two seconds, figures computed every minute
+        page.goto("/admin/imagesim_insight/searchreport/words/")
+        if page.locator(".insight-table tbody tr").count() == len(SEARCHES):
+            return
+        page.wait_for_timeout(3000)
+    raise Failure("the searches are not in the report")
+
+
+def visit(browser: Any, address: str) -> None:
+    """Search as visitors do, some words more often than others, and follow some hits."""
+    origin = "/".join(address.split("/")[:3])
+    context = browser.new_context(base_url=origin, user_agent=VISITOR)
+    for words, (times, clicks) in SEARCHES.items():
+        for number in range(times):
+            answer = context.request.get("/api/visual/search/", params={"q": words}).json()
+            hits = [f"{hit['item']['model']}:{hit['item']['pk']}" for hit in answer["results"]]
+            kinds = ["view", "click"] if number < clicks else ["view"]
+            events = [
+                {"token": answer["token"], "item": item, "position": position, "kind": kind}
+                for position, item in enumerate(hits[:4])
+                for kind in (kinds if position == 0 else ["view"])
+            ]
+            if events:
+                context.request.post("/api/visual/events/", data={"events": events})
+    context.close()
+
+
+def work_list(page: Any) -> None:
+    log_in(page)
+    edit(page, "Norfolk Pine")
+    cameras = page.locator("#id_category option", has_text="Camera").first.get_attribute("value")
+    page.locator("#id_category").select_option(cameras)
+    page.locator("[name=_save]").click()
+    edit(page, "USB Cable")
+    small = io.BytesIO()
+    Image.effect_noise((120, 90), 80).save(small, "PNG")
+    new = {"name": "cable.png", "mimeType": "image/png", "buffer": small.getvalue()}
+    page.locator(".dynamic-photos input[type=file]").last.set_input_files(new)
+    page.locator("[name=_save]").click()
+    for _time in range(60):  # until the server has synced both
+        page.goto("/admin/imagesim_insight/finding/")
+        if page.locator("#result_list tbody tr").count() >= 2:
+            return
+        page.locator(".insight-scan button").first.click()
+        page.locator(".messagelist .success").wait_for()
+    raise Failure("the work list has no entries")
+
+
+def edit(page: Any, name: str) -> None:
+    page.goto(f"/admin/shop/product/?q={name.replace(' ', '+')}")
+    page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
+
+
+def similar(page: Any) -> None:
+    log_in(page)
+    edit(page, "Great Wave Tee")
+    page.get_by_role("link", name="Similar items").click()
+
+
 def log_in(page: Any) -> None:
     page.goto("/admin/")
     if page.locator("#id_username").count():
@@ -76,6 +152,11 @@ PAGES: dict[str, Callable[[Any], None]] = {
     "shop-the-look": look,
     "admin-index": admin,
     "merchandising-rule": rule,
+    "merchandising-preview": preview,
+    "merchandising-labels": labels,
+    "insight-words": report,
+    "admin-similar-items": similar,
+    "insight-work-list": work_list,  # last: it spoils two products
 }
 
 

@@ -28,6 +28,7 @@ def actions(job: Job) -> list[str]:
 
 
 @retry_conflicts
+@retry_conflicts
 def pause(job: Job) -> bool:
     """Have the job stop after its current batch and wait, with what it has done; return False if it has ended.
 
@@ -44,6 +45,7 @@ def pause(job: Job) -> bool:
     return True
 
 
+@retry_conflicts
 @retry_conflicts
 def resume(job: Job) -> bool:
     """Let the job continue; return False if it is not paused. A process has to be started that does so."""

@@ -60,6 +60,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None) -> Job | None:
     return former if take_over(former) else None
 
 
+@retry_conflicts
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
     using = router.db_for_write(Job)
