@@ -39,6 +39,7 @@ SLOW_MODULES = {
     "test_howto",
     "test_hub",
     "test_index_local",
+    "test_job_processes",
     "test_onnx",
     "test_oscar",
     "test_packaging",

@@ -26,7 +26,7 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, Job
-from tests.shop import EMBEDDER, picture, product
+from tests.shop import EMBEDDER, INDEXES, drop_index, index_for, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 PAGE = reverse("admin:imagesim_visualindex_changelist")
@@ -87,7 +87,14 @@ def assert_equal() -> None:
 
 
 class TestRebuild:
-    def test_a_cancelled_one_leaves_the_active_index_and_nothing_else(self, shop, monkeypatch):
+    @pytest.mark.parametrize("kind", INDEXES)
+    def test_a_cancelled_one_leaves_the_active_index_and_nothing_else(self, request, settings, monkeypatch, kind):
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": index_for(request, kind)}
+        request.addfinalizer(drop_index)
+        for number in range(6):
+            product(f"p{number}", picture("red", mark=number))
+        sync()
+        get_index().refresh()
         before, entries = get_index().active(), dict(get_index().scan())
         during(monkeypatch, 2, lambda: job_control.cancel(only("rebuild")))
 
@@ -99,6 +106,7 @@ class TestRebuild:
         assert dict(get_index().scan()) == entries
         monkeypatch.undo()
         assert rebuild().status == "done"
+        get_index().refresh()
         assert_equal()
 
     def test_a_paused_one_waits_and_goes_on_where_it_was(self, shop, monkeypatch):
