@@ -3,16 +3,23 @@
 Simulates experiments without any difference (A/A) and with a true one, each looked at every day, and prints the share
 that calls a winner: by the bounds of ``imagesim.experiments``, by a plain 95 % interval that is looked at as often, and
 by a plain interval that is looked at once, at the end. Visitors come by chance, and reach the goal up to
-three days later. With ``--value`` the goal is the value of purchases, which is skewed (log-normal).
+three days later. With ``--value`` the goal is the value of purchases, which is skewed (log-normal). ``--cost`` prints
+instead what a request pays for the choice of a variant.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from benchmarks.search import set_up
 
 LAGS = (0.6, 0.25, 0.1, 0.05)
 """The shares of those who reach the goal on the day of their first answer, and one, two and three days later."""
@@ -39,7 +46,14 @@ def main() -> int:
     parser.add_argument("--effect", type=float, default=0.18, help="the true relative change of the second table row")
     parser.add_argument("--value", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cost", action="store_true")
     options = parser.parse_args()
+    if options.cost:
+        with tempfile.TemporaryDirectory(prefix="imagesim-benchmark-") as folder:
+            set_up(Path(folder))
+            for name, microseconds in cost().items():
+                print(f"{name:<27} {microseconds:.1f} µs per request")
+        return 0
     for name, effect in (("A/A", 0.0), (f"+{options.effect:.0%}", options.effect)):
         tally = simulate(
             options.tests,
@@ -57,6 +71,44 @@ def main() -> int:
             f" the end {share(tally.once, tally.tests)}; {1000 * tally.seconds / tally.tests:.0f} ms per test"
         )
     return 0
+
+
+def cost(rounds: int = 5000) -> dict[str, float]:
+    """Return the median microseconds of a request that asks four times for a variant, as a search on a page does."""
+    from django.http import HttpResponse
+    from django.test import RequestFactory
+
+    from imagesim.experiments.middleware import ChooseVariants
+    from imagesim.experiments.models import Experiment, Variant
+    from imagesim.experiments.running import VisitorVariants
+    from imagesim.retrieval import variants
+
+    def view(request: Any) -> HttpResponse:
+        for _time in range(4):
+            variants.current("similar")
+        return response
+
+    def median() -> float:
+        taken = []
+        for _round in range(rounds):
+            started = time.perf_counter()
+            handler(request)
+            taken.append((time.perf_counter() - started) * 1e6)
+        return statistics.median(taken)
+
+    response, handler = HttpResponse(), ChooseVariants(view)
+    request = RequestFactory().get("/", headers={"user-agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"})
+    request.session = type("Session", (), {"session_key": "k" * 32})()
+    found = {"no experiment runs": median()}
+    made = Experiment.objects.create(name="cost")
+    for letter in "AB":
+        Variant.objects.create(experiment=made, letter=letter)
+    made.start()
+    found["one runs"] = median()
+    variants.register(None)
+    found["only the middleware"] = median()
+    variants.register(VisitorVariants())
+    return found
 
 
 def share(part: int, whole: int) -> str:

@@ -387,7 +387,7 @@ def visited() -> Experiment:
     """Of A two visitors in three answers, one of whom clicked twice; of B one, who clicked on the next day."""
     made = experiment(goal="click", start=False)
     begin(made, 3 * DAY)
-    first = made.started + timedelta(minutes=1)
+    first = made.started + timedelta(seconds=1)
     for letter, visitor, request in [("A", "x", "a1"), ("A", "x", "a2"), ("A", "y", "a3"), ("B", "z", "b1")]:
         expose(made, letter, visitor, request, first)
     click("a1", first)
@@ -415,7 +415,7 @@ class TestFigures:
         assert results.update(visited) == 0
 
     def test_carts_purchases_and_their_value(self, visited):
-        first = visited.started + timedelta(minutes=1)
+        first = visited.started + timedelta(seconds=1)
         click("a3", first, "cart")
         buy("a1", first, "10.00", "o1")
         buy("a2", first, "5.50", "o2")
@@ -718,6 +718,12 @@ class TestReport:
         filled(made, 5, (5000, 500), (5500, 550))
         staff(client, "view_experiment")
         assert "not shared as planned" in client.get(page("report", made)).content.decode()
+
+    def test_that_nothing_is_recorded_is_said(self, settings):
+        made = self.started(1)
+        assert report_of(made).notes == []
+        settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
+        assert report_of(made).notes == ["Nothing is recorded: EVENTS is off."]
 
     def test_values(self):
         made = self.started(5, goal="value")

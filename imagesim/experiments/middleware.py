@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -13,13 +14,24 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from imagesim.experiments.assignment import visitor_key
 from imagesim.insight.visitors import is_visitor
 from imagesim.middleware import RequestMiddleware
+from imagesim.retrieval.variants import Variant
+
+
+class Chosen(NamedTuple):
+    """The variant of a visitor, with the experiment that it belongs to and its salt."""
+
+    variant: Variant
+    experiment: int
+    salt: str
 
 
 class Visit:
-    """The visitor of a request. ``asked``: whether the answer depends on who it is."""
+    """The visitor of a request. ``asked``: whether the answer depends on who it is; ``variants``: those chosen so far,
+    by the kind of query, so that one request has one answer to each."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.asked = False
+        self.variants: dict[str, Chosen | None] = {}
         self._request = request
         self._key: str | None = None
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from imagesim import events
 from imagesim.conf import get_settings
+from imagesim.database import retry_conflicts
 from imagesim.exceptions import format_choices
 from imagesim.experiments import overrides
 
@@ -130,6 +131,7 @@ class Experiment(models.Model):
         if former is not None and any(getattr(former, name) != getattr(self, name) for name in self.FROZEN):
             raise ValidationError(UNCHANGEABLE, code="started")
 
+    @retry_conflicts
     def start(self) -> None:
         """Start it now.
 

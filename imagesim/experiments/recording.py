@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from typing import cast
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.events import Answer
@@ -12,10 +11,7 @@ from imagesim.experiments import results
 from imagesim.experiments.assignment import pseudonym
 from imagesim.experiments.middleware import current_visit
 from imagesim.experiments.models import Exposure
-from imagesim.experiments.running import running_in
 from imagesim.insight.recorder import recorder
-from imagesim.retrieval import variants
-from imagesim.retrieval.rerank import Where
 from imagesim.tasks import delete_in_batches
 
 logger = logging.getLogger(__name__)
@@ -27,14 +23,14 @@ class ExposureObserver:
     def answered(self, answer: Answer) -> None:
         try:
             where = "look" if answer.where == "region" else answer.where
-            variant = variants.current(cast("Where", where))
-            experiment, visit = running_in(where), current_visit()
-            if variant is None or experiment is None or visit is None:
+            visit = current_visit()
+            chosen = visit.variants.get(where) if visit else None
+            if visit is None or chosen is None:
                 return
             row = Exposure(
-                experiment_id=experiment.pk,
-                variant=variant.key.rpartition(":")[2],
-                visitor=pseudonym(experiment.salt, visit.key()),
+                experiment_id=chosen.experiment,
+                variant=chosen.variant.key.rpartition(":")[2],
+                visitor=pseudonym(chosen.salt, visit.key()),
                 request=answer.request,
             )
             recorder().add(row)

@@ -12,6 +12,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from imagesim import events
 from imagesim.experiments.analysis import CONTROL, Comparison, Look, Result, Verdict, analyse
 from imagesim.experiments.models import Experiment, Variant
 from imagesim.experiments.results import looks_of
@@ -58,7 +59,7 @@ def report_of(experiment: Experiment) -> Report:
     arms = looks[-1].arms if looks else {}
     rows = [_row(experiment, each, arms, result, looks) for each in variants]
     outlook = [] if result is None else list(_outlook(experiment, variants, looks[-1], result))
-    return Report(experiment, looks, result, rows, outlook, list(_notes(result)))
+    return Report(experiment, looks, result, rows, outlook, list(_notes(experiment, result)))
 
 
 def _row(
@@ -153,7 +154,9 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
         yield text
 
 
-def _notes(result: Result | None) -> Any:
+def _notes(experiment: Experiment, result: Result | None) -> Any:
+    if experiment.state == Experiment.State.RUNNING and not events.enabled():
+        yield _("Nothing is recorded: EVENTS is off.")
     if result is not None and result.is_skewed:
         yield _(
             "The visitors are not shared as planned (p = %(p)s), so that no comparison holds. Look for pages that are "

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from imagesim.database import pages
+from imagesim.database import pages, retry_conflicts
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
 from imagesim.experiments.statistics import Arm
@@ -34,6 +34,7 @@ def update_all() -> int:
     return sum(update(each) for each in Experiment.objects.filter(started__isnull=False, settled=False))
 
 
+@retry_conflicts
 def update(experiment: Experiment) -> int:
     """Compute the figures that are due, the earliest first; return how many days.
 

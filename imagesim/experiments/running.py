@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from imagesim.experiments.assignment import assign
-from imagesim.experiments.middleware import current_visit
+from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment
 from imagesim.experiments.overrides import arguments_of
 from imagesim.retrieval.rerank import Where
@@ -77,6 +77,15 @@ def running_in(where: str) -> Running | None:
     return next((each for each in experiments if where in each.places and each.starts <= now < each.ends), None)
 
 
+def _choose(visit: Visit, where: str) -> Chosen | None:
+    experiment = running_in(where)
+    if experiment is None:
+        return None
+    key = visit.key()
+    letter = assign(experiment.salt, key, experiment.share, experiment.weights) if key else ""
+    return Chosen(experiment.variants[letter], experiment.pk, experiment.salt) if letter else None
+
+
 class VisitorVariants:
     """The chooser that the app registers."""
 
@@ -85,12 +94,10 @@ class VisitorVariants:
         visit = current_visit()
         if visit is None:
             return None
-        experiment = running_in(where)
-        if experiment is None:
-            return None
-        key = visit.key()
-        letter = assign(experiment.salt, key, experiment.share, experiment.weights) if key else ""
-        return experiment.variants[letter] if letter else None
+        if where not in visit.variants:
+            visit.variants[where] = _choose(visit, where)
+        chosen = visit.variants[where]
+        return chosen.variant if chosen else None
 
     def choices(self) -> list[tuple[str, str]]:
         over = Experiment.State.OVER
