@@ -32,8 +32,6 @@ QUERIES = 200
 VOCABULARY = 20_000
 CHARACTERS = 164
 """Of the drawn texts of an entry, on average."""
-LEASE_SECONDS = 45
-"""Servers before 9.2 keep the source with the vectors for replicas; every 30 s they look whether that is needed."""
 
 
 @dataclass
@@ -161,6 +159,7 @@ def query_time(index: Any, queries: np.ndarray) -> float:
 def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np.ndarray) -> Measured | None:
     if not given.elasticsearch:
         return None
+    from benchmarks.searching import elasticsearch
     from imagesim.indexes.elasticsearch import ElasticsearchIndex
 
     index = ElasticsearchIndex(
@@ -193,20 +192,15 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
         return min(used)
 
     def flush() -> None:
-        """Commit, so that there are two segments at least to merge, and their sources can go."""
+        """Commit, so that there are two segments at least to merge."""
         client.indices.flush(index="imagesim-plan-*", force=True)
 
     filled, backing_index = spent(settled_clock, lambda: fill(index, vectors, given.texts, flush))
     flush()
-    time.sleep(LEASE_SECONDS)
-    unmerged = _store(client, backing_index) / len(vectors)
-    merged, _ = spent(settled_clock, lambda: client.indices.forcemerge(index=backing_index, max_num_segments=1))
-    flush()
+    unmerged = elasticsearch.store_bytes(index, backing_index) / len(vectors)
+    merged, _ = spent(settled_clock, lambda: elasticsearch.merge(index, backing_index))
+    size = elasticsearch.store_bytes(index, backing_index)
     index.promote(backing_index)
-    size, last = 0, -1
-    while size != last:  # merged segments go some seconds later
-        time.sleep(3)
-        last, size = size, _store(client, backing_index)
     took = query_time(index, queries)
     try:
         parts = {"store": size / len(vectors)}
@@ -214,11 +208,6 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
         return Measured("elasticsearch", len(vectors), parts, filled + merged, took, version, unmerged, heap())
     finally:
         index.drop(backing_index)
-
-
-def _store(client: Any, backing_index: str) -> int:
-    found = client.indices.stats(index=backing_index)["indices"][backing_index]["primaries"]
-    return int(found["store"]["size_in_bytes"])
 
 
 def in_postgresql(given: argparse.Namespace, vectors: np.ndarray, queries: np.ndarray) -> Measured | None:

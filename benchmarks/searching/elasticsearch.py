@@ -16,6 +16,9 @@ from benchmarks.searching.common import SELECTIVITIES, STEPS, K, Row, entries, i
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
 
+LEASE_SECONDS = 45
+"""Servers before 9.2 keep the source with the vectors for replicas; every 30 s they look whether that is needed, and a
+merge removes what is not."""
 GRAPH_BYTES = 4 * 16  # HNSW with m = 16: Elasticsearch's own figure, m x 4 bytes per vector
 
 
@@ -40,10 +43,8 @@ def measure(
         backing_index, waiting, wall = fill(index, vectors)
         yield Row(f"{label}: filling, {len(vectors):,} stored embeddings", wall, "s")
         yield Row(f"{label}: share of that in imagesim's code", 1 - waiting / wall, "")
-        client = index._client.options(request_timeout=7200)
         if given.segments:
-            client.indices.forcemerge(index=backing_index, max_num_segments=given.segments)
-        client.indices.flush(index=backing_index, force=True)  # deletes merged segments
+            merge(index, backing_index, given.segments)
         index.update_statistics(backing_index)
         index.promote(backing_index)
     yield from stored(index, backing_index, label, vectors.shape, quantisation)
@@ -56,6 +57,24 @@ def measure(
         yield from shop.measure(index, url, folder, vectors, len(queries), parts)
     if not given.keep:
         index.drop(backing_index)
+
+
+def merge(index: ElasticsearchIndex, backing_index: str, segments: int = 1) -> None:
+    """Merge the index, and wait until the files of merged segments are gone."""
+    client = index._client.options(request_timeout=7200)
+    client.indices.flush(index=backing_index, force=True)
+    time.sleep(LEASE_SECONDS)
+    client.indices.forcemerge(index=backing_index, max_num_segments=segments)
+    client.indices.flush(index=backing_index, force=True)
+    size, last = 0, -1
+    while size != last:
+        time.sleep(3)
+        last, size = size, store_bytes(index, backing_index)
+
+
+def store_bytes(index: ElasticsearchIndex, backing_index: str) -> int:
+    found = index._client.indices.stats(index=backing_index, metric="store")["indices"][backing_index]
+    return int(found["primaries"]["store"]["size_in_bytes"])
 
 
 def stored(
