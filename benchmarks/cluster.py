@@ -33,7 +33,7 @@ from benchmarks.search import set_up, sized
 from tools import servers
 from tools.processes import Process
 
-NODES, THREADS, ROUNDS = 3, 2, 4
+NODES, THREADS, TURNS = 3, 2, 20
 QUERIES = 100
 NAME = "imagesim-cluster"
 
@@ -45,7 +45,7 @@ def main() -> None:
         "--count", type=int, default=300_000, help="entries; beyond the given vectors they repeat, jittered"
     )
     parser.add_argument("--heap", default="512m", help="of each node")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each round, and on both sides of the kill")
+    parser.add_argument("--seconds", type=float, default=10.0, help="before a node is killed; half of what follows")
     given = parser.parse_args()
     vectors = np.load(given.vectors)
     rows, queries = sized(vectors[:-1000], given.count), vectors[-1000:][:QUERIES]
@@ -99,19 +99,21 @@ def filled(hosts: list[str], rows: np.ndarray, *, shards: int, replicas: int) ->
 
 
 def throughput(single: Any, spread: Any, queries: np.ndarray, seconds: float) -> None:
-    """Print searches per second on both, asked in turn by the same threads."""
-    rates: dict[str, list[float]] = {"one node": [], "three nodes": []}
-    for _ in range(ROUNDS):
-        for label, index in (("one node", single), ("three nodes", spread)):
-            answers, failures = load(index, queries, lambda: time.sleep(seconds))
+    """Print searches per second on both, in many short turns, so that other work affects both alike."""
+    asked = {"one node": single, "three nodes": spread}
+    answered: dict[str, list[int]] = {label: [] for label in asked}
+    for turn in range(TURNS + 1):
+        for label, index in asked.items():
+            answers, failures = load(index, queries, lambda: time.sleep(seconds / 10))
             assert not failures, failures[0]
-            rates[label].append(len(answers) / seconds)
-    for label, found in rates.items():
-        print(f"searches per second on {label}: {statistics.median(found):.1f}")
-    ratios = [three / one for one, three in zip(rates["one node"], rates["three nodes"], strict=True)]
-    print(
-        f"three nodes / one node: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True
-    )
+            if turn:  # the first one warms up
+                answered[label].append(len(answers))
+    for label, counts in answered.items():
+        print(f"searches per second on {label}: {sum(counts) / TURNS / seconds * 10:.1f}")
+    ratios = [three / max(one, 1) for one, three in zip(*answered.values(), strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    whole = sum(answered["three nodes"]) / sum(answered["one node"])
+    print(f"three nodes / one node: {whole:.2f} (half of the turns: {low:.2f} to {high:.2f})", flush=True)
 
 
 def load(index: Any, queries: np.ndarray, meanwhile: Callable[[], Any]) -> tuple[list[tuple[float, int]], list[str]]:

@@ -4,16 +4,14 @@
     python -m benchmarks.plan vectors.npy --elasticsearch http://127.0.0.1:9200 --count 5000 20000 100000
     python -m benchmarks.plan vectors.npy --pgvector postgres://imagesim@127.0.0.1:5432/imagesim --count 50000 --texts
 
-Bytes are those after a merge to one segment and after the files of deleted segments are gone. Seconds of fills are
-processor seconds of the server, and milliseconds of queries the server's own: other work on the machine affects these
-least. The smallest count is what the planner extrapolates times from.
+Bytes are those after a merge to one segment and after the files of deleted segments are gone. Times are processor times
+of the server, which other work on the machine affects least. The planner extrapolates them from the first count.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import statistics
 import sys
 import tempfile
 import time
@@ -28,7 +26,7 @@ import numpy as np
 
 from benchmarks.search import set_up, sized
 
-QUERIES = 200
+QUERIES = 400
 VOCABULARY = 20_000
 CHARACTERS = 164
 """Of the drawn texts of an entry, on average."""
@@ -36,7 +34,7 @@ CHARACTERS = 164
 
 @dataclass
 class Measured:
-    """What an index of ``count`` entries took: bytes of each by part, processor seconds, milliseconds of a query."""
+    """What an index of ``count`` entries took: bytes of each by part, and processor times of the server."""
 
     backend: str
     count: int
@@ -91,7 +89,7 @@ def report(measured: Measured, first: Measured, dims: int, characters: int) -> N
     if measured.filled:
         rows.append(("… before the merge", measured.filled, (planned.rebuild_disk_bytes - planned.disk_bytes) / count))
     rows.append(("processor seconds to fill", measured.seconds, 3600 * (planned.fill_hours or 0)))
-    rows.append(("milliseconds of a query", measured.query, planned.query_ms or 0))
+    rows.append(("processor ms of a query", measured.query, planned.query_ms or 0))
     print(f"{measured.backend}, {count:,} entries{', with texts' if characters else ''}")
     for what, found, expected in rows:
         print(
@@ -148,12 +146,17 @@ def spent(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, A
     return clock() - before, done
 
 
-def query_time(index: Any, queries: np.ndarray) -> float:
-    """The median milliseconds that the index says a search takes."""
+def query_time(index: Any, queries: np.ndarray, clock: Callable[[], float]) -> float:
+    """Processor milliseconds of the server for a search of the graph, after as many to warm up."""
     from imagesim.types import Query
 
-    taken = [index.search([Query(query, limit=10, exact=False)])[0].took_ms for query in np.concatenate([queries] * 2)]
-    return statistics.median(taken[len(queries) :])
+    def search() -> None:
+        for query in queries:
+            index.search([Query(query, limit=10, exact=False)])
+
+    search()
+    seconds, _ = spent(clock, search)
+    return 1000 * seconds / len(queries)
 
 
 def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np.ndarray) -> Measured | None:
@@ -201,7 +204,7 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
     merged, _ = spent(settled_clock, lambda: elasticsearch.merge(index, backing_index))
     size = elasticsearch.store_bytes(index, backing_index)
     index.promote(backing_index)
-    took = query_time(index, queries)
+    took = query_time(index, queries, settled_clock)
     try:
         parts = {"store": size / len(vectors)}
         version = index._server.version
@@ -243,7 +246,7 @@ def in_postgresql(given: argparse.Namespace, vectors: np.ndarray, queries: np.nd
         }.items():
             cursor.execute(f"SELECT {what.format(prefix)}")
             parts[name] = cursor.fetchone()[0] / len(vectors)
-        took = query_time(index, queries)
+        took = query_time(index, queries, lambda: _processor(postmaster))
     index.drop(backing_index)
     connections[alias].close()
     return Measured("pgvector", len(vectors), parts, filled + built, took)
