@@ -15,10 +15,12 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection
 from django.http import HttpResponse
+from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -274,6 +276,22 @@ class TestRequests:
         with visiting("someone") as elsewhere:
             imagesim.search(text="red")
         assert not elsewhere.has_header("Vary")
+
+    def test_the_cache_of_the_site_gives_it_to_nobody_else(self, shelf):
+        def view(request: Any) -> HttpResponse:
+            return HttpResponse(str(variants.key_of("similar")))
+
+        site = UpdateCacheMiddleware(FetchFromCacheMiddleware(ChooseVariants(view)))
+
+        def asked(letter: str) -> str:
+            headers = {"user-agent": PERSON, "x-visitor": visitor_of(made, letter)}
+            return site(RequestFactory().get("/", headers=headers)).content.decode()
+
+        made = experiment(start=False)
+        assert asked("A") == ""
+        default_cache.clear()
+        begin(made)
+        assert [asked(letter) for letter in "ABA"] == [f"{made.pk}:{letter}" for letter in "ABA"]
 
     def test_rest_says_so_and_keeps_no_store(self, client, shelf):
         experiment()

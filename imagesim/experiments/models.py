@@ -138,7 +138,8 @@ class Experiment(models.Model):
         :raises ValidationError: if it was started before, is incomplete, or another one runs in the same place.
         """
         with transaction.atomic():
-            others = list(Experiment.objects.select_for_update().filter(started__isnull=False, settled=False))
+            # Drafts, too: two that are started at the same time wait for each other.
+            others = list(Experiment.objects.select_for_update().filter(settled=False))
             self.refresh_from_db()
             if self.started is not None:
                 raise ValidationError(_("It was started before; copy it to run it again."))
