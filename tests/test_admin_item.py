@@ -258,6 +258,15 @@ class TestSimilarItems:
         assert page_of(dark) not in answer.content.decode()
         assert client.get(similar_page(dark)).status_code == 302
 
+    def test_models_that_the_user_may_not_see_are_left_out(self, admin_client, monkeypatch):
+        red, dark = product("red", picture("red")), product("dark", picture("darkred"))
+        sync()
+        # As of another model: the user may see this item, and none of those that are similar.
+        monkeypatch.setattr(ProductAdmin, "has_view_permission", lambda self, request, obj=None: obj is not None)
+        answer = admin_client.get(similar_page(red))
+        assert "none that you may see" in text_of(answer)
+        assert page_of(dark) not in answer.content.decode()
+
     def test_an_item_that_does_not_exist(self, admin_client):
         answer = admin_client.get(reverse("admin:shop_product_imagesim_similar", args=[999]), follow=True)
         assert "doesn’t exist" in text_of(answer)

@@ -24,7 +24,7 @@ from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
-from imagesim.indexing.sync import sync
+from imagesim.indexing.sync import sync, touch
 from imagesim.models import ItemState, Job
 from tests.shop import EMBEDDER, INDEXES, drop_index, index_for, picture, product
 
@@ -187,15 +187,14 @@ class TestRebuild:
 
     def test_it_is_noticed_while_waiting_changes_are_synced(self, shop, monkeypatch):
         def changes() -> None:
-            for item in shop:
-                item.price = 50
-                item.save()
+            touch(shop)
             job = only("rebuild")
             monkeypatch.setattr(rebuilding, "sync", lambda **given: (job_control.cancel(job), sync(**given)))
 
         during(monkeypatch, 3, changes)
         assert rebuild().status == "cancelled"
         assert len(get_index().backing_indexes()) == 1
+        assert ItemState.objects.filter(pending=True).count() == 4  # of 6, in batches of 2
 
     def test_resumed_before_it_was_noticed(self, shop, monkeypatch):
         during(monkeypatch, 1, lambda: (job_control.pause(only("rebuild")), job_control.resume(only("rebuild"))))

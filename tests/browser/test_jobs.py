@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +15,22 @@ from tests.browser.test_merchandising import fits, log_in, picture
 
 pytestmark = pytest.mark.timeout(600)
 PAGE = "/admin/imagesim/visualindex/"
+
+
+@pytest.fixture
+def failed(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An item that failed, for good, in the demo's own database."""
+    database = tmp_path_factory.getbasetemp() / "demo0" / "demo.sqlite3"
+    change = (
+        "UPDATE imagesim_itemstate SET outcome = ?, error = ?, not_before = NULL "
+        "WHERE id = (SELECT MIN(id) FROM imagesim_itemstate WHERE outcome IN ('indexed', 'failed'))"
+    )
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        connection.execute(change, ["failed", "The picture is damaged."])
+        connection.commit()
+        yield
+        connection.execute(change, ["indexed", ""])
+        connection.commit()
 
 
 @pytest.fixture
@@ -49,3 +67,19 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     page.locator(".messagelist .success", has_text="cancelled").wait_for()
     assert page.get_by_role("link", name="Cancel: rebuild").is_hidden()
     assert page.locator("[data-field=rebuild]").inner_text().startswith("cancelled")
+
+
+@pytest.mark.usefixtures("failed")
+@pytest.mark.parametrize("width", [768, 1280])
+def test_what_failed_last_is_shown_with_its_picture(open_page: Any, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 900})
+    log_in(page)
+    page.goto(PAGE)
+    row = page.locator(".imagesim-failures tbody tr")
+    row.locator("img").scroll_into_view_if_needed()
+    assert "The picture is damaged." in row.inner_text()
+    assert fits(page)
+    is_accessible(page, "[aria-labelledby=imagesim-failures]")
+    picture(page, f"admin-failed-{width}")
+    row.get_by_role("link").click()
+    page.locator(".field-why", has_text="It could not be indexed: The picture is damaged.").wait_for()
