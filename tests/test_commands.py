@@ -16,8 +16,10 @@ from demo_shop.shop.models import Photo
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
+from imagesim.insight.models import DailyCount, Finding
 from imagesim.management import ProgressBar
 from imagesim.management.commands import imagesim_sync
+from imagesim.merchandising.models import Rule
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status
 from imagesim.thumbnails import FOLDER, _stored
@@ -47,6 +49,9 @@ class TestClear:
         shoe = product("shoe", picture("red"))
         boot = product("boot", picture("red", mark=1))
         call("imagesim_sync")
+        Rule.objects.create(name="boots first")
+        Finding.objects.create(state=ItemState.objects.first(), kind=Finding.Kind.BROKEN)
+        DailyCount.objects.create(day="2026-11-01", kind=DailyCount.Kind.WORDS, name="boots")
         _stored(shoe.photos.get().file, 320)
         folder = Path(settings.MEDIA_ROOT) / FOLDER
         assert any(folder.iterdir())
@@ -54,8 +59,9 @@ class TestClear:
         facts = as_json("imagesim_clear", "--noinput")
 
         assert (len(facts["indexes"]), facts["thumbnails"]) == (1, 1)
-        for model in apps.get_app_config("imagesim").get_models():
-            assert not model._base_manager.exists(), model
+        for label in ("imagesim", "imagesim_insight", "imagesim_merchandising"):
+            for model in apps.get_app_config(label).get_models():
+                assert not model._base_manager.exists(), model
         assert get_index().backing_indexes() == []
         assert not any(folder.iterdir())
         assert all(photo.file.storage.exists(photo.file.name) for photo in Photo.objects.all())

@@ -6,14 +6,13 @@ from argparse import ArgumentParser
 from contextlib import suppress
 from typing import Any
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 from django.core.files.storage import Storage, default_storage
 from django.core.management.base import CommandError
 from django.core.management.color import no_style
-from django.db import connections
+from django.db import connections, router
 
 from imagesim.indexes import get_index
-from imagesim.indexing.outbox import state_alias
 from imagesim.management import ImagesimCommand
 from imagesim.registry import registry
 from imagesim.thumbnails import FOLDER
@@ -21,8 +20,9 @@ from imagesim.thumbnails import FOLDER
 
 class Command(ImagesimCommand):
     help = (
-        "Delete everything that imagesim stores: its indexes, the rows of its tables (embeddings included) and its "
-        "thumbnails. The shop's own data remain. Stop the workers first; imagesim_sync creates everything again."
+        "Delete everything that imagesim and its apps store: indexes, the rows of their tables (embeddings, rules and "
+        "recorded searches included) and thumbnails. The shop's own data remain. Stop the workers first; imagesim_sync "
+        "indexes all items again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,21 +35,40 @@ class Command(ImagesimCommand):
         named = [getattr(path.field, "storage", None) for items in registry for path in items.resolved_paths()]
         storages = [default_storage, *(storage for storage in named if isinstance(storage, Storage))]
         if interactive:
-            question = f"Delete {len(indexes)} indexes named {index.name!r}, all rows of imagesim and its thumbnails?"
+            rows = f"all rows of {', '.join(config.label for config in _apps())}"
+            question = f"Delete {len(indexes)} indexes named {index.name!r}, {rows} and the thumbnails?"
             if input(f"{question} Type 'yes': ") != "yes":
                 raise CommandError("Nothing was deleted.")
         for name in indexes:
             index.drop(name)
-        connection = connections[state_alias()]
-        there = set(connection.introspection.table_names())
-        tables = {model._meta.db_table for model in apps.get_app_config("imagesim").get_models()} & there
-        # With rows of apps beside this one that refer to these.
-        flush = connection.ops.sql_flush(no_style(), sorted(tables), allow_cascade=True)
-        connection.ops.execute_sql_flush(flush)
+        tables = [table for alias, named in _tables().items() for table in _flush(alias, named)]
         thumbnails = sum(map(_delete_folder, dict.fromkeys(storages)))
         values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": thumbnails}
         text = f"Deleted {len(indexes)} indexes, {thumbnails} thumbnails and the rows of {len(tables)} tables."
         self.emit(values, format, text)
+
+
+def _apps() -> list[AppConfig]:
+    """This app and those in it that are installed."""
+    return [config for config in apps.get_app_configs() if f"{config.name}.".startswith("imagesim.")]
+
+
+def _tables() -> dict[str, set[str]]:
+    """The tables of the apps by database."""
+    found: dict[str, set[str]] = {}
+    for config in _apps():
+        for model in config.get_models():
+            found.setdefault(router.db_for_write(model), set()).add(model._meta.db_table)
+    return found
+
+
+def _flush(alias: str, named: set[str]) -> set[str]:
+    """Delete the rows of those tables that exist, and the rows of others that refer to these; return the tables."""
+    connection = connections[alias]
+    tables = named & set(connection.introspection.table_names())
+    if tables:
+        connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables), allow_cascade=True))
+    return tables
 
 
 def _delete_folder(storage: Storage) -> int:
