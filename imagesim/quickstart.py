@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 SOLD = re.compile(r"product|item|article|artwork|garment|good|listing|variant", re.I)
-IMAGE = re.compile(r"image|photo|picture|file|original", re.I)
-CATEGORY = re.compile(r"categor|collection|department|taxon", re.I)
-STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|inventory|available|availability)($|_)", re.I)
+IMAGE = re.compile(r"image|photo|picture|file|media|original", re.I)
+CATEGORY = re.compile(r"categor|collection|dep(artmen)?ts?$|taxon", re.I)
+STOCK = re.compile(r"(^|_)(in_?stock|stock|quantity|qty|on_hand|inventory|available|availability)($|_)", re.I)
 SHOWN = re.compile(r"^(is_)?(active|public|published|visible|live|enabled)$", re.I)
-FILTERS = re.compile(r"(^|_)(price|brand|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I)
+FILTERS = re.compile(
+    r"(^|_)(price|brand|maker|manufacturer|vendor|designer|colou?r|size|material|gender|season)($|_)", re.I
+)
 TEXTS = {"name": 3, "title": 3, "brand__name": 2, "description": 1}
 
 PAGE = """# the template of its page
@@ -47,6 +49,12 @@ def images_of(model: Any) -> Iterator[str]:
     for relation in model._meta.related_objects:
         if relation.one_to_many and not relation.hidden:
             yield from (f"{relation.get_accessor_name()}__{name}" for name in own(relation.related_model))
+    for relation in model._meta.related_objects:  # a table of links to a library of pictures
+        if relation.one_to_many and not relation.hidden:
+            for link in relation.related_model._meta.concrete_fields:
+                if link.is_relation and link.related_model is not model and IMAGE.search(link.name):
+                    path = f"{relation.get_accessor_name()}__{link.name}"
+                    yield from (f"{path}__{name}" for name in own(link.related_model))
     for field in (*model._meta.many_to_many, *model._meta.concrete_fields):
         if field.is_relation and field.related_model is not model and IMAGE.search(field.name):
             yield from (f"{field.name}__{name}" for name in own(field.related_model))

@@ -39,6 +39,31 @@ class Banner(models.Model):
     image = models.ImageField()
 """
 
+LIBRARY = """
+import uuid
+from django.db import models
+
+class Maker(models.Model):
+    title = models.CharField(max_length=80)
+
+class Dept(models.Model):
+    title = models.CharField(max_length=80)
+
+class Media(models.Model):
+    image = models.ImageField(upload_to="library/")
+
+class Article(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    title = models.CharField(max_length=100)
+    maker = models.ForeignKey(Maker, models.CASCADE)
+    depts = models.ManyToManyField(Dept)
+    qty_on_hand = models.IntegerField(default=0)
+
+class ArticleMedia(models.Model):
+    article = models.ForeignKey(Article, models.CASCADE, related_name="links")
+    media = models.ForeignKey(Media, models.PROTECT)
+"""
+
 
 def make(folder: Path, models: str) -> None:
     subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
@@ -94,6 +119,22 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
         'in_stock = "quantity"',
         'filters = {"sale_price": "sale_price", "colour": "colour"}',
         "    def should_index(self, lamp):\n        return lamp.is_published\n",
+    ):
+        assert line in written
+    manage(tmp_path, "makemigrations", "shop")
+    manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
+
+
+def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
+    make(tmp_path, LIBRARY)
+    quickstart(tmp_path, "--write")
+    written = (tmp_path / "shop" / "similarity.py").read_text()
+    for line in (
+        "@imagesim.register(Article)",
+        'images = "links__media__image"',
+        'category = "depts__title"',
+        'in_stock = "qty_on_hand"',
+        'filters = {"maker": "maker__title"}',
     ):
         assert line in written
     manage(tmp_path, "makemigrations", "shop")
