@@ -63,7 +63,8 @@ def start_worker(tmp_path, media_root, settings):
 
     def start(url, queue, **imagesim):
         test = connection.settings_dict
-        database = f"postgres://{quote(test['USER'])}@{test['HOST']}:{test['PORT'] or 5432}/{test['NAME']}"
+        scheme, port = ("mysql", 3306) if connection.vendor == "mysql" else ("postgres", 5432)
+        database = f"{scheme}://{quote(test['USER'])}@{test['HOST']}:{test['PORT'] or port}/{test['NAME']}"
         if test["PASSWORD"]:
             database = database.replace("@", f":{quote(test['PASSWORD'])}@", 1)
         environment = os.environ | {

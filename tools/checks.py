@@ -3,7 +3,7 @@
 --lint   the checks that run no code of the project
 --quick  these, and the fast tests on SQLite, which need no service
 --all    more than daily: the coverage of the tests, all tests on SQLite, a longer run under faults, and one with each
-         protection off; installing the distribution on each Python;
+         protection off; installing the distribution on each Python; the recipes with other packages;
          all tests, and a run under faults, on MariaDB
 
 The tests run on PostgreSQL, in as many processes as there are processors; the ones that use a database again on SQLite,
@@ -50,6 +50,7 @@ FAULTS = Step("tests under faults", ["pytest", "tests/chaos"])
 FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"IMAGESIM_CHAOS_SECONDS": "600"})
 ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
 INSTALLS = Step("installing into empty environments", ["tools.installs"])
+RECIPES = Step("recipes with other packages", ["tools.recipes"])
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
 POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, *APART])
 # Measuring coverage takes half as much time again, so that it is not done daily.
@@ -80,7 +81,7 @@ TEST_ALL: list[Phase] = [
     ([MARIADB_ALL], []),
     ([ATTACKS], []),
     ([FAULTS_LONGER, MARIADB_FAULTS, PROTECTIONS], []),
-    ([INSTALLS], []),
+    ([INSTALLS, RECIPES], []),
 ]
 PHASES: dict[str, list[Phase]] = {
     "": TEST,

@@ -1,0 +1,130 @@
+"""What docs/howto-pictures.md tells a shop to write, in projects with those packages (``python -m tools.recipes``)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_howto_project import SETTINGS, block
+from tests.test_readme import append, manage
+
+pytestmark = pytest.mark.timeout(300)
+PAGE = "howto-pictures.md"
+ASK = """
+import imagesim
+from django.core.management import call_command
+from imagesim.indexing.sync import sync
+from imagesim.registry import registry
+from imagesim.testing import picture_file
+from imagesim.thumbnails import Pictures
+from shop.models import *
+
+call_command("migrate", verbosity=0)
+call_command("check", "--tag", "imagesim", fail_level="WARNING")
+
+def ask(make):
+    red, tomato, blue = [make(picture_file(c, name=f"{c}-{n}.png")) for n, c in enumerate(["red", "red", "blue"])]
+    report = sync()
+    assert report.indexed == 3, report
+    assert [hit.item for hit in imagesim.similar_to(red, min_relevance=0)] == [tomato, blue]
+    return red
+"""
+WAGTAIL_APPS = [f"wagtail.{name}" for name in ("admin", "documents", "images", "search", "sites", "users")]
+RECIPES = {
+    "wagtail": (
+        ["wagtail", *WAGTAIL_APPS, "modelcluster", "taggit"],
+        """
+class WagtailProduct(models.Model):
+    photo = models.ForeignKey("wagtailimages.Image", models.PROTECT)
+""",
+        """
+from wagtail.images.models import Image
+from wagtail.models import Collection
+if not Collection.objects.exists():
+    Collection.add_root(name="Root")
+red = ask(lambda file: WagtailProduct.objects.create(photo=Image.objects.create(title="t", file=file)))
+items = registry.for_item(red)
+assert "width-320" in items.get_thumbnail_url(red, "", 320)
+red.photo.file = picture_file("blue", name="other.png")
+red.photo.save()
+assert sync().indexed == 1, "a picture replaced in the library is noticed"
+""",
+    ),
+    "filer": (
+        ["easy_thumbnails", "filer"],
+        """
+from filer.fields.image import FilerImageField
+
+class FilerProduct(models.Model):
+    photo = FilerImageField(on_delete=models.PROTECT)
+""",
+        """
+from filer.models import Image
+red = ask(lambda file: FilerProduct.objects.create(photo=Image.objects.create(original_filename=file.name, file=file)))
+red.photo.file = picture_file("blue", name="other.png")
+red.photo.save()
+assert sync().indexed == 1, "a picture replaced in the library is noticed"
+""",
+    ),
+    "easy-thumbnails": (
+        ["easy_thumbnails"],
+        """
+from easy_thumbnails.fields import ThumbnailerImageField
+
+class ThumbnailProduct(models.Model):
+    photo = ThumbnailerImageField(upload_to="products/")
+""",
+        """
+from django.template import Context, Template
+red = ask(lambda file: ThumbnailProduct.objects.create(photo=file))
+url = Template("{% load imagesim %}{% thumbnail product '' 320 %}").render(Context({"product": red}))
+assert "320x0" in url, url
+""",
+    ),
+}
+S3 = """
+import os
+os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+from moto import mock_aws
+with mock_aws():
+    import boto3
+    bucket = boto3.client("s3", region_name="eu-central-1")
+    bucket.create_bucket(Bucket="shop", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    red = ask(lambda file: Product.objects.create(photo=file))
+    keys = {each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"]}
+    assert red.photo.name in keys, keys
+    from imagesim.thumbnails import _stored
+    assert _stored(red.photo, 320)
+    assert any("thumbnails" in each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"])
+"""
+
+
+def project(folder: Path, apps: list[str], models: str, similarity: str) -> None:
+    subprocess.run([sys.executable, "-m", "django", "startproject", "project", folder], check=True)
+    (folder / "shop").mkdir()
+    (folder / "shop" / "__init__.py").touch()
+    (folder / "shop" / "models.py").write_text(f"from django.db import models\n{models}")
+    own = f"INSTALLED_APPS += {apps!r}\nWAGTAIL_SITE_NAME, WAGTAILADMIN_BASE_URL = 'shop', 'https://shop.example'\n"
+    append(folder / "project" / "settings.py", SETTINGS + own)
+    (folder / "shop" / "similarity.py").write_text(f"import imagesim\nfrom shop.models import *\n{similarity}")
+    manage(folder, "makemigrations", "shop")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_pictures_of(tmp_path: Path, name: str) -> None:
+    apps, models, question = RECIPES[name]
+    items = {"wagtail": "WagtailItems", "filer": "FilerItems", "easy-thumbnails": "ThumbnailItems"}[name]
+    project(tmp_path, apps, models, block(PAGE, f"class {items}"))
+    manage(tmp_path, "shell", "--command", ASK + question)
+
+
+def test_s3(tmp_path: Path) -> None:
+    models = "class Product(models.Model):\n    photo = models.ImageField(upload_to='products/')\n"
+    items = "@imagesim.register(Product)\nclass Items(imagesim.Items[Product]):\n    images = 'photo'\n"
+    project(tmp_path, [], models, items)
+    default = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    append(tmp_path / "project" / "settings.py", f"STORAGES = {default!r}\n{block(PAGE, 'S3Storage')}")
+    manage(tmp_path, "shell", "--command", ASK + S3)
