@@ -250,7 +250,6 @@ class TestDemoCommand:
             items.__dict__.pop("text_specs", None)
 
 
-@pytest.mark.django_db
 def test_the_index_of_the_demo_can_be_in_postgresql():
     own, other = "postgres://shop@db:5432/shop", "postgres://shop@vectors:5432/vectors"
     backend = "imagesim.indexes.pgvector.PgvectorIndex"
@@ -269,6 +268,7 @@ def test_the_index_of_the_demo_can_be_in_postgresql():
     assert environment.databases({}) == {}
 
 
+@pytest.mark.django_db
 class TestOwnCatalogue:
     @pytest.fixture(autouse=True)
     def _own(self, settings, media_root):
