@@ -1,0 +1,125 @@
+"""The values of one field of all entries, as an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilter
+from imagesim.types import Facet, FilterKind
+
+Mask = npt.NDArray[np.bool_]
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "gt": lambda a, b: a > b,
+    "gte": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "lte": lambda a, b: a <= b,
+}
+
+
+class Column:
+    """The values of one field by slot: the first value of each entry in an array, any further ones in a sparse list.
+
+    Texts are stored as integer codes, everything else as float64.
+    """
+
+    def __init__(self, *, text: bool) -> None:
+        self.text = text
+        self._codes: dict[str, int] = {}
+        self._texts: list[str] = []
+        self._first = np.empty(16, dtype=np.int32 if text else np.float64)
+        self._more: dict[int, list[float]] = {}
+        self._flat: tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None = None
+
+    def set(self, slot: int, values: Sequence[Any]) -> None:
+        if slot >= len(self._first):
+            self._first.resize(max(slot + 1, len(self._first) * 3 // 2), refcheck=False)
+        encoded = [self._codes.setdefault(v, len(self._codes)) if self.text else float(v) for v in values]
+        self._first[slot] = encoded[0] if encoded else (-1 if self.text else np.nan)
+        if len(encoded) > 1:
+            self._more[slot] = encoded[1:]
+            self._flat = None
+        elif self._more.pop(slot, None):
+            self._flat = None
+
+    def any_of(self, values: Iterable[Any], size: int) -> Mask:
+        """Which of the first ``size`` slots have one of the values."""
+        if self.text:
+            codes = [self._codes[v] for v in values if v in self._codes]
+            return self._where(self._lookup(codes) if len(codes) != 1 else lambda a: a == codes[0], size)
+        numbers = [float(v) for v in values]
+        return self._where(lambda a: np.isin(a, numbers) if len(numbers) != 1 else a == numbers[0], size)
+
+    def matching(self, test: CompiledFilter, size: int) -> Mask:
+        """Which of the first ``size`` slots satisfy ``test``. No value satisfies nothing."""
+        if test.operator in ("eq", "in"):
+            return self.any_of(test.values, size)
+        compare, [value] = _COMPARE[test.operator], test.values
+        if self.text:
+            return self._where(self._lookup([code for text, code in self._codes.items() if compare(text, value)]), size)
+        return self._where(lambda a: compare(a, float(value)), size)
+
+    def values(self, passing: Mask) -> tuple[int, npt.NDArray[Any]]:
+        """How many of the passing slots have a value, and all values that they have: codes, or numbers."""
+        first = self._first[np.flatnonzero(passing)]
+        first = first[first != -1] if self.text else first[~np.isnan(first)]
+        if not self._more:
+            return len(first), first
+        slot, value = self._further()
+        return len(first), np.concatenate([first, value[passing[slot]]])
+
+    def at(self, slot: int) -> list[Any]:
+        """The values of one slot: texts, or numbers."""
+        first = self._first[slot]
+        if first == -1 if self.text else np.isnan(first):
+            return []
+        values = [first.item(), *self._more.get(slot, ())]
+        return [self._decoded()[int(value)] for value in values] if self.text else values
+
+    def _decoded(self) -> list[str]:
+        """The texts in the order of their codes."""
+        if len(self._texts) < len(self._codes):
+            self._texts = list(self._codes)
+        return self._texts
+
+    def facet(self, kind: FilterKind, passing: Mask) -> Facet:
+        """Count the values of the passing slots."""
+        count, numbers = self.values(passing)
+        if not count:
+            return Facet(kind)
+        restore = FILTER_TYPES[kind].restore
+        if FILTER_TYPES[kind].is_range:
+            return Facet(kind, count, minimum=restore(numbers.min()), maximum=restore(numbers.max()))
+        found, times = np.unique(numbers, return_counts=True)
+        texts = self._decoded() if self.text else []
+        counted = [
+            (texts[value] if self.text else restore(value), number)
+            for value, number in zip(found.tolist(), times.tolist(), strict=True)
+        ]
+        counted.sort(key=lambda each: (-each[1], each[0]))
+        return Facet(kind, count, tuple(counted[:MAX_FACET_VALUES]), more=len(counted) > MAX_FACET_VALUES)
+
+    def _lookup(self, codes: list[int]) -> Callable[[Any], Any]:
+        table = np.zeros(len(self._codes) + 1, dtype=bool)  # the last is for "no value", which is -1
+        table[codes] = True
+        return lambda a: table[a]
+
+    def _where(self, test: Callable[[Any], Any], size: int) -> Mask:
+        mask: Mask = test(self._first[:size])
+        if self._more:
+            slot, value = self._further()
+            mask[slot[test(value)]] = True
+        return mask
+
+    def _further(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+        """The slots and values of all values that are not the first of their entry."""
+        if self._flat is None:
+            slots = [slot for slot, values in self._more.items() for _ in values]
+            values = [value for values in self._more.values() for value in values]
+            self._flat = (np.array(slots, dtype=np.int64), np.array(values, dtype=self._first.dtype))
+        return self._flat
