@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from threading import Thread
 from unittest import mock
 
 import numpy as np
@@ -105,9 +106,8 @@ def test_the_bounds_hold(draw: Draw) -> None:
     vectors, queries = unit(draw(rng, 2000)), unit(draw(rng, 20))
     codes = quantised.Codes(DIMS, 2000)
     codes.update(vectors)
-    lower, upper = np.empty((2, 2000), dtype=np.float32)
     for query in queries:
-        codes.bounds(quantised.quantise(query[None]), slice(0, 2000), lower, upper)
+        lower, upper = codes.bounds(quantised.quantise(query[None]), slice(0, 2000))
         true = vectors.astype(np.float64) @ query
         assert (lower - 1e-5 <= true).all()
         assert (true <= upper + 1e-5).all()
@@ -136,11 +136,26 @@ def test_the_copy_follows_the_matrix() -> None:
         assert np.array_equal(mine[: matrix.used], right)
 
 
-def test_too_little_room_is_an_error() -> None:
-    codes = quantised.Codes(DIMS, 10)
-    codes.update(unit(np.ones((10, DIMS))))
-    with pytest.raises(ValueError, match="10 rows, but room for 9 and 10"):
-        codes.bounds(quantised.quantise(np.ones((1, DIMS))), slice(0, 10), np.empty(9), np.empty(10))
+def test_threads_that_do_the_same_part() -> None:
+    """``share`` lets a late thread repeat a part while its result is read."""
+    rng = np.random.default_rng(7)
+    matrix = Matrix(DIMS)
+    matrix.put(unit(spread(rng, 100_000)))
+    query = matrix.data[:1]
+
+    def every_part_twice(work: Callable[[int], None], parts: Sequence[int]) -> None:
+        threads = [Thread(target=lambda: [work(part) for part in parts]) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    [alone] = knn.scan(matrix, query, None, "cosine")
+    with mock.patch.object(knn, "share", every_part_twice):
+        for _ in range(20):
+            [together] = knn.scan(matrix, query, None, "cosine")
+            assert np.array_equal(alone._lower, together._lower)
+            assert np.array_equal(alone._upper, together._upper)
 
 
 def test_without_the_package_there_is_no_copy() -> None:

@@ -217,7 +217,8 @@ class QuantisedScan:
 
         def bound(start: int) -> None:
             part = slice(start, min(start + batch, self.size))
-            codes.bounds(coded, part if rows is None else rows[part], self._lower[part], self._upper[part])
+            lower, upper = codes.bounds(coded, part if rows is None else rows[part])
+            self._lower[part], self._upper[part] = lower, upper  # at once: another thread may do the same part
 
         share(bound, range(0, self.size, batch))
 

@@ -75,20 +75,18 @@ class Codes:
                 column[rows] = values
             self._stale[rows] = False
 
-    def bounds(self, query: Quantised, rows: slice | npt.NDArray[np.int64], lower: Floats, upper: Floats) -> None:
-        """Write bounds of the products of a unit vector and the given rows into ``lower`` and ``upper``, both (m,).
+    def bounds(self, query: Quantised, rows: slice | npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return lower and upper bounds (m,) of the products of a unit vector and the given rows.
 
         With q = q' + e and x = x' + f, where the primed ones are quantised, q·x differs from q'·x' by q·f + e·x', and
         so by no more than |q||f| + |e||x'|.
         """
         codes, scale, error, length = (column[rows] for column in self._rows)
-        if not len(codes) == len(lower) == len(upper):  # which the product would write beyond
-            raise ValueError(f"{len(codes)} rows, but room for {len(lower)} and {len(upper)}")
-        kernels().dot(query.codes, codes, out=upper)
-        upper *= scale * query.scale
+        scores = np.empty(len(codes), dtype=np.float32)
+        kernels().dot(query.codes, codes, out=scores)  # it would write beyond an array of another size
+        scores *= scale * query.scale
         margin = error + query.error * length
-        np.subtract(upper, margin, out=lower)
-        upper += margin
+        return scores - margin, scores + margin
 
 
 def _empty(dims: int, capacity: int) -> Quantised:
