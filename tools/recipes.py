@@ -14,7 +14,10 @@ from pathlib import Path
 from tools.system import say
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["wagtail", "django-filer", "easy-thumbnails", "django-storages[s3]", "moto[s3]"]
+PACKAGES = [
+    *("wagtail", "django-filer", "easy-thumbnails", "django-storages[s3,google]"),
+    *("moto[s3]", "gcp-storage-emulator"),
+]
 
 
 def main() -> int:

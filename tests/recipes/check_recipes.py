@@ -100,6 +100,25 @@ with mock_aws():
     assert _stored(red.photo, 320)
     assert any("thumbnails" in each["Key"] for each in bucket.list_objects_v2(Bucket="shop")["Contents"])
 """
+GCS = """
+import os
+from gcp_storage_emulator.server import create_server
+server = create_server("localhost", 0, in_memory=True, default_bucket="shop")
+server.start()
+try:
+    port = server._api._httpd.socket.getsockname()[1]
+    os.environ["STORAGE_EMULATOR_HOST"] = f"http://localhost:{port}"
+    from google.cloud import storage
+    keys = lambda: {each.name for each in storage.Client(project="shop").list_blobs("shop")}
+    red = ask(lambda file: Product.objects.create(photo=file))
+    assert red.photo.name in keys(), keys()
+    assert red.photo.url.endswith("/shop/" + red.photo.name), red.photo.url
+    from imagesim.thumbnails import _stored
+    assert _stored(red.photo, 320)
+    assert any("thumbnails" in key for key in keys())
+finally:
+    server.stop()
+"""
 
 
 def project(folder: Path, apps: list[str], models: str, similarity: str) -> None:
@@ -121,10 +140,11 @@ def test_pictures_of(tmp_path: Path, name: str) -> None:
     manage(tmp_path, "shell", "--command", ASK + question)
 
 
-def test_s3(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "question"), [("S3Storage", S3), ("GoogleCloudStorage", GCS)])
+def test_object_storage(tmp_path: Path, backend: str, question: str) -> None:
     models = "class Product(models.Model):\n    photo = models.ImageField(upload_to='products/')\n"
     items = "@imagesim.register(Product)\nclass Items(imagesim.Items[Product]):\n    images = 'photo'\n"
     project(tmp_path, [], models, items)
     default = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    append(tmp_path / "project" / "settings.py", f"STORAGES = {default!r}\n{block(PAGE, 'S3Storage')}")
-    manage(tmp_path, "shell", "--command", ASK + S3)
+    append(tmp_path / "project" / "settings.py", f"STORAGES = {default!r}\n{block(PAGE, backend)}")
+    manage(tmp_path, "shell", "--command", ASK + question)
