@@ -40,11 +40,19 @@ def shoe():
 def same_transaction(monkeypatch):
     """Record for each change whether it was written in the transaction of the item."""
     seen = []
+    open_calls = []
 
     def watch(original):
         def watched(*args, **kwargs):
-            seen.append(connection.in_atomic_block)
-            return original(*args, **kwargs)
+            if (
+                not open_calls
+            ):  # MySQL cannot select what it records: one function calls the other, in its own transaction
+                seen.append(connection.in_atomic_block)
+            open_calls.append(original)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                open_calls.pop()
 
         return watched
 
