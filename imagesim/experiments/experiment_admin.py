@@ -127,9 +127,14 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim_experiments.run_experiment")
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without deleting several at once: one that runs is stopped first."""
-        return {name: each for name, each in super().get_actions(request).items() if name != "delete_selected"}
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        """Without deleting several at once: one that runs is stopped first.
+
+        ``action_location`` is an enumeration of Django 6.1 and later.
+        """
+        where: dict[str, Any] = {} if action_location is None else {"action_location": action_location}
+        found = super().get_actions(request, **where)
+        return {name: each for name, each in found.items() if name != "delete_selected"}
 
     @admin.display(description=gettext_lazy("State"))
     def state_shown(self, experiment: Experiment) -> SafeString:
