@@ -11,7 +11,6 @@ of the server, which other work on the machine affects least. The planner extrap
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import tempfile
 import time
@@ -124,20 +123,17 @@ def meta(dims: int, texts: bool) -> Any:
 
 
 def fill(index: Any, vectors: np.ndarray, texts: bool, halfway: Callable[[], Any] = lambda: None) -> str:
+    from benchmarks.searching.common import batches
+
     backing_index: str = index.create(meta(vectors.shape[1], texts))
     written = 0
-    for batch in batches(entries(vectors, texts), 1000):
+    for batch in batches(entries(vectors, texts)):
         assert {result.status for result in index.write(batch, backing_index=backing_index)} == {"done"}
         if written < len(vectors) // 2 <= written + len(batch):
             halfway()
         written += len(batch)
     index.refresh(backing_index)
     return backing_index
-
-
-def batches(every: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while batch := list(itertools.islice(every, size)):
-        yield batch
 
 
 def spent(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, Any]:

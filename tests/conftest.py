@@ -199,3 +199,20 @@ def local_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+@pytest.fixture
+def staff(client: Any) -> Any:
+    """Log in a staff user with only these permissions."""
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Permission
+
+    def log_in(*permissions: str) -> Any:
+        user = get_user_model().objects.create_user("staff", is_staff=True)
+        for name in permissions:
+            label, codename = name.split(".")
+            user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+        client.force_login(user)
+        return client
+
+    return log_in

@@ -6,8 +6,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.test import RequestFactory
 from django.urls import reverse
@@ -53,21 +51,6 @@ def shop():
     made = [product("shoe", picture("red")), product("boot", picture("blue")), product("broken", b"no picture")]
     sync()
     return [*made, product("late", picture("green"))]
-
-
-@pytest.fixture
-def staff(client):
-    """Log in a staff user with only these permissions."""
-
-    def log_in(*permissions: str):
-        user = get_user_model().objects.create_user("staff", is_staff=True)
-        for name in permissions:
-            label, codename = name.split(".")
-            user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 def started(monkeypatch, answer: bool = True) -> list[str]:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.db import connection
 from django.template import engines
@@ -36,21 +35,6 @@ PRODUCTS = reverse("admin:shop_product_changelist")
 @pytest.fixture(autouse=True)
 def _small_embedder(settings: Any) -> None:
     settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": EMBEDDER}
-
-
-@pytest.fixture
-def staff(client: Any) -> Any:
-    """Log in a staff user with only these permissions."""
-
-    def log_in(*permissions: str) -> Any:
-        user = get_user_model().objects.create_user("staff", is_staff=True)
-        for name in permissions:
-            label, codename = name.split(".")
-            user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 def sharp(side: int = 256) -> Image.Image:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
+from itertools import islice
 from socket import IPPROTO_TCP, TCP_NODELAY
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from imagesim.types import Condition, Entry, EntryImage, Filters, IndexMeta
+
+if TYPE_CHECKING:
+    from imagesim.indexes import BaseIndex
 
 SELECTIVITIES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 K = 10
@@ -78,6 +82,17 @@ def entries(vectors: np.ndarray, label: str = "bench.item", first: int = 1) -> I
             (f"category-{number % 40}",),
             filters={"part": int(part)},
         )
+
+
+def batches(every: Iterable[Any], size: int = 1000) -> Iterator[list[Any]]:
+    rest = iter(every)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def write_all(index: BaseIndex, backing_index: str, written: Iterable[Entry]) -> None:
+    for batch in batches(written):
+        assert {result.status for result in index.write(batch, backing_index=backing_index)} == {"done"}
 
 
 def nearest(vectors: np.ndarray, query: np.ndarray, selectivity: float, k: int = K) -> list[int]:

@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.searching import shop, sweep
-from benchmarks.searching.common import SELECTIVITIES, STEPS, K, Row, entries, in_turn, meta, nearest, recall, selecting
+from benchmarks.searching.common import (
+    SELECTIVITIES,
+    STEPS,
+    K,
+    Row,
+    entries,
+    in_turn,
+    meta,
+    nearest,
+    recall,
+    selecting,
+    write_all,
+)
 from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from imagesim.types import Query
 
@@ -105,13 +117,7 @@ def fill(index: ElasticsearchIndex, vectors: np.ndarray) -> tuple[str, float, fl
     index._client.transport.perform_request = timed  # type: ignore[method-assign]
     started = time.perf_counter()
     backing_index = index.create(meta(vectors.shape[1]))
-    batch = []
-    for entry in entries(vectors, "shop.product"):
-        batch.append(entry)
-        if len(batch) == 1000:
-            assert {result.status for result in index.write(batch, backing_index=backing_index)} == {"done"}
-            batch.clear()
-    index.write(batch, backing_index=backing_index)
+    write_all(index, backing_index, entries(vectors, "shop.product"))
     index.refresh(backing_index)
     wall = time.perf_counter() - started
     index._client.transport.perform_request = perform  # type: ignore[method-assign]

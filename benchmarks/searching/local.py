@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.searching.common import Row, entries, meta, nearest, recall, selecting, take_turns
+from benchmarks.searching.common import Row, entries, meta, nearest, recall, selecting, take_turns, write_all
 from benchmarks.searching.peers import peers
 from imagesim.indexes.local import LocalIndex, quantised
 from imagesim.types import Filters, Query
@@ -16,13 +16,7 @@ from imagesim.types import Filters, Query
 def measure(vectors: np.ndarray, queries: np.ndarray, with_peers: bool) -> Iterator[Row]:
     index = LocalIndex(name="benchmark")
     backing_index = index.create(meta(vectors.shape[1]))
-    batch = []
-    for entry in entries(vectors):
-        batch.append(entry)
-        if len(batch) == 1000:
-            index.write(batch, backing_index=backing_index)
-            batch.clear()
-    index.write(batch, backing_index=backing_index)
+    write_all(index, backing_index, entries(vectors))
     index.promote(backing_index)
 
     def search_full(query: np.ndarray, filters: Filters) -> object:

@@ -11,7 +11,19 @@ import numpy as np
 from django.db import connections
 from pgvector import Vector
 
-from benchmarks.searching.common import SELECTIVITIES, STEPS, K, Row, entries, in_turn, meta, nearest, recall, selecting
+from benchmarks.searching.common import (
+    SELECTIVITIES,
+    STEPS,
+    K,
+    Row,
+    entries,
+    in_turn,
+    meta,
+    nearest,
+    recall,
+    selecting,
+    write_all,
+)
 from demo_shop import environment
 from imagesim.indexes.pgvector import PgvectorIndex
 from imagesim.types import Query
@@ -49,13 +61,7 @@ def measure(given: argparse.Namespace, vectors: np.ndarray, queries: np.ndarray)
 
 def fill(index: PgvectorIndex, vectors: np.ndarray) -> str:
     backing_index = index.create(meta(vectors.shape[1]))
-    batch = []
-    for entry in entries(vectors, "shop.product"):
-        batch.append(entry)
-        if len(batch) == 1000:
-            assert {result.status for result in index.write(batch, backing_index=backing_index)} == {"done"}
-            batch.clear()
-    index.write(batch, backing_index=backing_index)
+    write_all(index, backing_index, entries(vectors, "shop.product"))
     return backing_index
 
 
