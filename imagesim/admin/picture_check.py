@@ -53,10 +53,11 @@ def problems(item: models.Model) -> Iterator[str]:
     Pictures on other servers are not fetched; a storage that cannot be reached is no problem of a picture.
     """
     items = registry.for_item(item)
-    pictures = [file for file in items.get_images(item) if not isinstance(file, RemoteImage)]
+    every = list(items.get_images(item))
+    if not every and items.should_index(item):
+        yield _("“%(item)s” has no picture, so nobody finds it by its looks.") % {"item": item}
+    pictures = [file for file in every if not isinstance(file, RemoteImage)]
     if not pictures:
-        if items.should_index(item) and not list(items.get_images(item)):
-            yield _("“%(item)s” has no picture, so nobody finds it by its looks.") % {"item": item}
         return
     state = {"state__model": items.label, "state__object_pk": items.pk_of(item), "error": ""}
     known = set(ItemImage.objects.filter(**state).values_list("name", flat=True))

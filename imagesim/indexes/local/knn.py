@@ -224,10 +224,7 @@ class QuantisedScan:
 
     def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
         slack = SLACK[self._similarity]
-        floor = np.float32(at_least) - slack
-        if k < self.size:
-            floor = max(floor, _kth_best(self._lower, k) - slack)
-        near = np.flatnonzero(self._upper >= floor)
+        near, floor = top(self._lower, k, at_least, slack, upper=self._upper)
         rows = near if self._rows is None else self._rows[near]
         scores, rows_of = score_rows(self._matrix, self._query[None], rows, self._similarity)
         best, higher = FullScan(scores[0], rows_of, slack).best(k, at_least)
@@ -282,15 +279,18 @@ def _product(matrix: Vector, queries: Vector) -> Scores:
 _dot: Any = getattr(np, "vecdot", None)
 
 
-def top(scores: Scores, k: int, at_least: float, slack: np.float32) -> tuple[npt.NDArray[np.int64], np.float32]:
+def top(
+    scores: Scores, k: int, at_least: float, slack: np.float32, *, upper: Scores | None = None
+) -> tuple[npt.NDArray[np.int64], np.float32]:
     """The positions of all ``scores`` (m,) down to a floor, in no order, and that floor.
 
-    The floor is the ``k``-th best score or ``at_least``, whichever is higher, less the rounding error ``slack``.
+    The floor is the ``k``-th best score or ``at_least``, whichever is higher, less the rounding error ``slack``. With
+    ``upper``, the scores are lower bounds of what is known, and the positions are those whose upper bound reaches it.
     """
     floor = np.float32(at_least) - slack
     if k < len(scores):
         floor = max(floor, _kth_best(scores, k) - slack)
-    return np.flatnonzero(scores >= floor), floor
+    return np.flatnonzero((scores if upper is None else upper) >= floor), floor
 
 
 def _kth_best(scores: Scores, k: int) -> np.float32:
