@@ -72,7 +72,7 @@ def measure(index: Any, queries: np.ndarray) -> None:
     from benchmarks.searching.common import STEPS, K, selecting
     from imagesim.types import Query
 
-    active, few = index._read_active(), selecting(SHARE)
+    active, few = index._read(), selecting(SHARE)
     clause = [{"range": {"filters.part": {"lt": SHARE * STEPS}}}]
     times: dict[str, list[float]] = {}
     for number in range(ROUNDS * len(queries)):

@@ -153,7 +153,7 @@ def recalls(index: Any, queries: np.ndarray) -> list[float]:
     from imagesim.indexes.elasticsearch.transport import ANSWER, encode
     from imagesim.types import Query
 
-    active = index._read_active(refresh=True)
+    active = index._read(refresh=True)
 
     def found(query: np.ndarray, shard: int, exact: bool) -> set[str]:
         body = index._compile(Query(query, limit=10, exact=exact), active).body(index._server, active.quantisation)

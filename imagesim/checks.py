@@ -247,7 +247,7 @@ def check_index() -> list[CheckMessage]:
         return [Warning(f"The index cannot be used: {error}", hint=hint, id="imagesim.W010")]
     except ImagesimError as error:
         return [Warning(f"The embedder cannot be compared with the index: {error}", id="imagesim.W011")]
-    if meta.fingerprint == fingerprint:
+    if meta.fingerprint == fingerprint or _stands_by(fingerprint):
         return []
     return [
         Warning(
@@ -258,6 +258,18 @@ def check_index() -> list[CheckMessage]:
             id="imagesim.W012",
         )
     ]
+
+
+def _stands_by(fingerprint: str) -> bool:
+    """Whether an index of this model is on standby."""
+    from imagesim.indexes import get_index
+    from imagesim.indexing import jobs
+
+    try:
+        job = jobs.standby()
+        return job is not None and get_index().meta(job.target).fingerprint == fingerprint
+    except (SearchIndexError, DatabaseError):
+        return False
 
 
 def _missing(package: str, message: str, id: str) -> Error:

@@ -193,6 +193,7 @@ class Job(models.Model):
         WAITING = "waiting", _("waiting")
         RUNNING = "running", _("running")
         PAUSED = "paused", _("paused")
+        STANDBY = "standby", _("on standby")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
         CANCELLED = "cancelled", _("cancelled")
@@ -200,6 +201,7 @@ class Job(models.Model):
     class Request(models.TextChoices):
         PAUSE = "pause", _("pause")
         CANCEL = "cancel", _("cancel")
+        SWAP = "swap", _("swap")
 
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.WAITING)
@@ -211,11 +213,16 @@ class Job(models.Model):
     report = models.JSONField(_("report"), default=dict, blank=True)
     error = models.TextField(_("error"), blank=True, default="")
     slot = models.CharField(_("slot"), max_length=20, unique=True, null=True, blank=True)
-    """Its kind while it runs or is paused, else None. The unique constraint lets at most one job of a kind run."""
+    """Its kind while it runs, is paused or stands by, else None. The unique constraint lets at most one job of a kind
+    run."""
     requested = models.CharField(
         _("requested"), max_length=10, choices=Request.choices, blank=True, default="", db_default=""
     )
-    """What its process is to do at its next batch."""
+    """What its process is to do at its next batch; ``swap``: a rebuild that stood by is to become active."""
+    hold = models.BooleanField(_("hold"), default=False, db_default=False)
+    """Whether a rebuild stops before the swap, so that its index stands by."""
+    message = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    """The id of the Celery message that started it, so that the same message, delivered again, starts no other."""
     owner = models.CharField(_("owner"), max_length=255, blank=True, default="")
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     heartbeat_at = models.DateTimeField(_("last heartbeat"), default=timezone.now)

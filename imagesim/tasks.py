@@ -16,15 +16,17 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.database import delete
-from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
+from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexing.dispatch import start
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 try:
+    from celery import current_task
     from celery import shared_task as shared_task
 except ImportError:
+    current_task = None
     F = TypeVar("F", bound=Callable[..., Any])
 
     def shared_task(**options: Any) -> Callable[[F], F]:
@@ -63,15 +65,21 @@ def sync() -> None:
 
 
 @shared_task(name="imagesim.tasks.rebuild", **_LASTING)
-def rebuild(job: int | None = None) -> None:
-    """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of one, continue that one only."""
+def rebuild(job: int | None = None, hold: bool = False) -> None:
+    """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of one, continue that one only.
+
+    With ``hold`` the new index stands by. A message that has started a rebuild starts no other when it is delivered
+    again, such as after that rebuild was cancelled.
+    """
     from imagesim.indexing.rebuild import rebuild as rebuild_now
     from imagesim.models import Job
 
     try:
-        made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job)
+        made = rebuild_now(seconds=SLICE_SECONDS, unfinished=job, hold=hold, message=_message())
     except AlreadyRunning as error:
         logger.info("%s", error)
+    except (IndexMissing, ModelMismatch) as error:
+        logger.error("not rebuilt: %s", error)
     except IndexUnavailable as error:
         logger.warning("the rebuild continues when the index is available again: %s", error)
     else:
@@ -85,10 +93,17 @@ def reconcile(job: int | None = None) -> None:
     from imagesim.indexing.reconcile import reconcile as reconcile_now
 
     try:
-        reconcile_now(repair_now=False, unfinished=job)
+        reconcile_now(repair_now=False, unfinished=job, message=_message())
     except (AlreadyRunning, IndexUnavailable, IndexMissing) as error:
         logger.warning("not reconciled: %s", error)
     start("sync")
+
+
+def _message() -> str:
+    """Return the id of the Celery message that is being handled, the same whenever it is delivered; empty without
+    one."""
+    request = getattr(current_task, "request", None)
+    return str(getattr(request, "id", None) or "")[:64]
 
 
 @shared_task(name="imagesim.tasks.reindex", **_LASTING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,3 +30,13 @@ class PartsEmbedder(PixelEmbedder):
         shapes = [each.mean(axis=2).ravel() - each.mean() for each in small]
         colours = [each.reshape(-1, 3).mean(axis=0) - 100 for each in small]
         return self._unit(np.hstack([self._unit(np.stack(shapes)), self._unit(np.stack(colours))]))
+
+
+class GreyEmbedder(PixelEmbedder):
+    """Another model: it sees no colours, only how light they are."""
+
+    def __init__(self, *, name: str = "grey", **options: Any) -> None:
+        super().__init__(name=name, **options)
+
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        return super()._pixels(image.convert("L"))

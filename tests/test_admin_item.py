@@ -217,7 +217,7 @@ class TestSimilarItems:
         if kind == "down":
             sync()
 
-            def down(self: Any, queries: Any) -> Any:
+            def down(self: Any, queries: Any, **given: Any) -> Any:
                 raise IndexUnavailable("https://user:secret@es1:9200 is gone")
 
             monkeypatch.setattr(LocalIndex, "search", down)

@@ -34,7 +34,7 @@ def searches(monkeypatch) -> list[object]:
     """The searches that reach the index."""
     made: list[object] = []
     index, ask = get_index(), get_index().search
-    monkeypatch.setattr(index, "search", lambda queries: made.append(queries) or ask(queries))
+    monkeypatch.setattr(index, "search", lambda queries, **given: made.append(queries) or ask(queries, **given))
     return made
 
 

@@ -385,6 +385,7 @@ class TestActiveIndex:
 
         assert checks.check_index() == []
 
+    @pytest.mark.django_db
     def test_another_model(self, monkeypatch):
         self.answer(monkeypatch, IndexMeta("old", 2))
 

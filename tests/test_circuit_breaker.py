@@ -100,7 +100,7 @@ def test_few_pages_wait_for_an_index_that_hangs(settings, monkeypatch):
     assert imagesim.similar_to(shoe) == []
     asked = []
 
-    def hang(self, queries):
+    def hang(self, queries, **given):
         asked.append(queries)
         time.sleep(0.05)
         raise IndexUnavailable("no answer")

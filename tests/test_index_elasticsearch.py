@@ -355,7 +355,7 @@ def test_small_indexes_and_l1_are_searched_exactly(index: ElasticsearchIndex, mo
     assert index.search([Query(axis(0))])[0].exact
     monkeypatch.setattr(selectivity, "EXACT_UP_TO", 5)
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
-    index._active_index = None
+    index._searched.clear()
     assert not index.search([Query(axis(0))])[0].exact
     assert index.search([Query(axis(0), similarity="l1")])[0].exact
     assert index.search([Query(axis(0), exact=True)])[0].exact

@@ -164,7 +164,7 @@ def test_without_the_index_the_rest_is_noted(monkeypatch) -> None:
     product("tiny", scene(1, 120))
     sync()
 
-    def down(self: Any, queries: Any) -> Any:
+    def down(self: Any, queries: Any, **given: Any) -> Any:
         raise IndexUnavailable("gone")
 
     monkeypatch.setattr(LocalIndex, "search", down)

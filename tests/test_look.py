@@ -136,7 +136,9 @@ class TestResults:
         embedder, index, batches, requests = get_embedder(), get_index(), [], []
         embed, search = embedder.embed_images, index.search
         monkeypatch.setattr(embedder, "embed_images", lambda images: (batches.append(len(images)), embed(images))[1])
-        monkeypatch.setattr(index, "search", lambda queries: (requests.append(len(queries)), search(queries))[1])
+        monkeypatch.setattr(
+            index, "search", lambda queries, **given: (requests.append(len(queries)), search(queries, **given))[1]
+        )
         imagesim.shop_the_look(photo, limit=1)
         assert (batches, requests) == ([3], [3])
 
@@ -440,11 +442,11 @@ def test_a_swap_during_the_search_is_retried(shelf, monkeypatch):
     index = get_index()
     search, asked = index.search, []
 
-    def swapped_once(queries):
+    def swapped_once(queries, **given):
         asked.append(queries)
         if len(asked) == 1:
             raise ModelMismatch("The index was swapped meanwhile.")
-        return search(queries)
+        return search(queries, **given)
 
     monkeypatch.setattr(index, "search", swapped_once)
     assert imagesim.shop_the_look(shop.picture("red"), regions=[]).hits

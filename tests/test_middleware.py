@@ -36,7 +36,7 @@ def test_a_page_of_the_shop(client, shoe, monkeypatch, caplog):
     assert good.status_code == 200
     assert HEADER not in good
 
-    def down(self, queries):
+    def down(self, queries, **given):
         raise IndexUnavailable("Elasticsearch at es1 cannot be reached.")
 
     monkeypatch.setattr(LocalIndex, "search", down)
@@ -50,7 +50,7 @@ def test_a_page_of_the_shop(client, shoe, monkeypatch, caplog):
 
 
 def test_a_rest_response(client, shoe, monkeypatch):
-    def down(self, queries):
+    def down(self, queries, **given):
         raise IndexUnavailable("down")
 
     monkeypatch.setattr(LocalIndex, "search", down)
@@ -84,7 +84,7 @@ def test_an_async_view(rf):
 
 
 def test_no_header_without_the_middleware(shoe, monkeypatch):
-    def down(self, queries):
+    def down(self, queries, **given):
         raise IndexUnavailable("down")
 
     monkeypatch.setattr(LocalIndex, "search", down)

@@ -125,10 +125,10 @@ def test_pins_are_no_request_more(shelf, monkeypatch, arguments):
         index = get_index()
         search = index.search
 
-        def counting(queries: Any) -> Any:
+        def counting(queries: Any, **given: Any) -> Any:
             nonlocal count
             count += 1
-            return search(queries)
+            return search(queries, **given)
 
         monkeypatch.setattr(index, "search", counting)
         imagesim.similar_to(shelf["red"], **arguments)

@@ -771,7 +771,7 @@ class TestNotAvailable:
         assert "secret" in caplog.text
 
     def test_a_programming_error_is_a_500(self, shelf, monkeypatch):
-        monkeypatch.setattr(type(get_index()), "search", lambda self, queries: 1 / 0)
+        monkeypatch.setattr(type(get_index()), "search", lambda self, queries, **given: 1 / 0)
         assert Client(raise_request_exception=False).get(SEARCH, {"q": "red"}).status_code == 500
 
 

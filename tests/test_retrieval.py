@@ -75,9 +75,9 @@ class CountingIndex:
         index = get_index()
         search = index.search
 
-        def counting(queries: Any) -> Any:
+        def counting(queries: Any, **given: Any) -> Any:
             self.searches += queries
-            return search(queries)
+            return search(queries, **given)
 
         monkeypatch.setattr(index, "search", counting)
 

@@ -239,7 +239,7 @@ class TestReadPicture:
         shop.index()
         asked: list[int] = []
         meta = get_index().meta
-        monkeypatch.setattr(get_index(), "meta", lambda: (asked.append(1), meta())[1])
+        monkeypatch.setattr(get_index(), "meta", lambda *args: (asked.append(1), meta(*args))[1])
         imagesim.shop_the_look(picture("red"))
         imagesim.similar_to(Product.objects.get())
         assert len(asked) == 2

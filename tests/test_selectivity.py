@@ -64,7 +64,7 @@ def index(filled: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch) -> Elasti
     monkeypatch.setattr("imagesim.indexes.statistics.VISITED", 0)
     monkeypatch.setattr(upkeep, "EXACT_UP_TO", EXACT)
     filled.update_statistics()
-    filled._active_index = None
+    filled._searched.clear()
     return filled
 
 
@@ -95,7 +95,7 @@ def ask(index: ElasticsearchIndex, filters: Filters, **how: Any) -> Any:
     ],
 )
 def test_the_estimate_is_near_where_conditions_are_independent(index: ElasticsearchIndex, filters: Filters) -> None:
-    estimate = index._read_active().selectivity.passing(compile_filters(filters, META.filters), COUNT)
+    estimate = index._read().selectivity.passing(compile_filters(filters, META.filters), COUNT)
     assert estimate == pytest.approx(index.count(filters), rel=0.25, abs=0.01 * COUNT)
 
 
@@ -130,7 +130,7 @@ def test_what_was_counted_replaces_a_wrong_estimate(index: ElasticsearchIndex) -
     ],
 )
 def test_wrong_counts_give_no_wrong_and_no_short_answer(index: ElasticsearchIndex, stored: object) -> None:
-    active = index._read_active()
+    active = index._read()
     active.selectivity.statistics = Statistics.from_stored(stored)
     filters = where(("price", "lt", 2), categories=("c1",))
     answer = ask(index, filters, limit=30)
@@ -152,7 +152,7 @@ def test_which_image_is_not_asked_where_each_entry_has_one(
     index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until an entry with two is written: then its second image is named, at the price of one more request."""
-    assert index._read_active().selectivity.statistics.one_image_each
+    assert index._read().selectivity.statistics.one_image_each
     requests = Requests(index, monkeypatch)
     [before] = ask(index, Filters(), limit=1).candidates
     assert "inner_hits" not in requests.bodies[-1]
@@ -168,7 +168,7 @@ def test_which_image_is_not_asked_where_each_entry_has_one(
             assert len(requests.paths) == asked
         assert "inner_hits" in requests.bodies[-1]
         index.update_statistics()
-        assert not index._read_active().selectivity.statistics.one_image_each
+        assert not index._read().selectivity.statistics.one_image_each
     finally:
         index._client.delete(index=index.name, id=two.key, refresh=True)
 

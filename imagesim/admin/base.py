@@ -81,6 +81,8 @@ class Button:
     command: str
     question: str | Promise = ""
     """What to ask before it is started; empty for what is quickly done or repeated."""
+    option: str | Promise = ""
+    """The label of a box to tick beside the question."""
 
 
 BUTTONS = {
@@ -113,6 +115,10 @@ BUTTONS = {
                 "All items are written to a new index, which takes up to twice the space meanwhile. Pictures are "
                 "embedded again only if the model changed."
             ),
+            gettext_lazy(
+                "Keep the new index on standby: it is kept up to date, and becomes the active one only when you switch "
+                "to it."
+            ),
         ),
     )
 }
@@ -128,21 +134,25 @@ def how_tasks_run() -> str:
     }[dispatch.mode()]
 
 
-def start(name: str) -> tuple[int, str]:
-    """Start the task of a button; return the level and the text of the message to show."""
+def start(name: str, *, hold: bool = False) -> tuple[int, str]:
+    """Start the task of a button; return the level and the text of the message to show. ``hold``: the option of a
+    rebuild is chosen."""
     button = BUTTONS[name]
     if name == "retry":
         count = _touch(ItemState.objects.filter(outcome=ItemState.Outcome.FAILED, pending=False))
         return messages.SUCCESS, _queued_message(count)
-    if name in Job.Kind.values and (job := jobs.unfinished(name)) and job.status == Job.Status.PAUSED:
-        return messages.WARNING, _("One is paused: resume or cancel it.")
-    if dispatch.start(name):
+    if name in Job.Kind.values and (job := jobs.unfinished(name)):
+        if job.status == Job.Status.PAUSED:
+            return messages.WARNING, _("One is paused: resume or cancel it.")
+        if job.status == Job.Status.STANDBY:
+            return messages.WARNING, _("An index is on standby: switch to it or discard it.")
+    if dispatch.start(name, **({"hold": True} if hold else {})):
         return messages.SUCCESS, _("Started: %(job)s. This page shows its progress.") % {"job": button.title}
     if dispatch.mode() == "manual":
         text = _("No tasks run in the background (SYNC is 'manual'): run manage.py %(command)s.")
     else:
         text = _("It could not be started; try again, or run manage.py %(command)s.")
-    return messages.WARNING, text % {"command": button.command}
+    return messages.WARNING, text % {"command": f"{button.command}{' --hold' if hold else ''}"}
 
 
 def reindex_states(admin: ModelAdmin[Any], request: HttpRequest, states: models.QuerySet[ItemState]) -> None:

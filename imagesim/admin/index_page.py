@@ -69,7 +69,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "media": self.media,
             "snapshot": shown,
-            "controls": list(job_control.controls(self.admin_site, shown["shown"])) if may_rebuild else [],
+            "controls": job_control.controls(self.admin_site, shown["shown"]) if may_rebuild else {},
             "event_tables": event_tables(),
             "may_rebuild": may_rebuild,
             "buttons": BUTTONS.values(),
@@ -102,10 +102,11 @@ class VisualIndexAdmin(ReadOnlyAdmin):
                 "button": BUTTONS[job].title,
                 "action": request.path,
                 "hidden": {"confirmed": "yes"},
+                "option": BUTTONS[job].option,
             }
             request.current_app = self.admin_site.name
             return TemplateResponse(request, "admin/imagesim/confirm.html", context)
-        level, message = start(job)
+        level, message = start(job, hold=bool(BUTTONS[job].option) and "option" in request.POST)
         self.message_user(request, message, level)
         return HttpResponseRedirect(
             reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name),
@@ -136,6 +137,7 @@ def snapshot() -> dict[str, Any]:
         "coverage": _percent(status.indexed, status.items),
         "oldest": _duration(status.queue_age) if status.pending else "",
         **_index_fields(status.index),
+        **_standby_fields(status.standby),
         **(_job_fields(running) if running else _waiting_fields(waiting)),
         "rebuild": _latest(status.rebuild),
         "reconcile": _latest(status.reconcile),
@@ -150,6 +152,7 @@ def snapshot() -> dict[str, Any]:
         "shown": {
             "job": running is not None or waiting > 0,
             "index_error": bool(status.index.error),
+            "standby": status.standby is not None,
             "failed": status.failed > 0,
             "oldest": status.pending > 0,
             **job_control.applicable(),
@@ -167,6 +170,17 @@ def _index_fields(index: IndexStatus) -> dict[str, str]:
         "index_entries": "" if index.entries is None else number_format(index.entries, force_grouping=True),
         "index_recall": _recall(index.recall),
         "index_error": index.error,
+    }
+
+
+def _standby_fields(standby: IndexStatus | None) -> dict[str, str]:
+    standby = standby or IndexStatus()
+    entries = "" if standby.entries is None else number_format(standby.entries, force_grouping=True)
+    return {
+        "standby_name": standby.backing_index or standby.name,
+        "standby_model": standby.model,
+        "standby_entries": standby.error or entries,
+        "standby_recall": _recall(standby.recall),
     }
 
 
@@ -218,6 +232,8 @@ def _job_fields(job: JobStatus) -> dict[str, str]:
     }
     if job.status == Job.Status.PAUSED:
         left = _("paused")
+    elif job.requested == Job.Request.SWAP:
+        left = _("becomes the active index")
     elif job.requested:
         left = _("stops after its current batch")
     elif job.abandoned:

@@ -1,8 +1,9 @@
-"""Pause, resume and cancel the rebuild or the reconcile from the admin, after a question."""
+"""Pause, resume and cancel the rebuild or the reconcile, and swap or discard the index on standby, from the admin,
+after a question."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.contrib import admin, messages
@@ -61,6 +62,26 @@ ACTIONS = {
         },
         job_control.cancel,
     ),
+    "swap": Action(
+        gettext_lazy("Switch to the index on standby"),
+        {
+            "rebuild": gettext_lazy(
+                "It becomes the active index, and the former one is deleted. Searches continue meanwhile. An "
+                "experiment that tries it ends."
+            )
+        },
+        job_control.swap,
+    ),
+    "discard": Action(
+        gettext_lazy("Discard the index on standby"),
+        {
+            "rebuild": gettext_lazy(
+                "It is deleted; the active one stays as it is. What was embedded is kept, so that another rebuild "
+                "takes less time. An experiment that tries it ends."
+            )
+        },
+        job_control.cancel,
+    ),
 }
 
 
@@ -74,13 +95,19 @@ class Control:
     is_hidden: bool
 
 
-def controls(site: admin.AdminSite, shown: dict[str, bool]) -> Iterator[Control]:
-    """Yield a link for each kind and action; those that apply now are not hidden."""
+def controls(site: admin.AdminSite, shown: dict[str, bool]) -> dict[str, list[Control]]:
+    """Return a link for each kind and action: those of what is ``running``, and those of the index on ``standby``.
+
+    Those that apply now are not hidden.
+    """
+    found: dict[str, list[Control]] = {"running": [], "standby": []}
     for kind in Job.Kind:
         for name, action in ACTIONS.items():
-            shown_as = f"{name}_{kind.value}"
-            title = f"{action.title}: {kind.label}"
-            yield Control(shown_as, title, address(site, kind.value, name), not shown[shown_as])
+            if kind.value in action.questions:
+                shown_as = f"{name}_{kind.value}"
+                link = Control(shown_as, _title(name, kind.label), address(site, kind.value, name), not shown[shown_as])
+                found["standby" if name in ("swap", "discard") else "running"].append(link)
+    return found
 
 
 def applicable() -> dict[str, bool]:
@@ -89,8 +116,15 @@ def applicable() -> dict[str, bool]:
     return {
         f"{name}_{kind}": job is not None and name in job_control.actions(job)
         for kind, job in found.items()
-        for name in ACTIONS
+        for name, action in ACTIONS.items()
+        if kind in action.questions
     }
+
+
+def _title(name: str, kind: str | Promise) -> str:
+    """The title of an action; of those that apply to either kind of job, with the kind."""
+    action = ACTIONS[name]
+    return f"{action.title}: {kind}" if len(action.questions) > 1 else str(action.title)
 
 
 def address(site: admin.AdminSite, kind: str, action: str) -> str:
@@ -101,7 +135,7 @@ def view(site: admin.AdminSite, request: HttpRequest, kind: str, action: str) ->
     """Ask, and do it when that was confirmed for the same job."""
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
-    if kind not in Job.Kind.values or action not in ACTIONS:
+    if action not in ACTIONS or kind not in ACTIONS[action].questions:
         raise Http404
     job, chosen = jobs.unfinished(kind), ACTIONS[action]
     if job is None or action not in job_control.actions(job):
@@ -116,7 +150,7 @@ def view(site: admin.AdminSite, request: HttpRequest, kind: str, action: str) ->
         return _back(site, request)
     context = {
         **site.each_context(request),
-        "title": f"{chosen.title}: {job.get_kind_display()}",
+        "title": _title(action, job.get_kind_display()),
         "opts": Job._meta,
         "question": chosen.questions[kind],
         "button": chosen.title,
@@ -128,12 +162,12 @@ def view(site: admin.AdminSite, request: HttpRequest, kind: str, action: str) ->
 
 
 def _done(job: Job, action: str) -> str:
-    if action == "resume":
+    if action in ("resume", "swap"):
         if jobs.abandoned(job) and not dispatch.start(job.kind, job=job.pk):
             return _("It continues as soon as manage.py %(command)s is run.") % {
                 "command": "imagesim_rebuild" if job.kind == Job.Kind.REBUILD else "imagesim_sync --reconcile"
             }
-        return _("It continues.")
+        return _("It continues.") if action == "resume" else _("It becomes the active index.")
     if job.requested:
         return _("It stops after its current batch.")
     return _("It is paused.") if action == "pause" else _("It was cancelled.")

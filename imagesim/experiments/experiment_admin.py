@@ -76,7 +76,7 @@ class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Variant
     form = VariantForm
     formset = VariantFormSet
-    fields = ("name", "share", "components", "diversity", "min_relevance")
+    fields = ("name", "share", "components", "diversity", "min_relevance", "standby")
     extra = 0
     min_num = 2
     max_num = MAX_VARIANTS

@@ -16,7 +16,7 @@ from imagesim import events
 from imagesim.conf import get_settings
 from imagesim.database import retry_conflicts
 from imagesim.exceptions import format_choices
-from imagesim.experiments import overrides
+from imagesim.experiments import overrides, standby
 
 MAX_DAYS = 90
 MAX_VARIANTS = 6
@@ -76,6 +76,10 @@ class Experiment(models.Model):
     created = models.DateTimeField(_("created"), auto_now_add=True)
     started = models.DateTimeField(_("started"), null=True, editable=False)
     stopped = models.DateTimeField(_("stopped"), null=True, editable=False)
+    standby = models.CharField(max_length=255, default="", editable=False)
+    """The backing index that variants search, which stood by when the experiment started; empty if none does."""
+    standby_gone = models.BooleanField(default=False, editable=False)
+    """Whether the experiment ended because that index was swapped in or discarded."""
     settled = models.BooleanField(default=False, editable=False)
     """Whether the figures are final, and what was recorded of visitors deleted."""
 
@@ -143,7 +147,14 @@ class Experiment(models.Model):
             self.refresh_from_db()
             if self.started is not None:
                 raise ValidationError(_("It was started before; copy it to run it again."))
-            check_variants(list(self.variants.all()))
+            variants = list(self.variants.all())
+            check_variants(variants)
+            if any(each.standby for each in variants):
+                self.standby = standby.name()
+                if not self.standby:
+                    raise ValidationError(
+                        _("No index is on standby, which a variant needs: build one with imagesim_rebuild --hold.")
+                    )
             if not events.enabled():
                 raise ValidationError(_("EVENTS is off, so that nothing would be recorded."))
             if self.days > get_settings().EVENTS_DAYS:
@@ -155,7 +166,7 @@ class Experiment(models.Model):
                         params={"other": other.name},
                     )
             self.started = timezone.now()
-            self.save(update_fields=["started"])
+            self.save(update_fields=["started", "standby"])
 
     def stop(self) -> None:
         """Stop it now, for good.
@@ -202,6 +213,10 @@ class Variant(models.Model):
         _("least relevance"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
     )
 
+    standby = models.BooleanField(
+        _("index on standby"), default=False, help_text=_("Search the index on standby, with its model.")
+    )
+
     class Meta:
         verbose_name = _("variant")
         verbose_name_plural = _("variants")
@@ -217,11 +232,12 @@ class Variant(models.Model):
 
     @property
     def has_changes(self) -> bool:
-        return bool(self.components.strip()) or self.diversity is not None or self.min_relevance is not None
+        given = (self.diversity, self.min_relevance)
+        return bool(self.components.strip()) or self.standby or any(each is not None for each in given)
 
     def clean(self) -> None:
         try:
-            overrides.read_components(self.components)
+            overrides.read_components(self.components, standby=self.standby)
         except ValidationError as error:
             raise ValidationError({"components": error.messages}) from None
 

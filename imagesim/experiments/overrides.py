@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from imagesim.embedders import get_embedder
-from imagesim.exceptions import BadQuery, ImagesimError, format_choices
+from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
+from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, format_choices
+from imagesim.indexes import get_index
+from imagesim.indexing import jobs
 from imagesim.retrieval.arguments import Weights
 
 if TYPE_CHECKING:
     from imagesim.experiments.models import Variant
 
 
-def read_components(text: str) -> dict[str, float]:
-    """Parse weights such as ``colour^0.5 form^1``.
+def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
+    """Parse weights such as ``colour^0.5 form^1`` for the model of the active index, or of the one on ``standby``.
 
     :raises ValidationError: if it is something else, or the model has no such part.
     """
@@ -24,7 +26,7 @@ def read_components(text: str) -> dict[str, float]:
         return {}
     try:
         weights: dict[str, float] = Weights().check("components", text.split(), ())
-        known = get_embedder().components
+        known = _embedder(standby).components
     except BadQuery as error:
         raise ValidationError(str(error)) from None
     except ImagesimError as error:
@@ -37,6 +39,15 @@ def read_components(text: str) -> dict[str, float]:
     return weights
 
 
+def _embedder(standby: bool) -> BaseEmbedder:
+    """Return the embedder of the index; that of the settings where the index cannot be asked."""
+    job = jobs.standby() if standby else None
+    try:
+        return get_embedder_of(get_index().meta(job.target if job else None).fingerprint)
+    except SearchIndexError:
+        return get_embedder()
+
+
 def arguments_of(variant: Variant) -> dict[str, Any]:
     """Return the arguments that a variant changes.
 
@@ -45,5 +56,5 @@ def arguments_of(variant: Variant) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         name: value for name in ("diversity", "min_relevance") if (value := getattr(variant, name)) is not None
     }
-    components = read_components(variant.components)
+    components = read_components(variant.components, standby=variant.standby)
     return arguments | ({"components": components} if components else {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -157,6 +157,11 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
 def _notes(experiment: Experiment, result: Result | None) -> Any:
     if experiment.state == Experiment.State.RUNNING and not events.enabled():
         yield _("Nothing is recorded: EVENTS is off.")
+    if experiment.standby_gone:
+        yield _(
+            "The experiment ended on %(when)s, because the index on standby, which it tried, was switched to or "
+            "discarded. The figures are those until then."
+        ) % {"when": date_format(timezone.localtime(experiment.stopped), "DATETIME_FORMAT")}
     if result is not None and result.is_skewed:
         yield _(
             "The visitors are not shared as planned (p = %(p)s), so that no comparison holds. Look for pages that are "

@@ -12,6 +12,7 @@ from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from imagesim.database import pages, retry_conflicts
+from imagesim.experiments import standby
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
 from imagesim.experiments.statistics import Arm
@@ -40,6 +41,7 @@ def update(experiment: Experiment) -> int:
 
     When the last one is computed, what was recorded of the visitors is deleted.
     """
+    standby.end_if_gone(experiment)
     with transaction.atomic():
         # The row is the lock: of two processes, the second finds nothing to do.
         locked = Experiment.objects.select_for_update().filter(pk=experiment.pk, settled=False).first()

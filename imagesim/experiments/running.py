@@ -10,6 +10,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from imagesim.experiments import standby
 from imagesim.experiments.assignment import assign
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment
@@ -48,7 +49,10 @@ class Running:
             starts=experiment.started,
             ends=experiment.ends,
             weights=tuple((each.letter, each.share) for each in found),
-            variants={each.letter: Variant(each.key, arguments_of(each)) for each in found},
+            variants={
+                each.letter: Variant(each.key, arguments_of(each), experiment.standby if each.standby else "")
+                for each in found
+            },
         )
 
 
@@ -59,6 +63,8 @@ def _load(version: str) -> tuple[Running, ...]:
 
 def _ready(experiments: Iterable[Experiment]) -> Iterable[Running]:
     for experiment in experiments:
+        if experiment.standby and experiment.standby != standby.name():
+            continue  # it is about to end
         try:
             yield Running.of(experiment)
         except ValidationError as error:
@@ -98,6 +104,13 @@ class VisitorVariants:
             visit.variants[where] = _choose(visit, where)
         chosen = visit.variants[where]
         return chosen.variant if chosen else None
+
+    def lost(self, backing_index: str) -> None:
+        """Leave the visitor out: the answer is that of the shop as it is, and is not counted."""
+        visit = current_visit()
+        for where, chosen in list(visit.variants.items()) if visit else ():
+            if visit and chosen and chosen.variant.backing_index == backing_index:
+                visit.variants[where] = None
 
     def choices(self) -> list[tuple[str, str]]:
         over = Experiment.State.OVER

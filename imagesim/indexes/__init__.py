@@ -64,6 +64,12 @@ class BaseIndex(ABC):
     def create(self, meta: IndexMeta) -> str:
         """Create an empty backing index beside the active one; return its name."""
 
+    def make_searchable(self, backing_index: str) -> None:  # noqa: B027  # optional
+        """Have a filled backing index answer as fast as the active one, such as by building its graph.
+
+        It stays as it is otherwise; :meth:`promote` does this, too.
+        """
+
     @abstractmethod
     def promote(self, backing_index: str) -> None:
         """Make it the active one in one atomic step. The former one remains until dropped."""
@@ -128,14 +134,14 @@ class BaseIndex(ABC):
     # Reading.
 
     @abstractmethod
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+    def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         """Answer all queries in one go. Filters hold during the search, scores are cosine similarity.
 
         With ``collapse`` at most one candidate per group is returned, the best. Ties are ordered by key,
         so that pages are stable. An item's score is that of its best image.
 
         :raises BadQuery: for an invalid filter or page.
-        :raises ModelMismatch: if a query was embedded by another model than the active index.
+        :raises ModelMismatch: if a query was embedded by another model than the index.
         :raises QueryTimeout: if the engine answers but this query took too long.
         """
 

@@ -71,20 +71,20 @@ def calibrate_if_grown() -> None:
     calibrate_quietly()
 
 
-def calibrate_quietly() -> None:
+def calibrate_quietly(backing_index: str | None = None) -> None:
     """Call :func:`calibrate`; a failure is logged, and the previous calibration stays in use."""
     try:
-        calibrate()
+        calibrate(backing_index)
     except (ImagesimError, DatabaseError, ValueError) as error:
         logger.warning("The calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
 
 
-def calibrate() -> StoredCalibration | None:
-    """Fit the calibration of the active index on the stored embeddings; None if there are none.
+def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
+    """Fit the calibration of an index, the active one by default, on the stored embeddings; None if there are none.
 
-    :raises IndexMissing: if no index is active.
+    :raises IndexMissing: if there is no such index.
     """
-    meta = get_index().meta()
+    meta = get_index().meta(backing_index)
     found = _sample(meta)
     if found is None:
         return None

@@ -143,7 +143,7 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Writ
         except IndexMissing:
             if target.active:
                 raise
-            continue  # the rebuild failed and dropped it
+            continue  # the rebuild failed and dropped it, or it was discarded
         for (position, _), answer in zip(todo, answers, strict=True):
             results.setdefault(position, []).append(answer)
     return [WriteOutcome(document, tuple(results.get(position, ()))) for position, document in enumerate(documents)]

@@ -228,7 +228,7 @@ class Vectors:
         try:
             return target.embedder
         except ConfigurationError as error:
-            if len(self._targets) == 1 or not target.active:
+            if not target.active or all(each.complete for each in self._targets.values()):
                 raise
             logger.warning("%s", error)
             return None

@@ -1,4 +1,4 @@
-"""Pause, resume and cancel jobs, from another process than the one that runs them.
+"""Pause, resume and cancel jobs, from another process than the one that runs them; swap in the index on standby.
 
 What is asked for is stored with the job; its process notices at its next batch. A job without a process, because it is
 paused or its process died, is changed at once.
@@ -20,14 +20,16 @@ Status, Request = Job.Status, Job.Request
 
 
 def actions(job: Job) -> list[str]:
-    """Return what can be done with the job now: some of ``pause``, ``resume`` and ``cancel``."""
-    if not job.slot or job.requested == Request.CANCEL:
+    """Return what can be done with the job now: some of ``pause``, ``resume`` and ``cancel``, or ``swap`` and
+    ``discard``."""
+    if not job.slot or job.requested in (Request.CANCEL, Request.SWAP):
         return []
+    if job.status == Status.STANDBY:
+        return ["swap", "discard"]
     is_paused = job.status == Status.PAUSED or job.requested == Request.PAUSE
     return ["resume" if is_paused else "pause", "cancel"]
 
 
-@retry_conflicts
 @retry_conflicts
 def pause(job: Job) -> bool:
     """Have the job stop after its current batch and wait, with what it has done; return False if it has ended.
@@ -35,7 +37,7 @@ def pause(job: Job) -> bool:
     Its slot stays taken: no other job of its kind starts until it is resumed or cancelled.
     """
     running = _unfinished(job).filter(status=Status.RUNNING)
-    if not running.exclude(requested=Request.CANCEL).update(requested=Request.PAUSE):
+    if not running.exclude(requested__in=(Request.CANCEL, Request.SWAP)).update(requested=Request.PAUSE):
         return False
     job.refresh_from_db()
     if jobs.abandoned(job):
@@ -46,28 +48,48 @@ def pause(job: Job) -> bool:
 
 
 @retry_conflicts
-@retry_conflicts
 def resume(job: Job) -> bool:
     """Let the job continue; return False if it is not paused. A process has to be started that does so."""
     rows = _unfinished(job)
-    long_ago = timezone.now() - 2 * jobs.STALE_AFTER  # so that the next process takes it over at once
-    resumed = rows.filter(status=Status.PAUSED).update(
-        status=Status.RUNNING, requested="", owner="", heartbeat_at=long_ago
-    ) or rows.filter(status=Status.RUNNING, requested=Request.PAUSE).update(requested="")
+    resumed = rows.filter(status=Status.PAUSED).update(requested="", **_waiting()) or rows.filter(
+        status=Status.RUNNING, requested=Request.PAUSE
+    ).update(requested="")
     job.refresh_from_db()
     return bool(resumed)
+
+
+@retry_conflicts
+def swap(job: Job) -> bool:
+    """Let the index on standby become the active one; return False if the job does not stand by.
+
+    A process has to be started that does so: ``rebuild(unfinished=job.pk)``. If it dies, another one continues.
+    """
+    ready = _unfinished(job).filter(status=Status.STANDBY, requested="")
+    swapped = ready.update(requested=Request.SWAP, finished_at=None, **_waiting())
+    job.refresh_from_db()
+    if swapped:
+        jobs.standby_ended.send_robust(Job, target=job.target)
+    return bool(swapped)
+
+
+def _waiting() -> dict[str, Any]:
+    """The values of a job that the next process takes over at once."""
+    return {"status": Status.RUNNING, "owner": "", "heartbeat_at": timezone.now() - 2 * jobs.STALE_AFTER}
 
 
 def cancel(job: Job) -> bool:
     """Have the job end after its current batch, without its result; return False if it has ended.
 
-    The active index stays as it is. The one that a rebuild was filling is deleted; what a reconcile found so far stays
-    queued.
+    The active index stays as it is. The one that a rebuild was filling, or that stands by, is deleted; what a reconcile
+    found so far stays queued.
     """
     if not _unfinished(job).update(requested=Request.CANCEL):
         return False
     job.refresh_from_db()
-    if (job.status == Status.PAUSED or jobs.abandoned(job)) and jobs.take_over(job):
+    stood_by = job.status == Status.STANDBY
+    if (job.status in (Status.PAUSED, Status.STANDBY) or jobs.abandoned(job)) and jobs.take_over(job):
+        if stood_by:
+            jobs.standby_ended.send_robust(Job, target=job.target)
         if job.kind == Job.Kind.REBUILD:
             discard(job)
         else:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, router, transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
 from imagesim.database import retry_conflicts
@@ -18,6 +19,11 @@ from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
 """A process whose last heartbeat is older is considered dead."""
+
+
+standby_ended = Signal()
+"""Sent with ``target``, the name of a backing index that no longer stands by, before it is swapped in or dropped. A
+receiver that fails does not affect either."""
 
 
 class JobLost(Exception):
@@ -37,27 +43,35 @@ class JobCancelled(JobStopped):
 
 
 @retry_conflicts
-def start(kind: Job.Kind, *, unfinished: int | None = None) -> Job | None:
+def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, message: str = "") -> Job | None:
     """Start a job of this kind, or take over one that a dead process left unfinished.
 
-    With ``unfinished``, its primary key, take only that one over. None while another process is running one, and while
-    one is paused.
+    With ``unfinished``, its primary key, take only that one over; with ``message``, the id of a Celery message that has
+    started one before, only that one. None while another process is running one, and while one is paused or stands by.
+    ``hold``: a rebuild is to stop before the swap, also one that is taken over.
     """
     using = router.db_for_write(Job)
+    rows = Job.objects.using(using)
+    if message and unfinished is None:
+        unfinished = rows.filter(kind=kind, message=message).values_list("pk", flat=True).first()
     now = timezone.now()
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": now}
     if unfinished is None:
         try:
             with transaction.atomic(using=using):
-                return Job.objects.using(using).create(kind=kind, slot=kind, started_at=now, **ours)
+                return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
         except IntegrityError:
             pass
-    former = Job.objects.using(using).filter(slot=kind).first()
+    former = rows.filter(slot=kind).first()
     if former is None:
-        return start(kind) if unfinished is None else None
+        return start(kind, hold=hold, message=message) if unfinished is None else None
     if not abandoned(former) or unfinished not in (None, former.pk):
         return None
-    return former if take_over(former) else None
+    if not take_over(former):
+        return None
+    if hold and not former.hold:
+        heartbeat(former, hold=True)
+    return former
 
 
 @retry_conflicts
@@ -73,8 +87,13 @@ def take_over(job: Job) -> bool:
 
 
 def unfinished(kind: str) -> Job | None:
-    """Return the job of this kind that runs, waits to be continued, or is paused."""
+    """Return the job of this kind that runs, waits to be continued, is paused, or stands by."""
     return Job.objects.filter(slot=kind).first()
+
+
+def standby() -> Job | None:
+    """Return the rebuild whose index, ``target``, stands by."""
+    return Job.objects.filter(slot=Job.Kind.REBUILD, status=Job.Status.STANDBY).first()
 
 
 def why_none(kind: Job.Kind) -> str:
@@ -85,12 +104,18 @@ def why_none(kind: Job.Kind) -> str:
             f"A {kind.value} is paused: `manage.py imagesim_jobs resume {kind.value}` continues it, "
             f"`manage.py imagesim_jobs cancel {kind.value}` ends it."
         )
+    if job is not None and job.status == Job.Status.STANDBY:
+        return (
+            f"The index {job.target} is on standby: `manage.py imagesim_rebuild --swap` makes it the active one, "
+            "`manage.py imagesim_rebuild --discard` deletes it."
+        )
     return f"A {kind.value} is running already; imagesim_status shows its progress."
 
 
 def abandoned(job: Job) -> bool:
-    """Whether the job's process has ended or sends no heartbeat. A paused job has no process to miss."""
-    if job.status == Job.Status.PAUSED:
+    """Whether the job's process has ended or sends no heartbeat. A job that is paused or stands by has no process to
+    miss."""
+    if job.status in (Job.Status.PAUSED, Job.Status.STANDBY):
         return False
     if timezone.now() - job.heartbeat_at > STALE_AFTER:
         return True
@@ -149,6 +174,23 @@ def leave_paused(job: Job, **values: Any) -> None:
         job.status = Job.Status.PAUSED
     else:
         suspend(job)  # resumed in the same moment
+
+
+@retry_conflicts
+def stand_by(job: Job) -> None:
+    """Leave a rebuild whose index is complete to whoever swaps or discards it.
+
+    It keeps its slot and its target, so that every sync writes there, too; no process is needed meanwhile.
+
+    :raises JobStopped: if the job is to pause or to end.
+    :raises JobLost: if another process has taken the job over.
+    """
+    now = timezone.now()
+    values = {"status": Job.Status.STANDBY, "requested": "", "owner": "", "heartbeat_at": now, "finished_at": now}
+    while not _ours(job).filter(requested__in=("", Job.Request.SWAP)).update(**values):
+        checkpoint(job)
+    for name, value in values.items():
+        setattr(job, name, value)
 
 
 @retry_conflicts

@@ -1,4 +1,4 @@
-"""Build a new index beside the active one, then swap them."""
+"""Build a new index beside the active one, then swap them; or keep the new one on standby until someone does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import AlreadyRunning, IndexUnavailable
+from imagesim.embedders import get_embedder_of
+from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
@@ -41,16 +42,30 @@ class _TimeOver(Exception):
     """The time limit of the rebuild is reached."""
 
 
-def rebuild(*, progress: Progress | None = None, seconds: float | None = None, unfinished: int | None = None) -> Job:
+def rebuild(
+    *,
+    progress: Progress | None = None,
+    seconds: float | None = None,
+    unfinished: int | None = None,
+    hold: bool = False,
+    message: str = "",
+) -> Job:
     """Build a new index of all items with the embedder in the settings, and make it active when it is complete.
 
     Searches and saves continue meanwhile. After a kill, or after ``seconds``, the next call continues the rebuild;
     with ``unfinished``, the primary key of one, a call continues that one only. A job that was paused or cancelled
-    is returned as such; the active index is then what it was.
+    is returned as such; the active index is then what it was. With ``hold`` the complete index stands by instead:
+    every sync goes on writing to it, until :func:`swap` or :func:`imagesim.indexing.job_control.cancel`. ``message`` is
+    the id of the Celery message that is being handled: one that is delivered again starts no other rebuild.
 
-    :raises AlreadyRunning: if another process is rebuilding, or a rebuild is paused.
+    :raises AlreadyRunning: if another process is rebuilding, a rebuild is paused, or an index stands by.
+    :raises IndexMissing: with ``hold``, if no index is active, beside which another one could stand by.
+    :raises ModelMismatch: with ``hold``, if the settings do not name the model of the active index, which it needs to
+        be written to for as long as the other one stands by.
     """
-    job = jobs.start(Job.Kind.REBUILD, unfinished=unfinished)
+    if hold:
+        _check_hold()
+    job = jobs.start(Job.Kind.REBUILD, unfinished=unfinished, hold=hold, message=message)
     if job is None:
         raise AlreadyRunning(jobs.why_none(Job.Kind.REBUILD))
     started = time.monotonic()
@@ -74,9 +89,15 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None, u
         raise
     except Exception as error:
         logger.exception("The rebuild failed; the active index is unchanged")
+        if job.requested == Job.Request.SWAP:
+            jobs.stand_by(job)  # it is complete, and took hours
+            raise
         _drop_quietly(job.target)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
+    if job.status == Job.Status.STANDBY:
+        logger.info("%s is on standby", job.target, extra={"event": "rebuild.standby", "index": job.target})
+        return job
     logger.info(
         "rebuilt %s: %d items in %.1f s",
         job.target,
@@ -85,6 +106,35 @@ def rebuild(*, progress: Progress | None = None, seconds: float | None = None, u
         extra={"event": "rebuild.done", "index": job.target, "items": job.done, "seconds": time.monotonic() - started},
     )
     return job
+
+
+def _check_hold() -> None:
+    index = get_index()
+    if index.active() is None:
+        raise IndexMissing(
+            f"No index {index.name!r} is active yet, beside which another one could stand by: "
+            "run `manage.py imagesim_sync` first."
+        )
+    get_embedder_of(index.meta().fingerprint)
+
+
+def swap() -> Job:
+    """Make the index on standby the active one, and drop the former.
+
+    :raises AlreadyRunning: if no index stands by.
+    :raises IndexMissing: if it no longer exists; nothing is changed.
+    """
+    from imagesim.indexing import job_control  # which discards by this module
+
+    job = jobs.standby()
+    if job is None:
+        raise AlreadyRunning("No index is on standby; `manage.py imagesim_rebuild --hold` builds one.")
+    if job.target not in get_index().backing_indexes():
+        raise IndexMissing(
+            f"The index {job.target} on standby no longer exists: end it with `manage.py imagesim_rebuild --discard`."
+        )
+    job_control.swap(job)
+    return rebuild(unfinished=job.pk)
 
 
 def discard(job: Job) -> None:
@@ -98,20 +148,35 @@ def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
     index = get_index()
     jobs.checkpoint(job)
     if not job.target or job.target != _retry_while_unavailable(index.active, job):
-        target = _target(job)
-        for items in registry:
-            _fill(job, target, items, progress, until)
+        if job.requested != Job.Request.SWAP:
+            _build(job, progress, until)
+        if job.hold and job.requested != Job.Request.SWAP:
+            calibrate_quietly(job.target)
+            jobs.stand_by(job)
+            return
         if _retry_while_unavailable(index.active, job) is not None:
             # Waiting changes are written to both indexes, so that none is missing after the swap.
             sync(progress=lambda done, total: jobs.checkpoint(job))
-        _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
-        update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
         jobs.checkpoint(job)
-        _retry_while_unavailable(lambda: index.promote(target.backing_index), job)
+        _retry_while_unavailable(lambda: index.promote(job.target), job)
     _drop_others(job)
     calibrate_quietly()
     jobs.finish(job)
     sync()
+
+
+def _build(job: Job, progress: Progress | None, until: float | None) -> None:
+    """Fill the new index, and make it ready for searches."""
+    index = get_index()
+    target = _target(job)
+    for items in registry:
+        _fill(job, target, items, progress, until)
+    if _retry_while_unavailable(index.active, job) is not None:
+        sync(progress=lambda done, total: jobs.checkpoint(job))  # what was left to it, and what changed meanwhile
+    # Also where it is promoted next: the recall is that of the graph, which not every index has before.
+    _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
+    _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
+    update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
 
 
 def _target(job: Job) -> Target:

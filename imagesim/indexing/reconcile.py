@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -63,12 +64,14 @@ def reconcile(
     progress: Progress | None = None,
     repair_now: bool = True,
     unfinished: int | None = None,
+    message: str = "",
 ) -> Job:
     """Find missing, stale, orphaned and duplicate entries of the index, and queue their items for reindexing.
 
     Also deletes embeddings that no image uses, and the states of items deleted long ago. With ``dry_run`` nothing is
     changed; ``job.report`` has the differences in either case. ``repair_now=False`` leaves the repairs to the next
-    sync. With ``unfinished``, the primary key of one, only that one is continued. A job that was paused or cancelled
+    sync. With ``unfinished``, the primary key of one, only that one is continued; with ``message``, the id of a Celery
+    message that has started one, only that one. A job that was paused or cancelled
     is returned as such; what it found so far is queued.
 
     :raises AlreadyRunning: if another process is reconciling, or a reconcile is paused.
@@ -77,7 +80,11 @@ def reconcile(
     """
     # A dry run is not stored.
     kind = Job.Kind.RECONCILE
-    job = Job(kind=kind, status=Job.Status.RUNNING) if dry_run else jobs.start(kind, unfinished=unfinished)
+    job = (
+        Job(kind=kind, status=Job.Status.RUNNING)
+        if dry_run
+        else jobs.start(kind, unfinished=unfinished, message=message)
+    )
     if job is None:
         raise AlreadyRunning(jobs.why_none(kind))
     started = time.monotonic()
@@ -102,8 +109,10 @@ def reconcile(
         jobs.finish(job, report=report)
         if repair_now:
             sync()
-        calibrate_quietly()
-        update_when_reconciled()
+        for target in live_targets():
+            if target.complete:
+                calibrate_quietly(target.backing_index)
+                update_when_reconciled(target.backing_index)
     job.report = report
     logger.info(
         "compared %d items in %.1f s: %s",
@@ -118,7 +127,9 @@ def reconcile(
 def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progress | None) -> None:
     since = timezone.now()
     targets = live_targets()
-    targets[0].index.refresh(targets[0].backing_index)
+    compared = [target for target in targets if target.complete]
+    for target in compared:
+        target.index.refresh(target.backing_index)
     job.total = sum(queryset_of(items).count() for items in registry)
     after = job.cursor
     if not dry_run:
@@ -126,7 +137,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
         jobs.checkpoint(job, total=job.total, done=job.done if after else 0, cursor="")
     job.cursor = after
     last_heartbeat = time.monotonic()
-    for checked, differences, position in _differences(targets[0], since, after):
+    for checked, differences, position in _differences(compared, since, after):
         report["checked"] += checked
         job.done += checked
         job.cursor = position or job.cursor
@@ -147,22 +158,22 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
     purge_unused({target.meta.fingerprint for target in targets}, since, dry_run, report, CHUNK)
 
 
-def _differences(target: Target, since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:
-    """Compare all items behind the position ``after``; yield the number of items just checked, their differences and
-    the position of the last one."""
+def _differences(targets: Sequence[Target], since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:
+    """Compare all items behind the position ``after``, and the entries of each of the ``targets``; yield the number of
+    items just checked, their differences and the position of the last one."""
     done = {label: place for place, label in enumerate(items.label for items in registry)}
     label, _, pk = after.partition("|")
+    fingerprints = {target.meta.fingerprint for target in targets}
     for items in registry:
         if done[items.label] < done.get(label, 0):
             continue
-        for page, differences in _compare_items(
-            items, target.meta.fingerprint, since, pk if items.label == label else ""
-        ):
+        for page, differences in _compare_items(items, fingerprints, since, pk if items.label == label else ""):
             yield len(page), differences, f"{items.label}|{page[-1]}"
     for differences in _compare_vanished(since):
         yield 0, differences, ""
-    for differences in _compare_entries(target.index.scan(backing_index=target.backing_index), since):
-        yield 0, differences, ""
+    for target in targets:
+        for differences in _compare_entries(target.index.scan(backing_index=target.backing_index), since):
+            yield 0, differences, ""
 
 
 @retry_conflicts
@@ -186,10 +197,10 @@ def _queue(differences: Sequence[Difference]) -> None:
 
 
 def _compare_items(
-    items: Items[Any], fingerprint: str, since: datetime, after: str
+    items: Items[Any], fingerprints: Set[str], since: datetime, after: str
 ) -> Iterator[tuple[list[str], list[Difference]]]:
     """Compare the items behind the primary key ``after`` with their states; yield the keys and the differences of each
-    page. ``fingerprint`` is that of the active index."""
+    page. ``fingerprints`` are those of the models of all complete indexes."""
     queryset = items.for_reading(queryset_of(items))
     if after:
         queryset = queryset.filter(pk__gt=items.model._meta.pk.to_python(after))
@@ -197,9 +208,8 @@ def _compare_items(
         states = _states(items.label, [items.pk_of(item) for item in page])
         images = images_by_state(states.values())
         digests = {image.digest for known in images.values() for image in known}
-        stored = Embedding.objects.filter(fingerprint=fingerprint, digest__in=digests)
-        embedded = set(stored.values_list("digest", flat=True))
-        unsearched = set(item_regions.without_regions(embedded, [fingerprint]))
+        embedded = _embedded(digests, fingerprints)
+        unsearched = set(item_regions.without_regions(embedded, fingerprints))
         differences = []
         for item in page:
             pk = items.pk_of(item)
@@ -212,6 +222,13 @@ def _compare_items(
                 scope = Scope.ALL if opens else Scope.METADATA
                 differences.append(Difference(items.label, pk, kind, scope))
         yield [items.pk_of(item) for item in page], differences
+
+
+def _embedded(digests: Set[str], fingerprints: Set[str]) -> set[str]:
+    """Those of the images that every model has embedded."""
+    stored = Embedding.objects.filter(fingerprint__in=fingerprints, digest__in=digests)
+    counted = Counter(stored.values_list("digest", flat=True))
+    return {digest for digest, count in counted.items() if count == len(fingerprints)}
 
 
 def _compare_item(

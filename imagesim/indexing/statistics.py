@@ -69,19 +69,19 @@ def update_if_grown() -> None:
     checked.count = monotonic() + COUNT_SECONDS
 
 
-def update_when_reconciled() -> None:
-    """Count the index; measure it where the last measurement is old or of other entries."""
+def update_when_reconciled(backing_index: str | None = None) -> None:
+    """Count an index, the active one by default; measure it where the last measurement is old or of other entries."""
     index = get_index()
     try:
-        known = index.statistics()
+        known = index.statistics(backing_index)
         recall = known.recall if known else None
-        count = index.count() if recall else 0
+        count = index.count(backing_index=backing_index) if recall else 0
     except ImagesimError as error:
         logger.warning("the recall could not be read: %s", error)
         return
     young = recall and timezone.now() - datetime.fromisoformat(recall.measured_at) < MEASURE_AGE
     same = recall and 0.8 * recall.entries <= count <= 1.2 * recall.entries
-    update_quietly(measure=not (young and same))
+    update_quietly(backing_index, measure=not (young and same))
 
 
 def update_quietly(

@@ -1,4 +1,4 @@
-"""The backing indexes to write to: the active one, and the one that a rebuild is filling."""
+"""The backing indexes to write to: the active one, and the one that a rebuild is filling or that stands by."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Target:
     backing_index: str
     meta: IndexMeta
     active: bool = True
+    complete: bool = True
+    """Whether it has all items: not while a rebuild is filling it."""
 
     @cached_property
     def embedder(self) -> BaseEmbedder:
@@ -56,13 +58,19 @@ def live_targets() -> list[Target]:
     if backing_index is None:
         raise IndexMissing(f"No index {index.name!r} is active yet; run `manage.py imagesim_sync`.")
     targets = [Target(index, backing_index, index.meta(backing_index))]
-    filling = Job.objects.filter(slot=Job.Kind.REBUILD).exclude(target="").values_list("target", flat=True).first()
-    if filling and filling != backing_index:
+    rebuilds = Job.objects.filter(slot=Job.Kind.REBUILD).exclude(target="")
+    beside, status = rebuilds.values_list("target", "status").first() or ("", "")
+    if beside and beside != backing_index:
+        stands_by = status == Job.Status.STANDBY
         try:
-            targets.append(Target(index, filling, index.meta(filling), active=False))
+            targets.append(Target(index, beside, index.meta(beside), active=False, complete=stands_by))
         except IndexMissing:
             logger.warning(
-                "The index %s of the running rebuild no longer exists; the rebuild will start again", filling
+                "The index %s of the unfinished rebuild no longer exists%s",
+                beside,
+                ": discard it with `manage.py imagesim_rebuild --discard`"
+                if stands_by
+                else "; the rebuild will start again",
             )
     return targets
 

@@ -22,8 +22,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import ConfigurationError, ImagesimError, IndexMissing, IndexUnavailable, mask_credentials
-from imagesim.indexes import get_index
+from imagesim.embedders import get_embedder_of
+from imagesim.exceptions import (
+    ConfigurationError,
+    ImagesimError,
+    IndexMissing,
+    IndexUnavailable,
+    ModelMismatch,
+    mask_credentials,
+)
+from imagesim.indexes import BaseIndex, get_index
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome, queryset_of
@@ -39,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class IndexStatus:
-    """The active index. ``error`` is the reason why its state is unknown."""
+    """The active index, or the one on standby. ``error`` is the reason why its state is unknown."""
 
     backend: str = ""
     name: str = ""
@@ -73,7 +81,7 @@ class JobStatus:
     abandoned: bool = False
     """Whether its process no longer exists. The next job of its kind continues it."""
     requested: str = ""
-    """``pause`` or ``cancel``, until its process notices."""
+    """``pause``, ``cancel`` or ``swap``, until its process notices."""
 
 
 @dataclass
@@ -89,6 +97,8 @@ class Status:
     queue_age: float = 0.0
     """How long the oldest due change has been waiting, in seconds."""
     index: IndexStatus = field(default_factory=IndexStatus)
+    standby: IndexStatus | None = None
+    """A complete index beside the active one, which waits to be swapped in or discarded."""
     rebuild: JobStatus | None = None
     reconcile: JobStatus | None = None
 
@@ -113,17 +123,20 @@ def get_status() -> Status:
         setattr(status, name, counts[f"{name}_count"])
     status.items = max(sum(queryset_of(items).count() for items in registry) - status.skipped, 0)
     status.queue_age = (now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0
+    if (standby := jobs.standby()) is not None:
+        status.standby = _index_status(standby.target)
     status.rebuild = _latest(Job.Kind.REBUILD)
     status.reconcile = _latest(Job.Kind.RECONCILE)
     return status
 
 
-def _index_status() -> IndexStatus:
+def _index_status(standby: str = "") -> IndexStatus:
+    """The status of the active index, or of the backing index on standby."""
     status = IndexStatus(backend=get_settings().INDEX.path)
     try:
         index = get_index()
         status.name = index.name
-        backing_index = index.active()
+        backing_index = standby or index.active()
         if backing_index is None:
             status.error = "No index is active yet; run `manage.py imagesim_sync`."
             return status
@@ -222,6 +235,10 @@ class _Gauges:
         yield GaugeMetricFamily("imagesim_index_up", "Whether the active index answers", int(not status.index.error))
         if status.index.entries is not None:
             yield GaugeMetricFamily("imagesim_index_entries", "Entries of the active index", status.index.entries)
+        if status.standby is not None and status.standby.entries is not None:
+            yield GaugeMetricFamily(
+                "imagesim_standby_entries", "Entries of the index on standby", status.standby.entries
+            )
         if recall := status.index.recall:
             yield GaugeMetricFamily("imagesim_index_recall", "Least recall@10 of the last measurement", recall.recall)
             yield GaugeMetricFamily("imagesim_index_recall_target", "The recall that is asked for", recall.target)
@@ -285,6 +302,20 @@ def _index() -> tuple[State, str]:
     recall = statistics.recall if statistics else None
     if recall and not recall.kept:
         return "degraded", f"The recall is {recall.recall:.3f}, not {recall.target:g}: raise num_candidates of INDEX."
+    return _standby(index)
+
+
+def _standby(index: BaseIndex) -> tuple[State, str]:
+    """Whether the index on standby, if there is one, is there and can be written to."""
+    job = jobs.standby()
+    if job is None:
+        return "ok", ""
+    if job.target not in index.backing_indexes():
+        return "degraded", f"The index {job.target} on standby is gone: run `manage.py imagesim_rebuild --discard`."
+    try:
+        get_embedder_of(index.meta(job.target).fingerprint)
+    except ModelMismatch as error:
+        return "degraded", f"The index {job.target} on standby: {error}"
     return "ok", ""
 
 

@@ -16,6 +16,7 @@ from imagesim.items import Items
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import hydrate, rerank, search, variants
 from imagesim.retrieval.params import SearchRequest, argument_names
+from imagesim.retrieval.variants import Variant
 from imagesim.types import Candidate, Hit, Hits
 
 
@@ -40,13 +41,15 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
     items = registry.for_item(item)
     given = variants.applied(arguments, "similar", argument_names("similar"))
     request = SearchRequest.create("similar", given, searched=(items,))
-    name = _name(items, item, request)
+    variant = variants.current("similar")
+    name = _name(items, item, request, variant)
     known: _Answer | None = cache.get(name)
     if known is not None and (hits := _restored(items, item, request, known)) is not None:
         return hits
     hits = search.similar_to(item, **arguments)
     sold_out = request.in_stock is not None and any(items.get_in_stock(h.item) != request.in_stock for h in hits)
-    if not hits.degraded and not sold_out:  # the index learns of a change a moment later
+    same = variants.current("similar") == variant  # its index may have been dropped meanwhile
+    if same and not hits.degraded and not sold_out:  # the index learns of a change a moment later
         about = {each: getattr(hits, each) for each in ("more", "exact", "next_offset", "facets", "cut", "messages")}
         about["region"] = hits.region
         facts = [_facts(items, hit.item, request) for hit in hits]
@@ -62,10 +65,11 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | models.Model)
 
 
-def _name(items: Items[Any], item: models.Model, request: SearchRequest) -> str:
+def _name(items: Items[Any], item: models.Model, request: SearchRequest, variant: Variant | None) -> str:
     """The key of the answer; another category of the item, other rules, or another variant make it another one."""
     parts = (__version__, get_index().name, items.key_of(item), *items.get_categories(item))
-    asked = " ".join((*parts, request.cache_key, rerank.version(), variants.key_of("similar")))
+    shown = (variant.key, variant.backing_index) if variant else ()
+    asked = " ".join((*parts, request.cache_key, rerank.version(), *shown))
     return f"imagesim.similar.{hashlib.sha256(asked.encode()).hexdigest()}"
 
 

@@ -27,7 +27,7 @@ from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import project, to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
-from imagesim.retrieval.retriever import Retriever, append_unseen, open_index, retry_on_swap
+from imagesim.retrieval.retriever import GuardedIndex, Retriever, append_unseen, open_index, retry_on_swap
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
@@ -110,8 +110,11 @@ def shop_the_look(
     picture = read_picture(photo)
     image = picture.decode()
     filters = request.index_filters()
-    index, meta = open_index(filters)
-    plan = plan_for(Question("look", request, meta, categories=request.category, variant=variants.key_of("look")))
+    variant = variants.current("look")
+    index, meta = open_index(filters, variant)
+    plan = plan_for(
+        Question("look", request, meta, categories=request.category, variant=variant.key if variant else "")
+    )
     if plan is not None:
         filters = plan.filters(filters)
     if boxes is None:
@@ -122,7 +125,7 @@ def shop_the_look(
             boxes = [region_at(boxes, tapped, image.size)]
     crops = [*([None] if whole else []), *(corners(box, image.size) for box in boxes)]
 
-    def answer(meta: IndexMeta) -> list[_Answer]:
+    def answer(index: GuardedIndex, meta: IndexMeta) -> list[_Answer]:
         vectors = _embed(image, crops, meta)
         queries = [to_query(request, filters, vector, meta) for vector in vectors]
         if plan is not None:
@@ -130,7 +133,7 @@ def shop_the_look(
         judged = WithRelevance(index, Judge(calibration_of(meta), "region"), request.min_relevance, plan)
         return _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
 
-    answers = retry_on_swap(meta, answer)
+    answers = retry_on_swap(index, meta, answer)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     token = events.make_token(

@@ -6,6 +6,7 @@ are too few candidates, a floor of relevance (:mod:`imagesim.retrieval.relevance
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,14 +14,18 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
 
-from imagesim.circuit_breaker import Breaker
-from imagesim.exceptions import BadQuery, IndexUnavailable, ModelMismatch
+from imagesim.circuit_breaker import Breaker, log_repeated
+from imagesim.exceptions import BadQuery, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
+from imagesim.retrieval import variants
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Facet, Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.variants import Variant
     from imagesim.types import Hit, Vector
+
+logger = logging.getLogger("imagesim.retrieval")
 
 R = TypeVar("R")
 
@@ -35,49 +40,60 @@ class Retriever(Protocol):
 
 
 class GuardedIndex:
-    """The read methods of an index; each raises CircuitOpen at once while the breaker is open."""
+    """The read methods of an index; each raises CircuitOpen at once while the breaker is open.
 
-    def __init__(self, index: BaseIndex, breaker: Breaker) -> None:
+    ``backing_index`` is one beside the active one; empty for the active one.
+    """
+
+    def __init__(self, index: BaseIndex, breaker: Breaker, backing_index: str = "") -> None:
         self.index = index
         self.breaker = breaker
+        self.backing_index = backing_index
 
     def meta(self) -> IndexMeta:
         # Usually cached, so that its success does not prove that the engine works.
         self.breaker.require()
         try:
-            return self.index.meta()
+            return self.index.meta(self.backing_index or None)
         except IndexUnavailable as error:
             self.breaker.failed(error)
             raise
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         with self.breaker.guard():
-            return self.index.search(queries)
+            return self.index.search(queries, backing_index=self.backing_index or None)
 
     def facets(self, filters: Filters, fields: Sequence[str]) -> dict[str, Facet]:
         with self.breaker.guard():
-            return self.index.facets(filters, fields)
+            return self.index.facets(filters, fields, backing_index=self.backing_index or None)
 
     def count(self, filters: Filters = Filters()) -> int:
         with self.breaker.guard():
-            return self.index.count(filters)
+            return self.index.count(filters, backing_index=self.backing_index or None)
 
 
-def reading_index() -> GuardedIndex:
-    """The configured index with its circuit breaker, one per process."""
+def reading_index(backing_index: str = "") -> GuardedIndex:
+    """The configured index with its circuit breaker, one per process; an index beside the active one has its own."""
     index = get_index()
-    make = partial(Breaker, f"The index {index.name!r}", threshold=FAILURES, reset_seconds=RESET_SECONDS)
-    return GuardedIndex(index, runtime.get(("breaker", index), make))
+    name = backing_index or index.name
+    make = partial(Breaker, f"The index {name!r}", threshold=FAILURES, reset_seconds=RESET_SECONDS)
+    return GuardedIndex(index, runtime.get(("breaker", index, backing_index), make), backing_index)
 
 
-def open_index(filters: Filters) -> tuple[GuardedIndex, IndexMeta]:
-    """The configured index and its meta, read once per query.
+def open_index(filters: Filters, variant: Variant | None = None) -> tuple[GuardedIndex, IndexMeta]:
+    """The index to search and its meta, read once per query: the active one, or that of the visitor's variant.
 
     :raises BadQuery: if a filter was declared after the index was made.
     :raises CircuitOpen, SearchIndexError: if the index cannot answer.
     """
-    index = reading_index()
-    meta = index.meta()
+    index = reading_index(variant.backing_index if variant else "")
+    try:
+        meta = index.meta()
+    except IndexMissing:
+        if not index.backing_index:
+            raise
+        index = _instead_of(index)
+        meta = index.meta()
     for condition in filters.conditions:
         if condition.field not in meta.filters:
             raise BadQuery(
@@ -88,12 +104,25 @@ def open_index(filters: Filters) -> tuple[GuardedIndex, IndexMeta]:
     return index, meta
 
 
-def retry_on_swap(meta: IndexMeta, answer: Callable[[IndexMeta], R]) -> R:
-    """Call ``answer(meta)``, and again with the new meta if a rebuild with another model was swapped in meanwhile."""
+def retry_on_swap(index: GuardedIndex, meta: IndexMeta, answer: Callable[[GuardedIndex, IndexMeta], R]) -> R:
+    """Call ``answer(index, meta)``, and again if a rebuild with another model was swapped in meanwhile, or the index
+    of the visitor's variant was dropped."""
     try:
-        return answer(meta)
+        return answer(index, meta)
     except ModelMismatch:
-        return answer(reading_index().meta())
+        return answer(index, index.meta())
+    except IndexMissing:
+        if not index.backing_index:
+            raise
+        index = _instead_of(index)
+        return answer(index, index.meta())
+
+
+def _instead_of(index: GuardedIndex) -> GuardedIndex:
+    """The active index, where that of the visitor's variant no longer exists."""
+    log_repeated(logger, logging.WARNING, index.backing_index, "The index %s is gone", index.backing_index)
+    variants.lost(index.backing_index)
+    return reading_index()
 
 
 T = TypeVar("T", bound="Hit | Candidate")

@@ -211,12 +211,13 @@ def _run(
     check_terms(terms)
     if request.matches_nothing:
         return Hits(next_offset=request.offset)
-    index, meta = open_index(filters)
     text = request.text
     where: Where = "similar" if item is not None else "words" if kind == "words" else "photo"
+    variant = variants.current(where)
+    index, meta = open_index(filters, variant)
     categories = tuple(sorted(own)) or request.category
-    variant = variants.key_of(where)
-    plan = plan_for(Question(where, request, meta, text or "", item, query_key, categories, variant))
+    key = variant.key if variant else ""
+    plan = plan_for(Question(where, request, meta, text or "", item, query_key, categories, key))
     if plan is not None:
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         filters = plan.filters(filters)
@@ -224,7 +225,7 @@ def _run(
             terms = [replace(term, value=plan.text) if term.value is text else term for term in terms]
             text = plan.text
 
-    def answer(meta: IndexMeta) -> Hits:
+    def answer(index: GuardedIndex, meta: IndexMeta) -> Hits:
         words = text if kind == "words" and len(terms) == 1 and meta.texts else None
         vector = _vector(terms, meta, request, optional=bool(words))
         query = to_query(request, filters, vector, meta)
@@ -235,17 +236,18 @@ def _run(
         if words:
             vectors_of = partial(_vectors_of, meta=meta)
             languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
-            return _fill_page(query, WithText(retriever, words, calibration, floor, vectors_of, languages, plan))
-        judge = Judge(calibration, kind, own, near)
-        return _fill_page(query, WithRelevance(retriever, judge, floor, plan))
+            retriever = WithText(retriever, words, calibration, floor, vectors_of, languages, plan)
+        else:
+            retriever = WithRelevance(retriever, Judge(calibration, kind, own, near), floor, plan)
+        hits = _fill_page(query, retriever)
+        degraded, facets = "", {}
+        if not hits and not request.offset and filters.categories:
+            degraded = _unknown_category(index, filters)
+        if request.facets:
+            facets = {name: _without_blank(facet) for name, facet in index.facets(filters, request.facets).items()}
+        return hits.replace(degraded=degraded, facets=facets, messages=plan.messages if plan else ())
 
-    hits = retry_on_swap(meta, answer)
-    degraded, facets = "", {}
-    if not hits and not request.offset and filters.categories:
-        degraded = _unknown_category(index, filters)
-    if request.facets:
-        facets = {name: _without_blank(facet) for name, facet in index.facets(filters, request.facets).items()}
-    return hits.replace(degraded=degraded, facets=facets, messages=plan.messages if plan else ())
+    return retry_on_swap(index, meta, answer)
 
 
 def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest, *, optional: bool) -> Vector:
@@ -345,15 +347,18 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     request = SearchRequest.create("suggest", {"text": text, **arguments})
     limit = request.limit
     filters = request.index_filters()
-    index, meta = open_index(filters)
+    variant = variants.current("words")
+    index, meta = open_index(filters, variant)
     if request.text is None or not meta.texts:
         return []
-    plan = plan_for(Question("words", request, meta, request.text, variant=variants.key_of("words")))
+    plan = plan_for(Question("words", request, meta, request.text, variant=variant.key if variant else ""))
     if plan is not None:
         filters = plan.filters(filters)
     nothing = np.empty(0, dtype=np.float32)
-    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint)
-    (found,) = index.search([query])
+    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True)
+    (found,) = retry_on_swap(
+        index, meta, lambda index, meta: index.search([replace(query, fingerprint=meta.fingerprint)])
+    )
     best = max((each.text for each in found.candidates), default=0.0)
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
     languages = {base_language(spec.language) for spec in meta.texts.values()}

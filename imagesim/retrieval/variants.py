@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Variant:
     """What a visitor gets. ``key`` identifies it in rules and cached answers, such as ``"7:B"``; ``defaults`` are
-    arguments of a query."""
+    arguments of a query; ``backing_index`` is searched in place of the active one."""
 
     key: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    backing_index: str = ""
 
     def apply(self, given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
         """Return the arguments of a call with the defaults of this variant; ``names`` are those that the call has."""
@@ -44,9 +45,12 @@ PAGE = PageDefault()
 
 class Chooser(Protocol):
     """Returns the variant of the current visitor for a kind of query, or None. ``choices`` are the key and the name of
-    each variant that there is, for forms."""
+    each variant that there is, for forms. ``lost`` is called when the backing index of a variant no longer exists, so
+    that the active one answers."""
 
     def variant(self, where: Where, /) -> Variant | None: ...
+
+    def lost(self, backing_index: str, /) -> None: ...
 
     def choices(self) -> list[tuple[str, str]]: ...
 
@@ -81,6 +85,12 @@ def key_of(where: Where) -> str:
     """Return the key of the current visitor's variant; empty if there is none."""
     variant = current(where)
     return "" if variant is None else variant.key
+
+
+def lost(backing_index: str) -> None:
+    """Tell the chooser that this backing index of a variant no longer exists."""
+    if (chooser := _active()) is not None:
+        chooser.lost(backing_index)
 
 
 def applied(given: Mapping[str, Any], where: Where, names: Collection[str]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from imagesim.exceptions import ConfigurationError, ModelMismatch
+from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_facets import FacetContract
 from imagesim.testing.index_reading import ReadingContract
@@ -89,6 +89,39 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
         with pytest.raises(ModelMismatch):
             other.search([Query(axis(0), fingerprint=META.fingerprint)])
         assert keys(other, Query(axis(1), fingerprint=other.meta().fingerprint)) == ["new"]
+
+    @concurrent
+    def test_an_index_beside_the_active_one_answers_for_itself(
+        self, make_index: Callable[[], BaseIndex], index: BaseIndex
+    ) -> None:
+        other = make_index()
+        first, second = index.create(META), index.create(IndexMeta("newer-model", DIMS, META.filters))
+        index.promote(first)
+        index.write([entry("old", axis(0)), entry("both", axis(1))])
+        index.write([entry("new", axis(0), filters={"brand": "b"}), entry("both", axis(1))], backing_index=second)
+        index.refresh()
+        index.make_searchable(second)
+        for each in (index, other, index):
+            assert index.active() == first
+            assert keys(each, Query(axis(0), fingerprint="test-model")) == ["old", "both"]
+            assert keys(each, Query(axis(0), fingerprint="newer-model"), second) == ["new", "both"]
+            assert (each.meta().fingerprint, each.meta(second).fingerprint) == ("test-model", "newer-model")
+            for named, wrong in ((None, "newer-model"), (second, "test-model")):
+                with pytest.raises(ModelMismatch):
+                    each.search([Query(axis(0), fingerprint=wrong)], backing_index=named)
+        other.write([entry("late", axis(0), version=2)], backing_index=second)
+        other.write([Removal("shop.product:new", 2)], backing_index=second)
+        other.refresh(second)
+        assert keys(index, Query(axis(0)), second) == ["late", "both"]
+        assert keys(index, Query(axis(0))) == ["old", "both"]
+        index.promote(second)
+        index.drop(first)
+        query = Query(axis(0), fingerprint="newer-model")
+        assert keys(index, query) == ["late", "both"]
+        for each in (index, other):
+            assert keys(each, query, second) == ["late", "both"]
+            with pytest.raises(IndexMissing):
+                each.search([Query(axis(0))], backing_index=first)
 
     @concurrent
     def test_searches_continue_during_swaps(self, make_index: Callable[[], BaseIndex], index: BaseIndex) -> None:

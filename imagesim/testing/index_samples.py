@@ -48,9 +48,9 @@ def entry(
     return Entry(f"{model}:{pk}", model, str(pk), version, images, group=group, **kwargs)
 
 
-def keys(index: BaseIndex, query: Query) -> list[str]:
-    """The primary keys of the answer, best first."""
-    [answer] = index.search([query])
+def keys(index: BaseIndex, query: Query, backing_index: str | None = None) -> list[str]:
+    """The primary keys of the answer, best first; of the active index by default."""
+    [answer] = index.search([query], backing_index=backing_index)
     return [match.key.partition(":")[2] for match in answer.candidates]
 
 
@@ -111,6 +111,7 @@ NEEDS_AN_INDEX: list[Callable[[BaseIndex], Any]] = [
     lambda index: index.write([entry(1, axis(0))], backing_index=f"{index.name}-20260101000000000000-abcdef"),
     lambda index: index.refresh(f"{index.name}-20260101000000000000-abcdef"),
     lambda index: list(index.scan(backing_index=f"{index.name}-20260101000000000000-abcdef")),
+    lambda index: index.search([Query(axis(0))], backing_index=f"{index.name}-20260101000000000000-abcdef"),
 ]
 
 BAD_OPERATIONS: list[tuple[Entry | Removal, str]] = [

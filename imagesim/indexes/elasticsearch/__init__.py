@@ -36,15 +36,15 @@ __all__ = ["ElasticsearchIndex"]
 logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 META_SECONDS = 10.0
-"""How long a process caches what it read of the active index. A search notices a swap by itself."""
+"""How long a process caches what it read of an index. A search notices a swap by itself."""
 SERVER_TIMEOUT = 0.8
 """Share of ``request_timeout`` after which the server itself gives up a search. So a slow query fails alone, and only a
 server that does not answer at all counts as unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Active:
-    """The active backing index, as last read."""
+class _Searched:
+    """A backing index, as last read: the active one, or one beside it."""
 
     backing_index: str
     meta: IndexMeta
@@ -116,8 +116,7 @@ class ElasticsearchIndex(BaseIndex):
         self._num_candidates = num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
-        self._active_index: _Active | None = None
-        self._selectivity = Selectivity()
+        self._searched: dict[str, _Searched] = {}  # by the name that is searched: the alias, or a backing index
         self._metas: dict[str, IndexMeta] = {}
         self._lock = Lock()
 
@@ -171,24 +170,28 @@ class ElasticsearchIndex(BaseIndex):
             body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
         self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
 
-    def promote(self, backing_index: str) -> None:
+    def make_searchable(self, backing_index: str) -> None:
         settings = mapping.serving(self._replicas, self._refresh_interval)
         with self._translated_errors():
             self._slow.indices.put_settings(index=backing_index, settings=settings)
             self._slow.indices.refresh(index=backing_index)
+
+    def promote(self, backing_index: str) -> None:
+        self.make_searchable(backing_index)
+        with self._translated_errors():
             self._slow.indices.update_aliases(
                 actions=[
                     {"remove": {"index": f"{self.name}-*", "alias": self.name, "must_exist": False}},
                     {"add": {"index": backing_index, "alias": self.name, "is_write_index": True}},
                 ]
             )
-        self._active_index = None
+        self._searched.clear()
 
     def drop(self, backing_index: str) -> None:
         with self._translated_errors():
             self._slow.indices.delete(index=backing_index, ignore_unavailable=True)
         self._metas.pop(backing_index, None)
-        self._active_index = None
+        self._searched.clear()
 
     def backing_indexes(self) -> list[str]:
         with self._translated_errors():
@@ -201,7 +204,7 @@ class ElasticsearchIndex(BaseIndex):
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         if backing_index is None:
-            return self._read_active().meta
+            return self._read().meta
         # The meta of an index never changes, and no other index ever has its name.
         if backing_index not in self._metas:
             with self._translated_errors():
@@ -209,32 +212,36 @@ class ElasticsearchIndex(BaseIndex):
             self._metas[backing_index] = mapping.meta_of(backing_index, found[backing_index]["mappings"])
         return self._metas[backing_index]
 
-    def _read_active(self, *, refresh: bool = False) -> _Active:
-        """:raises IndexMissing: if no index is active."""
-        known = self._active_index
+    def _read(self, name: str | None = None, *, refresh: bool = False) -> _Searched:
+        """What searches need to know of the active index, or of the backing index ``name``.
+
+        :raises IndexMissing: if there is none.
+        """
+        name = name or self.name
+        known = self._searched.get(name)
         if refresh or known is None or time.monotonic() - known.read_at > META_SECONDS:
             with self._lock, self._translated_errors():
-                if self._active_index is not known and self._active_index is not None:
-                    return self._active_index  # another thread has just read it
-                self._active_index = None
+                if (current := self._searched.pop(name, None)) is not known and current is not None:
+                    self._searched[name] = current
+                    return current  # another thread has just read it
                 read_at = time.monotonic()
-                found = self._client.indices.get_mapping(index=self.name)
+                found = self._client.indices.get_mapping(index=name)
                 backing_index, body = next(iter(found.items()))
                 mappings = body["mappings"]
                 meta = mapping.meta_of(backing_index, mappings)
-                if known is None or known.backing_index != backing_index:
-                    self._selectivity = Selectivity()
-                self._selectivity.statistics, statistics = mapping.statistics_of(mappings)
-                known = _Active(
+                same = known is not None and known.backing_index == backing_index
+                selectivity = known.selectivity if known is not None and same else Selectivity()
+                selectivity.statistics, statistics = mapping.statistics_of(mappings)
+                known = _Searched(
                     backing_index,
                     meta,
                     mapping.quantisation_of(mappings),
                     int(self._client.count(index=backing_index)["count"]),
-                    self._selectivity,
+                    selectivity,
                     statistics.recall if self._recall is not None else None,
                     read_at,
                 )
-                self._active_index = known
+                self._searched[name] = known
         return known
 
     # Writing.
@@ -245,10 +252,10 @@ class ElasticsearchIndex(BaseIndex):
         return writer.write(operations, packed=self._server.takes_packed_vectors)
 
     def update_statistics(self, backing_index: str | None = None) -> None:
-        backing_index = backing_index or self._read_active(refresh=True).backing_index
+        backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
             upkeep.count_entries(self._connection, self._slow, backing_index, self.meta(backing_index).filters)
-        self._active_index = None
+        self._searched.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._translated_errors():
@@ -263,13 +270,13 @@ class ElasticsearchIndex(BaseIndex):
     ) -> RecallReport | None:
         if self._recall is None or self.similarity == "l1":
             return None
-        backing_index = backing_index or self._read_active(refresh=True).backing_index
+        backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
             ask = upkeep.asking(self._connection, self._slow, self._server, backing_index, 10 * self._timeout)
             report = upkeep.measure(
                 self._slow, backing_index, ask, probes, self._recall, self._num_candidates, progress
             )
-        self._active_index = None
+        self._searched.clear()
         return report
 
     def refresh(self, backing_index: str | None = None) -> None:
@@ -278,38 +285,39 @@ class ElasticsearchIndex(BaseIndex):
 
     # Reading.
 
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        active = self._read_active()
-        compiled = [self._compile(query, active) for query in queries]
-        answers = self._request([each.body(self._server, active.quantisation) for each in compiled])
-        if any(hit["_index"] != active.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
-            self._swapped(active, queries)
+    def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
+        name = backing_index or self.name
+        searched = self._read(name)
+        compiled = [self._compile(query, searched) for query in queries]
+        answers = self._request(name, [each.body(self._server, searched.quantisation) for each in compiled])
+        if any(hit["_index"] != searched.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
+            self._swapped(searched, queries)
         for number, each in enumerate(list(compiled)):
             while (instead := each.follow_up(answers[number])) is not None:
                 if isinstance(instead, CompiledQuery) and instead.which_image:
-                    active.selectivity.forget_images()
+                    searched.selectivity.forget_images()
                 compiled[number] = each = instead
-                [answers[number]] = self._request([each.body(self._server, active.quantisation)])
+                [answers[number]] = self._request(name, [each.body(self._server, searched.quantisation)])
             if (passing := each.passing(answers[number])) is not None:
-                active.selectivity.count(each.filters, passing)
+                searched.selectivity.count(each.filters, passing)
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
-    def _compile(self, query: Query, active: _Active) -> CompiledQuery | CompiledText:
+    def _compile(self, query: Query, searched: _Searched) -> CompiledQuery | CompiledText:
         validation.check_page(query)
-        validation.check_fingerprint(query, active.meta)
-        validation.check_fields(query, active.meta.filters)
-        filters = validation.compile_filters(query.filters, active.meta.filters)
+        validation.check_fingerprint(query, searched.meta)
+        validation.check_fields(query, searched.meta.filters)
+        filters = validation.compile_filters(query.filters, searched.meta.filters)
         if query.text:
-            return CompiledText(query, filters, active.meta, SERVER_TIMEOUT * self._timeout)
+            return CompiledText(query, filters, searched.meta, SERVER_TIMEOUT * self._timeout)
         similarity = query.similarity or self.similarity
-        passing = min(active.selectivity.passing(filters, active.entries), active.entries)
-        tuned = active.recall.effort(passing / max(active.entries, 1)) if active.recall else DEFAULT_CANDIDATES
+        passing = min(searched.selectivity.passing(filters, searched.entries), searched.entries)
+        tuned = searched.recall.effort(passing / max(searched.entries, 1)) if searched.recall else DEFAULT_CANDIDATES
         effort = self._num_candidates or tuned
         candidates = effort or DEFAULT_CANDIDATES
         exact = query.exact
         if exact is None:
             # The graph is one of cosines.
-            exact = similarity == "l1" or not effort or passing <= exact_up_to(active.entries, candidates)
+            exact = similarity == "l1" or not effort or passing <= exact_up_to(searched.entries, candidates)
         ratio = max(4, candidates / 25)
         while candidates < ratio * (query.offset + query.limit + 1):
             candidates *= 2  # in steps, so that neighbouring pages come from the same candidates
@@ -317,19 +325,19 @@ class ElasticsearchIndex(BaseIndex):
             query,
             validation.unit_vector(query.vector),
             filters,
-            active.meta.filters,
+            searched.meta.filters,
             similarity,
             0 if exact else min(candidates, MAX_CANDIDATES),
             SERVER_TIMEOUT * self._timeout,
-            which_image=similarity == "l1" or not active.selectivity.statistics.one_image_each,
+            which_image=similarity == "l1" or not searched.selectivity.statistics.one_image_each,
         )
 
-    def _swapped(self, before: _Active, queries: Sequence[Query]) -> None:
+    def _swapped(self, before: _Searched, queries: Sequence[Query]) -> None:
         """Read the active index after a swap.
 
         :raises ModelMismatch: if the queries were embedded by another model, or projected for the index before.
         """
-        after = self._read_active(refresh=True)
+        after = self._read(refresh=True)
         for query in queries:
             validation.check_fingerprint(query, after.meta)
         if not all(query.text for query in queries):
@@ -338,15 +346,15 @@ class ElasticsearchIndex(BaseIndex):
         if after.meta.fingerprint != before.meta.fingerprint and unnamed:
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
-    def _request(self, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def _request(self, name: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The server's answer to each body, in one request."""
         if not bodies:
             return []
         try:
             with self._translated_errors():
-                return self._connection.search(self.name, bodies)
+                return self._connection.search(name, bodies)
         except SearchIndexError:
-            self._active_index = None  # what is cached of the index may be the reason
+            self._searched.pop(name, None)  # what is cached of the index may be the reason
             raise
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:

@@ -30,6 +30,9 @@ META_SECONDS = 10.0
 """How long a process takes the backing index of its last search for the active one. A search notices a swap by
 itself."""
 
+KEPT_SECONDS = 300.0
+"""How long the vectors of a backing index beside the active one stay in memory after its last search."""
+
 SLICE_SECONDS = 0.1
 """How long the words of entries are read before the lock is released for writers and other readers."""
 
@@ -47,6 +50,7 @@ class LocalIndex(BaseIndex):
         self._metas: dict[str, IndexMeta] = {}
         self._searched: dict[str, tuple[str, float]] = {}  # by database
         self._snapshots: dict[str, Snapshot] = {}
+        self._kept_until: dict[str, float] = {}  # of those beside the active one
         self._written_within: set[str] = set()
         self._guard = Lock()
 
@@ -73,6 +77,7 @@ class LocalIndex(BaseIndex):
             store.drop(self.name, backing_index, using)
         with self._guard:
             self._snapshots.pop(backing_index, None)
+            self._kept_until.pop(backing_index, None)
         self._searched.clear()
 
     def backing_indexes(self) -> list[str]:
@@ -121,13 +126,14 @@ class LocalIndex(BaseIndex):
 
     # Reading.
 
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+    def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         started = time.perf_counter()
         using = store.read_alias()
         with _translated_errors():
-            at = store.state(self.name, None, using)
+            at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
-            self._notice_swap(at.name, meta, using)
+            if backing_index is None:
+                self._notice_swap(at.name, meta, using)
             compiled = []
             for query in queries:
                 validation.check_page(query)
@@ -136,7 +142,9 @@ class LocalIndex(BaseIndex):
                 compiled.append(validation.compile_filters(query.filters, meta.filters))
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
-            snapshot = self._snapshot(at, using, alone=True)
+            if backing_index is not None:
+                self._kept_until[at.name] = time.monotonic() + KEPT_SECONDS
+            snapshot = self._snapshot(at, using, searched=True)
             if any(query.text for query in queries):
                 self._read_texts(snapshot, at, using)
             with snapshot.current(at, using, at.name in self._written_within) as table:
@@ -229,15 +237,19 @@ class LocalIndex(BaseIndex):
             meta = self._metas[backing_index] = store.meta_of(self.name, backing_index, using)
         return meta
 
-    def _snapshot(self, at: store.State, using: str, *, alone: bool = False) -> Snapshot:
+    def _snapshot(self, at: store.State, using: str, *, searched: bool = False) -> Snapshot:
         meta = self._meta(at.name, using)
         with self._guard:
             snapshot = self._snapshots.get(at.name)
             if snapshot is None:
                 snapshot = self._snapshots[at.name] = Snapshot(self.name, meta)
-            if alone and len(self._snapshots) > 1:
+            if searched and len(self._snapshots) > 1:
                 # After a swap, the former snapshot is freed when the last search that uses it ends.
-                self._snapshots = {at.name: snapshot}
+                active, _until = self._searched.get(using, ("", 0.0))
+                now = time.monotonic()
+                self._kept_until = {name: until for name, until in self._kept_until.items() if until > now}
+                kept = {at.name, active, *self._kept_until}
+                self._snapshots = {name: each for name, each in self._snapshots.items() if name in kept}
             return snapshot
 
 

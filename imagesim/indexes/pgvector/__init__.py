@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from django.core.checks import CheckMessage
@@ -30,6 +31,16 @@ __all__ = ["PgvectorIndex"]
 META_SECONDS = 10.0
 """How long a process takes the backing index of its last search for the active one, and goes by the number of its
 entries. A search notices a swap by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """A backing index, as of one of its last searches; ``until``, of ``time.monotonic()``, it is not read again."""
+
+    name: str
+    entries: int
+    recall: RecallReport | None
+    until: float
 
 
 class PgvectorIndex(BaseIndex):
@@ -81,9 +92,7 @@ class PgvectorIndex(BaseIndex):
         self._num_candidates = num_candidates
         self._build_memory = build_memory
         self._known: dict[str, Generation] = {}
-        self._entries = 0
-        self._measured: RecallReport | None = None
-        self._searched = ("", 0.0)
+        self._searched: dict[str | None, _Searched] = {}  # None: the active one
 
     # Backing indexes.
 
@@ -117,20 +126,24 @@ class PgvectorIndex(BaseIndex):
                 "'database' in INDEX's OPTIONS."
             )
 
-    def promote(self, backing_index: str) -> None:
+    def make_searchable(self, backing_index: str) -> None:
         with self._database.reading() as cursor:
             generation = tables.read(cursor, self.name, backing_index, self._known)
         tables.build_indexes(self._database, generation, self._graph, self._build_memory)
         with self._database.writing(seconds=0) as cursor:
             tables.analyse(cursor, generation)
+
+    def promote(self, backing_index: str) -> None:
+        self.make_searchable(backing_index)
+        with self._database.writing(seconds=0) as cursor:
             tables.activate(cursor, self.name, backing_index)
-        self._searched = ("", 0.0)
+        self._searched.clear()
 
     def drop(self, backing_index: str) -> None:
         with self._database.writing() as cursor:
             tables.drop(cursor, self.name, backing_index)
         self._known.pop(backing_index, None)
-        self._searched = ("", 0.0)
+        self._searched.clear()
 
     def backing_indexes(self) -> list[str]:
         return tables.names(self._database)
@@ -139,8 +152,8 @@ class PgvectorIndex(BaseIndex):
         return next(iter(tables.names(self._database, "active")), None)
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
-        name, until = self._searched
-        if backing_index is None and time.monotonic() < until and (known := self._known.get(name)):
+        last = self._searched.get(backing_index)
+        if last is not None and time.monotonic() < last.until and (known := self._known.get(last.name)):
             return known.meta
         with self._database.reading() as cursor:
             return tables.read(cursor, self.name, backing_index, self._known).meta
@@ -164,7 +177,7 @@ class PgvectorIndex(BaseIndex):
             entries = searching.count_entries(cursor, generation)
             if entries > searching.EXACT_UP_TO:
                 recall.store(cursor, generation, {"entries": entries})
-        self._searched = ("", 0.0)
+        self._searched.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._database.reading() as cursor:
@@ -187,26 +200,27 @@ class PgvectorIndex(BaseIndex):
             generation = tables.read(cursor, self.name, backing_index, self._known)
             effort = self._effort(self._database.version(cursor), searching.count_entries(cursor, generation))
         report = recall.measure(self._database, generation, effort, probes, progress)
-        self._searched = ("", 0.0)
+        self._searched.clear()
         return report
 
     # Reading.
 
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+    def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
         try:
-            return self._search(queries)
+            return self._search(queries, backing_index)
         except IndexMissing:
-            return self._search(queries)  # swapped and dropped between two statements
+            return self._search(queries, backing_index)  # swapped and dropped between two statements
 
-    def _search(self, queries: Sequence[Query]) -> list[Candidates]:
+    def _search(self, queries: Sequence[Query], backing_index: str | None) -> list[Candidates]:
         settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
-        if (version := self._database.known_version) and self._entries > searching.EXACT_UP_TO:
-            effort = self._effort(version, self._entries)
+        last = self._searched.get(backing_index)
+        if (version := self._database.known_version) and last and last.entries > searching.EXACT_UP_TO:
+            effort = self._effort(version, last.entries, last.recall)
             settings |= effort.settings(effort.candidates(1.0) or DEFAULT_CANDIDATES)
         with self._database.reading(**settings) as cursor:
-            generation = self._read(cursor)
+            generation, last = self._read(cursor, backing_index)
             compiled = [_check(query, generation.meta) for query in queries]
-            effort = self._effort(self._database.version(cursor), self._entries)
+            effort = self._effort(self._database.version(cursor), last.entries, last.recall)
             return [
                 text.answer(cursor, generation, query, filters)
                 if query.text
@@ -214,24 +228,26 @@ class PgvectorIndex(BaseIndex):
                 for query, filters in zip(queries, compiled, strict=True)
             ]
 
-    def _effort(self, version: tuple[int, int], entries: int) -> searching.Effort:
-        return searching.Effort(self.similarity, self._num_candidates, version, entries, self._recall, self._measured)
+    def _effort(self, version: tuple[int, int], entries: int, measured: RecallReport | None = None) -> searching.Effort:
+        return searching.Effort(self.similarity, self._num_candidates, version, entries, self._recall, measured)
 
-    def _read(self, cursor: CursorWrapper) -> Generation:
-        """The active backing index; the number of its entries and its recall are read now and then.
+    def _read(self, cursor: CursorWrapper, backing_index: str | None) -> tuple[Generation, _Searched]:
+        """The backing index, the active one by default; the number of its entries and its recall are read now and
+        then.
 
         :raises ModelMismatch: if the queries may have been projected for the index that was active before.
         """
-        generation = tables.read(cursor, self.name, None, self._known)
-        name, until = self._searched
+        generation = tables.read(cursor, self.name, backing_index, self._known)
+        last = self._searched.get(backing_index)
         now = time.monotonic()
-        if name != generation.name or now > until:
-            self._entries = searching.count_entries(cursor, generation)
-            self._measured = None if self._recall is None else recall.read(cursor, generation).recall
-            self._searched = generation.name, now + META_SECONDS
-            if now < until and (former := self._known.get(name)):
-                validation.check_projection(former.meta, generation.meta)
-        return generation
+        if last is not None and last.name == generation.name and now <= last.until:
+            return generation, last
+        entries = searching.count_entries(cursor, generation)
+        measured = None if self._recall is None else recall.read(cursor, generation).recall
+        current = self._searched[backing_index] = _Searched(generation.name, entries, measured, now + META_SECONDS)
+        if last is not None and now < last.until and (former := self._known.get(last.name)):
+            validation.check_projection(former.meta, generation.meta)
+        return generation, current
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         with self._database.reading() as cursor:

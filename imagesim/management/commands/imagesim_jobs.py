@@ -36,6 +36,8 @@ class Command(ImagesimCommand):
             raise CommandError(f"Name the kind of job to {action}: rebuild or reconcile.")
         unfinished = jobs.unfinished(kind)
         if unfinished is None or action not in job_control.actions(unfinished) or not ACTIONS[action](unfinished):
+            if unfinished is not None and unfinished.status == Job.Status.STANDBY:
+                raise CommandError(jobs.why_none(Job.Kind.REBUILD))
             raise CommandError(f"There is no {kind} to {action}.")
         text = _line(unfinished)
         if action == "resume" and jobs.abandoned(unfinished) and not dispatch.start(kind, job=unfinished.pk):

@@ -29,7 +29,9 @@ class Command(ImagesimCommand):
             text += f"\nprecision  {precision_report}"
         other_model = bool(configured and status.index.model) and configured != status.index.model
         if other_model:
-            text += f"\nmodel      the settings name {configured}; run `manage.py imagesim_rebuild` to change to it"
+            swaps = status.standby is not None and status.standby.model == configured
+            command = f"imagesim_rebuild{' --swap' if swaps else ''}"
+            text += f"\nmodel      the settings name {configured}; run `manage.py {command}` to change to it"
         if status.index.outdated:
             text += (
                 f"\noutdated   the index was made with other {status.index.outdated}; run `manage.py imagesim_rebuild`"
@@ -90,6 +92,11 @@ def _text(status: Status) -> str:
             lines.append(
                 f"           {scope.name or 'all entries'} ({scope.share:.1%}): {scope.recall:.3f}, {effort}{drift}"
             )
+    if standby := status.standby:
+        lines.append(
+            f"standby    {standby.backing_index or '?'}: "
+            + (standby.error or f"{standby.entries} entries, model {standby.model}, {standby.dims} dimensions")
+        )
     for job in (status.rebuild, status.reconcile):
         if job:
             left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""
