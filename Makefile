@@ -11,6 +11,7 @@ STAMP := .venv/installed
 AGAIN := $(MAKE) --no-print-directory
 # Starts the services that the environment does not name, and stops them after the command.
 WITH_SERVICES := $(BIN)/python -m tools.services --
+WITH_TEST_SERVICES := $(BIN)/python -m tools.services --tests --
 
 .PHONY: help venv demo services test test-all quick lint docs pictures bench-quick chaos protections hostile clean
 .DEFAULT_GOAL := help
@@ -32,11 +33,11 @@ services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foregroun
 
 test:  ## every check and every test, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
-	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks
+	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks
 
 test-all:  ## more than daily: coverage, every test on SQLite and on MariaDB too, a longer run under faults, and one with each protection off
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
-	exec $(WITH_SERVICES) $(BIN)/python -m tools.checks --all
+	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks --all
 
 quick: venv  ## lint and the fast tests on SQLite, without any service: for daily work
 	@exec $(BIN)/python -m tools.checks --quick
@@ -57,7 +58,7 @@ chaos: venv  ## writes, kills and outages for a while (SECONDS=120 SEED=1 DATABA
 	@exec $(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --database $(DATABASE) $(if $(SECURE),--secure)
 
 protections: venv  ## the same harness with each protection disabled: it must notice
-	@exec $(WITH_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py
+	@exec $(WITH_TEST_SERVICES) $(BIN)/python -m pytest tests/chaos/check_protections.py
 
 hostile: venv  ## attack the demo shop over HTTP (SECONDS=120 of damaged files, SEED=1) and print what requests cost
 	@exec $(BIN)/python -m tests.hostile --seconds $(SECONDS) --seed $(SEED)

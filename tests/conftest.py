@@ -20,6 +20,7 @@ from imagesim.embedders.process import import_torchvision
 from imagesim.retrieval import rerank, variants
 from imagesim.runtime import runtime
 from tests.missing import missing
+from tests.shop import INDEXES
 
 pytest_plugins = ["imagesim.testing.fixtures"]
 
@@ -71,8 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, deselected = [], []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if "pgvector" in getattr(getattr(item, "callspec", None), "params", {}).values():
-            fixtures.add("pgvector_alias")  # asked for by name
+        parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+        fixtures |= {INDEXES[kind] for kind in INDEXES if kind in parameters}  # asked for by name
         uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
         unwanted = (database_only and not uses_database) or (quick and item.path.stem in SLOW_MODULES)
         (deselected if unwanted or fixtures & SERVICE_FIXTURES else kept).append(item)

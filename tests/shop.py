@@ -72,36 +72,68 @@ def index(products: Iterable[Product] | None = None, *, with_texts: bool = False
         meta = replace(meta, texts=items.text_specs)
     target = get_index()
     backing_index = target.create(meta)
-    entries = [entry for shown in (Product.objects.all() if products is None else products) if (entry := _entry(shown))]
+    entries = _entries(list(Product.objects.all() if products is None else products))
     assert all(result.status == "done" for result in target.write(entries, backing_index=backing_index))
     target.refresh(backing_index)
     target.promote(backing_index)
 
 
-def _entry(shown: Product) -> Entry | None:
+def _entries(shown: list[Product]) -> list[Entry]:
+    """The entries of the products that have pictures; their states, images and embeddings are stored beside."""
     items = registry.for_model(Product)
-    embedder = get_embedder()
-    state, _ = ItemState.objects.get_or_create(model=items.label, object_pk=str(shown.pk))
-    state.images.all().delete()
-    found = []
-    for position, file in enumerate(items.get_images(shown)):
+    states = _states(items, shown)
+    ItemImage.objects.filter(state__in=states.values()).delete()
+    made, found, vectors = [], [], {}
+    for each in shown:
+        state, pictures = states[str(each.pk)], _pictures(items, each)
+        vectors |= {picture.digest: picture.vector for picture in pictures}
+        found += [
+            ItemImage(state=state, position=position, name=picture.name, digest=picture.digest)
+            for position, picture in enumerate(pictures)
+        ]
+        if pictures:
+            made.append(_entry(items, each, state.version, pictures))
+    ItemImage.objects.bulk_create(found)
+    _store(vectors)
+    return made
+
+
+def _states(items: Items[Any], shown: list[Product]) -> dict[str, ItemState]:
+    """The state of each product, by its primary key as text."""
+    pks = [str(each.pk) for each in shown]
+    known = ItemState.objects.filter(model=items.label, object_pk__in=pks)
+    states = {state.object_pk: state for state in known}
+    for pk in pks:
+        if pk not in states:
+            states[pk] = ItemState.objects.create(model=items.label, object_pk=pk)
+    return states
+
+
+def _pictures(items: Items[Any], shown: Product) -> list[EntryImage]:
+    pictures = []
+    for file in items.get_images(shown):
         data = images.read(file)
-        (vector,) = embedder.embed_images([images.decode(data)])
-        found.append(EntryImage(images.digest(data), file.name, vector))
-        ItemImage.objects.create(state=state, position=position, name=file.name, digest=images.digest(data))
-        Embedding.objects.update_or_create(
-            digest=images.digest(data),
-            fingerprint=embedder.fingerprint,
-            defaults={"vector": np.asarray(vector, dtype="<f4").tobytes()},
-        )
-    if not found:
-        return None
+        (vector,) = get_embedder().embed_images([images.decode(data)])
+        pictures.append(EntryImage(images.digest(data), file.name, vector))
+    return pictures
+
+
+def _store(vectors: dict[str, np.ndarray]) -> None:
+    fingerprint = get_embedder().fingerprint
+    Embedding.objects.filter(fingerprint=fingerprint, digest__in=vectors).delete()
+    Embedding.objects.bulk_create(
+        Embedding(digest=digest, fingerprint=fingerprint, vector=np.asarray(vector, dtype="<f4").tobytes())
+        for digest, vector in vectors.items()
+    )
+
+
+def _entry(items: Items[Any], shown: Product, version: int, pictures: list[EntryImage]) -> Entry:
     return Entry(
         key=make_key(items.label, shown.pk),
         model=items.label,
         pk=str(shown.pk),
-        version=state.version,
-        images=tuple(found),
+        version=version,
+        images=tuple(pictures),
         categories=tuple(items.get_categories(shown)),
         in_stock=items.get_in_stock(shown),
         group=items.group_key_of(shown),

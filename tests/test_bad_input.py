@@ -35,6 +35,7 @@ from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemImage, ItemState, LocalEntry, LocalGeneration
 from tests import shop
+from tests.examples import examples
 from tests.shop import encoded, picture, product
 
 pytestmark = pytest.mark.django_db
@@ -351,7 +352,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @hypothesis_settings(
-    max_examples=int(os.environ.get("IMAGESIM_TEST_FUZZ", "300")),
+    max_examples=examples(100),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -369,7 +370,7 @@ def test_mutated_uploads(shelf, data):
 
 
 @hypothesis_settings(
-    max_examples=int(os.environ.get("IMAGESIM_TEST_FUZZ", "100")),
+    max_examples=examples(35),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

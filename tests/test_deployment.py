@@ -292,7 +292,7 @@ def start_elasticsearch(stack: ExitStack, folder: Path, port: int, password: str
     """With the settings of the compose file; its address."""
     given = SERVICES["elasticsearch"]["environment"]
     settings = {name: value for name, value in given.items() if "." in name}
-    server, url, _ = servers.secure_elasticsearch(folder, password, port=port, changes=settings)
+    server, url, _ = servers.secure_elasticsearch(folder, password, port=port, changes=settings, short_lived=True)
     stack.callback(server.kill)
     server.start().wait_until_it_answers()
     return url

@@ -49,7 +49,7 @@ def server() -> Iterator[SecureServer]:
         folder = Path(name)
         folder.chmod(0o755)
         try:
-            process, url, authority = servers.secure_elasticsearch(folder, PASSWORD)
+            process, url, authority = servers.secure_elasticsearch(folder, PASSWORD, short_lived=True)
         except (Failure, OSError) as error:
             missing(f"Elasticsearch with security cannot be had: {error}")
         try:

@@ -27,6 +27,7 @@ from imagesim import images, sandbox
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
 from imagesim.retrieval import query_image
 from imagesim.runtime import runtime
+from tests.examples import examples
 from tests.shop import encoded, picture
 
 FORMATS = ["JPEG", "PNG", "WEBP", *(["AVIF"] if features.check("avif") else [])]
@@ -436,7 +437,7 @@ print(size("VmHWM") - before)
         with translation.override("de"):  # no catalogue yet: the sentence is still whole
             self.assert_rejected(b"", BadImage, ".")
 
-    @hypothesis_settings(max_examples=300, deadline=None)
+    @hypothesis_settings(max_examples=examples(100), deadline=None)
     @given(data=st.data())
     def test_mutated_pictures_give_an_image_or_one_error(self, data):
         kind = data.draw(st.sampled_from(FORMATS))

@@ -18,6 +18,7 @@ from imagesim.registry import key_of
 from imagesim.retrieval import rerank
 from imagesim.types import Hit, Hits
 from tests import shop
+from tests.examples import examples
 from tests.shop import encoded, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
@@ -26,7 +27,7 @@ BRANDS = ("acme", "zeta", "midi")
 CATEGORIES = ("shoes", "hats", "bags", "coats")
 SHADES = ("red", "darkred", "tomato", "orange", "blue", "navy", "green", "olive", "gold", "black")
 COUNT = 60  # more than the window
-EXAMPLES = {"local": 60, "elasticsearch": 15, "pgvector": 15}
+EXAMPLES = {"local": 20, "elasticsearch": 5, "pgvector": 5}
 
 
 @pytest.fixture(params=shop.INDEXES)
@@ -185,7 +186,7 @@ def check_limit(limit: Rule, hits: list[Hit], placed: dict[int, str]) -> None:
 
 def test_any_rules_and_any_pages(stock, index_kind):
     @settings(
-        max_examples=EXAMPLES[index_kind],
+        max_examples=examples(EXAMPLES[index_kind]),
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

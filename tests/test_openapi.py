@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,10 @@ from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from tests import shop
+from tests.examples import examples
 from tests.shop import encoded, picture, product
 
-EXAMPLES = int(os.environ.get("IMAGESIM_TEST_FUZZ", "25"))
+EXAMPLES = examples(10)
 pytestmark = pytest.mark.django_db
 
 HELD_TO = [

@@ -16,6 +16,7 @@ from imagesim.indexes.local import knn, quantised
 from imagesim.indexes.local.columnar import Matrix, Record, Table
 from imagesim.indexes.validation import compile_filters
 from imagesim.types import Filters, IndexMeta, Query, Similarity
+from tests.examples import examples
 
 if quantised.kernels() is None:
     pytest.skip("numkong is not installed", allow_module_level=True)
@@ -64,7 +65,7 @@ def filled(vectors: np.ndarray, rng: np.random.Generator) -> Table:
     return table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     draw=st.sampled_from([spread, near_duplicates, equal, spiky, mixed]),

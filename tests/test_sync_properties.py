@@ -33,6 +33,7 @@ from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import _queue_former_owners, sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.models import ItemState, Job, LocalEntry, Scope
+from tests.examples import examples
 from tests.shop import EMBEDDER, encoded, picture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root"), pytest.mark.timeout(900)]
@@ -287,7 +288,7 @@ def test_the_index_ends_up_equal(monkeypatch):
         run_state_machine_as_test(
             Shop,
             settings=settings(
-                max_examples=int(os.environ.get("IMAGESIM_TEST_EXAMPLES", "60")),
+                max_examples=examples(20),
                 stateful_step_count=30,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

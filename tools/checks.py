@@ -2,13 +2,14 @@
 
 --lint   the checks that run no code of the project
 --quick  these, and the fast tests on SQLite, which need no service
---all    more than daily: the coverage of the tests, all tests on SQLite, a longer run under faults, and one with each
-         protection off; installing the distribution on each Python; the recipes with other packages;
-         all tests, and a run under faults, on MariaDB
+--all    more than daily: the coverage of the tests, three times as many examples, all tests on SQLite, a longer run
+         under faults, one with each protection off, and one that kills a node of a cluster; installing the
+         distribution on each Python; the recipes with other packages; all tests, and a run under faults, on MariaDB
 
-The tests run on PostgreSQL, in as many processes as there are processors; the ones that use a database again on SQLite,
-and the ones of the write side on MariaDB. Steps that start their own servers and mostly wait run beside others; their
-output is shown at the end.
+All tests run on PostgreSQL, in as many processes as there are processors. What a kind of database can change (locks
+and transactions, the order of text, the app's own tables and SQL) runs again on SQLite, and the write side on MariaDB;
+the other tests do so with --all. Steps that start their own servers and mostly wait run beside others; their output is
+shown at the end.
 """
 
 from __future__ import annotations
@@ -28,8 +29,20 @@ from tools.system import Failure, find_program, say
 PROCESSES = str(max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)))
 APART = [f"--ignore=tests/{folder}" for folder in ("browser", "chaos", "hostile")]
 SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
+MANY = {"IMAGESIM_TEST_EXAMPLES": "3"}
 MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL", "")}
-WRITE_SIDE = [f"tests/test_{name}.py" for name in ("collation", "database", "leases", "outbox", "reconcile", "sync")]
+WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
+# Where the code locks rows, asks which database it has, or has tables and SQL of its own.
+OF_DATABASES = [
+    *WRITE_SIDE,
+    *("autocommit", "commands", "embedding", "events", "health", "index_local", "item_regions", "job_control"),
+    *("photo_store", "projections", "rebuild", "relations", "signals", "sync_properties", "tasks", "testing"),
+    *("experiments", "insight", "insight_catalogue", "insight_reports"),
+]
+
+
+def files(names: list[str]) -> list[str]:
+    return [f"tests/test_{name}.py" for name in names]
 
 
 class Step(NamedTuple):
@@ -51,16 +64,21 @@ FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"
 ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
 INSTALLS = Step("installing into empty environments", ["tools.installs"])
 RECIPES = Step("recipes with other packages", ["tools.recipes"])
+CLUSTER = Step("tests under faults, of a cluster", ["pytest", "tests/chaos/check_cluster.py"])
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
-POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, *APART])
+# "worksteal" leaves most of a module, and what its fixtures start, in one process.
+POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, "--dist", "worksteal", *APART])
 # Measuring coverage takes half as much time again, so that it is not done daily.
 COVERAGE = Step(
     "tests on PostgreSQL, with coverage",
     [*POSTGRESQL.command, "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
+    MANY,
 )
-SQLITE_DATABASE = Step("tests of the database on SQLite", ["pytest", "--database-only", "-q", *APART], SQLITE)
-SQLITE_ALL = Step("tests on SQLite", ["pytest", "-n", PROCESSES, "-q", *APART], SQLITE)
-MARIADB_WRITES = Step("tests of the write side on MariaDB", ["pytest", "-q", *WRITE_SIDE], MARIADB)
+SQLITE_DATABASE = Step(
+    "tests of the database on SQLite", ["pytest", "--database-only", "-q", *files(OF_DATABASES)], SQLITE
+)
+SQLITE_ALL = Step("tests on SQLite", ["pytest", "-n", PROCESSES, "-q", *APART], SQLITE | MANY)
+MARIADB_WRITES = Step("tests of the write side on MariaDB", ["pytest", "-q", *files(WRITE_SIDE)], MARIADB)
 MARIADB_ALL = Step("tests on MariaDB", ["pytest", "-n", PROCESSES, "-q", *APART], MARIADB)
 MARIADB_FAULTS = Step("tests under faults, on MariaDB", ["pytest", "tests/chaos/check_mariadb.py"])
 BROWSER = Step("tests in a browser", ["pytest", "tests/browser"])
@@ -70,9 +88,9 @@ Phase = tuple[list[Step], list[Step]]
 """The steps that run one after the other, and those that run beside them."""
 
 TEST: list[Phase] = [
-    ([*LINT, DOCS, BROWSER], [FAULTS]),
+    ([*LINT, DOCS, BROWSER], [FAULTS, ATTACKS]),
     ([POSTGRESQL], []),
-    ([SQLITE_DATABASE, MARIADB_WRITES], [ATTACKS]),
+    ([SQLITE_DATABASE], [MARIADB_WRITES]),
 ]
 TEST_ALL: list[Phase] = [
     ([*LINT, DOCS, BROWSER], []),
@@ -80,7 +98,7 @@ TEST_ALL: list[Phase] = [
     ([SQLITE_ALL], []),
     ([MARIADB_ALL], []),
     ([ATTACKS], []),
-    ([FAULTS_LONGER, MARIADB_FAULTS, PROTECTIONS], []),
+    ([FAULTS_LONGER, MARIADB_FAULTS, PROTECTIONS, CLUSTER], []),
     ([INSTALLS, RECIPES], []),
 ]
 PHASES: dict[str, list[Phase]] = {
@@ -145,6 +163,8 @@ def main(arguments: list[str]) -> int:
         return 2
     if any(BROWSER in steps for steps, _ in PHASES[chosen]):
         find_program("chromium", package="chromium")
+    # Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     begun = time.monotonic()
     results = [result for phase in PHASES[chosen] for result in run_phase(phase)]
     say("")

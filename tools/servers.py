@@ -133,8 +133,19 @@ def pgvector(folder: Path, which: str) -> tuple[Process, str]:
     return postgres(folder, name, home / install / "bin")
 
 
+def _java(heap: str, short_lived: bool) -> str:
+    """Return the options of Java. Not for benchmarks: ``short_lived`` leaves out its optimising compiler, which takes
+    more processor time in the first minutes than it saves."""
+    return f"-Xms{heap} -Xmx{heap}" + (" -XX:TieredStopAtLevel=1" if short_lived else "")
+
+
 def elasticsearch(
-    folder: Path, name: str = "elasticsearch", *, heap: str = "512m", changes: Mapping[str, object] | None = None
+    folder: Path,
+    name: str = "elasticsearch",
+    *,
+    heap: str = "512m",
+    changes: Mapping[str, object] | None = None,
+    short_lived: bool = False,
 ) -> tuple[Process, str]:
     """Prepare Elasticsearch, not started yet, with ``heap`` of memory and ``changes`` to the settings for tests."""
     home = elastic.home()
@@ -144,7 +155,7 @@ def elasticsearch(
     own = folder / name
     own.mkdir(parents=True, exist_ok=True)
     environment = elastic.configure(own, home, port, transport, changes)
-    environment["ES_JAVA_OPTS"] = f"-Xms{heap} -Xmx{heap}"
+    environment["ES_JAVA_OPTS"] = _java(heap, short_lived)
     url = f"http://127.0.0.1:{port}"
     server = Process(
         name,
@@ -157,7 +168,9 @@ def elasticsearch(
     return server, url
 
 
-def elasticsearch_cluster(folder: Path, count: int = 3, *, heap: str = "512m") -> list[tuple[Process, str]]:
+def elasticsearch_cluster(
+    folder: Path, count: int = 3, *, heap: str = "512m", short_lived: bool = False
+) -> list[tuple[Process, str]]:
     """Prepare the nodes of a cluster, not started yet, each master-eligible."""
     transports = [free_port() for _ in range(count)]
     return [
@@ -165,6 +178,7 @@ def elasticsearch_cluster(folder: Path, count: int = 3, *, heap: str = "512m") -
             folder,
             f"node-{number}",
             heap=heap,
+            short_lived=short_lived,
             changes={
                 "discovery.type": "multi-node",
                 "cluster.name": "imagesim-cluster",
@@ -190,6 +204,7 @@ def secure_elasticsearch(
     port: int | None = None,
     heap: str = "512m",
     changes: Mapping[str, object] | None = None,
+    short_lived: bool = False,
 ) -> tuple[Process, str, Path]:
     """Return (process, address, CA certificate) of a server with TLS and passwords, as in docker-compose.yml.
 
@@ -211,7 +226,7 @@ def secure_elasticsearch(
         **(changes or {}),
     }
     environment = elastic.configure(own, home, port, free_port(), settings)
-    environment["ES_JAVA_OPTS"] = f"-Xms{heap} -Xmx{heap}"
+    environment["ES_JAVA_OPTS"] = _java(heap, short_lived)
     shutil.copytree(certificates, own / "config" / "certs")
     # The official image does the same with ELASTIC_PASSWORD.
     keystore = home / "bin" / "elasticsearch-keystore"

@@ -2,6 +2,8 @@
 
 ``python -m tools.services``              starts them, prints the variables that point to them, waits for Ctrl-C
 ``python -m tools.services -- COMMAND …`` runs the command with those variables, and returns its exit status
+``--tests`` before these: servers that live for a run of the tests. Elasticsearch compiles less, and their data is in
+memory where there is room. Not for benchmarks.
 
 A service whose variable is already set is not started. All their data is in one temporary folder.
 """
@@ -24,7 +26,7 @@ from types import FrameType
 
 from tools import servers
 from tools.processes import Process
-from tools.system import Failure, adopt_orphans, end_children, say
+from tools.system import Failure, adopt_orphans, end_children, say, scratch_folders
 
 PREFIX = "imagesim-services-"
 PGVECTOR = {"newest": "IMAGESIM_TEST_PGVECTOR_URL", "oldest": "IMAGESIM_TEST_PGVECTOR_OLDEST_URL"}
@@ -33,8 +35,10 @@ PGVECTOR = {"newest": "IMAGESIM_TEST_PGVECTOR_URL", "oldest": "IMAGESIM_TEST_PGV
 class Services:
     """The services of one run; ``start`` returns the variables, ``stop`` removes everything."""
 
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    def __init__(self, *, for_tests: bool = False) -> None:
+        folders = scratch_folders() if for_tests else [None]
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folders[0]))
+        self._for_tests = for_tests
         self._folder.chmod(0o755)
         # Its threads live as long as the services: a child is signalled to stop when the *thread* that started it ends.
         self._pool = ThreadPoolExecutor(6)
@@ -45,7 +49,7 @@ class Services:
         :raises Failure: naming the service that did not start, with the end of its log.
         """
         starters: dict[str, Callable[[Path], tuple[Process, str]]] = {
-            "IMAGESIM_TEST_ELASTICSEARCH_URL": partial(servers.elasticsearch, heap="1g"),
+            "IMAGESIM_TEST_ELASTICSEARCH_URL": partial(servers.elasticsearch, heap="1g", short_lived=self._for_tests),
             "IMAGESIM_TEST_REDIS_URL": servers.redis,
             "IMAGESIM_TEST_DATABASE_URL": servers.postgres,
             "IMAGESIM_TEST_MYSQL_URL": servers.mariadb,
@@ -73,7 +77,7 @@ class Services:
 
 def _sweep() -> None:
     """Remove the folders of runs that were killed before they could clean up."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in (path for parent in scratch_folders() for path in parent.glob(f"{PREFIX}*")):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -85,12 +89,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    for_tests = arguments[:1] == ["--tests"]
+    arguments = arguments[for_tests:]
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     adopt_orphans()
     _sweep()
-    services = Services()
+    services = Services(for_tests=for_tests)
     try:
         variables = services.start()
         if command:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+_GIGABYTE = 1 << 30
 _installing = threading.Lock()  # apt-get runs once at a time
 
 
@@ -80,6 +82,24 @@ def cache_folder() -> Path:
     folder = folder / "imagesim"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def scratch_folders() -> list[Path]:
+    """Return the folders that may hold data of services for a run, the best first.
+
+    The memory is one where it has room: servers sync their files to the disk at every index or table that a test makes.
+    """
+    folders = [Path(tempfile.gettempdir())]
+    with contextlib.suppress(OSError):
+        memory = os.statvfs(_SHARED_MEMORY)
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        has_room = memory.f_bavail * memory.f_frsize >= 4 * _GIGABYTE and available >= 15 * _GIGABYTE
+        if has_room and not memory.f_flag & os.ST_NOEXEC:  # Elasticsearch unpacks libraries there
+            folders.insert(0, _SHARED_MEMORY)
+    return folders
 
 
 def _anyone_may_enter(folder: Path) -> bool:

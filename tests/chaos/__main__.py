@@ -53,9 +53,11 @@ class Harness:
         self.say(f"starting {self.given.database}, Redis and Elasticsearch")
         self.redis, self.redis_url = servers.redis(self.folder)
         if self.given.secure:
-            self.elastic, self.elastic_url, authority = servers.secure_elasticsearch(self.folder, PASSWORD)
+            self.elastic, self.elastic_url, authority = servers.secure_elasticsearch(
+                self.folder, PASSWORD, short_lived=True
+            )
         else:
-            self.elastic, self.elastic_url = servers.elasticsearch(self.folder)
+            self.elastic, self.elastic_url = servers.elasticsearch(self.folder, short_lived=True)
         self.elastic.start()
         self.redis.start().wait_until_it_answers()
         self.database, database_url = DATABASES[self.given.database](self.folder)

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.running import chaos
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_url", "redis_url", "postgres")]
-SECONDS = os.environ.get("IMAGESIM_CHAOS_SECONDS", "120")
+SECONDS = os.environ.get("IMAGESIM_CHAOS_SECONDS", "40")
 SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 

@@ -1,4 +1,7 @@
-"""Three nodes of Elasticsearch, one of them killed under load: no search fails, no entry is lost."""
+"""Three nodes of Elasticsearch, one of them killed under load: no search fails, no entry is lost.
+
+Part of ``make test-all``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def folder():
 @pytest.fixture
 def cluster(folder):
     """Three nodes with 512 MB of heap each, each master-eligible: [(process, address)]."""
-    nodes = servers.elasticsearch_cluster(folder)
+    nodes = servers.elasticsearch_cluster(folder, short_lived=True)
     try:
         for process, _ in nodes:
             process.start()
