@@ -92,7 +92,7 @@ def _check_images(items: Items[Any]) -> Iterator[CheckMessage]:
 
 def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
     reserved = reserved_names()
-    for name in items.filters:
+    for name in items.filter_names:
         if not isinstance(name, str) or not name.isidentifier() or paths.SEPARATOR in name:
             hint = "Use letters, digits and single underscores: the name is written as in price__lte=50."
             yield _error(items, f"The filter name {name!r} cannot be used.", "imagesim.E015", hint)
@@ -101,10 +101,14 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
             hint = "Choose another name: this one is taken in query strings, forms and template tags."
             yield _error(items, f"The filter name {name!r} is that of an argument.", "imagesim.E019", hint)
         try:
-            items.kind_of(name)
+            kind = items.kind_of(name)
         except ConfigurationError as error:
             if name in items.filter_kinds or _resolves(items, items.filters[name]):
                 yield _error(items, str(error), "imagesim.E013")
+            continue
+        if name == items.measured_colours and kind != "keyword":
+            message = f"measured_colours = {name!r} is also a filter of kind {kind!r}; measured colours are keywords."
+            yield _error(items, message, "imagesim.E105", "Give the measured colours a name of their own.")
     for name in sorted(set(items.filter_kinds) - set(items.filters)):
         message = f"filter_kinds names {name!r}, which is no filter; the filters are {format_choices(items.filters)}."
         yield _error(items, message, "imagesim.E016")
@@ -133,7 +137,7 @@ def _check_kinds_agree() -> Iterator[CheckMessage]:
     """One index holds all models, so one name has one kind."""
     seen: dict[str, tuple[str, Items[Any]]] = {}
     for items in registry:
-        for name in items.filters:
+        for name in items.filter_names:
             try:
                 kind = items.kind_of(name)
             except ConfigurationError:

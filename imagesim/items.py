@@ -15,6 +15,7 @@ from django.db import models
 from django.utils.html import strip_tags
 
 from imagesim import paths
+from imagesim.declarations import require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, kind_of_field
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
@@ -61,6 +62,9 @@ class Items(Generic[M]):
     filters: Mapping[str, str] = {}
     filter_kinds: Mapping[str, FilterKind] = {}
     """For filters that end in a property or method: 'keyword', 'number', 'boolean' or 'date'."""
+    measured_colours: str = ""
+    """The name of a filter that holds the main colours measured in the item's images (``"colour"``). It may be one of
+    ``filters``: items without a value of their own then have the measured ones."""
     text: Mapping[str, float] | None = None
     """The texts that words are searched in, with weights (``{"name": 3, "brand__name": 2, "description": 1}``).
     None: the model's ``name`` or ``title``, with its translations (``name_de``). Empty: words find images only.
@@ -80,7 +84,7 @@ class Items(Generic[M]):
     def __init__(self, model: type[M]) -> None:
         self._model = model
         self.label: str = (model._meta.concrete_model or model)._meta.label_lower
-        self._require_types()
+        require_types(self)
 
     @property
     def model(self) -> type[M]:
@@ -215,7 +219,12 @@ class Items(Generic[M]):
 
         :raises ConfigurationError: naming the first filter whose kind is not known.
         """
-        return {name: self.kind_of(name) for name in self.filters}
+        return {name: self.kind_of(name) for name in self.filter_names}
+
+    @property
+    def filter_names(self) -> tuple[str, ...]:
+        """The names of all filters: the declared ones, and that of the measured colours."""
+        return tuple(dict.fromkeys((*self.filters, *filter(None, [self.measured_colours]))))
 
     @cached_property
     def text_specs(self) -> dict[str, TextSpec]:
@@ -240,6 +249,8 @@ class Items(Generic[M]):
 
         :raises ConfigurationError: if the field at its end does not decide it.
         """
+        if name == self.measured_colours and name not in self.filters:
+            return "keyword"
         kind = self.filter_kinds.get(name) or kind_of_field(paths.resolve(self._model, self.filters[name]).field)
         if kind is not None and kind not in FILTER_TYPES:
             raise ConfigurationError(
@@ -342,38 +353,6 @@ class Items(Generic[M]):
             raise ConfigurationError(
                 f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
             ) from None
-
-    def _require_types(self) -> None:
-        for name in ("images", "category", "category_parent", "in_stock", "group"):
-            if not isinstance(getattr(self, name), str):
-                raise ConfigurationError(
-                    f"{type(self).__name__}.{name} must be a path such as 'photos__file', not {getattr(self, name)!r}."
-                )
-        depends = self.depends_on
-        if isinstance(depends, str) or not all(isinstance(path, str) for path in depends or ()):
-            raise ConfigurationError(f"{type(self).__name__}.depends_on must be a list of paths, not {depends!r}.")
-        look = self.look_categories
-        if not isinstance(look, Mapping) or not all(
-            isinstance(slugs, list | tuple) and all(isinstance(text, str) for text in (label, *slugs))
-            for label, slugs in look.items()
-        ):
-            raise ConfigurationError(
-                f"{type(self).__name__}.look_categories must be a dict of lists of categories, such as "
-                f"{{'shoes': ['sneakers', 'boots']}}, not {look!r}."
-            )
-        text = {} if self.text is None else self.text
-        if not isinstance(text, Mapping) or not all(
-            isinstance(path, str) and isinstance(weight, int | float) and 0 < weight <= 100
-            for path, weight in text.items()
-        ):
-            raise ConfigurationError(
-                f"{type(self).__name__}.text must be a dict of paths with weights above 0 and up to 100, such as "
-                f"{{'name': 3, 'brand__name': 2}}, not {self.text!r}."
-            )
-        for name in ("filters", "filter_kinds", "related", "text_languages"):
-            value = getattr(self, name)
-            if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
-                raise ConfigurationError(f"{type(self).__name__}.{name} must be a dict of texts, not {value!r}.")
 
 
 def _plain(value: Any) -> str:

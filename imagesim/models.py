@@ -163,6 +163,23 @@ class RegionVectors(models.Model):
         return f"{self.image_id} ({self.fingerprint})"
 
 
+class ImageColours(models.Model):
+    """The main colours that a version of the rule measured in the image with this digest, the largest first."""
+
+    digest = models.CharField(_("digest"), max_length=64, unique=True)
+    rule = models.PositiveSmallIntegerField(_("version of the rule"))
+    colours = models.JSONField(_("colours"), default=list)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("colours of an image")
+        verbose_name_plural = _("colours of images")
+        default_permissions: ClassVar = ["view"]
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
 class EmbeddingLease(models.Model):
     """A worker's lease to embed this image; others that need the vector wait for it."""
 

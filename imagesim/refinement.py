@@ -12,9 +12,11 @@ from django.db import models
 from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
+from imagesim.measured_colours import filter_values
 from imagesim.registry import registry
 from imagesim.retrieval.params import parse
 from imagesim.types import FilterValue, Hit, Hits
@@ -26,6 +28,21 @@ ENOUGH = 4
 """The minimum number of results for the step "cheaper", except for results of an item."""
 
 OTHER_COLOUR = "colour^-0.5"
+
+COLOUR_NAMES = {
+    "black": pgettext_lazy("colour", "black"),
+    "white": pgettext_lazy("colour", "white"),
+    "grey": pgettext_lazy("colour", "grey"),
+    "red": pgettext_lazy("colour", "red"),
+    "orange": pgettext_lazy("colour", "orange"),
+    "brown": pgettext_lazy("colour", "brown"),
+    "yellow": pgettext_lazy("colour", "yellow"),
+    "green": pgettext_lazy("colour", "green"),
+    "blue": pgettext_lazy("colour", "blue"),
+    "purple": pgettext_lazy("colour", "purple"),
+    "pink": pgettext_lazy("colour", "pink"),
+}
+"""The translated names of measured colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,8 @@ class Group:
     name: str
     label: str
     choices: list[Choice]
+    is_palette: bool = False
+    """Whether the choices are colours, which are shown as swatches."""
 
     @property
     def chosen(self) -> Choice | None:
@@ -57,8 +76,9 @@ class Refinement:
     """The choices of a visitor in the URL of a page of results, and the further choices.
 
     ``facets`` and ``sort`` are filters of ``Items``, by the words for them (``{"brand": "Brand"}``); those of ``sort``
-    are numbers. ``name_of(facet, value)`` is what a page shows for a value. ``query`` is ``request.GET``, and ``like``
-    the item whose similar items the page shows, if it does.
+    are numbers. ``name_of(facet, value)`` is what a page shows for a value, by default the value itself, or the
+    translated name of a measured colour. ``query`` is ``request.GET``, and ``like`` the item whose similar items the
+    page shows, if it does. The facet of ``Items.measured_colours`` is shown as a palette.
 
     Pass :meth:`arguments` to the search and its hits to :meth:`apply`, which counts and orders at most ``MAX_LIMIT`` of
     them, the most relevant. So counts are those of the answer, not of the catalogue.
@@ -73,11 +93,11 @@ class Refinement:
         sort: Mapping[str, str],
         like: models.Model | None = None,
         page_size: int = 12,
-        name_of: Callable[[str, str], str] = lambda facet, value: value,
+        name_of: Callable[[str, str], str] | None = None,
     ) -> None:
         self._items = registry.for_model(model)
         self._query, self._facets, self._sort, self._like = query, facets, sort, like
-        self._page_size, self._name_of = page_size, name_of
+        self._page_size, self._name_of = page_size, name_of or self._default_name
         self._values: dict[int, Mapping[str, FilterValue]] = {}
         page = query.get("page", "")
         self.page = int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 5 and int(page) else 1
@@ -100,7 +120,8 @@ class Refinement:
 
     def apply(self, hits: Hits) -> Hits:
         """Return the hits of this page, in the chosen order."""
-        self._values = {id(hit): self._items.get_filters(hit.item) for hit in hits}
+        values = filter_values(self._items, [hit.item for hit in hits])
+        self._values = {id(hit): own for hit, own in zip(hits, values, strict=True)}
         self.total, self.more = len(hits), hits.more
         self.groups = [group for name in self._facets if (group := self._facet(name, hits))]
         if len(hits) > 1 or self.order:
@@ -109,6 +130,11 @@ class Refinement:
         start, end = self.offset, self.page * self._page_size
         self.next_url = self._url(page=str(self.page + 1)) if len(hits) > end else ""
         return hits.replace(hits=self._ordered(hits)[start:end], more=len(hits) > end)
+
+    @property
+    def palettes(self) -> list[Group]:
+        """Return the groups that are shown as swatches."""
+        return [group for group in self.groups if group.is_palette]
 
     @property
     def offset(self) -> int:
@@ -149,7 +175,10 @@ class Refinement:
             )
             for value in [*values, *([chosen] if chosen and chosen not in values else [])]
         ]
-        return Group(name, self._facets[name], choices)
+        return Group(name, self._facets[name], choices, name == self._items.measured_colours)
+
+    def _default_name(self, facet: str, value: str) -> str:
+        return str(COLOUR_NAMES.get(value, value)) if facet == self._items.measured_colours else value
 
     def _orders(self) -> Group:
         labels = {"": _("Most relevant first")}

@@ -449,6 +449,11 @@ class TestPages:
 
     def test_the_gallery_links_neighbours(self, client: Client, shelf):
         assert client.get("/gallery/").status_code == 200
+        html = client.get("/gallery/?colour=blue").content.decode()
+        assert "/gallery/blue/" in html
+        assert "/gallery/red/" not in html
+        assert html.count('aria-current="true"') == 1
+        assert "/gallery/red/" in client.get("/gallery/?colour=none").content.decode()
         html = client.get("/gallery/red/?via=blue,gone").content.decode()
         assert "/gallery/crimson/?via=blue,gone,red" in html
         assert "Back to blue" in html

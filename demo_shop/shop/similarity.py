@@ -27,6 +27,7 @@ class ProductItems(imagesim.Items[Product]):
         "description_de": 1,
     }
     filters = {"brand": "brand", "price": "price", "colour": "colour"}
+    measured_colours = "colour"
 
     def should_index(self, product: Product) -> bool:
         return product.active

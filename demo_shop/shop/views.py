@@ -187,8 +187,11 @@ def look(request: HttpRequest) -> HttpResponse:
 def gallery(request: HttpRequest, slug: str = "") -> HttpResponse:
     """Show all pictures, or one in the centre with the most similar ones around it."""
     if not slug:
-        products = on_sale().filter(parent=None).order_by("?")[:WANDER]
-        return render(request, "shop/gallery_all.html", {"products": products})
+        palette, colour = colours(on_sale()), request.GET.get("colour", "")
+        products = on_sale().filter(colour=colour) if colour in palette else on_sale().filter(parent=None)
+        palette.sort(key=lambda each: each != colour)  # on a phone the others are scrolled to
+        context = {"products": products.order_by("?")[:WANDER], "palette": palette, "colour": colour}
+        return render(request, "shop/gallery_all.html", context)
     centre = get_object_or_404(on_sale(), slug=slug)
     neighbours = widgets.similar_hits(centre, limit=12)
     visited = [name for name in request.GET.get("via", "").split(",") if name and name != slug][-TRAIL_LENGTH:]

@@ -22,6 +22,7 @@ from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items
+from imagesim.measured_colours import has_to_measure, with_measured
 from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.registry import make_key, registry
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
@@ -174,13 +175,15 @@ def images_by_state(states: Iterable[ItemState]) -> dict[int, list[ItemImage]]:
     return found
 
 
-def metadata_of(items: Items[Any], item: models.Model) -> dict[str, Any]:
-    """The fields of an entry other than its images."""
+def metadata_of(
+    items: Items[Any], item: models.Model, digests: Iterable[str], colours: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """The fields of an entry other than its images. ``colours`` are the measured ones, by digest of an image."""
     return {
         "categories": tuple(items.get_categories(item)),
         "in_stock": bool(items.get_in_stock(item)),
         "group": items.group_key_of(item),
-        "filters": items.get_filters(item),
+        "filters": with_measured(items, items.get_filters(item), [colours.get(digest, ()) for digest in digests]),
         "texts": items.get_texts(item),
     }
 
@@ -231,12 +234,14 @@ def _outline(state: ItemState, item: models.Model | Exception | None, known: Seq
         if not items.should_index(item):
             return Document(state, Outcome.SKIPPED, pictures=())
         files = [(str(file.name), file) for file in items.get_images(item)]
+        measured = has_to_measure(items, item)
     except INFRASTRUCTURE_ERRORS:
         raise
     except Exception as error:
         return _failure(state, error)
     by_name = {image.name: image for image in known}
-    return Document(state, pictures=tuple(_picture(state, *file, by_name.get(file[0][:500])) for file in files))
+    pictures = (_picture(state, *file, by_name.get(file[0][:500])) for file in files)
+    return Document(state, pictures=tuple(replace(each, measured=measured) for each in pictures))
 
 
 def _picture(state: ItemState, name: str, file: Any, known: ItemImage | None) -> Picture:
@@ -277,7 +282,8 @@ def _with_entries(document: Document, item: Any, targets: Sequence[Target], vect
     images = {target.backing_index: _entry_images(pictures, target, vectors) for target in targets}
     if not any(images.values()):
         return replace(document, outcome=Outcome.FAILED)
-    metadata = metadata_of(registry.for_label(state.model), item)
+    digests = [picture.digest for picture in pictures if not picture.error]
+    metadata = metadata_of(registry.for_label(state.model), item, digests, vectors.colours)
     key = make_key(state.model, state.object_pk)
     entry = Entry(key=key, model=state.model, pk=state.object_pk, version=state.version, images=(), **metadata)
     return replace(

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Q
-from django.utils import timezone
-
-from imagesim import images
+from imagesim import colours, images
 from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
+from imagesim.indexing.embedding_leases import EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.write_targets import Target
-from imagesim.models import Embedding, EmbeddingLease
+from imagesim.measured_colours import store, stored
+from imagesim.models import Embedding
 from imagesim.monitoring.metrics import timed
 from imagesim.runtime import threads
 
@@ -41,11 +38,6 @@ DECODE_AHEAD = 24
 """Images decoded ahead of the model, each reduced to the model's input size; at most as many are at full size
 as there are threads."""
 WAIT_SECONDS = 0.05
-LEASE_SECONDS = 120
-"""The time after which a worker that leased an embedding and did not store it is considered dead."""
-
-EmbeddingKey = tuple[str, str]
-"""(digest, fingerprint)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +56,8 @@ class Picture:
     """Whether the storage did not respond, so that it is unknown whether the file exists."""
     new: bool = False
     """Whether the item has not been synced with it before."""
+    measured: bool = False
+    """Whether its main colours are wanted, too."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +67,8 @@ class Content:
     digest: str
     data: bytes
     fingerprints: Sequence[str] = ()
+    measured: bool = False
+    """Whether its main colours have to be measured."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,8 @@ class ModelInputs:
 
     digest: str
     inputs: Mapping[str, Any]
+    colours: tuple[str, ...] | None = None
+    """The main colours, if they were measured."""
 
 
 class Vectors:
@@ -96,6 +94,8 @@ class Vectors:
         self._targets = {target.meta.fingerprint: target for target in targets}
         self._renew = renew
         self._known: dict[EmbeddingKey, Vector] = {}
+        self.colours: dict[str, tuple[str, ...]] = {}
+        """The main colours of the images of those items that have them measured, by digest."""
         self._errors: dict[str, str] = {}
         self._leases = EmbeddingLeases()
         self._resolved: dict[Picture, Picture] = {}
@@ -115,7 +115,8 @@ class Vectors:
         self._resolved = {picture: picture for picture in pictures}
         usable = [picture for picture in self._resolved if not picture.error]
         self._load({picture.digest for picture in usable if picture.digest})
-        to_open = [picture for picture in usable if not picture.digest or self._missing(picture.digest)]
+        self._load_colours(usable)
+        to_open = [picture for picture in usable if self._has_to_be_opened(picture)]
         if to_open:
             try:
                 with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(threads()) as workers:
@@ -131,6 +132,15 @@ class Vectors:
 
     def _missing(self, digest: str) -> list[str]:
         return [fingerprint for fingerprint in self._targets if (digest, fingerprint) not in self._known]
+
+    def _has_to_be_opened(self, picture: Picture) -> bool:
+        return not picture.digest or bool(self._missing(picture.digest)) or self._is_unmeasured(picture)
+
+    def _is_unmeasured(self, picture: Picture) -> bool:
+        return picture.measured and picture.digest not in self.colours
+
+    def _load_colours(self, pictures: Iterable[Picture]) -> None:
+        self.colours.update(stored({each.digest for each in pictures if each.digest and self._is_unmeasured(each)}))
 
     def _load(self, digests: set[str]) -> None:
         import numpy as np
@@ -153,22 +163,32 @@ class Vectors:
             for picture, result in chunk:
                 if isinstance(result, Exception):
                     raise result
-                self._resolved[picture], content = result
+                resolved, content = result
+                if resolved.error and picture.digest and not self._missing(picture.digest):
+                    continue  # only its colours are missing: a later reconcile opens it again
+                self._resolved[picture] = resolved
                 if content is not None:
-                    data[self._resolved[picture].digest] = content
+                    data[resolved.digest] = content
             self._load({digest for picture, _ in chunk if (digest := self._resolved[picture].digest)})
+            seen = [self._resolved[picture] for picture, _ in chunk]
+            self._load_colours(seen)
+            unmeasured = {picture.digest for picture in seen if self._is_unmeasured(picture)}
             ours = self._leases.lease([(d, fingerprint) for d in data for fingerprint in self._missing(d)])
-            for digest in dict.fromkeys(digest for digest, _ in sorted(ours)):
+            for digest in sorted({digest for digest, _ in ours} | (unmeasured & set(data))):
                 if digest not in self._errors:
-                    yield Content(digest, data[digest], [f for f in self._missing(digest) if (digest, f) in ours])
+                    fingerprints = [f for f in self._missing(digest) if (digest, f) in ours]
+                    yield Content(digest, data[digest], fingerprints, digest in unmeasured)
 
     def _make(self, contents: Iterator[Content], workers: ThreadPoolExecutor) -> None:
         """Decode and embed, batch by batch."""
         batch: list[ModelInputs] = []
+        colours_only: list[ModelInputs] = []
         size = 1
         for content, result in ahead(workers, self._decode, contents, window=DECODE_AHEAD):
             if isinstance(result, BadImage):
                 self._errors[content.digest] = str(result)
+            elif isinstance(result, ModelInputs) and not result.inputs:
+                colours_only.append(result)
             elif isinstance(result, EmbedderError | ConfigurationError):
                 raise result
             elif isinstance(result, Exception):
@@ -180,17 +200,28 @@ class Vectors:
             if len(batch) >= size:
                 self._embed_batch(batch)
                 batch = []
+            if len(colours_only) >= LOOKUP_BATCH:
+                self._store_colours(colours_only)
+                colours_only = []
         if batch:
             self._embed_batch(batch)
+        self._store_colours(colours_only)
 
     def _decode(self, content: Content) -> ModelInputs:
         """Decode an image and reduce it to the input of each model. Runs in a thread; uses no database."""
         embedders = self._embedders(content.fingerprints)
-        if not embedders:
+        sides = [embedder.min_decode_side for embedder in embedders.values()] + [colours.SIDE] * content.measured
+        if not sides:
             return ModelInputs(content.digest, {})
-        min_decode_side = max(embedder.min_decode_side for embedder in embedders.values())
-        image = images.decode(content.data, min_decode_side=min_decode_side)
-        return ModelInputs(content.digest, {name: embedder.prepare(image) for name, embedder in embedders.items()})
+        try:
+            image = images.decode(content.data, min_decode_side=max(sides))
+        except BadImage:
+            if embedders:
+                raise
+            return ModelInputs(content.digest, {}, ())  # it has its vectors, and keeps them
+        measured = colours.measure(image) if content.measured else None
+        inputs = {name: embedder.prepare(image) for name, embedder in embedders.items()}
+        return ModelInputs(content.digest, inputs, measured)
 
     def _embedders(self, fingerprints: Iterable[str]) -> dict[str, BaseEmbedder]:
         found = {fingerprint: self._embedder_of(self._targets[fingerprint]) for fingerprint in fingerprints}
@@ -201,7 +232,14 @@ class Vectors:
             inputs = {each.digest: each.inputs[fingerprint] for each in batch if fingerprint in each.inputs}
             if inputs and (embedder := self._embedder_of(target)):
                 self._embed(embedder, inputs)
+        self._store_colours(batch)
         self._renew()
+
+    def _store_colours(self, batch: Sequence[ModelInputs]) -> None:
+        measured = {each.digest: each.colours for each in batch if each.colours is not None}
+        if measured:
+            store(measured)
+            self.colours.update(measured)
 
     def _wait(self, pictures: Sequence[Picture], readers: ThreadPoolExecutor, workers: ThreadPoolExecutor) -> None:
         """Wait for the embeddings that other workers have leased, and compute those whose leases expired."""
@@ -261,46 +299,6 @@ def _store(fingerprint: str, vectors: Mapping[str, Vector]) -> None:
         ],
         ignore_conflicts=True,  # a worker that was considered dead can still have stored it
     )
-
-
-class EmbeddingLeases:
-    """The leases on embeddings of this worker: if several need the same embedding, only the first computes it."""
-
-    def __init__(self) -> None:
-        self._worker = secrets.token_hex(16)
-        self._leased = False
-
-    @retry_conflicts
-    def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
-        """Lease embeddings; return those of ``wanted`` that this worker has to compute."""
-        if not wanted:
-            return set()
-        self._leased = True
-        now = timezone.now()
-        by_fingerprint: dict[str, list[str]] = {}
-        for digest, fingerprint in wanted:
-            by_fingerprint.setdefault(fingerprint, []).append(digest)
-        which = Q()
-        for fingerprint, digests in by_fingerprint.items():
-            which |= Q(fingerprint=fingerprint, digest__in=digests)
-        EmbeddingLease.objects.filter(which, until__lt=now).delete()
-        until = now + timedelta(seconds=LEASE_SECONDS)
-        EmbeddingLease.objects.bulk_create(
-            [
-                EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
-                for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
-            ],
-            ignore_conflicts=True,
-        )
-        ours = EmbeddingLease.objects.filter(which, worker=self._worker)
-        return set(ours.values_list("digest", "fingerprint")) & set(wanted)
-
-    @retry_conflicts
-    def release(self) -> None:
-        """Release all leases, whether the embeddings were computed or not."""
-        if self._leased:
-            EmbeddingLease.objects.filter(worker=self._worker).delete()
-            self._leased = False
 
 
 def ahead(

@@ -11,7 +11,7 @@ from imagesim.exceptions import ConfigurationError
 from imagesim.indexing import item_regions
 from imagesim.indexing.documents import Outcome
 from imagesim.indexing.outbox import state_alias
-from imagesim.models import Embedding, ItemImage, ItemState
+from imagesim.models import Embedding, ImageColours, ItemImage, ItemState
 from imagesim.regions import get_region_fingerprint
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -44,7 +44,18 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
         return
     before, using = since - EMBEDDING_AGE, state_alias()
     report["embeddings"] = _purge_embeddings(fingerprints, since, dry_run, size)
+    if not dry_run:
+        _purge_colours(before, size)
     report["regions"] = item_regions.purge(before, finder, fingerprints, using=using, dry_run=dry_run)
+
+
+def _purge_colours(before: datetime, size: int) -> None:
+    """Delete the colours of images that no item has."""
+    for page in pages(ImageColours.objects.filter(created_at__lt=before), size):
+        digests = {row.digest for row in page}
+        used = set(ItemImage.objects.using(state_alias()).filter(digest__in=digests).values_list("digest", flat=True))
+        if digests - used:
+            delete(ImageColours.objects.filter(digest__in=digests - used))
 
 
 def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool, size: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -20,6 +20,7 @@ from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
+from imagesim import measured_colours
 from imagesim.database import in_code_point_order, pages, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexing import item_regions, jobs, outbox
@@ -210,15 +211,18 @@ def _compare_items(
         digests = {image.digest for known in images.values() for image in known}
         embedded = _embedded(digests, fingerprints)
         unsearched = set(item_regions.without_regions(embedded, fingerprints))
+        colours = measured_colours.stored(digests) if items.measured_colours else {}
+        unmeasured = set(embedded) - set(colours) if items.measured_colours else set()
         differences = []
         for item in page:
             pk = items.pk_of(item)
             state = states.get(pk)
             known = images.get(state.pk, []) if state is not None else []
-            kind = _compare_item(items, item, state, known, embedded, since)
+            kind = _compare_item(items, item, state, known, embedded, colours, since)
             opens = any(image.digest in unsearched for image in known)
-            # Queued without a difference: an image with a temporary error, or without regions.
-            if kind or opens or any(image.error and not image.permanent for image in known):
+            # Queued without a difference: an image with a temporary error, without regions, or without colours.
+            again = any(image.error and not image.permanent for image in known)
+            if kind or opens or again or _lacks_colours(items, item, known, unmeasured):
                 scope = Scope.ALL if opens else Scope.METADATA
                 differences.append(Difference(items.label, pk, kind, scope))
         yield [items.pk_of(item) for item in page], differences
@@ -237,6 +241,7 @@ def _compare_item(
     state: ItemState | None,
     known: Sequence[ItemImage],
     embedded: set[str],
+    colours: Mapping[str, tuple[str, ...]],
     since: datetime,
 ) -> str:
     """One of ``DIFFERENCES``, or empty."""
@@ -256,10 +261,19 @@ def _compare_item(
         usable = [(image.digest, image.name) for image in known if not image.error]
         if any(digest not in embedded for digest, _ in usable):
             return "missing"
-        return "" if checksum(metadata_of(items, item), usable) == state.checksum else "stale"
+        metadata = metadata_of(items, item, [digest for digest, _ in usable], colours)
+        return "" if checksum(metadata, usable) == state.checksum else "stale"
     except Exception as error:  # the shop's code fails on this item; the sync stores the error
         logger.warning("%s cannot be compared: %s", make_key(items.label, items.pk_of(item)), error)
         return "" if state is not None and state.outcome == Outcome.FAILED else "stale"
+
+
+def _lacks_colours(items: Items[Any], item: Any, known: Sequence[ItemImage], unmeasured: set[str]) -> bool:
+    """Whether an image of the item has to be measured."""
+    try:
+        return any(image.digest in unmeasured for image in known) and measured_colours.has_to_measure(items, item)
+    except Exception:  # the shop's code fails on this item; the comparison has said so
+        return False
 
 
 def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from imagesim.conf import get_settings
 from imagesim.indexes.validation import MAX_NONE_OF
+from imagesim.measured_colours import filter_values
 from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
 from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.merchandising.moves import Arrangement, Boost, Limit
@@ -200,7 +201,7 @@ def _selected(ready: Ready, question: Question) -> Filters | None:
         if name == IN_STOCK:
             filters = replace(filters, in_stock=items.get_in_stock(question.item))
         else:
-            value = items.get_filters(question.item).get(name)
+            value = filter_values(items, [question.item])[0].get(name)
             values = value if isinstance(value, tuple) else (value,)
             values = tuple(each for each in values if each not in (None, ""))
             if not values:

@@ -81,6 +81,8 @@ class Plan:
     region_bytes: int = 0
     searched_per_second: float | None = None
     """Images per second that the region finder searches."""
+    measured_per_second: float | None = None
+    """Images per second whose colours are measured, with ``Items.measured_colours``."""
     sample: Sample | None = None
     """What was measured with a small index."""
 
@@ -96,6 +98,11 @@ class Plan:
         return self.images * (1 / self.searched_per_second + self.regions / self.images_per_second) / 3600
 
     @property
+    def colour_hours(self) -> float | None:
+        """For measuring the colours of all images."""
+        return None if not self.measured_per_second else self.images / self.measured_per_second / 3600
+
+    @property
     def fill_hours(self) -> float | None:
         """For a rebuild from stored embeddings, with all its vectors on one server like that of the sample."""
         return None if self.sample is None else self.sample.fill_seconds(self.images) / 3600
@@ -109,6 +116,7 @@ class Plan:
             **asdict(self),
             "embedding_hours": self.embedding_hours,
             "region_hours": self.region_hours,
+            "colour_hours": self.colour_hours,
             "fill_hours": self.fill_hours,
             "query_ms": self.query_ms,
         }
@@ -129,6 +137,7 @@ def plan(
     images_per_second: float | None = None,
     regions: float | None = None,
     searched_per_second: float | None = None,
+    measured_per_second: float | None = None,
     sample: Sample | None = None,
 ) -> Plan:
     """Plan for ``images`` vectors of ``items`` items, by default on the index for so many.
@@ -168,6 +177,7 @@ def plan(
         # A row for each image that was searched, and another with the vectors for each that shows several things.
         region_bytes=0 if regions is None else round(images * (2 * ROW_BYTES + regions * (4 * dims + REGION_BYTES))),
         searched_per_second=searched_per_second,
+        measured_per_second=measured_per_second,
         sample=sample,
         **of_index,
     )

@@ -13,6 +13,7 @@ from django.db import models
 from imagesim import __version__, events
 from imagesim.indexes import get_index
 from imagesim.items import Items
+from imagesim.measured_colours import filter_values
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import hydrate, rerank, search, variants
 from imagesim.retrieval.params import SearchRequest, argument_names
@@ -92,7 +93,7 @@ def _restored(items: Items[Any], item: models.Model, request: SearchRequest, kno
 
 
 def _facts(items: Items[Any], item: models.Model, request: SearchRequest) -> Any:
-    values = items.get_filters(item) if request.filters else {}
+    values = filter_values(items, [item])[0] if request.filters else {}
     return (
         key_of(item),
         None if request.in_stock is None else items.get_in_stock(item),

@@ -34,7 +34,7 @@ from imagesim.types import OPERATORS, Condition, Operator, Scalar
 
 def filter_names(searched: Searched) -> list[str]:
     """The filters that these models declare."""
-    return sorted({name for items in searched for name in items.filters})
+    return sorted({name for items in searched for name in items.filter_names})
 
 
 def build_conditions(filters: Any, searched: Searched) -> tuple[Condition, ...]:
@@ -154,7 +154,7 @@ def _parse(name: str, text: str, filter_type: FilterType) -> Scalar:
 
 
 def _type_of(field: str, searched: Searched) -> FilterType:
-    return FILTER_TYPES[next(items.kinds[field] for items in searched if field in items.filters)]
+    return FILTER_TYPES[next(items.kinds[field] for items in searched if field in items.filter_names)]
 
 
 def _lookup(name: str, operator: Operator) -> str:

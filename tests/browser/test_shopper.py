@@ -28,6 +28,7 @@ PAGES = {
     "look": "/look/",
     "look of a sample": "/look/?sample=clothing",
     "all pictures": "/gallery/",
+    "pictures of a colour": "/gallery/?colour=green",
     "gallery": "/gallery/instant-camera/?via=orange-juice",
     "missing": "/product/nothing/",
 }
@@ -162,10 +163,12 @@ def test_find_similar_then_cheaper_or_in_another_colour(page):
     assert "Banana Juice" not in results(page)
     page.get_by_role("link", name="In another colour (remove)").click()
     page.wait_for_url("**/search/?like=banana-juice")
-    page.locator("summary", has_text="Colour").click()
-    page.get_by_role("link", name="orange 2").click()
+    palette = page.get_by_role("list", name="Colour")
+    palette.get_by_role("link", name="orange 2").focus()
+    page.keyboard.press("Enter")
     page.wait_for_url("**colour=orange**")
     assert set(results(page)) == {"Orange Juice", "Carrot Juice"}
+    assert palette.locator("[aria-current]").inner_text().split() == ["orange", "2", "×", "(remove)"]
     assert page.get_by_role("link", name="Find similar: Carrot Juice").is_visible()
     assert_accessible(page)
 

@@ -8,7 +8,7 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, get_args
 
-from imagesim import images
+from imagesim import colours, images
 from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
@@ -17,6 +17,7 @@ from imagesim.management import ImagesimCommand
 from imagesim.models import Embedding, ImageRegions
 from imagesim.planning import GIB, QUANTISED, SERVER, Backend, plan, sample
 from imagesim.regions import get_region_finder
+from imagesim.registry import registry
 
 SAMPLE = 32
 REGIONS = 1.0
@@ -73,7 +74,7 @@ class Command(ImagesimCommand):
             if options["pretrained"]:
                 chosen["pretrained"] = options["pretrained"]
             backend = type(backend)(backend.path, {**backend.options, **chosen})
-        rate, searched, regions = None, None, options["regions"]
+        rate, searched, measured, regions = None, None, None, options["regions"]
         if regions is None and get_settings().ITEM_REGIONS:
             regions = _stored_regions()
         dims = options["dims"]
@@ -87,6 +88,7 @@ class Command(ImagesimCommand):
                     )
                 rate = _measure(embedder)
                 searched = _measure_finder() if regions is not None else None
+                measured = _measure_colours() if any(items.measured_colours for items in registry) else None
         kind = options["index"]
         if kind == "auto" and get_settings().INDEX.path == PGVECTOR:
             kind = "pgvector"
@@ -105,6 +107,7 @@ class Command(ImagesimCommand):
             images_per_second=rate,
             regions=regions,
             searched_per_second=searched,
+            measured_per_second=measured,
         ).as_dict()
 
     def _sample(self, dims: int, verbosity: int) -> sample.Sample:
@@ -163,6 +166,16 @@ def _measure_finder() -> float:
     return SAMPLE // 4 / (time.perf_counter() - start)
 
 
+def _measure_colours() -> float:
+    """Return pictures per second whose main colours are measured on this machine, after one to warm up."""
+    image = images.decode(_sample())
+    colours.measure(image)
+    start = time.perf_counter()
+    for _ in range(SAMPLE):
+        colours.measure(image)
+    return SAMPLE / (time.perf_counter() - start)
+
+
 def _stored_regions() -> float:
     """Return the mean number of regions of the pictures that were searched last."""
     rows = list(ImageRegions.objects.order_by("-pk").values_list("regions", flat=True)[:STORED])
@@ -216,6 +229,9 @@ def _say(report: dict[str, Any]) -> str:
     if report["region_hours"] is not None:
         rate = f"{report['searched_per_second']:.1f} images/s searched, each thing embedded"
         rows.append(("Regions, this machine", f"{report['region_hours']:.2f} h ({rate})"))
+    if report["colour_hours"] is not None:
+        rate = f"{report['measured_per_second']:.1f} images/s measured"
+        rows.append(("Colours, this machine", f"{report['colour_hours']:.2f} h ({rate})"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 

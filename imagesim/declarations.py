@@ -1,0 +1,49 @@
+"""The types of the attributes of ``Items``: what Python would only find out when an item is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from imagesim.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from imagesim.items import Items
+
+
+def require_types(items: Items[Any]) -> None:
+    """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type."""
+    if not isinstance(items.measured_colours, str):
+        raise ConfigurationError(
+            f"{type(items).__name__}.measured_colours must be the name of a filter such as 'colour', not "
+            f"{items.measured_colours!r}."
+        )
+    for name in ("images", "category", "category_parent", "in_stock", "group"):
+        if not isinstance(getattr(items, name), str):
+            raise ConfigurationError(
+                f"{type(items).__name__}.{name} must be a path such as 'photos__file', not {getattr(items, name)!r}."
+            )
+    depends = items.depends_on
+    if isinstance(depends, str) or not all(isinstance(path, str) for path in depends or ()):
+        raise ConfigurationError(f"{type(items).__name__}.depends_on must be a list of paths, not {depends!r}.")
+    look = items.look_categories
+    if not isinstance(look, Mapping) or not all(
+        isinstance(slugs, list | tuple) and all(isinstance(text, str) for text in (label, *slugs))
+        for label, slugs in look.items()
+    ):
+        raise ConfigurationError(
+            f"{type(items).__name__}.look_categories must be a dict of lists of categories, such as "
+            f"{{'shoes': ['sneakers', 'boots']}}, not {look!r}."
+        )
+    text = {} if items.text is None else items.text
+    if not isinstance(text, Mapping) or not all(
+        isinstance(path, str) and isinstance(weight, int | float) and 0 < weight <= 100 for path, weight in text.items()
+    ):
+        raise ConfigurationError(
+            f"{type(items).__name__}.text must be a dict of paths with weights above 0 and up to 100, such as "
+            f"{{'name': 3, 'brand__name': 2}}, not {items.text!r}."
+        )
+    for name in ("filters", "filter_kinds", "related", "text_languages"):
+        value = getattr(items, name)
+        if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+            raise ConfigurationError(f"{type(items).__name__}.{name} must be a dict of texts, not {value!r}.")

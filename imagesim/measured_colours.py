@@ -1,0 +1,81 @@
+"""The main colours measured in items' images: stored by digest, and read as values of a filter.
+
+``Items.measured_colours`` names the filter. A value of the shop's own comes before what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db import router
+
+from imagesim import colours
+from imagesim.database import retry_conflicts
+from imagesim.models import ImageColours, ItemImage, ItemState
+from imagesim.types import FilterValue
+
+if TYPE_CHECKING:
+    from django.db import models
+
+    from imagesim.items import Items
+
+PAGE = 500
+"""Rows read at once."""
+
+EMPTY: tuple[FilterValue, ...] = (None, "", ())
+"""Values of a filter that are none."""
+
+
+def stored(digests: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the main colours of the images that the present rule has measured, by digest."""
+    found: dict[str, tuple[str, ...]] = {}
+    wanted = sorted(set(digests))
+    for start in range(0, len(wanted), PAGE):
+        rows = ImageColours.objects.filter(rule=colours.RULE, digest__in=wanted[start : start + PAGE])
+        found.update({row.digest: tuple(row.colours) for row in rows})
+    return found
+
+
+@retry_conflicts
+def store(measured: Mapping[str, Sequence[str]]) -> None:
+    """Store the main colours of images by digest, in place of what another rule measured."""
+    rows = [ImageColours(digest=d, rule=colours.RULE, colours=list(names)) for d, names in sorted(measured.items())]
+    ImageColours.objects.filter(digest__in=list(measured)).exclude(rule=colours.RULE).delete()
+    ImageColours.objects.bulk_create(rows, ignore_conflicts=True)  # another worker may have had the same picture
+
+
+def has_to_measure(items: Items[Any], item: models.Model) -> bool:
+    """Return whether an item's images are to be measured: the shop says that, and no value of its own."""
+    name = items.measured_colours
+    return bool(name) and items.get_filters(item).get(name) in EMPTY
+
+
+def with_measured(
+    items: Items[Any], values: Mapping[str, FilterValue], images: Sequence[tuple[str, ...]]
+) -> dict[str, FilterValue]:
+    """Return an item's filter values with the measured colours of its images, unless it has a value of its own."""
+    name = items.measured_colours
+    if not name or values.get(name) not in EMPTY:
+        return dict(values)
+    names = tuple(dict.fromkeys(colour for each in images for colour in each))
+    return {**values, name: names if len(names) > 1 else names[0] if names else None}
+
+
+def filter_values(items: Items[Any], objects: Sequence[models.Model]) -> list[dict[str, FilterValue]]:
+    """Return the filter values of items of one model, as the index has them, in their order: at most two queries."""
+    values = [items.get_filters(item) for item in objects]
+    name = items.measured_colours
+    if not name or all(own.get(name) not in EMPTY for own in values):
+        return values
+    images: dict[str, list[str]] = {}
+    rows = ItemImage.objects.using(str(router.db_for_write(ItemState))).filter(
+        state__model=items.label, state__object_pk__in=[items.pk_of(item) for item in objects], error=""
+    )
+    for pk, digest in rows.order_by("position").values_list("state__object_pk", "digest"):
+        images.setdefault(pk, []).append(digest)
+    known = stored([digest for digests in images.values() for digest in digests])
+    return [
+        with_measured(items, own, [known.get(digest, ()) for digest in images.get(items.pk_of(item), ())])
+        for item, own in zip(objects, values, strict=True)
+    ]

@@ -1,0 +1,255 @@
+"""Main colours measured in items' images: by the sync, as a filter of every index, and as a palette on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
+from PIL import Image, ImageDraw
+
+import imagesim
+from demo_shop.shop.models import Product
+from imagesim import colours, item_checks
+from imagesim.exceptions import ConfigurationError
+from imagesim.indexes import get_index
+from imagesim.indexing.rebuild import rebuild
+from imagesim.indexing.reconcile import reconcile
+from imagesim.indexing.sync import sync as sync_now
+from imagesim.models import ImageColours
+from imagesim.refinement import Refinement
+from imagesim.registry import registry
+from imagesim.testing.embedders import PixelEmbedder
+from imagesim.widgets import similar_hits
+from tests import shop
+from tests.shop import product
+
+PLAIN = {
+    "black": "#161616", "white": "#ffffff", "grey": "#8a8a8a", "red": "#d01c1c", "orange": "#f28c1b",
+    "brown": "#6f4522", "yellow": "#f4dd2e", "green": "#2e8b3d", "blue": "#2548c0", "purple": "#6a2a9a",
+    "pink": "#f59ac0",
+}  # fmt: skip
+
+
+def packshot(colour: str, *, ground: str = "#f2f2f2", spot: str = "") -> Image.Image:
+    """A thing of one colour on a plain ground, with a small spot of another."""
+    image = Image.new("RGB", (200, 260), ground)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((30, 40, 170, 220), fill=PLAIN[colour])
+    if spot:
+        draw.rectangle((85, 115, 115, 145), fill=PLAIN[spot])
+    return image
+
+
+def scene(colour: str) -> Image.Image:
+    """The same before stripes."""
+    image = packshot(colour)
+    for left in range(0, 200, 20):
+        image.paste("teal", (left, 0, left + 10, 60))
+        image.paste("teal", (left, 200, left + 10, 260))
+    return image
+
+
+@pytest.mark.parametrize("name", colours.COLOURS)
+def test_a_thing_of_one_colour_is_named(name):
+    assert colours.measure(packshot(name, ground="#3f6f72" if name in ("white", "grey") else "#f2f2f2")) == (name,)
+
+
+def test_a_spot_is_no_main_colour_and_the_shares_sum_to_one():
+    image = packshot("red", spot="blue")
+    assert colours.measure(image) == ("red",)
+    shares = colours.share_of_names(image)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert 0 < shares["blue"] < shares["red"]
+
+
+@pytest.mark.parametrize(
+    "image", [scene("red"), Image.new("RGB", (64, 64), "red"), Image.new("RGB", (1, 1), "red")], ids=str
+)
+def test_without_a_thing_on_a_plain_ground_nothing_is_named(image):
+    assert colours.measure(image) == ()
+
+
+class CountingEmbedder(PixelEmbedder):
+    embedded = 0
+
+    def embed_prepared(self, inputs: Any) -> Any:
+        type(self).embedded += len(inputs)
+        return super().embed_prepared(inputs)
+
+
+@pytest.fixture(params=shop.INDEXES)
+def index_kind(request: Any) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def shelf(index_kind: str, request: Any, settings: Any, media_root: Any, db: Any) -> Iterator[dict[str, Product]]:
+    settings.IMAGESIM = {
+        "SYNC": "manual",
+        "EMBEDDER": {"BACKEND": "tests.test_measured_colours.CountingEmbedder"},
+        "MIN_RELEVANCE": 0.0,
+        "INDEX": shop.index_for(request, index_kind),
+    }
+    CountingEmbedder.embedded = 0
+    yield {
+        "red": product("red", packshot("red")),
+        "both": product("both", packshot("red", spot="black"), packshot("blue")),
+        "scene": product("scene", scene("red")),
+        "rot": product("rot", packshot("red", spot="white"), colour="rot"),
+    }
+    shop.drop_index()
+
+
+@pytest.fixture
+def items() -> type[Any]:
+    """The products without measured colours."""
+    return type("Unmeasured", (type(registry.for_model(Product)),), {"measured_colours": ""})
+
+
+@pytest.fixture
+def measuring(items: type[Any]) -> Iterator[None]:
+    """The products with a filter of measured colours of its own."""
+    with shop.registered(Product, type("Measured", (items,), {"measured_colours": "main_colour"})):
+        yield
+
+
+@pytest.fixture
+def filling(items: type[Any]) -> Iterator[None]:
+    """The products with measured colours where the shop says none."""
+    with shop.registered(Product, type("Filled", (items,), {"measured_colours": "colour"})):
+        yield
+
+
+def sync() -> None:
+    assert sync_now().interrupted == ""
+    get_index().refresh(get_index().active())
+
+
+def with_colour(name: str = "main_colour", **filters: Any) -> list[str]:
+    hits = imagesim.search(image=shop.encoded(packshot("red")), model=Product, filters=filters, min_relevance=0)
+    return sorted(hit.item.name for hit in hits)
+
+
+def refined(query: str, facet: str = "main_colour", like: Product | None = None) -> Refinement:
+    refinement = Refinement(Product, QueryDict(query), facets={facet: "Colour"}, sort={}, like=like)
+    arguments = refinement.arguments(min_relevance=0)
+    if like:
+        refinement.apply(imagesim.similar_to(like, **arguments))
+    else:
+        refinement.apply(imagesim.search(image=shop.encoded(packshot("red")), model=Product, **arguments))
+    return refinement
+
+
+def test_the_sync_measures_while_it_embeds(shelf, measuring):
+    sync()
+    assert CountingEmbedder.embedded == 5
+    assert with_colour(main_colour="red") == ["both", "red", "rot"]
+    assert with_colour(main_colour="blue") == ["both"]
+    assert with_colour(main_colour__in=["green", "blue"]) == ["both"]
+    assert with_colour() == ["both", "red", "rot", "scene"]
+    hits = similar_hits(shelf["red"], main_colour="red", same_category=False, fallback=False, min_relevance=0)
+    assert sorted(hit.item.name for hit in hits) == ["both", "rot"]
+
+
+def test_a_second_look_opens_nothing(shelf, measuring):
+    sync()
+    assert reconcile().report["repaired"] == 0
+    imagesim.touch(Product.objects.all(), scope=imagesim.Scope.METADATA)
+    assert (sync_now().opened, CountingEmbedder.embedded) == (0, 5)
+
+
+def test_a_value_of_the_shop_comes_first(shelf, filling):
+    sync()
+    assert with_colour(colour="rot") == ["rot"]
+    assert with_colour(colour="red") == ["both", "red"]
+    assert ImageColours.objects.count() == 4  # not of what has a colour
+    shelf["rot"].colour = ""
+    shelf["rot"].save()
+    sync()
+    assert with_colour(colour="red") == ["both", "red", "rot"]
+    assert CountingEmbedder.embedded == 5
+
+
+def test_declared_later_they_are_measured_without_the_model(shelf, items):
+    with shop.registered(Product, items):
+        sync()
+        assert not ImageColours.objects.exists()
+    with shop.registered(Product, type("Measured", (items,), {"measured_colours": "main_colour"})):
+        rebuild()
+        assert CountingEmbedder.embedded == 5
+        assert with_colour(main_colour="red") == ["both", "red", "rot"]
+
+
+def test_what_another_rule_measured_is_measured_again(shelf, measuring, monkeypatch):
+    sync()
+    monkeypatch.setattr(colours, "RULE", colours.RULE + 1)
+    monkeypatch.setattr(colours, "measure", lambda image: ("green",))
+    assert with_colour(main_colour="red") == ["both", "red", "rot"]  # until the index is repaired
+    reconcile()
+    get_index().refresh(get_index().active())
+    assert with_colour(main_colour="green") == ["both", "red", "rot", "scene"]
+    assert CountingEmbedder.embedded == 5
+    assert set(ImageColours.objects.values_list("rule", flat=True)) == {colours.RULE}
+
+
+def test_a_picture_that_cannot_be_read_again_stays_in_the_index(shelf, measuring):
+    sync()
+    ImageColours.objects.all().delete()
+    picture = shelf["red"].photos.get()
+    picture.file.storage.delete(picture.file.name)
+    reconcile()
+    get_index().refresh(get_index().active())
+    assert with_colour() == ["both", "red", "rot", "scene"]
+    assert with_colour(main_colour="red") == ["both", "rot"]
+
+
+def test_colours_of_unused_images_are_purged(shelf, measuring):
+    sync()
+    ImageColours.objects.update(created_at=timezone.now() - timedelta(days=2))
+    shelf["red"].delete()
+    sync()
+    reconcile()
+    assert ImageColours.objects.count() == 4
+
+
+def test_the_palette_has_counts_and_can_be_left(shelf, measuring):
+    sync()
+    refinement = refined("q=x")
+    (palette,) = refinement.palettes
+    assert {choice.value: choice.count for choice in palette.choices} == {"red": 3, "blue": 1}
+    refinement = refined("q=x&main_colour=blue")
+    (palette,) = refinement.palettes
+    assert palette.chosen is not None
+    assert (palette.chosen.url, palette.chosen.count, refinement.total) == ("?q=x", 1, 1)
+    assert refined("like=red&main_colour=red", like=shelf["red"]).total == 2
+    with translation.override("de"):
+        html = render_to_string("imagesim/refinement.html", {"refinement": refined("main_colour=blue")})
+    assert 'data-colour="blue"' in html
+    assert "<span>blau</span>" in html
+    assert html.count('aria-current="true"') == 1
+
+
+def test_the_palette_of_the_shops_own_colours(shelf, filling):
+    sync()
+    (palette,) = refined("", facet="colour").palettes
+    assert {choice.value: choice.count for choice in palette.choices} == {"red": 2, "blue": 1, "rot": 1}
+
+
+class TestDeclaration:
+    def test_the_filter_must_be_a_keyword(self, items):
+        with shop.registered(Product, type("Measured", (items,), {"measured_colours": "price"})):
+            assert [message.id for message in item_checks.check_items()] == ["imagesim.E105"]
+
+    @pytest.mark.parametrize(("name", "id"), [("limit", "imagesim.E019"), ("main__colour", "imagesim.E015")])
+    def test_the_name_must_be_that_of_a_filter(self, items, name, id):
+        with shop.registered(Product, type("Measured", (items,), {"measured_colours": name})):
+            assert [message.id for message in item_checks.check_items()] == [id]
+
+    def test_it_must_be_a_name(self, items):
+        with pytest.raises(ConfigurationError, match="measured_colours"):
+            type("Measured", (items,), {"measured_colours": True})(Product)
