@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import monotonic
 from typing import ClassVar
 
 import numpy as np
@@ -17,12 +18,13 @@ from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, StoredCalibration
-from imagesim.retrieval import relevance
+from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
+from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
-from imagesim.types import Candidate, Candidates, Query
+from imagesim.types import Candidate, Candidates, Filters, Query
 from tests.shop import picture, product
 
 pytestmark = pytest.mark.django_db
@@ -210,6 +212,68 @@ class TestWords:
             [found] = words.search([Query(along, limit=2)])
             assert found.candidates[0].key == "hat"
             assert Counting.asked == requests
+
+    def test_words_asked_again_take_one_request(self, shop):
+        """As long as they name the same: a moved vector is remembered with the images that it was moved by."""
+        across, along = np.array([0, 1], np.float32), np.array([1, 0], np.float32)
+        asked: list[list[Query]] = []
+
+        class Catalogue:
+            """Caps lie ``across``, cans ``along``; ``named`` are called so."""
+
+            named = ("hat",)
+
+            def search(self, queries):
+                asked.append(list(queries))
+                named = [replace(candidate(key, 0.0, "hats"), text=1.0, image_digest=key) for key in self.named]
+                near = {"cap": across, "can": along}
+                return [
+                    Candidates(tuple(named))
+                    if query.text
+                    else Fixed(
+                        *sorted(
+                            (candidate(key, float(near[key] @ query.vector), f"{key}s") for key in near),
+                            key=lambda each: -each.score,
+                        )
+                    ).search([query])[0]
+                    for query in queries
+                ]
+
+        catalogue, remembered = Catalogue(), MovedVectors()
+
+        def search(kept: MovedVectors | None, **page: int) -> list[tuple[str, float]]:
+            asked.clear()
+            vectors = {"hat": (across - along) / 2**0.5, "hood": across}
+            words = WithText(catalogue, "Hut", PLAIN, None, lambda _candidates: vectors, remembered=kept)
+            [found] = words.search([Query(along, **{"limit": 3, **page})])
+            return [(each.key, each.relevance) for each in found.candidates]
+
+        first = search(remembered)
+        assert [key for key, _ in first][:2] == ["hat", "cap"]
+        assert list(map(len, asked)) == [2, 1]
+        assert search(remembered) == first
+        assert list(map(len, asked)) == [2]
+        assert search(remembered, offset=1, limit=2) == first[1:]
+        assert list(map(len, asked)) == [2]
+        catalogue.named = ("hat", "hood")
+        changed = search(remembered)
+        assert list(map(len, asked)) == [2, 1, 1]
+        assert changed == search(None) != first
+        catalogue.named = ()
+        assert search(remembered) == search(None)
+        search(remembered)
+        assert list(map(len, asked)) == [2]
+
+    def test_remembered_vectors_are_bounded_and_expire(self, monkeypatch):
+        monkeypatch.setattr(feedback, "MAX_REMEMBERED", 2)
+        kept, vector = MovedVectors(), np.array([1, 0], np.float32)
+        queries = [Query(vector), Query(-vector), Query(vector, Filters(in_stock=True))]
+        for query in queries:
+            kept.set(query, vector, ())
+        assert [kept.get(query) is not None for query in queries] == [False, True, True]
+        assert kept.get(replace(queries[1], limit=5, offset=20)) is not None
+        monkeypatch.setattr(feedback, "monotonic", lambda: monotonic() + feedback.SECONDS)
+        assert kept.get(queries[1]) is None
 
     def test_vectors_decide_about_partial_matches(self):
         named = [

@@ -21,6 +21,7 @@ from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.concurrency import check_deadline
+from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, argument_names, takes
@@ -236,7 +237,10 @@ def _run(
         if words:
             vectors_of = partial(_vectors_of, meta=meta)
             languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
-            retriever = WithText(retriever, words, calibration, floor, vectors_of, languages, plan)
+            # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
+            name = ("moved vectors", index.backing_index or index.index.name)
+            remembered = runtime.get(name, MovedVectors) if retriever is index else None
+            retriever = WithText(retriever, words, calibration, floor, vectors_of, languages, plan, remembered)
         else:
             retriever = WithRelevance(retriever, Judge(calibration, kind, own, near), floor, plan)
         hits = _fill_page(query, retriever)

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes.analysis import query_words
+from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import Judge, cut, window_of
 from imagesim.retrieval.rerank import Judged
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
+    from imagesim.retrieval.feedback import MovedVectors
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
 
-# The relevance of a match of words: 1 / (1 + exp(-slope * (match - middle))). Half of the query's words, weighted by
-# rarity, give a probability of about one half.
 TEXT_SLOPE = 12.0
-TEXT_MIDDLE = 0.45
-NAMED = 0.5
-"""The minimum relevance of the best match of words for using its images as feedback."""
+"""The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))): half of the query's words, weighted by
+rarity, give a probability of about one half."""
 
 BY_NAME = 0.75
 """The minimum match for an entry to rank by its texts, before all entries that only look similar."""
@@ -43,15 +42,6 @@ LOOKS_WINDOW = 40
 """The number of entries found by vectors that are ordered by relevance together with those whose words match; others
 keep their order."""
 
-FEEDBACK = 10
-"""The maximum number of entries whose images modify the query vector (pseudo-relevance feedback, Rocchio 1971)."""
-
-FEEDBACK_SHARE = 0.8
-"""The share of the best match below which an entry is not used for feedback."""
-
-QUERY_WEIGHT = 1.0
-"""The weight of the words' own vector relative to the mean of the images."""
-
 AGREEMENT = 0.7
 """The ratio of the named entries' similarity to the words' vector to that of the nearest entries, above which the model
 is taken to understand the words and no feedback is needed."""
@@ -68,8 +58,8 @@ class WithText:
     """Rank entries with matching texts first, then those that look similar.
 
     One request searches the words and their vector. If the model does not understand the words, a second request uses a
-    vector made mostly of the images of the best entries (pseudo-relevance feedback), so that a query finds similar
-    entries in any language of the shop's texts.
+    vector made mostly of the images of the best entries (:mod:`imagesim.retrieval.feedback`), so that a query finds
+    similar entries in any language of the shop's texts; the first request uses it if it was ``remembered``.
     """
 
     def __init__(
@@ -81,6 +71,7 @@ class WithText:
         vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
         languages: Sequence[str] = (),
         plan: Plan | None = None,
+        remembered: MovedVectors | None = None,
     ) -> None:
         self._retriever = retriever
         self._text = text
@@ -96,6 +87,7 @@ class WithText:
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
         self._plan = plan
+        self._remembered = remembered
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
@@ -106,25 +98,24 @@ class WithText:
         named = replace(
             query, text=self._text, heads=self._heads[self._text], offset=0, limit=TEXT_WINDOW, min_score=None
         )
-        words, seen, pinned = self._ask(named, window)
+        guess = self._remembered.get(window) if self._remembered else None
+        near = replace(window, vector=guess.vector) if guess else window if self._has_looks(window) else None
+        words, seen, pinned = self._ask(named, window, near)
         called, pins = [self._of_kind(each) for each in words.candidates], pinned.candidates
         vectors = self._vectors_of([*called, *pins])
-        scores = _scores(called, query.vector, vectors)
-        steering = [each for each in _steering(called) if each.image_digest in vectors]
-        known = {each.key: score for each, score in zip(called, scores, strict=True)}
-        kind: Kind = "words"
-        if steering and not self._understands(steering, [known[each.key] for each in steering], seen):
-            kind, vector = "items", _steered(query.vector, steering, vectors)
-            (seen,) = self._retriever.search([replace(window, vector=vector)])
-            scores = _scores(called, vector, vectors)
+        named_best = feedback.entries_for(called, vectors)
+        if guess and guess.sources == feedback.sources_of(named_best):
+            vector = guess.vector
         else:
-            vector = query.vector
+            vector, seen = self._moved(window, called, named_best, vectors, None if guess else seen)
+        kind: Kind = "words" if vector is query.vector else "items"
+        scores = _scores(called, vector, vectors)
         judge = Judge(self._calibration, kind)
         nearest = [candidate.score for candidate in seen.candidates]
         looks = zip(seen.candidates, nearest, judge.relevances(query, seen.candidates, nearest), strict=True)
         named_ones = zip(called, scores, judge.relevances(query, called, scores, seen.candidates), strict=True)
-        near = _scores(pins, vector, vectors)
-        judged_pins = zip(pins, near, judge.relevances(query, pins, near, seen.candidates), strict=True)
+        of_pins = _scores(pins, vector, vectors)
+        judged_pins = zip(pins, of_pins, judge.relevances(query, pins, of_pins, seen.candidates), strict=True)
         judged = _fused(
             [Judged(*each) for each in named_ones if query.min_score is None or each[1] >= query.min_score],
             [Judged(*each) for each in looks],
@@ -134,6 +125,28 @@ class WithText:
             query, judged, seen, self._floor, self._plan, [Judged(*each) for each in judged_pins], self._mentioned
         )
         return replace(page, took_ms=words.took_ms + seen.took_ms)
+
+    def _moved(
+        self,
+        window: Query,
+        called: Sequence[Candidate],
+        named: Sequence[Candidate],
+        vectors: Mapping[str, Vector],
+        seen: Candidates | None,
+    ) -> tuple[Vector, Candidates]:
+        """Return the vector to search by, which is moved if the model does not understand the words, and what is near
+        it. ``seen`` is near the words' own vector; None if it was not searched."""
+        if seen is None:
+            (seen,) = self._retriever.search([window]) if self._has_looks(window) else [Candidates(())]
+        if named and not self._understands(named, _scores(named, window.vector, vectors), seen):
+            vector = feedback.moved(window.vector, named, vectors)
+            (seen,) = self._retriever.search([replace(window, vector=vector)])
+            if self._remembered:
+                self._remembered.set(window, vector, feedback.sources_of(named))
+            return vector, seen
+        if self._remembered:
+            self._remembered.forget(window)
+        return window.vector, seen
 
     def _of_kind(self, candidate: Candidate) -> Candidate:
         """Return the candidate, with a match of at least :data:`KIND_MATCH` if it is in a category that the words
@@ -159,18 +172,20 @@ class WithText:
         share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
         return not named or share >= MAJORITY
 
-    def _ask(self, words: Query, window: Query) -> tuple[Candidates, Candidates, Candidates]:
-        """The entries by words, by looks, and those that are pinned."""
-        # Article numbers and emoji have no meaning for an image model.
-        looks = [window] if window.vector.any() and any(map(str.isalpha, self._text)) else []
+    def _ask(self, words: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
+        """The entries by words, those that ``near`` finds by looks, and those that are pinned."""
         lookups = self._plan.lookups([window]) if self._plan else []
         alternatives = self._plan.alternatives if self._plan else ()
         others = [replace(words, text=each, heads=self._heads[each]) for each in alternatives]
-        called, *found = self._retriever.search([words, *others, *looks, *lookups])
+        called, *found = self._retriever.search([words, *others, *([near] if near else ()), *lookups])
         if others:
             called = _best_called([called, *found[: len(others)]])
         nothing = Candidates(())
-        return called, found[len(others)] if looks else nothing, found[-1] if lookups else nothing
+        return called, found[len(others)] if near else nothing, found[-1] if lookups else nothing
+
+    def _has_looks(self, window: Query) -> bool:
+        """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
+        return bool(window.vector.any()) and any(map(str.isalpha, self._text))
 
 
 def _best_called(answers: Sequence[Candidates]) -> Candidates:
@@ -185,27 +200,7 @@ def _best_called(answers: Sequence[Candidates]) -> Candidates:
 
 def text_relevance(match: float) -> float:
     """Return the relevance of an entry with this match (0..1)."""
-    return 1 / (1 + math.exp(-TEXT_SLOPE * (match - TEXT_MIDDLE)))
-
-
-def _steering(called: Sequence[Candidate]) -> list[Candidate]:
-    best = max((each.text for each in called), default=0.0)
-    if text_relevance(best) < NAMED:
-        return []
-    least = max(FEEDBACK_SHARE * best, TEXT_MIDDLE)
-    return [candidate for candidate in called if candidate.text >= least][:FEEDBACK]
-
-
-def _steered(vector: Vector, steering: Sequence[Candidate], vectors: Mapping[str, Vector]) -> Vector:
-    """Return the vector of the words, moved towards the images of the entries that they name."""
-    import numpy as np
-
-    middle = np.sum([each.text * vectors[each.image_digest] for each in steering], axis=0)
-    total = QUERY_WEIGHT * vector + middle / max(float(np.linalg.norm(middle)), 1e-6)
-    length = float(np.linalg.norm(total))
-    best = vectors[steering[0].image_digest]
-    steered: Vector = np.asarray(total / length if length > 1e-6 else best, dtype=np.float32)
-    return steered
+    return 1 / (1 + math.exp(-TEXT_SLOPE * (match - feedback.NAMED)))
 
 
 def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[str, Vector]) -> list[float]:
