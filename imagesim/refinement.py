@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -189,13 +190,13 @@ class Refinement:
         return Group("sort", _("Order"), choices)
 
     def _cheaper(self, hits: Hits) -> list[Choice]:
-        """Return a step to items that cost less than the item, or than half of the results."""
+        """Return a step to items that cost less than the item, or than about half of the results."""
         found = []
         for (name, field), bound in zip(self._sort.items(), self._bounds(), strict=True):
             chosen = self._query.get(bound, "")
             own = None if self._like is None else _number(self._items.get_filters(self._like).get(name))
             numbers = [number for hit in hits if (number := self._number(hit, name)) is not None]
-            limit = own if own is not None else round(median(numbers), 2) if len(numbers) >= ENOUGH else None
+            limit = own if own is not None else _middle(numbers)
             if chosen:
                 limit = _number_of(chosen)
             elif limit is None or not any(number < limit for number in numbers):
@@ -203,7 +204,7 @@ class Refinement:
             if limit is not None:
                 shown = number_format(limit, 2 if limit % 1 else 0)
                 label = _("%(field)s below %(number)s") % {"field": field, "number": shown}
-                found.append(Choice(label, self._url(**{bound: "" if chosen else f"{limit:g}"}), bool(chosen)))
+                found.append(Choice(label, self._url(**{bound: "" if chosen else f"{limit:.12g}"}), bool(chosen)))
         return found
 
     def _other_colour(self, hits: Hits) -> list[Choice]:
@@ -232,6 +233,19 @@ class Refinement:
 
 def _several(value: FilterValue) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def _middle(numbers: Sequence[float]) -> float | None:
+    """Return the median, rounded as a shop would write it (80 for 82.47, 12 for 12.34) if any number is below that."""
+    if len(numbers) < ENOUGH:
+        return None
+    middle = round(median(numbers), 2)
+    if middle <= 0:
+        return middle
+    unit = 10.0 ** (math.floor(math.log10(middle)) - 1)
+    step = unit if middle < 30 * unit else 5 * unit
+    rounded = round(round(middle / step) * step, 2)
+    return rounded if any(number < rounded for number in numbers) else middle
 
 
 def _number(value: FilterValue) -> float | None:

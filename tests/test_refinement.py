@@ -10,7 +10,7 @@ from django.urls import reverse
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.exceptions import BadQuery
-from imagesim.refinement import Choice, Refinement
+from imagesim.refinement import Choice, Refinement, _middle
 from imagesim.types import Hits
 from tests import shop
 from tests.shop import picture, product
@@ -102,6 +102,22 @@ def test_cheaper_than_half_of_the_results(shelf):
     refinement, hits = refined("price__lt=35")
     assert sorted(names(hits)) == ["dark", "orange", "red"]
     assert refinement.steps == [Choice("Price below 35", "?", True)]
+
+
+@pytest.mark.parametrize(
+    ("prices", "limit"),
+    [
+        ((59.0, 82.47, 82.47, 99.99), 80),
+        ((10.0, 12.34, 12.34, 15.0), 12),
+        ((900, 1_234, 1_234, 5_000), 1_200),
+        ((0.2, 0.49, 0.49, 0.9), 0.5),
+        ((82.1, 82.2, 82.3, 82.4), 82.25),  # nothing costs less than 80
+        ((0, 0, 0, 0), 0),
+        ((1, 2, 3), None),
+    ],
+)
+def test_the_middle_is_a_round_number(prices, limit):
+    assert _middle(prices) == limit
 
 
 def test_cheaper_than_an_item(shelf):
