@@ -23,7 +23,7 @@ from benchmarks.relevance import data, known_items, queries, served, two_words
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shop", choices=("demo", "grocery", "fashion"))
+    parser.add_argument("shop", choices=("demo", "grocery", "fashion", "mixed"))
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/ and fashion/")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-relevance"))
     parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")
@@ -52,8 +52,13 @@ class Report:
         self.rng = random.Random(0)
         grocery, grocery_photos = data.grocery(options.data, options.cache)
         fashion, fashion_photos = data.fashion(options.data, options.cache)
-        self.shop = {"demo": data.demo(options.cache), "grocery": grocery, "fashion": fashion}[options.shop]
+        demo = data.demo(options.cache)
         self.photos = {"grocery": grocery_photos, "fashion": fashion_photos}
+        if options.shop == "mixed":  # what it does not sell are things for the home
+            unsold = data.of_departments(demo, ("home", "electronics"))
+            self.photos = {"mixed": data.mixed(grocery_photos, fashion_photos), "home": unsold}
+        shops = {"demo": demo, "grocery": grocery, "fashion": fashion, "mixed": data.mixed(grocery, fashion)}
+        self.shop = shops[options.shop]
         if options.shop == "demo":
             self.seed()
         else:
@@ -71,11 +76,12 @@ class Report:
         from demo_shop.shop.models import Product
 
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
-        rows = [self.known, self.nothing, self.two_words, self.something]
+        rows = [self.known, self.nothing, self.something]
         own = {
-            "demo": [self.languages],
-            "grocery": [self.photo_entry],
-            "fashion": [self.hybrid, self.photo_entry],
+            "demo": [self.two_words, self.languages],
+            "grocery": [self.two_words, self.photo_entry],
+            "fashion": [self.two_words, self.hybrid, self.photo_entry],
+            "mixed": [],
         }
         rows += own[self.options.shop]
         for row in (*rows, self.times):
@@ -136,13 +142,13 @@ class Report:
         for other, photos in self.photos.items():
             if other == self.options.shop:
                 continue
-            for number in self.rng.sample(range(len(photos.keys)), self.options.sample):
+            for number in self.rng.sample(range(len(photos.keys)), min(self.options.sample, len(photos.keys))):
                 if other == "fashion" and photos.labels[number]["masterCategory"] in ("Apparel", "Footwear"):
                     continue  # the demo sells some
                 shown["pictures"].append(bool(len(self.vector(photos.vectors[number]))))
         shown["blank"] = [bool(len(self.vector(vector))) for vector in blank]
         foreign = set(queries.ELSEWHERE)
-        for other in ("grocery", "fashion"):
+        for other in self.photos:
             if other != self.options.shop:
                 foreign |= {label.replace("-", " ").lower() for label in set(self.photos[other].names)}
         texts = [f"{product.name} {product.category.name}" for product in self.products.values()]

@@ -176,6 +176,44 @@ def fashion(folder: Path, cache: Path) -> tuple[Shop, Shop]:
     return shop("fashion", rest), shop("fashion photos", held)
 
 
+def mixed(*shops: Shop) -> Shop:
+    """Return a department store that sells what all of ``shops`` sell."""
+    sizes = [len(shop.keys) for shop in shops]
+    starts = np.cumsum([0, *sizes[:-1]])
+
+    def joined(name: str) -> list[Any]:
+        return [value for shop in shops for value in getattr(shop, name)]
+
+    return Shop(
+        name="mixed",
+        keys=[f"{shop.name}-{key}".replace(" ", "-") for shop in shops for key in shop.keys],
+        names=joined("names"),
+        texts=joined("texts"),
+        categories=joined("categories"),
+        parents={category: parent for shop in shops for category, parent in shop.parents.items()},
+        vectors=np.concatenate([shop.vectors for shop in shops]),
+        owner=np.concatenate([shop.owner + start for shop, start in zip(shops, starts, strict=True)]),
+        groups=joined("groups"),
+        files=joined("files"),
+    )
+
+
+def of_departments(shop: Shop, departments: Sequence[str]) -> Shop:
+    """Return the items of some departments, for their pictures and names."""
+    chosen = [number for number, each in enumerate(shop.categories) if shop.parents[each] in departments]
+    rows_of = [row for row, owner in enumerate(shop.owner.tolist()) if owner in set(chosen)]
+    return Shop(
+        name=shop.name,
+        keys=[f"{shop.keys[shop.owner[row]]}-{row}" for row in rows_of],
+        names=[shop.names[shop.owner[row]] for row in rows_of],
+        texts=[shop.texts[shop.owner[row]] for row in rows_of],
+        categories=[shop.categories[shop.owner[row]] for row in rows_of],
+        parents=shop.parents,
+        vectors=shop.vectors[rows_of],
+        owner=np.arange(len(rows_of)),
+    )
+
+
 def _shop(
     name: str,
     lines: list[dict[str, str]],

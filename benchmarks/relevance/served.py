@@ -27,7 +27,8 @@ def setup(name: str, cache: Path, media: Path | None = None, **options: Any) -> 
         "CELERY_BROKER_URL": "",
         "ALLOWED_HOSTS": ["*"],
     }
-    values["IMAGESIM"] = dict(values["IMAGESIM"], SYNC="manual", **options)
+    # No row asks for the things in the items' own pictures, which would take most of the time.
+    values["IMAGESIM"] = dict(values["IMAGESIM"], SYNC="manual", ITEM_REGIONS=False, **options)
     settings.configure(**values)
     django.setup()
     import torch
