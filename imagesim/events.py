@@ -12,7 +12,9 @@ from __future__ import annotations
 import secrets
 from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -90,8 +92,21 @@ class Rate:
         return self.clicks / self.views if self.views else 0.0
 
 
+_uncounted: ContextVar[bool] = ContextVar("imagesim_uncounted", default=False)
+
+
 def enabled() -> bool:
     return get_settings().EVENTS
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Give no answer a token within this context, and announce none: nothing of it is recorded."""
+    token = _uncounted.set(True)
+    try:
+        yield
+    finally:
+        _uncounted.reset(token)
 
 
 def make_token(
@@ -106,11 +121,12 @@ def make_token(
     limit: int = 0,
     others: Iterable[Hit] = (),
 ) -> str:
-    """Return the token of one answer with these hits, and announce the answer; empty while events are disabled.
+    """Return the token of one answer with these hits, and announce the answer; empty while events are disabled, or
+    within :func:`uncounted`.
 
     ``others`` are the hits of the regions of a look.
     """
-    if not enabled():
+    if not enabled() or _uncounted.get():
         return ""
     hits = list(hits)
     keys = tuple(key_of(hit.item) for hit in hits)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from demo_shop.shop.models import Product
-from imagesim import checks, tasks
+from imagesim import tasks
 from imagesim.exceptions import AlreadyRunning, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing import job_control, jobs, purge
@@ -28,7 +26,7 @@ from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, StoredCalibration
-from imagesim.monitoring.status import get_health, get_status
+from imagesim.monitoring.status import get_health
 from imagesim.types import Filters, Query
 from tests.shop import EMBEDDER, INDEXES, drop_index, encoded, index_for, picture, product
 
@@ -362,95 +360,3 @@ class TestDiscard:
     def test_clearing(self, held):
         call_command("imagesim_clear", "--noinput", stdout=StringIO())
         assert (get_index().backing_indexes(), Job.objects.count()) == ([], 0)
-
-
-class TestFaces:
-    def test_the_command_and_the_status(self, shop, change_model, capsys):
-        assert [each.id for each in checks.check_index()] == ["imagesim.W012"]
-        call_command("imagesim_rebuild", "--hold")
-        job = jobs.standby()
-        assert f"Rebuilt {job.target}: 6 items" in (said := capsys.readouterr().out)
-        assert "on standby: --swap makes it" in said
-        call_command("imagesim_status")
-        said = capsys.readouterr().out
-        assert f"standby    {job.target}: 6 entries, model test-grey-32, 32 dimensions" in said
-        assert "run `manage.py imagesim_rebuild --swap` to change to it" in said
-        assert get_status().standby.backing_index == job.target
-        assert {check.state for check in get_health()} == {"ok"}
-        assert checks.check_index() == []
-        call_command("imagesim_jobs", "--format", "json")
-        assert json.loads(capsys.readouterr().out)["jobs"][0]["status"] == "standby"
-        with pytest.raises(CommandError, match="--discard"):
-            call_command("imagesim_jobs", "cancel", "rebuild")
-        call_command("imagesim_rebuild", "--swap", "--format", "json")
-        assert json.loads(capsys.readouterr().out)["status"] == "done"
-        assert get_status().standby is None
-
-    def test_the_health_says_that_its_model_is_not_named(self, held, settings):
-        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": EMBEDDER, "PREVIOUS_EMBEDDERS": []}
-        [found] = [check for check in get_health() if check.name == "index"]
-        assert found.state == "degraded"
-        assert "test-grey-32" in found.detail
-
-    def test_the_admin_asks_and_holds_swaps_and_discards(self, shop, change_model, admin_client, monkeypatch):
-        sent: list[Any] = []
-        monkeypatch.setattr(
-            "imagesim.indexing.dispatch.start", lambda name, **given: sent.append((name, given)) or True
-        )
-        start = reverse("admin:imagesim_visualindex_start", args=["rebuild"])
-        question = admin_client.post(start).content.decode()
-        assert 'type="checkbox" name="option"' in question
-        assert 'data-shown="standby" hidden' in admin_client.get(PAGE).content.decode()
-        admin_client.post(start, {"confirmed": "yes", "option": "yes"})
-        admin_client.post(start, {"confirmed": "yes"})
-        assert sent == [("rebuild", {"hold": True}), ("rebuild", {})]
-        tasks.rebuild(**sent[0][1])
-        sent.clear()
-        job = jobs.standby()
-        page = admin_client.get(PAGE)
-        assert page.context["snapshot"]["fields"]["standby_entries"] == "6"
-        assert 'data-shown="standby">' in page.content.decode()
-        refused = admin_client.post(start, {"confirmed": "yes"}, follow=True)
-        assert [str(each) for each in refused.context["messages"]] == [
-            "An index is on standby: switch to it or discard it."
-        ]
-        links = {name: reverse("admin:imagesim_job_control", args=["rebuild", name]) for name in ("swap", "discard")}
-        listed = admin_client.get(reverse("admin:imagesim_job_changelist")).content.decode()
-        assert all(link in page.content.decode() and link in listed for link in links.values())
-        other = reverse("admin:imagesim_job_control", args=["reconcile", "swap"])
-        assert admin_client.get(other).status_code == 404
-        assert "the former one is deleted" in admin_client.get(links["swap"]).content.decode()
-        admin_client.post(links["swap"], {"job": job.pk})
-        assert sent == [("rebuild", {"job": job.pk})]
-        status = admin_client.get(reverse("admin:imagesim_visualindex_status")).json()
-        assert status["fields"]["job_left"] == "becomes the active index"
-        tasks.rebuild(**sent[0][1])
-        assert get_index().active() == job.target
-        rebuild(hold=True)
-        admin_client.post(links["discard"], {"job": jobs.standby().pk})
-        assert get_index().backing_indexes() == [job.target]
-
-
-class TestMessages:
-    def test_the_first_message_of_a_cancelled_rebuild_starts_no_other(self, shop, monkeypatch):
-        monkeypatch.setattr(tasks, "current_task", SimpleNamespace(request=SimpleNamespace(id="message-1")))
-        monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
-        tasks.rebuild()
-        job = jobs.unfinished("rebuild")
-        assert job_control.cancel(job)
-        tasks.rebuild()  # delivered again
-        assert list(Job.objects.filter(kind="rebuild", message="message-1")) == [job]
-        assert jobs.unfinished("rebuild") is None
-        tasks.reconcile()
-        tasks.reconcile()
-        assert Job.objects.filter(kind="reconcile").count() == 1
-        monkeypatch.setattr(tasks, "current_task", SimpleNamespace(request=SimpleNamespace(id="message-2")))
-        tasks.rebuild()
-        assert jobs.unfinished("rebuild") is not None
-
-    def test_the_first_message_of_a_killed_one_continues_it(self, shop, monkeypatch):
-        monkeypatch.setattr(tasks, "current_task", SimpleNamespace(request=SimpleNamespace(id="message-1")))
-        fails(monkeypatch, rebuilding, "_fill_page", Killed, tasks.rebuild)
-        died()
-        tasks.rebuild()
-        assert Job.objects.get(message="message-1").status == "done"

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from imagesim.experiments import charts
+from imagesim.experiments import charts, preview
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import csv_rows, report_of
 from imagesim.experiments.results import update
@@ -153,7 +153,8 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         def at(name: str, view: Callable[..., HttpResponse]) -> URLPattern:
             return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"imagesim_experiments_{name}")
 
-        posted = [at(name, require_POST(getattr(self, f"{name}_view"))) for name in ("start", "stop", "copy")]
+        names = ("start", "stop", "copy", "preview")
+        posted = [at(name, require_POST(getattr(self, f"{name}_view"))) for name in names]
         return [at("report", self.report_view), at("csv", self.csv_view), *posted, *super().get_urls()]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -191,7 +192,9 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "may_stop": may_run and state == State.RUNNING,
             "may_copy": self.has_add_permission(request),
             "change_url": reverse(f"{self.admin_site.name}:imagesim_experiments_experiment_change", args=[pk]),
-            **{f"{name}_url": self._address(name, experiment) for name in ("start", "stop", "copy", "csv")},
+            **{f"{name}_url": self._address(name, experiment) for name in ("start", "stop", "copy", "preview", "csv")},
+            "previewed": preview.Preview.of(request) is not None,
+            "variants": list(experiment.variants.all()) if state != State.OVER else [],
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/imagesim_experiments/report.html", context)
@@ -211,6 +214,23 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._run(request, pk, Experiment.stop, _("Stopped."))
+
+    def preview_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the shop to this browser as visitors in a variant see it; without one, as it is again."""
+        experiment = self._found(request, pk)
+        letter = request.POST.get("variant", "")
+        variant = experiment.variants.filter(letter=letter).first() if letter else None
+        answer = HttpResponseRedirect(self._address("report", experiment))
+        if variant is None:
+            preview.end(answer)
+            self.message_user(request, _("The preview has ended."), messages.SUCCESS)
+        elif preview.search_of(variant) is None:
+            self.message_user(request, _("This variant cannot be previewed now."), messages.ERROR)
+        else:
+            preview.begin(answer, request, variant)
+            text = _("You see the shop as visitors in variant %(variant)s do, and are not counted.")
+            self.message_user(request, text % {"variant": variant}, messages.SUCCESS)
+        return answer
 
     def copy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         experiment = self._found(request, pk)

@@ -11,7 +11,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
+from imagesim import events
 from imagesim.experiments.assignment import visitor_key
+from imagesim.experiments.preview import Preview
 from imagesim.insight.visitors import is_visitor
 from imagesim.middleware import RequestMiddleware
 from imagesim.retrieval.variants import Variant
@@ -27,10 +29,12 @@ class Chosen(NamedTuple):
 
 class Visit:
     """The visitor of a request. ``asked``: whether the answer depends on who it is; ``variants``: those chosen so far,
-    by the kind of query, so that one request has one answer to each."""
+    by the kind of query, so that one request has one answer to each; ``preview``: the variant that staff look at, in
+    place of any."""
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, preview: Preview | None = None) -> None:
         self.asked = False
+        self.preview = preview
         self.variants: dict[str, Chosen | None] = {}
         self._request = request
         self._key: str | None = None
@@ -55,15 +59,21 @@ class ChooseVariants(RequestMiddleware):
     """Middleware for :mod:`imagesim.experiments`.
 
     A response that depends on the visitor's variant is kept by no shared cache (``Cache-Control: private``, ``Vary:
-    Cookie``); put it after those that cache whole pages.
+    Cookie``); put it after those that cache whole pages. Staff who preview a variant (:mod:`.preview`) need the
+    middleware of sessions and of authentication before it.
     """
 
     @contextmanager
     def during(self, request: HttpRequest) -> Iterator[Callable[[HttpResponseBase], HttpResponseBase]]:
-        visit = Visit(request)
+        preview = Preview.of(request)
+        visit = Visit(request, preview)
         token = _visit.set(visit)
         try:
-            yield lambda response: _keep_private(response) if visit.asked else response
+            if preview is None:
+                yield lambda response: _keep_private(response) if visit.asked else response
+            else:
+                with events.uncounted():
+                    yield preview.mark
         finally:
             _visit.reset(token)
 

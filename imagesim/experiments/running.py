@@ -100,6 +100,8 @@ class VisitorVariants:
         visit = current_visit()
         if visit is None:
             return None
+        if visit.preview is not None:
+            return visit.preview.variant(where)
         if where not in visit.variants:
             visit.variants[where] = _choose(visit, where)
         chosen = visit.variants[where]
@@ -108,6 +110,8 @@ class VisitorVariants:
     def lost(self, backing_index: str) -> None:
         """Leave the visitor out: the answer is that of the shop as it is, and is not counted."""
         visit = current_visit()
+        if visit and visit.preview:
+            visit.preview.lost()
         for where, chosen in list(visit.variants.items()) if visit else ():
             if visit and chosen and chosen.variant.backing_index == backing_index:
                 visit.variants[where] = None

@@ -1,0 +1,152 @@
+"""Staff preview a variant: the shop as its visitors see it, marked, and never counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from demo_shop.shop.models import Product
+from imagesim import events
+from imagesim.experiments import preview, recording
+from imagesim.experiments.models import Experiment, Exposure, Variant
+from imagesim.experiments.running import VisitorVariants
+from imagesim.indexing import job_control, jobs
+from imagesim.indexing.rebuild import rebuild
+from imagesim.indexing.sync import sync
+from imagesim.insight.recorder import recorder
+from imagesim.retrieval import variants
+from tests import shop
+from tests.shop import picture, product
+from tests.test_experiments import PERSON, experiment, forget
+from tests.test_experiments_standby import OTHER
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+MARK = "Preview: you see the shop as visitors in variant B"
+AGENT = {"user-agent": PERSON}
+
+
+@pytest.fixture(autouse=True)
+def _on(settings: Any) -> Iterator[None]:
+    settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER, "EVENTS": True}
+    variants.register(VisitorVariants())
+    events.observers.append(recording.observer)
+    yield
+    events.observers.remove(recording.observer)
+    variants.register(None)
+
+
+@pytest.fixture
+def shelf() -> list[Product]:
+    made = [product(name, picture(name)) for name in ("red", "darkred", "orange", "blue", "navy")]
+    sync()
+    return made
+
+
+def begin(client: Client, made: Experiment, letter: str = "B") -> Any:
+    return client.post(reverse("admin:imagesim_experiments_preview", args=[made.pk]), {"variant": letter}, follow=True)
+
+
+def results(client: Client, item: Product) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(
+        reverse("imagesim:similar", args=["shop.product", item.pk]), headers=AGENT
+    ).json()
+    return found
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_staff_see_what_its_visitors_do_and_are_not_counted(admin_client, client, shelf, start):
+    made = experiment({"min_relevance": 1.0}, start=start)
+    usual = results(admin_client, shelf[0])["results"]  # in either variant, where it runs
+    recorder().flush()
+    before = Exposure.objects.count()
+    assert before == start
+    answer = begin(admin_client, made)
+    assert "You see the shop as visitors in variant B" in answer.content.decode()
+    assert "End the preview" in answer.content.decode()
+    assert MARK not in answer.content.decode()  # it is no page of the shop
+    found = results(admin_client, shelf[0])
+    assert (found["results"], found["token"]) == ([], "")
+    assert len(results(client, shelf[0])["results"]) == 4  # nobody else; without a session, as it is
+    page = admin_client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
+    assert MARK in page.content.decode()
+    assert "no-store" in page["Cache-Control"]
+    assert MARK not in client.get(f"/product/{shelf[0].slug}/", headers=AGENT).content.decode()
+    recorder().flush()
+    assert Exposure.objects.count() == before
+    answer = begin(admin_client, made, "")
+    assert "The preview has ended." in answer.content.decode()
+    assert results(admin_client, shelf[0])["results"] == usual
+
+
+def test_only_where_the_variant_applies(admin_client, shelf):
+    begin(admin_client, experiment({"min_relevance": 1.0}, start=False, where=["words"]))
+    assert len(results(admin_client, shelf[0])["results"]) == 4
+
+
+def test_it_needs_the_permission_at_each_search(client, shelf):
+    user = get_user_model().objects.create_user("editor", password="x", is_staff=True)
+    made = experiment({"min_relevance": 1.0}, start=False)
+    client.force_login(user)
+    assert begin(client, made).status_code == 403
+    permission = Permission.objects.get(codename="view_experiment")
+    user.user_permissions.add(permission)
+    begin(client, made)
+    assert results(client, shelf[0])["results"] == []
+    user.user_permissions.clear()
+    assert len(results(client, shelf[0])["results"]) == 4
+    assert preview.COOKIE not in {name for name, each in client.cookies.items() if each.value}
+    user.user_permissions.add(permission)
+    begin(client, made)
+    kept = client.cookies[preview.COOKIE].value
+    client.logout()
+    client.cookies[preview.COOKIE] = kept
+    assert len(results(client, shelf[0])["results"]) == 4
+    client.force_login(get_user_model().objects.create_superuser("other"))
+    client.cookies[preview.COOKIE] = kept
+    assert len(results(client, shelf[0])["results"]) == 4
+    client.cookies[preview.COOKIE] = f"{kept}x"
+    page = client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
+    assert "Preview:" not in page.content.decode()
+
+
+def test_visitors_cost_nothing_more(client, shelf):
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            results(client, shelf[0])
+        return len(asked)
+
+    statements()
+    before = statements()
+    experiment({"min_relevance": 1.0}, start=False)
+    forget()
+    statements()
+    assert statements() == before
+
+
+def test_the_index_on_standby(admin_client, shelf, settings):
+    made = experiment({"standby": True}, start=False)
+    assert "cannot be previewed now" in begin(admin_client, made).content.decode()
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": OTHER, "PREVIOUS_EMBEDDERS": [shop.EMBEDDER]}
+    before = results(admin_client, shelf[0])["results"]
+    rebuild(hold=True)
+    begin(admin_client, made)
+    assert results(admin_client, shelf[0])["results"] != before
+    job_control.cancel(jobs.standby())
+    assert results(admin_client, shelf[0])["results"] == before
+    page = admin_client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
+    assert "cannot be previewed now: you see the shop as it is" in page.content.decode()
+
+
+def test_a_variant_that_was_deleted(admin_client, shelf):
+    made = experiment({"min_relevance": 1.0}, start=False)
+    begin(admin_client, made)
+    Variant.objects.all().delete()
+    assert len(results(admin_client, shelf[0])["results"]) == 4

@@ -1,0 +1,59 @@
+"""Celery delivers a message again when its worker died or took too long: it starts nothing anew."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from imagesim import tasks
+from imagesim.indexing import job_control, jobs
+from imagesim.indexing.sync import sync
+from imagesim.models import Job
+from tests.shop import EMBEDDER, picture, product
+from tests.test_job_control import died, only
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
+
+
+@pytest.fixture
+def shop(settings: Any) -> None:
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": EMBEDDER, "SYNC_BATCH_SIZE": 2}
+    for number in range(4):
+        product(f"p{number}", picture("red", mark=number))
+    sync()
+
+
+def deliver(monkeypatch: Any, message: str) -> None:
+    monkeypatch.setattr(tasks, "current_task", SimpleNamespace(request=SimpleNamespace(id=message)))
+
+
+def test_the_first_message_of_a_cancelled_job_starts_no_other(shop, monkeypatch):
+    deliver(monkeypatch, "message-1")
+    monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
+    tasks.rebuild()
+    job = only("rebuild")
+    assert job_control.cancel(job)
+    tasks.rebuild()
+    assert list(Job.objects.filter(kind="rebuild", message="message-1")) == [job]
+    assert jobs.unfinished("rebuild") is None
+    tasks.reconcile()
+    tasks.reconcile()
+    assert Job.objects.filter(kind="reconcile").count() == 1
+    deliver(monkeypatch, "message-2")
+    tasks.rebuild()
+    assert only("rebuild") != job
+
+
+def test_the_first_message_of_a_killed_job_continues_it(shop, monkeypatch):
+    deliver(monkeypatch, "message-1")
+    monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
+    tasks.rebuild()
+    job = only("rebuild")
+    died()
+    monkeypatch.undo()
+    deliver(monkeypatch, "message-1")
+    tasks.rebuild()
+    assert Job.objects.get(message="message-1") == job
+    assert Job.objects.get(pk=job.pk).status == "done"
