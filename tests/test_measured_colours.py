@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
@@ -14,13 +15,13 @@ from PIL import Image, ImageDraw
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import colours, item_checks
+from imagesim import colours, images, item_checks
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
-from imagesim.models import ImageColours
+from imagesim.models import ImageColours, ItemState
 from imagesim.refinement import Refinement
 from imagesim.registry import registry
 from imagesim.testing.embedders import PixelEmbedder
@@ -197,12 +198,21 @@ def test_what_another_rule_measured_is_measured_again(shelf, measuring, monkeypa
     assert set(ImageColours.objects.values_list("rule", flat=True)) == {colours.RULE}
 
 
-def test_a_picture_that_cannot_be_read_again_stays_in_the_index(shelf, measuring):
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_picture_that_cannot_be_read_again_stays_in_the_index(shelf, measuring, monkeypatch, is_gone):
     sync()
     ImageColours.objects.all().delete()
     picture = shelf["red"].photos.get()
-    picture.file.storage.delete(picture.file.name)
+    read = images.read
+
+    def read_others(file: Any) -> bytes:
+        if file.name == picture.file.name:
+            raise FileNotFoundError if is_gone else OSError("the storage is down")
+        return read(file)
+
+    monkeypatch.setattr(images, "read", read_others)
     reconcile()
+    assert not ItemState.objects.exclude(outcome=ItemState.Outcome.INDEXED, error="", pending=False).exists()
     get_index().refresh(get_index().active())
     assert with_colour() == ["both", "red", "rot", "scene"]
     assert with_colour(main_colour="red") == ["both", "rot"]
@@ -253,3 +263,11 @@ class TestDeclaration:
     def test_it_must_be_a_name(self, items):
         with pytest.raises(ConfigurationError, match="measured_colours"):
             type("Measured", (items,), {"measured_colours": True})(Product)
+
+
+def test_the_plan_says_how_long_it_takes(items, settings, capsys):
+    settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
+    for name, is_said in (("main_colour", True), ("", False)):
+        with shop.registered(Product, type("Measured", (items,), {"measured_colours": name})):
+            call_command("imagesim_plan", items=10, verbosity=0)
+        assert ("Colours, this machine" in capsys.readouterr().out) == is_said
