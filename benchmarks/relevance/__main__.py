@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.relevance import data, known_items, queries, served, two_words
+from benchmarks.relevance import data, known_items, left_out, photo_entry, queries, served, two_words
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shop", choices=("demo", "grocery", "fashion", "mixed"))
+    parser.add_argument("shop", choices=(*left_out.SHOPS, "mixed", "left-out"))
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/ and fashion/")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-relevance"))
     parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")
@@ -32,6 +32,10 @@ def main() -> None:
     parser.add_argument("--row", action="append", help="known, nothing, two_words, something …; all by default")
     parser.add_argument("--elasticsearch", metavar="URL", help="use an index on this server instead of the local one")
     options = parser.parse_args()
+    if options.shop == "left-out":
+        served.setup("left-out", options.cache)
+        left_out.report(options.cache)
+        return
     if options.elasticsearch:
         os.environ["ELASTICSEARCH_URL"] = options.elasticsearch
     name = f"{options.shop}-{'es' if os.environ.get('ELASTICSEARCH_URL') else 'local'}"
@@ -88,6 +92,8 @@ class Report:
             if row.__name__ in (self.options.row or [row.__name__]):
                 self.rng = random.Random(0)  # a row asked for alone asks the same
                 row()
+        if "constants" in (self.options.row or ()):
+            self.constants()
 
     # Queries.
 
@@ -163,14 +169,40 @@ class Report:
 
     def two_words(self) -> None:
         """A kind and what it should be like, such as "yellow shoes"."""
-        written = {"demo": two_words.DEMO, "grocery": two_words.GROCERY}
-        questions = written.get(self.options.shop) or two_words.fashion(self.shop.labels, random.Random(0))
         for sold, (row, junk) in two_words.measure(
-            questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
+            self.questions(), lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
         ).items():
             has = f"two words, {'some entry has' if sold else 'no entry has'} both"
             say(f"{has}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
             say(f"{has}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
+
+    def questions(self) -> Sequence[two_words.Question]:
+        written = {"demo": two_words.DEMO, "grocery": two_words.GROCERY}
+        return written.get(self.options.shop) or two_words.fashion(self.shop.labels, random.Random(0))
+
+    def constants(self) -> None:
+        """The figures of every value of some constants, for ``left-out``."""
+
+        def search(text: str) -> Any:
+            return self.words(text, limit=two_words.FIRST)
+
+        figures = {
+            "KIND_MATCH": left_out.kind_match(self.questions(), search),
+            "CLOSEST_RELEVANCE": left_out.closest_relevance(self.shop, self.floor),
+        }
+        left_out.store(self.options.cache, self.options.shop, figures)
+        if self.options.shop in self.photos:
+            evidence = left_out.evidence(self.scenes(self.options.sample // 3))
+            left_out.store(self.options.cache, self.options.shop, {"EVIDENCE": evidence})
+
+    def scenes(self, count: int) -> list[Any]:
+        """Photos of scenes, each with what tells whether a hit is of something in it."""
+        if self.options.shop == "fashion":
+            slugs = sorted({product.category.slug for product in self.products.values()})
+            return photo_entry.worn(self.options.data / "outfits", slugs, count)
+        photos = self.photos["grocery"]
+        chosen = self.rng.sample(list(zip(photos.files, photos.categories, strict=True)), count)
+        return [(file.read_bytes(), frozenset({name.replace(" ", "-")[:50]})) for file, name in chosen]
 
     def blank(self, colour: str) -> Any:
         from PIL import Image
@@ -258,7 +290,6 @@ class Report:
     def photo_entry(self) -> None:
         """Scenes through the one camera."""
         import imagesim
-        from benchmarks.relevance import photo_entry
 
         def search(**arguments: Any) -> Any:
             return imagesim.search(min_relevance=0.0, **arguments)

@@ -55,6 +55,17 @@ def outfits(folder: Path, categories: Sequence[str], search: Callable[..., Any],
     return found
 
 
+def worn(folder: Path, categories: Sequence[str], count: int) -> list[tuple[bytes, frozenset[str]]]:
+    """So many outfits, each with the categories of a shop (slugs) that have any garment of it."""
+    truths = regions.load(folder / "photos", folder / "masks", folder / "labels.json", regions.part_of(HELD))
+    found = []
+    for truth in random.Random(0).sample(truths, min(count, len(truths))):
+        allowed = frozenset(slug for label in truth.boxes for slug in likely_categories(label, categories))
+        if allowed:
+            found.append((encoded(truth.image()), allowed))
+    return found
+
+
 def groceries(photos: Sequence[tuple[Path, str]], search: Callable[..., Any]) -> list[Entry]:
     """Photos (file, category slug) of one product each as it lies in a shop, which nobody drew boxes in: the whole
     photo takes the place of the true box."""

@@ -62,6 +62,7 @@ def fill(shop: Shop, media: Path) -> None:
             category=categories[category],
             description=texts.get("description", ""),
             brand=texts.get("brand", ""),
+            colour=texts.get("colour", "-"),  # none is measured in the pictures, which takes as long as the rest
             price=Decimal(10),
             stock=1,
         )
