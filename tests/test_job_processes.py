@@ -90,3 +90,55 @@ def test_a_running_process_notices_within_seconds(environment: dict[str, str], t
     assert (
         '"differs": false' in run(environment, "-m", "django", "imagesim_status", "--check", "--format", "json").stdout
     )
+
+
+CHANGE = """
+import django; django.setup()
+from demo_shop.shop.models import Product
+from tests.shop import picture, product
+for number in range(5):
+    product(f"late{number}", picture("blue", mark=number))
+Product.objects.filter(name="p0").first().delete()
+"""
+COUNT = """
+import django; django.setup()
+from imagesim.indexes import get_index
+from imagesim.models import Job
+index = get_index()
+print(*sorted({index.count(backing_index=name) for name in index.backing_indexes()}), len(index.backing_indexes()))
+"""
+FILLED = """
+import django; django.setup()
+import time
+from imagesim.models import Job
+while not Job.objects.filter(status="running", done__gt=20).exists():
+    time.sleep(0.05)
+print("filling", flush=True)
+"""
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_process_leaves_an_index_that_still_stands_by(environment: dict[str, str], tmp_path: Path) -> None:
+    filled = run(environment, "-c", FILL)
+    assert filled.returncode == 0, filled.stderr
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    hold = [sys.executable, "-m", "django", "imagesim_rebuild", "--hold"]
+    with running(hold, log=logs / "hold.txt", cwd=ROOT, environment=environment) as rebuilding:
+        assert run(environment, "-c", FILLED).stdout == "filling\n"
+        rebuilding.kill()
+        rebuilding.wait(60)
+    assert run(environment, "-c", CHANGE).returncode == 0
+    run(environment, "-m", "django", "imagesim_sync")
+    held = run(environment, "-m", "django", "imagesim_rebuild")
+    assert "It is on standby" in held.stdout, held.stderr
+    assert run(environment, "-c", COUNT).stdout == "204 2\n"
+    assert run(environment, "-c", CHANGE.replace("late", "later").replace("p0", "p1")).returncode == 0
+    run(environment, "-m", "django", "imagesim_sync")
+    assert run(environment, "-c", COUNT).stdout == "208 2\n"
+    assert "is on standby" in run(environment, "-m", "django", "imagesim_rebuild").stderr
+    swapped = run(environment, "-m", "django", "imagesim_rebuild", "--swap")
+    assert "is the active index now" in swapped.stdout, swapped.stderr
+    assert run(environment, "-c", COUNT).stdout == "208 1\n"
+    status = run(environment, "-m", "django", "imagesim_status", "--check", "--format", "json")
+    assert '"differs": false' in status.stdout

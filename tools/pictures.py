@@ -1,4 +1,4 @@
-"""``python -m tools.pictures [FOLDER]``: take the pictures of pages that docs/images holds by default.
+"""``python -m tools.pictures [FOLDER [NAME …]]``: take the pictures of pages that docs/images holds by default.
 
 The pages are those of a demo shop of its own. Needs Chromium.
 """
@@ -6,10 +6,12 @@ The pages are those of a demo shop of its own. Needs Chromium.
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,15 @@ def edit(page: Any, name: str) -> None:
     page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
 
 
+def experiment(page: Any) -> None:
+    log_in(page)
+    page.goto("/admin/imagesim_experiments/experiment/")
+    page.locator("#result_list").get_by_role("link", name="Report").click()
+    page.locator(".experiment-chart").first.wait_for()
+    page.locator("#toggle-nav-sidebar").click()  # the table needs the width
+    page.evaluate("scrollTo(0, 0)")
+
+
 def similar(page: Any) -> None:
     log_in(page)
     edit(page, "Great Wave Tee")
@@ -156,11 +167,12 @@ PAGES: dict[str, Callable[[Any], None]] = {
     "merchandising-labels": labels,
     "insight-words": report,
     "admin-similar-items": similar,
+    "experiment-report": experiment,
     "insight-work-list": work_list,  # last: it spoils two products
 }
 
 
-def take(address: str, folder: Path) -> None:
+def take(address: str, folder: Path, names: Sequence[str]) -> None:
     from playwright.sync_api import sync_playwright
 
     program = find_chromium() or find_program("chromium", package="chromium")
@@ -169,8 +181,8 @@ def take(address: str, folder: Path) -> None:
         context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, base_url=address, locale="en-GB")
         context.set_default_timeout(60_000)
         page = context.new_page()
-        for name, show in PAGES.items():
-            show(page)
+        for name in names:
+            PAGES[name](page)
             page.wait_for_load_state("networkidle")
             shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             shown.resize((SHOWN, SHOWN * HEIGHT // WIDTH), Image.Resampling.LANCZOS).save(
@@ -183,8 +195,12 @@ def take(address: str, folder: Path) -> None:
 def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]) if arguments else ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as data, running_demo(Path(data), DEBUG="1") as address:
-        take(address, folder)
+    with tempfile.TemporaryDirectory() as data:
+        own = {"DJANGO_SETTINGS_MODULE": "tests.browser.settings", "DEMO_FOLDER": data, "DEBUG": "1"}
+        with running_demo(Path(data), **own) as address:
+            made = [sys.executable, "-m", "tools.demo_experiment"]
+            subprocess.run(made, cwd=ROOT, env={**os.environ, **own}, check=True)
+            take(address, folder, arguments[1:] or list(PAGES))
     return 0
 
 
