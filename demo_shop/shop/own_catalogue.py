@@ -2,7 +2,8 @@
 
 In a folder each picture is a product; the folders that it is in are its department and category. A CSV file has a
 column ``image``, with paths relative to the file, and as many of ``name``, ``department``, ``category``, ``price``,
-``stock``, ``brand``, ``colour`` and ``description`` as there are. Nothing is fetched from the network.
+``stock``, ``brand``, ``colour`` and ``description`` as there are; results can be narrowed by the colour of the pictures
+where there is none. Nothing is fetched from the network.
 """
 
 from __future__ import annotations
