@@ -72,13 +72,13 @@ def index(products: Iterable[Product] | None = None, *, with_texts: bool = False
         meta = replace(meta, texts=items.text_specs)
     target = get_index()
     backing_index = target.create(meta)
-    entries = _entries(list(Product.objects.all() if products is None else products))
-    assert all(result.status == "done" for result in target.write(entries, backing_index=backing_index))
+    made = entries(list(Product.objects.all() if products is None else products))
+    assert all(result.status == "done" for result in target.write(made, backing_index=backing_index))
     target.refresh(backing_index)
     target.promote(backing_index)
 
 
-def _entries(shown: list[Product]) -> list[Entry]:
+def entries(shown: list[Product]) -> list[Entry]:
     """The entries of the products that have pictures; their states, images and embeddings are stored beside."""
     items = registry.for_model(Product)
     states = _states(items, shown)

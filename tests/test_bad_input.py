@@ -275,7 +275,7 @@ class TestIndex:
     def test_empty(self, client):
         made = product("red", picture("red"))
         shop.index([])
-        shop._entry(made)
+        shop.entries([made])
         for response in (client.get(SEARCH, {"q": "red"}), client.get(similar(made))):
             assert (response.status_code, response.json()["results"]) == (200, [])
         assert client.get(made.get_absolute_url()).status_code == 200

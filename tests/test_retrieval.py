@@ -401,12 +401,11 @@ class TestModels:
         projection.save()
         index = get_index()
         backing_index = index.create(replace(index.meta(), dims=48, projection=projection.id))
-        entries = [shop._entry(made) for made in shelf.values()]
+        entries = shop.entries(list(shelf.values()))
         index.write(
             [
                 replace(e, images=tuple(replace(i, vector=projection.apply(i.vector)) for i in e.images))
                 for e in entries
-                if e
             ],
             backing_index=backing_index,
         )
