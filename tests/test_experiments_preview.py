@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connection
@@ -143,6 +144,23 @@ def test_the_index_on_standby(admin_client, shelf, settings):
     assert results(admin_client, shelf[0])["results"] == before
     page = admin_client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
     assert "cannot be previewed now: you see the shop as it is" in page.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_an_asynchronous_server(shelf, async_client):
+    made = experiment({"min_relevance": 1.0}, start=False)
+    async_client.force_login(get_user_model().objects.create_superuser("chief"))
+
+    async def pages() -> dict[str, str]:
+        address = reverse("admin:imagesim_experiments_preview", args=[made.pk])
+        await async_client.post(address, {"variant": "B"})
+        found = {}
+        for path in (f"/product/{shelf[0].slug}/", "/", reverse("admin:index")):
+            page = await async_client.get(path, headers=AGENT)
+            found[path] = page.content.decode()
+        return found
+
+    assert [MARK in content for content in async_to_sync(pages)().values()] == [True, True, False]
 
 
 def test_a_variant_that_was_deleted(admin_client, shelf):

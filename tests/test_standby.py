@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.urls import reverse
 from django.utils import timezone
 
@@ -243,6 +244,24 @@ class TestHold:
         tasks.sync()
         tasks.rebuild()
         assert (get_index().active(), jobs.standby()) == (former, held)
+
+    def test_the_recall_of_pgvector_is_measured_on_its_graph(self, request, settings, monkeypatch):
+        settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": index_for(request, "pgvector")}
+        request.addfinalizer(drop_index)
+        product("p", picture("red"))
+        sync()
+        graphs: list[Any] = []
+
+        def measure(backing_index: str, **given: Any) -> None:
+            with connections["pgvector"].cursor() as cursor:
+                cursor.execute("SELECT id FROM imagesim_pgvector WHERE name = %s", [backing_index])
+                [number] = cursor.fetchone()
+                cursor.execute("SELECT to_regclass(%s)::text", [f"imagesim_pgvector_{number}_graph"])
+                graphs.extend(cursor.fetchone())
+
+        monkeypatch.setattr(rebuilding, "update_quietly", measure)
+        rebuild()
+        assert [bool(each) for each in graphs] == [True]
 
     def test_not_without_an_active_index(self):
         with pytest.raises(IndexMissing, match="imagesim_sync"):
