@@ -20,7 +20,6 @@ from imagesim.embedders.process import import_torchvision
 from imagesim.retrieval import rerank, variants
 from imagesim.runtime import runtime
 from tests.missing import missing
-from tests.shop import INDEXES
 
 pytest_plugins = ["imagesim.testing.fixtures"]
 
@@ -69,6 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     database_only, quick = config.getoption("--database-only"), config.getoption("--quick")
     if not (database_only or quick):
         return
+    from tests.shop import INDEXES  # the tests of Oscar run in a project without the demo shop
+
     kept, deselected = [], []
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
