@@ -62,6 +62,7 @@ from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.checks import check_tenants
 from imagesim.indexes import get_index
+from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.sync import sync
 from imagesim.monitoring.status import get_status
 from tests.shop import picture, product
@@ -86,6 +87,18 @@ for schema, titles in [*names.items(), *names.items()]:  # back and forth, in on
         status = get_status()
         assert (status.items, status.index.entries) == (len(titles), len(titles)), status
 with schema_context("acme"):
+    held = rebuild(hold=True).target  # an index on standby is that of its tenant
+    product("late-sock", picture("red"))
+    sync()
+    get_index().refresh(held)
+    assert get_status().standby.entries == 3, get_status()
+with schema_context("zeta"):
+    assert get_status().standby is None
+    assert held not in get_index().backing_indexes()
+    assert rebuild().status == "done"
+with schema_context("acme"):
+    assert get_status().standby.backing_index == held == swap().target == get_index().active()
+    assert get_index().backing_indexes() == [held]
     call_command("imagesim_clear", "--noinput", verbosity=0)
 with schema_context("zeta"):
     assert get_status().index.entries == 3
