@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import json
 import secrets
 import socket
@@ -305,9 +306,10 @@ def test_a_permanent_rejection_is_not_retried(index: ElasticsearchIndex) -> None
     assert "write" in result.error
 
 
-@pytest.mark.parametrize("selectivity", [1.0, 0.1, 0.01, 0.001])
-def test_recall_holds_at_every_selectivity(index: ElasticsearchIndex, selectivity: float) -> None:
-    """On clusters, quantised, with two images an item; the benchmark does it on real pictures and more of them."""
+@pytest.fixture(scope="module")
+def clusters(elasticsearch_url: str) -> Iterator[tuple[ElasticsearchIndex, np.ndarray, np.random.Generator]]:
+    """An index of clustered vectors, two images an item, each with a ``price`` of 0 to 999: (index, vectors, dice)."""
+    index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"imagesim-test-{secrets.token_hex(4)}", replicas=0)
     rng = np.random.default_rng(21)
     dims, count = 64, 6_000
     centres = rng.standard_normal((200, dims))
@@ -317,15 +319,27 @@ def test_recall_holds_at_every_selectivity(index: ElasticsearchIndex, selectivit
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     parts = rng.integers(0, 1000, count)
     backing_index = index.create(replace(META, dims=dims))
-    index.write(
-        [
-            entry(n, *pair, filters={"price": int(part)})
-            for n, (pair, part) in enumerate(zip(vectors, parts, strict=True))
-        ],
-        backing_index=backing_index,
-    )
-    index.refresh(backing_index)
-    index.promote(backing_index)
+    try:
+        index.write(
+            [
+                entry(n, *pair, filters={"price": int(part)})
+                for n, (pair, part) in enumerate(zip(vectors, parts, strict=True))
+            ],
+            backing_index=backing_index,
+        )
+        index.refresh(backing_index)
+        index.promote(backing_index)
+        yield index, vectors, rng
+    finally:
+        index.drop(backing_index)
+
+
+@pytest.mark.parametrize("selectivity", [1.0, 0.1, 0.01, 0.001])
+def test_recall_holds_at_every_selectivity(clusters, selectivity: float) -> None:
+    """On clusters, quantised, with two images an item; the benchmark does it on real pictures and more of them."""
+    index, vectors, rng = clusters
+    rng = copy.deepcopy(rng)
+    count, _, dims = vectors.shape
     found = total = 0
     for _ in range(40):
         query = vectors[rng.integers(count), 0] + 0.1 * rng.standard_normal(dims).astype(np.float32)
