@@ -52,6 +52,8 @@ SLOW_MODULES = {
     "test_tasks",
 }
 
+SLOW_FOLDERS = {"browser", "chaos", "hostile"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -76,7 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
         fixtures |= {INDEXES[kind] for kind in INDEXES if kind in parameters}  # asked for by name
         uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
-        unwanted = (database_only and not uses_database) or (quick and item.path.stem in SLOW_MODULES)
+        is_slow = item.path.stem in SLOW_MODULES or item.path.parent.name in SLOW_FOLDERS
+        unwanted = (database_only and not uses_database) or (quick and is_slow)
         (deselected if unwanted or fixtures & SERVICE_FIXTURES else kept).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=deselected)

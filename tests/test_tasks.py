@@ -29,7 +29,9 @@ from imagesim.models import ItemState, Job
 from tests.shop import EMBEDDER, picture, product
 from tools.system import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
+START_SECONDS = 200.0
+"""A worker imports for five seconds of processor time, which is minutes on a busy machine; no test is about that."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +63,8 @@ def celery(settings):
 def start_worker(tmp_path, media_root, settings):
     started = []
 
-    def start(url, queue, **imagesim):
+    def start(url, queue, *, poll_interval=None):
+        """Start a worker and wait until it takes messages; ``poll_interval`` replaces that of the dispatcher."""
         test = connection.settings_dict
         scheme, port = ("mysql", 3306) if connection.vendor == "mysql" else ("postgres", 5432)
         database = f"{scheme}://{quote(test['USER'])}@{test['HOST']}:{test['PORT'] or port}/{test['NAME']}"
@@ -70,11 +73,13 @@ def start_worker(tmp_path, media_root, settings):
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "tests.worker_settings",
             "IMAGESIM_TEST_DATABASE_URL": database,
-            "IMAGESIM_TEST_SETTINGS": json.dumps({**settings.IMAGESIM, **imagesim}),
+            "IMAGESIM_TEST_SETTINGS": json.dumps(settings.IMAGESIM),
             "IMAGESIM_TEST_MEDIA": str(media_root),
             "IMAGESIM_TEST_BROKER": url,
             "IMAGESIM_TEST_QUEUE": queue,
         }
+        if poll_interval is not None:
+            environment["IMAGESIM_TEST_POLL_INTERVAL"] = str(poll_interval)
         command = [
             sys.executable,
             "-m",
@@ -87,8 +92,10 @@ def start_worker(tmp_path, media_root, settings):
             "--loglevel",
             "INFO",
         ]
-        with (tmp_path / f"worker-{len(started)}.log").open("w") as log:
+        path = tmp_path / f"worker-{len(started)}.log"
+        with path.open("w") as log:
             started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT))
+        wait_for(lambda: " ready." in path.read_text(), START_SECONDS)
         return started[-1]
 
     yield start
@@ -201,13 +208,13 @@ def test_a_stream_of_saves_sends_few_messages(celery, start_worker, redis_url):
     waiting = redis.llen(queue)
     assert waiting  # perhaps the message of the product's first save: quick saves share it
     assert waiting - before <= 2 + 2 * (time.monotonic() - started) / CeleryDispatcher.WAKE_INTERVAL
-    start_worker(redis_url, queue)
+    start_worker(redis_url, queue, poll_interval=3600)  # only once by itself, at its start
     wait_for(synced)
-    for _ in range(3):  # the worker takes up the last of a burst too, long before it looks by itself
+    for _ in range(3):  # the worker takes up the last of a burst too
         for stock in range(20):
             shoe.stock = stock
             shoe.save()
-        wait_for(synced, CeleryDispatcher.POLL_INTERVAL / 2)
+        wait_for(synced)
 
 
 def test_when_messages_are_sent(celery, monkeypatch):
