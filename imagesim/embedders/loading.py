@@ -99,14 +99,14 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
     except Exception as error:
         raise EmbedderError(f"{name} cannot be loaded: {error}") from error
     if inside and device.type == "cpu":
-        _share(model, lite.folder(cache_dir))
+        _share(model, lite.folder(cache_dir, name.size))
     model.eval().requires_grad_(False)
     if not inside:
         _reparameterise(model.visual)
     model.visual.to(memory_format=torch.channels_last)
     loaded = Loaded(model, preprocess, tokenizer, device, precision)
     if inside:
-        loaded.dims = lite.dims()
+        loaded.dims = lite.dims(name.size)
         loaded.padding = 0
         model.visual.trunk.lower(precision)
     else:
@@ -127,7 +127,7 @@ def _source(name: ModelName, cache_dir: Path | None) -> _Source:
         return _from_tag(name, cache_dir)
     if name.kind == "lite":
         from imagesim.embedders import lite_model  # noqa: F401  # registers the trunk with timm
-    folder = lite.folder(cache_dir) if name.kind == "lite" else Path(name.value)
+    folder = lite.folder(cache_dir, name.size) if name.kind == "lite" else Path(name.value)
     return _Source(f"local-dir:{folder}", f"local-dir:{folder}", _local_text(folder))
 
 

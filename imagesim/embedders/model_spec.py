@@ -54,13 +54,18 @@ class ModelName:
         parts = [name, self.pretrained, self.revision and self.revision[:8]]
         return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(filter(None, parts))).strip("-")
 
+    @property
+    def size(self) -> lite.Size:
+        """The size of the built-in model."""
+        return lite.NAMES[self.value]
+
     def identity(self) -> dict[str, Any]:
         """Return what determines the vectors: the digests of files, or the name of a model on the hub.
 
         :raises EmbedderError: if a folder or file cannot be read.
         """
         if self.kind == "lite":
-            return {"model": lite.NAME, "digest": lite.digest()}
+            return {"model": self.value, "digest": lite.digest(self.size)}
         if self.kind == "local-dir":
             return {"files": _folder_digests(Path(self.value))}
         if self.pretrained and Path(self.pretrained).is_file():
@@ -110,7 +115,7 @@ def parse_name(model: str, pretrained: str | None = None) -> ModelName:
         raise ConfigurationError(f"The model must be a name such as 'ViT-B-32' or {lite.NAME!r}, not {model!r}.")
     kind: Kind
     revision = None
-    if model == lite.NAME:
+    if model in lite.NAMES:
         kind, value = "lite", model
     elif ":" in model and model.partition(":")[0] in ("local-dir", "hf-hub"):
         prefix, _, value = model.partition(":")
@@ -169,7 +174,7 @@ def naflex_problem(name: ModelName, config: dict[str, Any] | None) -> str:
 
 def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     """Return the first error of this model's installation or name, if any. Imports neither torch nor open_clip."""
-    extra = "lite" if name.kind == "lite" else "clip"
+    extra = name.size.extra if name.kind == "lite" else "clip"
     for module in ("torch", "open_clip", "transformers"):
         if importlib.util.find_spec(module) is None:
             return [
@@ -180,7 +185,7 @@ def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
                 )
             ]
     if name.kind == "lite":
-        return _check_towers()
+        return _check_towers(name.size)
     messages = _check_folder(name) if name.kind == "local-dir" else []
     if messages:
         return messages
@@ -190,10 +195,10 @@ def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     return _check_built_in(name) if name.kind == "built-in" else []
 
 
-def _check_towers() -> list[CheckMessage]:
+def _check_towers(size: lite.Size) -> list[CheckMessage]:
     for find in (lite.trunk_path, lite.text_path):
         try:
-            find()
+            find(size)
         except EmbedderError as error:
             return [Warning(str(error), id="imagesim.W201")]
     return []

@@ -110,6 +110,7 @@ class OpenClipEmbedder(BaseEmbedder):
     :param model: a name open_clip knows (``ViT-B-32``, with ``pretrained``), ``hf-hub:ORGANISATION/NAME``
         (``@COMMIT`` behind it pins what is fetched), ``local-dir:PATH``, or ``imagesim-lite``, the built-in model,
         which needs no network.
+    :param size: the size of the built-in model: ``lite``, or ``base``, which is slower and knows more than clothes.
     :param pretrained: the tag of the weights (``laion2b_s34b_b79k``) or a file of them; only with a plain name.
     :param device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best available if not given.
     :param precision: ``fp32``, ``bf16``, ``fp16``, ``int8`` or ``auto``: the fastest one that keeps the answers in a
@@ -126,6 +127,7 @@ class OpenClipEmbedder(BaseEmbedder):
         self,
         *,
         model: str = lite.NAME,
+        size: str | None = None,
         pretrained: str | None = None,
         device: str | None = None,
         precision: str = "auto",
@@ -142,6 +144,12 @@ class OpenClipEmbedder(BaseEmbedder):
             raise ConfigurationError("The runtime 'onnx' computes on the CPU in fp32: omit 'device' and 'precision'.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ConfigurationError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
+        if size is not None:
+            if model != lite.NAME:
+                raise ConfigurationError(f"The model {model!r} has one size: omit 'size', which is for {lite.NAME!r}.")
+            if size not in lite.SIZES:
+                raise ConfigurationError(f"The size {size!r} is unknown; it can be {format_choices(lite.SIZES)}.")
+            model = lite.SIZES[size].name
         self.name: ModelName = parse_name(model, pretrained)
         self.device = device
         self.precision = precision
@@ -157,7 +165,7 @@ class OpenClipEmbedder(BaseEmbedder):
 
     @property
     def components(self) -> Mapping[str, slice]:
-        return lite.components() if self.name.kind == "lite" else {}
+        return lite.components(self.name.size) if self.name.kind == "lite" else {}
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -166,7 +174,7 @@ class OpenClipEmbedder(BaseEmbedder):
     @cached_property
     def dims(self) -> int:
         if self.name.kind == "lite":
-            return lite.dims()
+            return lite.dims(self.name.size)
         config = self.name.config(self.cache_dir)
         if config is not None:
             return int(config["embed_dim"])
@@ -175,7 +183,7 @@ class OpenClipEmbedder(BaseEmbedder):
     @cached_property
     def input_side(self) -> int:
         if self.name.kind == "lite":
-            return lite.IMAGE_SIZE
+            return self.name.size.image_size
         config = self.name.config(self.cache_dir)
         if config is None:  # the first time that this model of the hub is used here
             config = self.name.fetched_config(self.cache_dir)

@@ -1,4 +1,7 @@
-"""Train the weights that ship, from the towers and a data folder: ``python -m training.lite --data DIR --out DIR``."""
+"""Train the weights that ship, from the towers and a data folder: ``python -m training.lite --data DIR --out DIR``.
+
+``--size base`` trains those of the larger size. Its figures are printed by :mod:`training.lite.sizes`.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from imagesim.embedders.lite import SIZES
 from imagesim.embedders.lite_model import CLASSES
-from training.lite import captions, dataset, features, heads, table, text
+from training.lite import captions, dataset, features, heads, table
 from training.lite.dataset import Rows
 from training.lite.pack import pack
+from training.lite.recipes import RECIPES, Recipe
+from training.lite.text import TextCache
 
 PER_ROW = 2
-WEIGHTS = (0.2, 0.15, 0.65)  # shares of shape, colour and words in the similarity of two pictures
-
-
-class TextCache:
-    """The text tower's output for every text so far, on disk: it never changes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, np.ndarray] = {}
-        if path.exists():
-            with np.load(path) as file:
-                self.known = dict(zip(file["texts"].tolist(), file["vectors"], strict=True))
-
-    def __call__(self, texts: list[str]) -> np.ndarray:
-        missing = sorted(set(texts) - self.known.keys())
-        if missing:
-            self.known.update(zip(missing, text.embed(missing), strict=True))
-            np.savez(self.path, texts=np.array(list(self.known)), vectors=np.stack(list(self.known.values())))
-        return np.stack([self.known[one] for one in texts])
 
 
 def train(config: heads.Config, rows: Rows, texts: TextCache, log: Any = None) -> heads.Trainer:
@@ -78,10 +65,24 @@ def phone(rows: Rows) -> np.ndarray:
     return np.char.find(rows.view, "phone") >= 0
 
 
+def write(trainer: heads.Trainer, recipe: Recipe, out: Path) -> None:
+    """Write the files of these heads that ship in the app."""
+    config, state = trainer.config, trainer.finish()
+    state["visual.trunk.heads.weights"] = torch.tensor(recipe.shares).sqrt()
+    if recipe.unlike is not None:
+        state["visual.trunk.heads.unlike_weights"] = torch.tensor(recipe.unlike).sqrt()
+    sizes = {name: getattr(config, name) for name in ("shape", "colour", "words", "hidden")}
+    if config.size != "lite":
+        sizes |= {"stages": trainer.rows.seen["stages"].shape[1], "axes": config.axes}
+    pack(state, sizes, config.text, out, SIZES[config.size])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.lite", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder with fashion/ and outfits/")
     parser.add_argument("--out", type=Path, required=True, help="folder for features, weights and the table")
+    parser.add_argument("--size", choices=sorted(RECIPES), default="lite", help="the size of the model")
+    parser.add_argument("--without", choices=sorted(features.SOURCES), help="a source to train the larger size without")
     parser.add_argument("--seeds", type=int, default=3, help="number of trainings for the table")
     parser.add_argument("--hold-out", action="store_true", help="train without one kind of source as well, and compare")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -93,35 +94,40 @@ def main() -> None:
     def log(line: str) -> None:
         print(f"[{time.time() - began:6.0f} s] {line}", flush=True)
 
-    features.extract(arguments.data, arguments.out / "features", log=log)
-    rows = dataset.load(arguments.data, arguments.out / "features")
+    recipe, folder = RECIPES[arguments.size], arguments.out / f"features-{arguments.size}"
+    features.extract(arguments.data, folder, size=SIZES[arguments.size], most=recipe.most, log=log)
+    rows = dataset.load(arguments.data, folder)
     log(f"{len(rows)} rows")
     texts = TextCache(arguments.out / "texts.npz")
+    config = replace(recipe.config, **arguments.config)
+    if arguments.size != "lite":
+        if arguments.without:
+            rows = rows.take(~np.char.startswith(rows.view, arguments.without))
+        write(train(config, rows, texts, log), recipe, arguments.out)
+        return
     texts(table.texts(rows))
     figures = table.Table(rows, texts.known)
-    config = heads.Config(**arguments.config)
     results: list[dict[str, float]] = []
     for seed in range(arguments.seeds):
         trainer = train(replace(config, seed=seed), rows.take(~rows.validation), texts, log)
-        results.append(measure(trainer, figures, WEIGHTS))
+        results.append(measure(trainer, figures, recipe.shares))
         log(f"seed {seed}: {json.dumps(results[-1])}")
         if seed == 0:
-            sizes = {name: getattr(config, name) for name in ("shape", "colour", "words", "hidden")}
-            pack(trainer.finish(), sizes, config.text, arguments.out)
+            write(trainer, recipe, arguments.out)
     held_out: dict[str, dict[str, dict[str, float]]] = {}
     for name, source in {"late": late, "phone": phone}.items() if arguments.hold_out else ():
         part = table.Table(rows, texts.known, late(rows) if name == "late" else None)
         learned = rows.take(~rows.validation)
         held_out[name] = {
-            "seen": measure(trainer, part, WEIGHTS),
-            "not seen": measure(train(trainer.config, learned.take(~source(learned)), texts), part, WEIGHTS),
+            "seen": measure(trainer, part, recipe.shares),
+            "not seen": measure(train(trainer.config, learned.take(~source(learned)), texts), part, recipe.shares),
         }
         log(f"without {name}: {json.dumps(held_out[name])}")
     mean = {name: float(np.mean([r[name] for r in results])) for name in results[0]}
     spread = {name: float(np.std([r[name] for r in results], ddof=1)) if len(results) > 1 else 0.0 for name in mean}
     found = {
         "config": asdict(config),
-        "weights": WEIGHTS,
+        "weights": recipe.shares,
         "seeds": results,
         "mean": mean,
         "deviation": spread,

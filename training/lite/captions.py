@@ -288,6 +288,7 @@ class Caption:
     colour: str = ""
     gender: str = ""
     use: str = ""
+    product: str = ""
     noun: str = ""
 
 
@@ -302,6 +303,8 @@ def _frame(rng: np.random.Generator, words: str) -> str:
 
 def draw(labels: dict[str, str], rng: np.random.Generator) -> Caption:
     """Draw one caption that is true for a picture with these labels, complete to a random degree."""
+    if labels.get("product"):
+        return _draw_product(labels, rng)
     kind, colour = labels.get("articleType", ""), labels.get("baseColour", "")
     gender, use = labels.get("gender", ""), labels.get("usage", "")
     with_type = kind in TYPES and rng.random() < 0.9
@@ -334,8 +337,18 @@ def draw(labels: dict[str, str], rng: np.random.Generator) -> Caption:
         colour if with_colour else "",
         gender if with_gender else "",
         use if with_use else "",
-        noun,
+        noun=noun,
     )
+
+
+def _draw_product(labels: dict[str, str], rng: np.random.Generator) -> Caption:
+    """Draw a caption for a picture of a grocery: its kind, the product, or both."""
+    kind, product = labels["articleType"], labels["product"]
+    with_product = product != kind and rng.random() < 0.5
+    words = product if with_product else kind
+    if with_product and kind not in product and rng.random() < 0.5:
+        words = f"{product} {kind}"
+    return Caption(_frame(rng, words.lower()), frozenset([kind]), product=product if with_product else "", noun=words)
 
 
 def evaluation_texts(kind: str, colour: str = "") -> list[str]:
@@ -362,7 +375,7 @@ def _near_types() -> dict[str, set[str]]:
 
 
 FALSE, NEAR, TRUE = 0, 1, 2
-CLAIMS = ("articleType", "baseColour", "gender", "usage")
+CLAIMS = ("articleType", "baseColour", "gender", "usage", "product")
 
 
 class Judge:
@@ -380,7 +393,7 @@ class Judge:
                 said = (
                     (caption.types, caption.noun)
                     if claim == "articleType"
-                    else (caption.colour, caption.gender, caption.use)
+                    else (caption.colour, caption.gender, caption.use, caption.product)
                 )
                 if said not in known:
                     known[said] = [
@@ -427,9 +440,16 @@ def _verdict(
             return TRUE
         near = caption.noun in TYPES.get(value, ()) or any(value in near_types.get(one, ()) for one in caption.types)
         return NEAR if near else FALSE
-    wanted = {"baseColour": caption.colour, "gender": caption.gender, "usage": caption.use}[claim]
+    wanted = {
+        "baseColour": caption.colour,
+        "gender": caption.gender,
+        "usage": caption.use,
+        "product": caption.product,
+    }[claim]
     if not wanted or value == wanted:
         return TRUE
+    if claim == "product":
+        return FALSE
     if claim == "baseColour":
         return NEAR if not value or value in near_colours.get(wanted, ()) else FALSE
     if claim == "gender":

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from training.lite import features
-
-# White cannot be distinguished from the ground, and pictures with many colours have no single colour to change.
-NOT_RECOLOURED = {"White", "Off White", "Cream", "Silver", "Steel", "Multi", "Metallic", "NA", "Gold"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ SEEN = ("pooled", "stages", "salient", "thumb", "salience")
 
 def load(data: Path, folder: Path, views: list[str] | None = None) -> Rows:
     """Load all rows of the views on disk (or of the named ones), in half precision as stored."""
-    sources: dict[str, Any] = {"fashion": features.fashion(data), "outfits": features.outfits(data)}
+    sources = {name: find(data) for name, find in features.SOURCES.items()}
     labels: list[dict[str, str]] = []
     number, view, validation = [], [], []
     seen: dict[str, list[np.ndarray]] = {name: [] for name in SEEN}
@@ -59,18 +55,14 @@ def load(data: Path, folder: Path, views: list[str] | None = None) -> Rows:
         if not path.exists() or (views is not None and name not in views):
             continue
         with np.load(path) as file:
-            colours = file["colour"]
-            keep = []
-            for row, (picture, colour) in enumerate(zip(sources[source], colours, strict=True)):
-                if colour and (picture.labels.get("baseColour") in NOT_RECOLOURED or picture.validation):
-                    continue
-                keep.append(row)
+            for place, colour in zip(file["place"], file["colour"], strict=True):
+                picture = sources[source][place]
                 labels.append({**picture.labels, "baseColour": str(colour)} if colour else picture.labels)
                 number.append(picture.number)
                 validation.append(picture.validation)
                 view.append(name)
             for array in SEEN:
-                seen[array].append(file[array][keep])
+                seen[array].append(file[array])
     return Rows(
         labels,
         np.array(number),

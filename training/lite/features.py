@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ import torch
 from PIL import Image, ImageOps
 
 from imagesim.embedders import lite_model
-from imagesim.embedders.lite import load_trunk
+from imagesim.embedders.lite import LITE, Size, load_trunk
+from imagesim.embedders.reduced_precision import convert, fold_batch_norms
 from training.lite import augment
 
 BATCH = 32
@@ -39,6 +40,8 @@ class Picture:
     @property
     def validation(self) -> bool:
         """Whether it belongs to the part for evaluation, which is never trained on."""
+        if self.source == "grocery":
+            return self.labels["split"] != "train"
         return self.number % 5 == 0
 
 
@@ -66,52 +69,80 @@ def outfits(data: Path) -> list[Picture]:
     return pictures
 
 
-def load(picture: Picture, rng: np.random.Generator | None = None) -> Image.Image:
-    """Load the picture as a 224 x 224 square; a crop keeps a random part of its surroundings."""
+def grocery(data: Path) -> list[Picture]:
+    """Return the photos taken in shops, and the products' own pictures."""
+    folder = data / "grocery"
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    places = [folder / "images" / f"{row['id']}.jpg" for row in rows]
+    labels = [
+        {"articleType": row["coarse"].replace("-", " "), "product": row["product"].replace("-", " ")} for row in rows
+    ]
+    return [
+        Picture("grocery", i, path, {**row, **named})
+        for i, (path, row, named) in enumerate(zip(places, rows, labels, strict=True))
+    ]
+
+
+def load(picture: Picture, rng: np.random.Generator | None = None, side: int = augment.SIZE) -> Image.Image:
+    """Load the picture as a square; a crop keeps a random part of its surroundings."""
     image = ImageOps.exif_transpose(Image.open(picture.path)).convert("RGB")
     if picture.box is not None:
         left, top, right, bottom = picture.box
         loose = 0.08 if rng is None else rng.uniform(0, 0.25)
-        side = max(right - left, bottom - top)
+        longest = max(right - left, bottom - top)
         x, y = (
-            ((right - left) * 0.5 + side * 0.5) / 2 * (1 + loose),
-            ((bottom - top) * 0.5 + side * 0.5) / 2 * (1 + loose),
+            ((right - left) * 0.5 + longest * 0.5) / 2 * (1 + loose),
+            ((bottom - top) * 0.5 + longest * 0.5) / 2 * (1 + loose),
         )
-        shift = (0.0, 0.0) if rng is None else rng.normal(0, 0.04, 2) * side
+        shift = (0.0, 0.0) if rng is None else rng.normal(0, 0.04, 2) * longest
         cx, cy = (left + right) / 2 + shift[0], (top + bottom) / 2 + shift[1]
         image = image.crop(
             (max(0, int(cx - x)), max(0, int(cy - y)), min(image.width, int(cx + x)), min(image.height, int(cy + y)))
         )
-    if image.size != (augment.SIZE, augment.SIZE):
-        image = ImageOps.pad(image, (augment.SIZE, augment.SIZE), Image.Resampling.BICUBIC, color=(255, 255, 255))
+    if image.size != (side, side):
+        image = ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color=(255, 255, 255))
     return image
 
 
-View = Callable[[Picture, np.random.Generator, list[Image.Image]], tuple[Image.Image, str]]
+View = Callable[[Picture, np.random.Generator, list[Image.Image], int], tuple[Image.Image, str]]
+"""Makes a square picture of the given side, and the name of its new colour if it has one."""
 
 
-def clean(picture: Picture, rng: np.random.Generator, streets: list[Image.Image]) -> tuple[Image.Image, str]:
-    return load(picture), ""
+def clean(picture: Picture, rng: np.random.Generator, streets: list[Image.Image], side: int) -> tuple[Image.Image, str]:
+    return load(picture, side=side), ""
 
 
-def shop(picture: Picture, rng: np.random.Generator, streets: list[Image.Image]) -> tuple[Image.Image, str]:
-    return augment.shop_view(load(picture, rng), rng), ""
+def shop(picture: Picture, rng: np.random.Generator, streets: list[Image.Image], side: int) -> tuple[Image.Image, str]:
+    return _scaled(augment.shop_view(load(picture, rng), rng), side), ""
 
 
-def phone(picture: Picture, rng: np.random.Generator, streets: list[Image.Image]) -> tuple[Image.Image, str]:
+def phone(picture: Picture, rng: np.random.Generator, streets: list[Image.Image], side: int) -> tuple[Image.Image, str]:
     image = load(picture)
-    return augment.phone_view(image, augment.foreground(image), rng, streets), ""
+    return _scaled(augment.phone_view(image, augment.foreground(image), rng, streets), side), ""
 
 
-def colour(picture: Picture, rng: np.random.Generator, streets: list[Image.Image]) -> tuple[Image.Image, str]:
+def colour(
+    picture: Picture, rng: np.random.Generator, streets: list[Image.Image], side: int
+) -> tuple[Image.Image, str]:
     image = load(picture)
     mask = augment.foreground(image)
     image, name = augment.recolour(image, mask, rng)
     if rng.random() < 0.5:
-        return augment.phone_view(image, mask, rng, streets), name
-    return augment.shop_view(image, rng), name
+        return _scaled(augment.phone_view(image, mask, rng, streets), side), name
+    return _scaled(augment.shop_view(image, rng), side), name
 
 
+def _scaled(image: Image.Image, side: int) -> Image.Image:
+    """Scale an augmented picture to the side of the trunk's input, so that all trunks see the same views."""
+    return image if image.width == side else image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+# White cannot be distinguished from the ground, and pictures with many colours have no single colour to change.
+NOT_RECOLOURED = {"White", "Off White", "Cream", "Silver", "Steel", "Multi", "Metallic", "NA", "Gold"}
+
+
+SOURCES: dict[str, Callable[[Path], list[Picture]]] = {"fashion": fashion, "outfits": outfits, "grocery": grocery}
 VIEWS: dict[str, tuple[str, View]] = {
     "fashion-clean": ("fashion", clean),
     "fashion-phone-1": ("fashion", phone),
@@ -119,19 +150,36 @@ VIEWS: dict[str, tuple[str, View]] = {
     "fashion-shop-1": ("fashion", shop),
     "outfits-clean": ("outfits", clean),
     "outfits-shop-1": ("outfits", shop),
+    "grocery-clean": ("grocery", clean),
+    "grocery-shop-1": ("grocery", shop),
 }
+ALL: Mapping[str, int | None] = {name: None for name, (source, _) in VIEWS.items() if source != "grocery"}
+
+
+def used(pictures: Sequence[Picture], view: str, most: int | None = None) -> list[int]:
+    """Return the places of the pictures that have this view: all, or ``most`` of those for training at random."""
+    places = np.arange(len(pictures))
+    if most is not None:
+        places = np.random.default_rng(zlib.crc32(view.encode())).permutation(places)
+        places = np.array([i for i in places if not pictures[i].validation])
+    if VIEWS[view][1] is colour:
+        given = [p.labels.get("baseColour") not in NOT_RECOLOURED and not p.validation for p in pictures]
+        places = places[np.array(given)[places]]
+    return sorted(places[:most].tolist())
 
 
 def _batches(
-    pictures: list[Picture], view: str, make: View, streets: list[Image.Image], seed: int
+    pictures: list[Picture], places: list[int], view: str, streets: list[Image.Image], seed: int, side: int
 ) -> Iterator[list[tuple[Image.Image, str]]]:
+    make = VIEWS[view][1]
+
     def one(index: int) -> tuple[Image.Image, str]:
         rng = np.random.default_rng((seed, zlib.crc32(view.encode()), index))
-        return make(pictures[index], rng, streets)
+        return make(pictures[index], rng, streets, side)
 
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(pictures), BATCH):
-            yield list(pool.map(one, range(start, min(start + BATCH, len(pictures)))))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for start in range(0, len(places), BATCH):
+            yield list(pool.map(one, places[start : start + BATCH]))
 
 
 def grounds(garments: list[Picture]) -> list[Image.Image]:
@@ -140,32 +188,43 @@ def grounds(garments: list[Picture]) -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in photos]
 
 
-def extract(data: Path, out: Path, *, views: Sequence[str] = tuple(VIEWS), seed: int = 0, log: Any = print) -> None:
-    """Compute the features of every picture in every view that is not on disk yet."""
+def frozen_trunk(size: Size) -> Any:
+    """Return the trunk as features are computed with it: in bf16 where the processor computes in it."""
+    trunk = fold_batch_norms(load_trunk(size))
+    return convert(trunk, torch.bfloat16) if torch.backends.mkldnn.is_available() else trunk
+
+
+def describe(trunk: Any, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+    """Return what the heads need of these pictures, float32."""
+    x = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        described = lite_model.describe(trunk, x.contiguous(memory_format=torch.channels_last))
+        return {name: value.float() for name, value in described.items() if name != "map"}
+
+
+def extract(
+    data: Path, out: Path, *, size: Size = LITE, most: Mapping[str, int | None] = ALL, seed: int = 0, log: Any = print
+) -> None:
+    """Compute the features of the pictures in every view that is not on disk yet.
+
+    :param most: for each view, the number of pictures of the training part; None: all pictures, of both parts.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    sources = {"fashion": fashion(data), "outfits": outfits(data)}
+    sources = {name: find(data) for name, find in SOURCES.items()}
     streets = grounds(sources["outfits"])
-    dtype = torch.bfloat16 if torch.backends.mkldnn.is_available() else torch.float32
-    trunk: Any = load_trunk().to(dtype)
-    for view in views:
-        source, make = VIEWS[view]
-        file = out / f"{view}.npz"
+    trunk = frozen_trunk(size)
+    for view, number in most.items():
+        pictures, file = sources[VIEWS[view][0]], out / f"{view}.npz"
         if file.exists():
             continue
         rows: dict[str, list[np.ndarray]] = {}
         names: list[str] = []
-        for batch in _batches(sources[source], view, make, streets, seed):
-            pixels = np.stack([np.asarray(image) for image, _ in batch])
+        places = used(pictures, view, number)
+        for batch in _batches(pictures, places, view, streets, seed, size.image_size):
             names += [name for _, name in batch]
-            x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-            x = x.contiguous(memory_format=torch.channels_last)
-            with torch.inference_mode():
-                described = lite_model.describe(trunk, x)
-                described["map"] = described["map"].half()
-            for name, value in described.items():
-                rows.setdefault(name, []).append(value.float().numpy().astype(np.float16))
-        numbers = np.array([p.number for p in sources[source]])
+            for name, value in describe(trunk, [image for image, _ in batch]).items():
+                rows.setdefault(name, []).append(value.numpy().astype(np.float16))
         arrays: dict[str, Any] = {name: np.concatenate(values) for name, values in rows.items()}
-        np.savez(file.with_suffix(".tmp.npz"), number=numbers, colour=np.array(names), **arrays)
+        np.savez(file.with_suffix(".tmp.npz"), place=places, colour=np.array(names), **arrays)
         file.with_suffix(".tmp.npz").rename(file)
-        log(f"{view}: {len(numbers)} pictures")
+        log(f"{view}: {len(names)} pictures")

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imagesim.embedders.lite import load_trunk
+from imagesim.embedders.lite import SIZES, load_trunk
 from imagesim.embedders.lite_model import WIDTH, LiteHeads, lab
 from training.lite import captions, things
 from training.lite.dataset import Rows
@@ -31,6 +31,7 @@ class Config:
     """All parameters of the training besides the data."""
 
     shape: int = 256
+    whitened: bool = True
     colour: int = 128
     words: int = 256
     hidden: int = 1024
@@ -44,11 +45,17 @@ class Config:
     things: int = 192
     thing_weight: float = 0.5
     pair_weight: float = 0.3
+    pair_gender: bool = False
     tint_weight: float = 0.5
     tint_share: float = 0.8
     balance: float = 0.3
     temperature: float = 1.0
     ridge: float = 0.3
+    axes: int = 0
+    centre: float = 0.4
+    width: float = 0.03
+    correction: tuple[float, float] = (1.0, 1.0)
+    size: str = "lite"
     seed: int = 0
 
 
@@ -112,9 +119,12 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
 
     Within-class covariance normalisation (Hatch et al., Interspeech 2006) with each picture as a class: the directions
     in which the views of one picture differ (ground, light, angle, blur) are shrunk, then the principal directions of
-    the rest are kept.
+    the rest are kept. Without ``whitened`` it is the principal directions of the plain feature, which is not centred:
+    the cosines are those of the trunk, up to what the last directions hold.
     """
     pooled = rows.seen["pooled"].float()
+    if not config.whitened:
+        return principal(rows, pooled, config.shape), torch.zeros(config.shape)
     clean = {(int(n), v[:4]): i for i, (n, v) in enumerate(zip(rows.number, rows.view, strict=True)) if "clean" in v}
     pairs = [
         (i, clean[key])
@@ -135,6 +145,15 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
     weight = (change @ directions.flip(1)[:, : config.shape]).T
     weight = weight / (weight @ torch.cov(pooled.T) @ weight.T).diagonal().mean().sqrt()  # fits into 16 bits
     return weight, -weight @ mean
+
+
+def principal(rows: Rows, vectors: torch.Tensor, number: int) -> torch.Tensor:
+    """Return the principal directions (number, width) of these vectors, one for each row; each source has the same
+    weight, however many rows it has."""
+    sources = np.array([view.partition("-")[0] for view in rows.view])
+    parts = [vectors[sources == source] for source in np.unique(sources)]
+    moment = torch.stack([part.T @ part / part.square().sum() for part in parts]).sum(0)
+    return torch.linalg.eigh(moment)[1].flip(1)[:, :number].T.contiguous()
 
 
 class Trainer:
@@ -167,10 +186,11 @@ class Trainer:
         self.texts_of = [np.flatnonzero(thing_classes == number) for number in range(len(class_vectors))]
         self.others = np.setdiff1d(np.arange(len(class_vectors)), things.worn())
 
-        classifier: Any = load_trunk().classifier
+        classifier: Any = load_trunk(SIZES[config.size]).classifier
         self.class_weight, self.class_bias = classifier.weight.detach(), classifier.bias.detach()
 
-        self.heads = LiteHeads(config.shape, config.colour, config.words, config.hidden)
+        stages = rows.seen["stages"].shape[1]
+        self.heads = LiteHeads(config.shape, config.colour, config.words, config.hidden, stages, config.axes)
         dims = config.shape + config.colour + config.words
         self.text = text_projection(config, self.class_vectors, dims)
         self.scale = nn.Parameter(torch.tensor(math.log(20.0)))
@@ -191,6 +211,11 @@ class Trainer:
             )
             self.heads.mean.copy_(self.inputs.mean(0))
             self.heads.scale.copy_(1 / (self.inputs.std(0) + 0.02))
+            if self.heads.likeness is not None:
+                self.heads.likeness.axes.copy_(principal(rows, pooled - pooled.mean(0), config.axes))
+                self.heads.likeness.centre.fill_(config.centre)
+                self.heads.likeness.width.fill_(config.width)
+                self.heads.correction.copy_(torch.tensor(config.correction))
             centred = pooled[self.rng.choice(len(rows), min(8000, len(rows)), False)]
             self.covariance = torch.cov(centred.T)
             self.logits = pooled @ self.class_weight.T + self.class_bias
@@ -302,11 +327,13 @@ class Trainer:
             across = across + config.tint_weight * self.tint_loss(picked)
         if not config.pair_weight:
             return across
-        kinds, colours = self.judge.pictures[picked, 0], self.judge.pictures[picked, 1]
+        kinds, colours, genders, _, products = self.judge.pictures[picked].T
         same_kind = torch.from_numpy(kinds[:, None] == kinds)
-        same_colour = torch.from_numpy(colours[:, None] == colours)
-        pairs = torch.where(same_kind & same_colour, captions.TRUE, captions.FALSE)
-        pairs[same_kind & ~same_colour] = captions.NEAR
+        same_look = torch.from_numpy((colours[:, None] == colours) & (products[:, None] == products))
+        if config.pair_gender:
+            same_look &= torch.from_numpy(genders[:, None] == genders)
+        pairs = torch.where(same_kind & same_look, captions.TRUE, captions.FALSE)
+        pairs[same_kind & ~same_look] = captions.NEAR
         pairs.fill_diagonal_(captions.NEAR)
         own = self.scale.exp() * images[:n] @ images[:n].T
         own = own - torch.diag(torch.full((n,), 1e4))

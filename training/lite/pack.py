@@ -10,8 +10,10 @@ from imagesim.embedders import lite
 from imagesim.embedders.lite import file_digest
 
 
-def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out: Path) -> None:
-    """Write ``lite.safetensors`` and ``lite.json`` into ``out``.
+def pack(
+    state: dict[str, Any], sizes: dict[str, int], text_projection: str, out: Path, size: lite.Size = lite.LITE
+) -> None:
+    """Write the weights and their description into ``out``, as ``lite.safetensors`` and ``lite.json`` or as ``base``.
 
     :param state: the heads' tensors, under their names in the open_clip model.
     """
@@ -21,12 +23,13 @@ def pack(state: dict[str, Any], sizes: dict[str, int], text_projection: str, out
     halves = {name: value.half().contiguous() for name, value in sorted(state.items())}
     if not all(value.isfinite().all() for value in halves.values()):
         raise ValueError("a weight does not fit into 16 bits")
-    save_file(halves, out / "lite.safetensors")
+    weights = out / lite.weights_path(size).name
+    save_file(halves, weights)
     known = {
         "sizes": sizes,
         "text_projection": text_projection,
-        "checksum": file_digest(out / "lite.safetensors"),
-        "trunk_sha256": file_digest(lite.trunk_path()),
+        "checksum": file_digest(weights),
+        "trunk_sha256": file_digest(lite.trunk_path(size)),
         "text_sha256": file_digest(lite.text_path() / "model.safetensors"),
     }
-    (out / "lite.json").write_text(json.dumps(known, indent=2) + "\n")
+    weights.with_suffix(".json").write_text(json.dumps(known, indent=2) + "\n")

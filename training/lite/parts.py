@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imagesim.embedders import lite, lite_model
+from imagesim.embedders.lite import LITE, Size
 from training.lite import features
 
 
@@ -51,34 +51,28 @@ def pictures(data: Path, most: int) -> dict[str, Labelled]:
     return {**chosen, "phone": chosen["clothes"], "phone learned": chosen["clothes learned"]}
 
 
-def describe(name: str, part: Labelled, file: Path, trunk: Any, streets: list[Image.Image]) -> Part:
+def describe(name: str, part: Labelled, file: Path, trunk: Any, streets: list[Image.Image], side: int) -> Part:
     """Return the input of the heads for these pictures, computed once and stored in ``file``."""
     if not file.exists():
         view = features.phone if name.startswith("phone") else features.clean
         batches: list[dict[str, torch.Tensor]] = []
         for start in range(0, len(part), features.BATCH):
             numbered = enumerate(part[start : start + features.BATCH], start)
-            images = [view(picture, np.random.default_rng((0, i)), streets)[0] for i, (picture, _) in numbered]
-            pixels = np.stack([np.asarray(image, np.float32) for image in images])
-            x = torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-            with torch.inference_mode():
-                seen = lite_model.describe(trunk, x)
-                batches.append({k: v.float() for k, v in seen.items() if k != "map"})
+            images = [view(picture, np.random.default_rng((0, i)), streets, side)[0] for i, (picture, _) in numbered]
+            batches.append(features.describe(trunk, images))
         torch.save({name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}, file)
     labels = {label: np.array([each[label] for _, each in part]) for label in part[0][1]}
     return Part(torch.load(file), labels)
 
 
-def load(data: Path, out: Path, most: int, names: Sequence[str] = ()) -> dict[str, Part]:
+def load(data: Path, out: Path, most: int, names: Sequence[str] = (), size: Size = LITE) -> dict[str, Part]:
     """Return the parts of these names, or all; features are computed if ``out`` does not have them."""
     out.mkdir(parents=True, exist_ok=True)
-    trunk: Any = lite.load_trunk()
-    if torch.backends.mkldnn.is_available():
-        trunk = trunk.to(torch.bfloat16)
+    trunk = features.frozen_trunk(size)
     asked, streets = pictures(data, most), features.grounds(features.outfits(data))
     parts = {}
     for name in names or asked:
         file = out / f"{name.replace(' ', '-')}-{len(asked[name])}.pt"
-        parts[name] = describe(name, asked[name], file, trunk, streets)
+        parts[name] = describe(name, asked[name], file, trunk, streets, size.image_size)
         print(f"{name}: {len(asked[name])} pictures", flush=True)
     return parts

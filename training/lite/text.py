@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,21 @@ def embed(texts: Sequence[str], batch: int = 256) -> np.ndarray:
             tokens = tokens[:, : int((tokens != 0).sum(1).max())]  # padding is masked anyway
             out[part] = encoder(tokens).numpy()
     return out
+
+
+class TextCache:
+    """The text tower's output for every text so far, on disk: it never changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, np.ndarray] = {}
+        if path.exists():
+            with np.load(path) as file:
+                self.known = dict(zip(file["texts"].tolist(), file["vectors"], strict=True))
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        missing = sorted(set(texts) - self.known.keys())
+        if missing:
+            self.known.update(zip(missing, embed(missing), strict=True))
+            np.savez(self.path, texts=np.array(list(self.known)), vectors=np.stack(list(self.known.values())))
+        return np.stack([self.known[one] for one in texts])

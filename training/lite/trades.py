@@ -14,7 +14,7 @@ for the report.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ WEIGHED = replace(SHIPPED, shares=((0.6, 0.15, 0.1625),) * 2)
 
 def shipped_heads() -> LiteHeads:
     """Return the heads with the weights in the app."""
-    state = {k.removeprefix(PREFIX): v.float() for k, v in load_file(lite.WEIGHTS).items() if k.startswith(PREFIX)}
+    state = {
+        k.removeprefix(PREFIX): v.float() for k, v in load_file(lite.weights_path()).items() if k.startswith(PREFIX)
+    }
     heads = LiteHeads(**lite.sizes())
     heads.load_state_dict(state)
     return heads.eval()
@@ -122,15 +124,15 @@ class Model:
 class Figures:
     """The figures of every trade for the vectors of all parts."""
 
-    def __init__(self, parts: dict[str, Part], embedder: OpenClipEmbedder) -> None:
-        self.parts, self.embedder = parts, embedder
-        self.words = embedder.components["words"]
+    def __init__(self, parts: dict[str, Part], embed: Callable[[list[str]], np.ndarray]) -> None:
+        """:param embed: converts texts to what is compared with the words component of pictures."""
+        self.parts, self.embed = parts, embed
         self.known: dict[str, np.ndarray] = {}
 
     def texts(self, wordings: list[list[str]]) -> np.ndarray:
         unknown = sorted({text for some in wordings for text in some} - set(self.known))
         if unknown:
-            self.known.update(zip(unknown, self.embedder.embed_texts(unknown)[:, self.words], strict=True))
+            self.known.update(zip(unknown, self.embed(unknown), strict=True))
         return _unit(np.stack([np.mean([self.known[text] for text in some], axis=0) for some in wordings]))
 
     def __call__(self, vectors: Vectors, groceries: str) -> dict[str, float]:
@@ -222,7 +224,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     parts = load(arguments.data, arguments.out, arguments.pictures)
     trunk: Any = lite.load_trunk()
-    model, figures = Model(parts, shipped_heads(), trunk.classifier), Figures(parts, OpenClipEmbedder(precision="fp32"))
+    embedder = OpenClipEmbedder(precision="fp32")
+    words = embedder.components["words"]
+    model = Model(parts, shipped_heads(), trunk.classifier)
+    figures = Figures(parts, lambda texts: embedder.embed_texts(texts)[:, words])
     for name in (*TRAINED_ON, "groceries", "groceries products"):
         spread = np.percentile(model.likeness(name, Gate()).numpy(), (5, 50, 95))
         print(f"likeness, {name} (5, 50, 95 %): " + ", ".join(f"{value:.2f}" for value in spread))

