@@ -36,9 +36,19 @@ def failed(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 @pytest.fixture
 def paused(demo: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A paused rebuild in the demo's own database."""
+    _unfinished(tmp_path_factory, "paused")
+
+
+@pytest.fixture
+def standing_by(demo: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A rebuild there whose index is on standby, though somebody has deleted it."""
+    _unfinished(tmp_path_factory, "standby", "imagesim-20260101000000000000-abcdef")
+
+
+def _unfinished(tmp_path_factory: pytest.TempPathFactory, status: str, target: str = "") -> None:
     database = tmp_path_factory.getbasetemp() / "demo0" / "demo.sqlite3"
-    row = {"kind": "rebuild", "slot": "rebuild", "status": "paused", "total": 80, "done": 20, "failed": 0}
-    row |= dict.fromkeys(("target", "cursor", "error", "owner", "requested"), "") | {"report": "{}"}
+    row = {"kind": "rebuild", "slot": "rebuild", "status": status, "total": 80, "done": 20, "failed": 0}
+    row |= dict.fromkeys(("cursor", "error", "owner", "requested"), "") | {"report": "{}", "target": target}
     row |= dict.fromkeys(("started_at", "heartbeat_at"), f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}")
     with sqlite3.connect(database, timeout=60) as connection:
         marks = ", ".join("?" * len(row))
@@ -67,6 +77,29 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     page.locator(".messagelist .success", has_text="cancelled").wait_for()
     assert page.get_by_role("link", name="Cancel: rebuild").is_hidden()
     assert page.locator("[data-field=rebuild]").inner_text().startswith("cancelled")
+
+
+@pytest.mark.usefixtures("standing_by")
+@pytest.mark.parametrize("width", [768, 1280])
+def test_an_index_on_standby_is_discarded_after_a_question(open_page: Any, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 900})
+    log_in(page)
+    page.goto(PAGE)
+    part = page.locator("[aria-labelledby=imagesim-standby]")
+    assert "imagesim-20260101000000000000-abcdef" in part.locator("[data-field=standby_entries]").inner_text()
+    assert part.get_by_role("link", name="Switch to the index on standby").is_visible()
+    assert fits(page)
+    is_accessible(page, "[aria-labelledby=imagesim-standby]")
+    picture(page, f"admin-standby-{width}")
+    part.get_by_role("link", name="Discard the index on standby").click()
+    assert fits(page)
+    is_accessible(page, "#content-main")
+    page.get_by_role("button", name="Discard the index on standby").click()
+    page.locator(".messagelist .success", has_text="cancelled").wait_for()
+    assert part.is_hidden()
+    page.get_by_role("button", name="Rebuild the index").click()
+    assert page.get_by_role("checkbox", name="Keep the new index on standby").is_visible()
+    is_accessible(page, "#content-main")
 
 
 @pytest.mark.usefixtures("failed")
