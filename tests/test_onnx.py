@@ -75,6 +75,7 @@ def serving(model: Path, cache: Path) -> str:
     )
 
 
+@pytest.mark.timeout(400)  # the first of them exports the model: half a minute of processor time
 class TestLite(EmbedderContract):
     @pytest.fixture
     def embedder(self, lite_onnx: OpenClipEmbedder) -> BaseEmbedder:
