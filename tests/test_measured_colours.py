@@ -69,7 +69,9 @@ def test_a_spot_is_no_main_colour_and_the_shares_sum_to_one():
 
 
 @pytest.mark.parametrize(
-    "image", [scene("red"), Image.new("RGB", (64, 64), "red"), Image.new("RGB", (1, 1), "red")], ids=str
+    "image",
+    [scene("red"), Image.new("RGB", (64, 64), "red"), Image.new("RGB", (1, 1), "red")],
+    ids=["a scene", "one colour", "one pixel"],
 )
 def test_without_a_thing_on_a_plain_ground_nothing_is_named(image):
     assert colours.measure(image) == ()
