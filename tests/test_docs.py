@@ -42,7 +42,7 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 
 def test_pictures_of_pages_are_shown_and_light() -> None:
     pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md"]
-    shown = {name for page in pages for name in re.findall(r"images/([\w-]+\.webp)\)", page.read_text())}
+    shown = {name for page in pages for name in re.findall(r"images/([\w-]+\.(?:webp|svg))\)", page.read_text())}
     kept = {picture.name: picture.stat().st_size for picture in (DOCS / "images").iterdir()}
     assert kept.keys() == shown, "make pictures"
     assert max(kept.values()) < 80_000

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from datetime import timedelta
 from io import StringIO
 
@@ -182,6 +184,25 @@ def test_only_one_rebuild_at_a_time(shop):
         rebuild()
     with pytest.raises(CommandError, match="running already"):
         call_command("imagesim_rebuild")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_call_is_not_taken_for_a_dead_process(shop, monkeypatch):
+    """Building the graph of a large index takes longer than a heartbeat may be old."""
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.02)
+    beats = []
+
+    def build(self, backing_index):
+        first = jobs.unfinished(Job.Kind.REBUILD).heartbeat_at
+        until = time.monotonic() + 20
+        while (beat := jobs.unfinished(Job.Kind.REBUILD).heartbeat_at) == first and time.monotonic() < until:
+            time.sleep(0.02)
+        beats.append(beat > first)
+
+    monkeypatch.setattr(LocalIndex, "make_searchable", build)
+    rebuild()
+    assert beats == [True]
+    assert "imagesim-heartbeat" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_rebuild_that_lost_its_job_stops(shop, monkeypatch):

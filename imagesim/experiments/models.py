@@ -76,9 +76,9 @@ class Experiment(models.Model):
     created = models.DateTimeField(_("created"), auto_now_add=True)
     started = models.DateTimeField(_("started"), null=True, editable=False)
     stopped = models.DateTimeField(_("stopped"), null=True, editable=False)
-    standby = models.CharField(max_length=255, default="", editable=False)
+    standby = models.CharField(max_length=255, default="", db_default="", editable=False)
     """The backing index that variants search, which stood by when the experiment started; empty if none does."""
-    standby_gone = models.BooleanField(default=False, editable=False)
+    standby_gone = models.BooleanField(default=False, db_default=False, editable=False)
     """Whether the experiment ended because that index was swapped in or discarded."""
     settled = models.BooleanField(default=False, editable=False)
     """Whether the figures are final, and what was recorded of visitors deleted."""
@@ -214,7 +214,10 @@ class Variant(models.Model):
     )
 
     standby = models.BooleanField(
-        _("index on standby"), default=False, help_text=_("Search the index on standby, with its model.")
+        _("index on standby"),
+        default=False,
+        db_default=False,
+        help_text=_("Search the index on standby, with its model."),
     )
 
     class Meta:

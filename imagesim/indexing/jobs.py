@@ -5,12 +5,16 @@ A running job asks at each batch whether someone wants it to pause or to stop (:
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
-from django.db import IntegrityError, router, transaction
+from django.db import DatabaseError, IntegrityError, connections, router, transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -19,6 +23,11 @@ from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
 """A process whose last heartbeat is older is considered dead."""
+
+BEAT_SECONDS = 15.0
+"""Between two heartbeats during a long call."""
+
+logger = logging.getLogger(__name__)
 
 
 standby_ended = Signal()
@@ -141,6 +150,33 @@ def heartbeat(job: Job, **values: Any) -> None:
         raise JobLost(f"The {job} was taken over by another process.")
     for name, value in values.items():
         setattr(job, name, value)
+
+
+@contextmanager
+def kept_alive(job: Job) -> Iterator[None]:
+    """Store heartbeats from a thread, during one call that can take longer than :data:`STALE_AFTER`.
+
+    Whether the job was taken over, or is to stop, shows at its next checkpoint.
+    """
+    ended = Event()
+
+    def beat() -> None:
+        try:
+            while not ended.wait(BEAT_SECONDS):
+                try:
+                    _ours(job).update(heartbeat_at=timezone.now())
+                except DatabaseError as error:
+                    logger.warning("A heartbeat of the %s could not be stored: %s", job, error)
+        finally:
+            connections.close_all()  # this thread's own
+
+    thread = Thread(target=beat, name="imagesim-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def checkpoint(job: Job, **values: Any) -> None:

@@ -174,7 +174,8 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
     if _retry_while_unavailable(index.active, job) is not None:
         sync(progress=lambda done, total: jobs.checkpoint(job))  # what was left to it, and what changed meanwhile
     # Also where it is promoted next: the recall is that of the graph, which not every index has before.
-    _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
+    with jobs.kept_alive(job):  # a graph of millions of vectors takes many minutes
+        _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
     _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
     update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
 

@@ -13,16 +13,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='experiment',
             name='standby',
-            field=models.CharField(default='', editable=False, max_length=255),
+            field=models.CharField(db_default='', default='', editable=False, max_length=255),
         ),
         migrations.AddField(
             model_name='experiment',
             name='standby_gone',
-            field=models.BooleanField(default=False, editable=False),
+            field=models.BooleanField(db_default=False, default=False, editable=False),
         ),
         migrations.AddField(
             model_name='variant',
             name='standby',
-            field=models.BooleanField(default=False, help_text='Search the index on standby, with its model.', verbose_name='index on standby'),
+            field=models.BooleanField(db_default=False, default=False, help_text='Search the index on standby, with its model.', verbose_name='index on standby'),
         ),
     ]
