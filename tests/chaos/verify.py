@@ -1,4 +1,4 @@
-"""Compare the index with the shop, entry by entry, without the app's own code."""
+"""Compare the index with the shop, entry by entry, without the app's own code, but for the names of colours."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def verify(url: str, alias: str, ask: Ask | None = None) -> Verdict:
     from imagesim.models import ItemState
 
     held = dict(_documents(url, alias, ask or _ask))
+    colours: dict[str, tuple[str, ...]] = {}
     verdict = Verdict()
     aside = {
         state.object_pk: state.error
@@ -74,7 +75,7 @@ def verify(url: str, alias: str, ask: Ask | None = None) -> Verdict:
             "categories": [product.category.slug],
             "price": float(product.price),
             "brand": product.brand,
-            "colour": product.colour,
+            "colour": [product.colour] if product.colour else _colours(photos, dict(usable), colours),
         }
         if document is None:
             verdict.lost.append(key)
@@ -97,6 +98,19 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _colours(photos: list[Any], digests: dict[str, str], known: dict[str, tuple[str, ...]]) -> list[str]:
+    """Return the main colours of a product's usable pictures; ``known`` keeps them by digest."""
+    from imagesim import images
+    from imagesim.colours import measure
+
+    for photo in photos:
+        digest = digests.get(photo.file.name)
+        if digest and digest not in known:
+            known[digest] = measure(images.decode(Path(photo.file.path).read_bytes()))
+    usable = [digests[photo.file.name] for photo in photos if photo.file.name in digests]
+    return list(dict.fromkeys(colour for digest in usable for colour in known[digest]))
+
+
 def _documents(url: str, alias: str, ask: Ask) -> Iterator[tuple[str, dict[str, Any]]]:
     ask(f"{url}/{alias}/_refresh", None)
     after: dict[str, Any] = {}
@@ -113,12 +127,16 @@ def _documents(url: str, alias: str, ask: Ask) -> Iterator[tuple[str, dict[str, 
                     "categories": source["categories"],
                     "price": float(_one(source["filters"].get("price")) or 0),
                     "brand": _one(source["filters"].get("brand")) or "",
-                    "colour": _one(source["filters"].get("colour")) or "",
+                    "colour": _several(source["filters"].get("colour")),
                 },
             )
         if len(hits) < 1000:
             return
         after = {"search_after": hits[-1]["sort"]}
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value in (None, "") else [value]
 
 
 def _one(value: Any) -> Any:
