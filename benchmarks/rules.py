@@ -154,8 +154,9 @@ def rules(concerning: str) -> Any:
 
 def measure(asked: list[Any], rounds: int) -> dict[str, dict[str, float]]:
     import imagesim
-    from imagesim.retrieval import rerank
+    from imagesim.retrieval import feedback, rerank
 
+    feedback.SECONDS = 0.0  # no setting is to profit from what another one has asked
     questions: dict[str, Callable[[int], Any]] = {
         "similar": lambda n: imagesim.similar_to(asked[n % len(asked)], limit=12),
         "words": lambda n: imagesim.search(text=f"hat {n % len(asked)}", limit=12),

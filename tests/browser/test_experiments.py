@@ -31,6 +31,29 @@ def give_figures(folder: Any, days: int) -> None:
                 )
 
 
+def is_previewed(page: Any) -> None:
+    """Look at the shop in variant B, at two widths, and come back by the link on the shop's page."""
+    report = page.url
+    page.locator("[name=variant][value=B]").click()
+    page.locator(".messagelist .success").wait_for()
+    page.goto("/shop/shoes/")
+    product = page.locator("main a[href^='/product/']").first.get_attribute("href")
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(product)
+        page.locator(".imagesim-preview", has_text="varied").wait_for()
+        assert fits(page)
+        is_accessible(page, ".imagesim-preview")
+        picture(page, f"experiment-preview-{width}")
+    page.get_by_role("link", name="End the preview").click()
+    assert page.url == report
+    page.get_by_role("button", name="End the preview").click()
+    page.locator(".messagelist .success").wait_for()
+    page.goto(product)
+    assert not page.locator(".imagesim-preview").count()
+    page.goto(report)
+
+
 def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folder):
     page = open_page()
     log_in(page)
@@ -45,6 +68,7 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     page.get_by_role("link", name="Report", exact=True).first.click()
     page.get_by_text("It has not started").wait_for()
     is_accessible(page)
+    is_previewed(page)
     page.get_by_role("button", name="Start").focus()
     page.keyboard.press("Enter")
     page.get_by_text("after midnight").wait_for()

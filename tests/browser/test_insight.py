@@ -14,11 +14,11 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 REPORTS = "/admin/imagesim_insight/searchreport/"
 
 
-def is_accessible(page: Any) -> None:
+def is_accessible(page: Any, part: str = ".insight") -> None:
     """Of our own part: Django's pages are Django's."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-    found = axe.run(page, context={"include": [[".insight"]]}, options={"runOnly": tags, "preload": False})
+    found = axe.run(page, context={"include": [[part]]}, options={"runOnly": tags, "preload": False})
     assert found.violations_count == 0, found.generate_report()
 
 

@@ -211,16 +211,20 @@ class QuantisedScan:
     def __init__(self, matrix: Vector, codes: Codes, query: Vector, rows: Rows | None, similarity: Similarity) -> None:
         self.size = len(matrix) if rows is None else len(rows)
         self._matrix, self._query, self._rows, self._similarity = matrix, query, rows, similarity
-        self._lower, self._upper = np.empty((2, self.size), dtype=np.float32)
+        gathered = rows if self.size < GATHER_BELOW * len(matrix) else None
+        count = len(matrix) if gathered is None else self.size
+        lowest, highest = np.empty((2, count), dtype=np.float32)
         coded = quantised.quantise(query[None])
-        batch = CODE_BATCH if rows is None else GATHER_BATCH
+        batch = CODE_BATCH if gathered is None else GATHER_BATCH
 
         def bound(start: int) -> None:
-            part = slice(start, min(start + batch, self.size))
-            lower, upper = codes.bounds(coded, part if rows is None else rows[part])
-            self._lower[part], self._upper[part] = lower, upper  # at once: another thread may do the same part
+            part = slice(start, min(start + batch, count))
+            lower, upper = codes.bounds(coded, part if gathered is None else gathered[part])
+            lowest[part], highest[part] = lower, upper  # at once: another thread may do the same part
 
-        share(bound, range(0, self.size, batch))
+        share(bound, range(0, count, batch))
+        whole = rows is None or gathered is not None
+        self._lower, self._upper = (lowest, highest) if whole else (lowest[rows], highest[rows])
 
     def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
         slack = SLACK[self._similarity]
