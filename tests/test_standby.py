@@ -245,6 +245,7 @@ class TestHold:
         tasks.rebuild()
         assert (get_index().active(), jobs.standby()) == (former, held)
 
+    @pytest.mark.usefixtures("pgvector_alias")
     def test_the_recall_of_pgvector_is_measured_on_its_graph(self, request, settings, monkeypatch):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": index_for(request, "pgvector")}
         request.addfinalizer(drop_index)
