@@ -211,7 +211,7 @@ class QuantisedScan:
     def __init__(self, matrix: Vector, codes: Codes, query: Vector, rows: Rows | None, similarity: Similarity) -> None:
         self.size = len(matrix) if rows is None else len(rows)
         self._matrix, self._query, self._rows, self._similarity = matrix, query, rows, similarity
-        gathered = rows if self.size < GATHER_BELOW * len(matrix) else None
+        gathered = None if _reads_all(matrix, rows) else rows
         count = len(matrix) if gathered is None else self.size
         lowest, highest = np.empty((2, count), dtype=np.float32)
         coded = quantised.quantise(query[None])
@@ -223,8 +223,9 @@ class QuantisedScan:
             lowest[part], highest[part] = lower, upper  # at once: another thread may do the same part
 
         share(bound, range(0, count, batch))
-        whole = rows is None or gathered is not None
-        self._lower, self._upper = (lowest, highest) if whole else (lowest[rows], highest[rows])
+        self._lower, self._upper = lowest, highest
+        if rows is not None and gathered is None:
+            self._lower, self._upper = lowest[rows], highest[rows]
 
     def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
         slack = SLACK[self._similarity]
@@ -235,6 +236,11 @@ class QuantisedScan:
         return best, max(floor, higher)
 
 
+def _reads_all(matrix: Vector, rows: Rows | None) -> bool:
+    """Whether all rows of ``matrix`` are read for the given ones, which takes less time than gathering many."""
+    return rows is None or len(rows) >= GATHER_BELOW * len(matrix)
+
+
 def score_rows(
     matrix: Vector, queries: Vector, rows: Rows | None, similarity: Similarity
 ) -> tuple[Scores, Rows | None]:
@@ -242,7 +248,7 @@ def score_rows(
 
     :returns: the scores (q, m) and the row of each column (None: column = row).
     """
-    if similarity != "l1" and (rows is None or len(rows) >= GATHER_BELOW * len(matrix)):
+    if similarity != "l1" and _reads_all(matrix, rows):
         scores = _product(matrix, queries)
         return (scores, None) if rows is None else (np.ascontiguousarray(scores[:, rows]), rows)
     rows = np.arange(len(matrix)) if rows is None else rows
