@@ -221,3 +221,16 @@ def staff(client: Any) -> Any:
         return client
 
     return log_in
+
+
+@pytest.fixture
+def experiments_apply() -> Iterator[None]:
+    """Visitors are in variants of the running experiments, and what they see is recorded, as in a shop with the app."""
+    from imagesim.experiments.recording import observer
+    from imagesim.experiments.running import VisitorVariants
+
+    variants.register(VisitorVariants())
+    events.observers.append(observer)
+    yield
+    events.observers.remove(observer)
+    variants.register(None)

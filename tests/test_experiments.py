@@ -56,20 +56,18 @@ def header_key(request: Any) -> str | None:
     return request.headers.get("x-visitor")
 
 
+SETTINGS = {
+    "SYNC": "manual",
+    "MIN_RELEVANCE": 0.0,
+    "EMBEDDER": shop.EMBEDDER,
+    "EVENTS": True,
+    "VISITOR_KEY": "tests.test_experiments.header_key",
+}
+
+
 @pytest.fixture(autouse=True)
-def _on(settings, media_root) -> Iterator[None]:
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "MIN_RELEVANCE": 0.0,
-        "EMBEDDER": shop.EMBEDDER,
-        "EVENTS": True,
-        "VISITOR_KEY": "tests.test_experiments.header_key",
-    }
-    variants.register(VisitorVariants())
-    events.observers.append(recording.observer)
-    yield
-    events.observers.remove(recording.observer)
-    variants.register(None)
+def _on(settings, media_root, experiments_apply) -> None:
+    settings.IMAGESIM = dict(SETTINGS)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,15 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from demo_shop.shop.models import Product
-from imagesim import events
-from imagesim.experiments import preview, recording
+from imagesim.experiments import preview
 from imagesim.experiments.models import Experiment, Exposure, Variant
-from imagesim.experiments.running import VisitorVariants
 from imagesim.indexing import job_control, jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.insight.recorder import recorder
-from imagesim.retrieval import variants
 from tests import shop
 from tests.shop import picture, product
 from tests.test_experiments import PERSON, experiment, forget
@@ -35,13 +31,8 @@ AGENT = {"user-agent": PERSON}
 
 
 @pytest.fixture(autouse=True)
-def _on(settings: Any) -> Iterator[None]:
+def _on(settings: Any, experiments_apply: None) -> None:
     settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER, "EVENTS": True}
-    variants.register(VisitorVariants())
-    events.observers.append(recording.observer)
-    yield
-    events.observers.remove(recording.observer)
-    variants.register(None)
 
 
 @pytest.fixture

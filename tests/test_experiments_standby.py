@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +14,10 @@ from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import events
 from imagesim.exceptions import IndexMissing
-from imagesim.experiments import recording, results
+from imagesim.experiments import results
 from imagesim.experiments.models import Experiment, Exposure, Variant
 from imagesim.experiments.report import report_of
-from imagesim.experiments.running import VisitorVariants
 from imagesim.indexes import get_index
 from imagesim.indexing import job_control, jobs
 from imagesim.indexing.rebuild import rebuild, swap
@@ -31,7 +28,7 @@ from imagesim.retrieval.search import suggest
 from tests import shop
 from tests.embedders import GreyEmbedder
 from tests.shop import INDEXES, drop_index, encoded, index_for, picture, product
-from tests.test_experiments import experiment, forget, visiting, visitor_of
+from tests.test_experiments import SETTINGS, experiment, forget, visiting, visitor_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 OTHER = {"BACKEND": "tests.embedders.GreyEmbedder", "OPTIONS": {"dims": 32}}
@@ -40,19 +37,8 @@ Seen = dict[str, list[tuple[str, float, float]]]
 
 
 @pytest.fixture(autouse=True)
-def _on(settings: Any) -> Iterator[None]:
-    settings.IMAGESIM = {
-        "SYNC": "manual",
-        "MIN_RELEVANCE": 0.0,
-        "EMBEDDER": shop.EMBEDDER,
-        "EVENTS": True,
-        "VISITOR_KEY": "tests.test_experiments.header_key",
-    }
-    variants.register(VisitorVariants())
-    events.observers.append(recording.observer)
-    yield
-    events.observers.remove(recording.observer)
-    variants.register(None)
+def _on(settings: Any, experiments_apply: None) -> None:
+    settings.IMAGESIM = dict(SETTINGS)
 
 
 def fill() -> dict[str, Product]:
