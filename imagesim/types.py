@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,9 +134,14 @@ class Query:
     """The numbers of the analysed words of ``text`` of which an entry must contain one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A match in the index: the entry's key, its cosine similarity and the image that matched."""
+_NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a cache could not pickle
+
+
+class Candidate(NamedTuple):
+    """A match in the index: the entry's key, its cosine similarity and the image that matched.
+
+    A tuple, because a search makes and changes up to a hundred, and a frozen dataclass takes three times as long.
+    """
 
     key: str
     score: float
@@ -150,7 +155,7 @@ class Candidate:
     """How well the entry's words match those of the query, 0..1."""
     relevance: float = 1.0
     """The calibrated probability, 0..1, that it is relevant; an index leaves it at 1."""
-    values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    values: Mapping[str, tuple[Any, ...]] = _NO_VALUES
     """The canonical values (see :mod:`imagesim.filter_types`) of each of ``Query.fields``, where it has any."""
     rules: tuple[str, ...] = ()
     """The names of the rules that moved it; an index leaves it empty."""

@@ -197,7 +197,7 @@ class TestWords:
 
             def search(self, queries):
                 self.asked.append(len(queries))
-                named = replace(candidate("hat", 0.0, "hats"), text=1.0, image_digest="hat")
+                named = candidate("hat", 0.0, "hats")._replace(text=1.0, image_digest="hat")
                 return [
                     Candidates((named,)) if query.text else super(Counting, self).search([query])[0]
                     for query in queries
@@ -225,7 +225,7 @@ class TestWords:
 
             def search(self, queries):
                 asked.append(list(queries))
-                named = [replace(candidate(key, 0.0, "hats"), text=1.0, image_digest=key) for key in self.named]
+                named = [candidate(key, 0.0, "hats")._replace(text=1.0, image_digest=key) for key in self.named]
                 near = {"cap": across, "can": along}
                 return [
                     Candidates(tuple(named))
@@ -277,7 +277,7 @@ class TestWords:
 
     def test_vectors_decide_about_partial_matches(self):
         named = [
-            replace(candidate(key, 0), text=text, image_digest=key) for key, text in (("shoe", 0.7), ("glove", 0.5))
+            candidate(key, 0)._replace(text=text, image_digest=key) for key, text in (("shoe", 0.7), ("glove", 0.5))
         ]
 
         class Both(Fixed):
@@ -296,7 +296,7 @@ class TestWords:
     @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
     def test_vectors_alone_do_not_reject_a_match(self, match, shown):
         """What the model knows little of is still found where its description says so."""
-        named = replace(candidate("shoe", 0), text=match, image_digest="shoe")
+        named = candidate("shoe", 0)._replace(text=match, image_digest="shoe")
 
         class Both(Fixed):
             def search(self, queries):

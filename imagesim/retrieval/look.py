@@ -27,7 +27,7 @@ from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import project, to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
-from imagesim.retrieval.retriever import GuardedIndex, Retriever, append_unseen, open_index, retry_on_swap
+from imagesim.retrieval.retriever import GuardedIndex, Retriever, open_index, retry_on_swap, unseen
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _look_region(box: Region, answer: _Answer, searched: Searched) -> LookRegion
 
 def _filled(own: Hits, wide: Hits, limit: int) -> Hits:
     """``own`` hits, filled up to ``limit`` with ``wide`` ones, which are marked."""
-    found = append_unseen(own, wide, "wider", _identity)
+    found = [*own, *(replace(hit, stage="wider") for hit in unseen(own, wide, _identity))]
     more = own.more or len(found) > limit or wide.more
     return Hits(
         found[:limit],

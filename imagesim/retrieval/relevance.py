@@ -81,6 +81,8 @@ class Judge:
         voters: Sequence[Candidate] | None = None,
     ) -> list[float]:
         """Return the relevance of each candidate by its score. ``voters``: the candidates themselves by default."""
+        if not candidates:
+            return []
         votes = self._votes(query, candidates, candidates if voters is None else voters)
         found = self.calibration.relevances(self.kind, scores, votes)
         # A region is searched in the categories of its label, so all candidates are in its categories.
@@ -90,10 +92,13 @@ class Judge:
             best: dict[str, float] = {}
             for number in sorted(part, key=scores.__getitem__):
                 names = candidates[number].categories
+                least = OWN_KIND if own and not own.isdisjoint(names) else 0.0
                 # At least as relevant as less similar candidates of the same category.
-                kind = OWN_KIND if own and not own.isdisjoint(names) else 0.0
-                found[number] = max(found[number], kind, *(best.get(name, 0.0) for name in names))
-                best |= dict.fromkeys(names, found[number])
+                for name in names:
+                    least = max(least, best.get(name, 0.0))
+                found[number] = max(found[number], least)
+                for name in names:
+                    best[name] = found[number]
         return found
 
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
@@ -107,7 +112,11 @@ class Judge:
         deviation = self.calibration.background[self.kind].deviation
         ballot = Ballot([voter.score for voter in voters], [voter.categories for voter in voters], deviation)
         numbers = {voter.key: number for number, voter in enumerate(voters)}
-        return [ballot.share(each.categories, numbers.get(each.key)) for each in candidates]
+        shares = {names: ballot.share(names) for names in {each.categories for each in candidates}}
+        return [
+            ballot.share(each.categories, numbers[each.key]) if each.key in numbers else shares[each.categories]
+            for each in candidates
+        ]
 
     def _known(self, categories: Collection[str]) -> float:
         if self.own & frozenset(categories):
@@ -136,7 +145,7 @@ class WithRelevance:
 
     def _judge_all(self, query: Query, candidates: Sequence[Candidate], window: Candidates) -> list[Judged]:
         scores = [candidate.score for candidate in candidates]
-        relevances = self._judge.relevances(query, candidates, scores, window.candidates) if candidates else []
+        relevances = self._judge.relevances(query, candidates, scores, window.candidates)
         return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
 
 

@@ -37,11 +37,11 @@ class Judged(NamedTuple):
     relevance: float
 
     def as_candidate(self) -> Candidate:
-        return replace(self.candidate, score=self.score, relevance=self.relevance)
+        return self.candidate._replace(score=self.score, relevance=self.relevance)
 
     def moved_by(self, *rules: str) -> Judged:
         """Return a copy that names the rules that moved it."""
-        return self._replace(candidate=replace(self.candidate, rules=(*self.candidate.rules, *rules)))
+        return self._replace(candidate=self.candidate._replace(rules=(*self.candidate.rules, *rules)))
 
 
 @dataclass(frozen=True, slots=True)

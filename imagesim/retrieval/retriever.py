@@ -189,9 +189,8 @@ class WithFallback:
         took_ms, exact, more = 0.0, True, False
         for name, categories in (("", query.filters.categories), *self._stages):
             (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
-            found = append_unseen(
-                found, part.candidates, name, lambda candidate: candidate.group if query.collapse else candidate.key
-            )
+            new = unseen(found, part.candidates, lambda candidate: candidate.group if query.collapse else candidate.key)
+            found += [candidate._replace(stage=name) for candidate in new]
             took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
             if len(found) > end:
                 break
@@ -259,10 +258,10 @@ def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversit
     return [candidates[number] for number in order]
 
 
-def append_unseen(own: Sequence[T], wider: Sequence[T], stage: str, identity: Callable[[T], str]) -> list[T]:
-    """``own`` first, then those of ``wider`` that are not among them, marked with the stage that found them."""
+def unseen(own: Sequence[T], wider: Sequence[T], identity: Callable[[T], str]) -> list[T]:
+    """Return those of ``wider`` that are not among ``own``."""
     known = {identity(each) for each in own}
-    return [*own, *(replace(each, stage=stage) for each in wider if identity(each) not in known)]
+    return [each for each in wider if identity(each) not in known]
 
 
 def _beyond(query: Query, found: Sequence[Candidate], categories: tuple[str, ...], *, limit: int) -> Query:

@@ -151,9 +151,9 @@ class WithText:
     def _of_kind(self, candidate: Candidate) -> Candidate:
         """Return the candidate, with a match of at least :data:`KIND_MATCH` if it is in a category that the words
         name."""
-        if self._named.isdisjoint(candidate.categories):
+        if candidate.text >= KIND_MATCH or self._named.isdisjoint(candidate.categories):
             return candidate
-        return replace(candidate, text=max(candidate.text, KIND_MATCH))
+        return candidate._replace(text=KIND_MATCH)
 
     def _understands(self, steering: Sequence[Candidate], scores: Sequence[float], seen: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
@@ -207,7 +207,7 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
     """Return the cosine of each candidate's image; 0 if its vector is not known."""
     import numpy as np
 
-    if not vectors:
+    if not candidates or not vectors:
         return [0.0] * len(candidates)
     known = dict(zip(vectors, np.clip(np.stack(list(vectors.values())) @ vector, -1.0, 1.0).tolist(), strict=True))
     return [known.get(candidate.image_digest, 0.0) for candidate in candidates]

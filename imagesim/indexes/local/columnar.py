@@ -251,7 +251,7 @@ class Table:
         assert self._texts is not None
         matches = self._texts.match(query.text, mask=mask, prefix=query.typing, heads=query.heads)
         end = query.offset + query.limit
-        wanted = 4 * end + 100
+        wanted = 2 * end + 50
         while True:
             found = self._best_matches(matches, query, wanted)
             if len(found) > end or wanted >= len(matches.slots):
