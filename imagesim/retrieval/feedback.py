@@ -7,13 +7,12 @@ one request instead of two.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from imagesim.runtime import RecentlyUsed
 from imagesim.types import Candidate, Query
 
 if TYPE_CHECKING:
@@ -86,25 +85,18 @@ class MovedVectors:
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Moved] = OrderedDict()
-        self._lock = Lock()
+        self._recent: RecentlyUsed[Hashable, Moved] = RecentlyUsed(MAX_REMEMBERED)
 
     def get(self, query: Query) -> Moved | None:
-        with self._lock:
-            found = self._kept.get(_key(query))
+        key = _key(query)
+        found = self._recent.get([key]).get(key)
         return found if found is not None and found.until > monotonic() else None
 
     def set(self, query: Query, vector: Vector, sources: Sources) -> None:
-        with self._lock:
-            key = _key(query)
-            self._kept.pop(key, None)
-            self._kept[key] = Moved(vector, sources, monotonic() + SECONDS)
-            if len(self._kept) > MAX_REMEMBERED:
-                self._kept.popitem(last=False)
+        self._recent.set({_key(query): Moved(vector, sources, monotonic() + SECONDS)})
 
     def forget(self, query: Query) -> None:
-        with self._lock:
-            self._kept.pop(_key(query), None)
+        self._recent.forget(_key(query))
 
 
 def _key(query: Query) -> Hashable:

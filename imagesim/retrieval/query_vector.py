@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models, router
@@ -25,7 +23,7 @@ from imagesim.monitoring.metrics import timed
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
 from imagesim.retrieval.query_image import QueryImage, take
-from imagesim.runtime import runtime
+from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
@@ -164,17 +162,14 @@ class ImageVectors:
     """A cache of the projected vectors of images, which never change; the least recently used is dropped."""
 
     def __init__(self, size: int = CACHED_IMAGES) -> None:
-        self._size = size
-        self._kept: OrderedDict[tuple[str, str, str], Vector] = OrderedDict()
-        self._lock = Lock()
+        self._recent: RecentlyUsed[tuple[str, str, str], Vector] = RecentlyUsed(size)
 
     def read(self, digests: Iterable[str], meta: IndexMeta) -> dict[str, Vector]:
         """The vectors by digest of those that have one, the new ones read in one database query."""
         import numpy as np
 
         names = {digest: (meta.fingerprint, meta.projection, digest) for digest in digests}
-        with self._lock:
-            known = {digest: self._kept[name] for digest, name in names.items() if name in self._kept}
+        known = {name[2]: vector for name, vector in self._recent.get(names.values()).items()}
         if new := names.keys() - known.keys():
             stored = Embedding.objects.filter(digest__in=new, fingerprint=meta.fingerprint)
             found = {
@@ -183,13 +178,9 @@ class ImageVectors:
             }
             if found:
                 rows = project(meta, np.stack(list(found.values())))
-                known |= {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
-        with self._lock:
-            for digest, vector in known.items():
-                self._kept[names[digest]] = vector
-                self._kept.move_to_end(names[digest])
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+                read = {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
+                self._recent.set({names[digest]: vector for digest, vector in read.items()})
+                known |= read
         return known
 
 
@@ -216,23 +207,15 @@ class TextVectors:
     """A cache of the vectors of recent texts, by model and text; the least recently used is dropped."""
 
     def __init__(self, size: int = CACHED_TEXTS) -> None:
-        self._size = size
-        self._kept: OrderedDict[tuple[str, str], Vector] = OrderedDict()
-        self._lock = Lock()
+        self._recent: RecentlyUsed[tuple[str, str], Vector] = RecentlyUsed(size)
 
     def embed(self, embedder: BaseEmbedder, texts: Sequence[str]) -> list[Vector]:
         names = [(embedder.fingerprint, text) for text in texts]
-        with self._lock:
-            known = {name: self._kept[name] for name in names if name in self._kept}
+        known = self._recent.get(names)
         new = [name for name in dict.fromkeys(names) if name not in known]
         if new:
             known |= zip(new, embedder.embed_texts([text for _fingerprint, text in new]), strict=True)
-        with self._lock:
-            for name in names:
-                self._kept[name] = known[name]
-                self._kept.move_to_end(name)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._recent.set({name: known[name] for name in new})
         return [known[name] for name in names]
 
 
