@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import models
 from django.utils.html import strip_tags
@@ -24,6 +25,7 @@ M = TypeVar("M", bound=models.Model)
 
 TEXT_FIELDS = (models.CharField, models.TextField)
 MAX_TEXT = 10_000
+MAX_NUMBER = models.BigIntegerField.MAX_BIGINT
 
 SIMILAR_ID = "imagesim-similar"
 """The HTML id of the section of similar products."""
@@ -44,6 +46,26 @@ def split_key(key: str) -> tuple[str, str]:
     """``'shop.product:7'`` -> ``('shop.product', '7')``."""
     label, _, pk = key.partition(":")
     return label, pk
+
+
+def valid_pks(model: type[models.Model], pks: Iterable[str]) -> list[Any]:
+    """The primary keys in the model's own type, each once.
+
+    Skips those that no row can have: a number too large for any column, or the key of an entry that was written when
+    the model had a primary key of another type. The field's validators are not asked, as saving does not ask them.
+    """
+    field: Any = model._meta.pk
+    while field.is_relation:  # the primary key of a multi-table child
+        field = field.target_field
+    valid = []
+    for pk in pks:
+        try:
+            value = field.to_python(pk)
+        except ValidationError:
+            continue
+        if not (isinstance(value, int) and abs(value) > MAX_NUMBER):
+            valid.append(value)
+    return list(dict.fromkeys(valid))
 
 
 class Items(Generic[M]):

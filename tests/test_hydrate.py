@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Count, Prefetch
 from django.db.models.functions import Coalesce
@@ -68,6 +69,12 @@ def test_impossible_keys_are_not_queried(products, django_assert_num_queries):
     with django_assert_num_queries(0):
         assert load_shown(items, ["9" * 40, "-" + "9" * 40, "red", ""]) == []
     assert load_shown(items, ["9" * 40, str(products[0].pk)], to_many=False) == [products[0]]
+
+
+def test_items_that_break_the_validators_of_their_key_are_shown(products, monkeypatch):
+    # Saving does not ask validators, so that a shop can have such items.
+    monkeypatch.setattr(Product._meta.pk, "validators", [MinValueValidator(10**9)])
+    assert len(load_shown(registry.for_model(Product), [str(product.pk) for product in products])) == 3
 
 
 def test_hits_keep_the_order_of_the_candidates(products, django_assert_num_queries):

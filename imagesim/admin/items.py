@@ -19,7 +19,7 @@ from imagesim.admin.reasons import reason
 from imagesim.admin.similar import change_url
 from imagesim.admin.thumbnail import thumbnail
 from imagesim.exceptions import NotRegistered
-from imagesim.indexing.documents import valid_pks
+from imagesim.items import valid_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.registry import registry
 
@@ -187,6 +187,6 @@ def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model
             items = registry.for_label(label)
         except NotRegistered:
             continue
-        for item in items.for_reading(items.model._base_manager.filter(pk__in=valid_pks(items, pks))):
+        for item in items.for_reading(items.model._base_manager.filter(pk__in=valid_pks(items.model, pks))):
             found[label, items.pk_of(item)] = item
     return found

@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError, models, router
 
 from imagesim.conf import get_settings
@@ -21,7 +20,7 @@ from imagesim.indexing.embedding import Picture, Vectors
 from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import Target
-from imagesim.items import Items
+from imagesim.items import Items, valid_pks
 from imagesim.measured_colours import has_to_measure, with_measured
 from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.registry import make_key, registry
@@ -155,16 +154,6 @@ def queryset_of(items: Items[Any]) -> models.QuerySet[Any]:
     return items.get_queryset().using(str(router.db_for_write(items.model)))
 
 
-def valid_pks(items: Items[Any], pks: Iterable[str]) -> Iterator[Any]:
-    """The keys that the model's primary key field accepts."""
-    field = items.model._meta.pk
-    for pk in pks:
-        try:
-            yield field.to_python(pk)
-        except ValidationError:
-            continue  # the type of the key has changed, so no item has this one
-
-
 def images_by_state(states: Iterable[ItemState]) -> dict[int, list[ItemImage]]:
     """The stored images by the primary key of their state, in order."""
     found: dict[int, list[ItemImage]] = {}
@@ -210,7 +199,7 @@ def _read_items(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Mod
         except NotRegistered:
             continue  # no longer an item: its entry is removed
         try:
-            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items, wanted))):
+            for item in items.for_reading(queryset_of(items).filter(pk__in=valid_pks(items.model, wanted))):
                 found[label, items.pk_of(item)] = item
         except INFRASTRUCTURE_ERRORS:
             raise

@@ -25,13 +25,13 @@ from imagesim.database import in_code_point_order, pages, retry_conflicts
 from imagesim.exceptions import AlreadyRunning
 from imagesim.indexing import item_regions, jobs, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
-from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of, valid_pks
+from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.purge import purge_tombstones, purge_unused
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
 from imagesim.indexing.write_targets import Target, live_targets
-from imagesim.items import Items
+from imagesim.items import Items, valid_pks
 from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import make_key, registry, split_key
 
@@ -359,7 +359,7 @@ def _existing(label: str, pks: Sequence[str]) -> set[str]:
     if label not in {items.label for items in registry}:
         return set()
     items = registry.for_label(label)
-    found = queryset_of(items).filter(pk__in=list(valid_pks(items, pks))).values_list("pk", flat=True)
+    found = queryset_of(items).filter(pk__in=valid_pks(items.model, pks)).values_list("pk", flat=True)
     return {str(pk) for pk in found}
 
 

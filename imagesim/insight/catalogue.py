@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 from imagesim import images
 from imagesim.database import retry_conflicts
 from imagesim.exceptions import BadImage, ImagesimError, NotRegistered
-from imagesim.indexing.documents import images_by_state, valid_pks
+from imagesim.indexing.documents import images_by_state
 from imagesim.insight import outliers
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
-from imagesim.items import Items
+from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.picture_quality import Quality, measure
 from imagesim.registry import make_key, registry
@@ -127,7 +127,7 @@ def _load(states: Sequence[ItemState]) -> list[Item]:
             declared = registry.for_label(label)
         except NotRegistered:
             continue
-        queryset = declared.get_queryset().filter(pk__in=list(valid_pks(declared, wanted)))
+        queryset = declared.get_queryset().filter(pk__in=valid_pks(declared.model, wanted))
         for instance in declared.for_reading(queryset):
             item = wanted[declared.pk_of(instance)]
             item.declared, item.instance = declared, instance

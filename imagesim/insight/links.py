@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from imagesim.exceptions import NotRegistered
-from imagesim.indexing.documents import valid_pks
-from imagesim.items import split_key
+from imagesim.items import split_key, valid_pks
 from imagesim.registry import registry
 
 
@@ -30,7 +29,7 @@ def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> 
         own = site._registry.get(items.model)
         may_view = own is not None and own.has_view_permission(request)
         meta = items.model._meta
-        for item in items.model._base_manager.filter(pk__in=valid_pks(items, pks)):
+        for item in items.model._base_manager.filter(pk__in=valid_pks(items.model, pks)):
             url = ""
             if may_view:
                 try:

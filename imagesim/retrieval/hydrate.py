@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import models
 
-from imagesim.items import Items, split_key
+from imagesim.items import Items, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
 
@@ -46,27 +45,7 @@ def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True)
     ``to_many``: as pages show hits, with their photos; without, only the to-one relations are loaded.
     """
     queryset = items.get_hit_queryset() if to_many else items.for_reading(items.get_queryset(), to_many=False)
-    valid = _valid(queryset.model, pks)
+    valid = valid_pks(queryset.model, pks)
     if not valid:
         return []
     return [item for item in queryset.filter(pk__in=valid).order_by() if items.should_index(item)]
-
-
-def _valid(model: type[models.Model], pks: Collection[str]) -> list[Any]:
-    """The primary keys in the model's own type.
-
-    Skips those that cannot exist: a number too large for the column, or the key of an entry that was written when the
-    model had a primary key of another type.
-    """
-    field: Any = model._meta.pk
-    while field.is_relation:  # the primary key of a multi-table child
-        field = field.target_field
-    valid = []
-    for pk in pks:
-        try:
-            value = field.to_python(pk)
-            field.run_validators(value)
-        except ValidationError:
-            continue
-        valid.append(value)
-    return list(dict.fromkeys(valid))
