@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from django.db import models, transaction
@@ -36,21 +36,28 @@ def _without_changes() -> None:
         state_alias=outbox.state_alias,
         changes_waiting=outbox.changes_waiting,
     )
-    signals.outbox = sync.outbox = only_messages  # type: ignore[assignment]
+    _replace(signals, "outbox", only_messages)
+    _replace(sync, "outbox", only_messages)
 
 
 def _without_versions() -> None:
     """The last write wins, and nothing is read again."""
-    from imagesim.indexes.elasticsearch import transport
+    from imagesim.indexes.elasticsearch import bulk
     from imagesim.indexing import leases
 
-    action = transport._action
-    transport._action = lambda name, key, version: action(name, key, time.time_ns())
-    leases.repair_late = lambda written: 0
+    action = bulk._action
+    _replace(bulk, "_action", lambda name, key, version: action(name, key, time.time_ns()))
+    _replace(leases, "repair_late", lambda written: 0)
 
 
 def _without_reconcile() -> None:
     """No comparison. Only the harness starts any, and it checks this option."""
+
+
+def _replace(module: ModuleType, name: str, value: object) -> None:
+    """:raises AttributeError: if the module has no such name (any more): nothing would be disabled."""
+    getattr(module, name)
+    setattr(module, name, value)
 
 
 _SWITCHES: dict[str, Callable[[], None]] = {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
+from tests.chaos import protections
 from tests.chaos.running import chaos
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("elasticsearch_url", "redis_url", "postgres")]
@@ -15,6 +18,12 @@ SEED = os.environ.get("IMAGESIM_CHAOS_SEED", "7")
 
 def test_nothing_is_lost():
     assert_nothing_is_lost()
+
+
+@pytest.mark.parametrize("name", protections.NAMES)
+def test_a_protection_can_be_disabled(name):
+    program = f"import django; django.setup(); from tests.chaos import protections; protections.switch_off({name!r})"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def assert_nothing_is_lost(*arguments: str) -> None:
