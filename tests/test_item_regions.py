@@ -12,11 +12,13 @@ import pytest
 from django.core.management import call_command
 from django.template import Context, Template
 from django.test import Client, RequestFactory
+from django.urls import reverse
 from django.utils import timezone
 from PIL import Image
 
 import imagesim
 from demo_shop.shop.models import Product
+from demo_shop.shop.similarity import ProductItems
 from imagesim import widgets
 from imagesim.exceptions import BadQuery, NotIndexed
 from imagesim.indexes import get_index
@@ -365,6 +367,12 @@ def test_rest_lists_them_and_finds_what_is_similar(dressed: Product, client: Cli
     assert refused.status_code == 400
     assert refused.json()["field"] == "region_id"
     assert client.get("/api/visual/items/shop.product/0/regions/").status_code == 404
+
+
+def test_rest_lists_those_of_an_item_without_a_page(dressed: Product, client: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr(ProductItems, "get_similar_url", lambda self, product: reverse("no-such-page"))
+    answer = client.get(f"/api/visual/items/shop.product/{dressed.pk}/regions/")
+    assert {each["similar"] for each in answer.json()["regions"]} == {None}
 
 
 def test_the_plan_says_what_they_cost(capsys: Any) -> None:

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from django.urls import reverse
 from django.utils.text import slugify
 
 import imagesim
+from demo_shop.shop.models import Product
 from imagesim.calibration import Background, Calibration, Curve
 from imagesim.exceptions import BadQuery
 from imagesim.indexing import calibrate as calibration
@@ -374,6 +376,12 @@ class TestSuggestions:
         assert one["url"].startswith("http://testserver/")
         assert one["image"]["url"]
         assert client.get("/api/visual/suggest/").status_code == 400
+
+    @pytest.mark.parametrize("address", [lambda item: None, lambda item: "", lambda item: reverse("no-such-page")])
+    def test_an_item_without_a_page_fails_no_answer(self, shop, client, monkeypatch, address):
+        monkeypatch.setattr(Product, "get_absolute_url", address)
+        (one,) = client.get("/api/visual/suggest/", {"q": "sneak"}).json()["suggestions"]
+        assert (one["text"], one["url"]) == ("Blue Sneaker", None)
 
     def test_what_it_takes_it_keeps_to(self, shop, client):
         def texts(**given: str) -> list[str]:

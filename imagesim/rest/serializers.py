@@ -66,6 +66,15 @@ class HitImageSerializer(serializers.Serializer[Any]):
     )
 
 
+def _page_of(address: Callable[[], str | None], absolute: Callable[[str], str | None]) -> str | None:
+    """The absolute URL of a page; None if there is none."""
+    try:
+        url = address()
+    except (AttributeError, NoReverseMatch):  # an item without a page must not fail the answer
+        return None
+    return absolute(url) if url else None
+
+
 class HitSerializer(serializers.Serializer[Any]):
     """One result."""
 
@@ -88,8 +97,8 @@ class HitSerializer(serializers.Serializer[Any]):
                 "model": items.label,
                 "pk": items.pk_of(hit.item),
                 "name": str(hit.item),
-                "url": self._page_of(lambda: hit.item.get_absolute_url()),
-                "similar": self._page_of(lambda: items.get_similar_url(hit.item)),
+                "url": _page_of(lambda: hit.item.get_absolute_url(), self._absolute),
+                "similar": _page_of(lambda: items.get_similar_url(hit.item), self._absolute),
                 "category": next(iter(items.get_categories(hit.item)), None),
                 "details": items.get_details(hit.item),
             },
@@ -114,12 +123,6 @@ class HitSerializer(serializers.Serializer[Any]):
             "thumbnail": self._absolute(pictures.url(THUMBNAIL_WIDTH)),
             "srcset": pictures.srcset,
         }
-
-    def _page_of(self, address: Callable[[], str]) -> str | None:
-        try:
-            return self._absolute(address())
-        except (AttributeError, NoReverseMatch):  # an item without a page must not fail the answer
-            return None
 
     def _absolute(self, url: str) -> str | None:
         if not url or not self._request:
@@ -229,12 +232,12 @@ class SuggestionSerializer(serializers.Serializer[Any]):
 
     def to_representation(self, suggestion: Any) -> dict[str, Any]:
         absolute, hit = self.context["request"].build_absolute_uri, suggestion.hit
-        own = suggestion.kind == "item" and hasattr(hit.item, "get_absolute_url")
+        is_item = suggestion.kind == "item"
         image = Pictures(registry.for_item(hit.item), hit.item, hit.image.name).url(SUGGESTION_WIDTH)
         return {
             "text": suggestion.text,
             "kind": suggestion.kind,
-            "url": absolute(hit.item.get_absolute_url()) if own else None,
+            "url": _page_of(lambda: hit.item.get_absolute_url(), absolute) if is_item else None,
             "image": {"url": absolute(image)} if image else None,
         }
 
@@ -311,7 +314,7 @@ class ItemRegionSerializer(serializers.Serializer[Any]):
     def to_representation(self, found: tuple[Any, ItemRegion]) -> dict[str, Any]:
         item, each = found
         items, absolute = registry.for_item(item), self.context["request"].build_absolute_uri
-        url, page = items.get_image_url(item, each.image), items.get_region_url(item, each.id)
+        url = items.get_image_url(item, each.image)
         return {
             "id": each.id,
             "image": {"name": each.image, "url": absolute(url) if url else None},
@@ -320,7 +323,7 @@ class ItemRegionSerializer(serializers.Serializer[Any]):
             "name": each.name,
             "score": each.region.score,
             "categories": list(each.categories),
-            "similar": absolute(page) if page else None,
+            "similar": _page_of(lambda: items.get_region_url(item, each.id), absolute),
         }
 
 
