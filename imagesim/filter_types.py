@@ -34,6 +34,7 @@ TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=tz.utc)
 _MILLISECOND = timedelta(milliseconds=1)
+_FIRST, _LAST = ((end.replace(tzinfo=tz.utc) - _EPOCH) // _MILLISECOND for end in (datetime.min, datetime.max))
 
 
 class FilterType(ABC):
@@ -266,7 +267,8 @@ class Date(FilterType):
         return (moment - _EPOCH) // _MILLISECOND
 
     def restore(self, value: Any) -> datetime:
-        return _EPOCH + int(value) * _MILLISECOND
+        # In another time zone than UTC, the first and the last day of the calendar have hours beyond it.
+        return _EPOCH + min(max(int(value), _FIRST), _LAST) * _MILLISECOND
 
     def to_elasticsearch(self, value: Canonical) -> str:
         # Text is read for moments before 1970 too, which numbers are not in a ``terms`` query.

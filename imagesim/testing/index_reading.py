@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import numpy as np
@@ -168,6 +168,20 @@ class ReadingContract(IndexFixtures):
             asked = Filters(conditions=(Condition(*condition),))
             assert "".join(sorted(keys(index, Query(axis(0), asked)))) == found, condition
             assert index.count(asked) == len(found), condition
+
+    def test_moments_at_the_ends_of_the_calendar(self, filled: Callable[..., BaseIndex]) -> None:
+        """In UTC they are in the year 0 or 10000, which no index and no date can hold."""
+        first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+        last = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12)))
+        index = filled(entry("a", axis(0), filters={"added": date(2026, 1, 31)}))
+        for operator, moment, found in (
+            ("gte", first, ["a"]),
+            ("lt", first, []),
+            ("lte", last, ["a"]),
+            ("gt", last, []),
+        ):
+            asked = Filters(conditions=(Condition("added", operator, moment),))
+            assert keys(index, Query(axis(0), asked)) == found, (operator, moment)
 
     def test_candidates_include_the_requested_values(self, filled: Callable[..., BaseIndex]) -> None:
         """Values have their canonical form on every index, for searches by vector and by words."""
