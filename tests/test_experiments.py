@@ -236,6 +236,18 @@ class TestSettings:
         finally:
             rerank.register(None)
 
+    def test_replaced_words_are_those_of_the_vector_too(self, shelf):
+        made = experiment()
+        Rule.objects.create(name="azure", action="replace", when="contain", triggers="azure", replacement="blue")
+        rerank.register(rules.CachedRules())
+        try:
+            expected = [(hit.item.name, hit.relevance) for hit in imagesim.search(text="azure shoe")]
+            with visiting(visitor_of(made, "B")):
+                found = [(hit.item.name, hit.relevance) for hit in imagesim.search(text="azure shoe")]
+        finally:
+            rerank.register(None)
+        assert found == expected
+
     def test_an_experiment_is_over_by_itself(self, shelf):
         made = experiment({"min_relevance": 1.0}, days=7, start=False)
         begin(made, 8 * DAY)

@@ -223,7 +223,7 @@ def _run(
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
         filters = plan.filters(filters)
         if text and plan.text:
-            terms = [replace(term, value=plan.text) if term.value is text else term for term in terms]
+            terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
             text = plan.text
 
     def answer(index: GuardedIndex, meta: IndexMeta) -> Hits:
