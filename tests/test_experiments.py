@@ -709,7 +709,8 @@ class TestReport:
         begin(made, ago * DAY + timedelta(hours=1))
         return made
 
-    def test_too_early(self, client):
+    def test_too_early(self, client, settings):
+        settings.USE_THOUSAND_SEPARATOR = True
         made = self.started(3)
         filled(made, 3, (1000, 100), (1000, 135))
         row = report_of(made).rows[1]
@@ -723,6 +724,8 @@ class TestReport:
         seen = client.get(page("report", made)).content.decode()
         assert "Too early" in seen
         assert "<polygon" in seen
+        assert '<svg viewBox="0 0 1000 200"' in seen
+        assert 'x2="1000"' in seen
 
     def test_a_winner_and_how_long_it_takes(self):
         made = self.started(28, effect=10)

@@ -115,6 +115,11 @@ def test_every_page_and_its_csv_are_shown(staff, shop, name: str) -> None:
     assert len({len(line) for line in read}) == 1
 
 
+def test_the_chart_has_no_thousand_separators(staff, shop, settings) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    assert '<svg viewBox="0 0 1000 160"' in staff.get(PAGE).content.decode()
+
+
 def test_pages_are_in_the_user_s_language(staff, shop) -> None:
     with translation.override("de"):
         page = staff.get(PAGE, headers={"accept-language": "de"}).content.decode()

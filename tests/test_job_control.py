@@ -337,6 +337,15 @@ class TestAdmin:
         assert said("resume") == "It continues."
         assert names == [("rebuild", {"job": job.pk})]
 
+    def test_a_confirmation_names_a_job_of_a_large_number(self, admin_client, settings):
+        settings.USE_THOUSAND_SEPARATOR = True
+        assert jobs.start(Job.Kind.REBUILD)
+        Job.objects.update(id=1234, total=5000, done=2500)
+        question = admin_client.get(control("rebuild", "cancel")).content.decode()
+        assert '<input type="hidden" name="job" value="1234">' in question
+        bar = re.findall(r'data-bar="job" value="(.*)"\s+max="(.*)" ', admin_client.get(PAGE).content.decode())
+        assert bar == [("2500", "5000")]
+
     def test_a_confirmation_does_not_reach_another_job(self, shop, admin_client):
         assert jobs.start(Job.Kind.REBUILD)
         answer = admin_client.post(control("rebuild", "cancel"), {"job": 999}, follow=True)

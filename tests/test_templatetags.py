@@ -16,6 +16,7 @@ from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.exceptions import BadQuery, IndexUnavailable, NotRegistered
 from imagesim.registry import registry
+from imagesim.retrieval.look import Look
 from imagesim.thumbnails import Pictures
 from tests import shop
 from tests.shop import picture, product
@@ -284,3 +285,23 @@ def test_cached_answers_keep_stages_and_facets(shelf, settings):
     assert kept.facets["category"].count == 3
     assert kept.token
     assert kept.token != first.token
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_numbers_for_scripts_have_no_thousand_separators(shelf, settings, language):
+    settings.USE_THOUSAND_SEPARATOR = True
+    settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True, "MAX_TEXT_LENGTH": 1000}
+    hits, request = imagesim.similar_to(shelf["red"]), RequestFactory().get("/")
+    with translation.override(language):
+        search = render("{% image_search action='/' hits=hits offset=1200 %}", hits=hits, request=request)
+        bar = render("{% search_bar action='/' look='/look/' %}", request=request)
+        look = render(
+            "{% shop_the_look look=look photo='/p.jpg' limit=1000 %}", look=Look((1200, 1600)), request=request
+        )
+    for html in (search, bar):
+        assert 'data-max-bytes="20971520"' in html
+        assert 'maxlength="1000"' in html
+    assert 'data-imagesim-position="1200"' in search
+    assert 'data-max-bytes="20971520"' in look
+    assert 'data-limit="1000"' in look
+    assert 'width="1200" height="1600"' in look
