@@ -120,6 +120,12 @@ def test_the_chart_has_no_thousand_separators(staff, shop, settings) -> None:
     assert '<svg viewBox="0 0 1000 160"' in staff.get(PAGE).content.decode()
 
 
+def test_the_first_days_of_the_calendar(staff) -> None:
+    for name in ("report", "csv"):
+        page = reverse(f"admin:imagesim_insight_{name}", args=["words"])
+        assert staff.get(page, {"since": "", "until": "0001-01-05"}).status_code == 200, name
+
+
 def test_pages_are_in_the_user_s_language(staff, shop) -> None:
     with translation.override("de"):
         page = staff.get(PAGE, headers={"accept-language": "de"}).content.decode()

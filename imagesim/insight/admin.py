@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, ClassVar
 
 from django import forms
@@ -159,7 +159,8 @@ class SearchReportAdmin(ReadOnlyAdmin):
 def _period(given: Mapping[str, date | None]) -> tuple[date, date]:
     """Return the first and the last day; by default the last days."""
     until = given.get("until") or local_date(timezone.now())
-    return given.get("since") or until - timedelta(days=DAYS - 1), until
+    first = date.fromordinal(max(1, until.toordinal() - DAYS + 1))  # there is no day before the year 1
+    return given.get("since") or first, until
 
 
 def _cell(column: Column, value: Any, items: dict[str, tuple[str, str]]) -> Cell:
