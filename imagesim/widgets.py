@@ -219,7 +219,8 @@ def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> 
     """
     prefix = str(get_resolver(get_urlconf()).namespace_dict.get("imagesim", ("",))[0])
     match = getattr(request, "resolver_match", None)
-    outer = {each: match.kwargs.get(each) for each in re.findall(r"\(\?P<(\w+)>", prefix)} if match else {}
+    known = match.kwargs if match else {}
+    outer = {each: known[each] for each in re.findall(r"\(\?P<(\w+)>", prefix) if each in known}
     try:
         return reverse(f"imagesim:{name}", kwargs=outer | arguments)
     except NoReverseMatch:

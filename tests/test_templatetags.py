@@ -4,11 +4,13 @@ import logging
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 from django.core.cache import cache
 from django.template import Context, Template
 from django.test import RequestFactory
+from django.urls import include, path, resolve
 from django.utils import translation
 
 import imagesim
@@ -305,3 +307,15 @@ def test_numbers_for_scripts_have_no_thousand_separators(shelf, settings, langua
     assert 'data-max-bytes="20971520"' in look
     assert 'data-limit="1000"' in look
     assert 'width="1200" height="1600"' in look
+
+
+def test_a_page_outside_of_the_prefix_has_no_address_of_the_api(settings):
+    urlconf = ModuleType("tenant_urls")
+    urlconf.urlpatterns = [
+        path("<slug:tenant>/api/", include("imagesim.rest.urls")),
+        path("start/", lambda request: None),
+    ]
+    settings.ROOT_URLCONF = urlconf
+    request = RequestFactory().get("/start/")
+    request.resolver_match = resolve("/start/")
+    assert widgets.api_url("search", request) == ""
