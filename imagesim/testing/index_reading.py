@@ -33,6 +33,7 @@ from imagesim.types import (
     Condition,
     Filters,
     FilterValue,
+    Operator,
     Query,
     Removal,
 )
@@ -174,12 +175,13 @@ class ReadingContract(IndexFixtures):
         first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
         last = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12)))
         index = filled(entry("a", axis(0), filters={"added": date(2026, 1, 31)}))
-        for operator, moment, found in (
+        cases: list[tuple[Operator, datetime, list[str]]] = [
             ("gte", first, ["a"]),
             ("lt", first, []),
             ("lte", last, ["a"]),
             ("gt", last, []),
-        ):
+        ]
+        for operator, moment, found in cases:
             asked = Filters(conditions=(Condition("added", operator, moment),))
             assert keys(index, Query(axis(0), asked)) == found, (operator, moment)
 
