@@ -8,7 +8,7 @@ from django.core.files.base import ContentFile
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.indexes import get_index
-from imagesim.indexing.sync import sync
+from imagesim.indexing.sync import MOST_OWNERS, sync
 from imagesim.models import Embedding, ItemImage, ItemState, Scope
 from tests.shop import EMBEDDER, encoded, picture, product
 
@@ -119,3 +119,13 @@ def test_touch_marks_a_queryset():
     assert imagesim.touch(Product.objects.all(), scope=Scope.METADATA) == 2
     report = sync()
     assert (report.indexed, report.opened) == (2, 0)
+
+
+def test_a_placeholder_of_many_products_does_not_queue_them_again():
+    first = product("shoe-0", picture("grey"))
+    placeholder = first.photos.get().file.name
+    for number in range(1, MOST_OWNERS + 2):
+        Photo.objects.create(product=product(f"shoe-{number}"), file=placeholder)
+    sync()
+    Photo.objects.create(product=product("last"), file=placeholder)
+    assert sync().done == 1

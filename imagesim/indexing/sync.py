@@ -46,6 +46,10 @@ NOT_THE_ITEMS = (*UNAVAILABLE, *INFRASTRUCTURE_ERRORS)
 METADATA_BATCH = 512
 """Metadata changes open no image and call no model, so a batch can be large."""
 
+MOST_OWNERS = 10
+"""Items up to which an image may have been moved from one to another. One of more items is shared by them, as a
+placeholder is: queueing them all again with each new one would take time in proportion to their square."""
+
 
 @dataclass
 class SyncReport:
@@ -261,9 +265,10 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
     new = {picture.name[:500] for document in documents for picture in document.pictures or () if picture.new}
     if not new:
         return
+    images = ItemImage.objects.using(state_alias())
+    counted = images.filter(name__in=new).values("name").annotate(owners=models.Count("pk"))
     owners = (
-        ItemImage.objects.using(state_alias())
-        .filter(name__in=new)
+        images.filter(name__in=counted.filter(owners__lte=MOST_OWNERS).values("name"))
         .exclude(state__in=[document.state.pk for document in documents])
         .values_list("state__model", "state__object_pk")
         .distinct()
