@@ -8,8 +8,10 @@ from django.core.files.base import ContentFile
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.indexes import get_index
+from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import MOST_OWNERS, sync
 from imagesim.models import Embedding, ItemImage, ItemState, Scope
+from imagesim.registry import registry
 from tests.shop import EMBEDDER, encoded, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
@@ -129,3 +131,17 @@ def test_a_placeholder_of_many_products_does_not_queue_them_again():
     sync()
     Photo.objects.create(product=product("last"), file=placeholder)
     assert sync().done == 1
+
+
+def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
+    """Each sync would create another."""
+
+    def fail(self):
+        raise LookupError("the shop's own code")
+
+    product("shoe", picture("red"))
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_queryset", fail)
+    for start in (sync, rebuild):
+        with pytest.raises(LookupError):
+            start()
+        assert get_index().backing_indexes() == []

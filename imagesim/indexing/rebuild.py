@@ -23,7 +23,7 @@ from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
-from imagesim.indexing.write_targets import Target, new_meta
+from imagesim.indexing.write_targets import Target, drop_unfinished, new_meta
 from imagesim.items import Items
 from imagesim.models import ItemState, Job, Scope
 from imagesim.registry import registry
@@ -92,7 +92,7 @@ def rebuild(
         if job.requested == Job.Request.SWAP:
             jobs.stand_by(job)  # it is complete, and took hours
             raise
-        _drop_quietly(job.target)
+        drop_unfinished(job.target)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
     if job.status == Job.Status.STANDBY:
@@ -139,7 +139,7 @@ def swap() -> Job:
 
 def discard(job: Job) -> None:
     """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
-    _drop_quietly(job.target)
+    drop_unfinished(job.target)
     jobs.finish(job, cancelled=True)
     logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 
@@ -187,9 +187,9 @@ def _target(job: Job) -> Target:
     unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
     if unfinished and index.meta(job.target) == meta:
         return Target(index, job.target, meta, active=False)
-    _drop_quietly(job.target)
-    backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
+    drop_unfinished(job.target)
     total = sum(queryset_of(items).count() for items in registry)
+    backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
     # From now on, every sync writes to this index too.
     jobs.heartbeat(job, target=backing_index, cursor="", done=0, failed=0, total=total)
     return Target(index, backing_index, meta, active=False)
@@ -249,15 +249,6 @@ def _drop_others(job: Job) -> None:
     for backing_index in _retry_while_unavailable(index.backing_indexes, job, jobs.heartbeat):
         if backing_index != job.target:
             _retry_while_unavailable(lambda name=backing_index: index.drop(name), job, jobs.heartbeat)
-
-
-def _drop_quietly(backing_index: str) -> None:
-    index = get_index()
-    try:
-        if backing_index and backing_index != index.active():
-            index.drop(backing_index)
-    except Exception as error:
-        logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
 
 
 def _retry_while_unavailable(call: Callable[..., Any], job: Job, beat: Callable[[Job], None] = jobs.checkpoint) -> Any:

@@ -28,7 +28,7 @@ from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.statistics import update_if_grown
-from imagesim.indexing.write_targets import live_targets, new_meta
+from imagesim.indexing.write_targets import drop_unfinished, live_targets, new_meta
 from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
 
@@ -162,6 +162,7 @@ def bootstrap_index() -> None:
     job = jobs.start(Job.Kind.REBUILD)
     if job is None:
         raise IndexMissing(f"There is no index {index.name!r} yet. {jobs.why_none(Job.Kind.REBUILD)}")
+    backing_index = ""
     try:
         if index.active() is None:
             backing_index = index.create(new_meta())
@@ -173,6 +174,7 @@ def bootstrap_index() -> None:
                 "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
             )
     except BaseException as error:
+        drop_unfinished(backing_index)  # the next sync, seconds later, creates another
         jobs.finish(job, error=str(error) or type(error).__name__)
         raise
     jobs.finish(job, report={"first": True})

@@ -93,6 +93,16 @@ def new_meta() -> IndexMeta:
     )
 
 
+def drop_unfinished(backing_index: str) -> None:
+    """Drop an index that was not filled to its end, unless it is active; a failure is logged."""
+    index = get_index()
+    try:
+        if backing_index and backing_index != index.active():
+            index.drop(backing_index)
+    except Exception as error:
+        logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
+
+
 def outdated(meta: IndexMeta) -> str:
     """What the registrations say otherwise than the index was made with: ``filters``, ``text``, or empty."""
     kinds, texts = _registered()
