@@ -140,11 +140,11 @@ class Items(Generic[M]):
 
     def get_category_parents(self) -> Mapping[str, Collection[str]]:
         """The parents of every category, for ``fallback``; override it for a tree that a path cannot follow."""
-        ends = [path for path in (self.category, self.category_parent) if path]
-        if len(ends) < 2 or any(paths.resolve(self._model, path).field is None for path in ends):
+        ends = [paths.resolve(self._model, path) for path in (self.category, self.category_parent) if path]
+        if len(ends) < 2 or any(end.field is None for end in ends):
             return {}
         parents: dict[str, set[str]] = {}
-        for category, parent in self.get_queryset().order_by().values_list(*ends).distinct():
+        for category, parent in self.get_queryset().order_by().values_list(*(end.lookup for end in ends)).distinct():
             if category not in (None, "") and parent not in (None, ""):
                 parents.setdefault(str(category), set()).add(str(parent))
         return parents

@@ -47,6 +47,12 @@ class ResolvedPath:
     """The many-to-many relations on the way, each as the query path to the model that declares or receives it
     (empty for the item itself) and its through model, which is the sender of ``m2m_changed``."""
 
+    @property
+    def lookup(self) -> str:
+        """The path of ``field`` in a query, where a reverse relation has another name than on an instance."""
+        names = [name for name, _ in self.relations[-1:]] + [step.name for step in self.steps if step.kind == "value"]
+        return SEPARATOR.join(names)
+
 
 def resolve(model: type[models.Model], path: str) -> ResolvedPath:
     """Check ``path`` against ``model``.

@@ -10,6 +10,7 @@ from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import ConfigurationError, NotIndexed
 from imagesim.items import Items
 from imagesim.registry import registry
+from imagesim.retrieval.filters import categories_of
 from tests.zoo.models import Box, BrightLamp, DeskLamp, Lamp, Maker, Picture, Standing, Tag
 
 
@@ -20,6 +21,15 @@ def items(model=Lamp, **attributes) -> Items:
 @pytest.fixture
 def lamp(db):
     return Lamp.objects.create(name="Tall", lumen=90, maker=Maker.objects.create(name="Lux", code="lux"))
+
+
+def test_the_category_tree_by_the_name_of_a_reverse_relation(lamp):
+    """Which a query names otherwise: ``picture``."""
+    Picture.objects.create(lamp=lamp, file="a.png", position=3)
+    declared = items(category="pictures__file", category_parent="pictures__position")
+
+    assert declared.get_category_parents() == {"a.png": {"3"}}
+    assert categories_of(declared) == ["a.png"]
 
 
 class TestDefaults:

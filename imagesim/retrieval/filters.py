@@ -172,8 +172,9 @@ def categories_of(items: Items[Any]) -> list[str]:
     known: list[str] | None = cache.get(name)
     if known is None:
         known = []
-        if items.category and paths.resolve(items.model, items.category).field is not None:
-            values = items.get_queryset().order_by().values_list(items.category, flat=True).distinct()
+        end = paths.resolve(items.model, items.category) if items.category else None
+        if end is not None and end.field is not None:
+            values = items.get_queryset().order_by().values_list(end.lookup, flat=True).distinct()
             known = sorted({str(value) for value in values if value not in (None, "")})
         cache.set(name, known, SECONDS)
     return known
