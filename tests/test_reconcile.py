@@ -17,10 +17,11 @@ from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.tables import LocalEntry
+from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
-from imagesim.models import Embedding, ItemState
-from imagesim.registry import make_key
+from imagesim.models import Embedding, ItemState, Job, StoredCalibration
+from imagesim.registry import make_key, registry
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, picture, product
 
@@ -222,3 +223,24 @@ def test_check_exits_with_1_where_they_differ(shop):
     with pytest.raises(SystemExit) as exit:
         call_command("imagesim_status", "--check", stdout=StringIO())
     assert exit.value.code == 1
+
+
+def test_an_item_on_which_the_shops_code_fails_stops_no_job(shop, monkeypatch):
+    """Its former category may be gone. It is left out of the calibration."""
+    items, first = type(registry.for_model(Product)), shop[0]
+    before = items.get_categories
+
+    def get_categories(self, item):
+        if item == first:
+            raise AttributeError("None has no slug")
+        return before(self, item)
+
+    monkeypatch.setattr(items, "get_categories", get_categories)
+    assert reconcile().status == Job.Status.DONE
+    assert rebuild().status == Job.Status.DONE
+    assert StoredCalibration.objects.get().items == len(shop) - 1
+
+
+def test_a_tree_of_categories_that_fails_stops_no_job(shop, monkeypatch):
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_category_parents", lambda self: 1 / 0)
+    assert rebuild().status == Job.Status.DONE

@@ -18,7 +18,8 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import analyse, base_language
-from imagesim.items import Items
+from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS
+from imagesim.items import Items, valid_pks
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
@@ -77,6 +78,10 @@ def calibrate_quietly(backing_index: str | None = None) -> None:
         calibrate(backing_index)
     except (ImagesimError, DatabaseError, ValueError) as error:
         logger.warning("The calibration could not be fitted: %s", error, extra={"event": "calibration.failed"})
+    except INFRASTRUCTURE_ERRORS:
+        raise
+    except Exception:  # the shop's own code, such as its tree of categories
+        logger.exception("The calibration could not be fitted", extra={"event": "calibration.failed"})
 
 
 def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
@@ -114,11 +119,19 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described]] | None:
     departments: dict[str, frozenset[str]] = {}
     for items in registry:
         for vector, item in _items(items, meta):
+            try:
+                found, group = frozenset(items.get_categories(item)), items.group_key_of(item)
+                words = None if group in described else _described(items, item, found)
+            except INFRASTRUCTURE_ERRORS:
+                raise
+            except Exception as error:  # the shop's code fails on this item; its sync stores the error
+                logger.warning("%s is left out of the calibration: %s", items.key_of(item), error)
+                continue
             vectors.append(vector)
-            categories.append(frozenset(items.get_categories(item)))
-            groups.append(items.group_key_of(item))
-            if groups[-1] not in described:
-                described[groups[-1]] = _described(items, item, categories[-1])
+            categories.append(found)
+            groups.append(group)
+            if words is not None:
+                described[group] = words
         departments |= departments_of(items.get_category_parents())
     if not vectors:
         return None
@@ -162,7 +175,7 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
         digests = dict(every[start : start + CHUNK])
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
         known = {digest: bytes(vector) for digest, vector in stored.values_list("digest", "vector")}
-        queryset = items.for_reading(items.get_queryset().filter(pk__in=list(digests)))
+        queryset = items.for_reading(items.get_queryset().filter(pk__in=valid_pks(items.model, digests)))
         for item in queryset:
             vector = known.get(digests.get(items.pk_of(item), ""))
             if vector is not None:
