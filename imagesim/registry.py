@@ -38,13 +38,13 @@ class Registry:
             raise ConfigurationError(
                 f"{model._meta.label} has a composite primary key; only models with a single one can be registered."
             )
-        concrete = _concrete(model)
+        concrete = concrete_model(model)
         if concrete in self._items:
             raise ConfigurationError(f"{concrete._meta.label} is registered twice.")
         self._items[concrete] = items_class(model)
 
     def unregister(self, model: type[models.Model]) -> None:
-        self._items.pop(_concrete(model), None)
+        self._items.pop(concrete_model(model), None)
 
     def __iter__(self) -> Iterator[Items[Any]]:
         return iter(self._items.values())
@@ -79,7 +79,7 @@ class Registry:
     def _find(self, model: type) -> Items[Any] | None:
         for ancestor in model.__mro__:
             if issubclass(ancestor, models.Model) and hasattr(ancestor, "_meta"):
-                items = self._items.get(_concrete(ancestor))
+                items = self._items.get(concrete_model(ancestor))
                 if items is not None:
                     return items
         return None
@@ -110,7 +110,8 @@ def key_of(item: models.Model) -> str:
     return registry.for_item(item).key_of(item)
 
 
-def _concrete(model: type[models.Model]) -> type[models.Model]:
+def concrete_model(model: type[models.Model]) -> type[models.Model]:
+    """Return the model, or that of a proxy."""
     return model._meta.concrete_model or model
 
 

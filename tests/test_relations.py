@@ -240,3 +240,70 @@ def test_all_forms_of_a_uuid_are_one_key(lamp):
 
     assert found(half=1) == 1
     assert ItemState.objects.filter(model="zoo.lamp").count() == 1
+
+
+class SomeLamps(Items[Lamp]):
+    images = "pictures__file"
+    category = "tags__label"
+
+
+def changed() -> set[tuple[str, str]]:
+    """The items with a change since the last call."""
+    waiting = ItemState.objects.filter(pending=True)
+    found = set(waiting.values_list("model", "object_pk"))
+    waiting.update(pending=False)
+    return found
+
+
+def test_a_registered_proxy_knows_the_changes_of_its_model():
+    registry.unregister(Lamp)
+    with registered(BrightLamp, SomeLamps):
+        lamp, new = Lamp.objects.create(name="Tall", lumen=200), Tag.objects.create(label="new")
+        its = {("zoo.lamp", str(lamp.pk))}
+        assert changed() == its
+        lamp.tags.add(new)
+        assert changed() == its
+        new.lamp_set.remove(lamp)
+        assert changed() == its
+        lamp.tags.clear()
+        assert changed() == its
+        lamp.delete()
+        assert changed() == its
+
+
+def test_a_registered_child_knows_the_changes_of_its_parents_row():
+    registry.unregister(Lamp)
+    with registered(DeskLamp, SomeLamps):
+        child, new = DeskLamp.objects.create(name="Desk", lumen=10), Tag.objects.create(label="new")
+        parent, other = Lamp.objects.get(), Lamp.objects.create(name="Tall")
+        its = {("zoo.desklamp", str(child.pk))}
+        assert changed() == its
+        parent.save()
+        assert changed() == its
+        parent.tags.add(new)
+        assert changed() == its
+        new.lamp_set.set([other])
+        assert changed() == its
+        other.tags.clear()  # it is no item
+        other.save()
+        other.delete()
+        assert changed() == set()
+        parent.delete()
+        assert changed() == its
+
+
+@pytest.mark.parametrize("path", ["tags__wider__label", "tags__narrower__label", "tags__alike__label"])
+def test_a_many_to_many_relation_of_a_model_with_itself(lamp, path):
+    own, other = Tag.objects.create(label="own"), Tag.objects.create(label="other")
+    lamp.tags.add(own)
+    with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "category": path})):
+        side = path.split("__")[1]
+        back = {"wider": "narrower", "narrower": "wider", "alike": "alike"}[side]
+        for relation, values in ((getattr(own, side), [other]), (getattr(other, back), [own])):
+            relation.add(*values)
+            assert found(category="other") == 1
+            relation.remove(*values)
+            assert found(category="other") == 0
+            relation.add(*values)
+            relation.clear()
+            assert found(category="other") == 0

@@ -21,7 +21,7 @@ from imagesim import paths
 from imagesim.indexing import dispatch, outbox
 from imagesim.items import Items
 from imagesim.models import Scope
-from imagesim.registry import registry
+from imagesim.registry import concrete_model, registry
 
 HOOKS = (
     "get_queryset",
@@ -90,7 +90,7 @@ class Through:
     """A many-to-many relation on a path, the sender of ``m2m_changed``.
 
     ``near`` is the model on the item's side, ``lookup`` the query path from the item to it (empty for the item
-    itself), ``far_lookup`` the path to the other side.
+    itself), ``far_lookup`` the path to the other side. ``reverse``: the other side declares the relation.
     """
 
     items: Items[Any]
@@ -99,6 +99,8 @@ class Through:
     lookup: str
     far_lookup: str
     scope: Scope
+    reverse: bool = False
+    symmetrical: bool = False
 
 
 _links: dict[type[models.Model], list[Link]] = {}
@@ -185,20 +187,27 @@ def _m2m_changed(
     model: type[models.Model],
     pk_set: set[Any] | None,
     using: str,
+    reverse: bool = False,
     **kwargs: Any,
 ) -> None:
     for through in _throughs[sender]:
+        # Not by the class of the instance: both sides can be of one model, and an item of a subclass of the near one.
+        is_near = reverse == through.reverse
+        is_far = not is_near or through.symmetrical
         near: set[Any] = set()
-        if isinstance(instance, through.near) and action in ("post_add", "post_remove", "post_clear"):
+        if is_near and action in ("post_add", "post_remove", "post_clear"):
             near.add(instance.pk)
-        elif issubclass(model, through.near) and action in ("post_add", "post_remove"):
+        if is_far and action in ("post_add", "post_remove"):
             near |= pk_set or set()
-        elif not isinstance(instance, through.near) and action == "pre_clear":
-            every = through.items.model._base_manager.using(using)
-            _record_queryset(through.items.label, every.filter(**{through.far_lookup: instance}), through.scope, using)
-        if near and through.lookup:
-            every = through.items.model._base_manager.using(using)
-            _record_queryset(through.items.label, every.filter(**{f"{through.lookup}__in": near}), through.scope, using)
+        every = through.items.model._base_manager.using(using)
+        if is_far and action == "pre_clear":
+            far = {f"{through.far_lookup}__pk": instance.pk}
+            _record_queryset(through.items.label, every.filter(**far), through.scope, using)
+        own = type(instance) if is_near else model
+        if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
+            # Those that are items, where any instance of their parent can have the relation.
+            rows = every.filter(**{f"{through.lookup or 'pk'}__in": near})
+            _record_queryset(through.items.label, rows, through.scope, using)
         elif near:
             outbox.record(through.items.label, near, scope=through.scope, using=using)
             outbox.announce(using)
@@ -211,6 +220,11 @@ def _record(link: Link, instance: models.Model, scope: Scope, using: str) -> Non
             return
         owners = {instance.serializable_value(link.column), instance.__dict__.get(_OWNERS, {}).get(link.column)}
         pks = owners - {None}
+    elif not isinstance(instance, concrete_model(link.model)):  # the parent's row, of which there need be no child
+        parent: Any = concrete_model(link.model)._meta.get_ancestor_link(concrete_model(type(instance)))
+        rows = link.items.model._base_manager.using(using).filter(**{f"{parent.name}__pk": instance.pk})
+        _record_queryset(link.items.label, rows, scope, using)
+        return
     else:
         pks = {link.items.pk_of(instance)}
     if pks:
@@ -257,12 +271,15 @@ def throughs(items: Items[Any]) -> Iterator[Through]:
             depth = len(lookup.split(paths.SEPARATOR)) if lookup else 0
             near = by_lookup[lookup] if lookup else items.model
             far = next(name for name, model in resolved.relations if _depth(name) == depth + 1 and model is not through)
-            yield Through(items, through, near, lookup, far, scope)
+            field = _last_relation(items.model, far)
+            reverse = isinstance(field, models.ManyToManyRel)
+            symmetrical = bool(getattr(field.remote_field, "symmetrical", False))
+            yield Through(items, through, near, lookup, far, scope, reverse, symmetrical)
 
 
 def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """Return the model, its proxies and its children: each is a separate sender."""
-    return [candidate for candidate in every if issubclass(candidate, model)] or [model]
+    """Return the model, its proxies and its children: each is a separate sender. Of a proxy, those of its model."""
+    return [candidate for candidate in every if issubclass(candidate, concrete_model(model))] or [model]
 
 
 def by_sender(every: Iterable[Link], known: Iterable[type[models.Model]]) -> dict[type[models.Model], list[Link]]:
@@ -271,6 +288,10 @@ def by_sender(every: Iterable[Link], known: Iterable[type[models.Model]]) -> dic
     for link in every:
         for sender in with_subclasses(link.model, known):
             senders[sender].append(link)
+        if not link.lookup and not link.back:
+            parents = concrete_model(link.model)._meta.get_parent_list()
+            for sender in [candidate for candidate in known if concrete_model(candidate) in parents]:
+                senders[sender].append(link)
     return dict(senders)
 
 

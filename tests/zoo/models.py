@@ -20,6 +20,8 @@ class Maker(models.Model):
 
 class Tag(models.Model):
     label = models.CharField(max_length=50)
+    narrower = models.ManyToManyField("self", symmetrical=False, related_name="wider", blank=True)
+    alike = models.ManyToManyField("self", blank=True)
 
     def __str__(self) -> str:
         return self.label

@@ -77,6 +77,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('label', models.CharField(max_length=50)),
+                ('alike', models.ManyToManyField(blank=True, to='zoo.tag')),
+                ('narrower', models.ManyToManyField(blank=True, related_name='wider', to='zoo.tag')),
             ],
         ),
         migrations.CreateModel(
