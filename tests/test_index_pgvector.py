@@ -16,7 +16,13 @@ import pytest
 from django.db import connections, transaction
 
 from imagesim.conf import Backend
-from imagesim.exceptions import ConfigurationError, IndexMissing, IndexUnavailable, ModelMismatch, QueryTimeout
+from imagesim.exceptions import (
+    ConfigurationError,
+    IndexMissing,
+    IndexUnavailable,
+    ModelMismatch,
+    QueryTimeout,
+)
 from imagesim.indexes import BaseIndex, get_index, validation
 from imagesim.indexes.pgvector import PgvectorIndex, searching
 from imagesim.testing.index_contract import IndexContract
@@ -123,6 +129,14 @@ def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:
         done.set()
         thread.join()
     assert keys(impatient, Query(axis(0))) == ["1"]
+
+
+def test_a_graph_is_built_without_the_time_limit_of_the_shop(index: PgvectorIndex) -> None:
+    beside = index.create(META)
+    index.write(scattered(1_500), backing_index=beside)
+    sql("SET statement_timeout = '20ms'")
+    index.make_searchable(beside)
+    assert sql("SHOW statement_timeout") == [("20ms",)]
 
 
 def test_an_unreachable_database_is_an_unavailable_index(index: PgvectorIndex) -> None:

@@ -81,7 +81,13 @@ class Database:
     def autocommit(self) -> Iterator[CursorWrapper]:
         """Statements that cannot be part of a transaction, without a time limit."""
         with self._translated_errors(), self.connection.cursor() as cursor:
-            yield cursor
+            cursor.execute("SELECT current_setting('statement_timeout')")
+            [before] = cursor.fetchone()
+            cursor.execute("SELECT set_config('statement_timeout', '0', false)")
+            try:
+                yield cursor
+            finally:
+                cursor.execute("SELECT set_config('statement_timeout', %s, false)", [before])
 
     def create_extension(self) -> None:
         """Create the extension in this database, unless it is there.
