@@ -22,9 +22,10 @@ from imagesim.exceptions import (
     IndexUnavailable,
     ModelMismatch,
     QueryTimeout,
+    SearchIndexError,
 )
 from imagesim.indexes import BaseIndex, get_index, validation
-from imagesim.indexes.pgvector import PgvectorIndex, searching
+from imagesim.indexes.pgvector import PgvectorIndex, searching, writing
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import expected
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
@@ -129,6 +130,26 @@ def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:
         done.set()
         thread.join()
     assert keys(impatient, Query(axis(0))) == ["1"]
+
+
+def test_a_value_too_long_for_the_index_fails_its_entry_alone(index: PgvectorIndex) -> None:
+    beside = index.create(META)
+    for backing_index in (index.active(), beside):
+        entries = [
+            replace(entry(n, axis(n)), categories=(secrets.token_hex(half),)) for n, half in ((1, 1300), (2, 1301))
+        ]
+        results = index.write(entries, backing_index=backing_index)
+        assert [(result.status, result.retryable) for result in results] == [("done", False), ("failed", False)]
+        assert "2,602 bytes" in results[1].error
+    index.make_searchable(beside)
+
+
+def test_what_a_limit_of_postgresql_refuses_is_no_outage(index: PgvectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync waits for an outage to end, with all its changes; of an error it finds the item."""
+    monkeypatch.setattr(writing, "MAX_VALUE_BYTES", 8_000)
+    with pytest.raises(SearchIndexError, match="index row size") as caught:
+        index.write([replace(entry(1, axis(0)), categories=(secrets.token_hex(2_000),))])
+    assert not isinstance(caught.value, IndexUnavailable)
 
 
 def test_a_graph_is_built_without_the_time_limit_of_the_shop(index: PgvectorIndex) -> None:

@@ -21,6 +21,9 @@ OLDEST = (0, 5)
 MISSING, CANCELLED, REFUSED, UNKNOWN = "42P01", "57014", "42501", ("0A000", "58P01")
 PASSING = ("40001", "40P01", "55P03", "57P05")
 """Conflicts with other transactions: the same write may succeed later."""
+LIMITS = "54"
+"""The class of errors of a value that is too large: the same write fails again, also where Django takes the error for
+one of the server's operation."""
 
 
 class Bound:
@@ -150,7 +153,8 @@ class Database:
             return index_missing(self.name, None)
         if state == CANCELLED:
             return QueryTimeout("PostgreSQL took too long for this query; ask for less, or with fewer terms.")
-        if state in PASSING or isinstance(error, OperationalError):
+        refused = (state or "").startswith(LIMITS)
+        if state in PASSING or (isinstance(error, OperationalError) and not refused):
             return IndexUnavailable(f"The index cannot use its database: {str(error).strip()}")
         return SearchIndexError(f"PostgreSQL refused a statement of the index ({state}): {str(error).strip()}")
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 BATCH = 200
 """Rows of one statement."""
+MAX_VALUE_BYTES = 2_600
+"""Of a text in an inverted index: a third of a page, less what PostgreSQL adds."""
 TOMBSTONE_AGE = "1 hour"
 """How long after a removal a late write of an older version is refused, as on the other indexes."""
 
@@ -39,6 +41,10 @@ _TRAILER = struct.pack(">h", -1)
 def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[Entry | Removal]) -> list[WriteResult]:
     """Write in the transaction of the caller; one result for each operation."""
     valid, results = prepare_all(operations, generation.meta)
+    for number, prepared in list(valid.items()):
+        if isinstance(prepared, Prepared) and (error := _cannot_be_indexed(prepared)):
+            results[number] = WriteResult(operations[number].key, "failed", error)
+            del valid[number]
     texts = (each.texts for each in valid.values() if isinstance(each, Prepared))
     _put_words(cursor, generation, texts)
     keys = sorted({operations[number].key for number in valid})
@@ -55,6 +61,15 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
         purge = sql.SQL("DELETE FROM {} WHERE removed_at < now() - %s::interval").format(generation.table("entry"))
         cursor.execute(purge, [TOMBSTONE_AGE])
     return [results[number] for number in range(len(operations))]
+
+
+def _cannot_be_indexed(prepared: Prepared) -> str:
+    """Why the index of the values cannot hold those of the entry; empty if it can."""
+    values = [*prepared.categories, *(value for values in prepared.filters.values() for value in values)]
+    size = max((len(value.encode()) for value in values if isinstance(value, str)), default=0)
+    return (
+        f"a category or filter of {size:,} bytes is longer than {MAX_VALUE_BYTES:,}." if size > MAX_VALUE_BYTES else ""
+    )
 
 
 def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
