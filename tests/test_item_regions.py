@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core import signing
+from django.core.cache import cache
 from django.core.management import call_command
 from django.template import Context, Template
 from django.test import Client, RequestFactory
@@ -19,7 +21,7 @@ from PIL import Image
 import imagesim
 from demo_shop.shop.models import Product
 from demo_shop.shop.similarity import ProductItems
-from imagesim import widgets
+from imagesim import events, widgets
 from imagesim.exceptions import BadQuery, NotIndexed
 from imagesim.indexes import get_index
 from imagesim.indexing.rebuild import rebuild
@@ -27,6 +29,7 @@ from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
 from imagesim.models import Embedding, ImageRegions, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
+from imagesim.retrieval import answer_cache
 from tests import shop
 from tests.regions import ColourFinder
 from tests.shop import product
@@ -367,6 +370,15 @@ def test_rest_lists_them_and_finds_what_is_similar(dressed: Product, client: Cli
     assert refused.status_code == 400
     assert refused.json()["field"] == "region_id"
     assert client.get("/api/visual/items/shop.product/0/regions/").status_code == 404
+
+
+def test_events_of_a_cached_answer_have_its_category(dressed: Product, settings: Any) -> None:
+    settings.IMAGESIM = settings.IMAGESIM | {"EVENTS": True}
+    cache.clear()
+    asked = {"seconds": 60, "region_id": region(dressed, "shoes").id}
+    found = [answer_cache.similar_to(dressed, **asked) for _time in range(2)]
+    assert [signing.loads(hits.token, salt=events.SALT)["c"] for hits in found] == ["shoes", "shoes"]
+    assert [hit.item.name for hit in found[1]] == ["red-shoe", "dark-shoe"]
 
 
 def test_rest_lists_those_of_an_item_without_a_page(dressed: Product, client: Client, monkeypatch: Any) -> None:

@@ -23,12 +23,14 @@ from imagesim.types import Candidate, Hit, Hits
 
 @dataclass(frozen=True)
 class _Answer:
-    """An answer without its items. ``facts`` are the values of each hit that the filters compare."""
+    """An answer without its items. ``facts`` are the values of each hit that the filters compare; ``category`` is the
+    first one that was searched."""
 
     candidates: tuple[Candidate, ...]
     closest: tuple[Candidate, ...]
     facts: list[Any]
     about: dict[str, Any]
+    category: str = ""
 
 
 def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
@@ -54,7 +56,8 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
         about = {each: getattr(hits, each) for each in ("more", "exact", "next_offset", "facets", "cut", "messages")}
         about["region"] = hits.region
         facts = [_facts(items, hit.item, request) for hit in hits]
-        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about)
+        category = next(iter(_categories(items, item, request)), "")
+        answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, category)
         cache.set(name, answer, seconds)
     return hits
 
@@ -80,16 +83,26 @@ def _restored(items: Items[Any], item: models.Model, request: SearchRequest, kno
     if [_facts(items, hit.item, request) for hit in found] != known.facts:
         return None
     hits = Hits(found, closest=closest, **known.about)
-    categories = request.category or (items.get_categories(item) if request.same_category else ())
     token = events.make_token(  # one per page view
         "similar",
         hits,
         query_key=items.key_of(item),
-        category=next(iter(categories), "")[:200],
+        category=known.category[:200],
         offset=request.offset,
         limit=request.limit,
     )
     return hits.replace(token=token)
+
+
+def _categories(items: Items[Any], item: models.Model, request: SearchRequest) -> Iterable[str]:
+    """The categories that are searched; empty for all."""
+    if request.category or request.same_category:
+        return request.category or items.get_categories(item)
+    if not request.region_id:
+        return ()
+    from imagesim.retrieval.item_regions import region_of  # other pages need not load it
+
+    return region_of(item, request.region_id).categories
 
 
 def _facts(items: Items[Any], item: models.Model, request: SearchRequest) -> Any:
