@@ -79,7 +79,7 @@ def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope 
 
 def _is_plain(queryset: models.QuerySet[Any]) -> bool:
     query = queryset.query
-    return not (query.is_sliced or query.combinator or query.distinct_fields)
+    return not (query.is_sliced or query.combinator or query.distinct_fields or query.select_for_update)
 
 
 def state_alias() -> str:
