@@ -234,7 +234,9 @@ def _by_key(value: Any, key: str) -> Any:
 def _flat(value: Any) -> Iterator[Any]:
     if isinstance(value, BaseManager):
         value = value.all()
-    if isinstance(value, list | tuple | set | frozenset | models.QuerySet):
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)  # texts are in another order in each process
+    if isinstance(value, list | tuple | models.QuerySet):
         for element in value:
             yield from _flat(element)
     elif value is not None:

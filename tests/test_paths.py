@@ -115,6 +115,12 @@ def test_the_target_model_of_a_path():
     assert paths.target(Seat, "row") is None
 
 
+def test_a_set_is_read_in_one_order(monkeypatch):
+    """Texts in a set have another one in each process, in which the item would seem changed."""
+    monkeypatch.setattr(Lamp, "hues", property(lambda self: set("hgfedcba")))
+    assert list(paths.read(Lamp(), "hues")) == list("abcdefgh")
+
+
 @pytest.mark.django_db
 class TestReading:
     def make(self) -> Lamp:
