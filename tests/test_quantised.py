@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from threading import Thread
+from threading import Event, Thread
 from unittest import mock
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesim.indexes.local import knn, quantised
+from imagesim.indexes.local import columnar, knn, quantised
 from imagesim.indexes.local.columnar import Matrix, Record, Table
 from imagesim.indexes.validation import compile_filters
 from imagesim.types import Filters, IndexMeta, Query, Similarity
@@ -99,6 +99,36 @@ def test_answers_are_those_of_the_full_vectors(
         answers = knn.answer(table, compiled, similarity, queries, asked)
     with mock.patch.object(quantised, "QUANTISED_FROM", sys.maxsize):
         assert answers == knn.answer(table, compiled, similarity, queries, asked)
+
+
+def test_two_threads_that_make_the_copy_at_once_have_it_complete() -> None:
+    matrix = Matrix(DIMS)
+    matrix.put(unit(spread(np.random.default_rng(1), 100)))
+    updated, replaced = Event(), Event()
+    made: list[quantised.Codes] = []
+
+    class Slow(quantised.Codes):
+        def __init__(self, dims: int, capacity: int) -> None:
+            super().__init__(dims, capacity)
+            made.append(self)
+            if len(made) == 1:
+                other.start()
+                updated.wait(5)  # replaces the other thread's copy when that is up to date
+
+        def update(self, vectors: np.ndarray) -> None:
+            if self is made[0]:
+                replaced.set()
+                other.join(5)
+            super().update(vectors)
+            if self is not made[0]:
+                updated.set()
+                replaced.wait(5)
+
+    got: list[quantised.Codes | None] = []
+    other = Thread(target=lambda: got.append(matrix.codes()))
+    with mock.patch.object(columnar, "Codes", Slow), mock.patch.object(quantised, "QUANTISED_FROM", 1):
+        matrix.codes()
+    assert got == [made[1]]
 
 
 @pytest.mark.parametrize("draw", [spread, near_duplicates, spiky])

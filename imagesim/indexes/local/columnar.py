@@ -76,10 +76,11 @@ class Matrix:
         """The 8-bit copy as it should be; None of few rows, or where it cannot be read."""
         if self.used < quantised.QUANTISED_FROM or quantised.kernels() is None:
             return None
-        if self._codes is None:
-            self._codes = Codes(self.dims, len(self._data))
-        self._codes.update(self.data)
-        return self._codes
+        codes = self._codes
+        if codes is None:
+            codes = self._codes = Codes(self.dims, len(self._data))
+        codes.update(self.data)
+        return codes  # not another thread's, which may not be up to date yet
 
     def put(self, vectors: Vector) -> Rows:
         """Store ``vectors`` (n, dims) and return their rows (n,)."""
