@@ -130,6 +130,21 @@ def test_old_tombstones_are_purged_and_removals_still_seen() -> None:
     assert keys(late, Query(axis(0))) == ["2", "3"]
 
 
+@concurrent
+def test_a_removal_purged_by_a_clock_ahead_is_still_seen() -> None:
+    """The clocks of writers differ, so that a later removal can be the older one."""
+    index, late = LocalIndex(name="test"), LocalIndex(name="test")
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(4)])
+    index.write([Removal("shop.product:0", 2)])
+    assert len(keys(late, Query(axis(1)))) == 3
+    index.write([Removal("shop.product:1", 2)])
+    for key in ("shop.product:1", "shop.product:0"):
+        LocalEntry.objects.filter(key=key).update(removed_at=timezone.now() - timedelta(days=1))
+        index.write([Removal(f"shop.product:no{key[-1]}", 2)])
+    assert keys(late, Query(axis(1))) == ["2", "3"]
+
+
 def test_tombstones_hold_nothing_but_the_key(index: LocalIndex) -> None:
     index.write([entry(1, axis(0), categories=("a",), filters={"brand": "b"})])
     index.write([Removal("shop.product:1", 2)])

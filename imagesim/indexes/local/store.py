@@ -181,7 +181,8 @@ def purge(at: State, using: str) -> None:
     newest = old.aggregate(newest=Max("seq_no"))["newest"]
     if newest is not None:
         old.delete()
-        LocalGeneration.objects.using(using).filter(pk=at.id).update(purged=newest)
+        # Never less than before, although the clocks of writers differ.
+        LocalGeneration.objects.using(using).filter(pk=at.id).update(purged=max(newest, at.purged))
 
 
 def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
