@@ -21,5 +21,6 @@ def tests(session: nox.Session, django: str) -> None:
     session.install(f"Django~={django}.0", "-e", ".[demo,plot,http,metrics]")
     session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev"))
     session.run(
-        "python", "-m", "pytest", "--quick", "-q", *session.posargs, env={"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
+        *("python", "-m", "pytest", "-n", "auto", "--no-services", "-q", *session.posargs),
+        env={"IMAGESIM_TEST_DATABASE_URL": "sqlite://"},
     )

@@ -27,9 +27,11 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 SERVICE_FIXTURES = {"elasticsearch_url", "redis_url", "database_server", "postgres", "pgvector_alias", "live_server"}
 
 
-# Tests that load real models, start separate programs or try many cases: too slow for `make quick`.
+# Modules of tests that all load real models, start programs or try many cases. `make quick` does not even import them:
+# torch alone takes seconds. A single test of another module is marked slow.
 SLOW_MODULES = {
     "test_bad_input",
+    "test_databases",
     "test_demo",
     "test_deployment",
     "test_elasticsearch_security",
@@ -37,13 +39,16 @@ SLOW_MODULES = {
     "test_embedders",
     "test_evaluation",
     "test_howto",
+    "test_howto_project",
     "test_hub",
-    "test_index_local",
     "test_job_processes",
+    "test_lite_base",
     "test_onnx",
+    "test_openapi",
     "test_oscar",
     "test_packaging",
     "test_precision",
+    "test_quickstart",
     "test_readme",
     "test_reduced_precision",
     "test_regions",
@@ -52,37 +57,56 @@ SLOW_MODULES = {
     "test_tasks",
 }
 
-SLOW_FOLDERS = {"browser", "chaos", "hostile"}
+# They start the demo shop, and need Chromium or servers.
+SERVICE_FOLDERS = {"browser", "chaos", "hostile"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-services", action="store_true", help="only the tests that need no service")
+    parser.addoption("--quick", action="store_true", help="of these, only the fast ones")
     parser.addoption(
         "--database-only",
         action="store_true",
         help="only the tests that use the database and no other service, for a second kind of database",
     )
-    parser.addoption(
-        "--quick", action="store_true", help="only the tests that need no service, no model and no separate program"
-    )
+    parser.addoption("--long", action="store_true", help="the tests that are marked long, too")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.option.quick and collection_path.stem in SLOW_MODULES else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    database_only, quick = config.getoption("--database-only"), config.getoption("--quick")
-    if not (database_only or quick):
-        return
-    from tests.shop import INDEXES  # the tests of Oscar run in a project without the demo shop
-
+    chosen = config.option
+    unwanted_marks = [] if chosen.long else ["long"]
+    if chosen.quick:
+        unwanted_marks.append("slow")
+    without_services = chosen.no_services or chosen.quick or chosen.database_only
     kept, deselected = [], []
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
-        fixtures |= {INDEXES[kind] for kind in INDEXES if kind in parameters}  # asked for by name
-        uses_database = item.get_closest_marker("django_db") is not None or fixtures & DATABASE_FIXTURES
-        is_slow = item.path.stem in SLOW_MODULES or item.path.parent.name in SLOW_FOLDERS
-        unwanted = (database_only and not uses_database) or (quick and is_slow)
-        (deselected if unwanted or fixtures & SERVICE_FIXTURES else kept).append(item)
-    items[:] = kept
-    config.hook.pytest_deselected(items=deselected)
+        unwanted = any(item.get_closest_marker(mark) for mark in unwanted_marks)
+        if without_services and not unwanted:
+            unwanted = _needs_service(item) or (chosen.database_only and not _uses_database(item))
+        (deselected if unwanted else kept).append(item)
+    if deselected:
+        items[:] = kept
+        config.hook.pytest_deselected(items=deselected)
+
+
+def _needs_service(item: pytest.Item) -> bool:
+    from tests.shop import INDEXES  # the tests of Oscar run in a project without the demo shop
+
+    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    fixtures = _fixtures(item) | {INDEXES[kind] for kind in INDEXES if kind in parameters}  # asked for by name
+    return bool(fixtures & SERVICE_FIXTURES) or item.path.parent.name in SERVICE_FOLDERS
+
+
+def _uses_database(item: pytest.Item) -> bool:
+    return item.get_closest_marker("django_db") is not None or bool(_fixtures(item) & DATABASE_FIXTURES)
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 def _given(name: str, variable: str, value: str) -> str:
@@ -181,8 +205,11 @@ def _no_experiments() -> None:
 
 
 @pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
+def model_cache() -> Path:
+    """One for all processes of a run: a model is assembled and exported once."""
+    folder = Path(os.environ["IMAGESIM_TEST_SCRATCH"], "models")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,7 @@ def test_json_round_trip() -> None:
         Calibration.from_json({"curves": {}})
 
 
+@pytest.mark.slow
 def test_relevance_is_calibrated_on_held_out_items() -> None:
     """On held-out items, the share of relevant ones is about the predicted relevance."""
     sample, _centres = catalogue(kinds=10, each=60, noise=0.7)

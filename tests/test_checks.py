@@ -285,6 +285,7 @@ def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, 
     assert item_checks.check_items() == [] or ids(item_checks.check_items()) == ["imagesim.W001"]
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path):
     """Nor one that is no dict at all."""
     for number, wrong in enumerate(['{"NO": 1, "SYNC": 2}', "[]", '{"INDEX": {"BACKEND": "no.Where"}}']):
@@ -302,6 +303,7 @@ def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["rest_framework", "drf_spectacular"])
 def test_an_api_without_its_packages_is_an_error_in_one_sentence(tmp_path, package):
     (tmp_path / "slim_settings.py").write_text(
@@ -458,6 +460,7 @@ class TestTheCommand:
         assert "test.W1" not in ids(run_checks(tags=["imagesim"]))
         assert "test.W1" in ids(run_checks(tags=["imagesim"], include_deployment_checks=True))
 
+    @pytest.mark.slow
     def test_checks_load_no_model_and_query_no_database(self):
         """In a fresh process, so that nothing is imported already. Django's own check of JSONField connects (6.1)."""
         code = (

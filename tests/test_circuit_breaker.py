@@ -144,6 +144,7 @@ def test_a_persistent_failure_is_logged_at_intervals(caplog, monkeypatch):
     assert caplog.messages[-1] == "no answer from es1 (and 14 more since the last)"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.usefixtures("media_root")
 def test_an_outage_does_not_flood_the_log(settings, caplog):

@@ -89,6 +89,7 @@ def seen_by(made: Experiment, letter: str, shelf: dict[str, Product]) -> Seen:
 
 
 class TestReading:
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", INDEXES)
     def test_a_visitor_sees_before_the_swap_what_all_see_after_it(self, request, settings, kind):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": index_for(request, kind)}

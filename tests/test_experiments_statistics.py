@@ -156,11 +156,13 @@ class TestVerdict:
 class TestSimulation:
     """The full one, of 1,000 tests of four weeks: ``python -m benchmarks.experiments``."""
 
+    @pytest.mark.slow
     def test_daily_looks_call_few_winners_where_there_is_none(self):
         tally = simulate(200, days=14, visitors=300, rate=0.1, effect=0.0, seed=7)
         assert tally.bounds <= 16  # of a true 5 %, more than that in one of 40 series
         assert tally.daily >= 30  # a plain interval that is looked at each day: of a true 20 % or so
 
+    @pytest.mark.slow
     def test_a_true_effect_is_found_almost_as_often_as_by_one_look(self):
         tally = simulate(100, days=14, visitors=400, rate=0.1, effect=0.25, seed=7)
         assert tally.bounds >= tally.once - 8

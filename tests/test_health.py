@@ -214,6 +214,7 @@ class TestMetrics:
 
         assert metrics.observers.count(metrics.observe) == 1
 
+    @pytest.mark.slow
     def test_several_processes(self, client, shop, tmp_path, monkeypatch):
         """What another process measured is in the answer of this one."""
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
@@ -229,6 +230,7 @@ class TestMetrics:
         assert found["imagesim_search_seconds_sum", "similar", "ok"] == 0.25
         assert found["imagesim_items_indexed", "", ""] == 2
 
+    @pytest.mark.slow
     def test_without_the_package(self):
         """Neither the app nor its addresses need prometheus_client."""
         code = (

@@ -305,6 +305,7 @@ class TestRefused:
         images.decode(encoded(Image.new("RGB", (100, most // 100)), kind))
         self.assert_rejected(encoded(Image.new("RGB", (100, most // 100 + 1)), kind), ImageTooLarge, "smaller")
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory")
     @pytest.mark.parametrize(
         "picture",

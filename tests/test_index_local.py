@@ -145,6 +145,7 @@ def test_a_removal_purged_by_a_clock_ahead_is_still_seen() -> None:
     assert keys(late, Query(axis(1))) == ["2", "3"]
 
 
+@pytest.mark.slow
 def test_tombstones_hold_nothing_but_the_key(index: LocalIndex) -> None:
     index.write([entry(1, axis(0), categories=("a",), filters={"brand": "b"})])
     index.write([Removal("shop.product:1", 2)])
@@ -173,6 +174,7 @@ def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:
     assert len(index._snapshots) == 1
 
 
+@pytest.mark.slow
 @concurrent
 def test_another_process_sees_every_write(tmp_path: Path) -> None:
     """A real one: it writes, this one searches."""
@@ -266,6 +268,7 @@ class Copy(RuleBasedStateMachine):
             assert LocalIndex(name="stateful").search([query])[0].candidates == answer.candidates
 
 
+@pytest.mark.slow
 @concurrent
 def test_an_updated_copy_equals_a_fresh_one() -> None:
     run = settings(

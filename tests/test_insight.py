@@ -340,6 +340,7 @@ def test_computing_stops_when_its_time_is_up() -> None:
     assert RolledDay.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_the_task_purges_everything() -> None:
     old = timezone.now() - timedelta(days=401)
     search("old", at=old)

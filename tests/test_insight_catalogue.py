@@ -114,6 +114,7 @@ def test_a_picture_that_is_almost_that_of_another_product() -> None:
     assert Finding.objects.get(state__object_pk=str(first.pk)).other_key == key_of(second)
 
 
+@pytest.mark.slow
 def test_a_product_unlike_its_category() -> None:
     for number in range(12):
         product(f"hat-{number}", colours(200, 255, number), category="hats")
@@ -126,6 +127,7 @@ def test_a_product_unlike_its_category() -> None:
     assert outliers.get().detail == "It looks like hats."
 
 
+@pytest.mark.slow
 def test_a_small_category_has_no_outliers() -> None:
     for number in range(12):
         product(f"hat-{number}", colours(200, 255, number), category="hats")
@@ -248,6 +250,7 @@ def test_when_an_item_looks_like_another_category(near: Any, own_best: float, ca
     assert foreign_category(near, {"shoes"}, own_best) == category
 
 
+@pytest.mark.slow
 def test_an_item_beside_one_of_its_own_category_is_no_outlier() -> None:
     for number in range(12):
         product(f"hat-{number}", colours(200, 255, number), category="hats")

@@ -184,6 +184,7 @@ def check_limit(limit: Rule, hits: list[Hit], placed: dict[int, str]) -> None:
         counts[hit.item.brand] += 1
 
 
+@pytest.mark.slow
 def test_any_rules_and_any_pages(stock, index_kind):
     @settings(
         max_examples=examples(EXAMPLES[index_kind]),

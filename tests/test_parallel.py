@@ -88,6 +88,7 @@ def test_little_work_starts_no_helpers(helpers: ThreadPoolExecutor, monkeypatch:
     assert done == list(range(SHARED_FROM - 1))
 
 
+@pytest.mark.slow
 def test_after_a_fork_and_at_interpreter_exit() -> None:
     code = """
 import atexit, os, threading

@@ -325,6 +325,7 @@ class TestLabels:
             type("Wrong", (Items,), {"look_categories": wrong})(Product)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_fifty_photos_at_once(shelf, monkeypatch, settings):
     """Each gets an answer or is asked to come back, and never are more decoded at one time than there are places."""

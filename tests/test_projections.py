@@ -65,6 +65,7 @@ def rebuild_without_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
     get_index().refresh()
 
 
+@pytest.mark.slow
 def test_fewer_dimensions_take_effect_in_index_and_queries(shelf, monkeypatch):
     call_command("imagesim_tune", "--kind", "pca", "--dims", "6", verbosity=0)
     assert get_index().meta().dims == 64  # until the rebuild
@@ -89,6 +90,7 @@ def test_fewer_dimensions_take_effect_in_index_and_queries(shelf, monkeypatch):
     assert (get_index().meta().dims, get_index().meta().projection) == (64, "")
 
 
+@pytest.mark.slow
 def test_a_tuned_map_takes_effect(shelf, monkeypatch):
     """A map that was fitted so as to leave out half of the space, chosen as the command chooses one."""
     embedder = get_embedder()

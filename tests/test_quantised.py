@@ -65,6 +65,7 @@ def filled(vectors: np.ndarray, rng: np.random.Generator) -> Table:
     return table
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(20), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -218,6 +218,7 @@ def test_a_rebuild_that_lost_its_job_stops(shop, monkeypatch):
     assert len(entries()) == 6
 
 
+@pytest.mark.slow
 def test_a_dead_process_is_detected_at_once(shop):
     script = "import os, django; django.setup()\nfrom imagesim.indexing import jobs; print(jobs._owner())"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}

@@ -191,6 +191,7 @@ class TestWords:
         with pytest.raises(BadQuery, match="min_relevance"):
             imagesim.search(text="juice", min_relevance=floor)
 
+    @pytest.mark.slow
     def test_one_request_if_the_model_understands_the_words(self, shop):
         """And a second one, by the images of what is called so, where it does not."""
 
@@ -215,6 +216,7 @@ class TestWords:
             assert found.candidates[0].key == "hat"
             assert Counting.asked == requests
 
+    @pytest.mark.slow
     def test_words_asked_again_take_one_request(self, shop):
         """As long as they name the same: a moved vector is remembered with the images that it was moved by."""
         across, along = np.array([0, 1], np.float32), np.array([1, 0], np.float32)
@@ -310,6 +312,7 @@ class TestWords:
         assert [each.key for each in found.candidates] == shown
 
 
+@pytest.mark.slow
 class TestStored:
     def test_a_rebuild_stores_the_calibration(self, shop):
         rebuild()
@@ -394,6 +397,7 @@ class TestSuggestions:
         assert client.get("/api/visual/suggest/", {"q": "juice", "facets": "brand"}).status_code == 400
 
 
+@pytest.mark.slow
 class TestPages:
     def test_rest_has_a_floor_and_closest_hits(self, shop, client, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
@@ -430,6 +434,7 @@ def test_the_demo_speaks_german(client):
     assert "Laufschuh" not in english
 
 
+@pytest.mark.slow
 def test_a_page_shows_closest_hits_separately(shop, client, settings):
     settings.IMAGESIM = {**settings.IMAGESIM, "MIN_RELEVANCE": 0.9999}
     html = client.get("/search/", {"q": "banana juice"}).content.decode()
@@ -442,6 +447,7 @@ def test_a_page_shows_closest_hits_separately(shop, client, settings):
     assert "data-imagesim-closest hidden" in everything
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
     """An entry found by its words and by its looks was ranked by how far the page looked."""

@@ -983,6 +983,7 @@ def test_drf_spectacular_need_not_be_installed_as_an_app():
     assert "imagesim" not in api_settings.DEFAULT_SCHEMA_CLASS.__module__
 
 
+@pytest.mark.slow
 def test_the_package_needs_neither_drf_nor_spectacular():
     script = (
         "import sys\n"
@@ -998,6 +999,7 @@ def test_the_package_needs_neither_drf_nor_spectacular():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_web_process_imports_no_unused_model_or_engine():
     script = (
         "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; django.setup()\n"

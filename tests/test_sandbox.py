@@ -46,6 +46,7 @@ def test_a_damaged_picture_is_rejected_and_the_worker_continues(worker: sandbox.
     assert worker.decode(encoded(), 1024).size == (60, 40)
 
 
+@pytest.mark.slow
 def test_a_picture_that_needs_more_memory_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGESIM_UNUSED", "secret")
     # Its settings accept more pixels than its address space holds.
@@ -60,6 +61,7 @@ def test_a_picture_that_needs_more_memory_than_allowed(monkeypatch: pytest.Monke
         worker.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = sandbox.Pool()
     try:

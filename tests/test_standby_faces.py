@@ -61,6 +61,7 @@ def test_the_health_says_that_its_model_is_not_named(settings):
     assert "test-grey-32" in found.detail
 
 
+@pytest.mark.slow
 def test_the_admin_asks_and_holds_swaps_and_discards(admin_client, monkeypatch):
     sent: list[Any] = []
     monkeypatch.setattr("imagesim.indexing.dispatch.start", lambda name, **given: sent.append((name, given)) or True)

@@ -190,6 +190,7 @@ class TestImageSearch:
         assert "Mit einem Foto suchen" in html
 
 
+@pytest.mark.slow
 def test_a_page_with_similar_products_never_imports_torch():
     """In a process of its own: this one may have imported it for another test."""
     lines = ("import sys, django", "django.setup()", "import imagesim.templatetags.imagesim")

@@ -175,6 +175,7 @@ def test_a_very_long_word_takes_linear_time(text: str) -> None:
     assert min(seconds() for _ in range(3)) < 0.1
 
 
+@pytest.mark.slow
 def test_a_prefix_of_many_words_costs_about_as_much_as_one_word() -> None:
     """A letter that is being typed begins a word of every entry where each has a number of its own."""
     index = TextIndex(FIELDS)

@@ -120,6 +120,7 @@ def test_effective_number():
     assert effective_number([]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 class TestSearch:
     @pytest.fixture(autouse=True)
