@@ -31,15 +31,15 @@ demo: venv  ## the demo shop on http://127.0.0.1:PORT/ (PORT=8000), or with your
 services: venv  ## Elasticsearch, Redis, PostgreSQL and MariaDB in the foreground, for running single tests beside them
 	@exec $(BIN)/python -m tools.services
 
-test:  ## every check and every test, against the real services
+test:  ## every check and the tests, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks
 
-test-all:  ## more than daily: coverage, every test on SQLite and on MariaDB too, a longer run under faults, and one with each protection off
+test-all:  ## more than daily: long tests, coverage, every test on SQLite and on MariaDB too, a longer run under faults, and one with each protection off
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks --all
 
-quick: venv  ## lint and the fast tests on SQLite, without any service: for daily work
+quick: venv  ## lint and fast tests on SQLite, without any service: for daily work
 	@exec $(BIN)/python -m tools.checks --quick
 
 lint: venv  ## the checks that need no service

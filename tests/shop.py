@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pytest
 from django.core.files.base import ContentFile
 from django.db import models
 from PIL import Image
@@ -23,9 +24,6 @@ from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.registry import registry
 from imagesim.testing import make_picture as picture
-
-if TYPE_CHECKING:
-    import pytest
 from imagesim.types import Entry, EntryImage, IndexMeta
 
 EMBEDDER = {"BACKEND": "imagesim.testing.embedders.PixelEmbedder", "OPTIONS": {}}
@@ -160,6 +158,13 @@ def registered(model: type[models.Model], items: type[Items[Any]]) -> Iterator[N
 
 INDEXES = {"local": "", "elasticsearch": "elasticsearch_url", "pgvector": "pgvector_alias"}
 """The kinds of index, and the fixture with the server of each."""
+
+
+LOCAL_DAILY = ["local", *(pytest.param(kind, marks=pytest.mark.long) for kind in INDEXES if kind != "local")]
+"""For tests of what is done around an index: daily on the local one, with ``--long`` on each."""
+
+TWO_DAILY = ["local", "elasticsearch", pytest.param("pgvector", marks=pytest.mark.long)]
+"""For tests of answers, which each index computes by itself."""
 
 
 def index_for(request: pytest.FixtureRequest, kind: str) -> dict[str, Any]:

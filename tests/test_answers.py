@@ -28,7 +28,7 @@ from tests.shop import encoded, picture, product
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(params=shop.INDEXES)
+@pytest.fixture(params=shop.TWO_DAILY)
 def index_kind(request) -> str:
     return request.param
 

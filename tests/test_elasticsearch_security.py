@@ -20,7 +20,7 @@ from tests.missing import missing
 from tools import servers
 from tools.system import Failure
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("elasticsearch_security")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("elasticsearch_security"), pytest.mark.long]
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "for-tests-only"
 

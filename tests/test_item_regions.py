@@ -52,7 +52,7 @@ class CountingFinder(ColourFinder):
         return super().find(image)
 
 
-@pytest.fixture(params=shop.INDEXES)
+@pytest.fixture(params=shop.LOCAL_DAILY)
 def index_kind(request: Any) -> str:
     return str(request.param)
 
@@ -401,6 +401,7 @@ def test_the_check_names_a_missing_finder(settings: Any) -> None:
     assert [message.id for message in check_item_regions()] == ["imagesim.W019"]
 
 
+@pytest.mark.slow
 def test_a_page_with_dots_loads_no_model() -> None:
     program = """
 import django, sys

@@ -64,6 +64,7 @@ def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_running_process_notices_within_seconds(environment: dict[str, str], tmp_path: Path) -> None:
     filled = run(environment, "-c", FILL)

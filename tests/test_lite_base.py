@@ -25,6 +25,7 @@ def base_embedder(model_cache: Path) -> OpenClipEmbedder:
 
 
 @installed
+@pytest.mark.long
 class TestBase(EmbedderContract):
     @pytest.fixture
     def embedder(self, base_embedder: OpenClipEmbedder) -> BaseEmbedder:
@@ -116,6 +117,7 @@ def test_texts_find_colours_and_things(base_embedder: OpenClipEmbedder) -> None:
 
 
 @installed
+@pytest.mark.long
 @pytest.mark.skipif(not (find_spec("onnxruntime") and find_spec("onnx")), reason="needs ONNX Runtime")
 def test_in_onnx_runtime_its_vectors_are_the_same(model_cache: Path, base_embedder: OpenClipEmbedder) -> None:
     exported = OpenClipEmbedder(size="base", runtime="onnx", cache_dir=model_cache)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 FINDER = {"BACKEND": "tests.regions.ColourFinder"}
 
 
-@pytest.fixture(params=shop.INDEXES)
+@pytest.fixture(params=shop.LOCAL_DAILY)
 def index_kind(request) -> str:
     return request.param
 
@@ -221,6 +221,7 @@ class TestResults:
         with pytest.raises(IndexMissing):
             imagesim.shop_the_look(photo)
 
+    @pytest.mark.slow
     def test_the_size_of_a_reduced_photo_is_the_original_one(self, shelf):
         large = Image.new("RGB", (3000, 4000), "white")
         large.paste("red", (0, 2000, 3000, 4000))

@@ -85,7 +85,7 @@ class CountingEmbedder(PixelEmbedder):
         return super().embed_prepared(inputs)
 
 
-@pytest.fixture(params=shop.INDEXES)
+@pytest.fixture(params=shop.LOCAL_DAILY)
 def index_kind(request: Any) -> str:
     return str(request.param)
 
@@ -267,6 +267,7 @@ class TestDeclaration:
             type("Measured", (items,), {"measured_colours": True})(Product)
 
 
+@pytest.mark.slow
 def test_the_plan_says_how_long_it_takes(items, settings, capsys):
     settings.IMAGESIM = {"SYNC": "manual", "EMBEDDER": shop.EMBEDDER}
     for name, is_said in (("main_colour", True), ("", False)):

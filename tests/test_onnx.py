@@ -145,6 +145,7 @@ def test_the_number_of_threads_is_limited(local_clip: Path, clip_cache: Path) ->
     assert three - one == 2 * 2  # two towers, each beside the thread that asks
 
 
+@pytest.mark.long
 def test_no_usage_reports_are_sent(local_clip: Path, clip_cache: Path, tmp_path: Path) -> None:
     """Their sender would open a database in the user's cache folder, or in the home folder, as it starts."""
     code = serving(local_clip, clip_cache) + "e.warm_up()\nprint(os.environ['ORT_DISABLE_TELEMETRY'])\n"
@@ -186,6 +187,7 @@ def test_without_torch_damaged_files_are_a_clear_error(
     assert str(tmp_path) in str(raised.value) or harm == "missing"
 
 
+@pytest.mark.long
 def test_several_processes_replace_damaged_files_once(local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path) -> None:
     embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=tmp_path)
     kept = embedder._exported()
@@ -218,6 +220,7 @@ def test_a_model_that_differs_is_not_stored(local_clip: Path, tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.onnx"))
 
 
+@pytest.mark.long
 def test_a_failed_export_is_explained(local_clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(local_clip, folder)
@@ -227,6 +230,7 @@ def test_a_failed_export_is_explained(local_clip: Path, tmp_path: Path) -> None:
         embedder.embed_texts(["shirt"])
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_is_named(local_clip: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -45,6 +45,7 @@ def test_on_the_local_index():
     run(OSCAR_INDEX="local")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_on_elasticsearch(elasticsearch_url):
     run(OSCAR_INDEX="elasticsearch", OSCAR_INDEX_NAME=f"oscar-{uuid.uuid4().hex[:8]}")

@@ -62,9 +62,6 @@ def of_one_category(chance: np.random.Generator) -> Any:
     return unit(3 * np.eye(DIMS)[0] + chance.standard_normal((COUNT, DIMS)) * spread)
 
 
-KINDS = [near_duplicates, uniform, like_pictures, of_one_category]
-
-
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (selectivity, upkeep, searching):
@@ -127,7 +124,16 @@ def found(index: BaseIndex, queries: Any, filters: Filters, exact: bool | None) 
     return float(np.mean(shares))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        near_duplicates,
+        of_one_category,
+        pytest.param(uniform, marks=pytest.mark.long),
+        pytest.param(like_pictures, marks=pytest.mark.long),
+    ],
+    ids=lambda kind: str(kind.__name__),
+)
 def test_the_recall_is_kept_whatever_the_vectors(make: Made, kind: Any) -> None:
     vectors = kind(np.random.default_rng(4))
     index = make(vectors)

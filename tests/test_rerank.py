@@ -22,7 +22,7 @@ from tests.shop import encoded, picture
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(params=shop.INDEXES)
+@pytest.fixture(params=shop.LOCAL_DAILY)
 def index_kind(request) -> str:
     return request.param
 

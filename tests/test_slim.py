@@ -149,7 +149,7 @@ class Shop:
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.fixture(params=["elasticsearch", "local"])
+@pytest.fixture(params=["local", pytest.param("elasticsearch", marks=pytest.mark.long)])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     if request.param == "local":
         yield Shop(tmp_path, {"BACKEND": "imagesim.indexes.local.LocalIndex"})

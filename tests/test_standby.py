@@ -161,8 +161,14 @@ class Changes:
 
 
 class TestWrites:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
-        ("kind", "seed"), [*(("local", seed) for seed in range(8)), *((kind, 99) for kind in list(INDEXES)[1:])]
+        ("kind", "seed"),
+        [
+            *(("local", seed) for seed in range(3)),
+            *(pytest.param("local", seed, marks=pytest.mark.long) for seed in range(3, 8)),
+            *((kind, 99) for kind in list(INDEXES)[1:]),
+        ],
     )
     def test_no_change_misses_either_index(self, request, settings, monkeypatch, kind, seed):
         settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": index_for(request, kind)}

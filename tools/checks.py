@@ -1,15 +1,16 @@
 """``python -m tools.checks``: run every check and every test; fail if one fails.
 
 --lint   the checks that run no code of the project
---quick  these, and the fast tests on SQLite, which need no service
---all    more than daily: the coverage of the tests, three times as many examples, all tests on SQLite, a longer run
-         under faults, one with each protection off, and one that kills a node of a cluster; installing the
-         distribution on each Python; the recipes with other packages; all tests, and a run under faults, on MariaDB
+--quick  beside these, the fast of the tests that need no service, on SQLite
+--all    more than daily: the tests that are marked long, too, with their coverage and three times as many examples;
+         all tests on SQLite; a longer run under faults, one with each protection off, and one that kills a node of a
+         cluster; installing the distribution on each Python; the recipes with other packages; all tests, and a run
+         under faults, on MariaDB
 
-All tests run on PostgreSQL, in as many processes as there are processors. What a kind of database can change (locks
+The tests run on PostgreSQL, in as many processes as there are processors. What a kind of database can change (locks
 and transactions, the order of text, the app's own tables and SQL) runs again on SQLite, and the write side on MariaDB;
-the other tests do so with --all. Steps that start their own servers and mostly wait run beside others; their output is
-shown at the end.
+the other tests do so with --all. The other steps run in two lanes, so that two processors are busy; the output of the
+second is shown at the end of each step.
 """
 
 from __future__ import annotations
@@ -71,29 +72,30 @@ POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, "--dist", "
 # Measuring coverage takes half as much time again, so that it is not done daily.
 COVERAGE = Step(
     "tests on PostgreSQL, with coverage",
-    [*POSTGRESQL.command, "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
+    [*POSTGRESQL.command, "--long", "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
     MANY,
 )
 SQLITE_DATABASE = Step(
     "tests of the database on SQLite", ["pytest", "--database-only", "-q", *files(OF_DATABASES)], SQLITE
 )
-SQLITE_ALL = Step("tests on SQLite", ["pytest", "-n", PROCESSES, "-q", *APART], SQLITE | MANY)
+SQLITE_ALL = Step("tests on SQLite", ["pytest", "--long", "-n", PROCESSES, "-q", *APART], SQLITE | MANY)
 MARIADB_WRITES = Step("tests of the write side on MariaDB", ["pytest", "-q", *files(WRITE_SIDE)], MARIADB)
-MARIADB_ALL = Step("tests on MariaDB", ["pytest", "-n", PROCESSES, "-q", *APART], MARIADB)
+MARIADB_ALL = Step("tests on MariaDB", ["pytest", "--long", "-n", PROCESSES, "-q", *APART], MARIADB)
 MARIADB_FAULTS = Step("tests under faults, on MariaDB", ["pytest", "tests/chaos/check_mariadb.py"])
 BROWSER = Step("tests in a browser", ["pytest", "tests/browser"])
+BROWSER_ALL = Step("tests in a browser", ["pytest", "--long", "tests/browser"])
 QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q", *APART], SQLITE)
 
 Phase = tuple[list[Step], list[Step]]
 """The steps that run one after the other, and those that run beside them."""
 
+# Each lane keeps one processor busy, and both lanes of a phase take about as long.
 TEST: list[Phase] = [
-    ([*LINT, DOCS, BROWSER], [FAULTS, ATTACKS]),
+    ([*LINT, BROWSER, SQLITE_DATABASE], [DOCS, FAULTS, ATTACKS, MARIADB_WRITES]),
     ([POSTGRESQL], []),
-    ([SQLITE_DATABASE], [MARIADB_WRITES]),
 ]
 TEST_ALL: list[Phase] = [
-    ([*LINT, DOCS, BROWSER], []),
+    ([*LINT, DOCS, BROWSER_ALL], []),
     ([COVERAGE], []),
     ([SQLITE_ALL], []),
     ([MARIADB_ALL], []),
@@ -104,7 +106,7 @@ TEST_ALL: list[Phase] = [
 PHASES: dict[str, list[Phase]] = {
     "": TEST,
     "--lint": [(LINT, [])],
-    "--quick": [([*LINT, QUICK], [])],
+    "--quick": [([QUICK], LINT)],
     "--all": TEST_ALL,
 }
 
@@ -161,10 +163,13 @@ def main(arguments: list[str]) -> int:
     if chosen not in PHASES:
         say(f"error: unknown option {chosen!r}; use one of {', '.join(filter(None, PHASES))}, or none.")
         return 2
-    if any(BROWSER in steps for steps, _ in PHASES[chosen]):
+    if any("tests/browser" in step.command for steps, _ in PHASES[chosen] for step in steps):
         find_program("chromium", package="chromium")
     # Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Steps and processes run beside each other, where more threads of torch would only be in each other's way: with two
+    # in each of two processes, tests of models take three to four times the processor time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()
     results = [result for phase in PHASES[chosen] for result in run_phase(phase)]
     say("")

@@ -26,7 +26,7 @@ def edit(page: Any, name: str) -> None:
     page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
 
 
-@pytest.mark.parametrize("width", [768, 1280])
+@pytest.mark.parametrize("width", [768, pytest.param(1280, marks=pytest.mark.long)])
 def test_similar_items_of_a_product(open_page, width) -> None:
     page = open_page(viewport={"width": width, "height": 900})
     log_in(page)

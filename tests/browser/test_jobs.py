@@ -57,7 +57,7 @@ def _unfinished(tmp_path_factory: pytest.TempPathFactory, status: str, target: s
 
 
 @pytest.mark.usefixtures("paused")
-@pytest.mark.parametrize("width", [768, 1280])
+@pytest.mark.parametrize("width", [768, pytest.param(1280, marks=pytest.mark.long)])
 def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: int) -> None:
     page = open_page(viewport={"width": width, "height": 900})
     log_in(page)
@@ -80,7 +80,7 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
 
 
 @pytest.mark.usefixtures("standing_by")
-@pytest.mark.parametrize("width", [768, 1280])
+@pytest.mark.parametrize("width", [768, pytest.param(1280, marks=pytest.mark.long)])
 def test_an_index_on_standby_is_discarded_after_a_question(open_page: Any, width: int) -> None:
     page = open_page(viewport={"width": width, "height": 900})
     log_in(page)
@@ -103,7 +103,7 @@ def test_an_index_on_standby_is_discarded_after_a_question(open_page: Any, width
 
 
 @pytest.mark.usefixtures("failed")
-@pytest.mark.parametrize("width", [768, 1280])
+@pytest.mark.parametrize("width", [768, pytest.param(1280, marks=pytest.mark.long)])
 def test_what_failed_last_is_shown_with_its_picture(open_page: Any, width: int) -> None:
     page = open_page(viewport={"width": width, "height": 900})
     log_in(page)

@@ -14,7 +14,12 @@ from tests.browser.conftest import SCREENSHOTS, until
 
 pytestmark = pytest.mark.timeout(600)
 
-LOOKS = [(360, 740, "light"), (768, 1024, "light"), (1280, 900, "light"), (1280, 900, "dark")]
+LOOKS = [
+    (360, 740, "light"),
+    pytest.param(768, 1024, "light", marks=pytest.mark.long),
+    pytest.param(1280, 900, "light", marks=pytest.mark.long),
+    (1280, 900, "dark"),
+]
 PAGES = {
     "home": "/",
     "department": "/shop/home/",

@@ -79,6 +79,7 @@ def test_the_list_of_items_is_searched_by_name(admin: Any) -> None:
 
 def test_an_unreachable_server_is_reported(admin: Any) -> None:
     page = admin
+    page.clock.install()
     page.goto(PAGE)
     until(page, "coverage", "%")
     assert not page.locator("[data-offline]").is_visible()
@@ -86,6 +87,8 @@ def test_an_unreachable_server_is_reported(admin: Any) -> None:
     page.route(
         "**/visualindex/status/", lambda route: route.fulfill(status=200, body="<html>", content_type="text/html")
     )
+    page.clock.fast_forward(10_000)
     page.locator("[data-offline]").wait_for(timeout=30_000)
     page.unroute("**/visualindex/status/")
-    page.locator("[data-offline]").wait_for(state="hidden", timeout=90_000)
+    page.clock.fast_forward(60_000)
+    page.locator("[data-offline]").wait_for(state="hidden", timeout=30_000)
