@@ -17,6 +17,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
+from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
 from imagesim import images
@@ -34,7 +35,8 @@ WAIT_SECONDS = 2.0
 """The time to wait for the lock to make a thumbnail; after it, the original picture is shown."""
 
 FOLDER = "imagesim-thumbnails"
-YEAR = 365 * 24 * 3600
+DAY = 24 * 3600
+"""How long a browser shows a thumbnail without asking, as a picture can be replaced under its name."""
 
 _signer = signing.Signer(salt="imagesim.thumbnails")  # without a time, so that an address stays the same
 
@@ -128,35 +130,46 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
     if data is None:
         address = registry.for_item(item).get_image_url(item, name)
         return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
-    return HttpResponse(
-        data,
-        content_type="image/webp",
-        headers={"Cache-Control": f"public, max-age={YEAR}, immutable", "X-Content-Type-Options": "nosniff"},
-    )
+    etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    fresh = f"public, max-age={DAY}, stale-while-revalidate={7 * DAY}"
+    headers = {"Cache-Control": fresh, "ETag": etag, "X-Content-Type-Options": "nosniff"}
+    response = HttpResponse(data, content_type="image/webp", headers=headers)
+    return get_conditional_response(request, etag, response=response) or response
 
 
 def _stored(file: Any, width: int) -> bytes | None:
-    """Return the thumbnail from the storage of ``file``, created if necessary; None while many others are being
-    created.
+    """Return the thumbnail from the storage of ``file``, created if there is none as new as the file; None while many
+    others are being created.
 
     One thumbnail is created at a time per process: the largest pictures take hundreds of megabytes.
     """
     digest = hashlib.sha256(f"{file.name}:{width}".encode()).hexdigest()[:40]
     name = f"{FOLDER}/{digest}.webp"
     storage: Storage = file.storage
-    if storage.exists(name):
+    if storage.exists(name) and _is_newer(storage, name, file.name):
         return _read(storage, name)
     turn = runtime.get("thumbnails", Lock)
     if not turn.acquire(timeout=WAIT_SECONDS):
         return None
     try:
-        if storage.exists(name):  # created while this thread waited
+        exists = storage.exists(name)
+        if exists and _is_newer(storage, name, file.name):  # created while this thread waited
             return _read(storage, name)
         data = _made(images.read(file), width)
+        if exists:
+            storage.delete(name)
         storage.save(name, ContentFile(data))
         return data
     finally:
         turn.release()
+
+
+def _is_newer(storage: Storage, name: str, original: str) -> bool:
+    """Whether the file was stored after ``original``, which can be replaced under its name; True if nobody knows."""
+    try:
+        return storage.get_modified_time(name) > storage.get_modified_time(original)
+    except (NotImplementedError, OSError):
+        return True
 
 
 def _read(storage: Storage, name: str) -> bytes:

@@ -15,7 +15,7 @@ from imagesim.registry import registry
 from imagesim.runtime import runtime
 from imagesim.thumbnails import FOLDER, Pictures
 from tests import shop
-from tests.shop import picture, product
+from tests.shop import encoded, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -33,12 +33,30 @@ def stored() -> list[str]:
     return default_storage.listdir(FOLDER)[1] if default_storage.exists(FOLDER) else []
 
 
-def test_a_thumbnail_with_an_immutable_cache_header(shoe, client):
+def test_a_thumbnail_that_browsers_keep_for_a_day(shoe, client):
     response = client.get(url(shoe))
     assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
     assert Image.open(io.BytesIO(response.content)).size == (320, 213)
-    assert "immutable" in response["Cache-Control"]
+    assert "max-age=86400" in response["Cache-Control"]
     assert url(shoe) == url(shoe)
+    again = client.get(url(shoe), headers={"If-None-Match": response["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_picture_replaced_under_its_name_has_a_new_thumbnail(shoe, client):
+    before = client.get(url(shoe))
+    name = shoe.photos.get().file.name
+    default_storage.delete(name)
+    assert default_storage.save(name, ContentFile(encoded(picture("blue", size=(900, 600))))) == name
+    after = client.get(url(shoe), headers={"If-None-Match": before["ETag"]})
+    assert (after.status_code, len(stored())) == (200, 1)
+    assert Image.open(io.BytesIO(after.content)).getpixel((160, 100))[2] > 200
+
+
+def test_the_thumbnail_of_a_picture_that_is_gone_stays(shoe, client):
+    before = client.get(url(shoe))
+    default_storage.delete(shoe.photos.get().file.name)
+    assert client.get(url(shoe)).content == before.content
 
 
 def test_a_thumbnail_is_created_once(shoe, client, monkeypatch):
