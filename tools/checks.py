@@ -29,9 +29,13 @@ from tools.system import Failure, find_program, say
 
 PROCESSES = str(max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)))
 APART = [f"--ignore=tests/{folder}" for folder in ("browser", "chaos", "hostile")]
-SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://"}
+# Tests run beside each other, where more threads of torch are only in each other's way: with two in each of two
+# processes, tests of models take two to four times the processor time. Under faults and attacks, the shop runs as it
+# comes.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+SQLITE = {"IMAGESIM_TEST_DATABASE_URL": "sqlite://", **ONE_THREAD}
 MANY = {"IMAGESIM_TEST_EXAMPLES": "3"}
-MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL", "")}
+MARIADB = {"IMAGESIM_TEST_DATABASE_URL": os.environ.get("IMAGESIM_TEST_MYSQL_URL", ""), **ONE_THREAD}
 WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
 # Where the code locks rows, asks which database it has, or has tables and SQL of its own.
 OF_DATABASES = [
@@ -68,12 +72,12 @@ RECIPES = Step("recipes with other packages", ["tools.recipes"])
 CLUSTER = Step("tests under faults, of a cluster", ["pytest", "tests/chaos/check_cluster.py"])
 PROTECTIONS = Step("tests with each protection off", ["pytest", "tests/chaos/check_protections.py"])
 # "worksteal" leaves most of a module, and what its fixtures start, in one process.
-POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, "--dist", "worksteal", *APART])
+POSTGRESQL = Step("tests on PostgreSQL", ["pytest", "-n", PROCESSES, "--dist", "worksteal", *APART], ONE_THREAD)
 # Measuring coverage takes half as much time again, so that it is not done daily.
 COVERAGE = Step(
     "tests on PostgreSQL, with coverage",
     [*POSTGRESQL.command, "--long", "--cov", "--cov-report", "term:skip-covered", "--no-cov-on-fail"],
-    MANY,
+    MANY | ONE_THREAD,
 )
 SQLITE_DATABASE = Step(
     "tests of the database on SQLite", ["pytest", "--database-only", "-q", *files(OF_DATABASES)], SQLITE
@@ -82,8 +86,8 @@ SQLITE_ALL = Step("tests on SQLite", ["pytest", "--long", "-n", PROCESSES, "-q",
 MARIADB_WRITES = Step("tests of the write side on MariaDB", ["pytest", "-q", *files(WRITE_SIDE)], MARIADB)
 MARIADB_ALL = Step("tests on MariaDB", ["pytest", "--long", "-n", PROCESSES, "-q", *APART], MARIADB)
 MARIADB_FAULTS = Step("tests under faults, on MariaDB", ["pytest", "tests/chaos/check_mariadb.py"])
-BROWSER = Step("tests in a browser", ["pytest", "tests/browser"])
-BROWSER_ALL = Step("tests in a browser", ["pytest", "--long", "tests/browser"])
+BROWSER = Step("tests in a browser", ["pytest", "tests/browser"], ONE_THREAD)
+BROWSER_ALL = Step("tests in a browser", ["pytest", "--long", "tests/browser"], ONE_THREAD)
 QUICK = Step("quick tests on SQLite", ["pytest", "-n", PROCESSES, "--quick", "-q", *APART], SQLITE)
 
 Phase = tuple[list[Step], list[Step]]
@@ -167,9 +171,6 @@ def main(arguments: list[str]) -> int:
         find_program("chromium", package="chromium")
     # Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Steps and processes run beside each other, where more threads of torch would only be in each other's way: with two
-    # in each of two processes, tests of models take three to four times the processor time.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     begun = time.monotonic()
     results = [result for phase in PHASES[chosen] for result in run_phase(phase)]
     say("")
