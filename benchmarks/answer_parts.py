@@ -1,8 +1,8 @@
 """What the parts of an answer of Elasticsearch cost where few entries match: ``python -m benchmarks.answer_parts``.
 
-20,000 drawn vectors, 1 % of them match. The body of ``ElasticsearchIndex`` is asked in turns with bodies that leave out
-or add one part each, with the whole search of the index, and with the ``script_score`` query by hand. Printed is the
-10th percentile of the time at the caller, and its ratio to ``script_score``.
+20,000 drawn vectors, ``--share`` of them match. The body of ``ElasticsearchIndex`` is asked in turns with bodies that
+leave out, add or replace one part each, with the whole search of the index, and with ``script_score`` by hand. Printed
+is the 10th percentile of the time at the caller, and its ratio to ``script_score``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from benchmarks.quick import QUERIES, drawn
 from benchmarks.search import set_up
 
 Body = dict[str, Any]
-SHARE, ROUNDS = 0.01, 4
-INNER_HITS = {"size": 1, "_source": False}
+ROUNDS = 4
+NAMED = {"size": 1, "_source": False, "stored_fields": "_none_"}
+SOURCE = {"_source": ["group", "categories", "images.digest", "images.name"]}
 
 
 def nested(body: Body) -> Body:
@@ -34,12 +35,24 @@ def nested(body: Body) -> Body:
     return part
 
 
+def from_source(body: Body) -> None:
+    for part in ("stored_fields", "docvalue_fields"):
+        del body[part]
+    body.update(SOURCE)
+
+
+def named_from_source(body: Body) -> None:
+    from_source(body)
+    nested(body).update(inner_hits={"size": 1, "_source": False})
+
+
 WITHOUT: dict[str, Callable[[Body], Any]] = {
     "the body of ours": lambda body: None,
-    "… with the image named, as where entries have several": lambda body: nested(body).update(inner_hits=INNER_HITS),
+    "… with the image named, as where entries have several": lambda body: nested(body).update(inner_hits=NAMED),
+    "… fields from _source": from_source,
+    "… fields from _source, with the image named": named_from_source,
+    "… without fields": lambda body: body.update(docvalue_fields=["group"]),
     "… without one hit per group": lambda body: body.pop("collapse"),
-    "… without fields": lambda body: body.update(_source=False),
-    "… fields from columns": lambda body: body.update(_source=False, docvalue_fields=["group", "categories"]),
     "… without order by key": lambda body: body.pop("sort"),
     "… without the count": lambda body: body.update(track_total_hits=False),
 }
@@ -48,7 +61,9 @@ WITHOUT: dict[str, Callable[[Body], Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--elasticsearch", metavar="URL", default=os.environ.get("IMAGESIM_TEST_ELASTICSEARCH_URL"))
-    url = parser.parse_args().elasticsearch
+    parser.add_argument("--share", type=float, default=0.01, help="of the entries that match")
+    given = parser.parse_args()
+    url = given.elasticsearch
     if not url:
         parser.error("no --elasticsearch, and IMAGESIM_TEST_ELASTICSEARCH_URL is not set")
     with tempfile.TemporaryDirectory(prefix="imagesim-parts-") as folder:
@@ -63,17 +78,17 @@ def main() -> None:
             index._client.options(request_timeout=600).indices.forcemerge(index=backing_index, max_num_segments=1)
             index.update_statistics(backing_index)
             index.promote(backing_index)
-            measure(index, vectors[-QUERIES:])
+            measure(index, vectors[-QUERIES:], given.share)
         finally:
             index.drop(backing_index)
 
 
-def measure(index: Any, queries: np.ndarray) -> None:
+def measure(index: Any, queries: np.ndarray, share: float) -> None:
     from benchmarks.searching.common import STEPS, K, selecting
     from imagesim.types import Query
 
-    active, few = index._read(), selecting(SHARE)
-    clause = [{"range": {"filters.part": {"lt": SHARE * STEPS}}}]
+    active, few = index._read(), selecting(share)
+    clause = [{"range": {"filters.part": {"lt": share * STEPS}}}]
     times: dict[str, list[float]] = {}
     for number in range(ROUNDS * len(queries)):
         query = queries[number % len(queries)]

@@ -150,16 +150,16 @@ def load(index: Any, queries: np.ndarray, meanwhile: Callable[[], Any]) -> tuple
 
 def recalls(index: Any, queries: np.ndarray) -> list[float]:
     """recall@10 of each shard: the same request, exactly and by the graph, of this shard alone."""
-    from imagesim.indexes.elasticsearch.transport import ANSWER, encode
+    from imagesim.indexes.elasticsearch.transport import encode
     from imagesim.types import Query
 
     active = index._read(refresh=True)
 
     def found(query: np.ndarray, shard: int, exact: bool) -> set[str]:
         body = index._compile(Query(query, limit=10, exact=exact), active).body(index._server, active.quantisation)
-        params = {"preference": f"_shards:{shard}", "filter_path": ANSWER}
+        params = {"preference": f"_shards:{shard}"}
         answer = index._connection.post(f"/{index.name}/_search", encode(body), params)
-        return {hit["_id"] for hit in answer["hits"]["hits"][:10]}  # one more says whether anything follows
+        return {hit["sort"][1] for hit in answer["hits"]["hits"][:10]}  # one more says whether anything follows
 
     return [
         statistics.fmean(len(found(query, shard, True) & found(query, shard, False)) / 10 for query in queries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
+import functools
 import json
 import secrets
 import socket
@@ -27,7 +28,7 @@ from imagesim.exceptions import (
     QueryTimeout,
     SearchIndexError,
 )
-from imagesim.indexes import BaseIndex, validation
+from imagesim.indexes import BaseIndex, elasticsearch, validation
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
@@ -84,7 +85,7 @@ def test_the_mapping_is_strict_and_explicit(index: ElasticsearchIndex) -> None:
     made = index._client.indices.get(index=backing_index)[backing_index]
     mappings = made["mappings"]
     assert mappings["dynamic"] == "strict"
-    assert mappings["_source"] == {"excludes": ["images.vector"]}
+    assert mappings["_source"] == {"excludes": ["images.vector", "candidate", "candidate_texts"]}
     vector = mappings["properties"]["images"]["properties"]["vector"]
     options = vector["index_options"]
     assert options == {"type": "int8_hnsw", "m": 16, "ef_construction": 100, "confidence_interval": 1.0}
@@ -203,6 +204,69 @@ def test_vectors_that_a_node_cannot_unpack_are_sent_as_numbers(
     monkeypatch.undo()
     index.refresh()
     assert keys(index, Query(axis(0), limit=2)) == ["1", "4"]
+
+
+COLUMNS = (
+    entry(
+        1, axis(0), axis(1), categories=("b", "a"), filters={"brand": "Café", "price": 3}, texts={"name": ("Tea-pot",)}
+    ),
+    entry(2, axis(1), group="shop.product:one", texts={"name": ("Pot for tea", "Kanne")}),
+    entry(3, axis(1) + axis(2), group="shop.product:one"),
+)
+OF_COLUMNS = (
+    *(Query(axis(1)), Query(axis(1), limit=1), Query(axis(1), collapse=False, offset=1), Query(axis(2), min_score=0.5)),
+    *(Query(axis(0), text="tea pot"), Query(axis(0), text="teapots", collapse=False, fields=("price",))),
+    *(Query(axis(1), similarity="l1"), Query(axis(0), fields=("brand", "in_stock")), Query(axis(1), exact=False)),
+)
+
+
+def test_an_index_of_an_earlier_version_gives_the_same_answers(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entries lack the column that candidates are read from."""
+    answers = []
+    body = mapping.body
+
+    def earlier(*arguments: Any) -> dict[str, Any]:
+        made = body(*arguments)
+        del made["mappings"]["properties"]["candidate"]
+        return made
+
+    def no_columns(*arguments: Any) -> dict[str, Any]:
+        return {name: field for name, field in properties(*arguments).items() if name != "candidate_texts"}
+
+    properties = elasticsearch.text_properties
+    for made, of_texts in ((body, properties), (earlier, no_columns)):
+        monkeypatch.setattr(mapping, "body", made)
+        monkeypatch.setattr(elasticsearch, "text_properties", of_texts)
+        index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+        assert {result.status for result in index.write(COLUMNS)} == {"done"}
+        index.refresh()
+        answers.append([replace(answer, took_ms=0.0) for answer in index.search(OF_COLUMNS)])
+        by_column = [index._compile(query, index._read()).by_column for query in OF_COLUMNS]
+        assert by_column == [made is body and not query.fields for query in OF_COLUMNS]
+    assert answers[0] == answers[1]
+    assert answers[0][0].candidates[0].image_name == "photos/1-1.jpg"
+    assert answers[0][0].candidates[0].categories == ("b", "a")
+    assert [len(answer) for answer in answers[0][4:6]] == [2, 1]
+
+
+def test_an_entry_without_the_column_of_candidates_is_found(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was written for an index of an earlier version, which was swapped for this one meanwhile."""
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    index.write(COLUMNS)
+    index.refresh()
+    queries = [Query(axis(1)), Query(axis(1), text="pot")]
+    before = [answer.candidates for answer in index.search(queries)]
+    of_earlier = functools.partial(bulk.line, columns=False)
+    monkeypatch.setattr(bulk, "line", lambda *given: of_earlier(*given[:4]))
+    index.write([replace(COLUMNS[0], version=2)])
+    index.refresh()
+    requests = Requests(index, monkeypatch)
+    assert [answer.candidates for answer in index.search(queries)] == before
+    assert len(requests.paths) == 3
 
 
 def test_an_entry_without_a_vector_is_not_scanned(index: ElasticsearchIndex) -> None:

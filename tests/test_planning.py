@@ -160,7 +160,7 @@ def test_the_command_measures_the_configured_index(
     assert report["backend"] == kind
     assert report["sample"]["entries"] == 200
     assert report["fill_hours"] > 0
-    assert report["query_ms"] > 0
+    assert report["query_ms"] >= 0  # the server counts whole milliseconds, and 200 entries may take none
     assert get_index().backing_indexes() == []
     out = StringIO()
     call_command("imagesim_plan", *options, stdout=out)

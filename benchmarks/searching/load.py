@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.searching.common import Row
-from imagesim.indexes.elasticsearch.transport import ANSWER
 
 CLIENTS = 32
 SECONDS = 8.0
@@ -37,7 +36,7 @@ def measure(
 ) -> Iterator[Row]:
     """Measure; ``bodies`` are the requests that ``similar_to`` of each of ``items`` sends."""
     elastic = urlsplit(url)
-    path = f"/{backend['OPTIONS']['name']}/_search?filter_path={ANSWER}"
+    path = f"/{backend['OPTIONS']['name']}/_search"
     raw = [_post(path, body) for body in bodies]
     ours = [_get(f"/api/visual/items/shop.product/{item.pk}/similar/?limit=12") for item in items]
     (folder / "bodies.json").write_text(json.dumps([body.decode() for body in bodies]))

@@ -24,10 +24,9 @@ from django.http import HttpRequest, JsonResponse  # noqa: E402
 from django.urls import include, path  # noqa: E402
 
 from demo_shop.shop.models import Product  # noqa: E402
-from imagesim.indexes.elasticsearch.transport import ANSWER  # noqa: E402
 
 OPTIONS = json.loads(os.environ["BENCHMARK_INDEX"])["OPTIONS"]
-ADDRESS = f"/{OPTIONS['name']}/_search?filter_path={ANSWER}"
+ADDRESS = f"/{OPTIONS['name']}/_search"
 BODIES = [body.encode() for body in json.loads((FOLDER / "bodies.json").read_text())]
 _own = threading.local()
 
@@ -42,7 +41,7 @@ def ask(body: bytes) -> dict[str, Any]:
 
 def similar(request: HttpRequest, number: int) -> JsonResponse:
     hits = ask(BODIES[number % len(BODIES)])["hits"]["hits"][:12]
-    scores = {int(hit["_id"].rpartition(":")[2]): hit["_score"] for hit in hits}
+    scores = {int(hit["sort"][1].rpartition(":")[2]): hit["_score"] for hit in hits}
     items = Product.objects.filter(pk__in=scores).select_related("category").prefetch_related("photos")
     results = [
         {

@@ -25,11 +25,11 @@ ROW_BYTES = 200
 """Of a row of the app's own tables beside what it holds."""
 REGION_BYTES = 130
 """A box with its label as JSON, about."""
-METADATA_BYTES = 220
+METADATA_BYTES = 330
 """Keyword, numeric and id structures of one item with two filters, as measured (docs/performance.md)."""
 SOURCE_BYTES = 8.44
 """Of a dimension in the source that servers before 9.2 keep of each entry until a later merge, as measured."""
-TEXT_BYTES = 4.1
+TEXT_BYTES = 5.2
 """Of each character of an item's texts, as measured: stored, and indexed as words, by beginnings and by ends."""
 MAX_HEAP = 31 * GIB
 """Up to this much, a Java heap has compressed pointers."""

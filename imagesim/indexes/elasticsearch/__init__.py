@@ -48,6 +48,7 @@ class _Searched:
 
     backing_index: str
     meta: IndexMeta
+    columns: bool
     quantisation: Quantisation
     entries: int
     selectivity: Selectivity
@@ -117,7 +118,7 @@ class ElasticsearchIndex(BaseIndex):
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
         self._searched: dict[str, _Searched] = {}  # by the name that is searched: the alias, or a backing index
-        self._metas: dict[str, IndexMeta] = {}
+        self._layouts: dict[str, tuple[IndexMeta, bool]] = {}
         self._lock = Lock()
 
     @property
@@ -190,7 +191,7 @@ class ElasticsearchIndex(BaseIndex):
     def drop(self, backing_index: str) -> None:
         with self._translated_errors():
             self._slow.indices.delete(index=backing_index, ignore_unavailable=True)
-        self._metas.pop(backing_index, None)
+        self._layouts.pop(backing_index, None)
         self._searched.clear()
 
     def backing_indexes(self) -> list[str]:
@@ -203,14 +204,20 @@ class ElasticsearchIndex(BaseIndex):
         return next(iter(found)) if found.meta.status == 200 else None
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
+        return self._layout(backing_index)[0]
+
+    def _layout(self, backing_index: str | None) -> tuple[IndexMeta, bool]:
+        """The meta of an index, and whether its entries have the columns that candidates are read from."""
         if backing_index is None:
-            return self._read().meta
-        # The meta of an index never changes, and no other index ever has its name.
-        if backing_index not in self._metas:
+            active = self._read()
+            return active.meta, active.columns
+        # Neither ever changes, and no other index ever has its name.
+        if backing_index not in self._layouts:
             with self._translated_errors():
                 found = self._client.indices.get_mapping(index=backing_index)
-            self._metas[backing_index] = mapping.meta_of(backing_index, found[backing_index]["mappings"])
-        return self._metas[backing_index]
+            mappings = found[backing_index]["mappings"]
+            self._layouts[backing_index] = mapping.meta_of(backing_index, mappings), mapping.has_columns(mappings)
+        return self._layouts[backing_index]
 
     def _read(self, name: str | None = None, *, refresh: bool = False) -> _Searched:
         """What searches need to know of the active index, or of the backing index ``name``.
@@ -235,6 +242,7 @@ class ElasticsearchIndex(BaseIndex):
                 known = _Searched(
                     backing_index,
                     meta,
+                    mapping.has_columns(mappings),
                     mapping.quantisation_of(mappings),
                     int(self._client.count(index=backing_index)["count"]),
                     selectivity,
@@ -248,7 +256,7 @@ class ElasticsearchIndex(BaseIndex):
 
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         target = self.name if backing_index is None else bulk.write_alias(backing_index)
-        writer = bulk.Writer(target, self.meta(backing_index), self.name, self._connection, self._slow)
+        writer = bulk.Writer(target, *self._layout(backing_index), self.name, self._connection, self._slow)
         return writer.write(operations, packed=self._server.takes_packed_vectors)
 
     def update_statistics(self, backing_index: str | None = None) -> None:
@@ -307,8 +315,9 @@ class ElasticsearchIndex(BaseIndex):
         validation.check_fingerprint(query, searched.meta)
         validation.check_fields(query, searched.meta.filters)
         filters = validation.compile_filters(query.filters, searched.meta.filters)
+        by_column = searched.columns and not query.fields  # they hold no values of filters
         if query.text:
-            return CompiledText(query, filters, searched.meta, SERVER_TIMEOUT * self._timeout)
+            return CompiledText(query, filters, searched.meta, SERVER_TIMEOUT * self._timeout, by_column=by_column)
         similarity = query.similarity or self.similarity
         passing = min(searched.selectivity.passing(filters, searched.entries), searched.entries)
         tuned = searched.recall.effort(passing / max(searched.entries, 1)) if searched.recall else DEFAULT_CANDIDATES
@@ -330,6 +339,7 @@ class ElasticsearchIndex(BaseIndex):
             0 if exact else min(candidates, MAX_CANDIDATES),
             SERVER_TIMEOUT * self._timeout,
             which_image=similarity == "l1" or not searched.selectivity.statistics.one_image_each,
+            by_column=by_column,
         )
 
     def _swapped(self, before: _Searched, queries: Sequence[Query]) -> None:

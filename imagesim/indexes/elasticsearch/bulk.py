@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from imagesim.exceptions import IndexMissing, IndexUnavailable
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
-from imagesim.indexes.elasticsearch.text import stored_texts
+from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS
+from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
+from imagesim.indexes.elasticsearch.text import indexed_texts
 from imagesim.indexes.elasticsearch.transport import BUSY, Connection, encode, reason_of
 from imagesim.indexes.validation import Prepared
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
@@ -49,12 +51,15 @@ class Writer:
     """Writes to one target.
 
     :param target: an alias: requiring one keeps the server from creating an index that was dropped.
+    :param columns: whether its entries have what candidates are made from in columns, too.
     :param name: what errors call the index.
     :param client: the client with the timeout of writes.
     """
 
-    def __init__(self, target: str, meta: IndexMeta, name: str, connection: Connection, client: Elasticsearch) -> None:
-        self._target, self._meta, self._name = target, meta, name
+    def __init__(
+        self, target: str, meta: IndexMeta, columns: bool, name: str, connection: Connection, client: Elasticsearch
+    ) -> None:
+        self._target, self._meta, self._columns, self._name = target, meta, columns, name
         self._connection, self._client = connection, client
 
     def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
@@ -71,7 +76,8 @@ class Writer:
         lines = []
         for number, operation in operations.items():
             try:
-                lines.append(line(number, validation.prepare_any(operation, self._meta), self._meta, packed))
+                prepared = validation.prepare_any(operation, self._meta)
+                lines.append(line(number, prepared, self._meta, packed, self._columns))
             except ValueError as error:
                 results[number] = WriteResult(operation.key, "failed", f"{error}.")
         for chunk in chunks(lines):
@@ -105,7 +111,7 @@ class Writer:
         return results
 
 
-def line(number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bool) -> Line:
+def line(number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bool, columns: bool = True) -> Line:
     if isinstance(operation, Removal):
         return Line(number, operation.key, _action("delete", operation.key, operation.version))
     entry = operation.entry
@@ -120,16 +126,20 @@ def line(number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bo
             for name, values in operation.filters.items()
         },
         "images": [
-            {"vector": pack(vector) if packed else vector, "digest": image.digest, "name": image.name}
+            {"vector": pack_vector(vector) if packed else vector, "digest": image.digest, "name": image.name}
             for image, vector in zip(entry.images, operation.vectors, strict=True)
         ],
     }
     if operation.texts:
-        source["texts"] = stored_texts(operation.texts, meta)
+        source["texts"] = indexed_texts(operation.texts, meta)
+    if columns:
+        source[CANDIDATE] = pack_candidate(operation.categories, entry.images)
+        if operation.texts:
+            source[CANDIDATE_TEXTS] = pack(source["texts"])
     return Line(number, entry.key, _action("index", entry.key, entry.version) + encode(source) + b"\n")
 
 
-def pack(vector: Vector) -> str:
+def pack_vector(vector: Vector) -> str:
     """A vector as servers from 9.3 on take it beside an array: base64 of its float32 values, big-endian."""
     return base64.b64encode(vector.astype(">f4").tobytes()).decode()
 

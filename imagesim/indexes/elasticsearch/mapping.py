@@ -25,6 +25,10 @@ META = "imagesim"
 """The key of the index's meta in ``_meta``."""
 STATISTICS = "statistics"
 """The key in it of what changes with the entries, and that no answer depends on."""
+CANDIDATE = "candidate"
+"""The field that holds what a candidate is made from, once more, as one value in a column."""
+CANDIDATE_TEXTS = "candidate_texts"
+"""The same for the texts that a candidate is scored by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
     mapping.meta("dynamic", "strict")
     if not server.keeps_vectors_from_source:
         # The vectors are in the graph's own file; _source would hold them a second time, as text.
-        mapping.meta("_source", excludes=["images.vector"])
+        mapping.meta("_source", excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS])
     mapping.meta("_meta", **{META: {"index": name, **asdict(meta)}})
     mapping.field("key", dsl.Keyword(index=False))
     mapping.field("model", dsl.Keyword(doc_values=False))
@@ -165,6 +169,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
         "images",
         dsl.Nested(properties={"vector": vector, "digest": stored, "name": stored}),
     )
+    mapping.field(CANDIDATE, dsl.Binary(doc_values=True))
     made: dict[str, Any] = mapping.to_dict()
     return made
 
@@ -191,6 +196,11 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
         raise SearchIndexError(
             f"The index {backing_index!r} was not made by imagesim; choose another name in INDEX."
         ) from None
+
+
+def has_columns(mapping: Mapping[str, Any]) -> bool:
+    """Whether its entries have these columns, which indexes of earlier versions lack."""
+    return CANDIDATE in mapping["properties"]
 
 
 def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatistics]:

@@ -8,24 +8,29 @@ Without the first part the search is exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagesim.exceptions import QueryTimeout
 from imagesim.filter_types import FILTER_TYPES, Canonical
-from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
+from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, Quantisation, Server
+from imagesim.indexes.elasticsearch.transport import decode, encode
 from imagesim.indexes.validation import MAX_FACET_VALUES, MAX_IMAGES, CompiledFilters
 from imagesim.types import Candidate, Candidates, Facet, FilterKind, Filters, Query, Similarity
 
 if TYPE_CHECKING:
-    from imagesim.types import Vector
+    from imagesim.types import EntryImage, Vector
 
 VECTOR = "images.vector"
 # Scores must not be negative. Of unit vectors, the dot product is the cosine, and orders as l2 does.
 COSINE = f"dotProduct(params.q, '{VECTOR}') + 1.0"
 L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
 OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
+NAMED = {"_source": False, "stored_fields": "_none_"}
+"""Inner hits that say which images they are, and nothing of what is stored."""
 FACET_SHARD_SIZE = 10 * MAX_FACET_VALUES
 """Values each shard counts, so that with several shards too the commonest are counted in full."""
 
@@ -82,13 +87,81 @@ def stored_values(
     return found
 
 
+class Stored(NamedTuple):
+    """What an index holds of an entry that was found; an image is its (digest, name)."""
+
+    key: str
+    group: str
+    categories: tuple[str, ...]
+    images: Sequence[tuple[str, str]]
+
+
+def fetched(query: Query, by_column: bool, *, texts: bool = False) -> dict[str, Any]:
+    """The part of a body that says what is read of each hit.
+
+    Columns are read in place of ``_source`` where the index has them: to read that, or an ``_id``, the server has to
+    decompress a block of stored fields for each hit.
+    """
+    if by_column:
+        # The group has to be named: the server cannot add the field of ``collapse`` to a list of others.
+        columns = ["group", CANDIDATE, CANDIDATE_TEXTS] if texts else ["group", CANDIDATE]
+        return {"_source": False, "stored_fields": "_none_", "docvalue_fields": columns}
+    return {"_source": [*source_fields(query), "texts"] if texts else source_fields(query)}
+
+
+def lacks_column(hit: Mapping[str, Any]) -> bool:
+    """Whether columns were asked for and the entry has none: it was written for an index of an earlier version, which
+    was swapped for this one meanwhile."""
+    return "_source" not in hit and CANDIDATE not in hit["fields"]
+
+
+def stored(hit: Mapping[str, Any]) -> Stored:
+    """What was read of a hit."""
+    if "_source" not in hit:
+        columns = hit["fields"]
+        return Stored(hit["sort"][1], columns["group"][0], *_unpacked_candidate(columns[CANDIDATE][0]))
+    source = hit["_source"]
+    images = [(image["digest"], image["name"]) for image in source["images"]]
+    return Stored(hit["_id"], source["group"], tuple(source.get("categories", ())), images)
+
+
+def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """The texts that were read of a hit."""
+    if "_source" in hit:
+        return hit["_source"].get("texts") or {}
+    column = hit["fields"].get(CANDIDATE_TEXTS)
+    texts: Mapping[str, Sequence[str]] = unpack(column[0]) if column else {}
+    return texts
+
+
+def pack_candidate(categories: Sequence[str], images: Iterable[EntryImage]) -> str:
+    """The value of :data:`CANDIDATE`: what a candidate is made from beside its key and group."""
+    return pack([categories, *((image.digest, image.name) for image in images)])
+
+
+@lru_cache(maxsize=1_000)  # read twice, first to see whether the answer is enough
+def _unpacked_candidate(column: str) -> tuple[tuple[str, ...], Sequence[tuple[str, str]]]:
+    categories, *images = unpack(column)
+    return tuple(categories), images
+
+
+def pack(value: Any) -> str:
+    """A value as a column of the type ``binary`` takes it."""
+    return base64.b64encode(encode(value)).decode()
+
+
+def unpack(column: str) -> Any:
+    """The value of a column of this type."""
+    return decode(base64.b64decode(column))
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledQuery:
     """A checked query.
 
     ``vector`` has unit length; ``candidates`` is the number of entries that a shard scores in full, 0 for all that pass
     the filters; the server gives up after ``timeout`` seconds. ``which_image`` asks which image of an entry is meant,
-    which takes a part of the server's time, and is known where each entry has one.
+    which takes a part of the server's time, and is known where each entry has one. ``by_column``: see :func:`fetched`.
     """
 
     query: Query
@@ -99,6 +172,7 @@ class CompiledQuery:
     candidates: int
     timeout: float = 5.0
     which_image: bool = True
+    by_column: bool = False
 
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
         """The body of ``_search``."""
@@ -113,8 +187,8 @@ class CompiledQuery:
             "from": query.offset,
             "size": query.limit + 1,  # one more, to know whether anything follows
             "timeout": f"{round(self.timeout * 1000)}ms",
-            "_source": source_fields(query),
             "track_total_hits": True,
+            **fetched(query, self.by_column),
         }
         if query.collapse:
             body["collapse"] = {"field": "group"}
@@ -122,12 +196,12 @@ class CompiledQuery:
             if query.min_score is not None:
                 images = {"script_score": {**_scored(images, COSINE, vector), "min_score": query.min_score + 1.0}}
             # The answer is ordered by one function and reports another.
-            cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "_source": False, "name": "cosine"})
-            must = [_nested(images, L1, vector, {"size": 1, "_source": False}), {**cosine, "boost": 0}]
+            cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "name": "cosine", **NAMED})
+            must = [_nested(images, L1, vector, {"size": 1, **NAMED}), {**cosine, "boost": 0}]
         else:
             if query.min_score is not None:
                 body["min_score"] = query.min_score + 1.0
-            must = [_nested(images, COSINE, vector, {"size": 1, "_source": False} if self.which_image else None)]
+            must = [_nested(images, COSINE, vector, {"size": 1, **NAMED} if self.which_image else None)]
         body["query"] = {"bool": {**clauses, "must": [{"nested": clause} for clause in must]}}
         return body
 
@@ -148,13 +222,15 @@ class CompiledQuery:
         full = self.candidates and answer["hits"]["total"]["value"] >= self.candidates
         # The candidates were variants of too few products to fill the page.
         lacks_entries = full and len(hits) <= self.query.limit
-        lacks_images = any("inner_hits" not in hit and len(hit["_source"]["images"]) > 1 for hit in hits)
-        if not (lacks_entries or lacks_images):
+        lacks_columns = any(map(lacks_column, hits))
+        lacks_images = not (self.which_image or lacks_columns) and any(len(stored(hit).images) > 1 for hit in hits)
+        if not (lacks_entries or lacks_columns or lacks_images):
             return None
         return replace(
             self,
             candidates=0 if lacks_entries else self.candidates,
             which_image=self.which_image or lacks_images,
+            by_column=self.by_column and not lacks_columns,
         )
 
     def passing(self, answer: Mapping[str, Any]) -> int | None:
@@ -172,21 +248,17 @@ class CompiledQuery:
         return Candidates(found, more=len(hits) > limit, took_ms=float(answer["took"]), exact=not self.candidates)
 
     def _candidate(self, hit: Mapping[str, Any]) -> Candidate:
-        source, inner = hit["_source"], hit.get("inner_hits", {})
-        position = _images(inner["images"])[0][0] if inner else 0
-        score = dict(_images(inner["cosine"]))[position] if "cosine" in inner else hit["_score"]
-        return Candidate(
-            key=hit["_id"],
-            score=max(-1.0, min(1.0, score - 1.0)),
-            group=source["group"],
-            image_digest=source["images"][position]["digest"],
-            image_name=source["images"][position]["name"],
-            categories=tuple(source.get("categories", ())),
-            values=stored_values(source, self.query, self.kinds),
-        )
+        inner = hit.get("inner_hits")
+        position = _positions(inner["images"])[0][0] if inner else 0
+        score = dict(_positions(inner["cosine"]))[position] if inner and "cosine" in inner else hit["_score"]
+        score = max(-1.0, min(1.0, score - 1.0))
+        found = stored(hit)
+        digest, name = found.images[position]
+        values = stored_values(hit["_source"], self.query, self.kinds) if self.query.fields else {}
+        return Candidate(found.key, score, found.group, digest, name, categories=found.categories, values=values)
 
 
-def _images(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
+def _positions(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
     """(position among the entry's images, score) of each image, best first."""
     return [(hit["_nested"]["offset"], hit["_score"]) for hit in inner["hits"]["hits"]]
 

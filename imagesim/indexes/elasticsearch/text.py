@@ -13,8 +13,15 @@ from typing import Any
 from imagesim.exceptions import ConfigurationError, QueryTimeout
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import QueryWord, analyse, base_language
-from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
-from imagesim.indexes.elasticsearch.queries import filter_clauses, source_fields, stored_values
+from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, Quantisation, Server
+from imagesim.indexes.elasticsearch.queries import (
+    fetched,
+    filter_clauses,
+    lacks_column,
+    stored,
+    stored_texts,
+    stored_values,
+)
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
@@ -55,8 +62,9 @@ def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, 
         name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "copy_to": "words"}
         for name, spec in meta.texts.items()
     }
+    columns = {CANDIDATE_TEXTS: {"type": "binary", "doc_values": True}}
     reversed_words = {"fields": {"reversed": words("imagesim_reversed")}}
-    return {"texts": {"properties": fields}, "words": words("imagesim_folded") | reversed_words}
+    return {"texts": {"properties": fields}, "words": words("imagesim_folded") | reversed_words} | columns
 
 
 def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
@@ -79,7 +87,7 @@ def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
     return dict(given)
 
 
-def stored_texts(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> dict[str, list[str]]:
+def indexed_texts(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> dict[str, list[str]]:
     """The texts of an entry as they are stored: followed by their hyphenated words in one piece."""
     stored = {}
     for name, values in texts.items():
@@ -99,6 +107,7 @@ class CompiledText:
     meta: IndexMeta
     timeout: float = 5.0
     size: int = FOUND
+    by_column: bool = False
 
     @property
     def words(self) -> list[QueryWord]:
@@ -118,7 +127,7 @@ class CompiledText:
         return body | {
             "size": self.size,
             "sort": [{"_score": "desc"}, {"key": "asc"}],
-            "_source": [*source_fields(self.query), "texts"],
+            **fetched(self.query, self.by_column, texts=True),
             "query": {
                 "bool": {
                     **clauses,
@@ -160,7 +169,10 @@ class CompiledText:
     def follow_up(self, answer: Mapping[str, Any]) -> CompiledText | None:
         """The query to ask in place of this one, if entries beyond those found could belong on its page."""
         hits = answer["hits"].get("hits", ())
-        groups = {hit["_source"]["group"] if self.query.collapse else hit["_id"] for hit in hits}
+        if any(map(lacks_column, hits)):
+            return replace(self, by_column=False)
+        found = [stored(hit) for hit in hits]
+        groups = {each.group if self.query.collapse else each.key for each in found}
         if not text_hits.may_lack(len(hits), len(groups), self.size, self.query):
             return None
         return replace(self, size=MAX_TEXT_MATCHES)
@@ -181,7 +193,7 @@ class CompiledText:
             return []
         counted = answer["aggregations"]["all"]
         scores = text_hits.scores(
-            (hit["_source"].get("texts") or {} for hit in hits),
+            map(stored_texts, hits),
             self.query,
             self.meta,
             total=int(counted["entries"]["doc_count"]),
@@ -192,15 +204,9 @@ class CompiledText:
         return [self._candidate(hits[slot], score) for slot, score in scores]
 
     def _candidate(self, hit: Mapping[str, Any], score: float) -> Candidate:
-        source = hit["_source"]
-        image = source["images"][0]
+        found = stored(hit)
+        digest, name = found.images[0]
+        values = stored_values(hit["_source"], self.query, self.meta.filters) if self.query.fields else {}
         return Candidate(
-            hit["_id"],
-            0.0,
-            source["group"],
-            image["digest"],
-            image["name"],
-            categories=tuple(source.get("categories", ())),
-            text=score,
-            values=stored_values(source, self.query, self.meta.filters),
+            found.key, 0.0, found.group, digest, name, categories=found.categories, text=score, values=values
         )

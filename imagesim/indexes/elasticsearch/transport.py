@@ -36,13 +36,6 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
 """Types of error with which a server gives up a search where it has no partial answer."""
 
-ANSWER = (
-    "took,timed_out,hits.total.value,hits.hits._index,hits.hits._id,hits.hits._score,hits.hits._source,"
-    "hits.hits.inner_hits.*.hits.hits._nested.offset,hits.hits.inner_hits.*.hits.hits._score,aggregations"
-)
-"""The fields of an answer that the server sends."""
-ANSWERS = ",".join(f"responses.{path}" for path in (*ANSWER.split(","), "status", "error"))
-
 _WITHOUT_VECTOR = {"bool": {"must_not": {"exists": {"field": "images.vector"}}}}
 WITH_EVERY_VECTOR = {"bool": {"must_not": {"nested": {"path": "images", "query": _WITHOUT_VECTOR}}}}
 """Matches the entries each of whose images has its vector."""
@@ -86,13 +79,15 @@ class Connection:
     ) -> list[Any]:
         """The server's answer to each body, in one request; ``params`` are of the request of several.
 
+        All fields of the answer are sent: to leave some out (``filter_path``) takes the server longer.
+
         :raises SearchIndexError: if one of them has no answer.
         """
         if len(bodies) == 1:
-            return [self.post(f"/{index}/_search", encode(bodies[0]), {"filter_path": ANSWER}, client)]
+            return [self.post(f"/{index}/_search", encode(bodies[0]), {}, client)]
         header = encode({"index": index})
         data = b"".join(header + b"\n" + encode(body) + b"\n" for body in bodies)
-        answers: list[Any] = self.post("/_msearch", data, {"filter_path": ANSWERS, **params}, client)["responses"]
+        answers: list[Any] = self.post("/_msearch", data, params, client)["responses"]
         for answer in answers:
             if "error" in answer:
                 raise from_api(answer["status"], answer, index, self.where)
@@ -249,6 +244,11 @@ def encode(value: Any) -> bytes:
     if orjson is not None:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+
+
+def decode(data: bytes) -> Any:
+    """The value of JSON."""
+    return json.loads(data) if orjson is None else orjson.loads(data)
 
 
 def _plain(value: Any) -> Any:

@@ -55,7 +55,7 @@ def asking(
     """What answers queries of a backing index in one request, one after the other, each in ``timeout`` seconds."""
     mappings = _mappings(client, backing_index)
     kinds = mapping.meta_of(backing_index, mappings).filters
-    quantisation = mapping.quantisation_of(mappings)
+    quantisation, columns = mapping.quantisation_of(mappings), mapping.has_columns(mappings)
 
     def ask(queries: Sequence[Query], candidates: int) -> list[Candidates]:
         compiled = [
@@ -67,6 +67,7 @@ def asking(
                 "cosine",
                 candidates,
                 timeout,
+                by_column=columns,
             )
             for query in queries
         ]
