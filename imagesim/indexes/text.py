@@ -38,6 +38,9 @@ KNOWN_WORD = 0.7
 KNOWN_PART = 0.85
 """The same for a part of a compound: a boxing glove ("Boxhandschuh") is not a shoe ("Schuh") if there are shoes."""
 
+MAX_SEEN = 1_000
+"""The number of texts whose words are kept while entries are added."""
+
 UNPACKED = 1_000
 """The maximum number of changed entries in the overlay before they are merged into the arrays."""
 
@@ -79,7 +82,8 @@ class TextIndex:
 
     def __init__(self, fields: Sequence[TextField]) -> None:
         self.fields = tuple(fields)
-        self.languages = tuple(dict.fromkeys(base_language(field.language) for field in fields)) or ("en",)
+        self._language = [base_language(field.language) for field in fields]
+        self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((field.weight for field in fields), default=1.0)
         self._factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
@@ -95,6 +99,7 @@ class TextIndex:
         self._added: dict[int, list[int]] = {}
         self._overlay: dict[int, set[tuple[int, int]]] = defaultdict(set)
         self._unsettled: list[int] = []
+        self._seen: dict[tuple[int, tuple[str, ...]], list[int]] = {}
         self._has: npt.NDArray[np.bool_] = np.zeros(16, dtype=bool)
 
     def __len__(self) -> int:
@@ -125,13 +130,14 @@ class TextIndex:
         if not self._unsettled:
             return
         self._vocabulary.sort()
-        if len(self._added) > UNPACKED:
+        if len(self._added) > UNPACKED or (self._added and not len(self._slots)):
             self.pack()
         else:
             for slot in self._unsettled:
                 for posting in self._added.get(slot, ()):
                     self._overlay[posting >> 8].add((slot, posting & 255))
         self._unsettled.clear()
+        self._seen.clear()
 
     def _reserve(self, size: int) -> None:
         if size > len(self._stale):
@@ -150,13 +156,25 @@ class TextIndex:
         """Return the distinct words of an entry, each with its field in the lowest eight bits."""
         postings: list[int] = []
         for number, field in enumerate(self.fields):
-            language = base_language(field.language)
-            known = self._tokens[language]
-            tokens = {token for value in texts.get(field.name, ()) for token in analyse(value, language)}
-            words = {known[token] if token in known else self.learn(token, language) for token in tokens}
+            values = texts.get(field.name)
+            words = self._words_of(number, tuple(values)) if values else ()
             self._lengths[slot, number] = len(words)
-            postings += [word << 8 | number for word in words]
+            postings += words
         return postings
+
+    def _words_of(self, number: int, values: tuple[str, ...]) -> list[int]:
+        """Return the postings of the field ``number`` with these values, which many entries share: the name of a
+        category, a brand."""
+        found = self._seen.get((number, values))
+        if found is None:
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.clear()
+            language = self._language[number]
+            known = self._tokens[language]
+            tokens = {token for value in values for token in analyse(value, language)}
+            words = {known[token] if token in known else self.learn(token, language) for token in tokens}
+            found = self._seen[number, values] = [word << 8 | number for word in words]
+        return found
 
     def learn(self, token: Token, language: str) -> int:
         """Add a word to the vocabulary; return its number."""

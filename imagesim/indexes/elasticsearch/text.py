@@ -142,12 +142,12 @@ class CompiledText:
         return [f"texts.{name}^{spec.weight:g}" for name, spec in self.meta.texts.items()]
 
     def _whole(self) -> list[dict[str, Any]]:
-        """What puts first the entries with all words in one short field, and above these those in the same order."""
+        """What puts first the entries with all words in one short field, of those that weigh most: only these count in
+        the score (:meth:`~imagesim.indexes.text.TextIndex.match`)."""
         text = self.query.text[:MAX_QUERY].encode(errors="replace").decode()
-        return [
-            {"multi_match": {"query": text, "fields": self._fields(), "tie_breaker": 0.3}},
-            {"multi_match": {"query": text, "fields": self._fields(), "type": "phrase", "boost": 2}},
-        ]
+        top = max(spec.weight for spec in self.meta.texts.values())
+        fields = [f"texts.{name}^{spec.weight:g}" for name, spec in self.meta.texts.items() if spec.weight == top]
+        return [{"multi_match": {"query": text, "fields": fields, "tie_breaker": 0.3}}]
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, as spelled or by its stem."""
