@@ -79,13 +79,21 @@ class Pool:
         worker = worker or Worker(limits)
         try:
             yield worker
-        finally:
-            with self._lock:
-                keep = worker.is_running and len(self._idle) < threads()
-                if keep:
-                    self._idle.append(worker)
-            if not keep:
-                worker.close()
+        except BadImage:  # its answer was read to the end, or it has ended
+            self._keep(worker)
+            raise
+        except BaseException:  # a task's time limit, in the middle of an answer that the next picture would be given
+            worker.close()
+            raise
+        self._keep(worker)
+
+    def _keep(self, worker: Worker) -> None:
+        with self._lock:
+            keep = worker.is_running and len(self._idle) < threads()
+            if keep:
+                self._idle.append(worker)
+        if not keep:
+            worker.close()
 
     def close(self) -> None:
         with self._lock:
@@ -130,6 +138,8 @@ class Worker:
             _write(source, REQUEST.pack(min_decode_side, len(data)))
             _write(source, data)
             status, width, height = REPLY.unpack(_read(target, REPLY.size))
+            if width * height > self.limits["MAX_IMAGE_PIXELS"]:
+                raise EOFError  # no answer of a decoder: its process would have this one take any memory
             pixels = _read(target, width * height * 3)
         except (OSError, EOFError) as error:
             self.close()

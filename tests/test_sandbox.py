@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from threading import Timer
+from typing import IO
 
 import pytest
 from PIL import Image
@@ -79,6 +80,50 @@ def test_a_worker_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPa
             assert third is second
     finally:
         pool.close()
+
+
+def test_a_worker_that_was_interrupted_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task's time limit is an exception from a signal, at any point; the rest of the answer stays in the pipe."""
+    pool = sandbox.Pool()
+    read = sandbox._read
+
+    def interrupted(stream: IO[bytes], size: int) -> bytearray:
+        if size > sandbox.REPLY.size:
+            raise InterruptedTask
+        return read(stream, size)
+
+    try:
+        monkeypatch.setattr(sandbox, "_read", interrupted)
+        with pytest.raises(InterruptedTask), pool.worker() as first:
+            first.decode(encoded(), 1024)
+        monkeypatch.setattr(sandbox, "_read", read)
+        with pool.worker() as second:
+            other = encoded(size=(30, 20))
+            assert second.decode(other, 1024).tobytes() == images.decode(other).tobytes()
+        assert not first.is_running
+    finally:
+        pool.close()
+
+
+class InterruptedTask(Exception):
+    pass
+
+
+def test_an_answer_larger_than_any_picture_is_not_read(worker: sandbox.Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, sizes = sandbox._read, []
+
+    def recorded(stream: IO[bytes], size: int) -> bytearray:
+        sizes.append(size)
+        if size != sandbox.REPLY.size:
+            raise EOFError
+        read(stream, size)
+        return bytearray(sandbox.REPLY.pack(sandbox.DECODED, 100_000, 100_000))
+
+    monkeypatch.setattr(sandbox, "_read", recorded)
+    with pytest.raises(BadImage, match="too much time or memory"):
+        worker.decode(encoded(), 1024)
+    assert sizes == [sandbox.REPLY.size]
+    assert not worker.is_running
 
 
 def test_a_worker_that_dies_is_reported_as_a_bad_picture(worker: sandbox.Worker) -> None:
