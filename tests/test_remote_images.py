@@ -212,5 +212,7 @@ class TestIndexing:
 def test_the_check_asks_for_the_hosts():
     with registered(Lamp, LampItems):
         assert [message.id for message in item_checks.check_items() if message.obj is Lamp] == ["imagesim.E012"]
+        with override_imagesim(REMOTE_IMAGE_HOST=["cdn.example"]):  # misspelt, as imagesim.E001 says
+            assert not [message for message in item_checks.check_items() if message.obj is Lamp]
         with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example"]):
             assert not [message for message in item_checks.check_items() if message.obj is Lamp]
