@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -264,6 +265,20 @@ def test_the_fingerprint_names_what_decides_about_the_regions() -> None:
     assert usual.startswith("LiteRegionFinder-")
     assert get_region_fingerprint(Backend(lite, {"precision": "fp32"})) == usual
     assert get_region_fingerprint(Backend(lite, {"neutral": False})) != usual
+
+
+def test_the_fingerprint_is_the_same_in_all_processes() -> None:
+    """The order of a set differs between them: each would find the regions of all items again."""
+    ask = (
+        "from imagesim.conf import Backend; from imagesim.regions import get_region_fingerprint as ask\n"
+        "finder = 'imagesim.regions.transformers.TransformersRegionFinder'\n"
+        "print(ask(Backend(finder, {'ignore': {'bow', 'hood', 'sleeve', 'pocket'}})))"
+    )
+    asked = {
+        subprocess.check_output([sys.executable, "-c", ask], env=os.environ | {"PYTHONHASHSEED": seed})
+        for seed in ("1", "2", "3")
+    }
+    assert len(asked) == 1
 
 
 # Pages.

@@ -79,10 +79,15 @@ def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
     return get_instance(backend or get_settings().REGIONS, BaseRegionFinder)  # type: ignore[type-abstract]
 
 
+def _plain(value: Any) -> Any:
+    """A value of an option as JSON has it, the same in all processes: the order of a set differs between them."""
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
+
+
 def get_region_fingerprint(backend: Backend | None = None) -> str:
     """Identifies what the configured finder (or that of ``backend``) finds, under which it is stored."""
     backend = backend or get_settings().REGIONS
     finder = get_region_finder(backend)
     options = {name: value for name, value in backend.options.items() if name not in SAME_REGIONS}
-    text = json.dumps([backend.path, options, finder.version], sort_keys=True, default=str)
+    text = json.dumps([backend.path, options, finder.version], sort_keys=True, default=_plain)
     return f"{type(finder).__name__[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
