@@ -101,7 +101,15 @@ def choose(label: str) -> Any:
     from django.apps import apps
 
     if label:
-        return apps.get_model(label)
+        try:
+            model = apps.get_model(label)
+        except (LookupError, ValueError) as error:
+            raise SystemExit(f"There is no model {label!r}: {error}") from error
+        if next(images_of(model), None) is None:
+            raise SystemExit(
+                f"{label} has no pictures that can be told from its fields: write its similarity.py yourself."
+            )
+        return model
     found = []
     for model in apps.get_models():
         if next(images_of(model), None) and not model.__module__.startswith(("django.", "imagesim.")):
@@ -150,7 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = choose(given.model)
     module = import_module(settings.SETTINGS_MODULE)
     similar = Path(apps.get_app_config(model._meta.app_label).path) / "similarity.py"
-    files = {Path(str(module.__file__)): '\nINSTALLED_APPS += ["imagesim"]\n', similar: similarity(model)}
+    files = {
+        Path(str(module.__file__)): '\nINSTALLED_APPS = [*INSTALLED_APPS, "imagesim"]\n',
+        similar: similarity(model),
+    }
     if apps.is_installed("imagesim"):
         del files[Path(str(module.__file__))]
     for file, text in files.items():

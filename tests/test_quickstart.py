@@ -145,3 +145,13 @@ def test_no_suitable_model_is_reported(tmp_path: Path) -> None:
     assert "beside the manage.py" in quickstart(tmp_path, good=False)
     make(tmp_path, "")
     assert "No model with pictures was found" in quickstart(tmp_path, good=False)
+    (tmp_path / "shop" / "models.py").write_text(ALONE)
+    assert "no model 'shop.Lmap'" in quickstart(tmp_path, "shop.Lmap", good=False)
+    assert "shop.Collection has no pictures" in quickstart(tmp_path, "shop.Collection", good=False)
+
+
+def test_the_apps_of_a_project_may_be_a_tuple(tmp_path: Path) -> None:
+    make(tmp_path, ALONE)
+    append(tmp_path / "project" / "settings.py", "INSTALLED_APPS = tuple(INSTALLED_APPS)\n")
+    quickstart(tmp_path, "--write")
+    manage(tmp_path, "check")
