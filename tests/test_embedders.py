@@ -305,6 +305,13 @@ def test_the_cache_folder_is_the_users(
     assert lite.cache_folder() == Path(expected.format(tmp_path))
 
 
+@pytest.mark.parametrize("given", ["", "cache"])
+def test_a_cache_folder_that_is_not_absolute_is_ignored(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """As https://specifications.freedesktop.org/basedir-spec has it; else it was beside the working folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    assert lite.cache_folder().is_absolute()
+
+
 # Names, and what is wrong with them.
 
 

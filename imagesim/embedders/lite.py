@@ -219,8 +219,8 @@ def digest(size: Size = LITE) -> str:
 
 def cache_folder() -> Path:
     """Return the folder ``imagesim`` in this user's cache folder."""
-    if "XDG_CACHE_HOME" in os.environ:
-        base = Path(os.environ["XDG_CACHE_HOME"])
+    if os.path.isabs(given := os.environ.get("XDG_CACHE_HOME", "")):  # others are to be ignored
+        base = Path(given)
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif sys.platform == "win32":
