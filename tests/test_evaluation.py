@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from io import StringIO
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def shop(db: None) -> None:
                 vector = unit(centres[number] + rng.normal(size=DIMS) * noise)
                 ItemImage.objects.create(state=state, position=position, name=f"{digest}.jpg", digest=digest)
                 Embedding.objects.create(digest=digest, fingerprint=FINGERPRINT, vector=vector.tobytes())
+
+
+def test_the_chosen_queries_alone_name_their_category() -> None:
+    """Those of all items would take memory by the square of the size of a category: gigabytes for 20,000 items."""
+    count = 1_000
+    everything = frozenset({"all"})
+    loaded = catalogue.Catalogue(
+        label="shop.product",
+        vectors=np.eye(1, 2, dtype=np.float32).repeat(count, axis=0),
+        owner=np.arange(count),
+        names=("",) * count,
+        pks=tuple(map(str, range(count))),
+        categories=(everything,) * (count - 1) + (frozenset(),),
+        groups=("pair", "pair", *map(str, range(2, count))),
+    )
+    tracemalloc.start()
+    try:
+        cases = catalogue.cases(loaded, "category", queries=10)
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(cases) == 10
+    every = catalogue.cases(loaded, "category")
+    assert [case.row for case in every] == list(range(count - 1)), "the last one is in no category"
+    assert set(every[0].grades) == set(range(2, count - 1)), "not the variants of its own group"
+    assert all(case in every for case in cases)
 
 
 def test_metrics_of_a_known_ranking() -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import csv
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from imagesim.types import Vector
+
+T = TypeVar("T")
 
 CHUNK = 500
 
@@ -146,9 +148,15 @@ def cases(
 
     :raises BadQuery: if the source is unknown, or the file is unreadable or names what is not there.
     """
+
+    def chosen(found: list[T]) -> list[T]:
+        if queries is None or len(found) <= queries:
+            return found
+        return [found[i] for i in sorted(np.random.default_rng(seed).choice(len(found), queries, replace=False))]
+
     if source == "category":
-        found = _by_category(catalogue)
-    elif source == "group":
+        return _by_category(catalogue, chosen)  # which are chosen first: each of them names its whole category
+    if source == "group":
         found = _by_group(catalogue)
     elif source == "image":
         found = _by_image(catalogue)
@@ -160,11 +168,7 @@ def cases(
         found = _by_grades(catalogue, judged_pairs(catalogue.label))
     else:
         raise BadQuery(f"{source!r} is not a source of relevance; it can be {format_choices(SOURCES)}.")
-    found = [case for case in found if case.grades]
-    if queries is not None and len(found) > queries:
-        chosen = np.random.default_rng(seed).choice(len(found), queries, replace=False)
-        found = [found[i] for i in sorted(chosen)]
-    return found
+    return chosen([case for case in found if case.grades])
 
 
 def _members(labels: Iterable[Iterable[str]]) -> dict[str, list[int]]:
@@ -175,14 +179,20 @@ def _members(labels: Iterable[Iterable[str]]) -> dict[str, list[int]]:
     return members
 
 
-def _by_category(catalogue: Catalogue) -> list[Case]:
+def _by_category(catalogue: Catalogue, chosen: Callable[[list[int]], list[int]]) -> list[Case]:
     in_category = _members(catalogue.categories)
-    in_group = _members((group,) for group in catalogue.groups)
+    in_group = {group: frozenset(items) for group, items in _members((group,) for group in catalogue.groups).items()}
+    rows = catalogue.first_images()
+    asked = [
+        item
+        for item, names in enumerate(catalogue.categories)
+        if any(not in_group[catalogue.groups[item]].issuperset(in_category[name]) for name in names)
+    ]
     found = []
-    for item, row in enumerate(catalogue.first_images()):
-        own = frozenset(in_group[catalogue.groups[item]])
+    for item in chosen(asked):
+        own = in_group[catalogue.groups[item]]
         relevant = {other for name in catalogue.categories[item] for other in in_category[name]} - own
-        found.append(Case(int(row), own, frozenset(), dict.fromkeys(sorted(relevant), 1.0)))
+        found.append(Case(int(rows[item]), own, frozenset(), dict.fromkeys(sorted(relevant), 1.0)))
     return found
 
 
