@@ -9,6 +9,8 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -369,3 +371,20 @@ def test_a_finder_uses_torch_until_the_network_was_exported(tmp_path: Path) -> N
         LiteRegionFinder(runtime="onnx", precision="bf16")
     with pytest.raises(ConfigurationError, match="'auto', 'onnx' or 'torch'"):
         LiteRegionFinder(runtime="tensorrt")
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("2,1", 2), ("", 5), ("many", 5)])
+def test_the_threads_are_those_of_openmp(monkeypatch: pytest.MonkeyPatch, given: str, expected: int) -> None:
+    opened: list[int] = []
+
+    class Session:
+        def __init__(self, path: Path, options: Any, providers: list[str]) -> None:
+            opened.append(options.intra_op_num_threads)
+
+    options = SimpleNamespace(add_session_config_entry=lambda *entry: None)
+    runtime = SimpleNamespace(SessionOptions=lambda: options, InferenceSession=Session)
+    monkeypatch.setattr(onnx_files, "import_onnxruntime", lambda: runtime)
+    monkeypatch.setattr(onnx_files, "threads", lambda: 5)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    onnx_files.session(Path("network.onnx"))
+    assert opened == [expected]

@@ -93,7 +93,8 @@ def session(path: Path) -> Any:
     """Open an exported network on the CPU, with a bounded number of threads."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(int(os.environ.get("OMP_NUM_THREADS") or threads()), MOST_THREADS)
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": one number for each level
+    options.intra_op_num_threads = min(int(given) if given.isdecimal() else threads(), MOST_THREADS)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Threads that wait actively take processor time from everything else.
