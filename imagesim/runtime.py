@@ -132,4 +132,5 @@ class RecentlyUsed(Generic[K, V]):
 
 
 runtime = Runtime()
-os.register_at_fork(after_in_child=runtime.after_fork)
+if hasattr(os, "register_at_fork"):  # not on every platform
+    os.register_at_fork(after_in_child=runtime.after_fork)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,3 +63,16 @@ def test_a_child_process_creates_its_own_values():
             runtime.reset()
             os._exit(0 if theirs is not ours and theirs.closed and not ours.closed else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_the_app_is_imported_where_processes_cannot_fork():
+    program = """
+import os, sys
+sys.modules["resource"] = None
+for name in ("fork", "register_at_fork", "sched_getaffinity"):
+    delattr(os, name)
+import django
+django.setup()
+import imagesim.embedders.onnx_files, imagesim.indexes.local.knn, imagesim.sandbox
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

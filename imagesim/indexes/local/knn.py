@@ -63,7 +63,8 @@ def _engage() -> None:
 
 _helpers: ThreadPoolExecutor
 _engage()
-os.register_at_fork(after_in_child=_engage)
+if hasattr(os, "register_at_fork"):  # not on every platform
+    os.register_at_fork(after_in_child=_engage)
 
 
 Scores = npt.NDArray[np.float32]
