@@ -81,3 +81,11 @@ def _try(operation: Any, cases: Any, real_keys: dict[str, Any]) -> None:
             case.validate_response(case.call(), checks=HELD_TO)
 
     conforms_to_the_schema()
+
+
+def test_every_operation_with_a_body_says_that_it_may_be_too_large(client: Client, settings: Any) -> None:
+    settings.IMAGESIM = {"EVENTS": True}
+    paths = client.get("/api/visual/schema/?format=json").json()["paths"]
+    operations = [each for path in paths.values() for each in path.values() if "requestBody" in each]
+    assert len(operations) == 5
+    assert all("413" in each["responses"] for each in operations)

@@ -176,7 +176,7 @@ HELD_LOOK = Description(
     "held_look",
     "Shop the look of a photo sent before",
     "The answer of `look/` for a photo that was sent to it a few minutes ago: `token` is the `photo` of its answer.",
-    errors=(400, 410, 415, 429, 503),
+    errors=(400, 410, 413, 415, 429, 503),
     reads=inputs.HeldLookForm,
     examples=(OpenApiExample("A photo", value=_LOOK, response_only=True, status_codes=["200"]),),
     answer=LookSerializer,
@@ -193,7 +193,7 @@ LOOK_REGION = Description(
     "A region of a photo sent before",
     "Items similar to one region, such as a box that was moved or drawn, of a photo that was sent to `look/` a few "
     "minutes ago. `token` is the `photo` of its answer. With a `label`, its categories are searched first.",
-    errors=(400, 410, 415, 429, 503),
+    errors=(400, 410, 413, 415, 429, 503),
     reads=inputs.LookRegionForm,
     examples=(OpenApiExample("A region", value=_LOOK["regions"][0], response_only=True, status_codes=["200"]),),
     answer=LookRegionSerializer,
@@ -205,7 +205,7 @@ EVENTS = Description(
     "Record what a visitor did",
     "Stores what a visitor saw, clicked or put into the cart, in batches of at most 100, without identifying the "
     "visitor. Answers 404 unless the shop records events.",
-    errors=(400, 404, 415, 429),
+    errors=(400, 404, 413, 415, 429),
     answer=StoredSerializer,
 )
 
