@@ -307,6 +307,7 @@ def photo(colour: str) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_product_saved_in_the_admin_is_found_by_the_api(deployment: Deployment) -> None:
     here = deployment

@@ -395,6 +395,7 @@ def test_the_size_of_the_input_is_known_before_the_model_is_there(
         OpenClipEmbedder(model="hf-hub:acme/unknown", cache_dir=tmp_path).min_decode_side  # noqa: B018
 
 
+@pytest.mark.long
 def test_processes_of_their_own_fetch_and_start_offline(
     server: ModelHub, repositories: dict[str, tuple[str, Path, str]], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_the_file_of_the_trunk_is_verified(tmp_path: Path, monkeypatch: pytest.M
         lite.folder(tmp_path / "cache", lite.BASE)
 
 
+@pytest.mark.long
 @installed
 def test_the_correction_knows_what_it_was_trained_on(base_embedder: OpenClipEmbedder) -> None:
     import torch

@@ -40,6 +40,7 @@ def run(**environment: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_on_the_local_index():
     run(OSCAR_INDEX="local")

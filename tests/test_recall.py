@@ -128,7 +128,7 @@ def found(index: BaseIndex, queries: Any, filters: Filters, exact: bool | None) 
     "kind",
     [
         near_duplicates,
-        of_one_category,
+        pytest.param(of_one_category, marks=pytest.mark.long),
         pytest.param(uniform, marks=pytest.mark.long),
         pytest.param(like_pictures, marks=pytest.mark.long),
     ],
