@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -53,6 +54,17 @@ def _read(path: str) -> int:
     except OSError:
         return 0
     return int(text) if text.isdecimal() else 0  # "max": no limit
+
+
+def interpreter() -> str:
+    """Return the path of this environment's Python.
+
+    In a server that embeds Python, such as uWSGI, ``sys.executable`` is the server.
+    """
+    if sys.executable and Path(sys.executable).name.startswith(("python", "pypy")):
+        return sys.executable
+    places = (Path(sys.prefix, *place) for place in (("bin", "python3"), ("Scripts", "python.exe"), ("python.exe",)))
+    return next((str(place) for place in places if place.is_file()), sys.executable)
 
 
 T = TypeVar("T")

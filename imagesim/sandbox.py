@@ -25,7 +25,7 @@ from imagesim import images
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge
 from imagesim.image_headers import damaged
-from imagesim.runtime import runtime, threads
+from imagesim.runtime import interpreter, runtime, threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,7 +110,7 @@ class Worker:
         # An empty environment: that of this process can contain passwords.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "imagesim.sandbox", json.dumps(limits)],
+            [interpreter(), "-m", "imagesim.sandbox", json.dumps(limits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

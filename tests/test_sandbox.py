@@ -41,6 +41,15 @@ def test_the_pixels_equal_those_of_local_decoding(worker: sandbox.Worker, kind: 
         assert worker.decode(data, side).tobytes() == images.decode(data, min_decode_side=side).tobytes()
 
 
+def test_a_server_that_embeds_python_starts_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/local/bin/uwsgi")  # as uWSGI has it
+    worker = sandbox.Worker(LIMITS)
+    try:
+        assert worker.decode(encoded(), 1024).size == (60, 40)
+    finally:
+        worker.close()
+
+
 def test_a_damaged_picture_is_rejected_and_the_worker_continues(worker: sandbox.Worker) -> None:
     with pytest.raises(BadImage, match="damaged or truncated"):
         worker.decode(encoded()[:-30], 1024)

@@ -21,7 +21,7 @@ from typing import Any
 from imagesim.embedders import lite
 from imagesim.embedders.process import import_onnxruntime
 from imagesim.exceptions import EmbedderError
-from imagesim.runtime import threads
+from imagesim.runtime import interpreter, threads
 
 MOST_THREADS = 8
 EXPORTERS = ("torch", "onnx", "onnxruntime")
@@ -55,7 +55,7 @@ def export_once(kept: Path, module: str, options: dict[str, Any], what: str) -> 
             "torch and onnx: copy them from a machine that has these and loaded the model once."
         )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", module, json.dumps(options)]
+    command = [interpreter(), "-m", module, json.dumps(options)]
     with _locked(kept):
         if not lite.intact(kept):
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
