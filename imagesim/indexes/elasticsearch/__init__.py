@@ -102,8 +102,7 @@ class ElasticsearchIndex(BaseIndex):
         mapping.check_options(name, quantisation)
         unknown = set(client_options) - CLIENT_OPTIONS
         if unknown:
-            known = {"hosts", "name", "quantisation", "m", "ef_construction", "num_candidates", "shards", "replicas"}
-            known |= {"recall", "refresh_interval", "request_timeout", "similarity", "analyzers"} | CLIENT_OPTIONS
+            known = {*(ElasticsearchIndex.__init__.__kwdefaults__ or ()), *CLIENT_OPTIONS}
             raise ConfigurationError(f"INDEX has no option {min(unknown)!r}; it has {format_choices(known)}.")
         if hosts is None and "cloud_id" not in client_options:
             hosts = "http://localhost:9200"
@@ -394,12 +393,7 @@ class ElasticsearchIndex(BaseIndex):
             self._client.options(request_timeout=min(2.0, self._timeout), max_retries=0).info()
 
     def check(self) -> list[CheckMessage]:
-        if find_spec("elasticsearch") is None:
-            return [
-                CheckError(
-                    "The index is Elasticsearch, but its client is not installed.",
-                    hint="pip install 'django-imagesim[elasticsearch]'",
-                    id="imagesim.E101",
-                )
-            ]
-        return []
+        if find_spec("elasticsearch") is not None:
+            return []
+        problem = "The index is Elasticsearch, but its client is not installed."
+        return [CheckError(problem, hint="pip install 'django-imagesim[elasticsearch]'", id="imagesim.E101")]
