@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.text import slugify
 
@@ -19,14 +21,15 @@ from imagesim.indexing import calibrate as calibration
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
-from imagesim.models import ItemState, StoredCalibration
+from imagesim.models import ItemImage, ItemState, StoredCalibration
+from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
-from imagesim.types import Candidate, Candidates, Filters, Query
+from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
 from tests.shop import picture, product
 
 pytestmark = pytest.mark.django_db
@@ -468,3 +471,18 @@ def test_pages_of_words_neither_overlap_nor_skip(size, monkeypatch):
         hits = imagesim.search(text="bright purple thing", limit=size, offset=hits.next_offset)
     assert paged == whole
     assert len(set(paged)) == len(paged)
+
+
+def test_a_calibration_reads_the_pictures_of_its_sample_alone(monkeypatch, settings):
+    """Of a million items it needs a few thousand; of the others it holds a number."""
+    settings.IMAGESIM = {"SYNC": "manual"}
+    monkeypatch.setattr(calibration, "MOST_ITEMS", 3)
+    ItemState.objects.bulk_create(ItemState(model="shop.product", object_pk=str(pk)) for pk in range(10))
+    ItemImage.objects.bulk_create(
+        ItemImage(state=state, digest=str(state.pk), position=0) for state in ItemState.objects.all()
+    )
+    with CaptureQueriesContext(connection) as asked:
+        assert calibration._items(get_items("shop.product"), IndexMeta("test", 8)) == []
+    whole = [query["sql"] for query in asked if " IN (" not in query["sql"]]
+    assert len(whole) == 1
+    assert "digest" not in whole[0].partition(" FROM ")[0]

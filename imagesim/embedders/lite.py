@@ -222,12 +222,20 @@ def cache_folder() -> Path:
     if os.path.isabs(given := os.environ.get("XDG_CACHE_HOME", "")):  # others are to be ignored
         base = Path(given)
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     else:
-        base = Path.home() / ".cache"
+        base = _home() / ".cache"
     return base / "imagesim"
+
+
+def _home() -> Path:
+    """Return the user's home; the root folder for one who has none, as in Docker, so that writing there says why."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def folder(cache_dir: Path | None = None, size: Size = LITE) -> Path:

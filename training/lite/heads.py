@@ -10,6 +10,7 @@ are the class's names and definition.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,16 @@ from training.lite import captions, things
 from training.lite.dataset import Rows
 
 TINT_SCALE = 12.0
+PREFIX = "visual.trunk.heads."
 
 
 @dataclass(frozen=True)
 class Config:
-    """All parameters of the training besides the data."""
+    """All parameters of the training besides the data.
+
+    :param keep: the share of the weights that were continued from in their average with those trained: they forget less
+        (https://arxiv.org/abs/2109.01903).
+    """
 
     shape: int = 256
     whitened: bool = True
@@ -55,6 +61,7 @@ class Config:
     centre: float = 0.4
     width: float = 0.03
     correction: tuple[float, float] = (1.0, 1.0)
+    keep: float = 0.0
     size: str = "lite"
     seed: int = 0
 
@@ -169,8 +176,10 @@ class Trainer:
         class_vectors: np.ndarray,
         thing_vectors: np.ndarray,
         thing_classes: np.ndarray,
+        start: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """:param rows: training rows only. :param owner: the row that each caption was drawn for."""
+        """:param rows: training rows only. :param owner: the row that each caption was drawn for.
+        :param start: the tensors of a file of weights to continue from, under their names in the open_clip model."""
         torch.manual_seed(config.seed)
         self.config = config
         self.rng = np.random.default_rng(config.seed)
@@ -194,6 +203,7 @@ class Trainer:
         dims = config.shape + config.colour + config.words
         self.text = text_projection(config, self.class_vectors, dims)
         self.scale = nn.Parameter(torch.tensor(math.log(20.0)))
+        self.before: list[torch.Tensor] = []
         with torch.no_grad():
             pooled = rows.seen["pooled"].float()
             self.heads.palette.copy_(palette(rows, config.colour // 2, self.rng))
@@ -204,21 +214,34 @@ class Trainer:
             self.heads.tint_share.fill_(config.tint_share)
             nn.init.zeros_(self.heads.mlp[2].weight)
             nn.init.zeros_(self.heads.mlp[2].bias)
-            self.histogram = self.histograms(rows)
-            self.heads.colour_mean.copy_(self.histogram.mean(0))
-            self.inputs = torch.cat(
-                [pooled, rows.seen["stages"].float(), rows.seen["salient"].float(), self.histogram], 1
-            )
-            self.heads.mean.copy_(self.inputs.mean(0))
-            self.heads.scale.copy_(1 / (self.inputs.std(0) + 0.02))
+            if start is not None:
+                self.resume(start)
+            histogram = self.histograms(rows)
+            self.inputs = torch.cat([pooled, rows.seen["stages"].float(), rows.seen["salient"].float(), histogram], 1)
+            if start is None:
+                self.heads.colour_mean.copy_(histogram.mean(0))
+                self.heads.mean.copy_(self.inputs.mean(0))
+                self.heads.scale.copy_(1 / (self.inputs.std(0) + 0.02))
             if self.heads.likeness is not None:
-                self.heads.likeness.axes.copy_(principal(rows, pooled - pooled.mean(0), config.axes))
+                self.heads.likeness.axes.copy_(principal(rows, pooled - self.heads.mean[:WIDTH], config.axes))
                 self.heads.likeness.centre.fill_(config.centre)
                 self.heads.likeness.width.fill_(config.width)
                 self.heads.correction.copy_(torch.tensor(config.correction))
             centred = pooled[self.rng.choice(len(rows), min(8000, len(rows)), False)]
             self.covariance = torch.cov(centred.T)
             self.logits = pooled @ self.class_weight.T + self.class_bias
+
+    def resume(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Continue from trained weights of the same sizes; what they lack stays as it is."""
+        heads = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+        self.heads.load_state_dict(heads, strict=False)
+        self.text.load_state_dict({"weight": state["text.proj.weight"][-self.config.words :]})
+        self.scale.fill_(state["logit_scale"])
+        self.before = [parameter.detach().clone() for parameter in self.learned()]
+
+    def learned(self) -> list[nn.Parameter]:
+        """Return the parameters that are trained, but for the scale of the scores."""
+        return [*self.heads.mlp.parameters(), *self.heads.tint.parameters(), *self.text.parameters()]
 
     def histograms(self, rows: Rows) -> torch.Tensor:
         with torch.inference_mode():
@@ -273,7 +296,7 @@ class Trainer:
 
     def train(self, log: Any = None) -> None:
         config = self.config
-        parameters = [*self.heads.mlp.parameters(), *self.heads.tint.parameters(), *self.text.parameters()]
+        parameters = self.learned()
         optimiser = torch.optim.AdamW(
             [{"params": parameters, "weight_decay": config.decay}, {"params": [self.scale], "weight_decay": 0.0}],
             lr=config.rate,
@@ -298,6 +321,10 @@ class Trainer:
             if log is not None and step % 100 == 0:
                 log(f"step {step}/{steps} loss {loss.item():.3f} scale {self.scale.exp().item():.1f}")
         self.heads.eval()
+        if self.before:
+            with torch.no_grad():
+                for parameter, before in zip(parameters, self.before, strict=True):
+                    parameter.lerp_(before, config.keep)
 
     def loss(self, picked: np.ndarray) -> torch.Tensor:
         config = self.config
@@ -341,19 +368,11 @@ class Trainer:
 
     def finish(self) -> dict[str, torch.Tensor]:
         """Return the tensors to ship, under their names in the open_clip model."""
-        config = self.config
         with torch.no_grad():
             self.heads.classes.copy_(self.text(self.class_vectors))
-        state = {f"visual.trunk.heads.{name}": value for name, value in self.heads.state_dict().items()}
-        dims, start = config.shape + config.colour + config.words, config.shape + config.colour
-        final = self.text if isinstance(self.text, nn.Linear) else self.text[2]  # type: ignore[index]
-        whole = torch.zeros(dims, final.weight.shape[1])
-        whole[start:] = final.weight.detach()
-        if isinstance(self.text, nn.Linear):
-            state["text.proj.weight"] = whole
-        else:
-            state["text.proj.0.weight"] = self.text[0].weight.detach()  # type: ignore[index]
-            state["text.proj.2.weight"] = whole
+        state = {f"{PREFIX}{name}": value for name, value in self.heads.state_dict().items()}
+        # The rows of the words component; the app adds those of the others, which are zero.
+        state |= {f"text.proj.{name}": value for name, value in self.text.state_dict().items()}
         state["logit_scale"] = self.scale.detach()
         return state
 

@@ -31,12 +31,14 @@ Labelled = list[tuple[features.Picture, dict[str, str]]]
 
 
 def pictures(data: Path, most: int) -> dict[str, Labelled]:
-    """Return at most ``most`` pictures of each part, chosen at random; those named ``learned`` are for fitting only."""
+    """Return at most ``most`` pictures of each part, chosen at random, none of which is trained on."""
     with (data / "grocery" / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     parts: dict[str, Labelled] = {}
     for row in rows:
-        kind = "products" if row["kind"] == "product" else "learned" if row["split"] == "train" else ""
+        if row["kind"] != "product" and row["split"] == "train":
+            continue
+        kind = "products" if row["kind"] == "product" else ""
         path = data / "grocery" / "images" / f"{row['id']}.jpg"
         labels = {"type": row["coarse"].replace("-", " "), "product": row["product"]}
         name = f"groceries {kind}".strip()
@@ -45,10 +47,11 @@ def pictures(data: Path, most: int) -> dict[str, Labelled]:
         for picture in source:
             known = {"type": "articleType", "colour": "baseColour", "gender": "gender", "category": "subCategory"}
             labels = {label: picture.labels.get(column, "") for label, column in known.items()}
-            parts.setdefault(name if picture.validation else f"{name} learned", []).append((picture, labels))
+            if picture.validation:
+                parts.setdefault(name, []).append((picture, labels))
     order = {name: np.random.default_rng(0).permutation(len(part)) for name, part in parts.items()}
     chosen = {name: [part[i] for i in order[name][:most]] for name, part in parts.items()}
-    return {**chosen, "phone": chosen["clothes"], "phone learned": chosen["clothes learned"]}
+    return {**chosen, "phone": chosen["clothes"]}
 
 
 def describe(name: str, part: Labelled, file: Path, trunk: Any, streets: list[Image.Image], side: int) -> Part:

@@ -2,7 +2,7 @@
 
 ``python -m training.lite.sizes --data DATA --out OUT``; the table is also written to ``OUT/sizes.json``.
 
-``--also NAME=FOLDER`` adds a column for other weights of the larger size, such as some trained without a trade
+``--also NAME=FOLDER`` adds a column for other weights, such as some trained without a trade
 (``python -m training.lite --size base --without grocery``).
 """
 
@@ -21,9 +21,10 @@ from safetensors.torch import load_file
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite_model import LiteHeads
+from training.lite.heads import PREFIX
 from training.lite.parts import Part, load
 from training.lite.text import TextCache
-from training.lite.trades import PREFIX, Figures, Vectors, show
+from training.lite.trades import Figures, Vectors, show
 
 PARTS = ("clothes", "phone", "street", "groceries", "groceries products")
 
@@ -31,8 +32,9 @@ PARTS = ("clothes", "phone", "street", "groceries", "groceries products")
 class Weights:
     """Heads and a text projection, read from a file of weights."""
 
-    def __init__(self, file: Path, sizes: dict[str, int], classifier: Any) -> None:
+    def __init__(self, file: Path, classifier: Any) -> None:
         state = {name: value.float() for name, value in load_file(file).items()}
+        sizes = json.loads(file.with_suffix(".json").read_text())["sizes"]
         self.heads, self.classifier = LiteHeads(**sizes), classifier
         heads = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
         self.heads.load_state_dict(heads)
@@ -67,7 +69,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/, fashion/ and outfits/")
     parser.add_argument("--out", type=Path, required=True, help="folder for features")
     parser.add_argument("--pictures", type=int, default=1500, help="maximum number of pictures of each part")
-    parser.add_argument("--also", action="append", default=[], help="NAME=FOLDER of other weights of the larger size")
+    parser.add_argument("--also", action="append", default=[], help="NAME=FOLDER of other weights")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -77,10 +79,10 @@ def main() -> None:
         parts = load(arguments.data, arguments.out / f"parts-{name}", arguments.pictures, PARTS, size)
         classifier = lite.load_trunk(size).classifier
         files = {name: lite.weights_path(size)}
-        if name == "base":
-            files |= {key: Path(folder) / "base.safetensors" for key, folder in (a.split("=") for a in arguments.also)}
+        others = {key: Path(folder) / f"{name}.safetensors" for key, folder in (a.split("=") for a in arguments.also)}
+        files |= {key: file for key, file in others.items() if file.exists()}
         for key, file in files.items():
-            weights = Weights(file, lite.sizes(size), classifier)
+            weights = Weights(file, classifier)
             figures = Figures(parts, weights.texts(texts))
             if key == name:
                 table[f"trunk of {name}"] = figures(weights.trunk(parts), "groceries")
