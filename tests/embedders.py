@@ -35,6 +35,8 @@ class PartsEmbedder(PixelEmbedder):
 class GreyEmbedder(PixelEmbedder):
     """Another model: it sees no colours, only how light they are."""
 
+    components = MappingProxyType({"half": slice(0, 16)})
+
     def __init__(self, *, name: str = "grey", **options: Any) -> None:
         super().__init__(name=name, **options)
 

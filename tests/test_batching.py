@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imagesim.embedders.openclip import Batcher
+from imagesim.embedders.batching import Batcher
 
 
 def test_a_single_request_runs_at_once_and_in_order() -> None:
@@ -48,6 +48,30 @@ def test_an_error_affects_only_the_requests_of_its_batch() -> None:
     with pytest.raises(ValueError, match="no zero"):
         batcher.submit([1, 0])
     assert batcher.submit([5]) == [5]
+
+
+@pytest.mark.parametrize("wrong", ["an error", "too few results"])
+def test_a_request_that_fails_does_not_fail_those_that_share_its_batch(wrong: str) -> None:
+    started, finish = threading.Event(), threading.Event()
+
+    def run(values: list[int]) -> list[int]:
+        started.set()
+        finish.wait(10)
+        if 0 in values and wrong == "an error":
+            raise ValueError("no zero")
+        return [value for value in values if value]
+
+    batcher = Batcher(run)
+    with ThreadPoolExecutor(4) as pool:
+        requests = [pool.submit(batcher.submit, [1])]
+        started.wait()
+        requests += [pool.submit(batcher.submit, values) for values in ([2, 3], [4, 0], [5])]
+        while len(batcher._waiting) < 5:
+            time.sleep(0.01)
+        finish.set()
+        assert [requests[n].result(10) for n in (0, 1, 3)] == [[1], [2, 3], [5]]
+        with pytest.raises(ValueError, match=r"no zero|shorter"):
+            requests[2].result(10)
 
 
 def test_a_request_times_out() -> None:

@@ -7,15 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from imagesim.conf import Backend
-from imagesim.embedders import BaseEmbedder, get_embedder, hub, lite, loading
+from imagesim.embedders import BaseEmbedder, get_embedder, hub, lite, loading, openclip
 from imagesim.embedders.openclip import OpenClipEmbedder
 from imagesim.embedders.precision import choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError
@@ -178,13 +180,12 @@ def test_dims_and_fingerprint_need_no_torch() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_a_child_process_loads_its_own_model(model_cache: Path, lite_embedder: OpenClipEmbedder) -> None:
-    lite_embedder.warm_up()  # so that the model is assembled
+def test_a_child_process_loads_its_own_model(local_clip: Path) -> None:
     done = _run(
         "import os, sys, numpy\n"
         "from PIL import Image\n"
         "from imagesim.embedders.openclip import OpenClipEmbedder\n"
-        f"e = OpenClipEmbedder(cache_dir={str(model_cache)!r}, runtime='torch')\n"
+        f"e = OpenClipEmbedder(model='local-dir:{local_clip}', runtime='torch')\n"
         "images = [Image.new('RGB', (224, 224), (i * 9, 40, 90)) for i in range(16)]\n"
         "before = e.embed_images(images); loaded = e.model\n"
         "pid = os.fork()\n"
@@ -310,6 +311,38 @@ def test_a_cache_folder_that_is_not_absolute_is_ignored(monkeypatch: pytest.Monk
     """As https://specifications.freedesktop.org/basedir-spec has it; else it was beside the working folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", given)
     assert lite.cache_folder().is_absolute()
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with any user id; Docker gives such a user the root folder as its home."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    embedder = OpenClipEmbedder()
+    assert embedder.check() == []
+    assert embedder.precision_report()
+    monkeypatch.setattr(Path, "mkdir", Mock(side_effect=PermissionError("denied")))
+    with pytest.raises(EmbedderError, match="cache_dir"):
+        lite.folder()
+
+
+def test_threads_of_a_child_process_load_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowState(openclip._State):
+        def __init__(self) -> None:
+            time.sleep(0.1)
+            super().__init__()
+
+    loads: list[object] = []
+    embedder = OpenClipEmbedder()
+    monkeypatch.setattr(openclip, "_State", SlowState)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(embedder, "_load", lambda: loads.append(1) or Mock(batch_size=1))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _number: embedder._loaded(), range(4)))
+    assert (len(loads), len(set(map(id, found)))) == (1, 1)
 
 
 # Names, and what is wrong with them.

@@ -36,9 +36,10 @@ HEAVY = ("torch", "torchvision", "open_clip", "transformers", "timm", "safetenso
 
 
 @pytest.fixture(scope="session")
-def clip_cache(local_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the exported model of ``local_clip``."""
-    cache = tmp_path_factory.mktemp("onnx")
+def clip_cache(local_clip: Path) -> Path:
+    """A cache folder with the exported model of ``local_clip``, one for all processes of a run."""
+    cache = Path(os.environ["IMAGESIM_TEST_SCRATCH"], "onnx")
+    cache.mkdir(exist_ok=True)
     OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=cache).warm_up()
     return cache
 
@@ -211,6 +212,7 @@ def test_several_processes_replace_damaged_files_once(local_clip: Path, clip: Op
     assert {path.name for path in kept.parent.iterdir()} == {kept.name, f".{kept.name}.lock"}
 
 
+@pytest.mark.long
 def test_a_model_that_differs_is_not_stored(local_clip: Path, tmp_path: Path) -> None:
     done = run(
         serving(local_clip, tmp_path)

@@ -8,16 +8,15 @@ import json
 import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage
 
 from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files, precision, process
+from imagesim.embedders.batching import Batcher
 from imagesim.embedders.model_spec import ModelName, check_setup, parse_name
 from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
@@ -31,69 +30,6 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 RUNTIMES = ("auto", "onnx", "torch")
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Batcher(Generic[T, R]):
-    """Run ``run`` on the values that several threads submit, at most ``max_size`` per call.
-
-    A single value runs at once; values submitted while the model is busy form the next batch. The thread that finds
-    the model free runs the batch for itself and the others, so there is no extra thread to start, fork or stop.
-    """
-
-    def __init__(self, run: Callable[[list[T]], Iterable[R]], *, max_size: int = 16) -> None:
-        self._run = run
-        self._max_size = max_size
-        self._waiting: deque[tuple[T, Future[R]]] = deque()
-        self._busy = threading.Lock()
-
-    def submit(self, values: Sequence[T], *, timeout: float | None = None) -> list[R]:
-        """Return the results of ``run`` for ``values``, in order.
-
-        :raises TimeoutError: if the model stays busy for ``timeout`` seconds. A batch that has started still finishes.
-        """
-        mine: list[Future[R]] = []
-        for value in values:
-            future: Future[R] = Future()
-            self._waiting.append((value, future))
-            mine.append(future)
-        while not all(future.done() for future in mine):
-            if self._busy.acquire(blocking=False):
-                try:
-                    self._run_next()
-                finally:
-                    self._busy.release()
-            else:
-                self._wait_for_turn(mine, timeout)
-        return [future.result() for future in mine]
-
-    def _wait_for_turn(self, mine: list[Future[R]], timeout: float | None) -> None:
-        # The thread that holds the lock either runs these values or leaves the model free for this thread.
-        if not self._busy.acquire(timeout=-1 if timeout is None else timeout):
-            for future in mine:
-                future.cancel()
-            raise TimeoutError(f"The model was busy for more than {timeout} s.")
-        self._busy.release()
-
-    def _run_next(self) -> None:
-        batch: list[tuple[T, Future[R]]] = []
-        while self._waiting and len(batch) < self._max_size:
-            value, future = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():
-                batch.append((value, future))
-        if not batch:
-            return
-        try:
-            results = self._run([value for value, _ in batch])
-        except BaseException as error:  # every waiting thread must receive it
-            for _, future in batch:
-                future.set_exception(error)
-            return
-        for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
-
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +97,12 @@ class OpenClipEmbedder(BaseEmbedder):
         if unknown:
             has = f"its parts are {format_choices(self.components)}" if self.components else "its vectors have no parts"
             raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weight; {has}.")
-        self._state = _State()
+        self._states: dict[int, _State] = {}
+
+    @property
+    def _state(self) -> _State:
+        """The state of this process: a child has neither the threads nor the owner of the lock of its parent."""
+        return self._states.setdefault(os.getpid(), _State())
 
     @property
     def components(self) -> Mapping[str, slice]:
@@ -306,8 +247,6 @@ class OpenClipEmbedder(BaseEmbedder):
         return vectors
 
     def _loaded(self) -> Loaded | OnnxModel:
-        if self._state.pid != os.getpid():  # a child process has neither the threads nor the lock owner of its parent
-            self._state = _State()
         state = self._state
         if state.loaded is None:
             with state.lock:
@@ -378,7 +317,6 @@ class _State:
     """The loaded model of this process."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.lock = threading.Lock()
         self.loaded: Loaded | OnnxModel | None = None
         self.batchers: dict[str, Batcher[Any, Any]] = {}
