@@ -26,7 +26,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
-from imagesim.database import retry_conflicts
+from imagesim.database import retry_conflicts, stream
 from imagesim.exceptions import BadQuery, format_choices
 from imagesim.items import split_key
 from imagesim.models import Event
@@ -253,9 +253,8 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     views: dict[tuple[str, str], float] = defaultdict(float)
     gains: dict[tuple[str, str], float] = defaultdict(float)
     events = Event.objects.filter(source="similar", query_key__startswith=f"{label}:", item_key__startswith=f"{label}:")
-    for query_key, item_key, kind, position in events.values_list(
-        "query_key", "item_key", "kind", "position"
-    ).iterator():
+    rows = events.values_list("query_key", "item_key", "kind", "position")
+    for query_key, item_key, kind, position in stream(rows, chunk_size=2_000):
         pair = (split_key(query_key)[1], split_key(item_key)[1])
         if kind == Event.Kind.VIEW:
             views[pair] += usual[str(position)]

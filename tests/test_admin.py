@@ -3,10 +3,12 @@ from __future__ import annotations
 import html
 import re
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib import admin
 from django.core.files.base import ContentFile
+from django.http import QueryDict
 from django.test import RequestFactory
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -316,8 +318,16 @@ class TestVisualIndexPage:
         client = Client(enforce_csrf_checks=True)
         client.force_login(admin_user)
 
-        assert client.get(address).status_code == 405
+        assert client.get(address).url == PAGE
         assert client.post(address).status_code == 403
+        assert names == []
+
+    def test_the_login_after_an_expired_session_ends_at_the_page(self, client, admin_user, monkeypatch):
+        names = started(monkeypatch)
+        answer = client.post(reverse("admin:imagesim_visualindex_start", args=["rebuild"]))
+        client.force_login(admin_user)
+        answer = client.get(QueryDict(urlsplit(answer.url).query)["next"], follow=True)
+        assert (answer.status_code, answer.redirect_chain) == (200, [(PAGE, 302)])
         assert names == []
 
     def test_an_unknown_job(self, admin_client):

@@ -24,11 +24,10 @@ from imagesim.exceptions import BadQuery
 from imagesim.insight import recorder as recording
 from imagesim.insight import rollup
 from imagesim.insight.apps import check_middleware
-from imagesim.insight.middleware import RememberRequest, current_request
+from imagesim.insight.middleware import RememberRequest, current_request, is_visitor
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.insight.purchases import Line, purchased
 from imagesim.insight.recorder import recorder
-from imagesim.insight.visitors import is_visitor
 from imagesim.models import Event
 from imagesim.registry import key_of
 from imagesim.types import Hit, HitImage

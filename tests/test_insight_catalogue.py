@@ -103,6 +103,21 @@ def test_a_picture_of_several_products_but_not_of_variants() -> None:
     assert not Finding.objects.filter(kind="duplicate").exists()
 
 
+def test_a_placeholder_of_all_products_does_not_load_them_all_at_each_step(monkeypatch: Any) -> None:
+    shown = encoded(scene(1))
+    for number in range(12):
+        product(str(number), shown)
+    sync()
+    loaded: list[int] = []
+    load = catalogue._load
+    monkeypatch.setattr(catalogue, "_load", lambda states: loaded.append(len(states)) or load(states))
+    monkeypatch.setattr(catalogue, "BATCH", 2)
+    monkeypatch.setattr(catalogue, "MOST_OWNERS", 3, raising=False)
+    look()
+    assert max(loaded) == 3
+    assert Finding.objects.filter(kind="shared").count() == 12
+
+
 def test_a_picture_that_is_almost_that_of_another_product() -> None:
     picture = scene(1)
     brighter = picture.point(lambda value: min(255, value + 2))
@@ -223,7 +238,7 @@ def test_who_may_see_and_who_may_scan(client) -> None:
     assert "Look at more" not in client.get(LIST).content.decode()
     assert client.post(SCAN).status_code == 403
     user.user_permissions.add(Permission.objects.get(codename="scan_finding"))
-    assert client.get(SCAN).status_code == 405
+    assert client.get(SCAN).url == LIST
     assert client.post(SCAN).status_code == 302
 
 

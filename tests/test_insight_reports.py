@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from demo_shop.shop.models import Product
-from imagesim.insight import charts, rollup, spreadsheet
+from imagesim.insight import charts, reports, rollup
 from imagesim.insight.intervals import Rate
 from imagesim.insight.models import DailyCount, Purchase, Search
 from imagesim.insight.reports import REPORTS, Column, Selection
@@ -177,7 +177,7 @@ def test_pages_compute_what_is_due_and_say_what_is_left(staff, monkeypatch) -> N
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "＝", " =", "\u00a0@", "|", "%"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    [_header, line] = list(spreadsheet.lines([Column("Words", "text")], [[f'{start}HYPERLINK("x","y")']]))
+    [_header, line] = list(reports.csv_lines([Column("Words", "text")], [[f'{start}HYPERLINK("x","y")']]))
     [[cell]] = list(csv.reader(StringIO(line)))
     assert cell.startswith("'")
 

@@ -174,6 +174,15 @@ class TestSimilar:
             counts.append(len(queries))
         assert counts[0] == counts[1]
 
+    def test_the_parameter_of_the_rest_framework_for_the_format_is_no_filter(self, shelf, api):
+        for response in (
+            api.get(similar(shelf["red"]), {"format": "json", "limit": 1}),
+            api.get(SEARCH, {"q": "red", "format": "json", "limit": 1}),
+            api.post(SEARCH + "?format=json", {"image": photo(), "limit": 1}),
+        ):
+            assert (response.status_code, len(response.json()["results"])) == (200, 1)
+        refused(api.get(similar(shelf["red"]), {"format": "xml"}), 404, "not_found")
+
     @pytest.mark.parametrize("pk", ["999999", "abc", "%00", "9" * 40, "-1", "1.5", "%F0%9F%91%9F"])
     def test_unknown_item(self, shelf, api, pk):
         refused(api.get(f"/api/visual/items/shop.product/{pk}/similar/"), 404, "not_found")

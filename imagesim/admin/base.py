@@ -1,36 +1,45 @@
-"""What the admin pages share: read-only pages, states as coloured badges, and the buttons and actions.
+"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, and the buttons
+and actions.
 
 Each button or action starts a task or queues items, so none takes long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
 from imagesim.indexing import dispatch, jobs
 from imagesim.indexing.sync import touch
 from imagesim.models import ItemState, Job
 from imagesim.registry import registry
+from imagesim.thumbnails import Pictures
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
 
+logger = logging.getLogger(__name__)
+
 Outcome = ItemState.Outcome
 TONES: dict[str, str] = {Outcome.INDEXED: "good", Outcome.FAILED: "bad", Outcome.NEW: "waiting"}
 ERROR_LENGTH = 100
+THUMBNAIL_WIDTH = 160
+"""In pixels; the style sheet shows it smaller."""
 
 
 class ReadOnly:
@@ -194,3 +203,48 @@ def _queued_message(count: int) -> str:
         count,
     ) % {"count": count}
     return text if dispatch.mode() != "manual" else f"{text} {_('Run manage.py imagesim_sync to index them.')}"
+
+
+def reason(state: ItemState | None, item: models.Model) -> str:
+    """Return why the item is not in the index; empty if it is."""
+    if state is None:
+        return _("It was never indexed: no change of it was noticed. Save it, or reindex it from the list.")
+    if state.outcome == Outcome.FAILED:
+        return _("It could not be indexed: %(error)s") % {"error": state.error}
+    if state.outcome == Outcome.SKIPPED and not state.pending:
+        if not registry.for_item(item).should_index(item):
+            return _("The shop does not show it.")
+        return _("It has no picture.") if not state.images.exists() else state.error
+    if state.outcome != Outcome.INDEXED:
+        return _("It waits to be indexed.") if state.pending else _("It was removed from the index.")
+    return ""
+
+
+def thumbnail(item: Any, name: str = "", *, alt: str = "", links: bool = False) -> SafeString | str:
+    """Return an ``<img>`` of the item's picture stored under ``name``, or of its first one; empty if it has none.
+
+    With ``links`` it leads to the picture as it was stored. A storage that fails leaves the place empty.
+    """
+    try:
+        pictures = Pictures(registry.for_item(item), item, name)
+        url, original = pictures.url(THUMBNAIL_WIDTH), pictures.original if links else ""
+    except Exception:  # of the shop's code, or of its storage's client
+        log_repeated(logger, logging.WARNING, "thumbnail", "A picture could not be shown", exc_info=True)
+        return ""
+    if not url:
+        return ""
+    image = format_html('<img class="imagesim-thumbnail" src="{}" alt="{}" loading="lazy">', url, alt)
+    return format_html('<a href="{}">{}</a>', original, image) if original else image
+
+
+def posted(view: Callable[..., HttpResponse], page: Callable[..., str]) -> Callable[..., HttpResponse]:
+    """Return a view that answers what is posted, and sends others to the address of the page with its button.
+
+    The login that an expired session asks for ends with a GET of the address that was posted to.
+    """
+
+    @wraps(view)
+    def answer(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        return view(request, **arguments) if request.method == "POST" else HttpResponseRedirect(page(**arguments))
+
+    return answer

@@ -15,25 +15,26 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, HttpRes
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.decorators import method_decorator
 from django.utils.formats import date_format, number_format
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.http import require_POST
 
 from imagesim import events
 from imagesim.admin import job_control
-from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, start
-from imagesim.admin.failures import last_failures
+from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, posted, shorten, start, thumbnail
+from imagesim.admin.items import attach_items
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
-from imagesim.models import Job, VisualIndex
+from imagesim.indexing.outbox import state_alias
+from imagesim.models import ItemState, Job, VisualIndex
 from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
 
 DAYS = 30
 ROWS = 20
 """The maximum number of rows per table."""
+LAST_FAILURES = 5
 
 _NAMES = {
     "similar": gettext_lazy("Similar products"),
@@ -52,7 +53,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         return [
             path("", view(self.changelist_view), name="imagesim_visualindex_changelist"),
             path("status/", view(self.status_view), name="imagesim_visualindex_status"),
-            path("start/<slug:job>/", view(self.start_view), name="imagesim_visualindex_start"),
+            path("start/<slug:job>/", view(posted(self.start_view, self._address)), name="imagesim_visualindex_start"),
         ]
 
     def has_rebuild_permission(self, request: HttpRequest) -> bool:
@@ -86,7 +87,9 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         self._require_view(request)
         return JsonResponse(snapshot())  # admin_view adds the headers against caching
 
-    @method_decorator(require_POST)
+    def _address(self, job: str = "") -> str:
+        return reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name)
+
     def start_view(self, request: HttpRequest, job: str) -> HttpResponse:
         self._require_view(request)
         if not self.has_rebuild_permission(request):
@@ -108,9 +111,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             return TemplateResponse(request, "admin/imagesim/confirm.html", context)
         level, message = start(job, hold=bool(BUTTONS[job].option) and "option" in request.POST)
         self.message_user(request, message, level)
-        return HttpResponseRedirect(
-            reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name),
-        )
+        return HttpResponseRedirect(self._address())
 
     def _require_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
@@ -315,3 +316,28 @@ def _row(name: str, rate: events.Rate) -> EventRow:
     )
     share = f"{number_format(round(100 * rate.click_through, 1), decimal_pos=1)} %" if rate.views else "–"
     return EventRow(name, views, clicks, carts, share)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed item: its picture, its name, the address of the page with its errors, and the first of them."""
+
+    picture: SafeString | str
+    name: str
+    url: str
+    error: str
+
+
+def last_failures(site_name: str) -> list[Failure]:
+    """Return the items that failed last, latest first."""
+    failed = ItemState.objects.using(state_alias()).filter(outcome=ItemState.Outcome.FAILED, pending=False)
+    states = list(failed.order_by("-changed_at", "-pk")[:LAST_FAILURES])
+    attach_items(states)
+    return [_shown(state, site_name) for state in states]
+
+
+def _shown(state: ItemState, site_name: str) -> Failure:
+    item = getattr(state, "_imagesim_item", None)
+    url = reverse("admin:imagesim_itemstate_change", args=[state.pk], current_app=site_name)
+    picture = thumbnail(item) if item is not None else ""
+    return Failure(picture, str(state if item is None else item), url, shorten(state.error))

@@ -14,10 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, reindex_states, shorten
-from imagesim.admin.reasons import reason
+from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, reason, reindex_states, shorten, thumbnail
 from imagesim.admin.similar import change_url
-from imagesim.admin.thumbnail import thumbnail
 from imagesim.exceptions import NotRegistered
 from imagesim.items import valid_pks
 from imagesim.models import ItemImage, ItemState

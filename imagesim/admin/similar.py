@@ -15,8 +15,7 @@ from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from imagesim.admin.reasons import reason
-from imagesim.admin.thumbnail import thumbnail
+from imagesim.admin.base import reason, thumbnail
 from imagesim.exceptions import ImagesimError, NotIndexed, mask_credentials
 from imagesim.models import ItemState
 from imagesim.registry import registry

@@ -21,13 +21,12 @@ from django.utils.translation import gettext_lazy
 
 from imagesim import events
 from imagesim.admin.base import ReadOnlyAdmin
-from imagesim.insight import charts, spreadsheet
+from imagesim.insight import charts
 from imagesim.insight.intervals import Rate
-from imagesim.insight.links import linked_items
 from imagesim.insight.models import Search, SearchReport
-from imagesim.insight.reports import REPORTS, Column, Report, Selection
+from imagesim.insight.reports import REPORTS, Column, Report, Selection, csv_lines
 from imagesim.insight.rollup import local_date, roll_up
-from imagesim.insight.worklist_admin import FindingAdmin
+from imagesim.insight.worklist_admin import FindingAdmin, linked_items
 
 __all__ = ["FindingAdmin", "SearchReportAdmin"]
 
@@ -133,7 +132,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
             return HttpResponse(form.errors.as_text(), content_type="text/plain; charset=utf-8", status=400)
         chosen = form.selection()
         answer = StreamingHttpResponse(
-            spreadsheet.lines(report.columns, report.rows(chosen, CSV_ROWS)), content_type="text/csv; charset=utf-8"
+            csv_lines(report.columns, report.rows(chosen, CSV_ROWS)), content_type="text/csv; charset=utf-8"
         )
         file = f"{name}-{chosen.since}-{chosen.until}.csv"
         answer["Content-Disposition"] = f'attachment; filename="{file}"'

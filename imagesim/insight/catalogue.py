@@ -35,6 +35,9 @@ Outcome = ItemState.Outcome
 BATCH = 20
 """Items per step."""
 
+MOST_OWNERS = 50
+"""Items of a shared picture that an item is compared with: a placeholder may be that of all."""
+
 DUPLICATE = 0.96
 """Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
 
@@ -190,11 +193,13 @@ def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
 
 def _look_for_shared(items: Sequence[Item]) -> None:
     digests = {image.digest for item in items for image in item.images if image.digest}
-    rows = ItemImage.objects.filter(digest__in=digests).exclude(state__outcome=Outcome.REMOVED).order_by("pk")
-    owners: dict[str, list[ItemState]] = {}
-    for image in rows.select_related("state"):
-        owners.setdefault(image.digest, []).append(image.state)
-    others = {state.pk: state for found in owners.values() if len(found) > 1 for state in found}
+    counted = ItemImage.objects.filter(digest__in=digests).values("digest").annotate(owners=models.Count("pk"))
+    rows = ItemImage.objects.exclude(state__outcome=Outcome.REMOVED).select_related("state").order_by("pk")
+    owners = {
+        digest: [image.state for image in rows.filter(digest=digest)[:MOST_OWNERS]]
+        for digest in counted.filter(owners__gt=1).values_list("digest", flat=True)
+    }
+    others = {state.pk: state for found in owners.values() for state in found}
     groups = {item.state.pk: item.group for item in _load(list(others.values()))}
     for item in items:
         for image in item.images:

@@ -1,10 +1,12 @@
-"""Remember the request that is being answered, so that only what visitors ask is recorded."""
+"""Remember the request that is being answered, and tell those of visitors, so that only what these ask is recorded."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -29,3 +31,34 @@ class RememberRequest(RequestMiddleware):
             yield lambda response: response
         finally:
             _request.reset(token)
+
+
+MAX_AGENT = 500
+"""Characters of a User-Agent that are looked at."""
+
+_PROGRAM = re.compile(
+    r"(?<!cu)bots?(\b|_)|crawl|spider|slurp|scrap|headless|monitor|uptime|pingdom|lighthouse|preview|externalhit"
+    r"|^(curl|wget|python|go-http|java/|libwww|httpx|aiohttp|apache-http|node|axios|ruby|perl|php)",
+    re.IGNORECASE,
+)
+
+
+def is_visitor(request: HttpRequest) -> bool:
+    """Whether an answer to this request is recorded.
+
+    Not to a request without a User-Agent, or with that of a program; to HEAD; to one that a browser sends in advance
+    (``Sec-Purpose: prefetch``); or to a page of the admin.
+    """
+    headers = request.META
+    if request.method == "HEAD" or "prefetch" in headers.get("HTTP_SEC_PURPOSE", "") + headers.get("HTTP_PURPOSE", ""):
+        return False
+    match = request.resolver_match
+    if match is not None and "admin" in match.app_names:
+        return False
+    return not is_program(headers.get("HTTP_USER_AGENT", "")[:MAX_AGENT])
+
+
+@lru_cache(1024)
+def is_program(agent: str) -> bool:
+    """Whether a User-Agent is empty, or names a program instead of a browser or a shop's app."""
+    return not agent.strip() or _PROGRAM.search(agent) is not None

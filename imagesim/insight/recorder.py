@@ -16,9 +16,8 @@ from django.db.models import Model
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import current_schema, in_schema, retry_conflicts
 from imagesim.events import Answer
-from imagesim.insight.middleware import current_request
+from imagesim.insight.middleware import current_request, is_visitor
 from imagesim.insight.models import MAX_TEXT, DailyCount, Purchase, RolledDay, Search
-from imagesim.insight.visitors import is_visitor
 from imagesim.runtime import runtime
 from imagesim.tasks import delete_in_batches
 

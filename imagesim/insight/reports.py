@@ -1,8 +1,9 @@
-"""The reports: tables over the daily figures."""
+"""The reports: tables over the daily figures, for a page and as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from itertools import islice
@@ -14,6 +15,7 @@ from django.db.models.functions import Lower
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from imagesim.database import stream
 from imagesim.insight.intervals import Rate
 from imagesim.insight.models import DailyCount, Search
 from imagesim.insight.rollup import Figures
@@ -113,7 +115,7 @@ def _never(chosen: Selection, limit: int) -> Rows:
         rows = rows.filter(where=chosen.where)
     found = set(rows.order_by().values_list("name", flat=True).distinct())
     states = ItemState.objects.filter(outcome=ItemState.Outcome.INDEXED).order_by("pk")
-    keys = (make_key(*each) for each in states.values_list("model", "object_pk").iterator())
+    keys = (make_key(*each) for each in stream(states.values_list("model", "object_pk"), chunk_size=2_000))
     never = (key for key in keys if key not in found and chosen.text.casefold() in key.casefold())
     return [{"name": key} for key in islice(never, limit)]
 
@@ -241,3 +243,36 @@ REPORTS = {
         ),
     )
 }
+
+
+BEGIN_FORMULAS = tuple("=+-@\t\r\n|%＝＋－＠")
+"""A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection"); words are typed by anyone."""
+
+
+class _Line:
+    def write(self, line: str) -> str:
+        return line
+
+
+def csv_lines(columns: Iterable[Column], rows: Iterable[list[Any]]) -> Iterator[str]:
+    """Yield the lines of a CSV file with a header; a rate takes four columns: the count, its share and its bounds."""
+    columns = list(columns)
+    writer = csv.writer(_Line(), quoting=csv.QUOTE_NONNUMERIC)
+    titles: list[str] = []
+    for column in columns:
+        title = str(column.title)
+        titles += [title] if column.kind != "rate" else [title, f"{title} %", f"{title} % 2.5", f"{title} % 97.5"]
+    yield "\ufeff" + str(writer.writerow([_safe(title) for title in titles]))
+    for row in rows:
+        yield str(writer.writerow([cell for value in row for cell in _cells(value)]))
+
+
+def _cells(value: Any) -> list[Any]:
+    if isinstance(value, Rate):
+        return [value.part, *(round(100 * share, 2) for share in (value.share, value.low, value.high))]
+    return [value if isinstance(value, int | float) else _safe(str(value))]
+
+
+def _safe(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.lstrip(" \u00a0\ufeff\u200b").startswith(BEGIN_FORMULAS) else text

@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
-from imagesim.admin.base import ReadOnlyAdmin
+from imagesim.admin.base import ReadOnlyAdmin, posted
+from imagesim.admin.base import thumbnail as small_picture
 from imagesim.admin.items import attach_items
-from imagesim.admin.thumbnail import thumbnail as small_picture
+from imagesim.exceptions import NotRegistered
 from imagesim.insight import catalogue
-from imagesim.insight.links import linked_items
 from imagesim.insight.models import Finding
+from imagesim.items import split_key, valid_pks
 from imagesim.models import ItemState
-from imagesim.registry import make_key
+from imagesim.registry import make_key, registry
 
 SCAN_SECONDS = 5.0
 """How long a press of the button looks at items."""
+
+
+def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the name of each item that exists and the address of its page in the admin, empty if the user may not see
+    it. One query per model."""
+    wanted: dict[str, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        label, pk = split_key(key)
+        wanted.setdefault(label, []).append(pk)
+    found: dict[str, tuple[str, str]] = {}
+    for label, pks in wanted.items():
+        try:
+            items = registry.for_label(label)
+        except NotRegistered:
+            continue
+        own = site._registry.get(items.model)
+        may_view = own is not None and own.has_view_permission(request)
+        meta = items.model._meta
+        for item in items.model._base_manager.filter(pk__in=valid_pks(items.model, pks)):
+            url = ""
+            if may_view:
+                try:
+                    url = reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_change", args=[item.pk])
+                except NoReverseMatch:
+                    url = ""
+            found[items.key_of(item)] = (str(item), url)
+    return found
 
 
 @admin.register(Finding)
@@ -47,7 +76,7 @@ class FindingAdmin(ReadOnlyAdmin):
         return request.user.has_perm("imagesim_insight.scan_finding")
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.scan_view))
+        view = self.admin_site.admin_view(posted(self.scan_view, self._address))
         return [path("scan/", view, name="imagesim_insight_finding_scan"), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -72,6 +101,9 @@ class FindingAdmin(ReadOnlyAdmin):
         changelist.result_list = findings
         return changelist
 
+    def _address(self) -> str:
+        return reverse(f"{self.admin_site.name}:imagesim_insight_finding_changelist")
+
     def scan_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_scan_permission(request):
             raise PermissionDenied
@@ -81,7 +113,7 @@ class FindingAdmin(ReadOnlyAdmin):
         self.message_user(
             request, _("%(done)d products were looked at so far.") % {"done": found.done}, messages.SUCCESS
         )
-        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:imagesim_insight_finding_changelist"))
+        return HttpResponseRedirect(self._address())
 
     @admin.display(description=gettext_lazy("product"), ordering="state")
     def product(self, finding: Finding) -> SafeString:

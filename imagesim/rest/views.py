@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
 from django.utils.module_loading import import_string
@@ -19,6 +19,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from imagesim import __version__, events
@@ -129,7 +130,7 @@ class SimilarView(VisualSearchView):
 
     def get(self, request: Request, model: str, pk: str) -> Response:
         items = registry.for_label(model)
-        arguments = self.read(inputs.SimilarQuery, request.query_params, searched=(items,))
+        arguments = self.read(inputs.SimilarQuery, _query(request), searched=(items,))
         with budget(pictures=False):
             seconds = get_settings().SIMILAR_SECONDS
             return self.answer(request, answer_cache.similar_to(_get_item(items, pk), seconds=seconds, **arguments))
@@ -156,7 +157,7 @@ class SearchView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.SEARCH_BY_TEXT, post=described.SEARCH)
 
     def get(self, request: Request) -> Response:
-        arguments = self.read(inputs.WordsQuery, request.query_params)
+        arguments = self.read(inputs.WordsQuery, _query(request))
         with budget(pictures=False):
             return self.answer(request, search.search(**arguments))
 
@@ -183,7 +184,7 @@ class SuggestView(VisualSearchView):
     schema = described.VisualSearchSchema(get=described.SUGGEST)
 
     def get(self, request: Request) -> Response:
-        arguments = self.read(inputs.SuggestQuery, request.query_params)
+        arguments = self.read(inputs.SuggestQuery, _query(request))
         with budget(pictures=False):
             found = search.suggest(**arguments)
         return Response(SuggestionsSerializer({"suggestions": found}, context={"request": request}).data)
@@ -322,13 +323,20 @@ def _get_item(items: Any, pk: str) -> Any:
     return item
 
 
+def _query(request: Request) -> QueryDict:
+    """The query string without the parameter that chooses the renderer, such as ``format=json``."""
+    query = request.query_params.copy()
+    query.pop(api_settings.URL_FORMAT_OVERRIDE, None)
+    return query
+
+
 def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[str, Any], UploadedFile[bytes] | None]:
     """The values in the body and the query string of a POST, and its image (the first one, if there may be several
     under the names in ``pictures``)."""
     if not isinstance(request.data, Mapping):
         raise BadQuery(_("The body must be a form or a JSON object."))
     image = _image(request, pictures)
-    given: dict[str, Any] = {name: request.query_params.getlist(name) for name in request.query_params}
+    given: dict[str, Any] = dict(_query(request).lists())
     for name in request.data:
         if name not in request.FILES:
             values = request.data

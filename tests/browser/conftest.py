@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,24 @@ def demo(demo_folder: Path) -> Iterator[str]:
         pytest.fail(str(failure), pytrace=False)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One per module: while Playwright runs, this thread has an event loop, and Django's database tests refuse that."""
+@contextmanager
+def launched(**options: Any) -> Iterator[Any]:
+    """A Chromium; the options are those of Playwright's ``launch()``."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = find_chromium()
     if program is None:
         missing("chromium is not installed")
     with playwright.sync_playwright() as manager:
-        browser = manager.chromium.launch(executable_path=program, args=ARGUMENTS)
+        browser = manager.chromium.launch(executable_path=program, args=ARGUMENTS, **options)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One per module: while Playwright runs, this thread has an event loop, and Django's database tests refuse that."""
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.browser.test_merchandising import fits, log_in, picture
+from tests.browser.pages import edit, fits, is_accessible, log_in, picture
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def is_accessible(page: Any, part: str) -> None:
-    """Of our own part: Django's pages are Django's."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-    found = axe.run(page, context={"include": [[part]]}, options={"runOnly": tags, "preload": False})
-    assert found.violations_count == 0, found.generate_report()
-
-
-def edit(page: Any, name: str) -> None:
-    page.goto(f"/admin/shop/product/?q={name.replace(' ', '+')}")
-    page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
 
 
 @pytest.mark.parametrize("width", [768, pytest.param(1280, marks=pytest.mark.long)])

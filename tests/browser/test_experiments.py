@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_insight import AGENT, is_accessible
-from tests.browser.test_merchandising import fits, log_in, picture
+from tests.browser.pages import fits, is_accessible, log_in, picture
+from tests.browser.test_insight import AGENT
 
 pytestmark = pytest.mark.timeout(600)
 LIST = "/admin/imagesim_experiments/experiment/"
@@ -67,7 +67,7 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     page.locator(".messagelist .success").wait_for()
     page.get_by_role("link", name="Report", exact=True).first.click()
     page.get_by_text("It has not started").wait_for()
-    is_accessible(page)
+    is_accessible(page, ".insight")
     is_previewed(page)
     page.get_by_role("button", name="Start").focus()
     page.keyboard.press("Enter")
@@ -87,7 +87,7 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
         assert "Too early" in page.locator(".experiment-verdict").nth(1).inner_text()
         assert page.locator(".experiment-chart svg").count() == 1
         assert fits(page)
-        is_accessible(page)
+        is_accessible(page, ".insight")
         picture(page, f"experiment-{width}")
         page.goto(LIST)
         assert fits(page)
@@ -99,7 +99,12 @@ def test_an_experiment_is_written_started_read_and_stopped(open_page, demo_folde
     page.get_by_text("cannot be changed").wait_for()
     assert page.locator("#id_share").count() == 0
     page.goto(report)
-    page.get_by_role("button", name="Stop for good").click()
+    stop = page.get_by_role("button", name="Stop for good")
+    assert stop.is_hidden()  # one click does not end it
+    page.locator("summary", has_text="Stop").click()
+    assert fits(page)
+    is_accessible(page, ".insight")
+    stop.click()
     page.locator(".messagelist .success").wait_for()
     page.get_by_role("button", name="Copy").click()
     assert page.locator("#id_variants-1-diversity").input_value() == "0.4"

@@ -7,19 +7,11 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import until
-from tests.browser.test_merchandising import fits, log_in, picture
+from tests.browser.pages import fits, is_accessible, log_in, picture
 
 pytestmark = pytest.mark.timeout(600)
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 REPORTS = "/admin/imagesim_insight/searchreport/"
-
-
-def is_accessible(page: Any, part: str = ".insight") -> None:
-    """Of our own part: Django's pages are Django's."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-    found = axe.run(page, context={"include": [[part]]}, options={"runOnly": tags, "preload": False})
-    assert found.violations_count == 0, found.generate_report()
 
 
 def shown(page: Any, name: str, word: str) -> None:
@@ -53,12 +45,12 @@ def test_what_visitors_do_is_in_the_reports(open_page) -> None:
             staff.goto(f"{REPORTS}{name}/")
             staff.locator(".insight-table tbody tr").first.wait_for()
             assert fits(staff)
-            is_accessible(staff)
+            is_accessible(staff, ".insight")
             picture(staff, f"insight-{name}-{width}")
     staff.goto("/admin/imagesim_insight/finding/")
     staff.locator(".insight-scan button").first.click()
     staff.locator(".messagelist .success").wait_for()
-    is_accessible(staff)
+    is_accessible(staff, ".insight")
     assert staff.locator(".insight-scan", has_text="products were looked at").count() == 1
     picture(staff, "insight-work-list")
     staff.goto(REPORTS)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_admin_item import is_accessible
-from tests.browser.test_merchandising import fits, log_in, picture
+from tests.browser.pages import fits, is_accessible, log_in, picture
 
 pytestmark = pytest.mark.timeout(600)
 PAGE = "/admin/imagesim/visualindex/"

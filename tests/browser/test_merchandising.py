@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from tests.browser.conftest import SCREENSHOTS, until
+from tests.browser.conftest import until
+from tests.browser.pages import fits, is_accessible, log_in, picture
 
 pytestmark = pytest.mark.timeout(600)
 ADD = "/admin/imagesim_merchandising/rule/add/"
-
-
-def log_in(page: Any) -> None:
-    page.goto("/admin/")
-    page.locator("#id_username").fill("admin")
-    page.locator("#id_password").fill("admin")
-    page.locator("[type=submit]").click()
-    page.locator("#user-tools").wait_for()
-
-
-def is_accessible(page: Any) -> None:
-    """Of our own part: Django's pages are Django's."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-    options = {"runOnly": tags, "preload": False}  # preloading would add a style to the page
-    found = axe.run(page, context={"include": [[".rule-question"]]}, options=options)
-    assert found.violations_count == 0, found.generate_report()
-
-
-def picture(page: Any, name: str) -> None:
-    if SCREENSHOTS:
-        page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"), full_page=True)
-
-
-def fits(page: Any) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 @pytest.mark.parametrize(("width", "words"), [(768, "juice"), (1280, "polo shirt")])
@@ -79,7 +51,7 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     assert page.locator("section[aria-labelledby=rule-before] li").count() > 1
     until(page, "[...document.querySelectorAll('#rule-preview img')].slice(0, 4).every((each) => each.naturalWidth)")
     assert fits(page)
-    is_accessible(page)
+    is_accessible(page, ".rule-question")
     picture(page, f"rule-{width}")
     page.locator("[name=_save]").click()
     page.locator(".messagelist .success").wait_for()

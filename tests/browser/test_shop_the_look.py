@@ -17,7 +17,7 @@ from tests.browser.test_shopper import assert_accessible
 
 pytestmark = pytest.mark.timeout(600)
 
-WIDTHS = [(360, 740), (768, 1024), (1280, 900)]
+WIDTHS = [(360, 740), pytest.param(768, 1024, marks=pytest.mark.long), (1280, 900)]
 BOX = "[data-imagesim-box]"
 REGION = "**/look/*/region/"
 
@@ -288,6 +288,19 @@ def test_errors_are_shown_and_can_be_retried(page):
     page.errors[:] = [error for error in page.errors if "ERR_FAILED" not in error]
 
 
+def test_after_a_retry_the_keyboard_is_at_the_results(page):
+    open_sample(page, "juice")
+    page.route(REGION, lambda route: route.abort())
+    page.get_by_label("In stock only").uncheck()
+    page.get_by_role("button", name="Try again").wait_for()
+    page.unroute(REGION)
+    page.get_by_role("button", name="Try again").press("Enter")
+    wait_for_results(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('[data-imagesim-list]') !== null")
+    page.errors[:] = [error for error in page.errors if "ERR_FAILED" not in error]
+
+
 def test_a_file_that_is_not_a_picture_is_rejected(page):
     page.goto("/look/")
     field = page.get_by_label("A photo with something you like")
@@ -355,6 +368,18 @@ def test_results_that_the_page_rendered_are_reported(page):
     with page.expect_response("**/api/visual/events/") as answered:
         page.locator("[data-imagesim-results] a.card__link").first.click()
     assert answered.value.ok
+
+
+def test_more_results_of_the_page_are_reported(page):
+    with page.expect_request("**/api/visual/events/"):
+        page.goto("/search/?q=white")
+    page.get_by_role("link", name="Show more").click()
+    card = page.locator("[data-imagesim-item][data-imagesim-position='12']")
+    item = card.get_attribute("data-imagesim-item")
+    with page.expect_response("**/api/visual/events/") as answered:
+        card.locator("a.card__link").click()
+    told = json.loads(answered.value.request.post_data)["events"]
+    assert (told[-1]["kind"], told[-1]["position"], told[-1]["item"]) == ("click", 12, item)
 
 
 def test_without_javascript_a_photo_is_posted_to_a_page(open_page: Callable[..., Any]):

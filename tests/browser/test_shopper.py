@@ -29,6 +29,7 @@ PAGES = {
     "search": "/search/",
     "words": "/search/?q=yellow+shoes",
     "like": "/search/?like=banana-juice&colour=orange",
+    "a long word": f"/search/?q={'x' * 300}",
     "refused": "/search/?q=red&category=none",
     "look": "/look/",
     "look of a sample": "/look/?sample=clothing",
@@ -37,6 +38,10 @@ PAGES = {
     "gallery": "/gallery/instant-camera/?via=orange-juice",
     "missing": "/product/nothing/",
 }
+
+
+IN_VIEW = """(({ top, bottom }) => top >= 0 && bottom <= innerHeight)(
+  document.querySelector("[data-imagesim-status]").getBoundingClientRect())"""
 
 
 @pytest.fixture
@@ -155,6 +160,22 @@ def test_suggestions_by_keyboard(page):
     page.get_by_role("option", name="Juices").wait_for()
     box.press("Enter")  # no option is active: searches the typed words
     page.wait_for_url("**/search/?q=juices")
+
+
+def test_suggestions_that_come_late_stay_closed(page):
+    page.goto("/")
+    late: list[Any] = []
+    page.route("**/suggest/**", lambda route: late.append(route))
+    box = page.get_by_role("combobox", name="Search by words")
+    box.press_sequentially("orange")
+    while not late:
+        page.wait_for_timeout(50)
+    box.press("Tab")
+    page.wait_for_timeout(500)
+    for route in late:
+        route.fulfill(json={"suggestions": [{"text": "Oranges", "kind": "category", "url": "/", "image": None}]})
+    page.wait_for_timeout(500)
+    assert page.get_by_role("option").count() == 0
 
 
 def test_find_similar_then_cheaper_or_in_another_colour(page):
@@ -304,6 +325,36 @@ def test_a_file_that_is_not_a_picture_is_rejected(page):
     assert page.get_by_label("A photo with something you like").is_visible()
     # The browser logs the expected 415 of the second file.
     page.errors[:] = [error for error in page.errors if "status of 415" not in error]
+
+
+@pytest.mark.parametrize("dismiss", ["Escape", "a click", "words"])
+def test_what_the_search_bar_says_is_dismissed(page, dismiss):
+    page.goto("/shop/drinks/")
+    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"}
+    page.locator("[data-imagesim-bar-file]").set_input_files(notes)
+    status = page.locator("[data-imagesim-bar-status]")
+    status.get_by_text("not a picture").wait_for()
+    if dismiss == "Escape":
+        page.keyboard.press("Escape")
+    elif dismiss == "words":
+        page.locator("[data-imagesim-bar-words]").press_sequentially("j")
+    else:
+        page.locator("main").click(position={"x": 5, "y": 400})
+    assert status.is_hidden()
+
+
+def test_an_error_is_in_view_on_a_phone(open_page):
+    page = open_page(viewport={"width": 360, "height": 640})
+    page.goto("/")
+    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"}
+    page.get_by_label("Search with a photo").set_input_files(notes)
+    message = page.locator("[data-imagesim-status]")
+    message.get_by_text("not a picture").wait_for()
+    until(page, IN_VIEW)
+    page.goto("/look/?photo=expired")
+    message.get_by_text("has expired").wait_for()
+    until(page, IN_VIEW)
+    page.errors[:] = [error for error in page.errors if "status of 410" not in error]
 
 
 def test_without_javascript_a_photo_is_posted_to_a_page(open_page, photo):

@@ -52,6 +52,14 @@ def test_a_rebuild_is_started_and_its_progress_shown(admin: Any) -> None:
     until(page, "coverage", r"^100 %$")
 
 
+def test_the_page_fits_a_phone_in_german(admin: Any) -> None:
+    admin.set_viewport_size({"width": 360, "height": 740})
+    admin.set_extra_http_headers({"Accept-Language": "de"})
+    admin.goto(PAGE)
+    admin.get_by_role("region", name="Nach Seite").wait_for()
+    assert admin.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_reindexing_a_product_from_the_admin_list_of_the_shop(admin: Any) -> None:
     page = admin
     page.goto("/admin/shop/product/")

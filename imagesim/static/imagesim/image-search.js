@@ -68,6 +68,11 @@ export class ImageSearch {
     }
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const cells = [...page.querySelectorAll("[data-imagesim-list] > li")];
+    const { token } = page.querySelector("[data-imagesim-results]").dataset;
+    for (const cell of cells) {
+      const { imagesimItem: item, imagesimPosition: position } = cell.dataset;
+      this.events.watch(cell, { token, item, position: Number(position) });
+    }
     this.list.append(...cells);
     const next = page.querySelector("[data-imagesim-next] a");
     if (next) link.setAttribute("href", next.getAttribute("href"));
@@ -113,7 +118,10 @@ export class ImageSearch {
       return;
     }
     // Open the page "shop the look" with the photo, if the shop has one.
-    if (this.root.dataset.look && (await handOver(this.photo, this.root.dataset.look))) return;
+    if (this.root.dataset.look && (await handOver(this.photo, this.root.dataset.look))) {
+      this.file.value = ""; // after "back" the same photo can be chosen again
+      return;
+    }
     if (this.preview.src) URL.revokeObjectURL(this.preview.src);
     this.preview.src = URL.createObjectURL(this.photo);
     this.preview.hidden = false;
@@ -208,6 +216,7 @@ export class ImageSearch {
     const key = `text${name[0].toUpperCase()}${name.slice(1)}`;
     this.status.toggleAttribute("data-error", error);
     this.status.textContent = text || this.root.dataset[key];
+    if (error) this.status.scrollIntoView({ block: "nearest" }); // on a phone it is below the form
   }
 }
 

@@ -31,6 +31,7 @@ export class SearchBar {
       if (photo) this.usePhoto(photo);
     });
     this.listenForDrops();
+    this.listenForDismissal();
     // Other widgets of the page handle pasted photos themselves.
     if (document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
     document.addEventListener("paste", (event) => {
@@ -57,6 +58,16 @@ export class SearchBar {
       if (photo) this.usePhoto(photo);
       else this.setStatus(isFromOtherSite(event.dataTransfer) ? "foreign" : "type");
     });
+  }
+
+  // What the status says ends with the visitor's next action: it covers a part of the page. A page that "back" restores
+  // from memory is as it was left.
+  listenForDismissal() {
+    const hide = () => (this.status.hidden = true);
+    document.addEventListener("pointerdown", (event) => this.status.contains(event.target) || hide());
+    document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+    this.root.addEventListener("input", hide);
+    addEventListener("pagehide", hide);
   }
 
   async usePhoto(photo) {

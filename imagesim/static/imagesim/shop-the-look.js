@@ -81,7 +81,11 @@ export class ShopTheLook {
       });
     }
     find("another").addEventListener("click", () => this.reset());
-    this.retry.addEventListener("click", () => (this.regions.length ? this.search(this.active) : this.searchPhoto()));
+    this.retry.addEventListener("click", () => {
+      this.results.focus({ preventScroll: true }); // the button is hidden while the search runs
+      if (this.regions.length) this.search(this.active);
+      else this.searchPhoto();
+    });
     this.drawButton.addEventListener("click", () => this.toggleDrawing());
     new PhotoPicker(this.root, {
       onPhoto: (photo) => this.usePhoto(photo),
@@ -567,6 +571,7 @@ export class ShopTheLook {
   setStatus(text, error = false) {
     this.status.toggleAttribute("data-error", error);
     this.status.textContent = text;
+    if (error) this.status.scrollIntoView({ block: "nearest" }); // on a phone it is below the form
   }
 }
 

@@ -20,13 +20,25 @@ export class Suggestions {
     this.input.setAttribute("aria-controls", this.list.id);
     this.input.addEventListener("input", () => this.onInput());
     this.input.addEventListener("keydown", (event) => this.onKeyDown(event));
-    this.input.addEventListener("blur", () => setTimeout(() => this.show([]), 150)); // after a click on an option was handled
+    this.input.addEventListener("blur", () => {
+      this.cancel();
+      setTimeout(() => this.show([]), 150); // after a click on an option was handled
+    });
+    this.input.form?.addEventListener("submit", () => {
+      this.cancel();
+      this.show([]); // also in the page that "back" restores from memory
+    });
     this.show([]);
   }
 
-  onInput() {
+  // Forget the words that are not answered yet: late suggestions would open over what the visitor does next.
+  cancel() {
     clearTimeout(this.timer);
     this.request?.abort();
+  }
+
+  onInput() {
+    this.cancel();
     const words = this.input.value.trim();
     if (words.length < MIN_LENGTH) this.show([]);
     else this.timer = setTimeout(() => this.load(words), DELAY);
