@@ -29,16 +29,16 @@ from django.utils import timezone
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events, tasks, widgets
-from imagesim.experiments import overrides, recording, results
+from imagesim.experiments import overrides, results
 from imagesim.experiments.apps import check_cache, check_experiments
 from imagesim.experiments.assignment import assign, pseudonym
 from imagesim.experiments.middleware import ChooseVariants
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
 from imagesim.experiments.report import report_of
-from imagesim.experiments.running import VisitorVariants, running
+from imagesim.experiments.running import VisitorVariants, exposures, running
 from imagesim.insight.models import Purchase
 from imagesim.insight.recorder import recorder
-from imagesim.merchandising import cache as rules
+from imagesim.merchandising import engine as rules
 from imagesim.merchandising.models import Rule
 from imagesim.models import Event
 from imagesim.registry import key_of
@@ -354,8 +354,8 @@ class TestRequests:
             with visiting("someone"):
                 assert variants.current("similar") is None
         finally:
-            events.observers.remove(recording.observer)
-            events.observers.append(recording.observer)
+            events.observers.remove(exposures)
+            events.observers.append(exposures)
 
 
 class TestRecording:
@@ -596,11 +596,14 @@ class TestAdmin:
         made = Experiment.objects.get()
         assert [(each.letter, each.diversity) for each in made.variants.all()] == [("A", None), ("B", 0.4)]
         assert "has not started" in client.get(page("report", made)).content.decode()
-        assert client.get(page("start", made)).status_code == 405
+        assert client.get(page("start", made)).url == page("report", made)
+        made.refresh_from_db()
+        assert made.state == Experiment.State.DRAFT
         answer = client.post(page("start", made), follow=True)
         assert "after midnight" in answer.content.decode()
         made.refresh_from_db()
         assert made.state == Experiment.State.RUNNING
+        assert "cannot be started again" in answer.content.decode()  # asked before the button that stops it
         seen = client.get(change(made)).content.decode()
         assert "cannot be changed" in seen
         assert 'name="share"' not in seen

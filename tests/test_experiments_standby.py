@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -67,20 +68,24 @@ def told(hits: Any) -> list[tuple[str, float, float]]:
     return [(hit.item.name, round(hit.score, 4), round(hit.relevance, 4)) for hit in hits]
 
 
-def everything(shelf: dict[str, Product]) -> Seen:
-    """What a visitor sees, whichever way."""
+def everything(shelf: dict[str, Product], *names: str) -> Seen:
+    """What a visitor sees, whichever way; or the ways of these names."""
     photo = encoded(picture("orange"))
-    look = imagesim.shop_the_look(photo, regions=[(0.1, 0.1, 0.5, 0.5)])
-    return {
-        "similar": told(imagesim.similar_to(shelf["red"])),
-        "varied": told(imagesim.similar_to(shelf["blue"], diversity=0.5, like="green")),
-        "filtered": told(imagesim.similar_to(shelf["red"], filters={"brand__in": ["g", "t", "b"]})),
-        "words": told(imagesim.search(text="tomato")),
-        "photo": told(imagesim.search(image=photo, facets=["brand"])),
-        "look": told(look.hits),
-        "region": told(look.regions[0].hits),
-        "suggested": [(each.text, 0.0, 0.0) for each in suggest("re")],
+
+    def look() -> Any:
+        return imagesim.shop_the_look(photo, regions=[(0.1, 0.1, 0.5, 0.5)])
+
+    ways: dict[str, Callable[[], Any]] = {
+        "similar": lambda: told(imagesim.similar_to(shelf["red"])),
+        "varied": lambda: told(imagesim.similar_to(shelf["blue"], diversity=0.5, like="green")),
+        "filtered": lambda: told(imagesim.similar_to(shelf["red"], filters={"brand__in": ["g", "t", "b"]})),
+        "words": lambda: told(imagesim.search(text="tomato")),
+        "photo": lambda: told(imagesim.search(image=photo, facets=["brand"])),
+        "look": lambda: told(look().hits),
+        "region": lambda: told(look().regions[0].hits),
+        "suggested": lambda: [(each.text, 0.0, 0.0) for each in suggest("re")],
     }
+    return {name: ways[name]() for name in names or ways}
 
 
 def seen_by(made: Experiment, letter: str, shelf: dict[str, Product]) -> Seen:
@@ -153,6 +158,17 @@ class TestReading:
         assert (made.state, made.standby_gone) == ("over", True)
         with pytest.raises(IndexMissing):
             swap()
+
+    def test_after_it_was_deleted_the_active_model_is_asked_as_without_the_variant(self, settings):
+        shelf = fill()
+        before = everything(shelf)
+        job = hold(settings)
+        made = experiment({"standby": True, "components": "half^0", "diversity": 0.5})
+        assert seen_by(made, "B", shelf) != before
+        get_index().drop(job.target)
+        for name in before:
+            with visiting(visitor_of(made, "B")):
+                assert everything(shelf, name) == {name: before[name]}
 
     def test_without_an_experiment_it_costs_nothing(self, settings):
         shelf = fill()

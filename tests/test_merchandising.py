@@ -22,13 +22,13 @@ from django.utils import timezone
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import versioned
-from imagesim.merchandising import cache
+from imagesim.merchandising import engine
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import rerank
+from imagesim.retrieval import answer_cache, rerank
 from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest
 from imagesim.types import Condition, Filters, Hits, IndexMeta, Message, Region
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _index(settings, media_root) -> Iterator[None]:
     settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER}
-    rerank.register(cache.CachedRules())
+    rerank.register(engine.CachedRules())
     yield
     rerank.register(None)
 
@@ -231,6 +231,9 @@ class TestTexts:
             ({"action": "message"}, "message", "needed"),
             ({"action": "message", "message": "x", "link": "javascript:alert(1)"}, "link", "link"),
             ({"action": "message", "message": "x", "link": "//evil.example/"}, "link", "link"),
+            ({"action": "message", "message": "x", "link": "/\\evil.example/"}, "link", "link"),
+            ({"action": "message", "message": "x", "link": "/\t/evil.example/"}, "link", "link"),
+            ({"action": "message", "message": "x", "link": "http://\\evil.example/"}, "link", "link"),
             ({"action": "replace", "replacement": "x"}, "replacement", "words"),
             ({"when": "equal"}, "triggers", "needed"),
             ({"when": "equal", "triggers": "!!!"}, "triggers", "no words"),
@@ -271,7 +274,7 @@ class TestCache:
         version = rerank.version()
         Rule.objects.update(enabled=False)  # without a signal, as another process sees it
         assert rerank.version() == version
-        default_cache.set(cache.rules.cache_key, "another")
+        default_cache.set(engine.rules.cache_key, "another")
         now[0] += versioned.CHECK_SECONDS
         assert moved(imagesim.search(text="red")) == set()
         assert rerank.version() == "another"
@@ -281,6 +284,17 @@ class TestCache:
         with django_capture_on_commit_callbacks(execute=True):
             made.delete()
         assert moved(imagesim.search(text="red")) == set()
+
+    def test_a_kept_answer_is_asked_again_when_a_rule_begins_or_ends(self, shelf, monkeypatch):
+        start = timezone.now()
+        hour = timedelta(hours=1)
+        rule(starts=start + hour, ends=start + 3 * hour).save()
+
+        def boosted(hours: int) -> set[str]:
+            monkeypatch.setattr(timezone, "now", lambda: start + hours * hour)
+            return moved(answer_cache.similar_to(shelf["red"], seconds=24 * 3600))
+
+        assert [boosted(hours) for hours in range(5)] == [set(), BLUE, BLUE, set(), set()]
 
     def test_a_cache_that_is_down_leaves_the_rules_in_force(self, shelf, monkeypatch, caplog):
         rule().save()
@@ -366,6 +380,24 @@ class TestAdmin:
         assert LogEntry.objects.count() == 2
         history = boss.get(reverse("admin:imagesim_merchandising_rule_history", args=[made.pk])).content.decode()
         assert "Switched off." in history
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({"filters": "category = hats"}, []),
+            ({"filters": "category = Hat", "action": "exclude"}, ["category “Hat”", "“hats”"]),
+            ({"when": "category", "triggers": "hats\nHats", "filters": "colour = blue"}, ["category “Hats”", "“hats”"]),
+            ({"when": "product", "triggers": "4711", "filters": "colour = blue"}, ["product “shop.product:4711”"]),
+            ({"action": "pin", "pins": "1: 4711"}, ["product “shop.product:4711”"]),
+            ({"filters": "colour = blue", "pins": "1: 4711"}, []),  # what the action does not use
+        ],
+    )
+    def test_a_warning_names_what_the_shop_does_not_have(self, boss, shelf, given, expected):
+        page = boss.post(reverse(ADD), FORM | given, follow=True)
+        assert Rule.objects.count() == 1
+        told = [str(message) for message in page.context["messages"] if message.level_tag == "warning"]
+        assert len(told) == bool(expected)
+        assert all(part in told[0] for part in expected)
 
     def test_errors_stand_at_their_field(self, boss):
         answer = boss.post(reverse(ADD), FORM | {"filters": "brnd = x"})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,12 @@ def figure(size: tuple[int, int] = (400, 600), ground: str = "#9aa0a6") -> Image
     box(0.34, 0.88, 0.47, 0.93, "#101010")
     box(0.53, 0.88, 0.66, 0.93, "#101010")
     return image
+
+
+@cache
+def photos(size: tuple[int, int]) -> tuple[Image.Image, ...]:
+    """Noise, nothing and a figure: drawn once for all finders, since twelve megapixels of noise take seconds."""
+    return noise(size), Image.new("RGB", size, "white"), figure(size)
 
 
 def product() -> Image.Image:
@@ -108,7 +115,7 @@ def finder(request: pytest.FixtureRequest, lite: LiteRegionFinder, detector: Pat
 class TestContract:
     @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
     def test_boxes_lie_in_photos_of_any_size(self, finder: BaseRegionFinder, size: tuple[int, int]) -> None:
-        for image in (noise(size), Image.new("RGB", size, "white"), figure(size)):
+        for image in photos(size):
             regions = finder.find(image)
             assert isinstance(regions, list)
             for region in regions:

@@ -17,14 +17,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
 
-from imagesim.experiments import charts, preview
+from imagesim.admin.base import posted
+from imagesim.experiments import preview
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
-from imagesim.experiments.report import csv_rows, report_of
+from imagesim.experiments.report import chart_of, csv_rows, report_of
 from imagesim.experiments.results import update
-from imagesim.insight import spreadsheet
-from imagesim.insight.reports import Column
+from imagesim.insight.reports import Column, csv_lines
 
 State = Experiment.State
 CSV_COLUMNS = (
@@ -154,8 +153,8 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"imagesim_experiments_{name}")
 
         names = ("start", "stop", "copy", "preview")
-        posted = [at(name, require_POST(getattr(self, f"{name}_view"))) for name in names]
-        return [at("report", self.report_view), at("csv", self.csv_view), *posted, *super().get_urls()]
+        buttons = [at(name, posted(getattr(self, f"{name}_view"), self._report_address)) for name in names]
+        return [at("report", self.report_view), at("csv", self.csv_view), *buttons, *super().get_urls()]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         experiment = context.get("original")
@@ -172,8 +171,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         drawn = [
             (row.variant, chart)
             for row in report.rows
-            if row.variant.letter in comparisons
-            and (chart := charts.of_difference(comparisons[row.variant.letter], report.looks))
+            if row.variant.letter in comparisons and (chart := chart_of(comparisons[row.variant.letter], report.looks))
         ]
         state = experiment.state
         may_run = self.has_run_permission(request)
@@ -204,7 +202,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         update(experiment)
         columns = [Column(name, lambda row: row, "text") for name in CSV_COLUMNS]
         rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
-        answer = StreamingHttpResponse(spreadsheet.lines(columns, rows), content_type="text/csv; charset=utf-8")
+        answer = StreamingHttpResponse(csv_lines(columns, rows), content_type="text/csv; charset=utf-8")
         answer["Content-Disposition"] = f'attachment; filename="experiment-{pk}.csv"'
         answer["X-Content-Type-Options"] = "nosniff"
         return answer
@@ -262,6 +260,9 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not isinstance(experiment, Experiment):
             raise Http404
         return experiment
+
+    def _report_address(self, pk: int) -> str:
+        return reverse(f"{self.admin_site.name}:imagesim_experiments_report", args=[pk])
 
     def _address(self, name: str, experiment: Experiment) -> str:
         return reverse(f"{self.admin_site.name}:imagesim_experiments_{name}", args=[experiment.pk])

@@ -14,7 +14,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from imagesim import events
 from imagesim.experiments.assignment import visitor_key
 from imagesim.experiments.preview import Preview
-from imagesim.insight.visitors import is_visitor
+from imagesim.insight.middleware import is_visitor
 from imagesim.middleware import RequestMiddleware
 from imagesim.retrieval.variants import Variant
 

@@ -1,4 +1,5 @@
-"""The experiments that run, kept by each process, and the chooser of their variants."""
+"""The experiments that run, kept by each process: the chooser of their variants, and who records the answers that
+visitors got."""
 
 from __future__ import annotations
 
@@ -10,13 +11,17 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from imagesim.experiments import standby
-from imagesim.experiments.assignment import assign
+from imagesim.circuit_breaker import log_repeated
+from imagesim.events import Answer
+from imagesim.experiments import results, standby
+from imagesim.experiments.assignment import assign, pseudonym
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
-from imagesim.experiments.models import Experiment
+from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.overrides import arguments_of
+from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Variant
+from imagesim.tasks import delete_in_batches
 from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)
@@ -125,3 +130,32 @@ class VisitorVariants:
             if experiment.state != over
             for variant in experiment.variants.all()[1:]
         ]
+
+
+class ExposureObserver:
+    """Records the answers that visitors got who take part."""
+
+    def answered(self, answer: Answer) -> None:
+        try:
+            where = "look" if answer.where == "region" else answer.where
+            visit = current_visit()
+            chosen = visit.variants.get(where) if visit else None
+            if visit is None or chosen is None:
+                return
+            row = Exposure(
+                experiment_id=chosen.experiment,
+                variant=chosen.variant.key.rpartition(":")[2],
+                visitor=pseudonym(chosen.salt, visit.key()),
+                request=answer.request,
+            )
+            recorder().add(row)
+        except Exception:  # a search must not fail because it cannot be recorded
+            log_repeated(logger, logging.ERROR, "exposed", "An answer was not recorded", exc_info=True)
+
+    def purge(self, before: datetime) -> int:
+        """Compute the figures first: what they are computed from is about to be deleted."""
+        results.update_all()
+        return delete_in_batches(Exposure.objects.filter(created_at__lt=before))
+
+
+exposures = ExposureObserver()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import Script
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
-from imagesim.merchandising import products
+from imagesim.merchandising import products, unknown
 from imagesim.merchandising.conditions import IN_STOCK, lines_of
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
@@ -165,6 +165,11 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             rule.enabled = on
             rule.save()  # one by one, so that each is announced to the processes and recorded in the history
             self.log_change(request, rule, _("Switched on.") if on else _("Switched off."))
+
+    def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for warning in unknown.warnings(obj):
+            messages.warning(request, warning)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         rule = context.get("original")

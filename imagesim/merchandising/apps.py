@@ -17,14 +17,14 @@ class MerchandisingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from imagesim.merchandising import cache
+        from imagesim.merchandising import engine
         from imagesim.retrieval import rerank
 
-        rerank.register(cache.CachedRules())
+        rerank.register(engine.CachedRules())
         for model in self.get_models():
             for signal in (post_save, post_delete):
                 signal.connect(
-                    cache.rules.changed, sender=model, dispatch_uid=f"imagesim_merchandising.{model.__name__}"
+                    engine.rules.changed, sender=model, dispatch_uid=f"imagesim_merchandising.{model.__name__}"
                 )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from django.core.exceptions import ValidationError
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery, NotRegistered, format_choices
@@ -153,5 +154,6 @@ def read_pins(text: str) -> Iterator[tuple[int, str]]:
 
 def check_link(link: str) -> None:
     """:raises ValidationError: if it is neither a path of the shop nor a web URL."""
-    if link and not re.fullmatch(r"(https?://[^\s/]\S*|/(?!/)\S*)", link):
+    is_path = re.fullmatch(r"/\S*", link) and url_has_allowed_host_and_scheme(link, allowed_hosts=None)
+    if link and not is_path and not re.fullmatch(r"https?://[^\s/\\]\S*", link):
         raise ValidationError(_("Write the link as /sale/ or https://example.com/sale/."))

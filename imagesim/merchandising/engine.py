@@ -6,8 +6,9 @@ Rules are found by what triggers them, in dictionaries, so that hundreds of them
 from __future__ import annotations
 
 import logging
+from bisect import bisect
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -23,6 +24,7 @@ from imagesim.merchandising.moves import Arrangement, Boost, Limit
 from imagesim.registry import registry
 from imagesim.retrieval.rerank import Pin, Plan, Question
 from imagesim.types import Condition, Filters, IndexMeta, Message
+from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +63,16 @@ class Ready:
 class RuleSet:
     """All rules of a shop, by priority. A ``Reranker`` that returns the plans for queries."""
 
-    version: str = ""
+    rows: str = ""
+    """The version of the rows."""
     lengths: frozenset[int] = frozenset()
     """How many words the phrases have."""
     by_trigger: Mapping[tuple[str, str, str], list[Ready]] = field(default_factory=dict)
     """The rules by place, condition and trigger."""
     label_categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The categories that the shop chose for labels of regions."""
+    dates: Sequence[datetime] = ()
+    """When a rule begins or ends, in order."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule], version: str = "", labels: Iterable[LabelCategories] = ()) -> RuleSet:
@@ -75,7 +80,9 @@ class RuleSet:
         logged."""
         found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
         lengths = set[int]()
+        dates = list[datetime]()
         for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or 0))):
+            dates += filter(None, (rule.starts, rule.ends))
             try:
                 ready = Ready.of(number, rule)
             except ValidationError as error:
@@ -89,7 +96,14 @@ class RuleSet:
             for where in ready.where:
                 for trigger in triggers:
                     found[where, rule.when, trigger].append(ready)
-        return cls(version, frozenset(lengths), dict(found), {each.label: tuple(each.categories) for each in labels})
+        categories = {each.label: tuple(each.categories) for each in labels}
+        return cls(version, frozenset(lengths), dict(found), categories, sorted(dates))
+
+    @property
+    def version(self) -> str:
+        """Return what changes with the rows, and when a rule begins or ends."""
+        passed = bisect(self.dates, timezone.now()) if self.dates else 0
+        return f"{self.rows}.{passed}" if passed else self.rows
 
     def plan(self, question: Question) -> Plan | None:
         """Return the plan for a query; None if no rule applies."""
@@ -212,3 +226,26 @@ def _selected(ready: Ready, question: Question) -> Filters | None:
 
 def _is_known(names: Iterable[str], meta: IndexMeta) -> bool:
     return all(name in meta.filters or name in (CATEGORY, IN_STOCK) for name in names)
+
+
+def _load(version: str) -> RuleSet:
+    return RuleSet.of(Rule.objects.filter(enabled=True), version, LabelCategories.objects.all())
+
+
+rules = Versioned("rules", Rule, _load, RuleSet)
+"""The rules of this process."""
+
+
+class CachedRules:
+    """The reranker that the app registers."""
+
+    @property
+    def version(self) -> str:
+        return rules.current().version
+
+    @property
+    def label_categories(self) -> Mapping[str, tuple[str, ...]]:
+        return rules.current().label_categories
+
+    def plan(self, question: Question) -> Plan | None:
+        return rules.current().plan(question)

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
 from imagesim.monitoring.metrics import timed
+from imagesim.projections import project
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, name_of
 from imagesim.regions.lite import shows_one_thing
@@ -24,7 +25,7 @@ from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture
-from imagesim.retrieval.query_vector import project, to_query
+from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, open_index, retry_on_swap, unseen
@@ -78,6 +79,7 @@ class Look:
 
 @takes("look")
 @timed("search.look")
+@variants.retry_without_lost
 def shop_the_look(
     photo: Picture,
     *,
@@ -182,7 +184,7 @@ def _embed(photo: Image, crops: Sequence[Corners | None], meta: IndexMeta) -> It
 
     embedder = get_embedder_of(meta.fingerprint)
     small = [images.reduced(photo, embedder.min_decode_side, each) for each in crops]
-    return project(meta, embedder.reweight(embedder.embed_images(small)))
+    return project(embedder.reweight(embedder.embed_images(small)), meta.projection)
 
 
 def _search(

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, models, router
 from django.utils.translation import gettext as _
 
-from imagesim import projections
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
 from imagesim.items import split_key
 from imagesim.models import Embedding, ItemImage, ItemState, RegionVectors
 from imagesim.monitoring.metrics import timed
+from imagesim.projections import project
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
 from imagesim.retrieval.query_image import QueryImage, take
@@ -111,11 +111,18 @@ def check_term_count(count: int) -> None:
         )
 
 
-def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mapping[str, float] | None = None) -> Vector:
-    """The unit vector of the terms for the index with this meta, shape (dims of its embedder,).
+def query_vector(
+    terms: Sequence[QueryTerm],
+    meta: IndexMeta,
+    components: Mapping[str, float] | None = None,
+    *,
+    texts_optional: bool = False,
+) -> Vector:
+    """The unit vector of the terms for the index with this meta, projected as its vectors are; shape (dims,).
 
     ``components`` weighs the components of the vectors of images and items, for models that have them. If the terms
-    cancel out, the vector is that of the first positive one.
+    cancel out, the vector is that of the first positive one. With ``texts_optional`` it is zero if the model does not
+    embed texts.
 
     :raises ModelMismatch: if the settings do not name the embedder that made the index.
     :raises NotIndexed: if an item has no embedding (yet).
@@ -134,6 +141,8 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
     embedder = get_embedder_of(meta.fingerprint) if needs_embedder else None
     pictures = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, QueryImage)}
     texts = {n: term.value for n, term in enumerate(terms) if isinstance(term.value, str)}
+    if texts_optional and texts and not components and embedder is not None and not embedder.supports_texts:
+        return np.zeros(meta.dims, dtype=np.float32)
     for number, term in enumerate(terms):
         if isinstance(term.value, ItemKey):
             vectors[number] = _item_vector(term.value.key, meta)
@@ -155,7 +164,7 @@ def query_vector(terms: Sequence[QueryTerm], meta: IndexMeta, components: Mappin
         total = total + sum(weight * vector for weight, vector in away) / len(away)
     length = float(np.linalg.norm(total))
     unit: Vector = np.asarray(total / length if length > 1e-6 else towards[0][1], dtype=np.float32)
-    return unit
+    return project(unit, meta.projection)
 
 
 class ImageVectors:
@@ -177,16 +186,11 @@ class ImageVectors:
                 for digest, vector in stored.values_list("digest", "vector")
             }
             if found:
-                rows = project(meta, np.stack(list(found.values())))
+                rows = project(np.stack(list(found.values())), meta.projection)
                 read = {digest: row.copy() for digest, row in zip(found, rows, strict=True)}  # not views of them all
                 self._recent.set({names[digest]: vector for digest, vector in read.items()})
                 known |= read
         return known
-
-
-def project(meta: IndexMeta, vectors: Vector) -> Vector:
-    """Apply the index's fitted projection, if it has one, to vectors of the embedder; shape (..., dims)."""
-    return projections.project(vectors, meta.projection)
 
 
 def to_query(request: SearchRequest, filters: Filters, vector: Vector, meta: IndexMeta) -> Query:

@@ -7,7 +7,9 @@ are too few candidates, a floor of relevance (:mod:`imagesim.retrieval.relevance
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -84,15 +86,11 @@ def open_index(filters: Filters, variant: Variant | None = None) -> tuple[Guarde
     """The index to search and its meta, read once per query: the active one, or that of the visitor's variant.
 
     :raises BadQuery: if a filter was declared after the index was made.
+    :raises VariantLost: if the index of the visitor's variant was dropped.
     :raises CircuitOpen, SearchIndexError: if the index cannot answer.
     """
     index = reading_index(variant.backing_index if variant else "")
-    try:
-        meta = index.meta()
-    except IndexMissing:
-        if not index.backing_index:
-            raise
-        index = _instead_of(index)
+    with _variant_may_be_lost(index):
         meta = index.meta()
     for condition in filters.conditions:
         if condition.field not in meta.filters:
@@ -105,24 +103,26 @@ def open_index(filters: Filters, variant: Variant | None = None) -> tuple[Guarde
 
 
 def retry_on_swap(index: GuardedIndex, meta: IndexMeta, answer: Callable[[GuardedIndex, IndexMeta], R]) -> R:
-    """Call ``answer(index, meta)``, and again if a rebuild with another model was swapped in meanwhile, or the index
-    of the visitor's variant was dropped."""
+    """Call ``answer(index, meta)``, and again if a rebuild with another model was swapped in meanwhile.
+
+    :raises VariantLost: if the index of the visitor's variant was dropped.
+    """
+    with _variant_may_be_lost(index):
+        try:
+            return answer(index, meta)
+        except ModelMismatch:
+            return answer(index, index.meta())
+
+
+@contextmanager
+def _variant_may_be_lost(index: GuardedIndex) -> Iterator[None]:
     try:
-        return answer(index, meta)
-    except ModelMismatch:
-        return answer(index, index.meta())
-    except IndexMissing:
+        yield
+    except IndexMissing as error:
         if not index.backing_index:
             raise
-        index = _instead_of(index)
-        return answer(index, index.meta())
-
-
-def _instead_of(index: GuardedIndex) -> GuardedIndex:
-    """The active index, where that of the visitor's variant no longer exists."""
-    log_repeated(logger, logging.WARNING, index.backing_index, "The index %s is gone", index.backing_index)
-    variants.lost(index.backing_index)
-    return reading_index()
+        log_repeated(logger, logging.WARNING, index.backing_index, "The index %s is gone", index.backing_index)
+        raise variants.VariantLost(index.backing_index) from error
 
 
 T = TypeVar("T", bound="Hit | Candidate")
@@ -132,69 +132,6 @@ WINDOW = 100
 
 RELEVANT_SHARE = 0.5
 """The minimum share of the best score; candidates below it stay behind the others, so that results stay relevant."""
-
-
-class WithMMR:
-    """Reorder the first :data:`WINDOW` candidates that are similar enough by maximal marginal relevance.
-
-    The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` gives vectors by
-    the digest of the image that matched.
-    """
-
-    def __init__(
-        self,
-        retriever: Retriever,
-        diversity: float,
-        vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
-    ) -> None:
-        self._retriever = retriever
-        self._diversity = diversity
-        self._vectors_of = vectors_of
-
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        return _one_by_one(self._retriever, queries, self._answer)
-
-    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
-        end = query.offset + query.limit
-        if query.offset >= WINDOW or query.text:
-            return retriever.search([query])[0]
-        (window,) = retriever.search([replace(query, offset=0, limit=WINDOW)])
-        best = max((candidate.score for candidate in window.candidates), default=0.0)
-        near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
-        far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
-        ordered = [*mmr(near, self._vectors_of(near), self._diversity), *far]
-        page = tuple(ordered[query.offset : end])
-        if end <= WINDOW or not window.more:
-            return replace(window, candidates=page, more=window.more or len(ordered) > end)
-        (rest,) = retriever.search([replace(query, offset=WINDOW, limit=end - WINDOW)])
-        return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
-
-
-class WithFallback:
-    """If the categories of a query have too few items, search those of each stage.
-
-    A stage excludes the candidates of the previous ones, which are all known, so that pages are stable.
-    """
-
-    def __init__(self, retriever: Retriever, stages: Sequence[tuple[str, tuple[str, ...]]]) -> None:
-        self._retriever = retriever
-        self._stages = stages
-
-    def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        return _one_by_one(self._retriever, queries, self._answer)
-
-    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
-        end = query.offset + query.limit
-        found: list[Candidate] = []
-        took_ms, exact, more = 0.0, True, False
-        for name, categories in (("", query.filters.categories), *self._stages):
-            (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
-            new = unseen(found, part.candidates, lambda candidate: candidate.group if query.collapse else candidate.key)
-            found += [candidate._replace(stage=name) for candidate in new]
-            took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
-            if len(found) > end:
-                break
-        return Candidates(tuple(found[query.offset : end]), more=more or len(found) > end, took_ms=took_ms, exact=exact)
 
 
 class _Along:
@@ -219,17 +156,80 @@ class _Along:
         return self._found or []
 
 
-def _one_by_one(
-    retriever: Retriever, queries: Sequence[Query], answer: Callable[[Retriever, Query], Candidates]
-) -> list[Candidates]:
-    """Answer each query by itself, but for lookups of given keys, which are passed on as they are."""
-    lookups = [query for query in queries if query.filters.keys]
-    if not lookups:
-        return [answer(retriever, query) for query in queries]
-    along = _Along(retriever, lookups)
-    answers = [answer(along, query) for query in queries if not query.filters.keys]
-    plain, looked_up = iter(answers), iter(along.found)
-    return [next(looked_up if query.filters.keys else plain) for query in queries]
+class _OneByOne(ABC):
+    """A wrapper that answers each query by itself, but for lookups of given keys, which it passes on as they are."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        lookups = [query for query in queries if query.filters.keys]
+        if not lookups:
+            return [self._answer(self._retriever, query) for query in queries]
+        along = _Along(self._retriever, lookups)
+        answers = [self._answer(along, query) for query in queries if not query.filters.keys]
+        plain, looked_up = iter(answers), iter(along.found)
+        return [next(looked_up if query.filters.keys else plain) for query in queries]
+
+    @abstractmethod
+    def _answer(self, retriever: Retriever, query: Query) -> Candidates: ...
+
+
+class WithMMR(_OneByOne):
+    """Reorder the first :data:`WINDOW` candidates that are similar enough by maximal marginal relevance.
+
+    The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` gives vectors by
+    the digest of the image that matched.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        diversity: float,
+        vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
+    ) -> None:
+        super().__init__(retriever)
+        self._diversity = diversity
+        self._vectors_of = vectors_of
+
+    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
+        end = query.offset + query.limit
+        if query.offset >= WINDOW or query.text:
+            return retriever.search([query])[0]
+        (window,) = retriever.search([replace(query, offset=0, limit=WINDOW)])
+        best = max((candidate.score for candidate in window.candidates), default=0.0)
+        near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
+        far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
+        ordered = [*mmr(near, self._vectors_of(near), self._diversity), *far]
+        page = tuple(ordered[query.offset : end])
+        if end <= WINDOW or not window.more:
+            return replace(window, candidates=page, more=window.more or len(ordered) > end)
+        (rest,) = retriever.search([replace(query, offset=WINDOW, limit=end - WINDOW)])
+        return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
+
+
+class WithFallback(_OneByOne):
+    """If the categories of a query have too few items, search those of each stage.
+
+    A stage excludes the candidates of the previous ones, which are all known, so that pages are stable.
+    """
+
+    def __init__(self, retriever: Retriever, stages: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        super().__init__(retriever)
+        self._stages = stages
+
+    def _answer(self, retriever: Retriever, query: Query) -> Candidates:
+        end = query.offset + query.limit
+        found: list[Candidate] = []
+        took_ms, exact, more = 0.0, True, False
+        for name, categories in (("", query.filters.categories), *self._stages):
+            (part,) = retriever.search([_beyond(query, found, categories, limit=end - len(found) + 1)])
+            new = unseen(found, part.candidates, lambda candidate: candidate.group if query.collapse else candidate.key)
+            found += [candidate._replace(stage=name) for candidate in new]
+            took_ms, exact, more = took_ms + part.took_ms, exact and part.exact, part.more
+            if len(found) > end:
+                break
+        return Candidates(tuple(found[query.offset : end]), more=more or len(found) > end, took_ms=took_ms, exact=exact)
 
 
 def mmr(candidates: Sequence[Candidate], vectors: Mapping[str, Vector], diversity: float) -> list[Candidate]:

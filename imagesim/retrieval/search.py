@@ -32,7 +32,6 @@ from imagesim.retrieval.query_vector import (
     QueryTerm,
     StoredRegion,
     check_terms,
-    project,
     query_vector,
     read_terms,
     to_query,
@@ -61,6 +60,7 @@ MAX_ROUNDS = 4
 
 @takes("similar")
 @timed("search.similar")
+@variants.retry_without_lost
 def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
     """Return the items that look most similar to ``item``, best first, without itself and its variants.
 
@@ -111,6 +111,7 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
 
 @takes("search")
 @timed("search.search")
+@variants.retry_without_lost
 def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]) -> Hits:
     """Return the items that look like ``image``, or match ``text``; with both, like the image, changed as the text
     describes.
@@ -228,7 +229,7 @@ def _run(
 
     def answer(index: GuardedIndex, meta: IndexMeta) -> Hits:
         words = text if kind == "words" and len(terms) == 1 and meta.texts else None
-        vector = _vector(terms, meta, request, optional=bool(words))
+        vector = query_vector(terms, meta, request.components, texts_optional=bool(words))
         query = to_query(request, filters, vector, meta)
         if plan is not None:
             query = replace(query, fields=plan.fields)
@@ -252,18 +253,6 @@ def _run(
         return hits.replace(degraded=degraded, facets=facets, messages=plan.messages if plan else ())
 
     return retry_on_swap(index, meta, answer)
-
-
-def _vector(terms: Sequence[QueryTerm], meta: IndexMeta, request: SearchRequest, *, optional: bool) -> Vector:
-    """The vector of the terms; ``optional``: zeros if the model embeds no texts, so that texts alone answer."""
-    import numpy as np
-
-    try:
-        return project(meta, query_vector(terms, meta, request.components))
-    except BadQuery as error:
-        if not optional or error.field != "text" or request.components:
-            raise
-        return np.zeros(meta.dims, dtype=np.float32)
 
 
 def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, meta: IndexMeta) -> Retriever:
@@ -337,6 +326,7 @@ class Suggestion:
 
 @takes("suggest")
 @timed("search.suggest")
+@variants.retry_without_lost
 def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
     """Categories, brands and items whose texts have the words being typed, each kind best first.
 

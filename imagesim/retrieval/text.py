@@ -107,7 +107,7 @@ class WithText:
         if guess and guess.sources == feedback.sources_of(named_best):
             vector = guess.vector
         else:
-            vector, seen = self._moved(window, called, named_best, vectors, None if guess else seen)
+            vector, seen = self._moved(window, named_best, vectors, None if guess else seen)
         kind: Kind = "words" if vector is query.vector else "items"
         scores = _scores(called, vector, vectors)
         judge = Judge(self._calibration, kind)
@@ -129,7 +129,6 @@ class WithText:
     def _moved(
         self,
         window: Query,
-        called: Sequence[Candidate],
         named: Sequence[Candidate],
         vectors: Mapping[str, Vector],
         seen: Candidates | None,
