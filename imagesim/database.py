@@ -109,6 +109,19 @@ def pages(rows: models.QuerySet[Any, Row], size: int) -> Iterator[list[Row]]:
         page = list(rows.filter(pk__gt=page[-1].pk)[:size])  # type: ignore[attr-defined]
 
 
+def stream(rows: models.QuerySet[Any, Row], *, chunk_size: int) -> Iterator[Row]:
+    """Yield ``rows`` in their order, and hold ``chunk_size`` of them at a time.
+
+    MySQL's drivers read a whole result at once: there only the primary keys are read first, then page by page.
+    """
+    if connections[rows.db].vendor != "mysql":
+        yield from rows.iterator(chunk_size=chunk_size)
+        return
+    pks = list(rows.values_list("pk", flat=True))
+    for start in range(0, len(pks), chunk_size):
+        yield from rows.filter(pk__in=pks[start : start + chunk_size])
+
+
 _COLLATIONS = {"postgresql": "C", "sqlite": "BINARY"}
 
 
@@ -128,7 +141,7 @@ def in_code_point_order(
         code_points = Collate(text, _COLLATIONS[connection.vendor])
     rows = rows.order_by(code_points)
     if connection.vendor != "sqlite":
-        yield from rows.iterator(chunk_size=chunk_size)
+        yield from stream(rows, chunk_size=chunk_size)
         return
     page = list(rows[:chunk_size])
     while page:

@@ -45,7 +45,7 @@ BYTES_PER_PIXEL = 16
 """Address space of a process: ``BASE_BYTES`` for itself, and this for each pixel of ``MAX_IMAGE_PIXELS``."""
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 def decode(data: bytes, *, min_decode_side: int = images.MIN_DECODE_SIDE) -> Image:

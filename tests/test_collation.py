@@ -7,8 +7,9 @@ from operator import attrgetter
 
 import pytest
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 
-from imagesim.database import in_code_point_order
+from imagesim.database import in_code_point_order, stream
 from imagesim.models import ItemState
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +29,17 @@ def test_the_order_matches_python(states, chunk_size):
         for state in in_code_point_order(states, "object_pk", attrgetter("object_pk"), chunk_size=chunk_size)
     ]
     assert found == sorted(PKS)
+
+
+def test_where_a_result_is_read_at_once_no_page_is_larger(states, monkeypatch):
+    """As the drivers of MySQL do; the primary keys of all rows are small."""
+    monkeypatch.setattr(type(connections["default"]), "vendor", "mysql")
+    with CaptureQueriesContext(connections["default"]) as asked:
+        found = list(stream(states.order_by("-pk").values_list("object_pk", flat=True), chunk_size=4))
+    assert found == PKS[::-1]
+    first, *others = [query["sql"] for query in asked]
+    assert "object_pk" not in first
+    assert [sql.partition(" IN (")[2].partition(")")[0].count(",") + 1 for sql in others] == [4, 4, 2]
 
 
 def test_others_can_write_during_the_scan(states):

@@ -69,15 +69,15 @@ def test_results_are_stored_once_after_a_deadlock(monkeypatch):
     product("boot", picture("red"))
     lease = leases.lease(Scope.ALL, 10)
     [state] = lease.states
-    save_images, calls = leases._save_images, []
+    state_after, calls = leases._state_after, []
 
-    def deadlock_once(results):
-        calls.append(results)
+    def deadlock_once(result, now):
+        calls.append(state_after(result, now))
         if len(calls) == 1:
             raise DEADLOCKS[0]
-        save_images(results)
+        return calls[-1]
 
-    monkeypatch.setattr(leases, "_save_images", deadlock_once)
+    monkeypatch.setattr(leases, "_state_after", deadlock_once)
     result = leases.SyncResult(state, "failed", "no such file", written=False, retry=True)
     assert leases.mark(lease, [result]) == 1
     assert len(calls) == 2

@@ -78,9 +78,18 @@ call_command("imagesim_sync", "--reconcile", verbosity=0)
 """
 
 
-@pytest.mark.parametrize("router", [SETTINGS, SETTINGS + STRICT], ids=["tables everywhere", "each its own"])
-@pytest.mark.parametrize("on_other", ["shop", "imagesim", "shop imagesim"])
-def test_items_and_tables_on_two_databases(tmp_path: Path, router: str, on_other: str) -> None:
+@pytest.mark.parametrize(
+    ("on_other", "router"),
+    [
+        pytest.param("shop", SETTINGS + STRICT, id="shop, each its own"),
+        pytest.param("imagesim", SETTINGS, id="imagesim, tables everywhere"),
+        pytest.param("shop", SETTINGS, id="shop, tables everywhere", marks=pytest.mark.long),
+        pytest.param("imagesim", SETTINGS + STRICT, id="imagesim, each its own", marks=pytest.mark.long),
+        pytest.param("shop imagesim", SETTINGS, id="both, tables everywhere", marks=pytest.mark.long),
+        pytest.param("shop imagesim", SETTINGS + STRICT, id="both, each its own", marks=pytest.mark.long),
+    ],
+)
+def test_items_and_tables_on_two_databases(tmp_path: Path, on_other: str, router: str) -> None:
     (tmp_path / "two_databases.py").write_text(router)
     environment = {
         **os.environ,

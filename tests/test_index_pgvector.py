@@ -48,6 +48,7 @@ class TestPgvectorIndex(PgvectorContract):
     pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pgvector_alias", ["oldest"], indirect=True)
 class TestPgvectorIndexOldest(PgvectorContract):
     pass

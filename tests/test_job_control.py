@@ -26,7 +26,7 @@ from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync, touch
 from imagesim.models import ItemState, Job
-from tests.shop import EMBEDDER, INDEXES, drop_index, index_for, picture, product
+from tests.shop import EMBEDDER, INDEXES, drop_index, index_for, picture, product, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 PAGE = reverse("admin:imagesim_visualindex_changelist")
@@ -42,9 +42,7 @@ def _small_pages(settings: Any, monkeypatch: Any) -> None:
 
 @pytest.fixture
 def shop() -> list[Product]:
-    products = [product(f"p{n}", picture("red", mark=n)) for n in range(6)]
-    sync()
-    return products
+    return synced_products(6)
 
 
 def control(kind: str, action: str) -> str:

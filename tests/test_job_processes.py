@@ -118,6 +118,7 @@ print("filling", flush=True)
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_killed_process_leaves_an_index_that_still_stands_by(environment: dict[str, str], tmp_path: Path) -> None:
     filled = run(environment, "-c", FILL)

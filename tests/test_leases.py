@@ -22,7 +22,7 @@ from imagesim.indexing.sync import sync
 from imagesim.models import ItemImage, ItemState, LocalEntry, Scope
 from imagesim.types import Entry, EntryImage, WriteResult
 from tests.embedders import PixelEmbedder
-from tests.shop import EMBEDDER, picture, product
+from tests.shop import EMBEDDER, picture, product, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -34,9 +34,7 @@ def _settings(settings):
 
 @pytest.fixture
 def shop():
-    products = [product(f"p{n}", picture("red", mark=n)) for n in range(4)]
-    sync()
-    return products
+    return synced_products(4)
 
 
 def change(*products):
@@ -259,25 +257,17 @@ class TestResults:
         after, _before = sync_result(item, "failed", error="bad", written=False, retry=True)
         assert 1120 <= (after.not_before - timezone.now()).total_seconds() <= 1125
 
-    def test_only_changed_images_are_replaced(self, item):
-        def seen():
-            return list(ItemImage.objects.filter(state=state(item)).values_list("pk", "name", "permanent"))
-
-        def result(*images):
+    def test_images_are_replaced_if_the_result_has_some(self, item):
+        def result(*names):
             change(item)
-            sync_result(item, images=images if images != (None,) else None)
-            return seen()
+            given = [ItemImage(state=state(item), position=number, name=name) for number, name in enumerate(names)]
+            sync_result(item, images=None if names == (None,) else given)
+            return list(ItemImage.objects.filter(state=state(item)).order_by("position").values_list("pk", "name"))
 
-        def image(position, name, **fields):
-            return ItemImage(state=state(item), position=position, name=name, **fields)
-
-        two = result(image(0, "a"), image(1, "b", error="bad"))
-        assert [name for _pk, name, _permanent in two] == ["a", "b"]
+        two = result("a", "b")
+        assert [name for _pk, name in two] == ["a", "b"]
         assert result(None) == two
-        assert result(image(0, "a"), image(1, "b", error="bad")) == two
-        assert [permanent for *_, permanent in result(image(0, "a"), image(1, "b", error="bad", permanent=True))] == [
-            *(False, True)
-        ]
+        assert [name for _pk, name in result("b")] == ["b"]
         assert result() == []
 
     def test_late_writes_over_newer_ones_are_repaired(self, shop):
@@ -345,7 +335,7 @@ class TestLocks:
         monkeypatch.setattr(connections["default"].features, "has_select_for_update_skip_locked", False)
         change(shop[0])
         lease = take()
-        original, answers = leases._save_states, []
+        original, answers = leases._state_after, []
 
         def save() -> str:
             with transaction.atomic(), connections["default"].cursor() as cursor:
@@ -358,11 +348,11 @@ class TestLocks:
                     return "waits"
                 return "overtakes"
 
-        def between(results):
+        def between(result, now):
             answers.append(_elsewhere(save))
-            original(results)
+            return original(result, now)
 
-        monkeypatch.setattr(leases, "_save_states", between)
+        monkeypatch.setattr(leases, "_state_after", between)
         assert leases.mark(lease, [leases.SyncResult(lease.states[0], "indexed")]) == 1
         assert answers == ["waits"]
 

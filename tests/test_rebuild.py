@@ -12,6 +12,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -24,9 +25,10 @@ from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync
+from imagesim.items import Items
 from imagesim.models import Embedding, ItemState, Job, LocalEntry
 from tests.embedders import PixelEmbedder
-from tests.shop import EMBEDDER, encoded, picture, product
+from tests.shop import EMBEDDER, encoded, picture, product, registered, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 OTHER = {"BACKEND": "tests.embedders.PixelEmbedder", "OPTIONS": {"name": "other", "dims": 32}}
@@ -39,9 +41,7 @@ def _small_pages(settings):
 
 @pytest.fixture
 def shop():
-    products = [product(f"p{n}", picture("red", mark=n)) for n in range(6)]
-    sync()
-    return products
+    return synced_products(6)
 
 
 def entries():
@@ -51,6 +51,13 @@ def entries():
 def assert_equal():
     report = reconcile(dry_run=True).report
     assert {name: report[name] for name in DIFFERENCES} == dict.fromkeys(DIFFERENCES, 0)
+
+
+def test_an_item_whose_primary_key_is_empty_is_read_once():
+    Session.objects.create(session_key="", expire_date=timezone.now())
+    with registered(Session, type("Sessions", (Items,), {"get_images": lambda self, item: []})):
+        job = rebuild(seconds=3)
+    assert (job.status, job.done) == (Job.Status.DONE, 1)
 
 
 class Killed(BaseException):

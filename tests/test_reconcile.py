@@ -23,7 +23,7 @@ from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState, Job, StoredCalibration
 from imagesim.registry import make_key, registry
 from imagesim.types import Removal
-from tests.shop import EMBEDDER, picture, product
+from tests.shop import EMBEDDER, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -38,9 +38,7 @@ def _small_embedder(settings):
 
 @pytest.fixture
 def shop():
-    products = [product(f"p{n}", picture("red", mark=n)) for n in range(4)]
-    sync()
-    return products
+    return synced_products(4)
 
 
 def found(run):

@@ -7,10 +7,12 @@ from django.core.files.base import ContentFile
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
+from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
+from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import MOST_OWNERS, sync
-from imagesim.models import Embedding, ItemImage, ItemState, Scope
+from imagesim.models import Embedding, ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
 from tests.shop import EMBEDDER, encoded, picture, product
 
@@ -91,6 +93,23 @@ def test_new_photo_replaces_the_entry():
     assert ItemImage.objects.count() == 2
 
 
+def test_only_changed_images_are_stored_again():
+    shoe = product("shoe", picture("red"))
+    sync()
+    [image] = ItemImage.objects.all()
+    imagesim.touch(shoe)
+    assert sync().opened == 1
+    assert ItemImage.objects.get().pk == image.pk
+    shoe.photos.get().file.storage.delete(image.name)
+    imagesim.touch(shoe)
+    sync()
+    [missing] = ItemImage.objects.all()
+    assert (missing.pk != image.pk, "There is no file" in missing.error) == (True, True)
+    shoe.photos.all().delete()
+    sync()
+    assert not ItemImage.objects.exists()
+
+
 def test_a_broken_picture_affects_no_other():
     shoe = product("shoe", picture("red"), b"not a picture")
     boot = product("boot", b"neither")
@@ -145,3 +164,19 @@ def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
         with pytest.raises(LookupError):
             start()
         assert get_index().backing_indexes() == []
+
+
+def test_a_first_index_that_keeps_failing_leaves_a_bounded_number_of_jobs(monkeypatch):
+    monkeypatch.setattr(jobs, "KEPT", 3, raising=False)
+
+    def fail(meta):
+        raise IndexUnavailable("no disk left")
+
+    monkeypatch.setattr(get_index(), "create", fail)
+    for _time in range(10):
+        assert sync().interrupted == "no disk left"
+    assert Job.objects.count() == 4
+    assert {job.status for job in Job.objects.all()} == {"failed"}
+    monkeypatch.undo()
+    assert not sync().interrupted
+    assert Job.objects.first().status == "done"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,17 +91,17 @@ def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], see
         [frozenset({str(item)}) for item in catalogue.owner], allowed=rows, count=PAIRS // 2, seed=seed
     )
     first = catalogue.first_images()
-    related = [
-        (case.row, int(first[item]))
-        for case in queries
-        if int(catalogue.owner[case.row]) in allowed
-        for item in case.grades
-        if item in allowed
-    ]
-    if len(related) > PAIRS:
-        keep = np.random.default_rng(seed).choice(len(related), PAIRS, replace=False)
-        related = [related[i] for i in keep]
-    return np.concatenate([same_item, np.asarray(related, dtype=np.int64).reshape(-1, 2)])
+
+    def related() -> Iterator[tuple[int, int]]:
+        for case in queries:
+            if int(catalogue.owner[case.row]) in allowed:
+                yield from ((case.row, int(first[item])) for item in case.grades if item in allowed)
+
+    # Twice, because each query may name a category of thousands.
+    total = sum(1 for _ in related())
+    keep = set(np.random.default_rng(seed).choice(total, min(PAIRS, total), replace=False).tolist())
+    found = [pair for place, pair in enumerate(related()) if place in keep]
+    return np.concatenate([same_item, np.asarray(found, dtype=np.int64).reshape(-1, 2)])
 
 
 def truncation(dims_in: int, dims: int) -> Vector:

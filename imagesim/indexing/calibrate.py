@@ -167,12 +167,13 @@ def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:
     import numpy as np
 
     rows = ItemImage.objects.filter(state__model=items.label, position=0).exclude(digest="").order_by("state_id")
-    every = list(rows.values_list("state__object_pk", "digest"))
-    if len(every) > MOST_ITEMS:
-        every = random.Random(0).sample(every, MOST_ITEMS)
+    chosen = list(rows.values_list("pk", flat=True))
+    if len(chosen) > MOST_ITEMS:
+        chosen = random.Random(0).sample(chosen, MOST_ITEMS)
     found = []
-    for start in range(0, len(every), CHUNK):
-        digests = dict(every[start : start + CHUNK])
+    for start in range(0, len(chosen), CHUNK):
+        page = rows.filter(pk__in=chosen[start : start + CHUNK])
+        digests = dict(page.values_list("state__object_pk", "digest"))
         stored = Embedding.objects.filter(fingerprint=meta.fingerprint, digest__in=set(digests.values()))
         known = {digest: bytes(vector) for digest, vector in stored.values_list("digest", "vector")}
         queryset = items.for_reading(items.get_queryset().filter(pk__in=valid_pks(items.model, digests)))

@@ -55,6 +55,8 @@ class Document:
     """None if the item's images could not be listed."""
     operations: Mapping[str, Entry | Removal] = field(default_factory=dict)
     """By backing index."""
+    known: Sequence[ItemImage] = ()
+    """The stored images of the item."""
 
     @property
     def is_unusable(self) -> bool:
@@ -85,7 +87,7 @@ class WriteOutcome:
             document.checksum,
             written=self.written,
             retry=document.retry,
-            images=None if document.pictures is None else _images(document),
+            images=_new_images(document),
         )
         failed = [each for each in self.results if each.status == "failed"]
         if not failed:
@@ -105,9 +107,10 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
         _ = target.projection
     items = _read_items([state for state in states if not _has_worn_out(state)])
     known = images_by_state(states)
-    documents = [
-        _outline(state, items.get((state.model, state.object_pk)), known.get(state.pk, [])) for state in states
-    ]
+    documents = []
+    for state in states:
+        own = known.get(state.pk, [])
+        documents.append(replace(_outline(state, items.get((state.model, state.object_pk)), own), known=own))
     resolved = iter(vectors.resolve(picture for document in documents for picture in document.pictures or ()))
     return [
         _complete(
@@ -318,8 +321,14 @@ def _is_unchanged(document: Document, targets: Sequence[Target]) -> bool:
     )
 
 
-def _images(document: Document) -> tuple[ItemImage, ...]:
-    return tuple(
+def _new_images(document: Document) -> list[ItemImage] | None:
+    """The images of the item in place of those that are stored; None if they are the same, or could not be listed.
+
+    Only the worker that has the lease stores images, so those that it has read are still the stored ones.
+    """
+    if document.pictures is None:
+        return None
+    images = [
         ItemImage(
             state=document.state,
             position=position,
@@ -328,5 +337,10 @@ def _images(document: Document) -> tuple[ItemImage, ...]:
             error=picture.error,
             permanent=picture.permanent,
         )
-        for position, picture in enumerate(document.pictures or ())
-    )
+        for position, picture in enumerate(document.pictures)
+    ]
+    return None if _comparable(images) == _comparable(document.known) else images
+
+
+def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, bool]]:
+    return [(i.position, i.name, i.digest, i.error, i.permanent) for i in images]

@@ -15,7 +15,7 @@ from imagesim import colours, images
 from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
-from imagesim.indexing.embedding_leases import EmbeddingKey, EmbeddingLeases
+from imagesim.indexing.leases import EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.write_targets import Target
 from imagesim.measured_colours import store, stored
 from imagesim.models import Embedding
@@ -114,8 +114,7 @@ class Vectors:
         """
         self._resolved = {picture: picture for picture in pictures}
         usable = [picture for picture in self._resolved if not picture.error]
-        self._load({picture.digest for picture in usable if picture.digest})
-        self._load_colours(usable)
+        self._load(usable)
         to_open = [picture for picture in usable if self._has_to_be_opened(picture)]
         if to_open:
             try:
@@ -139,19 +138,19 @@ class Vectors:
     def _is_unmeasured(self, picture: Picture) -> bool:
         return picture.measured and picture.digest not in self.colours
 
-    def _load_colours(self, pictures: Iterable[Picture]) -> None:
-        self.colours.update(stored({each.digest for each in pictures if each.digest and self._is_unmeasured(each)}))
-
-    def _load(self, digests: set[str]) -> None:
+    def _load(self, pictures: Iterable[Picture]) -> None:
+        """Load what is stored of pictures with a digest: their vectors, and their colours where these are wanted."""
         import numpy as np
 
-        wanted = sorted(digest for digest in digests if self._missing(digest))
+        identified = [picture for picture in pictures if picture.digest]
+        wanted = sorted({picture.digest for picture in identified if self._missing(picture.digest)})
         for start in range(0, len(wanted), 500):
             rows = Embedding.objects.filter(
                 digest__in=wanted[start : start + 500], fingerprint__in=list(self._targets)
             ).values_list("digest", "fingerprint", "vector")
             for digest, fingerprint, vector in rows:
                 self._known[digest, fingerprint] = np.frombuffer(bytes(vector), dtype="<f4")
+        self.colours.update(stored({picture.digest for picture in identified if self._is_unmeasured(picture)}))
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Iterator[Content]:
         """Read the files; yield those whose vectors are not stored and not leased by other workers. Never decodes."""
@@ -169,9 +168,8 @@ class Vectors:
                 self._resolved[picture] = resolved
                 if content is not None:
                     data[resolved.digest] = content
-            self._load({digest for picture, _ in chunk if (digest := self._resolved[picture].digest)})
             seen = [self._resolved[picture] for picture, _ in chunk]
-            self._load_colours(seen)
+            self._load(seen)
             unmeasured = {picture.digest for picture in seen if self._is_unmeasured(picture)}
             ours = self._leases.lease([(d, fingerprint) for d in data for fingerprint in self._missing(d)])
             for digest in sorted({digest for digest, _ in ours} | (unmeasured & set(data))):
@@ -201,11 +199,10 @@ class Vectors:
                 self._embed_batch(batch)
                 batch = []
             if len(colours_only) >= LOOKUP_BATCH:
-                self._store_colours(colours_only)
+                self._embed_batch(colours_only)
                 colours_only = []
-        if batch:
-            self._embed_batch(batch)
-        self._store_colours(colours_only)
+        if rest := batch + colours_only:
+            self._embed_batch(rest)
 
     def _decode(self, content: Content) -> ModelInputs:
         """Decode an image and reduce it to the input of each model. Runs in a thread; uses no database."""
@@ -228,25 +225,23 @@ class Vectors:
         return {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
 
     def _embed_batch(self, batch: Sequence[ModelInputs]) -> None:
+        """Embed and store a batch by each model, and store the colours that were measured."""
         for fingerprint, target in self._targets.items():
             inputs = {each.digest: each.inputs[fingerprint] for each in batch if fingerprint in each.inputs}
             if inputs and (embedder := self._embedder_of(target)):
                 self._embed(embedder, inputs)
-        self._store_colours(batch)
-        self._renew()
-
-    def _store_colours(self, batch: Sequence[ModelInputs]) -> None:
-        measured = {each.digest: each.colours for each in batch if each.colours is not None}
-        if measured:
+        if measured := {each.digest: each.colours for each in batch if each.colours is not None}:
             store(measured)
             self.colours.update(measured)
+        self._renew()
 
     def _wait(self, pictures: Sequence[Picture], readers: ThreadPoolExecutor, workers: ThreadPoolExecutor) -> None:
         """Wait for the embeddings that other workers have leased, and compute those whose leases expired."""
         while True:
-            digests = {p: self._resolved[p].digest for p in pictures if not self._resolved[p].error}
-            digests = {p: digest for p, digest in digests.items() if digest and digest not in self._errors}
-            self._load(set(digests.values()))
+            found = {p: self._resolved[p] for p in pictures}
+            found = {p: read for p, read in found.items() if not read.error and read.digest not in self._errors}
+            self._load(found.values())
+            digests = {p: read.digest for p, read in found.items() if read.digest}
             wanted = {(d, f) for d in digests.values() for f in self._missing(d) if self._embedders([f])}
             if not wanted:
                 return

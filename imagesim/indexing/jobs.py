@@ -15,10 +15,11 @@ from threading import Event, Thread
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connections, router, transaction
+from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.database import retry_conflicts
+from imagesim.database import delete, retry_conflicts
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -26,6 +27,9 @@ STALE_AFTER = timedelta(seconds=60)
 
 BEAT_SECONDS = 15.0
 """Between two heartbeats during a long call."""
+
+KEPT = 1_000
+"""Jobs of a kind that are kept after their end: hourly reconciles of 40 days."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     now = timezone.now()
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": now}
     if unfinished is None:
+        _delete_old(rows.filter(kind=kind, slot=None))
         try:
             with transaction.atomic(using=using):
                 return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
@@ -81,6 +86,11 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     if hold and not former.hold:
         heartbeat(former, hold=True)
     return former
+
+
+def _delete_old(ended: QuerySet[Job]) -> None:
+    if last := ended.order_by("-pk").values_list("pk", flat=True)[KEPT : KEPT + 1].first():
+        delete(ended.filter(pk__lte=last))
 
 
 @retry_conflicts

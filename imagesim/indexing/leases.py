@@ -2,16 +2,16 @@
 
 A lease is a random token in the row. Every new change empties it, so "the row still has my token" means both that the
 lease still holds and that the item has not changed since. No lock outlives one short transaction, so that a shop's
-save never waits for an embedding.
+save never waits for an embedding. Embeddings have leases of their own, so that several workers never compute the same.
 """
 
 from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,12 +22,17 @@ from django.utils import timezone
 from imagesim.conf import get_settings
 from imagesim.database import retry_conflicts
 from imagesim.indexing.outbox import state_alias
-from imagesim.models import ItemImage, ItemState, Scope
+from imagesim.models import EmbeddingLease, ItemImage, ItemState, Scope
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 600.0
 FAILED_RETRY_DELAY = 900.0
 """Seconds until a failed item with a temporary error is retried."""
+EMBEDDING_LEASE_SECONDS = 120
+"""The time after which a worker that leased an embedding and did not store it is considered dead."""
+
+EmbeddingKey = tuple[str, str]
+"""(digest, fingerprint)"""
 
 
 @dataclass
@@ -54,7 +59,7 @@ class SyncResult:
     retry_forever: bool = False
     """Whether to retry without a limit, because the index was overloaded."""
     images: Sequence[ItemImage] | None = None
-    """The current images of the item; None keeps the stored ones."""
+    """The images to store of the item, in place of those that are; None keeps these."""
 
 
 def due(scope: Scope | None = None) -> QuerySet[ItemState]:
@@ -155,6 +160,7 @@ def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
 def _store_results(lease: Lease, results: Sequence[SyncResult]) -> set[int]:
     """Return the keys of the states whose lease was still valid."""
     by_pk = {each.state.pk: each for each in results}
+    now = timezone.now()
     with transaction.atomic(using=state_alias()):
         still = _states().filter(pk__in=list(by_pk), lease=lease.token).order_by("pk")
         if _skips_locked():
@@ -162,62 +168,60 @@ def _store_results(lease: Lease, results: Sequence[SyncResult]) -> set[int]:
         else:
             still.order_by().update(leased_until=lease.until)  # takes the write lock before reading
             ours = list(still.values_list("pk", flat=True))
-        # Of copies, because another try must begin with the states as they were leased.
-        kept = [replace(by_pk[pk], state=copy(by_pk[pk].state)) for pk in ours]
-        _save_states(kept)
-        _save_images([each for each in kept if each.images is not None])
+        succeeded: dict[tuple[str, bool], list[ItemState]] = {}
+        others = []
+        for each in (by_pk[pk] for pk in ours):
+            if each.retry or each.error or each.outcome == ItemState.Outcome.FAILED:
+                others.append(_state_after(each, now))
+            else:
+                succeeded.setdefault((each.outcome, each.written), []).append(_state_after(each, now))
+        for (outcome, written), states in succeeded.items():
+            _save_succeeded(outcome, written, states, now)
+        if others:
+            _states().bulk_update(others, _RESULT_FIELDS, batch_size=200)
+        if new := [by_pk[pk] for pk in ours if by_pk[pk].images is not None]:
+            images = ItemImage.objects.using(state_alias())
+            images.filter(state__in=[each.state.pk for each in new]).delete()
+            images.bulk_create([image for each in new for image in each.images or ()], batch_size=500)
     return set(ours)
-
-
-def _save_states(results: Sequence[SyncResult]) -> None:
-    if not results:
-        return
-    now = timezone.now()
-    for each in results:
-        state = each.state
-        state.lease, state.leased_until = "", None
-        former, state.outcome, state.error = state.outcome, each.outcome, each.error
-        state.checksum = each.checksum
-        state.synced_at = now
-        if each.written:
-            state.synced_version = state.version
-        if not each.retry:
-            state.pending, state.attempts = False, 0
-            state.not_before = None if each.outcome == ItemState.Outcome.FAILED else now
-            continue
-        state.attempts += 1
-        state.scope = Scope.ALL
-        if each.written:
-            # The next write will differ from this one, so it needs a new version.
-            state.version += 1
-        worn_out = state.attempts >= get_settings().SYNC_MAX_ATTEMPTS
-        if worn_out:
-            state.attempts = get_settings().SYNC_MAX_ATTEMPTS - 1  # one more attempt per retry
-        if worn_out and not each.retry_forever:
-            state.pending = False
-            state.not_before = now + timedelta(seconds=FAILED_RETRY_DELAY * random.uniform(0.75, 1.25))
-        else:
-            state.pending = True
-            if state.outcome == ItemState.Outcome.FAILED and not each.written:
-                state.outcome = former  # it may still succeed, and the former entry is still there
-            state.not_before = now + timedelta(seconds=delay(state.attempts))
-    succeeded: dict[tuple[str, bool], list[ItemState]] = {}
-    others = []
-    for each in results:
-        if each.retry or each.error or each.outcome == ItemState.Outcome.FAILED:
-            others.append(each.state)
-        else:
-            succeeded.setdefault((each.outcome, each.written), []).append(each.state)
-    for (outcome, written), states in succeeded.items():
-        _save_succeeded(outcome, written, states, now)
-    if others:
-        _states().bulk_update(others, _RESULT_FIELDS, batch_size=200)
 
 
 _RESULT_FIELDS = [
     *("lease", "leased_until", "outcome", "error", "checksum", "synced_at", "synced_version"),
     *("pending", "attempts", "not_before", "scope", "version"),
 ]
+
+
+def _state_after(result: SyncResult, now: datetime) -> ItemState:
+    """A copy of the state with its result: another try of the transaction begins with the states as leased."""
+    state = copy(result.state)
+    state.lease, state.leased_until = "", None
+    state.outcome, state.error = result.outcome, result.error
+    state.checksum = result.checksum
+    state.synced_at = now
+    if result.written:
+        state.synced_version = state.version
+    if not result.retry:
+        state.pending, state.attempts = False, 0
+        state.not_before = None if result.outcome == ItemState.Outcome.FAILED else now
+        return state
+    state.attempts += 1
+    state.scope = Scope.ALL
+    if result.written:
+        # The next write will differ from this one, so it needs a new version.
+        state.version += 1
+    worn_out = state.attempts >= get_settings().SYNC_MAX_ATTEMPTS
+    if worn_out:
+        state.attempts = get_settings().SYNC_MAX_ATTEMPTS - 1  # one more attempt per retry
+    if worn_out and not result.retry_forever:
+        state.pending = False
+        state.not_before = now + timedelta(seconds=FAILED_RETRY_DELAY * random.uniform(0.75, 1.25))
+    else:
+        state.pending = True
+        if state.outcome == ItemState.Outcome.FAILED and not result.written:
+            state.outcome = result.state.outcome  # it may still succeed, and the former entry is still there
+        state.not_before = now + timedelta(seconds=delay(state.attempts))
+    return state
 
 
 def _save_succeeded(outcome: str, written: bool, states: Sequence[ItemState], now: datetime) -> None:
@@ -250,21 +254,6 @@ def _save_succeeded(outcome: str, written: bool, states: Sequence[ItemState], no
                 f"WHERE {key} IN ({', '.join(['%s'] * len(chunk))})",
                 [*(value for state in chunk for value in (state.pk, state.checksum)), *pks],
             )
-
-
-def _save_images(results: Sequence[SyncResult]) -> None:
-    stored: dict[int, list[ItemImage]] = {}
-    images = ItemImage.objects.using(state_alias())
-    for image in images.filter(state__in=[each.state.pk for each in results]).order_by("position"):
-        stored.setdefault(image.state_id, []).append(image)
-    changed = [each for each in results if _comparable(stored.get(each.state.pk, ())) != _comparable(each.images or ())]
-    if changed:
-        images.filter(state__in=[each.state.pk for each in changed]).delete()
-        images.bulk_create([image for each in changed for image in each.images or ()], batch_size=500)
-
-
-def _comparable(images: Iterable[ItemImage]) -> list[tuple[int, str, str, str, bool]]:
-    return [(i.position, i.name, i.digest, i.error, i.permanent) for i in images]
 
 
 @retry_conflicts
@@ -303,3 +292,43 @@ def revive() -> int:
 def delay(attempts: int) -> float:
     """Return the seconds until the next attempt: doubling, with jitter so that not all are retried at once."""
     return float(min(FIRST_DELAY * 2 ** min(attempts - 1, 20), LONGEST_DELAY)) * random.uniform(0.5, 1.0)
+
+
+class EmbeddingLeases:
+    """The leases on embeddings of this worker: if several need the same embedding, only the first computes it."""
+
+    def __init__(self) -> None:
+        self._worker = secrets.token_hex(16)
+        self._leased = False
+
+    @retry_conflicts
+    def lease(self, wanted: Collection[EmbeddingKey]) -> set[EmbeddingKey]:
+        """Lease embeddings; return those of ``wanted`` that this worker has to compute."""
+        if not wanted:
+            return set()
+        self._leased = True
+        now = timezone.now()
+        by_fingerprint: dict[str, list[str]] = {}
+        for digest, fingerprint in wanted:
+            by_fingerprint.setdefault(fingerprint, []).append(digest)
+        which = Q()
+        for fingerprint, digests in by_fingerprint.items():
+            which |= Q(fingerprint=fingerprint, digest__in=digests)
+        EmbeddingLease.objects.filter(which, until__lt=now).delete()
+        until = now + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
+        EmbeddingLease.objects.bulk_create(
+            [
+                EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
+                for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
+            ],
+            ignore_conflicts=True,
+        )
+        ours = EmbeddingLease.objects.filter(which, worker=self._worker)
+        return set(ours.values_list("digest", "fingerprint")) & set(wanted)
+
+    @retry_conflicts
+    def release(self) -> None:
+        """Release all leases, whether the embeddings were computed or not."""
+        if self._leased:
+            EmbeddingLease.objects.filter(worker=self._worker).delete()
+            self._leased = False

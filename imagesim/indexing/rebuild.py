@@ -201,11 +201,11 @@ def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None
     at = next((position for position, prefix in enumerate(order) if job.cursor.startswith(prefix)), -1)
     if order.index(place) < at:
         return  # filled before the process died
-    after = job.cursor.removeprefix(place) if job.cursor.startswith(place) else ""
+    after = job.cursor.removeprefix(place) if job.cursor.startswith(place) else None
     queryset = queryset_of(items).order_by("pk")
     size = get_settings().SYNC_BATCH_SIZE
     while True:
-        page = queryset.filter(pk__gt=items.model._meta.pk.to_python(after)) if after else queryset
+        page = queryset if after is None else queryset.filter(pk__gt=items.model._meta.pk.to_python(after))
         pks = [str(pk) for pk in page.values_list("pk", flat=True)[:size]]
         if not pks:
             return

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from functools import cache, wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
 
 from imagesim.exceptions import ImagesimError
 
 if TYPE_CHECKING:
     from prometheus_client import Histogram
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Observer = Callable[[str, float, str], None]
 
 logger = logging.getLogger("imagesim.timing")
@@ -28,39 +27,23 @@ observers: list[Observer] = []
 ``"error"``."""
 
 
-def timed(event: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function: report every call as ``event``."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            started = time.perf_counter()
-            outcome = "error"
-            try:
-                result = function(*args, **kwargs)
-                outcome = "ok"
-            except ImagesimError as error:
-                outcome = error.code
-                raise
-            finally:
-                _report(event, time.perf_counter() - started, outcome)
-            return result
-
-        return call
-
-    return decorate
-
-
-def _report(event: str, seconds: float, outcome: str) -> None:
-    for observer in observers:
-        observer(event, seconds, outcome)
-    logger.debug(
-        "%s took %.1f ms: %s",
-        event,
-        seconds * 1000,
-        outcome,
-        extra={"event": event, "seconds": seconds, "outcome": outcome},
-    )
+@contextmanager
+def timed(event: str) -> Iterator[None]:
+    """Report the duration and the outcome of a block as ``event``; as a decorator, of every call of a function."""
+    started = time.perf_counter()
+    outcome = "error"
+    try:
+        yield
+        outcome = "ok"
+    except ImagesimError as error:
+        outcome = error.code
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        for observer in observers:
+            observer(event, seconds, outcome)
+        extra = {"event": event, "seconds": seconds, "outcome": outcome}
+        logger.debug("%s took %.1f ms: %s", event, seconds * 1000, outcome, extra=extra)
 
 
 SEARCH_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)

@@ -10,15 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch import mapping
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
-from imagesim.indexes.elasticsearch.scopes import filtered_scopes
-from imagesim.indexes.elasticsearch.selectivity import EXACT_UP_TO, parse_statistics, statistics_body
+from imagesim.indexes.elasticsearch.selectivity import (
+    EXACT_UP_TO,
+    PERCENTS,
+    Statistics,
+    exact_up_to,
+    parse_statistics,
+    statistics_body,
+)
 from imagesim.indexes.elasticsearch.transport import Connection, encode
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, Ask, Measurement, log_report
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, Ask, Measurement, Scope, chosen_scopes, log_report
 from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
-from imagesim.types import Candidates, FilterKind, Query
+from imagesim.types import Candidates, Condition, FilterKind, Filters, Query
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -115,3 +122,36 @@ def _mappings(client: Elasticsearch, backing_index: str) -> dict[str, Any]:
 def _store(client: Elasticsearch, backing_index: str, statistics: Mapping[str, Any]) -> None:
     meta = mapping.with_statistics(_mappings(client, backing_index), statistics)
     client.indices.put_mapping(index=backing_index, meta=meta)
+
+
+def filtered_scopes(statistics: Statistics, kinds: Mapping[str, FilterKind], entries: int) -> list[Scope]:
+    """Of the conditions on the commonest values: the narrowest that the graph answers, the widest and the middle."""
+    fewest = exact_up_to(entries, DEFAULT_CANDIDATES) / max(entries, 1)
+    return chosen_scopes(_conditions(statistics.shares, kinds), fewest)
+
+
+def _conditions(shares: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> list[Scope]:
+    found = []
+    for path, counted in shares.items():
+        name = path.removeprefix("filters.")
+        if path == "in_stock":
+            found.append(Scope("in_stock", float(counted["share"]), Filters(in_stock=True)))
+        elif path == "categories":
+            found += [Scope(f"category={v}", float(s), Filters(categories=(v,))) for v, s in counted["values"].items()]
+        elif name not in kinds:
+            continue
+        elif "quantiles" in counted:
+            for percent in (10, 25, 50):
+                edge = FILTER_TYPES[kinds[name]].restore(counted["quantiles"][PERCENTS.index(percent)])
+                condition = Condition(name, "lte", edge)
+                scope = Scope(f"{name}<={edge}", float(counted["share"]) * percent / 100, _where(condition))
+                found.append(scope)
+        else:
+            for value, share in counted["values"].items():
+                condition = Condition(name, "eq", value == "1" if kinds[name] == "boolean" else value)
+                found.append(Scope(f"{name}={value}", float(share), _where(condition)))
+    return found
+
+
+def _where(condition: Condition) -> Filters:
+    return Filters(conditions=(condition,))

@@ -21,7 +21,7 @@ from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.store import Snapshot
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
-from imagesim.indexes.versions import newest, prepare_all
+from imagesim.indexes.validation import newest, prepare_all
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
@@ -35,6 +35,15 @@ KEPT_SECONDS = 300.0
 
 SLICE_SECONDS = 0.1
 """How long the words of entries are read before the lock is released for writers and other readers."""
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Raise errors of the database connection as IndexUnavailable."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise IndexUnavailable(f"The local index cannot reach its database: {error}") from error
 
 
 class LocalIndex(BaseIndex):
@@ -100,24 +109,28 @@ class LocalIndex(BaseIndex):
 
     # Writing.
 
+    @_translated_errors()
+    @retry_conflicts
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         using = store.write_alias()
-        with _translated_errors():
-            nested = connections[using].in_atomic_block
-            if not operations:
-                store.state(self.name, backing_index, using)
-                return []
-            return self._write(operations, backing_index, using, nested)
-
-    @retry_conflicts
-    def _write(
-        self, operations: Sequence[Entry | Removal], backing_index: str | None, using: str, nested: bool
-    ) -> list[WriteResult]:
+        nested = connections[using].in_atomic_block
+        if not operations:
+            store.state(self.name, backing_index, using)
+            return []
         with transaction.atomic(using=using):
             at = store.next_seq_no(self.name, backing_index, using)
             if nested:
                 self._written_within.add(at.name)
-            return _write(at, operations, self._meta(at.name, using), using)
+            valid, results = prepare_all(operations, self._meta(at.name, using))
+            stored = store.versions(at.id, [operations[number].key for number in valid], using)
+            rows = [
+                store.tombstone_row(at, each) if isinstance(each, Removal) else store.entry_row(at, each)
+                for each in newest(operations, valid, stored, results).values()
+            ]
+            store.put(rows, using)
+            if any(isinstance(operation, Removal) for operation in operations):
+                store.purge(at, using)
+        return [results[number] for number in range(len(operations))]
 
     def refresh(self, backing_index: str | None = None) -> None:
         """Check that there is such an index. What is committed is seen by the next search."""
@@ -251,25 +264,3 @@ class LocalIndex(BaseIndex):
                 kept = {at.name, active, *self._kept_until}
                 self._snapshots = {name: each for name, each in self._snapshots.items() if name in kept}
             return snapshot
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Raise errors of the database connection as IndexUnavailable."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        raise IndexUnavailable(f"The local index cannot reach its database: {error}") from error
-
-
-def _write(at: store.State, operations: Sequence[Entry | Removal], meta: IndexMeta, using: str) -> list[WriteResult]:
-    valid, results = prepare_all(operations, meta)
-    stored = store.versions(at.id, [operations[number].key for number in valid], using)
-    rows = [
-        store.tombstone_row(at, each) if isinstance(each, Removal) else store.entry_row(at, each)
-        for each in newest(operations, valid, stored, results).values()
-    ]
-    store.put(rows, using)
-    if any(isinstance(operation, Removal) for operation in operations):
-        store.purge(at, using)
-    return [results[number] for number in range(len(operations))]

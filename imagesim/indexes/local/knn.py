@@ -185,7 +185,7 @@ def scan(matrix: Matrix, queries: Vector, rows: Rows | None, similarity: Similar
     codes = None if few or similarity == "l1" or len(queries) >= PRODUCT_FROM else matrix.codes()
     if codes is not None:
         return [QuantisedScan(matrix.data, codes, query, rows, similarity) for query in queries]
-    scores, rows = score_rows(matrix.data, queries, rows, similarity)
+    scores = score_rows(matrix.data, queries, rows, similarity)
     return [FullScan(each, rows, SLACK[similarity]) for each in scores]
 
 
@@ -232,8 +232,8 @@ class QuantisedScan:
         slack = SLACK[self._similarity]
         near, floor = top(self._lower, k, at_least, slack, upper=self._upper)
         rows = near if self._rows is None else self._rows[near]
-        scores, rows_of = score_rows(self._matrix, self._query[None], rows, self._similarity)
-        best, higher = FullScan(scores[0], rows_of, slack).best(k, at_least)
+        [scores] = score_rows(self._matrix, self._query[None], rows, self._similarity)
+        best, higher = FullScan(scores, rows, slack).best(k, at_least)
         return best, max(floor, higher)
 
 
@@ -242,47 +242,27 @@ def _reads_all(matrix: Vector, rows: Rows | None) -> bool:
     return rows is None or len(rows) >= GATHER_BELOW * len(matrix)
 
 
-def score_rows(
-    matrix: Vector, queries: Vector, rows: Rows | None, similarity: Similarity
-) -> tuple[Scores, Rows | None]:
-    """Score ``queries`` (q, dims) against the given rows of ``matrix`` (n, dims), all of them where None.
+def score_rows(matrix: Vector, queries: Vector, rows: Rows | None, similarity: Similarity) -> Scores:
+    """Score ``queries`` (q, dims) against the given rows (m,) of ``matrix`` (n, dims), all where None; shape (q, m)."""
+    gathered = None if similarity != "l1" and _reads_all(matrix, rows) else rows
+    if gathered is None and similarity != "l1" and (len(queries) >= PRODUCT_FROM or not _dot):
+        scores = np.asarray(queries @ matrix.T)
+    else:
+        count = len(matrix) if gathered is None else len(gathered)
+        scores = np.empty((len(queries), count), dtype=np.float32)
+        batch = ROW_BATCH if gathered is None and similarity != "l1" else GATHER_BATCH
 
-    :returns: the scores (q, m) and the row of each column (None: column = row).
-    """
-    if similarity != "l1" and _reads_all(matrix, rows):
-        scores = _product(matrix, queries)
-        return (scores, None) if rows is None else (np.ascontiguousarray(scores[:, rows]), rows)
-    rows = np.arange(len(matrix)) if rows is None else rows
-    scores = np.empty((len(queries), len(rows)), dtype=np.float32)
+        def score(start: int) -> None:
+            part = slice(start, min(start + batch, count))
+            of_part = matrix[part] if gathered is None else matrix.take(gathered[part], axis=0)
+            for number, query in enumerate(queries):  # of a batch that is still in the cache
+                if similarity == "l1":
+                    scores[number, part] = -np.abs(of_part - query).sum(axis=1)
+                else:
+                    scores[number, part] = _dot(of_part, query) if _dot else np.einsum("ij,j->i", of_part, query)
 
-    def gather(start: int) -> None:
-        part = slice(start, start + GATHER_BATCH)
-        gathered = matrix.take(rows[part], axis=0)
-        for number, query in enumerate(queries):
-            scores[number, part] = _nearness(gathered, query, similarity)
-
-    share(gather, range(0, len(rows), GATHER_BATCH))
-    return scores, rows
-
-
-def _nearness(rows: Vector, query: Vector, similarity: Similarity) -> Scores:
-    if similarity == "l1":
-        return np.asarray(-np.abs(rows - query).sum(axis=1))
-    return np.asarray(_dot(rows, query) if _dot is not None else np.einsum("ij,j->i", rows, query))
-
-
-def _product(matrix: Vector, queries: Vector) -> Scores:
-    if len(queries) >= PRODUCT_FROM or _dot is None:
-        return np.asarray(queries @ matrix.T)
-    scores = np.empty((len(queries), len(matrix)), dtype=np.float32)
-
-    def multiply(start: int) -> None:
-        part = slice(start, start + ROW_BATCH)
-        for number, query in enumerate(queries):  # of a batch that is still in the cache
-            _dot(matrix[part], query, out=scores[number, part])
-
-    share(multiply, range(0, len(matrix), ROW_BATCH))
-    return scores
+        share(score, range(0, count, batch))
+    return scores if gathered is rows else np.ascontiguousarray(scores[:, rows])
 
 
 # Row by row it reads memory as fast as a thread can. A matrix-vector product of BLAS takes longer, and its threads wait

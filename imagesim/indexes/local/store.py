@@ -20,7 +20,7 @@ from django.db.models import F, Max, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from imagesim.database import in_code_point_order, retry_conflicts
+from imagesim.database import in_code_point_order, retry_conflicts, stream
 from imagesim.exceptions import SearchIndexError, index_missing
 from imagesim.indexes.local import store
 from imagesim.indexes.local.columnar import Record, Table
@@ -189,7 +189,7 @@ def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
     """What was written after the sequence number ``since``; everything but tombstones from 0 on."""
     rows = LocalEntry.objects.using(using).filter(generation=at.id)
     rows = rows.filter(seq_no__gt=since) if since else rows.filter(removed_at__isnull=True)
-    for row in rows.values_list(*_READ).iterator(chunk_size=BATCH):
+    for row in stream(rows.values_list(*_READ), chunk_size=BATCH):
         yield _record(row, dims)
 
 

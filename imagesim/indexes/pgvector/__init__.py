@@ -15,7 +15,7 @@ from psycopg import sql
 
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.indexes import BaseIndex, validation
-from imagesim.indexes.pgvector import facets, recall, searching, tables, text, writing
+from imagesim.indexes.pgvector import recall, searching, tables, text, writing
 from imagesim.indexes.pgvector.database import Database, rows
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.recall import DEFAULT_CANDIDATES, check_recall
@@ -252,7 +252,7 @@ class PgvectorIndex(BaseIndex):
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         with self._database.reading() as cursor:
             generation = tables.read(cursor, self.name, backing_index, self._known)
-            return facets.count(cursor, generation, validation.compile_filters(filters, generation.meta.filters))
+            return searching.count(cursor, generation, validation.compile_filters(filters, generation.meta.filters))
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         with self._database.reading() as cursor:
@@ -260,7 +260,7 @@ class PgvectorIndex(BaseIndex):
             compiled = validation.compile_filters(filters, generation.meta.filters)
             kinds = validation.facet_kinds(fields, generation.meta.filters)
             return {
-                name: facets.facet(cursor, generation, name, kind, compiled.without((name,)))
+                name: searching.facet(cursor, generation, name, kind, compiled.without((name,)))
                 for name, kind in kinds.items()
             }
 

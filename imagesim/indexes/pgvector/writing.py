@@ -19,8 +19,7 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.validation import Prepared
-from imagesim.indexes.versions import newest, prepare_all
+from imagesim.indexes.validation import Prepared, newest, prepare_all
 from imagesim.indexes.vocabulary import letters
 from imagesim.types import Entry, Removal, WriteResult
 
