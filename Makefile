@@ -13,6 +13,9 @@ AGAIN := $(MAKE) --no-print-directory
 WITH_SERVICES := $(BIN)/python -m tools.services --
 WITH_TEST_SERVICES := $(BIN)/python -m tools.services --tests --
 
+# Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv demo services test test-all quick lint docs pictures bench-quick chaos protections hostile clean
 .DEFAULT_GOAL := help
 

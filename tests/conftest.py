@@ -253,11 +253,10 @@ def staff(client: Any) -> Any:
 @pytest.fixture
 def experiments_apply() -> Iterator[None]:
     """Visitors are in variants of the running experiments, and what they see is recorded, as in a shop with the app."""
-    from imagesim.experiments.recording import observer
-    from imagesim.experiments.running import VisitorVariants
+    from imagesim.experiments.running import VisitorVariants, exposures
 
     variants.register(VisitorVariants())
-    events.observers.append(observer)
+    events.observers.append(exposures)
     yield
-    events.observers.remove(observer)
+    events.observers.remove(exposures)
     variants.register(None)

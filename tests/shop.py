@@ -20,6 +20,7 @@ from imagesim import images
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexing import signals
+from imagesim.indexing.sync import sync
 from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState
 from imagesim.registry import registry
@@ -45,6 +46,13 @@ def product(name: str, *pictures: Image.Image | bytes, category: str = "shoes", 
         data = shown if isinstance(shown, bytes) else encoded(shown)
         Photo.objects.create(product=made, position=position, file=ContentFile(data, f"{name}-{position}.png"))
     return made
+
+
+def synced_products(count: int) -> list[Product]:
+    """Create red products ``p0``, ``p1`` and so on, each with a picture of its own, and sync them."""
+    products = [product(f"p{number}", picture("red", mark=number)) for number in range(count)]
+    sync()
+    return products
 
 
 def shelf(*, with_texts: bool = False) -> dict[str, Product]:

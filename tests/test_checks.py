@@ -285,22 +285,33 @@ def test_a_wrong_registration_does_not_keep_the_process_from_starting(register, 
     assert item_checks.check_items() == [] or ids(item_checks.check_items()) == ["imagesim.W001"]
 
 
+def check_in_process(folder, settings):
+    """Run ``manage.py check`` with a module of settings in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--settings", settings],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.slow
-def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '{"INDEX": {"BACKEND": "no.Where"}}',
+        pytest.param('{"NO": 1, "SYNC": 2}', marks=pytest.mark.long),
+        pytest.param("[]", marks=pytest.mark.long),
+    ],
+)
+def test_a_wrong_setting_does_not_keep_the_process_from_starting(tmp_path, wrong):
     """Nor one that is no dict at all."""
-    for number, wrong in enumerate(['{"NO": 1, "SYNC": 2}', "[]", '{"INDEX": {"BACKEND": "no.Where"}}']):
-        module = tmp_path / f"wrong_settings_{number}.py"
-        module.write_text(f"from tests.settings import *\nIMAGESIM = {wrong}\n")
-        done = subprocess.run(
-            [sys.executable, "manage.py", "check", "--settings", module.stem],
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 1
-        assert "(imagesim.E00" in done.stderr
-        assert "Traceback" not in done.stderr
+    (tmp_path / "wrong_settings.py").write_text(f"from tests.settings import *\nIMAGESIM = {wrong}\n")
+    done = check_in_process(tmp_path, "wrong_settings")
+    assert done.returncode == 1
+    assert "(imagesim.E00" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
@@ -314,13 +325,7 @@ def test_an_api_without_its_packages_is_an_error_in_one_sentence(tmp_path, packa
     (tmp_path / "slim_urls.py").write_text(
         "from django.urls import include, path\nurlpatterns = [path('api/', include('imagesim.rest.urls'))]\n"
     )
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check", "--settings", "slim_settings"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = check_in_process(tmp_path, "slim_settings")
     assert done.returncode == 1
     assert f"imagesim.rest.urls needs the package {package!r}." in done.stderr
     assert 'pip install "django-imagesim[rest]"' in done.stderr

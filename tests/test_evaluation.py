@@ -151,6 +151,22 @@ def test_tuning_does_not_win_without_structure() -> None:
     assert tuned is None or not tuned.wins
 
 
+def test_tuning_holds_only_the_pairs_that_it_uses() -> None:
+    count = 1_000
+    owner = np.arange(count)
+    texts = tuple(map(str, owner))
+    vectors = np.eye(count, 4, dtype=np.float32)
+    shop = catalogue.Catalogue("a.b", vectors, owner, texts, texts, tuple(frozenset({text}) for text in texts), texts)
+    grades = dict.fromkeys(range(count), 1.0)
+    cases = [catalogue.Case(row, frozenset(), frozenset(), grades) for row in range(count)]
+    tracemalloc.start()
+    pairs = tuning._pairs(shop, cases, set(range(count)), seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(pairs) == tuning.PAIRS == len(np.unique(pairs, axis=0))
+    assert peak < 30e6  # a million pairs take 100 MB
+
+
 def test_principal_axes_preserve_a_subspace() -> None:
     rng = np.random.default_rng(3)
     vectors = unit(rng.normal(size=(200, 4)) @ rng.normal(size=(4, 16)))

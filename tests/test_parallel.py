@@ -145,7 +145,7 @@ def test_scores_are_the_same_to_the_bit_with_and_without_helpers(
     queries = matrix[:3]
 
     def scores() -> bytes:
-        return knn.score_rows(matrix, queries, rows, similarity)[0].tobytes()  # type: ignore[arg-type]
+        return knn.score_rows(matrix, queries, rows, similarity).tobytes()  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(6) as requests:
         shared = [requests.submit(scores) for _ in range(24)]

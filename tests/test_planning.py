@@ -128,7 +128,12 @@ def filled(request: pytest.FixtureRequest, pgvector_alias: str) -> Iterator[tupl
 
 @pytest.mark.parametrize(
     "filled",
-    [(3_000, 512, "half"), (3_000, 96, "half"), (2_000, 512, "none"), (600, 2_100, "half")],
+    [
+        (3_000, 512, "half"),
+        pytest.param((3_000, 96, "half"), marks=pytest.mark.long),
+        (2_000, 512, "none"),
+        pytest.param((600, 2_100, "half"), marks=pytest.mark.long),
+    ],
     indirect=True,
     ids=str,
 )

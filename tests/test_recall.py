@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import BaseIndex, get_index, recall
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, scopes, selectivity, upkeep
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, selectivity, upkeep
 from imagesim.indexes.pgvector import PgvectorIndex, searching, tables
 from imagesim.indexes.pgvector import recall as pgvector_recall
 from imagesim.indexes.statistics import Probe, RecallReport, ScopeRecall
@@ -124,6 +124,7 @@ def found(index: BaseIndex, queries: Any, filters: Filters, exact: bool | None) 
     return float(np.mean(shares))
 
 
+@pytest.mark.parametrize("make", ["elasticsearch", pytest.param("pgvector", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -338,7 +339,7 @@ def test_scopes_are_conditions_that_the_graph_answers(monkeypatch: pytest.Monkey
         "filters.gone": {"values": {"x": 0.4}, "more": False},
     }
     meta = IndexMeta("m", 2, {"brand": "keyword", "sale": "boolean"})
-    chosen = scopes.filtered_scopes(selectivity.Statistics(shares), meta.filters, 10_000)
+    chosen = upkeep.filtered_scopes(selectivity.Statistics(shares), meta.filters, 10_000)
     assert [(scope.name, scope.share) for scope in chosen] == [
         ("brand=b", 0.2),
         ("category=half", 0.5),

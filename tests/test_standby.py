@@ -29,7 +29,7 @@ from imagesim.indexing.sync import sync
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, StoredCalibration
 from imagesim.monitoring.status import get_health
 from imagesim.types import Filters, Query
-from tests.shop import EMBEDDER, INDEXES, drop_index, encoded, index_for, picture, product
+from tests.shop import EMBEDDER, INDEXES, drop_index, encoded, index_for, picture, product, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 OTHER = {"BACKEND": "tests.embedders.GreyEmbedder", "OPTIONS": {"dims": 32}}
@@ -48,9 +48,7 @@ def _small_pages(settings: Any) -> None:
 
 @pytest.fixture
 def shop() -> list[Product]:
-    products = [product(f"p{n}", picture("red", mark=n)) for n in range(6)]
-    sync()
-    return products
+    return synced_products(6)
 
 
 @pytest.fixture

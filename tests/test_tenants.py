@@ -121,14 +121,14 @@ from imagesim.checks import check_tenants
 from imagesim.events import Answer
 from imagesim.insight.models import Search
 from imagesim.insight.recorder import recorder, to_row
-from imagesim.merchandising import cache
+from imagesim.merchandising import engine
 from imagesim.merchandising.models import Rule
 
 for schema in ("acme", "zeta"):
     Client.objects.create(schema_name=schema, name=schema)
 
 def rules():
-    return sorted({ready.rule.name for each in cache.rules.current().by_trigger.values() for ready in each})
+    return sorted({ready.rule.name for each in engine.rules.current().by_trigger.values() for ready in each})
 
 def ask(number, text):
     recorder().add(to_row(Answer(f"r{number}", "words", text, "", "", 0, 12, ("shop.product:1",), 1, 0.5)))

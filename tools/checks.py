@@ -169,8 +169,6 @@ def main(arguments: list[str]) -> int:
         return 2
     if any("tests/browser" in step.command for lanes in PHASES[chosen] for lane in lanes for step in lane):
         find_program("chromium", package="chromium")
-    # Some containers forbid Python to keep what it compiled: each of some hundred processes would compile all anew.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     begun = time.monotonic()
     results = [result for phase in PHASES[chosen] for result in run_phase(phase)]
     say("")

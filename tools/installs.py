@@ -6,6 +6,7 @@ Django that it supports: the app must not replace installed packages. A new proj
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -91,9 +92,11 @@ def _run(folder: Path, *command: str) -> str:
 
 
 def main(versions: Sequence[str]) -> None:
+    found = pythons(versions)
+    if not found:
+        raise SystemExit(f"No Python {', '.join(versions)} was found on PATH or among those of pyenv.")
     with tempfile.TemporaryDirectory(prefix="imagesim-installs-") as name:
         wheel, source = build(Path(name))
-        found = pythons(versions or VERSIONS)
         pairs = [*((python, wheel) for python in found), (found[-1], source)]
         for number, (python, package) in enumerate(pairs):
             folder = Path(name) / str(number)
@@ -102,4 +105,6 @@ def main(versions: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("versions", nargs="*", default=VERSIONS, help="such as 3.12")
+    main(parser.parse_args().versions)

@@ -28,8 +28,8 @@ NOT_COUNTED = ("testing", "migrations")
 BEFORE = ("154", "98", "2", "45", "18,532", "29", "17", "43", "142", "32", "15", "29", "116", "46", "17", "30", "145")
 LONG, SHORT = 400, 60
 PREFIX = f"{PACKAGE}{os.sep}"
-WORK = ("embed_images", "embed_texts", "embed_prepared", "multiply", "load_prepare")
-"""Functions elsewhere (an embedder, Pillow, the product of vectors) that do the work that a path leads to."""
+WORK = ("embed_images", "embed_texts", "embed_prepared", "score", "load_prepare")
+"""Functions (of an embedder, of Pillow, of the local index) that do the work that a path leads to."""
 
 
 class Row(NamedTuple):

@@ -28,12 +28,10 @@ def main(folder: Path) -> int:
     # The pip of a new environment may be too old for dependency groups.
     status = subprocess.run([*install, "--upgrade", "pip>=25.1"], env=quiet).returncode
     if not status:
+        # pip would compile every module, and on one processor only; Python compiles the few that are imported.
         project = ["--no-compile", "--editable", ".[demo,plot]", "--group", "dev"]
         status = subprocess.run([*install, "--constraint", "constraints.txt", *project], env=quiet).returncode
     if not status:
-        # pip would compile on one processor only, for half of the time that all this takes. A few files of packages are
-        # for other versions of Python, and do not compile.
-        subprocess.run([str(python), "-m", "compileall", "-qq", "-j", "0", str(folder / "lib")])
         say(f"installed in {time.monotonic() - begun:.0f} s")
     return status
 

@@ -103,7 +103,7 @@ def nearest(vectors: np.ndarray, query: np.ndarray, selectivity: float, k: int =
 
 
 def recall(found: Sequence[int], true: Sequence[int]) -> float:
-    return len(set(found) & set(true)) / len(true)
+    return len(set(found) & set(true)) / len(true) if true else 1.0
 
 
 def in_turn(
