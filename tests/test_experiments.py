@@ -223,6 +223,12 @@ class TestSettings:
         assert "blue" in found["A"]
         assert "blue" not in found["B"]
 
+    def test_a_machine_whose_clock_is_behind_knows_what_was_started(self, shelf, monkeypatch):
+        made = experiment({"min_relevance": 1.0})
+        monkeypatch.setattr(timezone, "now", lambda: made.started - timedelta(seconds=5))
+        with visiting(visitor_of(made, "B")):
+            assert len(imagesim.similar_to(shelf["red"])) == 0
+
     @pytest.mark.parametrize(("prefix", "holds"), [("", {"A": False, "B": True}), ("!", {"A": True, "B": False})])
     def test_a_rule_is_switched_by_a_variant(self, shelf, prefix, holds):
         made = experiment()
