@@ -372,10 +372,13 @@ class TestAdmin:
         page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
         assert "Blue first" in page
         assert "Search by words, Search by photo" in page
-        boss.post(
-            reverse("admin:imagesim_merchandising_rule_changelist"),
-            {"action": "switch_off", "_selected_action": made.pk},
-        )
+        for expected in ("1 rule was switched off.", "0 rules were switched off."):
+            page = boss.post(
+                reverse("admin:imagesim_merchandising_rule_changelist"),
+                {"action": "switch_off", "_selected_action": made.pk},
+                follow=True,
+            )
+            assert expected in page.content.decode()
         assert not Rule.objects.get().enabled
         assert LogEntry.objects.count() == 2
         history = boss.get(reverse("admin:imagesim_merchandising_rule_history", args=[made.pk])).content.decode()
@@ -444,11 +447,18 @@ class TestAdmin:
         assert answer.status_code == 200
         assert words in answer.content.decode()
 
+    def test_a_preview_after_a_login_in_between_leads_back_to_the_form(self, boss):
+        made = rule(name="Saved")
+        made.save()
+        change = reverse("admin:imagesim_merchandising_rule_change", args=[made.pk])
+        assert boss.get(f"{reverse(PREVIEW)}?rule={made.pk}").url == change
+        assert boss.get(reverse(PREVIEW)).url == reverse(ADD)
+
     def test_permissions_of_its_own(self, seller, shelf):
         assert seller.get(reverse("admin:imagesim_merchandising_rule_changelist")).status_code == 200
         assert seller.get(reverse(ADD)).status_code == 403
         assert seller.post(reverse(PREVIEW), FORM | {"preview_words": "red"}).status_code == 403
-        assert seller.get(reverse(PREVIEW)).status_code == 405
+        assert seller.get(reverse(PREVIEW)).status_code == 403
 
     def test_products_are_found_by_name_and_by_key(self, seller, shelf):
         def found(**given: Any) -> list[str]:

@@ -10,14 +10,15 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_POST
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_GET
 
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products, unknown
@@ -161,10 +162,17 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self._switch(request, rules, False)
 
     def _switch(self, request: HttpRequest, rules: QuerySet[Rule], on: bool) -> None:
-        for rule in rules.exclude(enabled=on):
+        changed = list(rules.exclude(enabled=on))
+        for rule in changed:
             rule.enabled = on
             rule.save()  # one by one, so that each is announced to the processes and recorded in the history
             self.log_change(request, rule, _("Switched on.") if on else _("Switched off."))
+        count = len(changed)
+        if on:
+            done = ngettext("%(count)d rule was switched on.", "%(count)d rules were switched on.", count)
+        else:
+            done = ngettext("%(count)d rule was switched off.", "%(count)d rules were switched off.", count)
+        self.message_user(request, done % {"count": count}, messages.SUCCESS if changed else messages.INFO)
 
     def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -183,7 +191,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:
-        preview = self.admin_site.admin_view(require_POST(self.preview))
+        preview = self.admin_site.admin_view(self.preview)
         found = self.admin_site.admin_view(require_GET(self.products))
         return [
             path("preview/", preview, name="imagesim_merchandising_rule_preview"),
@@ -209,6 +217,9 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         allowed = self.has_change_permission(request, rule) if rule else self.has_add_permission(request)
         if not allowed or (pk and rule is None):
             raise PermissionDenied
+        if request.method != "POST":  # after a login in between, which keeps the address but not the form
+            name = f"{self.admin_site.name}:imagesim_merchandising_rule_{'change' if rule else 'add'}"
+            return redirect(name, *([rule.pk] if rule else []))
         form = self.get_form(request, rule, change=rule is not None)(request.POST, instance=rule)
         context = {**self.admin_site.each_context(request), "title": _("Preview"), "opts": self.opts, "form": form}
         if form.is_valid():
