@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import pgettext_lazy
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -24,7 +26,22 @@ if TYPE_CHECKING:
 RULE = 1
 """The version of the rule. Pictures measured by another one are measured again, by a reconcile or a rebuild."""
 
-COLOURS = ("black", "white", "grey", "red", "orange", "brown", "yellow", "green", "blue", "purple", "pink")
+NAMES = {
+    "black": pgettext_lazy("colour", "black"),
+    "white": pgettext_lazy("colour", "white"),
+    "grey": pgettext_lazy("colour", "grey"),
+    "red": pgettext_lazy("colour", "red"),
+    "orange": pgettext_lazy("colour", "orange"),
+    "brown": pgettext_lazy("colour", "brown"),
+    "yellow": pgettext_lazy("colour", "yellow"),
+    "green": pgettext_lazy("colour", "green"),
+    "blue": pgettext_lazy("colour", "blue"),
+    "purple": pgettext_lazy("colour", "purple"),
+    "pink": pgettext_lazy("colour", "pink"),
+}
+"""The colours, with their names in the active language."""
+
+COLOURS = tuple(NAMES)
 
 MAIN_SHARE = 0.5
 """The minimum share of the product for a main colour."""

@@ -13,8 +13,8 @@ from django.db import models
 from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext_lazy
 
+from imagesim import colours
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
 from imagesim.measured_colours import filter_values
@@ -29,21 +29,6 @@ ENOUGH = 4
 """The minimum number of results for the step "cheaper", except for results of an item."""
 
 OTHER_COLOUR = "colour^-0.5"
-
-COLOUR_NAMES = {
-    "black": pgettext_lazy("colour", "black"),
-    "white": pgettext_lazy("colour", "white"),
-    "grey": pgettext_lazy("colour", "grey"),
-    "red": pgettext_lazy("colour", "red"),
-    "orange": pgettext_lazy("colour", "orange"),
-    "brown": pgettext_lazy("colour", "brown"),
-    "yellow": pgettext_lazy("colour", "yellow"),
-    "green": pgettext_lazy("colour", "green"),
-    "blue": pgettext_lazy("colour", "blue"),
-    "purple": pgettext_lazy("colour", "purple"),
-    "pink": pgettext_lazy("colour", "pink"),
-}
-"""The translated names of measured colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +164,7 @@ class Refinement:
         return Group(name, self._facets[name], choices, name == self._items.measured_colours)
 
     def _default_name(self, facet: str, value: str) -> str:
-        return str(COLOUR_NAMES.get(value, value)) if facet == self._items.measured_colours else value
+        return str(colours.NAMES.get(value, value)) if facet == self._items.measured_colours else value
 
     def _orders(self) -> Group:
         labels = {"": _("Most relevant first")}

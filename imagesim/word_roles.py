@@ -8,7 +8,9 @@ the categories of the entries tell as well:
   modifier;
 - of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
   an orange. Then "mango juice" asks for juice;
-- any other word can name a thing: "desk", if few of the tables are desks.
+- any other word can name a thing: "desk", if few of the tables are desks. The names of colours never do.
+
+A word that is not in the catalogue has the role of those that it may be a misspelling of.
 """
 
 from __future__ import annotations
@@ -38,7 +40,11 @@ FEWEST = 3
 
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
+MOST_THINGS = 4_000
 """The maximum number of words stored, the most frequent first; others are unknown."""
+
+SHORTEST = 4
+"""The minimum number of letters of a misspelled word: shorter ones are near to too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,33 @@ class Interpretation(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Roles:
     """``kinds``: the categories that a word names, by its stem; ``modifiers``: the stems of those that name nothing;
-    ``dominant``: the stems of ``kinds`` that are the head of most names in which another kind is named, too."""
+    ``things``: the stems of the others; ``dominant``: the stems of ``kinds`` that are the head of most names in which
+    another kind is named, too."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
     dominant: frozenset[str] = frozenset()
+    things: frozenset[str] = frozenset()
+
+    def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
+        """Return the stems of a word of a query, or those of the catalogue that are nearest to it if it has none of
+        them."""
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        known = (self.kinds, self.modifiers, self.things)
+        if len(word) < SHORTEST or word.isdigit() or any(stem in each for stem in stems for each in known):
+            return stems
+        found: dict[str, int] = {}
+        for form in {word, *stems}:
+            for each in known:
+                for stem, errors, _ in process.extract(
+                    form, list(each), scorer=OSA.distance, score_cutoff=most_errors(word), limit=None
+                ):
+                    if len(stem) >= SHORTEST - 1:
+                        found[stem] = min(int(errors), found.get(stem, int(errors)))
+        least = min(found.values(), default=0)
+        return [stem for stem, errors in found.items() if errors == least] or stems
 
     def interpret(self, words: Sequence[Collection[str]]) -> Interpretation:
         """Interpret the words of a query, the stems of each."""
@@ -96,17 +124,26 @@ class Roles:
 
     def to_json(self) -> dict[str, Any]:
         kinds = {stem: list(names) for stem, names in self.kinds.items()}
-        return {"kinds": kinds, "modifiers": sorted(self.modifiers), "dominant": sorted(self.dominant)}
+        sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things}
+        return {"kinds": kinds, **{name: sorted(stems) for name, stems in sets.items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Roles:
         kinds = {str(stem): tuple(map(str, names)) for stem, names in dict(data["kinds"]).items()}
-        return cls(kinds, frozenset(map(str, data["modifiers"])), frozenset(map(str, data.get("dominant", ()))))
+        sets = {name: frozenset(map(str, data.get(name, ()))) for name in ("modifiers", "dominant", "things")}
+        return cls(kinds, **sets)
 
 
-def fit_roles(entries: Collection[Described], departments: Mapping[str, frozenset[str]]) -> Roles:
+def most_errors(word: str) -> int:
+    """Return the typing errors that a word of this length may have: as many as Elasticsearch's AUTO allows."""
+    return 1 if len(word) <= 5 else 2
+
+
+def fit_roles(
+    entries: Collection[Described], departments: Mapping[str, frozenset[str]], colours: Collection[str] = ()
+) -> Roles:
     """Derive the roles of the words of a catalogue. ``departments``: each category with its siblings under the same
-    parents."""
+    parents; ``colours``: the stems of the names of colours."""
     sizes: Counter[str] = Counter()
     found: dict[str, Counter[str]] = defaultdict(Counter)
     weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -127,9 +164,15 @@ def fit_roles(entries: Collection[Described], departments: Mapping[str, frozense
         if count.total() >= FEWEST and effective_number(weights[stem].values()) >= SPREAD
     }
     order = sorted(found, key=lambda stem: (-found[stem].total(), stem))
-    modifiers = [stem for stem in order if stem not in kinds and (stem not in alone or stem in everywhere)]
+    rest = [stem for stem in order if stem not in kinds]
+    named_colours = [stem for stem in colours if stem not in kinds]
+    is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours for stem in rest}
+    modifiers = list(dict.fromkeys([*named_colours, *(stem for stem in rest if is_modifier[stem])]))
+    things = [stem for stem in rest if not is_modifier[stem]]
     kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
-    return Roles(kinds, frozenset(modifiers[:MOST_MODIFIERS]), _dominant(entries, kinds))
+    return Roles(
+        kinds, frozenset(modifiers[:MOST_MODIFIERS]), _dominant(entries, kinds), frozenset(things[:MOST_THINGS])
+    )
 
 
 def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str]]) -> frozenset[str]:

@@ -38,7 +38,7 @@ CATALOGUE = [
 
 
 class TestRoles:
-    roles = fit_roles(CATALOGUE, DEPARTMENTS)
+    roles = fit_roles(CATALOGUE, DEPARTMENTS, ["green", "paint"])
 
     def test_a_word_of_most_of_a_category_names_it(self):
         assert self.roles.kinds["shoe"] == ("boots", "sneakers")  # what descriptions of paint say counts for less
@@ -56,6 +56,28 @@ class TestRoles:
         for word in ("desk", "white"):
             assert word not in self.roles.kinds
             assert word not in self.roles.modifiers
+            assert word in self.roles.things
+
+    def test_a_colour_is_a_modifier_even_where_it_is_all_of_a_name(self):
+        assert "green" in self.roles.modifiers
+        assert "paint" in self.roles.kinds  # the catalogue knows better
+        assert "white" in fit_roles(CATALOGUE, DEPARTMENTS, ["white"]).modifiers
+
+    @pytest.mark.parametrize(
+        ("word", "stems", "expected"),
+        [
+            ("boots", {"boot"}, {"boot"}),
+            ("yelow", {"yelow"}, {"yellow"}),
+            ("shoez", {"shoez"}, {"shoe"}),
+            ("desks", {"desk"}, {"desk"}),  # not a misspelling of what has another role
+            ("leatehr", {"leatehr"}, {"leather"}),
+            ("kiwi", {"kiwi"}, {"kiwi"}),
+            ("rde", {"rde"}, {"rde"}),  # too short to tell
+            ("4711", {"4711"}, {"4711"}),
+        ],
+    )
+    def test_a_misspelled_word_has_the_role_of_the_nearest(self, word, stems, expected):
+        assert set(self.roles.stems_of(word, stems)) == expected
 
     @pytest.mark.parametrize(
         ("words", "heads", "named"),
@@ -137,8 +159,18 @@ class TestSearch:
 
     def test_an_entry_that_has_only_the_modifier_is_not_called_so(self):
         """Without the roles "gold shoes" showed gold paint first."""
-        for text in ("gold shoes", "shoes gold"):
+        for text in ("gold shoes", "shoes gold", "godl shoes", "gold shoez", "shoez glod"):
             assert {name.partition(" ")[0] for name in self.names(text, limit=5)} == {"Shoe"}, text
+
+    def test_nor_one_with_the_name_of_a_colour_and_nothing_else(self):
+        """ "pink shoes" showed a pink orchid first, and no shoe."""
+        product("Pink Moth", picture("pink"), category="plants")
+        sync()
+        calibrate()
+        runtime.reset()
+        for text in ("pink shoes", "pnik shoes"):
+            assert {name.partition(" ")[0] for name in self.names(text, limit=5)} == {"Shoe"}, text
+        assert self.names("pink moth")[0] == "Pink Moth"
 
     def test_one_that_has_both_comes_first(self):
         product("Gold shoe", picture("gold"), category="shoes")

@@ -160,19 +160,26 @@ class Report:
         texts = [f"{product.name} {product.category.name}" for product in self.products.values()]
         own = _stems(" ".join(texts))
         foreign = {text for text in foreign if not _stems(text) & own}
+        wrong: list[str] = []
         for text in self.rng.sample(sorted(foreign), min(self.options.sample, len(foreign))):
-            shown["words"].append(bool(len(self.words(text))))
+            shown["words"].append(bool(hits := self.words(text)))
+            wrong += [f"{text}: {hit.item.name}" for hit in hits[:1]]
         shown["nonsense"] = [bool(len(self.words(text))) for text in queries.NONSENSE]
         for kind, values in shown.items():
-            say(f"nothing there, {kind} ({len(values)})", float(np.mean(values)), 0.05)
+            examples = wrong[:8] if kind == "words" else []
+            say(f"nothing there, {kind} ({len(values)})", float(np.mean(values)), 0.05, examples)
         say("nothing there, all", float(np.mean([value for values in shown.values() for value in values])), 0.05)
 
     def two_words(self) -> None:
-        """A kind and what it should be like, such as "yellow shoes"."""
+        """A kind and what it should be like, such as "yellow shoes"; spelled so, and with an error in each word."""
+        for spelled in ("", ", misspelled"):
+            self._two_words(two_words.misspelled(self.questions()) if spelled else self.questions(), spelled)
+
+    def _two_words(self, questions: Sequence[two_words.Question], spelled: str) -> None:
         for sold, (row, junk) in two_words.measure(
-            self.questions(), lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
+            questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
         ).items():
-            has = f"two words, {'some entry has' if sold else 'no entry has'} both"
+            has = f"two words{spelled}, {'some entry has' if sold else 'no entry has'} both"
             say(f"{has}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
             say(f"{has}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from benchmarks.relevance.known_items import with_typo
+
 FIRST = 8
 """Hits of a query that are judged: the first row of cards or two."""
 
@@ -131,6 +133,15 @@ def fashion(labels: Sequence[dict[str, str]], rng: random.Random) -> tuple[Quest
             same = {each.replace(" ", "-")[:50] for each in types if kind.split()[-1].lower() in each.lower()}
             found.append(Question(f"{colour} {kind}".lower(), frozenset({*same, kind.replace(" ", "-")[:50]}), sold))
     return tuple(found)
+
+
+def misspelled(questions: Sequence[Question]) -> list[Question]:
+    """Return the questions with a typing error in each word that is long enough for one."""
+    rng = random.Random(0)
+    return [
+        question._replace(text=" ".join(with_typo(word, rng) for word in question.text.split()))
+        for question in questions
+    ]
 
 
 class Row(NamedTuple):

@@ -76,8 +76,9 @@ def _stemmer(name: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _stop_words(language: str) -> frozenset[str]:
-    return frozenset(fold(word) for word in _STOP.get(language, "").split())
+def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
+    """Return the stop words of these languages."""
+    return frozenset(fold(word) for language in languages for word in _STOP.get(language, "").split())
 
 
 def base_language(code: str) -> str:
@@ -126,7 +127,7 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
         QueryWord(token.word, {language: by_language[language][i].stem for language in languages})
         for i, token in enumerate(positions)
     ]
-    stop = frozenset().union(*(_stop_words(language) for language in languages))
+    stop = stop_words(tuple(languages))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     joined = {word.word for word in distinct}

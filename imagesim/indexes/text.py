@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, query_words
+from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, query_words, stop_words
 from imagesim.indexes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -325,8 +325,10 @@ class TextIndex:
                 longer = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
                 note(longer, COMPOUND)
         if not typed.isdigit():
+            stop = stop_words(self.languages)
             for number, distance in vocabulary.near(typed):
-                note([number], FUZZY[distance])
+                if words[number] not in stop:  # "hte" is in no product's name
+                    note([number], FUZZY[distance])
         return found
 
 

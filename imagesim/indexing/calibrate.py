@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 from django.utils import timezone
+from django.utils.translation import override
 
 from imagesim.calibration import Sample, fit
+from imagesim.colours import NAMES
 from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
@@ -94,8 +96,18 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     if found is None:
         return None
     sample, described = found
-    calibration = replace(fit(sample), roles=fit_roles(described, sample.departments))
+    calibration = replace(fit(sample), roles=fit_roles(described, sample.departments, _colours(meta)))
     return _store(meta, calibration.to_json(), len(sample.vectors))
+
+
+def _colours(meta: IndexMeta) -> frozenset[str]:
+    """Return the stems of the names of colours in the languages of the texts, and in English."""
+    found = set[str]()
+    for language in {base_language(spec.language) for spec in meta.texts.values()}:
+        for spoken in (language, "en"):
+            with override(spoken):
+                found.update(token.stem for name in NAMES.values() for token in analyse(str(name), language))
+    return frozenset(found)
 
 
 @retry_conflicts

@@ -80,8 +80,9 @@ class WithText:
         self._named: frozenset[str] = frozenset()
         self._mentioned: frozenset[str] = frozenset()
         for each in (text, *(plan.alternatives if plan else ())):
-            words = [set(word.stems.values()) for word in query_words(each, languages)]
-            self._heads[each], named, mentioned = calibration.roles.interpret(words)
+            roles = calibration.roles
+            words = [roles.stems_of(word.word, set(word.stems.values())) for word in query_words(each, languages)]
+            self._heads[each], named, mentioned = roles.interpret(words)
             self._named |= named
             self._mentioned |= mentioned
         self._floor = floor or 0.0

@@ -101,7 +101,7 @@ class TextContract(IndexFixtures):
             assert [candidate.text for candidate in found] == sorted((each.text for each in found), reverse=True)
 
     def test_other_words_find_nothing(self, shelf: BaseIndex) -> None:
-        for text in ("asdfghjkl qwerty", "\N{PILE OF POO}", "!?"):
+        for text in ("asdfghjkl qwerty", "fro wiht", "\N{PILE OF POO}", "!?"):
             assert answer(shelf, text) == ()
 
     def test_the_whole_name_is_a_whole_match(self, shelf: BaseIndex) -> None:
