@@ -60,7 +60,6 @@ RECIPES = {
         (0.2, 0.15, 0.65),
         unlike=(0.6, 0.15, 0.25),
     ),
-    # With the views that lite began with, words about clothes should gain most.
     "base": Recipe(
         [
             Stage(
@@ -68,10 +67,11 @@ RECIPES = {
                     size="base",
                     shape=384,
                     whitened=False,
-                    hidden=480,
-                    epochs=20,
+                    hidden=544,
+                    dropout=0.5,
+                    epochs=22,
                     batch=256,
-                    rate=2e-3,
+                    rate=1.5e-3,
                     things=96,
                     pair_gender=True,
                     axes=64,
@@ -79,10 +79,19 @@ RECIPES = {
                     width=0.03,
                     correction=(0.1, 0.7),
                 ),
-                {"fashion-clean": 4500, "fashion-phone-1": 1800, "outfits-clean": 1500, "grocery-clean": 2640},
+                {
+                    "fashion-clean": 7671,
+                    "fashion-phone-1": 7671,
+                    "fashion-colour-1": 6475,
+                    "fashion-shop-1": 3000,
+                    "outfits-clean": 2061,
+                    "outfits-shop-1": 2061,
+                    "grocery-clean": 2640,
+                    "grocery-shop-1": 1000,
+                },
             )
         ],
-        (0.3, 0.12, 0.58),
+        (0.25, 0.12, 0.63),
         unlike=(0.65, 0.25, 0.1),
     ),
 }
