@@ -87,12 +87,12 @@ class Roles:
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or those of the catalogue that are nearest to it if it has none of
         them."""
-        from rapidfuzz import process
-        from rapidfuzz.distance import OSA
-
         known = (self.kinds, self.modifiers, self.things)
         if len(word) < SHORTEST or word.isdigit() or any(stem in each for stem in stems for each in known):
             return stems
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
         found: dict[str, int] = {}
         for form in {word, *stems}:
             for each in known:
