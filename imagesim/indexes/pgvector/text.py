@@ -24,9 +24,8 @@ from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.text import COMPOUND, KNOWN_PART, KNOWN_WORD, STEM
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, letters
+from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.types import Candidates, Query
-from imagesim.word_roles import most_errors
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
