@@ -76,13 +76,13 @@ class Interpretation(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Roles:
     """``kinds``: the categories that a word names, by its stem; ``modifiers``: the stems of those that name nothing;
-    ``things``: the stems of the others; ``dominant``: the stems of ``kinds`` that are the head of most names in which
-    another kind is named, too."""
+    ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
+    head of most names in which another kind is named, too."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
     dominant: frozenset[str] = frozenset()
-    things: frozenset[str] = frozenset()
+    things: frozenset[str] | None = None
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
@@ -90,8 +90,10 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
+        if self.things is None or len(word) < SHORTEST or word.isdigit():
+            return stems
         known = (self.kinds, self.modifiers, self.things)
-        if len(word) < SHORTEST or word.isdigit() or any(stem in each for stem in stems for each in known):
+        if any(stem in each for stem in stems for each in known):
             return stems
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -126,13 +128,13 @@ class Roles:
     def to_json(self) -> dict[str, Any]:
         kinds = {stem: list(names) for stem, names in self.kinds.items()}
         sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things}
-        return {"kinds": kinds, **{name: sorted(stems) for name, stems in sets.items()}}
+        return {"kinds": kinds, **{name: sorted(stems) for name, stems in sets.items() if stems is not None}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Roles:
         kinds = {str(stem): tuple(map(str, names)) for stem, names in dict(data["kinds"]).items()}
-        sets = {name: frozenset(map(str, data.get(name, ()))) for name in ("modifiers", "dominant", "things")}
-        return cls(kinds, **sets)
+        names = ("modifiers", "dominant", "things")
+        return cls(kinds, **{name: frozenset(map(str, data[name])) for name in names if name in data})
 
 
 def fit_roles(
