@@ -22,6 +22,7 @@ PANELS = {
     "similar pictures, P@10 of the type": "{}: similar, type",
     "words → pictures, P@10 of the type": "{}: words, type",
 }
+LEAST_GAP = 0.06
 TRADES = {"clothes": "tab:blue", "street": "tab:green", "groceries": "tab:orange"}
 
 
@@ -44,14 +45,12 @@ def main() -> None:
                 values = [figures[column.format(size)][name] for size in times]
                 filled = colour if style == "o-" else "white"
                 panel.plot(list(times.values()), values, style, color=colour, markerfacecolor=filled)
-            panel.annotate(
-                trade,
-                (max(times.values()), figures[list(times)[-1]][name]),
-                (6, 0),
-                textcoords="offset points",
-                color=colour,
-                va="center",
-            )
+        ends = {trade: figures[list(times)[-1]][figure.format(trade)] for trade in TRADES}
+        height = 0.0
+        for trade in sorted(ends, key=ends.__getitem__):
+            height = max(ends[trade], height + LEAST_GAP)  # labels do not overlap
+            place = (max(times.values()), height)
+            panel.annotate(trade, place, (6, 0), textcoords="offset points", color=TRADES[trade], va="center")
         panel.set_title(title, fontsize=10)
         panel.set_xlabel(f"ms per picture ({RUNTIME})")
         panel.set_xlim(0, max(times.values()) * 1.35)
