@@ -458,7 +458,7 @@ class TestAdmin:
         assert seller.get(reverse("admin:imagesim_merchandising_rule_changelist")).status_code == 200
         assert seller.get(reverse(ADD)).status_code == 403
         assert seller.post(reverse(PREVIEW), FORM | {"preview_words": "red"}).status_code == 403
-        assert seller.get(reverse(PREVIEW)).status_code == 403
+        assert seller.get(reverse(PREVIEW), follow=True).status_code == 403
 
     def test_products_are_found_by_name_and_by_key(self, seller, shelf):
         def found(**given: Any) -> list[str]:

@@ -245,6 +245,8 @@ def posted(view: Callable[..., HttpResponse], page: Callable[..., str]) -> Calla
 
     @wraps(view)
     def answer(request: HttpRequest, **arguments: Any) -> HttpResponse:
-        return view(request, **arguments) if request.method == "POST" else HttpResponseRedirect(page(**arguments))
+        if request.method == "POST":
+            return view(request, **arguments)
+        return HttpResponseRedirect(page(request, **arguments))
 
     return answer

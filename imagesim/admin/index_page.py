@@ -87,7 +87,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
         self._require_view(request)
         return JsonResponse(snapshot())  # admin_view adds the headers against caching
 
-    def _address(self, job: str = "") -> str:
+    def _address(self, request: HttpRequest, job: str = "") -> str:
         return reverse("admin:imagesim_visualindex_changelist", current_app=self.admin_site.name)
 
     def start_view(self, request: HttpRequest, job: str) -> HttpResponse:
@@ -111,7 +111,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             return TemplateResponse(request, "admin/imagesim/confirm.html", context)
         level, message = start(job, hold=bool(BUTTONS[job].option) and "option" in request.POST)
         self.message_user(request, message, level)
-        return HttpResponseRedirect(self._address())
+        return HttpResponseRedirect(self._address(request))
 
     def _require_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):

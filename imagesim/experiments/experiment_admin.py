@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms.models import BaseInlineFormSet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -23,7 +23,7 @@ from imagesim.experiments import preview
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
 from imagesim.experiments.results import update
-from imagesim.insight.reports import Column, csv_lines
+from imagesim.insight.reports import Column, csv_response
 
 State = Experiment.State
 CSV_COLUMNS = (
@@ -202,10 +202,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         update(experiment)
         columns = [Column(name, lambda row: row, "text") for name in CSV_COLUMNS]
         rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
-        answer = StreamingHttpResponse(csv_lines(columns, rows), content_type="text/csv; charset=utf-8")
-        answer["Content-Disposition"] = f'attachment; filename="experiment-{pk}.csv"'
-        answer["X-Content-Type-Options"] = "nosniff"
-        return answer
+        return csv_response(f"experiment-{pk}.csv", columns, rows)
 
     def start_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._run(request, pk, Experiment.start, _("Started."))
@@ -261,7 +258,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404
         return experiment
 
-    def _report_address(self, pk: int) -> str:
+    def _report_address(self, request: HttpRequest, pk: int) -> str:
         return reverse(f"{self.admin_site.name}:imagesim_experiments_report", args=[pk])
 
     def _address(self, name: str, experiment: Experiment) -> str:

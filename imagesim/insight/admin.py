@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -24,7 +24,7 @@ from imagesim.admin.base import ReadOnlyAdmin
 from imagesim.insight import charts
 from imagesim.insight.intervals import Rate
 from imagesim.insight.models import Search, SearchReport
-from imagesim.insight.reports import REPORTS, Column, Report, Selection, csv_lines
+from imagesim.insight.reports import REPORTS, Column, Report, Selection, csv_response
 from imagesim.insight.rollup import local_date, roll_up
 from imagesim.insight.worklist_admin import FindingAdmin, linked_items
 
@@ -131,13 +131,8 @@ class SearchReportAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             return HttpResponse(form.errors.as_text(), content_type="text/plain; charset=utf-8", status=400)
         chosen = form.selection()
-        answer = StreamingHttpResponse(
-            csv_lines(report.columns, report.rows(chosen, CSV_ROWS)), content_type="text/csv; charset=utf-8"
-        )
         file = f"{name}-{chosen.since}-{chosen.until}.csv"
-        answer["Content-Disposition"] = f'attachment; filename="{file}"'
-        answer["X-Content-Type-Options"] = "nosniff"
-        return answer
+        return csv_response(file, report.columns, report.rows(chosen, CSV_ROWS))
 
     def _all(self) -> Sequence[Report]:
         return list(REPORTS.values())

@@ -101,7 +101,7 @@ class FindingAdmin(ReadOnlyAdmin):
         changelist.result_list = findings
         return changelist
 
-    def _address(self) -> str:
+    def _address(self, request: HttpRequest) -> str:
         return reverse(f"{self.admin_site.name}:imagesim_insight_finding_changelist")
 
     def scan_view(self, request: HttpRequest) -> HttpResponse:
@@ -113,7 +113,7 @@ class FindingAdmin(ReadOnlyAdmin):
         self.message_user(
             request, _("%(done)d products were looked at so far.") % {"done": found.done}, messages.SUCCESS
         )
-        return HttpResponseRedirect(self._address())
+        return HttpResponseRedirect(self._address(request))
 
     @admin.display(description=gettext_lazy("product"), ordering="state")
     def product(self, finding: Finding) -> SafeString:

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET
 
+from imagesim.admin.base import posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products, unknown
 from imagesim.merchandising.conditions import IN_STOCK, lines_of
@@ -191,13 +192,18 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:
-        preview = self.admin_site.admin_view(self.preview)
+        preview = self.admin_site.admin_view(posted(self.preview, self._form_address))
         found = self.admin_site.admin_view(require_GET(self.products))
         return [
             path("preview/", preview, name="imagesim_merchandising_rule_preview"),
             path("products/", found, name="imagesim_merchandising_rule_products"),
             *super().get_urls(),
         ]
+
+    def _form_address(self, request: HttpRequest) -> str:
+        pk = request.GET.get("rule", "")
+        form = f"{self.admin_site.name}:imagesim_merchandising_rule_{'change' if pk else 'add'}"
+        return reverse(form, args=[quote(pk)] if pk else [])
 
     def products(self, request: HttpRequest) -> HttpResponse:
         """Return the products whose names have the words of ``q``, or those with the keys in ``key``, as JSON."""
@@ -217,9 +223,6 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         allowed = self.has_change_permission(request, rule) if rule else self.has_add_permission(request)
         if not allowed or (pk and rule is None):
             raise PermissionDenied
-        if request.method != "POST":  # after a login in between, which keeps the address but not the form
-            name = f"{self.admin_site.name}:imagesim_merchandising_rule_{'change' if rule else 'add'}"
-            return redirect(name, *([rule.pk] if rule else []))
         form = self.get_form(request, rule, change=rule is not None)(request.POST, instance=rule)
         context = {**self.admin_site.each_context(request), "title": _("Preview"), "opts": self.opts, "form": form}
         if form.is_valid():
