@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -33,26 +33,34 @@ def failed(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture
-def paused(demo: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def paused(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A paused rebuild in the demo's own database."""
-    _unfinished(tmp_path_factory, "paused")
+    with _unfinished(tmp_path_factory, "paused"):
+        yield
 
 
 @pytest.fixture
-def standing_by(demo: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def standing_by(demo: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A rebuild there whose index is on standby, though somebody has deleted it."""
-    _unfinished(tmp_path_factory, "standby", "imagesim-20260101000000000000-abcdef")
+    with _unfinished(tmp_path_factory, "standby", "imagesim-20260101000000000000-abcdef"):
+        yield
 
 
-def _unfinished(tmp_path_factory: pytest.TempPathFactory, status: str, target: str = "") -> None:
+@contextmanager
+def _unfinished(tmp_path_factory: pytest.TempPathFactory, status: str, target: str = "") -> Iterator[None]:
+    """A rebuild in that state; it is taken away afterwards, also where the test has failed halfway."""
     database = tmp_path_factory.getbasetemp() / "demo0" / "demo.sqlite3"
     row = {"kind": "rebuild", "slot": "rebuild", "status": status, "total": 80, "done": 20, "failed": 0}
     row |= dict.fromkeys(("cursor", "error", "owner", "requested"), "") | {"report": "{}", "target": target}
     row |= dict.fromkeys(("started_at", "heartbeat_at"), f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}")
-    with sqlite3.connect(database, timeout=60) as connection:
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
         marks = ", ".join("?" * len(row))
-        connection.execute(f"INSERT INTO imagesim_job ({', '.join(row)}) VALUES ({marks})", list(row.values()))
-    connection.close()
+        insert = f"INSERT INTO imagesim_job ({', '.join(row)}) VALUES ({marks})"
+        number = connection.execute(insert, list(row.values())).lastrowid
+        connection.commit()
+        yield
+        connection.execute("DELETE FROM imagesim_job WHERE id = ?", [number])
+        connection.commit()
 
 
 @pytest.mark.usefixtures("paused")
@@ -69,6 +77,7 @@ def test_a_paused_rebuild_is_cancelled_after_a_question(open_page: Any, width: i
     picture(page, f"admin-paused-{width}")
     page.goto("/admin/imagesim/job/")
     page.locator(".field-control").get_by_role("link", name="Cancel").first.click()
+    page.get_by_role("button", name="Cancel").wait_for()  # a click does not wait for the page that it opens
     assert fits(page)
     is_accessible(page, "#content-main")
     picture(page, f"admin-cancel-{width}")
@@ -91,6 +100,7 @@ def test_an_index_on_standby_is_discarded_after_a_question(open_page: Any, width
     is_accessible(page, "[aria-labelledby=imagesim-standby]")
     picture(page, f"admin-standby-{width}")
     part.get_by_role("link", name="Discard the index on standby").click()
+    page.get_by_role("button", name="Discard the index on standby").wait_for()
     assert fits(page)
     is_accessible(page, "#content-main")
     page.get_by_role("button", name="Discard the index on standby").click()
