@@ -28,8 +28,8 @@ class ItemState(models.Model):
     milliseconds, or one more than the last version if that is greater: so it also rises past a restored backup or a
     purged tombstone.
 
-    ``checksum`` is that of the entry last written, empty if unknown. ``not_before`` of a failed item is the time of
-    its next retry; None means never.
+    ``checksum`` is that of the entry last written or refused, empty if unknown. ``not_before`` of a failed item is the
+    time of its next retry; None means never.
     """
 
     class Outcome(models.TextChoices):

@@ -49,6 +49,8 @@ _LASTING = {
     "soft_time_limit": 540,
     "time_limit": 600,
 }
+_LONG = {**_LASTING, "soft_time_limit": 3300, "time_limit": 3500}
+"""One call can take long: a comparison, or the graph of an index of millions of vectors."""
 
 
 @shared_task(name="imagesim.tasks.sync", **_LASTING)
@@ -64,7 +66,7 @@ def sync() -> None:
         start("rebuild", job=left.pk)
 
 
-@shared_task(name="imagesim.tasks.rebuild", **_LASTING)
+@shared_task(name="imagesim.tasks.rebuild", **_LONG)
 def rebuild(job: int | None = None, hold: bool = False) -> None:
     """Rebuild the index, ``SLICE_SECONDS`` per task; with ``job``, the primary key of one, continue that one only.
 
@@ -87,7 +89,7 @@ def rebuild(job: int | None = None, hold: bool = False) -> None:
             start("rebuild", job=made.pk)
 
 
-@shared_task(name="imagesim.tasks.reconcile", **{**_LASTING, "soft_time_limit": 3300, "time_limit": 3500})
+@shared_task(name="imagesim.tasks.reconcile", **_LONG)
 def reconcile(job: int | None = None) -> None:
     """Compare the database with the index and repair the differences; with ``job``, continue that one only."""
     from imagesim.indexing.reconcile import reconcile as reconcile_now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from imagesim.indexes import get_index
 from imagesim.indexing import signals
 from imagesim.indexing.sync import sync
 from imagesim.items import Items, make_key
-from imagesim.models import Embedding, ItemImage, ItemState
+from imagesim.models import Embedding, ItemImage, ItemState, LocalEntry
 from imagesim.registry import registry
 from imagesim.testing import make_picture as picture
 from imagesim.types import Entry, EntryImage, IndexMeta
@@ -193,6 +194,14 @@ def index_setting(kind: str, server: str = "") -> dict[str, Any]:
         "BACKEND": "imagesim.indexes.elasticsearch.ElasticsearchIndex",
         "OPTIONS": {"hosts": [server], "name": f"test-read-{secrets.token_hex(6)}", "replicas": 0},
     }
+
+
+def price_in_the_index(item: Product) -> float:
+    """What the active local index holds as the price of an item."""
+    entry = LocalEntry.objects.get(generation__active=True, key=make_key("shop.product", item.pk))
+    _model, _group, _in_stock, _categories, filters, *_rest = json.loads(bytes(entry.document))
+    (price,) = dict(filters)["price"]
+    return float(price)
 
 
 def drop_index() -> None:

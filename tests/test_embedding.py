@@ -18,6 +18,7 @@ from PIL import Image
 from imagesim.exceptions import EmbedderError
 from imagesim.indexing import embedding as module
 from imagesim.indexing.embedding import Picture, Vectors
+from imagesim.indexing.errors import SoftTimeLimitExceeded
 from imagesim.indexing.leases import EmbeddingLeases
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
@@ -115,6 +116,39 @@ def test_a_bad_picture_affects_no_other() -> None:
     assert [bool(each.error) for each in found] == [False, True, False, True, False]
     assert found[1].permanent
     assert "cannot embed" in found[3].error
+
+
+class LimitedEmbedder(CountingEmbedder):
+    """A service that answers one request in two, as where it limits their number."""
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        vectors = super().embed_images(images)
+        if len(self.batches) % 2:
+            raise EmbedderError("it answered 429")
+        return vectors
+
+
+@pytest.mark.django_db
+def test_a_service_that_answers_now_and_then_is_not_blamed_on_pictures() -> None:
+    found = Vectors([target(LimitedEmbedder())]).resolve([picture("red"), picture("green")])
+    assert sorted(each.error for each in found) == ["", "The model cannot embed it: it answered 429"]
+    failed = max(found, key=lambda each: each.error)
+    assert failed.unreachable
+    assert not failed.permanent
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_time_limit_is_not_blamed_on_pictures(at: int) -> None:
+    class EndedEmbedder(CountingEmbedder):
+        def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+            if len(self.batches) + 1 == at:
+                raise SoftTimeLimitExceeded
+            return super().embed_images(images)
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        Vectors([target(EndedEmbedder(fails_on=(50, 50)))]).resolve([picture("red"), picture("red", (50, 50))])
+    assert not EmbeddingLease.objects.exists()
 
 
 @pytest.mark.django_db

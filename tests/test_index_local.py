@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from django.conf import settings as django_settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
@@ -422,3 +422,11 @@ def test_a_swap_in_another_process_is_noticed(index: LocalIndex) -> None:
         index.search([Query(axis(0), fingerprint=META.fingerprint)])
     assert index.meta().projection == "fitted"
     assert keys(index, Query(axis(0))) == []
+
+
+def test_a_missing_table_says_what_to_do():
+    with (
+        pytest.raises(IndexUnavailable, match=r"run `manage.py migrate imagesim` first\.$"),
+        local._translated_errors(),
+    ):
+        raise OperationalError("no such table: imagesim_localgeneration")

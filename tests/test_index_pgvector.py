@@ -337,6 +337,22 @@ def test_old_tombstones_are_purged(index: PgvectorIndex) -> None:
     assert sql(f"SELECT key FROM {entries} ORDER BY key") == [("shop.product:2",), ("shop.product:3",)]
 
 
+def test_a_removal_takes_along_what_another_writer_was_just_adding(
+    index: PgvectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = writing._lock
+
+    def lock(*args: Any) -> Any:
+        found = original(*args)
+        monkeypatch.undo()
+        index.write([entry(1, axis(0))])
+        return found
+
+    monkeypatch.setattr(writing, "_lock", lock)
+    assert [each.status for each in index.write([Removal("shop.product:1", 2)])] == ["done"]
+    assert sql(f"SELECT count(*) FROM {table(index, 'image')}") == [(0,)]
+
+
 def test_names_are_data_and_never_part_of_a_statement(pgvector_alias: str) -> None:
     bad = 'x"; DROP TABLE imagesim_pgvector; --'
     index = PgvectorIndex(database=pgvector_alias, name=bad)

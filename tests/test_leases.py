@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -11,6 +13,7 @@ from django.core.files.base import ContentFile
 from django.db import OperationalError, close_old_connections, connections, transaction
 from django.utils import timezone
 
+from demo_shop.shop.models import Product
 from demo_shop.shop.similarity import ProductItems
 from imagesim import images
 from imagesim.exceptions import EmbedderError, IndexUnavailable
@@ -18,11 +21,12 @@ from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import leases
 from imagesim.indexing import sync as syncing
+from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemImage, ItemState, LocalEntry, Scope
 from imagesim.types import Entry, EntryImage, WriteResult
 from tests.embedders import PixelEmbedder
-from tests.shop import EMBEDDER, picture, product, synced_products
+from tests.shop import EMBEDDER, picture, price_in_the_index, product, synced_products
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]
 
@@ -189,6 +193,61 @@ class TestLeasing:
         assert timedelta(seconds=60) <= state(shop[0]).not_before - now <= timedelta(seconds=70)
         assert take().states == []
 
+    @pytest.mark.parametrize("dies", ["in the middle", "after a release"])
+    def test_what_was_written_before_a_worker_stopped_is_written_again(self, shop, monkeypatch, dies):
+        """The shop changed the row without a signal in between, and an index takes every version once."""
+        change(shop[0])
+
+        def stop(*args):
+            raise KeyboardInterrupt if dies == "in the middle" else OperationalError("the database is gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(leases, "mark", stop)
+            if dies == "in the middle":
+                patched.setattr(syncing, "_release", lambda *args: None)
+            with pytest.raises((KeyboardInterrupt, OperationalError)):
+                sync()
+        Product.objects.filter(pk=shop[0].pk).update(price=499)
+        expire_delays()
+        sync()
+        assert entries()[f"shop.product:{shop[0].pk}"] == state(shop[0]).version
+        assert price_in_the_index(shop[0]) == 499
+        assert reconcile().report["stale"] == 0
+
+    def test_what_was_written_before_a_batch_failed_is_written_again(self, shop, monkeypatch):
+        change(*shop[:2])
+        original, calls = leases.mark, []
+
+        def mark(*args):
+            calls.append(args)
+            if len(calls) == 1:
+                Product.objects.update(price=499)
+                raise ValueError("odd")
+            return original(*args)
+
+        monkeypatch.setattr(leases, "mark", mark)
+        sync()
+        assert len(calls) == 3  # both, then each alone
+        assert [price_in_the_index(item) for item in shop[:2]] == [499, 499]
+
+    def test_an_item_that_changed_before_its_batch_is_tried_again_is_left_to_the_next(self, shop):
+        change(*shop[:2])
+        lease = take()
+        before = {each.pk: each.version for each in lease.states}
+        change(shop[0])
+        leases.renew_versions(lease)
+        assert [each.object_pk for each in lease.states] == [str(shop[1].pk)]
+        assert lease.states[0].version == before[lease.states[0].pk] + 1 == state(shop[1]).version
+
+    def test_without_skip_locked_an_expired_lease_is_taken_over(self, shop, monkeypatch):
+        monkeypatch.setattr(connections["default"].features, "has_select_for_update_skip_locked", False)
+        change(shop[0])
+        (first,) = take().states
+        expire_delays()
+        (second,) = take().states
+        assert (second.version, second.attempts) == (first.version + 1, 1)
+        assert (state(shop[0]).version, state(shop[0]).attempts) == (second.version, 1)
+
     def test_a_lease_of_another_worker_is_not_released(self, shop):
         change(shop[0])
         first = take()
@@ -196,6 +255,36 @@ class TestLeasing:
         second = take()
         leases.release(first)
         assert state(shop[0]).lease == second.token
+
+
+class TestLateWrites:
+    @pytest.mark.parametrize("then", ["the database is gone", "another index is gone", "another index refuses it"])
+    def test_a_deleted_item_does_not_come_back(self, shop, monkeypatch, then):
+        """A worker writes an item whose removal the index has forgotten, and then something else fails."""
+        original, late = syncing.write, []
+
+        def write(documents, targets):
+            if late:
+                return original(documents, targets)
+            late.append("")
+            shop[0].delete()
+            sync()  # another worker
+            LocalEntry.objects.filter(removed_at__isnull=False).delete()
+            outcomes = original(documents, targets)
+            late[0] = key in entries()
+            if then == "another index refuses it":
+                refused = WriteResult("", "failed", "too long")
+                return [replace(each, results=(*each.results, refused)) for each in outcomes]
+            raise {"the database is gone": OperationalError, "another index is gone": IndexUnavailable}[then]("gone")
+
+        key = f"shop.product:{shop[0].pk}"
+        change(shop[0])
+        monkeypatch.setattr(syncing, "write", write)
+        with suppress(OperationalError):
+            sync()
+        sync()
+        assert late == [True]
+        assert key not in entries()
 
 
 def sync_result(item, outcome="indexed", **result):

@@ -20,13 +20,16 @@ from imagesim import images
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import embedding, jobs, leases
+from imagesim.indexing import embedding, jobs, leases, outbox
 from imagesim.indexing import rebuild as rebuilding
+from imagesim.indexing import reconcile as reconciling
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync
+from imagesim.indexing.write_targets import live_targets
 from imagesim.items import Items
-from imagesim.models import Embedding, ItemState, Job, LocalEntry
+from imagesim.models import Embedding, ItemState, Job, LocalEntry, LocalGeneration
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, encoded, picture, product, registered, synced_products
 
@@ -100,6 +103,27 @@ def test_embeds_nothing_again(shop, monkeypatch):
     monkeypatch.setattr(embedding, "_read", None)
     rebuild()
     assert len(entries()) == 6
+
+
+class LaggingReplica:
+    """A router of a shop whose replica does not have the last rows yet."""
+
+    def db_for_read(self, model, **hints):
+        return "no such database" if model in (Job, LocalGeneration) else None
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+def test_what_is_written_to_is_not_read_from_a_replica(shop, settings, monkeypatch):
+    monkeypatch.setattr(rebuilding, "_fill_page", lambda *args: 0)
+    monkeypatch.setattr(rebuilding, "calibrate_quietly", lambda *args: None)
+    job = rebuild(hold=True)
+    get_index()._metas.clear()
+    settings.DATABASE_ROUTERS = [LaggingReplica()]
+    assert [target.backing_index for target in live_targets()] == get_index().backing_indexes()
+    assert jobs.standby() == jobs.unfinished(Job.Kind.REBUILD) == job
+    assert jobs.unfinished_rebuild() is None
 
 
 def test_without_any_index():
@@ -194,21 +218,37 @@ def test_only_one_rebuild_at_a_time(shop):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_long_call_is_not_taken_for_a_dead_process(shop, monkeypatch):
-    """Building the graph of a large index takes longer than a heartbeat may be old."""
-    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.02)
+@pytest.mark.parametrize(
+    ("call", "owner", "name"),
+    [
+        (rebuild, LocalIndex, "make_searchable"),  # the graph of a large index
+        (rebuild, rebuilding, "_fill_page"),  # large pictures and a slow model
+        (reconcile, reconciling, "purge_unused"),  # millions of embeddings
+        (sync, outbox, "record_queryset"),  # every item, for the first index
+    ],
+)
+def test_a_long_call_is_not_taken_for_a_dead_process(shop, monkeypatch, call, owner, name):
+    """It takes longer than a heartbeat may be old."""
+    original = getattr(owner, name)
     beats = []
 
-    def build(self, backing_index):
-        first = jobs.unfinished(Job.Kind.REBUILD).heartbeat_at
+    def wait(*args, **options):
+        first = Job.objects.get(status=Job.Status.RUNNING).heartbeat_at
         until = time.monotonic() + 20
-        while (beat := jobs.unfinished(Job.Kind.REBUILD).heartbeat_at) == first and time.monotonic() < until:
+        while (
+            not (beat := Job.objects.get(status=Job.Status.RUNNING).heartbeat_at > first) and time.monotonic() < until
+        ):
             time.sleep(0.02)
-        beats.append(beat > first)
+        beats.append(beat)
+        return original(*args, **options)
 
-    monkeypatch.setattr(LocalIndex, "make_searchable", build)
-    rebuild()
-    assert beats == [True]
+    if call is sync:
+        get_index().drop(get_index().active())
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(owner, name, wait)
+    call()
+    assert beats
+    assert all(beats)
     assert "imagesim-heartbeat" not in [thread.name for thread in threading.enumerate()]
 
 
@@ -322,6 +362,50 @@ def test_a_failure_leaves_the_active_index(shop, monkeypatch, settings):
     monkeypatch.undo()
     rebuild()
     assert_equal()
+
+
+@pytest.mark.parametrize("error", INFRASTRUCTURE_ERRORS)
+def test_an_error_that_is_not_the_rebuilds_leaves_it_to_be_continued(shop, monkeypatch, error):
+    """Such as Celery's time limit while the graph of a large index is built."""
+
+    def fail(self, backing_index):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalIndex, "make_searchable", fail)
+        with pytest.raises(error):
+            rebuild()
+    left = jobs.unfinished_rebuild()
+    assert left.done == 6
+    assert rebuild().target == left.target == get_index().active()
+
+
+def test_a_rebuild_that_lost_its_job_drops_no_later_index(shop, monkeypatch):
+    original = LocalIndex.promote
+    later = []
+
+    def promote(self, backing_index):
+        original(self, backing_index)
+        if not later:  # another process finishes the job, and there is another rebuild
+            later.append("")
+            Job.objects.update(owner="elsewhere/1/1", slot=None, status=Job.Status.DONE)
+            later[0] = rebuild().target
+
+    monkeypatch.setattr(LocalIndex, "promote", promote)
+    with pytest.raises(jobs.JobLost):
+        rebuild()
+    assert get_index().backing_indexes() == later == [get_index().active()]
+
+
+def test_a_rebuild_that_lost_its_job_drops_nothing_when_it_fails(shop, monkeypatch):
+    def fail(*args):
+        Job.objects.update(owner="elsewhere/1/1")
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(rebuilding, "_fill_page", fail)
+    with pytest.raises(jobs.JobLost):
+        rebuild()
+    assert jobs.unfinished(Job.Kind.REBUILD).target in get_index().backing_indexes()
 
 
 def test_the_index_is_unavailable_for_a_while(shop, monkeypatch):

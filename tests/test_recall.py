@@ -21,7 +21,7 @@ from imagesim.indexes import BaseIndex, get_index, recall
 from imagesim.indexes.elasticsearch import ElasticsearchIndex, selectivity, upkeep
 from imagesim.indexes.pgvector import PgvectorIndex, searching, tables
 from imagesim.indexes.pgvector import recall as pgvector_recall
-from imagesim.indexes.statistics import Probe, RecallReport, ScopeRecall
+from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport, ScopeRecall
 from imagesim.indexing import statistics
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
@@ -251,6 +251,38 @@ def test_candidates_that_are_stored_are_bounded() -> None:
 def test_a_wrong_recall_is_named(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"recall must be a number between 0\.5 and 1, or None"):
         ElasticsearchIndex(recall=wrong)
+
+
+def test_an_index_is_measured_with_its_own_vectors_across_a_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Swapped(BaseIndex):
+        """Another index is active at every look; each is of a model of its own."""
+
+        supports_approximate = True
+        looks = 0
+
+        def active(self) -> str:
+            self.looks += 1
+            return f"index-{self.looks}"
+
+        def update_statistics(self, backing_index: str | None = None) -> None:
+            seen.append(backing_index or self.active())
+
+        def statistics(self, backing_index: str | None = None) -> IndexStatistics:
+            return IndexStatistics(100)
+
+        def meta(self, backing_index: str | None = None) -> IndexMeta:
+            return replace(META, fingerprint=backing_index or self.active())
+
+        def measure_recall(self, probes: Any, *, backing_index: str | None = None, progress: Any = None) -> None:
+            seen.extend([probes, backing_index or self.active()])
+
+    seen: list[Any] = []
+    monkeypatch.setattr(Swapped, "__abstractmethods__", frozenset())
+    index = Swapped(name="test")
+    monkeypatch.setattr(statistics, "get_index", lambda: index)
+    monkeypatch.setattr(statistics, "_probes", lambda meta, backing_index: meta.fingerprint)
+    statistics.update_quietly()
+    assert seen == ["index-1", "index-1", "index-1"]
 
 
 @pytest.mark.parametrize("kind", ["elasticsearch", "pgvector"])

@@ -8,6 +8,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -20,7 +21,7 @@ from imagesim.indexes.tables import LocalEntry
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync
-from imagesim.models import Embedding, ItemState, Job, StoredCalibration
+from imagesim.models import Embedding, EmbeddingLease, ItemState, Job, StoredCalibration
 from imagesim.registry import make_key, registry
 from imagesim.types import Removal
 from tests.shop import EMBEDDER, synced_products
@@ -62,6 +63,8 @@ def test_no_differences(shop):
     run = reconcile()
     assert found(run) == CLEAN
     assert run.report["checked"] == 4
+    stored = Job.objects.get(pk=run.pk)
+    assert (stored.done, stored.total) == (4, 4)  # also where it was too quick for a heartbeat
     assert_equal_again()
 
 
@@ -191,12 +194,43 @@ def test_orphaned_embeddings_are_deleted_when_old(shop):
     assert Embedding.objects.count() == 3
 
 
+def test_leases_of_workers_that_died_are_deleted_when_old(shop):
+    lease = EmbeddingLease(digest="d", fingerprint="f", worker="w", until=timezone.now() - timedelta(hours=23))
+    lease.save()
+    reconcile()
+    assert EmbeddingLease.objects.exists()
+    EmbeddingLease.objects.update(until=timezone.now() - timedelta(hours=25))
+    reconcile(dry_run=True)
+    assert EmbeddingLease.objects.exists()
+    reconcile()
+    assert not EmbeddingLease.objects.exists()
+
+
 def test_tombstones_are_purged_when_old(shop):
     shop[0].delete()
     sync()
     ItemState.objects.update(synced_at=timezone.now() - timedelta(days=2))
     assert reconcile().report["tombstones"] == 1
     assert ItemState.objects.count() == 3
+
+
+def test_an_item_that_comes_back_while_its_tombstone_is_purged_is_kept(shop):
+    pk, category = shop[0].pk, shop[0].category
+    shop[0].delete()
+    sync()
+    ItemState.objects.update(synced_at=timezone.now() - timedelta(days=2))
+    again = []
+
+    def create(execute, sql, *args):
+        done = execute(sql, *args)
+        if sql.startswith("SELECT") and "synced_at" in sql.partition("WHERE")[2] and not again:
+            again.append(Product.objects.create(pk=pk, name="x", slug="x", category=category, price=1))
+        return done
+
+    with connection.execute_wrapper(create):
+        assert reconcile(repair_now=False).report["tombstones"] == 0
+    assert again
+    assert ItemState.objects.get(object_pk=str(pk)).pending
 
 
 def test_a_purged_item_can_come_back(shop):

@@ -121,6 +121,25 @@ def test_a_broken_picture_affects_no_other():
     assert state(boot).outcome == "failed"
 
 
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (None, "ProductItems.get_images() gives None; it must give a list of files."),
+        ("shoe.png", "ProductItems.get_images() gives 'shoe.png'; it must give a list of files."),
+        (
+            ["shoe.png"],
+            "ProductItems.get_images() gives 'shoe.png', which is no file; it must give the files of a field",
+        ),
+        ([None], "ProductItems.get_images() gives None, which is no file;"),
+    ],
+)
+def test_what_get_images_gives_by_mistake_is_named(monkeypatch, given, error):
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_images", lambda self, item: given)
+    shoe = product("shoe", picture("red"))
+    assert sync().retried == 1
+    assert state(shoe).error.startswith(f"TypeError: {error}")
+
+
 def test_renaming_a_category_updates_its_products():
     shoe = product("shoe", picture("red"))
     sync()

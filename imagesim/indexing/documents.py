@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, models, router
+from django.db import models, router
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import IndexMissing, NotRegistered
 from imagesim.indexing.embedding import Picture, Vectors
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import Target
@@ -26,20 +27,9 @@ from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.registry import make_key, registry
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
 
-try:
-    from billiard.exceptions import SoftTimeLimitExceeded
-except ImportError:
-
-    class SoftTimeLimitExceeded(Exception):  # type: ignore[no-redef]
-        """Celery is not installed, so it never ends a task."""
-
-
 logger = logging.getLogger("imagesim.indexing.sync")
 
 Outcome = ItemState.Outcome
-
-INFRASTRUCTURE_ERRORS = (OperationalError, InterfaceError, SoftTimeLimitExceeded)
-"""Errors during the reading of an item that the item did not cause: a lost database, a time limit."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +68,18 @@ class WriteOutcome:
         return bool(self.results) and all(result.status != "failed" for result in self.results)
 
     def as_sync_result(self) -> SyncResult:
-        """Return the result to store for the change."""
+        """Return the result to store for the change.
+
+        Without a checksum where an index holds this version or a later one, as after a restored backup: it is unknown
+        what that entry holds, since nobody writes a later change while this one is leased.
+        """
         document = self.document
+        rejected = any(result.status == "newer" for result in self.results)
         result = SyncResult(
             document.state,
             document.outcome,
             document.error,
-            document.checksum,
+            "" if rejected else document.checksum,
             written=self.written,
             retry=document.retry,
             images=_new_images(document),
@@ -93,8 +88,16 @@ class WriteOutcome:
         if not failed:
             return result
         retry = all(each.retryable for each in failed)
+        # That of a refused entry is kept: once the item differs from it, another attempt can succeed.
+        kept = "" if retry else result.checksum
         return replace(
-            result, outcome=Outcome.FAILED, error=failed[0].error, checksum="", retry=retry, retry_forever=retry
+            result,
+            outcome=Outcome.FAILED,
+            error=failed[0].error,
+            checksum=kept,
+            partly=len(failed) < len(self.results),
+            retry=retry,
+            retry_forever=retry,
         )
 
 
@@ -225,7 +228,7 @@ def _outline(state: ItemState, item: models.Model | Exception | None, known: Seq
     try:
         if not items.should_index(item):
             return Document(state, Outcome.SKIPPED, pictures=())
-        files = [(str(file.name), file) for file in items.get_images(item)]
+        files = _named_files(items, item)
         measured = has_to_measure(items, item)
     except INFRASTRUCTURE_ERRORS:
         raise
@@ -234,6 +237,24 @@ def _outline(state: ItemState, item: models.Model | Exception | None, known: Seq
     by_name = {image.name: image for image in known}
     pictures = (_picture(state, *file, by_name.get(file[0][:500])) for file in files)
     return Document(state, pictures=tuple(replace(each, measured=measured) for each in pictures))
+
+
+def _named_files(items: Items[Any], item: models.Model) -> list[tuple[str, Any]]:
+    """The item's image files with their names.
+
+    :raises TypeError: if a method of the shop gives anything else.
+    """
+    files = items.get_images(item)
+    if isinstance(files, str) or not isinstance(files, Iterable):
+        raise TypeError(f"{type(items).__name__}.get_images() gives {files!r:.100}; it must give a list of files.")
+    found = list(files)
+    for file in found:
+        if not hasattr(file, "name"):
+            raise TypeError(
+                f"{type(items).__name__}.get_images() gives {file!r:.100}, which is no file; it must give the "
+                "files of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
+            )
+    return [(str(file.name), file) for file in found]
 
 
 def _picture(state: ItemState, name: str, file: Any, known: ItemImage | None) -> Picture:

@@ -15,6 +15,7 @@ from imagesim import colours, images
 from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.leases import EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.write_targets import Target
 from imagesim.measured_colours import store, stored
@@ -53,7 +54,7 @@ class Picture:
     known_digest: str = ""
     """The digest of the file when it was last read; used while the storage cannot be reached."""
     unreachable: bool = False
-    """Whether the storage did not respond, so that it is unknown whether the file exists."""
+    """Whether the storage or the model did not respond, so that it is unknown whether the image can be used."""
     new: bool = False
     """Whether the item has not been synced with it before."""
     measured: bool = False
@@ -97,6 +98,8 @@ class Vectors:
         self.colours: dict[str, tuple[str, ...]] = {}
         """The main colours of the images of those items that have them measured, by digest."""
         self._errors: dict[str, str] = {}
+        self._temporary: set[str] = set()
+        """The digests of those of the errors that a retry can help."""
         self._leases = EmbeddingLeases()
         self._resolved: dict[Picture, Picture] = {}
         self.embedded = 0
@@ -126,7 +129,9 @@ class Vectors:
         for picture in to_open:
             read = self._resolved[picture]
             if read.digest in self._errors:
-                self._resolved[picture] = replace(read, error=self._errors[read.digest], permanent=True)
+                again = read.digest in self._temporary
+                error = self._errors[read.digest]
+                self._resolved[picture] = replace(read, error=error, permanent=not again, unreachable=again)
         return list(self._resolved.values())
 
     def _missing(self, digest: str) -> list[str]:
@@ -190,7 +195,7 @@ class Vectors:
             elif isinstance(result, EmbedderError | ConfigurationError):
                 raise result
             elif isinstance(result, Exception):
-                self._errors[content.digest] = _cannot_embed(result)
+                self._keep_error(content.digest, result)
             else:
                 batch.append(result)
                 if len(batch) == 1:
@@ -273,16 +278,26 @@ class Vectors:
         made: dict[str, Vector] = {}
         try:
             made.update(zip(digests, embedder.embed_prepared([inputs[d] for d in digests]), strict=True))
+        except INFRASTRUCTURE_ERRORS:
+            raise
         except Exception as error:
             _require_works(embedder, error)
             for digest in digests:  # the model works, so one of the images is the cause
                 try:
                     made[digest] = embedder.embed_prepared([inputs[digest]])[0]
+                except INFRASTRUCTURE_ERRORS:
+                    raise
                 except Exception as single:
-                    self._errors[digest] = _cannot_embed(single)
+                    self._keep_error(digest, single)
         _store(embedder.fingerprint, made)
         self._known.update({(digest, embedder.fingerprint): vector for digest, vector in made.items()})
         self.embedded += len(made)
+
+    def _keep_error(self, digest: str, error: Exception) -> None:
+        """An embedder that answers now and then, as a service with a limit on requests does, fails on any image."""
+        self._errors[digest] = f"The model cannot embed it: {error}"
+        if isinstance(error, EmbedderError | MemoryError):
+            self._temporary.add(digest)
 
 
 @retry_conflicts
@@ -320,10 +335,6 @@ def ahead(
     finally:
         for _, future in waiting:
             future.cancel()
-
-
-def _cannot_embed(error: Exception) -> str:
-    return f"The model cannot embed it: {error}"
 
 
 def _require_works(embedder: BaseEmbedder, error: Exception) -> None:

@@ -18,8 +18,9 @@ from imagesim.conf import get_settings
 from imagesim.database import delete, retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
-from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document
+from imagesim.indexing.documents import Document
 from imagesim.indexing.embedding import Picture
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.write_targets import Target
 from imagesim.models import ImageRegions, ItemImage, RegionVectors
 from imagesim.monitoring.metrics import timed

@@ -107,12 +107,12 @@ def take_over(job: Job) -> bool:
 
 def unfinished(kind: str) -> Job | None:
     """Return the job of this kind that runs, waits to be continued, is paused, or stands by."""
-    return Job.objects.filter(slot=kind).first()
+    return _all().filter(slot=kind).first()
 
 
 def standby() -> Job | None:
     """Return the rebuild whose index, ``target``, stands by."""
-    return Job.objects.filter(slot=Job.Kind.REBUILD, status=Job.Status.STANDBY).first()
+    return _all().filter(slot=Job.Kind.REBUILD, status=Job.Status.STANDBY).first()
 
 
 def why_none(kind: Job.Kind) -> str:
@@ -164,17 +164,21 @@ def heartbeat(job: Job, **values: Any) -> None:
 
 @contextmanager
 def kept_alive(job: Job) -> Iterator[None]:
-    """Store heartbeats from a thread, during one call that can take longer than :data:`STALE_AFTER`.
+    """Store heartbeats from a thread, during calls that can take longer than :data:`STALE_AFTER`.
 
-    Whether the job was taken over, or is to stop, shows at its next checkpoint.
+    Whether the job was taken over, or is to stop, shows at its next checkpoint. Within a transaction of the caller no
+    process would see a heartbeat, and it could wait for that transaction: there none is stored.
     """
-    ended = Event()
+    ended, ours = Event(), _ours(job)
+    if connections[ours.db].in_atomic_block:
+        yield
+        return
 
     def beat() -> None:
         try:
             while not ended.wait(BEAT_SECONDS):
                 try:
-                    _ours(job).update(heartbeat_at=timezone.now())
+                    ours.update(heartbeat_at=timezone.now())
                 except DatabaseError as error:
                     logger.warning("A heartbeat of the %s could not be stored: %s", job, error)
         finally:
@@ -245,10 +249,12 @@ def suspend(job: Job) -> None:
     _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER)
 
 
-def _ours(job: Job) -> Any:
-    return Job.objects.using(job._state.db or router.db_for_write(Job)).filter(
-        pk=job.pk, owner=job.owner, slot=job.kind
-    )
+def _all() -> QuerySet[Job]:
+    return Job.objects.using(router.db_for_write(Job))  # a replica may lag behind
+
+
+def _ours(job: Job) -> QuerySet[Job]:
+    return _all().filter(pk=job.pk, owner=job.owner, slot=job.kind)
 
 
 def _owner() -> str:

@@ -54,6 +54,8 @@ class SyncResult:
     checksum: str = ""
     written: bool = True
     """Whether the index now holds this version (a skipped or failed write does not count)."""
+    partly: bool = False
+    """Whether one index holds it, although another one refused it."""
     retry: bool = False
     """Whether to retry later, because the error can be temporary."""
     retry_forever: bool = False
@@ -76,30 +78,35 @@ def lease(scope: Scope, limit: int) -> Lease:
     """Lease up to ``limit`` due changes of this scope.
 
     A change whose lease expired, because its worker died, is leased alone and its attempts are counted: if it was
-    the one that killed the worker, it takes no other along, and fails in the end.
+    the one that killed the worker, it takes no other along, and fails in the end. It gets a new version, as in
+    :func:`release`.
     """
     token = secrets.token_hex(16)
     until = timezone.now() + timedelta(seconds=get_settings().SYNC_LEASE_SECONDS)
     wanted = due(scope).order_by("not_before", "id")
     if not wanted.exists():  # the most frequent case, without a transaction and its locks
         return Lease(token, [], until)
-    ours = {"lease": token, "leased_until": until, "checksum": ""}
+    changes = {
+        "attempts": F("attempts") + _expired(),
+        "version": F("version") + _expired(),
+        "lease": token,  # after what is computed from it: MySQL evaluates left to right
+        "leased_until": until,
+        "checksum": "",
+    }
     if _skips_locked():
         with transaction.atomic(using=state_alias()):
             states = _together(list(wanted.select_for_update(skip_locked=True)[:limit]))
-            _states().filter(pk__in=[state.pk for state in states]).update(attempts=_counted(), **ours)
+            _states().filter(pk__in=[state.pk for state in states]).update(**changes)
     else:
         seen = _together(list(wanted[:limit]))
-        due().filter(pk__in=[state.pk for state in seen]).update(attempts=_counted(), **ours)
-        taken = dict(
-            _states().filter(lease=token).values_list("pk", "version")
-        )  # another worker may have leased some in between, and some may have changed again
-        states = [state for state in seen if taken.get(state.pk) == state.version]
-        changed = taken.keys() - {state.pk for state in states}
+        due().filter(pk__in=[state.pk for state in seen]).update(**changes)
+        # Another worker may have leased some in between, and some may have changed again.
+        taken = set(_states().filter(lease=token).values_list("pk", "version", "attempts"))
+        states = [state for state in seen if (state.pk, state.version, state.attempts) in taken]
+        changed = {pk for pk, *_ in taken} - {state.pk for state in states}
         if changed:
             _states().filter(pk__in=changed, lease=token).update(lease="", leased_until=None)
     for state in states:
-        state.attempts += 1 if state.lease else 0
         state.lease, state.leased_until = token, until
     return Lease(token, states, until)
 
@@ -113,15 +120,17 @@ def _skips_locked() -> bool:
 
 
 def _together(states: list[ItemState]) -> list[ItemState]:
+    """Those to lease together, as the same update changes them in the database."""
     if states and states[0].lease:
+        states[0].attempts += 1
+        states[0].version += 1
         return states[:1]
     return [state for state in states if not state.lease]
 
 
-def _counted() -> Case:
-    """Increment the attempts if an earlier lease was never released. Assign it before ``lease``: MySQL evaluates left
-    to right."""
-    return Case(When(lease="", then=F("attempts")), default=F("attempts") + Value(1))
+def _expired() -> Case:
+    """1 if an earlier lease was never released, otherwise 0."""
+    return Case(When(lease="", then=Value(0)), default=Value(1))
 
 
 @retry_conflicts
@@ -138,9 +147,30 @@ def renew(lease: Lease) -> bool:
 
 @retry_conflicts
 def release(lease: Lease, *, delay: float = 0.0) -> None:
-    """Release the changes without a result: these items did not fail."""
+    """Release the changes without a result: these items did not fail.
+
+    They may have been written, though. The next write can differ, after a change without a signal, and the index takes
+    a version once: so it gets a new one.
+    """
     not_before = timezone.now() + timedelta(seconds=delay)
-    _states().filter(lease=lease.token).update(lease="", leased_until=None, not_before=not_before)
+    mine = _states().filter(lease=lease.token)
+    mine.update(lease="", leased_until=None, not_before=not_before, version=F("version") + 1)
+    repair_late(lease.states)
+
+
+@retry_conflicts
+def renew_versions(lease: Lease) -> None:
+    """Give the changes new versions before they are written again, and drop those that are no longer leased."""
+    mine = _states().filter(lease=lease.token)
+    with transaction.atomic(using=state_alias()):
+        mine.update(version=F("version") + 1)
+        versions = dict(mine.values_list("pk", "version"))
+    dropped = [state for state in lease.states if state.pk not in versions]
+    lease.states = [state for state in lease.states if state.pk in versions]
+    for state in lease.states:
+        state.version = versions[state.pk]
+    if dropped:
+        repair_late(dropped)
 
 
 def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
@@ -150,7 +180,7 @@ def mark(lease: Lease, results: Sequence[SyncResult]) -> int:
     lease will expire. A row that changed since it was leased keeps what the change wrote; see :func:`repair_late`.
     """
     ours = _store_results(lease, results)
-    late = [each.state for each in results if each.written and each.state.pk not in ours]
+    late = [each.state for each in results if (each.written or each.partly) and each.state.pk not in ours]
     if late:
         repair_late(late)
     return len(ours)
@@ -207,9 +237,7 @@ def _state_after(result: SyncResult, now: datetime) -> ItemState:
         return state
     state.attempts += 1
     state.scope = Scope.ALL
-    if result.written:
-        # The next write will differ from this one, so it needs a new version.
-        state.version += 1
+    state.version += 1  # the next write will differ from this one, of which a part may be in an index
     worn_out = state.attempts >= get_settings().SYNC_MAX_ATTEMPTS
     if worn_out:
         state.attempts = get_settings().SYNC_MAX_ATTEMPTS - 1  # one more attempt per retry
@@ -279,6 +307,24 @@ def repair_late(written: Iterable[ItemState]) -> int:
             leased_until=None,
         )
     )
+
+
+@retry_conflicts
+def account_for(filled: Sequence[tuple[ItemState, str]]) -> None:
+    """Account for entries, each with its checksum, that a rebuild wrote to the new index under the items' versions.
+
+    A change that waits gets a new version: the new index would reject the entry of the sync, although the item may have
+    changed without a signal in between. Where an item had changed so before, the two indexes differ, and no checksum
+    describes both: it is forgotten, so that the next change is written, and the next reconcile writes the item.
+    """
+    waiting = [state.pk for state, _ in filled if state.pending]
+    changes = {"version": F("version") + 1, "lease": "", "leased_until": None}
+    _states().filter(pk__in=waiting, pending=True).update(**changes)
+    made = {state.pk: checksum for state, checksum in filled}
+    stored = _states().filter(pk__in=made).values_list("pk", "checksum")
+    different = [pk for pk, checksum in stored if checksum != made[pk]]
+    _states().filter(pk__in=different).update(checksum="")
+    repair_late(state for state, _ in filled)
 
 
 @retry_conflicts

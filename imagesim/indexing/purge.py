@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from datetime import datetime, timedelta
 
-from imagesim.database import delete, pages
+from django.db import transaction
+from django.db.models import QuerySet
+
+from imagesim.database import delete, pages, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexing import item_regions
 from imagesim.indexing.documents import Outcome
 from imagesim.indexing.outbox import state_alias
-from imagesim.models import Embedding, ImageColours, ItemImage, ItemState
+from imagesim.models import Embedding, EmbeddingLease, ImageColours, ItemImage, ItemState
 from imagesim.regions import get_region_fingerprint
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -28,21 +32,33 @@ def purge_tombstones(since: datetime, size: int) -> int:
     old = states.filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
     count = 0
     while pks := list(old.values_list("pk", flat=True)[:size]):
-        count += delete(states.filter(pk__in=pks))[1].get(ItemState._meta.label, 0)
+        count += _delete_still(old, pks)
     return count
+
+
+@retry_conflicts
+def _delete_still(old: QuerySet[ItemState], pks: list[int]) -> int:
+    """Delete those that are still old; return how many. Who creates such an item again waits, and makes a new row."""
+    token = secrets.token_hex(16)
+    states = ItemState.objects.using(old.db)
+    with transaction.atomic(using=old.db):
+        old.filter(pk__in=pks).update(lease=token)  # takes the locks
+        return states.filter(pk__in=pks, lease=token).delete()[1].get(ItemState._meta.label, 0)
 
 
 def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int], size: int) -> None:
     """Delete embeddings and regions of images that no item has, and what belongs to models and region finders that
     neither an index nor the settings use. With ``dry_run`` they are only counted.
     """
+    before, using = since - EMBEDDING_AGE, state_alias()
+    if not dry_run:
+        delete(EmbeddingLease.objects.filter(until__lt=before))  # of workers that died
     try:
         fingerprints = fingerprints | {get_embedder().fingerprint}
         finder = get_region_fingerprint()
     except ConfigurationError as error:
         logger.warning("Embeddings are not purged, because the configured models have no fingerprint: %s", error)
         return
-    before, using = since - EMBEDDING_AGE, state_alias()
     report["embeddings"] = _purge_embeddings(fingerprints, since, dry_run, size)
     if not dry_run:
         _purge_colours(before, size)

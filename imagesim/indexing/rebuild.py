@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
 
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder_of
@@ -19,6 +18,7 @@ from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
 from imagesim.indexing.documents import prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.statistics import update_quietly
@@ -70,7 +70,8 @@ def rebuild(
         raise AlreadyRunning(jobs.why_none(Job.Kind.REBUILD))
     started = time.monotonic()
     try:
-        _rebuild(job, progress, started + seconds if seconds else None)
+        with jobs.kept_alive(job):  # a page of pictures or the graph of an index can take many minutes
+            _rebuild(job, progress, started + seconds if seconds else None)
     except _TimeOver:
         jobs.suspend(job)
         return job
@@ -81,7 +82,7 @@ def rebuild(
     except jobs.JobCancelled:
         discard(job)
         return job
-    except (IndexUnavailable, OperationalError, InterfaceError, KeyboardInterrupt, SystemExit):
+    except (IndexUnavailable, *INFRASTRUCTURE_ERRORS, KeyboardInterrupt, SystemExit):
         with suppress(DatabaseError):
             jobs.suspend(job)
         raise
@@ -89,6 +90,7 @@ def rebuild(
         raise
     except Exception as error:
         logger.exception("The rebuild failed; the active index is unchanged")
+        jobs.heartbeat(job)  # what another process has taken over is not dropped
         if job.requested == Job.Request.SWAP:
             jobs.stand_by(job)  # it is complete, and took hours
             raise
@@ -174,8 +176,7 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
     if _retry_while_unavailable(index.active, job) is not None:
         sync(progress=lambda done, total: jobs.checkpoint(job))  # what was left to it, and what changed meanwhile
     # Also where it is promoted next: the recall is that of the graph, which not every index has before.
-    with jobs.kept_alive(job):  # a graph of millions of vectors takes many minutes
-        _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
+    _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
     _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
     update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
 
@@ -228,16 +229,16 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
             state.scope = Scope.METADATA  # its images are known, so they are not opened again
         state.attempts = 0
         state.checksum = ""
-    good, bad = [], [pk for pk in pks if pk not in known]
+    written, bad = [], [pk for pk in pks if pk not in known]
     documents = prepare(states, [target], Vectors([target]))
     find_regions(documents, [target])
     for outcome in write(documents, [target]):
         document = outcome.document
         if outcome.written and not document.retry and document.outcome == document.state.outcome:
-            good.append(document.state)
+            written.append((document.state, document.checksum))
         else:
             bad.append(document.state.object_pk)
-    leases.repair_late(good)
+    leases.account_for(written)
     # Recorded as changed, these are handled by the sync, which stores their errors and retries them.
     outbox.record(label, bad, using=state_alias())
     return len(bad)
@@ -248,6 +249,7 @@ def _drop_others(job: Job) -> None:
     # With plain heartbeats: after the swap it is too late to stop.
     for backing_index in _retry_while_unavailable(index.backing_indexes, job, jobs.heartbeat):
         if backing_index != job.target:
+            jobs.heartbeat(job)  # nothing after another process took it over: there may be a later rebuild
             _retry_while_unavailable(lambda name=backing_index: index.drop(name), job, jobs.heartbeat)
 
 

@@ -10,13 +10,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Concat
 from django.utils import timezone
 
@@ -93,21 +94,22 @@ def reconcile(
     if job.cursor:  # it was paused there
         report |= job.report
     try:
-        _reconcile(job, report, dry_run, progress)
+        with nullcontext() if dry_run else jobs.kept_alive(job):  # a page of slow items, or a large table to purge
+            _reconcile(job, report, dry_run, progress)
     except jobs.JobLost:
         raise
     except jobs.JobPaused:
         jobs.leave_paused(job, cursor=job.cursor, done=job.done, report=report)
         return job
     except jobs.JobCancelled:
-        jobs.finish(job, cancelled=True, report=report)
+        jobs.finish(job, cancelled=True, done=job.done, report=report)
         return job
     except BaseException as error:
         if not dry_run:
-            jobs.finish(job, error=f"{type(error).__name__}: {error}", report=report)
+            jobs.finish(job, error=f"{type(error).__name__}: {error}", done=job.done, report=report)
         raise
     if not dry_run:
-        jobs.finish(job, report=report)
+        jobs.finish(job, done=job.done, report=report)
         if repair_now:
             sync()
         for target in live_targets():
@@ -183,15 +185,16 @@ def _queue(differences: Sequence[Difference]) -> None:
     using = state_alias()
     for (label, scope), group in _grouped(differences, lambda d: (d.label, d.scope)).items():
         pks = [difference.pk for difference in group]
-        outbox.record(label, pks, scope=scope, using=using)
-        states = ItemState.objects.using(using).filter(model=label)
-        # Without a checksum the entry is written even if it equals the last one.
-        states.filter(object_pk__in=pks).update(checksum="")
-        for difference in group:
-            if difference.indexed_version:
-                behind = states.filter(object_pk=difference.pk, version__lte=difference.indexed_version)
-                behind.update(version=difference.indexed_version + 1)
-        outbox.announce(using)
+        with transaction.atomic(using=using):  # a worker must not lease them before they have their versions
+            outbox.record(label, pks, scope=scope, using=using)
+            states = ItemState.objects.using(using).filter(model=label)
+            # Without a checksum the entry is written even if it equals the last one.
+            states.filter(object_pk__in=pks).update(checksum="")
+            for difference in group:
+                if difference.indexed_version:
+                    behind = states.filter(object_pk=difference.pk, version__lte=difference.indexed_version)
+                    behind.update(version=difference.indexed_version + 1)
+            outbox.announce(using)
 
 
 # The shop's items and their states.
@@ -256,7 +259,8 @@ def _compare_item(
         names = [str(file.name)[:500] for file in items.get_images(item)]
         if names != [image.name for image in known]:
             return "stale" if state.outcome == Outcome.INDEXED else "missing"
-        if state.outcome != Outcome.INDEXED:
+        refused = state.outcome == Outcome.FAILED and state.checksum  # by the index
+        if state.outcome != Outcome.INDEXED and not refused:
             return "missing" if state.outcome in (Outcome.NEW, Outcome.REMOVED) and names else ""
         usable = [(image.digest, image.name) for image in known if not image.error]
         if any(digest not in embedded for digest, _ in usable):

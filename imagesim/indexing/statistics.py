@@ -95,6 +95,7 @@ def update_quietly(
     if not index.supports_approximate:
         return
     try:
+        backing_index = backing_index or index.active()  # the same one until the end, also across a swap
         index.update_statistics(backing_index)
         if measure and (index.statistics(backing_index) or IndexStatistics()).entries:
             probes = _probes(index.meta(backing_index), backing_index)

@@ -22,8 +22,9 @@ from imagesim.exceptions import (
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_if_grown
-from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS, Document, Outcome, prepare, queryset_of, write
+from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.item_regions import find_regions
 from imagesim.indexing.leases import Lease, SyncResult
 from imagesim.indexing.outbox import state_alias
@@ -166,9 +167,10 @@ def bootstrap_index() -> None:
     try:
         if index.active() is None:
             backing_index = index.create(new_meta())
-            for items in registry:
-                queryset = queryset_of(items)
-                outbox.record_queryset(items.label, queryset, using=queryset.db)
+            with jobs.kept_alive(job):
+                for items in registry:
+                    queryset = queryset_of(items)
+                    outbox.record_queryset(items.label, queryset, using=queryset.db)
             index.promote(backing_index)
             logger.info(
                 "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
@@ -249,9 +251,11 @@ def _sync_states(lease: Lease, states: Sequence[ItemState], report: SyncReport) 
 
 def _one_by_one(lease: Lease, report: SyncReport, error: Exception) -> None:
     """Find the items on which a batch failed unexpectedly, and have only those retried."""
+    alone = len(lease.states) == 1
+    leases.renew_versions(lease)
     for state in lease.states:
         try:
-            if len(lease.states) == 1:
+            if alone:
                 raise error
             _sync_states(lease, [state], report)
         except NOT_THE_ITEMS:

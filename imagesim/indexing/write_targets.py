@@ -10,6 +10,7 @@ from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.indexes.analysis import ANALYSIS
+from imagesim.indexing import jobs
 from imagesim.models import Job
 from imagesim.projections import Projection, get_chosen, get_projection
 from imagesim.registry import registry
@@ -58,10 +59,10 @@ def live_targets() -> list[Target]:
     if backing_index is None:
         raise IndexMissing(f"No index {index.name!r} is active yet; run `manage.py imagesim_sync`.")
     targets = [Target(index, backing_index, index.meta(backing_index))]
-    rebuilds = Job.objects.filter(slot=Job.Kind.REBUILD).exclude(target="")
-    beside, status = rebuilds.values_list("target", "status").first() or ("", "")
-    if beside and beside != backing_index:
-        stands_by = status == Job.Status.STANDBY
+    rebuild = jobs.unfinished(Job.Kind.REBUILD)
+    if rebuild is not None and rebuild.target not in ("", backing_index):
+        beside = rebuild.target
+        stands_by = rebuild.status == Job.Status.STANDBY
         try:
             targets.append(Target(index, beside, index.meta(beside), active=False, complete=stands_by))
         except IndexMissing:

@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from imagesim.database import retry_conflicts
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import IndexUnavailable, migrate_hint
 from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
@@ -43,7 +43,9 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise IndexUnavailable(f"The local index cannot reach its database: {error}") from error
+        raise IndexUnavailable(
+            f"The local index cannot reach its database: {error} {migrate_hint(error)}".rstrip()
+        ) from error
 
 
 class LocalIndex(BaseIndex):
@@ -91,13 +93,13 @@ class LocalIndex(BaseIndex):
 
     def backing_indexes(self) -> list[str]:
         with _translated_errors():
-            rows = LocalGeneration.objects.filter(index=self.name)
+            rows = LocalGeneration.objects.using(store.write_alias()).filter(index=self.name)
             return list(rows.order_by("created_at", "id").values_list("name", flat=True))
 
     def active(self) -> str | None:
         with _translated_errors():
-            names = LocalGeneration.objects.filter(index=self.name, active=True).values_list("name", flat=True)
-            return names.first()
+            rows = LocalGeneration.objects.using(store.write_alias()).filter(index=self.name, active=True)
+            return rows.values_list("name", flat=True).first()
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         using = store.read_alias()
@@ -105,7 +107,8 @@ class LocalIndex(BaseIndex):
             if backing_index is None:
                 name, until = self._searched.get(using, ("", 0.0))
                 backing_index = name if time.monotonic() < until else store.state(self.name, None, using).name
-            return self._meta(backing_index, using)
+                return self._meta(backing_index, using)
+            return self._meta(backing_index, store.write_alias())
 
     # Writing.
 

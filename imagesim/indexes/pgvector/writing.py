@@ -54,7 +54,7 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
         for number, result in results.items():
             if result.key in batch and result.key not in written and result.status == "done":
                 results[number] = WriteResult(result.key, "newer")  # another writer was first with a new key
-        changed = [(id, chosen[key]) for key, (id, sum) in written.items() if stored.get(key, (0, b""))[1] != sum]
+        changed = [(id, chosen[key]) for key, (id, sum) in written.items() if stored.get(key, (0, None))[1] != sum]
         _put_images(cursor, generation, changed)
     if any(isinstance(operation, Removal) for operation in operations):
         purge = sql.SQL("DELETE FROM {} WHERE removed_at < now() - %s::interval").format(generation.table("entry"))
