@@ -132,6 +132,8 @@ class Query:
     """The filters, or ``in_stock``, whose values the candidates include (``Candidate.values``)."""
     heads: tuple[int, ...] = ()
     """The numbers of the analysed words of ``text`` of which an entry must contain one."""
+    spelled: frozenset[str] = frozenset()
+    """The analysed words of ``text`` that are known to be spelled correctly: "watch" is no misspelled "match"."""
 
 
 _NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a cache could not pickle

@@ -48,6 +48,19 @@ def test_the_sizes_have_fingerprints_and_components_of_their_own() -> None:
     assert large.input_side % 32 == 0
 
 
+def test_words_of_the_vocabulary() -> None:
+    """Without loading the model; parts of words are none."""
+    embedder = OpenClipEmbedder()
+    assert all(map(embedder.has_word, ("watch", "jackets", "grey")))
+    assert not any(map(embedder.has_word, ("wacth", "shos", "##ing", "[CLS]", "a", "")))
+    assert not OpenClipEmbedder(model="ViT-B-32", pretrained="openai").has_word("watch")
+
+
+def test_without_the_text_tower_no_word_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lite, "TEXT_FOLDER", ("not_installed", "model"))
+    assert lite.vocabulary.__wrapped__() == frozenset()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -329,6 +329,16 @@ class TestClosest:
         assert seen.hits.closest
         assert all(not each.hits.closest for each in imagesim.shop_the_look(photo).regions)
 
+    def test_items_of_a_chosen_category_need_to_be_alike(self, shelf, photo):
+        """A label says what is in the picture; a visitor's filter does not."""
+        hat = (1 / 3, 0.1, 1 / 3, 0.1)
+        chosen = imagesim.shop_the_look(photo, regions=[hat], category="sofas", min_relevance=0.55)
+        assert [names(each.hits) for each in chosen.regions] == [[]]
+        assert names(chosen.hits) == []
+        assert {each.item.name for each in chosen.regions[0].hits.closest} == {"green sofa", "lime sofa"}
+        own = imagesim.shop_the_look(photo, regions=[hat], category="hats", min_relevance=0.55)
+        assert [names(each.hits) for each in own.regions] == [["blue hat"]]
+
     def test_closest_hits_on_pages_and_in_the_rest_api(self, shelf, photo, client):
         for number, item in enumerate(shelf.values()):
             Product.objects.filter(pk=item.pk).update(slug=f"item-{number}")

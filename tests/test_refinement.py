@@ -174,4 +174,6 @@ def test_find_similar_links_from_a_card_to_similar_products(shelf, client):
 
 def test_inactive_products_cannot_be_examples(client, media_root):
     product("gone", picture("red"), active=False)
-    assert client.get(reverse("shop:search"), {"like": "gone"}).context["like"] is None
+    answer = client.get(reverse("shop:search"), {"like": "gone"})
+    assert answer.status_code == 404
+    assert "no longer in the shop" in answer.content.decode()

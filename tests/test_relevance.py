@@ -11,10 +11,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import translation
 from django.utils.text import slugify
 
 import imagesim
-from demo_shop.shop.models import Product
+from demo_shop.shop.models import Category, Product
 from imagesim.calibration import Background, Calibration, Curve
 from imagesim.exceptions import BadQuery
 from imagesim.indexing import calibrate as calibration
@@ -30,6 +31,7 @@ from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
+from imagesim.word_roles import Roles
 from tests.shop import picture, product
 
 pytestmark = pytest.mark.django_db
@@ -300,6 +302,22 @@ class TestWords:
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
 
+    def test_a_word_of_the_models_vocabulary_is_no_misspelling(self):
+        asked = []
+
+        class Seen(Fixed):
+            def search(self, queries):
+                asked.extend(query for query in queries if query.text)
+                return super().search(queries)
+
+        things = replace(PLAIN, roles=Roles({"gold": ("rings",)}, frozenset({"match"}), things=frozenset()))
+        for known, heads in ((set(), (0,)), ({"watch"}, ())):
+            asked.clear()
+            has_word = known.__contains__
+            words = WithText(Seen(), "gold watch", things, None, lambda _candidates: {}, ["en"], has_word)
+            words.search([Query(np.array([1, 0], np.float32), limit=2)])
+            assert (asked[0].spelled, asked[0].heads) == (known, heads)
+
     @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
     def test_vectors_alone_do_not_reject_a_match(self, match, shown):
         """What the model knows little of is still found where its description says so."""
@@ -373,6 +391,25 @@ class TestSuggestions:
         assert found[0].kind == "category"
         assert found[0].text == "Juices"
         assert imagesim.suggest("xyzzy") == []
+
+    @pytest.mark.parametrize(
+        ("language", "typed", "expected"),
+        [
+            ("en", "polo", ["Polo shirts"]),
+            ("de", "polo", ["Poloshirts"]),
+            ("en", "fr", ["Fresh"]),
+            ("de", "fr", ["Fresh", "Frisches"]),
+        ],
+    )
+    def test_categories_are_named_in_the_language_of_the_page(self, shop, language, typed, expected):
+        for name, german in (("Polo shirts", "Poloshirts"), ("Drinks", "Frisches"), ("Fresh", "")):
+            slug = name.lower().replace(" ", "-")
+            category = Category.objects.create(name=name, name_de=german, slug=slug)
+            product(f"polo-fresh-{slug}", picture("white"), category=category.slug)
+        sync()
+        with translation.override(language):
+            found = imagesim.suggest(typed)
+        assert sorted(each.text for each in found if each.kind == "category") == expected
 
     def test_rest_api(self, shop, client):
         answer = client.get("/api/visual/suggest/", {"q": "sneak"})

@@ -222,6 +222,7 @@ def test_a_part_of_a_compound_scores_less_than_the_word() -> None:
     assert matches.best().tolist()[0] == 0
     scores = dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
     assert scores[0] - max(scores[1], scores[2]) > 0.2
+    assert scores[2] < 0.5  # no evidence by itself: of a known kind, its category is
     without = TextIndex([TextField("name", 1, "de")])
     without.set(0, {"name": ("Laufschuhe",)})
     assert without.match("schuhe").scores[0] > scores[1]

@@ -94,6 +94,13 @@ class BaseEmbedder(ABC):
         :raises EmbedderError: if the model cannot be loaded, fails, or does not embed texts.
         """
 
+    def has_word(self, word: str) -> bool:
+        """Whether the vocabulary of the model has this word in lower case, which is then no typing error.
+
+        Cheap, without loading the model; False where that is not known.
+        """
+        return False
+
     @property
     def components(self) -> Mapping[str, slice]:
         """Return the slices of a vector's components by name; empty if the vectors of the model have none.

@@ -104,6 +104,19 @@ def text_path(size: Size = LITE) -> Path:
     return _inside(*TEXT_FOLDER, size.extra)
 
 
+@cache
+def vocabulary() -> frozenset[str]:
+    """Return the words of the text tower's tokenizer, without those of one character and the parts of words.
+
+    Empty where the tower is not installed: a cached vector of words needs no tower.
+    """
+    try:
+        lines = (text_path() / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    except (EmbedderError, OSError):
+        return frozenset()
+    return frozenset(line for line in lines if len(line) > 1 and line.isalpha())
+
+
 def _inside(package: str, name: str, extra: str) -> Path:
     spec = importlib.util.find_spec(package)  # the packages' own code is never run
     for folder in (spec.submodule_search_locations or []) if spec else []:

@@ -157,6 +157,9 @@ class OpenClipEmbedder(BaseEmbedder):
     def embed_texts(self, texts: Sequence[str]) -> Vector:
         return self._embed(texts, "texts")
 
+    def has_word(self, word: str) -> bool:
+        return self.name.kind == "lite" and word in lite.vocabulary()
+
     def warm_up(self) -> None:
         from PIL import Image
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,8 +35,12 @@ TYPING = 0.95
 KNOWN_WORD = 0.7
 """The factor of any other match than by the word or its stem, if the catalogue contains the word."""
 
-KNOWN_PART = 0.85
+KNOWN_PART = 0.6
 """The same for a part of a compound: a boxing glove ("Boxhandschuh") is not a shoe ("Schuh") if there are shoes."""
+
+SPELLED = 0.55
+"""The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
+"match", and a "table" no "tablet". Low enough that vectors decide: "gray" is "grey"."""
 
 MAX_SEEN = 1_000
 """The number of texts whose words are kept while entries are added."""
@@ -209,12 +213,13 @@ class TextIndex:
         frequencies: Mapping[str, int] | None = None,
         prefix: bool = False,
         heads: Sequence[int] = (),
+        spelled: Collection[str] = (),
     ) -> TextMatches:
         """Return the entries that contain a word of ``text``, among those of ``mask`` (slots,).
 
         ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
         entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words of which an entry
-        must contain one; empty: any word suffices.
+        must contain one; empty: any word suffices. ``spelled``: the words that are spelled correctly.
         """
         words = query_words(text, self.languages)
         everything = len(self) if total is None else total
@@ -224,7 +229,7 @@ class TextIndex:
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         weights = 0.0
-        for position, found in enumerate(self._matching_numbers(words, prefix=prefix)):
+        for position, found in enumerate(self._matching_numbers(words, prefix=prefix, spelled=spelled)):
             word = words[position]
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
@@ -278,16 +283,23 @@ class TextIndex:
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
 
-    def matching_words(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[str, float]]:
+    def matching_words(
+        self, words: Sequence[QueryWord], *, prefix: bool, spelled: Collection[str] = ()
+    ) -> list[dict[str, float]]:
         """Return the words of the vocabulary that match each word of a query, with the qualities of the matches."""
         known = self._vocabulary.words
-        found = self._matching_numbers(words, prefix=prefix)
+        found = self._matching_numbers(words, prefix=prefix, spelled=spelled)
         return [{known[number]: quality for number, quality in each.items()} for each in found]
 
-    def _matching_numbers(self, words: Sequence[QueryWord], *, prefix: bool) -> list[dict[int, float]]:
+    def _matching_numbers(
+        self, words: Sequence[QueryWord], *, prefix: bool, spelled: Collection[str]
+    ) -> list[dict[int, float]]:
         """Call :meth:`_lookup` for each word. A word of the catalogue matches one word of the query, unless it is the
         same word or stem as several: "bar baz" is not two misspellings of one "bag"."""
-        found = [self._lookup(word, prefix=prefix and word.last) for word in words]
+        found = [
+            self._lookup(word, prefix=prefix and word.last, factor=SPELLED if word.word in spelled else 1.0)
+            for word in words
+        ]
         taken: dict[int, int] = {}
         for position, each in enumerate(found):
             for number, quality in each.items():
@@ -299,8 +311,11 @@ class TextIndex:
             for position, each in enumerate(found)
         ]
 
-    def _lookup(self, word: QueryWord, *, prefix: bool) -> dict[int, float]:
-        """Return the words of the catalogue that match a word of the query, each with the quality of the match."""
+    def _lookup(self, word: QueryWord, *, prefix: bool, factor: float) -> dict[int, float]:
+        """Return the words of the catalogue that match a word of the query, each with the quality of the match.
+
+        ``factor`` is that of words with typing errors, and of longer ones.
+        """
         found: dict[int, float] = {}
         vocabulary, words = self._vocabulary, self._vocabulary.words
 
@@ -319,16 +334,17 @@ class TextIndex:
             return found
         for number in vocabulary.starting_with(typed):
             if len(words[number]) > len(typed):
-                note([number], TYPING if prefix else PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
+                longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
+                note([number], TYPING if prefix else longer)
         for part in {typed, *word.stems.values()}:
             if len(part) >= 4:
-                longer = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
-                note(longer, COMPOUND)
+                compounds = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
+                note(compounds, COMPOUND)
         if not typed.isdigit():
             stop = stop_words(self.languages)
             for number, distance in vocabulary.near(typed):
                 if words[number] not in stop:  # "hte" is in no product's name
-                    note([number], FUZZY[distance])
+                    note([number], factor * FUZZY[distance])
         return found
 
 

@@ -35,7 +35,14 @@ def scores(
     for slot, each in enumerate(texts):
         index.add(slot, each)
     index.settle()
-    found = index.match(query.text, prefix=query.typing, heads=query.heads, total=total, frequencies=frequencies)
+    found = index.match(
+        query.text,
+        prefix=query.typing,
+        heads=query.heads,
+        spelled=query.spelled,
+        total=total,
+        frequencies=frequencies,
+    )
     return [(slot, round(score, 6)) for slot, score in zip(found.slots.tolist(), found.scores.tolist(), strict=True)]
 
 

@@ -20,7 +20,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import analyse, base_language
-from imagesim.indexing.documents import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
@@ -106,7 +106,8 @@ def _colours(meta: IndexMeta) -> frozenset[str]:
     for language in {base_language(spec.language) for spec in meta.texts.values()}:
         for spoken in (language, "en"):
             with override(spoken):
-                found.update(token.stem for name in NAMES.values() for token in analyse(str(name), language))
+                names = [*map(str, NAMES.values()), "gray"]  # the American spelling
+                found.update(token.stem for name in names for token in analyse(name, language))
     return frozenset(found)
 
 

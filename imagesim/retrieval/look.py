@@ -132,7 +132,8 @@ def shop_the_look(
         queries = [to_query(request, filters, vector, meta) for vector in vectors]
         if plan is not None:
             queries = [replace(query, fields=plan.fields) for query in queries]
-        judged = WithRelevance(index, Judge(calibration_of(meta), "region"), request.min_relevance, plan)
+        judge = Judge(calibration_of(meta), "region", labelled=not filters.categories)
+        judged = WithRelevance(index, judge, request.min_relevance, plan)
         return _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
 
     answers = retry_on_swap(index, meta, answer)

@@ -65,13 +65,15 @@ class Judge:
     """Computes the relevance of candidates for a kind of query.
 
     ``own`` are the categories of the query if they are known, such as those of an item, and ``near`` those under the
-    same parents; otherwise the nearest candidates vote.
+    same parents; otherwise the nearest candidates vote. ``labelled`` queries are restricted to the categories of a
+    region's label: these are its own, too. Those that a visitor chose are not: shoes are no answer to a blank picture.
     """
 
     calibration: Calibration
     kind: Kind
     own: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
+    labelled: bool = False
 
     def relevances(
         self,
@@ -85,8 +87,7 @@ class Judge:
             return []
         votes = self._votes(query, candidates, candidates if voters is None else voters)
         found = self.calibration.relevances(self.kind, scores, votes)
-        # A region is searched in the categories of its label, so all candidates are in its categories.
-        own = self.own or frozenset(query.filters.categories if self.kind == "region" else ())
+        own = self.own or frozenset(query.filters.categories if self.labelled else ())
         # The relevance of the first does not depend on how far a page looks.
         for part in (range(WINDOW, len(candidates)), range(min(WINDOW, len(candidates)))):
             best: dict[str, float] = {}

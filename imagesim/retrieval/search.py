@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from asgiref.sync import sync_to_async
 from django.db import models
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from imagesim import events, paths
-from imagesim.exceptions import BadQuery, format_choices
+from imagesim.exceptions import BadQuery, local_choices
 from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
@@ -98,9 +99,11 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         from imagesim.retrieval.item_regions import region_of  # other pages need not load it
 
         found = region_of(item, request.region_id)
-        wanted = wanted if wanted.categories else replace(wanted, categories=found.categories)
+        labelled = not wanted.categories
+        wanted = replace(wanted, categories=found.categories) if labelled else wanted
         terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        hits = _run(request, terms, wanted, query_key=key, kind="region", item=item).replace(region=found.region)
+        hits = _run(request, terms, wanted, query_key=key, kind="region", labelled=labelled, item=item)
+        hits = hits.replace(region=found.region)
     else:
         terms = [QueryTerm(ItemKey(key)), *extra]
         own = frozenset(map(str, items.get_categories(item)))
@@ -207,6 +210,7 @@ def _run(
     query_key: str = "",
     own: frozenset[str] = frozenset(),
     near: frozenset[str] = frozenset(),
+    labelled: bool = False,
     item: models.Model | None = None,
 ) -> Hits:
     """Run the chain of a query: vector -> retriever -> hits with their items."""
@@ -236,14 +240,20 @@ def _run(
         retriever = _retriever(index, request, filters, meta)
         calibration, floor = calibration_of(meta), request.min_relevance
         if words:
+            from imagesim.embedders import get_embedder_of  # other pages need not load it
+
             vectors_of = partial(_vectors_of, meta=meta)
             languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
             # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
             name = ("moved vectors", index.backing_index or index.index.name)
             remembered = runtime.get(name, MovedVectors) if retriever is index else None
-            retriever = WithText(retriever, words, calibration, floor, vectors_of, languages, plan, remembered)
+            has_word = get_embedder_of(meta.fingerprint).has_word
+            retriever = WithText(
+                retriever, words, calibration, floor, vectors_of, languages, has_word, plan, remembered
+            )
         else:
-            retriever = WithRelevance(retriever, Judge(calibration, kind, own, near), floor, plan)
+            judge = Judge(calibration, kind, own, near, labelled)
+            retriever = WithRelevance(retriever, judge, floor, plan)
         hits = _fill_page(query, retriever)
         degraded, facets = "", {}
         if not hits and not request.offset and filters.categories:
@@ -303,7 +313,7 @@ def _fill_page(query: Query, retriever: Retriever) -> Hits:
 def _unknown_category(index: GuardedIndex, filters: Filters) -> str:
     if index.count(Filters(models=filters.models, categories=filters.categories)):
         return ""
-    return _("Nothing is indexed in the category %(category)s.") % {"category": format_choices(filters.categories)}
+    return _("Nothing is indexed in the category %(category)s.") % {"category": local_choices(filters.categories)}
 
 
 SUGGESTED_WINDOW = 24
@@ -363,14 +373,20 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
 
 
 def _groups(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[Suggestion]:
-    """The category and the brand of a hit that have a word beginning with the last one ``typed``, by language."""
+    """The category and the brand of a hit that have a word beginning with the last one ``typed``, by language; of a
+    name that the shop also has in the visitor's language, not the translations."""
+    own, named = base_language(get_language() or ""), list[tuple[SuggestionKind, str, str, list[str]]]()
     for path, spec in registry.for_item(hit.item).text_specs.items():
         kind: SuggestionKind | None = "category" if "categor" in path else "brand" if "brand" in path else None
-        language = base_language(spec.language)
+        if kind is not None:
+            stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
+            named.append((kind, stem, base_language(spec.language), [str(each) for each in paths.read(hit.item, path)]))
+    at_home = {stem for _kind, stem, language, values in named if language == own and any(values)}
+    for kind, stem, language, values in named:
         last = typed.get(language)
-        if kind is None or not last:
+        if not last or (language != own and stem in at_home):
             continue
-        for value in map(str, paths.read(hit.item, path)):
+        for value in values:
             if any(token.word.startswith(last[0].word) for token in analyse(value, language)):
                 yield Suggestion(value, kind, hit)
 

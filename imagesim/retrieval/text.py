@@ -70,6 +70,7 @@ class WithText:
         floor: float | None,
         vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
         languages: Sequence[str] = (),
+        has_word: Callable[[str], bool] = lambda word: False,
         plan: Plan | None = None,
         remembered: MovedVectors | None = None,
     ) -> None:
@@ -77,12 +78,17 @@ class WithText:
         self._text = text
         self._calibration = calibration
         self._heads: dict[str, tuple[int, ...]] = {}
+        self._spelled: dict[str, frozenset[str]] = {}
         self._named: frozenset[str] = frozenset()
         self._mentioned: frozenset[str] = frozenset()
         for each in (text, *(plan.alternatives if plan else ())):
             roles = calibration.roles
-            words = [roles.stems_of(word.word, set(word.stems.values())) for word in query_words(each, languages)]
-            self._heads[each], named, mentioned = roles.interpret(words)
+            words = query_words(each, languages)
+            self._spelled[each] = spelled = frozenset(word.word for word in words if has_word(word.word))
+            stems = [(word.word, frozenset(word.stems.values())) for word in words]
+            self._heads[each], named, mentioned = roles.interpret(
+                [own if word in spelled else roles.stems_of(word, own) for word, own in stems]
+            )
             self._named |= named
             self._mentioned |= mentioned
         self._floor = floor or 0.0
@@ -96,9 +102,7 @@ class WithText:
     def _answer(self, query: Query) -> Candidates:
         window = window_of(query, self._plan)
         window = replace(window, limit=max(LOOKS_WINDOW, window.limit))
-        named = replace(
-            query, text=self._text, heads=self._heads[self._text], offset=0, limit=TEXT_WINDOW, min_score=None
-        )
+        named = self._by_words(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None), self._text)
         guess = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=guess.vector) if guess else window if self._has_looks(window) else None
         words, seen, pinned = self._ask(named, window, near)
@@ -176,12 +180,15 @@ class WithText:
         """The entries by words, those that ``near`` finds by looks, and those that are pinned."""
         lookups = self._plan.lookups([window]) if self._plan else []
         alternatives = self._plan.alternatives if self._plan else ()
-        others = [replace(words, text=each, heads=self._heads[each]) for each in alternatives]
+        others = [self._by_words(words, each) for each in alternatives]
         called, *found = self._retriever.search([words, *others, *([near] if near else ()), *lookups])
         if others:
             called = _best_called([called, *found[: len(others)]])
         nothing = Candidates(())
         return called, found[len(others)] if near else nothing, found[-1] if lookups else nothing
+
+    def _by_words(self, query: Query, text: str) -> Query:
+        return replace(query, text=text, heads=self._heads[text], spelled=self._spelled[text])
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""

@@ -125,6 +125,14 @@ class TextContract(IndexFixtures):
         }
         assert answer(shelf, "juice umbrella", heads=(1,)) == ()
 
+    def test_words_that_are_spelled_correctly(self, shelf: BaseIndex) -> None:
+        """They match other words less than a misspelling of them does: "chain" is no "chair", a "run" no "running"."""
+        for text in ("chain", "runn"):
+            misspelled, correct = answer(shelf, text)[0], answer(shelf, text, spelled=frozenset({text}))[0]
+            assert misspelled.key == correct.key
+            assert correct.text < 0.5 < misspelled.text
+        assert answer(shelf, "chairs", spelled=frozenset({"chairs"}))[0].text > 0.9
+
     def test_filters_groups_and_pages(self, shelf: BaseIndex) -> None:
         cheap = Filters(conditions=(Condition("price", "lt", 100),))
         assert [each.key for each in answer(shelf, "running shoe", filters=cheap)] == ["shop.product:5"]
@@ -177,15 +185,16 @@ class TextContract(IndexFixtures):
         in_stock = np.array([each.in_stock for each in SHOWROOM])
         for text in SHOWROOM_QUERIES:
             for typing in (False, True):
-                for filters, mask, heads in (
-                    (Filters(), None, ()),
-                    (Filters(in_stock=True), in_stock, ()),
-                    (Filters(), None, (0,)),
+                for filters, mask, heads, spelled in (
+                    (Filters(), None, (), ()),
+                    (Filters(in_stock=True), in_stock, (), ()),
+                    (Filters(), None, (0,), text.split()),
                 ):
-                    matches = reference.match(text, mask=mask, prefix=typing, heads=heads)
+                    asked: Any = {"heads": heads, "spelled": frozenset(spelled)}
+                    matches = reference.match(text, mask=mask, prefix=typing, **asked)
                     scored = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
                     expected = sorted((-round(score, 6), SHOWROOM[slot].key) for slot, score in scored)[:10]
-                    found = answer(index, text, typing=typing, filters=filters, heads=heads, collapse=False, limit=10)
+                    found = answer(index, text, typing=typing, filters=filters, collapse=False, limit=10, **asked)
                     assert [each.key for each in found] == [key for _, key in expected], (text, typing)
                     assert [each.text for each in found] == pytest.approx([-score for score, _ in expected], abs=1e-5)
 

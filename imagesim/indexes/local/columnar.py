@@ -250,7 +250,9 @@ class Table:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
         self.read_texts()
         assert self._texts is not None
-        matches = self._texts.match(query.text, mask=mask, prefix=query.typing, heads=query.heads)
+        matches = self._texts.match(
+            query.text, mask=mask, prefix=query.typing, heads=query.heads, spelled=query.spelled
+        )
         end = query.offset + query.limit
         wanted = 2 * end + 50
         while True:

@@ -73,7 +73,7 @@ def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[Quer
     for word, stems in found:
         for language, _, stem in (each.partition(":") for each in stems):
             index.learn(Token(word, stem), language)
-    return index.matching_words(words, prefix=query.typing)
+    return index.matching_words(words, prefix=query.typing, spelled=query.spelled)
 
 
 def _near(word: QueryWord, query: Query, bind: Bound) -> list[sql.Composable]:
