@@ -27,7 +27,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.database import retry_conflicts, stream
-from imagesim.exceptions import BadQuery, format_choices
+from imagesim.exceptions import BadQuery, format_choices, local_choices
 from imagesim.items import split_key
 from imagesim.models import Event
 from imagesim.registry import key_of
@@ -191,7 +191,7 @@ def _event(given: Mapping[str, Any]) -> Event:
     if kind not in Event.Kind.values:
         raise BadQuery(
             _("%(kind)s is not a kind of event; it can be %(good)s.")
-            % {"kind": repr(kind)[:100], "good": format_choices(Event.Kind.values)},
+            % {"kind": repr(kind)[:100], "good": local_choices(Event.Kind.values)},
             field="kind",
         )
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position <= get_settings().MAX_OFFSET:

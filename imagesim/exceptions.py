@@ -6,14 +6,18 @@ import re
 from collections.abc import Iterable
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext as _
 
 
-def format_choices(values: Iterable[object]) -> str:
+def format_choices(values: Iterable[object], both: str = "%(some)s or %(last)s", nothing: str = "nothing") -> str:
     """The accepted values as ``'a', 'b' or 'c'``, for an error message."""
-    names = [repr(value) for value in sorted(values, key=str)]
-    if len(names) < 2:
-        return "".join(names) or "nothing"
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    *some, last = [repr(value) for value in sorted(values, key=str)] or [nothing]
+    return both % {"some": ", ".join(some), "last": last} if some else last
+
+
+def local_choices(values: Iterable[object]) -> str:
+    """:func:`format_choices` in the language of the message that it is a part of."""
+    return format_choices(values, _("%(some)s or %(last)s"), _("nothing"))
 
 
 def mask_credentials(text: object) -> str:

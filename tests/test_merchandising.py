@@ -17,12 +17,13 @@ from django.db import connection
 from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import versioned
-from imagesim.merchandising import engine
+from imagesim.merchandising import engine, unknown
+from imagesim.merchandising.admin import RuleForm
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
 from imagesim.merchandising.engine import RuleSet
@@ -249,6 +250,19 @@ class TestTexts:
         with pytest.raises(ValidationError) as raised:
             rule(**given)
         assert words in " ".join(raised.value.message_dict[field])
+
+    def test_a_refused_value_is_not_said_to_be_missing(self, shelf):
+        form = RuleForm({"name": "x", "priority": 0, "when": "always", "action": "boost", "factor": "0"})
+        assert {field: len(errors) for field, errors in form.errors.items()} == {"factor": 1, "filters": 1}
+        assert "1.01" in form.errors["factor"][0]
+
+    def test_errors_and_warnings_are_in_one_language(self, shelf):
+        with translation.override("de"):
+            with pytest.raises(ValidationError) as raised:
+                rule(filters="brnd = Acme")
+            (warning,) = unknown.warnings(rule(filters="category = nope"))
+        assert "'in_stock' oder 'price'" in " ".join(raised.value.messages)
+        assert warning.startswith("Zurzeit hat kein Produkt die Kategorie „nope“")
 
 
 class TestCache:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.http import QueryDict
+from django.utils import translation
 
 from demo_shop.shop.models import Category, Product
 from imagesim.exceptions import BadQuery
@@ -384,3 +385,10 @@ def test_every_argument_is_a_reserved_name():
     reserved = params.reserved_names()
     assert {name for call in params.ALL for name in params.argument_names(call)} < reserved
     assert {"filters", "q", "label", "region", "timeout", "heading", "empty", "image", "text", "like"} < reserved
+
+
+def test_what_is_possible_is_listed_in_the_visitors_language():
+    with translation.override("de"), pytest.raises(BadQuery, match=r"möglich sind .*, 'lt' oder 'lte'"):
+        SearchRequest.create("search", {"filters": {"price__like": 5}})
+    with translation.override("pl"), pytest.raises(BadQuery, match="'parent' lub 'wider'"):
+        SearchRequest.create("search", {"fallback": "nowhere"})

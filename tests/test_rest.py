@@ -14,12 +14,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.handlers.base import BaseHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import include, path, reverse
+from django.urls import include, path, resolve, reverse
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -633,7 +634,7 @@ class TestAccess:
 
     def test_an_invalid_rate(self, shelf, api, settings):
         settings.IMAGESIM = {**settings.IMAGESIM, "REST_THROTTLES": {"search": "often"}}
-        with pytest.raises(ConfigurationError, match="'often'; it must be like '30/min'"):
+        with pytest.raises(ConfigurationError, match="must be a text such as '30/min', not 'often'"):
             api.get(SEARCH, {"q": "red"})
 
     def test_permissions(self, shelf, api, settings):
@@ -986,6 +987,14 @@ class TestSchema:
         response = client.get("/api/visual/schema/", {"format": "json"})
         assert response.status_code == 200
         assert "/api/visual/search/" in response.json()["paths"]
+
+
+def test_no_endpoint_is_in_a_transaction_of_the_request(monkeypatch):
+    """It would stay open during an embedding."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    for name, arguments in (("search", ()), ("look", ()), ("events", ()), ("similar", ("shop.product", "1"))):
+        view = resolve(reverse(f"imagesim:{name}", args=arguments)).func
+        assert BaseHandler().make_view_atomic(view) is view
 
 
 def test_drf_spectacular_need_not_be_installed_as_an_app():

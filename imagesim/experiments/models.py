@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from imagesim import events
 from imagesim.conf import get_settings
 from imagesim.database import retry_conflicts
-from imagesim.exceptions import format_choices
+from imagesim.exceptions import local_choices
 from imagesim.experiments import overrides, standby
 
 MAX_DAYS = 90
@@ -122,7 +122,7 @@ class Experiment(models.Model):
 
     def clean(self) -> None:
         if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
-            raise ValidationError({"where": _("It can be %(good)s.") % {"good": format_choices(self.Where.values)}})
+            raise ValidationError({"where": _("It can be %(good)s.") % {"good": local_choices(self.Where.values)}})
         self._check_unchanged()
 
     def save(self, *args: Any, **kwargs: Any) -> None:

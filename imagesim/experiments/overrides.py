@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
-from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, format_choices
+from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, local_choices
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.retrieval.arguments import Weights
@@ -34,7 +34,7 @@ def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
     for name in weights:
         if name not in known:
             raise ValidationError(
-                _("The model has no part %(name)r; it has %(known)s.") % {"name": name, "known": format_choices(known)}
+                _("The model has no part %(name)r; it has %(known)s.") % {"name": name, "known": local_choices(known)}
             )
     return weights
 

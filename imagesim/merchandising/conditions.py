@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
-from imagesim.exceptions import BadQuery, NotRegistered, format_choices
+from imagesim.exceptions import BadQuery, NotRegistered, local_choices
 from imagesim.items import split_key
 from imagesim.registry import registry
 from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
@@ -85,7 +85,7 @@ def _value(name: str, lookup: str, values: list[str], line: str) -> object:
     if name not in known:
         raise ValidationError(
             _("“%(line)s”: there is no %(name)s; a rule can compare %(known)s.")
-            % {"line": line[:100], "name": name, "known": format_choices(known)}
+            % {"line": line[:100], "name": name, "known": local_choices(known)}
         )
     try:
         split_lookup(lookup, searched)
@@ -126,7 +126,7 @@ def read_key(text: str) -> str:
 def _no_key(text: str, every: list[str]) -> str:
     raise ValidationError(
         _("“%(text)s” is no product; write it as %(example)s.")
-        % {"text": text[:100], "example": format_choices(f"{label}:7" for label in every)}
+        % {"text": text[:100], "example": local_choices(f"{label}:7" for label in every)}
     )
 
 

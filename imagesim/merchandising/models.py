@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.exceptions import format_choices
+from imagesim.exceptions import local_choices
 from imagesim.merchandising import conditions
 from imagesim.regions.labels import name_of
 from imagesim.registry import registry
@@ -149,7 +149,7 @@ class Rule(models.Model):
             except ValidationError as error:
                 errors[field] = error.messages
         for field in FIELDS_OF_ACTION.get(self.action, ()):
-            if not getattr(self, field) and field not in errors:
+            if getattr(self, field) in (None, "") and field not in errors:
                 errors[field] = [str(_("This is needed."))]
         if errors:
             raise ValidationError(errors)
@@ -182,7 +182,7 @@ class Rule(models.Model):
 
     def _check_where(self) -> None:
         if not isinstance(self.where, list) or not set(self.where) <= set(self.Where.values):
-            raise ValidationError(_("It can be %(good)s.") % {"good": format_choices(self.Where.values)})
+            raise ValidationError(_("It can be %(good)s.") % {"good": local_choices(self.Where.values)})
         answers = {self.Where.WORDS.value, self.Where.PHOTO.value} if self.is_by_words else {self.Where.SIMILAR.value}
         if self.where and (self.is_by_words or self.when == self.When.PRODUCT) and not answers & set(self.where):
             raise ValidationError(_("The condition never holds there."))
@@ -213,5 +213,5 @@ class LabelCategories(models.Model):
 def _check_field(name: str) -> None:
     known = [*filter_names(tuple(registry)), conditions.IN_STOCK]
     if name and name not in known:
-        names = {"name": name, "known": format_choices(known)}
+        names = {"name": name, "known": local_choices(known)}
         raise ValidationError(_("There is no filter %(name)s; it can be %(known)s.") % names)

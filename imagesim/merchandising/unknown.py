@@ -47,4 +47,4 @@ def _categories(rule: Rule) -> list[str]:
 
 
 def _join(names: Iterable[str]) -> str:
-    return ", ".join(f"“{name[:100]}”" for name in names)
+    return ", ".join(_("“%(name)s”") % {"name": name[:100]} for name in names)

@@ -28,7 +28,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import ScopedRateThrottle
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadImage, Busy, ConfigurationError, DeadlineExceeded
+from imagesim.exceptions import BadImage, Busy, DeadlineExceeded
 from imagesim.rest.errors import RETRY_AFTER, RequestTooLarge
 from imagesim.retrieval import photo_store
 from imagesim.retrieval.concurrency import deadline, photo_slot
@@ -49,14 +49,6 @@ class VisitorThrottle(ScopedRateThrottle):
 
     def get_rate(self) -> str | None:
         return get_settings().REST_THROTTLES.get(self.scope or "")
-
-    def parse_rate(self, rate: Any) -> Any:
-        try:
-            return super().parse_rate(rate)
-        except (ValueError, KeyError) as error:
-            raise ConfigurationError(
-                f"IMAGESIM['REST_THROTTLES'][{self.scope!r}] is {rate!r}; it must be like '30/min', or None."
-            ) from error
 
     def get_cache_key(self, request: Request, view: Any) -> str:
         return self.cache_format % {"scope": self.scope, "ident": visitor(request)}

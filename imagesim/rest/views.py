@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
+from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
@@ -59,6 +60,15 @@ class VisualSearchView(APIView):
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
     renderer_classes = (JSONRenderer,)
     throttle_classes = (RefusalThrottle, VisitorThrottle)
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Never in a transaction of ``ATOMIC_REQUESTS``, which would stay open during an embedding, and which on SQLite
+        can hold the lock for writing."""
+        view = super().as_view(**initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return _instances("REST_AUTHENTICATION") or super().get_authenticators()

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadQuery, format_choices
+from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FALSE, FILTER_TYPES, TRUE, is_finite
 
 if TYPE_CHECKING:
@@ -207,12 +207,12 @@ class Choices(ArgumentType):
             return tuple(known)
         each = [value] if isinstance(value, str) else value
         if not isinstance(each, list | tuple | set | frozenset):
-            raise bad_value(name, value, _("True, False or a list of %(known)s") % {"known": format_choices(known)})
+            raise bad_value(name, value, _("True, False or a list of %(known)s") % {"known": local_choices(known)})
         for one in each:
             if one not in known:
                 raise BadQuery(
                     _("%(name)r has no %(value)s; it can have %(known)s.")
-                    % {"name": name, "value": safe_repr(one), "known": format_choices(known)},
+                    % {"name": name, "value": safe_repr(one), "known": local_choices(known)},
                     field=name,
                 )
         return tuple(one for one in known if one in each)
@@ -233,7 +233,7 @@ class OneOf(ArgumentType):
     def check(self, name: str, value: Any, searched: Searched) -> str | None:
         if value is None or (isinstance(value, str) and value in self.names):
             return value
-        raise bad_value(name, value, format_choices(self.names))
+        raise bad_value(name, value, local_choices(self.names))
 
     def schema(self) -> JSONSchema:
         return {"type": "string", "enum": list(self.names)}

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from imagesim import paths
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadQuery, format_choices
+from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FILTER_TYPES, FilterType
 from imagesim.indexes import get_index
 from imagesim.items import Items
@@ -89,7 +89,7 @@ def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ())
             return field, operator
         raise BadQuery(
             _("%(operator)r in %(name)r is not a comparison; it can be %(good)s.")
-            % {"operator": operator, "name": name, "good": format_choices(OPERATORS)},
+            % {"operator": operator, "name": name, "good": local_choices(OPERATORS)},
             field=name,
         )
     if arguments:
@@ -102,8 +102,8 @@ def split_lookup(name: str, searched: Searched, arguments: Collection[str] = ())
         message
         % {
             "name": safe_repr(field if divided else name),
-            "parameters": format_choices(arguments),
-            "filters": format_choices(known),
+            "parameters": local_choices(arguments),
+            "filters": local_choices(known),
         },
         field=name[:100] or "filters",
     )
@@ -121,7 +121,7 @@ def _condition(name: object, value: object, searched: Searched) -> Condition:
                 "field": field,
                 "kind": filter_type.kind,
                 "name": name,
-                "good": format_choices(_lookup(field, good) for good in filter_type.lookups),
+                "good": local_choices(_lookup(field, good) for good in filter_type.lookups),
             },
             field=name,
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 from django.db import models
 from django.utils.translation import gettext as _
 
-from imagesim.exceptions import BadQuery, format_choices
+from imagesim.exceptions import BadQuery, format_choices, local_choices
 from imagesim.registry import registry
 from imagesim.retrieval.arguments import (
     ArgumentType,
@@ -332,7 +332,7 @@ def model_labels(model: object) -> tuple[str, ...]:
         else:
             raise BadQuery(
                 _("'model' must be a model or its label, such as %(good)s.")
-                % {"good": format_choices(items.label for items in registry)},
+                % {"good": local_choices(items.label for items in registry)},
                 field="model",
             )
     return tuple(dict.fromkeys(found))
