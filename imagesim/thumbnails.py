@@ -24,7 +24,7 @@ from imagesim import images
 from imagesim.exceptions import BadImage
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.retrieval.hydrate import load_items
+from imagesim.retrieval.hydrate import load_items, without_failing
 from imagesim.runtime import runtime
 
 WIDTHS = (160, 320, 640)
@@ -90,7 +90,10 @@ class Pictures:
 
     @cached_property
     def _image(self) -> Any:
-        return self._items.find_image(self._item, self._name)
+        """None if there is none, or if the shop's code fails on the item, which is no reason to fail a whole page."""
+        with without_failing(self._items, self._item, "get_images"):
+            return self._items.find_image(self._item, self._name)
+        return None
 
     @cached_property
     def _app(self) -> str:

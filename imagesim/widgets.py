@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from imagesim.exceptions import CircuitOpen, EmbedderError, NotIndexed, SearchIn
 from imagesim.middleware import degraded
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import answer_cache
+from imagesim.retrieval.arguments import bad_value
 from imagesim.retrieval.params import argument_names
 from imagesim.retrieval.variants import page_floor
 from imagesim.thumbnails import Pictures
@@ -105,11 +107,13 @@ def similar_hits(
 
     :raises NotRegistered, BadQuery: for errors in the template or its arguments.
     """
+    if filters and not isinstance(filters, Mapping):
+        raise bad_value("filters", filters, gettext("a dict such as {'price__lte': 50}"))
     filters = dict(filters or {})
     for name in set(arguments) - set(argument_names("similar")):
         filters[name] = arguments.pop(name)
     arguments["filters"] = filters or None
-    seconds = get_settings().SIMILAR_SECONDS if timeout is None else timeout
+    seconds = get_settings().SIMILAR_SECONDS if timeout is None else whole_number("timeout", timeout)
     try:
         return answer_cache.similar_to(item, seconds=seconds, **arguments)
     except NotIndexed as reason:
@@ -119,6 +123,16 @@ def similar_hits(
         log_repeated(logger, logging.WARNING, reason.code, "No similar items for %s: %s", key_of(item), reason)
         degraded(reason.code)
         return Hits(degraded=str(reason))
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return the value of an argument of a tag, which may come from anywhere in a template.
+
+    :raises BadQuery: if it is no whole number.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise bad_value(name, value, gettext("a whole number"))
 
 
 @dataclass(frozen=True)

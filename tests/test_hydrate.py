@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import OperationalError, models
 from django.db.models import Count, Prefetch
 from django.db.models.functions import Coalesce
 
@@ -104,6 +104,23 @@ def test_one_query_per_model_and_prefetch(products, lamps, django_assert_num_que
 def test_hidden_items_are_not_loaded(lamps):
     hidden = type("Lit", (LampItems,), {"should_index": lambda self, lamp: lamp.lit})(Lamp)
     assert [lamp.name for lamp in read(hidden, lamps)] == ["A"]
+
+
+def test_an_item_on_which_the_shops_code_fails_breaks_no_page_of_another(lamps, caplog):
+    broken = type("Broken", (LampItems,), {"should_index": lambda self, lamp: lamp.lit or 1 / 0})(Lamp)
+    assert [lamp.name for lamp in read(broken, lamps)] == ["A"]
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    each = {f"Broken.should_index() fails for zoo.lamp:{lamp.pk}, which is not shown" for lamp in lamps[1:]}
+    assert record.getMessage() in each  # once for all of them, in the order of the database
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_an_outage_of_the_database_is_no_failure_of_an_item(lamps):
+    def unreachable(self, lamp):
+        raise OperationalError("server closed the connection")
+
+    with pytest.raises(OperationalError):
+        read(type("Unreachable", (LampItems,), {"should_index": unreachable})(Lamp), lamps)
 
 
 def test_loaded_items_can_be_queried_and_saved(lamps):

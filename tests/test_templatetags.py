@@ -4,10 +4,12 @@ import logging
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.urls import include, path, resolve
@@ -21,7 +23,7 @@ from imagesim.registry import registry
 from imagesim.retrieval.look import Look
 from imagesim.thumbnails import Pictures
 from tests import shop
-from tests.shop import picture, product
+from tests.shop import encoded, picture, product
 
 pytestmark = pytest.mark.django_db
 
@@ -320,3 +322,51 @@ def test_a_page_outside_of_the_prefix_has_no_address_of_the_api(settings):
     request = RequestFactory().get("/start/")
     request.resolver_match = resolve("/start/")
     assert widgets.api_url("search", request) == ""
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ("{% similar_products item timeout='soon' %}", "'timeout' is 'soon'; it must be a whole number."),
+        ("{% similar_products item min_hits='two' %}", "'min_hits' is 'two'; it must be a whole number."),
+        ("{% similar_products item filters='red' %}", "'filters' is 'red'; it must be a dict such as"),
+        ("{% thumbnail item '' 'wide' %}", "'width' is 'wide'; it must be a whole number."),
+        ("{% shop_the_look limit='x' %}", "'limit' is 'x'; it must be a whole number."),
+    ],
+)
+def test_a_mistake_in_a_template_is_named(tag, message):
+    with pytest.raises(BadQuery) as caught:
+        Template("{% load imagesim %}" + tag).render(Context({"item": product("shoe")}))
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("tag", ["similar_products", "find_similar", "product_regions", "thumbnail"])
+def test_a_misspelled_variable_is_named(tag):
+    with pytest.raises(NotRegistered, match=r"not '' of type str\. In a template, an empty text is often a misspelled"):
+        Template("{% load imagesim %}{% " + tag + " prodcut %}").render(Context({"product": product("shoe")}))
+
+
+def test_the_search_page_of_the_docs(shelf):
+    page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
+    (code,) = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)
+    (shown,) = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)
+
+    def answer(request, name, context):
+        return render(shown, request=request, **context)
+
+    view = {"imagesim": imagesim, "render": answer}
+    exec(code, view)
+    requests = RequestFactory()
+    opened = view["search"](requests.get("/search/"))
+    assert "<form" in opened
+    assert "imagesim-hit__link" not in opened.partition("<template")[0]
+    for request in (requests.get("/search/?q=red"), requests.post("/search/", {"q": "red"})):
+        html = view["search"](request).partition("<template")[0]
+        assert 'value="red"' in html
+        assert html.count("imagesim-hit__link") == 4
+    photo = SimpleUploadedFile("red.png", encoded(picture("red")))
+    assert "imagesim-hit__link" in view["search"](requests.post("/search/", {"image": photo})).partition("<template")[0]
+    refused = view["search"](requests.post("/search/", {"image": SimpleUploadedFile("a.svg", b"<svg/>")}))
+    assert '<p role="alert">This is not a picture that can be read' in refused
+    long = view["search"](requests.get("/search/", {"q": "x" * 501}))
+    assert '<p role="alert">' in long

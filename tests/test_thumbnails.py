@@ -125,6 +125,14 @@ def test_thumbnails_of_the_shop_take_precedence(shoe, monkeypatch):
     assert url(shoe) == "https://cdn.example/320"
 
 
+def test_an_item_on_which_the_shops_code_fails_breaks_no_page(shoe, monkeypatch, caplog):
+    monkeypatch.setattr(type(registry.for_item(shoe)), "get_images", lambda self, item: 1 / 0)
+    pictures = Pictures(registry.for_item(shoe), shoe, "")
+    assert (pictures.original, pictures.url(320), pictures.srcset) == ("", "", "")
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage() == f"ProductItems.get_images() fails for shop.product:{shoe.pk}"
+
+
 def test_without_a_picture():
     assert url(product("bare")) == ""
     assert Pictures(registry.for_item(bare := product("bare too")), bare, "").srcset == ""

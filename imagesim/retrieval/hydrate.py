@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import models
+from django.db import InterfaceError, OperationalError, models
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.items import Items, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.types import Candidate, Hit, HitImage
+
+logger = logging.getLogger(__name__)
 
 
 def load(*answers: Sequence[Candidate]) -> list[list[Hit]]:
@@ -48,4 +53,25 @@ def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True)
     valid = valid_pks(queryset.model, pks)
     if not valid:
         return []
-    return [item for item in queryset.filter(pk__in=valid).order_by() if items.should_index(item)]
+    return [item for item in queryset.filter(pk__in=valid).order_by() if _is_shown(items, item)]
+
+
+def _is_shown(items: Items[Any], item: models.Model) -> bool:
+    """Whether the shop shows the item now; not where the shop's code fails on it, which would fail every page that the
+    item is similar to. The sync stores that error with the item."""
+    with without_failing(items, item, "should_index", ", which is not shown"):
+        return items.should_index(item)
+    return False
+
+
+@contextmanager
+def without_failing(items: Items[Any], item: models.Model, method: str, consequence: str = "") -> Iterator[None]:
+    """Log an error of the shop's ``method`` for an item instead of failing the page; not an outage of the database."""
+    try:
+        yield
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        who = f"{type(items).__name__}.{method}()"
+        message = f"%s fails for %s{consequence}"
+        log_repeated(logger, logging.ERROR, who, message, who, items.key_of(item), exc_info=error)

@@ -52,6 +52,7 @@ def similar_products(
     if region is not None:
         arguments["region_id"], min_hits = region.id, 1
         heading, empty = region.name, _("No similar products found.")
+    min_hits = widgets.whole_number("min_hits", min_hits)
     hits = widgets.similar_hits(item, limit=limit, **widgets.of_its_kind(item, arguments))
     closest = widgets.cards(Hits(hits.closest)) if region is not None else []
     if len(hits) < min_hits:
@@ -101,7 +102,7 @@ def product_regions(context: Context, item: models.Model, name: str = "") -> dic
 @register.simple_tag
 def thumbnail(item: models.Model, name: str = "", width: int = widgets.THUMBNAIL_WIDTH) -> str:
     """``{% thumbnail product photo.file.name 160 %}``: the address of a small picture of an item."""
-    return Pictures(registry.for_item(item), item, name).url(width)
+    return Pictures(registry.for_item(item), item, name).url(widgets.whole_number("width", width))
 
 
 @register.simple_tag
@@ -230,7 +231,7 @@ def shop_the_look(
         "shop_messages": () if look is None else look.messages,
         "photo": photo,
         "size": None if look is None else look.size,
-        "limit": limit,
+        "limit": widgets.whole_number("limit", limit),
         "form_id": form_id,
         "accept": images.accept_attribute(),
         "formats": ", ".join(images.accepted_formats()),
