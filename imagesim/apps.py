@@ -63,6 +63,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
 
     return [
         *checks.check_sync(),
+        *checks.check_sqlite(),
         *checks.check_visitors(),
         *checks.check_connections(),
         *checks.check_index(),

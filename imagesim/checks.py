@@ -14,11 +14,11 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from imagesim import conf
+from imagesim import conf, images
 from imagesim.conf import EXTRAS, get_instance, install_hint
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import ConfigurationError, ImagesimError, SearchIndexError, format_choices, mask_credentials
@@ -34,6 +34,14 @@ def check_settings() -> list[CheckMessage]:
     settings, errors = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     found: list[CheckMessage] = [
         Error(str(error), hint="docs/settings.md lists every setting.", id="imagesim.E001") for error in errors
+    ]
+    found += [
+        Error(
+            f"IMAGESIM['IMAGE_FORMATS'] has {name!r}, which is not a name of Pillow's: no picture has this format.",
+            hint=f"Write {meant!r}." if meant else "See the names in Pillow's list of image file formats.",
+            id="imagesim.E001",
+        )
+        for name, meant in images.unknown_formats(settings.IMAGE_FORMATS).items()
     ]
     if settings.SYNC == "celery" and find_spec("celery") is None:
         found.append(_missing("celery", "IMAGESIM['SYNC'] is 'celery', but Celery is not installed.", "imagesim.E003"))
@@ -179,6 +187,25 @@ def check_sync() -> list[CheckMessage]:
             "Changes are synced by a background thread of each web process.",
             hint="Set up Celery with a broker, or set IMAGESIM['SYNC'] to 'manual' and run imagesim_sync --watch.",
             id="imagesim.W013",
+        )
+    ]
+
+
+def check_sqlite() -> list[CheckMessage]:
+    """Whether a transaction on SQLite waits for another that writes, where it reads first."""
+    from imagesim.indexing import outbox
+
+    alias = outbox.state_alias()
+    connection = connections[alias]
+    mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
+    if connection.vendor != "sqlite" or mode.upper() != "DEFERRED":
+        return []
+    return [
+        Warning(
+            f"The database {alias!r} is SQLite, and its transactions begin without the lock for writing: one that "
+            "reads first fails with 'database is locked', without waiting, if changes are synced meanwhile.",
+            hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'timeout': 20, 'transaction_mode': 'IMMEDIATE'}}.",
+            id="imagesim.W026",
         )
     ]
 

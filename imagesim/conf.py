@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
@@ -15,6 +16,9 @@ from django.utils.module_loading import import_string
 
 from imagesim.exceptions import ConfigurationError, format_choices
 from imagesim.runtime import runtime
+
+RATE = re.compile(r"\d+/[smhd]\w*")
+"""A rate as Django REST framework reads it: a number and a second, minute, hour or day."""
 
 SYNC_MODES = ("auto", "celery", "django_tasks", "thread", "manual")
 
@@ -61,7 +65,7 @@ class Settings:
     MAX_IMAGE_PIXELS: int = 50_000_000
     IMAGE_FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "HEIF")
     # Hosts of pictures that items have by address only, as in ALLOWED_HOSTS; with a port where it is not the usual one.
-    REMOTE_IMAGE_HOSTS: tuple[str, ...] = ()
+    REMOTE_IMAGE_HOSTS: tuple[str, ...] = field(default=(), metadata={"hosts": True})
     # Decode visitors' pictures in confined processes.
     SANDBOX: bool = False
 
@@ -150,7 +154,7 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
             raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list of dicts, not of type {type(value).__name__}.")
         return tuple(parse_backend(f"IMAGESIM[{name!r}]", each) for each in value)
     if isinstance(default, tuple):
-        return _parse_strings(name, value)
+        return _parse_strings(name, value, rules)
     if isinstance(default, dict):
         return _parse_rates(name, value, default)
     if isinstance(default, float) and type(value) is int:
@@ -197,9 +201,13 @@ def parse_backend(where: str, value: Any) -> Backend:
     return Backend(value["BACKEND"], dict(options))
 
 
-def _parse_strings(name: str, value: Any) -> tuple[str, ...]:
+def _parse_strings(name: str, value: Any, rules: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(element, str) for element in value):
         raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list or tuple of texts, not {value!r}.")
+    if rules.get("hosts") and (address := next((each for each in value if "/" in each), None)):
+        raise ConfigurationError(
+            f"IMAGESIM[{name!r}] has {address!r}; write the host alone, such as 'cdn.example.com'."
+        )
     return tuple(value)
 
 
@@ -211,7 +219,7 @@ def _parse_rates(name: str, value: Any, default: Mapping[str, str | None]) -> di
             raise ConfigurationError(
                 f"IMAGESIM[{name!r}] has the unknown key {key!r}; it takes {format_choices(default)}."
             )
-        if rate is not None and not isinstance(rate, str):
+        if rate is not None and not (isinstance(rate, str) and RATE.fullmatch(rate)):
             raise ConfigurationError(f"IMAGESIM[{name!r}][{key!r}] must be a text such as '30/min', not {rate!r}.")
     return {**default, **value}
 

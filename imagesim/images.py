@@ -174,6 +174,15 @@ def _formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(n for n in names if n in Image.OPEN and (n not in _LIBRARIES or features.check(_LIBRARIES[n])))
 
 
+def unknown_formats(wanted: tuple[str, ...]) -> dict[str, str]:
+    """Those of ``wanted`` that no Pillow reads, each with the name that is probably meant, or an empty text."""
+    from PIL import Image
+
+    Image.init()
+    unknown = [name for name in wanted if name.upper() not in {*Image.OPEN, "AVIF", "HEIF"}]
+    return {name: Image.EXTENSION.get(f".{name.lower()}", "") for name in unknown}
+
+
 def accepted_formats() -> list[str]:
     """The accepted formats by their usual names: ``['JPEG', 'PNG', 'WebP', 'AVIF', 'GIF']``."""
     return [_NAMES.get(name, name) for name in _formats(get_settings().IMAGE_FORMATS)]

@@ -101,9 +101,13 @@ def choose(label: str) -> Any:
     from django.apps import apps
 
     if label:
+        if label.count(".") != 1:
+            raise SystemExit(
+                f"There is no model {label!r}: write the label of its app and its name, as in shop.Product."
+            )
         try:
             model = apps.get_model(label)
-        except (LookupError, ValueError) as error:
+        except LookupError as error:
             raise SystemExit(f"There is no model {label!r}: {error}") from error
         if next(images_of(model), None) is None:
             raise SystemExit(
@@ -157,7 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     model = choose(given.model)
     module = import_module(settings.SETTINGS_MODULE)
-    similar = Path(apps.get_app_config(model._meta.app_label).path) / "similarity.py"
+    app = Path(apps.get_app_config(model._meta.app_label).path)
+    installed = bool({"site-packages", "dist-packages"} & set(app.parts))  # somebody else's, such as Oscar's
+    similar = app / "similarity.py"
     files = {
         Path(str(module.__file__)): '\nINSTALLED_APPS = [*INSTALLED_APPS, "imagesim"]\n',
         similar: similarity(model),
@@ -165,6 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if apps.is_installed("imagesim"):
         del files[Path(str(module.__file__))]
     for file, text in files.items():
+        if file == similar and installed:
+            print(f"# similarity.py of an app of your own: {model._meta.label} is of an installed one\n{text}")
+            continue
         if not given.write or (file == similar and file.exists()):
             print(f"# {os.path.relpath(file)}{' (it exists: left as it is)' if given.write else ''}\n{text}")
             continue

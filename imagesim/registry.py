@@ -67,6 +67,11 @@ class Registry:
 
     def for_item(self, item: models.Model) -> Items[Any]:
         """:raises NotRegistered: naming the item's model and the registered ones."""
+        if not isinstance(item, models.Model):
+            raise NotRegistered(
+                f"An item of a registered model is needed ({self._labels()}), not {str(item)[:50]!r} of type "
+                f"{type(item).__name__}. In a template, an empty text is often a misspelled variable."
+            )
         return self.for_model(type(item))
 
     def for_label(self, label: str) -> Items[Any]:
@@ -92,7 +97,14 @@ registry = Registry()
 
 
 def register(model: type[models.Model]) -> Callable[[C], C]:
-    """Class decorator: ``@imagesim.register(Product)`` above an :class:`Items` subclass."""
+    """Class decorator: ``@imagesim.register(Product)`` above an :class:`Items` subclass.
+
+    :raises ConfigurationError: if no model is given.
+    """
+    if isinstance(model, type) and issubclass(model, Items):  # else the class would silently become a function
+        raise ConfigurationError(
+            f"register() takes the model: write @imagesim.register(Product) above {model.__name__}."
+        )
 
     def decorate(items_class: C) -> C:
         registry.register(model, items_class)

@@ -40,6 +40,7 @@ SLOW_MODULES = {
     "test_evaluation",
     "test_howto",
     "test_howto_project",
+    "test_howto_testing",
     "test_hub",
     "test_job_processes",
     "test_lite_base",

@@ -12,7 +12,7 @@ import pytest
 from django.core.checks import ERROR, WARNING, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import DatabaseError, models
+from django.db import DatabaseError, connection, models
 from django.urls import include, path
 
 from demo_shop.shop.models import Product
@@ -64,6 +64,16 @@ class TestSettings:
         found = checks.check_settings()
 
         assert ids(found) == ["imagesim.E001", "imagesim.E001"]
+
+    def test_a_format_that_pillow_does_not_know(self, settings):
+        settings.IMAGESIM = {"IMAGE_FORMATS": ["jpg", "JPEG", "webp", "TIFF", "HEIF", "AVIF", "SVG"]}
+        found = checks.check_settings()
+        assert ids(found) == ["imagesim.E001", "imagesim.E001"]
+        assert [message.msg.split(",")[0] for message in found] == [
+            "IMAGESIM['IMAGE_FORMATS'] has 'jpg'",
+            "IMAGESIM['IMAGE_FORMATS'] has 'SVG'",
+        ]
+        assert found[0].hint == "Write 'JPEG'."
         assert all(message.hint for message in found)
 
     def test_celery_chosen_but_not_installed(self, settings, monkeypatch):
@@ -430,6 +440,24 @@ class TestBeforeGoingLive:
         settings.IMAGESIM = {"SYNC": mode}
 
         assert ids(checks.check_sync()) == found
+
+    @pytest.mark.parametrize(
+        ("vendor", "mode", "found"),
+        [
+            ("sqlite", None, ["imagesim.W026"]),
+            ("sqlite", "DEFERRED", ["imagesim.W026"]),
+            ("sqlite", "immediate", []),
+            ("sqlite", "EXCLUSIVE", []),
+            ("postgresql", None, []),
+        ],
+    )
+    def test_transactions_of_sqlite_that_do_not_wait_are_reported(self, monkeypatch, vendor, mode, found):
+        monkeypatch.setattr(connection, "vendor", vendor)
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", {"transaction_mode": mode} if mode else {})
+        messages = checks.check_sqlite()
+        assert ids(messages) == found
+        if found:
+            assert "'transaction_mode': 'IMMEDIATE'" in messages[0].hint
 
     def test_a_wrong_setting_is_reported_by_another_check(self, settings):
         settings.IMAGESIM = {"SYNC": "sometimes"}

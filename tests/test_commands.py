@@ -162,6 +162,13 @@ class TestStatus:
         assert "rebuild    done, 1 of 1" in text
         assert "1 entries" in text
 
+    def test_a_comparison_says_what_waits(self):
+        product("shoe", picture("red"))
+        out = StringIO()
+        with pytest.raises(SystemExit):
+            call_command("imagesim_status", "--check", stdout=out)
+        assert "differs (1 pending, " in out.getvalue()
+
     def test_reports_a_different_model_in_the_settings(self, settings):
         product("shoe", picture("red"))
         call("imagesim_sync")

@@ -73,6 +73,14 @@ def test_changed_settings_are_reloaded():
         ({"IMAGE_FORMATS": [1]}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not [1]."),
         ({"REST_THROTTLES": "1/s"}, "IMAGESIM['REST_THROTTLES'] must be a dict, not str ('1/s')."),
         ({"REST_THROTTLES": {"x": "1/s"}}, "IMAGESIM['REST_THROTTLES'] has the unknown key 'x'; it takes 'events', "),
+        (
+            {"REMOTE_IMAGE_HOSTS": ["a.example", "https://b.example"]},
+            "IMAGESIM['REMOTE_IMAGE_HOSTS'] has 'https://b.example'; write the host alone, such as 'cdn.example.com'.",
+        ),
+        (
+            {"REST_THROTTLES": {"look": "30 per minute"}},
+            "IMAGESIM['REST_THROTTLES']['look'] must be a text such as '30/min', not '30 per minute'.",
+        ),
         ({"REST_THROTTLES": {"look": 1}}, "IMAGESIM['REST_THROTTLES']['look'] must be a text such as '30/min', not 1."),
     ],
 )

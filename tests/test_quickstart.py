@@ -147,7 +147,20 @@ def test_no_suitable_model_is_reported(tmp_path: Path) -> None:
     assert "No model with pictures was found" in quickstart(tmp_path, good=False)
     (tmp_path / "shop" / "models.py").write_text(ALONE)
     assert "no model 'shop.Lmap'" in quickstart(tmp_path, "shop.Lmap", good=False)
+    assert "no model 'Lamp': write the label of its app and its name, as in shop.Product" in quickstart(
+        tmp_path, "Lamp", good=False
+    )
     assert "shop.Collection has no pictures" in quickstart(tmp_path, "shop.Collection", good=False)
+
+
+def test_nothing_is_written_into_an_installed_app(tmp_path: Path) -> None:
+    make(tmp_path, ALONE)
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "shop").rename(tmp_path / "site-packages" / "shop")
+    append(tmp_path / "project" / "settings.py", "import sys; sys.path.append(str(BASE_DIR / 'site-packages'))\n")
+    said = quickstart(tmp_path, "--write")
+    assert "# similarity.py of an app of your own: shop.Lamp is of an installed one\nimport imagesim" in said
+    assert not (tmp_path / "site-packages" / "shop" / "similarity.py").exists()
 
 
 def test_the_apps_of_a_project_may_be_a_tuple(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ def test_an_unknown_attribute_of_the_package():
         imagesim.nonsense  # noqa: B018
 
 
+def test_the_model_is_forgotten():
+    with pytest.raises(ConfigurationError, match=r"write @imagesim.register\(Product\) above LampItems\."):
+        register(LampItems)
+
+
 def test_looking_up(lamps):
     assert registry.for_item(Lamp()) is lamps
     assert registry.for_label("ZOO.Lamp") is lamps

@@ -41,7 +41,8 @@ class Command(ImagesimCommand):
             differs = bool(status.pending or status.index.error or status.index.outdated or other_model)
             differs = differs or any(found.values())
             values["check"] = {**found, "differs": differs}
-            listed = ", ".join(f"{count} {name}" for name, count in found.items())
+            waiting = {"pending": status.pending} if status.pending else {}
+            listed = ", ".join(f"{count} {name}" for name, count in {**waiting, **found}.items())
             text += f"\n\ncheck      {'differs' if differs else 'equal'} ({listed})"
         self.emit(values, format, text)
         if differs:
