@@ -419,17 +419,40 @@ class TestPages:
     @pytest.mark.parametrize(
         ("query", "words"),
         [
-            ("q=" + "x" * 501, "at most 500"),
+            ("q=" + "x" * 501, "Words: Ensure this value has at most 500"),
             ("q=%00red", "Null characters"),
             ("q=red&category=none", "no such category"),
             ("q=red&price__lte=cheap", "Enter a number"),
-            ("q=red&page=0", "greater than or equal to 1"),
+            ("q=red&price__lte=1e400", "Price to: Ensure this value is less than"),
+            ("q=red&page=0", "Page: Ensure this value is greater than or equal to 1"),
         ],
     )
     def test_a_bad_query_is_answered_with_400(self, client: Client, shelf, query, words):
         response = client.get(f"/search/?{query}")
         assert response.status_code == 400
         assert words in response.content.decode()
+
+    def test_a_page_after_the_last_one_does_not_deny_the_results(self, client: Client, shelf):
+        assert "0 of 3 results" in client.get("/search/?q=red&page=2").content.decode()
+
+    def test_what_is_like_a_removed_product_is_not_found(self, client: Client, shelf):
+        Product.objects.filter(slug="red").update(active=False)
+        for slug in ("red", "../"):
+            response = client.get("/search/", {"like": slug})
+            assert response.status_code == 404
+            assert "no longer in the shop" in response.content.decode()
+
+    def test_words_that_are_posted_get_an_address(self, client: Client, shelf):
+        response = client.post("/search/", {"q": "red", "category": "", "in_stock": "true", "image": ""})
+        assert (response.status_code, response["Location"]) == (302, "/search/?q=red&in_stock=true")
+
+    @pytest.mark.parametrize(("value", "count"), [("true", 1), ("false", 0)])
+    def test_the_box_for_the_stock_is_what_was_searched(self, client: Client, shelf, value, count):
+        assert client.get(f"/search/?q=red&in_stock={value}").content.decode().count(" checked>") == count
+
+    def test_a_price_stays_in_its_field_in_german(self, client: Client, shelf):
+        response = client.get("/shop/things/?price__lte=9.5", headers={"accept-language": "de"})
+        assert 'value="9.5"' in response.content.decode()  # a field of a number is empty with "9,5"
 
     def test_a_file_that_is_not_a_picture_is_answered_with_400(self, client: Client, shelf):
         file = io.BytesIO(b"<html>not a picture</html>")

@@ -9,6 +9,8 @@ from demo_shop.shop.models import Category, Product
 
 ORDERINGS = {"name": _("Name"), "price": _("Price, lowest first"), "-price": _("Price, highest first")}
 
+MAX_PRICE = 10**9
+
 
 class ListingForm(forms.Form):
     """The filters of a category page."""
@@ -37,8 +39,8 @@ class FilterForm(forms.Form):
 
     category = forms.CharField(required=False, max_length=50)
     in_stock = forms.BooleanField(required=False)
-    price__gte = forms.DecimalField(required=False, min_value=0, label=_("Price from"))
-    price__lte = forms.DecimalField(required=False, min_value=0, label=_("Price to"))
+    price__gte = forms.DecimalField(required=False, min_value=0, max_value=MAX_PRICE, label=_("Price from"))
+    price__lte = forms.DecimalField(required=False, min_value=0, max_value=MAX_PRICE, label=_("Price to"))
 
     def clean_category(self) -> str:
         slug: str = self.cleaned_data["category"]
@@ -55,10 +57,10 @@ class FilterForm(forms.Form):
 class SearchForm(FilterForm):
     """A visual search: words, a photo, or both, with filters."""
 
-    q = forms.CharField(required=False, max_length=500, strip=True)
+    q = forms.CharField(required=False, max_length=500, strip=True, label=_("Words"))
     image = forms.FileField(required=False)
-    like = forms.SlugField(required=False, max_length=200)
-    page = forms.IntegerField(required=False, min_value=1, max_value=40)
+    like = forms.CharField(required=False)
+    page = forms.IntegerField(required=False, min_value=1, max_value=40, label=_("Page"))
 
 
 class LookForm(FilterForm):

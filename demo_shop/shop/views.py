@@ -5,8 +5,8 @@ import time
 from itertools import groupby
 
 from django.core.files.storage import default_storage
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -82,11 +82,22 @@ def search_refused(request: HttpRequest, message: str, status: int) -> HttpRespo
     return render(request, "shop/search.html", context, status=status)
 
 
+def _address(given: QueryDict) -> str:
+    """Return the query string for what a form posted, so that results have an address."""
+    query = given.copy()
+    for name, values in given.lists():
+        if name == "csrfmiddlewaretoken" or not any(values):
+            del query[name]
+    return query.urlencode()
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @limit_uploads("search", refused=search_refused)
 def search(request: HttpRequest) -> HttpResponse:
     """Search by words (GET, so that the page can be shared) or by a photo (POST; the photo is not stored)."""
     asked = request.method == "POST"
+    if asked and not request.FILES and any(request.POST.get(name, "").strip() for name in ("q", "like")):
+        return redirect(f"{request.path}?{_address(request.POST)}")
     form = SearchForm(request.POST if asked else request.GET, request.FILES if asked else None)
     hits = imagesim.Hits()
     error, status, like, region, refinement = "", 200, None, None, None
@@ -96,6 +107,8 @@ def search(request: HttpRequest) -> HttpResponse:
     else:
         data = form.cleaned_data
         like = on_sale().filter(slug=data["like"]).first() if data["like"] else None
+        if data["like"] and like is None:
+            return search_refused(request, _("This product is no longer in the shop."), 404)
         region = widgets.chosen_region(request, like) if like else None
         asked = bool(data["q"] or data["image"] or like)
         refinement = Refinement(

@@ -228,11 +228,41 @@ def test_a_box_is_drawn_without_a_pointer(page):
     assert page.evaluate("document.activeElement.matches('[data-imagesim-box]')")
     assert draw.get_attribute("aria-pressed") == "true"
     assert "Your box" in chips(page)
+    wait_for_results(page)
+    assert "Drag over the photo" in page.locator("[data-imagesim-status]").inner_text()  # until a box is drawn
     page.keyboard.press("ArrowRight")
     with page.expect_request(REGION):
         page.keyboard.press("Enter")
     wait_for_results(page)
     assert draw.get_attribute("aria-pressed") == "false"
+
+
+def test_names_of_things_are_on_one_line_on_a_phone(open_page):
+    page = open_page(viewport={"width": 360, "height": 740})
+    open_sample(page, "white T-shirt")
+    page.get_by_role("button", name="Draw a box").click()
+    wait_for_results(page)
+    heights = page.locator("[data-imagesim-chips] button").evaluate_all("all => all.map((each) => each.offsetHeight)")
+    assert set(heights) == {48}
+
+
+def test_the_photo_that_was_chosen_last_is_shown(page):
+    page.goto("/look/")
+    source = page.locator("[data-imagesim-sample]").first.get_attribute("data-imagesim-sample")
+    late = []
+    page.route(f"**{source}", lambda route: late.append(route))
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    blank = BytesIO()
+    Image.new("RGB", (300, 300), "white").save(blank, "PNG")
+    page.get_by_label("A photo with something you like").set_input_files(
+        {"name": "blank.png", "mimeType": "image/png", "buffer": blank.getvalue()}
+    )
+    wait_for_results(page)
+    for route in late:
+        route.continue_()
+    page.wait_for_timeout(1000)
+    wait_for_results(page)
+    assert chips(page) == ["Whole photo"]
 
 
 def test_filters_apply_to_every_region(page):

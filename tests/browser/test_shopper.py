@@ -119,6 +119,46 @@ def test_more_results_by_words(page):
     page.locator("[data-imagesim-status]").get_by_text(f"{len(both)}").wait_for()
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_what_the_search_field_proposes_is_found(open_page, language):
+    page = open_page(locale=language)
+    page.goto("/")
+    proposed = page.get_by_role("combobox").first.get_attribute("placeholder")
+    for words in proposed.removesuffix(" …").split(", "):
+        page.goto(f"/search/?q={words}")
+        assert results(page), words
+
+
+def test_two_clicks_on_more_results_append_them_once(page):
+    page.goto("/search/?q=white")
+    asked = []
+    page.route("**/search/?q=white&page=2", lambda route: asked.append(route))
+    more = page.get_by_role("link", name="Show more")
+    more.click()
+    more.click()
+    page.wait_for_timeout(300)
+    assert page.locator("[data-imagesim-status]").inner_text() == "Searching …"
+    for route in asked:
+        route.continue_()
+    page.locator("[data-imagesim-results]:not([aria-busy])").wait_for()
+    assert len(asked) == 1
+    assert len(results(page)) == len(set(results(page)))
+
+
+def test_without_a_connection_the_results_stay(page):
+    page.goto("/search/?q=white")
+    first = results(page)
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Show more").click()
+    page.locator("[data-imagesim-status]").get_by_text("not available").wait_for()
+    assert results(page) == first
+    page.context.set_offline(False)
+    page.get_by_role("link", name="Show more").click()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", len(first))
+    assert page.locator("[data-imagesim-status][data-error]").count() == 0
+    page.errors[:] = [error for error in page.errors if "ERR_INTERNET_DISCONNECTED" not in error]
+
+
 def test_more_results_by_words_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
     page.goto("/search/?q=white")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser import conftest
+from tests.browser.pages import is_accessible
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -50,6 +51,11 @@ def test_a_rebuild_is_started_and_its_progress_shown(admin: Any) -> None:
     assert page.evaluate("window.sameDocument") is True
     assert field(page, "index_entries").inner_text() == field(page, "indexed").inner_text()
     until(page, "coverage", r"^100 %$")
+
+
+def test_the_page_is_accessible(admin: Any) -> None:
+    admin.goto(PAGE)
+    is_accessible(admin, "#content-main")  # its links are told from the text beside them by more than a colour
 
 
 def test_the_page_fits_a_phone_in_german(admin: Any) -> None:

@@ -59,14 +59,13 @@ export class ImageSearch {
     const link = event.target.closest("a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
+    if (this.results.hasAttribute("aria-busy")) return; // a second click, or the answer would be appended twice
     this.results.setAttribute("aria-busy", "true");
-    const response = await fetch(link.href).catch(() => null);
+    this.setStatus("searching");
+    const text = await this.fetchPage(link);
     this.results.removeAttribute("aria-busy");
-    if (!response?.ok) {
-      location.assign(link.href);
-      return;
-    }
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (!text) return;
+    const page = new DOMParser().parseFromString(text, "text/html");
     const cells = [...page.querySelectorAll("[data-imagesim-list] > li")];
     const { token } = page.querySelector("[data-imagesim-results]").dataset;
     for (const cell of cells) {
@@ -79,6 +78,19 @@ export class ImageSearch {
     else this.next.remove();
     this.setStatus("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
     cells[0]?.querySelector("a")?.focus();
+  }
+
+  // Return the page of a link; empty if there is none to append: what the server refuses it explains on its own page, and
+  // without a connection the visitor keeps the results.
+  async fetchPage(link) {
+    try {
+      const response = await fetch(link.href);
+      if (response.ok) return await response.text();
+      location.assign(link.href);
+    } catch {
+      this.setStatus("failed", { error: true });
+    }
+    return "";
   }
 
   onSubmit(event) {

@@ -54,6 +54,7 @@ export class ShopTheLook {
     this.bitmap = null;
     this.photoToken = null; // names the photo while the server holds it
     this.request = null; // the AbortController of the running request
+    this.choice = 0; // counts the photos chosen: only the last one is shown, however long another takes to read
     if (this.text.api) this.bindEvents(find);
   }
 
@@ -139,40 +140,46 @@ export class ShopTheLook {
 
   // The photo.
 
-  async usePhoto(photo) {
+  async usePhoto(photo, choice = ++this.choice) {
     if (photo.type && !photo.type.startsWith("image/")) {
       this.setStatus(this.getText("type"), true);
       return;
     }
     const small = await shrink(photo);
+    if (choice !== this.choice) return;
     if (small.size > Number(this.text.maxBytes)) {
       this.setStatus(this.getText("size"), true);
       return;
     }
     await this.showPhoto(small);
-    await this.searchPhoto();
+    if (choice === this.choice) await this.searchPhoto();
   }
 
   async showPhoto(photo) {
     this.clear();
     this.photo = photo;
-    this.bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
+    const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
+    if (photo !== this.photo) return; // another one was chosen meanwhile
+    this.bitmap = bitmap;
     if (this.bitmap) this.image.src = URL.createObjectURL(photo);
   }
 
   // Fetch the photo that the address names, if the server still holds it, and select the region of the address.
   async restorePhoto(token) {
+    const choice = ++this.choice;
     this.setStatus(this.getText("looking"));
     const photo = await fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`).catch(() => null);
+    if (choice !== this.choice) return;
     if (!photo?.ok) {
       this.updateAddress(null);
       this.setStatus(this.getText(photo ? "gone" : "failed"), true);
       return;
     }
     await this.showPhoto(await photo.blob());
+    if (choice !== this.choice) return;
     const wanted = new URL(location).searchParams.get("region");
     await this.searchPhoto(token);
-    const box = this.regions.length && wanted ? parseBox(wanted) : null;
+    const box = choice === this.choice && this.regions.length && wanted ? parseBox(wanted) : null;
     if (!box) return;
     const known = this.regions.find((region) => !region.whole && overlap(region.box, box) > SAME_REGION_OVERLAP);
     if (known) this.select(known);
@@ -194,13 +201,15 @@ export class ShopTheLook {
   }
 
   async useSample(url) {
+    const choice = ++this.choice;
     this.setStatus(this.getText("looking"));
     try {
       const response = await fetch(url);
       if (!response.ok) throw new Error(response.statusText);
-      await this.usePhoto(await response.blob());
+      const photo = await response.blob();
+      if (choice === this.choice) await this.usePhoto(photo, choice);
     } catch {
-      this.setStatus(this.getText("failed"), true);
+      if (choice === this.choice) this.setStatus(this.getText("failed"), true);
     }
   }
 
@@ -224,6 +233,7 @@ export class ShopTheLook {
   }
 
   reset() {
+    this.choice += 1;
     this.clear();
     this.file.value = "";
     this.view.hidden = true;
@@ -328,7 +338,7 @@ export class ShopTheLook {
     const { closest, more, token } = answer;
     Object.assign(region, { results: dropWeakFallback(answer.results), closest, more, token, stale: false });
     this.showResults(region);
-    this.setStatus(this.summarize(region));
+    this.setStatus(this.editor.drawing ? this.getText("draw") : this.summarize(region));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
   }
 
