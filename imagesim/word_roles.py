@@ -84,6 +84,10 @@ class Roles:
     dominant: frozenset[str] = frozenset()
     things: frozenset[str] | None = None
 
+    def has(self, stems: Collection[str]) -> bool:
+        """Whether the catalogue has a word with one of these stems."""
+        return any(stem in each for stem in stems for each in (self.kinds, self.modifiers, self.things or ()))
+
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
         typing error.
@@ -92,8 +96,7 @@ class Roles:
         """
         if self.things is None or len(word) < SHORTEST or word.isdigit():
             return stems
-        known = (self.kinds, self.modifiers, self.things)
-        if any(stem in each for stem in stems for each in known):
+        if self.has(stems):
             return stems
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
@@ -101,7 +104,7 @@ class Roles:
         found = {
             stem
             for form in (word, *stems)
-            for each in known
+            for each in (self.kinds, self.modifiers, self.things)
             for stem, _, _ in process.extract(form, list(each), scorer=OSA.distance, score_cutoff=1, limit=None)
             if len(stem) >= SHORTEST - 1
         }

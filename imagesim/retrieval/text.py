@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
-from imagesim.indexes.analysis import query_words
+from imagesim.indexes.analysis import MAX_TERMS, query_words
 from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import Judge, cut, window_of
 from imagesim.retrieval.rerank import Judged
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
+    from imagesim.word_roles import Roles
 
 TEXT_SLOPE = 12.0
 """The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))): half of the query's words, weighted by
@@ -75,7 +76,7 @@ class WithText:
         remembered: MovedVectors | None = None,
     ) -> None:
         self._retriever = retriever
-        self._text = text
+        self._text = text = _joined(text, calibration.roles, languages)
         self._calibration = calibration
         self._heads: dict[str, tuple[int, ...]] = {}
         self._spelled: dict[str, frozenset[str]] = {}
@@ -193,6 +194,21 @@ class WithText:
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
         return bool(window.vector.any()) and any(map(str.isalpha, self._text))
+
+
+def _joined(text: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return ``text`` with those neighbouring words in one that the catalogue writes so, and not apart: "skate board"
+    asks for a skateboard."""
+
+    def has(word: str) -> bool:
+        return any(roles.has(frozenset(each.stems.values())) for each in query_words(word, languages))
+
+    words = text.split()
+    for end in range(min(len(words), MAX_TERMS), 1, -1):
+        pair = words[end - 2 : end]
+        if has("".join(pair)) and not all(map(has, pair)):
+            words[end - 2 : end] = ["".join(pair)]
+    return text if len(words) == len(text.split()) else " ".join(words)
 
 
 def _best_called(answers: Sequence[Candidates]) -> Candidates:
