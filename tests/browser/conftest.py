@@ -42,6 +42,23 @@ def demo(demo_folder: Path) -> Iterator[str]:
         pytest.fail(str(failure), pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def whole_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A click or a key that opens a page returns when all of the page is there: Playwright itself waits for its first
+    bytes, and what a test counts or looks for at once would sometimes not be in it yet."""
+    locator = pytest.importorskip("playwright.sync_api").Locator
+
+    def then_wait(act: Callable[..., None]) -> Callable[..., None]:
+        def acted(self: Any, *arguments: Any, **options: Any) -> None:
+            act(self, *arguments, **options)
+            self.page.wait_for_load_state()
+
+        return acted
+
+    for name in ("click", "press"):
+        monkeypatch.setattr(locator, name, then_wait(getattr(locator, name)))
+
+
 @contextmanager
 def launched(**options: Any) -> Iterator[Any]:
     """A Chromium; the options are those of Playwright's ``launch()``."""

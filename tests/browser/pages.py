@@ -34,8 +34,6 @@ def is_accessible(page: Any, part: str) -> None:
 
 
 def fits(page: Any) -> bool:
-    """Whether nothing has to be scrolled sideways, on a page that has been read to its end."""
-    page.wait_for_load_state()
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
