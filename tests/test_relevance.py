@@ -53,18 +53,6 @@ class Fixed:
         ]
 
 
-class Seen(Fixed):
-    """It notes the queries by words."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[Query] = []
-
-    def search(self, queries):
-        self.asked.extend(query for query in queries if query.text)
-        return super().search(queries)
-
-
 def candidate(key: str, score: float, *categories: str) -> Candidate:
     return Candidate(key, score, key, "digest", "name", categories=categories)
 
@@ -314,30 +302,21 @@ class TestWords:
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
 
-    @pytest.mark.parametrize(
-        ("typed", "asked"),
-        [
-            ("skate board", "skateboard"),
-            ("a red Skate boards ", "a red Skateboards"),
-            ("basket ball", "basket ball"),  # it has both, too
-            ("skate boar d", "skate boar d"),
-        ],
-    )
-    def test_words_are_joined_that_the_catalogue_writes_as_one(self, typed, asked):
-        things = frozenset({"skateboard", "basketbal", "basket", "ball"})
-        known = replace(PLAIN, roles=Roles({}, frozenset({"red"}), things=things))
-        seen = Seen()
-        words = WithText(seen, typed, known, None, lambda _candidates: {}, ["en"])
-        words.search([Query(np.array([1, 0], np.float32), limit=2)])
-        assert [query.text for query in seen.asked] == [asked]
-
     def test_a_word_of_the_models_vocabulary_is_no_misspelling(self):
+        asked = []
+
+        class Seen(Fixed):
+            def search(self, queries):
+                asked.extend(query for query in queries if query.text)
+                return super().search(queries)
+
         things = replace(PLAIN, roles=Roles({"gold": ("rings",)}, frozenset({"match"}), things=frozenset()))
         for known, heads in ((set(), (0,)), ({"watch"}, ())):
-            seen = Seen()
-            words = WithText(seen, "gold watch", things, None, lambda _candidates: {}, ["en"], known.__contains__)
+            asked.clear()
+            has_word = known.__contains__
+            words = WithText(Seen(), "gold watch", things, None, lambda _candidates: {}, ["en"], has_word)
             words.search([Query(np.array([1, 0], np.float32), limit=2)])
-            assert (seen.asked[0].spelled, seen.asked[0].heads) == (known, heads)
+            assert (asked[0].spelled, asked[0].heads) == (known, heads)
 
     @pytest.mark.parametrize(("match", "shown"), [(0.55, ["shoe"]), (0.4, [])])
     def test_vectors_alone_do_not_reject_a_match(self, match, shown):

@@ -187,3 +187,8 @@ class TestSearch:
         assert len(hits) == 0
         assert {hit.item.name.partition(" ")[0] for hit in hits.closest} == {"Shoe"}
         assert len(imagesim.search(text="qwertyuiop asdfghjkl", min_relevance=0.5).closest) == 0
+
+    def test_beside_none_the_kind_that_a_compound_ends_with_does(self):
+        hits = imagesim.search(text="gold climbingshoes", min_relevance=0.5)
+        assert len(hits) == 0
+        assert {hit.item.name.partition(" ")[0] for hit in hits.closest} == {"Shoe"}

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
-from imagesim.indexes.analysis import MAX_TERMS, query_words
-from imagesim.retrieval import feedback
+from imagesim.retrieval import feedback, query_text
 from imagesim.retrieval.relevance import Judge, cut, window_of
 from imagesim.retrieval.rerank import Judged
 from imagesim.types import Candidate, Candidates, Query
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
-    from imagesim.word_roles import Roles
 
 TEXT_SLOPE = 12.0
 """The relevance of a match of words is 1 / (1 + exp(-slope * (match - NAMED))): half of the query's words, weighted by
@@ -55,6 +53,11 @@ LEAST_LOOKS = 0.1
 vectors can halve the odds of a match, but not reject it."""
 
 
+OF_ENDING = 0.4
+"""The factor of a match by the ending of a compound that the catalogue lacks: it is shown as one of the closest only.
+A "Bürostuhl" is a "Stuhl", but "Handschuhe" are no "Schuhe"."""
+
+
 class WithText:
     """Rank entries with matching texts first, then those that look similar.
 
@@ -76,22 +79,18 @@ class WithText:
         remembered: MovedVectors | None = None,
     ) -> None:
         self._retriever = retriever
-        self._text = text = _joined(text, calibration.roles, languages)
         self._calibration = calibration
-        self._heads: dict[str, tuple[int, ...]] = {}
-        self._spelled: dict[str, frozenset[str]] = {}
-        self._named: frozenset[str] = frozenset()
-        self._mentioned: frozenset[str] = frozenset()
-        for each in (text, *(plan.alternatives if plan else ())):
-            roles = calibration.roles
-            words = query_words(each, languages)
-            self._spelled[each] = spelled = frozenset(word.word for word in words if has_word(word.word))
-            stems = [(word.word, frozenset(word.stems.values())) for word in words]
-            self._heads[each], named, mentioned = roles.interpret(
-                [own if word in spelled else roles.stems_of(word, own) for word, own in stems]
-            )
-            self._named |= named
-            self._mentioned |= mentioned
+        roles = calibration.roles
+        self._text, *self._alternatives = (
+            query_text.read(each, roles, languages, has_word)
+            for each in (query_text.joined(text, roles, languages), *(plan.alternatives if plan else ()))
+        )
+        texts = [self._text, *self._alternatives]
+        self._named = frozenset[str]().union(*(each.categories for each in texts))
+        self._endings = query_text.read(self._text.endings, roles, languages, has_word) if self._text.endings else None
+        if self._endings:
+            texts.append(self._endings)
+        self._mentioned = frozenset[str]().union(*(each.mentioned for each in texts))
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
         self._plan = plan
@@ -103,7 +102,7 @@ class WithText:
     def _answer(self, query: Query) -> Candidates:
         window = window_of(query, self._plan)
         window = replace(window, limit=max(LOOKS_WINDOW, window.limit))
-        named = self._by_words(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None), self._text)
+        named = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         guess = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=guess.vector) if guess else window if self._has_looks(window) else None
         words, seen, pinned = self._ask(named, window, near)
@@ -180,35 +179,23 @@ class WithText:
     def _ask(self, words: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
         """The entries by words, those that ``near`` finds by looks, and those that are pinned."""
         lookups = self._plan.lookups([window]) if self._plan else []
-        alternatives = self._plan.alternatives if self._plan else ()
-        others = [self._by_words(words, each) for each in alternatives]
-        called, *found = self._retriever.search([words, *others, *([near] if near else ()), *lookups])
+        others = [*self._alternatives, *([self._endings] if self._endings else ())]
+        asked = [words, *(each.asked(words) for each in others), *([near] if near else ()), *lookups]
+        called, *found = self._retriever.search(asked)
+        if self._endings:
+            found[len(others) - 1] = _weakened(found[len(others) - 1], OF_ENDING)
         if others:
             called = _best_called([called, *found[: len(others)]])
         nothing = Candidates(())
         return called, found[len(others)] if near else nothing, found[-1] if lookups else nothing
 
-    def _by_words(self, query: Query, text: str) -> Query:
-        return replace(query, text=text, heads=self._heads[text], spelled=self._spelled[text])
-
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
-        return bool(window.vector.any()) and any(map(str.isalpha, self._text))
+        return bool(window.vector.any()) and any(map(str.isalpha, self._text.text))
 
 
-def _joined(text: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return ``text`` with those neighbouring words in one that the catalogue writes so, and not apart: "skate board"
-    asks for a skateboard."""
-
-    def has(word: str) -> bool:
-        return any(roles.has(frozenset(each.stems.values())) for each in query_words(word, languages))
-
-    words = text.split()
-    for end in range(min(len(words), MAX_TERMS), 1, -1):
-        pair = words[end - 2 : end]
-        if has("".join(pair)) and not all(map(has, pair)):
-            words[end - 2 : end] = ["".join(pair)]
-    return text if len(words) == len(text.split()) else " ".join(words)
+def _weakened(found: Candidates, factor: float) -> Candidates:
+    return replace(found, candidates=tuple(each._replace(text=each.text * factor) for each in found.candidates))
 
 
 def _best_called(answers: Sequence[Candidates]) -> Candidates:
