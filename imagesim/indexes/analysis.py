@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-ANALYSIS = 1
+ANALYSIS = 2
 """Raised when indexes made before have to be rebuilt for their words to be found as well."""
 
 MAX_TERMS = 16

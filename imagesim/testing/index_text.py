@@ -81,6 +81,23 @@ SHOWROOM_QUERIES = (
     *("gartenstühle blau", "washed", "waterproof rain jacket for kids", "rain jacket", "chair black", "1984"),
 )
 
+LANGUAGES = {
+    "ar": (("كُرسي حديقة", "شاي أخضر"), ("كرسي", "كُرسي", "شاي")),
+    "da": (("Rødt øl glas", "Æblekage"), ("øl", "rødt", "rød", "æbl")),
+    "de": (("Straßenschuh weiß", "Überzug, Größe XL"), ("strassen", "weiss", "grösse", "übe")),
+    "el": (("Πράσινο τσάι", "Καρέκλα κήπου"), ("τσάι", "τσαι", "καρ")),
+    "fr": (("L'eau de cœur", "Chaussure d'été"), ("eau", "cœur", "été", "chaussures")),
+    "hi": (("लाल जूते", "कुर्सी"), ("जूते", "जूता", "कुर्सी")),
+    "ja": (("ガーデンチェア", "緑茶"), ("チェア", "緑茶")),
+    "ko": (("빨간 운동화", "녹차"), ("운동화", "녹차")),
+    "pl": (("Łóżko drewniane", "Żółta łyżka"), ("łóżko", "lozko", "łyż", "łóż")),
+    "ru": (("Йогурт клубничный", "Чай зелёный"), ("йогурт", "чай", "зеленый", "йог")),
+    "th": (("รองเท้าวิ่ง", "ชาเขียว"), ("รองเท้า", "ชาเขียว")),
+    "tr": (("Kırmızı ışık", "İpek gömlek"), ("kırmızı", "ipek", "İpek", "kır")),
+    "vi": (("Áo sơ mi trắng", "Đèn bàn"), ("áo", "đèn", "đè")),
+}
+"""Names and queries in some languages."""
+
 
 class TextContract(IndexFixtures):
     @pytest.fixture
@@ -124,6 +141,7 @@ class TextContract(IndexFixtures):
             "shop.product:1",
         }
         assert answer(shelf, "juice umbrella", heads=(1,)) == ()
+        assert answer(shelf, "juice", heads=(1,)) == ()
 
     def test_words_that_are_spelled_correctly(self, shelf: BaseIndex) -> None:
         """They match other words less than a misspelling of them does: "chain" is no "chair", a "run" no "running"."""
@@ -197,6 +215,24 @@ class TextContract(IndexFixtures):
                     found = answer(index, text, typing=typing, filters=filters, collapse=False, limit=10, **asked)
                     assert [each.key for each in found] == [key for _, key in expected], (text, typing)
                     assert [each.text for each in found] == pytest.approx([-score for score, _ in expected], abs=1e-5)
+
+    def test_words_of_every_language(self, index: BaseIndex) -> None:
+        texts = {f"name_{code}": TextSpec(language=code) for code in LANGUAGES}
+        index.promote(index.create(replace(META, texts=texts)))
+        reference = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in texts.items()])
+        named = [(f"name_{code}", name) for code, (names, _) in LANGUAGES.items() for name in names]
+        entries = [entry(n, axis(n % 16), texts={field: (name,)}) for n, (field, name) in enumerate(named)]
+        assert {result.status for result in index.write(entries)} == {"done"}
+        index.refresh()
+        for slot, each in enumerate(entries):
+            reference.set(slot, each.texts)
+        asked = [(text, typing) for _, queries in LANGUAGES.values() for text in queries for typing in (False, True)]
+        answers = index.search([Query(axis(0), text=text, typing=typing, limit=50) for text, typing in asked])
+        for (text, typing), found in zip(asked, answers, strict=True):
+            matches = reference.match(text, prefix=typing)
+            expected = {entries[slot].key: score for slot, score in zip(matches.slots, matches.scores, strict=True)}
+            assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), text
+            assert expected or not typing, text
 
     def test_variants_do_not_crowd_out_other_groups(self, index: BaseIndex) -> None:
         index.promote(index.create(TEXT_META))

@@ -48,7 +48,7 @@ class _Searched:
 
     backing_index: str
     meta: IndexMeta
-    columns: bool
+    fields: frozenset[str]
     quantisation: Quantisation
     entries: int
     selectivity: Selectivity
@@ -117,7 +117,7 @@ class ElasticsearchIndex(BaseIndex):
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
         self._timeout = request_timeout
         self._searched: dict[str, _Searched] = {}  # by the name that is searched: the alias, or a backing index
-        self._layouts: dict[str, tuple[IndexMeta, bool]] = {}
+        self._layouts: dict[str, tuple[IndexMeta, frozenset[str]]] = {}
         self._lock = Lock()
 
     @property
@@ -205,17 +205,17 @@ class ElasticsearchIndex(BaseIndex):
     def meta(self, backing_index: str | None = None) -> IndexMeta:
         return self._layout(backing_index)[0]
 
-    def _layout(self, backing_index: str | None) -> tuple[IndexMeta, bool]:
-        """The meta of an index, and whether its entries have the columns that candidates are read from."""
+    def _layout(self, backing_index: str | None) -> tuple[IndexMeta, frozenset[str]]:
+        """The meta of an index, and the fields of its entries."""
         if backing_index is None:
             active = self._read()
-            return active.meta, active.columns
+            return active.meta, active.fields
         # Neither ever changes, and no other index ever has its name.
         if backing_index not in self._layouts:
             with self._translated_errors():
                 found = self._client.indices.get_mapping(index=backing_index)
             mappings = found[backing_index]["mappings"]
-            self._layouts[backing_index] = mapping.meta_of(backing_index, mappings), mapping.has_columns(mappings)
+            self._layouts[backing_index] = mapping.meta_of(backing_index, mappings), mapping.fields_of(mappings)
         return self._layouts[backing_index]
 
     def _read(self, name: str | None = None, *, refresh: bool = False) -> _Searched:
@@ -241,7 +241,7 @@ class ElasticsearchIndex(BaseIndex):
                 known = _Searched(
                     backing_index,
                     meta,
-                    mapping.has_columns(mappings),
+                    mapping.fields_of(mappings),
                     mapping.quantisation_of(mappings),
                     int(self._client.count(index=backing_index)["count"]),
                     selectivity,
@@ -314,7 +314,7 @@ class ElasticsearchIndex(BaseIndex):
         validation.check_fingerprint(query, searched.meta)
         validation.check_fields(query, searched.meta.filters)
         filters = validation.compile_filters(query.filters, searched.meta.filters)
-        by_column = searched.columns and not query.fields  # they hold no values of filters
+        by_column = mapping.CANDIDATE in searched.fields and not query.fields  # they hold no values of filters
         if query.text:
             return CompiledText(query, filters, searched.meta, SERVER_TIMEOUT * self._timeout, by_column=by_column)
         similarity = query.similarity or self.similarity

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from imagesim.exceptions import IndexMissing, IndexUnavailable
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
-from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS
+from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
-from imagesim.indexes.elasticsearch.text import indexed_texts
+from imagesim.indexes.elasticsearch.text import indexed_words
 from imagesim.indexes.elasticsearch.transport import BUSY, Connection, encode, reason_of
 from imagesim.indexes.validation import Prepared
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
@@ -51,15 +51,21 @@ class Writer:
     """Writes to one target.
 
     :param target: an alias: requiring one keeps the server from creating an index that was dropped.
-    :param columns: whether its entries have what candidates are made from in columns, too.
+    :param fields: those of its entries.
     :param name: what errors call the index.
     :param client: the client with the timeout of writes.
     """
 
     def __init__(
-        self, target: str, meta: IndexMeta, columns: bool, name: str, connection: Connection, client: Elasticsearch
+        self,
+        target: str,
+        meta: IndexMeta,
+        fields: frozenset[str],
+        name: str,
+        connection: Connection,
+        client: Elasticsearch,
     ) -> None:
-        self._target, self._meta, self._columns, self._name = target, meta, columns, name
+        self._target, self._meta, self._fields, self._name = target, meta, fields, name
         self._connection, self._client = connection, client
 
     def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
@@ -77,7 +83,7 @@ class Writer:
         for number, operation in operations.items():
             try:
                 prepared = validation.prepare_any(operation, self._meta)
-                lines.append(line(number, prepared, self._meta, packed, self._columns))
+                lines.append(line(number, prepared, self._meta, packed, self._fields))
             except ValueError as error:
                 results[number] = WriteResult(operation.key, "failed", f"{error}.")
         for chunk in chunks(lines):
@@ -111,7 +117,10 @@ class Writer:
         return results
 
 
-def line(number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bool, columns: bool = True) -> Line:
+def line(
+    number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bool, fields: frozenset[str] | None = None
+) -> Line:
+    """The line of one operation; ``fields`` are those that the entries of the index have, None for all."""
     if isinstance(operation, Removal):
         return Line(number, operation.key, _action("delete", operation.key, operation.version))
     entry = operation.entry
@@ -130,12 +139,13 @@ def line(number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bo
             for image, vector in zip(entry.images, operation.vectors, strict=True)
         ],
     }
+    source[CANDIDATE] = pack_candidate(operation.categories, entry.images)
     if operation.texts:
-        source["texts"] = indexed_texts(operation.texts, meta)
-    if columns:
-        source[CANDIDATE] = pack_candidate(operation.categories, entry.images)
-        if operation.texts:
-            source[CANDIDATE_TEXTS] = pack(source["texts"])
+        source["texts"] = operation.texts
+        source[WORDS], source[STEMS] = indexed_words(operation.texts, meta)
+        source[CANDIDATE_TEXTS] = pack(operation.texts)
+    if fields is not None:
+        source = {name: value for name, value in source.items() if name in fields}
     return Line(number, entry.key, _action("index", entry.key, entry.version) + encode(source) + b"\n")
 
 

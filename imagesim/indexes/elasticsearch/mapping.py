@@ -29,6 +29,8 @@ CANDIDATE = "candidate"
 """The field that holds what a candidate is made from, once more, as one value in a column."""
 CANDIDATE_TEXTS = "candidate_texts"
 """The same for the texts that a candidate is scored by."""
+WORDS, STEMS = "words", "stems"
+"""The fields of the words of all texts, and of their stems with the language of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
     mapping.meta("dynamic", "strict")
     if not server.keeps_vectors_from_source:
         # The vectors are in the graph's own file; _source would hold them a second time, as text.
-        mapping.meta("_source", excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS])
+        mapping.meta("_source", excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS, WORDS, STEMS])
     mapping.meta("_meta", **{META: {"index": name, **asdict(meta)}})
     mapping.field("key", dsl.Keyword(index=False))
     mapping.field("model", dsl.Keyword(doc_values=False))
@@ -198,9 +200,9 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
         ) from None
 
 
-def has_columns(mapping: Mapping[str, Any]) -> bool:
-    """Whether its entries have these columns, which indexes of earlier versions lack."""
-    return CANDIDATE in mapping["properties"]
+def fields_of(mapping: Mapping[str, Any]) -> frozenset[str]:
+    """The fields of its entries, some of which indexes of earlier versions lack."""
+    return frozenset(mapping["properties"])
 
 
 def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatistics]:

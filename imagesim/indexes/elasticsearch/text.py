@@ -1,7 +1,8 @@
 """Words: the fields of text of a backing index, and the query that finds the entries which have them.
 
-The server finds the entries, by its own analysers; those few are then scored by
-:class:`~imagesim.indexes.text.TextIndex`, as every index scores them.
+The server finds the entries, by the words that :mod:`imagesim.indexes.analysis` makes of their texts, and ranks them by
+its own analysers; the first of them are then scored by :class:`~imagesim.indexes.text.TextIndex`, as every index scores
+them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from imagesim.exceptions import ConfigurationError, QueryTimeout
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import QueryWord, analyse, base_language
-from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, Quantisation, Server
+from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     fetched,
     filter_clauses,
@@ -39,8 +40,7 @@ ANALYZERS: Mapping[str, str] = {
 SETTINGS: Mapping[str, Any] = {
     "analysis": {
         "analyzer": {
-            "imagesim_folded": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]},
-            "imagesim_reversed": {"tokenizer": "standard", "filter": ["lowercase", "asciifolding", "reverse"]},
+            "imagesim_reversed": {"tokenizer": "whitespace", "filter": ["reverse"]},
         }
     }
 }
@@ -52,19 +52,21 @@ PREFIXES = {"min_chars": 2, "max_chars": 8}
 
 
 def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, Any]:
-    """The mapping of the texts: each field for its stems, and the words of all of them as spelled and backwards, which
-    are asked for by their first letters and for typing errors. In one field that costs as much as in one of many."""
+    """The mapping of the texts: each field for its rank, and the words of all of them, also backwards, which are asked
+    for by their first letters and for typing errors. In one field that costs as much as in one of many."""
 
     def words(analyzer: str) -> dict[str, Any]:
         return {"type": "text", "analyzer": analyzer, "norms": False, "index_prefixes": PREFIXES}
 
     fields = {
-        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers), "copy_to": "words"}
-        for name, spec in meta.texts.items()
+        name: {"type": "text", "analyzer": _analyzer(spec.language, analyzers)} for name, spec in meta.texts.items()
     }
-    columns = {CANDIDATE_TEXTS: {"type": "binary", "doc_values": True}}
-    reversed_words = {"fields": {"reversed": words("imagesim_reversed")}}
-    return {"texts": {"properties": fields}, "words": words("imagesim_folded") | reversed_words} | columns
+    return {
+        "texts": {"properties": fields},
+        WORDS: words("whitespace") | {"fields": {"reversed": words("imagesim_reversed")}},
+        STEMS: {"type": "keyword", "doc_values": False},
+        CANDIDATE_TEXTS: {"type": "binary", "doc_values": True},
+    }
 
 
 def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
@@ -87,15 +89,18 @@ def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
     return dict(given)
 
 
-def indexed_texts(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> dict[str, list[str]]:
-    """The texts of an entry as they are stored: followed by their hyphenated words in one piece."""
-    stored = {}
+def indexed_words(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> tuple[str, list[str]]:
+    """The words of an entry, and their stems.
+
+    Those of this app, because the server's analysers keep accents that it leaves out, and divide texts elsewhere.
+    """
+    words, stems = set(), set()
     for name, values in texts.items():
         language = base_language(meta.texts[name].language)
-        split = {word for value in values for word in value.lower().split()}
-        whole = {token.word for value in values if "-" in value for token in analyse(value, language)} - split
-        stored[name] = [*values, *([" ".join(sorted(whole))] if whole else [])]
-    return stored
+        for token in {token for value in values for token in analyse(value, language)}:
+            words.add(token.word)
+            stems.add(f"{language}:{token.stem}")
+    return " ".join(sorted(words)), sorted(stems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class CompiledText:
             return body | {"query": {"match_none": {}}}
         clauses = filter_clauses(self.filters)
         near = [self._near(word) for word in words]
-        heads = self.query.heads or range(len(words))
+        heads = [number for number in self.query.heads or range(len(words)) if number < len(words)]
         counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
         entries = {"filter": {"exists": {"field": "group"}}}
         return body | {
@@ -151,19 +156,20 @@ class CompiledText:
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, as spelled or by its stem."""
-        return {"multi_match": {"query": word.word, "fields": [*self._fields(), "words"]}}
+        return {"bool": {"should": _same(word)}}
 
     def _near(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
         near = [
-            {"multi_match": {"query": word.word, "fields": [*self._fields(), "words"], "boost": 3}},
-            {"match": {"words": {"query": word.word, "fuzziness": "AUTO"}}},
+            {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
+            *_same(word),
+            {"match": {WORDS: {"query": word.word, "fuzziness": "AUTO"}}},
         ]
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
-            near.append({"prefix": {"words": {"value": word.word}}})
+            near.append({"prefix": {WORDS: {"value": word.word}}})
         for part in {word.word, *word.stems.values()}:
             if len(part) >= 4:
-                near.append({"prefix": {"words.reversed": {"value": part[::-1]}}})
+                near.append({"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}})
         return {"dis_max": {"queries": near}}
 
     def follow_up(self, answer: Mapping[str, Any]) -> CompiledText | None:
@@ -210,3 +216,9 @@ class CompiledText:
         return Candidate(
             found.key, 0.0, found.group, digest, name, categories=found.categories, text=score, values=values
         )
+
+
+def _same(word: QueryWord) -> list[dict[str, Any]]:
+    """The queries for the word as spelled, and by its stem."""
+    stems = [f"{language}:{stem}" for language, stem in word.stems.items()]
+    return [{"match": {WORDS: {"query": word.word, "boost": 3}}}, {"terms": {STEMS: stems, "boost": 3}}]

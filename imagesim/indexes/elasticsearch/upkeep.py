@@ -62,7 +62,7 @@ def asking(
     """What answers queries of a backing index in one request, one after the other, each in ``timeout`` seconds."""
     mappings = _mappings(client, backing_index)
     kinds = mapping.meta_of(backing_index, mappings).filters
-    quantisation, columns = mapping.quantisation_of(mappings), mapping.has_columns(mappings)
+    quantisation, columns = mapping.quantisation_of(mappings), mapping.CANDIDATE in mapping.fields_of(mappings)
 
     def ask(queries: Sequence[Query], candidates: int) -> list[Candidates]:
         compiled = [
