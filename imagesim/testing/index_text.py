@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,15 @@ class TextContract(IndexFixtures):
             expected = {entries[slot].key: score for slot, score in zip(matches.slots, matches.scores, strict=True)}
             assert {each.key: each.text for each in found.candidates} == pytest.approx(expected, abs=1e-5), text
             assert expected or not typing, text
+
+    def test_a_word_is_found_among_many_that_look_like_it(self, index: BaseIndex) -> None:
+        index.promote(index.create(TEXT_META))
+        others = ["".join(letters) for size in (5, 6) for letters in permutations("garnet", size)]
+        index.write([described(n, " ".join(others[start : start + 60])) for n, start in enumerate(range(0, 1440, 60))])
+        index.write([described(99, "Garnets"), described(98, "Mountain")])
+        index.refresh()
+        for text in ("garnets", "grnets", "mountain garnets"):
+            assert "shop.product:99" in [each.key for each in answer(index, text)[:2]], text
 
     def test_variants_do_not_crowd_out_other_groups(self, index: BaseIndex) -> None:
         index.promote(index.create(TEXT_META))

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -30,8 +30,9 @@ from imagesim.types import Candidates, Query
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
-MAX_WORDS = 500
-"""Words of the index that a query is compared with, the shortest first: what matches begins or ends like it."""
+MAX_WORDS = 1_000
+"""Words of the index that a word of a query is compared with because they look like it in one way, the likeliest first:
+of those that begin or end so the shortest, of those with almost the same letters the most similar."""
 STEP = 0.05
 """The precision of the rough ranking."""
 
@@ -66,9 +67,13 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
 def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[QueryWord], query: Query) -> Matches:
     """What :class:`~imagesim.indexes.text.TextIndex` finds among the words that may match."""
     bind = Bound()
-    near = sql.SQL(" OR ").join(clause for word in words for clause in _near(word, query, bind))
-    statement = sql.SQL("SELECT word, stems FROM {} WHERE {} ORDER BY length, word LIMIT {}")
-    found = rows(cursor, statement.format(generation.table("word"), near, sql.Literal(MAX_WORDS)), bind.values)
+    of_one = sql.SQL("(SELECT word, stems FROM {} WHERE {} ORDER BY {} LIMIT {})")
+    near = [
+        of_one.format(generation.table("word"), condition, order, sql.Literal(MAX_WORDS))
+        for word in words
+        for condition, order in _near(word, query, bind)
+    ]
+    found = rows(cursor, sql.SQL(" UNION ").join(near), bind.values)
     index = text_hits.empty_index(generation.meta)
     for word, stems in found:
         for language, _, stem in (each.partition(":") for each in stems):
@@ -76,28 +81,23 @@ def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[Quer
     return index.matching_words(words, prefix=query.typing, spelled=query.spelled)
 
 
-def _near(word: QueryWord, query: Query, bind: Bound) -> list[sql.Composable]:
+def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Composable, sql.Composable]]:
+    """The conditions on words of the index that may match one of the query, each with the order of the likeliest."""
+    shortest = sql.SQL("length, word")
     stems = [f"{language}:{stem}" for language, stem in word.stems.items()]
-    clauses = [
-        sql.SQL("word = {}").format(bind(word.word, "text")),
-        sql.SQL("stems && {}").format(bind(stems, "text[]")),
-    ]
+    yield sql.SQL("word = {}").format(bind(word.word, "text")), shortest
+    yield sql.SQL("stems && {}").format(bind(stems, "text[]")), shortest
     if len(word.word) >= (1 if query.typing and word.last else 3):
-        clauses.append(_between("word", word.word, bind))
+        yield _between("word", word.word, bind), shortest
     for part in {word.word, *word.stems.values()}:
         if len(part) >= 4:
-            clauses.append(_between("reversed", part[::-1], bind))
+            yield _between("reversed", part[::-1], bind), shortest
     if len(word.word) >= 3 and not word.word.isdigit():
-        most, length = most_errors(word.word), len(word.word)
-        clauses.append(
-            sql.SQL("(length BETWEEN {} AND {} AND bit_count((letters # {})::bit(64)) <= {})").format(
-                bind(length - most, "int"),
-                bind(length + most, "int"),
-                bind(signed(letters(word.word)), "bigint"),
-                bind(2 * most, "int"),
-            )
-        )
-    return list(clauses)
+        most, length = most_errors(word.word), bind(len(word.word), "int")
+        different = sql.SQL("bit_count((letters # {})::bit(64))").format(bind(signed(letters(word.word)), "bigint"))
+        apart = sql.SQL("abs(length - {})").format(length)
+        condition = sql.SQL("{} <= {} AND {} <= {}").format(apart, sql.Literal(most), different, sql.Literal(2 * most))
+        yield condition, sql.SQL("{}, {}, word").format(different, apart)
 
 
 def _between(column: str, start: str, bind: Bound) -> sql.Composed:
