@@ -543,6 +543,28 @@ def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex)
         ask()
 
 
+def test_threads_do_not_wait_for_each_other_where_the_server_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        index = ElasticsearchIndex(hosts=url, request_timeout=0.5)
+        errors: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                index.search([Query(axis(0))])
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [type(error) for error in errors] == [IndexUnavailable] * 8
+        assert time.monotonic() - started < 2.5
+
+
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.core.checks import CheckMessage
@@ -118,7 +117,6 @@ class ElasticsearchIndex(BaseIndex):
         self._timeout = request_timeout
         self._searched: dict[str, _Searched] = {}  # by the name that is searched: the alias, or a backing index
         self._layouts: dict[str, tuple[IndexMeta, frozenset[str]]] = {}
-        self._lock = Lock()
 
     @property
     def _client(self) -> Elasticsearch:
@@ -226,10 +224,9 @@ class ElasticsearchIndex(BaseIndex):
         name = name or self.name
         known = self._searched.get(name)
         if refresh or known is None or time.monotonic() - known.read_at > META_SECONDS:
-            with self._lock, self._translated_errors():
-                if (current := self._searched.pop(name, None)) is not known and current is not None:
-                    self._searched[name] = current
-                    return current  # another thread has just read it
+            # Several threads may read it at once. One after the other, they would wait for each other's timeouts where
+            # the server does not answer.
+            with self._translated_errors():
                 read_at = time.monotonic()
                 found = self._client.indices.get_mapping(index=name)
                 backing_index, body = next(iter(found.items()))
