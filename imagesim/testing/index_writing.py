@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from imagesim.exceptions import BadQuery, IndexMissing
+from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_samples import (
     BAD_OPERATIONS,
@@ -199,6 +201,16 @@ class WritingContract(IndexFixtures):
         assert index.count(Filters(conditions=(Condition("brand", "eq", "b"),))) == 1
         with pytest.raises(BadQuery, match=r"fabric.*'added', 'brand', 'colour', 'price' or 'sale'"):
             index.count(Filters(conditions=(Condition("fabric", "eq", "wool"),)))
+
+    def test_many_filters(self, index: BaseIndex) -> None:
+        kinds = {f"f{n}": tuple(FILTER_TYPES)[n % 4] if n > 40 else "keyword" for n in range(60)}
+        index.promote(index.create(replace(META, filters=kinds)))
+        results = index.write([entry(1, axis(0), filters={"f0": "a", "f40": "b", "f48": "c"}), entry(2, axis(1))])
+        assert [result.status for result in results] == ["done", "done"]
+        index.refresh()
+        asked = Filters(conditions=(Condition("f40", "eq", "b"), Condition("f48", "gte", "c")))
+        assert keys(index, Query(axis(0), asked)) == ["1"]
+        assert index.facets(asked, ("f0",))["f0"].values == (("a", 1),)
 
     def test_vectors_need_not_be_of_unit_length(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(entry(1, axis(0) * 3), entry(2, axis(1) * 0.2))

@@ -30,6 +30,8 @@ MAX_PLAIN_DIMS = 1_900
 """Vectors of up to so many dimensions stand in the row itself; PostgreSQL moves longer ones out of it."""
 MAX_DIMS = {"vector": 2_000, "halfvec": 4_000}
 """Dimensions that a graph of pgvector takes."""
+MAX_INDEX_COLUMNS = 32
+"""Columns that an index of PostgreSQL takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,9 @@ def _indexes(generation: Generation, graph: dict[str, int]) -> Iterator[tuple[st
     )
     arrays = [sql.Identifier("categories")]
     arrays += [generation.column(name) for name, kind in kinds.items() if FILTER_TYPES[kind].is_text]
-    yield f"{prefix}_values", sql.SQL("{} USING gin ({})").format(entry, sql.SQL(", ").join(arrays))
+    for start in range(0, len(arrays), MAX_INDEX_COLUMNS):
+        some = sql.SQL(", ").join(arrays[start : start + MAX_INDEX_COLUMNS])
+        yield f"{prefix}_values{start or ''}", sql.SQL("{} USING gin ({})").format(entry, some)
     for number, (name, kind) in enumerate(kinds.items()):
         for part in ("_min", "_max") if FILTER_TYPES[kind].is_range else ():
             yield f"{prefix}_filter{number}{part}", sql.SQL("{} ({})").format(entry, generation.column(name, part))
