@@ -106,8 +106,12 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
         if len(tokens) >= MAX_TOKENS:
             break
     for match in _JOINED.finditer(text) if any(hyphen in text for hyphen in _HYPHENS) else ():
-        tokens.append(_token(re.sub(r"[-‐‑]", "", match[0]), language))
+        tokens.append(_token(_in_one_piece(match[0]), language))
     return tuple(tokens[:MAX_TOKENS])
+
+
+def _in_one_piece(hyphenated: str) -> str:
+    return re.sub(r"[-‐‑]", "", hyphenated)[:MAX_WORD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     joined = {word.word for word in distinct}
     # "t-shirt" is searched as two words or as one, not as three.
-    whole = {fold(re.sub(r"[-‐‑]", "", match[0])) for match in _JOINED.finditer(text.lower())}
+    whole = {fold(_in_one_piece(match[0])) for match in _JOINED.finditer(text.lower())}
     distinct = [word for word in distinct if word.word not in whole or len(joined) == 1]
     if distinct:
         last = distinct[-1]

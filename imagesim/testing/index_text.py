@@ -188,9 +188,20 @@ class TextContract(IndexFixtures):
 
     def test_unusual_texts(self, shelf: BaseIndex) -> None:
         odd = [described(20, "\ud800 half a surrogate"), described(21, "x" * 50_000), described(22, "nul\0nul")]
+        hyphens = "-".join(["hyphenated"] * 300)
+        odd.append(described(23, hyphens))
         assert {result.status for result in shelf.write(odd)} == {"done"}
         shelf.refresh()
-        for text in ("surrogate", "\ud800", "x" * 400, '"*:{}[]', "OR AND NOT", "a" * 33_000):
+        assert [each.key for each in answer(shelf, "hyphenated")] == ["shop.product:23"]
+        for text in (
+            "surrogate",
+            "-".join(["hyphenated"] * 300),
+            "\ud800",
+            "x" * 400,
+            '"*:{}[]',
+            "OR AND NOT",
+            "a" * 33_000,
+        ):
             answer(shelf, text)
 
     def test_every_index_gives_one_ranking(self, index: BaseIndex) -> None:
