@@ -138,7 +138,10 @@ class CompiledFilter:
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilters:
-    """Checked filters, with their conditions and negated filters compiled."""
+    """Checked filters, with their conditions and negated filters compiled, in place of those of ``filters``.
+
+    Equal if they are about the same values, which a list or a set among those given does not change.
+    """
 
     filters: Filters
     tests: tuple[CompiledFilter, ...] = ()
@@ -150,7 +153,6 @@ class CompiledFilters:
             self.filters,
             categories=() if "category" in fields else self.filters.categories,
             in_stock=None if "in_stock" in fields else self.filters.in_stock,
-            conditions=(),
         )
         return CompiledFilters(rest, tuple(test for test in self.tests if test.field not in fields), self.none_of)
 
@@ -177,7 +179,7 @@ def compile_filters(filters: Filters, kinds: Mapping[str, FilterKind]) -> Compil
     if len(filters.none_of) > MAX_NONE_OF or any(each.none_of for each in filters.none_of):
         raise BadQuery(f"'none_of' takes at most {MAX_NONE_OF} filters, without a 'none_of' of their own.")
     return CompiledFilters(
-        filters,
+        replace(filters, conditions=(), none_of=()),
         tuple(_compile(condition, kinds) for condition in filters.conditions),
         tuple(compile_filters(each, kinds) for each in filters.none_of),
     )

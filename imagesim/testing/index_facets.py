@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, timezone
+from typing import Any
 
 import pytest
 from django.utils.timezone import get_default_timezone
@@ -19,6 +20,7 @@ from imagesim.types import (
     Condition,
     Facet,
     Filters,
+    Query,
     Removal,
 )
 
@@ -87,6 +89,15 @@ class FacetContract(IndexFixtures):
                 )
                 assert facet == index.facets(free, (name,))[name]
                 assert facet.count == (0 if name == "colour" else index.count(free))
+
+    def test_values_can_be_lists(self, filled: Callable[..., BaseIndex]) -> None:
+        index = filled(*(entry(n, axis(n), filters={"brand": brand}) for n, brand in enumerate(("a", "b", "1"))))
+        listed: Any = ["a", "b"]
+        without = Filters(none_of=(Filters(conditions=(Condition("brand", "in", listed),)),))
+        assert index.facets(without, ("brand", "category"))["brand"].values == (("1", 1),)
+        # Equal to Python, but not as text.
+        equal = [Filters(conditions=(Condition("brand", "eq", value),)) for value in (1, 1.0, True)]
+        assert [len(found) for found in index.search([Query(axis(0), each) for each in equal])] == [1, 0, 0]
 
     def test_facets_give_the_most_common_of_many_values(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(

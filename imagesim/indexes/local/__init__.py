@@ -21,7 +21,7 @@ from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.store import Snapshot
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
-from imagesim.indexes.validation import newest, prepare_all
+from imagesim.indexes.validation import CompiledFilters, newest, prepare_all
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 __all__ = ["LocalIndex"]
@@ -167,10 +167,10 @@ class LocalIndex(BaseIndex):
                 for number, query in enumerate(queries):
                     if query.text:
                         pages[number] = table.match(query, table.passing(compiled[number]))
-                for (_filters, similarity), numbers in self._by_filters(queries):
+                for (filters, similarity), numbers in self._by_filters(queries, compiled).items():
                     batch = [queries[number] for number in numbers]
                     stacked = np.stack([vectors[number] for number in numbers])
-                    found = answer(table, compiled[numbers[0]], similarity, batch, stacked)
+                    found = answer(table, filters, similarity, batch, stacked)
                     pages.update(zip(numbers, found, strict=True))
         took = (time.perf_counter() - started) * 1000
         return [
@@ -186,19 +186,14 @@ class LocalIndex(BaseIndex):
         if known != name and now < until:
             validation.check_projection(self._meta(known, using), meta)
 
-    def _by_filters(self, queries: Sequence[Query]) -> list[tuple[tuple[Filters, Similarity], list[int]]]:
+    def _by_filters(
+        self, queries: Sequence[Query], compiled: Sequence[CompiledFilters]
+    ) -> dict[tuple[CompiledFilters, Similarity], list[int]]:
         """The positions of the queries by vector that share filters and similarity, and so one pass over the matrix."""
-        groups: list[tuple[tuple[Filters, Similarity], list[int]]] = []
-        for number, query in enumerate(queries):
-            if query.text:
-                continue
-            key = (query.filters, query.similarity or self.similarity)  # not hashable where a filter has a list
-            for other, numbers in groups:
-                if other == key:
-                    numbers.append(number)
-                    break
-            else:
-                groups.append((key, [number]))
+        groups: dict[tuple[CompiledFilters, Similarity], list[int]] = {}
+        for number, (query, filters) in enumerate(zip(queries, compiled, strict=True)):
+            if not query.text:
+                groups.setdefault((filters, query.similarity or self.similarity), []).append(number)
         return groups
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
