@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib import admin
 from django.core.files.base import ContentFile
+from django.db import connection
 from django.http import QueryDict
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone, translation
 
@@ -130,6 +132,28 @@ class TestItems:
         assert state.images.get().error[:40] in page.content.decode().replace("&#x27;", "'")
         assert 'name="_save"' not in content
         assert "Delete" not in text_of(page)
+
+    def test_the_queries_of_the_page_of_an_item_do_not_depend_on_its_pictures(self, admin_client):
+        def queries(name: str, count: int) -> int:
+            item = product(name, *[picture("red", mark=number) for number in range(count)])
+            sync()
+            state = ItemState.objects.get(object_pk=str(item.pk))
+            with CaptureQueriesContext(connection) as captured:
+                page = admin_client.get(reverse("admin:imagesim_itemstate_change", args=[state.pk]))
+            assert page.content.decode().count("imagesim-thumbnail") == 1 + count
+            return len(captured)
+
+        assert queries("many", 6) == queries("one", 1)
+
+    def test_the_picture_of_what_the_shop_does_not_show(self, admin_client):
+        hidden = product("hidden", picture("red"), active=False)
+        sync()
+        state = ItemState.objects.get()
+        assert state.outcome == "skipped"
+        page = admin_client.get(reverse("admin:imagesim_itemstate_change", args=[state.pk])).content.decode()
+        for content in (admin_client.get(ITEMS).content.decode(), page):
+            (shown,) = re.findall(r'<img class="imagesim-thumbnail" src="([^"]+)"', content)
+            assert shown == hidden.photos.get().file.url
 
     def test_a_deleted_item_and_an_unregistered_model(self, admin_client):
         gone = ItemState.objects.create(model="shop.product", object_pk="999")
@@ -271,6 +295,14 @@ class TestVisualIndexPage:
         assert "test-pixels-64" in text
         assert page.context["snapshot"]["fields"]["indexed"] == "2"
         assert re.search(r"\d+(\.\d)? % of the items are in the index", text)
+
+    @pytest.mark.parametrize("address", [PAGE, STATUS, ITEMS, RUNS])
+    def test_without_time_zones(self, admin_client, settings, address):
+        settings.USE_TZ = False
+        product("shoe", picture("red"))
+        sync()
+
+        assert admin_client.get(address).status_code == 200
 
     def test_the_page_has_no_inline_script_or_style(self, admin_client, shop):
         for address in (PAGE, ITEMS, RUNS, PRODUCTS):

@@ -14,7 +14,7 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django.template import engines
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import path, reverse
 from PIL import Image, ImageFilter
 
 from demo_shop.shop.admin import ProductAdmin
@@ -157,6 +157,21 @@ class TestBadge:
         for page in (PRODUCTS, similar_page(item)):
             assert "imagesim-badge" in client.get(page).content.decode()
             assert "/itemstate/" not in client.get(page).content.decode()
+
+
+office = admin.AdminSite(name="office")
+office.register(Product, ProductAdmin)
+urlpatterns = [path("admin/", admin.site.urls), path("office/", office.urls)]
+
+
+@pytest.mark.urls(__name__)
+def test_an_admin_without_the_pages_of_the_app(admin_client):
+    item = product("red", picture("red"))
+    sync()
+    for page in ("", f"{item.pk}/change/", f"{item.pk}/similar/"):
+        answer = admin_client.get(f"/office/shop/product/{page}")
+        assert answer.status_code == 200
+        assert "/itemstate/" not in answer.content.decode()
 
 
 class TestSimilarItems:

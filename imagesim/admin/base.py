@@ -220,14 +220,18 @@ def reason(state: ItemState | None, item: models.Model) -> str:
     return ""
 
 
-def thumbnail(item: Any, name: str = "", *, alt: str = "", links: bool = False) -> SafeString | str:
+def thumbnail(
+    item: Any, name: str = "", *, alt: str = "", links: bool = False, reduced: bool = True
+) -> SafeString | str:
     """Return an ``<img>`` of the item's picture stored under ``name``, or of its first one; empty if it has none.
 
-    With ``links`` it leads to the picture as it was stored. A storage that fails leaves the place empty.
+    With ``links`` it leads to the picture as it was stored, and unless it is to be ``reduced`` it shows that. A storage
+    that fails leaves the place empty.
     """
     try:
         pictures = Pictures(registry.for_item(item), item, name)
-        url, original = pictures.url(THUMBNAIL_WIDTH), pictures.original if links else ""
+        url = pictures.url(THUMBNAIL_WIDTH) if reduced else pictures.original
+        original = pictures.original if links else ""
     except Exception:  # of the shop's code, or of its storage's client
         log_repeated(logger, logging.WARNING, "thumbnail", "A picture could not be shown", exc_info=True)
         return ""

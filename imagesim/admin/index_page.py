@@ -23,8 +23,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim import events
 from imagesim.admin import job_control
-from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, posted, shorten, start, thumbnail
-from imagesim.admin.items import attach_items
+from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, posted, shorten, start
+from imagesim.admin.items import attach_items, item_of, picture_of
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
 from imagesim.indexing.outbox import state_alias
@@ -142,7 +142,7 @@ def snapshot() -> dict[str, Any]:
         **(_job_fields(running) if running else _waiting_fields(waiting)),
         "rebuild": _latest(status.rebuild),
         "reconcile": _latest(status.reconcile),
-        "updated": date_format(timezone.localtime(), "TIME_FORMAT"),
+        "updated": _local(timezone.now(), "TIME_FORMAT"),
     }
     return {
         "fields": fields,
@@ -196,7 +196,7 @@ def _recall(report: RecallReport | None) -> str:
         % {"count": report.candidates}
         if report.candidates
         else _("exact"),
-        "when": date_format(timezone.localtime(datetime.fromisoformat(report.measured_at)), "DATETIME_FORMAT"),
+        "when": _local(datetime.fromisoformat(report.measured_at)),
     }
     if report.drifted:
         text += "; " + _("it had fallen to %(recall)s") % {"recall": _share(report.before)}
@@ -248,7 +248,7 @@ def _latest(job: JobStatus | None) -> str:
     """Describe a job: ``done 12 May 2026, 10:00: 3 repaired``."""
     if job is None:
         return _("never")
-    when = date_format(timezone.localtime(job.finished_at or job.started_at), "DATETIME_FORMAT")
+    when = _local(job.finished_at or job.started_at)
     if job.status == Job.Status.RUNNING:
         return _("running since %(when)s") % {"when": when}
     parts = [f"{Job.Status(job.status).label}, {when}"]
@@ -256,6 +256,11 @@ def _latest(job: JobStatus | None) -> str:
         parts.append(job.error)
     parts += [f"{name.replace('_', ' ')} {value}" for name, value in job.report.items() if type(value) is int]
     return "; ".join(parts)
+
+
+def _local(moment: datetime, form: str = "DATETIME_FORMAT") -> str:
+    """Format a moment in the current time zone; without ``USE_TZ`` it is in that of the server already."""
+    return date_format(timezone.localtime(moment) if timezone.is_aware(moment) else moment, form)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -337,7 +342,5 @@ def last_failures(site_name: str) -> list[Failure]:
 
 
 def _shown(state: ItemState, site_name: str) -> Failure:
-    item = getattr(state, "_imagesim_item", None)
     url = reverse("admin:imagesim_itemstate_change", args=[state.pk], current_app=site_name)
-    picture = thumbnail(item) if item is not None else ""
-    return Failure(picture, str(state if item is None else item), url, shorten(state.error))
+    return Failure(picture_of(state), str(item_of(state) or state), url, shorten(state.error))

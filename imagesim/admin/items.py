@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin.base import ReadOnly, ReadOnlyAdmin, badge, reason, reindex_states, shorten, thumbnail
+from imagesim.admin.base import Outcome, ReadOnly, ReadOnlyAdmin, badge, reason, reindex_states, shorten, thumbnail
 from imagesim.admin.similar import change_url
 from imagesim.exceptions import NotRegistered
 from imagesim.items import valid_pks
@@ -33,8 +33,7 @@ class ImageInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
     @admin.display(description=_("picture"))
     def picture(self, image: ItemImage) -> str | SafeString:
-        item = item_of(image.state)
-        return thumbnail(item, image.name, alt=image.name, links=True) if item else ""
+        return picture_of(image.state, image.name, alt=image.name, links=True)
 
     @admin.display(description=_("digest"))
     def short_digest(self, image: ItemImage) -> SafeString:
@@ -102,6 +101,10 @@ class ItemStateAdmin(ReadOnlyAdmin):
         attach_items(changelist.result_list)
         return changelist
 
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        """Every picture has the same state, whose item is loaded once."""
+        return {**super().get_formset_kwargs(request, obj, inline, prefix), "queryset": obj.images.all()}
+
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
@@ -114,7 +117,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("item"))
     def item(self, state: ItemState) -> str | SafeString:
-        item = state._imagesim_item if hasattr(state, "_imagesim_item") else item_of(state)
+        item = item_of(state)
         if item is None:
             return str(state)
         url = change_url(self.admin_site, item)
@@ -122,8 +125,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("picture"))
     def picture(self, state: ItemState) -> SafeString | str:
-        item = state._imagesim_item if hasattr(state, "_imagesim_item") else item_of(state)
-        return thumbnail(item) if item is not None else ""
+        return picture_of(state)
 
     @admin.display(description=_("why"))
     def why(self, state: ItemState) -> str:
@@ -163,8 +165,11 @@ class ItemStateAdmin(ReadOnlyAdmin):
 
 
 def item_of(state: ItemState) -> models.Model | None:
-    """Return the item; None if it no longer exists or its model is no longer registered."""
-    return _items_of([state]).get((state.model, state.object_pk))
+    """Return the item, loaded once; None if it no longer exists or its model is no longer registered."""
+    if not hasattr(state, "_imagesim_item"):
+        attach_items([state])
+    found: models.Model | None = state._imagesim_item  # type: ignore[attr-defined]
+    return found
 
 
 def attach_items(states: Iterable[ItemState]) -> None:
@@ -173,6 +178,15 @@ def attach_items(states: Iterable[ItemState]) -> None:
     items = _items_of(states)
     for state in states:
         state._imagesim_item = items.get((state.model, state.object_pk))  # type: ignore[attr-defined]
+
+
+def picture_of(state: ItemState, name: str = "", *, alt: str = "", links: bool = False) -> SafeString | str:
+    """Return an ``<img>`` of the item's picture, as :func:`thumbnail` does; empty if there is no item.
+
+    Of an item that the shop does not show it is the picture as it was stored: the view of thumbnails answers 404.
+    """
+    item, reduced = item_of(state), state.outcome not in (Outcome.SKIPPED, Outcome.REMOVED)
+    return thumbnail(item, name, alt=alt, links=links, reduced=reduced) if item is not None else ""
 
 
 def _items_of(states: Iterable[ItemState]) -> dict[tuple[str, str], models.Model]:

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from imagesim.admin import picture_check
 from imagesim.admin.base import badge, reindex_items
-from imagesim.admin.similar import similar_items
+from imagesim.admin.similar import change_url, similar_items
 from imagesim.models import ItemState
 from imagesim.registry import registry
 
@@ -70,10 +70,7 @@ class ItemStateMixin:
             attach_states([item])
         state: ItemState | None = getattr(item, "_imagesim_state", None)
         linked = state is not None and getattr(item, "_imagesim_linked", False)
-        return badge(state, self._state_url(state) if state and linked else "")
-
-    def _state_url(self, state: ItemState) -> str:
-        return reverse("admin:imagesim_itemstate_change", args=[state.pk], current_app=self.admin_site.name)
+        return badge(state, change_url(self.admin_site, state) if state and linked else "")
 
     @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:

@@ -80,7 +80,7 @@ def _shown(site: AdminSite, hit: Hit) -> SimilarItem:
 
 
 def change_url(site: AdminSite, item: models.Model) -> str:
-    """Return the address of the item's page in the admin; empty if it has none."""
+    """Return the address of the item's page in this admin; empty if it has none."""
     meta = item._meta
     try:
         return reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_change", args=[quote(item.pk)])
