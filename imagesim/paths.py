@@ -236,7 +236,8 @@ def _flat(value: Any) -> Iterator[Any]:
         value = value.all()
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)  # texts are in another order in each process
-    if isinstance(value, list | tuple | models.QuerySet):
+    is_generated = isinstance(value, Iterator) and not hasattr(value, "read")  # an open file gives its lines
+    if isinstance(value, list | tuple | models.QuerySet) or is_generated:
         for element in value:
             yield from _flat(element)
     elif value is not None:

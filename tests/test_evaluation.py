@@ -106,6 +106,20 @@ def test_the_catalogue_knows_the_owner_of_each_row() -> None:
 
 
 @pytest.mark.usefixtures("shop")
+def test_groups_are_those_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group can be a number, and a style is not the product of the same number."""
+    main, variant, other, *_ = Product.objects.order_by("pk")
+    items = get_items()
+    monkeypatch.setattr(items, "get_group", lambda item: main.pk if item.pk == variant.pk else "")
+    variants = catalogue.cases(catalogue.load(items, FINGERPRINT), "group")
+    assert [(case.row, case.grades) for case in variants] == [(0, {1: 1.0}), (2, {0: 1.0})]
+
+    monkeypatch.setattr(items, "_group_label", "shop.style", raising=False)
+    monkeypatch.setattr(items, "get_group", lambda item: str(other.pk) if item.pk == main.pk else "")
+    assert catalogue.cases(catalogue.load(items, FINGERPRINT), "group") == []
+
+
+@pytest.mark.usefixtures("shop")
 def test_exact_rankings_agree_with_brute_force() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)
     cases = catalogue.cases(loaded, "category")

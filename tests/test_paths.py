@@ -115,6 +115,18 @@ def test_the_target_model_of_a_path():
     assert paths.target(Seat, "row") is None
 
 
+def test_what_a_method_generates_is_read(monkeypatch):
+    monkeypatch.setattr(Lamp, "half", lambda self: (hue for hue in ("red", "blue")))
+    assert list(paths.read(Lamp(), "half")) == ["red", "blue"]
+
+
+def test_an_open_file_is_one_value(monkeypatch, tmp_path):
+    (tmp_path / "lamp.png").write_bytes(b"two\nlines")
+    with (tmp_path / "lamp.png").open("rb") as file:
+        monkeypatch.setattr(Lamp, "half", lambda self: file)
+        assert list(paths.read(Lamp(), "half")) == [file]
+
+
 def test_a_set_is_read_in_one_order(monkeypatch):
     """Texts in a set have another one in each process, in which the item would seem changed."""
     monkeypatch.setattr(Lamp, "hues", property(lambda self: set("hgfedcba")))

@@ -101,7 +101,7 @@ def load(items: Items[Any], fingerprint: str, *, sample: int | None = None, seed
                 item = objects[pk]
                 pks.append(pk)
                 categories.append(frozenset(items.get_categories(item)))
-                groups.append(items.get_group(item) or pk)
+                groups.append(items.group_key_of(item))
             vectors.append(np.frombuffer(bytes(stored[digest]), dtype="<f4"))
             owner.append(len(pks) - 1)
             names.append(name)
