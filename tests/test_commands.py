@@ -70,7 +70,17 @@ class TestClear:
 
     def test_clear_asks_for_confirmation(self, monkeypatch):
         product("shoe", picture("red"))
-        monkeypatch.setattr("builtins.input", lambda question: "y")
+        monkeypatch.setattr("builtins.input", lambda: "y")
+        out, asked = StringIO(), StringIO()
+        with pytest.raises(CommandError, match="Nothing was deleted"):
+            call_command("imagesim_clear", format="json", stdout=out, stderr=asked)
+        assert ItemState.objects.exists()
+        assert asked.getvalue().endswith("Type 'yes': ")
+        assert out.getvalue() == ""
+
+    def test_without_anyone_to_ask_nothing_is_deleted(self, monkeypatch):
+        product("shoe", picture("red"))
+        monkeypatch.setattr("sys.stdin", StringIO())
         with pytest.raises(CommandError, match="Nothing was deleted"):
             call("imagesim_clear")
         assert ItemState.objects.exists()
@@ -95,9 +105,32 @@ class TestSync:
         assert (facts["done"], facts["more"]) == (2, True)
         assert ItemState.objects.filter(pending=True).count() == 1
 
-    def test_bad_limit(self):
-        with pytest.raises(CommandError, match="--limit is 0; it must be 1 or more"):
-            call("imagesim_sync", "--limit", "0")
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("imagesim_sync --limit 0", "--limit: 0 is too small; it must be 1 or more"),
+            ("imagesim_sync --limit x", "--limit: invalid int value: 'x'"),
+            ("imagesim_sync --watch --interval=-1", "--interval: -1 is too small; it must be 0.0 or more"),
+            ("imagesim_sync --watch --interval nan", "--interval: nan is too small"),
+            ("imagesim_evaluate -k 0", "-k: 0 is too small"),
+            ("imagesim_evaluate --seed=-1", "--seed: -1 is too small"),
+            ("imagesim_tune --sample=-1", "--sample: -1 is too small; it must be 2 or more"),
+            ("imagesim_precision --pictures=-1", "--pictures: -1 is too small"),
+        ],
+    )
+    def test_numbers_that_are_too_small(self, arguments, message):
+        with pytest.raises(CommandError, match=message):
+            call(*arguments.split())
+
+    def test_an_interrupted_command_shows_no_traceback(self, monkeypatch, capsys):
+        def interrupt(**arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(imagesim_sync, "sync", interrupt)
+        with pytest.raises(SystemExit) as ended:
+            imagesim_sync.Command().run_from_argv(["manage.py", "imagesim_sync", "--skip-checks"])
+        assert ended.value.code == 130
+        assert capsys.readouterr().err == "Interrupted.\n"
 
     def test_a_dry_run_requires_reconcile(self):
         with pytest.raises(CommandError, match="--reconcile"):

@@ -260,6 +260,29 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("shop")
+def test_the_charts_of_models_with_similar_names_are_different_files(tmp_path: Path) -> None:
+    rows, others = list(Embedding.objects.all()), ("marqo-fashion-siglip", "marqo-fashion-clip")
+    for name in others:
+        Embedding.objects.bulk_create(Embedding(digest=r.digest, fingerprint=name, vector=r.vector) for r in rows)
+    arguments = ["--source", "image", "--similarity", "cosine", "--queries", "5", "--plot", str(tmp_path)]
+    for name in others:
+        arguments += ["--fingerprint", name]
+    call_command("imagesim_evaluate", *arguments, stdout=StringIO(), verbosity=0)
+    names = {f"shop.product-image-{name}-{kind}" for name in others for kind in ("ndcg", "queries")}
+    assert {path.stem for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_folder_for_charts_that_cannot_be_made_is_reported_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(catalogue, "load", None)
+    with pytest.raises(CommandError, match="No charts can be written to"):
+        call_command("imagesim_evaluate", "--plot", str(tmp_path / "taken" / "charts"), stdout=StringIO())
+
+
+@pytest.mark.usefixtures("shop")
 def test_the_tune_command_chooses_only_improvements() -> None:
     out = StringIO()
     call_command("imagesim_tune", "--dry-run", "--format", "json", stdout=out)

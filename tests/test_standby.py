@@ -364,11 +364,11 @@ class TestSwap:
 class TestDiscard:
     def test_it_leaves_the_active_index_and_nothing_else(self, held, monkeypatch):
         former = get_index().active()
-        monkeypatch.setattr("builtins.input", lambda question: "no")
+        monkeypatch.setattr("builtins.input", lambda: "no")
         with pytest.raises(CommandError, match="Nothing was deleted"):
             call_command("imagesim_rebuild", "--discard")
         assert jobs.standby() == held
-        monkeypatch.setattr("builtins.input", lambda question: "yes")
+        monkeypatch.setattr("builtins.input", lambda: "yes")
         out = StringIO()
         call_command("imagesim_rebuild", "--discard", stdout=out)
         assert out.getvalue() == f"Deleted {held.target}.\n"

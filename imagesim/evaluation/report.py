@@ -19,7 +19,7 @@ from imagesim.calibration import Reliability, Sample, reliability
 from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
-from imagesim.exceptions import BadImage, ConfigurationError, ImagesimError, ModelMismatch
+from imagesim.exceptions import BadImage, BadQuery, ConfigurationError, ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing.calibrate import departments_of
 from imagesim.items import Items
@@ -59,9 +59,16 @@ def evaluate(
 ) -> list[Report]:
     """Evaluate each model with each source of relevance that has queries; one report each.
 
-    :raises BadQuery: for an unknown variant or source, or an invalid file of judged pairs.
+    :raises BadQuery: for an unknown variant or source, an invalid file of judged pairs, or a folder of charts that
+        cannot be made.
     :raises NotIndexed: if nothing has been embedded yet.
     """
+    if plot is not None:  # before minutes of work
+        _pyplot()
+        try:
+            plot.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadQuery(f"No charts can be written to {plot}: {error}.") from error
     reports = []
     for fingerprint in fingerprints or catalogue.fingerprints(items) or [""]:
         loaded = catalogue.load(items, fingerprint, sample=sample, seed=seed)
@@ -104,8 +111,7 @@ def evaluate(
             if promised:
                 report["reliability"] = [each._asdict() for each in promised]
             if plot is not None:
-                plot.mkdir(parents=True, exist_ok=True)
-                stem = f"{items.label}-{source}-{fingerprint[:12].replace('/', '-')}"
+                stem = f"{items.label}-{source}-{fingerprint.replace('/', '-')}"
                 chart(outcomes, "ndcg", f"{items.label}: {source}, {len(cases)} queries", plot / f"{stem}-ndcg.png")
                 contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
                 if promised:

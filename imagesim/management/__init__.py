@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from argparse import ArgumentParser
-from typing import TYPE_CHECKING, Any, TextIO
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
@@ -18,8 +19,18 @@ if TYPE_CHECKING:
     from imagesim.models import Job
 
 
+Number = TypeVar("Number", int, float)
+
+
 class ImagesimCommand(BaseCommand):
     """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except KeyboardInterrupt:  # what is done is stored, and the next run continues
+            self.stderr.write("Interrupted.")
+            sys.exit(130)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
@@ -39,8 +50,35 @@ class ImagesimCommand(BaseCommand):
     def emit(self, values: dict[str, Any], format: str, text: str) -> None:
         self.stdout.write(json.dumps(values, cls=DjangoJSONEncoder) if format == "json" else text)
 
+    def require_yes(self, question: str) -> None:
+        """Ask on stderr, because stdout can lead to a file.
+
+        :raises CommandError: unless the answer is yes.
+        """
+        self.stderr.write(f"{question} Type 'yes': ", str, ending="")
+        self.stderr.flush()
+        try:
+            answer = input()
+        except EOFError:  # nobody is there
+            answer = ""
+        if answer != "yes":
+            raise CommandError("Nothing was deleted.")
+
     def bar(self, label: str) -> ProgressBar:
         return ProgressBar(label)
+
+
+def at_least(least: Number) -> Callable[[str], Number]:
+    """Return the type of an argument that is a number from ``least`` on."""
+
+    def parse(text: str) -> Number:
+        value = type(least)(text)
+        if not value >= least:  # nor is it NaN
+            raise ArgumentTypeError(f"{text} is too small; it must be {least} or more.")
+        return value
+
+    parse.__name__ = type(least).__name__  # argparse names it where the text is no number
+    return parse
 
 
 def require_done(job: Job) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.files.storage import Storage, default_storage
-from django.core.management.base import CommandError
 from django.core.management.color import no_style
 from django.db import connections, router
 
@@ -36,9 +35,7 @@ class Command(ImagesimCommand):
         storages = [default_storage, *(storage for storage in named if isinstance(storage, Storage))]
         if interactive:
             rows = f"all rows of {', '.join(config.label for config in _apps())}"
-            question = f"Delete {len(indexes)} indexes named {index.name!r}, {rows} and the thumbnails?"
-            if input(f"{question} Type 'yes': ") != "yes":
-                raise CommandError("Nothing was deleted.")
+            self.require_yes(f"Delete {len(indexes)} indexes named {index.name!r}, {rows} and the thumbnails?")
         for name in indexes:
             index.drop(name)
         tables = [table for alias, named in _tables().items() for table in _flush(alias, named)]

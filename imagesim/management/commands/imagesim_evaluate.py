@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.report import as_table, evaluate
 from imagesim.evaluation.study import QUANTISATIONS, SIMILARITIES, Variant
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, at_least
 from imagesim.registry import get_items
 
 
@@ -32,15 +32,17 @@ class Command(ImagesimCommand):
         parser.add_argument("--similarity", action="append", choices=sorted(SIMILARITIES))
         parser.add_argument("--dims", action="append", type=int, help="dimensions to keep by PCA")
         parser.add_argument("--quantisation", action="append", choices=sorted(QUANTISATIONS))
-        parser.add_argument("-k", type=int, default=10, help="number of answers that count (default 10)")
-        parser.add_argument("--queries", type=int, default=1000, help="maximum number of queries (default 1000)")
-        parser.add_argument("--sample", type=int, default=20_000, help="maximum number of items (default 20000)")
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("-k", type=at_least(1), default=10, help="number of answers that count (default 10)")
+        parser.add_argument(
+            "--queries", type=at_least(1), default=1000, help="maximum number of queries (default 1000)"
+        )
+        parser.add_argument(
+            "--sample", type=at_least(2), default=20_000, help="maximum number of items (default 20000)"
+        )
+        parser.add_argument("--seed", type=at_least(0), default=0)
         parser.add_argument("--plot", type=Path, metavar="DIR", help="write charts and contact sheets there")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["k"] < 1 or options["queries"] < 1 or options["sample"] < 2:
-            raise CommandError("-k and --queries must be at least 1, --sample at least 2.")
         sources = tuple(options["source"] or SOURCES)
         if "judged" in (options["source"] or ()) and options["judged"] is None:
             raise CommandError("--source judged needs --judged CSV.")

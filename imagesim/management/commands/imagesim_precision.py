@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 from imagesim import images
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import BadImage
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, at_least
 from imagesim.registry import registry
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Command(ImagesimCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--pictures", type=int, default=384, help="number of pictures, chosen at random (default 384)"
+            "--pictures", type=at_least(1), default=384, help="number of pictures, chosen at random (default 384)"
         )
         parser.add_argument("--folder", type=Path, help="use pictures of this folder instead of the shop's")
 

@@ -48,8 +48,8 @@ class Command(ImagesimCommand):
         job = jobs.standby()
         if job is None:
             raise CommandError("No index is on standby.")
-        if interactive and input(f"Delete the index {job.target!r}? Type 'yes': ") != "yes":
-            raise CommandError("Nothing was deleted.")
+        if interactive:
+            self.require_yes(f"Delete the index {job.target!r}?")
         if not job_control.cancel(job) or job.status != Job.Status.CANCELLED:
             raise CommandError(f"It was changed meanwhile: {jobs.why_none(Job.Kind.REBUILD)}")
         self.emit(_values(job), format, f"Deleted {job.target}.")

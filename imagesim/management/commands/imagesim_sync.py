@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from imagesim.indexing.sync import SyncReport, sync
-from imagesim.management import ImagesimCommand, require_done
+from imagesim.management import ImagesimCommand, at_least, require_done
 
 
 class Command(ImagesimCommand):
@@ -20,7 +20,7 @@ class Command(ImagesimCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--limit", type=int, help="stop after this many items")
+        parser.add_argument("--limit", type=at_least(1), help="stop after this many items")
         parser.add_argument(
             "--reconcile", action="store_true", help="find and repair differences that no signal reported"
         )
@@ -28,13 +28,13 @@ class Command(ImagesimCommand):
         parser.add_argument(
             "--watch", action="store_true", help="go on until stopped, syncing every --interval seconds"
         )
-        parser.add_argument("--interval", type=float, default=1.0, help="with --watch: seconds between two syncs")
+        parser.add_argument(
+            "--interval", type=at_least(0.0), default=1.0, help="with --watch: seconds between two syncs"
+        )
 
     def handle(self, *args: Any, format: str, **options: Any) -> None:
         if options["dry_run"] and not options["reconcile"]:
             raise CommandError("--dry-run needs --reconcile.")
-        if options["limit"] is not None and options["limit"] < 1:
-            raise CommandError(f"--limit is {options['limit']}; it must be 1 or more.")
         if options["reconcile"]:
             self._reconcile(format, dry_run=options["dry_run"])
             return

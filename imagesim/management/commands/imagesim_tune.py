@@ -13,7 +13,7 @@ from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.study import Variant, principal_axes
 from imagesim.evaluation.tuning import truncation, tune
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, at_least
 from imagesim.projections import Projection, choose
 from imagesim.registry import get_items
 
@@ -34,8 +34,8 @@ class Command(ImagesimCommand):
         parser.add_argument("--source", choices=SOURCES, default="category", help="what makes two items similar")
         parser.add_argument("--judged", type=Path, metavar="CSV")
         parser.add_argument("--fingerprint", help="the embedding model (needed if there are several)")
-        parser.add_argument("--sample", type=int, default=20_000)
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--sample", type=at_least(2), default=20_000)
+        parser.add_argument("--seed", type=at_least(0), default=0)
         parser.add_argument("--dry-run", action="store_true", help="show the gain without choosing the map")
 
     def handle(self, *args: Any, **options: Any) -> None:
