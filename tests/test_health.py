@@ -282,6 +282,17 @@ class TestTiming:
         assert caplog.records[0].outcome == "ok"
         assert "search.x took" in caplog.text
 
+    def test_an_observer_that_fails_is_logged_and_the_rest_goes_on(self, seen, caplog):
+        def fail(event: str, seconds: float, outcome: str) -> None:
+            raise OSError("the folder of the figures is gone")
+
+        metrics.observers.insert(0, fail)
+        with metrics.timed("search.x"):
+            pass
+
+        assert seen == [("search.x", "ok")]
+        assert "the folder of the figures is gone" in caplog.text
+
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.usefixtures("media_root")
     def test_the_async_variant_is_timed_once(self, seen):

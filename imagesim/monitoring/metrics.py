@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import ImagesimError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Observer = Callable[[str, float, str], None]
 logger = logging.getLogger("imagesim.timing")
 observers: list[Observer] = []
 """Called with the event, its duration in seconds and its outcome: ``"ok"``, the ``code`` of an error, or
-``"error"``."""
+``"error"``. One that fails is logged: nobody's search depends on its being counted."""
 
 
 @contextmanager
@@ -41,7 +42,10 @@ def timed(event: str) -> Iterator[None]:
     finally:
         seconds = time.perf_counter() - started
         for observer in observers:
-            observer(event, seconds, outcome)
+            try:
+                observer(event, seconds, outcome)
+            except Exception:  # such as of prometheus_client, whose folder is full or gone
+                log_repeated(logger, logging.ERROR, "observer", "A time could not be recorded", exc_info=True)
         extra = {"event": event, "seconds": seconds, "outcome": outcome}
         logger.debug("%s took %.1f ms: %s", event, seconds * 1000, outcome, extra=extra)
 
