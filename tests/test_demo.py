@@ -315,17 +315,27 @@ class TestOwnCatalogue:
         assert (made.name, str(made.price), made.stock, made.brand) == ("Red dress", "49.90", 3, "Acme")
         assert (made.category.name, made.category.parent.name) == ("Dresses", "Women")
 
+    def test_a_row_that_is_repeated_is_one_product(self, tmp_path):
+        self.add(tmp_path / "1.png", "red")
+        (tmp_path / "mine.csv").write_text("image,name\n1.png,Red\n1.png,Red\n1.png,Red too\n")
+        for _ in range(2):
+            assert own_catalogue.load(tmp_path / "mine.csv", lambda *done: None) == 2
+        assert sorted(Product.objects.values_list("name", flat=True)) == ["Red", "Red too"]
+
     @pytest.mark.parametrize(
         ("name", "text", "words"),
         [
-            ("none", "", "no folder and no CSV"),
-            ("x.csv", "a,b\n1,2", "no column 'image'"),
-            ("y.csv", "image\nz.png", "no picture"),
+            ("none", b"", "no folder and no CSV"),
+            ("x.csv", b"a,b\n1,2", "no column 'image'"),
+            ("y.csv", b"image\nz.png", "no picture"),
+            ("latin-1.csv", "image,name\nz.png,Schöne Schuhe\n".encode("latin-1"), "in UTF-8: .* decode byte 0xf6"),
+            ("quote.csv", b'image\n"z.png\n' + b"another.png\n" * 20_000, "field larger than field limit"),
+            ("long.csv", b'image\n"z.png\n' + b"another.png\n" * 400 + b"a.png", "File name too long"),
         ],
     )
     def test_an_invalid_catalogue_is_reported(self, tmp_path, name, text, words):
         if text:
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_bytes(text)
         with pytest.raises(own_catalogue.NoCatalogue, match=words):
             own_catalogue.load(tmp_path / name, lambda *done: None)
 

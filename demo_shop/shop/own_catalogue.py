@@ -56,18 +56,22 @@ def load(source: Path, progress: Callable[[int, int], None]) -> int:
     random.Random(0).shuffle(rows)  # so that the first indexed items are of all kinds
     known = set(Photo.objects.values_list("file", flat=True))
     categories = {category.slug: category for category in Category.objects.all()}
-    new = [(path, row, _link(path)) for path, row in rows]
-    new = [each for each in new if each[2] not in known]
+    every: dict[str, tuple[dict[str, str], str]] = {}
+    for path, row in rows:
+        row["name"] = row.get("name") or _words(path.stem)
+        name = _link(path)
+        every[f"{slugify(row['name'])[:150] or 'product'}-{Path(name).stem[:12]}"] = row, name  # a repeated row is one
+    new = [(slug, row, name) for slug, (row, name) in every.items() if name not in known]
     for start in range(0, len(new), BATCH):
         with transaction.atomic():
             batch = new[start : start + BATCH]
-            products = Product.objects.bulk_create(_product(*each, categories) for each in batch)
+            products = Product.objects.bulk_create(_product(slug, row, categories) for slug, row, _ in batch)
             photos = (Photo(product=made, file=name) for made, (_, _, name) in zip(products, batch, strict=True))
             Photo.objects.bulk_create(photos)
             if ItemState.objects.exists():  # otherwise the first sync queues every item
                 imagesim.touch(Product.objects.filter(pk__in=[made.pk for made in products]))
         progress(start + len(batch), len(new))
-    return len(rows)
+    return len(every)
 
 
 def _is_picture(path: Path) -> bool:
@@ -80,14 +84,17 @@ def _of_folder(path: Path) -> dict[str, str]:
 
 
 def _of_csv(source: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    with source.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        if "image" not in (table.fieldnames or ()):
-            raise NoCatalogue(f"{source} has no column 'image'.")
-        for row in table:
-            path = source.parent / (row["image"] or "")
-            if _is_picture(path):
-                yield path, {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            if "image" not in (table.fieldnames or ()):
+                raise NoCatalogue(f"{source} has no column 'image'.")
+            for row in table:
+                path = source.parent / (row["image"] or "")
+                if _is_picture(path):
+                    yield path, {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+    except (OSError, UnicodeError, csv.Error) as error:  # another encoding, a quotation mark that is never closed
+        raise NoCatalogue(f"{source} cannot be read as a CSV file in UTF-8: {str(error)[:200]}.") from error
 
 
 def _words(name: str) -> str:
@@ -105,11 +112,10 @@ def _link(path: Path) -> str:
     return name
 
 
-def _product(path: Path, row: dict[str, str], name: str, categories: dict[str, Category]) -> Product:
-    title = row.get("name") or _words(path.stem)
+def _product(slug: str, row: dict[str, str], categories: dict[str, Category]) -> Product:
     return Product(
-        name=title[:200],
-        slug=f"{slugify(title)[:150] or 'product'}-{Path(name).stem[:12]}",
+        name=row["name"][:200],
+        slug=slug,
         category=_category(row, categories),
         price=_number(row.get("price", ""), Decimal(0)),
         stock=int(_number(row.get("stock", ""), Decimal(1))),
