@@ -248,7 +248,7 @@ class TestDiversity:
 
     @pytest.mark.parametrize("window", [100, 6, 3])
     def test_pages_are_slices_of_one_order(self, many, monkeypatch, window):
-        monkeypatch.setattr(retriever, "WINDOW", window)
+        monkeypatch.setattr(retriever.WithMMR, "window", window)
         whole = names(imagesim.search(text="red", diversity=0.6, limit=12))
         cut: list[str] = []
         offset, more = 0, True

@@ -28,6 +28,7 @@ from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.retriever import WithMMR
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
@@ -42,8 +43,10 @@ class Fixed:
 
     def __init__(self, *candidates: Candidate) -> None:
         self.candidates = candidates
+        self.requests = 0
 
     def search(self, queries):
+        self.requests += 1
         return [
             Candidates(
                 self.candidates[query.offset : query.offset + query.limit],
@@ -100,6 +103,67 @@ class TestFloor:
         first, second = self.page(0.5, *every, limit=4), self.page(0.5, *every, limit=4, offset=4)
         assert first.more
         assert first.candidates + second.candidates == whole.candidates[:8]
+
+    def test_the_relevance_of_a_hit_is_the_same_on_every_page(self):
+        """The most similar was less relevant than a later one of its category, which only the second page looked at: it
+        came with the second page, and moved the last of the first one there."""
+        others = [candidate(f"{n:02}", 0.75 - n / 1000, "shoes" if n == 24 else "hats") for n in range(40)]
+        every = [candidate("first", 0.95, "shoes"), *others]
+        first, second = self.page(0.3, *every, limit=10), self.page(0.3, *every, limit=10, offset=10)
+        assert not {each.key for each in first.candidates} & {each.key for each in second.candidates}
+        assert first.candidates + second.candidates == self.page(0.3, *every, limit=20).candidates
+
+    def test_hits_among_others_are_found(self):
+        """The page ended at a candidate of another category, though a third of the next ones belonged to the answer."""
+        every = [candidate(f"{n:02}", 0.7 - n / 200, "shoes" if n % 3 == 0 else "hats") for n in range(120)]
+        retriever = Fixed(*every)
+        judged = WithRelevance(retriever, Judge(PLAIN, "items", frozenset({"shoes"})), 0.6)
+        found: list[str] = []
+        more = True
+        while more:
+            (page,) = judged.search([Query(np.ones(2, np.float32), limit=10, offset=len(found))])
+            assert len(page.candidates) == 10
+            found, more = found + [each.key for each in page.candidates], page.more
+        assert found == [each.key for each in every if "shoes" in each.categories]
+
+    def test_what_cannot_be_relevant_is_not_looked_for(self):
+        """Only candidates of the category are looked for further, and only while there are any."""
+        shoes = [candidate(f"s{n}", 0.9 - n / 100, "shoes") for n in range(3)]
+        hats = [candidate(f"h{n:03}", 0.5 - n / 1000, "hats") for n in range(300)]
+        judge = Judge(PLAIN, "items", frozenset({"shoes"}))
+        for every, requests in (([*shoes, *hats], 1), ([*shoes, *hats[:20], *shoes, *hats[20:]], 2)):
+            retriever = Fixed(*every)
+            (page,) = WithRelevance(retriever, judge, 0.6).search([Query(np.ones(2, np.float32), limit=12)])
+            assert [each.key for each in page.candidates] == [each.key for each in every[:40] if each.key[0] == "s"]
+            assert not page.more
+            assert retriever.requests == requests
+
+    @pytest.mark.parametrize("size", [1, 4, 12])
+    def test_pages_of_varied_hits_follow_each_other(self, size):
+        """Which candidates voted depended on how far a page looked, as they were not in the order of their scores."""
+        numbers = np.random.default_rng(8)
+        categories = numbers.integers(0, 5, 90)
+        centres = numbers.normal(size=(5, 16)) + 0.6
+        rows = centres[categories] + 0.9 * numbers.normal(size=(90, 16))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        scores = rows @ ((centres[0] + centres[1]) / np.linalg.norm(centres[0] + centres[1]))
+        every = [
+            Candidate(f"{n:02}", float(scores[n]), f"{n:02}", f"{n:02}", "", categories=(f"c{categories[n]}",))
+            for n in np.argsort(-scores)
+        ]
+        varied = WithMMR(Fixed(*every), 0.6, lambda some: {each.image_digest: rows[int(each.key)] for each in some})
+
+        def pages(size: int) -> list[str]:
+            keys: list[str] = []
+            more = True
+            while more:
+                judged = WithRelevance(varied, Judge(Calibration(), "photo"), 0.3, least=WithMMR.window)
+                (page,) = judged.search([Query(np.ones(2, np.float32), limit=size, offset=len(keys))])
+                keys, more = keys + [each.key for each in page.candidates], page.more
+            return keys
+
+        assert pages(size) == pages(60)
+        assert len(pages(size)) > 12
 
     def test_a_single_hit_of_its_category_gets_no_vote(self):
         lone = self.page(0.5, candidate("gloves", 0.8, "sport"), *(candidate(str(n), 0.3, f"c{n}") for n in range(9)))

@@ -116,7 +116,7 @@ class TestMMR:
         assert [found.more for found in answers] == [True, False]
 
     def test_a_page_across_the_window_adds_up(self, monkeypatch):
-        monkeypatch.setattr("imagesim.retrieval.retriever.WINDOW", 2)
+        monkeypatch.setattr(WithMMR, "window", 2)
         listed = Listed(*(candidate(name, 1 - n / 100) for n, name in enumerate("abcde")))
         (found,) = WithMMR(listed, 0.5, lambda found: {}).search([query(limit=3, offset=1)])
         assert [each.key for each in found.candidates] == ["b", "c", "d"]

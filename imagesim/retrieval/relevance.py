@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
 from imagesim.models import StoredCalibration
-from imagesim.retrieval.rerank import WINDOW, Judged
+from imagesim.retrieval.rerank import Judged
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
@@ -24,6 +24,9 @@ CALIBRATION_SECONDS = 60.0
 
 SPARE = 12
 """Candidates requested beyond a page, to replace those that are cut."""
+
+WIDENINGS = 2
+"""How often a page that is not full looks twice as far, as long as any of the last candidates is relevant."""
 
 CLOSEST = 4
 """The number of nearest candidates shown separately if none is relevant."""
@@ -82,24 +85,27 @@ class Judge:
         scores: Sequence[float],
         voters: Sequence[Candidate] | None = None,
     ) -> list[float]:
-        """Return the relevance of each candidate by its score. ``voters``: the candidates themselves by default."""
+        """Return the relevance of each candidate by its score. ``voters``: the candidates themselves by default.
+
+        It depends on the first voters alone, so that it is the same however far a page looks.
+        """
         if not candidates:
             return []
-        votes = self._votes(query, candidates, candidates if voters is None else voters)
-        found = self.calibration.relevances(self.kind, scores, votes)
+        voters = sorted(candidates if voters is None else voters, key=lambda voter: -voter.score)[:VOTERS]
+        found = self.calibration.relevances(self.kind, scores, self._votes(query, candidates, voters))
         own = self.own or frozenset(query.filters.categories if self.labelled else ())
-        # The relevance of the first does not depend on how far a page looks.
-        for part in (range(WINDOW, len(candidates)), range(min(WINDOW, len(candidates)))):
-            best: dict[str, float] = {}
-            for number in sorted(part, key=scores.__getitem__):
-                names = candidates[number].categories
-                least = OWN_KIND if own and not own.isdisjoint(names) else 0.0
-                # At least as relevant as less similar candidates of the same category.
-                for name in names:
-                    least = max(least, best.get(name, 0.0))
-                found[number] = max(found[number], least)
-                for name in names:
-                    best[name] = found[number]
+        if own:
+            for number, each in enumerate(candidates):
+                if not own.isdisjoint(each.categories):
+                    found[number] = max(found[number], OWN_KIND)
+        # A voter has no vote for itself: it is at least as relevant as less similar ones of the same category.
+        best: dict[str, float] = {}
+        known = {voter.key for voter in voters}
+        of_voters = (number for number, each in enumerate(candidates) if each.key in known)
+        for number in sorted(of_voters, key=scores.__getitem__):
+            names = candidates[number].categories
+            found[number] = max(found[number], *(best.get(name, 0.0) for name in names), 0.0)
+            best |= dict.fromkeys(names, found[number])
         return found
 
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
@@ -109,7 +115,6 @@ class Judge:
             return [self._known(frozenset(candidate.categories)) for candidate in candidates]
         if query.filters.categories or not any(voter.categories for voter in voters):
             return None
-        voters = sorted(voters, key=lambda voter: -voter.score)[:VOTERS]
         deviation = self.calibration.background[self.kind].deviation
         ballot = Ballot([voter.score for voter in voters], [voter.categories for voter in voters], deviation)
         numbers = {voter.key: number for number, voter in enumerate(voters)}
@@ -126,23 +131,39 @@ class Judge:
 
 
 class WithRelevance:
-    """Compute the relevance of the candidates, and cut those below ``floor``; None cuts nothing."""
+    """Compute the relevance of the candidates, and cut those below ``floor``; None cuts nothing.
 
-    def __init__(self, retriever: Retriever, judge: Judge, floor: float | None, plan: Plan | None = None) -> None:
+    ``least`` is how many candidates every page judges, for a retriever whose order is not that of the scores.
+    """
+
+    def __init__(
+        self, retriever: Retriever, judge: Judge, floor: float | None, plan: Plan | None = None, least: int = 0
+    ) -> None:
         self._retriever = retriever
         self._judge = judge
         self._floor = floor or 0.0
         self._plan = plan
+        self._least = least
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         lookups = self._plan.lookups(queries) if self._plan else []
-        found = self._retriever.search([*(window_of(query, self._plan) for query in queries), *lookups])
-        windows, pinned = found[: len(queries)], found[len(queries) :] or [Candidates(())] * len(queries)
-        return [self._judged(*each) for each in zip(queries, windows, pinned, strict=True)]
-
-    def _judged(self, query: Query, window: Candidates, pinned: Candidates) -> Candidates:
-        judged, pins = (self._judge_all(query, each.candidates, window) for each in (window, pinned))
-        return cut(query, judged, window, self._floor, self._plan, pins)
+        asked = [window_of(query, self._plan, self._least) for query in queries]
+        windows = self._retriever.search([*asked, *lookups])
+        pinned = windows[len(queries) :] or [Candidates(())] * len(queries)
+        judged = [self._judge_all(query, each.candidates, each) for query, each in zip(queries, windows, strict=False)]
+        for _widening in range(WIDENINGS):
+            short = [n for n, query in enumerate(queries) if goes_on(query, windows[n], judged[n], self._floor)]
+            if not short:
+                break
+            for n in short:
+                asked[n] = widened(asked[n])
+            for n, window in zip(short, self._retriever.search([asked[n] for n in short]), strict=True):
+                windows[n] = replace(window, took_ms=windows[n].took_ms + window.took_ms)
+                judged[n] = self._judge_all(queries[n], window.candidates, window)
+        return [
+            cut(query, judged[n], windows[n], self._floor, self._plan, self._judge_all(query, pins, windows[n]))
+            for n, (query, pins) in enumerate(zip(queries, (each.candidates for each in pinned), strict=True))
+        ]
 
     def _judge_all(self, query: Query, candidates: Sequence[Candidate], window: Candidates) -> list[Judged]:
         scores = [candidate.score for candidate in candidates]
@@ -150,10 +171,29 @@ class WithRelevance:
         return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
 
 
-def window_of(query: Query, plan: Plan | None = None) -> Query:
+def window_of(query: Query, plan: Plan | None = None, least: int = 0) -> Query:
     """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
-    least = max(VOTERS, plan.window) if plan else VOTERS
+    least = max(VOTERS, least, plan.window if plan else 0)
     return replace(query, offset=0, limit=max(least, query.offset + query.limit + SPARE))
+
+
+def goes_on(
+    query: Query, window: Candidates, looks: Sequence[Judged], floor: float, judged: Sequence[Judged] | None = None
+) -> bool:
+    """Whether a page is not full, and further relevant candidates may follow its window.
+
+    They may while any of the last ones in it is relevant: those of one category lie scattered among others. ``judged``
+    are all candidates, if those of the window (``looks``) are not the only ones.
+    """
+    relevant = sum(each.relevance >= floor for each in (looks if judged is None else judged))
+    if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
+        return False
+    return any(each.relevance >= floor for each in looks[-SPARE:])
+
+
+def widened(window: Query) -> Query:
+    """Return the query of a window that looks twice as far."""
+    return replace(window, limit=2 * window.limit)
 
 
 def cut(
@@ -175,7 +215,6 @@ def cut(
     else:
         kept = [each for each in judged if each.relevance >= floor]
     end = query.offset + query.limit
-    more = len(kept) > end or (window.more and bool(judged) and judged[-1].relevance >= floor)
     near: Sequence[Judged] = ()
     if not kept and not query.offset:
         of_kind = [each for each in judged if not mentioned.isdisjoint(each.candidate.categories)]
@@ -183,7 +222,7 @@ def cut(
     return replace(
         window,
         candidates=tuple(each.as_candidate() for each in kept[query.offset : end]),
-        more=more,
+        more=len(kept) > end,
         cut=sum(each.relevance < floor for each in judged[:end]),
         closest=tuple(each.as_candidate() for each in near[: min(CLOSEST, query.limit)]),
     )

@@ -127,9 +127,6 @@ def _variant_may_be_lost(index: GuardedIndex) -> Iterator[None]:
 
 T = TypeVar("T", bound="Hit | Candidate")
 
-WINDOW = 100
-"""The best candidates that are reordered for variety; those after them keep their order."""
-
 RELEVANT_SHARE = 0.5
 """The minimum share of the best score; candidates below it stay behind the others, so that results stay relevant."""
 
@@ -176,11 +173,13 @@ class _OneByOne(ABC):
 
 
 class WithMMR(_OneByOne):
-    """Reorder the first :data:`WINDOW` candidates that are similar enough by maximal marginal relevance.
+    """Reorder the first ``window`` candidates that are similar enough by maximal marginal relevance.
 
     The order does not depend on the page, so that pages neither overlap nor have gaps. ``vectors_of`` gives vectors by
     the digest of the image that matched.
     """
+
+    window = 100
 
     def __init__(
         self,
@@ -194,17 +193,17 @@ class WithMMR(_OneByOne):
 
     def _answer(self, retriever: Retriever, query: Query) -> Candidates:
         end = query.offset + query.limit
-        if query.offset >= WINDOW or query.text:
+        if query.offset >= self.window or query.text:
             return retriever.search([query])[0]
-        (window,) = retriever.search([replace(query, offset=0, limit=WINDOW)])
+        (window,) = retriever.search([replace(query, offset=0, limit=self.window)])
         best = max((candidate.score for candidate in window.candidates), default=0.0)
         near = [candidate for candidate in window.candidates if candidate.score >= RELEVANT_SHARE * best]
         far = [candidate for candidate in window.candidates if candidate.score < RELEVANT_SHARE * best]
         ordered = [*mmr(near, self._vectors_of(near), self._diversity), *far]
         page = tuple(ordered[query.offset : end])
-        if end <= WINDOW or not window.more:
+        if end <= self.window or not window.more:
             return replace(window, candidates=page, more=window.more or len(ordered) > end)
-        (rest,) = retriever.search([replace(query, offset=WINDOW, limit=end - WINDOW)])
+        (rest,) = retriever.search([replace(query, offset=self.window, limit=end - self.window)])
         return replace(rest, candidates=page + rest.candidates, took_ms=window.took_ms + rest.took_ms)
 
 

@@ -239,6 +239,7 @@ def _run(
             query = replace(query, fields=plan.fields)
         retriever = _retriever(index, request, filters, meta)
         calibration, floor = calibration_of(meta), request.min_relevance
+        least = WithMMR.window if request.diversity else 0
         if words:
             from imagesim.embedders import get_embedder_of  # other pages need not load it
 
@@ -249,11 +250,11 @@ def _run(
             remembered = runtime.get(name, MovedVectors) if retriever is index else None
             has_word = get_embedder_of(meta.fingerprint).has_word
             retriever = WithText(
-                retriever, words, calibration, floor, vectors_of, languages, has_word, plan, remembered
+                retriever, words, calibration, floor, vectors_of, languages, has_word, plan, remembered, least
             )
         else:
             judge = Judge(calibration, kind, own, near, labelled)
-            retriever = WithRelevance(retriever, judge, floor, plan)
+            retriever = WithRelevance(retriever, judge, floor, plan, least)
         hits = _fill_page(query, retriever)
         degraded, facets = "", {}
         if not hits and not request.offset and filters.categories:

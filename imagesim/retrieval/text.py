@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.retrieval import feedback, query_text
-from imagesim.retrieval.relevance import Judge, cut, window_of
+from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, widened, window_of
 from imagesim.retrieval.rerank import Judged
 from imagesim.types import Candidate, Candidates, Query
 
@@ -77,6 +77,7 @@ class WithText:
         has_word: Callable[[str], bool] = lambda word: False,
         plan: Plan | None = None,
         remembered: MovedVectors | None = None,
+        least: int = 0,
     ) -> None:
         self._retriever = retriever
         self._calibration = calibration
@@ -95,13 +96,13 @@ class WithText:
         self._vectors_of = vectors_of
         self._plan = plan
         self._remembered = remembered
+        self._least = least
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        window = window_of(query, self._plan)
-        window = replace(window, limit=max(LOOKS_WINDOW, window.limit))
+        window = window_of(query, self._plan, max(LOOKS_WINDOW, self._least))
         named = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         guess = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=guess.vector) if guess else window if self._has_looks(window) else None
@@ -114,22 +115,26 @@ class WithText:
         else:
             vector, seen = self._moved(window, named_best, vectors, None if guess else seen)
         kind: Kind = "words" if vector is query.vector else "items"
-        scores = _scores(called, vector, vectors)
         judge = Judge(self._calibration, kind)
-        nearest = [candidate.score for candidate in seen.candidates]
-        looks = zip(seen.candidates, nearest, judge.relevances(query, seen.candidates, nearest), strict=True)
-        named_ones = zip(called, scores, judge.relevances(query, called, scores, seen.candidates), strict=True)
-        of_pins = _scores(pins, vector, vectors)
-        judged_pins = zip(pins, of_pins, judge.relevances(query, pins, of_pins, seen.candidates), strict=True)
-        judged = _fused(
-            [Judged(*each) for each in named_ones if query.min_score is None or each[1] >= query.min_score],
-            [Judged(*each) for each in looks],
-            by_group=query.collapse,
-        )
-        page = cut(
-            query, judged, seen, self._floor, self._plan, [Judged(*each) for each in judged_pins], self._mentioned
-        )
-        return replace(page, took_ms=words.took_ms + seen.took_ms)
+
+        def judge_all(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[Judged]:
+            relevances = judge.relevances(query, candidates, scores, seen.candidates)
+            return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
+
+        by_name = judge_all(called, _scores(called, vector, vectors))
+        by_name = [each for each in by_name if query.min_score is None or each.score >= query.min_score]
+        judged_pins = judge_all(pins, _scores(pins, vector, vectors))
+        took_ms = words.took_ms + seen.took_ms
+        for widenings_left in reversed(range(WIDENINGS + 1)):
+            looks = judge_all(seen.candidates, [candidate.score for candidate in seen.candidates])
+            judged = _fused(by_name, looks, by_group=query.collapse)
+            if not widenings_left or not goes_on(query, seen, looks, self._floor, judged):
+                break
+            window = widened(window)
+            (seen,) = self._retriever.search([replace(window, vector=vector)])
+            took_ms += seen.took_ms
+        page = cut(query, judged, seen, self._floor, self._plan, judged_pins, self._mentioned)
+        return replace(page, took_ms=took_ms)
 
     def _moved(
         self,
