@@ -89,6 +89,18 @@ def test_a_hit_that_no_longer_fits_is_seen_at_once(shelf, searches, change):
     assert len(searches) == 2
 
 
+@pytest.mark.parametrize("change", [{"active": False}, {"stock": 0}, {"price": 70}])
+def test_so_are_the_closest_that_no_longer_fit(shelf, searches, change):
+    """Where nothing is relevant, the closest were shown from the cache after they had been sold out."""
+    asked = {"in_stock": True, "filters": {"price__lte": 60}, "min_relevance": 0.9999}
+    first = similar(shelf["red"], **asked)
+    assert not first
+    assert "dark" in names(first.closest)
+    Product.objects.filter(name="dark").update(**change)
+    shop.index([each for each in Product.objects.all() if each.active])
+    assert "dark" not in names(similar(shelf["red"], **asked).closest)
+
+
 def test_an_answer_of_an_index_that_lags_behind_is_not_kept(shelf, searches):
     Product.objects.filter(name="dark").update(stock=0)  # the index has not heard of it
     for _time in range(2):

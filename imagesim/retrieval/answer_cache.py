@@ -23,8 +23,8 @@ from imagesim.types import Candidate, Hit, Hits
 
 @dataclass(frozen=True)
 class _Answer:
-    """An answer without its items. ``facts`` are the values of each hit that the filters compare; ``category`` is the
-    first one that was searched."""
+    """An answer without its items. ``facts`` are the values that the filters compare, of each hit and of each of the
+    closest; ``category`` is the first one that was searched."""
 
     candidates: tuple[Candidate, ...]
     closest: tuple[Candidate, ...]
@@ -50,12 +50,13 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
     if known is not None and (hits := _restored(items, item, request, known)) is not None:
         return hits
     hits = search.similar_to(item, **arguments)
-    sold_out = request.in_stock is not None and any(items.get_in_stock(h.item) != request.in_stock for h in hits)
+    shown = [hit.item for hit in (*hits, *hits.closest)]
+    sold_out = request.in_stock is not None and any(items.get_in_stock(each) != request.in_stock for each in shown)
     same = variants.current("similar") == variant  # its index may have been dropped meanwhile
     if same and not hits.degraded and not sold_out:  # the index learns of a change a moment later
         about = {each: getattr(hits, each) for each in ("more", "exact", "next_offset", "facets", "cut", "messages")}
         about["region"] = hits.region
-        facts = [_facts(items, hit.item, request) for hit in hits]
+        facts = [_facts(items, each, request) for each in shown]
         category = next(iter(_categories(items, item, request)), "")
         answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, category)
         cache.set(name, answer, seconds)
@@ -80,7 +81,7 @@ def _name(items: Items[Any], item: models.Model, request: SearchRequest, variant
 def _restored(items: Items[Any], item: models.Model, request: SearchRequest, known: _Answer) -> Hits | None:
     """The answer with its items as they are now; None if it has to be made again."""
     found, closest = hydrate.load(known.candidates, known.closest)
-    if [_facts(items, hit.item, request) for hit in found] != known.facts:
+    if [_facts(items, hit.item, request) for hit in (*found, *closest)] != known.facts:
         return None
     hits = Hits(found, closest=closest, **known.about)
     token = events.make_token(  # one per page view
