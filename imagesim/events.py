@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from datetime import timezone as tz
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -42,6 +43,7 @@ HASH_BYTES = 6  # per item of an answer; as text a third more
 HASH_LENGTH = HASH_BYTES * 4 // 3
 CART_WEIGHT = 3.0  # a purchase is a stronger signal than a click
 SMOOTHING = 5.0  # prior weight in views
+LEAST_RATE = 1e-3  # of clicks at a position
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +248,11 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     A grade is the share of views that led to a click (a cart counts three times), pulled towards zero while there are
     few views, and divided by the usual share at its position, because the first hits are clicked more often.
     """
-    usual = {
-        rate.name: max(rate.click_through, 1e-3)
-        for rate in rates("position", since=datetime.min.replace(tzinfo=timezone.get_current_timezone()))
-    }
+    ever = datetime(
+        1970, 1, 1, tzinfo=tz.utc
+    )  # not the first day of the calendar, which has no moment in every time zone
+    usual: dict[str, float] = defaultdict(lambda: LEAST_RATE)  # of positions at which events arrive meanwhile
+    usual |= {rate.name: max(rate.click_through, LEAST_RATE) for rate in rates("position", since=ever)}
     views: dict[tuple[str, str], float] = defaultdict(float)
     gains: dict[tuple[str, str], float] = defaultdict(float)
     events = Event.objects.filter(source="similar", query_key__startswith=f"{label}:", item_key__startswith=f"{label}:")

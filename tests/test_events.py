@@ -134,6 +134,23 @@ def test_rates_and_judged_pairs() -> None:
         events.rates("colour")
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+def test_judged_pairs_in_every_time_zone(shoe: Product, settings: Any, zone: str) -> None:
+    """East of Greenwich the first day of the calendar begins before it, which SQLite and MySQL refused."""
+    settings.TIME_ZONE = zone
+    given = token(items=[shoe], query_key="shop.product:1")
+    events.store([event(given, shoe), event(given, shoe, "click")])
+    assert set(events.judged_pairs("shop.product")) == {("1", str(shoe.pk))}
+
+
+def test_events_that_arrive_while_pairs_are_judged(shoe: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = events.rates("position")
+    given = token(items=[shoe], query_key="shop.product:1")
+    events.store([event(given, shoe, "view", 7), event(given, shoe, "click", 7)])
+    monkeypatch.setattr(events, "rates", lambda field, since: known)  # read before they arrived
+    assert set(events.judged_pairs("shop.product")) == {("1", str(shoe.pk))}
+
+
 def test_the_task_purges_old_events(monkeypatch: pytest.MonkeyPatch) -> None:
     from imagesim import tasks
 
