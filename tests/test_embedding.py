@@ -118,6 +118,32 @@ def test_a_bad_picture_affects_no_other() -> None:
     assert "cannot embed" in found[3].error
 
 
+class OddEmbedder(CountingEmbedder):
+    """Its vectors of squares are multiplied, as by a model of half precision that overflows."""
+
+    factor: Any = np.nan
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        factors = [[self.factor if image.width == image.height == 50 else 1] for image in images]
+        return super().embed_images(images) * np.array(factors, np.float32)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 0])
+def test_a_vector_that_no_index_takes_is_not_stored(factor: float) -> None:
+    """It would fail its item each time, also after the model was mended."""
+    embedder = OddEmbedder()
+    embedder.factor = factor
+    found = Vectors([target(embedder)]).resolve([picture("red"), picture("blue", (50, 50)), picture("green")])
+    assert ["not finite" in each.error for each in found] == [False, True, False]
+    assert not found[1].permanent
+    assert Embedding.objects.count() == 2
+    embedder.factor = 1
+    again = Vectors([target(embedder)]).resolve([picture("blue", (50, 50))])
+    assert not again[0].error
+    assert Embedding.objects.count() == 3
+
+
 class LimitedEmbedder(CountingEmbedder):
     """A service that answers one request in two, as where it limits their number."""
 

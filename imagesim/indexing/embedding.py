@@ -277,14 +277,14 @@ class Vectors:
         digests = list(inputs)
         made: dict[str, Vector] = {}
         try:
-            made.update(zip(digests, embedder.embed_prepared([inputs[d] for d in digests]), strict=True))
+            made.update(zip(digests, _vectors(embedder, [inputs[d] for d in digests]), strict=True))
         except INFRASTRUCTURE_ERRORS:
             raise
         except Exception as error:
             _require_works(embedder, error)
             for digest in digests:  # the model works, so one of the images is the cause
                 try:
-                    made[digest] = embedder.embed_prepared([inputs[digest]])[0]
+                    [made[digest]] = _vectors(embedder, [inputs[digest]])
                 except INFRASTRUCTURE_ERRORS:
                     raise
                 except Exception as single:
@@ -298,6 +298,20 @@ class Vectors:
         self._errors[digest] = f"The model cannot embed it: {error}"
         if isinstance(error, EmbedderError | MemoryError):
             self._temporary.add(digest)
+
+
+def _vectors(embedder: BaseEmbedder, inputs: Sequence[Any]) -> Vector:
+    """The vectors of prepared images, which are stored and then never made again.
+
+    :raises EmbedderError: if one of them is none that an index takes.
+    """
+    import numpy as np
+
+    vectors: Vector = np.asarray(embedder.embed_prepared(inputs), dtype=np.float32)
+    lengths = np.linalg.norm(vectors, axis=-1)
+    if vectors.shape != (len(inputs), embedder.dims) or not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise EmbedderError(f"The model's vectors {vectors.shape} have a wrong shape, or one is zero or not finite.")
+    return vectors
 
 
 @retry_conflicts
@@ -342,7 +356,7 @@ def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
     from PIL import Image
 
     try:
-        embedder.embed_images([Image.new("RGB", (64, 64), "grey")])
+        _vectors(embedder, [embedder.prepare(Image.new("RGB", (64, 64), "grey"))])
     except EmbedderError:
         raise
     except Exception:
