@@ -128,7 +128,7 @@ class CompiledText:
         near = [self._near(word) for word in words]
         heads = [number for number in self.query.heads or range(len(words)) if number < len(words)]
         counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
-        entries = {"filter": {"exists": {"field": "group"}}}
+        entries = {"filter": {"exists": {"field": WORDS}}}
         return body | {
             "size": self.size,
             "sort": [{"_score": "desc"}, {"key": "asc"}],
