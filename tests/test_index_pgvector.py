@@ -133,6 +133,38 @@ def test_a_slow_search_ends_in_time(index: PgvectorIndex) -> None:
     assert keys(impatient, Query(axis(0))) == ["1"]
 
 
+def test_writers_that_delete_old_tombstones_do_not_wait_for_each_other(
+    index: PgvectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.write([Removal(f"shop.product:{n}", 1) for n in range(4)])
+    monkeypatch.setattr(writing, "TOMBSTONE_AGE", "0 seconds")
+    meet = threading.Barrier(2)
+    errors: list[Exception] = []
+
+    def replace_one(number: int) -> None:
+        try:
+            with transaction.atomic(using="pgvector"):
+                index.write([entry(number, axis(0), version=2)])
+                meet.wait(20)
+                index.write([Removal(f"shop.product:gone-{number}", 1)])
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections["pgvector"].close()
+
+    threads = [threading.Thread(target=replace_one, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert dict(index.scan()) == {"shop.product:0": 2, "shop.product:1": 2}
+    assert {key for [key] in sql(f"SELECT key FROM {table(index, 'entry')} WHERE removed_at IS NOT NULL")} <= {
+        "shop.product:gone-0",
+        "shop.product:gone-1",
+    }
+
+
 def test_a_value_too_long_for_the_index_fails_its_entry_alone(index: PgvectorIndex) -> None:
     beside = index.create(META)
     for backing_index in (index.active(), beside):

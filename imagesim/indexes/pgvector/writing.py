@@ -57,8 +57,12 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
         changed = [(id, chosen[key]) for key, (id, sum) in written.items() if stored.get(key, (0, None))[1] != sum]
         _put_images(cursor, generation, changed)
     if any(isinstance(operation, Removal) for operation in operations):
-        purge = sql.SQL("DELETE FROM {} WHERE removed_at < now() - %s::interval").format(generation.table("entry"))
-        cursor.execute(purge, [TOMBSTONE_AGE])
+        # Not those that another writer is about to replace, which may be waiting for this one.
+        purge = sql.SQL(
+            "DELETE FROM {entry} WHERE id = ANY(ARRAY("
+            "SELECT id FROM {entry} WHERE removed_at < now() - %s::interval FOR UPDATE SKIP LOCKED))"
+        )
+        cursor.execute(purge.format(entry=generation.table("entry")), [TOMBSTONE_AGE])
     return [results[number] for number in range(len(operations))]
 
 
