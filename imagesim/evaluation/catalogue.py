@@ -127,12 +127,20 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 
 @dataclass(frozen=True)
 class Case:
-    """One query: the row of its image, the items not to be answered, and the grade of each relevant item."""
+    """One query: the row of its image, the items not to be answered, and the grade of each relevant item.
+
+    Queries share their ``grades`` where they can, for a category can have as many items as the catalogue.
+    """
 
     row: int
     excluded_items: frozenset[int]
     excluded_rows: frozenset[int]
     grades: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def relevant(self) -> dict[int, float]:
+        """The grades of the items that may be answered."""
+        return {item: grade for item, grade in self.grades.items() if item not in self.excluded_items}
 
 
 def cases(
@@ -189,10 +197,12 @@ def _by_category(catalogue: Catalogue, chosen: Callable[[list[int]], list[int]])
         if any(not in_group[catalogue.groups[item]].issuperset(in_category[name]) for name in names)
     ]
     found = []
+    grades: dict[frozenset[str], dict[int, float]] = {}
     for item in chosen(asked):
-        own = in_group[catalogue.groups[item]]
-        relevant = {other for name in catalogue.categories[item] for other in in_category[name]} - own
-        found.append(Case(int(rows[item]), own, frozenset(), dict.fromkeys(sorted(relevant), 1.0)))
+        names = catalogue.categories[item]
+        if names not in grades:
+            grades[names] = dict.fromkeys(sorted({other for name in names for other in in_category[name]}), 1.0)
+        found.append(Case(int(rows[item]), in_group[catalogue.groups[item]], frozenset(), grades[names]))
     return found
 
 

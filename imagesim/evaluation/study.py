@@ -221,7 +221,7 @@ def score(name: str, queries: Sequence[Case], rankings: list[Ranking], *, k: int
     values: dict[str, list[float]] = {metric: [] for metric in METRICS}
     for case, ranking in zip(queries, rankings, strict=True):
         grades = np.array([case.grades.get(int(item), 0.0) for item in ranking[:k]])
-        ideal = np.array(sorted(case.grades.values(), reverse=True))
+        ideal = np.array(sorted(case.relevant.values(), reverse=True))
         values["precision"].append(precision(grades, len(ideal), k))
         values["recall"].append(recall(grades, len(ideal), k))
         values["ndcg"].append(ndcg(grades, ideal, k))

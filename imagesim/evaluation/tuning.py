@@ -56,8 +56,9 @@ def tune(
     keeps only that many principal axes. None if the catalogue has too few positives.
     """
     rng = np.random.default_rng(seed)
-    # Split by item, so that no picture of a held-out item is used for training.
-    draw = rng.random(len(catalogue))
+    # Split by group, so that no picture of a held-out item, or of a variant of it, is used for training.
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(catalogue.groups))}
+    draw = rng.random(len(numbers))[[numbers[group] for group in catalogue.groups]]
     fitted = np.flatnonzero(draw >= HELD_OUT * 1.5)
     owner = catalogue.owner
     choosing = [case for case in queries if HELD_OUT <= draw[owner[case.row]] < HELD_OUT * 1.5]
@@ -95,7 +96,7 @@ def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], see
     def related() -> Iterator[tuple[int, int]]:
         for case in queries:
             if int(catalogue.owner[case.row]) in allowed:
-                yield from ((case.row, int(first[item])) for item in case.grades if item in allowed)
+                yield from ((case.row, int(first[item])) for item in case.relevant if item in allowed)
 
     # Twice, because each query may name a category of thousands.
     total = sum(1 for _ in related())
