@@ -134,6 +134,22 @@ class TestHealth:
         assert answer.status_code == 503
         assert json.loads(answer.content)["checks"] == {"database": "failing", "queue": "failing", "index": "failing"}
 
+    @pytest.mark.parametrize("error", [None, ConnectionError("no Redis")])
+    def test_users_of_another_model_and_of_a_session_that_is_gone(self, rf, shop, error):
+        class User:
+            @property
+            def is_active(self) -> bool:
+                if error:
+                    raise error
+                return True
+
+        request = rf.get("/")
+        request.user = User()
+        answer = status.health_view(request)
+
+        assert answer.status_code == 200
+        assert "details" not in json.loads(answer.content)
+
     def test_an_unexpected_error_is_a_failure_and_logged(self, monkeypatch, caplog, db):
         def fail(self: object) -> None:
             raise ZeroDivisionError("secret")
