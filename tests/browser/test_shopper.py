@@ -159,6 +159,25 @@ def test_without_a_connection_the_results_stay(page):
     page.errors[:] = [error for error in page.errors if "ERR_INTERNET_DISCONNECTED" not in error]
 
 
+def test_more_results_are_of_the_search_whose_results_are_shown(page):
+    """What was typed since came with the next page, and the link to more results of the former search stayed."""
+    page.goto("/search/?q=white")
+    page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.page")  # a page without an address
+    form = page.locator(".imagesim-search__form")  # the demo hides its field for words
+    write = "(form, words) => { form.elements.namedItem('q').value = words; }"
+    form.evaluate(write, "white")
+    with page.expect_response("**/search/"):
+        form.evaluate("form => form.requestSubmit()")
+    button = page.get_by_role("button", name="Show more")
+    button.wait_for()
+    assert page.get_by_role("link", name="Show more").count() == 0
+    form.evaluate(write, "yellow shoes")
+    with page.expect_request("**/search/") as sent:
+        button.click()
+    assert re.search(r'name="text"\s+white\s', sent.value.post_data)
+    assert re.search(r'name="offset"\s+12\s', sent.value.post_data)
+
+
 def test_more_results_by_words_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
     page.goto("/search/?q=white")

@@ -28,6 +28,7 @@ export class ImageSearch {
     this.clear = find("clear");
     this.photo = null; // the chosen Blob
     this.request = null; // the AbortController of the running search
+    this.query = []; // names and values of the search whose results are shown
     this.offset = 0;
     if (root.dataset.api) this.bindEvents(find);
   }
@@ -43,7 +44,7 @@ export class ImageSearch {
     }
     this.file.addEventListener("change", () => this.file.files[0] && this.usePhoto(this.file.files[0]));
     this.clear?.addEventListener("click", () => this.reset());
-    this.more?.addEventListener("click", () => this.search({ offset: this.offset }));
+    this.more?.addEventListener("click", () => this.load(this.offset));
     this.next = find("next");
     this.next?.addEventListener("click", (event) => this.loadNextPage(event));
     this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
@@ -62,7 +63,9 @@ export class ImageSearch {
     if (this.results.hasAttribute("aria-busy")) return; // a second click, or the answer would be appended twice
     this.results.setAttribute("aria-busy", "true");
     this.setStatus("searching");
+    const { request } = this;
     const text = await this.fetchPage(link);
+    if (request !== this.request) return; // another search was started meanwhile
     this.results.removeAttribute("aria-busy");
     if (!text) return;
     const page = new DOMParser().parseFromString(text, "text/html");
@@ -168,13 +171,19 @@ export class ImageSearch {
     return fields;
   }
 
-  async search({ offset = 0 } = {}) {
+  async search() {
+    this.query = this.fields("text");
+    if (this.photo) this.query.push(["image", this.photo, "photo"]);
+    await this.load(0);
+  }
+
+  // Load a page of the results; a further one is of the same search, whatever was typed or chosen since.
+  async load(offset) {
     this.request?.abort();
     const request = new AbortController();
     this.request = request;
     const body = new FormData();
-    for (const [name, value] of this.fields("text")) body.append(name, value);
-    if (this.photo) body.append("image", this.photo, "photo");
+    for (const entry of this.query) body.append(...entry);
     body.append("limit", String(PAGE));
     body.append("offset", String(offset));
     const token = this.csrfToken;
@@ -214,6 +223,7 @@ export class ImageSearch {
     this.results.hidden = !count;
     this.offset = answer.next_offset ?? 0;
     if (this.more) this.more.hidden = !answer.more;
+    this.next?.remove(); // it leads to further results of the search that the page came with
     renderMessages(this.messages, answer.messages);
     const closest = count ? [] : answer.closest;
     this.closest.hidden = !closest.length;
