@@ -160,3 +160,7 @@ class ModelMismatch(SearchIndexError):
     """The index holds the vectors of another model, so that results would be wrong."""
 
     code = "model_mismatch"
+
+
+class FilterNotIndexed(BadQuery, SearchIndexError):
+    """The filter was declared after the index was made. The query is right, and can be answered after a rebuild."""

@@ -135,6 +135,15 @@ class TestSimilarProducts:
         with pytest.raises(NotRegistered):
             render("{% similar_products thing %}", thing=shelf["red"].category)
 
+    def test_a_filter_that_the_index_has_not_yet_shows_nothing(self, shelf, monkeypatch, caplog):
+        """Every page of a product failed from the deployment of the filter to the end of the rebuild."""
+        items = registry.for_model(Product)
+        monkeypatch.setattr(type(items), "filters", {**items.filters, "slug": "slug"})
+        monkeypatch.delitem(items.__dict__, "kinds", raising=False)
+        assert render("{% similar_products product slug='x' %}", product=shelf["red"]).strip() == ""
+        assert "run `manage.py imagesim_rebuild`" in caplog.text
+        del items.__dict__["kinds"]
+
     def test_the_cache_avoids_searches_but_loads_the_items(self, shelf, monkeypatch):
         source = "{% similar_products product timeout=60 %}"
         first = render(source, product=shelf["red"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from django.utils.translation import gettext as _
 
 from imagesim.circuit_breaker import Breaker, log_repeated
-from imagesim.exceptions import BadQuery, IndexMissing, IndexUnavailable, ModelMismatch
+from imagesim.exceptions import FilterNotIndexed, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.retrieval import variants
 from imagesim.runtime import runtime
@@ -85,7 +85,7 @@ def reading_index(backing_index: str = "") -> GuardedIndex:
 def open_index(filters: Filters, variant: Variant | None = None) -> tuple[GuardedIndex, IndexMeta]:
     """The index to search and its meta, read once per query: the active one, or that of the visitor's variant.
 
-    :raises BadQuery: if a filter was declared after the index was made.
+    :raises FilterNotIndexed: if a filter was declared after the index was made.
     :raises VariantLost: if the index of the visitor's variant was dropped.
     :raises CircuitOpen, SearchIndexError: if the index cannot answer.
     """
@@ -94,7 +94,7 @@ def open_index(filters: Filters, variant: Variant | None = None) -> tuple[Guarde
         meta = index.meta()
     for condition in filters.conditions:
         if condition.field not in meta.filters:
-            raise BadQuery(
+            raise FilterNotIndexed(
                 _("The index does not know the filter %(name)r yet; run `manage.py imagesim_rebuild`.")
                 % {"name": condition.field},
                 field=condition.field,
