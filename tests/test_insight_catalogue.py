@@ -189,6 +189,45 @@ def test_without_the_index_the_rest_is_noted(monkeypatch) -> None:
     assert found() == ["tiny"]
 
 
+def test_without_the_index_what_it_told_before_stays(monkeypatch) -> None:
+    """A scan while the index was down took all duplicates off the list."""
+    near = scene(3)
+    near.putpixel((5, 5), (1, 2, 3))
+    first, second = product("first", scene(3)), product("second", near)
+    sync()
+    look()
+    assert found(first) == found(second) == ["duplicate"]
+
+    def down(self: Any, queries: Any, **given: Any) -> Any:
+        raise IndexUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalIndex, "search", down)
+        look()
+    assert found(first) == found(second) == ["duplicate"]
+    second.photos.all().delete()
+    sync()
+    look()
+    assert found(first) == []
+
+
+def test_many_pictures_take_several_requests(monkeypatch) -> None:
+    monkeypatch.setattr(catalogue, "QUERIES", 2)
+    for number in range(5):
+        product(f"thing {number}", scene(3 if number > 2 else number))
+    sync()
+    sizes = []
+    search = LocalIndex.search
+    monkeypatch.setattr(
+        LocalIndex,
+        "search",
+        lambda self, queries, **given: sizes.append(len(queries)) or search(self, queries, **given),
+    )
+    look()
+    assert sizes == [2, 2, 1]
+    assert found() == ["shared", "shared"]
+
+
 def test_the_task_begins_again(monkeypatch) -> None:
     product("tiny", scene(1, 120))
     sync()

@@ -35,6 +35,12 @@ Outcome = ItemState.Outcome
 BATCH = 20
 """Items per step."""
 
+QUERIES = 50
+"""Queries in one request to the index: an item may have a thousand images."""
+
+OF_NEIGHBOURS = (Kind.DUPLICATE, Kind.OUTLIER)
+"""What only the index can tell."""
+
 MOST_OWNERS = 50
 """Items of a shared picture that an item is compared with: a placeholder may be that of all."""
 
@@ -106,9 +112,11 @@ def _step() -> CatalogueScan:
         _look_at_state(item)
     _look_at_pictures(items)
     _look_for_shared(items)
-    _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED and item.instance])
+    former = Finding.objects.filter(state__in=states)
+    if not _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED and item.instance]):
+        former = former.exclude(kind__in=OF_NEIGHBOURS)
     with transaction.atomic():
-        Finding.objects.filter(state__in=states).delete()
+        former.delete()
         Finding.objects.bulk_create([finding for item in items for finding in item.findings])
         # Another scan that looked at the same items meanwhile has moved the cursor: this one then counts nothing.
         changes = (
@@ -210,11 +218,11 @@ def _look_for_shared(items: Sequence[Item]) -> None:
                 item.note(Kind.SHARED, picture=image.name, other=make_key(other.model, other.object_pk))
 
 
-def _look_at_neighbours(items: Sequence[Item]) -> None:
-    """Note duplicates and outliers, by one request to the index for all pictures."""
+def _look_at_neighbours(items: Sequence[Item]) -> bool:
+    """Note duplicates and outliers, by few requests to the index for all pictures; return whether it could answer."""
     wanted = [(item, image) for item in items for image in item.images if image.digest and not image.error]
     if not wanted:
-        return
+        return True
     try:
         index, meta = open_index(Filters())
         vectors = ImageVectors().read({image.digest for _item, image in wanted}, meta)
@@ -229,9 +237,13 @@ def _look_at_neighbours(items: Sequence[Item]) -> None:
 
         queries = [query(*pair, outliers.NEIGHBOURS) for pair in wanted]
         queries += [query(*pair, 1, pair[0].categories) for pair in compared]
-        answers = index.search(queries) if queries else []
+        answers = [
+            answer
+            for start in range(0, len(queries), QUERIES)
+            for answer in index.search(queries[start : start + QUERIES])
+        ]
     except ImagesimError:
-        return  # the index cannot answer now; the next scan asks again
+        return False  # it cannot answer now; the next scan asks again
     own = {item.key: {image.digest for image in item.images} for item in items}
     near = {id(image): answer.candidates for (_item, image), answer in zip(wanted, answers, strict=False)}
     for item, image in wanted:
@@ -245,6 +257,7 @@ def _look_at_neighbours(items: Sequence[Item]) -> None:
         neighbours = [(each.score, each.categories) for each in near[id(image)]]
         if category := outliers.foreign_category(neighbours, item.categories, answer.candidates[0].score):
             item.note(Kind.OUTLIER, _("It looks like %(category)s.") % {"category": category}, picture=image.name)
+    return True
 
 
 def _is_comparable(item: Item, sizes: Mapping[str, int]) -> bool:
