@@ -57,11 +57,16 @@ class Pictures:
         return str(getattr(self._image, "url", ""))
 
     def url(self, width: int) -> str:
-        """Return the URL of the picture about ``width`` pixels wide.
+        """Return the URL of the picture about ``width`` pixels wide; of the original where making a smaller one fails.
 
         ``Items.get_thumbnail_url`` has precedence; then easy-thumbnails and sorl-thumbnail are used if they are
         installed.
         """
+        with without_failing(self._items, self._item, "get_thumbnail_url"):  # such as on a file that is gone
+            return self._thumbnail(width)
+        return self.original
+
+    def _thumbnail(self, width: int) -> str:
         if own := self._items.get_thumbnail_url(self._item, self._name, width):
             return own
         width = next((known for known in WIDTHS if known >= width), WIDTHS[-1])

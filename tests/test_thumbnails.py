@@ -145,3 +145,17 @@ def test_cards_and_rest_responses_have_thumbnails(client, settings):
     assert client.get(hit["image"]["thumbnail"]).status_code == 200
     assert hit["image"]["srcset"].count("w,") == 2
     shop.drop_index()
+
+
+def test_a_picture_of_which_no_thumbnail_can_be_made_is_shown_as_it_is(shoe, monkeypatch, caplog):
+    """A file that is gone, of which a thumbnail app cannot make anything, failed every page that shows the item."""
+    items = registry.for_model(Product)
+
+    def missing(item, name, width):
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(items, "get_thumbnail_url", missing)
+    pictures = Pictures(items, shoe, "")
+    assert pictures.url(320) == pictures.original == shoe.photos.get().file.url
+    assert pictures.srcset == ""
+    assert f"ProductItems.get_thumbnail_url() fails for shop.product:{shoe.pk}" in caplog.text

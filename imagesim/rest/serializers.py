@@ -16,6 +16,7 @@ from imagesim.events import MAX_BATCH
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import rerank
+from imagesim.retrieval.hydrate import without_failing
 from imagesim.retrieval.item_regions import ItemRegion
 from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, Hit
@@ -92,6 +93,9 @@ class HitSerializer(serializers.Serializer[Any]):
     def to_representation(self, hit: Hit) -> dict[str, Any]:
         """Serialize all fields at once: one by one they would take as long as the search."""
         items = registry.for_item(hit.item)
+        details: dict[str, str] = {}
+        with without_failing(items, hit.item, "get_details"):
+            details = items.get_details(hit.item)
         shown = {
             "item": {
                 "model": items.label,
@@ -100,7 +104,7 @@ class HitSerializer(serializers.Serializer[Any]):
                 "url": _page_of(lambda: hit.item.get_absolute_url(), self._absolute),
                 "similar": _page_of(lambda: items.get_similar_url(hit.item), self._absolute),
                 "category": next(iter(items.get_categories(hit.item)), None),
-                "details": items.get_details(hit.item),
+                "details": details,
             },
             "score": hit.score,
             "image": self._image(items, hit),
