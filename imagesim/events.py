@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from datetime import timezone as tz
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -248,10 +247,8 @@ def judged_pairs(label: str) -> dict[tuple[str, str], float]:
     A grade is the share of views that led to a click (a cart counts three times), pulled towards zero while there are
     few views, and divided by the usual share at its position, because the first hits are clicked more often.
     """
-    ever = datetime(
-        1970, 1, 1, tzinfo=tz.utc
-    )  # not the first day of the calendar, which has no moment in every time zone
-    usual: dict[str, float] = defaultdict(lambda: LEAST_RATE)  # of positions at which events arrive meanwhile
+    ever = timezone.now() - timedelta(days=36_500)  # the first day of the calendar has no moment in some time zones
+    usual: dict[str, float] = defaultdict(lambda: LEAST_RATE)  # of positions whose first events arrive meanwhile
     usual |= {rate.name: max(rate.click_through, LEAST_RATE) for rate in rates("position", since=ever)}
     views: dict[tuple[str, str], float] = defaultdict(float)
     gains: dict[tuple[str, str], float] = defaultdict(float)
