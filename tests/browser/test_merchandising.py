@@ -11,7 +11,7 @@ pytestmark = pytest.mark.timeout(600)
 ADD = "/admin/imagesim_merchandising/rule/add/"
 
 
-@pytest.mark.parametrize(("width", "words"), [(768, "juice"), (1280, "polo shirt")])
+@pytest.mark.parametrize(("width", "words"), [(768, "juice"), pytest.param(1280, "polo shirt", marks=pytest.mark.long)])
 def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     page = open_page(viewport={"width": width, "height": 900})
     log_in(page)
