@@ -13,6 +13,7 @@ from django.db import connections
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex
 from imagesim.testing.index_facets import FacetContract
+from imagesim.testing.index_history import HistoryContract
 from imagesim.testing.index_reading import ReadingContract
 from imagesim.testing.index_samples import (
     DIMS,
@@ -32,7 +33,7 @@ from imagesim.types import (
 )
 
 
-class IndexContract(WritingContract, ReadingContract, FacetContract, TextContract):
+class IndexContract(WritingContract, ReadingContract, FacetContract, TextContract, HistoryContract):
     """Subclass it, name the subclass ``Test…``, override ``make_index`` and set ``approximate``."""
 
     approximate: bool
