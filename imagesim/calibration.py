@@ -192,14 +192,14 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
         return Calibration()
     chosen = np.random.default_rng(seed).permutation(count)[:SAMPLE] if asked is None else asked
     scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
-    items = _background(scores, [sample.categories[i] for i in chosen], sample.categories)
+    items = _background(scores, [sample.categories[i] for i in chosen], sample.categories, PRIOR_BACKGROUND["items"])
     named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
     each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
     if sample.words is not None and len(sample.words[0]):
         vectors, names = sample.words
         scores = np.asarray(vectors @ sample.vectors.T, dtype=np.float64)
         own = [frozenset({name}) for name in names]
-        words = _background(scores, own, sample.categories)
+        words = _background(scores, own, sample.categories, PRIOR_BACKGROUND["words"])
         each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
     for kind, scale, questions in each:
         background[kind] = scale
@@ -260,8 +260,10 @@ class _Question:
     group: str
 
 
-def _background(scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Sequence[frozenset[str]]) -> Background:
-    """Fit the scores (rows, columns) of pairs that share no category."""
+def _background(
+    scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Sequence[frozenset[str]], prior: Background
+) -> Background:
+    """Fit the scores (rows, columns) of pairs that share no category; ``prior`` where there are too few."""
     import numpy as np
 
     names = {name: number for number, name in enumerate(sorted({each for names in of_columns for each in names}))}
@@ -274,7 +276,7 @@ def _background(scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Se
     unlike = scores[~((rows.astype(np.float32) @ columns.astype(np.float32).T) > 0)]
     unlike = unlike[unlike < 0.999]  # exclude the item itself if there are no categories
     if len(unlike) < 3:
-        return PRIOR_BACKGROUND["items"]
+        return prior
     return Background(float(unlike.mean()), max(float(unlike.std()), 1e-3))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imagesim.calibration import KINDS, Ballot, Calibration, Sample, fit, reliability
+from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration, Sample, fit, reliability
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -83,6 +83,17 @@ def test_words_have_a_separate_curve() -> None:
     calibration = fit(named)
     assert calibration.queries["words"] == 8
     assert calibration.background["words"].deviation < calibration.background["items"].deviation
+
+
+def test_words_of_a_single_category_are_measured_by_those_of_other_catalogues() -> None:
+    """Scores of words are lower than those of items, and every item is of the only category."""
+    sample, centres = catalogue(kinds=1, each=60)
+    named = Sample(
+        sample.vectors, sample.categories, sample.groups, words=(centres.astype(np.float32), [*sample.categories[0]])
+    )
+    background = fit(named).background
+    assert background["items"] == PRIOR_BACKGROUND["items"]
+    assert background["words"] == PRIOR_BACKGROUND["words"]
 
 
 def test_json_round_trip() -> None:
