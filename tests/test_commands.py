@@ -132,6 +132,10 @@ class TestSync:
         assert ended.value.code == 130
         assert capsys.readouterr().err == "Interrupted.\n"
 
+    def test_it_watches_or_reconciles(self):
+        with pytest.raises(CommandError, match="not allowed with argument"):
+            call("imagesim_sync", "--watch", "--reconcile")
+
     def test_a_dry_run_requires_reconcile(self):
         with pytest.raises(CommandError, match="--reconcile"):
             call("imagesim_sync", "--dry-run")

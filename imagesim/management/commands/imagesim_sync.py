@@ -21,13 +21,12 @@ class Command(ImagesimCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--limit", type=at_least(1), help="stop after this many items")
-        parser.add_argument(
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(
             "--reconcile", action="store_true", help="find and repair differences that no signal reported"
         )
         parser.add_argument("--dry-run", action="store_true", help="with --reconcile: only show what would be repaired")
-        parser.add_argument(
-            "--watch", action="store_true", help="go on until stopped, syncing every --interval seconds"
-        )
+        group.add_argument("--watch", action="store_true", help="go on until stopped, syncing every --interval seconds")
         parser.add_argument(
             "--interval", type=at_least(0.0), default=1.0, help="with --watch: seconds between two syncs"
         )
