@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
-from django.db import models
+from django.db import DatabaseError, models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.formats import number_format
@@ -16,12 +17,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from imagesim.admin.base import reason, thumbnail
+from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import ImagesimError, NotIndexed, mask_credentials
 from imagesim.models import ItemState
 from imagesim.registry import registry
 from imagesim.retrieval import search
 from imagesim.types import Hit
 from imagesim.widgets import of_its_kind
+
+logger = logging.getLogger(__name__)
 
 LIMIT = 24
 
@@ -42,7 +46,7 @@ def similar_items(
 ) -> tuple[list[SimilarItem], str]:
     """Return what visitors see as similar and the user may view, best first, and why there is nothing if so.
 
-    Never raises an error of the index.
+    Never raises an error of the index, nor of the shop's code for the item: its page is where staff look for the cause.
     """
     try:
         hits = search.similar_to(item, limit=LIMIT, **of_its_kind(item, {}))
@@ -50,6 +54,11 @@ def similar_items(
         return [], reason(state, item) or str(error)
     except ImagesimError as error:
         return [], _("The index cannot answer now: %(reason)s") % {"reason": mask_credentials(error)}
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log_repeated(logger, logging.ERROR, "similar", "The items similar to %s were not found", item, exc_info=True)
+        return [], f"{type(error).__name__}: {error}"
     shown = [_shown(site, hit) for hit in _visible(site, request, hits)]
     if shown:
         return shown, ""
