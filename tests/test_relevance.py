@@ -28,6 +28,7 @@ from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
+from imagesim.retrieval.rerank import Plan
 from imagesim.retrieval.retriever import WithMMR
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
@@ -365,6 +366,27 @@ class TestWords:
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
+
+    def test_variants_that_synonyms_name_are_one_hit_by_the_best(self):
+        """The variant that was named worst took the place of its group."""
+        by_text = {"sofa": (("a1", "a", 1.0), ("b1", "b", 0.9)), "couch": (("a2", "a", 0.5), ("b2", "b", 0.8))}
+
+        class Both(Fixed):
+            def search(self, queries):
+                return [
+                    Candidates(
+                        tuple(
+                            candidate(key, 0)._replace(group=group, text=text)
+                            for key, group, text in by_text.get(query.text, ())
+                        )
+                    )
+                    for query in queries
+                ]
+
+        words = WithText(Both(), "sofa", PLAIN, None, lambda _candidates: {}, plan=Plan(alternatives=("couch",)))
+        for collapse, shown in ((True, ["a1", "b1"]), (False, ["a1", "b1", "b2", "a2"])):
+            [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
+            assert [each.key for each in found.candidates] == shown
 
     def test_a_word_of_the_models_vocabulary_is_no_misspelling(self):
         asked = []

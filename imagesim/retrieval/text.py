@@ -190,7 +190,7 @@ class WithText:
         if self._endings:
             found[len(others) - 1] = _weakened(found[len(others) - 1], OF_ENDING)
         if others:
-            called = _best_called([called, *found[: len(others)]])
+            called = _best_called([called, *found[: len(others)]], by_group=words.collapse)
         nothing = Candidates(())
         return called, found[len(others)] if near else nothing, found[-1] if lookups else nothing
 
@@ -203,12 +203,14 @@ def _weakened(found: Candidates, factor: float) -> Candidates:
     return replace(found, candidates=tuple(each._replace(text=each.text * factor) for each in found.candidates))
 
 
-def _best_called(answers: Sequence[Candidates]) -> Candidates:
-    """The entries that any of several texts names, each by the text that names it best."""
+def _best_called(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
+    """The entries that any of several texts names, each by the text that names it best; one of each group of variants,
+    of which several texts may name several."""
     best: dict[str, Candidate] = {}
     for each in (candidate for answer in answers for candidate in answer.candidates):
-        if each.key not in best or each.text > best[each.key].text:
-            best[each.key] = each
+        name = each.group if by_group else each.key
+        if name not in best or each.text > best[name].text:
+            best[name] = each
     ordered = sorted(best.values(), key=lambda each: (-each.text, each.key))
     return replace(answers[0], candidates=tuple(ordered[:TEXT_WINDOW]))
 
