@@ -13,14 +13,14 @@ from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.db import connection
 from django.template import engines
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.urls import path, reverse
 from PIL import Image, ImageFilter
 
 from demo_shop.shop.admin import ProductAdmin
 from demo_shop.shop.models import Photo, Product
 from demo_shop.shop.similarity import ProductItems
-from imagesim.admin import picture_check
+from imagesim.admin import ItemStateAdmin, picture_check
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
@@ -159,9 +159,29 @@ class TestBadge:
             assert "/itemstate/" not in client.get(page).content.decode()
 
 
-office = admin.AdminSite(name="office")
+with isolate_apps("demo_shop.shop"):
+
+    class Novelty(Product):
+        class Meta:
+            proxy = True
+            app_label = "shop"
+
+
+office, counter = admin.AdminSite(name="office"), admin.AdminSite(name="counter")
 office.register(Product, ProductAdmin)
-urlpatterns = [path("admin/", admin.site.urls), path("office/", office.urls)]
+counter.register(Novelty, ProductAdmin)
+counter.register(ItemState, ItemStateAdmin)
+urlpatterns = [path(f"{site.name}/", site.urls) for site in (admin.site, office, counter)]
+
+
+@pytest.mark.urls(__name__)
+def test_an_admin_with_a_proxy_of_the_model(admin_client):
+    red, dark = product("red", picture("red")), product("dark", picture("darkred"))
+    sync()
+    similar = admin_client.get(f"/counter/shop/novelty/{red.pk}/similar/").content.decode()
+    assert f'href="/counter/shop/novelty/{dark.pk}/change/"' in similar
+    found = admin_client.get("/counter/imagesim/itemstate/?q=acme").context["cl"].result_list
+    assert {state.object_pk for state in found} == {str(red.pk), str(dark.pk)}, "by the brand"
 
 
 @pytest.mark.urls(__name__)

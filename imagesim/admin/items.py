@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.admin.base import Outcome, ReadOnly, ReadOnlyAdmin, badge, reason, reindex_states, shorten, thumbnail
-from imagesim.admin.similar import change_url
+from imagesim.admin.similar import admins_of, change_url
 from imagesim.exceptions import NotRegistered
 from imagesim.items import valid_pks
 from imagesim.models import ItemImage, ItemState
@@ -154,13 +154,13 @@ class ItemStateAdmin(ReadOnlyAdmin):
     def _by_name(self, request: HttpRequest, term: str) -> Q:
         found = Q()
         for items in registry:
-            own = self.admin_site._registry.get(items.model)
-            if own is None or not own.get_search_fields(request) or not own.has_view_permission(request):
-                continue
-            matching, _may_repeat = own.get_search_results(request, own.get_queryset(request), term)
-            pks = [str(pk) for pk in matching.values_list("pk", flat=True)[:SEARCH_LIMIT]]
-            if pks:
-                found |= Q(model=items.label, object_pk__in=pks)
+            for own in admins_of(self.admin_site, items.model):
+                if not own.get_search_fields(request) or not own.has_view_permission(request):
+                    continue
+                matching, _may_repeat = own.get_search_results(request, own.get_queryset(request), term)
+                pks = [str(pk) for pk in matching.values_list("pk", flat=True)[:SEARCH_LIMIT]]
+                if pks:
+                    found |= Q(model=items.label, object_pk__in=pks)
         return found
 
 

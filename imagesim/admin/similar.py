@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from imagesim.admin.base import reason, thumbnail
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import ImagesimError, NotIndexed, mask_credentials
 from imagesim.models import ItemState
-from imagesim.registry import registry
+from imagesim.registry import concrete_model, registry
 from imagesim.retrieval import search
 from imagesim.types import Hit
 from imagesim.widgets import of_its_kind
@@ -68,17 +69,17 @@ def similar_items(
 
 
 def _visible(site: AdminSite, request: HttpRequest, hits: Iterable[Hit]) -> list[Hit]:
-    """Return the hits that the user's own lists of these models contain. One query per model."""
+    """Return the hits that the user's own lists of these models contain. One query per list."""
     by_model: dict[Any, list[Hit]] = {}
     for hit in hits:
         by_model.setdefault(registry.for_item(hit.item).model, []).append(hit)
     allowed: set[tuple[Any, Any]] = set()
     for model, found in by_model.items():
-        own = site._registry.get(model)
-        if own is None or not own.has_view_permission(request):
-            continue
-        pks = own.get_queryset(request).filter(pk__in=[hit.item.pk for hit in found]).values_list("pk", flat=True)
-        allowed |= {(model, pk) for pk in pks}
+        wanted = [hit.item.pk for hit in found]
+        for own in admins_of(site, model):
+            if own.has_view_permission(request):
+                pks = own.get_queryset(request).filter(pk__in=wanted).values_list("pk", flat=True)
+                allowed |= {(model, pk) for pk in pks}
     return [hit for hit in hits if (registry.for_item(hit.item).model, hit.item.pk) in allowed]
 
 
@@ -88,10 +89,16 @@ def _shown(site: AdminSite, hit: Hit) -> SimilarItem:
     return SimilarItem(str(hit.item), change_url(site, hit.item), picture, relevance, ", ".join(hit.rules))
 
 
+def admins_of(site: AdminSite, model: type[models.Model]) -> list[Any]:
+    """Return what the site has registered for the model and for its proxies, its own first."""
+    concrete = concrete_model(model)
+    found = [own for registered, own in site._registry.items() if concrete_model(registered) is concrete]
+    return sorted(found, key=lambda own: own.model is not model)
+
+
 def change_url(site: AdminSite, item: models.Model) -> str:
     """Return the address of the item's page in this admin; empty if it has none."""
-    meta = item._meta
-    try:
-        return reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_change", args=[quote(item.pk)])
-    except NoReverseMatch:
-        return ""
+    for own in admins_of(site, type(item)):
+        with suppress(NoReverseMatch):
+            return reverse(f"{site.name}:{own.opts.app_label}_{own.opts.model_name}_change", args=[quote(item.pk)])
+    return ""
