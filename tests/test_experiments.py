@@ -463,6 +463,24 @@ class TestFigures:
             assert (arms["A"].converted, arms["A"].total, arms["A"].squares) == expected
             assert (arms["A"].visitors, arms["B"].visitors, arms["B"].converted) == (2, 1, 0)
 
+    def test_one_that_ends_while_its_figures_are_computed_keeps_its_last_day(self, visited, monkeypatch):
+        """What was recorded of the visitors was deleted before the figures of the last day were computed."""
+        Experiment.objects.filter(pk=visited.pk).update(stopped=timezone.now() - results.WAIT + timedelta(seconds=5))
+        visited.refresh_from_db()
+        now, figures = timezone.now(), results.figures
+
+        def slowly(*args: Any) -> Any:
+            monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=10))
+            return figures(*args)
+
+        monkeypatch.setattr(results, "figures", slowly)
+        assert results.update(visited)
+        assert not visited.settled
+        assert Exposure.objects.exists()
+        assert results.update(visited) == 1
+        assert visited.settled
+        assert visited.results.filter(until=visited.ends).count() == 2
+
     def test_when_it_is_over_the_visitors_are_forgotten_and_the_figures_kept(self, visited):
         Experiment.objects.filter(pk=visited.pk).update(stopped=timezone.now() - timedelta(minutes=5))
         visited.refresh_from_db()

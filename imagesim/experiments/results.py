@@ -47,13 +47,14 @@ def update(experiment: Experiment) -> int:
         locked = Experiment.objects.select_for_update().filter(pk=experiment.pk, settled=False).first()
         if locked is None:
             return 0
-        due = list(_due(locked, timezone.now()))
+        now = timezone.now()  # once: what comes to an end while figures are computed is due the next time
+        due = list(_due(locked, now))
         for until in due:
             DailyResult.objects.bulk_create(
                 DailyResult(experiment=locked, until=until, variant=name, **_columns(arm))
                 for name, arm in figures(locked, until).items()
             )
-        over = locked.ends is not None and timezone.now() >= locked.ends + WAIT
+        over = locked.ends is not None and now >= locked.ends + WAIT
         if over:
             Experiment.objects.filter(pk=locked.pk).update(settled=True)
     if over:
