@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
+from imagesim.indexes.validation import MAX_PAGE_END
 from imagesim.models import StoredCalibration
 from imagesim.retrieval.rerank import Judged
 from imagesim.runtime import runtime
@@ -26,7 +27,8 @@ SPARE = 12
 """Candidates requested beyond a page, to replace those that are cut."""
 
 WIDENINGS = 2
-"""How often a page that is not full looks twice as far, as long as any of the last candidates is relevant."""
+FURTHER = 48
+"""How often, and by how many candidates, a page that is not full looks further while any of the last is relevant."""
 
 CLOSEST = 4
 """The number of nearest candidates shown separately if none is relevant."""
@@ -192,8 +194,8 @@ def goes_on(
 
 
 def widened(window: Query) -> Query:
-    """Return the query of a window that looks twice as far."""
-    return replace(window, limit=2 * window.limit)
+    """Return the query of a window that looks further."""
+    return replace(window, limit=min(window.limit + FURTHER, MAX_PAGE_END))
 
 
 def cut(
