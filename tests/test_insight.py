@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from datetime import timezone as tz
 from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
@@ -350,3 +351,15 @@ def test_the_task_purges_everything() -> None:
     assert [each.request for each in Search.objects.all()] == ["new"]
     assert not Purchase.objects.exists()
     assert DailyCount.objects.filter(day__lt=old.date() + timedelta(days=1)).count() == 0
+
+
+def test_a_purge_keeps_the_figures_of_a_day_of_which_answers_are_left(settings: Any) -> None:
+    """West of Greenwich the figures of the day were computed again in the evening, without its deleted answers."""
+    settings.TIME_ZONE = "America/Los_Angeles"
+    before = datetime(2026, 3, 2, 3, tzinfo=tz.utc)  # the evening of the first, there
+    for hour in (-1, 1):
+        Search.objects.create(request=f"{hour}", where="words", created_at=before + timedelta(hours=hour))
+    RolledDay.objects.create(day=date(2026, 3, 1), rolled_at=before + timedelta(days=9))
+    RolledDay.objects.create(day=date(2026, 2, 28), rolled_at=before)
+    assert recording.observer.purge(before) == 2
+    assert [(rolled.day.day, rolled.day.month) for rolled in RolledDay.objects.all()] == [(1, 3)]

@@ -18,6 +18,7 @@ from imagesim.database import current_schema, in_schema, retry_conflicts
 from imagesim.events import Answer
 from imagesim.insight.middleware import current_request, is_visitor
 from imagesim.insight.models import MAX_TEXT, DailyCount, Purchase, RolledDay, Search
+from imagesim.insight.rollup import local_date
 from imagesim.runtime import runtime
 from imagesim.tasks import delete_in_batches
 
@@ -138,8 +139,8 @@ class InsightObserver:
         rows = (
             Search.objects.filter(created_at__lt=before),
             Purchase.objects.filter(created_at__lt=before),
-            DailyCount.objects.filter(day__lt=before.date()),
-            RolledDay.objects.filter(day__lt=before.date()),
+            DailyCount.objects.filter(day__lt=local_date(before)),
+            RolledDay.objects.filter(day__lt=local_date(before)),
         )
         return sum(delete_in_batches(each) for each in rows)
 
