@@ -41,13 +41,13 @@ MAX_REMEMBERED = 1_000
 Sources = tuple[tuple[str, float], ...]
 
 
-def entries_for(called: Sequence[Candidate], vectors: Mapping[str, Vector]) -> list[Candidate]:
+def entries_for(matching: Sequence[Candidate], vectors: Mapping[str, Vector]) -> list[Candidate]:
     """Return the entries that the words name best, as far as their images' vectors are known."""
-    best = max((each.text for each in called), default=0.0)
+    best = max((each.text for each in matching), default=0.0)
     if best < NAMED:
         return []
     least = max(SHARE * best, NAMED)
-    chosen = [candidate for candidate in called if candidate.text >= least][:MAX_ENTRIES]
+    chosen = [candidate for candidate in matching if candidate.text >= least][:MAX_ENTRIES]
     return [each for each in chosen if each.image_digest in vectors]
 
 

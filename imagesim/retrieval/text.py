@@ -103,37 +103,37 @@ class WithText:
 
     def _answer(self, query: Query) -> Candidates:
         window = window_of(query, self._plan, max(LOOKS_WINDOW, self._least))
-        named = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
-        guess = self._remembered.get(window) if self._remembered else None
-        near = replace(window, vector=guess.vector) if guess else window if self._has_looks(window) else None
-        words, seen, pinned = self._ask(named, window, near)
-        called, pins = [self._of_kind(each) for each in words.candidates], pinned.candidates
-        vectors = self._vectors_of([*called, *pins])
-        named_best = feedback.entries_for(called, vectors)
-        if guess and guess.sources == feedback.sources_of(named_best):
-            vector = guess.vector
+        texts = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
+        known = self._remembered.get(window) if self._remembered else None
+        near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
+        by_text, by_vector, pinned = self._ask(texts, window, near)
+        matching = [self._of_kind(each) for each in by_text.candidates]
+        vectors = self._vectors_of([*matching, *pinned.candidates])
+        named = feedback.entries_for(matching, vectors)
+        if known and known.sources == feedback.sources_of(named):
+            vector = known.vector
         else:
-            vector, seen = self._moved(window, named_best, vectors, None if guess else seen)
+            vector, by_vector = self._moved(window, named, vectors, None if known else by_vector)
         kind: Kind = "words" if vector is query.vector else "items"
         judge = Judge(self._calibration, kind)
 
         def judge_all(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[Judged]:
-            relevances = judge.relevances(query, candidates, scores, seen.candidates)
+            relevances = judge.relevances(query, candidates, scores, by_vector.candidates)
             return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
 
-        by_name = judge_all(called, _scores(called, vector, vectors))
-        by_name = [each for each in by_name if query.min_score is None or each.score >= query.min_score]
-        judged_pins = judge_all(pins, _scores(pins, vector, vectors))
-        took_ms = words.took_ms + seen.took_ms
+        matches = judge_all(matching, _scores(matching, vector, vectors))
+        matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
+        pins = judge_all(pinned.candidates, _scores(pinned.candidates, vector, vectors))
+        took_ms = by_text.took_ms + by_vector.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
-            looks = judge_all(seen.candidates, [candidate.score for candidate in seen.candidates])
-            judged = _fused(by_name, looks, by_group=query.collapse)
-            if not widenings_left or not goes_on(query, seen, looks, self._floor, judged):
+            looks = judge_all(by_vector.candidates, [candidate.score for candidate in by_vector.candidates])
+            judged = _fused(matches, looks, by_group=query.collapse)
+            if not widenings_left or not goes_on(query, by_vector, looks, self._floor, judged):
                 break
             window = widened(window)
-            (seen,) = self._retriever.search([replace(window, vector=vector)])
-            took_ms += seen.took_ms
-        page = cut(query, judged, seen, self._floor, self._plan, judged_pins, self._mentioned)
+            (by_vector,) = self._retriever.search([replace(window, vector=vector)])
+            took_ms += by_vector.took_ms
+        page = cut(query, judged, by_vector, self._floor, self._plan, pins, self._mentioned)
         return replace(page, took_ms=took_ms)
 
     def _moved(
@@ -141,21 +141,21 @@ class WithText:
         window: Query,
         named: Sequence[Candidate],
         vectors: Mapping[str, Vector],
-        seen: Candidates | None,
+        by_vector: Candidates | None,
     ) -> tuple[Vector, Candidates]:
         """Return the vector to search by, which is moved if the model does not understand the words, and what is near
-        it. ``seen`` is near the words' own vector; None if it was not searched."""
-        if seen is None:
-            (seen,) = self._retriever.search([window]) if self._has_looks(window) else [Candidates(())]
-        if named and not self._understands(named, _scores(named, window.vector, vectors), seen):
+        it. ``by_vector`` is near the words' own vector; None if it was not searched."""
+        if by_vector is None:
+            (by_vector,) = self._retriever.search([window]) if self._has_looks(window) else [Candidates(())]
+        if named and not self._understands(named, _scores(named, window.vector, vectors), by_vector):
             vector = feedback.moved(window.vector, named, vectors)
-            (seen,) = self._retriever.search([replace(window, vector=vector)])
+            (by_vector,) = self._retriever.search([replace(window, vector=vector)])
             if self._remembered:
                 self._remembered.set(window, vector, feedback.sources_of(named))
-            return vector, seen
+            return vector, by_vector
         if self._remembered:
             self._remembered.forget(window)
-        return window.vector, seen
+        return window.vector, by_vector
 
     def _of_kind(self, candidate: Candidate) -> Candidate:
         """Return the candidate, with a match of at least :data:`KIND_MATCH` if it is in a category that the words
@@ -164,35 +164,35 @@ class WithText:
             return candidate
         return candidate._replace(text=KIND_MATCH)
 
-    def _understands(self, steering: Sequence[Candidate], scores: Sequence[float], seen: Candidates) -> bool:
+    def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
 
         The named entries must be about as near to it as the nearest entries, and in the categories of most of the
         nearest: some words are near to everything.
         """
         background = self._calibration.background["words"]
-        best = [each.score - background.mean for each in seen.candidates[: len(steering)]]
+        best = [each.score - background.mean for each in by_vector.candidates[: len(named)]]
         most = sum(best) / max(1, len(best))
         if most <= 0 or sum(scores) / len(scores) - background.mean < AGREEMENT * most:
             return False
-        voters = seen.candidates[:VOTERS]
-        named = {name for each in steering for name in each.categories}
-        votes = [[""] if named.intersection(voter.categories) else [] for voter in voters]
+        voters = by_vector.candidates[:VOTERS]
+        categories = {name for each in named for name in each.categories}
+        votes = [[""] if categories.intersection(voter.categories) else [] for voter in voters]
         share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
-        return not named or share >= MAJORITY
+        return not categories or share >= MAJORITY
 
-    def _ask(self, words: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
-        """The entries by words, those that ``near`` finds by looks, and those that are pinned."""
+    def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
+        """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         lookups = self._plan.lookups([window]) if self._plan else []
         others = [*self._alternatives, *([self._endings] if self._endings else ())]
-        asked = [words, *(each.asked(words) for each in others), *([near] if near else ()), *lookups]
-        called, *found = self._retriever.search(asked)
+        asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
+        by_text, *found = self._retriever.search(asked)
         if self._endings:
             found[len(others) - 1] = _weakened(found[len(others) - 1], OF_ENDING)
         if others:
-            called = _best_called([called, *found[: len(others)]], by_group=words.collapse)
+            by_text = _best_matches([by_text, *found[: len(others)]], by_group=texts.collapse)
         nothing = Candidates(())
-        return called, found[len(others)] if near else nothing, found[-1] if lookups else nothing
+        return by_text, found[len(others)] if near else nothing, found[-1] if lookups else nothing
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
@@ -200,12 +200,13 @@ class WithText:
 
 
 def _weakened(found: Candidates, factor: float) -> Candidates:
+    """Return the candidates with their matches multiplied by ``factor``."""
     return replace(found, candidates=tuple(each._replace(text=each.text * factor) for each in found.candidates))
 
 
-def _best_called(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
-    """The entries that any of several texts names, each by the text that names it best; one of each group of variants,
-    of which several texts may name several."""
+def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
+    """Return the entries that match any of several texts, each with its best match; one of each group of variants, of
+    which different texts may match different ones."""
     best: dict[str, Candidate] = {}
     for each in (candidate for answer in answers for candidate in answer.candidates):
         name = each.group if by_group else each.key
@@ -230,7 +231,7 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
     return [known.get(candidate.image_digest, 0.0) for candidate in candidates]
 
 
-def _fused(called: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool) -> list[Judged]:
+def _fused(matches: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool) -> list[Judged]:
     """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
 
     Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
@@ -242,7 +243,7 @@ def _fused(called: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool)
         return each.candidate.group if by_group else each.candidate.key
 
     found: dict[str, tuple[float, float, Judged]] = {}
-    for each in called:
+    for each in matches:
         match = each.candidate.text
         text, by_name = text_relevance(match), match >= BY_NAME
         either = 1 - (1 - text) * (1 - each.relevance)
