@@ -797,7 +797,9 @@ class TestReport:
         assert report.rows[1].verdict == "Too few visitors for a verdict."
         assert "cannot be said" in report.outlook[0]
 
-    def test_csv(self, client):
+    @pytest.mark.parametrize("zones", [True, False])
+    def test_csv(self, client, settings, zones):
+        settings.USE_TZ = zones
         made = self.started(3)
         filled(made, 3, (1000, 100), (1000, 135))
         staff(client, "view_experiment")

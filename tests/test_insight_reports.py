@@ -115,6 +115,16 @@ def test_every_page_and_its_csv_are_shown(staff, shop, name: str) -> None:
     assert len({len(line) for line in read}) == 1
 
 
+@pytest.fixture
+def without_time_zones(settings) -> None:
+    settings.USE_TZ = False
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_page_without_time_zones(without_time_zones, staff, shop, name: str) -> None:
+    assert staff.get(address(name)).status_code == 200
+
+
 def test_the_chart_has_no_thousand_separators(staff, shop, settings) -> None:
     settings.USE_THOUSAND_SEPARATOR = True
     assert '<svg viewBox="0 0 1000 160"' in staff.get(PAGE).content.decode()

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,6 +16,7 @@ from imagesim.experiments.analysis import CONTROL, Comparison, Look, Result, Ver
 from imagesim.experiments.models import Experiment, Variant
 from imagesim.experiments.results import looks_of
 from imagesim.experiments.statistics import Arm, Mean, mean_of
+from imagesim.insight.rollup import local
 
 MANY_DAYS = 3650
 
@@ -157,11 +157,11 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
 def _notes(experiment: Experiment, result: Result | None) -> Any:
     if experiment.state == Experiment.State.RUNNING and not events.enabled():
         yield _("Nothing is recorded: EVENTS is off.")
-    if experiment.standby_gone:
+    if experiment.standby_gone and experiment.stopped:
         yield _(
             "The experiment ended on %(when)s, because the index on standby, which it tried, was switched to or "
             "discarded. The figures are those until then."
-        ) % {"when": date_format(timezone.localtime(experiment.stopped), "DATETIME_FORMAT")}
+        ) % {"when": date_format(local(experiment.stopped), "DATETIME_FORMAT")}
     if result is not None and result.is_skewed:
         yield _(
             "The visitors are not shared as planned (p = %(p)s), so that no comparison holds. Look for pages that are "
@@ -180,7 +180,7 @@ def csv_rows(experiment: Experiment) -> list[dict[str, Any]]:
             arm = look.arms.get(letter, Arm())
             mean = mean_of(arm, by_value=experiment.by_value)
             row = {
-                "until": timezone.localtime(until, timezone.get_default_timezone()).isoformat(timespec="minutes"),
+                "until": local(until).isoformat(timespec="minutes"),
                 "variant": name,
                 "visitors": arm.visitors,
                 "converted": arm.converted,

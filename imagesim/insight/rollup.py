@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Min
 from django.utils import timezone
 
 from imagesim import events
-from imagesim.database import pages, retry_conflicts
+from imagesim.database import pages
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
 
@@ -96,20 +97,23 @@ def _is_due(day: date, rolled: RolledDay | None, now: datetime) -> bool:
     return rolled.rolled_at < final and age >= max(FRESH, timedelta(seconds=WORK_SHARE * rolled.seconds))
 
 
+def local(moment: datetime) -> datetime:
+    """Return the moment in the time zone of the shop (``TIME_ZONE``), in which it is without ``USE_TZ``."""
+    return timezone.localtime(moment, timezone.get_default_timezone()) if timezone.is_aware(moment) else moment
+
+
 def local_date(moment: datetime) -> date:
-    """Return the date in the time zone of the shop (``TIME_ZONE``)."""
-    return timezone.localtime(moment, timezone.get_default_timezone()).date()
+    """Return the date in the time zone of the shop."""
+    return local(moment).date()
 
 
 def bounds(day: date) -> tuple[datetime, datetime]:
     """Return when a day begins and ends in the time zone of the shop."""
-    zone = timezone.get_default_timezone()
-    start = datetime(day.year, day.month, day.day, tzinfo=zone)
-    following = day + timedelta(days=1)
-    return start, datetime(following.year, following.month, following.day, tzinfo=zone)
+    zone = timezone.get_default_timezone() if settings.USE_TZ else None
+    start, end = (datetime.combine(each, datetime.min.time(), zone) for each in (day, day + timedelta(days=1)))
+    return start, end
 
 
-@retry_conflicts
 def roll_up_day(day: date) -> None:
     """Replace the figures of a day."""
     started = time.monotonic()
