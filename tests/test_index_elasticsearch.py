@@ -85,7 +85,7 @@ def test_the_mapping_is_strict_and_explicit(index: ElasticsearchIndex) -> None:
     made = index._client.indices.get(index=backing_index)[backing_index]
     mappings = made["mappings"]
     assert mappings["dynamic"] == "strict"
-    assert mappings["_source"] == {"excludes": ["images.vector", "candidate", "candidate_texts"]}
+    assert mappings["_source"] == {"excludes": ["images.vector", "candidate", "candidate_texts", "words", "stems"]}
     vector = mappings["properties"]["images"]["properties"]["vector"]
     options = vector["index_options"]
     assert options == {"type": "int8_hnsw", "m": 16, "ef_construction": 100, "confidence_interval": 1.0}
