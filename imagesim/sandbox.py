@@ -208,6 +208,7 @@ def main(limits: dict[str, Any]) -> None:
 
     settings.configure(IMAGESIM=limits, USE_I18N=False)
     images.accepted_formats()  # loads the decoders
+    damaged()  # and what messages need: without privileges, no further file may be readable
     _confine(limits["MAX_IMAGE_PIXELS"])
     with open(0, "rb", buffering=0) as source, open(1, "wb", buffering=0) as target, contextlib.suppress(EOFError):
         while True:
