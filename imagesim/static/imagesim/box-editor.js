@@ -145,9 +145,9 @@ function moveBox(box, right, down) {
 
 function resizeBox(box, handle, right, down) {
   let [left, top, end, bottom] = [box.x, box.y, box.x + box.width, box.y + box.height];
-  if (handle.includes("w")) left = clamp(left + right, 0, end - MIN_SIDE);
+  if (handle.includes("w")) left = clamp(left + right, 0, Math.max(end - MIN_SIDE, 0));
   if (handle.includes("e")) end = clamp(end + right, left + MIN_SIDE, 1);
-  if (handle.includes("n")) top = clamp(top + down, 0, bottom - MIN_SIDE);
+  if (handle.includes("n")) top = clamp(top + down, 0, Math.max(bottom - MIN_SIDE, 0));
   if (handle.includes("s")) bottom = clamp(bottom + down, top + MIN_SIDE, 1);
   return { x: left, y: top, width: end - left, height: bottom - top };
 }
