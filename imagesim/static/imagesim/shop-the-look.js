@@ -44,6 +44,7 @@ export class ShopTheLook {
     this.closest = find("closest");
     this.closestList = find("closest-list");
     this.message = find("message");
+    this.messages = find("messages"); // those of the shop
     this.retry = find("retry");
     this.template = find("template");
     this.skeleton = find("skeleton");
@@ -228,6 +229,7 @@ export class ShopTheLook {
     this.wider.hidden = true;
     this.closest.hidden = true;
     this.message.hidden = true;
+    renderMessages(this.messages, []);
     this.retry.hidden = true;
     if (this.server) this.server.hidden = true; // rendered results of another photo
   }
@@ -314,7 +316,7 @@ export class ShopTheLook {
       more: answer.more,
       token: answer.token,
     });
-    renderMessages(this.root.querySelector("[data-imagesim-messages]"), answer.messages);
+    renderMessages(this.messages, answer.messages);
     numberNames(this.regions);
     this.showRegions();
     this.select(this.regions.find(hasOwn) ?? this.regions[0]);
