@@ -62,6 +62,15 @@ def test_zero_seconds_ask_the_index(shelf, searches):
     assert len(searches) == 4
 
 
+def test_without_the_cache_the_index_is_asked(shelf, searches, settings, client):
+    unreachable = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+    settings.CACHES = {"default": unreachable}
+    for _time in range(2):
+        assert widgets.similar_hits(shelf["red"])
+        assert similar(shelf["red"], filters={"price__lte": 30}, fallback=True)
+    assert len(searches) == 4
+
+
 def test_another_question_is_another_answer(shelf, searches):
     for arguments in ({}, {"limit": 2}, {"offset": 1}, {"in_stock": True}, {"filters": {"price__lte": 30}}):
         for _time in range(2):

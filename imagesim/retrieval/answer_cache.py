@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.cache import cache
 from django.db import models
 
-from imagesim import __version__, events
+from imagesim import __version__, events, shared_cache
 from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.measured_colours import filter_values
@@ -46,7 +45,7 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
     request = SearchRequest.create("similar", given, searched=(items,))
     variant = variants.current("similar")
     name = _name(items, item, request, variant)
-    known: _Answer | None = cache.get(name)
+    known: _Answer | None = shared_cache.read(name)
     if known is not None and (hits := _restored(items, item, request, known)) is not None:
         return hits
     hits = search.similar_to(item, **arguments)
@@ -59,7 +58,7 @@ def similar_to(item: models.Model, *, seconds: int, **arguments: Any) -> Hits:
         facts = [_facts(items, each, request) for each in shown]
         category = next(iter(_categories(items, item, request)), "")
         answer = _Answer(_candidates(hits), _candidates(hits.closest), facts, about, category)
-        cache.set(name, answer, seconds)
+        shared_cache.keep(name, answer, seconds)
     return hits
 
 

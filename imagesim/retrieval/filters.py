@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from django.core.cache import cache
 from django.utils.translation import gettext as _
 
-from imagesim import paths
+from imagesim import paths, shared_cache
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FILTER_TYPES, FilterType
@@ -169,14 +168,14 @@ PROCESS_SECONDS = 30.0
 def categories_of(items: Items[Any]) -> list[str]:
     """Every category of the items of this model; empty if a method computes it."""
     name = _cache_name("categories", items, items.category)
-    known: list[str] | None = cache.get(name)
+    known: list[str] | None = shared_cache.read(name)
     if known is None:
         known = []
         end = paths.resolve(items.model, items.category) if items.category else None
         if end is not None and end.field is not None:
             values = items.get_queryset().order_by().values_list(end.lookup, flat=True).distinct()
             known = sorted({str(value) for value in values if value not in (None, "")})
-        cache.set(name, known, SECONDS)
+        shared_cache.keep(name, known, SECONDS)
     return known
 
 
@@ -203,10 +202,10 @@ def _parents_of(items: Items[Any]) -> dict[str, list[str]]:
     name = _cache_name("parents", items, f"{items.category}.{items.category_parent}")
     kept = runtime.get(name, _Parents)  # every query for similar items needs them: the cache may be on another machine
     if monotonic() >= kept.until:
-        known: dict[str, list[str]] | None = cache.get(name)
+        known: dict[str, list[str]] | None = shared_cache.read(name)
         if known is None:
             known = {str(category): list(above) for category, above in items.get_category_parents().items()}
-            cache.set(name, known, SECONDS)
+            shared_cache.keep(name, known, SECONDS)
         kept.known, kept.until = known, monotonic() + PROCESS_SECONDS
     return kept.known
 
