@@ -156,13 +156,13 @@ class CompiledText:
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, as spelled or by its stem."""
-        return {"bool": {"should": _same(word)}}
+        return {"bool": {"should": [{"term": {WORDS: word.word}}, *_stems(word)]}}
 
     def _near(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
         near = [
             {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
-            *_same(word),
+            *_stems(word),
             {"match": {WORDS: {"query": word.word, "fuzziness": "AUTO"}}},
         ]
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
@@ -218,7 +218,7 @@ class CompiledText:
         )
 
 
-def _same(word: QueryWord) -> list[dict[str, Any]]:
-    """The queries for the word as spelled, and by its stem."""
-    stems = [f"{language}:{stem}" for language, stem in word.stems.items()]
-    return [{"match": {WORDS: {"query": word.word, "boost": 3}}}, {"terms": {STEMS: stems, "boost": 3}}]
+def _stems(word: QueryWord) -> list[dict[str, Any]]:
+    """The queries for the stem of the word in each language."""
+    stems = (f"{language}:{stem}" for language, stem in word.stems.items())
+    return [{"term": {STEMS: {"value": stem, "boost": 3}}} for stem in stems]
