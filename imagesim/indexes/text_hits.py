@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from imagesim.indexes.analysis import QueryWord, base_language, query_words
+from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
 from imagesim.indexes.text import TextField, TextIndex
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.types import Candidate, IndexMeta, Query
@@ -20,6 +20,29 @@ def empty_index(meta: IndexMeta) -> TextIndex:
 def words_of(query: Query, meta: IndexMeta) -> list[QueryWord]:
     """The words of the query with their stems in the languages of the index."""
     return query_words(query.text, tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values())))
+
+
+def stem_keys(word: QueryWord) -> list[str]:
+    """The stems of the word, each with its language: a server keeps those of all languages in one field."""
+    return [_stem_key(language, stem) for language, stem in word.stems.items()]
+
+
+def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMeta) -> dict[str, set[str]]:
+    """The words of texts, each with its stems in the form of :func:`stem_keys`.
+
+    A server keeps these because its own analysers keep accents that this app leaves out, and divide texts elsewhere.
+    """
+    found: dict[str, set[str]] = {}
+    for each in texts:
+        for name, values in each.items():
+            language = base_language(meta.texts[name].language)
+            for token in {token for value in values for token in analyse(value, language)}:
+                found.setdefault(token.word, set()).add(_stem_key(language, token.stem))
+    return found
+
+
+def _stem_key(language: str, stem: str) -> str:
+    return f"{language}:{stem}"
 
 
 def scores(

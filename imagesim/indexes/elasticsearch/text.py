@@ -13,7 +13,7 @@ from typing import Any
 
 from imagesim.exceptions import ConfigurationError, QueryTimeout
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import QueryWord, analyse, base_language
+from imagesim.indexes.analysis import QueryWord, base_language
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     fetched,
@@ -90,17 +90,9 @@ def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def indexed_words(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> tuple[str, list[str]]:
-    """The words of an entry, and their stems.
-
-    Those of this app, because the server's analysers keep accents that it leaves out, and divide texts elsewhere.
-    """
-    words, stems = set(), set()
-    for name, values in texts.items():
-        language = base_language(meta.texts[name].language)
-        for token in {token for value in values for token in analyse(value, language)}:
-            words.add(token.word)
-            stems.add(f"{language}:{token.stem}")
-    return " ".join(sorted(words)), sorted(stems)
+    """The words of an entry, and their stems."""
+    found = text_hits.words_with_stems([texts], meta)
+    return " ".join(sorted(found)), sorted(set[str]().union(*found.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,5 +212,4 @@ class CompiledText:
 
 def _stems(word: QueryWord) -> list[dict[str, Any]]:
     """The queries for the stem of the word in each language."""
-    stems = (f"{language}:{stem}" for language, stem in word.stems.items())
-    return [{"term": {STEMS: {"value": stem, "boost": 3}}} for stem in stems]
+    return [{"term": {STEMS: {"value": stem, "boost": 3}}} for stem in text_hits.stem_keys(word)]

@@ -84,9 +84,8 @@ def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[Quer
 def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Composable, sql.Composable]]:
     """The conditions on words of the index that may match one of the query, each with the order of the likeliest."""
     shortest = sql.SQL("length, word")
-    stems = [f"{language}:{stem}" for language, stem in word.stems.items()]
     yield sql.SQL("word = {}").format(bind(word.word, "text")), shortest
-    yield sql.SQL("stems && {}").format(bind(stems, "text[]")), shortest
+    yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
     if len(word.word) >= (1 if query.typing and word.last else 3):
         yield _between("word", word.word, bind), shortest
     for part in {word.word, *word.stems.values()}:

@@ -16,6 +16,7 @@ from pgvector import Vector
 from psycopg import sql
 
 from imagesim.filter_types import FILTER_TYPES
+from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import Token, analyse, base_language
 from imagesim.indexes.pgvector.database import rows
 from imagesim.indexes.pgvector.tables import Generation
@@ -209,12 +210,7 @@ def lexeme(word: str) -> str:
 
 def _put_words(cursor: CursorWrapper, generation: Generation, texts: Iterable[Mapping[str, Sequence[str]]]) -> None:
     """Add the words to the list of all words; those that no entry has any more remain until a rebuild."""
-    found: dict[str, set[str]] = {}
-    for each in texts:
-        for name, values in each.items():
-            language = base_language(generation.meta.texts[name].language)
-            for token in _tokens(generation, name, values):
-                found.setdefault(token.word, set()).add(f"{language}:{token.stem}")
+    found = text_hits.words_with_stems(texts, generation.meta)
     statement = sql.SQL(
         "INSERT INTO {} AS old (word, reversed, stems, letters, length) VALUES {} ON CONFLICT (word) DO UPDATE SET "
         "stems = array(SELECT DISTINCT unnest(old.stems || EXCLUDED.stems)) WHERE NOT old.stems @> EXCLUDED.stems"
