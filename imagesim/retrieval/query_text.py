@@ -66,9 +66,9 @@ def joined(text: str, roles: Roles, languages: Sequence[str]) -> str:
     def has(word: str) -> bool:
         return any(roles.has(frozenset(each.stems.values())) for each in query_words(word, languages))
 
-    words = text.split()
+    words = given = text.split()
     for end in range(min(len(words), MAX_TERMS), 1, -1):
         pair = words[end - 2 : end]
         if has("".join(pair)) and not all(map(has, pair)):
-            words[end - 2 : end] = ["".join(pair)]
-    return text if len(words) == len(text.split()) else " ".join(words)
+            words = [*words[: end - 2], "".join(pair), *words[end:]]
+    return text if words is given else " ".join(words)

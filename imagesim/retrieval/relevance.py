@@ -110,6 +110,13 @@ class Judge:
             best |= dict.fromkeys(names, found[number])
         return found
 
+    def judged(
+        self, query: Query, candidates: Sequence[Candidate], scores: Sequence[float], voters: Sequence[Candidate]
+    ) -> list[Judged]:
+        """Return the candidates with their scores and relevances."""
+        relevances = self.relevances(query, candidates, scores, voters)
+        return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
+
     def _votes(self, query: Query, candidates: Sequence[Candidate], voters: Sequence[Candidate]) -> list[float] | None:
         """Return None without votes: the query is restricted to categories that the visitor chose, or there are
         none."""
@@ -169,8 +176,7 @@ class WithRelevance:
 
     def _judge_all(self, query: Query, candidates: Sequence[Candidate], window: Candidates) -> list[Judged]:
         scores = [candidate.score for candidate in candidates]
-        relevances = self._judge.relevances(query, candidates, scores, window.candidates)
-        return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
+        return self._judge.judged(query, candidates, scores, window.candidates)
 
 
 def window_of(query: Query, plan: Plan | None = None, least: int = 0) -> Query:

@@ -118,8 +118,7 @@ class WithText:
         judge = Judge(self._calibration, kind)
 
         def judge_all(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[Judged]:
-            relevances = judge.relevances(query, candidates, scores, by_vector.candidates)
-            return [Judged(*each) for each in zip(candidates, scores, relevances, strict=True)]
+            return judge.judged(query, candidates, scores, by_vector.candidates)
 
         matches = judge_all(matching, _scores(matching, vector, vectors))
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
