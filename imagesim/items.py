@@ -252,7 +252,10 @@ class Items(Generic[M]):
     def text_specs(self) -> dict[str, TextSpec]:
         """The weight and the language of every path of ``text``, or of the default."""
         weights = self.default_text() if self.text is None else self.text
-        return {path: TextSpec(float(weight), self._language_of(path)) for path, weight in weights.items()}
+        return {
+            path: TextSpec(float(weight), self._language_of(path), self.is_of_category(path))
+            for path, weight in weights.items()
+        }
 
     def default_text(self) -> dict[str, float]:
         """The default of ``text``: the model's name or title, with its translations."""
@@ -314,7 +317,8 @@ class Items(Generic[M]):
         """:raises ConfigurationError: if the model does not exist, or the path does not lead from it to the items."""
         try:
             found = apps.get_model(model) if isinstance(model, str) else model
-        except (LookupError, ValueError):
+            _ = found._meta
+        except (AttributeError, LookupError, ValueError):
             raise ConfigurationError(
                 f"{type(self).__name__}.related names {model!r}, which is not a model; write it as 'app.Model'."
             ) from None

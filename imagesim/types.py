@@ -201,10 +201,12 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class TextSpec:
-    """A field of text: its weight relative to the others, and the code of its language."""
+    """A field of text: its weight relative to the others, the code of its language, and whether it is the name of a
+    category."""
 
     weight: float = 1.0
     language: str = "en"
+    category: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ class IndexMeta:
                 filters=dict(stored.get("filters") or {}),
                 projection=str(stored.get("projection") or ""),
                 texts={
-                    str(name): TextSpec(float(spec["weight"]), str(spec["language"]))
+                    str(name): TextSpec(float(spec["weight"]), str(spec["language"]), bool(spec.get("category", False)))
                     for name, spec in (stored.get("texts") or {}).items()
                 },
                 analysis=int(stored.get("analysis") or 0),

@@ -49,33 +49,37 @@ SHORTEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An entry: its categories, the stems of its words with the weight of the field that each is in, and those of its
-    name.
+    """An entry: its categories, the stems of its words with the weight of the field that each is in, those of its name,
+    and those that the names of its categories list.
 
-    A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search.
+    A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
+    that are ``listed``.
     """
 
     categories: frozenset[str]
     words: Mapping[str, float]
     name: frozenset[str]
+    listed: frozenset[str] = frozenset()
 
 
 class Interpretation(NamedTuple):
     """What a query asks for.
 
     ``heads``: the numbers of the words of which an entry must contain one, empty if any word suffices. ``categories``:
-    those that the query names, if it has a word for a category and no unknown word. ``mentioned``: the same, whatever
-    its other words mean.
+    those that the query names, if it has a word for a category and otherwise only modifiers. ``mentioned``: the same,
+    whatever its other words mean. ``partly``: those of which it names a part: "sofas" of "Sofas & tables".
     """
 
     heads: tuple[int, ...]
     categories: frozenset[str]
     mentioned: frozenset[str]
+    partly: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """``kinds``: the categories that a word names, by its stem; ``modifiers``: the stems of those that name nothing;
+    """``kinds``: the categories that a word names, by its stem; ``listed``: the same, of those that only list the word
+    in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
     head of most names in which another kind is named, too."""
 
@@ -83,10 +87,15 @@ class Roles:
     modifiers: frozenset[str] = frozenset()
     dominant: frozenset[str] = frozenset()
     things: frozenset[str] | None = None
+    listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has a word with one of these stems."""
-        return any(stem in each for stem in stems for each in (self.kinds, self.modifiers, self.things or ()))
+        return self.calls(stems) or not self.modifiers.isdisjoint(stems)
+
+    def calls(self, stems: Collection[str]) -> bool:
+        """Whether the catalogue calls a category or a thing by a word with one of these stems."""
+        return any(stem in each for stem in stems for each in (self.kinds, self.things or ()))
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
@@ -110,34 +119,60 @@ class Roles:
         }
         return found or stems
 
-    def interpret(self, words: Sequence[Collection[str]]) -> Interpretation:
-        """Interpret the words of a query, the stems of each."""
+    def interpret(
+        self,
+        words: Sequence[Collection[str]],
+        fillers: Collection[int] = (),
+        head: int = 0,
+        specify: Collection[int] = (),
+    ) -> Interpretation:
+        """Interpret the words of a query, the stems of each.
+
+        :param fillers: the numbers of the words that ask for nothing.
+        :param head: the number of the word that those of ``specify`` make specific: "chair" in "gaming chair".
+        """
         named = [frozenset(category for stem in stems for category in self.kinds.get(stem, ())) for stems in words]
         led_by = frozenset(
             name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
         )
+        specify = specify if specify and self.calls(words[head]) else ()
         heads: list[int] = []
+        specified = False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
-            modifies = (led_by and led_by.isdisjoint(each)) if each else not self.modifiers.isdisjoint(stems)
-            if not modifies:
+            if each:
+                modifies = bool(led_by) and led_by.isdisjoint(each)
+            elif number in specify and self.calls(stems):
+                modifies = specified = True
+            else:
+                modifies = not self.modifiers.isdisjoint(stems)
+            if not modifies and number not in fillers:
                 heads.append(number)
         each_named = [named[number] for number in heads if named[number]]
         mentioned = frozenset[str]().union(*each_named)
         categories: frozenset[str] = frozenset()
-        if each_named and len(each_named) == len(heads):
+        if each_named and len(each_named) == len(heads) and not specified:
             categories = frozenset.intersection(*each_named) or mentioned
-        return Interpretation(tuple(heads) if len(heads) < len(words) else (), categories, mentioned)
+        parts = Counter(name for stems in words for name in {n for stem in stems for n in self.listed.get(stem, ())})
+        partly = frozenset(name for name, count in parts.items() if count == 1)
+        return Interpretation(tuple(heads) if len(heads) < len(words) else (), categories, mentioned, partly)
 
     def to_json(self) -> dict[str, Any]:
-        kinds = {stem: list(names) for stem, names in self.kinds.items()}
+        kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))
         sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things}
-        return {"kinds": kinds, **{name: sorted(stems) for name, stems in sets.items() if stems is not None}}
+        return {
+            "kinds": kinds,
+            "listed": listed,
+            **{name: sorted(stems) for name, stems in sets.items() if stems is not None},
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Roles:
-        kinds = {str(stem): tuple(map(str, names)) for stem, names in dict(data["kinds"]).items()}
+        kinds, listed = (
+            {str(stem): tuple(map(str, names)) for stem, names in dict(each).items()}
+            for each in (data["kinds"], data.get("listed", {}))
+        )
         names = ("modifiers", "dominant", "things")
-        return cls(kinds, **{name: frozenset(map(str, data[name])) for name in names if name in data})
+        return cls(kinds, listed=listed, **{name: frozenset(map(str, data[name])) for name in names if name in data})
 
 
 def fit_roles(
@@ -148,12 +183,15 @@ def fit_roles(
     sizes: Counter[str] = Counter()
     found: dict[str, Counter[str]] = defaultdict(Counter)
     weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    listed: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         sizes.update(entry.categories)
-        for stem, weight in entry.words.items():
+        for stem in entry.words.keys() | entry.listed:
             found[stem].update(entry.categories)
             for category in entry.categories:
-                weights[stem][category] += weight
+                weights[stem][category] += 1.0 if stem in entry.listed else entry.words[stem]
+        for stem in entry.listed:
+            listed[stem] |= entry.categories
     kinds = {stem: named for stem in found if (named := _named(weights[stem], sizes, departments))}
     alone: set[str] = set()
     for entry in entries:
@@ -172,7 +210,11 @@ def fit_roles(
     things = [stem for stem in rest if not is_modifier[stem]]
     kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
     return Roles(
-        kinds, frozenset(modifiers[:MOST_MODIFIERS]), _dominant(entries, kinds), frozenset(things[:MOST_THINGS])
+        kinds,
+        frozenset(modifiers[:MOST_MODIFIERS]),
+        _dominant(entries, kinds),
+        frozenset(things[:MOST_THINGS]),
+        {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from imagesim.indexes.analysis import query_words
 from imagesim.retrieval import query_text
 from imagesim.word_roles import Roles
 
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
-    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl"}),
+    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "750", "ml", "2tb"}),
 )
 
 
@@ -21,11 +22,15 @@ ROLES = Roles(
         ("a red Skate boards ", "a red Skateboards"),
         ("basket ball", "basket ball"),  # the catalogue has both, too
         ("skate boar d", "skate boar d"),
+        ("cheap ball-basket", "cheap ball-basket"),
+        ("wine 750ml", "wine 750 ml"),
+        ("13inch 2 tb 750cl", "13inch 2tb 750cl"),
+        ("750x500", "750x500"),
         ("", ""),
     ],
 )
-def test_words_are_joined_that_the_catalogue_writes_as_one(typed, asked):
-    assert query_text.joined(typed, ROLES, ["en"]) == asked
+def test_words_are_divided_as_in_the_catalogue(typed, asked):
+    assert query_text.spaced(typed, ROLES, ["en"]) == asked
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,42 @@ def test_words_are_joined_that_the_catalogue_writes_as_one(typed, asked):
 def test_a_compound_that_the_catalogue_lacks_ends_with_a_kind(typed, endings):
     found = query_text.read(typed, ROLES, ["de"], {"shorthand"}.__contains__)
     assert found.endings == endings
+
+
+@pytest.mark.parametrize(
+    ("typed", "languages", "asked"),
+    [
+        ("skateboard chair", ["en"], "chair"),
+        ("skateboard chair", ["en", "de"], "chair"),
+        ("skateboard for a chair", ["en"], "skateboard chair"),
+        ("skateboard and basket chair", ["en"], "skateboard chair"),
+        ("nice skateboard chair please", ["en"], "chair"),
+        ("cherche chair skateboard", ["fr"], "chair"),
+        ("basket skateboard", ["en"], "skateboard"),
+        ("chair skateboard", ["en"], "chair skateboard"),
+        ("chair skateboard", ["fr"], "chair"),
+        ("chair de skateboard", ["fr"], "chair"),
+        ("skateboard chair", ["fr", "en"], "skateboard chair"),  # no telling which comes first
+        ("chair chair", ["en"], "chair"),
+        ("cheap chair", ["en"], "chair"),
+        ("what chair do you have", ["en"], "chair"),
+        ("günstiger Stuhl", ["de"], "stuhl"),
+        ("chair size 42", ["en"], "chair"),
+        ("Größe XL Stuhl", ["de"], "stuhl"),
+        ("chair under 50 euros", ["en"], "chair"),
+        ("chair 42", ["en"], "chair 42"),
+        ("cheap", ["en"], ""),
+        ("sale for a basket", ["en"], "sale basket"),  # the catalogue has something that is called so
+        ("hte chair", ["en"], "chair"),
+        ("teh chair", ["en"], "teh chair"),  # spelled correctly
+        ("form for a skateboard", ["en"], "form skateboard"),  # the catalogue has it
+    ],
+)
+def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
+    roles = Roles(
+        {"chair": ("chairs",), "stuhl": ("chairs",)},
+        things=frozenset({"skateboard", "basket", "sale", "form"}),
+    )
+    text = query_text.read(typed, roles, languages, {"teh"}.__contains__)
+    words = [word.word for word in query_words(typed, languages)]
+    assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)

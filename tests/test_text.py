@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import analyse, query_words
+from imagesim.indexes.analysis import analyse, listed_stems, query_words
 from imagesim.indexes.text import TextField, TextIndex
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
@@ -149,6 +149,14 @@ def test_document_frequencies_of_a_larger_catalogue(index: TextIndex) -> None:
         ("de", "blaue Schuhe", "Laufschuh, blau"),
         ("de", "MÜTZEN", "Mütze aus Wolle"),
         ("fr", "chaussures légères", "Chaussure légère"),
+        ("fr", "été", "Chaussure d'été"),
+        ("fr", "chaussures d’ete", "Chaussure été"),
+        ("it", "olio", "Bottiglia dell'olio"),
+        ("en", "oneill", "O'Neill"),
+        ("en", "womens", "Women's"),
+        ("pl", "krzesła ogrodowe", "Krzesło ogrodowe"),
+        ("hi", "कुर्सियाँ", "कुर्सी"),
+        ("ar", "كرسي", "كُرسي"),
         ("ja", "青い靴", "青い靴です"),
         ("xx", "widget", "Widget"),
     ],
@@ -159,12 +167,29 @@ def test_languages(language: str, text: str, written: str) -> None:
     assert index.match(text).scores.tolist()[0] > 0.6
 
 
+def test_vowel_signs_are_part_of_a_word() -> None:
+    """Words in Hindi were divided at each, so that any text with the same consonants matched."""
+    index = TextIndex([TextField("name", 1, "hi")])
+    index.set(0, {"name": ("कुर्सी",)})
+    index.set(1, {"name": ("काला रसोई सेट",)})
+    assert index.match("कुर्सी").slots.tolist() == [0]
+    assert [token.word for token in analyse("நாற்காலி שֻׁלְחָן", "xx")] == ["நாறகாலி", "שלחן"]
+
+
+def test_all_languages_divide_a_text_in_the_same_way() -> None:
+    text = "L'eau d'été, O'Neill's t-shirt: कुर्सी 青い靴"
+    assert len({tuple(word.word for word in analyse(text, code)) for code in ("en", "fr", "it", "hi", "xx")}) == 1
+    assert [word.word for word in query_words("l'eau d'ete", ["fr", "en"])] == ["eau", "ete"]
+
+
 def test_long_texts_are_truncated() -> None:
     assert len(analyse("word " * 10_000, "en")) <= 401
     assert len(query_words(" ".join(f"word{n}" for n in range(1000)), ["en"])) == 16
 
 
-@pytest.mark.parametrize("text", ["a" * 9_999 + "-", "㌖" * 4_000 + "-", "汉字" * 4_999 + "-", "a-" * 5_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 9_999 + "-", "㌖" * 4_000 + "-", "汉字" * 4_999 + "-", "a-" * 5_000, "क्" * 5_000]
+)
 def test_a_very_long_word_takes_linear_time(text: str) -> None:
     def seconds() -> float:
         begun = time.process_time()
@@ -226,3 +251,42 @@ def test_a_part_of_a_compound_scores_less_than_the_word() -> None:
     without = TextIndex([TextField("name", 1, "de")])
     without.set(0, {"name": ("Laufschuhe",)})
     assert without.match("schuhe").scores[0] > scores[1]
+
+
+def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
+    index = TextIndex([TextField("name", 3), TextField("category", 2, "en", category=True)])
+    index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})
+    index.set(2, {"name": ["Saddle Leather"], "category": ["Sofas"]})
+    index.set(3, {"name": ["Grey Sofa"], "category": ["Sofas & desks"]})
+    scores = dict(zip(*map(np.ndarray.tolist, index.match("sofa")), strict=True))
+    assert scores[3] > 0.9 > scores[2] > 0.7 > 0.5 > scores[1]
+    index.set(1, {"name": ["Oak Desk"], "category": ["Sofas"]})
+    assert dict(zip(*map(np.ndarray.tolist, index.match("sofa")), strict=True))[1] == pytest.approx(scores[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "listed"),
+    [
+        ("Sofas & tables", "en", {"sofa", "tabl"}),
+        ("Bikes, boards and outdoor", "en", {"bike", "board", "outdoor"}),
+        ("Women's shirts/tops", "en", {"shirt", "top"}),
+        ("Running shoes", "en", set()),
+        ("Running shoes & walking shoes", "en", set()),
+        ("Stühle und Hocker", "de", {"stuhl", "hock"}),
+        ("Chemises et tops femme", "fr", {"chemis", "top"}),
+        ("Sand and Land", "xx", {"sand", "land"}),
+        (" & ", "en", set()),
+        ("", "en", set()),
+    ],
+)
+def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set[str]) -> None:
+    assert listed_stems([name], language) == listed
+
+
+def test_a_filler_word_counts_only_between_equals() -> None:
+    index = TextIndex([TextField("name", 3)])
+    for slot, name in enumerate(["Order Tee", "New Order Tee", "Plain Tee"]):
+        index.set(slot, {"name": [name]})
+    assert index.match("new order tee").best().tolist() == [1, 0, 2]
+    cheap, plain = (index.match(text).scores.max() for text in ("cheap plain tee", "plain tee"))
+    assert plain * 0.95 < cheap < plain

@@ -80,7 +80,7 @@ class Report:
         from demo_shop.shop.models import Product
 
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
-        rows = [self.known, self.nothing, self.something]
+        rows = [self.known, self.nothing, self.something, self.phrased]
         own = {
             "demo": [self.two_words, self.languages],
             "grocery": [self.two_words, self.photo_entry],
@@ -230,6 +230,21 @@ class Report:
             self.judge("photo", [(self.vector, photos.vectors[n], slug[photos.categories[n]]) for n in chosen])
         names = {product.category.name: product.category.slug for product in self.products.values()}
         self.judge("words with texts", [(self.words, name.lower(), slug) for name, slug in sorted(names.items())])
+
+    def phrased(self) -> None:
+        """Words of asking and buying around the names of categories, and of things that are not sold."""
+        slugs = {product.category.name.lower(): product.category.slug for product in self.products.values()}
+
+        def of_category(name: str, text: str) -> int:
+            return sum(hit.item.category.slug == slugs[name] for hit in self.words(text))
+
+        kept, unsold = [], []
+        alone = {name: count for name in sorted(slugs) if (count := of_category(name, name))}
+        for phrase in queries.PHRASES:
+            kept += [min(1.0, of_category(name, phrase.format(name)) / count) for name, count in alone.items()]
+            unsold += [bool(len(self.words(phrase.format(thing)))) for thing in queries.ELSEWHERE]
+        say("phrased: of the hits of the category that its name alone shows", float(np.mean(kept)), 0.95)
+        say("phrased, nothing there", float(np.mean(unsold)), 0.05)
 
     def judge(self, kind: str, asked: Sequence[tuple[Any, Any, str]]) -> None:
         """Report the precision of the hits shown, that of the first ten without a floor, and the relevant ones kept."""

@@ -61,3 +61,9 @@ ELSEWHERE: tuple[str, ...] = (
     "saxophone", "hammock stand", "kitchen sink", "garage door", "roof tiles", "printer toner",
 )  # fmt: skip
 """Things that no data set contains."""
+
+PHRASES: tuple[str, ...] = (
+    "cheap {}", "buy {} online", "do you have {}?", "show me your best {}", "nice {} under 50 euros", "{} size 42",
+    "I am looking for {}", "a photo of {}",
+)  # fmt: skip
+"""What people say around the word for what they want."""

@@ -51,6 +51,8 @@ class BaseIndex(ABC):
             raise ConfigurationError(
                 f"INDEX's similarity {similarity!r} is unknown; it can be {format_choices(SIMILARITIES)}."
             )
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"INDEX's name must be a text, not {name!r}.")
         self.name = name
         self.similarity: Similarity = similarity
 

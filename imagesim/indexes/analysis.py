@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-ANALYSIS = 2
+from imagesim.indexes.stop_words import AMOUNTS, CONJUNCTIONS, ELIDED, FILLERS, HEAD_FIRST, STOP_WORDS
+
+ANALYSIS = 3
 """Raised when indexes made before have to be rebuilt for their words to be found as well."""
 
 MAX_TERMS = 16
@@ -21,28 +23,28 @@ MAX_WORD = 64
 MAX_TOKENS = 400
 """Words of one field that are indexed."""
 
+LONGEST_AMOUNT = 3
+"""The maximum number of characters of a size or a price: "42", "XXL"."""
+
+SHORTEST_SLIP = 3
+"""The minimum number of letters of a stop word that is known with two of them exchanged."""
+
 SNOWBALL = {
-    "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
-    "eu": "basque", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian",
-    "id": "indonesian", "it": "italian", "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch",
-    "no": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
-    "ta": "tamil", "tr": "turkish",
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
+    "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french",
+    "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian",
+    "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch", "no": "norwegian", "pl": "polish",
+    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
+    "tr": "turkish",
 }  # fmt: skip
 """Languages with a stemmer, by their code."""
 
-_STOP = {
-    "en": "a an and are as at be but by for from i in is it my of on or that the this to with your we me some",
-    "de": "der die das den dem des ein eine einer eines einem einen und oder für mit von vom zum zur im in am an auf "
-    "aus bei ist zu als auch nach ich mein meine",
-    "fr": "le la les l un une des du de d et ou pour avec sans en dans sur au aux ce cette est à",
-    "es": "el la los las un una unos unas y o de del para con sin en por al es que",
-    "it": "il lo la i gli le un uno una e o di del della dei per con senza in su da al alla è",
-    "nl": "de het een en of voor met van in op te bij aan uit is",
-    "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na por ao",
-}
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+# To regular expressions, vowel signs and other marks are no part of a word; in Hindi, Thai and others they are.
+_MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
+_LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
+_WORD = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})?")
 # From the start of a word only: from each of its letters, a long word would take time by the square of its length.
-_JOINED = re.compile(r"(?<![^\W_])[^\W_]+(?:[-‐‑][^\W_]+)+")
+_JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:[-‐‑]{_LETTERS})+")
 _HYPHENS = "-‐‑"
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+")
@@ -59,6 +61,9 @@ def fold(text: str) -> str:
     """``text`` without case, compatibility forms and accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+_AMOUNTS = frozenset(map(fold, AMOUNTS))
 
 
 @lru_cache(maxsize=200_000)
@@ -78,7 +83,26 @@ def _stemmer(name: str) -> Any:
 @lru_cache(maxsize=64)
 def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
     """Return the stop words of these languages."""
-    return frozenset(fold(word) for language in languages for word in _STOP.get(language, "").split())
+    return frozenset(fold(word) for language in languages for word in STOP_WORDS.get(language, "").split())
+
+
+@lru_cache(maxsize=64)
+def filler_stems(language: str) -> frozenset[str]:
+    """Return the stems of the filler words of this language."""
+    return frozenset(_token(word, language).stem for word in FILLERS.get(language, "").split())
+
+
+@lru_cache(maxsize=64)
+def _slips(languages: tuple[str, ...]) -> frozenset[str]:
+    """Return the stop words of these languages with two neighbouring letters exchanged."""
+    stop = stop_words(languages)
+    slips = {
+        word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+        for word in stop
+        if len(word) >= SHORTEST_SLIP
+        for i in range(len(word) - 1)
+    }
+    return frozenset(slips - stop)
 
 
 def base_language(code: str) -> str:
@@ -90,13 +114,18 @@ def base_language(code: str) -> str:
 def analyse(text: str, language: str) -> tuple[Token, ...]:
     """The words of ``text`` in their order; runs of a script without spaces as pairs of characters.
 
-    A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``).
+    A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). All languages
+    divide a text in the same way: what is elided is a word in each (``d'été``: ``d``, ``été``).
     """
     text = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
     tokens: list[Token] = []
     for match in _WORD.finditer(text):
         word = match[0][:MAX_WORD]
         if not word.isalnum():
+            elided, _, rest = word.replace("’", "'").partition("'")
+            if rest and elided in ELIDED:
+                tokens.append(_token(elided, language))
+                word = rest
             word = _POSSESSIVE.sub("", word)
         if not word.isascii() and _NO_SPACES.fullmatch(word):
             pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
@@ -114,24 +143,49 @@ def _in_one_piece(hyphenated: str) -> str:
     return re.sub(r"[-‐‑]", "", hyphenated)[:MAX_WORD]
 
 
+def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
+    """Return the stems of what the names of a category list: "sofa" and "table" of "Sofas & tables", "shirt" and "top"
+    of "Women's shirts and tops". Empty for a name of one part, or if all parts have one head."""
+    conjunction = CONJUNCTIONS.get(language, "and")
+    head = 0 if language in HEAD_FIRST else -1
+    found: set[str] = set()
+    for name in names:
+        parts = [analyse(part, language) for part in re.split(rf"[&,/+;|]|\s{conjunction}\s", name.lower())]
+        heads = {tokens[head].stem for tokens in parts if tokens}
+        found |= heads if len(heads) > 1 else set()
+    return frozenset(found)
+
+
 @dataclass(frozen=True, slots=True)
 class QueryWord:
-    """A word of a query with its stem in each language of the index."""
+    """A word of a query with its stem in each language of the index.
+
+    ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
+    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte".
+    """
 
     word: str
     stems: Mapping[str, str]
     last: bool = False
+    follows: bool = False
+    filler: bool = False
+    slip: bool = False
 
 
 def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     """Return the distinct words of a query, without stop words of the languages if other words remain."""
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
-    words = [
-        QueryWord(token.word, {language: by_language[language][i].stem for language in languages})
-        for i, token in enumerate(positions)
-    ]
     stop = stop_words(tuple(languages))
+    slips = _slips(tuple(languages))
+    words = []
+    for i, token in enumerate(positions):
+        stems = {language: by_language[language][i].stem for language in languages}
+        follows = i > 0 and positions[i - 1].word not in stop
+        filler = any(stem in filler_stems(language) for language, stem in stems.items()) or (
+            i > 0 and len(token.word) <= LONGEST_AMOUNT and positions[i - 1].word in _AMOUNTS
+        )
+        words.append(QueryWord(token.word, stems, follows=follows, filler=filler, slip=token.word in slips))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     joined = {word.word for word in distinct}
@@ -139,6 +193,5 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     whole = {fold(_in_one_piece(match[0])) for match in _JOINED.finditer(text.lower())}
     distinct = [word for word in distinct if word.word not in whole or len(joined) == 1]
     if distinct:
-        last = distinct[-1]
-        distinct[-1] = QueryWord(last.word, last.stems, last=not text[-1:].isspace())
+        distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
     return distinct

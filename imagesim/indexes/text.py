@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, query_words, stop_words
+from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, listed_stems, query_words, stop_words
 from imagesim.indexes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from imagesim.types import TextSpec
 
     Mask = npt.NDArray[np.bool_]
     Slots = npt.NDArray[np.int64]
@@ -42,6 +44,14 @@ SPELLED = 0.55
 """The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
 "match", and a "table" no "tablet". Low enough that vectors decide: "gray" is "grey"."""
 
+LISTED = 0.6
+"""The factor of a match with a word of a list in a category's name: not all of "Sofas & tables" are sofas. Low enough
+that vectors decide."""
+
+FILLER = 0.02
+"""The factor of the weight of a filler word: no entry is less relevant for not being "cheap", but one called "New
+Order" comes first for "new order"."""
+
 MAX_SEEN = 1_000
 """The number of texts whose words are kept while entries are added."""
 
@@ -51,11 +61,18 @@ UNPACKED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A field of text: its name, its weight relative to the other fields, its language."""
+    """A field of text: its name, its weight relative to the other fields, its language, and whether it is the name of a
+    category."""
 
     name: str
     weight: float = 1.0
     language: str = "en"
+    category: bool = False
+
+
+def text_fields(specs: Mapping[str, TextSpec]) -> list[TextField]:
+    """Return the fields of an index whose meta has these ``texts``."""
+    return [TextField(name, spec.weight, spec.language, spec.category) for name, spec in specs.items()]
 
 
 class TextMatches(NamedTuple):
@@ -89,7 +106,9 @@ class TextIndex:
         self._language = [base_language(field.language) for field in fields]
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((field.weight for field in fields), default=1.0)
-        self._factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
+        factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
+        # The words that a category's name lists are in a field of their own, after all others.
+        self._factor = np.concatenate([factor, factor * LISTED])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
         self._vocabulary = Vocabulary()
         self._tokens: dict[str, dict[Token, int]] = {language: {} for language in self.languages}
@@ -176,8 +195,12 @@ class TextIndex:
             language = self._language[number]
             known = self._tokens[language]
             tokens = {token for value in values for token in analyse(value, language)}
-            words = {known[token] if token in known else self.learn(token, language) for token in tokens}
-            found = self._seen[number, values] = [word << 8 | number for word in words]
+            words = {token: known[token] if token in known else self.learn(token, language) for token in tokens}
+            listed = listed_stems(values, language) if self.fields[number].category else ()
+            found = self._seen[number, values] = [
+                word << 8 | (number + len(self.fields) if token.stem in listed else number)
+                for token, word in words.items()
+            ]
         return found
 
     def learn(self, token: Token, language: str) -> int:
@@ -238,7 +261,8 @@ class TextIndex:
             known = self._frequency(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
                 quality[~asked] *= np.where(quality[~asked] == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
-            weight = math.log1p((max(everything - known, 0) + 0.5) / (known + 0.5))
+            slip = word.slip and not known and word.word not in spelled
+            weight = rarity(everything, known) * (FILLER if word.filler or slip else 1.0)
             weights += weight
             best = _best_by_slot(slots, quality * self._factor[fields], size)
             covered += weight * best
@@ -346,6 +370,11 @@ class TextIndex:
                 if words[number] not in stop:  # "hte" is in no product's name
                     note([number], factor * FUZZY[distance])
         return found
+
+
+def rarity(entries: int, known: int) -> float:
+    """Return the weight of a word that ``known`` of the entries have (inverse document frequency)."""
+    return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
 
 
 def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
-from imagesim.indexes.text import TextField, TextIndex
+from imagesim.indexes.text import TextIndex, text_fields
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.types import Candidate, IndexMeta, Query
 
@@ -14,7 +14,7 @@ FOUND = 100
 
 
 def empty_index(meta: IndexMeta) -> TextIndex:
-    return TextIndex([TextField(name, spec.weight, spec.language) for name, spec in meta.texts.items()])
+    return TextIndex(text_fields(meta.texts))
 
 
 def words_of(query: Query, meta: IndexMeta) -> list[QueryWord]:

@@ -19,7 +19,7 @@ from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import analyse, base_language
+from imagesim.indexes.analysis import analyse, base_language, listed_stems
 from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.models import Embedding, ItemImage, StoredCalibration
@@ -163,17 +163,20 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str]) -> Desc
     top = max((spec.weight for spec in specs.values()), default=1.0)
     weights: dict[str, float] = {}
     name: set[str] = set()
+    listed: set[str] = set()
     for path, values in items.get_texts(item).items():
         spec = specs[path]
         language = base_language(spec.language)
         stems = {token.stem for value in values for token in analyse(value, language)}
-        of_category = items.is_of_category(path)
-        weight = 1.0 if of_category else spec.weight / top
-        if weight == 1.0 and not of_category:
+        weight = 1.0 if spec.category else spec.weight / top
+        if spec.category:
+            listed |= listed_stems(values, language)
+            stems -= listed
+        elif weight == 1.0:
             name |= stems
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
-    return Described(categories, weights, frozenset(name))
+    return Described(categories, weights, frozenset(name), frozenset(listed))
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from imagesim.indexes.analysis import MAX_TERMS, query_words
+from imagesim.indexes.analysis import MAX_TERMS, QueryWord, query_words
+from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
+
+_AMOUNT = re.compile(r"(\d+)([^\W\d_]+)")
 
 LONGEST = 32
 """The maximum number of letters of a compound whose endings are looked up."""
@@ -17,9 +21,9 @@ LONGEST = 32
 class QueryText:
     """A text and what its words mean in a catalogue.
 
-    ``heads`` and ``spelled`` are those of :class:`~imagesim.types.Query`, ``categories`` and ``mentioned`` those of
-    :class:`~imagesim.word_roles.Interpretation`. ``endings`` are the words for kinds with which compounds end that the
-    catalogue lacks: "Stuhl" for "Bürostuhl".
+    ``heads`` and ``spelled`` are those of :class:`~imagesim.types.Query`, ``categories``, ``mentioned`` and ``partly``
+    those of :class:`~imagesim.word_roles.Interpretation`. ``endings`` are the words for kinds with which compounds end
+    that the catalogue lacks: "Stuhl" for "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by.
     """
 
     text: str
@@ -27,7 +31,9 @@ class QueryText:
     spelled: frozenset[str]
     categories: frozenset[str]
     mentioned: frozenset[str]
+    partly: frozenset[str]
     endings: str
+    is_name: bool
 
     def asked(self, query: Query) -> Query:
         """Return the query with this text."""
@@ -45,8 +51,32 @@ def read(text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[
         meant.append(stems)
         if word.word not in spelled and not roles.has(stems):
             endings.append(_kind_ending(word.word, roles, languages))
-    heads, categories, mentioned = roles.interpret(meant)
-    return QueryText(text, heads, spelled, categories, mentioned, " ".join(filter(None, endings)))
+    fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
+    heads, categories, mentioned, partly = roles.interpret(meant, fillers, *_compound(words, fillers, languages))
+    is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers] == [True]
+    return QueryText(text, heads, spelled, categories, mentioned, partly, " ".join(filter(None, endings)), is_name)
+
+
+def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
+    """Whether a word asks for nothing that the catalogue has."""
+    return (word.filler and not roles.calls(stems)) or (word.slip and word.word not in spelled and not roles.has(stems))
+
+
+def _compound(
+    words: Sequence[QueryWord], fillers: Collection[int], languages: Sequence[str]
+) -> tuple[int, Sequence[int]]:
+    """Return the number of the word that is the head if the query is a compound, and those of the words that specify
+    it: the last of "office chair", the first of "silla de oficina"; none if the languages differ in it."""
+    numbers = [number for number in range(len(words)) if number not in fillers]
+    head_first = {language in HEAD_FIRST for language in languages}
+    if not numbers or len(head_first) != 1:
+        return 0, ()
+    if head_first == {True}:
+        return numbers[0], numbers[1:]
+    start = len(numbers) - 1
+    while start and words[numbers[start]].follows:
+        start -= 1
+    return numbers[-1], numbers[start:-1]
 
 
 def _kind_ending(word: str, roles: Roles, languages: Sequence[str]) -> str:
@@ -59,16 +89,25 @@ def _kind_ending(word: str, roles: Roles, languages: Sequence[str]) -> str:
     return ""
 
 
-def joined(text: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return ``text`` with those neighbouring words in one that the catalogue writes so, and not apart: "skate board"
-    asks for a skateboard."""
+def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return ``text`` with its words divided as in the catalogue, where that has them only so.
 
-    def has(word: str) -> bool:
-        return any(roles.has(frozenset(each.stems.values())) for each in query_words(word, languages))
+    "skate board" asks for a skateboard, and "750ml" for 750 ml.
+    """
 
-    words = given = text.split()
-    for end in range(min(len(words), MAX_TERMS), 1, -1):
-        pair = words[end - 2 : end]
-        if has("".join(pair)) and not all(map(has, pair)):
-            words = [*words[: end - 2], "".join(pair), *words[end:]]
-    return text if words is given else " ".join(words)
+    def has(typed: str) -> bool:
+        words = query_words(typed, languages)
+        return bool(words) and all(roles.has(frozenset(word.stems.values())) for word in words)
+
+    def has_only(wanted: Sequence[str], typed: Sequence[str]) -> bool:
+        return all(map(has, wanted)) and not all(map(has, typed))
+
+    given = text.split()
+    words = given[:MAX_TERMS]
+    for end in range(len(words), 0, -1):
+        pair, amount = words[max(end - 2, 0) : end], _AMOUNT.fullmatch(words[end - 1])
+        if len(pair) == 2 and has_only(["".join(pair)], pair):
+            words[end - 2 : end] = ["".join(pair), ""]
+        elif amount and has_only(amount.groups(), [amount[0]]):
+            words[end - 1] = " ".join(amount.groups())
+    return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))

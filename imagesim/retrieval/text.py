@@ -29,6 +29,15 @@ BY_NAME = 0.75
 KIND_MATCH = 0.5
 """The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
 
+OF_PART = 0.8
+"""If the words name a part of a category, the least share of the best match there from which on an entry has that
+minimum: for "sofa", the sofas of "Sofas & tables"."""
+
+ASIDE = 0.8
+ASIDE_SHARE = 0.65
+"""The factor of matches below this share of the best, if the words are the name of some entries: a cable that lies
+behind the desk is no desk. Low enough that vectors decide."""
+
 UNKNOWN = 0.2
 """The relevance by vectors that is neutral. Vectors decide about entries that match less than :data:`BY_NAME`: for "red
 shoes", they keep shoes and drop red apples."""
@@ -84,10 +93,11 @@ class WithText:
         roles = calibration.roles
         self._text, *self._alternatives = (
             query_text.read(each, roles, languages, has_word)
-            for each in (query_text.joined(text, roles, languages), *(plan.alternatives if plan else ()))
+            for each in (query_text.spaced(text, roles, languages), *(plan.alternatives if plan else ()))
         )
         texts = [self._text, *self._alternatives]
         self._named = frozenset[str]().union(*(each.categories for each in texts))
+        self._partly = self._named - frozenset[str]().union(*(each.categories - each.partly for each in texts))
         self._endings = query_text.read(self._text.endings, roles, languages, has_word) if self._text.endings else None
         if self._endings:
             texts.append(self._endings)
@@ -107,7 +117,7 @@ class WithText:
         known = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
-        matching = [self._of_kind(each) for each in by_text.candidates]
+        matching = self._of_kind(self._called(by_text.candidates))
         vectors = self._vectors_of([*matching, *pinned.candidates])
         named = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
@@ -156,12 +166,27 @@ class WithText:
             self._remembered.forget(window)
         return window.vector, by_vector
 
-    def _of_kind(self, candidate: Candidate) -> Candidate:
-        """Return the candidate, with a match of at least :data:`KIND_MATCH` if it is in a category that the words
-        name."""
-        if candidate.text >= KIND_MATCH or self._named.isdisjoint(candidate.categories):
-            return candidate
-        return candidate._replace(text=KIND_MATCH)
+    def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return the candidates, with lower matches of those that only mention what others are called."""
+        best = max((each.text for each in candidates), default=0.0)
+        if not self._text.is_name or best < BY_NAME:
+            return candidates
+        least = ASIDE_SHARE * best
+        return [each if each.text >= least else each._replace(text=ASIDE * each.text) for each in candidates]
+
+    def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, those in a category that the words name with a match of at least
+        :data:`KIND_MATCH`."""
+        best = max((each.text for each in candidates if not self._partly.isdisjoint(each.categories)), default=0.0)
+
+        def is_of_kind(each: Candidate) -> bool:
+            named = self._named.intersection(each.categories)
+            return bool(named) and (not named <= self._partly or each.text >= OF_PART * best)
+
+        return [
+            each._replace(text=KIND_MATCH) if each.text < KIND_MATCH and is_of_kind(each) else each
+            for each in candidates
+        ]
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.

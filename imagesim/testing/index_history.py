@@ -16,7 +16,7 @@ import pytest
 
 from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes import BaseIndex
-from imagesim.indexes.text import TextField, TextIndex
+from imagesim.indexes.text import TextIndex, text_fields
 from imagesim.testing.index_samples import DIMS, META, IndexFixtures
 from imagesim.types import (
     Candidates,
@@ -254,7 +254,7 @@ def _nearest(entry: Entry, query: Query) -> tuple[float, Entry, float, str] | No
 def _by_words(
     entries: Sequence[Entry], passing: Sequence[Entry], query: Query
 ) -> list[tuple[float, Entry, float, str] | None]:
-    index = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in HISTORY_META.texts.items()])
+    index = TextIndex(text_fields(HISTORY_META.texts))
     for slot, entry in enumerate(entries):
         index.set(slot, entry.texts)
     matches = index.match(query.text, prefix=query.typing)

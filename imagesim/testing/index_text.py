@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imagesim.indexes import BaseIndex
-from imagesim.indexes.text import TextField, TextIndex
+from imagesim.indexes.text import TextIndex, text_fields
 from imagesim.testing.index_samples import META, IndexFixtures, axis, entry
 from imagesim.types import Candidate, Condition, Entry, Filters, Query, Removal, TextSpec
 
@@ -20,14 +20,18 @@ TEXT_META = replace(
         "name": TextSpec(3.0, "en"),
         "name_de": TextSpec(3.0, "de"),
         "brand__name": TextSpec(2.0, "en"),
+        "category__name": TextSpec(2.0, "en", category=True),
         "description": TextSpec(1.0, "en"),
     },
 )
 
 
-def described(pk: int, name: str, german: str = "", brand: str = "", description: str = "", **kwargs: Any) -> Entry:
+def described(
+    pk: int, name: str, german: str = "", brand: str = "", description: str = "", category: str = "", **kwargs: Any
+) -> Entry:
     """An entry with texts."""
-    texts = {"name": name, "name_de": german, "brand__name": brand, "description": description}
+    texts = {"name": name, "name_de": german, "brand__name": brand, "category__name": category}
+    texts["description"] = description
     return entry(pk, axis(pk % 16), texts={field: (text,) for field, text in texts.items() if text}, **kwargs)
 
 
@@ -70,6 +74,7 @@ SHOWROOM = [
         f"{KINDS[n % 3][1]} {TONES[n % 5][1]}" if n % 2 else "",
         ("Nike", "Café Noir", "")[n % 13 % 3],
         f"A {TONES[n % 6 % 5][0]} companion of {KINDS[n % 8 % 3][0].lower()}s since {1950 + n % 70}." if n % 3 else "",
+        ("Shoes & chairs", "Jackets", "")[n % 7 % 3],
         in_stock=bool(n % 9),
         group=f"shop.product:{n - n % 3}" if n % 5 == 0 else "",
     )
@@ -80,6 +85,7 @@ SHOWROOM_QUERIES = (
     *("running shoe", "runing shoe", "shoe running", "running shoes", "laufschuhe", "schuhe", "green shoe"),
     *("schuh grün", "light red running shoe", "featherweigt jacket", "nike shoe", "cafe noir", "organic kids"),
     *("gartenstühle blau", "washed", "waterproof rain jacket for kids", "rain jacket", "chair black", "1984"),
+    *("shoes and chairs", "cheap jackets", "what chairs do you have", "sale"),
 )
 
 LANGUAGES = {
@@ -210,7 +216,7 @@ class TextContract(IndexFixtures):
         without = [entry(n, axis(0)) for n in range(1000, 1200)]  # do not make a word rarer
         assert {result.status for result in index.write([*SHOWROOM, *without])} == {"done"}
         index.refresh()
-        reference = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in TEXT_META.texts.items()])
+        reference = TextIndex(text_fields(TEXT_META.texts))
         for slot, each in enumerate(SHOWROOM):
             reference.set(slot, each.texts)
         in_stock = np.array([each.in_stock for each in SHOWROOM])
@@ -232,7 +238,7 @@ class TextContract(IndexFixtures):
     def test_words_of_every_language(self, index: BaseIndex) -> None:
         texts = {f"name_{code}": TextSpec(language=code) for code in LANGUAGES}
         index.promote(index.create(replace(META, texts=texts)))
-        reference = TextIndex([TextField(name, spec.weight, spec.language) for name, spec in texts.items()])
+        reference = TextIndex(text_fields(texts))
         named = [(f"name_{code}", name) for code, (names, _) in LANGUAGES.items() for name in names]
         entries = [entry(n, axis(n % 16), texts={field: (name,)}) for n, (field, name) in enumerate(named)]
         assert {result.status for result in index.write(entries)} == {"done"}

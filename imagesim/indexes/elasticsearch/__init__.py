@@ -391,6 +391,7 @@ class ElasticsearchIndex(BaseIndex):
 
     def check(self) -> list[CheckMessage]:
         if find_spec("elasticsearch") is not None:
+            _ = self._client  # it checks the addresses and its options
             return []
         problem = "The index is Elasticsearch, but its client is not installed."
         return [CheckError(problem, hint="pip install 'django-imagesim[elasticsearch]'", id="imagesim.E101")]

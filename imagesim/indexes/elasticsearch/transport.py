@@ -13,7 +13,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from imagesim.circuit_breaker import left_out
-from imagesim.exceptions import IndexMissing, IndexUnavailable, QueryTimeout, SearchIndexError
+from imagesim.exceptions import (
+    ConfigurationError,
+    IndexMissing,
+    IndexUnavailable,
+    QueryTimeout,
+    SearchIndexError,
+    mask_credentials,
+)
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -60,14 +67,19 @@ class Connection:
             options["hosts"] = self.hosts
         if orjson is not None:
             options["serializers"] = {"application/json": OrjsonSerializer()}
-        # A search that timed out is not repeated: the server is still busy with it.
-        return Elasticsearch(
-            **options,
-            request_timeout=self._timeout,
-            max_retries=2,
-            retry_on_timeout=False,
-            retry_on_status=(502, 503, 504),
-        )
+        try:
+            # A search that timed out is not repeated: the server is still busy with it.
+            return Elasticsearch(
+                **options,
+                request_timeout=self._timeout,
+                max_retries=2,
+                retry_on_timeout=False,
+                retry_on_status=(502, 503, 504),
+            )
+        except (AttributeError, TypeError, ValueError) as error:  # of an address, or of the type of an option
+            raise ConfigurationError(
+                f"The client of Elasticsearch does not accept INDEX's OPTIONS: {mask_credentials(error)}."
+            ) from error
 
     def post(self, path: str, data: bytes, params: Mapping[str, str], client: Elasticsearch | None = None) -> Any:
         """Post encoded JSON. The client's own methods take longer over a body of a thousand numbers than the search."""

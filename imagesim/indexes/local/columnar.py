@@ -231,12 +231,12 @@ class Table:
 
     def read_texts(self, seconds: float = math.inf) -> bool:
         """Bring the index of the entries' words up to date, for about so long; return whether it is."""
-        from imagesim.indexes.text import TextField, TextIndex
+        from imagesim.indexes.text import TextIndex, text_fields
 
         ends = monotonic() + seconds
         with self._text_lock:
             if self._texts is None:
-                fields = [TextField(name, spec.weight, spec.language) for name, spec in self._text_specs.items()]
+                fields = text_fields(self._text_specs)
                 self._texts = TextIndex(fields)
             while self._new_texts:
                 self._texts.add(*self._new_texts.popitem())

@@ -282,7 +282,7 @@ class PgvectorIndex(BaseIndex):
 
     def check(self) -> list[CheckMessage]:
         alias = self._database.alias
-        if alias not in connections.databases or connections[alias].vendor != "postgresql":
+        if alias not in list(connections.databases) or connections[alias].vendor != "postgresql":
             return [
                 CheckError(
                     f"The index is in PostgreSQL, but the database {alias!r} is not.",

@@ -22,7 +22,7 @@ from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
-from imagesim.indexes.text import COMPOUND, KNOWN_PART, KNOWN_WORD, STEM
+from imagesim.indexes.text import COMPOUND, FILLER, KNOWN_PART, KNOWN_WORD, STEM, rarity
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.types import Candidates, Query
@@ -207,8 +207,7 @@ def _rough(
     }
     covered = []
     for number, word in enumerate(words):
-        known = frequencies[word.word]
-        weight = math.log1p((max(total - known, 0) + 0.5) / (known + 0.5))
+        weight = rarity(total, frequencies[word.word]) * (FILLER if word.filler else 1.0)
         best = [sql.SQL("{} * {}").format(sql.Literal(weight * f), _quality(number, c)) for c, f in factors.items()]
         covered.append(sql.SQL("greatest({})").format(sql.SQL(", ").join(best)))
     shares = [
