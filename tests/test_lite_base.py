@@ -97,6 +97,20 @@ def test_all_weights_together_are_small() -> None:
     assert sum(path.stat().st_size for path in package.glob("*/assets/**/*") if path.is_file()) < 12_000_000
 
 
+def test_matrices_in_8_bits_are_read_with_the_scales_of_their_rows(tmp_path: Path) -> None:
+    torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    matrix, scales = torch.tensor([[1, -2], [3, 127]], dtype=torch.int8), torch.tensor([[0.5], [2.0]])
+    safetensors.save_file(
+        {"matrix": matrix, f"matrix{lite.SCALES}": scales, "bias": torch.ones(3).half()}, tmp_path / "some.safetensors"
+    )
+    state = lite.load_weights(tmp_path / "some.safetensors")
+    assert {name: value.tolist() for name, value in state.items()} == {
+        "matrix": [[0.5, -1.0], [6.0, 254.0]],
+        "bias": [1.0, 1.0, 1.0],
+    }
+    assert {value.dtype for value in state.values()} == {torch.float32}
+
+
 @installed
 def test_the_file_of_the_trunk_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.pth"

@@ -196,6 +196,22 @@ def weights_path(size: Size = LITE) -> Path:
     return ASSETS / f"{size.extra}.safetensors"
 
 
+SCALES = ".scales"
+
+
+def load_weights(file: Path) -> dict[str, Tensor]:
+    """Load the tensors of a file of the app's own weights, float32.
+
+    A matrix in 8 bits is multiplied by the numbers stored beside it, under its name and ``SCALES``, one for each row.
+    """
+    from safetensors.torch import load_file
+
+    state = {name: value.float() for name, value in load_file(file).items()}
+    for name in [name for name in state if name.endswith(SCALES)]:
+        state[name.removesuffix(SCALES)] *= state.pop(name)
+    return state
+
+
 @cache
 def config(size: Size = LITE) -> dict[str, Any]:
     """Return the description of the app's own weights: sizes, checksums, text projection."""
@@ -316,7 +332,7 @@ def _assemble(target: Path, size: Size) -> None:
     for name, value in load_file(text / "model.safetensors").items():
         if not name.startswith("pooler.") and name != "embeddings.position_ids":
             state[f"text.transformer.{name}"] = value
-    state |= {name: value.float() for name, value in load_file(weights_path(size)).items()}
+    state |= load_weights(weights_path(size))
     text_rows = state["text.proj.weight"]  # those of the words component; the others are zero
     padding = text_rows.new_zeros(dims(size) - len(text_rows), text_rows.shape[1])
     state["text.proj.weight"] = torch.cat([padding, text_rows])

@@ -2,7 +2,7 @@
 
 A vector has three components, each of unit length before it is weighted:
 
-* ``shape``, the feature of the frozen trunk, centred, whitened and reduced;
+* ``shape``, the feature of the frozen trunk, whitened and reduced, and in ``lite`` centred;
 * ``colour``, a soft histogram of CIE Lab over the salient part of the picture, and a learned estimate of the colour
   from the early stages that depends less on light and background;
 * ``words``, in the space of the text tower: the trunk's probabilities of a thousand ImageNet classes times the vectors

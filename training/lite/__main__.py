@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
-from imagesim.embedders.lite import SIZES
+from imagesim.embedders.lite import SIZES, load_weights
 from imagesim.embedders.lite_model import CLASSES
 from training.lite import captions, dataset, features, heads
 from training.lite.dataset import Rows
@@ -58,7 +57,7 @@ def write(trainer: heads.Trainer, recipe: Recipe, out: Path) -> None:
     state["visual.trunk.heads.unlike_weights"] = torch.tensor(recipe.unlike).sqrt()
     sizes = {name: getattr(config, name) for name in ("shape", "colour", "words", "hidden")}
     sizes |= {"stages": trainer.rows.seen["stages"].shape[1], "axes": config.axes}
-    pack(state, sizes, config.text, out, SIZES[config.size])
+    pack(state, sizes, config.text, out, SIZES[config.size], recipe.bits)
 
 
 def main() -> None:
@@ -83,7 +82,7 @@ def main() -> None:
         print(f"[{time.time() - began:6.0f} s] {line}", flush=True)
 
     recipe, texts = RECIPES[arguments.size], TextCache(arguments.out / "texts.npz")
-    state = load_file(arguments.start) if arguments.start else None
+    state = load_weights(arguments.start) if arguments.start else None
     for number, stage in enumerate(recipe.stages, 1):
         last = number == len(recipe.stages)
         if arguments.start and not last:

@@ -32,15 +32,19 @@ PREFIX = "visual.trunk.heads."
 class Config:
     """All parameters of the training besides the data.
 
+    :param centred: whether the training mean is subtracted from the ``shape`` component.
+    :param members: the number of parts of the hidden layer, each trained to give the words component by itself; their
+        mean ships, which knows more of what was seen less (as in TabM, https://arxiv.org/abs/2410.24210).
     :param keep: the share of the weights that were continued from in their average with those trained: they forget less
         (https://arxiv.org/abs/2109.01903).
     """
 
     shape: int = 256
-    whitened: bool = True
+    centred: bool = True
     colour: int = 128
     words: int = 256
     hidden: int = 1024
+    members: int = 1
     text: str = "linear"
     epochs: int = 14
     batch: int = 512
@@ -126,12 +130,10 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
 
     Within-class covariance normalisation (Hatch et al., Interspeech 2006) with each picture as a class: the directions
     in which the views of one picture differ (ground, light, angle, blur) are shrunk, then the principal directions of
-    the rest are kept. Without ``whitened`` it is the principal directions of the plain feature, which is not centred:
-    the cosines are those of the trunk, up to what the last directions hold.
+    the rest are kept. If it is not ``centred``, these are those of every source with the same weight, and unlike
+    pictures stay unlike: their cosines are nearer to those of the trunk.
     """
     pooled = rows.seen["pooled"].float()
-    if not config.whitened:
-        return principal(rows, pooled, config.shape), torch.zeros(config.shape)
     clean = {(int(n), v[:4]): i for i, (n, v) in enumerate(zip(rows.number, rows.view, strict=True)) if "clean" in v}
     pairs = [
         (i, clean[key])
@@ -148,10 +150,13 @@ def shorten(rows: Rows, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
         change = torch.linalg.cholesky(torch.linalg.inv(within))
     else:
         change = torch.eye(width)
-    _, directions = torch.linalg.eigh(change.T @ torch.cov(pooled.T) @ change)
-    weight = (change @ directions.flip(1)[:, : config.shape]).T
+    if config.centred:
+        _, axes = torch.linalg.eigh(change.T @ torch.cov(pooled.T) @ change)
+        weight = (change @ axes.flip(1)[:, : config.shape]).T
+    else:
+        weight = principal(rows, pooled @ change, config.shape) @ change.T
     weight = weight / (weight @ torch.cov(pooled.T) @ weight.T).diagonal().mean().sqrt()  # fits into 16 bits
-    return weight, -weight @ mean
+    return weight, -weight @ mean * config.centred
 
 
 def principal(rows: Rows, vectors: torch.Tensor, number: int) -> torch.Tensor:
@@ -257,11 +262,19 @@ class Trainer:
         """Return the input of the trained layers, with dropout while training."""
         return F.dropout((inputs - self.heads.mean) * self.heads.scale, self.config.dropout, self.heads.training)
 
-    def words(self, inputs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """Return the words component of pictures, while training."""
-        classes = self.text(self.class_vectors)
+    def words(self, inputs: torch.Tensor, logits: torch.Tensor) -> list[torch.Tensor]:
+        """Return the words component of pictures by each member, while training."""
+        classes, members = self.text(self.class_vectors), self.config.members
         guess = torch.softmax(logits / self.heads.temperature, 1) @ classes
-        return F.normalize(guess + self.heads.mlp(self.standard(inputs)), dim=1)
+        first, activation, last = self.heads.mlp
+        parts = zip(
+            first.weight.chunk(members), first.bias.chunk(members), last.weight.chunk(members, dim=1), strict=True
+        )
+        corrections = (
+            F.linear(activation(F.linear(self.standard(inputs), weight, bias)), out, last.bias)
+            for weight, bias, out in parts
+        )
+        return [F.normalize(guess + correction, dim=1) for correction in corrections]
 
     def tint_loss(self, picked: np.ndarray) -> torch.Tensor:
         """Return the loss of the learned half of the colour component, which groups pictures of one colour of any
@@ -308,6 +321,8 @@ class Trainer:
         steps = config.epochs * len(self.rows) // config.batch
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.1)
         self.heads.train()
+        with torch.no_grad():
+            self.heads.mlp[2].weight *= config.members
         for step in range(steps):
             picked = self.rng.choice(len(self.rows), config.batch, p=chance)
             loss = self.loss(picked)
@@ -321,6 +336,8 @@ class Trainer:
             if log is not None and step % 100 == 0:
                 log(f"step {step}/{steps} loss {loss.item():.3f} scale {self.scale.exp().item():.1f}")
         self.heads.eval()
+        with torch.no_grad():
+            self.heads.mlp[2].weight /= config.members
         if self.before:
             with torch.no_grad():
                 for parameter, before in zip(parameters, self.before, strict=True):
@@ -335,25 +352,19 @@ class Trainer:
         thing_inputs, thing_logits = self.pretend(bodies, classes)
         thing_said = np.array([self.rng.choice(self.texts_of[c]) for c in classes])
 
-        images = self.words(
+        views = self.words(
             torch.cat([self.inputs[picked], thing_inputs]), torch.cat([self.logits[picked], thing_logits])
         )
         texts = F.normalize(self.text(torch.cat([self.pool_vectors[said], self.thing_vectors[thing_said]])), dim=1)
-        scores = self.scale.exp() * texts @ images.T
-        n = len(picked)
-        full = torch.zeros(scores.shape, dtype=torch.int8)
+        n, scale = len(picked), self.scale.exp()
+        full = torch.zeros((len(texts), len(texts)), dtype=torch.int8)
         full[:n, :n] = verdict
         full[n:, n:] = torch.eye(config.things, dtype=torch.int8) * captions.TRUE
         # A caption without a type ("red item") is not compared with the classes.
         open_type = torch.tensor([not self.pool[i].types for i in said])
         full[:n, n:][open_type] = captions.NEAR
-        weight = torch.ones(len(scores))
+        weight = torch.ones(len(texts))
         weight[n:] = config.thing_weight
-        across = contrast(scores, full, config.near, weight) + contrast(scores.T, full.T, config.near, weight)
-        if config.tint_weight:
-            across = across + config.tint_weight * self.tint_loss(picked)
-        if not config.pair_weight:
-            return across
         kinds, colours, genders, _, products = self.judge.pictures[picked].T
         same_kind = torch.from_numpy(kinds[:, None] == kinds)
         same_look = torch.from_numpy((colours[:, None] == colours) & (products[:, None] == products))
@@ -362,9 +373,16 @@ class Trainer:
         pairs = torch.where(same_kind & same_look, captions.TRUE, captions.FALSE)
         pairs[same_kind & ~same_look] = captions.NEAR
         pairs.fill_diagonal_(captions.NEAR)
-        own = self.scale.exp() * images[:n] @ images[:n].T
-        own = own - torch.diag(torch.full((n,), 1e4))
-        return across + config.pair_weight * contrast(own, pairs, 0.5, torch.ones(n))
+        losses = []
+        for images in views:
+            scores = scale * texts @ images.T
+            loss = contrast(scores, full, config.near, weight) + contrast(scores.T, full.T, config.near, weight)
+            if config.pair_weight:
+                own = scale * images[:n] @ images[:n].T - torch.diag(torch.full((n,), 1e4))
+                loss = loss + config.pair_weight * contrast(own, pairs, 0.5, torch.ones(n))
+            losses.append(loss)
+        tint = config.tint_weight * self.tint_loss(picked) if config.tint_weight else 0.0
+        return torch.stack(losses).mean() + tint
 
     def finish(self) -> dict[str, torch.Tensor]:
         """Return the tensors to ship, under their names in the open_clip model."""

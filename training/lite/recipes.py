@@ -22,11 +22,13 @@ class Stage:
 @dataclass(frozen=True)
 class Recipe:
     """:param shares: of shape, colour and words in the similarity of two pictures.
-    :param unlike: the shares for pictures unlike the training pictures."""
+    :param unlike: the shares for pictures unlike the training pictures.
+    :param bits: see :func:`training.lite.pack.pack`."""
 
     stages: Sequence[Stage]
     shares: tuple[float, float, float]
     unlike: tuple[float, float, float]
+    bits: int = 16
 
 
 RECIPES = {
@@ -66,16 +68,17 @@ RECIPES = {
                 Config(
                     size="base",
                     shape=384,
-                    whitened=False,
-                    hidden=544,
-                    dropout=0.5,
+                    centred=False,
+                    ridge=1.0,
+                    hidden=1536,
+                    members=2,
                     epochs=22,
                     batch=256,
                     rate=1.5e-3,
                     things=96,
                     pair_gender=True,
                     axes=64,
-                    centre=0.36,
+                    centre=0.34,
                     width=0.03,
                     correction=(0.1, 0.7),
                 ),
@@ -91,7 +94,8 @@ RECIPES = {
                 },
             )
         ],
-        (0.25, 0.12, 0.63),
+        (0.22, 0.12, 0.66),
         unlike=(0.65, 0.25, 0.1),
+        bits=8,
     ),
 }

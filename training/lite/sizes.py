@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
 from imagesim.embedders import lite
 from imagesim.embedders.lite_model import LiteHeads
@@ -33,7 +32,7 @@ class Weights:
     """Heads and a text projection, read from a file of weights."""
 
     def __init__(self, file: Path, classifier: Any) -> None:
-        state = {name: value.float() for name, value in load_file(file).items()}
+        state = lite.load_weights(file)
         sizes = json.loads(file.with_suffix(".json").read_text())["sizes"]
         self.heads, self.classifier = LiteHeads(**sizes), classifier
         heads = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
