@@ -133,7 +133,9 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
         raise Http404
     try:
         data = _stored(file, width)
-    except (BadImage, OSError) as error:
+    except BadImage:  # such as an SVG, or more pixels than are decoded here: a browser may show it
+        data = None
+    except OSError as error:
         raise Http404 from error
     if data is None:
         address = registry.for_item(item).get_image_url(item, name)
@@ -166,7 +168,8 @@ def _stored(file: Any, width: int) -> bytes | None:
         data = _made(images.read(file), width)
         if exists:
             storage.delete(name)
-        storage.save(name, ContentFile(data))
+        if (saved := storage.save(name, ContentFile(data))) != name:
+            storage.delete(saved)  # another process was faster, and nobody would ever read this copy
         return data
     finally:
         turn.release()

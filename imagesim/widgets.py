@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class Card:
 
     @cached_property
     def url(self) -> str:
-        return self.item.get_absolute_url() if hasattr(self.item, "get_absolute_url") else ""
+        return page_url(lambda: self.item.get_absolute_url())
 
     @property
     def image_url(self) -> str:
@@ -74,7 +74,7 @@ class Card:
 
     @cached_property
     def similar_url(self) -> str:
-        return registry.for_item(self.item).get_similar_url(self.item)
+        return page_url(lambda: registry.for_item(self.item).get_similar_url(self.item))
 
     @cached_property
     def _pictures(self) -> Pictures:
@@ -90,6 +90,15 @@ class Section:
     only_wider: bool = False
     closest: list[Card] = field(default_factory=list)
     region: Region | None = None
+
+
+def page_url(address: Callable[[], str | None]) -> str:
+    """The URL of an item's page; empty if there is none, as of an item without a slug, which must not fail the page of
+    others."""
+    try:
+        return address() or ""
+    except (AttributeError, NoReverseMatch):
+        return ""
 
 
 def cards(hits: Hits) -> list[Card]:

@@ -12,13 +12,14 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Context, Template
 from django.test import RequestFactory
-from django.urls import include, path, resolve
+from django.urls import NoReverseMatch, include, path, resolve
 from django.utils import translation
 
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import widgets
 from imagesim.exceptions import BadQuery, IndexUnavailable, NotRegistered
+from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval.look import Look
 from imagesim.thumbnails import Pictures
@@ -163,6 +164,19 @@ class TestSimilarProducts:
         assert len(widgets.similar_hits(lonely, timeout=60)) == 1
 
 
+def test_an_item_without_a_page_does_not_fail_the_page_of_others(shelf, monkeypatch):
+    monkeypatch.setattr(type(registry.for_model(Product)), "get_similar_url", Items.get_similar_url)
+    Product.objects.filter(pk=shelf["crimson"].pk).update(slug="")
+    nowhere = Product.objects.get(pk=shelf["crimson"].pk)
+    with pytest.raises(NoReverseMatch):
+        nowhere.get_absolute_url()
+
+    assert set(found(render("{% similar_products product %}", product=shelf["red"]))) == {"crimson", "darkred", "blue"}
+    html = render("{% find_similar product %}", product=nowhere)
+    assert "href=" not in html
+    assert " hidden>" in html
+
+
 class TestImageSearch:
     def test_posts_to_a_page_of_the_shop_and_names_the_api(self):
         html = render("{% image_search action='/find/' %}", csrf_token="t0ken")
@@ -175,6 +189,10 @@ class TestImageSearch:
         html = render("{% image_search %}", request=RequestFactory().get("/here/"))
         assert 'action="/here/"' in html
         assert "data-page" not in html
+
+    def test_its_own_page_with_reserved_characters(self):
+        html = render("{% image_search %}{% shop_the_look %}", request=RequestFactory().get("/50%25%3Foff/"))
+        assert html.count('action="/50%25%3Foff/"') == 2
 
     def test_works_without_the_rest_api(self, settings):
         settings.ROOT_URLCONF = "demo_shop.shop.urls"
@@ -357,8 +375,8 @@ def test_a_misspelled_variable_is_named(tag):
 
 def test_the_search_page_of_the_docs(shelf):
     page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
-    (code,) = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)
-    (shown,) = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)
+    code = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)[0]
+    shown = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)[0]
 
     def answer(request, name, context):
         return render(shown, request=request, **context)
@@ -379,3 +397,19 @@ def test_the_search_page_of_the_docs(shelf):
     assert '<p role="alert">This is not a picture that can be read' in refused
     long = view["search"](requests.get("/search/", {"q": "x" * 501}))
     assert '<p role="alert">' in long
+
+
+def test_the_refined_search_of_the_docs(shelf):
+    page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
+    code = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)[1]
+    shown = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)[1]
+
+    def answer(request, name, context):
+        return render("{% url 'shop:search' as search_page %}" + shown, request=request, **context)
+
+    view = {"imagesim": imagesim, "render": answer, "Product": Product, "_": str}
+    exec(code, view)
+    found = view["search"](RequestFactory().get("/search/?q=red&sort=-price"))
+    assert found.partition("<template")[0].count("imagesim-hit__link") == 3  # the blue one is not relevant
+    for query in ("", "?q=red&price__lt=cheap", "?q=red&brand=%00"):
+        assert '<p role="alert">' in view["search"](RequestFactory().get(f"/search/{query}"))

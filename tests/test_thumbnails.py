@@ -84,6 +84,20 @@ def test_a_thumbnail_created_meanwhile_is_not_created_again(shoe, client, monkey
     assert client.get(url(shoe)).status_code == 200
 
 
+def test_of_a_thumbnail_that_two_processes_create_there_is_one_file(shoe, client, monkeypatch):
+    client.get(url(shoe))
+    [name] = stored()
+    default_storage.delete(f"{FOLDER}/{name}")
+
+    def made(data: bytes, width: int) -> bytes:
+        default_storage.save(f"{FOLDER}/{name}", ContentFile(b"by another process"))
+        return b"by this one"
+
+    monkeypatch.setattr(thumbnails, "_made", made)
+    assert client.get(url(shoe)).content == b"by this one"
+    assert stored() == [name]
+
+
 def test_only_a_few_widths_are_created(shoe):
     assert url(shoe, 100) == url(shoe, 160) != url(shoe, 161) == url(shoe, 320)
     assert url(shoe, 9000) == url(shoe, 640)
@@ -110,12 +124,18 @@ def test_a_hidden_item_has_no_thumbnail(shoe, client):
     assert client.get(address).status_code == 404
 
 
-@pytest.mark.parametrize("content", [b"no picture", None])
-def test_a_bad_or_missing_file(shoe, client, content):
+def test_of_a_picture_that_cannot_be_decoded_the_original_is_shown(shoe, client):
+    address, file = url(shoe), shoe.photos.get().file
+    default_storage.delete(file.name)
+    default_storage.save(file.name, ContentFile(b"<svg xmlns='http://www.w3.org/2000/svg'/>"))
+    response = client.get(address)
+    assert (response.status_code, response["Location"]) == (302, file.url)
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_a_missing_file(shoe, client):
     address, name = url(shoe), shoe.photos.get().file.name
     default_storage.delete(name)
-    if content:
-        default_storage.save(name, ContentFile(content))
     assert client.get(address).status_code == 404
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.db import models
 from django.template.context import Context
+from django.utils.encoding import escape_uri_path
 from django.utils.translation import gettext as _
 
 from imagesim import images, widgets
@@ -84,7 +85,7 @@ def similar_hits(item: models.Model, **arguments: Any) -> list[widgets.Card]:
 @register.inclusion_tag("imagesim/find_similar.html")
 def find_similar(item: models.Model) -> dict[str, str]:
     """``{% find_similar product %}``: a button to similar products, for your own cards."""
-    return {"url": registry.for_item(item).get_similar_url(item), "title": str(item)}
+    return {"url": widgets.page_url(lambda: registry.for_item(item).get_similar_url(item)), "title": str(item)}
 
 
 @register.inclusion_tag("imagesim/product_regions.html", takes_context=True)
@@ -166,7 +167,7 @@ def image_search(
     return {
         "request": request,
         "csrf_token": context.get("csrf_token"),
-        "action": action or (request.path if request else ""),
+        "action": action or (escape_uri_path(request.path) if request else ""),
         "has_page": bool(action),
         "api": widgets.api_url("search", request),
         "events_api": widgets.events_url(request),
@@ -221,7 +222,7 @@ def shop_the_look(
     return {
         "request": request,
         "csrf_token": context.get("csrf_token"),
-        "action": action or (request.path if request else ""),
+        "action": action or (escape_uri_path(request.path) if request else ""),
         "api": widgets.api_url("look", request),
         "region_api": widgets.api_url("look_region", request, token="TOKEN"),
         "search_api": widgets.api_url("search", request),

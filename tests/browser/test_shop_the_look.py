@@ -265,6 +265,22 @@ def test_the_photo_that_was_chosen_last_is_shown(page):
     assert chips(page) == ["Whole photo"]
 
 
+def test_a_tap_does_not_end_the_search_for_regions(page):
+    page.goto("/look/")
+    late = []
+    page.route("**/api/visual/look/", lambda route: late.append(route))
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    until(page, "document.querySelector('[data-imagesim-stage][data-busy] img')?.complete")
+    area = page.locator("[data-imagesim-stage]").bounding_box()
+    page.mouse.click(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+    while not late:
+        page.wait_for_timeout(50)
+    for route in late:
+        route.continue_()
+    wait_for_results(page)
+    assert {"Top", "Whole photo"} <= set(chips(page))
+
+
 def test_filters_apply_to_every_region(page):
     open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()

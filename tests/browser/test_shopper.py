@@ -347,6 +347,92 @@ def test_a_photo_can_be_dropped_and_pasted(page, photo):
         assert photo_results(page)[0] == "Orange Juice", (kind, address)
 
 
+def test_a_photo_is_searched_in_sorted_results(page, photo):
+    page.goto("/search/?q=white&sort=-price")
+    page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.look")
+    with page.expect_response("**/api/visual/search/") as answer:
+        page.locator(".imagesim-search__file").set_input_files(photo)
+    assert answer.value.status == 200
+
+
+PASTE = """([selector, pictures]) => {
+    for (const bytes of pictures) {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
+      const event = new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true });
+      document.querySelector(selector).dispatchEvent(event);
+    }
+}"""
+BESIDE = """() => {
+    const [first] = document.querySelectorAll("[data-imagesim-search]");
+    delete first.dataset.look;
+    const second = first.cloneNode(true);
+    second.id = "second";
+    first.after(second);
+}"""
+REPLACED = """async () => {
+    for (const selector of ["[data-imagesim-search]", "[data-imagesim-bar]"]) {
+        const text = await (await fetch("/search/")).text();
+        const fragment = new DOMParser().parseFromString(text, "text/html").querySelector(selector);
+        delete fragment.dataset.look;
+        document.querySelector(selector).replaceWith(document.importNode(fragment, true));
+    }
+}"""
+
+
+@pytest.mark.parametrize(("target", "shown"), [("body", 0), ("#second input", 1)])
+def test_of_two_forms_one_takes_a_pasted_photo(page, photo, target, shown):
+    page.goto("/search/")
+    page.evaluate(BESIDE)
+    sent = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    page.evaluate(PASTE, [target, [list(photo["buffer"])]])
+    page.locator("[data-imagesim-list] > li").first.wait_for()
+    page.wait_for_timeout(500)
+    previews = page.locator("[data-imagesim-preview]")
+    assert [previews.nth(number).is_visible() for number in (0, 1)] == [shown == 0, shown == 1]
+    assert len(sent) == 1
+
+
+def test_fragments_that_are_inserted_later_work(page, photo):
+    """As htmx and Turbo do it; what was replaced no longer takes part."""
+    page.goto("/search/")
+    page.evaluate(REPLACED)
+    sent = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    page.evaluate(PASTE, ["body", [list(photo["buffer"])]])
+    page.locator("[data-imagesim-list] > li").first.wait_for()
+    assert page.url.endswith("/search/")
+    assert len(sent) == 1
+    page.get_by_role("combobox", name="Search by words").press_sequentially("orange ju")
+    page.get_by_role("option").first.wait_for()
+
+
+def test_the_photo_that_was_chosen_last_is_searched(page, photo):
+    """The first one takes longer to be made smaller."""
+    page.goto("/search/")
+    page.evaluate("""() => {
+        delete document.querySelector("[data-imagesim-search]").dataset.look;
+        const read = createImageBitmap;
+        let wait = 1000;
+        window.createImageBitmap = async (...given) => {
+            const milliseconds = wait;
+            wait = 0;
+            await new Promise((done) => setTimeout(done, milliseconds));
+            return read(...given);
+        };
+    }""")
+    blue = BytesIO()
+    Image.new("RGB", (300, 300), "blue").save(blue, "JPEG")
+    sent = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    page.evaluate(PASTE, ["body", [list(blue.getvalue()), list(photo["buffer"])]])
+    page.locator("[data-imagesim-list] > li").first.wait_for()
+    page.wait_for_timeout(1500)
+    assert results(page)[0] == "Orange Juice"
+    assert len(sent) == 1
+
+
 @pytest.mark.parametrize(("address", "target"), [("/gallery/", "body"), ("/look/", "[data-imagesim-drop]")])
 def test_a_picture_of_another_site_is_explained(page, address, target):
     page.goto(address)
@@ -371,6 +457,30 @@ def test_a_photo_can_be_taken(open_page):
     page.get_by_role("button", name="Take this picture").click()
     photo_results(page)
     assert page.evaluate("document.querySelector('video').srcObject") is None
+
+
+def test_after_two_clicks_the_camera_is_off_again(open_page):
+    page = open_page(permissions=["camera"])
+    page.goto("/look/")
+    page.evaluate("""() => {
+        window.streams = [];
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            const stream = await ask(wanted);
+            window.streams.push(stream);
+            return stream;
+        };
+        const button = document.querySelector("[data-imagesim-camera]");
+        button.click();
+        button.click();
+    }""")
+    until(page, "document.querySelector('video').videoWidth > 0")
+    page.wait_for_timeout(500)  # a second stream would be open by then
+    page.get_by_role("button", name="Cancel").click()
+    until(page, "document.querySelector('video').srcObject === null")  # the dialog tells of its end a moment later
+    states = "window.streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)"
+    assert set(page.evaluate(states)) == {"ended"}
+    page.get_by_text("The camera").wait_for(state="hidden")
 
 
 def test_a_file_that_is_not_a_picture_is_rejected(page):
@@ -461,6 +571,45 @@ def test_the_gallery_without_javascript(open_page):
     name = page.locator(".ring__cell img").first.get_attribute("alt")
     page.locator(".ring__cell a").first.click()
     assert page.locator("#centre").inner_text() == name
+
+
+def test_the_place_of_the_keyboard_in_forced_colours(open_page):
+    page = open_page(forced_colors="active")
+    page.goto("/")
+    box = page.get_by_role("combobox", name="Search by words")
+    outline = "element => getComputedStyle(element).outlineStyle"
+    form = page.locator(".imagesim-bar__form")
+    assert form.evaluate(outline) == "none"
+    box.press_sequentially("orange ju")
+    assert form.evaluate(outline) == "solid"
+    page.get_by_role("option").first.wait_for()
+    box.press("ArrowDown")
+    assert [each.evaluate(outline) for each in page.get_by_role("option").all()[:2]] == ["solid", "none"]
+
+
+def test_choices_open_in_the_direction_of_the_language(page):
+    page.goto("/search/?q=white")
+    for direction, side in (("ltr", "left"), ("rtl", "right")):
+        page.evaluate("direction => (document.documentElement.dir = direction)", direction)
+        edges = page.locator(".imagesim-refine__group").first.evaluate(
+            """(group, side) => {
+                group.open = true;
+                return ["summary", "ul"].map((name) => group.querySelector(name).getBoundingClientRect()[side]);
+            }""",
+            side,
+        )
+        assert edges[0] == edges[1]
+
+
+def test_arrow_keys_of_an_input_method_are_left_to_it(page):
+    page.goto("/")
+    box = page.get_by_role("combobox", name="Search by words")
+    box.press_sequentially("orange ju")
+    page.get_by_role("option").first.wait_for()
+    press = """(input, isComposing) => input.dispatchEvent(
+        new KeyboardEvent("keydown", { key: "ArrowDown", isComposing, cancelable: true }))"""
+    assert box.evaluate(press, True)  # not prevented
+    assert not box.evaluate(press, False)
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), LOOKS)

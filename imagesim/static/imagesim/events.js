@@ -1,6 +1,8 @@
 // Report which hits were seen and clicked, in batches. Nothing is sent for an answer without a token, which means that
 // the shop does not store events. The events do not identify the visitor.
 
+import { attach } from "./attach.js";
+
 const SEND_DELAY = 2000; // milliseconds until collected events are sent
 const MAX_BATCH = 100; // in one batch
 const VISIBLE_SHARE = 0.5; // share of a hit that must be in view
@@ -59,10 +61,10 @@ export class ResultEvents {
 }
 
 // The hits that {% similar_products %} rendered.
-for (const root of document.querySelectorAll("[data-imagesim-events]")) {
+attach("[data-imagesim-events]", (root) => {
   const events = new ResultEvents(root.dataset.imagesimEvents, root.dataset.csrf);
   for (const element of root.querySelectorAll("[data-imagesim-item]")) {
     const { imagesimItem: item, imagesimPosition: position } = element.dataset;
     events.watch(element, { token: root.dataset.token, item, position: Number(position) });
   }
-}
+});

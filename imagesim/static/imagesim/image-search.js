@@ -1,6 +1,7 @@
 // The behaviour of {% image_search %}: send a chosen, dropped, pasted or taken photo to the REST API and show its hits
 // below the form. Without this script, the form is posted to a page of the shop.
 
+import { attach } from "./attach.js";
 import { ResultEvents } from "./events.js";
 import { handOver } from "./handover.js";
 import { hitKey, renderHit, renderMessages } from "./hits.js";
@@ -27,6 +28,7 @@ export class ImageSearch {
     this.more = find("more");
     this.clear = find("clear");
     this.photo = null; // the chosen Blob
+    this.choice = 0; // counts the photos chosen: only the last one is shown, however long another takes to read
     this.request = null; // the AbortController of the running search
     this.query = []; // names and values of the search whose results are shown
     this.offset = 0;
@@ -122,21 +124,23 @@ export class ImageSearch {
   }
 
   async usePhoto(photo) {
+    const choice = ++this.choice;
     if (photo.type && !photo.type.startsWith("image/")) {
       this.setStatus("type", { error: true });
       return;
     }
-    this.photo = await shrink(photo);
-    if (this.photo.size > Number(this.root.dataset.maxBytes)) {
-      this.photo = null;
+    const small = await shrink(photo);
+    if (choice !== this.choice) return;
+    if (small.size > Number(this.root.dataset.maxBytes)) {
       this.setStatus("size", { error: true });
       return;
     }
     // Open the page "shop the look" with the photo, if the shop has one.
-    if (this.root.dataset.look && (await handOver(this.photo, this.root.dataset.look))) {
+    if (this.root.dataset.look && (await handOver(small, this.root.dataset.look))) {
       this.file.value = ""; // after "back" the same photo can be chosen again
       return;
     }
+    this.photo = small;
     if (this.preview.src) URL.revokeObjectURL(this.preview.src);
     this.preview.src = URL.createObjectURL(this.photo);
     this.preview.hidden = false;
@@ -145,6 +149,7 @@ export class ImageSearch {
   }
 
   reset() {
+    this.choice += 1;
     this.request?.abort();
     this.photo = null;
     this.file.value = "";
@@ -172,7 +177,9 @@ export class ImageSearch {
   }
 
   async search() {
-    this.query = this.fields("text");
+    // The REST API does not sort: the order is that of the page.
+    const ofPage = new Set([...this.form.elements].filter((field) => "imagesimPage" in field.dataset).map(({ name }) => name));
+    this.query = this.fields("text").filter(([name]) => !ofPage.has(name));
     if (this.photo) this.query.push(["image", this.photo, "photo"]);
     await this.load(0);
   }
@@ -242,4 +249,4 @@ export class ImageSearch {
   }
 }
 
-for (const root of document.querySelectorAll("[data-imagesim-search]")) new ImageSearch(root);
+attach("[data-imagesim-search]", (root) => new ImageSearch(root));

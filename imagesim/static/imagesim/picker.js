@@ -16,11 +16,13 @@ export class PhotoPicker {
     this.dialog = find("dialog");
     this.listenForDrops();
     document.addEventListener("paste", (event) => {
+      // Of several widgets, the one with the focus takes the photo, or else the first.
+      const focused = event.target.closest?.("[data-imagesim-look], [data-imagesim-search]");
+      if (event.defaultPrevented || !root.isConnected || (focused && focused !== root)) return;
       const [photo] = picturesIn(event.clipboardData);
-      if (photo) {
-        event.preventDefault();
-        this.onPhoto(photo);
-      }
+      if (!photo) return;
+      event.preventDefault();
+      this.onPhoto(photo);
     });
     this.setUpCamera();
   }
@@ -59,17 +61,18 @@ export class PhotoPicker {
       for (const track of video.srcObject?.getTracks() ?? []) track.stop();
       video.srcObject = null;
     };
+    let asking = false; // two clicks would open two streams, one of which nothing would stop
     this.camera.hidden = false;
     this.camera.addEventListener("click", async () => {
+      if (asking) return;
+      asking = true;
       try {
         video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
         this.dialog.showModal();
-        await video.play();
       } catch {
-        stop();
-        if (this.dialog.open) this.dialog.close();
         this.onError("camera");
       }
+      asking = false;
     });
     this.dialog.addEventListener("close", stop);
     this.dialog.querySelector("[data-imagesim-close]").addEventListener("click", () => this.dialog.close());

@@ -1,6 +1,7 @@
 // The behaviour of {% search_bar %}: open the search page with a photo that is chosen, taken, dropped or pasted on the
 // page, and show suggestions while words are typed.
 
+import { attach } from "./attach.js";
 import { handOver } from "./handover.js";
 import { isFromOtherSite } from "./picker.js";
 import { picturesIn, shrink } from "./pictures.js";
@@ -32,11 +33,11 @@ export class SearchBar {
     });
     this.listenForDrops();
     this.listenForDismissal();
-    // Other widgets of the page handle pasted photos themselves.
-    if (document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
     document.addEventListener("paste", (event) => {
+      // Other widgets of the page handle pasted photos themselves.
+      if (!this.root.isConnected || document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
       const [photo] = picturesIn(event.clipboardData);
-      if (!photo) return;
+      if (!photo || event.defaultPrevented) return;
       event.preventDefault();
       this.usePhoto(photo);
     });
@@ -52,7 +53,7 @@ export class SearchBar {
     addEventListener("drop", (event) => {
       if (!hasPicture(event)) return;
       showOverlay((depth = 0) > 0);
-      if (event.defaultPrevented) return; // another widget has handled it
+      if (event.defaultPrevented || !this.root.isConnected) return; // another widget has handled it
       event.preventDefault();
       const [photo] = picturesIn(event.dataTransfer);
       if (photo) this.usePhoto(photo);
@@ -87,4 +88,4 @@ export class SearchBar {
   }
 }
 
-for (const root of document.querySelectorAll("[data-imagesim-bar]")) new SearchBar(root);
+attach("[data-imagesim-bar]", (root) => new SearchBar(root));

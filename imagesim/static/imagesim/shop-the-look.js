@@ -3,6 +3,7 @@
 // the server holds it; after that, the region is cropped here and sent as a picture. Without this script, the form is
 // posted to the server.
 
+import { attach } from "./attach.js";
 import { BoxEditor, overlap, sameBox } from "./box-editor.js";
 import { ResultEvents } from "./events.js";
 import { hitKey, renderHit, renderMessages } from "./hits.js";
@@ -549,7 +550,11 @@ export class ShopTheLook {
   }
 
   setBusy(on) {
-    this.stage.toggleAttribute("data-busy", on && !this.regions.length);
+    // A tap or a box would end the search for regions before its answer.
+    const looking = on && !this.regions.length;
+    this.stage.toggleAttribute("data-busy", looking);
+    this.stage.inert = looking;
+    this.drawButton.disabled = looking;
     if (on) {
       this.results.setAttribute("aria-busy", "true");
       this.message.hidden = true;
@@ -614,4 +619,4 @@ function parseBox(text) {
   return valid && width > 0 && height > 0 && x + width <= 1.001 && y + height <= 1.001 ? { x, y, width, height } : null;
 }
 
-for (const root of document.querySelectorAll("[data-imagesim-look]")) new ShopTheLook(root);
+attach("[data-imagesim-look]", (root) => new ShopTheLook(root));

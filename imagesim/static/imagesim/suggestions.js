@@ -94,7 +94,7 @@ export class Suggestions {
   }
 
   onKeyDown(event) {
-    if (!this.options.length) return;
+    if (!this.options.length || event.isComposing) return; // the keys choose among the candidates of an input method
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
