@@ -61,10 +61,9 @@ def check_backends() -> list[CheckMessage]:
         try:
             given = getattr(settings, name)
             backend = get_index(given) if base is BaseIndex else get_instance(given, base)
+            found += backend.check()
         except (ConfigurationError, ImportError) as error:
             found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E002"))
-        else:
-            found += backend.check()
     return found
 
 
@@ -80,12 +79,17 @@ def check_rest() -> list[CheckMessage]:
         hint = "Add 'rest_framework' to INSTALLED_APPS: its pages for browsers need its templates."
         found.append(Error("imagesim.rest.urls needs 'rest_framework' as an app.", hint=hint, id="imagesim.E004"))
     settings = conf.parse(getattr(django_settings, "IMAGESIM", {}))[0]
-    for name in ("REST_AUTHENTICATION", "REST_PERMISSIONS"):
+    for name, method in (("REST_AUTHENTICATION", "authenticate"), ("REST_PERMISSIONS", "has_permission")):
         for path in getattr(settings, name):
             try:
-                import_string(path)
+                given = import_string(path)
             except ImportError as error:
                 found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E005"))
+                continue
+            # Permissions can also be joined, as in IsAdminUser | ReadOnly, which is no class.
+            if not callable(given) or (isinstance(given, type) and not hasattr(given, method)):
+                message = f"IMAGESIM[{name!r}]: {path!r} is no class with a method {method}()."
+                found.append(Error(message, id="imagesim.E005"))
     return found
 
 
@@ -225,7 +229,7 @@ def check_connections() -> list[CheckMessage]:
         )
     hosts = index.get("hosts") or ()
     given = any(index.get(name) for name in ("api_key", "basic_auth", "bearer_auth"))
-    for host in (hosts,) if isinstance(hosts, str) else hosts:
+    for host in hosts if isinstance(hosts, list | tuple) else (str(hosts),):
         if _is_open(host) and (given or "@" in urlsplit(host).netloc):
             found.append(_unencrypted("INDEX", host))
     url = embedder.get("url")

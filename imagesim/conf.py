@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -198,7 +199,12 @@ def parse_backend(where: str, value: Any) -> Backend:
         raise ConfigurationError(
             f"{where}['OPTIONS'] must be a dict with text keys, not of type {type(options).__name__}."
         )
-    return Backend(value["BACKEND"], dict(options))
+    backend = Backend(value["BACKEND"], dict(options))
+    try:
+        _ = backend.key
+    except (TypeError, ValueError) as error:  # such as a dict with keys of two types, which cannot be sorted
+        raise ConfigurationError(f"{where}['OPTIONS'] cannot be compared with others: {error}.") from error
+    return backend
 
 
 def _parse_strings(name: str, value: Any, rules: Mapping[str, Any]) -> tuple[str, ...]:
@@ -288,8 +294,22 @@ def get_instance(backend: Backend, base: type[T]) -> T:
     def make() -> T:
         cls = load_class(backend, base)
         try:
+            _require_numbers(cls, backend.options)
             return cls(**backend.options)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{backend.path!r} does not accept its OPTIONS: {error}") from error
 
     return runtime.get(("backend", *backend.key), make)
+
+
+def _require_numbers(cls: type[Any], options: Mapping[str, Any]) -> None:
+    """Check options that are numbers: a text, as the environment has them, would only fail when it is used.
+
+    :raises TypeError: naming the first that is of another type.
+    """
+    for name, annotation in inspect.get_annotations(cls.__init__).items():
+        kinds = set(str(annotation).split(" | "))
+        if name in options and kinds <= {"int", "float", "None"}:
+            given = "None" if options[name] is None else type(options[name]).__name__
+            if given not in kinds | ({"int"} if "float" in kinds else set()):
+                raise TypeError(f"{name!r} must be of type {annotation}, not {given}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from imagesim.exceptions import ConfigurationError
@@ -24,7 +24,11 @@ def require_types(items: Items[Any]) -> None:
                 f"{type(items).__name__}.{name} must be a path such as 'photos__file', not {getattr(items, name)!r}."
             )
     depends = items.depends_on
-    if isinstance(depends, str) or not all(isinstance(path, str) for path in depends or ()):
+    if depends is not None and not (
+        isinstance(depends, Collection)
+        and not isinstance(depends, str)
+        and all(isinstance(path, str) for path in depends)
+    ):
         raise ConfigurationError(f"{type(items).__name__}.depends_on must be a list of paths, not {depends!r}.")
     look = items.look_categories
     if not isinstance(look, Mapping) or not all(

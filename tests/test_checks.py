@@ -112,6 +112,55 @@ class TestBackends:
 
         assert found.hint == 'Install it with: pip install "django-imagesim[elasticsearch]"'
 
+    @pytest.mark.parametrize(
+        ("setting", "path", "options", "message"),
+        [
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"request_timeout": "5"}, "float, not str"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"shards": 1.5}, "int, not float"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"replicas": None}, "int, not None"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"num_candidates": True}, "int | None, not bool"),
+            ("INDEX", "indexes.pgvector.PgvectorIndex", {"database": ["x"]}, "the database ['x'] is not"),
+            ("INDEX", "indexes.local.LocalIndex", {"name": None}, "name must be a text, not None"),
+            ("EMBEDDER", "embedders.openclip.OpenClipEmbedder", {"weights": ["colour"]}, "dictionary update"),
+            ("EMBEDDER", "embedders.openclip.OpenClipEmbedder", {"device": {1: 0, "a": 0}}, "cannot be compared"),
+        ],
+    )
+    def test_options_of_another_type(self, settings, setting, path, options, message):
+        settings.IMAGESIM = {setting: {"BACKEND": f"imagesim.{path}", "OPTIONS": options}}
+
+        found = [*checks.check_settings(), *checks.check_backends()]
+
+        (found,) = (each for each in found if each.id in ("imagesim.E001", "imagesim.E002", "imagesim.E102"))
+        assert message in found.msg
+
+    def test_numbers_that_are_options(self, settings):
+        options = {"request_timeout": 5, "recall": 1, "num_candidates": None, "shards": 2}
+        backend = "imagesim.indexes.elasticsearch.ElasticsearchIndex"
+        settings.IMAGESIM = {"INDEX": {"BACKEND": backend, "OPTIONS": options}}
+
+        assert "imagesim.E002" not in ids(checks.check_backends())
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"hosts": ["es1:9200"]}, "'scheme', 'host', and 'port'"),
+            ({"hosts": "http://es1"}, "'scheme', 'host', and 'port'"),
+            ({"hosts": "http://shop:hidden@es1:99999999"}, "Could not parse URL"),
+            ({"hosts": 5}, "'int' object is not iterable"),
+            ({"basic_auth": 5}, "'int' object"),
+            ({"api_key": "k", "bearer_auth": "b"}, "Can only set one"),
+        ],
+    )
+    def test_what_the_client_of_elasticsearch_does_not_accept(self, settings, options, message):
+        backend = "imagesim.indexes.elasticsearch.ElasticsearchIndex"
+        settings.IMAGESIM = {"INDEX": {"BACKEND": backend, "OPTIONS": options}}
+
+        (found,) = (message for message in checks.check_backends() if message.id == "imagesim.E002")
+
+        assert message in found.msg
+        assert "hidden" not in found.msg
+        checks.check_connections()  # does not fail on it
+
     def test_the_checks_of_backends_are_included(self, monkeypatch):
         from imagesim.indexes import get_index
 
@@ -234,6 +283,7 @@ class TestItems:
                 {"zoo.Nothing": "lamp"},
                 "LampItems: LampItems.related names 'zoo.Nothing', which is not a model",
             ),
+            ({object: "lamp"}, "LampItems: LampItems.related names <class 'object'>, which is not a model"),
             ({Standing: "lampe"}, "LampItems: 'lampe' does not resolve: zoo.Standing has no 'lampe'"),
             (
                 {Standing: "shelf"},
@@ -373,6 +423,22 @@ class TestRest:
         rest.IMAGESIM = {"REST_PERMISSIONS": ["shop.Nobody"]}
 
         assert ids(checks.check_rest()) == ["imagesim.E005"]
+
+    @pytest.mark.parametrize(
+        ("setting", "path"),
+        [
+            ("REST_PERMISSIONS", "rest_framework.permissions"),
+            ("REST_PERMISSIONS", "rest_framework.authentication.SessionAuthentication"),
+            ("REST_AUTHENTICATION", "rest_framework.permissions.AllowAny"),
+        ],
+    )
+    def test_what_is_no_permission_or_authentication(self, rest, setting, path):
+        rest.IMAGESIM = {setting: [path]}
+
+        (found,) = checks.check_rest()
+
+        assert found.id == "imagesim.E005"
+        assert f"{path!r} is no class with a method" in found.msg
 
     def test_not_included_or_not_installed(self, rest, monkeypatch):
         rest.IMAGESIM = {"REST_PERMISSIONS": ["shop.Nobody"]}

@@ -310,6 +310,7 @@ def test_an_unsaved_item():
         ({"filters": ["brand"]}, "LampItems.filters must be a dict of texts, not ['brand']."),
         ({"filters": {"brand": None}}, "LampItems.filters must be a dict of texts, not {'brand': None}."),
         ({"depends_on": "active"}, "LampItems.depends_on must be a list of paths, not 'active'."),
+        ({"depends_on": 5}, "LampItems.depends_on must be a list of paths, not 5."),
         ({"related": "x"}, "LampItems.related must be a dict of texts, not 'x'."),
     ],
 )

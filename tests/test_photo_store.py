@@ -280,9 +280,10 @@ class TestReload:
         assert [region["label"] for region in second["regions"]] == [region["label"] for region in first["regions"]]
         assert [names(region) for region in second["regions"]] == [names(region) for region in first["regions"]]
 
-    def test_the_photo_itself(self, shelf, client):
+    @pytest.mark.parametrize("accepted", ["*/*", "image/*", "image/jpeg"])
+    def test_the_photo_itself(self, shelf, client, accepted):
         token = client.post(LOOK, {"image": street()}).json()["photo"]
-        response = client.get(f"{LOOK}{token}/photo/")
+        response = client.get(f"{LOOK}{token}/photo/", headers={"accept": accepted})
         assert (response.status_code, response["Content-Type"]) == (200, "image/jpeg")
         assert response["X-Content-Type-Options"] == "nosniff"
         assert "no-store" in response["Cache-Control"]

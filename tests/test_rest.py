@@ -33,7 +33,7 @@ from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
 from imagesim.registry import key_of, registry
-from imagesim.rest.uploads import limit_uploads
+from imagesim.rest.uploads import VisitorThrottle, limit_uploads
 from imagesim.retrieval import concurrency, search
 from imagesim.thumbnails import Pictures, _sign
 from tests import shop
@@ -267,8 +267,8 @@ class TestSearch:
         [
             ({}, "q"),
             ({"q": " "}, "q"),
-            ({"q": "x" * 501}, "text"),
-            ({"q": "a\0b"}, "text"),
+            ({"q": "x" * 501}, "q"),
+            ({"q": "a\0b"}, "q"),
             ({"q": "red", "limit": "0"}, "limit"),
             ({"q": "red", "offset": "-1"}, "offset"),
             ({"q": "red", "page": "2"}, "page"),
@@ -414,6 +414,10 @@ class TestLook:
     )
     def test_bad_query(self, shelf, api, street, asked, field):
         refused(api.post(self.LOOK, {"image": street, **asked}), 400, "bad_query", field)
+
+    def test_several_photos(self, shelf, api):
+        message = refused(api.post(self.LOOK, {"image": [photo(), photo()]}), 400, "bad_query", "image")
+        assert message == "'image' is given more than once; send it once."
 
     def test_no_photo(self, shelf, api):
         refused(api.post(self.LOOK), 400, "bad_query", "image")
@@ -710,6 +714,12 @@ class TestForms:
         assert "Too many searches" in response.content.decode()
         assert api.get("/search/").status_code == 200  # the empty form is free
 
+    def test_less_than_a_second_to_wait_is_a_second(self, shelf, api, settings, monkeypatch):
+        self.throttle(settings, search="1/min")
+        monkeypatch.setattr(VisitorThrottle, "wait", lambda self: 0.3)
+        assert api.get("/search/", {"q": "red"}).status_code == 200
+        assert api.get("/search/", {"q": "red"})["Retry-After"] == "1"
+
     def test_files_that_are_not_pictures_are_throttled_separately(self, shelf, api, settings, page):
         cache.clear()
         self.throttle(settings, search="1/min", look="1/min", refused="3/min")
@@ -921,6 +931,17 @@ class TestPrefixWithArguments:
             assert client.get(address).status_code == 200, address
         assert client.post("/acme/api/events/", {"events": []}, content_type="application/json").status_code < 500
 
+    def test_the_next_page_of_a_path_with_reserved_characters(self, shelf, settings):
+        settings.ROOT_URLCONF = urlconf = ModuleType("quoted_urls")
+        urlconf.urlpatterns = [path("<str:tenant>/api/", include("imagesim.rest.urls"))]
+        client = Client(raise_request_exception=True)
+        address = f"/50%25%3Foff/api/items/shop.product/{shelf['red'].pk}/similar/?limit=1"
+
+        following = client.get(address).json()["next"]
+
+        assert following == f"http://testserver{address}&offset=1"
+        assert client.get(following).status_code == 200
+
     @pytest.mark.usefixtures("tenant")
     def test_a_page_reverses_the_urls_of_its_tenant(self, shelf):
         html = Client().get(f"/acme/products/{shelf['red'].pk}/").content.decode()
@@ -995,6 +1016,12 @@ class TestSchema:
         response = client.get("/api/visual/schema/", {"format": "json"})
         assert response.status_code == 200
         assert "/api/visual/search/" in response.json()["paths"]
+
+    @pytest.mark.parametrize("kind", ["json", "yaml", "vnd.oai.openapi", "vnd.oai.openapi+json"])
+    def test_served_as_asked_for(self, client, kind):
+        response = client.get("/api/visual/schema/", headers={"accept": f"application/{kind}"})
+        assert response.status_code == 200
+        assert response["Content-Type"].startswith(f"application/{kind}")
 
 
 def test_no_endpoint_is_in_a_transaction_of_the_request(monkeypatch):

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotRegistered
 from imagesim.retrieval import params
-from imagesim.retrieval.arguments import JSONSchema, check_characters
+from imagesim.retrieval.arguments import JSONSchema, check_characters, check_text
 from imagesim.retrieval.boxes import as_region
 from imagesim.retrieval.variants import page_floor
 
@@ -121,7 +121,7 @@ class WordsQuery(ArgumentsSerializer):
         arguments = super().run_validation(data)
         if "text" not in arguments:
             raise BadQuery(_("The query is empty; describe in 'q' what to find."), field="q")
-        return arguments
+        return arguments | {"text": check_text(arguments["text"], field="q")}  # an error names the parameter
 
 
 class SuggestQuery(WordsQuery):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from django.urls import NoReverseMatch
 from django.utils.encoding import iri_to_uri
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -20,7 +19,7 @@ from imagesim.retrieval.hydrate import without_failing
 from imagesim.retrieval.item_regions import ItemRegion
 from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, Hit
-from imagesim.widgets import THUMBNAIL_WIDTH
+from imagesim.widgets import THUMBNAIL_WIDTH, page_url
 
 _OF_THIS_SITE = re.compile(r"/(?![/.])(?!.*/\.)")
 """The path of a URL of this site, without a dot at the beginning of a part."""
@@ -69,10 +68,7 @@ class HitImageSerializer(serializers.Serializer[Any]):
 
 def _page_of(address: Callable[[], str | None], absolute: Callable[[str], str | None]) -> str | None:
     """The absolute URL of a page; None if there is none."""
-    try:
-        url = address()
-    except (AttributeError, NoReverseMatch):  # an item without a page must not fail the answer
-        return None
+    url = page_url(address)
     return absolute(url) if url else None
 
 

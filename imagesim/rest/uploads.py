@@ -8,6 +8,7 @@ The REST views keep to it; :func:`limit_uploads` gives the same limits to an HTM
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
@@ -241,5 +242,5 @@ def _plain(request: HttpRequest, message: str, status: int) -> HttpResponse:
 
 
 def _retry(response: HttpResponse, seconds: float | None) -> HttpResponse:
-    response["Retry-After"] = str(round(seconds or RETRY_AFTER))
+    response["Retry-After"] = str(math.ceil(seconds or RETRY_AFTER))
     return response

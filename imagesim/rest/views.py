@@ -10,10 +10,16 @@ from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.urls import URLPattern
 from django.utils.cache import patch_cache_control
+from django.utils.encoding import escape_uri_path
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
+from drf_spectacular.renderers import (
+    OpenApiJsonRenderer,
+    OpenApiJsonRenderer2,
+    OpenApiYamlRenderer,
+    OpenApiYamlRenderer2,
+)
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission
@@ -47,6 +53,7 @@ from imagesim.rest.uploads import (
     visitor,
 )
 from imagesim.retrieval import answer_cache, look, photo_store, query_image, search
+from imagesim.retrieval.arguments import only
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.item_regions import item_regions
 from imagesim.retrieval.query_vector import check_term_count
@@ -255,6 +262,10 @@ class HeldPhotoView(VisualSearchView):
     throttle_scope = "region"
     schema = described.VisualSearchSchema(get=described.HELD_PHOTO)
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Accept every header ``Accept``: those of the renderers are for errors, and this is a JPEG."""
+        return super().perform_content_negotiation(request, force=True)
+
     def get(self, request: Request, token: str) -> HttpResponse:
         data, _size = photo_store.held_jpeg(token)
         headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
@@ -286,7 +297,7 @@ class SchemaView(APIView):
     patterns: Sequence[URLPattern] = ()
     permission_classes = ()
     authentication_classes = ()
-    renderer_classes = (OpenApiYamlRenderer, OpenApiJsonRenderer)
+    renderer_classes = (OpenApiYamlRenderer, OpenApiYamlRenderer2, OpenApiJsonRenderer, OpenApiJsonRenderer2)
     schema = None
 
     def get(self, request: Request) -> Response:
@@ -357,9 +368,12 @@ def _posted(request: Request, *, pictures: Collection[str] = ()) -> tuple[dict[s
 
 
 def _image(request: Request, several: Collection[str]) -> UploadedFile[bytes] | None:
-    for name in request.FILES:
-        if name not in several and (name != "image" or len(request.FILES.getlist(name)) > 1):
-            raise BadQuery(_("Send one file, named 'image', not %(name)r.") % {"name": name[:100]}, field=name[:100])
+    for name, files in request.FILES.lists():
+        if name not in several:
+            if name != "image":
+                message = _("Send one file, named 'image', not %(name)r.")
+                raise BadQuery(message % {"name": name[:100]}, field=name[:100])
+            only(name, files)
     image: UploadedFile[bytes] | None = next(iter(request.FILES.getlist("image")), None)
     if (
         image is None and isinstance(request.data, Mapping) and request.data.get("image")
@@ -371,4 +385,4 @@ def _image(request: Request, several: Collection[str]) -> UploadedFile[bytes] | 
 def _with_offset(request: Request, offset: int) -> str:
     query = request.query_params.copy()
     query["offset"] = str(offset)
-    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+    return request.build_absolute_uri(f"{escape_uri_path(request.path)}?{query.urlencode()}")

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -19,6 +19,7 @@ from imagesim.filter_types import FALSE, FILTER_TYPES, TRUE, is_finite
 if TYPE_CHECKING:
     from imagesim.items import Items
 
+T = TypeVar("T")
 JSONSchema = dict[str, Any]
 Searched = Sequence["Items[Any]"]
 """The ``Items`` of the models that a query searches."""
@@ -310,11 +311,11 @@ def check_count(name: str, values: Collection[object]) -> None:
         )
 
 
-def only(name: str, texts: list[str]) -> str:
+def only(name: str, given: Sequence[T]) -> T:
     """:raises BadQuery: if there are several."""
-    if len(texts) > 1:
+    if len(given) > 1:
         raise BadQuery(_("%(name)r is given more than once; send it once.") % {"name": name}, field=name)
-    return texts[0]
+    return given[0]
 
 
 def split_commas(texts: Iterable[str]) -> list[str]:
