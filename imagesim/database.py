@@ -38,6 +38,11 @@ class AtomicSave:
             super().save_base(*args, using=alias, **kwargs)  # type: ignore[misc]
 
 
+def atomic(model: type[models.Model]) -> transaction.Atomic:
+    """Return a transaction in the database that rows of a model are written to: a router may name another one."""
+    return transaction.atomic(using=router.db_for_write(model))
+
+
 def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator: call again, up to ``CONFLICT_RETRIES`` times, if the database ended the writes of this call because of
     another's: a deadlock, or on MySQL a lock waited for too long.

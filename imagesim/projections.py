@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
-from imagesim.database import retry_conflicts
+from imagesim.database import atomic, retry_conflicts
 from imagesim.exceptions import ConfigurationError, IndexMissing
 from imagesim.models import FittedProjection
 
@@ -116,7 +114,7 @@ def choose(projection_id: str | None) -> None:
 
     :raises ConfigurationError: if there is no such projection; nothing changes then.
     """
-    with transaction.atomic():
+    with atomic(FittedProjection):
         if projection_id and not FittedProjection.objects.filter(pk=projection_id).exists():
             raise ConfigurationError(
                 f"There is no projection {projection_id!r}; run `manage.py imagesim_tune` to fit one."

@@ -90,6 +90,49 @@ call_command("imagesim_sync", "--reconcile", verbosity=0)
     ],
 )
 def test_items_and_tables_on_two_databases(tmp_path: Path, on_other: str, router: str) -> None:
+    run(ASK, tmp_path, on_other, router)
+
+
+FIGURES = """
+import django; django.setup()
+from datetime import timedelta
+from django.core.management import call_command
+from django.db import connections
+from django.utils import timezone
+from imagesim import projections
+from imagesim.experiments import results
+from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
+from imagesim.insight import catalogue, rollup
+from imagesim.insight.models import DailyCount, Search
+
+for database in ("default", "other"):
+    call_command("migrate", database=database, verbosity=0)
+# As on other databases than SQLite, where a lock outside of a transaction is an error.
+connections["other"].features.has_select_for_update = True
+connections["other"].ops.for_update_sql = lambda **kwargs: ""
+
+Search.objects.create(request="a", where="words", text="red", found=1)
+assert rollup.roll_up() == 0
+assert DailyCount.objects.using("other").filter(kind="words").count() == 1
+
+experiment = Experiment.objects.create(name="an experiment")
+for letter, changes in (("A", {}), ("B", {"diversity": 0.5})):
+    Variant.objects.create(experiment=experiment, letter=letter, **changes)
+experiment.start()
+assert experiment.copied().variants.count() == 2
+Experiment.objects.update(started=timezone.now() - timedelta(days=3))
+assert results.update_all() >= 2
+projections.choose(None)
+assert catalogue.scan(60).finished_at
+"""
+
+
+def test_figures_are_locked_on_the_database_that_they_are_on(tmp_path: Path) -> None:
+    apps = "imagesim imagesim_insight imagesim_experiments imagesim_merchandising"
+    run(FIGURES, tmp_path, apps, SETTINGS.replace('"SYNC"', '"EVENTS": True, "SYNC"') + STRICT)
+
+
+def run(script: str, tmp_path: Path, on_other: str, router: str) -> None:
     (tmp_path / "two_databases.py").write_text(router)
     environment = {
         **os.environ,
@@ -99,6 +142,6 @@ def test_items_and_tables_on_two_databases(tmp_path: Path, on_other: str, router
         "ON_OTHER": on_other,
     }
     done = subprocess.run(
-        [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr

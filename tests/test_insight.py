@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -254,7 +254,8 @@ def test_an_order_counts_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantity", "value"), [(0, 1), (-1, 1), (True, 1), (1.5, 1), (1, -1), (1, "NaN"), (1, "inf"), (1, 10**12)]
+    ("quantity", "value"),
+    [(0, 1), (-1, 1), (True, 1), (1.5, 1), (1, -1), (1, "NaN"), (1, "inf"), (1, 10**12), (1, "12,50")],
 )
 def test_an_impossible_order_is_refused(quantity: Any, value: Any) -> None:
     with pytest.raises(BadQuery):
@@ -363,3 +364,18 @@ def test_a_purge_keeps_the_figures_of_a_day_of_which_answers_are_left(settings: 
     RolledDay.objects.create(day=date(2026, 2, 28), rolled_at=before)
     assert recording.observer.purge(before) == 2
     assert [(rolled.day.day, rolled.day.month) for rolled in RolledDay.objects.all()] == [(1, 3)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_day_is_computed_again_after_a_deadlock(monkeypatch: Any) -> None:
+    Search.objects.create(request="a", where="words", text="red", found=1)
+    counted, errors = rollup._count, [OperationalError(1213, "Deadlock")]
+
+    def count(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return counted(*arguments)
+
+    monkeypatch.setattr(rollup, "_count", count)
+    assert rollup.roll_up() == 0
+    assert DailyCount.objects.get(kind="words").answers == 1

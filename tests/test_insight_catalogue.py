@@ -19,9 +19,9 @@ from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
 from imagesim.insight.models import Finding, PictureFacts
 from imagesim.insight.outliers import foreign_category
-from imagesim.models import ItemState
+from imagesim.models import ItemImage, ItemState
 from imagesim.picture_quality import BLURRED, blur
-from imagesim.registry import key_of
+from imagesim.registry import key_of, registry
 from tests.shop import EMBEDDER, encoded, product
 
 pytestmark = pytest.mark.django_db
@@ -314,3 +314,35 @@ def test_an_item_beside_one_of_its_own_category_is_no_outlier() -> None:
     sync()
     look()
     assert not Finding.objects.filter(kind="outlier").exists()
+
+
+@pytest.mark.parametrize("method", ["should_index", "get_images", "get_categories", "get_group"])
+def test_an_item_on_which_the_shop_fails_does_not_stop_the_scan(monkeypatch: Any, method: str) -> None:
+    broken, tiny = product("broken", scene(1)), product("tiny", scene(2, 120))
+    other = product("other", scene(3))
+    sync()
+    items = registry.for_item(broken)
+    own = getattr(items, method)
+
+    def failing(item: Product) -> Any:
+        if item.pk == broken.pk:
+            raise ValueError(item.name)
+        return own(item)
+
+    monkeypatch.setattr(items, method, failing)
+    look()
+    assert found(tiny) == ["tiny"]
+    assert found(other) == []
+
+
+def test_what_was_measured_of_a_picture_is_forgotten_with_the_picture() -> None:
+    gone, kept = product("gone", scene(1)), product("kept", scene(2))
+    sync()
+    look()
+    assert PictureFacts.objects.count() == 2
+    gone.delete()
+    sync()
+    look()
+    assert [facts.digest for facts in PictureFacts.objects.all()] == [
+        ItemImage.objects.get(state__object_pk=str(kept.pk)).digest
+    ]

@@ -96,6 +96,30 @@ def test_every_report_counts(shop) -> None:
     assert [row[:2] for row in rows("categories")] == [["shoes", 1]]
 
 
+def test_what_is_clicked_and_bought_in_a_part_of_a_look_counts_for_the_look(shop) -> None:
+    shoe = key_of(shop["shoe"])
+    for number in range(4):
+        Search.objects.create(request=f"l{number}", where="look", found=2, best=0.9)
+        Search.objects.create(request=f"r{number}", where="region", found=2, best=0.9, category="shoes", keys=[shoe])
+    for kind in ("click", "cart"):
+        Event.objects.create(request="r0", kind=kind, source="look", item_key=shoe, position=0)
+    Purchase.objects.create(order="p" * 64, item_key=shoe, quantity=1, value="5.00", request="r0")
+    rollup.roll_up_day(rollup.local_date(timezone.now()))
+    [day] = rows("days", where="look")
+    assert day[1:] == [4, Rate(0, 4), Rate(1, 4), 1, 1, Decimal("5.00")]
+    [day] = rows("days")
+    assert day[1:] == [19, Rate(5, 19), Rate(4, 19), 1, 3, Decimal("24.98")]
+    [page] = rows("pages", where="look")
+    assert page == ["look", 1, 4, Rate(1, 4), 1, 1]
+
+
+@pytest.mark.parametrize("text", ["Ärmel", "STRASSE", "Straße", "für  die"])
+def test_words_are_filtered_in_any_language(text: str) -> None:
+    Search.objects.create(request="a", where="words", text="Ärmel für die Straße", found=0)
+    rollup.roll_up()
+    assert [row[0] for row in rows("words", text=text)] == ["ärmel für die strasse"]
+
+
 def test_reports_are_filtered(shop) -> None:
     assert [row[0] for row in rows("words", text="RED")] == ["red shoe"]
     assert rows("words", where="similar") == []

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from imagesim import events
 from imagesim.conf import get_settings
-from imagesim.database import retry_conflicts
+from imagesim.database import atomic, retry_conflicts
 from imagesim.exceptions import local_choices
 from imagesim.experiments import overrides, standby
 
@@ -141,7 +141,7 @@ class Experiment(models.Model):
 
         :raises ValidationError: if it was started before, is incomplete, or another one runs in the same place.
         """
-        with transaction.atomic():
+        with atomic(Experiment):
             # Drafts, too: two that are started at the same time wait for each other.
             others = list(Experiment.objects.select_for_update().filter(settled=False))
             self.refresh_from_db()
@@ -180,7 +180,7 @@ class Experiment(models.Model):
 
     def copied(self) -> Experiment:
         """Return a copy with the same variants, not started, whose visitors are assigned anew."""
-        with transaction.atomic():
+        with atomic(Experiment):
             copy = Experiment.objects.create(
                 name=str(_("Copy of %(name)s") % {"name": self.name})[:100],
                 **{name: getattr(self, name) for name in ("where", "goal", "share", "days", "effect")},

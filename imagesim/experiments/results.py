@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from imagesim.database import pages, retry_conflicts
+from imagesim.database import atomic, pages, retry_conflicts
 from imagesim.experiments import standby
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
@@ -42,7 +41,7 @@ def update(experiment: Experiment) -> int:
     When the last one is computed, what was recorded of the visitors is deleted.
     """
     standby.end_if_gone(experiment)
-    with transaction.atomic():
+    with atomic(Experiment):
         # The row is the lock: of two processes, the second finds nothing to do.
         locked = Experiment.objects.select_for_update().filter(pk=experiment.pk, settled=False).first()
         if locked is None:

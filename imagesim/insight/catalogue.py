@@ -7,17 +7,17 @@ What it costs is bounded by that time, and a picture is opened once: what was me
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim import images
-from imagesim.database import retry_conflicts
-from imagesim.exceptions import BadImage, ImagesimError, NotRegistered
+from imagesim.database import atomic, retry_conflicts
+from imagesim.exceptions import ImagesimError, NotRegistered
 from imagesim.indexing.documents import images_by_state
 from imagesim.insight import outliers
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
@@ -25,9 +25,13 @@ from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState
 from imagesim.picture_quality import Quality, measure
 from imagesim.registry import make_key, registry
+from imagesim.retrieval.hydrate import without_failing
 from imagesim.retrieval.query_vector import ImageVectors
 from imagesim.retrieval.retriever import open_index
+from imagesim.tasks import delete_in_batches
 from imagesim.types import Filters, Query
+
+T = TypeVar("T")
 
 Kind = Finding.Kind
 Outcome = ItemState.Outcome
@@ -64,13 +68,23 @@ class Item:
 
     @property
     def group(self) -> str:
-        return self.declared.group_key_of(self.instance) if self.declared and self.instance else self.key
+        return self._asked("get_group", lambda items, item: items.group_key_of(item), self.key)
 
     @property
     def categories(self) -> set[str]:
-        if self.declared is None or self.instance is None:
-            return set()
-        return set(map(str, self.declared.get_categories(self.instance)))
+        return self._asked("get_categories", lambda items, item: set(map(str, items.get_categories(item))), set())
+
+    @property
+    def is_hidden(self) -> bool:
+        return self._asked("should_index", lambda items, item: not items.should_index(item), False)
+
+    def _asked(self, method: str, ask: Callable[[Items[Any], models.Model], T], otherwise: T) -> T:
+        """Return what the shop's code says of the item. Where it fails, the other items are looked at all the same; the
+        sync stores that error."""
+        if self.declared is not None and self.instance is not None:
+            with without_failing(self.declared, self.instance, method):
+                return ask(self.declared, self.instance)
+        return otherwise
 
     def note(self, kind: Kind, detail: str = "", *, picture: str = "", other: str = "") -> None:
         given = {"kind": kind, "detail": detail, "picture": picture, "other_key": other}
@@ -115,7 +129,7 @@ def _step() -> CatalogueScan:
     former = Finding.objects.filter(state__in=states)
     if not _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED and item.instance]):
         former = former.exclude(kind__in=OF_NEIGHBOURS)
-    with transaction.atomic():
+    with atomic(Finding):
         former.delete()
         Finding.objects.bulk_create([finding for item in items for finding in item.findings])
         # Another scan that looked at the same items meanwhile has moved the cursor: this one then counts nothing.
@@ -123,6 +137,9 @@ def _step() -> CatalogueScan:
             {"cursor": states[-1].pk, "done": at.done + len(states)} if states else {"finished_at": timezone.now()}
         )
         CatalogueScan.objects.filter(pk=at.pk, cursor=at.cursor).update(**changes)
+    if not states:
+        used = ItemImage.objects.filter(digest=models.OuterRef("digest"))
+        delete_in_batches(PictureFacts.objects.exclude(models.Exists(used)))
     at.refresh_from_db()
     return at
 
@@ -149,7 +166,7 @@ def _look_at_state(item: Item) -> None:
     state = item.state
     if item.declared is None or item.instance is None:
         return  # it is about to be removed
-    hidden = not item.declared.should_index(item.instance)
+    hidden = item.is_hidden
     if state.outcome == Outcome.SKIPPED and not hidden and not item.images:
         item.note(Kind.NO_PICTURE)
     elif hidden:
@@ -184,17 +201,15 @@ def _measured(item: Item, image: ItemImage) -> PictureFacts | None:
     """Open the picture and store what was measured; None if it cannot be read or has changed since the last sync."""
     if item.declared is None or item.instance is None:
         return None
-    file = item.declared.find_image(item.instance, image.name)
-    if file is None or str(file.name) != image.name:
-        return None
     try:
+        file = item.declared.find_image(item.instance, image.name)
+        if file is None or str(file.name) != image.name:
+            return None
         data = images.read(file)
         if images.digest(data) != image.digest:
             return None
         quality = measure(data)
-    except (BadImage, OSError):
-        return None
-    except Exception:  # storages raise errors of their own clients; the next sync names them
+    except Exception:  # of the picture, of a storage's own client, or of the shop's code; the next sync names it
         return None
     return PictureFacts.objects.update_or_create(digest=image.digest, defaults=asdict(quality))[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.db import models
@@ -49,7 +49,7 @@ def purchased(order: Any, lines: Iterable[Line]) -> int:
     rows: dict[str, Purchase] = {}
     digest = salted_hmac("imagesim.insight.order", str(order), algorithm="sha256").hexdigest()
     for line in lines:
-        key, quantity, value = key_of(line.item), line.quantity, Decimal(str(line.value))
+        key, quantity, value = key_of(line.item), line.quantity, _decimal(line.value)
         if isinstance(quantity, bool) or not isinstance(quantity, int) or not 0 < quantity <= MAX_QUANTITY:
             raise BadQuery(f"The quantity of {key} is {quantity!r}; it must be a whole number from 1.")
         if not value.is_finite() or not 0 <= value < MAX_VALUE:
@@ -64,6 +64,14 @@ def purchased(order: Any, lines: Iterable[Line]) -> int:
     before = known.count()
     _store(rows.values())
     return known.count() - before
+
+
+def _decimal(value: Any) -> Decimal:
+    """Return a value as a decimal, which is not finite if it is no number."""
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 @retry_conflicts

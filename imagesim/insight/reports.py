@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from imagesim.database import stream
 from imagesim.insight.intervals import Rate
 from imagesim.insight.models import DailyCount, Search
-from imagesim.insight.rollup import Figures
+from imagesim.insight.rollup import Figures, normal
 from imagesim.models import ItemState
 from imagesim.registry import make_key
 
@@ -73,7 +73,9 @@ def _figures(kind: Kind, chosen: Selection, *by: str) -> QuerySet[Any, Any]:
         rows = rows.filter(where=chosen.where)
     elif kind in (Kind.TOTAL, Kind.PAGE):
         rows = rows.exclude(where=Search.Where.REGION)  # a look counts once
-    if chosen.text and kind in (Kind.WORDS, Kind.ITEM, Kind.CATEGORY):
+    if chosen.text and kind == Kind.WORDS:
+        rows = rows.filter(name__contains=normal(chosen.text))  # as they are stored: databases fold ß, or Ä, otherwise
+    elif chosen.text and kind in (Kind.ITEM, Kind.CATEGORY):
         # Not icontains, which minds the case in a column with a binary collation of MySQL.
         rows = rows.alias(lowered=Lower("name")).filter(lowered__contains=Lower(Value(chosen.text)))
     sums = {f"sum_{each.name}": Sum(each.name) for each in fields(Figures)}

@@ -15,12 +15,11 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Min
 from django.utils import timezone
 
 from imagesim import events
-from imagesim.database import pages
+from imagesim.database import atomic, pages, retry_conflicts
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.models import Event
 
@@ -114,12 +113,13 @@ def bounds(day: date) -> tuple[datetime, datetime]:
     return start, end
 
 
+@retry_conflicts
 def roll_up_day(day: date) -> None:
     """Replace the figures of a day."""
     started = time.monotonic()
     now = timezone.now()
     start, end = bounds(day)
-    with transaction.atomic():
+    with atomic(RolledDay):
         # The row of the day is the lock: of two processes, the second computes it after the first.
         RolledDay.objects.get_or_create(day=day, defaults={"rolled_at": start})
         rolled = RolledDay.objects.select_for_update().get(day=day)
@@ -151,18 +151,21 @@ def _count_answers(searches: list[Search], counts: dict[Key, Figures]) -> None:
     for request, kind, item_key, position in happened:
         search, column = by_request[request], COLUMNS[kind]
         place = str(place_of(search, item_key, position))
-        for each in (*_names(search), (Kind.ITEM, item_key), (Kind.POSITION, place)):
-            figures = counts[each[0], search.where, each[1]]
+        of_hit = ((Kind.ITEM.value, search.where, item_key), (Kind.POSITION.value, search.where, place))
+        for key in (*_keys_of_events(search), *of_hit):
+            figures = counts[key]
             setattr(figures, column, getattr(figures, column) + 1)
         if kind != Event.Kind.VIEW:
             clicked.add(request)
     for search in searches:
-        for kind, name in _names(search):
-            figures = counts[kind, search.where, name]
+        for key in _keys(search):
+            figures = counts[key]
             figures.answers += 1
             figures.empty += not search.found
             figures.weak += search.best is not None and search.best < WEAK
-            figures.clicked_answers += search.request in clicked
+        if search.request in clicked:
+            for key in _keys_of_events(search):
+                counts[key].clicked_answers += 1
         for item_key in dict.fromkeys(search.keys):
             counts[Kind.ITEM, search.where, item_key].answers += 1
 
@@ -177,19 +180,28 @@ def _count_purchases(purchases: list[Purchase], counts: dict[Key, Figures]) -> N
     found: Mapping[str, Search] = {each.request: each for each in Search.objects.filter(request__in=requests)}
     for purchase in purchases:
         search = found.get(purchase.request)
-        names = [(Kind.ITEM.value, purchase.item_key), *(_names(search) if search else ())]
-        for kind, name in names:
-            figures = counts[kind, search.where if search else "", name]
+        of_item = (Kind.ITEM.value, search.where if search else "", purchase.item_key)
+        for key in (of_item, *(_keys_of_events(search) if search else ())):
+            figures = counts[key]
             figures.bought += purchase.quantity
             figures.value += purchase.value
 
 
-def _names(search: Search) -> Iterator[tuple[str, str]]:
-    """Yield the kinds and names that an answer counts for. Further pages count as such only."""
-    yield Kind.PAGE, str(search.page)
+def _keys(search: Search) -> Iterator[Key]:
+    """Yield what an answer counts for. Further pages count as such only."""
+    yield Kind.PAGE, search.where, str(search.page)
     if search.category:
-        yield Kind.CATEGORY, search.category
+        yield Kind.CATEGORY, search.where, search.category
     if search.page == 1:
-        yield Kind.TOTAL, ""
+        yield Kind.TOTAL, search.where, ""
         if search.where == Search.Where.WORDS:
-            yield Kind.WORDS, normal(search.text)
+            yield Kind.WORDS, search.where, normal(search.text)
+
+
+def _keys_of_events(search: Search) -> Iterator[Key]:
+    """Yield what its clicks and purchases count for: those in a part of a look, which is no search of its own, for the
+    look, too. A look with clicks in two parts has two."""
+    yield from _keys(search)
+    if search.where == Search.Where.REGION:
+        yield Kind.PAGE, Search.Where.LOOK, "1"
+        yield Kind.TOTAL, Search.Where.LOOK, ""
