@@ -10,8 +10,9 @@ import logging
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -55,11 +56,13 @@ class _Kept(Generic[T]):
     version: str = ""
     checked: float = -CHECK_SECONDS
     loaded: float = -RELOAD_SECONDS
+    tried: Event = field(default_factory=Event)
+    """Set once they were to be loaded for the first time."""
 
 
 class Versioned(Generic[T]):
     """What ``load`` returns for a version, of this shop (and tenant) and at most a few seconds old; ``empty`` is used
-    until then. ``model``: that of the rows."""
+    where they cannot be loaded. ``model``: that of the rows."""
 
     def __init__(self, name: str, model: type[Model], load: Callable[[str], T], empty: Callable[[], T]) -> None:
         self.name = name
@@ -72,12 +75,16 @@ class Versioned(Generic[T]):
         kept = self._kept(shop)
         now = monotonic()
         if now - kept.checked < CHECK_SECONDS:
+            kept.tried.wait(CHECK_SECONDS)  # for the thread that loads them for the first time
             return kept.value
         kept.checked = now
-        version = self._version(self._key(shop))
-        if version != kept.version or now - kept.loaded >= RELOAD_SECONDS:
-            kept.value, kept.version = self._load(version), version
-            kept.loaded = now
+        try:
+            version = self._version(self._key(shop))
+            if version != kept.version or now - kept.loaded >= RELOAD_SECONDS:
+                kept.value, kept.version = self._load(version), version
+                kept.loaded = now
+        finally:
+            kept.tried.set()
         return kept.value
 
     def changed(self, using: str | None = None, **kwargs: Any) -> None:

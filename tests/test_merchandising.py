@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
+from threading import Event
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -34,7 +37,7 @@ from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest
 from imagesim.types import Condition, Filters, Hits, IndexMeta, Message, Region
 from tests import shop
-from tests.shop import encoded, picture
+from tests.shop import encoded, picture, product
 
 pytestmark = pytest.mark.django_db
 
@@ -100,6 +103,16 @@ class TestWhen:
         with live(rule(when=when, triggers=triggers), same):
             assert moved(imagesim.search(text=text)) == (BLUE if holds else set())
 
+    @pytest.mark.parametrize("form", ["NFC", "NFD"])
+    def test_an_accent_is_one_character_or_two(self, form):
+        met = rule(action="message", message="Coffee!", filters="", when="equal", triggers="Café")
+        assert RuleSet.of([met]).plan(question(normalize(form, "café"))).messages
+
+    def test_vowel_signs_are_part_of_their_words(self):
+        red = rule(action="replace", when="contain", triggers="लाल", replacement="नीला", filters="")
+        assert RuleSet.of([red]).plan(question("लाल कुर्ता")).text == "नीला कुर्ता"
+        assert RuleSet.of([red]).plan(question("ल ल")) is None
+
     def test_a_product_or_its_category(self, shelf):
         with live(rule(when="product", triggers=str(shelf["red"].pk))):
             assert moved(imagesim.similar_to(shelf["red"])) == BLUE
@@ -164,8 +177,9 @@ class TestWhat:
         assert len({hit.item.colour for hit in hits[:3]}) == 3
         assert ("Mixed",) in {hit.rules for hit in hits}
 
-    def test_replaced_words(self, shelf):
-        with live(rule(action="replace", when="contain", triggers="azure", replacement="blue", filters="")):
+    @pytest.mark.parametrize("when", ["equal", "contain", "synonym"])
+    def test_replaced_words(self, shelf, when):
+        with live(rule(action="replace", when=when, triggers="azure", replacement="blue", filters="")):
             assert names(imagesim.search(text="azure"))[0] == "blue"
 
     def test_replaced_words_are_no_longer_than_a_visitor_may_send(self, shelf, settings):
@@ -197,7 +211,19 @@ class TestWhat:
         with live(second, first):
             assert names(imagesim.similar_to(shelf["red"]))[:2] == ["navy", "orange"]
         with live(second, first, rule(action="exclude", filters="category = hats")):
-            assert names(imagesim.similar_to(shelf["red"])) == ["dark", "orange", "blue"]
+            assert names(imagesim.similar_to(shelf["red"])) == ["blue", "orange", "dark"]
+
+    def test_of_two_places_of_a_product_that_of_higher_priority_holds(self, shelf):
+        first = rule(action="pin", pins=f"2: {shelf['navy'].pk}", priority=5)
+        second = rule(action="pin", pins=f"1: {shelf['navy'].pk}")
+        with live(second, first):
+            assert names(imagesim.similar_to(shelf["red"]))[1] == "navy"
+
+    def test_a_product_that_is_gone_leaves_its_place_to_the_next_rule(self, shelf):
+        first = rule(action="pin", pins="1: 999999", priority=5)
+        second = rule(action="pin", pins=f"1: {shelf['blue'].pk}")
+        with live(second, first):
+            assert names(imagesim.similar_to(shelf["red"]))[0] == "blue"
 
     def test_a_filter_that_the_index_does_not_know_yet_or_any_more(self, shelf, caplog):
         with live(rule()):
@@ -251,10 +277,38 @@ class TestTexts:
             rule(**given)
         assert words in " ".join(raised.value.message_dict[field])
 
+    def test_every_line_holds_though_it_compares_the_same_field(self, shelf):
+        read = read_filters("price >= 5\nprice >= 3\ncolour = red\ncolour = blue").conditions
+        assert [(each.field, each.value) for each in read] == [
+            *(("price", 5), ("price", 3)),
+            *(("colour", "red"), ("colour", "blue")),
+        ]
+        with live(rule(filters="price >= 5\nprice >= 3")):
+            assert moved(imagesim.search(text="red"))
+        with live(rule(filters="price >= 9999\nprice >= 3")):
+            assert not moved(imagesim.search(text="red"))
+
     def test_a_refused_value_is_not_said_to_be_missing(self, shelf):
         form = RuleForm({"name": "x", "priority": 0, "when": "always", "action": "boost", "factor": "0"})
         assert {field: len(errors) for field, errors in form.errors.items()} == {"factor": 1, "filters": 1}
         assert "1.01" in form.errors["factor"][0]
+
+    def test_a_rule_of_many_products_warns_of_those_that_are_missing_only(self, shelf):
+        made = [product(f"p{number}") for number in range(48)]
+        triggers = "\n".join(str(each.pk) for each in made[:47])
+        pins = "\n".join(f"{position}: {each.pk}" for position, each in enumerate(made, 1))
+        named = rule(action="pin", filters="", when="product", triggers=f"{triggers}\n999999", pins=pins)
+        (warning,) = unknown.warnings(named)
+        assert warning.startswith("There is no product “shop.product:999999” at present")
+
+    def test_a_key_is_known_however_it_is_written(self, shelf):
+        pk = shelf["blue"].pk
+        named = rule(
+            action="pin", filters="", when="product", triggers=f"shop.product: {pk}", pins=f"1: shop.product:0{pk}"
+        )
+        assert not list(unknown.warnings(named))
+        with live(rule(when="product", triggers=f"shop.product:0{pk}")):
+            assert moved(imagesim.similar_to(shelf["blue"]))
 
     def test_errors_and_warnings_are_in_one_language(self, shelf):
         with translation.override("de"):
@@ -298,6 +352,23 @@ class TestCache:
         with django_capture_on_commit_callbacks(execute=True):
             made.delete()
         assert moved(imagesim.search(text="red")) == set()
+
+    def test_a_process_that_starts_answers_no_query_before_it_has_the_rules(self):
+        begun, may_go = Event(), Event()
+
+        def load(version: str) -> str:
+            begun.set()
+            assert may_go.wait(5)
+            return "the rules"
+
+        kept = versioned.Versioned("test", Rule, load, str)
+        with ThreadPoolExecutor(2) as threads:
+            first = threads.submit(kept.current)
+            assert begun.wait(5)
+            second = threads.submit(kept.current)
+            wait([second], 0.1)
+            may_go.set()
+            assert [first.result(), second.result()] == ["the rules", "the rules"]
 
     def test_a_kept_answer_is_asked_again_when_a_rule_begins_or_ends(self, shelf, monkeypatch):
         start = timezone.now()
@@ -377,6 +448,11 @@ class TestAdmin:
         user.user_permissions.add(Permission.objects.get(codename="view_rule"))
         client.force_login(user)
         return client
+
+    def test_a_rule_that_no_form_has_checked_is_listed(self, boss):
+        Rule.objects.create(name="imported", action="message", when="equal", triggers="\n".join(map(str, range(60))))
+        page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist"))
+        assert "The words are: 0, 1, 2, 3, 4" in page.content.decode()
 
     def test_saved_with_history_and_listed(self, boss, shelf):
         answer = boss.post(reverse(ADD), FORM | {"filters": "colour = blue", "where": ["words", "photo"]})

@@ -23,7 +23,7 @@ from django.views.decorators.http import require_GET
 from imagesim.admin.base import posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products, unknown
-from imagesim.merchandising.conditions import IN_STOCK, lines_of
+from imagesim.merchandising.conditions import IN_STOCK, all_lines
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
 from imagesim.regions import get_region_finder
@@ -152,7 +152,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def when_shown(self, rule: Rule) -> str:
         if rule.when == Rule.When.ALWAYS:
             return str(rule.get_when_display())
-        return f"{rule.get_when_display()}: {', '.join(lines_of(rule.triggers)[:5])}"
+        return f"{rule.get_when_display()}: {', '.join(all_lines(rule.triggers)[:5])}"
 
     @admin.action(permissions=["change"], description=gettext_lazy("Switch on"))
     def switch_on(self, request: HttpRequest, rules: QuerySet[Rule]) -> None:

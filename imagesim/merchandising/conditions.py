@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from django.core.exceptions import ValidationError
@@ -10,10 +11,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery, NotRegistered, local_choices
-from imagesim.items import split_key
+from imagesim.items import make_key, split_key, valid_pks
 from imagesim.registry import registry
 from imagesim.retrieval.filters import build_conditions, filter_names, parse_filter, split_lookup
-from imagesim.types import Filters
+from imagesim.types import Condition, Filters
 
 MAX_LINES = 48
 """The maximum number of lines of a field, and the last position of a pin."""
@@ -24,12 +25,22 @@ YES, NO = ("yes", "true", "1"), ("no", "false", "0")
 _LOOKUPS = {"=": "", "<": "__lt", "<=": "__lte", ">": "__gt", ">=": "__gte"}
 _CONDITION = re.compile(r"(\w+)\s*(<=|>=|=|<|>)\s*(\S.*)")
 _PIN = re.compile(r"(\d{1,4})\s*:\s*(\S.*)")
-_WORD = re.compile(r"\w+")
 
 
 def words_of(text: str) -> str:
-    """Return the words of a text for comparison: in lower case, without punctuation."""
-    return " ".join(_WORD.findall(text.casefold()))
+    """Return the words of a text for comparison: in lower case, without punctuation, and in one form of Unicode."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(each if _is_of_word(each) else " " for each in text).split())
+
+
+def _is_of_word(character: str) -> bool:
+    """Not by a regular expression: to Python's, the vowel signs of Hindi and Thai are none of their words."""
+    return character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
+
+
+def all_lines(text: str) -> list[str]:
+    """Return the lines that are not blank, however many: a form may not have checked them."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def lines_of(text: str) -> list[str]:
@@ -37,7 +48,7 @@ def lines_of(text: str) -> list[str]:
 
     :raises ValidationError: if there are more than :data:`MAX_LINES`.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = all_lines(text)
     if len(lines) > MAX_LINES:
         raise ValidationError(
             _("There are %(count)d lines; write at most %(most)d.") % {"count": len(lines), "most": MAX_LINES}
@@ -53,7 +64,7 @@ def read_filters(text: str) -> Filters:
 
     :raises ValidationError: naming the bad line, and what would be right.
     """
-    filters, given = Filters(), dict[str, object]()
+    filters = Filters()
     for line in lines_of(text):
         match = _CONDITION.fullmatch(line)
         if match is None:
@@ -72,9 +83,14 @@ def read_filters(text: str) -> Filters:
             filters = _with(filters, in_stock=_yes_or_no(value))
         else:
             lookup = name + (_LOOKUPS[sign] or ("__in" if len(values) > 1 else ""))
-            given[lookup] = _value(name, lookup, values if len(values) > 1 else [value], line)
+            given = _value(name, lookup, values if len(values) > 1 else [value], line)
+            filters = _with(filters, conditions=(*filters.conditions, *_conditions(lookup, given)))
+    return filters
+
+
+def _conditions(lookup: str, value: object) -> tuple[Condition, ...]:
     try:
-        return _with(filters, conditions=build_conditions(given, tuple(registry)))
+        return build_conditions({lookup: value}, tuple(registry))
     except BadQuery as error:
         raise ValidationError(str(error)) from None
 
@@ -109,18 +125,19 @@ def _yes_or_no(text: str) -> bool:
 
 
 def read_key(text: str) -> str:
-    """Return the key of an item; its primary key suffices if only one model is registered.
+    """Return the key of an item, as the index has it; its primary key suffices if only one model is registered.
 
     :raises ValidationError: if no such model is registered.
     """
     label, pk = split_key(text)
     every = [items.label for items in registry]
     if not pk and len(every) == 1:
-        return f"{every[0]}:{text}"
+        label, pk = every[0], text
     try:
-        return f"{registry.for_label(label).label}:{pk}" if pk else _no_key(text, every)
+        items = registry.for_label(label)
     except NotRegistered:
         return _no_key(text, every)
+    return make_key(items.label, next(iter(valid_pks(items.model, [pk])), pk)) if pk else _no_key(text, every)
 
 
 def _no_key(text: str, every: list[str]) -> str:

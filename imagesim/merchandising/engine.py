@@ -114,7 +114,8 @@ class RuleSet:
         texts = [asked] if asked else []
         replacing: list[Ready] = []
         if asked:
-            found = self._find(question.where, [(When.EQUAL, asked), *self._phrases(asked)], now, question.variant)
+            same = [(When.EQUAL, asked), (When.SYNONYM, asked), *self._phrases(asked)]
+            found = self._find(question.where, same, now, question.variant)
             replacing = [ready for ready in found if ready.rule.action == Action.REPLACE]
             texts = _other_words(asked, replacing)
         triggers = [(When.ALWAYS.value, ""), *((When.CATEGORY.value, each) for each in question.categories)]
@@ -174,15 +175,14 @@ def _replaced(text: str, phrase: str, by: str) -> str:
 
 def _plan(found: Iterable[Ready], question: Question) -> Plan:
     none_of: list[Filters] = []
-    pins: dict[int, Pin] = {}
+    pins: list[Pin] = []  # by priority: the first that can be shown has the place
     messages: list[Message] = []
     boosts: list[Boost] = []
     limits: list[Limit] = []
     for ready in found:
         rule = ready.rule
         if rule.action == Action.PIN:
-            for position, key in ready.pins:
-                pins.setdefault(position - 1, Pin(key, position - 1, rule.name))
+            pins += (Pin(key, position - 1, rule.name) for position, key in ready.pins)
         elif rule.action == Action.MESSAGE:
             messages.append(Message(rule.message, rule.link))
         elif rule.action == Action.LIMIT:
@@ -197,7 +197,7 @@ def _plan(found: Iterable[Ready], question: Question) -> Plan:
     arrangement = Arrangement(boosts, limits, question.meta.filters) if boosts or limits else None
     return Plan(
         none_of=tuple(none_of[:MAX_NONE_OF]),
-        pins=tuple(pins[position] for position in sorted(pins))[:MAX_PINS],
+        pins=tuple(pins[:MAX_PINS]),
         fields=arrangement.fields if arrangement else (),
         arrange=arrangement,
         messages=tuple(messages),

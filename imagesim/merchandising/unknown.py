@@ -7,11 +7,11 @@ from difflib import get_close_matches
 
 from django.utils.translation import gettext as _
 
-from imagesim.merchandising import products
 from imagesim.merchandising.conditions import lines_of, read_filters, read_key, read_pins
 from imagesim.merchandising.models import Rule
-from imagesim.registry import key_of, registry
+from imagesim.registry import registry
 from imagesim.retrieval.filters import categories_of
+from imagesim.retrieval.hydrate import load_items
 
 SELECTING = (Rule.Action.BOOST, Rule.Action.BURY, Rule.Action.EXCLUDE)
 NEAREST = 5
@@ -37,7 +37,7 @@ def _missing_products(rule: Rule) -> list[str]:
     keys = [read_key(line) for line in lines_of(rule.triggers)] if rule.when == Rule.When.PRODUCT else []
     if rule.action == Rule.Action.PIN:
         keys += [key for _position, key in read_pins(rule.pins)]
-    found = {key_of(card.item) for card in products.by_key(keys)}
+    found = load_items(key for key in keys if "\0" not in key)
     return [key for key in keys if key not in found]
 
 
