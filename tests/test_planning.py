@@ -15,7 +15,9 @@ from django.db import connections
 
 from imagesim.exceptions import BadQuery
 from imagesim.indexes import get_index
+from imagesim.indexes.local import LocalIndex
 from imagesim.indexes.pgvector import PgvectorIndex, tables
+from imagesim.indexes.tables import LocalEntry
 from imagesim.planning import SOURCE_BYTES, plan, postgresql
 from imagesim.planning.sample import Sample
 from imagesim.testing.index_samples import entry
@@ -67,6 +69,20 @@ def test_the_plan_command() -> None:
             )
     with pytest.raises(CommandError, match="at least one item"):
         call_command("imagesim_plan", "--items=0", "--dims=8", "--no-measure", stdout=StringIO())
+
+
+@pytest.mark.django_db
+def test_the_local_index_needs_as_much_of_the_database_as_its_rows() -> None:
+    index, out = LocalIndex(name="planned"), StringIO()
+    made = index.create(IndexMeta("model", 128, {"brand": "keyword", "price": "number"}))
+    vectors = np.eye(128, dtype=np.float32)[:100]
+    entries = [entry(number, vector, filters={"brand": "acme", "price": 9.5}) for number, vector in enumerate(vectors)]
+    assert not any(each.error for each in index.write(entries, backing_index=made))
+    held = sum(len(bytes(row.document)) + len(bytes(row.vectors)) for row in LocalEntry.objects.all())
+    planned = plan(items=100, images=100, dims=128, backend="local")
+    assert held < planned.disk_bytes < 1.5 * held
+    call_command("imagesim_plan", "--items=100000", "--dims=512", "--no-measure", stdout=out)
+    assert "Database, index       233.5 MiB (466.9 MiB while rebuilding)" in out.getvalue()
 
 
 def test_servers_that_keep_sources_need_more_disk_until_they_are_merged() -> None:

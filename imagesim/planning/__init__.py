@@ -31,6 +31,11 @@ SOURCE_BYTES = 8.44
 """Of a dimension in the source that servers before 9.2 keep of each entry until a later merge, as measured."""
 TEXT_BYTES = 5.2
 """Of each character of an item's texts, as measured: stored, and indexed as words, by beginnings and by ends."""
+LOCAL_ENTRY_BYTES = 400
+"""Of the row of an entry in the local index and its keys, beside its vectors and texts, as measured: two filters and
+one image."""
+LOCAL_IMAGE_BYTES = 110
+"""Of the digest and the name of another image there."""
 MAX_HEAP = 31 * GIB
 """Up to this much, a Java heap has compressed pointers."""
 LOCAL_LIMIT = 100_000
@@ -165,7 +170,7 @@ def plan(
             items, images, dims, quantisation, server, m, node_memory_bytes, replicas, characters
         )
         if backend == "local":
-            of_index |= {"memory_bytes": images * 4 * dims, "nodes": 0, "heap_bytes": 0}
+            of_index |= _in_the_database(items, images, dims, characters)
     return Plan(
         items=items,
         images=images,
@@ -221,6 +226,20 @@ def _in_elasticsearch(
         "replicas": replicas,
         "heap_bytes": round(heap),
         "parts": {"vector": round(full), "quantised": round(quantised), "graph": round(graph), "entry": round(entry)},
+    }
+
+
+def _in_the_database(items: int, images: int, dims: int, characters: int) -> dict[str, Any]:
+    """What differs for the local index, whose entries hold their vectors beside the stored embeddings."""
+    vectors = images * 4 * dims
+    disk = vectors + items * (LOCAL_ENTRY_BYTES + characters) + (images - items) * LOCAL_IMAGE_BYTES
+    return {
+        "memory_bytes": vectors,
+        "disk_bytes": disk,
+        "rebuild_disk_bytes": 2 * disk,
+        "nodes": 0,
+        "heap_bytes": 0,
+        "parts": {"vector": 4 * dims, "entry": LOCAL_ENTRY_BYTES + characters},
     }
 
 

@@ -195,7 +195,7 @@ def _say(report: dict[str, Any]) -> str:
     disk = f"{_size(report['disk_bytes'])} ({_size(report['rebuild_disk_bytes'])} while rebuilding)"
     entry = ", ".join(f"{name} {size:,}" for name, size in report["parts"].items())
     if kind == "local":
-        rows.append(("Memory, each process", _size(report["memory_bytes"])))
+        rows += [("Database, index", disk), ("Memory, each process", _size(report["memory_bytes"]))]
     elif kind == "pgvector":
         rows += [
             ("Quantisation", report["quantisation"]),
