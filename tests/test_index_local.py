@@ -411,6 +411,24 @@ class TestWords:
         assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20
 
 
+@pytest.mark.django_db
+def test_pages_of_a_word_that_many_entries_have() -> None:
+    """By match, then by key; one entry of each group."""
+    index = LocalIndex(name="worded")
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    names = ["lamp", "floor lamp", "lamp"]
+    index.write(
+        [entry(pk, axis(pk % DIMS), group=f"group {pk // 2}", texts={"name": (names[pk % 3],)}) for pk in range(400)]
+    )
+    for collapse in (True, False):
+        query = Query(np.zeros(DIMS, np.float32), text="lamp", limit=30, collapse=collapse)
+        pages = [index.search([replace(query, offset=offset)])[0] for offset in range(0, 420, 30)]
+        found = [each for page in pages for each in page.candidates]
+        assert len({each.group if collapse else each.key for each in found}) == len(found) == (200 if collapse else 400)
+        assert found == sorted(found, key=lambda each: (-each.text, each.key))
+        assert [page.more for page in pages] == [len(found) > offset + 30 for offset in range(0, 420, 30)]
+
+
 def test_a_swap_in_another_process_is_noticed(index: LocalIndex) -> None:
     """A process takes the backing index of its last search for the active one."""
     index.write([entry(1, axis(0))])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from heapq import nsmallest
+from operator import attrgetter
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -264,26 +265,34 @@ class Table:
         return tuple(page), len(found) > query.offset + query.limit
 
     def _best_matches(self, matches: TextMatches, query: Query, wanted: int) -> dict[str, Candidate]:
-        """The candidates among the ``wanted`` best matches, and those that equal the last of them, by group."""
-        slots, scores = matches.slots, matches.scores
-        if len(scores) > wanted:
-            best = scores >= np.partition(scores, len(scores) - wanted)[len(scores) - wanted] - 1e-6
-            slots, scores = slots[best], scores[best]
-        entries = [self.slots[slot] for slot in slots.tolist()]
-        farness = (-np.round(scores.astype(np.float64), 6)).tolist()
-        every = [(far, entry.key, entry) for far, entry in zip(farness, entries, strict=True) if entry]
+        """The candidates among the ``wanted`` best matches, by group."""
+        slots, scores = matches.slots, np.round(matches.scores.astype(np.float64), 6)
+        least = scores.min(initial=1.0) if len(scores) <= wanted else np.partition(scores, -wanted)[-wanted]
+        better = scores > least
+        every = [
+            (score, entry)
+            for score, entry in zip(scores[better].tolist(), self._entries_at(slots[better]), strict=True)
+            if entry
+        ]
+        every.sort(key=lambda each: (-each[0], each[1].key))
+        # A common word may match thousands of entries equally: the first of them are chosen without sorting them all.
+        tied = (entry for entry in self._entries_at(slots[scores == least]) if entry)
+        every += ((float(least), entry) for entry in nsmallest(wanted - len(every), tied, key=attrgetter("key")))
         found: dict[str, Candidate] = {}
-        for far, key, entry in sorted(every, key=itemgetter(0, 1)):
-            group = entry.group if query.collapse else key
+        for score, entry in every:
+            group = entry.group if query.collapse else entry.key
             if group not in found:
                 digest, name = entry.images[0]
-                values = self.values_of(key, query.fields)
+                values = self.values_of(entry.key, query.fields)
                 found[group] = Candidate(
-                    key, 0.0, entry.group, digest, name, categories=entry.categories, text=-far, values=values
+                    entry.key, 0.0, entry.group, digest, name, categories=entry.categories, text=score, values=values
                 )
                 if len(found) > query.offset + query.limit:
                     break
         return found
+
+    def _entries_at(self, slots: Rows) -> list[Slot | None]:
+        return [self.slots[slot] for slot in slots.tolist()]
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
         """Count the values of a filter, or of ``category`` or ``in_stock``, over the passing entries."""
