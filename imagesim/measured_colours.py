@@ -1,6 +1,7 @@
 """The main colours measured in items' images: stored by digest, and read as values of a filter.
 
-``Items.measured_colours`` names the filter. A value of the shop's own comes before what was measured.
+``Items.measured_colours`` names the filter. A value of the shop's own comes before what was measured. The names of both
+are texts of the entry, too, so that "white sneakers" finds white ones first that no text calls so.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
+from django.utils.translation import override
 
 from imagesim import colours
 from imagesim.database import retry_conflicts
 from imagesim.models import ImageColours, ItemImage, ItemState
-from imagesim.types import FilterValue
+from imagesim.types import FilterValue, TextSpec
 
 if TYPE_CHECKING:
     from django.db import models
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 PAGE = 500
 """Rows read at once."""
+
+TEXT_WEIGHT = 2 / 3
+"""The weight of a colour's name, relative to the largest of the texts: less than that of an item's name."""
 
 EMPTY: tuple[FilterValue, ...] = (None, "", ())
 """Values of a filter that are none."""
@@ -79,3 +84,26 @@ def filter_values(items: Items[Any], objects: Sequence[models.Model]) -> list[di
         with_measured(items, own, [known.get(digest, ()) for digest in images.get(items.pk_of(item), ())])
         for item, own in zip(objects, values, strict=True)
     ]
+
+
+def text_specs(items: Items[Any]) -> dict[str, TextSpec]:
+    """Return the fields of the colours' names, one for each language of the items' texts."""
+    specs = items.text_specs.values()
+    weight = TEXT_WEIGHT * max((spec.weight for spec in specs), default=0.0)
+    languages = dict.fromkeys(spec.language for spec in specs if items.measured_colours)
+    return {_field(items, language): TextSpec(weight, language) for language in languages}
+
+
+def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tuple[str, ...]]:
+    """Return the names of an item's colours in each language of its texts; ``values`` are those of its filters."""
+    given = values.get(items.measured_colours or "")
+    own = [str(each) for each in (given if isinstance(given, tuple | list) else (given,)) if each not in EMPTY]
+    found = {}
+    for name, spec in text_specs(items).items() if own else ():
+        with override(spec.language):
+            found[name] = tuple(str(colours.NAMES.get(each, each)) for each in own)
+    return found
+
+
+def _field(items: Items[Any], language: str) -> str:
+    return f"{items.measured_colours}:{language}"  # no path has a colon

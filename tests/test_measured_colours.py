@@ -178,6 +178,31 @@ def test_a_value_of_the_shop_comes_first(shelf, filling):
     assert CountingEmbedder.embedded == 5
 
 
+def first_by_words(text: str, count: int) -> list[str]:
+    hits = imagesim.search(text=text, model=Product, min_relevance=0)
+    return [hit.item.name for hit in hits[:count]]
+
+
+def test_words_find_colours_that_no_text_names(shelf, measuring):
+    sync()
+    assert first_by_words("blue", 1) == first_by_words("blau", 1) == ["both"]
+    assert sorted(first_by_words("rot", 3)) == ["both", "red", "rot"]
+    assert "scene" not in first_by_words("red", 3)
+
+
+def test_words_follow_the_shop_s_own_colours(shelf, filling):
+    sync()
+    shelf["scene"].colour = "blue"
+    shelf["scene"].save()
+    sync()
+    assert sorted(first_by_words("blau", 2)) == ["both", "scene"]
+    shelf["scene"].colour = "lime"
+    shelf["scene"].save()
+    sync()
+    assert first_by_words("blau", 1) == ["both"]
+    assert first_by_words("lime", 1) == ["scene"]
+
+
 def test_declared_later_they_are_measured_without_the_model(shelf, items):
     with shop.registered(Product, items):
         sync()

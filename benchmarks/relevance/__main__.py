@@ -80,7 +80,7 @@ class Report:
         from demo_shop.shop.models import Product
 
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
-        rows = [self.known, self.nothing, self.something, self.phrased]
+        rows = [self.known, self.nothing, self.something, self.phrased, self.coloured]
         own = {
             "demo": [self.two_words, self.languages],
             "grocery": [self.two_words, self.photo_entry],
@@ -246,6 +246,22 @@ class Report:
         say("phrased: of the hits of the category that its name alone shows", float(np.mean(kept)), 0.95)
         say("phrased, nothing there", float(np.mean(unsold)), 0.05)
 
+    def coloured(self) -> None:
+        """Ask for a category in a colour that some of its products have, whatever their texts say."""
+        from imagesim import colours
+
+        there: dict[tuple[str, Any], set[int]] = {}
+        for product in self.products.values():
+            if product.colour in colours.COLOURS:
+                there.setdefault((product.colour, product.category), set()).add(product.parent_id or product.pk)
+        asked = self.rng.sample(sorted(there, key=str), min(self.options.sample, len(there)))
+        shares = []
+        for colour, category in asked:
+            hits = self.words(f"{colour} {category.name}".lower(), limit=5)
+            right = sum(hit.item.colour == colour and hit.item.category == category for hit in hits)
+            shares.append(right / min(5, len(there[colour, category])))
+        say("coloured: of the first five, those of the colour and the category", float(np.mean(shares)), None)
+
     def judge(self, kind: str, asked: Sequence[tuple[Any, Any, str]]) -> None:
         """Report the precision of the hits shown, that of the first ten without a floor, and the relevant ones kept."""
         shown = right = kept = relevant = plain = places = 0
@@ -372,12 +388,13 @@ def by_texts(index: Any, text: str) -> Any:
 
 
 def with_texts(pks: set[int], on: bool) -> None:
-    """Remove the texts of some products from the index, or restore them."""
+    """Remove the texts of some products from the index, and the names of all colours; or restore them."""
     from imagesim.items import Items
     from imagesim.registry import registry
 
     items = registry.for_label("shop.product")
     kind: Any = type(items)
+    kind.measured_colours = "colour" if on else None
     if on:
         kind.get_texts = Items.get_texts
     else:

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import models, router
 
+from imagesim import measured_colours
 from imagesim.conf import get_settings
 from imagesim.exceptions import IndexMissing, NotRegistered
 from imagesim.indexing.embedding import Picture, Vectors
@@ -22,7 +23,6 @@ from imagesim.indexing.leases import SyncResult
 from imagesim.indexing.outbox import state_alias
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items, valid_pks
-from imagesim.measured_colours import has_to_measure, with_measured
 from imagesim.models import ItemImage, ItemState, Scope
 from imagesim.registry import make_key, registry
 from imagesim.types import Entry, EntryImage, Removal, WriteResult
@@ -174,12 +174,15 @@ def metadata_of(
     items: Items[Any], item: models.Model, digests: Iterable[str], colours: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
     """The fields of an entry other than its images. ``colours`` are the measured ones, by digest of an image."""
+    filters = measured_colours.with_measured(
+        items, items.get_filters(item), [colours.get(digest, ()) for digest in digests]
+    )
     return {
         "categories": tuple(items.get_categories(item)),
         "in_stock": bool(items.get_in_stock(item)),
         "group": items.group_key_of(item),
-        "filters": with_measured(items, items.get_filters(item), [colours.get(digest, ()) for digest in digests]),
-        "texts": items.get_texts(item),
+        "filters": filters,
+        "texts": {**items.get_texts(item), **measured_colours.texts(items, filters)},
     }
 
 
@@ -229,7 +232,7 @@ def _outline(state: ItemState, item: models.Model | Exception | None, known: Seq
         if not items.should_index(item):
             return Document(state, Outcome.SKIPPED, pictures=())
         files = _named_files(items, item)
-        measured = has_to_measure(items, item)
+        measured = measured_colours.has_to_measure(items, item)
     except INFRASTRUCTURE_ERRORS:
         raise
     except Exception as error:

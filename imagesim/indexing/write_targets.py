@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 
+from imagesim import measured_colours
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
 from imagesim.exceptions import ConfigurationError, IndexMissing, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
@@ -126,7 +127,7 @@ def _registered() -> tuple[dict[str, FilterKind], dict[str, TextSpec]]:
                 )
     texts: dict[str, TextSpec] = {}
     for items in registry:
-        for path, spec in items.text_specs.items():
+        for path, spec in {**items.text_specs, **measured_colours.text_specs(items)}.items():
             if path not in texts or spec.weight > texts[path].weight:
                 texts[path] = spec
     return kinds, texts
