@@ -13,18 +13,17 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import models
-from django.utils.html import strip_tags
 
 from imagesim import paths
 from imagesim.declarations import require_types
 from imagesim.exceptions import ConfigurationError, NotIndexed, format_choices
 from imagesim.filter_types import FILTER_TYPES, kind_of_field
+from imagesim.markup import plain_text
 from imagesim.types import FilterKind, FilterValue, Scalar, TextSpec
 
 M = TypeVar("M", bound=models.Model)
 
 TEXT_FIELDS = (models.CharField, models.TextField)
-MAX_TEXT = 10_000
 MAX_NUMBER = models.BigIntegerField.MAX_BIGINT
 
 SIMILAR_ID = "imagesim-similar"
@@ -173,7 +172,7 @@ class Items(Generic[M]):
 
     def get_texts(self, item: M) -> dict[str, tuple[str, ...]]:
         """The item's texts by path, without mark-up."""
-        found = {path: tuple(_plain(value) for value in self._read(item, path)) for path in self.text_specs}
+        found = {path: tuple(plain_text(value) for value in self._read(item, path)) for path in self.text_specs}
         return {path: values for path, given in found.items() if (values := tuple(filter(None, given)))}
 
     def is_of_category(self, path: str) -> bool:
@@ -379,12 +378,6 @@ class Items(Generic[M]):
             raise ConfigurationError(
                 f"{type(self).__name__}.filters[{name!r}] is of kind {kind!r}, but gives {value!r}."
             ) from None
-
-
-def _plain(value: Any) -> str:
-    """A value as text without mark-up, at most :data:`MAX_TEXT` characters of it."""
-    text = str(value)[:MAX_TEXT]
-    return (strip_tags(text) if "<" in text else text).replace("\0", "").strip()
 
 
 def _scalar(value: Any) -> Scalar | None:

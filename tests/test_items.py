@@ -51,6 +51,21 @@ class TestDefaults:
         assert plain.group_key_of(lamp) == plain.key_of(lamp) == f"zoo.lamp:{lamp.pk}"
 
 
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("<ul><li>red</li><li>blue</li></ul>", "red blue"),
+        ("Two<br/>lines<P>and more", "Two lines and more"),
+        ("20 m<sup>2</sup>, <b>w</b>aterproof", "20 m2, waterproof"),
+        ("<p>Gr&uuml;n&nbsp;&amp; wei&szlig;</p>", "Grün & weiß"),
+        ("R&D, < 5 kg", "R&D, < 5 kg"),
+    ],
+)
+def test_the_words_of_marked_up_texts(text, plain):
+    found = items(text={"name": 1}).get_texts(Lamp(name=text))
+    assert [" ".join(each.split()) for each in found["name"]] == [plain]
+
+
 class TestImages:
     def test_files_in_order_without_the_empty_ones(self, lamp):
         for position, name in enumerate(["b.png", "", "a.png"]):
