@@ -182,6 +182,29 @@ def test_all_languages_divide_a_text_in_the_same_way() -> None:
     assert [word.word for word in query_words("l'eau d'ete", ["fr", "en"])] == ["eau", "ete"]
 
 
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        ("Fuß\u00adball\u00adschuhe", "fußballschuhe"),
+        ("Pendentif cœur", "COEUR"),
+        ("Łóżko", "lozko"),
+        ("Rød sko", "rod"),
+        ("Ærø", "aero"),
+        ("Straße", "STRASSE"),
+        ("WEIẞ", "weiss"),
+        ("IŞIK", "ışık"),
+        ("İpek", "ipek"),
+    ],
+)
+def test_the_same_word_in_other_letters(written: str, typed: str) -> None:
+    assert {token.word for token in analyse(typed, "de")} <= {token.word for token in analyse(written, "de")}
+
+
+@pytest.mark.parametrize("typed", ["t-shirt", "t\uff0dshirt", "t-\u00adshirt"])
+def test_the_parts_of_a_hyphenated_word_are_asked_for(typed: str) -> None:
+    assert [word.word for word in query_words(typed, ["en"])] == ["t", "shirt"]
+
+
 def test_long_texts_are_truncated() -> None:
     assert len(analyse("word " * 10_000, "en")) <= 401
     assert len(query_words(" ".join(f"word{n}" for n in range(1000)), ["en"])) == 16

@@ -47,6 +47,9 @@ _WORD = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})?")
 _JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:[-‐‑]{_LETTERS})+")
 _HYPHENS = "-‐‑"
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
+_SOFT_HYPHEN = "\u00ad"
+# Unicode does not decompose these into a letter and an accent.
+_PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"})
 _NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+")
 
 
@@ -60,7 +63,8 @@ class Token(NamedTuple):
 def fold(text: str) -> str:
     """``text`` without case, compatibility forms and accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    return plain.translate(_PLAIN_LETTERS)
 
 
 _AMOUNTS = frozenset(map(fold, AMOUNTS))
@@ -117,7 +121,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). All languages
     divide a text in the same way: what is elided is a word in each (``d'été``: ``d``, ``été``).
     """
-    text = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+    text = _normalised(text)
     tokens: list[Token] = []
     for match in _WORD.finditer(text):
         word = match[0][:MAX_WORD]
@@ -137,6 +141,12 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     for match in _JOINED.finditer(text) if any(hyphen in text for hyphen in _HYPHENS) else ():
         tokens.append(_token(_in_one_piece(match[0]), language))
     return tuple(tokens[:MAX_TOKENS])
+
+
+def _normalised(text: str) -> str:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).replace(_SOFT_HYPHEN, "")
+    return text.lower()
 
 
 def _in_one_piece(hyphenated: str) -> str:
@@ -190,7 +200,7 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     joined = {word.word for word in distinct}
     # "t-shirt" is searched as two words or as one, not as three.
-    whole = {fold(_in_one_piece(match[0])) for match in _JOINED.finditer(text.lower())}
+    whole = {fold(_in_one_piece(match[0])) for match in _JOINED.finditer(_normalised(text))}
     distinct = [word for word in distinct if word.word not in whole or len(joined) == 1]
     if distinct:
         distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
