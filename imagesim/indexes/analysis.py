@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from imagesim.indexes.stop_words import AMOUNTS, CONJUNCTIONS, ELIDED, FILLERS, HEAD_FIRST, STOP_WORDS
+from imagesim.indexes.stop_words import AMOUNTS, CONJUNCTIONS, ELIDED, FILLERS, HEAD_FIRST, SIZES, STOP_WORDS
 
 ANALYSIS = 3
 """Raised when indexes made before have to be rebuilt for their words to be found as well."""
@@ -22,9 +22,6 @@ MAX_WORD = 64
 
 MAX_TOKENS = 400
 """Words of one field that are indexed."""
-
-LONGEST_AMOUNT = 3
-"""The maximum number of characters of a size or a price: "42", "XXL"."""
 
 SHORTEST_SLIP = 3
 """The minimum number of letters of a stop word that is known with two of them exchanged."""
@@ -189,12 +186,14 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     stop = stop_words(tuple(languages))
     slips = _slips(tuple(languages))
     words = []
+    amount = False
     for i, token in enumerate(positions):
         stems = {language: by_language[language][i].stem for language in languages}
         follows = i > 0 and positions[i - 1].word not in stop
-        filler = any(stem in filler_stems(language) for language, stem in stems.items()) or (
-            i > 0 and len(token.word) <= LONGEST_AMOUNT and positions[i - 1].word in _AMOUNTS
-        )
+        of_amount = amount and (token.word in SIZES or any(map(str.isdigit, token.word)))
+        filler = of_amount or any(stem in filler_stems(language) for language, stem in stems.items())
+        # "moins de 50", and both parts of "42.5"
+        amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
         words.append(QueryWord(token.word, stems, follows=follows, filler=filler, slip=token.word in slips))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
