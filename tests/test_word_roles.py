@@ -235,6 +235,16 @@ class TestSearch:
         assert {name.partition(" ")[2][:4] for name in self.names("sofa", min_relevance=0.5)} == {"sofa"}
         assert len(self.names("sofas and desks", min_relevance=0.5)) == 3
 
+    def test_a_part_of_a_category_is_all_that_is_called_so_whatever_else_is_asked(self):
+        """ "red sofa" showed the red one alone."""
+        for name in ("Red sofa", "Oak sofa", "Sofa with arms", "Oak desk", "Desk with drawers"):
+            product(name, picture("brown"), category="Sofas & desks")
+        sync()
+        calibrate()
+        runtime.reset()
+        assert self.names("red sofa", min_relevance=0.4)[0] == "Red sofa"
+        assert set(self.names("red sofa", min_relevance=0.4)) == {"Red sofa", "Oak sofa", "Sofa with arms"}
+
     def test_beside_an_unknown_word_the_kind_comes_closest(self):
         hits = imagesim.search(text="qwertyuiop shoes", min_relevance=0.5)
         assert len(hits) == 0

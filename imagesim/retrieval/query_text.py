@@ -22,8 +22,10 @@ class QueryText:
     """A text and what its words mean in a catalogue.
 
     ``heads`` and ``spelled`` are those of :class:`~imagesim.types.Query`, ``categories``, ``mentioned`` and ``partly``
-    those of :class:`~imagesim.word_roles.Interpretation`. ``endings`` are the words for kinds with which compounds end
-    that the catalogue lacks: "Stuhl" for "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by.
+    those of :class:`~imagesim.word_roles.Interpretation`. ``part`` are the words for what it names a part of, without
+    the other words: "sofa" for "red sofa"; empty if there are no others. ``endings`` are the words for kinds with which
+    compounds end that the catalogue lacks: "Stuhl" for "Bürostuhl". ``is_name``: it is one word, which the catalogue
+    calls things by.
     """
 
     text: str
@@ -32,6 +34,7 @@ class QueryText:
     categories: frozenset[str]
     mentioned: frozenset[str]
     partly: frozenset[str]
+    part: str
     endings: str
     is_name: bool
 
@@ -53,8 +56,10 @@ def read(text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[
             endings.append(_kind_ending(word.word, roles, languages))
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
     heads, categories, mentioned, partly = roles.interpret(meant, fillers, *_compound(words, fillers, languages))
+    part = " ".join(words[number].word for number in heads) if categories and partly else ""
     is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers] == [True]
-    return QueryText(text, heads, spelled, categories, mentioned, partly, " ".join(filter(None, endings)), is_name)
+    ending = " ".join(filter(None, endings))
+    return QueryText(text, heads, spelled, categories, mentioned, partly, part, ending, is_name)
 
 
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:

@@ -99,6 +99,8 @@ class WithText:
         self._named = frozenset[str]().union(*(each.categories for each in texts))
         self._partly = self._named - frozenset[str]().union(*(each.categories - each.partly for each in texts))
         self._endings = query_text.read(self._text.endings, roles, languages, has_word) if self._text.endings else None
+        part = " ".join(each.part for each in texts) if self._partly else ""
+        self._part = query_text.read(part, roles, languages, has_word) if part.strip() else None
         if self._endings:
             texts.append(self._endings)
         self._mentioned = frozenset[str]().union(*(each.mentioned for each in texts))
@@ -116,8 +118,8 @@ class WithText:
         texts = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         known = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
-        by_text, by_vector, pinned = self._ask(texts, window, near)
-        matching = self._of_kind(self._called(by_text.candidates))
+        by_text, of_part, by_vector, pinned = self._ask(texts, window, near)
+        matching = self._of_kind(self._called(by_text.candidates), of_part.candidates, by_group=query.collapse)
         vectors = self._vectors_of([*matching, *pinned.candidates])
         named = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
@@ -174,14 +176,18 @@ class WithText:
         least = ASIDE_SHARE * best
         return [each if each.text >= least else each._replace(text=ASIDE * each.text) for each in candidates]
 
-    def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def _of_kind(
+        self, candidates: Sequence[Candidate], of_part: Sequence[Candidate], *, by_group: bool
+    ) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
-        :data:`KIND_MATCH`."""
-        best = max((each.text for each in candidates if not self._partly.isdisjoint(each.categories)), default=0.0)
+        :data:`KIND_MATCH`. ``of_part`` tells by its matches which of a category are of the part that they name."""
+        in_part = [each for each in of_part if not self._partly.isdisjoint(each.categories)]
+        least = OF_PART * max((each.text for each in in_part), default=0.0)
+        called = {_identity(each, by_group=by_group) for each in in_part if each.text >= least}
 
         def is_of_kind(each: Candidate) -> bool:
             named = self._named.intersection(each.categories)
-            return bool(named) and (not named <= self._partly or each.text >= OF_PART * best)
+            return bool(named) and (not named <= self._partly or _identity(each, by_group=by_group) in called)
 
         return [
             each._replace(text=KIND_MATCH) if each.text < KIND_MATCH and is_of_kind(each) else each
@@ -205,22 +211,34 @@ class WithText:
         share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
         return not categories or share >= MAJORITY
 
-    def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
-        """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
+    def _ask(
+        self, texts: Query, window: Query, near: Query | None
+    ) -> tuple[Candidates, Candidates, Candidates, Candidates]:
+        """Return the entries whose texts match, those that match the words for a part of a category, those that
+        ``near`` finds by its vector, and those that are pinned."""
+        nothing = Candidates(())
         lookups = self._plan.lookups([window]) if self._plan else []
         others = [*self._alternatives, *([self._endings] if self._endings else ())]
-        asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
-        by_text, *found = self._retriever.search(asked)
+        parts = [self._part.asked(texts)] if self._part else []
+        asked = [texts, *(each.asked(texts) for each in others), *parts, *([near] if near else ()), *lookups]
+        found = iter(self._retriever.search(asked))
+        by_text, *by_others = (next(found) for _text in (texts, *others))
+        of_part = next(found) if parts else None
+        by_vector = next(found) if near else nothing
+        pinned = next(found) if lookups else nothing
         if self._endings:
-            found[len(others) - 1] = _weakened(found[len(others) - 1], OF_ENDING)
+            by_others[-1] = _weakened(by_others[-1], OF_ENDING)
         if others:
-            by_text = _best_matches([by_text, *found[: len(others)]], by_group=texts.collapse)
-        nothing = Candidates(())
-        return by_text, found[len(others)] if near else nothing, found[-1] if lookups else nothing
+            by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
+        return by_text, of_part or by_text, by_vector, pinned
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
         return bool(window.vector.any()) and any(map(str.isalpha, self._text.text))
+
+
+def _identity(candidate: Candidate, *, by_group: bool) -> str:
+    return candidate.group if by_group else candidate.key
 
 
 def _weakened(found: Candidates, factor: float) -> Candidates:
@@ -233,7 +251,7 @@ def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidate
     which different texts may match different ones."""
     best: dict[str, Candidate] = {}
     for each in (candidate for answer in answers for candidate in answer.candidates):
-        name = each.group if by_group else each.key
+        name = _identity(each, by_group=by_group)
         if name not in best or each.text > best[name].text:
             best[name] = each
     ordered = sorted(best.values(), key=lambda each: (-each.text, each.key))
@@ -262,21 +280,18 @@ def _fused(matches: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool
     of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged. They are the same for
     every page, so that pages neither overlap nor skip entries.
     """
-
-    def identity(each: Judged) -> str:
-        return each.candidate.group if by_group else each.candidate.key
-
     found: dict[str, tuple[float, float, Judged]] = {}
     for each in matches:
         match = each.candidate.text
         text, by_name = text_relevance(match), match >= BY_NAME
         either = 1 - (1 - text) * (1 - each.relevance)
         judged = each._replace(relevance=either if by_name else _both(text, each.relevance))
-        found[identity(each)] = (round(match, 2) if by_name else 0.0, either, judged)
+        found[_identity(each.candidate, by_group=by_group)] = (round(match, 2) if by_name else 0.0, either, judged)
     for each in looks[:LOOKS_WINDOW]:
-        found.setdefault(identity(each), (0.0, each.relevance, each))
+        found.setdefault(_identity(each.candidate, by_group=by_group), (0.0, each.relevance, each))
     first = sorted(found.values(), key=lambda each: (-each[0], -each[1], -each[2].score, each[2].candidate.key))
-    return [*(each for *_, each in first), *(each for each in looks[LOOKS_WINDOW:] if identity(each) not in found)]
+    rest = (each for each in looks[LOOKS_WINDOW:] if _identity(each.candidate, by_group=by_group) not in found)
+    return [*(each for *_, each in first), *rest]
 
 
 def _both(text: float, looks: float) -> float:
