@@ -276,6 +276,24 @@ def test_a_part_of_a_compound_scores_less_than_the_word() -> None:
     assert without.match("schuhe").scores[0] > scores[1]
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "written"),
+    [
+        ("de", "Lampen", "Hängelampe"),
+        ("de", "Taschen", "Handtasche"),
+        ("de", "Tasche", "Handtaschen"),
+        ("de", "Schuh", "Laufschuhe"),
+        ("de", "Stühle", "Gartenstuhl"),
+        ("nl", "lampen", "hanglamp"),
+        ("sv", "lampor", "taklampa"),
+    ],
+)
+def test_a_compound_is_found_by_other_forms_of_its_end(language: str, typed: str, written: str) -> None:
+    index = TextIndex([TextField("name", 1, language)])
+    index.set(0, {"name": (written,)})
+    assert index.match(typed).scores.tolist() == pytest.approx([0.8], abs=0.09)
+
+
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
     index = TextIndex([TextField("name", 3), TextField("category", 2, "en", category=True)])
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})

@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from imagesim.indexes.stop_words import AMOUNTS, CONJUNCTIONS, ELIDED, FILLERS, HEAD_FIRST, SIZES, STOP_WORDS
+from imagesim.indexes.stop_words import (
+    AMOUNTS,
+    CONJUNCTIONS,
+    ELIDED,
+    FILLERS,
+    HEAD_FIRST,
+    INFLECTIONS,
+    SIZES,
+    STOP_WORDS,
+)
 
 ANALYSIS = 3
 """Raised when indexes made before have to be rebuilt for their words to be found as well."""
@@ -22,6 +31,9 @@ MAX_WORD = 64
 
 MAX_TOKENS = 400
 """Words of one field that are indexed."""
+
+SHORTEST_PART = 4
+"""The minimum number of letters of a part that a compound is found by."""
 
 SHORTEST_SLIP = 3
 """The minimum number of letters of a stop word that is known with two of them exchanged."""
@@ -177,6 +189,17 @@ class QueryWord:
     follows: bool = False
     filler: bool = False
     slip: bool = False
+
+    @property
+    def endings(self) -> set[str]:
+        """What compounds end with that have this word for their last part."""
+        forms = {
+            stem + inflection
+            for language, stem in self.stems.items()
+            for inflection in INFLECTIONS.get(language, "").split()
+            if len(stem) >= SHORTEST_PART
+        }
+        return {each for each in (self.word, *self.stems.values(), *forms) if len(each) >= SHORTEST_PART}
 
 
 def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:

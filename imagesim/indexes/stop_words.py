@@ -68,3 +68,7 @@ CONJUNCTIONS = {
 HEAD_FIRST = frozenset({"ar", "ca", "es", "fr", "ga", "he", "id", "it", "pl", "pt", "ro"})
 """Languages in which the word for what a thing is comes first ("silla de oficina"); in others it is the last ("office
 chair")."""
+
+INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er"}
+"""What the last word of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that write
+compounds as one word."""

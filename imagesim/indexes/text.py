@@ -360,10 +360,8 @@ class TextIndex:
             if len(words[number]) > len(typed):
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
-        for part in {typed, *word.stems.values()}:
-            if len(part) >= 4:
-                compounds = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
-                note(compounds, COMPOUND)
+        for part in word.endings:
+            note([n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3], COMPOUND)
         if not typed.isdigit():
             stop = stop_words(self.languages)
             for number, distance in vocabulary.near(typed):

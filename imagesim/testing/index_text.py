@@ -91,7 +91,7 @@ SHOWROOM_QUERIES = (
 LANGUAGES = {
     "ar": (("كُرسي حديقة", "شاي أخضر"), ("كرسي", "كُرسي", "شاي")),
     "da": (("Rødt øl glas", "Æblekage"), ("øl", "rødt", "rød", "æbl")),
-    "de": (("Straßenschuh weiß", "Überzug, Größe XL"), ("strassen", "weiss", "grösse", "übe")),
+    "de": (("Straßenschuh weiß", "Handtaschen, Größe XL"), ("strassen", "weiss", "grösse", "han", "tasche")),
     "el": (("Πράσινο τσάι", "Καρέκλα κήπου"), ("τσάι", "τσαι", "καρ")),
     "fr": (("L'eau de cœur", "Chaussure d'été"), ("eau", "cœur", "été", "chaussures")),
     "hi": (("लाल जूते", "कुर्सी"), ("जूते", "जूता", "कुर्सी")),

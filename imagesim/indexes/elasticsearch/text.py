@@ -159,9 +159,7 @@ class CompiledText:
         ]
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
-        for part in {word.word, *word.stems.values()}:
-            if len(part) >= 4:
-                near.append({"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}})
+        near += [{"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}} for part in sorted(word.endings)]
         return {"dis_max": {"queries": near}}
 
     def follow_up(self, answer: Mapping[str, Any]) -> CompiledText | None:

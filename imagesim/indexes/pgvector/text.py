@@ -88,9 +88,8 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
     yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
     if len(word.word) >= (1 if query.typing and word.last else 3):
         yield _between("word", word.word, bind), shortest
-    for part in {word.word, *word.stems.values()}:
-        if len(part) >= 4:
-            yield _between("reversed", part[::-1], bind), shortest
+    for part in sorted(word.endings):
+        yield _between("reversed", part[::-1], bind), shortest
     if len(word.word) >= 3 and not word.word.isdigit():
         most, length = most_errors(word.word), bind(len(word.word), "int")
         different = sql.SQL("bit_count((letters # {})::bit(64))").format(bind(signed(letters(word.word)), "bigint"))
