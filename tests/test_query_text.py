@@ -105,3 +105,10 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
     text = query_text.read(typed, roles, languages, {"teh"}.__contains__)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
+
+
+@pytest.mark.parametrize(("typed", "categories"), [("mens", ()), ("men's", ()), ("nens", ("x",)), ("lenss", ("x",))])
+def test_the_possessive_of_a_word_is_spelled_correctly(typed, categories):
+    """ "mens" was a misspelling of "lens"."""
+    text = query_text.read(typed, Roles({"lens": ("x",)}, things=frozenset()), ["en"], {"men", "lens"}.__contains__)
+    assert text.categories == frozenset(categories)

@@ -46,7 +46,7 @@ class QueryText:
 def read(text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[str], bool]) -> QueryText:
     """Read a text in these languages. ``has_word`` tells which words are spelled correctly."""
     words = query_words(text, languages)
-    spelled = frozenset(word.word for word in words if has_word(word.word))
+    spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
     meant, endings = [], []
     for word in words:
         own = frozenset(word.stems.values())
@@ -60,6 +60,11 @@ def read(text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[
     is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers] == [True]
     ending = " ".join(filter(None, endings))
     return QueryText(text, heads, spelled, categories, mentioned, partly, part, ending, is_name)
+
+
+def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:
+    """Whether it is a known word, or its plural or possessive: "mens"."""
+    return has_word(word) or (word.endswith("s") and not word.endswith("ss") and has_word(word[:-1]))
 
 
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
