@@ -43,6 +43,14 @@ NAMES = {
 
 COLOURS = tuple(NAMES)
 
+
+def words_for(colour: str) -> tuple[str, ...]:
+    """Return what a colour is called in the active language: its name, and another spelling of it; the text itself if
+    it is none of :data:`COLOURS`."""
+    name = str(NAMES.get(colour, colour))
+    return (name, "gray") if name == "grey" else (name,)
+
+
 MAIN_SHARE = 0.5
 """The minimum share of the product for a main colour."""
 

@@ -101,7 +101,7 @@ def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tup
     found = {}
     for name, spec in text_specs(items).items() if own else ():
         with override(spec.language):
-            found[name] = tuple(str(colours.NAMES.get(each, each)) for each in own)
+            found[name] = tuple(word for each in own for word in colours.words_for(each))
     return found
 
 

@@ -178,6 +178,13 @@ def test_a_value_of_the_shop_comes_first(shelf, filling):
     assert CountingEmbedder.embedded == 5
 
 
+def test_what_colours_are_called():
+    assert colours.words_for("grey") == ("grey", "gray")
+    assert colours.words_for("turquoise") == ("turquoise",)
+    with translation.override("de"):
+        assert colours.words_for("grey") == ("grau",)
+
+
 def first_by_words(text: str, count: int) -> list[str]:
     hits = imagesim.search(text=text, model=Product, min_relevance=0)
     return [hit.item.name for hit in hits[:count]]
@@ -186,6 +193,7 @@ def first_by_words(text: str, count: int) -> list[str]:
 def test_words_find_colours_that_no_text_names(shelf, measuring):
     sync()
     assert first_by_words("blue", 1) == first_by_words("blau", 1) == ["both"]
+    assert first_by_words("something blue", 1) == ["both"]
     assert sorted(first_by_words("rot", 3)) == ["both", "red", "rot"]
     assert "scene" not in first_by_words("red", 3)
 

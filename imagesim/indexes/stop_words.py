@@ -23,30 +23,34 @@ ELIDED = frozenset({
 """Words that lose their vowel before another, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
 FILLERS = {
-    "de": "angebot beste bestellen bild billig bis bitte brauche du es euro foto gibt größe gut günstig haben habt "
-    "hat hübsch ihr kaufen laden meinem meinen meiner mir möchte neu online preis preiswert qualität schön shop sie "
-    "suche suchen toll uns unser unter was welche wie will wir wo zeig zeigen",
-    "en": "affordable am any beautiful below best buy cheap could did do does dollars euro euros find give good "
-    "great has have how image inexpensive less look looking lovely need new nice online order our photo photos "
-    "picture pictures please popular pretty price quality sale shop should show size store than there these those "
-    "under us want what where which would you",
-    "es": "barato bonito bueno buscar busco calidad comprar cómo cuál dónde euros favor foto hasta hay imagen mejor "
-    "menos mi mis muéstrame necesito nos nuevo oferta online precio qué quiero rebajas su sus talla tienda tiene "
-    "tienen yo",
-    "fr": "acheter ai avez beau belle bon bonne boutique ces cher cherche chère commander euros image j je joli "
-    "jolie jusqu ligne ma magasin meilleur meilleure mes moi moins mon montrez nos notre nous nouveau nouvelle où "
-    "pas photo prix promo promotion qualité quel quelle quelles quels qui soldes taille trouver veux vos votre "
-    "voudrais vous",
-    "it": "acquistare avete bello buono cerco che come comprare dove economico euro favore fino foto immagine io "
-    "meno mi mia mie miei migliore mio mostrami negozio nuovo offerta online prezzo quale quali qualità saldi taglia "
-    "trovare voglio vorrei",
-    "nl": "aanbieding alstublieft beste bestellen euro foto goed goedkoop graag heb hebben hoe ik je jij jullie "
-    "kopen kwaliteit laat maat mij mijn mooi nieuw onder online prijs toon tot waar wat welke wil winkel zien zoek",
-    "pl": "cena chcę czy dobry euro gdzie jaki jakość kupić macie mi moja moje mojego mój najlepszy nowy online pokaż "
-    "poniżej potrzebuję promocja proszę rozmiar sklep szukam ta tani te ten wyprzedaż zamówić zdjęcie zł ładny",
-    "pt": "abaixo até barato bom bonito como comprar eu euros favor foto imagem loja melhor menos meu meus minha "
-    "minhas mostre nos novo oferta onde online preciso preço procuro promoção quais qual qualidade quero reais "
-    "tamanho tem têm",
+    "de": "angebot artikel beste bestellen bild billig bis bitte brauche ding dinge du es etwas euro foto gibt "
+    "größe günstig gut haben habt hat hübsch ihr kaufen laden meinem meinen meiner mir möchte neu online preis "
+    "preiswert produkt produkte qualität sache sachen schön shop sie suche suchen toll uns unser unter was "
+    "welche wie will wir wo zeig zeigen",
+    "en": "affordable am any anything beautiful below best buy cheap could did do does dollars euro euros find "
+    "give good great has have how image inexpensive item items less look looking lovely need new nice one ones "
+    "online order our photo photos picture pictures please popular pretty price product products quality sale "
+    "shop should show size something store stuff than there these thing things those under us want what where "
+    "which would you",
+    "es": "algo artículo artículos barato bonito bueno buscar busco calidad cómo comprar cosa cosas cuál dónde "
+    "euros favor foto hasta hay imagen mejor menos mi mis muéstrame necesito nos nuevo oferta online precio "
+    "producto productos qué quiero rebajas su sus talla tienda tiene tienen yo",
+    "fr": "acheter ai article articles avez beau belle bon bonne boutique ces cher cherche chère chose choses "
+    "commander euros image j je joli jolie jusqu ligne ma magasin meilleur meilleure mes moi moins mon montrez "
+    "nos notre nous nouveau nouvelle où pas photo prix produit produits promo promotion qualité quel quelle "
+    "quelles quelque quels qui soldes taille trouver truc veux vos votre voudrais vous",
+    "it": "acquistare articoli articolo avete bello buono cerco che come comprare cosa cose dove economico euro "
+    "favore fino foto immagine io meno mi mia mie miei migliore mio mostrami negozio nuovo offerta online "
+    "prezzo prodotti prodotto qualcosa quale quali qualità saldi taglia trovare voglio vorrei",
+    "nl": "aanbieding alstublieft artikel artikelen beste bestellen ding dingen euro foto goed goedkoop graag heb "
+    "hebben hoe iets ik je jij jullie kopen kwaliteit laat maat mij mijn mooi nieuw onder online prijs product "
+    "producten spullen toon tot waar wat welke wil winkel zien zoek",
+    "pl": "artykuł artykuły cena chcę coś czy dobry euro gdzie jaki jakość kupić ładny macie mi mój moja moje "
+    "mojego najlepszy nowy online pokaż poniżej potrzebuję produkt produkty promocja proszę rozmiar rzecz "
+    "rzeczy sklep szukam ta tani te ten wyprzedaż zamówić zdjęcie zł",
+    "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar eu euros favor foto imagem "
+    "loja melhor menos meu meus minha minhas mostre nos novo oferta onde online preciso preço procuro produto "
+    "produtos promoção quais qual qualidade quero reais tamanho tem têm",
 }
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 

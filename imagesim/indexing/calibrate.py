@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from imagesim.calibration import Sample, fit
-from imagesim.colours import NAMES
+from imagesim.colours import COLOURS, words_for
 from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
@@ -106,7 +106,7 @@ def _colours(meta: IndexMeta) -> frozenset[str]:
     for language in {base_language(spec.language) for spec in meta.texts.values()}:
         for spoken in (language, "en"):
             with override(spoken):
-                names = [*map(str, NAMES.values()), "gray"]  # the American spelling
+                names = [word for colour in COLOURS for word in words_for(colour)]
                 found.update(token.stem for name in names for token in analyse(name, language))
     return frozenset(found)
 
