@@ -294,6 +294,14 @@ def test_a_compound_is_found_by_other_forms_of_its_end(language: str, typed: str
     assert index.match(typed).scores.tolist() == pytest.approx([0.8], abs=0.09)
 
 
+def test_a_compound_has_the_forms_of_its_own_language() -> None:
+    index = TextIndex([TextField("name", 1, "en"), TextField("name_de", 1, "de")])
+    index.set(0, {"name": ("Leggings",)})
+    index.set(1, {"name_de": ("Handtaschen",)})
+    assert index.match("ginger").best().tolist() == []  # "ging" in German
+    assert index.match("tasche").best().tolist() == [1]
+
+
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
     index = TextIndex([TextField("name", 3), TextField("category", 2, "en", category=True)])
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})

@@ -252,7 +252,7 @@ class Report:
 
         there: dict[tuple[str, Any], set[int]] = {}
         for product in self.products.values():
-            if product.colour in colours.COLOURS:
+            if product.colour.lower() in colours.COLOURS:
                 there.setdefault((product.colour, product.category), set()).add(product.parent_id or product.pk)
         asked = self.rng.sample(sorted(there, key=str), min(self.options.sample, len(there)))
         shares = []

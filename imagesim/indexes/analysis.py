@@ -192,14 +192,20 @@ class QueryWord:
 
     @property
     def endings(self) -> set[str]:
-        """What compounds end with that have this word for their last part."""
-        forms = {
-            stem + inflection
-            for language, stem in self.stems.items()
-            for inflection in INFLECTIONS.get(language, "").split()
-            if len(stem) >= SHORTEST_PART
-        }
-        return {each for each in (self.word, *self.stems.values(), *forms) if len(each) >= SHORTEST_PART}
+        """What compounds end with that have this word for their last part, in any language."""
+        return self.parts.union(*map(self.inflected, self.stems))
+
+    @property
+    def parts(self) -> set[str]:
+        """The word and its stems, without those that are too short."""
+        return {each for each in (self.word, *self.stems.values()) if len(each) >= SHORTEST_PART}
+
+    def inflected(self, language: str) -> set[str]:
+        """Return the forms of the word as the last part of a compound in a language that writes compounds as one
+        word."""
+        stem = self.stems[language]
+        inflections = INFLECTIONS.get(language, "").split() if len(stem) >= SHORTEST_PART else ()
+        return {stem + inflection for inflection in inflections}
 
 
 def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:

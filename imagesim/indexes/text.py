@@ -113,6 +113,7 @@ class TextIndex:
         self._vocabulary = Vocabulary()
         self._tokens: dict[str, dict[Token, int]] = {language: {} for language in self.languages}
         self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._known_in: dict[str, set[int]] = defaultdict(set)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._in_field: npt.NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
@@ -207,6 +208,7 @@ class TextIndex:
         """Add a word to the vocabulary; return its number."""
         word = self._tokens[language][token] = self._vocabulary.add(token.word)
         self._stems[language, token.stem].add(word)
+        self._known_in[language].add(word)
         return word
 
     def pack(self) -> None:
@@ -360,8 +362,11 @@ class TextIndex:
             if len(words[number]) > len(typed):
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
-        for part in word.endings:
-            note([n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3], COMPOUND)
+        for language, parts in ("", word.parts), *((each, word.inflected(each)) for each in word.stems):
+            for part in parts:
+                compounds = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
+                # In German "ginger" is a form of "ging", but "leggings" is no German word.
+                note([n for n in compounds if not language or n in self._known_in[language]], COMPOUND)
         if not typed.isdigit():
             stop = stop_words(self.languages)
             for number, distance in vocabulary.near(typed):
