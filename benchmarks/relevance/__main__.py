@@ -80,9 +80,9 @@ class Report:
         from demo_shop.shop.models import Product
 
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
-        rows = [self.known, self.nothing, self.something, self.phrased, self.coloured]
+        rows = [self.known, self.nothing, self.something, self.phrased]
         own = {
-            "demo": [self.two_words, self.languages],
+            "demo": [self.two_words, self.languages, self.coloured],
             "grocery": [self.two_words, self.photo_entry],
             "fashion": [self.two_words, self.hybrid, self.photo_entry],
             "mixed": [],
@@ -252,7 +252,7 @@ class Report:
 
         there: dict[tuple[str, Any], set[int]] = {}
         for product in self.products.values():
-            if product.colour.lower() in colours.COLOURS:
+            if product.colour in colours.COLOURS:
                 there.setdefault((product.colour, product.category), set()).add(product.parent_id or product.pk)
         asked = self.rng.sample(sorted(there, key=str), min(self.options.sample, len(there)))
         shares = []
