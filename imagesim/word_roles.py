@@ -81,13 +81,14 @@ class Roles:
     """``kinds``: the categories that a word names, by its stem; ``listed``: the same, of those that only list the word
     in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
-    head of most names in which another kind is named, too."""
+    head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
     dominant: frozenset[str] = frozenset()
     things: frozenset[str] | None = None
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    colours: frozenset[str] = frozenset()
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has a word with one of these stems."""
@@ -158,7 +159,7 @@ class Roles:
 
     def to_json(self) -> dict[str, Any]:
         kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))
-        sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things}
+        sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things, "colours": self.colours}
         return {
             "kinds": kinds,
             "listed": listed,
@@ -171,7 +172,7 @@ class Roles:
             {str(stem): tuple(map(str, names)) for stem, names in dict(each).items()}
             for each in (data["kinds"], data.get("listed", {}))
         )
-        names = ("modifiers", "dominant", "things")
+        names = ("modifiers", "dominant", "things", "colours")
         return cls(kinds, listed=listed, **{name: frozenset(map(str, data[name])) for name in names if name in data})
 
 
@@ -215,6 +216,7 @@ def fit_roles(
         _dominant(entries, kinds),
         frozenset(things[:MOST_THINGS]),
         {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
+        frozenset(named_colours),
     )
 
 

@@ -112,3 +112,33 @@ def test_the_possessive_of_a_word_is_spelled_correctly(typed, categories):
     """ "mens" was a misspelling of "lens"."""
     text = query_text.read(typed, Roles({"lens": ("x",)}, things=frozenset()), ["en"], {"men", "lens"}.__contains__)
     assert text.categories == frozenset(categories)
+
+
+@pytest.mark.parametrize(
+    ("typed", "languages", "asked"),
+    [
+        ("lamp, not white", ["en"], "lamp,"),
+        ("no White shoes", ["en"], "shoes"),
+        ("shoes but not in white, please", ["en"], "shoes but please"),
+        ("red lamp without white or black", ["en"], "red lamp"),
+        ("lamp, not white but black", ["en"], "lamp, but black"),
+        ("no white lamp, black", ["en"], "lamp, black"),
+        ("Lampe ohne Weiß", ["de"], "Lampe"),
+        ("keine weißen Schuhe", ["de", "en"], "Schuhe"),
+        ("chaussures pas de noir", ["fr"], "chaussures"),
+        ("sapatos, não black", ["pt"], "sapatos,"),
+        ("lamp, not white / black", ["en"], "lamp,"),
+        ("milk without lactose", ["en"], "milk without lactose"),
+        ("a lamp not for white rooms", ["en"], "a lamp rooms"),
+        ("lamp not so white", ["en"], "lamp not so white"),
+        ("not white", ["en"], "not white"),
+        ("lamp not", ["en"], "lamp not"),
+        ("no white\u00a0lamp", ["en"], "lamp"),
+        ("no white-black lamp", ["en"], "lamp"),
+        ("white lamp ", ["en"], "white lamp "),
+    ],
+)
+def test_a_colour_that_is_not_wanted_is_not_asked_for(typed, languages, asked):
+    """ "Lamp, not white" showed the white ones first."""
+    roles = Roles(colours=frozenset({"white", "black", "weiss", "noir"}))
+    assert query_text.without_negated_colours(typed, roles, languages) == asked

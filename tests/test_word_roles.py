@@ -61,6 +61,7 @@ class TestRoles:
     def test_a_colour_is_a_modifier_even_where_it_is_all_of_a_name(self):
         assert "green" in self.roles.modifiers
         assert "paint" in self.roles.kinds  # the catalogue knows better
+        assert self.roles.colours == {"green"}
         assert "white" in fit_roles(CATALOGUE, DEPARTMENTS, ["white"]).modifiers
 
     @pytest.mark.parametrize(
@@ -212,6 +213,11 @@ class TestSearch:
     def test_words_about_buying_and_slips_change_no_answer(self):
         for text in ("cheap gold shoes", "do you have gold shoes, please?", "hte gold shoes", "nice shoes in gold"):
             assert {name.partition(" ")[0] for name in self.names(text, limit=5)} == {"Shoe"}, text
+
+    def test_a_colour_that_is_not_wanted(self):
+        assert self.names("red paint", limit=1) == ["Red paint"]
+        for text in ("paint no red", "no red paint", "paint without red or green"):
+            assert self.names(text) == self.names("paint"), text
 
     def test_what_is_called_so_is_asked_for_and_not_what_only_mentions_it(self):
         """ "desk" showed the cable that lies behind one."""

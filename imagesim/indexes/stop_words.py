@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STOP_WORDS = {
-    "en": "a an and are as at be but by for from i in is it my of on or that the this to with your we me some",
+    "en": "a an and are as at be by for from i in is it my of on or that the this to with your we me some",
     "de": "der die das den dem des ein eine einer eines einem einen und oder für mit von vom zum zur im in am an auf "
     "aus bei ist zu als auch nach ich mein meine",
     "fr": "le la les l un une des du de d et ou pour avec sans en dans sur au aux ce cette est à",
@@ -27,11 +27,11 @@ FILLERS = {
     "größe günstig gut haben habt hat hübsch ihr kaufen laden meinem meinen meiner mir möchte neu online preis "
     "preiswert produkt produkte qualität sache sachen schön shop sie suche suchen toll uns unser unter was "
     "welche wie will wir wo zeig zeigen",
-    "en": "affordable am any anything beautiful below best buy cheap could did do does dollars euro euros find "
-    "give good great has have how image inexpensive item items less look looking lovely need new nice one ones "
-    "online order our photo photos picture pictures please popular pretty price product products quality sale "
-    "shop should show size something store stuff than there these thing things those under us want what where "
-    "which would you",
+    "en": "affordable am any anything beautiful below best but buy cheap could did do does dollars euro euros "
+    "find give good great has have how image inexpensive item items less look looking lovely need new nice one "
+    "ones online order our photo photos picture pictures please popular pretty price product products quality "
+    "sale shop should show size something store stuff than there these thing things those under us want what "
+    "where which would you",
     "es": "algo artículo artículos barato bonito bueno buscar busco calidad cómo comprar cosa cosas cuál dónde "
     "euros favor foto hasta hay imagen mejor menos mi mis muéstrame necesito nos nuevo oferta online precio "
     "producto productos qué quiero rebajas su sus talla tienda tiene tienen yo",
@@ -59,6 +59,12 @@ AMOUNTS = frozenset({
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
 })  # fmt: skip
 """Words after which a number is a size or a price ("size 42", "under 50"), which filters know and texts do not."""
+
+NEGATIONS = {
+    "de": "kein keine keinem keinen keiner keines nicht ohne", "en": "no non not without", "es": "no sin",
+    "fr": "pas sans", "it": "non senza", "nl": "geen niet zonder", "pl": "bez nie", "pt": "não sem",
+}  # fmt: skip
+"""Words after which a colour is not wanted ("lamp, not white")."""
 
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
 """Sizes that are no number, which are one after such a word only."""

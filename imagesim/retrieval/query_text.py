@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from imagesim.indexes.analysis import MAX_TERMS, QueryWord, query_words
-from imagesim.indexes.stop_words import HEAD_FIRST
+from imagesim.indexes.analysis import MAX_TERMS, QueryWord, fold, query_words, stop_words
+from imagesim.indexes.stop_words import HEAD_FIRST, NEGATIONS
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
@@ -97,6 +97,29 @@ def _kind_ending(word: str, roles: Roles, languages: Sequence[str]) -> str:
                 if not roles.kinds.keys().isdisjoint(ending.stems.values()):
                     return ending.word
     return ""
+
+
+def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return ``text`` without the colours that it excludes: "lamp, not white" asks for a lamp.
+
+    Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
+    """
+    negations = {fold(word) for language in languages for word in NEGATIONS.get(language, "").split()}
+    stop = stop_words(tuple(languages))
+    kept: list[str] = []
+    between: list[str] | None = None  # a negation and the words after it, None if there is none
+    for typed in text.split():
+        words = query_words(typed, languages)
+        if any(word.word in negations for word in words):
+            kept, between = [*kept, *(between or ())], [typed]
+        elif between is not None and words and all(roles.colours.intersection(word.stems.values()) for word in words):
+            between = []
+        elif between is not None and all(word.word in stop for word in words):
+            between.append(typed)
+        else:
+            kept, between = [*kept, *(between or ()), typed], None
+    kept += between or ()
+    return " ".join(kept) if kept and len(kept) < len(text.split()) else text
 
 
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:

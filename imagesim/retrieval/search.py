@@ -27,6 +27,7 @@ from imagesim.retrieval.filters import wider
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import take
+from imagesim.retrieval.query_text import without_negated_colours
 from imagesim.retrieval.query_vector import (
     ImageVectors,
     ItemKey,
@@ -231,20 +232,23 @@ def _run(
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
             text = plan.text
 
-    def answer(index: GuardedIndex, meta: IndexMeta) -> Hits:
+    def answer(index: GuardedIndex, meta: IndexMeta, terms: Sequence[QueryTerm] = terms) -> Hits:
         words = text if kind == "words" and len(terms) == 1 and meta.texts else None
+        calibration, floor = calibration_of(meta), request.min_relevance
+        languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
+        if words:
+            words = without_negated_colours(words, calibration.roles, languages)
+            terms = [QueryTerm(words)]
         vector = query_vector(terms, meta, request.components, texts_optional=bool(words))
         query = to_query(request, filters, vector, meta)
         if plan is not None:
             query = replace(query, fields=plan.fields)
         retriever = _retriever(index, request, filters, meta)
-        calibration, floor = calibration_of(meta), request.min_relevance
         least = WithMMR.window if request.diversity else 0
         if words:
             from imagesim.embedders import get_embedder_of  # other pages need not load it
 
             vectors_of = partial(_vectors_of, meta=meta)
-            languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
             # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
             name = ("moved vectors", index.backing_index or index.index.name)
             remembered = runtime.get(name, MovedVectors) if retriever is index else None
