@@ -20,7 +20,9 @@ ROLES = Roles(
     [
         ("skate board", "skateboard"),
         ("a red Skate boards ", "a red Skateboards"),
+        ("skate-boards in red", "skateboards in red"),
         ("basket ball", "basket ball"),  # the catalogue has both, too
+        ("basket-ball", "basket-ball"),
         ("skate boar d", "skate boar d"),
         ("cheap ball-basket", "cheap ball-basket"),
         ("wine 750ml", "wine 750 ml"),

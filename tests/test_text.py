@@ -277,6 +277,28 @@ def test_a_part_of_a_compound_scores_less_than_the_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("t-shirt", "White Tshirt"),
+        ("t shirts", "White Tshirt"),
+        ("skate board", "Cruiser Skateboard"),
+        ("basket balls", "Basketball"),
+        ("basket with a ball", "Fern basket"),
+        ("2 tb", "Drive 2TB"),
+    ],
+)
+def test_two_words_find_what_is_written_as_one(typed: str, first: str) -> None:
+    names = ["White Tshirt", "White shirt", "Shirt", "Cruiser Skateboard", "Wall board", "Ice skates", "Basketball"]
+    names += ["Fern basket", "Tennis ball", "Drive 2TB", "Drive 2"]
+    index = TextIndex([TextField("name", 1)])
+    for slot, name in enumerate(names):
+        index.set(slot, {"name": (name,)})
+    matches = index.match(typed)
+    assert names[matches.best()[0]] == first
+    assert (matches.scores.max() > 0.9) == (first != "Fern basket")
+
+
+@pytest.mark.parametrize(
     ("language", "typed", "written"),
     [
         ("de", "Lampen", "Hängelampe"),

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from imagesim.indexes.stop_words import (
@@ -180,7 +181,8 @@ class QueryWord:
     """A word of a query with its stem in each language of the index.
 
     ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
-    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte".
+    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte". ``joined``: it in
+    one piece with the word before, and with the one after: "skateboard" for "skate board".
     """
 
     word: str
@@ -189,6 +191,15 @@ class QueryWord:
     follows: bool = False
     filler: bool = False
     slip: bool = False
+    joined: tuple[str, ...] = ()
+
+    @property
+    def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
+        """What is the same word, each with its stem in each language."""
+        return [
+            (self.word, self.stems),
+            *((word, {language: _token(word, language).stem for language in self.stems}) for word in self.joined),
+        ]
 
     @property
     def endings(self) -> set[str]:
@@ -214,6 +225,14 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     positions = next(iter(by_language.values()), ())
     stop = stop_words(tuple(languages))
     slips = _slips(tuple(languages))
+
+    def apart(word: str) -> bool:
+        return word in stop or _NO_SPACES.match(word) is not None
+
+    pairs = [
+        (first.word + second.word)[:MAX_WORD] if not any(map(apart, (first.word, second.word))) else ""
+        for first, second in pairwise(positions)
+    ]
     words = []
     amount = False
     for i, token in enumerate(positions):
@@ -223,13 +242,13 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
         filler = of_amount or any(stem in filler_stems(language) for language, stem in stems.items())
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
-        words.append(QueryWord(token.word, stems, follows=follows, filler=filler, slip=token.word in slips))
+        joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
+        words.append(QueryWord(token.word, stems, False, follows, filler, token.word in slips, joined))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
-    joined = {word.word for word in distinct}
     # "t-shirt" is searched as two words or as one, not as three.
     whole = {fold(_in_one_piece(match[0])) for match in _JOINED.finditer(_normalised(text))}
-    distinct = [word for word in distinct if word.word not in whole or len(joined) == 1]
+    distinct = [word for word in distinct if word.word not in whole or len(distinct) == 1]
     if distinct:
         distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
     return distinct

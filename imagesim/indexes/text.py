@@ -352,8 +352,10 @@ class TextIndex:
 
         typed = word.word
         note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
-        for language, stem in word.stems.items():
-            note(self._stems.get((language, stem), ()), STEM)
+        for spelling, stems in word.spellings:
+            note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
+            for language, stem in stems.items():
+                note(self._stems.get((language, stem), ()), STEM)
         if len(typed) < 3:
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)

@@ -24,7 +24,7 @@ def words_of(query: Query, meta: IndexMeta) -> list[QueryWord]:
 
 def stem_keys(word: QueryWord) -> list[str]:
     """The stems of the word, each with its language: a server keeps those of all languages in one field."""
-    return [_stem_key(language, stem) for language, stem in word.stems.items()]
+    return [_stem_key(language, stem) for _word, stems in word.spellings for language, stem in stems.items()]
 
 
 def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMeta) -> dict[str, set[str]]:

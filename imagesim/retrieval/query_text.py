@@ -11,6 +11,7 @@ from imagesim.indexes.stop_words import HEAD_FIRST, NEGATIONS
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
+_HYPHEN = re.compile("[-‐‑]")
 _AMOUNT = re.compile(r"(\d+)([^\W\d_]+)")
 
 LONGEST = 32
@@ -125,7 +126,7 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     """Return ``text`` with its words divided as in the catalogue, where that has them only so.
 
-    "skate board" asks for a skateboard, and "750ml" for 750 ml.
+    "skate board" and "skate-board" ask for a skateboard, and "750ml" for 750 ml.
     """
 
     def has(typed: str) -> bool:
@@ -139,8 +140,11 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     words = given[:MAX_TERMS]
     for end in range(len(words), 0, -1):
         pair, amount = words[max(end - 2, 0) : end], _AMOUNT.fullmatch(words[end - 1])
+        parts = _HYPHEN.split(words[end - 1])
         if len(pair) == 2 and has_only(["".join(pair)], pair):
             words[end - 2 : end] = ["".join(pair), ""]
+        elif len(parts) == 2 and has_only(["".join(parts)], parts):
+            words[end - 1] = "".join(parts)
         elif amount and has_only(amount.groups(), [amount[0]]):
             words[end - 1] = " ".join(amount.groups())
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))

@@ -58,6 +58,7 @@ ANSWERS = [
     ("nike running shoe", ["4"]),
     ("nkie", ["4"]),
     ("tshirt blue", ["7"]),
+    ("bananen saft", ["1"]),
     ("cafe noir", ["6"]),
     ("chairs", ["8"]),
     ("squeeze lemon", ["1"]),
@@ -86,6 +87,7 @@ SHOWROOM_QUERIES = (
     *("schuh grün", "light red running shoe", "featherweigt jacket", "nike shoe", "cafe noir", "organic kids"),
     *("gartenstühle blau", "washed", "waterproof rain jacket for kids", "rain jacket", "chair black", "1984"),
     *("shoes and chairs", "cheap jackets", "what chairs do you have", "sale"),
+    *("feather weight shoe", "garten stühle", "rain proof jacket"),
 )
 
 LANGUAGES = {

@@ -148,12 +148,13 @@ class CompiledText:
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, as spelled or by its stem."""
-        return {"bool": {"should": [{"term": {WORDS: word.word}}, *_stems(word)]}}
+        return {"bool": {"should": [*({"term": {WORDS: spelling}} for spelling, _ in word.spellings), *_stems(word)]}}
 
     def _near(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
         near = [
             {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
+            *({"term": {WORDS: {"value": joined, "boost": 3}}} for joined in word.joined),
             *_stems(word),
             {"match": {WORDS: {"query": word.word, "fuzziness": "AUTO"}}},
         ]

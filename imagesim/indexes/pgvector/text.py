@@ -84,7 +84,8 @@ def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[Quer
 def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Composable, sql.Composable]]:
     """The conditions on words of the index that may match one of the query, each with the order of the likeliest."""
     shortest = sql.SQL("length, word")
-    yield sql.SQL("word = {}").format(bind(word.word, "text")), shortest
+    spellings = [spelling for spelling, _stems in word.spellings]
+    yield sql.SQL("word = ANY({})").format(bind(spellings, "text[]")), shortest
     yield sql.SQL("stems && {}").format(bind(text_hits.stem_keys(word), "text[]")), shortest
     if len(word.word) >= (1 if query.typing and word.last else 3):
         yield _between("word", word.word, bind), shortest
