@@ -52,16 +52,17 @@ def check_settings() -> list[CheckMessage]:
 
 
 def check_backends() -> list[CheckMessage]:
-    """The embedder, the index and the region finder: that each can be created, and their own checks."""
+    """The embedders, the index and the region finder: that each can be created, and their own checks."""
     from imagesim.indexes import get_index
 
     settings, _ = conf.parse(getattr(django_settings, "IMAGESIM", {}))
     found: list[CheckMessage] = []
-    for name, base in BACKENDS.items():
+    backends = [(name, getattr(settings, name), base) for name, base in BACKENDS.items()]
+    backends += [("PREVIOUS_EMBEDDERS", each, BaseEmbedder) for each in settings.PREVIOUS_EMBEDDERS]
+    for name, given, base in backends:
         try:
-            given = getattr(settings, name)
             backend = get_index(given) if base is BaseIndex else get_instance(given, base)
-            found += backend.check()
+            found += [message for message in backend.check() if message not in found]
         except (ConfigurationError, ImportError) as error:
             found.append(Error(f"IMAGESIM[{name!r}]: {error}", hint=_hint(error), id="imagesim.E002"))
     return found

@@ -133,6 +133,37 @@ class TestBackends:
         (found,) = (each for each in found if each.id in ("imagesim.E001", "imagesim.E002", "imagesim.E102"))
         assert message in found.msg
 
+    @pytest.mark.parametrize(
+        ("setting", "path", "options", "message"),
+        [
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"m": 0}, "m must be at least 1, not 0"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"ef_construction": 0}, "ef_construction must be"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"num_candidates": -5}, "num_candidates must be"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"num_candidates": 0}, "num_candidates must be"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"shards": 0}, "shards must be at least 1"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"replicas": -1}, "replicas must be at least 0"),
+            ("INDEX", "indexes.elasticsearch.ElasticsearchIndex", {"request_timeout": 0}, "request_timeout must be"),
+            ("INDEX", "indexes.pgvector.PgvectorIndex", {"request_timeout": -1}, "request_timeout must be more than 0"),
+            ("EMBEDDER", "embedders.openclip.OpenClipEmbedder", {"weights": {"words": "a"}}, "must be a finite number"),
+        ],
+    )
+    def test_numbers_out_of_range(self, settings, setting, path, options, message):
+        """Some failed every search, and with an index of Elasticsearch without links a rebuild left nothing in it."""
+        settings.IMAGESIM = {setting: {"BACKEND": f"imagesim.{path}", "OPTIONS": options}}
+
+        (found,) = (each for each in checks.check_backends() if each.id == "imagesim.E002")
+
+        assert message in found.msg
+
+    def test_a_previous_embedder_that_cannot_be_made(self, settings):
+        """It answers queries until a rebuild is done, so a mistake in it would fail all of them meanwhile."""
+        wrong = [{"BACKEND": "no.Where"}, {"BACKEND": "imagesim.embedders.openclip.OpenClipEmbedder"}]
+        settings.IMAGESIM = {"PREVIOUS_EMBEDDERS": wrong}
+
+        (found,) = (each for each in checks.check_backends() if each.id == "imagesim.E002")
+
+        assert "IMAGESIM['PREVIOUS_EMBEDDERS']: 'no.Where' cannot be imported" in found.msg
+
     def test_numbers_that_are_options(self, settings):
         options = {"request_timeout": 5, "recall": 1, "num_candidates": None, "shards": 2}
         backend = "imagesim.indexes.elasticsearch.ElasticsearchIndex"

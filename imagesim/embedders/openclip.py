@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,9 @@ class OpenClipEmbedder(BaseEmbedder):
         if unknown:
             has = f"its parts are {format_choices(self.components)}" if self.components else "its vectors have no parts"
             raise ConfigurationError(f"The model {model!r} has no part {min(unknown)!r} to weight; {has}.")
+        for part, weight in self._weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+                raise ConfigurationError(f"The weight of {part!r} must be a finite number, not {weight!r}.")
         self._states: dict[int, _State] = {}
 
     @property

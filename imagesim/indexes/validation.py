@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from imagesim.exceptions import BadQuery, ModelMismatch, format_choices
+from imagesim.exceptions import BadQuery, ConfigurationError, ModelMismatch, format_choices
 from imagesim.filter_types import FILTER_TYPES, Canonical, check_text
 from imagesim.types import (
     SIMILARITIES,
@@ -53,6 +53,19 @@ class Prepared:
     filters: dict[str, list[Canonical]]
     vectors: Vector
     texts: dict[str, list[str]]
+
+
+def check_at_least(minimum: int, **options: float | None) -> None:
+    """:raises ConfigurationError: for an option of an index, by its name, that is smaller; None is not checked."""
+    for name, value in options.items():
+        if value is not None and value < minimum:
+            raise ConfigurationError(f"INDEX's {name} must be at least {minimum}, not {value!r}.")
+
+
+def check_timeout(request_timeout: float) -> None:
+    """:raises ConfigurationError: if a search has no time."""
+    if request_timeout <= 0:
+        raise ConfigurationError(f"INDEX's request_timeout must be more than 0 seconds, not {request_timeout!r}.")
 
 
 def check_key(key: str, version: int) -> None:

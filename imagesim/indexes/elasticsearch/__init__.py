@@ -99,6 +99,9 @@ class ElasticsearchIndex(BaseIndex):
     ) -> None:
         super().__init__(name=name, similarity=similarity)
         mapping.check_options(name, quantisation)
+        validation.check_at_least(1, m=m, ef_construction=ef_construction, num_candidates=num_candidates, shards=shards)
+        validation.check_at_least(0, replicas=replicas)
+        validation.check_timeout(request_timeout)
         unknown = set(client_options) - CLIENT_OPTIONS
         if unknown:
             known = {*(ElasticsearchIndex.__init__.__kwdefaults__ or ()), *CLIENT_OPTIONS}

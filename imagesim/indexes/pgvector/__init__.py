@@ -85,6 +85,7 @@ class PgvectorIndex(BaseIndex):
             raise ConfigurationError(
                 f"INDEX's num_candidates must be from 1 to {searching.MOST_CANDIDATES}, not {num_candidates!r}."
             )
+        validation.check_timeout(request_timeout)
         self._database = Database(database, name, request_timeout)
         self._quantisation = quantisation
         self._graph = {"m": m, "ef_construction": ef_construction}
