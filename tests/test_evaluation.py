@@ -224,6 +224,9 @@ def test_judged_pairs_from_a_file(tmp_path: Path) -> None:
         catalogue.cases(loaded, "judged", judged=file)
     with pytest.raises(BadQuery, match="cannot be read"):
         catalogue.cases(loaded, "judged", judged=tmp_path / "missing.csv")
+    file.write_text("query,item,grade\nred-shoe,blue-shoe,1\n")
+    with pytest.raises(BadQuery, match="names no pair of items of shop"):
+        catalogue.cases(loaded, "judged", judged=file)
 
 
 @pytest.mark.django_db
@@ -274,6 +277,9 @@ def test_the_command_prints_every_source_and_writes_charts(tmp_path: Path) -> No
     assert "precision@5" in out.getvalue()
     assert "bbq unrescored" in out.getvalue()
     assert "the share of them that is relevant" in out.getvalue()
+    out = StringIO()
+    call_command("imagesim_evaluate", "--source", "clicks", stdout=out, verbosity=0)
+    assert out.getvalue() == "There are no queries for an evaluation by 'clicks'.\n"
 
 
 @pytest.mark.usefixtures("shop")

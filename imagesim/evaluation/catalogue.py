@@ -171,7 +171,13 @@ def cases(
     elif source == "judged":
         if judged is None:
             raise BadQuery("The source 'judged' needs a CSV file of judged pairs.")
-        found = _by_grades(catalogue, _judged(judged))
+        pairs = _judged(judged)
+        found = _by_grades(catalogue, pairs)
+        if pairs and not found:
+            raise BadQuery(
+                f"{judged} names no pair of items of {catalogue.label} that have an embedding; 'query' and 'item' are "
+                f"primary keys, such as {catalogue.pks[0]!r}."
+            )
     elif source == "clicks":
         found = _by_grades(catalogue, judged_pairs(catalogue.label))
     else:

@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 from imagesim.evaluation.catalogue import SOURCES
 from imagesim.evaluation.report import as_table, evaluate
 from imagesim.evaluation.study import QUANTISATIONS, SIMILARITIES, Variant
+from imagesim.exceptions import format_choices
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.registry import get_items
 
@@ -68,8 +69,6 @@ class Command(ImagesimCommand):
         if options["format"] == "json":
             self.stdout.write(json.dumps({"reports": reports}))
         elif not reports:
-            self.stdout.write(
-                "The catalogue has no queries for an evaluation: no shared category, no group, no second picture."
-            )
+            self.stdout.write(f"There are no queries for an evaluation by {format_choices(sources)}.")
         else:
             self.stdout.write("\n\n".join(as_table(report) for report in reports))
