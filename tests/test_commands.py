@@ -116,6 +116,7 @@ class TestSync:
             ("imagesim_evaluate --seed=-1", "--seed: -1 is too small"),
             ("imagesim_tune --sample=-1", "--sample: -1 is too small; it must be 2 or more"),
             ("imagesim_precision --pictures=-1", "--pictures: -1 is too small"),
+            ("imagesim_ubi queries --since today", "--since: 'today' is not a day such as 2026-05-31"),
         ],
     )
     def test_numbers_that_are_too_small(self, arguments, message):

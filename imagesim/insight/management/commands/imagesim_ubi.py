@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,13 +16,20 @@ from imagesim.insight.rollup import bounds, local_date
 KINDS = {"queries": ubi.queries, "events": ubi.actions}
 
 
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not a day such as 2026-05-31") from error
+
+
 class Command(BaseCommand):
     help = "Print what was recorded as JSON lines in the schema User Behavior Insights (UBI) 1.3."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kind", choices=tuple(KINDS), help="which of the two schemas")
-        parser.add_argument("--since", type=date.fromisoformat, help="the first day (YYYY-MM-DD; default: 30 days ago)")
-        parser.add_argument("--until", type=date.fromisoformat, help="the last day (default: today)")
+        parser.add_argument("--since", type=day, help="the first day (YYYY-MM-DD; default: 30 days ago)")
+        parser.add_argument("--until", type=day, help="the last day (default: today)")
         parser.add_argument("--application", default="imagesim", help="the name of the shop in the records")
 
     def handle(
