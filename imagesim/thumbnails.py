@@ -6,6 +6,7 @@ The addresses of those made here are signed, so that only files that pages show 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from io import BytesIO
 from threading import Lock
@@ -85,8 +86,13 @@ class Pictures:
     @cached_property
     def srcset(self) -> str:
         """The value of ``srcset`` of an ``<img>``; empty if there is only the original picture."""
+        return as_srcset(self.urls)
+
+    @cached_property
+    def urls(self) -> dict[int, str]:
+        """The URL for each width; empty if there is only the original picture."""
         urls = {width: self.url(width) for width in WIDTHS}
-        return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
+        return urls if len(set(urls.values())) > 1 else {}
 
     @property
     def _own_url(self) -> bool:
@@ -112,6 +118,11 @@ class Pictures:
             return reverse("imagesim:thumbnail", args=[_sign(self._items.key_of(self._item), self._image.name)])
         except NoReverseMatch:
             return ""
+
+
+def as_srcset(urls: Mapping[int, str | None]) -> str:
+    """Return the value of ``srcset`` for the URLs by width."""
+    return ", ".join(f"{url} {width}w" for width, url in urls.items())
 
 
 @lru_cache(maxsize=4096)

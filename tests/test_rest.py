@@ -121,7 +121,7 @@ class TestSimilar:
                         "name": first.photos.get().file.name,
                         "url": f"http://testserver{first.photos.get().file.url}",
                         "thumbnail": f"http://testserver{Pictures(items, first, '').url(320)}",
-                        "srcset": Pictures(items, first, "").srcset,
+                        "srcset": Pictures(items, first, "").srcset.replace("/api/", "http://testserver/api/"),
                     },
                     "stage": "",
                     "relevance": pytest.approx(0.9061, abs=0.01),

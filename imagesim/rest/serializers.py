@@ -17,7 +17,7 @@ from imagesim.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.hydrate import without_failing
 from imagesim.retrieval.item_regions import ItemRegion
-from imagesim.thumbnails import Pictures
+from imagesim.thumbnails import Pictures, as_srcset
 from imagesim.types import Facet, Hit
 from imagesim.widgets import THUMBNAIL_WIDTH, page_url
 
@@ -121,7 +121,7 @@ class HitSerializer(serializers.Serializer[Any]):
             "name": hit.image.name,
             "url": self._absolute(pictures.original),
             "thumbnail": self._absolute(pictures.url(THUMBNAIL_WIDTH)),
-            "srcset": pictures.srcset,
+            "srcset": as_srcset({width: self._absolute(url) for width, url in pictures.urls.items()}),
         }
 
     def _absolute(self, url: str) -> str | None:
