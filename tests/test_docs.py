@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -38,6 +39,24 @@ def test_every_setting_is_documented_with_its_default(field) -> None:
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     known = {field.name for field in fields(Settings)}
     assert {name for name in rows("settings.md") if name.isupper()} <= known
+
+
+def test_the_examples_of_rest_answers_have_every_field() -> None:
+    from imagesim.rest import serializers
+
+    examples = re.findall(r"```json\n(.+?)```", (DOCS / "rest-api.md").read_text(), re.DOTALL)
+    hits, look = json.loads(examples[0]), json.loads(examples[1])
+    (hit,) = hits["results"]
+    (region,) = look["regions"]
+    for shown, serializer in (
+        (hits, serializers.HitsSerializer),
+        (hit, serializers.HitSerializer),
+        (hit["item"], serializers.ItemSerializer),
+        (hit["image"], serializers.HitImageSerializer),
+        (look, serializers.LookSerializer),
+        (region, serializers.LookRegionSerializer),
+    ):
+        assert set(shown) == set(serializer().fields) - {"rules"}  # which staff alone see
 
 
 def test_pictures_of_pages_are_shown_and_light() -> None:
