@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from imagesim import images
-from imagesim.exceptions import AlreadyRunning, IndexUnavailable
+from imagesim.exceptions import AlreadyRunning, ConfigurationError, IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import embedding, jobs, leases, outbox
@@ -30,6 +30,7 @@ from imagesim.indexing.sync import sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, LocalGeneration
+from imagesim.types import WriteResult
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, encoded, picture, product, registered, synced_products
 
@@ -423,6 +424,33 @@ def test_the_index_is_unavailable_for_a_while(shop, monkeypatch):
     rebuild()
     assert len(outages) == 3
     assert_equal()
+
+
+def test_an_index_that_takes_no_entry_is_not_swapped_in(shop, monkeypatch):
+    """As with a full disk: the shop would find nothing any more."""
+    before, write = get_index().active(), LocalIndex.write
+
+    def refuse(self, operations, *, backing_index=None, **options):
+        if backing_index in (None, before):
+            return write(self, operations, backing_index=backing_index, **options)
+        return [WriteResult(each.key, "failed", "the disk is full", retryable=True) for each in operations]
+
+    monkeypatch.setattr(LocalIndex, "write", refuse)
+    with pytest.raises(SearchIndexError, match="took none of the 6 items, so it is not used: the disk is full"):
+        rebuild()
+    monkeypatch.undo()
+    assert get_index().backing_indexes() == [before] == [get_index().active()]
+    assert Job.objects.filter(kind="rebuild").first().status == "failed"
+    assert len(entries()) == 6
+    sync()
+    assert_equal()
+
+
+def test_a_rebuild_whose_index_cannot_be_made_is_not_running(shop, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "INDEX": {"BACKEND": "no.Where"}}
+    with pytest.raises(ConfigurationError):
+        rebuild()
+    assert Job.objects.filter(kind="rebuild").first().status == "failed"
 
 
 def test_the_index_stays_unavailable(shop, monkeypatch):

@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder_of
-from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable
+from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
@@ -178,7 +178,17 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
     # Also where it is promoted next: the recall is that of the graph, which not every index has before.
     _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
     _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
+    if job.failed and _retry_while_unavailable(lambda: _lost_all(target), job):
+        errors = ItemState.objects.using(state_alias()).exclude(error="").order_by("-changed_at").values_list("error")
+        reason = "; ".join(errors.first() or ())
+        raise SearchIndexError(f"The new index took none of the {job.total} items, so it is not used: {reason}")
     update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
+
+
+def _lost_all(target: Target) -> bool:
+    """Whether the new index is empty and the active one is not, as where its server has no space left."""
+    index = target.index
+    return index.active() is not None and not index.count(backing_index=target.backing_index) and index.count() > 0
 
 
 def _target(job: Job) -> Target:

@@ -97,8 +97,8 @@ def new_meta() -> IndexMeta:
 
 def drop_unfinished(backing_index: str) -> None:
     """Drop an index that was not filled to its end, unless it is active; a failure is logged."""
-    index = get_index()
     try:
+        index = get_index()
         if backing_index and backing_index != index.active():
             index.drop(backing_index)
     except Exception as error:
