@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from imagesim.retrieval.look import LookRegion as LookRegion
     from imagesim.retrieval.look import ashop_the_look as ashop_the_look
     from imagesim.retrieval.look import shop_the_look as shop_the_look
-    from imagesim.retrieval.search import Suggestion as Suggestion
     from imagesim.retrieval.search import asearch as asearch
     from imagesim.retrieval.search import asimilar_to as asimilar_to
     from imagesim.retrieval.search import search as search
     from imagesim.retrieval.search import similar_to as similar_to
-    from imagesim.retrieval.search import suggest as suggest
+    from imagesim.retrieval.suggestions import Suggestion as Suggestion
+    from imagesim.retrieval.suggestions import suggest as suggest
     from imagesim.types import Hit as Hit
     from imagesim.types import Hits as Hits
 
@@ -35,8 +35,8 @@ _HOMES = {
     "asimilar_to": "imagesim.retrieval.search",
     "search": "imagesim.retrieval.search",
     "asearch": "imagesim.retrieval.search",
-    "suggest": "imagesim.retrieval.search",
-    "Suggestion": "imagesim.retrieval.search",
+    "suggest": "imagesim.retrieval.suggestions",
+    "Suggestion": "imagesim.retrieval.suggestions",
     "item_regions": "imagesim.retrieval.item_regions",
     "ItemRegion": "imagesim.retrieval.item_regions",
     "shop_the_look": "imagesim.retrieval.look",

@@ -47,7 +47,7 @@ COLOURS = tuple(NAMES)
 def words_for(colour: str) -> tuple[str, ...]:
     """Return what a colour is called in the active language: its name, and another spelling of it; the text itself if
     it is none of :data:`COLOURS`."""
-    name = str(NAMES.get(colour, colour))
+    name = str(NAMES.get(colour.lower(), colour))
     return (name, "gray") if name == "grey" else (name,)
 
 

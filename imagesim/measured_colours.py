@@ -7,6 +7,7 @@ are texts of the entry, too, so that "white sneakers" finds white ones first tha
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
@@ -14,8 +15,9 @@ from django.utils.translation import override
 
 from imagesim import colours
 from imagesim.database import retry_conflicts
+from imagesim.indexes.analysis import analyse
 from imagesim.models import ImageColours, ItemImage, ItemState
-from imagesim.types import FilterValue, TextSpec
+from imagesim.types import Condition, Filters, FilterValue, TextSpec
 
 if TYPE_CHECKING:
     from django.db import models
@@ -103,6 +105,32 @@ def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tup
         with override(spec.language):
             found[name] = tuple(word for each in own for word in colours.words_for(each))
     return found
+
+
+@lru_cache(maxsize=64)
+def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the colours by the stems of what they are called in these languages, and in English."""
+    found: dict[str, str] = {}
+    for language in languages:
+        for spoken in ("en", language):
+            with override(spoken):
+                named = [(word, colour) for colour in colours.COLOURS for word in colours.words_for(colour)]
+            found.update((token.stem, colour) for word, colour in named for token in analyse(word, language))
+    return found
+
+
+def filters_for(
+    searched: Sequence[Items[Any]], stems: Collection[str], languages: tuple[str, ...]
+) -> tuple[Filters, ...]:
+    """Return the filters of items in one of the colours that have these stems, as they are called there."""
+    known = colours_by_stem(languages)
+    names = {known[stem] for stem in stems if stem in known}
+    for language in languages:
+        with override(language):
+            names |= {word for name in names & {*colours.COLOURS} for word in colours.words_for(name)}
+    values = tuple(sorted(names | {name.capitalize() for name in names}))
+    fields = dict.fromkeys(items.measured_colours for items in searched if items.measured_colours and values)
+    return tuple(Filters(conditions=(Condition(field, "in", values),)) for field in fields)
 
 
 def _field(items: Items[Any], language: str) -> str:

@@ -25,7 +25,7 @@ from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.sync import sync
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval import answer_cache, variants
-from imagesim.retrieval.search import suggest
+from imagesim.retrieval.suggestions import suggest
 from tests import shop
 from tests.embedders import GreyEmbedder
 from tests.shop import INDEXES, drop_index, encoded, index_for, picture, product

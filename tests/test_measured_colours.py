@@ -18,6 +18,7 @@ from demo_shop.shop.models import Product
 from imagesim import colours, images, item_checks
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
+from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
@@ -196,6 +197,15 @@ def test_words_find_colours_that_no_text_names(shelf, measuring):
     assert first_by_words("something blue", 1) == ["both"]
     assert sorted(first_by_words("rot", 3)) == ["both", "red", "rot"]
     assert "scene" not in first_by_words("red", 3)
+
+
+@pytest.mark.parametrize("words", ["red thing but not blue", "rotes Ding, kein Blau"])
+def test_a_colour_that_is_not_wanted_is_left_out(shelf, measuring, words):
+    sync()
+    calibrate()
+    found = first_by_words(words, 4)
+    assert "both" not in found
+    assert {"red", "rot"} <= {*found}
 
 
 def test_words_follow_the_shop_s_own_colours(shelf, filling):

@@ -143,4 +143,7 @@ def test_the_possessive_of_a_word_is_spelled_correctly(typed, categories):
 def test_a_colour_that_is_not_wanted_is_not_asked_for(typed, languages, asked):
     """ "Lamp, not white" showed the white ones first."""
     roles = Roles(colours=frozenset({"white", "black", "weiss", "noir"}))
-    assert query_text.without_negated_colours(typed, roles, languages) == asked
+    found, unwanted = query_text.without_negated_colours(typed, roles, languages)
+    assert found == asked
+    assert bool(unwanted) == (asked != typed)
+    assert unwanted <= roles.colours

@@ -497,6 +497,15 @@ class TestSuggestions:
             found = imagesim.suggest(typed)
         assert sorted(each.text for each in found if each.kind == "category") == expected
 
+    def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
+        product("Instant Camera", picture("white"), name_de="Sofortbildkamera")
+        product("Soft Rug", picture("white"), name_de="Teppich")
+        product("Sofa", picture("white"))  # without a German name
+        sync()
+        for language, expected in (("en", ["Sofa", "Soft Rug"]), ("de", ["Instant Camera", "Sofa"])):
+            with translation.override(language):
+                assert sorted(str(each.hit.item.name) for each in imagesim.suggest("sof")) == expected
+
     def test_rest_api(self, shop, client):
         answer = client.get("/api/visual/suggest/", {"q": "sneak"})
         assert answer.status_code == 200

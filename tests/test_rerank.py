@@ -13,7 +13,7 @@ from imagesim.indexes import get_index
 from imagesim.registry import key_of, registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.rerank import Pin, Plan, Question
-from imagesim.retrieval.search import suggest
+from imagesim.retrieval.suggestions import suggest
 from imagesim.types import Filters, Hits, Message
 from imagesim.widgets import similar_hits
 from tests import shop

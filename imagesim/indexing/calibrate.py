@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
 from django.utils import timezone
-from django.utils.translation import override
 
 from imagesim.calibration import Sample, fit
-from imagesim.colours import COLOURS, words_for
 from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
@@ -22,6 +20,7 @@ from imagesim.indexes import get_index
 from imagesim.indexes.analysis import analyse, base_language, listed_stems
 from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
+from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
@@ -96,19 +95,9 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     if found is None:
         return None
     sample, described = found
-    calibration = replace(fit(sample), roles=fit_roles(described, sample.departments, _colours(meta)))
+    languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
+    calibration = replace(fit(sample), roles=fit_roles(described, sample.departments, colours_by_stem(languages)))
     return _store(meta, calibration.to_json(), len(sample.vectors))
-
-
-def _colours(meta: IndexMeta) -> frozenset[str]:
-    """Return the stems of the names of colours in the languages of the texts, and in English."""
-    found = set[str]()
-    for language in {base_language(spec.language) for spec in meta.texts.values()}:
-        for spoken in (language, "en"):
-            with override(spoken):
-                names = [word for colour in COLOURS for word in words_for(colour)]
-                found.update(token.stem for name in names for token in analyse(name, language))
-    return frozenset(found)
 
 
 @retry_conflicts

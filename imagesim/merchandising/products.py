@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from imagesim.exceptions import BadQuery
 from imagesim.merchandising.conditions import MAX_LINES, read_key
 from imagesim.registry import registry
-from imagesim.retrieval import rerank, search
+from imagesim.retrieval import rerank, suggestions
 from imagesim.retrieval.hydrate import load_items
 from imagesim.types import Hit, HitImage, Hits
 from imagesim.widgets import Card, cards
@@ -30,7 +30,7 @@ def suggested(text: str) -> list[Card]:
     if not text:
         return []
     with rerank.replaced_by(None):
-        named = [each.hit.item for each in search.suggest(text[:200], limit=SUGGESTED) if each.kind == "item"]
+        named = [each.hit.item for each in suggestions.suggest(text[:200], limit=SUGGESTED) if each.kind == "item"]
     return _cards(named)
 
 

@@ -52,7 +52,7 @@ from imagesim.rest.uploads import (
     first_picture,
     visitor,
 )
-from imagesim.retrieval import answer_cache, look, photo_store, query_image, search
+from imagesim.retrieval import answer_cache, look, photo_store, query_image, search, suggestions
 from imagesim.retrieval.arguments import only
 from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.item_regions import item_regions
@@ -203,7 +203,7 @@ class SuggestView(VisualSearchView):
     def get(self, request: Request) -> Response:
         arguments = self.read(inputs.SuggestQuery, _query(request))
         with budget(pictures=False):
-            found = search.suggest(**arguments)
+            found = suggestions.suggest(**arguments)
         return Response(SuggestionsSerializer({"suggestions": found}, context={"request": request}).data)
 
 

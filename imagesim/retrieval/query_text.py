@@ -100,27 +100,30 @@ def _kind_ending(word: str, roles: Roles, languages: Sequence[str]) -> str:
     return ""
 
 
-def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return ``text`` without the colours that it excludes: "lamp, not white" asks for a lamp.
+def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
+    """Return ``text`` without the colours that it excludes, and their stems: "lamp, not white" asks for a lamp.
 
     Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
     """
     negations = {fold(word) for language in languages for word in NEGATIONS.get(language, "").split()}
     stop = stop_words(tuple(languages))
     kept: list[str] = []
+    unwanted: set[str] = set()
     between: list[str] | None = None  # a negation and the words after it, None if there is none
     for typed in text.split():
         words = query_words(typed, languages)
+        named = [roles.colours.intersection(word.stems.values()) for word in words]
         if any(word.word in negations for word in words):
             kept, between = [*kept, *(between or ())], [typed]
-        elif between is not None and words and all(roles.colours.intersection(word.stems.values()) for word in words):
+        elif between is not None and words and all(named):
+            unwanted.update(*named)
             between = []
         elif between is not None and all(word.word in stop for word in words):
             between.append(typed)
         else:
             kept, between = [*kept, *(between or ()), typed], None
     kept += between or ()
-    return " ".join(kept) if kept and len(kept) < len(text.split()) else text
+    return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
 
 
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:

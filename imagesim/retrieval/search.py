@@ -1,23 +1,19 @@
-"""``similar_to`` and ``search``: request -> query vector -> retriever -> hits with their items.
-
-``suggest`` asks the texts alone.
-"""
+"""``similar_to`` and ``search``: request -> query vector -> retriever -> hits with their items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 from django.db import models
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from imagesim import events, paths
+from imagesim import events, measured_colours
 from imagesim.exceptions import BadQuery, local_choices
-from imagesim.indexes.analysis import Token, analyse, base_language
+from imagesim.indexes.analysis import base_language
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
@@ -49,7 +45,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from imagesim.calibration import Kind
-    from imagesim.retrieval.params import SearchArguments, SimilarArguments, SuggestArguments
+    from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
     from imagesim.types import Vector
 
@@ -234,16 +230,18 @@ def _run(
 
     def answer(index: GuardedIndex, meta: IndexMeta, terms: Sequence[QueryTerm] = terms) -> Hits:
         words = text if kind == "words" and len(terms) == 1 and meta.texts else None
-        calibration, floor = calibration_of(meta), request.min_relevance
+        calibration, floor, accepted = calibration_of(meta), request.min_relevance, filters
         languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
         if words:
-            words = without_negated_colours(words, calibration.roles, languages)
+            words, unwanted = without_negated_colours(words, calibration.roles, languages)
             terms = [QueryTerm(words)]
+            none_of = measured_colours.filters_for(request.searched, unwanted, languages)
+            accepted = replace(filters, none_of=filters.none_of + none_of)
         vector = query_vector(terms, meta, request.components, texts_optional=bool(words))
-        query = to_query(request, filters, vector, meta)
+        query = to_query(request, accepted, vector, meta)
         if plan is not None:
             query = replace(query, fields=plan.fields)
-        retriever = _retriever(index, request, filters, meta)
+        retriever = _retriever(index, request, accepted, meta)
         least = WithMMR.window if request.diversity else 0
         if words:
             from imagesim.embedders import get_embedder_of  # other pages need not load it
@@ -264,7 +262,7 @@ def _run(
         if not hits and not request.offset and filters.categories:
             degraded = _unknown_category(index, filters)
         if request.facets:
-            facets = {name: _without_blank(facet) for name, facet in index.facets(filters, request.facets).items()}
+            facets = {name: _without_blank(facet) for name, facet in index.facets(accepted, request.facets).items()}
         return hits.replace(degraded=degraded, facets=facets, messages=plan.messages if plan else ())
 
     return retry_on_swap(index, meta, answer)
@@ -319,82 +317,3 @@ def _unknown_category(index: GuardedIndex, filters: Filters) -> str:
     if index.count(Filters(models=filters.models, categories=filters.categories)):
         return ""
     return _("Nothing is indexed in the category %(category)s.") % {"category": local_choices(filters.categories)}
-
-
-SUGGESTED_WINDOW = 24
-"""Entries whose texts are read."""
-
-BEST_SHARE = 0.5
-"""Of the best match; what matches less is not suggested."""
-
-SuggestionKind = Literal["item", "category", "brand"]
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A suggestion, and an item for it: itself, or one of its category or brand."""
-
-    text: str
-    kind: SuggestionKind
-    hit: Hit
-
-
-@takes("suggest")
-@timed("search.suggest")
-@variants.retry_without_lost
-def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
-    """Categories, brands and items whose texts have the words being typed, each kind best first.
-
-    Only what :attr:`Items.text` names is searched: no model is loaded, and nothing is embedded.
-
-    :raises BadQuery: naming the bad argument and the good ones.
-    :raises NotRegistered: if ``model`` is not registered.
-    :raises SearchIndexError: if the index is down or missing.
-    """
-    import numpy as np
-
-    request = SearchRequest.create("suggest", {"text": text, **arguments})
-    limit = request.limit
-    filters = request.index_filters()
-    variant = variants.current("words")
-    index, meta = open_index(filters, variant)
-    if request.text is None or not meta.texts:
-        return []
-    plan = plan_for(Question("words", request, meta, request.text, variant=variant.key if variant else ""))
-    if plan is not None:
-        filters = plan.filters(filters)
-    nothing = np.empty(0, dtype=np.float32)
-    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True)
-    (found,) = retry_on_swap(
-        index, meta, lambda index, meta: index.search([replace(query, fingerprint=meta.fingerprint)])
-    )
-    best = max((each.text for each in found.candidates), default=0.0)
-    hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
-    languages = {base_language(spec.language) for spec in meta.texts.values()}
-    typed = {language: analyse(request.text, language)[-1:] for language in languages}
-    groups = _distinct([group for hit in hits for group in _groups(hit, typed)])[: max(1, limit // 3)]
-    items = _distinct([Suggestion(str(hit.item), "item", hit) for hit in hits])
-    return [*groups, *items][:limit]
-
-
-def _groups(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[Suggestion]:
-    """The category and the brand of a hit that have a word beginning with the last one ``typed``, by language; of a
-    name that the shop also has in the visitor's language, not the translations."""
-    own, named = base_language(get_language() or ""), list[tuple[SuggestionKind, str, str, list[str]]]()
-    for path, spec in registry.for_item(hit.item).text_specs.items():
-        kind: SuggestionKind | None = "category" if "categor" in path else "brand" if "brand" in path else None
-        if kind is not None:
-            stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
-            named.append((kind, stem, base_language(spec.language), [str(each) for each in paths.read(hit.item, path)]))
-    at_home = {stem for _kind, stem, language, values in named if language == own and any(values)}
-    for kind, stem, language, values in named:
-        last = typed.get(language)
-        if not last or (language != own and stem in at_home):
-            continue
-        for value in values:
-            if any(token.word.startswith(last[0].word) for token in analyse(value, language)):
-                yield Suggestion(value, kind, hit)
-
-
-def _distinct(suggestions: list[Suggestion]) -> list[Suggestion]:
-    return list({each.text.casefold(): each for each in reversed(suggestions)}.values())[::-1]

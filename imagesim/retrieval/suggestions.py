@@ -1,0 +1,119 @@
+"""``suggest``: what the words being typed may become, by the texts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from django.utils.translation import get_language
+
+from imagesim import paths
+from imagesim.indexes.analysis import Token, analyse, base_language
+from imagesim.monitoring.metrics import timed
+from imagesim.registry import registry
+from imagesim.retrieval import variants
+from imagesim.retrieval.hydrate import load
+from imagesim.retrieval.params import SearchRequest, takes
+from imagesim.retrieval.rerank import Question, plan_for
+from imagesim.retrieval.retriever import open_index, retry_on_swap
+from imagesim.types import Hit, Query
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from imagesim.retrieval.params import SuggestArguments
+
+SUGGESTED_WINDOW = 24
+"""Entries whose texts are read."""
+
+BEST_SHARE = 0.5
+"""Of the best match; what matches less is not suggested."""
+
+SuggestionKind = Literal["item", "category", "brand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A suggestion, and an item for it: itself, or one of its category or brand."""
+
+    text: str
+    kind: SuggestionKind
+    hit: Hit
+
+
+@takes("suggest")
+@timed("search.suggest")
+@variants.retry_without_lost
+def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
+    """Categories, brands and items whose texts have the words being typed, each kind best first.
+
+    Only what :attr:`Items.text` names is searched: no model is loaded, and nothing is embedded.
+
+    :raises BadQuery: naming the bad argument and the good ones.
+    :raises NotRegistered: if ``model`` is not registered.
+    :raises SearchIndexError: if the index is down or missing.
+    """
+    import numpy as np
+
+    request = SearchRequest.create("suggest", {"text": text, **arguments})
+    limit = request.limit
+    filters = request.index_filters()
+    variant = variants.current("words")
+    index, meta = open_index(filters, variant)
+    if request.text is None or not meta.texts:
+        return []
+    plan = plan_for(Question("words", request, meta, request.text, variant=variant.key if variant else ""))
+    if plan is not None:
+        filters = plan.filters(filters)
+    nothing = np.empty(0, dtype=np.float32)
+    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True)
+    (found,) = retry_on_swap(
+        index, meta, lambda index, meta: index.search([replace(query, fingerprint=meta.fingerprint)])
+    )
+    best = max((each.text for each in found.candidates), default=0.0)
+    hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
+    typed = {
+        language: analyse(request.text, language)[-1:]
+        for language in {base_language(spec.language) for spec in meta.texts.values()}
+    }
+    begun = [(hit, list(_begun(hit, typed))) for hit in hits]
+    every = ((hit, each) for hit, found in begun for each in found)
+    groups = [Suggestion(each.value, each.kind, hit) for hit, each in every if each.kind and each.own]
+    # No English visitor who types "sof" is looking for a "Sofortbildkamera".
+    named = [hit for hit, found in begun if not found or any(each.own for each in found)]
+    items = [Suggestion(str(hit.item), "item", hit) for hit in named]
+    return [*_distinct(groups)[: max(1, limit // 3)], *_distinct(items)][:limit]
+
+
+_Kind = Literal["category", "brand", ""]
+
+
+class _Begun(NamedTuple):
+    """A name of an item, or of its category or brand, with a word that begins with the last one typed; ``own``: in the
+    visitor's language, or without a translation into it. ``kind`` is empty for names of the item."""
+
+    value: str
+    kind: _Kind
+    own: bool
+
+
+def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
+    """The names of a hit with a word that begins with the last one ``typed``, by language."""
+    own, names = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
+    specs = registry.for_item(hit.item).text_specs
+    most = max((spec.weight for spec in specs.values()), default=0.0)
+    for path, spec in specs.items():
+        kind: _Kind = "category" if "categor" in path else "brand" if "brand" in path else ""
+        if kind or spec.weight == most:
+            stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
+            names.append((kind, stem, base_language(spec.language), [str(each) for each in paths.read(hit.item, path)]))
+    at_home = {stem for _kind, stem, language, values in names if language == own and any(values)}
+    for kind, stem, language, values in names:
+        for value in values if typed.get(language) else ():
+            if any(token.word.startswith(typed[language][0].word) for token in analyse(value, language)):
+                yield _Begun(value, kind, language == own or stem not in at_home)
+
+
+def _distinct(suggestions: list[Suggestion]) -> list[Suggestion]:
+    return list({each.text.casefold(): each for each in reversed(suggestions)}.values())[::-1]
