@@ -202,25 +202,24 @@ class QueryWord:
         ]
 
     @property
-    def endings(self) -> set[str]:
-        """What compounds end with that have this word for their last part, in any language."""
-        return self.parts.union(*map(self.inflected, self.stems))
-
-    @property
-    def parts(self) -> set[str]:
-        """The word and its stems, without those that are too short."""
-        return {each for each in (self.word, *self.stems.values()) if len(each) >= SHORTEST_PART}
-
-    def inflected(self, language: str) -> set[str]:
-        """Return the forms of the word as the last part of a compound in a language that writes compounds as one
-        word."""
-        stem = self.stems[language]
-        inflections = INFLECTIONS.get(language, "").split() if len(stem) >= SHORTEST_PART else ()
-        return {stem + inflection for inflection in inflections}
+    def endings(self) -> dict[str, set[str]]:
+        """What compounds end with that have this word for their last part, each with the only languages of these
+        compounds; without any, they may be in all."""
+        found: dict[str, set[str]] = {}
+        for language, stem in self.stems.items():
+            for inflection in INFLECTIONS.get(language, "").split():
+                found.setdefault(stem + inflection, set()).add(language)
+        found |= {each: set() for each in (self.word, *self.stems.values())}
+        return {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
 
 
-def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
+def query_words(text: str, languages: Sequence[str]) -> tuple[QueryWord, ...]:
     """Return the distinct words of a query, without stop words of the languages if other words remain."""
+    return _query_words(text, tuple(languages))
+
+
+@lru_cache(maxsize=1_000)
+def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
     stop = stop_words(tuple(languages))
@@ -251,4 +250,4 @@ def query_words(text: str, languages: Sequence[str]) -> list[QueryWord]:
     distinct = [word for word in distinct if word.word not in whole or len(distinct) == 1]
     if distinct:
         distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
-    return distinct
+    return tuple(distinct)

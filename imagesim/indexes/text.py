@@ -364,17 +364,25 @@ class TextIndex:
             if len(words[number]) > len(typed):
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
-        for language, parts in ("", word.parts), *((each, word.inflected(each)) for each in word.stems):
-            for part in parts:
-                compounds = [n for n in vocabulary.ending_with(part) if len(words[n]) - len(part) >= 3]
-                # In German "ginger" is a form of "ging", but "leggings" is no German word.
-                note([n for n in compounds if not language or n in self._known_in[language]], COMPOUND)
+        endings = word.endings
+        note((n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)), COMPOUND)
         if not typed.isdigit():
             stop = stop_words(self.languages)
             for number, distance in vocabulary.near(typed):
                 if words[number] not in stop:  # "hte" is in no product's name
                     note([number], factor * FUZZY[distance])
         return found
+
+    def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:
+        """Whether a word is a compound with one of these endings, in a language that it is of: in German "ginger" is a
+        form of "ging", but "leggings" is no German word."""
+        word = self._vocabulary.words[number]
+        return any(
+            word.endswith(ending)
+            and len(word) - len(ending) >= 3
+            and (not languages or any(number in self._known_in[language] for language in languages))
+            for ending, languages in endings.items()
+        )
 
 
 def rarity(entries: int, known: int) -> float:

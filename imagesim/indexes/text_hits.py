@@ -17,7 +17,7 @@ def empty_index(meta: IndexMeta) -> TextIndex:
     return TextIndex(text_fields(meta.texts))
 
 
-def words_of(query: Query, meta: IndexMeta) -> list[QueryWord]:
+def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
     """The words of the query with their stems in the languages of the index."""
     return query_words(query.text, tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,10 +59,15 @@ class Vocabulary:
         found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
         return found + [number for number in unsorted if self.words[number].startswith(text)]
 
-    def ending_with(self, text: str) -> list[int]:
-        unsorted = range(self._known, len(self.words))
-        start, end = (bisect_left(self._reversed, each) for each in (text[::-1], text[::-1] + LAST))
-        return self._reversed_order[start:end] + [n for n in unsorted if self.words[n].endswith(text)]
+    def ending_with(self, endings: Collection[str]) -> set[int]:
+        """Return the words with any of these endings."""
+        found = set()
+        for ending in endings:
+            start, end = (bisect_left(self._reversed, each) for each in (ending[::-1], ending[::-1] + LAST))
+            found.update(self._reversed_order[start:end])
+        unsorted = range(self._known, len(self.words)) if endings else ()
+        every = tuple(endings)
+        return found.union(n for n in unsorted if self.words[n].endswith(every))
 
     def near(self, typed: str) -> list[tuple[int, int]]:
         """Return (number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO

@@ -107,7 +107,7 @@ class CompiledText:
     by_column: bool = False
 
     @property
-    def words(self) -> list[QueryWord]:
+    def words(self) -> tuple[QueryWord, ...]:
         return text_hits.words_of(self.query, self.meta)
 
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
