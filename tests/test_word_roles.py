@@ -231,6 +231,12 @@ class TestSearch:
         assert found["Writing desk"] > 0.9
         assert found["Cable"] < 0.4
 
+    def test_what_it_is_for_is_not_asked_for(self):
+        """ "Paint for shoes" showed the shoes, and "paint for the bedroom" nothing."""
+        for text in ("paint for shoes", "paint for the bedroom"):
+            found = self.names(text, min_relevance=0.4)
+            assert {name.partition(" ")[2] for name in found} == {"paint"}, text
+
     def test_a_part_of_a_category_is_not_all_of_it(self):
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""
         for number, kind in enumerate(("sofa", "sofa", "desk")):

@@ -17,6 +17,7 @@ from imagesim.indexes.stop_words import (
     FILLERS,
     HEAD_FIRST,
     INFLECTIONS,
+    PURPOSES,
     SIZES,
     STOP_WORDS,
 )
@@ -182,7 +183,8 @@ class QueryWord:
 
     ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
     asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte". ``joined``: it in
-    one piece with the word before, and with the one after: "skateboard" for "skate board".
+    one piece with the word before, and with the one after: "skateboard" for "skate board". ``purpose``: it says what
+    the thing before is for.
     """
 
     word: str
@@ -192,6 +194,7 @@ class QueryWord:
     filler: bool = False
     slip: bool = False
     joined: tuple[str, ...] = ()
+    purpose: bool = False
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -224,6 +227,7 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
     positions = next(iter(by_language.values()), ())
     stop = stop_words(tuple(languages))
     slips = _slips(tuple(languages))
+    purposes = {fold(word) for language in languages for word in PURPOSES.get(language, "").split()}
 
     def apart(word: str) -> bool:
         return word in stop or _NO_SPACES.match(word) is not None
@@ -233,7 +237,7 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         for first, second in pairwise(positions)
     ]
     words = []
-    amount = False
+    amount = purpose = False
     for i, token in enumerate(positions):
         stems = {language: by_language[language][i].stem for language in languages}
         follows = i > 0 and positions[i - 1].word not in stop
@@ -242,7 +246,8 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
         joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
-        words.append(QueryWord(token.word, stems, False, follows, filler, token.word in slips, joined))
+        slip, purpose = token.word in slips, purpose or token.word in purposes
+        words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, purpose))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     # "t-shirt" is searched as two words or as one, not as three.

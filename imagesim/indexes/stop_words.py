@@ -54,6 +54,11 @@ FILLERS = {
 }
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
+PURPOSES = {
+    "de": "für fürs", "en": "for", "es": "para", "fr": "pour", "it": "per", "nl": "voor", "pl": "dla", "pt": "para",
+}  # fmt: skip
+"""Words after which a query says what the thing before is for ("cable for a camera")."""
+
 AMOUNTS = frozenset({
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",

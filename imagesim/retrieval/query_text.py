@@ -56,7 +56,8 @@ def read(text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[
         if word.word not in spelled and not roles.has(stems):
             endings.append(_kind_ending(word.word, roles, languages))
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
-    heads, categories, mentioned, partly = roles.interpret(meant, fillers, *_compound(words, fillers, languages))
+    others = fillers | _purposes(words, meant, fillers, roles)
+    heads, categories, mentioned, partly = roles.interpret(meant, others, *_compound(words, others, languages))
     part = " ".join(words[number].word for number in heads) if categories and partly else ""
     is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers] == [True]
     ending = " ".join(filter(None, endings))
@@ -71,6 +72,16 @@ def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
     """Whether a word asks for nothing that the catalogue has."""
     return (word.filler and not roles.calls(stems)) or (word.slip and word.word not in spelled and not roles.has(stems))
+
+
+def _purposes(
+    words: Sequence[QueryWord], meant: Sequence[Collection[str]], fillers: Collection[int], roles: Roles
+) -> set[int]:
+    """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing."""
+    things = (n for n, word in enumerate(words) if not word.purpose and n not in fillers)
+    if not any(roles.calls(meant[n]) for n in things):
+        return set()
+    return {n for n, word in enumerate(words) if word.purpose}
 
 
 def _compound(
