@@ -354,6 +354,14 @@ def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set
     assert listed_stems([name], language) == listed
 
 
+def test_many_fields() -> None:
+    index = TextIndex([TextField(f"name_{number}", category=True) for number in range(300)])
+    index.set(0, {"name_299": ("Sofas & tables",)})
+    index.set(1, {"name_1": ("Lamp",)})
+    for text, slot in (("sofa", 0), ("table", 0), ("lamp", 1)):
+        assert index.match(text).slots.tolist() == [slot], text
+
+
 def test_a_filler_word_counts_only_between_equals() -> None:
     index = TextIndex([TextField("name", 3)])
     for slot, name in enumerate(["Order Tee", "New Order Tee", "Plain Tee"]):

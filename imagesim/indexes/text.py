@@ -59,6 +59,11 @@ UNPACKED = 1_000
 """The maximum number of changed entries in the overlay before they are merged into the arrays."""
 
 
+FIELD_BITS = 16
+FIELD_MASK = (1 << FIELD_BITS) - 1
+"""Where a posting has the number of its field."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextField:
     """A field of text: its name, its weight relative to the other fields, its language, and whether it is the name of a
@@ -116,7 +121,7 @@ class TextIndex:
         self._known_in: dict[str, set[int]] = defaultdict(set)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
-        self._in_field: npt.NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+        self._in_field: npt.NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
         self._stale: npt.NDArray[np.bool_] = np.zeros(16, dtype=bool)
         self._any_stale = False
         self._lengths: npt.NDArray[np.uint16] = np.zeros((16, max(1, len(fields))), dtype=np.uint16)
@@ -159,7 +164,7 @@ class TextIndex:
         else:
             for slot in self._unsettled:
                 for posting in self._added.get(slot, ()):
-                    self._overlay[posting >> 8].add((slot, posting & 255))
+                    self._overlay[posting >> FIELD_BITS].add((slot, posting & FIELD_MASK))
         self._unsettled.clear()
         self._seen.clear()
 
@@ -172,12 +177,12 @@ class TextIndex:
 
     def _forget(self, slot: int) -> None:
         for posting in self._added.pop(slot, ()):
-            self._overlay[posting >> 8].discard((slot, posting & 255))
+            self._overlay[posting >> FIELD_BITS].discard((slot, posting & FIELD_MASK))
         self._stale[slot] = self._any_stale = True
         self._has[slot] = False
 
     def _postings_of(self, slot: int, texts: Mapping[str, Sequence[str]]) -> list[int]:
-        """Return the distinct words of an entry, each with its field in the lowest eight bits."""
+        """Return the distinct words of an entry, each with its field in the lowest bits."""
         postings: list[int] = []
         for number, field in enumerate(self.fields):
             values = texts.get(field.name)
@@ -199,7 +204,7 @@ class TextIndex:
             words = {token: known[token] if token in known else self.learn(token, language) for token in tokens}
             listed = listed_stems(values, language) if self.fields[number].category else ()
             found = self._seen[number, values] = [
-                word << 8 | (number + len(self.fields) if token.stem in listed else number)
+                word << FIELD_BITS | (number + len(self.fields) if token.stem in listed else number)
                 for token, word in words.items()
             ]
         return found
@@ -217,10 +222,10 @@ class TextIndex:
         new = np.array([posting for each in self._added.values() for posting in each], dtype=np.int64)
         owners = np.repeat(list(self._added), [len(each) for each in self._added.values()]).astype(np.int32)
         word_of = np.repeat(np.arange(len(self._starts) - 1), np.diff(self._starts))
-        words = np.concatenate([word_of[keep], new >> 8])
+        words = np.concatenate([word_of[keep], new >> FIELD_BITS])
         order = np.argsort(words, kind="stable")
         self._slots = np.concatenate([self._slots[keep], owners])[order]
-        self._in_field = np.concatenate([self._in_field[keep], (new & 255).astype(np.uint8)])[order]
+        self._in_field = np.concatenate([self._in_field[keep], (new & FIELD_MASK).astype(np.uint16)])[order]
         counts = np.bincount(words, minlength=len(self._vocabulary.words))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._stale[:] = self._any_stale = False

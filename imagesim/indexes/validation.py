@@ -32,6 +32,8 @@ MAX_KEY_LENGTH = 400
 MAX_IMAGES = 1_000
 MAX_TEXT = 10_000
 """Characters of a text that an index takes; what follows is not searched."""
+MAX_TEXTS = 50
+"""Texts of a field that an index takes: with more, one item could have more words than a whole shop."""
 MAX_TEXT_MATCHES = 500
 """Entries that a query of words may page through."""
 MAX_FACET_VALUES = 100
@@ -121,7 +123,7 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
         filters=filters,
         vectors=vectors / lengths,
         texts={
-            name: [value[:MAX_TEXT].encode(errors="replace").decode() for value in values if value]
+            name: [value[:MAX_TEXT].encode(errors="replace").decode() for value in values if value][:MAX_TEXTS]
             for name, values in entry.texts.items()
             if name in meta.texts and any(values)
         },

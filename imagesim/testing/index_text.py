@@ -198,9 +198,13 @@ class TextContract(IndexFixtures):
         odd = [described(20, "\ud800 half a surrogate"), described(21, "x" * 50_000), described(22, "nul\0nul")]
         hyphens = "-".join(["hyphenated"] * 300)
         odd.append(described(23, hyphens))
+        many = [" ".join(f"-word{n}x{i}" for i in range(400)) for n in range(120)]
+        fields = {name: tuple(text.replace("-", name) for text in many) for name in TEXT_META.texts}
+        odd.append(entry(24, axis(8), texts=fields))
         assert {result.status for result in shelf.write(odd)} == {"done"}
         shelf.refresh()
         assert [each.key for each in answer(shelf, "hyphenated")] == ["shop.product:23"]
+        assert [each.key for each in answer(shelf, "nameword0x5")] == ["shop.product:24"]
         for text in (
             "surrogate",
             hyphens,

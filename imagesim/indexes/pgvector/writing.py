@@ -31,6 +31,10 @@ BATCH = 200
 """Rows of one statement."""
 MAX_VALUE_BYTES = 2_600
 """Of a text in an inverted index: a third of a page, less what PostgreSQL adds."""
+MAX_WORD_BYTES = 1_000_000
+"""Of an entry's words in PostgreSQL's full text, which takes 1,048,575; further words are found by vectors alone."""
+WORD_OVERHEAD = 16
+"""The maximum number of bytes that PostgreSQL adds to a word."""
 TOMBSTONE_AGE = "1 hour"
 """How long after a removal a late write of an older version is refused, as on the other indexes."""
 
@@ -190,11 +194,14 @@ def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[
     classes = generation.text_classes
     found: dict[str, set[str]] = {}
     lengths: dict[str, int] = {}
+    size = 0
     for name, values in texts.items():
         words = {token.word for token in _tokens(generation, name, values)}
         lengths[name] = len(words)
-        for word in words:
-            found.setdefault(word, set()).add(classes[name])
+        for word in sorted(words):
+            size += 0 if word in found else len(word.encode()) + WORD_OVERHEAD
+            if size <= MAX_WORD_BYTES:
+                found.setdefault(word, set()).add(classes[name])
     vector = " ".join(
         f"{lexeme(word)}:{','.join(f'{n}{letter}' for n, letter in enumerate(sorted(of), 1))}"
         for word, of in found.items()
