@@ -335,6 +335,18 @@ def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_
     assert dict(zip(*map(np.ndarray.tolist, index.match("sofa")), strict=True))[1] == pytest.approx(scores[2])
 
 
+def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None:
+    """ "Tisch" found the sofas of "Sofas & Tische" as well as its desks."""
+    index = TextIndex([TextField("name", 3, "de"), TextField("category", 2, "de", category=True)])
+    index.set(1, {"name": ["Tisch"], "category": ["Sofas & Tische"]})
+    index.set(2, {"name": ["Schreibtisch"], "category": ["Sofas & Tische"]})
+    index.set(3, {"name": ["Sofa"], "category": ["Sofas & Tische"]})
+    index.set(4, {"name": ["Nachtisch"], "category": ["Kochen"]})
+    index.set(5, {"name": ["Misch"], "category": ["Sofas & Tische"]})  # a typing error is none
+    scores = dict(zip(*map(np.ndarray.tolist, index.match("Tische")), strict=True))
+    assert scores[1] > 0.9 > scores[2] > 0.75 > 0.5 > max(scores[3], scores[4], scores[5])
+
+
 @pytest.mark.parametrize(
     ("name", "language", "listed"),
     [

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # The quality of a match, by kind. An exact match is 1.
 STEM = 0.97
-COMPOUND = 0.8
+COMPOUND = 0.81
 PREFIX = (0.5, 0.4)
 FUZZY = {1: 0.8, 2: 0.65}
 TYPING = 0.95
@@ -267,7 +267,11 @@ class TextIndex:
             asked = quality >= STEM
             known = self._frequency(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
-                quality[~asked] *= np.where(quality[~asked] == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
+                factor = np.where(quality == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
+                # "Schreibtisch" is a "Tisch" if its category is "Sofas & Tische".
+                listed = np.isin(slots, slots[asked & (fields >= len(self.fields))])
+                factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
+                quality *= factor.astype(np.float32)
             slip = word.slip and not known and word.word not in spelled
             weight = rarity(everything, known) * (FILLER if word.filler or slip else 1.0)
             weights += weight
