@@ -70,6 +70,9 @@ def test_a_compound_that_the_catalogue_lacks_ends_with_a_kind(typed, endings):
         ("chair pour skateboard", ["fr"], "chair"),
         ("looking for a skateboard basket", ["en"], "basket"),
         ("for a chair", ["en"], "chair"),
+        ("something for a chair", ["en"], "chair"),
+        ("etwas mit Stuhl", ["de"], "stuhl"),
+        ("quelque chose de chair", ["fr"], "chair"),
         ("cover for a chair", ["en"], "cover chair"),  # nothing is called a cover
         ("skateboard and basket chair", ["en"], "skateboard chair"),
         ("nice skateboard chair please", ["en"], "chair"),

@@ -50,7 +50,7 @@ FILLERS = {
     "rzeczy sklep szukam ta tani te ten wyprzedaż zamówić zdjęcie zł",
     "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar eu euros favor foto imagem "
     "loja melhor menos meu meus minha minhas mostre nos novo oferta onde online preciso preço procuro produto "
-    "produtos promoção quais qual qualidade quero reais tamanho tem têm",
+    "produtos promoção quais qual qualidade quero reais tamanho têm tem",
 }
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
