@@ -205,6 +205,19 @@ def test_the_parts_of_a_hyphenated_word_are_asked_for(typed: str) -> None:
     assert [word.word for word in query_words(typed, ["en"])] == ["t", "shirt"]
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [
+        ("Un'agenda per quest'anno", "it", "un agenda per quest anno"),
+        ("Sant'Angelo, coll'olio", "it", "sant angelo coll olio"),
+        ("quelqu'un, aujourd'hui", "fr", "quelqu un aujourdhui"),
+        ("O'Neill, kids' and men's", "en", "oneill kids and men"),
+    ],
+)
+def test_elided_words_are_words(text: str, language: str, words: str) -> None:
+    assert " ".join(token.word for token in analyse(text, language)) == words
+
+
 def test_long_texts_are_truncated() -> None:
     assert len(analyse("word " * 10_000, "en")) <= 401
     assert len(query_words(" ".join(f"word{n}" for n in range(1000)), ["en"])) == 16

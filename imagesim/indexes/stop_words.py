@@ -17,8 +17,8 @@ STOP_WORDS = {
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
 ELIDED = frozenset({
-    "all", "c", "d", "dall", "dell", "j", "jusqu", "l", "lorsqu", "m", "n", "nell", "puisqu", "qu", "quell", "s",
-    "sull", "t",
+    "all", "c", "coll", "d", "dall", "dell", "j", "jusqu", "l", "lorsqu", "m", "n", "nell", "puisqu", "qu", "quell",
+    "quelqu", "quest", "s", "sant", "sull", "t", "un",
 })  # fmt: skip
 """Words that lose their vowel before another, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
