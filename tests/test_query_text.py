@@ -73,6 +73,10 @@ def test_a_compound_that_the_catalogue_lacks_ends_with_a_kind(typed, endings):
         ("something for a chair", ["en"], "chair"),
         ("etwas mit Stuhl", ["de"], "stuhl"),
         ("quelque chose de chair", ["fr"], "chair"),
+        ("chair nella basket, sulle skateboard", ["it"], "chair"),
+        ("chair delle chair", ["it"], "chair"),
+        ("chair nas chair", ["pt"], "chair"),
+        ("deze chair die", ["nl"], "chair"),
         ("cover for a chair", ["en"], "cover chair"),  # nothing is called a cover
         ("skateboard and basket chair", ["en"], "skateboard chair"),
         ("nice skateboard chair please", ["en"], "chair"),

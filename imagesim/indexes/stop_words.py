@@ -8,11 +8,11 @@ STOP_WORDS = {
     "aus bei ist zu als auch nach ich mein meine",
     "fr": "le la les l un une des du de d et ou pour avec sans en dans sur au aux ce cette est à",
     "es": "el la los las un una unos unas y o de del para con sin en por al es que",
-    "it": "a il lo la i gli le l un uno una e o di d del della dei dell per con senza in nell su sull da dall al alla "
-    "all è",
-    "nl": "de het een en of voor met van in op te bij aan uit is",
+    "it": "a il lo la i gli le l un uno una e o di d del dello della dei degli delle dell per con senza in nel nella "
+    "nello nei negli nelle nell su sul sulla sulle sull da dall al alla alle agli all è",
+    "nl": "de het een deze die dit dat en of voor met van in op te bij aan uit is",
     "pl": "i lub albo w we na z ze do dla od po o u pod nad jest są",
-    "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na por ao",
+    "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na nas por pelo pela ao à às",
 }
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
