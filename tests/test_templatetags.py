@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.urls import NoReverseMatch, include, path, resolve
@@ -373,16 +374,26 @@ def test_a_misspelled_variable_is_named(tag):
         Template("{% load imagesim %}{% " + tag + " prodcut %}").render(Context({"product": product("shoe")}))
 
 
-def test_the_search_page_of_the_docs(shelf):
+@pytest.fixture
+def unavailable(monkeypatch):
+    def fail(*args, **arguments):
+        raise IndexUnavailable("Elasticsearch at http://es1:9200 does not answer.")
+
+    return lambda name: monkeypatch.setattr(imagesim, name, fail)
+
+
+def test_the_search_page_of_the_docs(shelf, unavailable):
     page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
     code = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)[0]
     shown = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)[0]
 
-    def answer(request, name, context):
+    def answer(request, name, context, status):
+        assert status == (503 if failing else 200)
         return render(shown, request=request, **context)
 
-    view = {"imagesim": imagesim, "render": answer}
+    view = {"imagesim": imagesim, "render": answer, "logger": logging.getLogger("shop"), "_": str}
     exec(code, view)
+    failing = False
     requests = RequestFactory()
     opened = view["search"](requests.get("/search/"))
     assert "<form" in opened
@@ -397,19 +408,52 @@ def test_the_search_page_of_the_docs(shelf):
     assert '<p role="alert">This is not a picture that can be read' in refused
     long = view["search"](requests.get("/search/", {"q": "x" * 501}))
     assert '<p role="alert">' in long
+    failing = True
+    unavailable("search")
+    assert '<p role="alert">The search is not available.' in view["search"](requests.get("/search/?q=red"))
 
 
-def test_the_refined_search_of_the_docs(shelf):
+def test_the_refined_search_of_the_docs(shelf, unavailable):
     page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
     code = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)[1]
     shown = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)[1]
 
-    def answer(request, name, context):
+    def answer(request, name, context, status):
+        assert status == (503 if failing else 200)
         return render("{% url 'shop:search' as search_page %}" + shown, request=request, **context)
 
-    view = {"imagesim": imagesim, "render": answer, "Product": Product, "_": str}
+    failing = False
+    view = {"imagesim": imagesim, "render": answer, "Product": Product, "_": str, "logger": logging.getLogger("shop")}
     exec(code, view)
     found = view["search"](RequestFactory().get("/search/?q=red&sort=-price"))
     assert found.partition("<template")[0].count("imagesim-hit__link") == 3  # the blue one is not relevant
     for query in ("", "?q=red&price__lt=cheap", "?q=red&brand=%00"):
         assert '<p role="alert">' in view["search"](RequestFactory().get(f"/search/{query}"))
+    failing = True
+    unavailable("search")
+    assert '<p role="alert">The search is not available.' in view["search"](RequestFactory().get("/search/?q=red"))
+
+
+def test_the_look_page_of_the_docs(shelf, unavailable):
+    page = (Path(__file__).parent.parent / "docs" / "shop-the-look.md").read_text()
+    (code,) = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)
+    logger = logging.getLogger("shop")
+    shown = {
+        "imagesim": imagesim,
+        "render": lambda request, name, context, status: HttpResponse(status=status),
+        "_": str,
+        "logger": logger,
+    }
+    exec(code, shown)
+
+    def post(image):
+        request = RequestFactory().post("/look/", {"image": image})
+        request._dont_enforce_csrf_checks = True
+        return shown["look"](request).status_code
+
+    photo = encoded(picture("red"))
+    assert shown["look"](RequestFactory().get("/look/")).status_code == 200
+    assert post(SimpleUploadedFile("red.png", photo)) == 200
+    assert post(SimpleUploadedFile("a.svg", b"<svg/>")) == 400
+    unavailable("shop_the_look")
+    assert post(SimpleUploadedFile("red.png", photo)) == 503
