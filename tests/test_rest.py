@@ -26,6 +26,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from PIL import Image
 from rest_framework.settings import api_settings
+from rest_framework.versioning import AcceptHeaderVersioning, NamespaceVersioning
+from rest_framework.views import APIView
 
 from demo_shop.shop.models import Product
 from imagesim import images
@@ -611,6 +613,14 @@ class TestAccess:
         user = get_user_model().objects.create_user("shopper")
         found(Client().get(SEARCH, {"q": "red"}, headers={"X-Forwarded-For": str(user.pk)}))
         found(_signed_in(user).get(SEARCH, {"q": "red"}))
+
+    @pytest.mark.parametrize("versioning", [NamespaceVersioning, AcceptHeaderVersioning])
+    def test_the_versions_of_the_shops_own_api_do_not_matter(self, shelf, api, monkeypatch, versioning):
+        """``DEFAULT_VERSIONING_CLASS`` of REST framework is a default of its base view."""
+        monkeypatch.setattr(APIView, "versioning_class", versioning)
+        monkeypatch.setattr(versioning, "allowed_versions", ["v1", None])
+        found(api.get(SEARCH, {"q": "red"}))
+        assert SEARCH in api.get("/api/visual/schema/?format=json").json()["paths"]
 
     def test_basic_authentication_is_not_accepted(self, shelf, api, settings):
         get_user_model().objects.create_user("boss", password="right")

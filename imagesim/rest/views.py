@@ -67,6 +67,7 @@ class VisualSearchView(APIView):
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
     renderer_classes = (JSONRenderer,)
     throttle_classes = (RefusalThrottle, VisitorThrottle)
+    versioning_class = None  # the shop's own versions are not of these addresses
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -298,6 +299,7 @@ class SchemaView(APIView):
     permission_classes = ()
     authentication_classes = ()
     renderer_classes = (OpenApiYamlRenderer, OpenApiYamlRenderer2, OpenApiJsonRenderer, OpenApiJsonRenderer2)
+    versioning_class = None
     schema = None
 
     def get(self, request: Request) -> Response:
