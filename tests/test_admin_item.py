@@ -150,6 +150,16 @@ class TestBadge:
         assert f"It could not be indexed: {state.error}" in page
         assert link in admin_client.get(similar_page(item)).content.decode()
 
+    def test_an_item_that_failed_and_was_saved_since_waits(self, admin_client):
+        """Its error is forgotten; it was shown as failed, without a reason."""
+        item = product("broken", b"no picture")
+        sync()
+        item.save()
+        page = text_of(admin_client.get(similar_page(item)))
+        assert "It waits to be indexed." in page
+        assert "failed" not in page
+        assert "waiting" in text_of(admin_client.get(PRODUCTS)).partition("broken")[2]
+
     def test_not_for_those_who_may_not_see_it(self, staff):
         item = product("broken", b"no picture")
         sync()

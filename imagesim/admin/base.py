@@ -59,12 +59,17 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """A ModelAdmin whose pages cannot be edited."""
 
 
+def _failed(state: ItemState) -> bool:
+    """Whether the item failed, and was not changed or queued since: that forgets the error."""
+    return state.outcome == Outcome.FAILED and bool(state.error or not state.pending)
+
+
 def badge(state: ItemState | None, url: str = "") -> SafeString:
     """Render the state as a coloured badge with the error as its tooltip, and ``url`` as what it leads to; "unknown"
     for an item without a state."""
     if state is None:
         return format_html('<span class="imagesim-badge" data-tone="none">{}</span>', _("unknown"))
-    waiting = state.pending and state.outcome != Outcome.FAILED
+    waiting = state.pending and not _failed(state)
     tone = "waiting" if waiting else TONES.get(state.outcome, "none")
     word = _("waiting") if waiting else state.get_outcome_display()
     shown = format_html('<span class="imagesim-badge" data-tone="{}" title="{}">{}</span>', tone, state.error, word)
@@ -209,7 +214,7 @@ def reason(state: ItemState | None, item: models.Model) -> str:
     """Return why the item is not in the index; empty if it is."""
     if state is None:
         return _("It was never indexed: no change of it was noticed. Save it, or reindex it from the list.")
-    if state.outcome == Outcome.FAILED:
+    if _failed(state):
         return _("It could not be indexed: %(error)s") % {"error": state.error}
     if state.outcome == Outcome.SKIPPED and not state.pending:
         if not registry.for_item(item).should_index(item):
