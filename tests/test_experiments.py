@@ -29,6 +29,7 @@ from django.utils import timezone
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events, tasks, widgets
+from imagesim.embedders import lite
 from imagesim.experiments import overrides, results
 from imagesim.experiments.apps import check_cache, check_experiments
 from imagesim.experiments.assignment import assign, pseudonym
@@ -817,3 +818,8 @@ def test_key_of_a_hit_is_in_the_token(shelf):
     with visiting("someone"):
         hits = imagesim.search(text="red")
     assert events.request_of(hits.token, key_of(hits[0].item))
+
+
+def test_the_example_of_weights_names_parts_of_the_built_in_model():
+    example = Variant._meta.get_field("components").help_text
+    assert {weight.partition("^")[0] for weight in example.split()} <= set(lite.COMPONENTS)

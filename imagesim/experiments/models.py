@@ -205,7 +205,7 @@ class Variant(models.Model):
     share = models.PositiveSmallIntegerField(
         _("percent"), default=50, validators=[MinValueValidator(1), MaxValueValidator(PERCENT - 1)]
     )
-    components = models.CharField(_("weights of the parts"), max_length=200, blank=True, help_text="colour^0.5 form^1")
+    components = models.CharField(_("weights of the parts"), max_length=200, blank=True, help_text="colour^0.5 shape^1")
     diversity = models.FloatField(
         _("diversity"), null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
     )

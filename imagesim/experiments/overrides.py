@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
-    """Parse weights such as ``colour^0.5 form^1`` for the model of the active index, or of the one on ``standby``.
+    """Parse weights such as ``colour^0.5 shape^1`` for the model of the active index, or of the one on ``standby``.
 
     :raises ValidationError: if it is something else, or the model has no such part.
     """
