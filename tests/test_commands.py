@@ -116,6 +116,11 @@ class TestSync:
             ("imagesim_evaluate --seed=-1", "--seed: -1 is too small"),
             ("imagesim_tune --sample=-1", "--sample: -1 is too small; it must be 2 or more"),
             ("imagesim_precision --pictures=-1", "--pictures: -1 is too small"),
+            ("imagesim_precision --folder /nope", "There is no folder /nope"),
+            ("imagesim_plan --items 9 -m 1", "-m: 1 is too small; it must be 2 or more"),
+            ("imagesim_plan --items 9 --node-memory 0", "--node-memory: 0 is too small; it must be 0.5 or more"),
+            ("imagesim_plan --items 9 --regions nan", "--regions: nan is too small"),
+            ("imagesim_plan --items 9 --replicas=-1", "--replicas: -1 is too small"),
             ("imagesim_ubi queries --since today", "--since: 'today' is not a day such as 2026-05-31"),
         ],
     )

@@ -13,7 +13,7 @@ from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, at_least
 from imagesim.models import Embedding, ImageRegions
 from imagesim.planning import GIB, QUANTISED, SERVER, Backend, plan, sample
 from imagesim.regions import get_region_finder
@@ -44,19 +44,23 @@ class Command(ImagesimCommand):
             "--index", default="auto", choices=get_args(Backend), help="default: pgvector if configured, else by size"
         )
         parser.add_argument("--quantisation", default="auto", choices=["auto", "half", *QUANTISED])
-        parser.add_argument("--characters", type=int, default=0, help="mean length of the texts of an item (default 0)")
+        parser.add_argument(
+            "--characters", type=at_least(0), default=0, help="mean length of the texts of an item (default 0)"
+        )
         parser.add_argument("--server", type=_version, default=SERVER, help="version of Elasticsearch (default 9.5)")
-        parser.add_argument("-m", type=int, default=16, help="links per node of the HNSW graph (default 16)")
+        parser.add_argument("-m", type=at_least(2), default=16, help="links per node of the HNSW graph (default 16)")
         parser.add_argument(
             "--measure-index",
             action="store_true",
             help=f"measure the speed of the configured index: fill another with {sample.ENTRIES:,} vectors beside it",
         )
-        parser.add_argument("--node-memory", type=float, default=64, help="memory of an Elasticsearch node in GiB (64)")
-        parser.add_argument("--replicas", type=int, default=1)
+        parser.add_argument(
+            "--node-memory", type=at_least(0.5), default=64, help="memory of an Elasticsearch node in GiB (64)"
+        )
+        parser.add_argument("--replicas", type=at_least(0), default=1)
         parser.add_argument(
             "--regions",
-            type=float,
+            type=at_least(0.0),
             help=f"with ITEM_REGIONS: things found in a picture, on average (default: as stored, else {REGIONS})",
         )
         parser.add_argument(

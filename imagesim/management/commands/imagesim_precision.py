@@ -37,6 +37,8 @@ class Command(ImagesimCommand):
 
     def handle(self, *args: Any, format: str, pictures: int, folder: Path | None, **options: Any) -> None:
         embedder = get_embedder()
+        if folder and not folder.is_dir():
+            raise CommandError(f"There is no folder {folder}.")
         choose = getattr(embedder, "choose_precision", None)
         if choose is None:
             raise CommandError(f"{type(embedder).__name__} runs elsewhere: there is no precision to choose here.")
