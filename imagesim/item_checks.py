@@ -114,6 +114,9 @@ def _check_filters(items: Items[Any]) -> Iterator[CheckMessage]:
     for name in sorted(set(items.filter_kinds) - set(items.filters)):
         message = f"filter_kinds names {name!r}, which is no filter; the filters are {format_choices(items.filters)}."
         yield _error(items, message, "imagesim.E016")
+    for path in sorted(set(items.text_languages) - set(items.text_specs)):
+        message = f"text_languages names {path!r}, which is no text; the texts are {format_choices(items.text_specs)}."
+        yield _error(items, message, "imagesim.E016")
 
 
 def _check_related(items: Items[Any]) -> Iterator[CheckMessage]:

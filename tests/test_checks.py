@@ -307,6 +307,15 @@ class TestItems:
         assert found.id == "imagesim.E016"
         assert found.msg == "LampItems: filter_kinds names 'lumens', which is no filter; the filters are 'lumen'."
 
+    def test_a_language_of_a_text_that_does_not_exist(self, register):
+        """The text was read in LANGUAGE_CODE, without a word about it."""
+        register(text={"name": 1}, text_languages={"nam": "de", "name": "de"})
+
+        (found,) = item_checks.check_items()
+
+        assert found.id == "imagesim.E016"
+        assert found.msg == "LampItems: text_languages names 'nam', which is no text; the texts are 'name'."
+
     @pytest.mark.parametrize(
         ("related", "message"),
         [
