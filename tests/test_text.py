@@ -266,7 +266,7 @@ def test_fuzzy_words_equal_a_full_comparison() -> None:
         for number, word in enumerate(batch, start):
             index.add(number, {"name": (word,)})
         index.settle()
-        vocabulary = index._vocabulary
+        vocabulary = index._words._vocabulary
         for typed in asked:
             most = 1 if len(typed) <= 5 else 2
             expected = {word: OSA.distance(typed, word) for word in vocabulary.words}

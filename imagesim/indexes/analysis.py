@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagesim.indexes.stop_words import (
     AMOUNTS,
@@ -21,6 +21,9 @@ from imagesim.indexes.stop_words import (
     SIZES,
     STOP_WORDS,
 )
+
+if TYPE_CHECKING:
+    from imagesim.types import IndexMeta
 
 ANALYSIS = 3
 """Raised when indexes made before have to be rebuilt for their words to be found as well."""
@@ -123,6 +126,11 @@ def _slips(languages: tuple[str, ...]) -> frozenset[str]:
 def base_language(code: str) -> str:
     """``'pt-br'`` -> ``'pt'``."""
     return code.lower().replace("_", "-").partition("-")[0]
+
+
+def languages_of(meta: IndexMeta) -> tuple[str, ...]:
+    """Return the languages of the texts of an index."""
+    return tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
 
 
 @lru_cache(maxsize=4_000)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import QueryWord, Token, analyse, base_language, listed_stems, query_words, stop_words
-from imagesim.indexes.vocabulary import Vocabulary
+from imagesim.indexes.analysis import analyse, base_language, listed_stems, query_words
+from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,23 +26,11 @@ if TYPE_CHECKING:
     Slots = npt.NDArray[np.int64]
     Qualities = npt.NDArray[np.float32]
 
-# The quality of a match, by kind. An exact match is 1.
-STEM = 0.97
-COMPOUND = 0.81
-PREFIX = (0.5, 0.4)
-FUZZY = {1: 0.8, 2: 0.65}
-TYPING = 0.95
-"""The quality of a word with the last word of a query, still being typed, as its prefix."""
-
 KNOWN_WORD = 0.7
 """The factor of any other match than by the word or its stem, if the catalogue contains the word."""
 
 KNOWN_PART = 0.6
 """The same for a part of a compound: a boxing glove ("Boxhandschuh") is not a shoe ("Schuh") if there are shoes."""
-
-SPELLED = 0.55
-"""The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
-"match", and a "table" no "tablet". Low enough that vectors decide: "gray" is "grey"."""
 
 LISTED = 0.6
 """The factor of a match with a word of a list in a category's name: not all of "Sofas & tables" are sofas. Low enough
@@ -115,10 +103,7 @@ class TextIndex:
         # The words that a category's name lists are in a field of their own, after all others.
         self._factor = np.concatenate([factor, factor * LISTED])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
-        self._vocabulary = Vocabulary()
-        self._tokens: dict[str, dict[Token, int]] = {language: {} for language in self.languages}
-        self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
-        self._known_in: dict[str, set[int]] = defaultdict(set)
+        self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._in_field: npt.NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
@@ -158,7 +143,7 @@ class TextIndex:
         """Make added entries visible."""
         if not self._unsettled:
             return
-        self._vocabulary.sort()
+        self._words.sort()
         if len(self._added) > UNPACKED or (self._added and not len(self._slots)):
             self.pack()
         else:
@@ -199,22 +184,14 @@ class TextIndex:
             if len(self._seen) >= MAX_SEEN:
                 self._seen.clear()
             language = self._language[number]
-            known = self._tokens[language]
             tokens = {token for value in values for token in analyse(value, language)}
-            words = {token: known[token] if token in known else self.learn(token, language) for token in tokens}
+            words = {token: self._words.add(token, language) for token in tokens}
             listed = listed_stems(values, language) if self.fields[number].category else ()
             found = self._seen[number, values] = [
                 word << FIELD_BITS | (number + len(self.fields) if token.stem in listed else number)
                 for token, word in words.items()
             ]
         return found
-
-    def learn(self, token: Token, language: str) -> int:
-        """Add a word to the vocabulary; return its number."""
-        word = self._tokens[language][token] = self._vocabulary.add(token.word)
-        self._stems[language, token.stem].add(word)
-        self._known_in[language].add(word)
-        return word
 
     def pack(self) -> None:
         """Merge the overlay into the arrays."""
@@ -226,7 +203,7 @@ class TextIndex:
         order = np.argsort(words, kind="stable")
         self._slots = np.concatenate([self._slots[keep], owners])[order]
         self._in_field = np.concatenate([self._in_field[keep], (new & FIELD_MASK).astype(np.uint16)])[order]
-        counts = np.bincount(words, minlength=len(self._vocabulary.words))
+        counts = np.bincount(words, minlength=len(self._words))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._stale[:] = self._any_stale = False
         self._added.clear()
@@ -259,7 +236,7 @@ class TextIndex:
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         weights = 0.0
-        for position, found in enumerate(self._matching_numbers(words, prefix=prefix, spelled=spelled)):
+        for position, found in enumerate(self._words.match(words, prefix=prefix, spelled=spelled)):
             word = words[position]
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
@@ -317,81 +294,6 @@ class TextIndex:
                 slots, fields = np.concatenate([slots, more[0]]), np.concatenate([fields, more[1]])
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
-
-    def matching_words(
-        self, words: Sequence[QueryWord], *, prefix: bool, spelled: Collection[str] = ()
-    ) -> list[dict[str, float]]:
-        """Return the words of the vocabulary that match each word of a query, with the qualities of the matches."""
-        known = self._vocabulary.words
-        found = self._matching_numbers(words, prefix=prefix, spelled=spelled)
-        return [{known[number]: quality for number, quality in each.items()} for each in found]
-
-    def _matching_numbers(
-        self, words: Sequence[QueryWord], *, prefix: bool, spelled: Collection[str]
-    ) -> list[dict[int, float]]:
-        """Call :meth:`_lookup` for each word. A word of the catalogue matches one word of the query, unless it is the
-        same word or stem as several: "bar baz" is not two misspellings of one "bag"."""
-        found = [
-            self._lookup(word, prefix=prefix and word.last, factor=SPELLED if word.word in spelled else 1.0)
-            for word in words
-        ]
-        taken: dict[int, int] = {}
-        for position, each in enumerate(found):
-            for number, quality in each.items():
-                best = taken.setdefault(number, position)
-                if quality > found[best][number]:
-                    taken[number] = position
-        return [
-            {number: quality for number, quality in each.items() if quality >= STEM or taken[number] == position}
-            for position, each in enumerate(found)
-        ]
-
-    def _lookup(self, word: QueryWord, *, prefix: bool, factor: float) -> dict[int, float]:
-        """Return the words of the catalogue that match a word of the query, each with the quality of the match.
-
-        ``factor`` is that of words with typing errors, and of longer ones.
-        """
-        found: dict[int, float] = {}
-        vocabulary, words = self._vocabulary, self._vocabulary.words
-
-        def note(numbers: Iterable[int], quality: float) -> None:
-            for number in numbers:
-                if quality > found.get(number, 0.0):
-                    found[number] = quality
-
-        typed = word.word
-        note([vocabulary.ids[typed]] if typed in vocabulary.ids else (), 1.0)
-        for spelling, stems in word.spellings:
-            note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
-            for language, stem in stems.items():
-                note(self._stems.get((language, stem), ()), STEM)
-        if len(typed) < 3:
-            if prefix:
-                note(vocabulary.starting_with(typed), TYPING)
-            return found
-        for number in vocabulary.starting_with(typed):
-            if len(words[number]) > len(typed):
-                longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
-                note([number], TYPING if prefix else longer)
-        endings = word.endings
-        note((n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)), COMPOUND)
-        if not typed.isdigit():
-            stop = stop_words(self.languages)
-            for number, distance in vocabulary.near(typed):
-                if words[number] not in stop:  # "hte" is in no product's name
-                    note([number], factor * FUZZY[distance])
-        return found
-
-    def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:
-        """Whether a word is a compound with one of these endings, in a language that it is of: in German "ginger" is a
-        form of "ging", but "leggings" is no German word."""
-        word = self._vocabulary.words[number]
-        return any(
-            word.endswith(ending)
-            and len(word) - len(ending) >= 3
-            and (not languages or any(number in self._known_in[language] for language in languages))
-            for ending, languages in endings.items()
-        )
 
 
 def rarity(entries: int, known: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from imagesim.indexes.analysis import QueryWord, analyse, base_language, query_words
+from imagesim.indexes.analysis import QueryWord, analyse, base_language, languages_of, query_words
 from imagesim.indexes.text import TextIndex, text_fields
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.types import Candidate, IndexMeta, Query
@@ -19,7 +19,7 @@ def empty_index(meta: IndexMeta) -> TextIndex:
 
 def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
     """The words of the query with their stems in the languages of the index."""
-    return query_words(query.text, tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values())))
+    return query_words(query.text, languages_of(meta))
 
 
 def stem_keys(word: QueryWord) -> list[str]:

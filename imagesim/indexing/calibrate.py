@@ -17,7 +17,7 @@ from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import analyse, base_language, listed_stems
+from imagesim.indexes.analysis import analyse, base_language, languages_of, listed_stems
 from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.measured_colours import colours_by_stem
@@ -95,7 +95,7 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     if found is None:
         return None
     sample, described = found
-    languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
+    languages = languages_of(meta)
     calibration = replace(fit(sample), roles=fit_roles(described, sample.departments, colours_by_stem(languages)))
     return _store(meta, calibration.to_json(), len(sample.vectors))
 

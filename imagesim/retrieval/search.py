@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
 from imagesim.exceptions import BadQuery, local_choices
-from imagesim.indexes.analysis import base_language
+from imagesim.indexes.analysis import languages_of
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
@@ -231,7 +231,7 @@ def _run(
     def answer(index: GuardedIndex, meta: IndexMeta, terms: Sequence[QueryTerm] = terms) -> Hits:
         words = text if kind == "words" and len(terms) == 1 and meta.texts else None
         calibration, floor, accepted = calibration_of(meta), request.min_relevance, filters
-        languages = tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
+        languages = languages_of(meta)
         if words:
             words, unwanted = without_negated_colours(words, calibration.roles, languages)
             terms = [QueryTerm(words)]

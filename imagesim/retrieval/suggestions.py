@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from django.utils.translation import get_language
 
 from imagesim import paths
-from imagesim.indexes.analysis import Token, analyse, base_language
+from imagesim.indexes.analysis import Token, analyse, base_language, languages_of
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
@@ -73,10 +73,7 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     )
     best = max((each.text for each in found.candidates), default=0.0)
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
-    typed = {
-        language: analyse(request.text, language)[-1:]
-        for language in {base_language(spec.language) for spec in meta.texts.values()}
-    }
+    typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}
     begun = [(hit, list(_begun(hit, typed))) for hit in hits]
     every = ((hit, each) for hit, found in begun for each in found)
     groups = [Suggestion(each.value, each.kind, hit) for hit, each in every if each.kind and each.own]

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import QueryWord, Token
+from imagesim.indexes.analysis import QueryWord, Token, languages_of
 from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
-from imagesim.indexes.text import COMPOUND, FILLER, KNOWN_PART, KNOWN_WORD, STEM, rarity
+from imagesim.indexes.text import FILLER, KNOWN_PART, KNOWN_WORD, rarity
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
+from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 from imagesim.types import Candidates, Query
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
 
 
 def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[QueryWord], query: Query) -> Matches:
-    """What :class:`~imagesim.indexes.text.TextIndex` finds among the words that may match."""
+    """What matches among the words of the index that may."""
     bind = Bound()
     of_one = sql.SQL("(SELECT word, stems FROM {} WHERE {} ORDER BY {} LIMIT {})")
     near = [
@@ -74,11 +75,12 @@ def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[Quer
         for condition, order in _near(word, query, bind)
     ]
     found = rows(cursor, sql.SQL(" UNION ").join(near), bind.values)
-    index = text_hits.empty_index(generation.meta)
+    known = WordMatcher(languages_of(generation.meta))
     for word, stems in found:
         for language, _, stem in (each.partition(":") for each in stems):
-            index.learn(Token(word, stem), language)
-    return index.matching_words(words, prefix=query.typing, spelled=query.spelled)
+            known.add(Token(word, stem), language)
+    matches = known.match(words, prefix=query.typing, spelled=query.spelled)
+    return [{known[number]: quality for number, quality in each.items()} for each in matches]
 
 
 def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Composable, sql.Composable]]:
