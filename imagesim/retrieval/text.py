@@ -119,7 +119,7 @@ class WithText:
         known = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, of_part, by_vector, pinned = self._ask(texts, window, near)
-        matching = self._of_kind(self._called(by_text.candidates), of_part.candidates, by_group=query.collapse)
+        matching = self._of_kind(self._called(by_text.candidates))
         vectors = self._vectors_of([*matching, *pinned.candidates])
         named = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
@@ -127,6 +127,7 @@ class WithText:
         else:
             vector, by_vector = self._moved(window, named, vectors, None if known else by_vector)
         kind: Kind = "words" if vector is query.vector else "items"
+        matching = self._of_part(matching, of_part.candidates, by_group=query.collapse)
         judge = Judge(self._calibration, kind)
 
         def judge_all(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[Judged]:
@@ -176,23 +177,32 @@ class WithText:
         least = ASIDE_SHARE * best
         return [each if each.text >= least else each._replace(text=ASIDE * each.text) for each in candidates]
 
-    def _of_kind(
-        self, candidates: Sequence[Candidate], of_part: Sequence[Candidate], *, by_group: bool
-    ) -> list[Candidate]:
+    def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
-        :data:`KIND_MATCH`. ``of_part`` tells by its matches which of a category are of the part that they name."""
-        in_part = [each for each in of_part if not self._partly.isdisjoint(each.categories)]
-        least = OF_PART * max((each.text for each in in_part), default=0.0)
-        called = {_identity(each, by_group=by_group) for each in in_part if each.text >= least}
+        :data:`KIND_MATCH`."""
+        part = self._best_of_part(candidates)
 
         def is_of_kind(each: Candidate) -> bool:
-            named = self._named.intersection(each.categories)
-            return bool(named) and (not named <= self._partly or _identity(each, by_group=by_group) in called)
+            return not self._named.intersection(each.categories) <= self._partly or each in part
 
+        return [each._replace(text=max(each.text, KIND_MATCH)) if is_of_kind(each) else each for each in candidates]
+
+    def _of_part(
+        self, candidates: Sequence[Candidate], of_part: Sequence[Candidate], *, by_group: bool
+    ) -> list[Candidate]:
+        """Return the candidates, with the same match for those of the part of a category that the words name, whatever
+        else is asked. Only after the feedback, for which those count that match all of the words."""
+        part = {_identity(each, by_group=by_group) for each in self._best_of_part(of_part)}
         return [
-            each._replace(text=KIND_MATCH) if each.text < KIND_MATCH and is_of_kind(each) else each
+            each._replace(text=max(each.text, KIND_MATCH)) if _identity(each, by_group=by_group) in part else each
             for each in candidates
         ]
+
+    def _best_of_part(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return those in a category of which the words name a part that match them about as well as the best there."""
+        within = [each for each in candidates if not self._partly.isdisjoint(each.categories)]
+        least = OF_PART * max((each.text for each in within), default=0.0)
+        return [each for each in within if each.text >= least]
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
