@@ -42,6 +42,8 @@ class Measured:
     seconds: float
     """For filling, and for merging or building the graph."""
     query: float
+    overhead: float
+    """Of a query for which nothing passes its filter."""
     version: tuple[int, int] = (0, 0)
     filled: float = 0.0
     """Bytes of an entry before the merge."""
@@ -63,9 +65,10 @@ def main() -> None:
         queries = vectors[-1000:][:QUERIES]
         for measure in (in_elasticsearch, in_postgresql):
             first: Measured | None = None
-            for count in given.count:
+            # The first one is not reported: a server compiles its code meanwhile.
+            for number, count in enumerate([given.count[0], *given.count]):
                 measured = measure(given, sized(vectors[:-1000], count), queries)
-                if measured is not None:
+                if measured is not None and number:
                     first = first or measured
                     report(measured, first, vectors.shape[1], CHARACTERS if given.texts else 0)
 
@@ -82,7 +85,7 @@ def report(measured: Measured, first: Measured, dims: int, characters: int) -> N
         backend=measured.backend,
         server=measured.version,
         characters=characters,
-        sample=Sample(first.count, first.seconds, first.query),
+        sample=Sample(first.count, first.seconds, first.query, first.overhead),
     )
     count = measured.count
     rows = [("bytes of an entry", sum(measured.parts.values()), planned.disk_bytes / count)]
@@ -96,6 +99,7 @@ def report(measured: Measured, first: Measured, dims: int, characters: int) -> N
             f"  {what:<28} measured {found:>9.1f}  planned {expected:>9.1f}  planned / measured {expected / found:.2f}"
         )
     print(f"  of these: {', '.join(f'{name} {size:.0f}' for name, size in measured.parts.items())}")
+    print(f"  of a query for which nothing passes: {measured.overhead:.1f} ms")
     if measured.heap:
         print(f"  least heap in use: {measured.heap / 2**20:.0f} MB")
     sys.stdout.flush()
@@ -150,17 +154,20 @@ def spent(clock: Callable[[], float], work: Callable[[], Any]) -> tuple[float, A
     return clock() - before, done
 
 
-def query_time(index: Any, queries: np.ndarray, clock: Callable[[], float]) -> float:
-    """Processor milliseconds of the server for a search of the graph, after as many to warm up."""
-    from imagesim.types import Query
+def query_times(index: Any, queries: np.ndarray, clock: Callable[[], float]) -> tuple[float, float]:
+    """Processor milliseconds of the server for a search of the graph, and for one for which nothing passes."""
+    from imagesim.planning.sample import NOTHING, settled
+    from imagesim.types import Filters, Query
 
-    def search() -> None:
-        for query in queries:
-            index.search([Query(query, limit=10, exact=False)])
+    def milliseconds(filters: Filters) -> float:
+        def search() -> None:
+            for query in queries:
+                index.search([Query(query, limit=10, exact=False, filters=filters)])
 
-    search()
-    seconds, _ = spent(clock, search)
-    return 1000 * seconds / len(queries)
+        seconds, _ = spent(clock, search)
+        return 1000 * seconds / len(queries)
+
+    return settled(lambda: milliseconds(Filters())), settled(lambda: milliseconds(NOTHING))
 
 
 def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np.ndarray) -> Measured | None:
@@ -183,6 +190,13 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
     def clock() -> float:
         [node] = client.nodes.stats(metric="process")["nodes"].values()
         return float(node["process"]["cpu"]["total_in_millis"]) / 1000
+
+    def wait_until_idle() -> None:
+        """Merges and collections of garbage go on after the filling."""
+        for _ in range(60):
+            seconds, _ = spent(clock, lambda: time.sleep(3))
+            if seconds < 0.15:
+                break
 
     # Process statistics are a second old.
     def settled_clock() -> float:
@@ -208,11 +222,12 @@ def in_elasticsearch(given: argparse.Namespace, vectors: np.ndarray, queries: np
     merged, _ = spent(settled_clock, lambda: elasticsearch.merge(index, backing_index))
     size = elasticsearch.store_bytes(index, backing_index)
     index.promote(backing_index)
-    took = query_time(index, queries, settled_clock)
+    wait_until_idle()
+    took = query_times(index, queries, settled_clock)
     try:
         parts = {"store": size / len(vectors)}
         version = index._server.version
-        return Measured("elasticsearch", len(vectors), parts, filled + merged, took, version, unmerged, heap())
+        return Measured("elasticsearch", len(vectors), parts, filled + merged, *took, version, unmerged, heap())
     finally:
         index.drop(backing_index)
 
@@ -250,10 +265,10 @@ def in_postgresql(given: argparse.Namespace, vectors: np.ndarray, queries: np.nd
         }.items():
             cursor.execute(f"SELECT {what.format(prefix)}")
             parts[name] = cursor.fetchone()[0] / len(vectors)
-        took = query_time(index, queries, lambda: _processor(postmaster))
+        took = query_times(index, queries, lambda: _processor(postmaster))
     index.drop(backing_index)
     connections[alias].close()
-    return Measured("pgvector", len(vectors), parts, filled + built, took)
+    return Measured("pgvector", len(vectors), parts, filled + built, *took)
 
 
 def _stat(path: Path) -> list[str]:

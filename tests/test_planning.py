@@ -96,6 +96,8 @@ def test_servers_that_keep_sources_need_more_disk_until_they_are_merged() -> Non
 def test_times_follow_from_those_of_a_small_index() -> None:
     made = plan(items=10**6, images=10**6, dims=512, sample=Sample(1_000, 36.0, 2.0))
     assert (made.fill_hours, made.query_ms) == pytest.approx((20, 4))  # twice as deep a graph
+    made = plan(items=10**6, images=10**6, dims=512, sample=Sample(1_000, 36.0, 2.0, overhead=1.5))
+    assert made.query_ms == pytest.approx(2.5)
     assert plan(items=9, images=9, dims=8).fill_hours is None
 
 
@@ -181,7 +183,7 @@ def test_the_command_measures_the_configured_index(
     assert report["backend"] == kind
     assert report["sample"]["entries"] == 200
     assert report["fill_hours"] > 0
-    assert report["query_ms"] >= 0  # the server counts whole milliseconds, and 200 entries may take none
+    assert report["query_ms"] > 0
     assert get_index().backing_indexes() == []
     out = StringIO()
     call_command("imagesim_plan", *options, stdout=out)

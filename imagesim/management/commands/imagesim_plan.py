@@ -131,6 +131,7 @@ def _vectors(dims: int) -> Any:
     stored = Embedding.objects.order_by("digest").values_list("vector", flat=True)[: sample.ENTRIES]
     found = [vector for row in stored if len(vector := np.frombuffer(bytes(row), dtype="<f4")) == dims]
     drawn = np.random.default_rng(1).standard_normal((sample.ENTRIES - len(found), dims), dtype=np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     return np.concatenate([np.array(found, dtype=np.float32).reshape(-1, dims), drawn])
 
 
