@@ -311,6 +311,15 @@ def test_two_words_find_what_is_written_as_one(typed: str, first: str) -> None:
     assert (matches.scores.max() > 0.9) == (first != "Fern basket")
 
 
+def test_two_words_are_not_a_form_of_the_first() -> None:
+    """ "Weisses T-Shirt" found what is white by "weissest" as well."""
+    index = TextIndex([TextField("name", 1, "de")])
+    index.set(0, {"name": ("Weißer Hocker",)})
+    index.set(1, {"name": ("T-Shirt",)})
+    scores = dict(zip(*map(np.ndarray.tolist, index.match("weisses T-Shirt")), strict=True))
+    assert scores[1] > 0.5 > scores[0]
+
+
 @pytest.mark.parametrize(
     ("language", "typed", "written"),
     [

@@ -207,10 +207,13 @@ class QueryWord:
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
         """What is the same word, each with its stem in each language."""
-        return [
-            (self.word, self.stems),
-            *((word, {language: _token(word, language).stem for language in self.stems}) for word in self.joined),
-        ]
+        found = [(self.word, self.stems)]
+        for joined in self.joined:
+            first = len(joined) - len(self.word) if joined.endswith(self.word) else len(self.word)
+            stems = {language: _token(joined, language).stem for language in self.stems}
+            # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
+            found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
+        return found
 
     @property
     def endings(self) -> dict[str, set[str]]:
