@@ -210,6 +210,8 @@ def parse_backend(where: str, value: Any) -> Backend:
 def _parse_strings(name: str, value: Any, rules: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(element, str) for element in value):
         raise ConfigurationError(f"IMAGESIM[{name!r}] must be a list or tuple of texts, not {value!r}.")
+    if name == "IMAGE_FORMATS" and not value:
+        raise ConfigurationError(f"IMAGESIM[{name!r}] names no format, so no picture would be accepted.")
     if rules.get("hosts") and (address := next((each for each in value if "/" in each), None)):
         raise ConfigurationError(
             f"IMAGESIM[{name!r}] has {address!r}; write the host alone, such as 'cdn.example.com'."

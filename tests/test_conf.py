@@ -70,6 +70,7 @@ def test_changed_settings_are_reloaded():
         ({"INDEX": {"BACKEND": "a.B", "OPTIONS": "x"}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with text keys"),
         ({"INDEX": {"BACKEND": "a.B", "OPTIONS": {1: 2}}}, "IMAGESIM['INDEX']['OPTIONS'] must be a dict with text"),
         ({"IMAGE_FORMATS": "PNG"}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not 'PNG'."),
+        ({"IMAGE_FORMATS": []}, "IMAGESIM['IMAGE_FORMATS'] names no format, so no picture would be accepted."),
         ({"IMAGE_FORMATS": [1]}, "IMAGESIM['IMAGE_FORMATS'] must be a list or tuple of texts, not [1]."),
         ({"REST_THROTTLES": "1/s"}, "IMAGESIM['REST_THROTTLES'] must be a dict, not str ('1/s')."),
         ({"REST_THROTTLES": {"x": "1/s"}}, "IMAGESIM['REST_THROTTLES'] has the unknown key 'x'; it takes 'events', "),
