@@ -15,7 +15,7 @@ from django.utils.translation import override
 
 from imagesim import colours
 from imagesim.database import retry_conflicts
-from imagesim.indexes.analysis import analyse
+from imagesim.indexes.analysis import analyse, languages_of
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from imagesim.items import Items
+    from imagesim.types import IndexMeta
 
 PAGE = 500
 """Rows read at once."""
@@ -119,18 +120,17 @@ def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
     return found
 
 
-def filters_for(
-    searched: Sequence[Items[Any]], stems: Collection[str], languages: tuple[str, ...]
-) -> tuple[Filters, ...]:
-    """Return the filters of items in one of the colours that have these stems, as they are called there."""
+def filters_for(searched: Sequence[Items[Any]], stems: Collection[str], meta: IndexMeta) -> tuple[Filters, ...]:
+    """Return the filters of items in one of the colours that have these stems in the languages of an index."""
+    languages = languages_of(meta)
     known = colours_by_stem(languages)
     names = {known[stem] for stem in stems if stem in known}
     for language in languages:
         with override(language):
             names |= {word for name in names & {*colours.COLOURS} for word in colours.words_for(name)}
     values = tuple(sorted(names | {name.capitalize() for name in names}))
-    fields = dict.fromkeys(items.measured_colours for items in searched if items.measured_colours and values)
-    return tuple(Filters(conditions=(Condition(field, "in", values),)) for field in fields)
+    fields = dict.fromkeys(items.measured_colours for items in searched if items.measured_colours in meta.filters)
+    return tuple(Filters(conditions=(Condition(str(field), "in", values),)) for field in fields if values)
 
 
 def _field(items: Items[Any], language: str) -> str:

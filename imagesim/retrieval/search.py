@@ -235,7 +235,7 @@ def _run(
         if words:
             words, unwanted = without_negated_colours(words, calibration.roles, languages)
             terms = [QueryTerm(words)]
-            none_of = measured_colours.filters_for(request.searched, unwanted, languages)
+            none_of = measured_colours.filters_for(request.searched, unwanted, meta)
             accepted = replace(filters, none_of=filters.none_of + none_of)
         vector = query_vector(terms, meta, request.components, texts_optional=bool(words))
         query = to_query(request, accepted, vector, meta)
