@@ -500,9 +500,10 @@ class TestSuggestions:
     def test_a_name_in_another_language_than_the_page_s_is_not_suggested(self, shop):
         product("Instant Camera", picture("white"), name_de="Sofortbildkamera")
         product("Soft Rug", picture("white"), name_de="Teppich")
+        product("Tulip", picture("white"), description="Red.", description_de="Fürs Sofa.")
         product("Sofa", picture("white"))  # without a German name
         sync()
-        for language, expected in (("en", ["Sofa", "Soft Rug"]), ("de", ["Instant Camera", "Sofa"])):
+        for language, expected in (("en", ["Sofa", "Soft Rug"]), ("de", ["Instant Camera", "Sofa", "Tulip"])):
             with translation.override(language):
                 assert sorted(str(each.hit.item.name) for each in imagesim.suggest("sof")) == expected
 

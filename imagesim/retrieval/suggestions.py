@@ -31,6 +31,7 @@ BEST_SHARE = 0.5
 """Of the best match; what matches less is not suggested."""
 
 SuggestionKind = Literal["item", "category", "brand"]
+_Kind = Literal["category", "brand", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +76,18 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
     typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}
     begun = [(hit, list(_begun(hit, typed))) for hit in hits]
-    every = ((hit, each) for hit, found in begun for each in found)
-    groups = [Suggestion(each.value, each.kind, hit) for hit, each in every if each.kind and each.own]
+    groups = [
+        Suggestion(each.value, each.kind, hit) for hit, texts in begun for each in texts if each.kind and each.own
+    ]
     # No English visitor who types "sof" is looking for a "Sofortbildkamera".
-    named = [hit for hit, found in begun if not found or any(each.own for each in found)]
-    items = [Suggestion(str(hit.item), "item", hit) for hit in named]
+    meant = (hit for hit, texts in begun if not texts or any(each.own for each in texts))
+    items = [Suggestion(str(hit.item), "item", hit) for hit in meant]
     return [*_distinct(groups)[: max(1, limit // 3)], *_distinct(items)][:limit]
 
 
-_Kind = Literal["category", "brand", ""]
-
-
 class _Begun(NamedTuple):
-    """A name of an item, or of its category or brand, with a word that begins with the last one typed; ``own``: in the
-    visitor's language, or without a translation into it. ``kind`` is empty for names of the item."""
+    """A text of an item with a word that begins with the last one typed; ``own``: in the visitor's language, or without
+    a translation into it. ``kind``: what it names, if that is a group."""
 
     value: str
     kind: _Kind
@@ -96,17 +95,16 @@ class _Begun(NamedTuple):
 
 
 def _begun(hit: Hit, typed: Mapping[str, Sequence[Token]]) -> Iterator[_Begun]:
-    """The names of a hit with a word that begins with the last one ``typed``, by language."""
-    own, names = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
-    specs = registry.for_item(hit.item).text_specs
-    most = max((spec.weight for spec in specs.values()), default=0.0)
-    for path, spec in specs.items():
+    """The texts of a hit with a word that begins with the last one ``typed``, by language."""
+    own, texts = base_language(get_language() or ""), list[tuple[_Kind, str, str, list[str]]]()
+    deferred = hit.item.get_deferred_fields()  # reading them would take a query for each hit
+    for path, spec in registry.for_item(hit.item).text_specs.items():
         kind: _Kind = "category" if "categor" in path else "brand" if "brand" in path else ""
-        if kind or spec.weight == most:
+        if path not in deferred:
             stem = path.removesuffix(f"_{paths.language_of(path)}".lower().replace("-", "_"))
-            names.append((kind, stem, base_language(spec.language), [str(each) for each in paths.read(hit.item, path)]))
-    at_home = {stem for _kind, stem, language, values in names if language == own and any(values)}
-    for kind, stem, language, values in names:
+            texts.append((kind, stem, base_language(spec.language), [str(each) for each in paths.read(hit.item, path)]))
+    at_home = {stem for _kind, stem, language, values in texts if language == own and any(values)}
+    for kind, stem, language, values in texts:
         for value in values if typed.get(language) else ():
             if any(token.word.startswith(typed[language][0].word) for token in analyse(value, language)):
                 yield _Begun(value, kind, language == own or stem not in at_home)
