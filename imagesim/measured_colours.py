@@ -122,6 +122,8 @@ def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
 
 def filters_for(searched: Sequence[Items[Any]], stems: Collection[str], meta: IndexMeta) -> tuple[Filters, ...]:
     """Return the filters of items in one of the colours that have these stems in the languages of an index."""
+    if not stems:
+        return ()
     languages = languages_of(meta)
     known = colours_by_stem(languages)
     names = {known[stem] for stem in stems if stem in known}

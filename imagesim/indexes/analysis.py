@@ -53,13 +53,13 @@ SNOWBALL = {
 }  # fmt: skip
 """Languages with a stemmer, by their code."""
 
+HYPHEN = re.compile("[-‐‑]")
 # To regular expressions, vowel signs and other marks are no part of a word; in Hindi, Thai and others they are.
 _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
 _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
 _WORD = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})?")
 # From the start of a word only: from each of its letters, a long word would take time by the square of its length.
-_JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:[-‐‑]{_LETTERS})+")
-_HYPHENS = "-‐‑"
+_JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _SOFT_HYPHEN = "\u00ad"
 # Unicode does not decompose these into a letter and an accent.
@@ -101,7 +101,12 @@ def _stemmer(name: str) -> Any:
 @lru_cache(maxsize=64)
 def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
     """Return the stop words of these languages."""
-    return frozenset(fold(word) for language in languages for word in STOP_WORDS.get(language, "").split())
+    return words_in(STOP_WORDS, languages)
+
+
+def words_in(table: Mapping[str, str], languages: Sequence[str]) -> frozenset[str]:
+    """Return the words of a table of :mod:`~imagesim.indexes.stop_words` for these languages."""
+    return frozenset(fold(word) for language in languages for word in table.get(language, "").split())
 
 
 @lru_cache(maxsize=64)
@@ -157,7 +162,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             tokens.append(_token(word, language))
         if len(tokens) >= MAX_TOKENS:
             break
-    for match in _JOINED.finditer(text) if any(hyphen in text for hyphen in _HYPHENS) else ():
+    for match in _JOINED.finditer(text) if HYPHEN.search(text) else ():
         tokens.append(_token(_in_one_piece(match[0]), language))
     return tuple(tokens[:MAX_TOKENS])
 
@@ -169,7 +174,7 @@ def _normalised(text: str) -> str:
 
 
 def _in_one_piece(hyphenated: str) -> str:
-    return re.sub(r"[-‐‑]", "", hyphenated)[:MAX_WORD]
+    return HYPHEN.sub("", hyphenated)[:MAX_WORD]
 
 
 def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
@@ -236,9 +241,7 @@ def query_words(text: str, languages: Sequence[str]) -> tuple[QueryWord, ...]:
 def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
-    stop = stop_words(tuple(languages))
-    slips = _slips(tuple(languages))
-    purposes = {fold(word) for language in languages for word in PURPOSES.get(language, "").split()}
+    stop, slips, purposes = stop_words(languages), _slips(languages), words_in(PURPOSES, languages)
 
     def apart(word: str) -> bool:
         return word in stop or _NO_SPACES.match(word) is not None

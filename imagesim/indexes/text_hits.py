@@ -13,10 +13,6 @@ FOUND = 100
 """Entries that the server finds and that are then scored; ``MAX_TEXT_MATCHES`` where these cannot fill the page."""
 
 
-def empty_index(meta: IndexMeta) -> TextIndex:
-    return TextIndex(text_fields(meta.texts))
-
-
 def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
     """The words of the query with their stems in the languages of the index."""
     return query_words(query.text, languages_of(meta))
@@ -54,7 +50,7 @@ def scores(
     frequencies: Mapping[str, int],
 ) -> list[tuple[int, float]]:
     """(number, score) of each of ``texts`` that matches; see :meth:`~imagesim.indexes.text.TextIndex.match`."""
-    index = empty_index(meta)
+    index = TextIndex(text_fields(meta.texts))
     for slot, each in enumerate(texts):
         index.add(slot, each)
     index.settle()

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imagesim.exceptions import BadQuery, ImagesimError
@@ -69,8 +70,7 @@ def measure(index: BaseIndex, vectors: Sequence[Vector]) -> Sample:
         index.refresh(backing_index)
         seconds = time.perf_counter() - started + written
         each, none = (
-            settled(lambda filters=filters: _milliseconds(index, vectors[:QUERIES], filters))  # type: ignore[misc]
-            for filters in (Filters(), NOTHING)
+            settled(partial(_milliseconds, index, vectors[:QUERIES], filters)) for filters in (Filters(), NOTHING)
         )
         return Sample(len(vectors), seconds, each, none)
     finally:

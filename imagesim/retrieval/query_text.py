@@ -6,12 +6,11 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from imagesim.indexes.analysis import MAX_TERMS, QueryWord, fold, query_words, stop_words
+from imagesim.indexes.analysis import HYPHEN, MAX_TERMS, QueryWord, query_words, stop_words, words_in
 from imagesim.indexes.stop_words import HEAD_FIRST, NEGATIONS
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
-_HYPHEN = re.compile("[-‐‑]")
 _AMOUNT = re.compile(r"(\d+)([^\W\d_]+)")
 
 LONGEST = 32
@@ -116,7 +115,7 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
 
     Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
     """
-    negations = {fold(word) for language in languages for word in NEGATIONS.get(language, "").split()}
+    negations = words_in(NEGATIONS, languages)
     stop = stop_words(tuple(languages))
     kept: list[str] = []
     unwanted: set[str] = set()
@@ -154,7 +153,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     words = given[:MAX_TERMS]
     for end in range(len(words), 0, -1):
         pair, amount = words[max(end - 2, 0) : end], _AMOUNT.fullmatch(words[end - 1])
-        parts = _HYPHEN.split(words[end - 1])
+        parts = HYPHEN.split(words[end - 1])
         if len(pair) == 2 and has_only(["".join(pair)], pair):
             words[end - 2 : end] = ["".join(pair), ""]
         elif len(parts) == 2 and has_only(["".join(parts)], parts):

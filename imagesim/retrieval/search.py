@@ -228,16 +228,16 @@ def _run(
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
             text = plan.text
 
-    def answer(index: GuardedIndex, meta: IndexMeta, terms: Sequence[QueryTerm] = terms) -> Hits:
+    def answer(index: GuardedIndex, meta: IndexMeta) -> Hits:
         words = text if kind == "words" and len(terms) == 1 and meta.texts else None
-        calibration, floor, accepted = calibration_of(meta), request.min_relevance, filters
-        languages = languages_of(meta)
+        calibration, floor = calibration_of(meta), request.min_relevance
+        languages, asked, accepted = languages_of(meta), terms, filters
         if words:
             words, unwanted = without_negated_colours(words, calibration.roles, languages)
-            terms = [QueryTerm(words)]
+            asked = [QueryTerm(words)]
             none_of = measured_colours.filters_for(request.searched, unwanted, meta)
             accepted = replace(filters, none_of=filters.none_of + none_of)
-        vector = query_vector(terms, meta, request.components, texts_optional=bool(words))
+        vector = query_vector(asked, meta, request.components, texts_optional=bool(words))
         query = to_query(request, accepted, vector, meta)
         if plan is not None:
             query = replace(query, fields=plan.fields)
