@@ -382,10 +382,15 @@ def unavailable(monkeypatch):
     return lambda name: monkeypatch.setattr(imagesim, name, fail)
 
 
+def snippets(page, language, start):
+    """The blocks of code of a page of the docs that start so."""
+    text = (Path(__file__).parent.parent / "docs" / page).read_text()
+    return re.findall(rf"^```{language}\n({re.escape(start)} .*?)^```$", text, re.M | re.S)
+
+
 def test_the_search_page_of_the_docs(shelf, unavailable):
-    page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
-    code = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)[0]
-    shown = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)[0]
+    code = snippets("template-tags.md", "python", "from imagesim.exceptions")[0]
+    shown = snippets("template-tags.md", "django", "{% if error")[0]
 
     def answer(request, name, context, status):
         assert status == (503 if failing else 200)
@@ -414,9 +419,8 @@ def test_the_search_page_of_the_docs(shelf, unavailable):
 
 
 def test_the_refined_search_of_the_docs(shelf, unavailable):
-    page = (Path(__file__).parent.parent / "docs" / "template-tags.md").read_text()
-    code = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)[1]
-    shown = re.findall(r"^```django\n({% if error .*?)^```$", page, re.M | re.S)[1]
+    code = snippets("template-tags.md", "python", "from imagesim.exceptions")[1]
+    shown = snippets("template-tags.md", "django", "{% if error")[1]
 
     def answer(request, name, context, status):
         assert status == (503 if failing else 200)
@@ -435,8 +439,7 @@ def test_the_refined_search_of_the_docs(shelf, unavailable):
 
 
 def test_the_look_page_of_the_docs(shelf, unavailable):
-    page = (Path(__file__).parent.parent / "docs" / "shop-the-look.md").read_text()
-    (code,) = re.findall(r"^```python\n(from imagesim.exceptions .*?)^```$", page, re.M | re.S)
+    (code,) = snippets("shop-the-look.md", "python", "from imagesim.exceptions")
     logger = logging.getLogger("shop")
     shown = {
         "imagesim": imagesim,
