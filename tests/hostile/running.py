@@ -40,7 +40,16 @@ from tests.hostile.server import MEMORY_LIMIT, ROOT, Reply, Request, Server
 from tools import servers
 
 MEGABYTE = 1024**2
+MEMORY_BUDGET = 400 * MEGABYTE
+"""Of one request."""
 CLIENTS = 12
+ATTEMPTS = 3
+"""How often a budget has to be exceeded: other work on the machine slows one attempt, a fault slows all."""
+HONEST_SECONDS = 1.0
+"""The most that the first page takes in a storm, at the median of at least :data:`VISITS`."""
+SLOWER = 10
+"""The same as a factor of what it takes just before, for a machine with so much other work that this is more."""
+VISITS = 5
 SETTLE_SECONDS = 20.0
 MAX_IMAGE_PIXELS = 50_000_000
 SERVICE = ("imagesim.embedders.service:application", "--worker-class", "gthread", "--threads", "16")
@@ -187,6 +196,20 @@ class Run:
                     self._measure(attack, request.request)
 
     def _measure(self, attack: Attack, request: Request) -> None:
+        # What is asked with a picture is computed each time; other answers may be cached after the first time.
+        picture = request.headers.get("Content-Type", "").startswith("multipart/form-data")
+        for _ in range(ATTEMPTS if picture else 1):
+            seconds, memory = self._cost(attack, request)
+            over = _over_budget(attack, request, seconds, memory)
+            if not over:
+                break
+        worst = self.report.worst_processor_seconds
+        worst[attack.name] = max(worst.get(attack.name, 0.0), round(seconds, 2))
+        for what in over:
+            self.problem(attack.name, f"{request.path}: {what}")
+
+    def _cost(self, attack: Attack, request: Request) -> tuple[float, int]:
+        """Processor seconds, and bytes of memory that the worker had at the most above those before."""
         server = self.shop.server
         self._keep_peak()
         memory, before = server.memory(), server.processor_seconds()
@@ -194,14 +217,9 @@ class Run:
         used = server.processor_seconds() - before
         more = max(peak - memory.get(pid, peak) for pid, peak in server.peak().items())
         self._note_cost(request, reply, used, more)
-        if more > 400 * MEGABYTE:
-            self.problem(attack.name, f"{request.path}: {more / MEGABYTE:.0f} MB of memory")
-        worst = self.report.worst_processor_seconds
-        worst[attack.name] = max(worst.get(attack.name, 0.0), round(used, 2))
-        if used > attack.budget(request):
-            self.problem(attack.name, f"{request.path}: {used:.2f} s of processor, not {attack.budget(request)}")
         if reply.status not in (*attack.statuses, BUSY):
             self.problem(attack.name, f"{request.path}: status {reply.status}, not one of {attack.statuses}")
+        return used, more
 
     def _note_cost(self, request: Request, reply: Reply, seconds: float, memory: int) -> None:
         kind = request.headers.get("Content-Type", "").partition(";")[0]
@@ -224,30 +242,44 @@ class Run:
                     self._storm(attack)
 
     def _storm(self, attack: Attack) -> None:
-        until = time.monotonic() + self.storm_seconds
-        honest: list[Reply] = []
+        budget = max(HONEST_SECONDS, SLOWER * statistics.median(self._visit().seconds for _ in range(VISITS)))
+        for _ in range(ATTEMPTS):
+            honest = self._visits_during(attack)
+            lost = sum(reply.status != 200 for reply in honest)
+            median = statistics.median(reply.seconds for reply in honest)
+            if lost or median <= budget:
+                break
+        self.report.honest[attack.name] = (round(median, 3), len(honest), lost)
+        if lost or median > budget:
+            what = f"median {median:.2f} s, not {budget:.2f}, {lost} of {len(honest)} lost"
+            self.problem(attack.name, f"honest visitor: {what}")
 
-        def visit() -> None:
-            while time.monotonic() < until:
-                honest.append(self.shop.server.send(Request("GET", "/"), timeout=30))
-                time.sleep(0.05)
+    def _visit(self) -> Reply:
+        return self.shop.server.send(get("/"), timeout=30)
+
+    def _visits_during(self, attack: Attack) -> list[Reply]:
+        """The answers to an honest visitor while all clients send the requests of the attack."""
+        over = threading.Event()
 
         def attacker(number: int) -> None:
             for request in itertools.cycle(attack.requests[number % len(attack.requests) :] + attack.requests):
-                if time.monotonic() > until:
+                if over.is_set():
                     return
                 self.send(self.shop, attack.name, request)
 
-        visitor = threading.Thread(target=visit)
-        visitor.start()
+        honest: list[Reply] = []
         with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(attacker, range(CLIENTS)))
-        visitor.join()
-        lost = sum(reply.status != 200 for reply in honest)
-        median = statistics.median(reply.seconds for reply in honest)
-        self.report.honest[attack.name] = (round(median, 3), len(honest), lost)
-        if lost or median > 1.0:
-            self.problem(attack.name, f"honest visitor: median {median:.2f} s, {lost} of {len(honest)} lost")
+            attackers = [pool.submit(attacker, number) for number in range(CLIENTS)]
+            until = time.monotonic() + self.storm_seconds
+            try:
+                while time.monotonic() < until or len(honest) < VISITS:
+                    honest.append(self._visit())
+                    time.sleep(0.05)
+            finally:
+                over.set()
+            for each in attackers:
+                each.result()
+        return honest
 
     def fuzz(self, count: int, odd: int, *, until: float = float("inf")) -> None:
         """``count`` mutated files and ``odd`` requests with odd parameters."""
@@ -297,7 +329,7 @@ class Run:
                 self.problem("memory", f"a worker was replaced:\n{shop.server.tail()[-2000:]}")
         self.report.peak_over_rest = max(peak[pid] - rest[pid] for pid in peak)
         self.report.settled_over_rest = max(after[pid] - rest[pid] for pid in after)
-        if self.report.peak_over_rest > 400 * MEGABYTE * self.report.slots:
+        if self.report.peak_over_rest > MEMORY_BUDGET * self.report.slots:
             self.problem("memory", f"peak {self.report.peak_over_rest / MEGABYTE:.0f} MB over rest")
         if self.report.settled_over_rest > 150 * MEGABYTE:
             self.problem("memory", f"{self.report.settled_over_rest / MEGABYTE:.0f} MB over rest after settling")
@@ -431,6 +463,15 @@ class _Timer:
 
     def __exit__(self, *error: Any) -> None:
         self.seconds[self.name] = round(time.monotonic() - self.started, 1)
+
+
+def _over_budget(attack: Attack, request: Request, seconds: float, memory: int) -> list[str]:
+    over = []
+    if memory > MEMORY_BUDGET:
+        over.append(f"{memory / MEGABYTE:.0f} MB of memory")
+    if seconds > attack.budget(request):
+        over.append(f"{seconds:.2f} s of processor, not {attack.budget(request)}")
+    return over
 
 
 def _endpoint(path: str) -> str:
