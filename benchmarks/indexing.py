@@ -176,7 +176,7 @@ def catalogue(files: Sequence[Path]) -> Iterator[int]:
     """Create a product for each picture, never embedded before, with an empty index."""
     from demo_shop.shop.models import Category, Photo, Product
     from imagesim.indexes import get_index
-    from imagesim.indexing.sync import touch
+    from imagesim.indexing.outbox import touch
     from imagesim.indexing.write_targets import new_meta
     from imagesim.models import Embedding, ItemState
 

@@ -113,6 +113,9 @@ def configure(folder: Path, imagesim: dict[str, Any] | None = None) -> None:
     # Persistent connections, as in a shop with many requests.
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": folder / "db.sqlite3", "CONN_MAX_AGE": None}
     settings.DATABASES = {"default": database}
+    # As many answers as are asked for; by default it holds 300.
+    cache = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
+    settings.CACHES = {"default": cache}
     if imagesim is not None:
         settings.IMAGESIM = imagesim
     django.setup()
