@@ -28,9 +28,8 @@ LATE_FROM = 0.75  # share of the steps from which on photos have the size of the
 AVERAGE = 0.998  # decay of the running average per step
 
 
-def class_weights(views: Path) -> torch.Tensor:
-    """Return a weight per class; rarer classes weigh more."""
-    counts = np.load(views / "pixels.npy")
+def class_weights(counts: np.ndarray) -> torch.Tensor:
+    """Return a weight per class from the pixels of each; rarer classes weigh more."""
     share = torch.tensor(np.maximum(counts, 1) / counts.sum(), dtype=torch.float32)
     return (share.median() / share).pow(0.35).clamp(0.4, 2.5)
 
@@ -77,7 +76,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(
         [{"params": list(part.parameters()), "highest": rate} for part, rate in rates.items()], weight_decay=0.03
     )
-    weights = class_weights(args.views).to(device)
+    weights = class_weights(np.load(args.views / "pixels.npy")).to(device)
     views = Views(args.views, EARLY, batch=args.batch, seed=args.seed, aside=not args.without_aside)
     print(f"{sum(p.numel() for p in finder.head.parameters()):,} parameters, {len(views):,} views", flush=True)
     generator = torch.Generator(device).manual_seed(args.seed)
