@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagesim.indexing.sync import touch as touch
+    from imagesim.indexing.outbox import touch as touch
     from imagesim.items import Items as Items
     from imagesim.models import Scope as Scope
     from imagesim.registry import register as register
@@ -42,7 +42,7 @@ _HOMES = {
     "shop_the_look": "imagesim.retrieval.look",
     "ashop_the_look": "imagesim.retrieval.look",
     "photo_slot": "imagesim.retrieval.concurrency",
-    "touch": "imagesim.indexing.sync",
+    "touch": "imagesim.indexing.outbox",
     "Hit": "imagesim.types",
     "Hits": "imagesim.types",
     "Look": "imagesim.retrieval.look",

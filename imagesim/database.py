@@ -15,6 +15,7 @@ from django.db.models.functions import Collate
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Model = TypeVar("Model", bound=models.Model)
 
 CONFLICT_RETRIES = 3
 _CONFLICT_NUMBERS = (1205, 1213)
@@ -41,6 +42,24 @@ class AtomicSave:
 def atomic(model: type[models.Model]) -> transaction.Atomic:
     """Return a transaction in the database that rows of a model are written to: a router may name another one."""
     return transaction.atomic(using=router.db_for_write(model))
+
+
+def primary(model: type[Model]) -> models.QuerySet[Model]:
+    """Return the rows of a model as the database has them that they are written to: a replica may lag behind."""
+    return model._default_manager.using(router.db_for_write(model))
+
+
+def after_commit(using: str | None, call: Callable[..., object], /, *arguments: Any, **options: Any) -> None:
+    """Call a function once the open transaction is committed, or now if none is open.
+
+    Its failure is logged, and has no effect on what was committed.
+    """
+
+    def run() -> None:
+        call(*arguments, **options)
+
+    run.__qualname__ = call.__qualname__  # by which Django logs a failure; a partial has none, and would raise then
+    transaction.on_commit(run, using=using, robust=True)
 
 
 def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:

@@ -152,9 +152,8 @@ class Items(Generic[M]):
         """Whether the item is in stock: any value is true or above 0. True if ``in_stock`` is not declared."""
         if not self.in_stock:
             return True
-        return any(
-            value > 0 if isinstance(value, int | float | Decimal) else bool(value) for value in self._stock(item)
-        )
+        found = self._read(item, self.in_stock)
+        return any(value > 0 if isinstance(value, int | float | Decimal) else bool(value) for value in found)
 
     def get_group(self, item: M) -> str:
         """The group that an item shares with its variants; empty if it has none.
@@ -346,9 +345,6 @@ class Items(Generic[M]):
 
     def _read(self, item: M, path: str) -> Iterable[Any]:
         return paths.read(item, path) if path else ()
-
-    def _stock(self, item: M) -> Iterable[Any]:
-        return paths.read(item, self.in_stock)
 
     @cached_property
     def _group_label(self) -> str:

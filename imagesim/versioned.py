@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from threading import Event
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -19,10 +18,10 @@ from typing import Any, Generic, TypeVar
 from django.conf import settings
 from django.core.cache import cache
 from django.core.checks import CheckMessage, Warning
-from django.db import router, transaction
+from django.db import router
 from django.db.models import Model
 
-from imagesim.database import current_schema
+from imagesim.database import after_commit, current_schema
 from imagesim.indexes import get_index
 from imagesim.runtime import runtime
 
@@ -90,7 +89,7 @@ class Versioned(Generic[T]):
     def changed(self, using: str | None = None, **kwargs: Any) -> None:
         """Change the version after a row was saved or deleted, so that every process loads them again after the
         commit."""
-        transaction.on_commit(partial(self._renew, self._shop()), using=using, robust=True)
+        after_commit(using, self._renew, self._shop())
 
     @property
     def cache_key(self) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 from django.db import OperationalError, connection, transaction
 
 from imagesim import database
-from imagesim.database import retry_conflicts
+from imagesim.database import after_commit, retry_conflicts
 from imagesim.indexing import leases
 from imagesim.models import Embedding, ItemState, Scope
 from tests.shop import picture, product
@@ -119,3 +120,15 @@ def test_two_transactions_in_a_deadlock_are_both_stored():
 def test_rows_in_pages():
     Embedding.objects.bulk_create(Embedding(digest=f"{n}", fingerprint="f", vector=b"") for n in range(5))
     assert [len(page) for page in database.pages(Embedding.objects.all(), 2)] == [2, 2, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("nested", [True, False])
+def test_what_fails_after_a_commit_is_logged(caplog, nested):
+    def fail(*arguments, **options):
+        raise ValueError(arguments, options)
+
+    with transaction.atomic() if nested else nullcontext():
+        after_commit("default", fail, 1, using="another")
+    assert "test_what_fails_after_a_commit_is_logged.<locals>.fail" in caplog.text
+    assert "((1,), {'using': 'another'})" in caplog.text

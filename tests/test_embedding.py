@@ -18,8 +18,7 @@ from PIL import Image
 from imagesim.exceptions import EmbedderError
 from imagesim.indexing import embedding as module
 from imagesim.indexing.embedding import Picture, Vectors
-from imagesim.indexing.errors import SoftTimeLimitExceeded
-from imagesim.indexing.leases import EmbeddingLeases
+from imagesim.indexing.leases import EmbeddingLeases, SoftTimeLimitExceeded
 from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
 from imagesim.types import IndexMeta

@@ -16,7 +16,7 @@ from django.urls import reverse
 from demo_shop.shop.models import Product
 from imagesim.experiments import preview
 from imagesim.experiments.models import Experiment, Exposure, Variant
-from imagesim.indexing import job_control, jobs
+from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import sync
 from imagesim.insight.recorder import recorder
@@ -131,7 +131,7 @@ def test_the_index_on_standby(admin_client, shelf, settings):
     rebuild(hold=True)
     begin(admin_client, made)
     assert results(admin_client, shelf[0])["results"] != before
-    job_control.cancel(jobs.standby())
+    jobs.cancel(jobs.standby())
     assert results(admin_client, shelf[0])["results"] == before
     page = admin_client.get(f"/product/{shelf[0].slug}/", headers=AGENT)
     assert "cannot be previewed now: you see the shop as it is" in page.content.decode()

@@ -20,7 +20,7 @@ from imagesim.experiments import results
 from imagesim.experiments.models import Experiment, Exposure, Variant
 from imagesim.experiments.report import report_of
 from imagesim.indexes import get_index
-from imagesim.indexing import job_control, jobs
+from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.sync import sync
 from imagesim.insight.recorder import recorder
@@ -232,7 +232,7 @@ class TestExperiment:
         if end == "swap":
             swap()
         else:
-            assert job_control.cancel(jobs.standby())
+            assert jobs.cancel(jobs.standby())
         for each in (made, plain, other):
             each.refresh_from_db()
         assert (made.state, made.standby_gone) == ("over", True)

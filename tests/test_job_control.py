@@ -19,12 +19,13 @@ from imagesim import tasks
 from imagesim.exceptions import AlreadyRunning, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
-from imagesim.indexing import dispatch, job_control, jobs
+from imagesim.indexing import dispatch, jobs
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
+from imagesim.indexing.outbox import touch
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
-from imagesim.indexing.sync import sync, touch
+from imagesim.indexing.sync import sync
 from imagesim.models import ItemState, Job
 from tests.shop import EMBEDDER, INDEXES, drop_index, index_for, picture, product, synced_products
 
@@ -69,7 +70,7 @@ def during(monkeypatch: Any, page: int, act: Any) -> None:
 
 
 def paused(monkeypatch: Any, page: int = 2) -> Job:
-    during(monkeypatch, page, lambda: job_control.pause(only("rebuild")))
+    during(monkeypatch, page, lambda: jobs.pause(only("rebuild")))
     job = rebuild()
     monkeypatch.undo()
     return job
@@ -94,7 +95,7 @@ class TestRebuild:
         sync()
         get_index().refresh()
         before, entries = get_index().active(), dict(get_index().scan())
-        during(monkeypatch, 2, lambda: job_control.cancel(only("rebuild")))
+        during(monkeypatch, 2, lambda: jobs.cancel(only("rebuild")))
 
         job = rebuild()
 
@@ -121,7 +122,7 @@ class TestRebuild:
         shop[5].price = 77
         shop[5].save()
         sync()  # to both indexes
-        assert job_control.resume(job)
+        assert jobs.resume(job)
         assert jobs.unfinished_rebuild() == job
         done = rebuild()
         assert (done.pk, done.target, done.status) == (job.pk, job.target, "done")
@@ -132,7 +133,7 @@ class TestRebuild:
     def test_a_paused_one_is_cancelled_without_a_process(self, shop, monkeypatch):
         before = get_index().active()
         job = paused(monkeypatch)
-        assert job_control.cancel(job)
+        assert jobs.cancel(job)
         assert job.status == "cancelled"
         assert get_index().backing_indexes() == [before]
 
@@ -142,7 +143,7 @@ class TestRebuild:
         rebuild(seconds=1e-9)
         died()
         job = only("rebuild")
-        assert getattr(job_control, act)(job)
+        assert getattr(jobs, act)(job)
         assert job.status == status
         assert (get_index().backing_indexes() == [before]) is (act == "cancel")
 
@@ -158,7 +159,7 @@ class TestRebuild:
         former = rebuilding._drop_others
 
         def late(job: Job) -> None:
-            job_control.cancel(only("rebuild"))
+            jobs.cancel(only("rebuild"))
             former(job)
 
         monkeypatch.setattr(rebuilding, "_drop_others", late)
@@ -187,7 +188,7 @@ class TestRebuild:
         def changes() -> None:
             touch(shop)
             job = only("rebuild")
-            monkeypatch.setattr(rebuilding, "sync", lambda **given: (job_control.cancel(job), sync(**given)))
+            monkeypatch.setattr(rebuilding, "sync", lambda **given: (jobs.cancel(job), sync(**given)))
 
         during(monkeypatch, 3, changes)
         assert rebuild().status == "cancelled"
@@ -195,13 +196,13 @@ class TestRebuild:
         assert ItemState.objects.filter(pending=True).count() == 4  # of 6, in batches of 2
 
     def test_resumed_before_it_was_noticed(self, shop, monkeypatch):
-        during(monkeypatch, 1, lambda: (job_control.pause(only("rebuild")), job_control.resume(only("rebuild"))))
+        during(monkeypatch, 1, lambda: (jobs.pause(only("rebuild")), jobs.resume(only("rebuild"))))
         assert rebuild().status == "done"
 
     def test_a_task_that_was_to_continue_it_starts_no_other(self, shop, monkeypatch):
         rebuild(seconds=1e-9)
         job = only("rebuild")
-        assert job_control.cancel(job)
+        assert jobs.cancel(job)
         tasks.rebuild(job=job.pk)  # its message was still on the way
         assert list(Job.objects.filter(kind="rebuild", status="cancelled")) == [job]
         assert not jobs.unfinished("rebuild")
@@ -225,7 +226,7 @@ class TestReconcile:
 
     def test_a_paused_one_compares_the_rest_when_resumed(self, shop, monkeypatch):
         Product.objects.update(price=99)
-        self.act_during(monkeypatch, job_control.pause)
+        self.act_during(monkeypatch, jobs.pause)
         job = reconcile(repair_now=False)
         monkeypatch.undo()
         monkeypatch.setattr(reconciling, "CHUNK", 2)
@@ -233,7 +234,7 @@ class TestReconcile:
         assert ItemState.objects.filter(pending=True).count() == 2
         with pytest.raises(AlreadyRunning, match="paused"):
             reconcile()
-        assert job_control.resume(job)
+        assert jobs.resume(job)
         looked: list[str] = []
         compare = reconciling._compare_item
         monkeypatch.setattr(
@@ -249,7 +250,7 @@ class TestReconcile:
 
     def test_a_cancelled_one_keeps_what_it_queued(self, shop, monkeypatch):
         Product.objects.update(price=99)
-        self.act_during(monkeypatch, job_control.cancel)
+        self.act_during(monkeypatch, jobs.cancel)
         job = reconcile()
         assert (job.status, job.slot, job.report["stale"]) == ("cancelled", None, 2)
         assert ItemState.objects.filter(pending=True).count() == 2
@@ -288,7 +289,7 @@ class TestCommand:
             call_command("imagesim_jobs", "pause")
 
     def test_a_cancelled_rebuild_fails_its_command(self, shop, monkeypatch):
-        during(monkeypatch, 1, lambda: job_control.cancel(only("rebuild")))
+        during(monkeypatch, 1, lambda: jobs.cancel(only("rebuild")))
         with pytest.raises(CommandError, match="cancelled after 2 of 6"):
             call_command("imagesim_rebuild")
 

@@ -23,7 +23,7 @@ from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import embedding, jobs, leases, outbox
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing import reconcile as reconciling
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
 from imagesim.indexing.sync import sync
@@ -225,7 +225,7 @@ def test_only_one_rebuild_at_a_time(shop):
         (rebuild, LocalIndex, "make_searchable"),  # the graph of a large index
         (rebuild, rebuilding, "_fill_page"),  # large pictures and a slow model
         (reconcile, reconciling, "purge_unused"),  # millions of embeddings
-        (sync, outbox, "record_queryset"),  # every item, for the first index
+        (sync, outbox, "record"),  # every item, for the first index
     ],
 )
 def test_a_long_call_is_not_taken_for_a_dead_process(shop, monkeypatch, call, owner, name):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagesim import tasks
-from imagesim.indexing import job_control, jobs
+from imagesim.indexing import jobs
 from imagesim.indexing.sync import sync
 from imagesim.models import Job
 from tests.shop import EMBEDDER, picture, product
@@ -34,7 +34,7 @@ def test_the_first_message_of_a_cancelled_job_starts_no_other(shop, monkeypatch)
     monkeypatch.setattr(tasks, "SLICE_SECONDS", 1e-9)
     tasks.rebuild()
     job = only("rebuild")
-    assert job_control.cancel(job)
+    assert jobs.cancel(job)
     tasks.rebuild()
     assert list(Job.objects.filter(kind="rebuild", message="message-1")) == [job]
     assert jobs.unfinished("rebuild") is None

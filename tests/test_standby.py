@@ -21,7 +21,7 @@ from demo_shop.shop.models import Product
 from imagesim import tasks
 from imagesim.exceptions import AlreadyRunning, IndexMissing, ModelMismatch
 from imagesim.indexes import get_index
-from imagesim.indexing import job_control, jobs, purge
+from imagesim.indexing import jobs, purge
 from imagesim.indexing import rebuild as rebuilding
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.indexing.reconcile import DIFFERENCES, reconcile
@@ -212,7 +212,7 @@ class TestWrites:
         assert_both_equal(held)
 
     def test_the_embeddings_of_both_models_are_kept(self, held, monkeypatch):
-        monkeypatch.setattr(purge, "EMBEDDING_AGE", timedelta(0))
+        monkeypatch.setattr(purge, "UNUSED_AGE", timedelta(0))
         reconcile()
         kept = Counter(Embedding.objects.values_list("fingerprint", flat=True))
         assert kept == {"test-pixels-64": 6, "test-grey-32": 6}
@@ -290,7 +290,7 @@ class TestHold:
 
     def test_pausing_and_cancelling_before_it_stands_by(self, shop, change_model, monkeypatch):
         original = rebuilding.calibrate_quietly
-        act: Callable[[Job], bool] = job_control.pause
+        act: Callable[[Job], bool] = jobs.pause
 
         def calibrate(*args: Any) -> None:
             act(jobs.unfinished("rebuild"))
@@ -298,8 +298,8 @@ class TestHold:
 
         monkeypatch.setattr(rebuilding, "calibrate_quietly", calibrate)
         assert rebuild(hold=True).status == "paused"
-        job_control.resume(jobs.unfinished("rebuild"))
-        act = job_control.cancel
+        jobs.resume(jobs.unfinished("rebuild"))
+        act = jobs.cancel
         assert rebuild().status == "cancelled"
         assert len(get_index().backing_indexes()) == 1
 
@@ -326,7 +326,7 @@ class TestSwap:
         assert jobs.standby() is None
         left = jobs.unfinished_rebuild()
         assert left == held
-        assert not job_control.pause(left)
+        assert not jobs.pause(left)
         product("late", picture("blue"))
         sync()
         tasks.rebuild(job=left.pk)

@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import NotRegistered
 from imagesim.indexing import dispatch, jobs
-from imagesim.indexing.sync import touch
+from imagesim.indexing.outbox import touch
 from imagesim.models import ItemState, Job
 from imagesim.registry import registry
 from imagesim.thumbnails import Pictures

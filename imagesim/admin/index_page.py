@@ -22,12 +22,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from imagesim import events
-from imagesim.admin import job_control
 from imagesim.admin.base import BUTTONS, ReadOnlyAdmin, how_tasks_run, posted, shorten, start
 from imagesim.admin.items import attach_items, item_of, picture_of
+from imagesim.admin.jobs import applicable, controls
+from imagesim.database import primary
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import dispatch
-from imagesim.indexing.outbox import state_alias
 from imagesim.models import ItemState, Job, VisualIndex
 from imagesim.monitoring.status import IndexStatus, JobStatus, get_status
 
@@ -70,7 +70,7 @@ class VisualIndexAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "media": self.media,
             "snapshot": shown,
-            "controls": job_control.controls(self.admin_site, shown["shown"]) if may_rebuild else {},
+            "controls": controls(self.admin_site, shown["shown"]) if may_rebuild else {},
             "event_tables": event_tables(),
             "may_rebuild": may_rebuild,
             "buttons": BUTTONS.values(),
@@ -156,7 +156,7 @@ def snapshot() -> dict[str, Any]:
             "standby": status.standby is not None,
             "failed": status.failed > 0,
             "oldest": status.pending > 0,
-            **job_control.applicable(),
+            **applicable(),
         },
         "running": running is not None or waiting > 0,
     }
@@ -335,7 +335,7 @@ class Failure:
 
 def last_failures(site_name: str) -> list[Failure]:
     """Return the items that failed last, latest first."""
-    failed = ItemState.objects.using(state_alias()).filter(outcome=ItemState.Outcome.FAILED, pending=False)
+    failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False)
     states = list(failed.order_by("-changed_at", "-pk")[:LAST_FAILURES])
     attach_items(states)
     return [_shown(state, site_name) for state in states]

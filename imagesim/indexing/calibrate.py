@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from time import monotonic
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
@@ -18,13 +17,12 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import analyse, base_language, languages_of, listed_stems
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.measured_colours import colours_by_stem
 from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
-from imagesim.runtime import runtime
 from imagesim.types import IndexMeta
 from imagesim.word_roles import Described, fit_roles
 
@@ -47,30 +45,14 @@ FEWEST_ITEMS = 20
 GROWTH = 3
 """The growth factor after which an index is calibrated again."""
 
-CHECK_SECONDS = 60.0
-"""How often a process checks whether the index has grown."""
 
-
-@dataclass
-class _Checked:
-    until: float = 0.0
-
-
-def calibrate_if_grown() -> None:
-    """Calibrate an index that has been filled, or has grown several-fold since it was calibrated."""
-    checked = runtime.get(("calibration checked", get_index().name), _Checked)
-    if monotonic() < checked.until:
-        return
-    checked.until = monotonic() + CHECK_SECONDS
-    try:
-        meta = get_index().meta()
-        row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
-        least = FEWEST_ITEMS if row is None else GROWTH * max(row.items, 1)
-        if least > MOST_ITEMS or get_index().count() < least:
-            return
-    except (ImagesimError, DatabaseError):
-        return  # retried when the index is available
-    calibrate_quietly()
+def is_outgrown() -> bool:
+    """Whether the active index has been filled, or has grown several-fold, since it was calibrated."""
+    index = get_index()
+    meta = index.meta()
+    row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
+    least = FEWEST_ITEMS if row is None else GROWTH * max(row.items, 1)
+    return least <= MOST_ITEMS and index.count() >= least
 
 
 def calibrate_quietly(backing_index: str | None = None) -> None:

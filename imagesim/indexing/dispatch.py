@@ -29,7 +29,6 @@ from django.utils.connection import ConnectionDoesNotExist
 from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import CircuitOpen, ConfigurationError, format_choices
-from imagesim.indexing.outbox import changes_waiting
 from imagesim.runtime import runtime
 
 logger = logging.getLogger("imagesim.indexing.sync")
@@ -338,14 +337,13 @@ def start(task: str, **arguments: Any) -> bool:
     return get_dispatcher().start(task, arguments)
 
 
-def wake(**kwargs: object) -> None:
-    """Have the changes that wait synced soon; a receiver of ``changes_waiting``."""
+def wake() -> None:
+    """Have the changes that wait synced soon. Called after a commit that recorded some."""
     get_dispatcher().wake()
 
 
 def connect() -> None:
-    """Connect to commits with changes, to requests, and to Celery workers that become ready."""
-    changes_waiting.connect(wake, dispatch_uid="imagesim.wake")
+    """Connect to requests, and to Celery workers that become ready."""
     request_started.connect(_start_thread, dispatch_uid="imagesim.thread")
     try:
         from celery.signals import worker_ready

@@ -1,6 +1,6 @@
 """Turn leased changes into entries of the index: read the items, build a document of each, write the documents.
 
-Each stage returns new values: ``Document`` -> ``WriteOutcome`` -> ``SyncResult`` (of :mod:`imagesim.indexing.leases`).
+Each stage returns new documents; the last becomes the ``SyncResult`` of its change (:mod:`imagesim.indexing.leases`).
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from django.db import models, router
 
 from imagesim import measured_colours
 from imagesim.conf import get_settings
+from imagesim.database import primary
 from imagesim.exceptions import IndexMissing, NotRegistered
 from imagesim.indexing.embedding import Picture, Vectors
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
-from imagesim.indexing.leases import SyncResult
-from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, SyncResult
 from imagesim.indexing.write_targets import Target
 from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState, Scope
@@ -47,6 +47,8 @@ class Document:
     """By backing index."""
     known: Sequence[ItemImage] = ()
     """The stored images of the item."""
+    results: tuple[WriteResult, ...] = ()
+    """The answers of the targets that it was written to."""
 
     @property
     def is_unusable(self) -> bool:
@@ -55,16 +57,9 @@ class Document:
             return not self.retry
         return not any(picture.unreachable for picture in self.pictures)
 
-
-@dataclass(frozen=True)
-class WriteOutcome:
-    """A document and the results of the targets."""
-
-    document: Document
-    results: tuple[WriteResult, ...] = ()
-
     @property
     def written(self) -> bool:
+        """Whether every target that it was written to holds it now."""
         return bool(self.results) and all(result.status != "failed" for result in self.results)
 
     def as_sync_result(self) -> SyncResult:
@@ -73,16 +68,15 @@ class WriteOutcome:
         Without a checksum where an index holds this version or a later one, as after a restored backup: it is unknown
         what that entry holds, since nobody writes a later change while this one is leased.
         """
-        document = self.document
         rejected = any(result.status == "newer" for result in self.results)
         result = SyncResult(
-            document.state,
-            document.outcome,
-            document.error,
-            "" if rejected else document.checksum,
+            self.state,
+            self.outcome,
+            self.error,
+            "" if rejected else self.checksum,
             written=self.written,
-            retry=document.retry,
-            images=_new_images(document),
+            retry=self.retry,
+            images=_new_images(self),
         )
         failed = [each for each in self.results if each.status == "failed"]
         if not failed:
@@ -110,26 +104,22 @@ def prepare(states: Sequence[ItemState], targets: Sequence[Target], vectors: Vec
         _ = target.projection
     items = _read_items([state for state in states if not _has_worn_out(state)])
     known = images_by_state(states)
-    documents = []
+    outlines = []
     for state in states:
         own = known.get(state.pk, [])
-        documents.append(replace(_outline(state, items.get((state.model, state.object_pk)), own), known=own))
-    resolved = iter(vectors.resolve(picture for document in documents for picture in document.pictures or ()))
-    return [
-        _complete(
-            document
-            if document.pictures is None
-            else replace(document, pictures=tuple(next(resolved) for _ in document.pictures)),
-            items.get((document.state.model, document.state.object_pk)),
-            targets,
-            vectors,
-        )
-        for document in documents
-    ]
+        outlines.append(replace(_outline(state, items.get((state.model, state.object_pk)), own), known=own))
+    resolved = iter(vectors.resolve(picture for outline in outlines for picture in outline.pictures or ()))
+    documents = []
+    for outline in outlines:
+        if outline.pictures is not None:
+            outline = replace(outline, pictures=tuple(islice(resolved, len(outline.pictures))))
+        item = items.get((outline.state.model, outline.state.object_pk))
+        documents.append(_complete(outline, item, targets, vectors))
+    return documents
 
 
-def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[WriteOutcome]:
-    """Write the documents to every target.
+def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Document]:
+    """Write the documents to every target; return them with the answers.
 
     :raises IndexUnavailable: if a target cannot be reached.
     :raises IndexMissing: if the active index no longer exists.
@@ -152,19 +142,38 @@ def write(documents: Sequence[Document], targets: Sequence[Target]) -> list[Writ
             continue  # the rebuild failed and dropped it, or it was discarded
         for (position, _), answer in zip(todo, answers, strict=True):
             results.setdefault(position, []).append(answer)
-    return [WriteOutcome(document, tuple(results.get(position, ()))) for position, document in enumerate(documents)]
+    return [replace(document, results=tuple(results.get(n, ()))) for n, document in enumerate(documents)]
 
 
-def queryset_of(items: Items[Any]) -> models.QuerySet[Any]:
-    """Return the items that can be indexed, from the database for writes: a replica can lag behind the change."""
-    return items.get_queryset().using(str(router.db_for_write(items.model)))
+def queryset_of(items: Items[Any], *, behind: str | None = None) -> models.QuerySet[Any]:
+    """Return the items that can be indexed, or those ``behind`` a primary key, from the database for writes: a replica
+    can lag behind the change."""
+    queryset = items.get_queryset().using(str(router.db_for_write(items.model)))
+    return queryset if behind is None else queryset.filter(pk__gt=items.model._meta.pk.to_python(behind))
+
+
+def count_items() -> int:
+    """Return how many items of all registered models can be indexed."""
+    return sum(queryset_of(items).count() for items in registry)
+
+
+def items_behind(position: str) -> Iterator[tuple[Items[Any], models.QuerySet[Any]]]:
+    """Yield the registered models from that of a position on, each with its items that are behind it.
+
+    A position is the label of a model and the primary key of an item, ``shop.product|7``, as a job stores it; empty
+    before all of them.
+    """
+    label, _, pk = position.partition("|")
+    labels = [items.label for items in registry]
+    for items in list(registry)[labels.index(label) if label in labels else 0 :]:
+        yield items, queryset_of(items, behind=pk if pk and items.label == label else None)
 
 
 def images_by_state(states: Iterable[ItemState]) -> dict[int, list[ItemImage]]:
     """The stored images by the primary key of their state, in order."""
     found: dict[int, list[ItemImage]] = {}
     pks = [state.pk for state in states]
-    rows = ItemImage.objects.using(state_alias()).filter(state__in=pks).order_by("position")
+    rows = primary(ItemImage).filter(state__in=pks).order_by("position")
     for image in rows:
         found.setdefault(image.state_id, []).append(image)
     return found
@@ -231,19 +240,19 @@ def _outline(state: ItemState, item: models.Model | Exception | None, known: Seq
     try:
         if not items.should_index(item):
             return Document(state, Outcome.SKIPPED, pictures=())
-        files = _named_files(items, item)
+        files = _files(items, item)
         measured = measured_colours.has_to_measure(items, item)
     except INFRASTRUCTURE_ERRORS:
         raise
     except Exception as error:
         return _failure(state, error)
     by_name = {image.name: image for image in known}
-    pictures = (_picture(state, *file, by_name.get(file[0][:500])) for file in files)
-    return Document(state, pictures=tuple(replace(each, measured=measured) for each in pictures))
+    pictures = [Picture(str(file.name), file, measured=measured) for file in files]
+    return Document(state, pictures=tuple(_with_known(each, state, by_name.get(each.stored_name)) for each in pictures))
 
 
-def _named_files(items: Items[Any], item: models.Model) -> list[tuple[str, Any]]:
-    """The item's image files with their names.
+def _files(items: Items[Any], item: models.Model) -> list[Any]:
+    """The item's image files, each with a name.
 
     :raises TypeError: if a method of the shop gives anything else.
     """
@@ -257,15 +266,16 @@ def _named_files(items: Items[Any], item: models.Model) -> list[tuple[str, Any]]
                 f"{type(items).__name__}.get_images() gives {file!r:.100}, which is no file; it must give the "
                 "files of a field (photo.file, not photo.file.name or .url), or a RemoteImage for an address."
             )
-    return [(str(file.name), file) for file in found]
+    return found
 
 
-def _picture(state: ItemState, name: str, file: Any, known: ItemImage | None) -> Picture:
+def _with_known(picture: Picture, state: ItemState, known: ItemImage | None) -> Picture:
+    """The picture with what is stored of it; it needs no opening where the change does not concern images."""
     if known is None:
-        return Picture(name, file, new=True)
+        return replace(picture, new=True)
     if state.scope == Scope.METADATA and (known.permanent or (known.digest and not known.error)):
-        return Picture(name, file, known.digest, known.error, known.permanent)
-    return Picture(name, file, known_digest=known.digest)
+        return replace(picture, digest=known.digest, error=known.error, permanent=known.permanent)
+    return replace(picture, known_digest=known.digest)
 
 
 def _complete(document: Document, item: Any, targets: Sequence[Target], vectors: Vectors) -> Document:
@@ -356,7 +366,7 @@ def _new_images(document: Document) -> list[ItemImage] | None:
         ItemImage(
             state=document.state,
             position=position,
-            name=picture.name[:500],
+            name=picture.stored_name,
             digest=picture.digest,
             error=picture.error,
             permanent=picture.permanent,

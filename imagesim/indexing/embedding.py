@@ -15,9 +15,8 @@ from imagesim import colours, images
 from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
-from imagesim.indexing.leases import EmbeddingKey, EmbeddingLeases
-from imagesim.indexing.write_targets import Target
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, EmbeddingKey, EmbeddingLeases
+from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.measured_colours import store, stored
 from imagesim.models import Embedding
 from imagesim.monitoring.metrics import timed
@@ -60,6 +59,11 @@ class Picture:
     measured: bool = False
     """Whether its main colours are wanted, too."""
 
+    @property
+    def stored_name(self) -> str:
+        """Its name in :class:`~imagesim.models.ItemImage`, which has room for so much."""
+        return self.name[:500]
+
 
 @dataclass(frozen=True)
 class Content:
@@ -97,9 +101,8 @@ class Vectors:
         self._known: dict[EmbeddingKey, Vector] = {}
         self.colours: dict[str, tuple[str, ...]] = {}
         """The main colours of the images of those items that have them measured, by digest."""
-        self._errors: dict[str, str] = {}
-        self._temporary: set[str] = set()
-        """The digests of those of the errors that a retry can help."""
+        self._errors: dict[str, dict[str, Any]] = {}
+        """By digest, what is to be said of the pictures of an image that cannot be embedded."""
         self._leases = EmbeddingLeases()
         self._resolved: dict[Picture, Picture] = {}
         self.embedded = 0
@@ -129,9 +132,7 @@ class Vectors:
         for picture in to_open:
             read = self._resolved[picture]
             if read.digest in self._errors:
-                again = read.digest in self._temporary
-                error = self._errors[read.digest]
-                self._resolved[picture] = replace(read, error=error, permanent=not again, unreachable=again)
+                self._resolved[picture] = replace(read, **self._errors[read.digest])
         return list(self._resolved.values())
 
     def _missing(self, digest: str) -> list[str]:
@@ -189,7 +190,7 @@ class Vectors:
         size = 1
         for content, result in ahead(workers, self._decode, contents, window=DECODE_AHEAD):
             if isinstance(result, BadImage):
-                self._errors[content.digest] = str(result)
+                self._errors[content.digest] = {"error": str(result), "permanent": True}
             elif isinstance(result, ModelInputs) and not result.inputs:
                 colours_only.append(result)
             elif isinstance(result, EmbedderError | ConfigurationError):
@@ -226,15 +227,16 @@ class Vectors:
         return ModelInputs(content.digest, inputs, measured)
 
     def _embedders(self, fingerprints: Iterable[str]) -> dict[str, BaseEmbedder]:
-        found = {fingerprint: self._embedder_of(self._targets[fingerprint]) for fingerprint in fingerprints}
+        targets = self._targets
+        found = {fingerprint: find_embedder(targets[fingerprint], targets.values()) for fingerprint in fingerprints}
         return {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
 
     def _embed_batch(self, batch: Sequence[ModelInputs]) -> None:
         """Embed and store a batch by each model, and store the colours that were measured."""
-        for fingerprint, target in self._targets.items():
+        used = [fingerprint for fingerprint in self._targets if any(fingerprint in each.inputs for each in batch)]
+        for fingerprint, embedder in self._embedders(used).items():
             inputs = {each.digest: each.inputs[fingerprint] for each in batch if fingerprint in each.inputs}
-            if inputs and (embedder := self._embedder_of(target)):
-                self._embed(embedder, inputs)
+            self._embed(embedder, inputs)
         if measured := {each.digest: each.colours for each in batch if each.colours is not None}:
             store(measured)
             self.colours.update(measured)
@@ -261,16 +263,6 @@ class Vectors:
                 time.sleep(WAIT_SECONDS)
                 self._renew()
 
-    def _embedder_of(self, target: Target) -> BaseEmbedder | None:
-        """Return None if the model of the active index is no longer configured and a rebuild is replacing the index."""
-        try:
-            return target.embedder
-        except ConfigurationError as error:
-            if not target.active or all(each.complete for each in self._targets.values()):
-                raise
-            logger.warning("%s", error)
-            return None
-
     @timed("embed.batch")
     def _embed(self, embedder: BaseEmbedder, inputs: dict[str, Any]) -> None:
         """Embed and store; keeps the errors by digest of images on which the model fails."""
@@ -295,9 +287,9 @@ class Vectors:
 
     def _keep_error(self, digest: str, error: Exception) -> None:
         """An embedder that answers now and then, as a service with a limit on requests does, fails on any image."""
-        self._errors[digest] = f"The model cannot embed it: {error}"
-        if isinstance(error, EmbedderError | MemoryError):
-            self._temporary.add(digest)
+        again = isinstance(error, EmbedderError | MemoryError)
+        message = f"The model cannot embed it: {error}"
+        self._errors[digest] = {"error": message, "permanent": not again, "unreachable": again}
 
 
 def _vectors(embedder: BaseEmbedder, inputs: Sequence[Any]) -> Vector:

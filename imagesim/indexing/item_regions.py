@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.database import delete, retry_conflicts
+from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.documents import Document
 from imagesim.indexing.embedding import Picture
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
-from imagesim.indexing.write_targets import Target
-from imagesim.models import ImageRegions, ItemImage, RegionVectors
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
+from imagesim.indexing.write_targets import Target, find_embedder
+from imagesim.models import ImageRegions, RegionVectors
 from imagesim.monitoring.metrics import timed
 from imagesim.regions import NoRegions, get_region_finder, get_region_fingerprint
 from imagesim.regions.lite import shows_one_thing
@@ -38,10 +37,6 @@ MAX_REGIONS = 12
 
 PLACES = 4
 """Decimals of a box as it is stored: a tenth of a pixel of a large photo."""
-
-
-PAGE = 500
-"""Rows read at once."""
 
 
 def find_regions(
@@ -62,7 +57,8 @@ def find_regions(
     }
     count = 0
     try:
-        embedders = _embedders(targets)
+        found = {target.meta.fingerprint: find_embedder(target, targets) for target in targets}
+        embedders = {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
         for digest in without_regions(pictures, embedders):
             count += _find(pictures[digest], embedders)
             renew()
@@ -92,39 +88,6 @@ def without_regions(digests: Collection[str], fingerprints: Iterable[str]) -> li
         if digest not in known
         or (known[digest].regions and wanted - {each.fingerprint for each in known[digest].vectors.all()})
     ]
-
-
-def purge(before: datetime, finder: str, fingerprints: Collection[str], *, using: str, dry_run: bool = False) -> int:
-    """Delete the regions of images that no item has and those of other finders than ``finder``, and the vectors of
-    models that are not among ``fingerprints``; nothing made after ``before``. Returns of how many images.
-
-    ``using`` is the database of the states of items.
-    """
-    if not dry_run:
-        delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
-    old = ImageRegions.objects.filter(created_at__lt=before).order_by("pk")
-    after, count = 0, 0
-    while page := list(old.filter(pk__gt=after).values_list("pk", "digest", "finder")[:PAGE]):
-        after = page[-1][0]
-        digests = {digest for _pk, digest, _finder in page}
-        used = set(ItemImage.objects.using(using).filter(digest__in=digests).values_list("digest", flat=True))
-        unused = [pk for pk, digest, own in page if digest not in used or own != finder]
-        count += len(unused)
-        if unused and not dry_run:
-            delete(ImageRegions.objects.filter(pk__in=unused))
-    return count
-
-
-def _embedders(targets: Sequence[Target]) -> dict[str, BaseEmbedder]:
-    """By fingerprint; without that of an active index that was made by a model that is gone."""
-    found = {}
-    for target in targets:
-        try:
-            found[target.meta.fingerprint] = target.embedder
-        except ConfigurationError:
-            if len(targets) == 1:
-                raise
-    return found
 
 
 @timed("regions.item")

@@ -1,6 +1,8 @@
 """Long jobs: one per kind at a time, with a heartbeat, so that another process can continue the job of a dead one.
 
-A running job asks at each batch whether someone wants it to pause or to stop (:mod:`imagesim.indexing.job_control`).
+Others pause, resume and cancel a job, and swap in or discard the index on standby. What they ask for is stored with the
+job: its process notices at its next batch, and a job without a process, because it is paused or its process died, is
+changed at once.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, connections, router, transaction
+from django.db import DatabaseError, IntegrityError, connections
 from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.database import delete, retry_conflicts
+from imagesim.database import atomic, delete, primary, retry_conflicts
+from imagesim.exceptions import AlreadyRunning
+from imagesim.indexes import get_index
 from imagesim.models import Job
 
 STALE_AFTER = timedelta(seconds=60)
@@ -56,15 +60,15 @@ class JobCancelled(JobStopped):
 
 
 @retry_conflicts
-def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, message: str = "") -> Job | None:
+def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, message: str = "") -> Job:
     """Start a job of this kind, or take over one that a dead process left unfinished.
 
     With ``unfinished``, its primary key, take only that one over; with ``message``, the id of a Celery message that has
-    started one before, only that one. None while another process is running one, and while one is paused or stands by.
-    ``hold``: a rebuild is to stop before the swap, also one that is taken over.
+    started one before, only that one. ``hold``: a rebuild is to stop before the swap, also one that is taken over.
+
+    :raises AlreadyRunning: while another process is running one, and while one is paused or stands by.
     """
-    using = router.db_for_write(Job)
-    rows = Job.objects.using(using)
+    rows = primary(Job)
     if message and unfinished is None:
         unfinished = rows.filter(kind=kind, message=message).values_list("pk", flat=True).first()
     now = timezone.now()
@@ -72,17 +76,15 @@ def start(kind: Job.Kind, *, unfinished: int | None = None, hold: bool = False, 
     if unfinished is None:
         _delete_old(rows.filter(kind=kind, slot=None))
         try:
-            with transaction.atomic(using=using):
+            with atomic(Job):
                 return rows.create(kind=kind, slot=kind, started_at=now, hold=hold, message=message, **ours)
         except IntegrityError:
             pass
     former = rows.filter(slot=kind).first()
-    if former is None:
-        return start(kind, hold=hold, message=message) if unfinished is None else None
-    if not abandoned(former) or unfinished not in (None, former.pk):
-        return None
-    if not take_over(former):
-        return None
+    if former is None and unfinished is None:  # it has ended in the same moment
+        return start(kind, hold=hold, message=message)
+    if former is None or unfinished not in (None, former.pk) or not abandoned(former) or not take_over(former):
+        raise AlreadyRunning(why_none(kind))
     if hold and not former.hold:
         heartbeat(former, hold=True)
     return former
@@ -96,23 +98,21 @@ def _delete_old(ended: QuerySet[Job]) -> None:
 @retry_conflicts
 def take_over(job: Job) -> bool:
     """Make this process the owner of a job that has none; return False if another one was faster."""
-    using = router.db_for_write(Job)
     ours = {"status": Job.Status.RUNNING, "owner": _owner(), "heartbeat_at": timezone.now()}
-    same = {"pk": job.pk, "slot": job.kind, "owner": job.owner, "heartbeat_at": job.heartbeat_at}
-    if not Job.objects.using(using).filter(**same).update(**ours):
+    if not _ours(job).filter(heartbeat_at=job.heartbeat_at).update(**ours):
         return False
-    job.refresh_from_db(using=using)
+    job.refresh_from_db(using=primary(Job).db)
     return True
 
 
 def unfinished(kind: str) -> Job | None:
     """Return the job of this kind that runs, waits to be continued, is paused, or stands by."""
-    return _all().filter(slot=kind).first()
+    return primary(Job).filter(slot=kind).first()
 
 
 def standby() -> Job | None:
     """Return the rebuild whose index, ``target``, stands by."""
-    return _all().filter(slot=Job.Kind.REBUILD, status=Job.Status.STANDBY).first()
+    return primary(Job).filter(slot=Job.Kind.REBUILD, status=Job.Status.STANDBY).first()
 
 
 def why_none(kind: Job.Kind) -> str:
@@ -249,12 +249,111 @@ def suspend(job: Job) -> None:
     _ours(job).update(owner="", heartbeat_at=job.started_at - STALE_AFTER)
 
 
-def _all() -> QuerySet[Job]:
-    return Job.objects.using(router.db_for_write(Job))  # a replica may lag behind
+def discard(job: Job) -> None:
+    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
+    drop_unfinished(job.target)
+    finish(job, cancelled=True)
+    logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
+
+
+def drop_unfinished(backing_index: str) -> None:
+    """Drop an index that was not filled to its end, unless it is active; a failure is logged."""
+    try:
+        index = get_index()
+        if backing_index and backing_index != index.active():
+            index.drop(backing_index)
+    except Exception as error:
+        logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
+
+
+# What others ask for, from another process than the one that runs the job.
+
+
+def actions(job: Job) -> list[str]:
+    """Return what can be done with the job now: some of ``pause``, ``resume`` and ``cancel``, or ``swap`` and
+    ``discard``."""
+    if not job.slot or job.requested in (Job.Request.CANCEL, Job.Request.SWAP):
+        return []
+    if job.status == Job.Status.STANDBY:
+        return ["swap", "discard"]
+    is_paused = job.status == Job.Status.PAUSED or job.requested == Job.Request.PAUSE
+    return ["resume" if is_paused else "pause", "cancel"]
+
+
+@retry_conflicts
+def pause(job: Job) -> bool:
+    """Have the job stop after its current batch and wait, with what it has done; return False if it has ended.
+
+    Its slot stays taken: no other job of its kind starts until it is resumed or cancelled.
+    """
+    running = _same(job).filter(status=Job.Status.RUNNING)
+    if not running.exclude(requested__in=(Job.Request.CANCEL, Job.Request.SWAP)).update(requested=Job.Request.PAUSE):
+        return False
+    job.refresh_from_db()
+    if abandoned(job):
+        alone = running.filter(owner=job.owner, heartbeat_at=job.heartbeat_at)
+        alone.update(status=Job.Status.PAUSED, requested="", owner="")
+    job.refresh_from_db()
+    return True
+
+
+@retry_conflicts
+def resume(job: Job) -> bool:
+    """Let the job continue; return False if it is not paused. A process has to be started that does so."""
+    rows = _same(job)
+    resumed = rows.filter(status=Job.Status.PAUSED).update(requested="", **_waiting()) or rows.filter(
+        status=Job.Status.RUNNING, requested=Job.Request.PAUSE
+    ).update(requested="")
+    job.refresh_from_db()
+    return bool(resumed)
+
+
+@retry_conflicts
+def swap(job: Job) -> bool:
+    """Let the index on standby become the active one; return False if the job does not stand by.
+
+    A process has to be started that does so: ``rebuild(unfinished=job.pk)``. If it dies, another one continues.
+    """
+    ready = _same(job).filter(status=Job.Status.STANDBY, requested="")
+    swapped = ready.update(requested=Job.Request.SWAP, finished_at=None, **_waiting())
+    job.refresh_from_db()
+    if swapped:
+        standby_ended.send_robust(Job, target=job.target)
+    return bool(swapped)
+
+
+def cancel(job: Job) -> bool:
+    """Have the job end after its current batch, without its result; return False if it has ended.
+
+    The active index stays as it is. The one that a rebuild was filling, or that stands by, is deleted; what a reconcile
+    found so far stays queued.
+    """
+    if not _same(job).update(requested=Job.Request.CANCEL):
+        return False
+    job.refresh_from_db()
+    stood_by = job.status == Job.Status.STANDBY
+    if (job.status in (Job.Status.PAUSED, Job.Status.STANDBY) or abandoned(job)) and take_over(job):
+        if stood_by:
+            standby_ended.send_robust(Job, target=job.target)
+        if job.kind == Job.Kind.REBUILD:
+            discard(job)
+        else:
+            finish(job, cancelled=True)
+    job.refresh_from_db()
+    return True
+
+
+def _waiting() -> dict[str, Any]:
+    """The values of a job that the next process takes over at once."""
+    return {"status": Job.Status.RUNNING, "owner": "", "heartbeat_at": timezone.now() - 2 * STALE_AFTER}
+
+
+def _same(job: Job) -> QuerySet[Job]:
+    return primary(Job).filter(pk=job.pk, slot=job.kind)
 
 
 def _ours(job: Job) -> QuerySet[Job]:
-    return _all().filter(pk=job.pk, owner=job.owner, slot=job.kind)
+    return _same(job).filter(owner=job.owner)
 
 
 def _owner() -> str:

@@ -13,16 +13,14 @@ from django.core.exceptions import EmptyResultSet
 from django.db import DatabaseError, connections, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Cast
-from django.dispatch import Signal
 from django.utils import timezone
 
-from imagesim.database import retry_conflicts
+from imagesim.database import after_commit, retry_conflicts
 from imagesim.exceptions import ConfigurationError, format_choices, migrate_hint
+from imagesim.indexing import dispatch
 from imagesim.models import ItemState, Scope
+from imagesim.registry import registry
 from imagesim.runtime import runtime
-
-changes_waiting = Signal()
-"""Sent with ``using`` after a commit that recorded changes. A receiver that fails does not affect the save."""
 
 CHUNK = 500
 VENDORS = ("postgresql", "sqlite", "mysql")  # the last includes MariaDB
@@ -36,50 +34,77 @@ def now_version() -> int:
     return time.time_ns() // 1_000_000
 
 
-@retry_conflicts
-def record(label: str, pks: Iterable[object], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Record that these items of one model, on the database ``using``, changed; return how many.
+def touch(
+    objects: models.QuerySet[Any] | Iterable[models.Model] | models.Model,
+    *,
+    scope: Scope = Scope.ALL,
+    using: str | None = None,
+) -> int:
+    """Mark items, or one, as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw SQL).
 
-    One statement per ``CHUNK`` of them, in the open transaction. If the app's tables are on another database than the
-    items, they are recorded again after the commit, because a worker may have synced the first record before it.
+    ``scope=Scope.METADATA`` means that no image changed. One query for a queryset of any size, in the open
+    transaction. Returns how many items were marked.
+
+    :raises NotRegistered: if the model is not registered.
+    """
+    if isinstance(objects, models.QuerySet):
+        alias = using or getattr(objects, "_db", None) or str(router.db_for_write(objects.model))
+        return record(registry.for_model(objects.model).label, objects, scope=scope, using=alias)
+    by_place: dict[tuple[str, str], list[str]] = {}
+    for item in [objects] if isinstance(objects, models.Model) else objects:
+        items = registry.for_item(item)
+        alias = using or item._state.db or str(router.db_for_write(type(item)))
+        by_place.setdefault((items.label, alias), []).append(items.pk_of(item))
+    return sum(record(label, pks, scope=scope, using=alias) for (label, alias), pks in by_place.items())
+
+
+@retry_conflicts
+def record(
+    label: str,
+    which: models.QuerySet[Any] | Iterable[object],
+    *,
+    scope: Scope = Scope.ALL,
+    using: str = "",
+    announce: bool = True,
+) -> int:
+    """Record that items of one model changed, those of a queryset or with these primary keys; return how many.
+
+    ``using`` is the database of the items, by default that of this app's tables. Keys are recorded by one statement per
+    ``CHUNK``, in the open transaction. If the app's tables are on another database than the items, they are recorded
+    again after the commit, because a worker may have synced the first record before it. With ``announce=False`` nobody
+    is told that changes wait, because this process goes on to sync them.
     """
     alias = state_alias()
-    if alias != using and connections[using].in_atomic_block:
-        again = partial(record, label, pks := list(pks), scope=scope, using=alias)
-        transaction.on_commit(again, using=using, robust=True)
-    # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking.
-    keys = sorted({str(pk) for pk in pks})
-    if not keys:
-        return 0
-    upsert = _upsert(alias)
-    with transaction.atomic(using=alias, savepoint=False) if len(keys) > CHUNK else nullcontext():
-        rest = iter(keys)
-        while chunk := list(islice(rest, CHUNK)):
-            upsert.values(label, chunk, scope)
-    return len(keys)
+    using = using or alias
+    upsert: _Upsert = runtime.get((_Upsert, alias), partial(_Upsert, alias))
+    if isinstance(which, models.QuerySet):
+        count = _record_queryset(label, which.using(using), scope, upsert)
+    else:
+        # In one order everywhere, so that two writers of the same items wait for each other instead of deadlocking.
+        keys = sorted({str(pk) for pk in which})
+        count = len(keys)
+        if keys and alias != using and connections[using].in_atomic_block:
+            after_commit(using, record, label, keys, scope=scope, announce=False)
+        with transaction.atomic(using=alias, savepoint=False) if count > CHUNK else nullcontext():
+            for start in range(0, count, CHUNK):
+                upsert.values(label, keys[start : start + CHUNK], scope)
+    if count and announce:
+        setattr(connections[using], _TO_ANNOUNCE, True)
+        after_commit(using, _announce, connections[using])
+    return count
 
 
-@retry_conflicts
-def record_queryset(label: str, queryset: models.QuerySet[Any], *, scope: Scope = Scope.ALL, using: str) -> int:
-    """Record that all items of ``queryset`` on the database ``using`` changed; return how many.
-
-    One statement if the database supports it, otherwise in chunks: memory does not grow with the number of items.
-    """
-    alias = state_alias()
-    upsert = _upsert(alias)
-    if alias == using and upsert.supports_select and _is_plain(queryset) and upsert.casts(_key_field(queryset.model)):
-        return upsert.select(label, queryset.using(using), scope)
+def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, upsert: _Upsert) -> int:
+    """Record all items of a queryset: by one statement if the database supports it, otherwise in chunks, so that memory
+    does not grow with their number."""
+    if queryset.db == upsert.using and upsert.can_select(queryset):
+        return upsert.select(label, queryset, scope)
     total = 0
-    with transaction.atomic(using=alias, savepoint=False):
-        pks = iter(queryset.using(using).values_list("pk", flat=True).iterator(chunk_size=CHUNK))
+    with transaction.atomic(using=upsert.using, savepoint=False):
+        pks = iter(queryset.values_list("pk", flat=True).iterator(chunk_size=CHUNK))
         while chunk := list(islice(pks, CHUNK)):
-            total += record(label, chunk, scope=scope, using=using)
+            total += record(label, chunk, scope=scope, using=queryset.db, announce=False)
     return total
-
-
-def _is_plain(queryset: models.QuerySet[Any]) -> bool:
-    query = queryset.query
-    return not (query.is_sliced or query.combinator or query.distinct_fields or query.select_for_update)
 
 
 def state_alias() -> str:
@@ -87,22 +112,11 @@ def state_alias() -> str:
     return str(router.db_for_write(ItemState))
 
 
-def announce(using: str) -> None:
-    """Send ``changes_waiting`` after the commit on the database of the items, once per transaction."""
-    connection = connections[using]
-    setattr(connection, _TO_ANNOUNCE, True)
-    transaction.on_commit(partial(_announce, using), using=using, robust=True)
-
-
-def _announce(using: str) -> None:
-    connection = connections[using]
+def _announce(connection: BaseDatabaseWrapper) -> None:
+    """Wake the dispatcher, once for all that a transaction on the database of the items recorded."""
     if getattr(connection, _TO_ANNOUNCE, False):
         setattr(connection, _TO_ANNOUNCE, False)
-        changes_waiting.send_robust(sender=ItemState, using=state_alias())
-
-
-def _upsert(using: str) -> _Upsert:
-    return runtime.get((_Upsert, using), partial(_Upsert, using))
+        dispatch.wake()
 
 
 def unsupported(using: str) -> str:
@@ -111,13 +125,6 @@ def unsupported(using: str) -> str:
     if vendor in VENDORS:
         return ""
     return f"Changes cannot be recorded in the database {using!r} ({vendor}); use {format_choices(VENDORS)}."
-
-
-def _key_field(model: type[models.Model]) -> models.Field[Any, Any]:
-    field: Any = model._meta.pk
-    while field.remote_field:
-        field = field.target_field
-    return field  # type: ignore[no-any-return]
 
 
 class _Upsert:
@@ -161,9 +168,15 @@ class _Upsert:
     def connection(self) -> BaseDatabaseWrapper:
         return connections[self.using]  # each thread has its own
 
-    @property
-    def supports_select(self) -> bool:
-        return self.connection.vendor in ("postgresql", "sqlite")
+    def can_select(self, queryset: models.QuerySet[Any]) -> bool:
+        """Whether :meth:`select` can record the items of a queryset: the database must take its SQL as a part of the
+        statement."""
+        query = queryset.query
+        is_plain = not (query.is_sliced or query.combinator or query.distinct_fields or query.select_for_update)
+        key: Any = queryset.model._meta.pk
+        while key.remote_field:
+            key = key.target_field
+        return is_plain and self.connection.vendor in ("postgresql", "sqlite") and self.casts(key)
 
     def casts(self, field: models.Field[Any, Any]) -> bool:
         """Whether the database casts a key of this field to the same text as Python."""

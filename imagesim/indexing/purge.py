@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 
-from imagesim.database import delete, pages, retry_conflicts
+from imagesim.database import atomic, delete, pages, primary, retry_conflicts
 from imagesim.embedders import get_embedder
 from imagesim.exceptions import ConfigurationError
-from imagesim.indexing import item_regions
 from imagesim.indexing.documents import Outcome
-from imagesim.indexing.outbox import state_alias
-from imagesim.models import Embedding, EmbeddingLease, ImageColours, ItemImage, ItemState
+from imagesim.models import Embedding, EmbeddingLease, ImageColours, ImageRegions, ItemImage, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
-EMBEDDING_AGE = timedelta(days=1)
-"""Younger embeddings are kept, because their item can be in the middle of a sync."""
+UNUSED_AGE = timedelta(days=1)
+"""What is younger is kept, because its item can be in the middle of a sync."""
 TOMBSTONE_AGE = timedelta(days=1)
 """How long the state of a deleted item is kept; longer than any write can be delayed."""
 
 
 def purge_tombstones(since: datetime, size: int) -> int:
     """Delete the states of items that were removed long ago; return how many."""
-    states = ItemState.objects.using(state_alias())
-    old = states.filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
+    old = primary(ItemState).filter(outcome=Outcome.REMOVED, pending=False, synced_at__lt=since - TOMBSTONE_AGE)
     count = 0
     while pks := list(old.values_list("pk", flat=True)[:size]):
         count += _delete_still(old, pks)
@@ -40,17 +38,16 @@ def purge_tombstones(since: datetime, size: int) -> int:
 def _delete_still(old: QuerySet[ItemState], pks: list[int]) -> int:
     """Delete those that are still old; return how many. Who creates such an item again waits, and makes a new row."""
     token = secrets.token_hex(16)
-    states = ItemState.objects.using(old.db)
-    with transaction.atomic(using=old.db):
+    with atomic(ItemState):
         old.filter(pk__in=pks).update(lease=token)  # takes the locks
-        return states.filter(pk__in=pks, lease=token).delete()[1].get(ItemState._meta.label, 0)
+        return primary(ItemState).filter(pk__in=pks, lease=token).delete()[1].get(ItemState._meta.label, 0)
 
 
 def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report: dict[str, int], size: int) -> None:
-    """Delete embeddings and regions of images that no item has, and what belongs to models and region finders that
-    neither an index nor the settings use. With ``dry_run`` they are only counted.
+    """Delete what is stored of images that no item has, and of models and region finders that neither an index nor the
+    settings use. With ``dry_run`` it is only counted.
     """
-    before, using = since - EMBEDDING_AGE, state_alias()
+    before = since - UNUSED_AGE
     if not dry_run:
         delete(EmbeddingLease.objects.filter(until__lt=before))  # of workers that died
     try:
@@ -59,29 +56,23 @@ def purge_unused(fingerprints: set[str], since: datetime, dry_run: bool, report:
     except ConfigurationError as error:
         logger.warning("Embeddings are not purged, because the configured models have no fingerprint: %s", error)
         return
-    report["embeddings"] = _purge_embeddings(fingerprints, since, dry_run, size)
+    embeddings = Embedding.objects.filter(created_at__lt=before).defer("vector")
+    report["embeddings"] = _purge(embeddings, size, dry_run, lambda row: row.fingerprint in fingerprints)
+    regions = ImageRegions.objects.filter(created_at__lt=before).defer("regions")
+    report["regions"] = _purge(regions, size, dry_run, lambda row: row.finder == finder)
     if not dry_run:
-        _purge_colours(before, size)
-    report["regions"] = item_regions.purge(before, finder, fingerprints, using=using, dry_run=dry_run)
+        _purge(ImageColours.objects.filter(created_at__lt=before), size, dry_run)
+        delete(RegionVectors.objects.filter(image__created_at__lt=before).exclude(fingerprint__in=fingerprints))
 
 
-def _purge_colours(before: datetime, size: int) -> None:
-    """Delete the colours of images that no item has."""
-    for page in pages(ImageColours.objects.filter(created_at__lt=before), size):
-        digests = {row.digest for row in page}
-        used = set(ItemImage.objects.using(state_alias()).filter(digest__in=digests).values_list("digest", flat=True))
-        if digests - used:
-            delete(ImageColours.objects.filter(digest__in=digests - used))
-
-
-def _purge_embeddings(fingerprints: set[str], since: datetime, dry_run: bool, size: int) -> int:
-    old = Embedding.objects.filter(created_at__lt=since - EMBEDDING_AGE).defer("vector")
+def _purge(old: QuerySet[Any], size: int, dry_run: bool, is_current: Callable[[Any], bool] = lambda row: True) -> int:
+    """Delete the rows, each of one image, whose image no item has, and those that are not current; return how many."""
     count = 0
     for page in pages(old, size):
-        digests = {embedding.digest for embedding in page if embedding.fingerprint in fingerprints}
-        used = set(ItemImage.objects.using(state_alias()).filter(digest__in=digests).values_list("digest", flat=True))
-        unused = [e.pk for e in page if e.digest not in used or e.fingerprint not in fingerprints]
+        digests = {row.digest for row in page}
+        used = set(primary(ItemImage).filter(digest__in=digests).values_list("digest", flat=True))
+        unused = [row.pk for row in page if row.digest not in used or not is_current(row)]
         count += len(unused)
         if unused and not dry_run:
-            delete(Embedding.objects.filter(pk__in=unused))
+            delete(old.model._base_manager.filter(pk__in=unused))
     return count

@@ -9,24 +9,24 @@ from contextlib import suppress
 from typing import Any
 
 from django.db import Error as DatabaseError
+from django.db import models
 
 from imagesim.conf import get_settings
+from imagesim.database import primary
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
-from imagesim.indexing.documents import prepare, queryset_of, write
+from imagesim.indexing.documents import count_items, items_behind, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.item_regions import find_regions
-from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.statistics import update_quietly
 from imagesim.indexing.sync import Progress, sync
-from imagesim.indexing.write_targets import Target, drop_unfinished, new_meta
+from imagesim.indexing.write_targets import Target, new_meta
 from imagesim.items import Items
 from imagesim.models import ItemState, Job, Scope
-from imagesim.registry import registry
 
 logger = logging.getLogger("imagesim.indexing.sync")
 
@@ -55,7 +55,7 @@ def rebuild(
     Searches and saves continue meanwhile. After a kill, or after ``seconds``, the next call continues the rebuild;
     with ``unfinished``, the primary key of one, a call continues that one only. A job that was paused or cancelled
     is returned as such; the active index is then what it was. With ``hold`` the complete index stands by instead:
-    every sync goes on writing to it, until :func:`swap` or :func:`imagesim.indexing.job_control.cancel`. ``message`` is
+    every sync goes on writing to it, until :func:`swap` or :func:`imagesim.indexing.jobs.cancel`. ``message`` is
     the id of the Celery message that is being handled: one that is delivered again starts no other rebuild.
 
     :raises AlreadyRunning: if another process is rebuilding, a rebuild is paused, or an index stands by.
@@ -66,8 +66,6 @@ def rebuild(
     if hold:
         _check_hold()
     job = jobs.start(Job.Kind.REBUILD, unfinished=unfinished, hold=hold, message=message)
-    if job is None:
-        raise AlreadyRunning(jobs.why_none(Job.Kind.REBUILD))
     started = time.monotonic()
     try:
         with jobs.kept_alive(job):  # a page of pictures or the graph of an index can take many minutes
@@ -80,7 +78,7 @@ def rebuild(
         logger.info("the rebuild is paused after %d items", job.done, extra={"event": "rebuild.paused"})
         return job
     except jobs.JobCancelled:
-        discard(job)
+        jobs.discard(job)
         return job
     except (IndexUnavailable, *INFRASTRUCTURE_ERRORS, KeyboardInterrupt, SystemExit):
         with suppress(DatabaseError):
@@ -94,7 +92,7 @@ def rebuild(
         if job.requested == Job.Request.SWAP:
             jobs.stand_by(job)  # it is complete, and took hours
             raise
-        drop_unfinished(job.target)
+        jobs.drop_unfinished(job.target)
         jobs.finish(job, error=f"{type(error).__name__}: {error}")
         raise
     if job.status == Job.Status.STANDBY:
@@ -126,8 +124,6 @@ def swap() -> Job:
     :raises AlreadyRunning: if no index stands by.
     :raises IndexMissing: if it no longer exists; nothing is changed.
     """
-    from imagesim.indexing import job_control  # which discards by this module
-
     job = jobs.standby()
     if job is None:
         raise AlreadyRunning("No index is on standby; `manage.py imagesim_rebuild --hold` builds one.")
@@ -135,15 +131,8 @@ def swap() -> Job:
         raise IndexMissing(
             f"The index {job.target} on standby no longer exists: end it with `manage.py imagesim_rebuild --discard`."
         )
-    job_control.swap(job)
+    jobs.swap(job)
     return rebuild(unfinished=job.pk)
-
-
-def discard(job: Job) -> None:
-    """Drop the index that a rebuild of this process was filling, and finish the job as cancelled."""
-    drop_unfinished(job.target)
-    jobs.finish(job, cancelled=True)
-    logger.info("the rebuild was cancelled; the active index is unchanged", extra={"event": "rebuild.cancelled"})
 
 
 def _rebuild(job: Job, progress: Progress | None, until: float | None) -> None:
@@ -171,15 +160,15 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
     """Fill the new index, and make it ready for searches."""
     index = get_index()
     target = _target(job)
-    for items in registry:
-        _fill(job, target, items, progress, until)
+    for items, queryset in items_behind(job.cursor):
+        _fill(job, target, items, queryset, progress, until)
     if _retry_while_unavailable(index.active, job) is not None:
         sync(progress=lambda done, total: jobs.checkpoint(job))  # what was left to it, and what changed meanwhile
     # Also where it is promoted next: the recall is that of the graph, which not every index has before.
     _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
     _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
     if job.failed and _retry_while_unavailable(lambda: _lost_all(target), job):
-        errors = ItemState.objects.using(state_alias()).exclude(error="").order_by("-changed_at").values_list("error")
+        errors = primary(ItemState).exclude(error="").order_by("-changed_at").values_list("error")
         reason = "; ".join(errors.first() or ())
         raise SearchIndexError(f"The new index took none of the {job.total} items, so it is not used: {reason}")
     update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
@@ -198,40 +187,38 @@ def _target(job: Job) -> Target:
     unfinished = bool(job.target) and job.target in _retry_while_unavailable(index.backing_indexes, job)
     if unfinished and index.meta(job.target) == meta:
         return Target(index, job.target, meta, active=False)
-    drop_unfinished(job.target)
-    total = sum(queryset_of(items).count() for items in registry)
+    jobs.drop_unfinished(job.target)
+    total = count_items()  # of the shop's own code, which may fail: before there is an index
     backing_index = _retry_while_unavailable(lambda: index.create(meta), job)
     # From now on, every sync writes to this index too.
     jobs.heartbeat(job, target=backing_index, cursor="", done=0, failed=0, total=total)
     return Target(index, backing_index, meta, active=False)
 
 
-def _fill(job: Job, target: Target, items: Items[Any], progress: Progress | None, until: float | None) -> None:
-    place = f"{items.label}|"
-    order = [f"{each.label}|" for each in registry]
-    at = next((position for position, prefix in enumerate(order) if job.cursor.startswith(prefix)), -1)
-    if order.index(place) < at:
-        return  # filled before the process died
-    after = job.cursor.removeprefix(place) if job.cursor.startswith(place) else None
-    queryset = queryset_of(items).order_by("pk")
+def _fill(
+    job: Job,
+    target: Target,
+    items: Items[Any],
+    rest: models.QuerySet[Any],
+    progress: Progress | None,
+    until: float | None,
+) -> None:
+    """Write those items of a model that are in ``rest`` to the new index, page by page."""
     size = get_settings().SYNC_BATCH_SIZE
-    while True:
-        page = queryset if after is None else queryset.filter(pk__gt=items.model._meta.pk.to_python(after))
-        pks = [str(pk) for pk in page.values_list("pk", flat=True)[:size]]
-        if not pks:
-            return
+    while pks := [str(pk) for pk in rest.order_by("pk").values_list("pk", flat=True)[:size]]:
         failed = _retry_while_unavailable(lambda pks=pks: _fill_page(target, items.label, pks), job)
-        after = pks[-1]
-        jobs.checkpoint(job, cursor=place + after, done=job.done + len(pks), failed=job.failed + failed)
+        cursor = f"{items.label}|{pks[-1]}"
+        jobs.checkpoint(job, cursor=cursor, done=job.done + len(pks), failed=job.failed + failed)
         if progress:
             progress(job.done, job.total)
         if until and time.monotonic() > until:
             raise _TimeOver
+        rest = queryset_of(items, behind=pks[-1])
 
 
 def _fill_page(target: Target, label: str, pks: list[str]) -> int:
     """Write one page of items to the new index; return how many failed and are left to the sync."""
-    rows = ItemState.objects.using(state_alias()).filter(model=label, object_pk__in=pks)
+    rows = primary(ItemState).filter(model=label, object_pk__in=pks)
     known = {state.object_pk: state for state in rows}
     states = [known[pk] for pk in pks if pk in known]
     for state in states:
@@ -242,15 +229,14 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
     written, bad = [], [pk for pk in pks if pk not in known]
     documents = prepare(states, [target], Vectors([target]))
     find_regions(documents, [target])
-    for outcome in write(documents, [target]):
-        document = outcome.document
-        if outcome.written and not document.retry and document.outcome == document.state.outcome:
+    for document in write(documents, [target]):
+        if document.written and not document.retry and document.outcome == document.state.outcome:
             written.append((document.state, document.checksum))
         else:
             bad.append(document.state.object_pk)
     leases.account_for(written)
     # Recorded as changed, these are handled by the sync, which stores their errors and retries them.
-    outbox.record(label, bad, using=state_alias())
+    outbox.record(label, bad, announce=False)
     return len(bad)
 
 

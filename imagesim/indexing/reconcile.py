@@ -17,17 +17,22 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models.functions import Concat
 from django.utils import timezone
 
 from imagesim import measured_colours
-from imagesim.database import in_code_point_order, pages, retry_conflicts
-from imagesim.exceptions import AlreadyRunning
+from imagesim.database import atomic, in_code_point_order, pages, primary, retry_conflicts
 from imagesim.indexing import item_regions, jobs, outbox
-from imagesim.indexing.calibrate import calibrate_quietly
-from imagesim.indexing.documents import Outcome, checksum, images_by_state, metadata_of, queryset_of
-from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.documents import (
+    Outcome,
+    checksum,
+    count_items,
+    images_by_state,
+    items_behind,
+    metadata_of,
+    queryset_of,
+)
 from imagesim.indexing.purge import purge_tombstones, purge_unused
 from imagesim.indexing.statistics import update_when_reconciled
 from imagesim.indexing.sync import Progress, sync
@@ -80,15 +85,10 @@ def reconcile(
     :raises IndexUnavailable: if the index cannot be reached.
     :raises IndexMissing: if no index is active.
     """
-    # A dry run is not stored.
-    kind = Job.Kind.RECONCILE
-    job = (
-        Job(kind=kind, status=Job.Status.RUNNING)
-        if dry_run
-        else jobs.start(kind, unfinished=unfinished, message=message)
-    )
-    if job is None:
-        raise AlreadyRunning(jobs.why_none(kind))
+    if dry_run:
+        job = Job(kind=Job.Kind.RECONCILE, status=Job.Status.RUNNING)  # is not stored
+    else:
+        job = jobs.start(Job.Kind.RECONCILE, unfinished=unfinished, message=message)
     started = time.monotonic()
     report = dict.fromkeys(("checked", *DIFFERENCES, "embeddings", "regions", "tombstones", "repaired"), 0)
     if job.cursor:  # it was paused there
@@ -114,7 +114,6 @@ def reconcile(
             sync()
         for target in live_targets():
             if target.complete:
-                calibrate_quietly(target.backing_index)
                 update_when_reconciled(target.backing_index)
     job.report = report
     logger.info(
@@ -133,7 +132,7 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
     compared = [target for target in targets if target.complete]
     for target in compared:
         target.index.refresh(target.backing_index)
-    job.total = sum(queryset_of(items).count() for items in registry)
+    job.total = count_items()
     after = job.cursor
     if not dry_run:
         # Without the cursor: if this process dies, the next one begins anew.
@@ -164,13 +163,9 @@ def _reconcile(job: Job, report: dict[str, int], dry_run: bool, progress: Progre
 def _differences(targets: Sequence[Target], since: datetime, after: str) -> Iterator[tuple[int, list[Difference], str]]:
     """Compare all items behind the position ``after``, and the entries of each of the ``targets``; yield the number of
     items just checked, their differences and the position of the last one."""
-    done = {label: place for place, label in enumerate(items.label for items in registry)}
-    label, _, pk = after.partition("|")
     fingerprints = {target.meta.fingerprint for target in targets}
-    for items in registry:
-        if done[items.label] < done.get(label, 0):
-            continue
-        for page, differences in _compare_items(items, fingerprints, since, pk if items.label == label else ""):
+    for items, queryset in items_behind(after):
+        for page, differences in _compare_items(items, queryset, fingerprints, since):
             yield len(page), differences, f"{items.label}|{page[-1]}"
     for differences in _compare_vanished(since):
         yield 0, differences, ""
@@ -182,33 +177,28 @@ def _differences(targets: Sequence[Target], since: datetime, after: str) -> Iter
 @retry_conflicts
 def _queue(differences: Sequence[Difference]) -> None:
     """Queue the items for reindexing, with a version above any in the index."""
-    using = state_alias()
     for (label, scope), group in _grouped(differences, lambda d: (d.label, d.scope)).items():
         pks = [difference.pk for difference in group]
-        with transaction.atomic(using=using):  # a worker must not lease them before they have their versions
-            outbox.record(label, pks, scope=scope, using=using)
-            states = ItemState.objects.using(using).filter(model=label)
+        with atomic(ItemState):  # a worker must not lease them before they have their versions
+            outbox.record(label, pks, scope=scope)
+            states = primary(ItemState).filter(model=label)
             # Without a checksum the entry is written even if it equals the last one.
             states.filter(object_pk__in=pks).update(checksum="")
             for difference in group:
                 if difference.indexed_version:
                     behind = states.filter(object_pk=difference.pk, version__lte=difference.indexed_version)
                     behind.update(version=difference.indexed_version + 1)
-            outbox.announce(using)
 
 
 # The shop's items and their states.
 
 
 def _compare_items(
-    items: Items[Any], fingerprints: Set[str], since: datetime, after: str
+    items: Items[Any], queryset: models.QuerySet[Any], fingerprints: Set[str], since: datetime
 ) -> Iterator[tuple[list[str], list[Difference]]]:
-    """Compare the items behind the primary key ``after`` with their states; yield the keys and the differences of each
-    page. ``fingerprints`` are those of the models of all complete indexes."""
-    queryset = items.for_reading(queryset_of(items))
-    if after:
-        queryset = queryset.filter(pk__gt=items.model._meta.pk.to_python(after))
-    for page in pages(queryset, CHUNK):
+    """Compare items of a model with their states; yield the keys and the differences of each page. ``fingerprints`` are
+    those of the models of all complete indexes."""
+    for page in pages(items.for_reading(queryset), CHUNK):
         states = _states(items.label, [items.pk_of(item) for item in page])
         images = images_by_state(states.values())
         digests = {image.digest for known in images.values() for image in known}
@@ -282,7 +272,7 @@ def _lacks_colours(items: Items[Any], item: Any, known: Sequence[ItemImage], unm
 
 def _compare_vanished(since: datetime) -> Iterator[list[Difference]]:
     """Yield the states of items that no longer exist."""
-    states = ItemState.objects.using(state_alias()).exclude(outcome=Outcome.REMOVED).filter(pending=False)
+    states = primary(ItemState).exclude(outcome=Outcome.REMOVED).filter(pending=False)
     for page in pages(states, CHUNK):
         differences = []
         for label, group in _grouped(page, lambda state: state.model).items():
@@ -349,7 +339,7 @@ def _confirmed(differences: Sequence[Difference], since: datetime) -> list[Diffe
 
 
 def _states(label: str, pks: Sequence[str]) -> dict[str, ItemState]:
-    return {s.object_pk: s for s in ItemState.objects.using(state_alias()).filter(model=label, object_pk__in=pks)}
+    return {s.object_pk: s for s in primary(ItemState).filter(model=label, object_pk__in=pks)}
 
 
 def _grouped(every: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -370,7 +360,7 @@ def _existing(label: str, pks: Sequence[str]) -> set[str]:
 def _states_by_key() -> Iterator[tuple[str, ItemState]]:
     """Every state with its key, in the order of the keys' code points, which is also that of the index's scan."""
     key: Any = Concat("model", models.Value(":"), "object_pk", output_field=models.CharField(max_length=400))
-    states = ItemState.objects.using(state_alias()).annotate(key=key)
+    states = primary(ItemState).annotate(key=key)
     for state in in_code_point_order(states, "key", attrgetter("key"), chunk_size=CHUNK):
         yield state.key, state
 

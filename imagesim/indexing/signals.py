@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models, transaction
+from django.db import models
 from django.db.models.signals import m2m_changed, post_delete, post_init, post_save, pre_delete
 
 from imagesim import paths
+from imagesim.database import after_commit
 from imagesim.indexing import dispatch, outbox
 from imagesim.items import Items
 from imagesim.models import Scope
@@ -59,10 +59,15 @@ class Link:
     whole: Scope = Scope.METADATA
     """The scope of a save of all fields."""
 
+    @property
+    def is_item(self) -> bool:
+        """Whether the row is the item itself."""
+        return not (self.lookup or self.back)
+
     def scope_of(self, update_fields: Collection[str] | None, created: bool = False) -> Scope | None:
         """The scope of a save of ``update_fields`` (None: all); None if it concerns no item."""
         if created:
-            return (Scope.ALL if not self.lookup and not self.back else self.whole) if self.created_matters else None
+            return (Scope.ALL if self.is_item else self.whole) if self.created_matters else None
         if update_fields is None:
             return self.whole if self.fields or self.any_field else None
         names = {_canonical(self.model, name) for name in update_fields}
@@ -160,7 +165,7 @@ def _saved(
             continue
         if raw:
             # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
-            transaction.on_commit(partial(_record, link, instance, scope, using), using=using, robust=True)
+            after_commit(using, _record, link, instance, scope, using)
         else:
             _record(link, instance, scope, using)
         if link.column and (update_fields is None or link.writes_column(update_fields)):
@@ -170,14 +175,14 @@ def _saved(
 def _deleting(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
     """Record the change while foreign keys still point to the row: after the delete its items cannot be found."""
     for link in _links[sender]:
-        if (link.lookup or link.back) and not link.column:
+        if not (link.is_item or link.column):
             _record(link, instance, link.whole, using)
 
 
 def _deleted(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
     for link in _links[sender]:
-        if link.column or not (link.lookup or link.back):
-            _record(link, instance, Scope.ALL if not link.column else link.whole, using)
+        if link.is_item or link.column:
+            _record(link, instance, Scope.ALL if link.is_item else link.whole, using)
 
 
 def _m2m_changed(
@@ -202,39 +207,30 @@ def _m2m_changed(
         every = through.items.model._base_manager.using(using)
         if is_far and action == "pre_clear":
             far = {f"{through.far_lookup}__pk": instance.pk}
-            _record_queryset(through.items.label, every.filter(**far), through.scope, using)
+            outbox.record(through.items.label, every.filter(**far), scope=through.scope, using=using)
         own = type(instance) if is_near else model
         if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
             # Those that are items, where any instance of their parent can have the relation.
             rows = every.filter(**{f"{through.lookup or 'pk'}__in": near})
-            _record_queryset(through.items.label, rows, through.scope, using)
+            outbox.record(through.items.label, rows, scope=through.scope, using=using)
         elif near:
             outbox.record(through.items.label, near, scope=through.scope, using=using)
-            outbox.announce(using)
 
 
 def _record(link: Link, instance: models.Model, scope: Scope, using: str) -> None:
-    if link.lookup or link.back:
-        if not link.column:
-            _record_queryset(link.items.label, link.items_of(instance, using), scope, using)
-            return
+    """Record the items that a row concerns."""
+    which: Collection[Any] | models.QuerySet[Any]
+    if link.column:
         owners = {instance.serializable_value(link.column), instance.__dict__.get(_OWNERS, {}).get(link.column)}
-        pks = owners - {None}
-    elif not isinstance(instance, concrete_model(link.model)):  # the parent's row, of which there need be no child
+        which = owners - {None}
+    elif not link.is_item:
+        which = link.items_of(instance, using)
+    elif isinstance(instance, concrete_model(link.model)):
+        which = {link.items.pk_of(instance)}
+    else:  # the parent's row, of which there need be no child
         parent: Any = concrete_model(link.model)._meta.get_ancestor_link(concrete_model(type(instance)))
-        rows = link.items.model._base_manager.using(using).filter(**{f"{parent.name}__pk": instance.pk})
-        _record_queryset(link.items.label, rows, scope, using)
-        return
-    else:
-        pks = {link.items.pk_of(instance)}
-    if pks:
-        outbox.record(link.items.label, pks, scope=scope, using=using)
-        outbox.announce(using)
-
-
-def _record_queryset(label: str, queryset: models.QuerySet[Any], scope: Scope, using: str) -> None:
-    if outbox.record_queryset(label, queryset, scope=scope, using=using):
-        outbox.announce(using)
+        which = link.items.model._base_manager.filter(**{f"{parent.name}__pk": instance.pk})
+    outbox.record(link.items.label, which, scope=scope, using=using)
 
 
 def links(items: Items[Any]) -> list[Link]:
@@ -248,13 +244,12 @@ def links(items: Items[Any]) -> list[Link]:
         own_rows = {model for _, model in resolved.through}
         for lookup, model in [("", items.model), *resolved.relations]:
             link = found.setdefault((model, lookup), Link(items, model, lookup))
-            depth = len(lookup.split(paths.SEPARATOR)) if lookup else 0
             if lookup:
                 _add_back_reference(link, scope)
             if model in own_rows:
                 link.any_field = True
-            elif depth < len(parts):
-                _add_next_field(link, parts[depth], scope)
+            elif _depth(lookup) < len(parts):
+                _add_next_field(link, parts[_depth(lookup)], scope)
             link.whole = max(link.whole, *link.fields.values(), scope if lookup and not link.fields else link.whole)
     if own.any_field:
         own.whole = max(own.whole, _by_kind(items.model, {f.name for f in items.model._meta.concrete_fields}))
@@ -268,9 +263,9 @@ def throughs(items: Items[Any]) -> Iterator[Through]:
         scope = _scope_of_path(items, resolved)
         by_lookup = dict(resolved.relations)
         for lookup, through in resolved.through:
-            depth = len(lookup.split(paths.SEPARATOR)) if lookup else 0
             near = by_lookup[lookup] if lookup else items.model
-            far = next(name for name, model in resolved.relations if _depth(name) == depth + 1 and model is not through)
+            deeper = _depth(lookup) + 1
+            far = next(name for name, model in resolved.relations if _depth(name) == deeper and model is not through)
             field = _last_relation(items.model, far)
             reverse = isinstance(field, models.ManyToManyRel)
             symmetrical = bool(getattr(field.remote_field, "symmetrical", False))
@@ -288,7 +283,7 @@ def by_sender(every: Iterable[Link], known: Iterable[type[models.Model]]) -> dic
     for link in every:
         for sender in with_subclasses(link.model, known):
             senders[sender].append(link)
-        if not link.lookup and not link.back:
+        if link.is_item:
             parents = concrete_model(link.model)._meta.get_parent_list()
             for sender in [candidate for candidate in known if concrete_model(candidate) in parents]:
                 senders[sender].append(link)

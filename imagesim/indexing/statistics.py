@@ -16,7 +16,7 @@ from django.utils import timezone
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.statistics import IndexStatistics, Probe
-from imagesim.indexing.calibrate import embed_words
+from imagesim.indexing.calibrate import calibrate_quietly, embed_words, is_outgrown
 from imagesim.models import Embedding, ItemImage
 from imagesim.projections import project
 from imagesim.registry import make_key
@@ -45,32 +45,31 @@ class _Checked:
 
 
 def update_if_grown() -> None:
-    """Count and measure the index after a sync, if it was filled or has grown since; count it once an hour."""
+    """Calibrate and measure the index after a sync, if it was filled or has grown since; count it once an hour."""
     index = get_index()
-    if not index.supports_approximate:
-        return
-    checked = runtime.get(("statistics checked", index.name), _Checked)
+    checked = runtime.get(("growth checked", index.name), _Checked)
     now = monotonic()
     if now < checked.look:
         return
     checked.look = now + CHECK_SECONDS
     try:
+        if is_outgrown():
+            calibrate_quietly()
+        if not index.supports_approximate:
+            return
         index.refresh()
         known = index.statistics() or IndexStatistics()
         grown = index.count() >= GROWTH * max(known.entries, 1)
-    except ImagesimError:
+    except (ImagesimError, DatabaseError):
         return  # it can wait until the index can be reached
-    if grown:
-        update_quietly()
-    elif now >= checked.count:
-        update_quietly(measure=False)
-    else:
-        return
-    checked.count = monotonic() + COUNT_SECONDS
+    if grown or now >= checked.count:
+        update_quietly(measure=grown)
+        checked.count = monotonic() + COUNT_SECONDS
 
 
-def update_when_reconciled(backing_index: str | None = None) -> None:
-    """Count an index, the active one by default; measure it where the last measurement is old or of other entries."""
+def update_when_reconciled(backing_index: str) -> None:
+    """Calibrate and count an index; measure it where the last measurement is old or of other entries."""
+    calibrate_quietly(backing_index)
     index = get_index()
     try:
         known = index.statistics(backing_index)

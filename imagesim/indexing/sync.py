@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from django.db import Error as DatabaseError
-from django.db import models, router
+from django.db import models
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
+from imagesim.database import primary
 from imagesim.exceptions import (
+    AlreadyRunning,
     ConfigurationError,
     EmbedderError,
     IndexMissing,
@@ -21,15 +23,12 @@ from imagesim.exceptions import (
 )
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
-from imagesim.indexing.calibrate import calibrate_if_grown
 from imagesim.indexing.documents import Document, Outcome, prepare, queryset_of, write
 from imagesim.indexing.embedding import Vectors
-from imagesim.indexing.errors import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.item_regions import find_regions
-from imagesim.indexing.leases import Lease, SyncResult
-from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, Lease, SyncResult
 from imagesim.indexing.statistics import update_if_grown
-from imagesim.indexing.write_targets import drop_unfinished, live_targets, new_meta
+from imagesim.indexing.write_targets import live_targets, new_meta
 from imagesim.models import ItemImage, ItemState, Job, Scope
 from imagesim.registry import registry
 
@@ -72,41 +71,6 @@ class SyncReport:
     def done(self) -> int:
         return self.indexed + self.removed + self.skipped + self.failed + self.retried
 
-    def add(self, other: SyncReport) -> None:
-        for name in ("indexed", "removed", "skipped", "failed", "retried", "embedded", "opened"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-def touch(
-    objects: models.QuerySet[Any] | Iterable[models.Model] | models.Model,
-    *,
-    scope: Scope = Scope.ALL,
-    using: str | None = None,
-) -> int:
-    """Mark items, or one, as changed, after writes that send no signal (``update()``, ``bulk_create()``, raw SQL).
-
-    ``scope=Scope.METADATA`` means that no image changed. One query for a queryset of any size, in the open
-    transaction. Returns how many items were marked.
-
-    :raises NotRegistered: if the model is not registered.
-    """
-    if isinstance(objects, models.QuerySet):
-        items = registry.for_model(objects.model)
-        alias = using or getattr(objects, "_db", None) or str(router.db_for_write(objects.model))
-        count = outbox.record_queryset(items.label, objects, scope=scope, using=alias)
-        outbox.announce(alias)
-        return count
-    by_place: dict[tuple[str, str], list[str]] = {}
-    for item in [objects] if isinstance(objects, models.Model) else objects:
-        items = registry.for_item(item)
-        alias = using or item._state.db or str(router.db_for_write(type(item)))
-        by_place.setdefault((items.label, alias), []).append(items.pk_of(item))
-    total = 0
-    for (label, alias), pks in by_place.items():
-        total += outbox.record(label, pks, scope=scope, using=alias)
-        outbox.announce(alias)
-    return total
-
 
 def sync(
     *,
@@ -123,7 +87,8 @@ def sync(
     started = time.monotonic()
     report = SyncReport()
     try:
-        bootstrap_index()
+        if get_index().active() is None:
+            bootstrap_index()
         leases.revive()
         _drain(report, limit, progress, started + seconds if seconds else None)
     except UNAVAILABLE as error:
@@ -131,7 +96,6 @@ def sync(
         extra = {"event": "sync.interrupted", "reason": str(error)}
         log_repeated(logger, logging.WARNING, error.code, "sync interrupted: %s", error, extra=extra)
     if report.indexed and not report.interrupted and not report.more:
-        calibrate_if_grown()
         update_if_grown()
     report.seconds = time.monotonic() - started
     if report.done:
@@ -153,30 +117,29 @@ def sync(
 
 
 def bootstrap_index() -> None:
-    """If no index is active: create one, queue every item, and make it the active one.
+    """Create the first index, queue every item, and make it the active one.
 
     :raises IndexMissing: while another process is doing so.
     """
     index = get_index()
-    if index.active() is not None:
-        return
-    job = jobs.start(Job.Kind.REBUILD)
-    if job is None:
-        raise IndexMissing(f"There is no index {index.name!r} yet. {jobs.why_none(Job.Kind.REBUILD)}")
+    try:
+        job = jobs.start(Job.Kind.REBUILD)
+    except AlreadyRunning as error:
+        raise IndexMissing(f"There is no index {index.name!r} yet. {error}") from error
     backing_index = ""
     try:
-        if index.active() is None:
+        if index.active() is None:  # no other process has been faster
             backing_index = index.create(new_meta())
             with jobs.kept_alive(job):
                 for items in registry:
                     queryset = queryset_of(items)
-                    outbox.record_queryset(items.label, queryset, using=queryset.db)
+                    outbox.record(items.label, queryset, using=queryset.db, announce=False)
             index.promote(backing_index)
             logger.info(
                 "created the first index %s", backing_index, extra={"event": "index.created", "index": backing_index}
             )
     except BaseException as error:
-        drop_unfinished(backing_index)  # the next sync, seconds later, creates another
+        jobs.drop_unfinished(backing_index)  # the next sync, seconds later, creates another
         jobs.finish(job, error=str(error) or type(error).__name__)
         raise
     jobs.finish(job, report={"first": True})
@@ -197,7 +160,7 @@ def _drain(report: SyncReport, limit: int | None, progress: Progress | None, unt
             if not lease.states:
                 continue
             worked = True
-            report.add(_sync_lease(lease))
+            _sync_lease(lease, report)
             if progress:
                 total = max(total, report.done)
                 progress(report.done, total)
@@ -207,10 +170,9 @@ def _drain(report: SyncReport, limit: int | None, progress: Progress | None, unt
             return
 
 
-def _sync_lease(lease: Lease) -> SyncReport:
+def _sync_lease(lease: Lease, report: SyncReport) -> None:
     """Sync one batch. Errors that are not the items' release the lease and are raised."""
     started = time.monotonic()
-    report = SyncReport()
     try:
         try:
             _sync_states(lease, lease.states, report)
@@ -229,17 +191,17 @@ def _sync_lease(lease: Lease) -> SyncReport:
         seconds,
         extra={"event": "sync.batch", "items": len(lease.states), "seconds": seconds},
     )
-    return report
 
 
 def _sync_states(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
     targets = live_targets()
-    vectors = Vectors(targets, renew=lambda: leases.renew(lease))
-    documents = prepare(states, targets, vectors)
-    results = [outcome.as_sync_result() for outcome in write(documents, targets)]
+    renew = partial(leases.renew, lease)
+    vectors = Vectors(targets, renew)
+    documents = write(prepare(states, targets, vectors), targets)
+    results = [document.as_sync_result() for document in documents]
     # After the items can be found, and before the changes are done with. A change of metadata opens no image.
     read = [document for document in documents if document.state.scope == Scope.ALL]
-    find_regions(read, targets, renew=lambda: leases.renew(lease))
+    find_regions(read, targets, renew)
     leases.mark(lease, results)
     _queue_former_owners(documents)
     report.embedded += vectors.embedded
@@ -268,10 +230,10 @@ def _one_by_one(lease: Lease, report: SyncReport, error: Exception) -> None:
 
 def _queue_former_owners(documents: Sequence[Document]) -> None:
     """Queue the items that last had an image that is new here: it was moved, and no signal named that item."""
-    new = {picture.name[:500] for document in documents for picture in document.pictures or () if picture.new}
+    new = {picture.stored_name for document in documents for picture in document.pictures or () if picture.new}
     if not new:
         return
-    images = ItemImage.objects.using(state_alias())
+    images = primary(ItemImage)
     counted = images.filter(name__in=new).values("name").annotate(owners=models.Count("pk"))
     owners = (
         images.filter(name__in=counted.filter(owners__lte=MOST_OWNERS).values("name"))
@@ -283,7 +245,7 @@ def _queue_former_owners(documents: Sequence[Document]) -> None:
     for label, pk in owners:
         by_label.setdefault(label, []).append(pk)
     for label, pks in by_label.items():
-        outbox.record(label, pks, scope=Scope.METADATA, using=state_alias())
+        outbox.record(label, pks, scope=Scope.METADATA, announce=False)
 
 
 def _release(lease: Lease, error: BaseException) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,6 +46,21 @@ class Target:
     @cached_property
     def projection(self) -> Projection | None:
         return get_projection(self.meta.projection)
+
+
+def find_embedder(target: Target, targets: Collection[Target]) -> BaseEmbedder | None:
+    """Return the embedder of one of the targets; None if its model is no longer configured while a rebuild is replacing
+    the index.
+
+    :raises ConfigurationError: if the settings do not name it otherwise.
+    """
+    try:
+        return target.embedder
+    except ConfigurationError as error:
+        if not target.active or all(each.complete for each in targets):
+            raise
+        logger.warning("%s", error)
+        return None
 
 
 def live_targets() -> list[Target]:
@@ -93,16 +109,6 @@ def new_meta() -> IndexMeta:
         texts=texts,
         analysis=ANALYSIS,
     )
-
-
-def drop_unfinished(backing_index: str) -> None:
-    """Drop an index that was not filled to its end, unless it is active; a failure is logged."""
-    try:
-        index = get_index()
-        if backing_index and backing_index != index.active():
-            index.drop(backing_index)
-    except Exception as error:
-        logger.warning("The unfinished index %s could not be dropped: %s", backing_index, error)
 
 
 def outdated(meta: IndexMeta) -> str:

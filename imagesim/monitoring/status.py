@@ -22,6 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from imagesim.conf import get_settings
+from imagesim.database import primary
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import (
     ConfigurationError,
@@ -34,8 +35,7 @@ from imagesim.exceptions import (
 from imagesim.indexes import BaseIndex, get_index
 from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import jobs
-from imagesim.indexing.documents import Outcome, queryset_of
-from imagesim.indexing.outbox import state_alias
+from imagesim.indexing.documents import Outcome, count_items
 from imagesim.indexing.write_targets import outdated
 from imagesim.models import Embedding, ItemState, Job
 from imagesim.monitoring.metrics import histograms
@@ -112,7 +112,7 @@ def get_status() -> Status:
     status = Status(embeddings=Embedding.objects.count(), index=_index_status())
     now = timezone.now()
     labels = [items.label for items in registry]
-    counts = ItemState.objects.using(state_alias()).aggregate(
+    counts = primary(ItemState).aggregate(
         indexed_count=Count("pk", filter=Q(outcome=Outcome.INDEXED, model__in=labels)),
         pending_count=Count("pk", filter=Q(pending=True)),
         failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
@@ -121,7 +121,7 @@ def get_status() -> Status:
     )
     for name in ("indexed", "pending", "failed", "skipped"):
         setattr(status, name, counts[f"{name}_count"])
-    status.items = max(sum(queryset_of(items).count() for items in registry) - status.skipped, 0)
+    status.items = max(count_items() - status.skipped, 0)
     status.queue_age = (now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0
     if (standby := jobs.standby()) is not None:
         status.standby = _index_status(standby.target)

@@ -19,23 +19,16 @@ def _without_changes() -> None:
     """No row in the item's transaction; only a message after its commit, which may be lost."""
     from imagesim.indexing import dispatch, outbox, signals, sync
 
-    def record(label: str, pks: Iterable[object], *, using: str, **scope: Any) -> int:
-        keys = [str(pk) for pk in pks]
+    def record(label: str, which: models.QuerySet[Any] | Iterable[object], *, using: str = "", **options: Any) -> int:
+        using = using or outbox.state_alias()
+        is_queryset = isinstance(which, models.QuerySet)
+        keys = [str(pk) for pk in (which.using(using).values_list("pk", flat=True) if is_queryset else which)]
         send = partial(dispatch.start, "reindex", label=label, pks=keys, using=using)
         transaction.on_commit(send, using=using, robust=True)
         return len(keys)
 
-    def record_queryset(label: str, queryset: models.QuerySet[Any], *, using: str, **scope: Any) -> int:
-        return record(label, queryset.using(using).values_list("pk", flat=True), using=using)
-
     # The task still writes rows, because workers need them.
-    only_messages = SimpleNamespace(
-        record=record,
-        record_queryset=record_queryset,
-        announce=lambda using: None,
-        state_alias=outbox.state_alias,
-        changes_waiting=outbox.changes_waiting,
-    )
+    only_messages = SimpleNamespace(record=record)
     _replace(signals, "outbox", only_messages)
     _replace(sync, "outbox", only_messages)
 

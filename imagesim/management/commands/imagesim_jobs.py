@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from imagesim.indexing import dispatch, job_control, jobs
+from imagesim.indexing import dispatch, jobs
 from imagesim.management import ImagesimCommand
 from imagesim.models import Job
 
-ACTIONS = {"pause": job_control.pause, "resume": job_control.resume, "cancel": job_control.cancel}
+ACTIONS = {"pause": jobs.pause, "resume": jobs.resume, "cancel": jobs.cancel}
 COMMANDS = {"rebuild": "imagesim_rebuild", "reconcile": "imagesim_sync --reconcile"}
 
 
@@ -35,7 +35,7 @@ class Command(ImagesimCommand):
         if kind is None:
             raise CommandError(f"Name the kind of job to {action}: rebuild or reconcile.")
         unfinished = jobs.unfinished(kind)
-        if unfinished is None or action not in job_control.actions(unfinished) or not ACTIONS[action](unfinished):
+        if unfinished is None or action not in jobs.actions(unfinished) or not ACTIONS[action](unfinished):
             if unfinished is not None and unfinished.status == Job.Status.STANDBY:
                 raise CommandError(jobs.why_none(Job.Kind.REBUILD))
             raise CommandError(f"There is no {kind} to {action}.")

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from imagesim.indexing import job_control, jobs
+from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild, swap
 from imagesim.management import ImagesimCommand, require_done
 from imagesim.models import Job
@@ -50,7 +50,7 @@ class Command(ImagesimCommand):
             raise CommandError("No index is on standby.")
         if interactive:
             self.require_yes(f"Delete the index {job.target!r}?")
-        if not job_control.cancel(job) or job.status != Job.Status.CANCELLED:
+        if not jobs.cancel(job) or job.status != Job.Status.CANCELLED:
             raise CommandError(f"It was changed meanwhile: {jobs.why_none(Job.Kind.REBUILD)}")
         self.emit(_values(job), format, f"Deleted {job.target}.")
 
