@@ -94,7 +94,7 @@ def text_specs(items: Items[Any]) -> dict[str, TextSpec]:
     specs = items.text_specs.values()
     weight = TEXT_WEIGHT * max((spec.weight for spec in specs), default=0.0)
     languages = dict.fromkeys(spec.language for spec in specs if items.measured_colours)
-    return {_field(items, language): TextSpec(weight, language) for language in languages}
+    return {_field(items, language): TextSpec(weight, language, colours=True) for language in languages}
 
 
 def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tuple[str, ...]]:

@@ -134,6 +134,10 @@ class Query:
     """The numbers of the analysed words of ``text`` of which an entry must contain one."""
     spelled: frozenset[str] = frozenset()
     """The analysed words of ``text`` that are known to be spelled correctly: "watch" is no misspelled "match"."""
+    colours: tuple[int, ...] = ()
+    """The numbers of the analysed words of ``text`` that name a colour."""
+    foreign: frozenset[tuple[str, str]] = frozenset()
+    """Analysed words of ``text``, each with a language that it is not of: its stem there is that of another word."""
 
 
 _NO_VALUES: Mapping[str, tuple[Any, ...]] = {}  # not a mapping proxy, which a cache could not pickle
@@ -155,6 +159,8 @@ class Candidate(NamedTuple):
     categories: tuple[str, ...] = ()
     text: float = 0.0
     """How well the entry's words match those of the query, 0..1."""
+    head: float = 0.0
+    """The same for the heads of the query alone."""
     relevance: float = 1.0
     """The calibrated probability, 0..1, that it is relevant; an index leaves it at 1."""
     values: Mapping[str, tuple[Any, ...]] = _NO_VALUES
@@ -201,12 +207,13 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class TextSpec:
-    """A field of text: its weight relative to the others, the code of its language, and whether it is the name of a
-    category."""
+    """A field of text: its weight relative to the others, the code of its language, and whether it holds the name of a
+    category, or those of colours."""
 
     weight: float = 1.0
     language: str = "en"
     category: bool = False
+    colours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +247,11 @@ class IndexMeta:
                 filters=dict(stored.get("filters") or {}),
                 projection=str(stored.get("projection") or ""),
                 texts={
-                    str(name): TextSpec(float(spec["weight"]), str(spec["language"]), bool(spec.get("category", False)))
+                    str(name): TextSpec(
+                        float(spec["weight"]),
+                        str(spec["language"]),
+                        *(bool(spec.get(flag, False)) for flag in ("category", "colours")),
+                    )
                     for name, spec in (stored.get("texts") or {}).items()
                 },
                 analysis=int(stored.get("analysis") or 0),

@@ -81,7 +81,8 @@ class Roles:
     """``kinds``: the categories that a word names, by its stem; ``listed``: the same, of those that only list the word
     in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
-    head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour."""
+    head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
+    ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
@@ -89,6 +90,7 @@ class Roles:
     things: frozenset[str] | None = None
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     colours: frozenset[str] = frozenset()
+    collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has a word with one of these stems."""
@@ -163,6 +165,7 @@ class Roles:
         return {
             "kinds": kinds,
             "listed": listed,
+            "collisions": {language: sorted(stems) for language, stems in self.collisions.items()},
             **{name: sorted(stems) for name, stems in sets.items() if stems is not None},
         }
 
@@ -173,7 +176,11 @@ class Roles:
             for each in (data["kinds"], data.get("listed", {}))
         )
         names = ("modifiers", "dominant", "things", "colours")
-        return cls(kinds, listed=listed, **{name: frozenset(map(str, data[name])) for name in names if name in data})
+        collisions = {
+            str(language): frozenset(map(str, stems)) for language, stems in dict(data.get("collisions", {})).items()
+        }
+        sets = {name: frozenset(map(str, data[name])) for name in names if name in data}
+        return cls(kinds, listed=listed, collisions=collisions, **sets)
 
 
 def fit_roles(

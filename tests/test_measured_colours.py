@@ -199,6 +199,17 @@ def test_words_find_colours_that_no_text_names(shelf, measuring):
     assert "scene" not in first_by_words("red", 3)
 
 
+def test_a_description_that_mentions_a_colour_does_not_make_up_for_another_one(shelf, measuring):
+    """ "White shoes" showed a black pair first, because its description mentions the white sole."""
+    product("Knit shoe", packshot("black"), category="shoes", description="A black and white knit, and a white sole.")
+    product("Plimsolls", packshot("white", ground="#8a8a8a"), category="shoes")
+    sync()
+    calibrate()
+    assert first_by_words("white shoes", 1) == ["Plimsolls"]
+    assert first_by_words("white", 2)[1] != "Knit shoe"
+    assert first_by_words("black shoes", 1) == ["Knit shoe"]
+
+
 @pytest.mark.parametrize("words", ["red thing but not blue", "rotes Ding, kein Blau"])
 def test_a_colour_that_is_not_wanted_is_left_out(shelf, measuring, words):
     sync()

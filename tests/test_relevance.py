@@ -367,6 +367,37 @@ class TestWords:
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
 
+    @pytest.mark.parametrize(
+        ("mentioning", "kinds", "certain"),
+        [
+            (("monitor",), {}, False),  # only its own image says that it is what was meant
+            (("monitor", "screen"), {}, True),
+            (("monitor",), {"kaffe": ("monitors",)}, True),
+        ],
+    )
+    def test_an_entry_is_no_evidence_for_itself(self, mentioning, kinds, certain):
+        """ "coffee" showed a monitor, whose description mentions it, with a relevance of .97, and other computers."""
+        images = {"monitor": (0.0, 1.0), "screen": (0.1, 0.995), "laptop": (0.1, 0.995)}
+        vectors = {key: np.array(image, np.float32) for key, image in images.items()}
+        named = [candidate(key, 0, "monitors")._replace(text=0.52, image_digest=key) for key in mentioning]
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [
+                    Candidates(tuple(named if query.text else (near(key, query.vector) for key in vectors)))
+                    for query in queries
+                ]
+
+        def near(key, vector):
+            return candidate(key, float(vectors[key] @ vector), "monitors")._replace(image_digest=key)
+
+        calibration = replace(PLAIN, roles=Roles(kinds, things=frozenset()))
+        words = WithText(Catalogue(), "Kaffee", calibration, None, lambda _candidates: vectors, ["de"])
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        relevances = {each.key: each.relevance for each in found.candidates}
+        assert (relevances["monitor"] > 0.8) == certain
+        assert (relevances["laptop"] > 0.6) == certain
+
     def test_variants_that_synonyms_name_are_one_hit_by_the_best(self):
         """The variant that was named worst took the place of its group."""
         by_text = {"sofa": (("a1", "a", 1.0), ("b1", "b", 0.9)), "couch": (("a2", "a", 0.5), ("b2", "b", 0.8))}
@@ -454,7 +485,7 @@ class TestStored:
     def test_the_sync_calibrates_a_filled_or_grown_index(self, shop, monkeypatch):
         assert not StoredCalibration.objects.exists()  # too few
         monkeypatch.setattr(calibration, "FEWEST_ITEMS", 8)
-        monkeypatch.setattr(calibration, "CHECK_SECONDS", 0.0)
+        monkeypatch.setattr("imagesim.indexing.statistics.CHECK_SECONDS", 0.0)
         runtime.reset()
         for count, fitted in ((7, None), (8, 8), (23, 8), (24, 24)):
             for number in range(ItemState.objects.filter(outcome="indexed").count(), count):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagesim.indexes.analysis import analyse, listed_stems, query_words
-from imagesim.indexes.text import TextField, TextIndex
+from imagesim.indexes.text import TextField, TextIndex, TextMatches
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
 SHOP = [
@@ -29,6 +29,10 @@ def index() -> TextIndex:
     for slot, texts in enumerate(SHOP):
         index.set(slot, texts)
     return index
+
+
+def scores_of(matches: TextMatches) -> dict[int, float]:
+    return dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
 
 
 def found(index: TextIndex, text: str, **options: object) -> list[str]:
@@ -66,7 +70,7 @@ def test_other_words_find_nothing(index: TextIndex) -> None:
 
 def test_rare_words_and_names_count_for_more(index: TextIndex) -> None:
     matches = index.match("banana juice")
-    scores = dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
+    scores = scores_of(matches)
     assert scores[0] > scores[2] > scores[1]
     assert scores[0] == pytest.approx(1.0)
 
@@ -136,7 +140,7 @@ def test_document_frequencies_of_a_larger_catalogue(index: TextIndex) -> None:
     counts = {"banana": 1, "juice": 3}
     ours = few.match("banana juice", total=len(SHOP), frequencies=counts)
     theirs = index.match("banana juice")
-    expected = dict(zip(theirs.slots.tolist(), theirs.scores.tolist(), strict=True))
+    expected = scores_of(theirs)
     for slot, score in zip(ours.slots.tolist(), ours.scores.tolist(), strict=True):
         if slot == 0:
             assert score == pytest.approx(expected[slot], abs=0.02)
@@ -281,7 +285,7 @@ def test_a_part_of_a_compound_scores_less_than_the_word() -> None:
         index.set(slot, {"name": (name,)})
     matches = index.match("schuhe")
     assert matches.best().tolist()[0] == 0
-    scores = dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
+    scores = scores_of(matches)
     assert scores[0] - max(scores[1], scores[2]) > 0.2
     assert scores[2] < 0.5  # no evidence by itself: of a known kind, its category is
     without = TextIndex([TextField("name", 1, "de")])
@@ -316,7 +320,7 @@ def test_two_words_are_not_a_form_of_the_first() -> None:
     index = TextIndex([TextField("name", 1, "de")])
     index.set(0, {"name": ("Weißer Hocker",)})
     index.set(1, {"name": ("T-Shirt",)})
-    scores = dict(zip(*map(np.ndarray.tolist, index.match("weisses T-Shirt")), strict=True))
+    scores = scores_of(index.match("weisses T-Shirt"))
     assert scores[1] > 0.5 > scores[0]
 
 
@@ -351,10 +355,10 @@ def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})
     index.set(2, {"name": ["Saddle Leather"], "category": ["Sofas"]})
     index.set(3, {"name": ["Grey Sofa"], "category": ["Sofas & desks"]})
-    scores = dict(zip(*map(np.ndarray.tolist, index.match("sofa")), strict=True))
+    scores = scores_of(index.match("sofa"))
     assert scores[3] > 0.9 > scores[2] > 0.7 > 0.5 > scores[1]
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas"]})
-    assert dict(zip(*map(np.ndarray.tolist, index.match("sofa")), strict=True))[1] == pytest.approx(scores[2])
+    assert scores_of(index.match("sofa"))[1] == pytest.approx(scores[2])
 
 
 def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None:
@@ -365,7 +369,7 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
     index.set(3, {"name": ["Sofa"], "category": ["Sofas & Tische"]})
     index.set(4, {"name": ["Nachtisch"], "category": ["Kochen"]})
     index.set(5, {"name": ["Misch"], "category": ["Sofas & Tische"]})  # a typing error is none
-    scores = dict(zip(*map(np.ndarray.tolist, index.match("Tische")), strict=True))
+    scores = scores_of(index.match("Tische"))
     assert scores[1] > 0.9 > scores[2] > 0.75 > 0.5 > max(scores[3], scores[4], scores[5])
 
 
@@ -403,3 +407,63 @@ def test_a_filler_word_counts_only_between_equals() -> None:
     assert index.match("new order tee").best().tolist() == [1, 0, 2]
     cheap, plain = (index.match(text).scores.max() for text in ("cheap plain tee", "plain tee"))
     assert plain * 0.95 < cheap < plain
+
+
+COLOURED = [
+    {"name": ("Canvas shoe",), "colour:en": ("white",), "description": ("Easy to slip on.",)},
+    {"name": ("Knit shoe",), "colour:en": ("black",), "description": ("With a white sole.",)},
+    {"name": ("Linen shoe",), "description": ("In white, with a sole of rope.",)},
+    {"name": ("White tea",), "colour:en": ("green",), "shelf": ("White teas and grey goods",)},
+    {"name": ("Rope sole",), "colour:en": ("brown",), "shelf": ("Light blue goods",)},
+]
+
+
+@pytest.fixture
+def coloured() -> TextIndex:
+    index = TextIndex(
+        [
+            TextField("name", 3),
+            TextField("colour:en", 2, colours=True),
+            TextField("shelf", 1, category=True),
+            TextField("description", 1),
+        ]
+    )
+    for slot, texts in enumerate(COLOURED):
+        index.set(slot, texts)
+    return index
+
+
+def test_a_mention_of_a_colour_says_nothing_about_what_has_another(coloured: TextIndex) -> None:
+    """ "White shoes" showed a black pair with a white sole first."""
+    scores = scores_of(coloured.match("white shoe", colours=(0,)))
+    assert scores[0] > scores[2] > scores[1]
+    assert sorted(coloured.match("white", colours=(0,)).slots) == [0, 2, 3]
+    assert sorted(coloured.match("white").slots) == [0, 1, 2, 3]  # not known for a colour
+    assert coloured.match("grey", colours=(0,)).slots.tolist() == [3]  # the name of a category is no mention
+
+
+def test_of_several_colours_one_may_be_mentioned(coloured: TextIndex) -> None:
+    assert coloured.match("black and white shoe", colours=(0, 1)).best()[0] == 1
+
+
+def test_the_shade_of_a_colour_is_a_part_of_it() -> None:
+    """ "Light blue chair" showed a light chair."""
+    index = TextIndex([TextField("name", 3)])
+    for slot, name in enumerate(["Light chair", "Blue chair", "Light blue chair", "Dark blue chair"]):
+        index.set(slot, {"name": [name]})
+    assert index.match("light blue chair", colours=(1,)).best().tolist() == [2, 1, 3, 0]
+    scores = index.match("light blue chair", colours=(1,)).scores
+    assert scores[1] > 0.75
+    assert scores[0] < 0.6
+    assert index.match("light chair with blue", colours=(2,)).best().tolist()[:2] == [2, 0]
+
+
+@pytest.mark.parametrize(("typed", "first"), [("moniter", 1), ("munster", 0), ("tabel", 3), ("lether", 4)])
+def test_a_misspelling_has_the_same_consonants_rather_than_others(typed: str, first: int) -> None:
+    """ "Moniter" showed beer of the brand "Sea Monster" before the monitors."""
+    index = TextIndex([TextField("name", 3)])
+    for slot, name in enumerate(["Monster", "Monitor", "Cabel", "Table", "Leather", "Lather jar"]):
+        index.set(slot, {"name": [name]})
+    matches = index.match(typed)
+    assert matches.best()[0] == first
+    assert matches.scores.max() > 0.75

@@ -237,6 +237,21 @@ class TestSearch:
             found = self.names(text, min_relevance=0.4)
             assert {name.partition(" ")[2] for name in found} == {"paint"}, text
 
+    def test_what_is_called_so_is_shown_whatever_specifies_it(self):
+        """ "Desk lamp" and "lamp for the desk" showed the lamps as the closest only, and no lamp for "yellow lamp"."""
+        product("Oak desk", picture("brown"), category="furniture")
+        for number in range(3):
+            product(f"Bench {number}", picture("brown"), category="furniture")
+            product(f"Vase {number}", picture("gray"), category="decoration")
+        product("Pendant lamp", picture("gray"), category="decoration")
+        product("Tall lamp", picture("black"), category="decoration")
+        product("Glow", picture("gray"), category="decoration", description="As bright as a lamp.")
+        sync()
+        calibrate()
+        runtime.reset()
+        for text in ("desk lamp", "lamp for the desk", "oak lamp"):
+            assert set(self.names(text, min_relevance=0.4)) == {"Pendant lamp", "Tall lamp"}, text
+
     def test_a_part_of_a_category_is_not_all_of_it(self):
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""
         for number, kind in enumerate(("sofa", "sofa", "desk")):
@@ -262,6 +277,16 @@ class TestSearch:
         assert len(hits) == 0
         assert {hit.item.name.partition(" ")[0] for hit in hits.closest} == {"Shoe"}
         assert len(imagesim.search(text="qwertyuiop asdfghjkl", min_relevance=0.5).closest) == 0
+
+    def test_a_compound_that_the_catalogue_lacks_finds_what_has_both_of_its_parts(self):
+        """ "Ledersofa" showed the sofas as the closest only, and "Tischlampe" nothing."""
+        leather = "Aus hellem Leder, auf kurzen Beinen."
+        product("Ranch", picture("brown"), category="sofas", name_de="Sofa Ranch", description_de=leather)
+        product("Ease", picture("gray"), category="sofas", name_de="Sofa mit Knöpfen")
+        sync()
+        calibrate()
+        runtime.reset()
+        assert self.names("Ledersofa", min_relevance=0.4) == ["Ranch"]
 
     def test_beside_none_the_kind_that_a_compound_ends_with_does(self):
         hits = imagesim.search(text="gold climbingshoes", min_relevance=0.5)

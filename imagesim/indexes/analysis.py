@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -17,7 +17,9 @@ from imagesim.indexes.stop_words import (
     FILLERS,
     HEAD_FIRST,
     INFLECTIONS,
-    PURPOSES,
+    NEGATIONS,
+    PREPOSITIONS,
+    SHADES,
     SIZES,
     STOP_WORDS,
 )
@@ -91,6 +93,16 @@ def _token(word: str, language: str) -> Token:
     return Token(fold(word), fold(stem))
 
 
+def stem_of(word: str, language: str) -> str:
+    """Return the stem of a word in lower case."""
+    return _token(word, language).stem
+
+
+def stem_key(language: str, stem: str) -> str:
+    """Return a stem with its language, as one text."""
+    return f"{language}:{stem}"
+
+
 @lru_cache(maxsize=64)
 def _stemmer(name: str) -> Any:
     import snowballstemmer
@@ -98,21 +110,34 @@ def _stemmer(name: str) -> Any:
     return snowballstemmer.stemmer(name)
 
 
-@lru_cache(maxsize=64)
-def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
-    """Return the stop words of these languages."""
-    return words_in(STOP_WORDS, languages)
+def _words_of(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset[str]]:
+    """Return a function that gives the words of a table of :mod:`~imagesim.indexes.stop_words` for some languages."""
+
+    @lru_cache(maxsize=64)
+    def words(languages: tuple[str, ...]) -> frozenset[str]:
+        return frozenset(fold(word) for language in languages for word in table.get(language, "").split())
+
+    return words
 
 
-def words_in(table: Mapping[str, str], languages: Sequence[str]) -> frozenset[str]:
-    """Return the words of a table of :mod:`~imagesim.indexes.stop_words` for these languages."""
-    return frozenset(fold(word) for language in languages for word in table.get(language, "").split())
+stop_words = _words_of(STOP_WORDS)
+negations = _words_of(NEGATIONS)
+_prepositions = _words_of(PREPOSITIONS)
+_shades = _words_of(SHADES)
 
 
-@lru_cache(maxsize=64)
-def filler_stems(language: str) -> frozenset[str]:
-    """Return the stems of the filler words of this language."""
-    return frozenset(_token(word, language).stem for word in FILLERS.get(language, "").split())
+def _stems_of(table: Mapping[str, str]) -> Callable[[str], frozenset[str]]:
+    """Return a function that gives the stems of the words of such a table for one language."""
+
+    @lru_cache(maxsize=64)
+    def stems(language: str) -> frozenset[str]:
+        return frozenset(stem_of(word, language) for word in table.get(language, "").split())
+
+    return stems
+
+
+_filler_stems = _stems_of(FILLERS)
+_shade_stems = _stems_of(SHADES)
 
 
 @lru_cache(maxsize=64)
@@ -196,8 +221,8 @@ class QueryWord:
 
     ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
     asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte". ``joined``: it in
-    one piece with the word before, and with the one after: "skateboard" for "skate board". ``purpose``: it says what
-    the thing before is for.
+    one piece with the word before, and with the one after: "skateboard" for "skate board". ``complement``: it says what
+    the thing before is for, or like. ``shade``: beside a colour it is a part of its name: "light blue".
     """
 
     word: str
@@ -207,7 +232,8 @@ class QueryWord:
     filler: bool = False
     slip: bool = False
     joined: tuple[str, ...] = ()
-    purpose: bool = False
+    complement: bool = False
+    shade: bool = False
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -232,16 +258,25 @@ class QueryWord:
         return {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
 
 
-def query_words(text: str, languages: Sequence[str]) -> tuple[QueryWord, ...]:
-    """Return the distinct words of a query, without stop words of the languages if other words remain."""
-    return _query_words(text, tuple(languages))
+def query_words(
+    text: str, languages: Sequence[str], foreign: Collection[tuple[str, str]] = ()
+) -> tuple[QueryWord, ...]:
+    """Return the distinct words of a query, without stop words of the languages if other words remain. ``foreign``:
+    words, each with a language in which it has no stem."""
+    words = _query_words(text, tuple(languages))
+    return tuple(_without_stems(word, foreign) for word in words) if foreign else words
+
+
+def _without_stems(word: QueryWord, foreign: Collection[tuple[str, str]]) -> QueryWord:
+    stems = {language: stem for language, stem in word.stems.items() if (word.word, language) not in foreign}
+    return replace(word, stems=stems)
 
 
 @lru_cache(maxsize=1_000)
 def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
-    stop, slips, purposes = stop_words(languages), _slips(languages), words_in(PURPOSES, languages)
+    stop, slips, prepositions = stop_words(languages), _slips(languages), _prepositions(languages)
 
     def apart(word: str) -> bool:
         return word in stop or _NO_SPACES.match(word) is not None
@@ -251,17 +286,18 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         for first, second in pairwise(positions)
     ]
     words = []
-    amount = purpose = False
+    amount = complement = False
     for i, token in enumerate(positions):
         stems = {language: by_language[language][i].stem for language in languages}
         follows = i > 0 and positions[i - 1].word not in stop
         of_amount = amount and (token.word in SIZES or any(map(str.isdigit, token.word)))
-        filler = of_amount or any(stem in filler_stems(language) for language, stem in stems.items())
+        filler = of_amount or any(stem in _filler_stems(language) for language, stem in stems.items())
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
         joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
-        slip, purpose = token.word in slips, purpose or token.word in purposes
-        words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, purpose))
+        slip, complement = token.word in slips, complement or token.word in prepositions
+        shade = any(stem in _shade_stems(language) for language, stem in stems.items())
+        words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     # "t-shirt" is searched as two words or as one, not as three.
@@ -270,3 +306,21 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
     if distinct:
         distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
     return tuple(distinct)
+
+
+def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset[int]:
+    """Return the numbers of the words that are a part of the name of a colour: "light" in "light blue"."""
+
+    def beside(number: int) -> bool:
+        before = words[number].follows and number - 1 in colours
+        return before or (number + 1 in colours and words[number + 1].follows)
+
+    return frozenset(n for n, word in enumerate(words) if word.shade and n not in colours and beside(n))
+
+
+@lru_cache(maxsize=1_000)
+def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
+    """Return the parts of "hellblau": a shade, empty if the word begins with none, and the rest."""
+    folded = fold(word)
+    shade = max((each for each in _shades(languages) if folded.startswith(each)), key=len, default="")
+    return word[: len(shade)], word[len(shade) :]

@@ -54,10 +54,13 @@ FILLERS = {
 }
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
-PURPOSES = {
-    "de": "für fürs", "en": "for", "es": "para", "fr": "pour", "it": "per", "nl": "voor", "pl": "dla", "pt": "para",
+PREPOSITIONS = {
+    "de": "aus für fürs im in mit ohne", "en": "for from in with without", "es": "con en para sin",
+    "fr": "avec en pour sans", "it": "con in per senza", "nl": "in met uit voor zonder", "pl": "bez dla w we z ze",
+    "pt": "com em para sem",
 }  # fmt: skip
-"""Words after which a query says what the thing before is for ("cable for a camera")."""
+"""Words after which a query says what the thing before is for, or what it is like ("cable for a camera", "camera with
+zoom", "juice without sugar")."""
 
 AMOUNTS = frozenset({
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
@@ -70,6 +73,18 @@ NEGATIONS = {
     "fr": "pas sans", "it": "non senza", "nl": "geen niet zonder", "pl": "bez nie", "pt": "não sem",
 }  # fmt: skip
 """Words after which a colour is not wanted ("lamp, not white")."""
+
+SHADES = {
+    "de": "blass dunkel dunkle hell himmel königs kräftig marine nacht tief zart",
+    "en": "bright dark deep light navy night pale royal sky",
+    "es": "celeste claro claros intenso marino noche oscuro oscuros pálido",
+    "fr": "ciel clair claire foncé foncée marine nuit pâle vif vive",
+    "it": "acceso chiaro notte pallido scuro",
+    "nl": "bleek donker fel hemels konings licht marine nacht",
+    "pl": "blado ciemno ciemny jasno jasny",
+    "pt": "celeste claro claros escuro escuros marinho noite pálido",
+}
+"""Words that are a part of a colour's name beside it ("light blue", "bleu clair"), or its first part ("hellblau")."""
 
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
 """Sizes that are no number, which are one after such a word only."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import analyse, base_language, listed_stems, query_words
+from imagesim.indexes.analysis import analyse, base_language, listed_stems, query_words, shades_of
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ FILLER = 0.02
 """The factor of the weight of a filler word: no entry is less relevant for not being "cheap", but one called "New
 Order" comes first for "new order"."""
 
+SHADE = 0.1
+"""The same for the shade of a colour: "light blue" asks for what is blue, and comes first itself."""
+
 MAX_SEEN = 1_000
 """The number of texts whose words are kept while entries are added."""
 
@@ -54,33 +57,40 @@ FIELD_MASK = (1 << FIELD_BITS) - 1
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A field of text: its name, its weight relative to the other fields, its language, and whether it is the name of a
-    category."""
+    """A field of text: its name, its weight relative to the other fields, its language, and whether it holds the name
+    of a category, or those of the entry's colours."""
 
     name: str
     weight: float = 1.0
     language: str = "en"
     category: bool = False
+    colours: bool = False
 
 
 def text_fields(specs: Mapping[str, TextSpec]) -> list[TextField]:
     """Return the fields of an index whose meta has these ``texts``."""
-    return [TextField(name, spec.weight, spec.language, spec.category) for name, spec in specs.items()]
+    return [TextField(name, spec.weight, spec.language, spec.category, spec.colours) for name, spec in specs.items()]
 
 
 class TextMatches(NamedTuple):
-    """The entries that contain a word of a query, unordered; ``scores`` are the shares of the query that they match,
-    0..1."""
+    """The entries that contain a word of a query, by slot; ``scores`` are the shares of the query that they match,
+    0..1, and ``heads`` those of its heads alone."""
 
     slots: Slots
     scores: npt.NDArray[np.float32]
+    heads: npt.NDArray[np.float32]
+
+    def heads_of(self, slots: Sequence[int]) -> list[float]:
+        """Return how well these entries match the heads."""
+        found: list[float] = np.round(self.heads[np.searchsorted(self.slots, slots)].astype(np.float64), 6).tolist()
+        return found
 
     def best(self) -> Slots:
         """The slots, best first."""
         return self.slots[np.lexsort((self.slots, -self.scores))]
 
 
-NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.float32))
+NO_MATCHES = TextMatches(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
 class TextIndex:
@@ -103,6 +113,9 @@ class TextIndex:
         # The words that a category's name lists are in a field of their own, after all others.
         self._factor = np.concatenate([factor, factor * LISTED])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
+        self._colours = [number for number, field in enumerate(fields) if field.colours]
+        least = min((fields[number].weight for number in self._colours), default=0.0)
+        self._mentions = np.array([f.weight < least and not f.category for f in fields] + [False] * len(fields))
         self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -221,21 +234,26 @@ class TextIndex:
         prefix: bool = False,
         heads: Sequence[int] = (),
         spelled: Collection[str] = (),
+        colours: Collection[int] = (),
+        foreign: Collection[tuple[str, str]] = (),
     ) -> TextMatches:
         """Return the entries that contain a word of ``text``, among those of ``mask`` (slots,).
 
         ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
         entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words of which an entry
-        must contain one; empty: any word suffices. ``spelled``: the words that are spelled correctly.
+        must contain one; empty: any word suffices. ``spelled``: the words that are spelled correctly. ``colours``: the
+        numbers of those that name a colour. ``foreign``: words, each with a language in which it has no stem.
         """
-        words = query_words(text, self.languages)
+        words = query_words(text, self.languages, foreign)
         everything = len(self) if total is None else total
         if not words or not len(self):
-            return TextMatches(*NO_MATCHES)
+            return NO_MATCHES
         size = len(self._stale)
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
-        weights = 0.0
+        of_heads = np.zeros(size, dtype=np.float32) if heads else covered
+        weights = head_weights = 0.0
+        shades = shades_of(words, colours)
         for position, found in enumerate(self._words.match(words, prefix=prefix, spelled=spelled)):
             word = words[position]
             numbers = np.fromiter(found, dtype=np.int64, count=len(found))
@@ -250,12 +268,17 @@ class TextIndex:
                 factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
                 quality *= factor.astype(np.float32)
             slip = word.slip and not known and word.word not in spelled
-            weight = rarity(everything, known) * (FILLER if word.filler or slip else 1.0)
+            weight = rarity(everything, known) * (FILLER if word.filler or slip else SHADE if position in shades else 1)
+            if position in colours and len(colours) == 1:
+                quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
             weights += weight
             best = _best_by_slot(slots, quality * self._factor[fields], size)
             covered += weight * best
             if not heads or position in heads:
                 hit |= best > 0
+                head_weights += weight
+                if heads:
+                    of_heads += weight * best
             for number, main in enumerate(self._main):
                 within = fields == main
                 in_main[number] += _best_by_slot(slots[within], quality[within], size)
@@ -264,8 +287,16 @@ class TextIndex:
             hit[len(mask) :] = False
         slots = np.flatnonzero(hit)
         share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
-        scores = covered[slots] / weights * (0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0))
-        return TextMatches(slots, scores.astype(np.float32))
+        named = 0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0)
+        scores = (covered[slots] / weights * named).astype(np.float32)
+        if not heads:
+            return TextMatches(slots, scores, scores)
+        return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * named).astype(np.float32))
+
+    def _is_coloured(self, slots: Slots) -> Mask:
+        """Return which of the entries have colours of their own: a mention of another says nothing about these."""
+        found: Mask = np.any(self._lengths[slots][:, self._colours] > 0, axis=1)
+        return found
 
     def _frequency(self, slots: Slots) -> int:
         seen = np.zeros(len(self._stale), dtype=bool)

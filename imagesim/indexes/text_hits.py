@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from imagesim.indexes.analysis import QueryWord, analyse, base_language, languages_of, query_words
+from imagesim.indexes.analysis import QueryWord, analyse, base_language, languages_of, query_words, stem_key
 from imagesim.indexes.text import TextIndex, text_fields
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.types import Candidate, IndexMeta, Query
@@ -15,12 +15,12 @@ FOUND = 100
 
 def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
     """The words of the query with their stems in the languages of the index."""
-    return query_words(query.text, languages_of(meta))
+    return query_words(query.text, languages_of(meta), query.foreign)
 
 
 def stem_keys(word: QueryWord) -> list[str]:
     """The stems of the word, each with its language: a server keeps those of all languages in one field."""
-    return [_stem_key(language, stem) for _word, stems in word.spellings for language, stem in stems.items()]
+    return [stem_key(language, stem) for _word, stems in word.spellings for language, stem in stems.items()]
 
 
 def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMeta) -> dict[str, set[str]]:
@@ -33,12 +33,8 @@ def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMe
         for name, values in each.items():
             language = base_language(meta.texts[name].language)
             for token in {token for value in values for token in analyse(value, language)}:
-                found.setdefault(token.word, set()).add(_stem_key(language, token.stem))
+                found.setdefault(token.word, set()).add(stem_key(language, token.stem))
     return found
-
-
-def _stem_key(language: str, stem: str) -> str:
-    return f"{language}:{stem}"
 
 
 def scores(
@@ -48,8 +44,9 @@ def scores(
     *,
     total: int,
     frequencies: Mapping[str, int],
-) -> list[tuple[int, float]]:
-    """(number, score) of each of ``texts`` that matches; see :meth:`~imagesim.indexes.text.TextIndex.match`."""
+) -> list[tuple[int, float, float]]:
+    """(number, score, score of the heads) of each of ``texts`` that matches; see
+    :meth:`~imagesim.indexes.text.TextIndex.match`."""
     index = TextIndex(text_fields(meta.texts))
     for slot, each in enumerate(texts):
         index.add(slot, each)
@@ -59,10 +56,13 @@ def scores(
         prefix=query.typing,
         heads=query.heads,
         spelled=query.spelled,
+        colours=query.colours,
+        foreign=query.foreign,
         total=total,
         frequencies=frequencies,
     )
-    return [(slot, round(score, 6)) for slot, score in zip(found.slots.tolist(), found.scores.tolist(), strict=True)]
+    matches = zip(*(each.tolist() for each in found), strict=True)
+    return [(int(slot), round(score, 6), round(head, 6)) for slot, score, head in matches]
 
 
 def may_lack(found: int, groups: int, size: int, query: Query) -> bool:

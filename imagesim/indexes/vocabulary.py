@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Collection
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,6 +104,15 @@ LAST = "\U0010ffff"
 """Sorts after every letter."""
 
 _BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
+
+
+_VOWELS_AND_DOUBLES = re.compile(r"[aeiouy]+|(.)(?=\1)")
+
+
+@lru_cache(maxsize=10_000)
+def consonants(word: str) -> str:
+    """Return the consonants of a word, double ones once."""
+    return _VOWELS_AND_DOUBLES.sub("", word)
 
 
 def most_errors(word: str) -> int:

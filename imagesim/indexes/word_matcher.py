@@ -6,17 +6,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from imagesim.indexes.analysis import QueryWord, Token, stop_words
-from imagesim.indexes.vocabulary import Vocabulary
+from imagesim.indexes.vocabulary import Vocabulary, consonants
 
 # The quality of a match, by kind. An exact match is 1.
 STEM = 0.97
 COMPOUND = 0.81
 PREFIX = (0.5, 0.4)
-FUZZY = {1: 0.8, 2: 0.65}
+FUZZY = {1: 0.77, 2: 0.62}
+SAME_CONSONANTS = 1.1
+"""The factor of a misspelling with the same consonants: "moniter" is rather a "monitor" than a "monster"."""
 TYPING = 0.95
 """The quality of a word with the last word of a query, still being typed, as its prefix."""
 
-SPELLED = 0.55
+SPELLED = 0.5
 """The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
 "match", and a "table" no "tablet". Low enough that vectors decide: "gray" is "grey"."""
 
@@ -109,7 +111,8 @@ class WordMatcher:
             stop = stop_words(self._languages)
             for number, distance in vocabulary.near(typed):
                 if words[number] not in stop:  # "hte" is in no product's name
-                    note([number], factor * FUZZY[distance])
+                    alike = consonants(words[number]) == consonants(typed)
+                    note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
     def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:

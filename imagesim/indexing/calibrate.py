@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import analyse, base_language, languages_of, listed_stems
+from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems
+from imagesim.indexes.stem_collisions import stem_collisions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.measured_colours import colours_by_stem
@@ -36,6 +38,9 @@ MOST_ITEMS = 4_000
 
 MOST_NAMES = 200
 """The number of categories whose names are used as queries by words."""
+
+Written = dict[str, set[Token]]
+"""The words of texts, by their language."""
 
 CHUNK = 500
 
@@ -76,9 +81,9 @@ def calibrate(backing_index: str | None = None) -> StoredCalibration | None:
     found = _sample(meta)
     if found is None:
         return None
-    sample, described = found
-    languages = languages_of(meta)
-    calibration = replace(fit(sample), roles=fit_roles(described, sample.departments, colours_by_stem(languages)))
+    sample, described, written = found
+    roles = fit_roles(described, sample.departments, colours_by_stem(languages_of(meta)))
+    calibration = replace(fit(sample), roles=replace(roles, collisions=stem_collisions(written)))
     return _store(meta, calibration.to_json(), len(sample.vectors))
 
 
@@ -92,20 +97,22 @@ def _store(meta: IndexMeta, data: dict[str, Any], items: int) -> StoredCalibrati
     return stored
 
 
-def _sample(meta: IndexMeta) -> tuple[Sample, list[Described]] | None:
-    """Some items of every registered model with their first images, and the words of one of each group."""
+def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
+    """Some items of every registered model with their first images, the words of one of each group, and all of these by
+    their language."""
     import numpy as np
 
     vectors: list[Vector] = []
     categories: list[frozenset[str]] = []
     groups: list[str] = []
     described: dict[str, Described] = {}
+    written: Written = defaultdict(set)
     departments: dict[str, frozenset[str]] = {}
     for items in registry:
         for vector, item in _items(items, meta):
             try:
                 found, group = frozenset(items.get_categories(item)), items.group_key_of(item)
-                words = None if group in described else _described(items, item, found)
+                words = None if group in described else _described(items, item, found, written)
             except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception as error:  # the shop's code fails on this item; its sync stores the error
@@ -126,10 +133,11 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described]] | None:
         departments,
         embed_words(meta, sorted(frozenset().union(*categories))),
     )
-    return sample, list(described.values())
+    return sample, list(described.values()), written
 
 
-def _described(items: Items[Any], item: Any, categories: frozenset[str]) -> Described:
+def _described(items: Items[Any], item: Any, categories: frozenset[str], written: Written) -> Described:
+    """Return the words of an item, which are added to those ``written``."""
     specs = items.text_specs
     top = max((spec.weight for spec in specs.values()), default=1.0)
     weights: dict[str, float] = {}
@@ -138,7 +146,9 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str]) -> Desc
     for path, values in items.get_texts(item).items():
         spec = specs[path]
         language = base_language(spec.language)
-        stems = {token.stem for value in values for token in analyse(value, language)}
+        tokens = {token for value in values for token in analyse(value, language)}
+        written[language] |= tokens
+        stems = {token.stem for token in tokens}
         weight = 1.0 if spec.category else spec.weight / top
         if spec.category:
             listed |= listed_stems(values, language)

@@ -51,6 +51,12 @@ def entries_for(matching: Sequence[Candidate], vectors: Mapping[str, Vector]) ->
     return [each for each in chosen if each.image_digest in vectors]
 
 
+def weights(entries: Sequence[Candidate]) -> list[float]:
+    """Return the share of each entry in the mean of the images."""
+    total = sum(each.text for each in entries)
+    return [each.text / total for each in entries]
+
+
 def moved(vector: Vector, entries: Sequence[Candidate], vectors: Mapping[str, Vector]) -> Vector:
     """Return the vector of the words (dims,), moved towards the images of ``entries``, of unit length."""
     import numpy as np
@@ -61,6 +67,19 @@ def moved(vector: Vector, entries: Sequence[Candidate], vectors: Mapping[str, Ve
     best = vectors[entries[0].image_digest]
     result: Vector = np.asarray(total / length if length > 1e-6 else best, dtype=np.float32)
     return result
+
+
+def scores_by_the_others(vector: Vector, entries: Sequence[Candidate], vectors: Mapping[str, Vector]) -> list[float]:
+    """Return the cosine of each entry's image to the words' vector, moved by the other entries alone."""
+    import numpy as np
+
+    images = np.stack([vectors[each.image_digest] for each in entries])
+    weighted = np.array([[each.text] for each in entries], dtype=np.float32) * images
+    others = weighted.sum(axis=0) - weighted if len(entries) > 1 else np.zeros_like(images)
+    total = QUERY_WEIGHT * vector + others / np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-6)
+    cosines = (images * total).sum(axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6)
+    scores: list[float] = np.clip(cosines, -1.0, 1.0).tolist()
+    return scores
 
 
 def sources_of(entries: Sequence[Candidate]) -> Sources:

@@ -6,61 +6,82 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from imagesim.indexes.analysis import HYPHEN, MAX_TERMS, QueryWord, query_words, stop_words, words_in
-from imagesim.indexes.stop_words import HEAD_FIRST, NEGATIONS
+from imagesim.indexes.analysis import (
+    HYPHEN,
+    MAX_TERMS,
+    QueryWord,
+    divided_shade,
+    negations,
+    query_words,
+    shades_of,
+    stop_words,
+)
+from imagesim.indexes.stem_collisions import foreign_to
+from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
 _AMOUNT = re.compile(r"(\d+)([^\W\d_]+)")
 
 LONGEST = 32
-"""The maximum number of letters of a compound whose endings are looked up."""
+"""The maximum number of letters of a compound that is divided."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
     """A text and what its words mean in a catalogue.
 
-    ``heads`` and ``spelled`` are those of :class:`~imagesim.types.Query`, ``categories``, ``mentioned`` and ``partly``
-    those of :class:`~imagesim.word_roles.Interpretation`. ``part`` are the words for what it names a part of, without
-    the other words: "sofa" for "red sofa"; empty if there are no others. ``endings`` are the words for kinds with which
-    compounds end that the catalogue lacks: "Stuhl" for "Bürostuhl". ``is_name``: it is one word, which the catalogue
-    calls things by.
+    ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
+    ``mentioned`` and ``partly`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
+    those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for "Bürostuhl".
+    ``is_name``: it is one word, which the catalogue calls things by.
     """
 
     text: str
     heads: tuple[int, ...]
     spelled: frozenset[str]
+    colours: tuple[int, ...]
+    foreign: frozenset[tuple[str, str]]
     categories: frozenset[str]
     mentioned: frozenset[str]
     partly: frozenset[str]
-    part: str
-    endings: str
+    compounds: str
     is_name: bool
 
     def asked(self, query: Query) -> Query:
         """Return the query with this text."""
-        return replace(query, text=self.text, heads=self.heads, spelled=self.spelled)
+        return replace(
+            query,
+            text=self.text,
+            heads=self.heads,
+            spelled=self.spelled,
+            colours=self.colours,
+            foreign=self.foreign,
+        )
 
 
-def read(text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[str], bool]) -> QueryText:
-    """Read a text in these languages. ``has_word`` tells which words are spelled correctly."""
+def read(
+    text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[str], bool], spoken: str = ""
+) -> QueryText:
+    """Read a text in these languages. ``has_word`` tells which words are spelled correctly; ``spoken`` is the
+    visitor's language."""
     words = query_words(text, languages)
+    foreign = foreign_to(words, roles.collisions, spoken)
     spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
-    meant, endings = [], []
+    meant, compounds = [], []
     for word in words:
         own = frozenset(word.stems.values())
         stems = own if word.word in spelled else roles.stems_of(word.word, own)
         meant.append(stems)
         if word.word not in spelled and not roles.has(stems):
-            endings.append(_kind_ending(word.word, roles, languages))
+            compounds.append(_divided(word.word, roles, languages))
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
-    others = fillers | _purposes(words, meant, fillers, roles)
+    colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
+    others = fillers | shades_of(words, colours) | _complements(words, meant, fillers, roles)
     heads, categories, mentioned, partly = roles.interpret(meant, others, *_compound(words, others, languages))
-    part = " ".join(words[number].word for number in heads) if categories and partly else ""
     is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers] == [True]
-    ending = " ".join(filter(None, endings))
-    return QueryText(text, heads, spelled, categories, mentioned, partly, part, ending, is_name)
+    divided = " ".join(filter(None, compounds))
+    return QueryText(text, heads, spelled, colours, foreign, categories, mentioned, partly, divided, is_name)
 
 
 def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:
@@ -69,18 +90,21 @@ def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:
 
 
 def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str], roles: Roles) -> bool:
-    """Whether a word asks for nothing that the catalogue has."""
-    return (word.filler and not roles.calls(stems)) or (word.slip and word.word not in spelled and not roles.has(stems))
+    """Whether a word asks for nothing that the catalogue has. A number that it lacks is a size, or a quantity."""
+    if word.filler and not roles.calls(stems):
+        return True
+    unknown = word.word[0].isdigit() or (word.slip and word.word not in spelled)
+    return unknown and not roles.has(stems)
 
 
-def _purposes(
+def _complements(
     words: Sequence[QueryWord], meant: Sequence[Collection[str]], fillers: Collection[int], roles: Roles
 ) -> set[int]:
     """Return the numbers of the words that say what the thing before is for, if the catalogue has such a thing."""
-    things = (n for n, word in enumerate(words) if not word.purpose and n not in fillers)
+    things = (n for n, word in enumerate(words) if not word.complement and n not in fillers)
     if not any(roles.calls(meant[n]) for n in things):
         return set()
-    return {n for n, word in enumerate(words) if word.purpose}
+    return {n for n, word in enumerate(words) if word.complement}
 
 
 def _compound(
@@ -100,13 +124,13 @@ def _compound(
     return numbers[-1], numbers[start:-1]
 
 
-def _kind_ending(word: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return the longest ending of a word that names a kind: "stühle" of "bürostühle"; empty if there is none."""
+def _divided(word: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return a word before its longest ending that the catalogue calls something by, and that: "büro stühle" of
+    "bürostühle"; empty if there is none."""
     if len(word) <= LONGEST:
         for start in range(SHORTEST - 1, len(word) - SHORTEST + 1):
-            for ending in query_words(word[start:], languages):
-                if not roles.kinds.keys().isdisjoint(ending.stems.values()):
-                    return ending.word
+            if any(roles.calls(ending.stems.values()) for ending in query_words(word[start:], languages)):
+                return f"{word[:start]} {word[start:]}"
     return ""
 
 
@@ -115,15 +139,14 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
 
     Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
     """
-    negations = words_in(NEGATIONS, languages)
-    stop = stop_words(tuple(languages))
+    negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
     kept: list[str] = []
     unwanted: set[str] = set()
     between: list[str] | None = None  # a negation and the words after it, None if there is none
     for typed in text.split():
         words = query_words(typed, languages)
         named = [roles.colours.intersection(word.stems.values()) for word in words]
-        if any(word.word in negations for word in words):
+        if any(word.word in negating for word in words):
             kept, between = [*kept, *(between or ())], [typed]
         elif between is not None and words and all(named):
             unwanted.update(*named)
@@ -139,7 +162,8 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     """Return ``text`` with its words divided as in the catalogue, where that has them only so.
 
-    "skate board" and "skate-board" ask for a skateboard, and "750ml" for 750 ml.
+    "skate board" and "skate-board" ask for a skateboard, and "750ml" for 750 ml. The shade of a colour is a word of its
+    own: "hellblau" asks for what is blue.
     """
 
     def has(typed: str) -> bool:
@@ -148,6 +172,10 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
     def has_only(wanted: Sequence[str], typed: Sequence[str]) -> bool:
         return all(map(has, wanted)) and not all(map(has, typed))
+
+    def is_colour(typed: str) -> bool:
+        words = query_words(typed, languages)
+        return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
 
     given = text.split()
     words = given[:MAX_TERMS]
@@ -158,6 +186,8 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - 2 : end] = ["".join(pair), ""]
         elif len(parts) == 2 and has_only(["".join(parts)], parts):
             words[end - 1] = "".join(parts)
+        elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
+            words[end - 1] = " ".join(shade)
         elif amount and has_only(amount.groups(), [amount[0]]):
             words[end - 1] = " ".join(amount.groups())
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))

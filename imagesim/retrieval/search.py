@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 from django.db import models
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
 from imagesim.exceptions import BadQuery, local_choices
-from imagesim.indexes.analysis import languages_of
+from imagesim.indexes.analysis import base_language, languages_of
 from imagesim.monitoring.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
@@ -251,8 +252,9 @@ def _run(
             name = ("moved vectors", index.backing_index or index.index.name)
             remembered = runtime.get(name, MovedVectors) if retriever is index else None
             has_word = get_embedder_of(meta.fingerprint).has_word
+            spoken = base_language(get_language() or "")
             retriever = WithText(
-                retriever, words, calibration, floor, vectors_of, languages, has_word, plan, remembered, least
+                retriever, words, calibration, floor, vectors_of, languages, has_word, plan, remembered, least, spoken
             )
         else:
             judge = Judge(calibration, kind, own, near, labelled)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from operator import attrgetter, mul
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
@@ -62,9 +64,16 @@ LEAST_LOOKS = 0.1
 vectors can halve the odds of a match, but not reject it."""
 
 
+OF_PARTS = 0.74
+"""The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
+"Ledersofa"."""
+
+BOTH_PARTS = 0.6
+"""The minimum of such a match."""
+
 OF_ENDING = 0.4
-"""The factor of a match by the ending of a compound that the catalogue lacks: it is shown as one of the closest only.
-A "Bürostuhl" is a "Stuhl", but "Handschuhe" are no "Schuhe"."""
+"""The factor of lower matches, by the last part alone. They are shown as the closest only: a "Bürostuhl" is a "Stuhl",
+but "Handschuhe" are no "Schuhe"."""
 
 
 class WithText:
@@ -87,22 +96,21 @@ class WithText:
         plan: Plan | None = None,
         remembered: MovedVectors | None = None,
         least: int = 0,
+        spoken: str = "",
     ) -> None:
         self._retriever = retriever
         self._calibration = calibration
         roles = calibration.roles
+        read = partial(query_text.read, roles=roles, languages=languages, has_word=has_word, spoken=spoken)
         self._text, *self._alternatives = (
-            query_text.read(each, roles, languages, has_word)
-            for each in (query_text.spaced(text, roles, languages), *(plan.alternatives if plan else ()))
+            read(each) for each in (query_text.spaced(text, roles, languages), *(plan.alternatives if plan else ()))
         )
         texts = [self._text, *self._alternatives]
         self._named = frozenset[str]().union(*(each.categories for each in texts))
         self._partly = self._named - frozenset[str]().union(*(each.categories - each.partly for each in texts))
-        self._endings = query_text.read(self._text.endings, roles, languages, has_word) if self._text.endings else None
-        part = " ".join(each.part for each in texts) if self._partly else ""
-        self._part = query_text.read(part, roles, languages, has_word) if part.strip() else None
-        if self._endings:
-            texts.append(self._endings)
+        self._compounds = read(self._text.compounds) if self._text.compounds else None
+        if self._compounds:
+            texts.append(self._compounds)
         self._mentioned = frozenset[str]().union(*(each.mentioned for each in texts))
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
@@ -118,7 +126,7 @@ class WithText:
         texts = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         known = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
-        by_text, of_part, by_vector, pinned = self._ask(texts, window, near)
+        by_text, by_vector, pinned = self._ask(texts, window, near)
         matching = self._of_kind(self._called(by_text.candidates))
         vectors = self._vectors_of([*matching, *pinned.candidates])
         named = feedback.entries_for(matching, vectors)
@@ -127,19 +135,21 @@ class WithText:
         else:
             vector, by_vector = self._moved(window, named, vectors, None if known else by_vector)
         kind: Kind = "words" if vector is query.vector else "items"
-        matching = self._of_part(matching, of_part.candidates, by_group=query.collapse)
+        matching = self._of_heads(matching)
         judge = Judge(self._calibration, kind)
-
-        def judge_all(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[Judged]:
-            return judge.judged(query, candidates, scores, by_vector.candidates)
-
-        matches = judge_all(matching, _scores(matching, vector, vectors))
+        voters = by_vector.candidates
+        scores = _scores([*matching, *pinned.candidates], vector, vectors)
+        pins = judge.judged(query, pinned.candidates, scores[len(matching) :], voters)
+        matches = judge.judged(query, matching, scores[: len(matching)], voters)
+        sources = [] if kind == "words" else named
+        evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
-        pins = judge_all(pinned.candidates, _scores(pinned.candidates, vector, vectors))
         took_ms = by_text.took_ms + by_vector.took_ms
         for widenings_left in reversed(range(WIDENINGS + 1)):
-            looks = judge_all(by_vector.candidates, [candidate.score for candidate in by_vector.candidates])
-            judged = _fused(matches, looks, by_group=query.collapse)
+            found = by_vector.candidates
+            looks = judge.judged(query, found, [each.score for each in found], found)
+            looks = [each._replace(relevance=trust * each.relevance) for each in looks]
+            judged = _fused(matches, looks, evidence, by_group=query.collapse)
             if not widenings_left or not goes_on(query, by_vector, looks, self._floor, judged):
                 break
             window = widened(window)
@@ -169,6 +179,34 @@ class WithText:
             self._remembered.forget(window)
         return window.vector, by_vector
 
+    def _evidence(
+        self,
+        query: Query,
+        judge: Judge,
+        matches: Sequence[Judged],
+        named: Sequence[Candidate],
+        vectors: Mapping[str, Vector],
+        voters: Sequence[Candidate],
+    ) -> tuple[dict[str, float], float]:
+        """Return the relevance by looks of the matches, by key, and how relevant the entries are that moved the vector.
+
+        A monitor whose description mentions coffee is near to a vector that its own image has moved: it is judged by
+        the others' images, and what looks like it is at most as relevant as it is. Entries that are called by the
+        words, or are of a kind that these name, need no such evidence.
+        """
+        certain = [each.text >= BY_NAME or not self._named.isdisjoint(each.categories) for each in named]
+        if all(certain):
+            return {}, 1.0
+        scores = feedback.scores_by_the_others(query.vector, named, vectors)
+        if len(named) == 1:
+            looks = self._calibration.relevances("words", scores, None)
+        else:
+            looks = judge.relevances(query, named, scores, voters)
+        own = {each.key: look for each, look, sure in zip(named, looks, certain, strict=True) if not sure}
+        relevances = [_fused_relevance(each.text, own[each.key]) if each.key in own else 1.0 for each in named]
+        trust = math.fsum(map(mul, feedback.weights(named), relevances))
+        return {each.candidate.key: trust * each.relevance for each in matches} | own, trust
+
     def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates, with lower matches of those that only mention what others are called."""
         best = max((each.text for each in candidates), default=0.0)
@@ -180,29 +218,29 @@ class WithText:
     def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
         :data:`KIND_MATCH`."""
-        part = self._best_of_part(candidates)
+        part = self._best_of_part(candidates, attrgetter("text"))
 
         def is_of_kind(each: Candidate) -> bool:
             return not self._named.intersection(each.categories) <= self._partly or each in part
 
         return [each._replace(text=max(each.text, KIND_MATCH)) if is_of_kind(each) else each for each in candidates]
 
-    def _of_part(
-        self, candidates: Sequence[Candidate], of_part: Sequence[Candidate], *, by_group: bool
-    ) -> list[Candidate]:
-        """Return the candidates, with the same match for those of the part of a category that the words name, whatever
-        else is asked. Only after the feedback, for which those count that match all of the words."""
-        part = {_identity(each, by_group=by_group) for each in self._best_of_part(of_part)}
+    def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
+        tables" for "red sofa", and any lamp for "desk lamp", if nothing is called that. Only after the feedback, for
+        which those count that match all of the words."""
+        part = self._best_of_part(candidates, attrgetter("head"))
+        least = BY_NAME if all(each.text < BY_NAME for each in candidates) else math.inf
         return [
-            each._replace(text=max(each.text, KIND_MATCH)) if _identity(each, by_group=by_group) in part else each
+            each._replace(text=max(each.text, KIND_MATCH)) if each.head >= least or each in part else each
             for each in candidates
         ]
 
-    def _best_of_part(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return those in a category of which the words name a part that match them about as well as the best there."""
+    def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
+        """Return those in a category of which the words name a part whose ``match`` is about the best there."""
         within = [each for each in candidates if not self._partly.isdisjoint(each.categories)]
-        least = OF_PART * max((each.text for each in within), default=0.0)
-        return [each for each in within if each.text >= least]
+        least = OF_PART * max(map(match, within), default=0.0)
+        return [each for each in within if match(each) >= least]
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
@@ -221,26 +259,21 @@ class WithText:
         share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
         return not categories or share >= MAJORITY
 
-    def _ask(
-        self, texts: Query, window: Query, near: Query | None
-    ) -> tuple[Candidates, Candidates, Candidates, Candidates]:
-        """Return the entries whose texts match, those that match the words for a part of a category, those that
-        ``near`` finds by its vector, and those that are pinned."""
+    def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
+        """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         nothing = Candidates(())
         lookups = self._plan.lookups([window]) if self._plan else []
-        others = [*self._alternatives, *([self._endings] if self._endings else ())]
-        parts = [self._part.asked(texts)] if self._part else []
-        asked = [texts, *(each.asked(texts) for each in others), *parts, *([near] if near else ()), *lookups]
+        others = [*self._alternatives, *([self._compounds] if self._compounds else ())]
+        asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
         found = iter(self._retriever.search(asked))
         by_text, *by_others = (next(found) for _text in (texts, *others))
-        of_part = next(found) if parts else None
         by_vector = next(found) if near else nothing
         pinned = next(found) if lookups else nothing
-        if self._endings:
-            by_others[-1] = _weakened(by_others[-1], OF_ENDING)
+        if self._compounds:
+            by_others[-1] = _by_parts(by_others[-1])
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
-        return by_text, of_part or by_text, by_vector, pinned
+        return by_text, by_vector, pinned
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
@@ -251,9 +284,14 @@ def _identity(candidate: Candidate, *, by_group: bool) -> str:
     return candidate.group if by_group else candidate.key
 
 
-def _weakened(found: Candidates, factor: float) -> Candidates:
-    """Return the candidates with their matches multiplied by ``factor``."""
-    return replace(found, candidates=tuple(each._replace(text=each.text * factor) for each in found.candidates))
+def _by_parts(found: Candidates) -> Candidates:
+    """Return the candidates for a divided compound, with lower matches."""
+
+    def weakened(each: Candidate) -> Candidate:
+        factor = OF_PARTS if each.text >= BOTH_PARTS else OF_ENDING
+        return each._replace(text=each.text * factor, head=each.head * factor)
+
+    return replace(found, candidates=tuple(map(weakened, found.candidates)))
 
 
 def _best_matches(answers: Sequence[Candidates], *, by_group: bool) -> Candidates:
@@ -283,25 +321,37 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
     return [known.get(candidate.image_digest, 0.0) for candidate in candidates]
 
 
-def _fused(matches: Sequence[Judged], looks: Sequence[Judged], *, by_group: bool) -> list[Judged]:
+def _fused(
+    matches: Sequence[Judged], looks: Sequence[Judged], evidence: Mapping[str, float], *, by_group: bool
+) -> list[Judged]:
     """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
 
     Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
     of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged. They are the same for
-    every page, so that pages neither overlap nor skip entries.
+    every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
+    where it is not the one that orders them.
     """
     found: dict[str, tuple[float, float, Judged]] = {}
     for each in matches:
         match = each.candidate.text
-        text, by_name = text_relevance(match), match >= BY_NAME
-        either = 1 - (1 - text) * (1 - each.relevance)
-        judged = each._replace(relevance=either if by_name else _both(text, each.relevance))
+        by_name, either = match >= BY_NAME, _either(match, each.relevance)
+        by_looks = evidence.get(each.candidate.key, each.relevance)
+        judged = each._replace(relevance=_fused_relevance(match, by_looks))
         found[_identity(each.candidate, by_group=by_group)] = (round(match, 2) if by_name else 0.0, either, judged)
     for each in looks[:LOOKS_WINDOW]:
         found.setdefault(_identity(each.candidate, by_group=by_group), (0.0, each.relevance, each))
     first = sorted(found.values(), key=lambda each: (-each[0], -each[1], -each[2].score, each[2].candidate.key))
     rest = (each for each in looks[LOOKS_WINDOW:] if _identity(each.candidate, by_group=by_group) not in found)
     return [*(each for *_, each in first), *rest]
+
+
+def _fused_relevance(match: float, looks: float) -> float:
+    """Return the relevance of an entry by its match of words and by its looks."""
+    return _either(match, looks) if match >= BY_NAME else _both(text_relevance(match), looks)
+
+
+def _either(match: float, looks: float) -> float:
+    return 1 - (1 - text_relevance(match)) * (1 - looks)
 
 
 def _both(text: float, looks: float) -> float:

@@ -150,6 +150,9 @@ class TextContract(IndexFixtures):
             "shop.product:1",
         }
         assert answer(shelf, "juice umbrella", heads=(1,)) == ()
+        [juice, *_] = answer(shelf, "red banana juice", heads=(2,))
+        assert juice.text < 0.8 < juice.head
+        assert all(each.head == each.text for each in answer(shelf, "banana juice"))
         assert answer(shelf, "juice", heads=(1,)) == ()
 
     def test_words_that_are_spelled_correctly(self, shelf: BaseIndex) -> None:
@@ -237,9 +240,39 @@ class TextContract(IndexFixtures):
                     matches = reference.match(text, mask=mask, prefix=typing, **asked)
                     scored = zip(matches.slots.tolist(), matches.scores.tolist(), strict=True)
                     expected = sorted((-round(score, 6), SHOWROOM[slot].key) for slot, score in scored)[:10]
+                    slots = matches.slots.tolist()
+                    of_heads = dict(zip((SHOWROOM[slot].key for slot in slots), matches.heads_of(slots), strict=True))
                     found = answer(index, text, typing=typing, filters=filters, collapse=False, limit=10, **asked)
                     assert [each.key for each in found] == [key for _, key in expected], (text, typing)
                     assert [each.text for each in found] == pytest.approx([-score for score, _ in expected], abs=1e-5)
+                    heads_found = [each.head for each in found]
+                    assert heads_found == pytest.approx([of_heads[each.key] for each in found], abs=1e-5)
+
+    def test_a_colour_of_its_own_outweighs_a_mention_of_another(self, index: BaseIndex) -> None:
+        texts = {**TEXT_META.texts, "colour:en": TextSpec(2.0, "en", colours=True)}
+        index.promote(index.create(replace(TEXT_META, texts=texts)))
+        assert index.meta().texts == texts
+        shoes = [described(n, "Canvas shoe", description="A shoe with a white sole.") for n in range(40, 43)]
+        colours: list[dict[str, tuple[str, ...]]] = [{"colour:en": ("white",)}, {"colour:en": ("black",)}, {}]
+        index.write([replace(e, texts={**e.texts, **own}) for e, own in zip(shoes, colours, strict=True)])
+        index.refresh()
+        for text, colour in (("white shoe", 0), ("light white shoe", 1), ("shoe, white", 1)):
+            found = answer(index, text, colours=(colour,))
+            assert [each.key.partition(":")[2] for each in found] == ["40", "42", "41"], text
+        assert len(answer(index, "white", colours=(0,))) == 2
+
+    def test_a_word_of_one_language_is_no_form_of_a_word_of_another(self, index: BaseIndex) -> None:
+        """The German stem of "table" is that of "Tablet"."""
+        index.promote(index.create(TEXT_META))
+        names = ["Oak table", "Tablet", "Two tables", "Tafel"]
+        index.write([described(n, name, f"{name} (neu)") for n, name in enumerate(names, 50)])
+        index.refresh()
+        found = {each.key: each.text for each in answer(index, "table", spelled=frozenset({"table"}))}
+        assert found["shop.product:51"] > 0.75
+        foreign = frozenset({("table", "de")})
+        found = {each.key: each.text for each in answer(index, "table", spelled=frozenset({"table"}), foreign=foreign)}
+        assert found["shop.product:50"] > found["shop.product:52"] > 0.75
+        assert found["shop.product:51"] < 0.5
 
     def test_words_of_every_language(self, index: BaseIndex) -> None:
         texts = {f"name_{code}": TextSpec(language=code) for code in LANGUAGES}

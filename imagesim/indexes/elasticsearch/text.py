@@ -198,14 +198,22 @@ class CompiledText:
                 word.word: int(counted[f"word{number}"]["doc_count"]) for number, word in enumerate(self.words)
             },
         )
-        return [self._candidate(hits[slot], score) for slot, score in scores]
+        return [self._candidate(hits[slot], score, head) for slot, score, head in scores]
 
-    def _candidate(self, hit: Mapping[str, Any], score: float) -> Candidate:
+    def _candidate(self, hit: Mapping[str, Any], score: float, head: float) -> Candidate:
         found = stored(hit)
         digest, name = found.images[0]
         values = stored_values(hit["_source"], self.query, self.meta.filters) if self.query.fields else {}
         return Candidate(
-            found.key, 0.0, found.group, digest, name, categories=found.categories, text=score, values=values
+            found.key,
+            0.0,
+            found.group,
+            digest,
+            name,
+            categories=found.categories,
+            text=score,
+            head=head,
+            values=values,
         )
 
 

@@ -252,7 +252,13 @@ class Table:
         self.read_texts()
         assert self._texts is not None
         matches = self._texts.match(
-            query.text, mask=mask, prefix=query.typing, heads=query.heads, spelled=query.spelled
+            query.text,
+            mask=mask,
+            prefix=query.typing,
+            heads=query.heads,
+            spelled=query.spelled,
+            colours=query.colours,
+            foreign=query.foreign,
         )
         end = query.offset + query.limit
         wanted = 2 * end + 50
@@ -278,18 +284,30 @@ class Table:
         # A common word may match thousands of entries equally: the first of them are chosen without sorting them all.
         tied = (entry for entry in self._entries_at(slots[scores == least]) if entry)
         every += ((float(least), entry) for entry in nsmallest(wanted - len(every), tied, key=attrgetter("key")))
-        found: dict[str, Candidate] = {}
+        chosen: dict[str, tuple[float, Slot]] = {}
         for score, entry in every:
-            group = entry.group if query.collapse else entry.key
-            if group not in found:
-                digest, name = entry.images[0]
-                values = self.values_of(entry.key, query.fields)
-                found[group] = Candidate(
-                    entry.key, 0.0, entry.group, digest, name, categories=entry.categories, text=score, values=values
-                )
-                if len(found) > query.offset + query.limit:
-                    break
-        return found
+            chosen.setdefault(entry.group if query.collapse else entry.key, (score, entry))
+            if len(chosen) > query.offset + query.limit:
+                break
+        heads = matches.heads_of([int(self._slot_of_row[entry.rows[0]]) for _score, entry in chosen.values()])
+        return {
+            group: self._matching(entry, query, score, head)
+            for (group, (score, entry)), head in zip(chosen.items(), heads, strict=True)
+        }
+
+    def _matching(self, entry: Slot, query: Query, score: float, head: float) -> Candidate:
+        digest, name = entry.images[0]
+        return Candidate(
+            entry.key,
+            0.0,
+            entry.group,
+            digest,
+            name,
+            categories=entry.categories,
+            text=score,
+            head=head,
+            values=self.values_of(entry.key, query.fields),
+        )
 
     def _entries_at(self, slots: Rows) -> list[Slot | None]:
         return [self.slots[slot] for slot in slots.tolist()]

@@ -69,7 +69,7 @@ def entry_columns(query: Query, generation: Generation) -> sql.Composable:
 
 
 def candidate(
-    row: Sequence[Any], query: Query, image: Sequence[str], *, score: float = 0.0, text: float = 0.0
+    row: Sequence[Any], query: Query, image: Sequence[str], *, score: float = 0.0, text: float = 0.0, head: float = 0.0
 ) -> Candidate:
     """A candidate from the columns of :func:`entry_columns` and (digest, name) of its image."""
     key, group, categories, *own = row
@@ -81,7 +81,8 @@ def candidate(
             values[name] = tuple(value)
     digest, name = image
     score = max(-1.0, min(1.0, score))
-    return Candidate(key, score, group, digest, name, categories=tuple(categories), text=text, values=values)
+    own_categories = tuple(categories)
+    return Candidate(key, score, group, digest, name, categories=own_categories, text=text, head=head, values=values)
 
 
 def _text(vector: Vector) -> str:

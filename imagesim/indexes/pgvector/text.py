@@ -59,7 +59,9 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
             found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
     texts = (json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in found)
     scored = text_hits.scores(texts, query, generation.meta, total=total, frequencies=frequencies) if found else []
-    candidates = [candidate(found[slot][2:], query, found[slot][1], text=score) for slot, score in scored]
+    candidates = [
+        candidate(found[slot][2:], query, found[slot][1], text=score, head=head) for slot, score, head in scored
+    ]
     page, more = text_hits.page(candidates, query)
     took = (time.perf_counter() - started) * 1000
     return Candidates(page, more=more, took_ms=took, exact=len(found) < size)
