@@ -16,6 +16,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from demo_shop.shop.models import Product
 from imagesim import images
 from imagesim.exceptions import AlreadyRunning, ConfigurationError, IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
@@ -30,6 +31,7 @@ from imagesim.indexing.sync import sync
 from imagesim.indexing.write_targets import live_targets
 from imagesim.items import Items
 from imagesim.models import Embedding, ItemState, Job, LocalEntry, LocalGeneration
+from imagesim.registry import registry
 from imagesim.types import WriteResult
 from tests.embedders import PixelEmbedder
 from tests.shop import EMBEDDER, encoded, picture, product, registered, synced_products
@@ -426,17 +428,33 @@ def test_the_index_is_unavailable_for_a_while(shop, monkeypatch):
     assert_equal()
 
 
-def test_an_index_that_takes_no_entry_is_not_swapped_in(shop, monkeypatch):
-    """As with a full disk: the shop would find nothing any more."""
+def refusing(monkeypatch, taken: int) -> str:
+    """Let a new index take only the first ``taken`` items, as with a full disk; return the active index."""
     before, write = get_index().active(), LocalIndex.write
+    first: list[str] = []
 
     def refuse(self, operations, *, backing_index=None, **options):
         if backing_index in (None, before):
             return write(self, operations, backing_index=backing_index, **options)
-        return [WriteResult(each.key, "failed", "the disk is full", retryable=True) for each in operations]
+        new = [each.key for each in operations if each.key not in first]
+        first.extend(new[: taken - len(first)])
+        results = iter(write(self, [each for each in operations if each.key in first], backing_index=backing_index))
+        full = "the disk is full"
+        return [
+            next(results) if each.key in first else WriteResult(each.key, "failed", full, retryable=True)
+            for each in operations
+        ]
 
     monkeypatch.setattr(LocalIndex, "write", refuse)
-    with pytest.raises(SearchIndexError, match="took none of the 6 items, so it is not used: the disk is full"):
+    return before
+
+
+@pytest.mark.parametrize("taken", [0, 2])
+def test_an_index_that_takes_few_entries_is_not_swapped_in(shop, monkeypatch, taken):
+    """As with a full disk: the shop would find nothing any more, or next to nothing."""
+    before = refusing(monkeypatch, taken)
+    message = f"took only {taken} of the 6 items of the active one, so it is not used: the disk is full"
+    with pytest.raises(SearchIndexError, match=message):
         rebuild()
     monkeypatch.undo()
     assert get_index().backing_indexes() == [before] == [get_index().active()]
@@ -444,6 +462,25 @@ def test_an_index_that_takes_no_entry_is_not_swapped_in(shop, monkeypatch):
     assert len(entries()) == 6
     sync()
     assert_equal()
+
+
+def test_an_index_without_a_few_entries_is_swapped_in_and_has_them_later(shop, monkeypatch):
+    before = refusing(monkeypatch, 4)
+    rebuild()
+    assert get_index().active() != before
+    assert len(entries()) == 4
+    monkeypatch.undo()
+    ItemState.objects.exclude(error="").update(not_before=timezone.now())
+    sync()
+    assert_equal()
+
+
+def test_what_the_shop_excludes_before_a_rebuild_is_no_loss(shop, monkeypatch):
+    refusing(monkeypatch, 1)
+    kept = Product.objects.filter(pk__in=[each.pk for each in shop[:2]])
+    monkeypatch.setattr(registry.for_model(Product), "get_queryset", lambda: kept)
+    rebuild()
+    assert len(entries()) == 1
 
 
 def test_a_rebuild_whose_index_cannot_be_made_is_not_running(shop, settings):

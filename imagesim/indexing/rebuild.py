@@ -33,9 +33,11 @@ logger = logging.getLogger("imagesim.indexing.sync")
 OUTAGE_SECONDS = 600.0
 """How long a rebuild waits for an unavailable index before it stops; the next rebuild continues it."""
 
-
 WAIT_SECONDS = 2.0
 """Between two heartbeats while it waits."""
+
+MOST_LOST = 0.5
+"""Share of the active index that may be missing from the new one because the items failed."""
 
 
 class _TimeOver(Exception):
@@ -167,17 +169,26 @@ def _build(job: Job, progress: Progress | None, until: float | None) -> None:
     # Also where it is promoted next: the recall is that of the graph, which not every index has before.
     _retry_while_unavailable(lambda: index.make_searchable(target.backing_index), job)
     _retry_while_unavailable(lambda: index.refresh(target.backing_index), job)
-    if job.failed and _retry_while_unavailable(lambda: _lost_all(target), job):
-        errors = primary(ItemState).exclude(error="").order_by("-changed_at").values_list("error")
-        reason = "; ".join(errors.first() or ())
-        raise SearchIndexError(f"The new index took none of the {job.total} items, so it is not used: {reason}")
+    if job.failed:
+        _retry_while_unavailable(lambda: _check_losses(target), job)
     update_quietly(target.backing_index, heartbeat=lambda: jobs.checkpoint(job))
 
 
-def _lost_all(target: Target) -> bool:
-    """Whether the new index is empty and the active one is not, as where its server has no space left."""
+def _check_losses(target: Target) -> None:
+    """Check that most of what can be found now will be found in the new index, too.
+
+    :raises SearchIndexError: if more than :data:`MOST_LOST` of the active index would be lost because the items failed,
+        as where its server has no space left. What the shop itself excludes meanwhile is no loss.
+    """
     index = target.index
-    return index.active() is not None and not index.count(backing_index=target.backing_index) and index.count() > 0
+    active = index.count() if index.active() is not None else 0
+    taken = index.count(backing_index=target.backing_index)
+    failing = primary(ItemState).exclude(error="")
+    if min(active - taken, failing.count()) > active * MOST_LOST:
+        reason = "; ".join(failing.order_by("-changed_at").values_list("error").first() or ())
+        raise SearchIndexError(
+            f"The new index took only {taken} of the {active} items of the active one, so it is not used: {reason}"
+        )
 
 
 def _target(job: Job) -> Target:
