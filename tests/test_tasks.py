@@ -263,7 +263,7 @@ def test_a_paused_broker_delays_one_save_briefly(celery, separate_redis):
         assert time.monotonic() - started < CeleryDispatcher.CONNECT_SECONDS + CeleryDispatcher.ANSWER_SECONDS + 1
         started = time.monotonic()
         assert not dispatch.start("sync")
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < CeleryDispatcher.CONNECT_SECONDS
     finally:
         os.kill(pid, signal.SIGCONT)
 

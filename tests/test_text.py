@@ -231,13 +231,14 @@ def test_long_texts_are_truncated() -> None:
     "text", ["a" * 9_999 + "-", "㌖" * 4_000 + "-", "汉字" * 4_999 + "-", "a-" * 5_000, "क्" * 5_000]
 )
 def test_a_very_long_word_takes_linear_time(text: str) -> None:
-    def seconds() -> float:
+    def seconds(number: int) -> float:
+        new = f"{number} {text}"  # the analyses of the last texts are cached
         begun = time.process_time()
-        analyse(text, "en")
-        query_words(text, ["en", "de"])
+        analyse(new, "en")
+        query_words(new, ["en", "de"])
         return time.process_time() - begun
 
-    assert min(seconds() for _ in range(3)) < 0.1
+    assert min(seconds(number) for number in range(3)) < 0.1
 
 
 @pytest.mark.slow
