@@ -368,14 +368,19 @@ class TestWords:
         assert found.cut == 1
 
     @pytest.mark.parametrize(
-        ("mentioning", "kinds", "certain"),
+        ("mentioning", "roles", "certain"),
         [
-            (("monitor",), {}, False),  # only its own image says that it is what was meant
-            (("monitor", "screen"), {}, True),
-            (("monitor",), {"kaffe": ("monitors",)}, True),
+            (("monitor",), Roles(), False),  # only its own image says that it is what was meant
+            (("monitor", "screen"), Roles(), True),
+            (("monitor",), Roles({"kaffe": ("monitors",)}), True),
+            (
+                ("monitor",),
+                Roles({"kaffe": ("monitors",)}, listed={"kaffe": ("monitors",)}),
+                False,
+            ),  # of "Monitors & coffee"
         ],
     )
-    def test_an_entry_is_no_evidence_for_itself(self, mentioning, kinds, certain):
+    def test_an_entry_is_no_evidence_for_itself(self, mentioning, roles, certain):
         """ "coffee" showed a monitor, whose description mentions it, with a relevance of .97, and other computers."""
         images = {"monitor": (0.0, 1.0), "screen": (0.1, 0.995), "laptop": (0.1, 0.995)}
         vectors = {key: np.array(image, np.float32) for key, image in images.items()}
@@ -391,12 +396,29 @@ class TestWords:
         def near(key, vector):
             return candidate(key, float(vectors[key] @ vector), "monitors")._replace(image_digest=key)
 
-        calibration = replace(PLAIN, roles=Roles(kinds, things=frozenset()))
+        calibration = replace(PLAIN, roles=replace(roles, things=frozenset()))
         words = WithText(Catalogue(), "Kaffee", calibration, None, lambda _candidates: vectors, ["de"])
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         relevances = {each.key: each.relevance for each in found.candidates}
         assert (relevances["monitor"] > 0.8) == certain
         assert (relevances["laptop"] > 0.6) == certain
+
+    def test_what_is_of_the_kind_comes_before_what_has_its_word_in_another(self):
+        """ "Rote Schuhe" showed red boxing gloves ("Boxhandschuhe") before the shoes, of which none is red."""
+        found = {"sneakers": (0.29, 0.53, "shoes"), "gloves": (0.6, 0.46, "sport"), "cleats": (0.7, 0.9, "sport")}
+        named = [
+            candidate(key, 0, category)._replace(text=text, head=head) for key, (text, head, category) in found.items()
+        ]
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [Candidates(tuple(named) if query.text else ()) for query in queries]
+
+        roles = Roles({"schuh": ("shoes",)}, frozenset({"rot"}), things=frozenset())
+        calibration = replace(PLAIN, roles=roles)
+        words = WithText(Catalogue(), "rote Schuhe", calibration, None, lambda _candidates: {}, ["de"])
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
     def test_variants_that_synonyms_name_are_one_hit_by_the_best(self):
         """The variant that was named worst took the place of its group."""

@@ -459,6 +459,26 @@ def test_the_shade_of_a_colour_is_a_part_of_it() -> None:
     assert index.match("light chair with blue", colours=(2,)).best().tolist()[:2] == [2, 0]
 
 
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("Brille", []),
+        ("beanie", []),
+        ("jacket", []),
+        ("sneekrs", ["Sneakers"]),
+        ("pokket", ["Pocket"]),
+        ("sketebaord", ["Skateboard"]),
+    ],
+)
+def test_a_short_word_has_two_errors_only_in_its_vowels(typed: str, found: list[str]) -> None:
+    """ "Brille" showed balls, and "beanie" juices."""
+    names = ["Bälle", "Bean", "Pocket", "Sneakers", "Skateboard"]
+    index = TextIndex([TextField("name", 3, "de")])
+    for slot, name in enumerate(names):
+        index.set(slot, {"name": [name]})
+    assert [names[slot] for slot in index.match(typed).best().tolist()] == found
+
+
 @pytest.mark.parametrize(("typed", "first"), [("moniter", 1), ("munster", 0), ("tabel", 3), ("lether", 4)])
 def test_a_misspelling_has_the_same_consonants_rather_than_others(typed: str, first: int) -> None:
     """ "Moniter" showed beer of the brand "Sea Monster" before the monitors."""

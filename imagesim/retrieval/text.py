@@ -31,6 +31,10 @@ BY_NAME = 0.75
 KIND_MATCH = 0.5
 """The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
 
+OUTSIDE = 0.45
+"""The most that a match of what is in other categories counts, if it has the word for the kind in a part of another at
+best: for "red shoes", red boxing gloves ("Boxhandschuhe") come after shoes."""
+
 OF_PART = 0.8
 """If the words name a part of a category, the least share of the best match there from which on an entry has that
 minimum: for "sofa", the sofas of "Sofas & tables"."""
@@ -194,7 +198,7 @@ class WithText:
         the others' images, and what looks like it is at most as relevant as it is. Entries that are called by the
         words, or are of a kind that these name, need no such evidence.
         """
-        certain = [each.text >= BY_NAME or not self._named.isdisjoint(each.categories) for each in named]
+        certain = [each.text >= BY_NAME or self._is_of_kind(each) for each in named]
         if all(certain):
             return {}, 1.0
         scores = feedback.scores_by_the_others(query.vector, named, vectors)
@@ -217,13 +221,20 @@ class WithText:
 
     def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
-        :data:`KIND_MATCH`."""
+        :data:`KIND_MATCH`, those that neither are nor are called so of at most :data:`OUTSIDE`."""
         part = self._best_of_part(candidates, attrgetter("text"))
 
-        def is_of_kind(each: Candidate) -> bool:
-            return not self._named.intersection(each.categories) <= self._partly or each in part
+        def match(each: Candidate) -> float:
+            if self._is_of_kind(each) or each in part:
+                return max(each.text, KIND_MATCH)
+            outside = self._named and self._named.isdisjoint(each.categories) and each.head < KIND_MATCH
+            return min(each.text, OUTSIDE) if outside else each.text
 
-        return [each._replace(text=max(each.text, KIND_MATCH)) if is_of_kind(each) else each for each in candidates]
+        return [each._replace(text=match(each)) for each in candidates]
+
+    def _is_of_kind(self, each: Candidate) -> bool:
+        """Whether it is in a category all of which the words name."""
+        return not self._named.intersection(each.categories) <= self._partly
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
