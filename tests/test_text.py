@@ -262,10 +262,10 @@ def test_fuzzy_words_equal_a_full_comparison() -> None:
     from rapidfuzz.distance import OSA
 
     rng = random.Random(5)
-    words = sorted({"".join(rng.choices("abcdeé", k=rng.randint(3, 7))) for _ in range(2_500)})
+    words = sorted({"".join(rng.choices("abcdeé", k=rng.randint(3, 9))) for _ in range(2_500)})
     rng.shuffle(words)
     index = TextIndex([TextField("name", 1, "xx")])
-    asked = [*words[:20], *("".join(rng.choices("abcde", k=6)) for _ in range(20))]
+    asked = [*words[:20], *("".join(rng.choices("abcde", k=rng.randint(6, 9))) for _ in range(20))]
     for start in (0, 1_200, 2_200):
         batch = words[start : start + 1_100]
         for number, word in enumerate(batch, start):
@@ -273,7 +273,7 @@ def test_fuzzy_words_equal_a_full_comparison() -> None:
         index.settle()
         vocabulary = index._words._vocabulary
         for typed in asked:
-            most = 1 if len(typed) <= 5 else 2
+            most = 1 if len(typed) < 8 else 2
             expected = {word: OSA.distance(typed, word) for word in vocabulary.words}
             found = {vocabulary.words[number]: distance for number, distance in vocabulary.near(typed)}
             assert found == {word: distance for word, distance in expected.items() if 0 < distance <= most}
@@ -461,18 +461,11 @@ def test_the_shade_of_a_colour_is_a_part_of_it() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "found"),
-    [
-        ("Brille", []),
-        ("beanie", []),
-        ("jacket", []),
-        ("sneekrs", ["Sneakers"]),
-        ("pokket", ["Pocket"]),
-        ("sketebaord", ["Skateboard"]),
-    ],
+    [("Brille", []), ("beanie", []), ("jacket", []), ("pokket", ["Pocket"]), ("sneekars", ["Sneakers"])],
 )
-def test_a_short_word_has_two_errors_only_in_its_vowels(typed: str, found: list[str]) -> None:
+def test_a_short_word_has_one_error_at_the_most(typed: str, found: list[str]) -> None:
     """ "Brille" showed balls, and "beanie" juices."""
-    names = ["Bälle", "Bean", "Pocket", "Sneakers", "Skateboard"]
+    names = ["Bälle", "Bean", "Pocket", "Sneakers"]
     index = TextIndex([TextField("name", 3, "de")])
     for slot, name in enumerate(names):
         index.set(slot, {"name": [name]})

@@ -72,8 +72,7 @@ class Vocabulary:
         return found.union(n for n in unsorted if self.words[n].endswith(every))
 
     def near(self, typed: str) -> list[tuple[int, int]]:
-        """Return (number, distance) of the words with one or two typing errors: as many as Elasticsearch's AUTO
-        allows."""
+        """Return (number, distance) of the words with typing errors, of which there may be :func:`most_errors`."""
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
@@ -100,6 +99,9 @@ class Vocabulary:
         return found
 
 
+TWO_ERRORS = 8
+"""The letters from which on a word may have two typing errors. Elasticsearch's AUTO has 6."""
+
 LAST = "\U0010ffff"
 """Sorts after every letter."""
 
@@ -116,8 +118,8 @@ def consonants(word: str) -> str:
 
 
 def most_errors(word: str) -> int:
-    """The typing errors that a word of this length may have: as many as Elasticsearch's AUTO allows."""
-    return 1 if len(word) <= 5 else 2
+    """The typing errors that a word of this length may have: "Brille" is no "Bälle", and a "beanie" no "bean"."""
+    return 2 if len(word) >= TWO_ERRORS else 1
 
 
 def letters(word: str) -> int:

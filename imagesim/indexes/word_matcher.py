@@ -15,10 +15,6 @@ PREFIX = (0.5, 0.4)
 FUZZY = {1: 0.77, 2: 0.62}
 SAME_CONSONANTS = 1.1
 """The factor of a misspelling with the same consonants: "moniter" is rather a "monitor" than a "monster"."""
-TWO_ERRORS = 8
-"""The letters from which on a word may have any two typing errors, as in other search engines: "Brille" is no "Bälle".
-Shorter ones may have two in their vowels: "sneekrs" are "sneakers"."""
-
 TYPING = 0.95
 """The quality of a word with the last word of a query, still being typed, as its prefix."""
 
@@ -114,11 +110,9 @@ class WordMatcher:
         if not typed.isdigit():
             stop = stop_words(self._languages)
             for number, distance in vocabulary.near(typed):
-                alike = consonants(words[number]) == consonants(typed)
-                vowels = alike and abs(len(words[number]) - len(typed)) < distance
-                if words[number] in stop or (distance > 1 and len(typed) < TWO_ERRORS and not vowels):
-                    continue  # "hte" is in no product's name
-                note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
+                if words[number] not in stop:  # "hte" is in no product's name
+                    alike = consonants(words[number]) == consonants(typed)
+                    note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
     def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:

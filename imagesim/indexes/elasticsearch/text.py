@@ -25,6 +25,7 @@ from imagesim.indexes.elasticsearch.queries import (
 )
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
+from imagesim.indexes.vocabulary import TWO_ERRORS
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 ANALYZERS: Mapping[str, str] = {
@@ -156,7 +157,7 @@ class CompiledText:
             {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
             *({"term": {WORDS: {"value": joined, "boost": 3}}} for joined in word.joined),
             *_stems(word),
-            {"match": {WORDS: {"query": word.word, "fuzziness": "AUTO"}}},
+            {"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{TWO_ERRORS}"}}},
         ]
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
