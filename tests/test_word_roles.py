@@ -231,6 +231,17 @@ class TestSearch:
         assert found["Writing desk"] > 0.9
         assert found["Cable"] < 0.4
 
+    def test_what_is_called_so_is_asked_for_in_a_colour_too(self):
+        """ "White lamp" showed a white table, on which there is place for a lamp."""
+        product("Pendant lamp", picture("black"), category="decoration")
+        product("Bedside table", picture("brown"), category="tables", description="White, with place for a lamp.")
+        sync()
+        calibrate()
+        runtime.reset()
+        hits = imagesim.search(text="white lamp", min_relevance=0.0)
+        found = {hit.item.name: hit.relevance for hit in hits}
+        assert found["Pendant lamp"] > 0.4 > found["Bedside table"]
+
     def test_what_it_is_for_is_not_asked_for(self):
         """ "Paint for shoes" showed the shoes, and "paint for the bedroom" nothing."""
         for text in ("paint for shoes", "paint for the bedroom"):

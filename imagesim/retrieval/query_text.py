@@ -34,7 +34,7 @@ class QueryText:
     ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
     ``mentioned`` and ``partly`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
     those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for "Bürostuhl".
-    ``is_name``: it is one word, which the catalogue calls things by.
+    ``is_name``: it is one word, which the catalogue calls things by, and colours.
     """
 
     text: str
@@ -79,7 +79,7 @@ def read(
     colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
     others = fillers | shades_of(words, colours) | _complements(words, meant, fillers, roles)
     heads, categories, mentioned, partly = roles.interpret(meant, others, *_compound(words, others, languages))
-    is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers] == [True]
+    is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers and n not in colours] == [True]
     divided = " ".join(filter(None, compounds))
     return QueryText(text, heads, spelled, colours, foreign, categories, mentioned, partly, divided, is_name)
 

@@ -213,11 +213,11 @@ class WithText:
 
     def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates, with lower matches of those that only mention what others are called."""
-        best = max((each.text for each in candidates), default=0.0)
+        best = max((each.head for each in candidates), default=0.0)
         if not self._text.is_name or best < BY_NAME:
             return candidates
         least = ASIDE_SHARE * best
-        return [each if each.text >= least else each._replace(text=ASIDE * each.text) for each in candidates]
+        return [each if each.head >= least else each._replace(text=ASIDE * each.text) for each in candidates]
 
     def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
