@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.core.files.base import ContentFile
+from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
+from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import jobs
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.sync import MOST_OWNERS, sync
@@ -183,6 +187,23 @@ def test_a_first_index_that_cannot_be_filled_is_dropped(monkeypatch):
         with pytest.raises(LookupError):
             start()
         assert get_index().backing_indexes() == []
+
+
+def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch):
+    def kill(*args):
+        raise KeyboardInterrupt
+
+    product("shoe", picture("red"))
+    monkeypatch.setattr(LocalIndex, "promote", kill)
+    for name in ("drop_unfinished", "finish"):  # after kill -9 nothing is tidied up
+        monkeypatch.setattr(jobs, name, lambda *args, **kwargs: None)
+    with pytest.raises(KeyboardInterrupt):
+        sync()
+    monkeypatch.undo()
+    assert len(get_index().backing_indexes()) == 1
+    Job.objects.update(heartbeat_at=timezone.now() - timedelta(days=1))
+    assert sync().indexed == 1
+    assert get_index().backing_indexes() == [get_index().active()]
 
 
 def test_a_first_index_that_keeps_failing_leaves_a_bounded_number_of_jobs(monkeypatch):

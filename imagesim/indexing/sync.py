@@ -129,7 +129,9 @@ def bootstrap_index() -> None:
     backing_index = ""
     try:
         if index.active() is None:  # no other process has been faster
+            jobs.drop_unfinished(job.target)  # of a process that was killed
             backing_index = index.create(new_meta())
+            jobs.heartbeat(job, target=backing_index)
             with jobs.kept_alive(job):
                 for items in registry:
                     queryset = queryset_of(items)
