@@ -230,7 +230,7 @@ class WithText:
             outside = self._named and self._named.isdisjoint(each.categories) and each.head < KIND_MATCH
             return min(each.text, OUTSIDE) if outside else each.text
 
-        return [each._replace(text=match(each)) for each in candidates]
+        return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
     def _is_of_kind(self, each: Candidate) -> bool:
         """Whether it is in a category all of which the words name."""
