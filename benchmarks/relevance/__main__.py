@@ -1,4 +1,4 @@
-"""Measure the relevance of answers: ``python -m benchmarks.relevance demo|grocery|fashion --data FOLDER``.
+"""Measure the relevance of answers: ``python -m benchmarks.relevance demo|grocery|fashion|… --data FOLDER``.
 
 Prints the rows of the table in docs/relevance.md for one data set as a shop, in a separate database below ``--cache``.
 The pictures of the data sets stay where they are; their vectors are stored in the cache.
@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.relevance import data, known_items, left_out, photo_entry, queries, served, two_words
+from benchmarks.relevance import data, known_items, left_out, photo_entry, queries, served, shops, two_words
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shop", choices=(*left_out.SHOPS, "mixed", "left-out"))
+    parser.add_argument("shop", choices=(*left_out.SHOPS, "mixed", *shops.PARTS, "left-out"))
     parser.add_argument("--data", type=Path, required=True, help="the folder with grocery/ and fashion/")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/imagesim-relevance"))
     parser.add_argument("--floor", type=float, help="min_relevance; the setting's default if not given")
@@ -54,15 +54,9 @@ class Report:
     def __init__(self, options: argparse.Namespace, floor: float) -> None:
         self.options, self.floor = options, floor
         self.rng = random.Random(0)
-        grocery, grocery_photos = data.grocery(options.data, options.cache)
-        fashion, fashion_photos = data.fashion(options.data, options.cache)
-        demo = data.demo(options.cache)
-        self.photos = {"grocery": grocery_photos, "fashion": fashion_photos}
-        if options.shop == "mixed":  # what it does not sell are things for the home
-            unsold = data.of_departments(demo, ("home", "electronics"))
-            self.photos = {"mixed": data.mixed(grocery_photos, fashion_photos), "home": unsold}
-        shops = {"demo": demo, "grocery": grocery, "fashion": fashion, "mixed": data.mixed(grocery, fashion)}
-        self.shop = shops[options.shop]
+        self.shop, self.photos = shops.make(options.shop, options.data, options.cache)
+        if options.shop in shops.NAMES_ONLY:
+            served.names_only()
         if options.shop == "demo":
             self.seed()
         else:
@@ -85,9 +79,8 @@ class Report:
             "demo": [self.two_words, self.languages, self.coloured],
             "grocery": [self.two_words, self.photo_entry],
             "fashion": [self.two_words, self.hybrid, self.photo_entry],
-            "mixed": [],
         }
-        rows += own[self.options.shop]
+        rows += own.get(self.options.shop, [])
         for row in (*rows, self.times):
             if row.__name__ in (self.options.row or [row.__name__]):
                 self.rng = random.Random(0)  # a row asked for alone asks the same
@@ -145,29 +138,25 @@ class Report:
     def nothing(self) -> None:
         blank = [self.blank(colour) for colour in ("white", "black", "grey", "beige")]
         shown: dict[str, list[bool]] = {"pictures": [], "blank": [], "words": [], "nonsense": []}
-        for other, photos in self.photos.items():
-            if other == self.options.shop:
-                continue
+        notes: dict[str, list[str]] = {}
+        unsold = {other: photos for other, photos in self.photos.items() if other != self.options.shop}
+        for other, photos in unsold.items():
+            before, to_demo = len(shown["pictures"]), (self.options.shop, other) == ("demo", "fashion")
             for number in self.rng.sample(range(len(photos.keys)), min(self.options.sample, len(photos.keys))):
-                if other == "fashion" and photos.labels[number]["masterCategory"] in ("Apparel", "Footwear"):
+                if to_demo and photos.labels[number]["masterCategory"] in ("Apparel", "Footwear"):
                     continue  # the demo sells some
                 shown["pictures"].append(bool(len(self.vector(photos.vectors[number]))))
+            notes.setdefault("pictures", []).append(f"{other} {np.mean(shown['pictures'][before:]):.3f}")
         shown["blank"] = [bool(len(self.vector(vector))) for vector in blank]
-        foreign = set(queries.ELSEWHERE)
-        for other in self.photos:
-            if other != self.options.shop:
-                foreign |= {label.replace("-", " ").lower() for label in set(self.photos[other].names)}
         texts = [f"{product.name} {product.category.name}" for product in self.products.values()]
-        own = _stems(" ".join(texts))
-        foreign = {text for text in foreign if not _stems(text) & own}
-        wrong: list[str] = []
-        for text in self.rng.sample(sorted(foreign), min(self.options.sample, len(foreign))):
-            shown["words"].append(bool(hits := self.words(text)))
-            wrong += [f"{text}: {hit.item.name}" for hit in hits[:1]]
+        for kind, foreign in shops.unsold_words(unsold, texts).items():
+            shown[kind], notes[kind] = [], []
+            for text in self.rng.sample(sorted(foreign), min(self.options.sample, len(foreign))):
+                shown[kind].append(bool(hits := self.words(text)))
+                notes[kind] += [f"{text}: {hit.item.name}" for hit in hits[:1]]
         shown["nonsense"] = [bool(len(self.words(text))) for text in queries.NONSENSE]
         for kind, values in shown.items():
-            examples = wrong[:8] if kind == "words" else []
-            say(f"nothing there, {kind} ({len(values)})", float(np.mean(values)), 0.05, examples)
+            say(f"nothing there, {kind} ({len(values)})", float(np.mean(values)), 0.05, notes.get(kind, [])[:8])
         say("nothing there, all", float(np.mean([value for values in shown.values() for value in values])), 0.05)
 
     def two_words(self) -> None:
@@ -226,7 +215,7 @@ class Report:
         photos = self.photos.get(self.options.shop)
         if photos is not None:
             slug = {name: name.replace(" ", "-")[:50] for name in photos.categories}
-            chosen = self.rng.sample(range(len(photos.keys)), self.options.sample)
+            chosen = self.rng.sample(range(len(photos.keys)), min(self.options.sample, len(photos.keys)))
             self.judge("photo", [(self.vector, photos.vectors[n], slug[photos.categories[n]]) for n in chosen])
         names = {product.category.name: product.category.slug for product in self.products.values()}
         self.judge("words with texts", [(self.words, name.lower(), slug) for name, slug in sorted(names.items())])
@@ -409,10 +398,6 @@ def ndcg(gains: list[float]) -> float:
 
 def say(what: str, value: float, to_reach: float | None, note: object = "") -> None:
     print(f"{what:70} {value:.3f}{'' if to_reach is None else f'  (to reach: {to_reach})'} {note or ''}", flush=True)
-
-
-def _stems(text: str) -> set[str]:
-    return {word.rstrip("s") for word in text.lower().split()}
 
 
 def _pixel() -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,23 @@ def of_departments(shop: Shop, departments: Sequence[str]) -> Shop:
         parents=shop.parents,
         vectors=shop.vectors[rows_of],
         owner=np.arange(len(rows_of)),
+    )
+
+
+def part_of(shop: Shop, numbers: Sequence[int]) -> Shop:
+    """Return the items with these numbers, of a shop with one picture of each."""
+    return replace(
+        shop,
+        keys=[shop.keys[number] for number in numbers],
+        names=[shop.names[number] for number in numbers],
+        texts=[shop.texts[number] for number in numbers],
+        categories=(categories := [shop.categories[number] for number in numbers]),
+        parents={category: shop.parents[category] for category in categories},
+        vectors=shop.vectors[numbers],
+        owner=np.arange(len(numbers)),
+        groups=[shop.groups[number] for number in numbers],
+        labels=[shop.labels[number] for number in numbers],
+        files=[shop.files[number] for number in numbers],
     )
 
 

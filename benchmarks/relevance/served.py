@@ -89,6 +89,17 @@ def fill(shop: Shop, media: Path) -> None:
     index()
 
 
+def names_only() -> None:
+    """Let the index have the names of the products alone, of what is above them nothing; before :func:`fill`."""
+    from imagesim.registry import registry
+
+    items = registry.for_label("shop.product")
+    kind: Any = type(items)
+    kind.category = kind.category_parent = kind.measured_colours = ""
+    kind.text = {"name": 1}
+    vars(items).pop("text_specs", None)
+
+
 def index() -> None:
     """Bring the index and its calibration up to date."""
     from demo_shop.shop.models import Product

@@ -1,0 +1,80 @@
+"""The shops of the benchmark and the pictures asked of them: the data sets, narrow shops that sell a part of one, a
+very small one, and one whose products have nothing but a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from benchmarks.relevance import data, queries
+from benchmarks.relevance.data import Shop
+
+Keep = Callable[[dict[str, str]], bool]
+"""Whether a shop sells the thing with these labels."""
+
+
+def _sells(column: str, *values: str) -> Keep:
+    return lambda labels: labels[column] in values
+
+
+PARTS: Mapping[str, tuple[str, Keep]] = {
+    "footwear": ("fashion", _sells("masterCategory", "Footwear")),
+    "accessories": ("fashion", _sells("masterCategory", "Accessories")),
+    "care": ("fashion", _sells("masterCategory", "Personal Care")),
+    "boutique": ("fashion", lambda labels: int(labels["id"]) % 160 == 1),
+    "produce": ("grocery", _sells("department", "Fruit", "Vegetables")),
+    "packages": ("grocery", _sells("department", "Packages")),
+    "named": ("grocery", lambda labels: True),
+}
+"""By name: the data set, and what of it is sold. The boutique has about fifty of all the products; those of ``named``
+have a name and no category."""
+
+NAMES_ONLY = ("named",)
+REST = "rest"
+"""The held-out pictures of what a data set has besides the part that the shop sells."""
+
+
+def make(name: str, folder: Path, cache: Path) -> tuple[Shop, dict[str, Shop]]:
+    """Return the shop ``name``, and pictures by what they are of: under ``name`` held-out ones of what it sells, under
+    the other keys those of what it does not."""
+    grocery, grocery_photos = data.grocery(folder, cache)
+    fashion, fashion_photos = data.fashion(folder, cache)
+    demo = data.demo(cache)
+    photos = {"grocery": grocery_photos, "fashion": fashion_photos}
+    home = data.of_departments(demo, ("home", "electronics"))
+    if name == "mixed":  # what it does not sell are things for the home
+        return data.mixed(grocery, fashion), {name: data.mixed(grocery_photos, fashion_photos), "home": home}
+    shops = {"demo": demo, "grocery": grocery, "fashion": fashion}
+    if name in shops:
+        return shops[name], photos
+    whole, keep = PARTS[name]
+    held = photos.pop(whole)
+    shop = data.part_of(shops[whole], [n for n, labels in enumerate(shops[whole].labels) if keep(labels)])
+    sold = set(shop.categories)
+    near = sold | {shop.parents[each] for each in sold}  # sandals are close to an answer where only flip-flops are sold
+    own = [n for n, category in enumerate(held.categories) if category in sold]
+    rest = [n for n, category in enumerate(held.categories) if not {category, held.parents[category]} & near]
+    photos |= {name: data.part_of(held, own), "home": home}
+    return shop, {**photos, REST: data.part_of(held, rest)} if rest else photos
+
+
+def unsold_words(photos: Mapping[str, Shop], texts: Iterable[str]) -> dict[str, set[str]]:
+    """Return names of what a shop with these texts does not sell: those that share no word with it, and those of the
+    rest of its data set, which may share the words for a colour or a brand."""
+    own = _stems(" ".join(texts))
+    names = {*queries.ELSEWHERE, *(name for shop in photos.values() for name in shop.names)}
+    found = {"words": {text for text in map(_typed, names) if not _stems(text) & own}}
+    if rest := photos.get(REST):
+        pairs = zip(rest.names, rest.categories, strict=True)
+        found["words, rest"] = {
+            _typed(each) for name, kind in pairs if not _stems(_typed(kind)) & own for each in (name, kind)
+        }
+    return found
+
+
+def _typed(name: str) -> str:
+    return name.replace("-", " ").lower()
+
+
+def _stems(text: str) -> set[str]:
+    return {word.rstrip("s") for word in text.lower().split()}
