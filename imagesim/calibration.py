@@ -10,8 +10,9 @@ from others. The relevance of a hit is a logistic function (Platt, 1999) of two 
 
 The fit needs no judgements. The queries are items of the catalogue: hits that share a category are relevant, others are
 not. Each query is repeated without the whole department of the item, where no hit is relevant, so that the fit covers
-queries without an answer. Names of categories are used as queries by words in the same way. The coefficients have a
-Gaussian prior, :data:`PRIOR`, fitted on three catalogues, which dominates for small catalogues.
+queries without an answer; if no departments are known, or there is one for all, without its category. Names of
+categories are used as queries by words in the same way. The coefficients have a Gaussian prior, :data:`PRIOR`, fitted
+on three catalogues, which dominates for small catalogues.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ SPREAD = (0.5, 0.5, 0.5)
 OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
 """The weight of queries without an answer relative to those with one: showing nothing is better than showing irrelevant
 hits, in particular for words, which are searched in texts first."""
+
+NEAR_WEIGHT = 1 / 3
+"""The factor of these weights if only the item's category is removed. What is left is more like the item than what a
+shop does not sell. Chosen on a shop of one department, and on others without their tree of categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,7 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
     scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
     items = _background(scores, [sample.categories[i] for i in chosen], sample.categories, PRIOR_BACKGROUND["items"])
     named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
+    sample, factor = _by_departments(sample)
     each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
     if sample.words is not None and len(sample.words[0]):
         vectors, names = sample.words
@@ -203,7 +209,7 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
         each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
     for kind, scale, questions in each:
         background[kind] = scale
-        rows = [_rows(question, sample, scale, OPEN_WEIGHT[kind]) for question in questions]
+        rows = [_rows(question, sample, scale, factor * OPEN_WEIGHT[kind]) for question in questions]
         known = [row for row in rows if row is not None]
         if known:
             data: Array = np.concatenate(known)
@@ -235,6 +241,7 @@ def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliab
     order = np.random.default_rng(seed).permutation(len(sample.vectors))[: 2 * SAMPLE]
     calibration = fit(sample, asked=order[: len(order) // 2])
     scale, curve = calibration.background["items"], calibration.curves["items"]
+    sample, _factor = _by_departments(sample)
     parts = []
     for i in order[len(order) // 2 :]:
         scores = np.asarray(sample.vectors @ sample.vectors[i], dtype=np.float64)
@@ -251,6 +258,14 @@ def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliab
         for each in (number == bin for bin in range(bins))
         if each.any()
     ]
+
+
+def _by_departments(sample: Sample) -> tuple[Sample, float]:
+    """Return the sample, and the factor of the weight of queries without an answer. The sample has no departments if
+    one has all of the items, without which nothing would be left, or if each has one category."""
+    sold = frozenset[str]().union(*sample.categories)
+    departments = {sample.departments.get(name, frozenset({name})) & sold for name in sold}
+    return (sample, 1.0) if 1 < len(departments) < len(sold) else (replace(sample, departments={}), NEAR_WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)

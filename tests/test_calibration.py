@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,29 @@ def test_a_catalogue_without_categories_uses_the_prior() -> None:
     assert calibration.queries["items"] == 0
     assert calibration.alone["items"] == Calibration().alone["items"]
     assert -1 < calibration.background["items"].mean < 1
+
+
+def test_a_shop_of_one_department_learns_from_queries_without_an_answer() -> None:
+    """Nothing was left of it without the department, so that fruit was an answer in a shop of juice and milk."""
+    sample, _centres = catalogue()
+    names = [f"c{n}" for n in range(8)]
+    plain = fit(replace(sample, departments={}))
+    assert fit(replace(sample, departments=dict.fromkeys(names, frozenset(names)))) == plain
+    assert fit(replace(sample, departments={name: frozenset({name}) for name in names})) == plain
+
+
+def test_categories_that_are_alike_keep_their_items_where_no_departments_are_known() -> None:
+    """Without its category, an item finds those that are like it. One in seven relevant items was cut for these."""
+    rng = np.random.default_rng(0)
+    sample, _centres = catalogue()
+    centres = unit(unit(rng.normal(size=(1, 64))) + 0.5 * unit(rng.normal(size=(8, 64))))
+    vectors = unit(np.repeat(centres, 20, axis=0) + 0.8 * unit(rng.normal(size=(160, 64))))
+    alike = replace(sample, vectors=vectors.astype(np.float32), departments={})
+    calibration = fit(alike)
+    queries = unit(centres + 0.8 * unit(rng.normal(size=(8, 64))))
+    found = [(*hit, f"c{n}") for n, query in enumerate(queries) for hit in relevances(calibration, alike, query)]
+    assert np.mean([value >= 0.4 for value, name, own in found if name == own]) > 0.95
+    assert np.mean([name == own for value, name, own in found if value >= 0.4]) > 0.95
 
 
 def test_words_have_a_separate_curve() -> None:
