@@ -93,17 +93,15 @@ def test_the_mask_restricts_matches(index: TextIndex) -> None:
 
 
 def test_a_word_that_is_spelled_correctly_has_no_two_typing_errors() -> None:
-    """A shop of shoes showed white sports shoes for "white shirts"."""
     index = TextIndex(FIELDS)
-    for slot, name in enumerate(("White Sports Shoes", "Silver jewellery", "Printed leggings")):
+    for slot, name in enumerate(("Silver jewelry", "Printed leggings")):
         index.set(slot, {"name": (name,)})
 
     def slots(text: str, *spelled: str) -> list[int]:
         return index.match(text, spelled=frozenset(spelled)).slots.tolist()
 
-    assert (slots("shirts", "shirts"), slots("shirts")) == ([], [0])
-    assert slots("jewelry", "jewelry") == [1]  # the same word in another country
-    assert slots("legging", "legging") == [2]
+    assert (slots("lodgings", "lodgings"), slots("lodgings")) == ([], [1])
+    assert slots("jewellery", "jewellery") == [0]  # the same word in another country
 
 
 def test_prefixes(index: TextIndex) -> None:

@@ -113,7 +113,7 @@ class WordMatcher:
                 if words[number] not in stop:  # "hte" is in no product's name
                     alike = consonants(words[number]) == consonants(typed)
                     if factor < 1 and distance > 1 and not alike:
-                        continue  # "shirts" are no misspelled "sports", but "jewelry" is "jewellery"
+                        continue  # "lodgings" are no misspelled "leggings", but "jewellery" is "jewelry"
                     note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
