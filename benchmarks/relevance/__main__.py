@@ -55,8 +55,8 @@ class Report:
         self.options, self.floor = options, floor
         self.rng = random.Random(0)
         self.shop, self.photos = shops.make(options.shop, options.data, options.cache)
-        if options.shop in shops.NAMES_ONLY:
-            served.names_only()
+        if (part := shops.PARTS.get(options.shop)) and not part.tree:
+            served.without_tree(categories=part.categories)
         if options.shop == "demo":
             self.seed()
         else:

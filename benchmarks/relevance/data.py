@@ -231,6 +231,15 @@ def part_of(shop: Shop, numbers: Sequence[int]) -> Shop:
     )
 
 
+def by_label(shop: Shop, level: str) -> Shop:
+    """Return the shop with the labels of this name as its categories; as it is if there is none."""
+    if not level:
+        return shop
+    categories = [labels[level] for labels in shop.labels]
+    texts = [each | {"category": category} for each, category in zip(shop.texts, categories, strict=True)]
+    return replace(shop, categories=categories, texts=texts, parents=dict.fromkeys(categories, shop.name.split()[0]))
+
+
 def _shop(
     name: str,
     lines: list[dict[str, str]],

@@ -89,14 +89,18 @@ def fill(shop: Shop, media: Path) -> None:
     index()
 
 
-def names_only() -> None:
-    """Let the index have the names of the products alone, of what is above them nothing; before :func:`fill`."""
+def without_tree(*, categories: bool) -> None:
+    """Let the index have no parents of the categories, or of each product no more than its name; before
+    :func:`fill`."""
     from imagesim.registry import registry
 
     items = registry.for_label("shop.product")
     kind: Any = type(items)
-    kind.category = kind.category_parent = kind.measured_colours = ""
-    kind.text = {"name": 1}
+    kind.category_parent = ""
+    kind.text = {"name": 3, "category__name": 2, "description": 1}
+    if not categories:
+        kind.category = kind.measured_colours = ""
+        kind.text = {"name": 1}
     vars(items).pop("text_specs", None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.relevance import data, queries
 from benchmarks.relevance.data import Shop
@@ -17,19 +18,38 @@ def _sells(column: str, *values: str) -> Keep:
     return lambda labels: labels[column] in values
 
 
-PARTS: Mapping[str, tuple[str, Keep]] = {
-    "footwear": ("fashion", _sells("masterCategory", "Footwear")),
-    "accessories": ("fashion", _sells("masterCategory", "Accessories")),
-    "care": ("fashion", _sells("masterCategory", "Personal Care")),
-    "boutique": ("fashion", lambda labels: int(labels["id"]) % 160 == 1),
-    "produce": ("grocery", _sells("department", "Fruit", "Vegetables")),
-    "packages": ("grocery", _sells("department", "Packages")),
-    "named": ("grocery", lambda labels: True),
-}
-"""By name: the data set, and what of it is sold. The boutique has about fifty of all the products; those of ``named``
-have a name and no category."""
+def _all(labels: dict[str, str]) -> bool:
+    return True
 
-NAMES_ONLY = ("named",)
+
+class Part(NamedTuple):
+    """What a shop sells of a data set. ``tree``: whether it says what is above its categories; ``categories``: whether
+    its products are in any; ``level``: the labels that are its categories, if not those of the data set."""
+
+    whole: str
+    keep: Keep = _all
+    tree: bool = True
+    categories: bool = True
+    level: str = ""
+
+
+PARTS: Mapping[str, Part] = {
+    "footwear": Part("fashion", _sells("masterCategory", "Footwear")),
+    "accessories": Part("fashion", _sells("masterCategory", "Accessories")),
+    "care": Part("fashion", _sells("masterCategory", "Personal Care")),
+    "boutique": Part("fashion", lambda labels: int(labels["id"]) % 160 == 1),
+    "produce": Part("grocery", _sells("department", "Fruit", "Vegetables")),
+    "packages": Part("grocery", _sells("department", "Packages")),
+    "flat-grocery": Part("grocery", tree=False),
+    "flat-fashion": Part("fashion", tree=False),
+    "coarse-grocery": Part("grocery", level="department"),
+    "coarse-fashion": Part("fashion", level="masterCategory"),
+    "named-grocery": Part("grocery", tree=False, categories=False),
+    "named-fashion": Part("fashion", tree=False, categories=False),
+}
+"""The boutique has about fifty of all the products. Some shops have other categories than the data set, or a name and
+no category for each product."""
+
 REST = "rest"
 """The held-out pictures of what a data set has besides the part that the shop sells."""
 
@@ -47,9 +67,9 @@ def make(name: str, folder: Path, cache: Path) -> tuple[Shop, dict[str, Shop]]:
     shops = {"demo": demo, "grocery": grocery, "fashion": fashion}
     if name in shops:
         return shops[name], photos
-    whole, keep = PARTS[name]
-    held = photos.pop(whole)
-    shop = data.part_of(shops[whole], [n for n, labels in enumerate(shops[whole].labels) if keep(labels)])
+    part = PARTS[name]
+    whole, held = (data.by_label(each, part.level) for each in (shops[part.whole], photos.pop(part.whole)))
+    shop = data.part_of(whole, [n for n, labels in enumerate(whole.labels) if part.keep(labels)])
     sold = set(shop.categories)
     near = sold | {shop.parents[each] for each in sold}  # sandals are close to an answer where only flip-flops are sold
     own = [n for n, category in enumerate(held.categories) if category in sold]
