@@ -51,9 +51,14 @@ OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
 """The weight of queries without an answer relative to those with one: showing nothing is better than showing irrelevant
 hits, in particular for words, which are searched in texts first."""
 
-NEAR_WEIGHT = 1 / 3
-"""The factor of these weights if only the item's category is removed. What is left is more like the item than what a
-shop does not sell. Chosen on a shop of one department, and on others without their tree of categories."""
+FACTORS: Sequence[float] = (1.0, 0.6, 1 / 3)
+"""The factors of that weight for items: the first that keeps the share :data:`KEPT` of the :data:`FIRST` relevant hits
+at or above :data:`FLOOR`, the default of ``MIN_RELEVANCE``. Where what is left is like the item, as pears are like
+apples, the full weight cuts a fifth of them."""
+
+KEPT = 0.9
+FIRST = 10
+FLOOR = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,9 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
     scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
     items = _background(scores, [sample.categories[i] for i in chosen], sample.categories, PRIOR_BACKGROUND["items"])
     named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
-    sample, factor = _by_departments(sample)
+    sample, factors = _by_departments(sample), FACTORS
+    if len(chosen) < SAMPLE:  # few items lean on the prior, which keeps less than a fit on many
+        factors = FACTORS[:1] if sample.departments else FACTORS[-1:]
     each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
     if sample.words is not None and len(sample.words[0]):
         vectors, names = sample.words
@@ -209,13 +216,16 @@ def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int
         each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
     for kind, scale, questions in each:
         background[kind] = scale
-        rows = [_rows(question, sample, scale, factor * OPEN_WEIGHT[kind]) for question in questions]
-        known = [row for row in rows if row is not None]
-        if known:
-            data: Array = np.concatenate(known)
-            queries[kind] = len(known)
+        known = [rows for question in questions if (rows := _rows(question, sample, scale)) is not None]
+        if not known:
+            continue
+        queries[kind] = len(known)
+        for factor in factors if kind == "items" else (1.0,):
+            data = _weighted(known, factor * OPEN_WEIGHT[kind])
             curves[kind] = _logistic(data, PRIOR[kind], votes=True)
-            alone[kind] = _logistic(data, PRIOR_ALONE[kind], votes=False)
+            if _kept(curves[kind], known) >= KEPT:
+                break
+        alone[kind] = _logistic(data, PRIOR_ALONE[kind], votes=False)
     for kind in ("photo", "region"):
         background[kind], queries[kind] = background["items"], queries["items"]
         curves[kind], alone[kind] = curves["items"], alone["items"]
@@ -241,16 +251,16 @@ def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliab
     order = np.random.default_rng(seed).permutation(len(sample.vectors))[: 2 * SAMPLE]
     calibration = fit(sample, asked=order[: len(order) // 2])
     scale, curve = calibration.background["items"], calibration.curves["items"]
-    sample, _factor = _by_departments(sample)
+    sample = _by_departments(sample)
     parts = []
     for i in order[len(order) // 2 :]:
         scores = np.asarray(sample.vectors @ sample.vectors[i], dtype=np.float64)
-        rows = _rows(_Question(scores, sample.categories[i], sample.groups[i]), sample, scale, 1.0)
+        rows = _rows(_Question(scores, sample.categories[i], sample.groups[i]), sample, scale)
         if rows is not None:
             parts.append(rows)
     if not parts:
         return []
-    data: Array = np.concatenate(parts)
+    data = _weighted(parts, 1.0)
     found = np.array([curve.relevance(z, vote) for z, vote in data[:, :2].tolist()])
     number = np.minimum((found * bins).astype(int), bins - 1)
     return [
@@ -260,12 +270,12 @@ def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliab
     ]
 
 
-def _by_departments(sample: Sample) -> tuple[Sample, float]:
-    """Return the sample, and the factor of the weight of queries without an answer. The sample has no departments if
-    one has all of the items, without which nothing would be left, or if each has one category."""
+def _by_departments(sample: Sample) -> Sample:
+    """Return the sample, without departments if one has all of the items, so that nothing is left without it, or if
+    each has one category."""
     sold = frozenset[str]().union(*sample.categories)
     departments = {sample.departments.get(name, frozenset({name})) & sold for name in sold}
-    return (sample, 1.0) if 1 < len(departments) < len(sold) else (replace(sample, departments={}), NEAR_WEIGHT)
+    return sample if 1 < len(departments) < len(sold) else replace(sample, departments={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,37 +305,53 @@ def _background(
     return Background(float(unlike.mean()), max(float(unlike.std()), 1e-3))
 
 
-def _rows(question: _Question, sample: Sample, scale: Background, open_weight: float) -> Array | None:
-    """Return (hits, 4): standardised score, vote, whether it is relevant, weight; with and without the query's
-    department."""
+class _Rows(NamedTuple):
+    """The first hits of a query, and those without its department: (hits, 4) of standardised score, vote, whether it is
+    relevant, weight."""
+
+    hits: Array
+    elsewhere: Array
+
+
+def _rows(question: _Question, sample: Sample, scale: Background) -> _Rows | None:
     import numpy as np
 
     if not question.categories:
         return None
     known = np.array([group != question.group for group in sample.groups]) if question.group else None
-    best = _hits(question.scores, sample, known)
     department = frozenset().union(*(sample.departments.get(name, frozenset({name})) for name in question.categories))
     elsewhere = np.array([not (names & department) for names in sample.categories])
-    parts = []
-    for hits, weight in ((best, 1.0), (_hits(question.scores, sample, elsewhere), open_weight)):
-        if not len(hits):
-            continue
+    found = []
+    for hits in (_hits(question.scores, sample, known), _hits(question.scores, sample, elsewhere)):
         ordered = [float(question.scores[i]) for i in hits]
         ballot = Ballot(ordered, [sample.categories[i] for i in hits], scale.deviation)
-        parts.append(
-            np.array(
-                [
-                    (
-                        scale.standardise(score),
-                        ballot.share(sample.categories[i], number),
-                        float(bool(sample.categories[i] & question.categories)),
-                        weight / len(hits),
-                    )
-                    for number, (score, i) in enumerate(zip(ordered, hits, strict=True))
-                ]
+        rows = [
+            (
+                scale.standardise(score),
+                ballot.share(sample.categories[i], number),
+                float(bool(sample.categories[i] & question.categories)),
+                1 / len(hits),
             )
-        )
-    return np.concatenate(parts) if parts else None
+            for number, (score, i) in enumerate(zip(ordered, hits, strict=True))
+        ]
+        found.append(np.array(rows).reshape(-1, 4))
+    return _Rows(*found) if any(map(len, found)) else None
+
+
+def _weighted(known: Sequence[_Rows], open_weight: float) -> Array:
+    """Return the rows of all queries, (hits, 4); ``open_weight``: the weight of those without an answer."""
+    import numpy as np
+
+    weights = np.array([1.0, 1.0, 1.0, open_weight])
+    data: Array = np.concatenate([part for rows in known for part in (rows.hits, rows.elsewhere * weights)])
+    return data
+
+
+def _kept(curve: Curve, known: Sequence[_Rows]) -> float:
+    """Return the share of the first relevant hits of each query that reach the floor."""
+    first = [[row for row in rows.hits.tolist() if row[2]][:FIRST] for rows in known]
+    kept = [curve.relevance(z, vote) >= FLOOR for each in first for z, vote, *_others in each]
+    return sum(kept) / max(1, len(kept))
 
 
 def _hits(scores: Array, sample: Sample, mask: npt.NDArray[np.bool_] | None) -> list[int]:
