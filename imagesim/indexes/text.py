@@ -20,7 +20,7 @@ from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from imagesim.types import TextSpec
+    from imagesim.types import Query, TextSpec
 
     Mask = npt.NDArray[np.bool_]
     Slots = npt.NDArray[np.int64]
@@ -223,6 +223,27 @@ class TextIndex:
         self._overlay.clear()
 
     # Reading.
+
+    def answer(
+        self,
+        query: Query,
+        *,
+        mask: Mask | None = None,
+        total: int | None = None,
+        frequencies: Mapping[str, int] | None = None,
+    ) -> TextMatches:
+        """Return the entries that contain a word of a query; see :meth:`match`."""
+        return self.match(
+            query.text,
+            mask=mask,
+            total=total,
+            frequencies=frequencies,
+            prefix=query.typing,
+            heads=query.heads,
+            spelled=query.spelled,
+            colours=query.colours,
+            foreign=query.foreign,
+        )
 
     def match(
         self,

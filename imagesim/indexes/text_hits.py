@@ -51,16 +51,7 @@ def scores(
     for slot, each in enumerate(texts):
         index.add(slot, each)
     index.settle()
-    found = index.match(
-        query.text,
-        prefix=query.typing,
-        heads=query.heads,
-        spelled=query.spelled,
-        colours=query.colours,
-        foreign=query.foreign,
-        total=total,
-        frequencies=frequencies,
-    )
+    found = index.answer(query, total=total, frequencies=frequencies)
     matches = zip(*(each.tolist() for each in found), strict=True)
     return [(int(slot), round(score, 6), round(head, 6)) for slot, score, head in matches]
 

@@ -251,15 +251,7 @@ class Table:
         """The page of entries whose words match those of the query, and whether more follow; ties by key."""
         self.read_texts()
         assert self._texts is not None
-        matches = self._texts.match(
-            query.text,
-            mask=mask,
-            prefix=query.typing,
-            heads=query.heads,
-            spelled=query.spelled,
-            colours=query.colours,
-            foreign=query.foreign,
-        )
+        matches = self._texts.answer(query, mask=mask)
         end = query.offset + query.limit
         wanted = 2 * end + 50
         while True:
