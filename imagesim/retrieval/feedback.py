@@ -75,7 +75,7 @@ def scores_by_the_others(vector: Vector, entries: Sequence[Candidate], vectors: 
 
     images = np.stack([vectors[each.image_digest] for each in entries])
     weighted = np.array([[each.text] for each in entries], dtype=np.float32) * images
-    others = weighted.sum(axis=0) - weighted if len(entries) > 1 else np.zeros_like(images)
+    others = weighted.sum(axis=0) - weighted
     total = QUERY_WEIGHT * vector + others / np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-6)
     cosines = (images * total).sum(axis=1) / np.maximum(np.linalg.norm(total, axis=1), 1e-6)
     scores: list[float] = np.clip(cosines, -1.0, 1.0).tolist()
