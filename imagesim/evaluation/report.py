@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from imagesim import images
-from imagesim.calibration import Reliability, Sample, reliability
+from imagesim.calibration_fit import Reliability, Sample, reliability
 from imagesim.evaluation import catalogue, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference

@@ -1,0 +1,290 @@
+"""Fit the calibration of relevance (:mod:`imagesim.calibration`) to a catalogue, without judgements.
+
+The queries are items of the catalogue: hits that share a category are relevant, others are not. Each query is repeated
+without the whole department of the item, where no hit is relevant, so that the fit covers queries without an answer; if
+no departments are known, or there is one for all, without its category. Names of categories are used as queries by
+words in the same way. The coefficients have a Gaussian prior, :data:`~imagesim.calibration.PRIOR`, fitted on three
+catalogues, which dominates for small catalogues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from imagesim.calibration import (
+    KINDS,
+    PRIOR,
+    PRIOR_ALONE,
+    PRIOR_BACKGROUND,
+    VOTERS,
+    Background,
+    Ballot,
+    Calibration,
+    Curve,
+    Kind,
+)
+from imagesim.conf import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from imagesim.types import Vector
+
+    Array = npt.NDArray[np.float64]
+
+SAMPLE = 400
+"""The maximum number of queries for a fit."""
+
+SPREAD = (0.5, 0.5, 0.5)
+"""The standard deviations of the prior of the coefficients (score, vote, intercept)."""
+
+OPEN_WEIGHT: Mapping[Kind, float] = {"items": 1.5, "words": 4.0}
+"""The weight of queries without an answer relative to those with one: showing nothing is better than showing irrelevant
+hits, in particular for words, which are searched in texts first."""
+
+FACTORS: Sequence[float] = (1.0, 0.6, 1 / 3)
+"""The factors of that weight for items: the first that keeps the share :data:`KEPT` of the :data:`FIRST` relevant hits
+at or above :data:`FLOOR`. Where what is left is like the item, as pears are like apples, the full weight cuts a fifth
+of them."""
+
+KEPT = 0.9
+FIRST = 10
+FLOOR = Settings().MIN_RELEVANCE
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A catalogue, or a part of it, to fit a calibration on.
+
+    ``vectors`` (n, dims): one image per item. ``categories``, ``departments`` and ``groups`` have one value per item:
+    its categories, those and their siblings under the same parent, and what its variants share. ``words`` are the
+    vectors (m, dims) of names of categories with the category that each names.
+    """
+
+    vectors: Vector
+    categories: Sequence[frozenset[str]]
+    groups: Sequence[str]
+    departments: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    words: tuple[Vector, Sequence[str]] | None = None
+
+    def department(self, category: str) -> frozenset[str]:
+        return self.departments.get(category, frozenset({category}))
+
+
+def fit(sample: Sample, *, asked: npt.NDArray[np.int64] | None = None, seed: int = 0) -> Calibration:
+    """Return the calibration of a catalogue; a small catalogue uses the prior on its own scores.
+
+    ``asked``: the items to use as queries, instead of :data:`SAMPLE` random ones.
+    """
+    import numpy as np
+
+    count = len(sample.vectors)
+    curves, alone = dict(PRIOR), dict(PRIOR_ALONE)
+    background, queries = dict(PRIOR_BACKGROUND), dict.fromkeys(KINDS, 0)
+    if count < 3:
+        return Calibration()
+    chosen = np.random.default_rng(seed).permutation(count)[:SAMPLE] if asked is None else asked
+    scores = np.asarray(sample.vectors[chosen] @ sample.vectors.T, dtype=np.float64)
+    items = _background(scores, [sample.categories[i] for i in chosen], sample.categories, PRIOR_BACKGROUND["items"])
+    named = [_Question(scores[row], sample.categories[i], sample.groups[i]) for row, i in enumerate(chosen)]
+    sample, factors = _by_departments(sample), FACTORS
+    if len(chosen) < SAMPLE:  # few items lean on the prior, which keeps less than a fit on many
+        factors = FACTORS[:1] if sample.departments else FACTORS[-1:]
+    each: list[tuple[Kind, Background, list[_Question]]] = [("items", items, named)]
+    if sample.words is not None and len(sample.words[0]):
+        vectors, names = sample.words
+        scores = np.asarray(vectors @ sample.vectors.T, dtype=np.float64)
+        own = [frozenset({name}) for name in names]
+        words = _background(scores, own, sample.categories, PRIOR_BACKGROUND["words"])
+        each.append(("words", words, [_Question(scores[row], own[row], "") for row in range(len(own))]))
+    for kind, scale, questions in each:
+        background[kind] = scale
+        known = _known_rows(questions, sample, scale)
+        if not known:
+            continue
+        queries[kind] = len(known)
+        for factor in factors if kind == "items" else (1.0,):
+            data = _weighted(known, factor * OPEN_WEIGHT[kind])
+            curves[kind] = _logistic(data, PRIOR[kind], votes=True)
+            if _kept(curves[kind], known) >= KEPT:
+                break
+        alone[kind] = _logistic(data, PRIOR_ALONE[kind], votes=False)
+    for kind in ("photo", "region"):
+        background[kind], queries[kind] = background["items"], queries["items"]
+        curves[kind], alone[kind] = curves["items"], alone["items"]
+    return Calibration(curves, alone, background, queries)
+
+
+class Reliability(NamedTuple):
+    """A bin of hits with similar relevance: their mean relevance, the share that is relevant, and their number."""
+
+    relevance: float
+    belongs: float
+    hits: int
+
+
+def reliability(sample: Sample, *, bins: int = 10, seed: int = 0) -> list[Reliability]:
+    """Compare predicted and actual relevance, in bins from the least relevant hits to the most.
+
+    The calibration is fitted to one half of a sample of items and measured on the other: each is a query for the items
+    of its category, and again with its whole department removed, where no item is relevant.
+    """
+    import numpy as np
+
+    order = np.random.default_rng(seed).permutation(len(sample.vectors))[: 2 * SAMPLE]
+    calibration = fit(sample, asked=order[: len(order) // 2])
+    scale, curve = calibration.background["items"], calibration.curves["items"]
+    sample = _by_departments(sample)
+    questions = (
+        _Question(np.asarray(sample.vectors @ sample.vectors[i], np.float64), sample.categories[i], sample.groups[i])
+        for i in order[len(order) // 2 :]
+    )
+    known = _known_rows(questions, sample, scale)
+    if not known:
+        return []
+    data = _weighted(known, 1.0)
+    found = np.array([curve.relevance(z, vote) for z, vote in data[:, :2].tolist()])
+    number = np.minimum((found * bins).astype(int), bins - 1)
+    return [
+        Reliability(float(found[each].mean()), float(data[each, 2].mean()), int(each.sum()))
+        for each in (number == bin for bin in range(bins))
+        if each.any()
+    ]
+
+
+def _by_departments(sample: Sample) -> Sample:
+    """Return the sample, without departments if one has all of the items, so that nothing is left without it, or if
+    each has one category."""
+    sold = frozenset[str]().union(*sample.categories)
+    departments = {sample.department(name) & sold for name in sold}
+    return sample if 1 < len(departments) < len(sold) else replace(sample, departments={})
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    scores: Array
+    categories: frozenset[str]
+    group: str
+
+
+def _background(
+    scores: Array, of_rows: Sequence[frozenset[str]], of_columns: Sequence[frozenset[str]], prior: Background
+) -> Background:
+    """Fit the scores (rows, columns) of pairs that share no category; ``prior`` where there are too few."""
+    import numpy as np
+
+    names = {name: number for number, name in enumerate(sorted({each for names in of_columns for each in names}))}
+    rows = np.zeros((len(of_rows), len(names) + 1), dtype=bool)
+    columns = np.zeros((len(of_columns), len(names) + 1), dtype=bool)
+    for table, values in ((rows, of_rows), (columns, of_columns)):
+        for number, each in enumerate(values):
+            table[number, [names.get(name, len(names)) for name in each]] = True
+    rows[:, -1] = columns[:, -1] = False
+    unlike = scores[~((rows.astype(np.float32) @ columns.astype(np.float32).T) > 0)]
+    unlike = unlike[unlike < 0.999]  # exclude the item itself if there are no categories
+    if len(unlike) < 3:
+        return prior
+    return Background(float(unlike.mean()), max(float(unlike.std()), 1e-3))
+
+
+class _Rows(NamedTuple):
+    """The first hits of a query, and those without its department: (hits, 4) of standardised score, vote, whether it is
+    relevant, weight."""
+
+    hits: Array
+    elsewhere: Array
+
+
+def _known_rows(questions: Iterable[_Question], sample: Sample, scale: Background) -> list[_Rows]:
+    """Return the rows of the questions that have any."""
+    return [rows for question in questions if (rows := _rows(question, sample, scale)) is not None]
+
+
+def _rows(question: _Question, sample: Sample, scale: Background) -> _Rows | None:
+    import numpy as np
+
+    if not question.categories:
+        return None
+    known = np.array([group != question.group for group in sample.groups]) if question.group else None
+    department = frozenset[str]().union(*map(sample.department, question.categories))
+    elsewhere = np.array([not (names & department) for names in sample.categories])
+    found = []
+    for hits in (_hits(question.scores, sample, known), _hits(question.scores, sample, elsewhere)):
+        ordered = [float(question.scores[i]) for i in hits]
+        ballot = Ballot(ordered, [sample.categories[i] for i in hits], scale.deviation)
+        rows = [
+            (
+                scale.standardise(score),
+                ballot.share(sample.categories[i], number),
+                float(bool(sample.categories[i] & question.categories)),
+                1 / len(hits),
+            )
+            for number, (score, i) in enumerate(zip(ordered, hits, strict=True))
+        ]
+        found.append(np.array(rows).reshape(-1, 4))
+    return _Rows(*found) if any(map(len, found)) else None
+
+
+def _weighted(known: Sequence[_Rows], open_weight: float) -> Array:
+    """Return the rows of all queries, (hits, 4); ``open_weight``: the weight of those without an answer."""
+    import numpy as np
+
+    weights = np.array([1.0, 1.0, 1.0, open_weight])
+    data: Array = np.concatenate([part for rows in known for part in (rows.hits, rows.elsewhere * weights)])
+    return data
+
+
+def _kept(curve: Curve, known: Sequence[_Rows]) -> float:
+    """Return the share of the first relevant hits of each query that reach the floor."""
+    first = [[row for row in rows.hits.tolist() if row[2]][:FIRST] for rows in known]
+    kept = [curve.relevance(z, vote) >= FLOOR for each in first for z, vote, *_others in each]
+    return sum(kept) / max(1, len(kept))
+
+
+def _hits(scores: Array, sample: Sample, mask: npt.NDArray[np.bool_] | None) -> list[int]:
+    """Return the best :data:`VOTERS` items of the mask, one per group."""
+    import numpy as np
+
+    order = np.argsort(-scores if mask is None else np.where(mask, -scores, np.inf), kind="stable")
+    hits: list[int] = []
+    seen: set[str] = set()
+    for i in order.tolist():
+        if (mask is not None and not mask[i]) or len(hits) == VOTERS:
+            break
+        if sample.groups[i] not in seen:
+            seen.add(sample.groups[i])
+            hits.append(i)
+    return hits
+
+
+def _logistic(data: Array, prior: Curve, *, votes: bool) -> Curve:
+    """Logistic regression by Newton's method with a Gaussian prior on the coefficients; score and vote count for."""
+    import numpy as np
+
+    centre = np.array([prior.score, prior.vote, prior.intercept])
+    inputs = np.column_stack([data[:, 0], data[:, 1] if votes else np.zeros(len(data)), np.ones(len(data))])
+    belongs, weight = data[:, 2], data[:, 3]
+    precision = 1 / np.array(SPREAD) ** 2
+
+    def loss(at: Array) -> float:
+        power = inputs @ at
+        missed = np.logaddexp(0.0, power) - belongs * power
+        return float(weight @ missed + precision @ (at - centre) ** 2 / 2)
+
+    found = centre.copy()
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(inputs @ found, -500, 500)))
+        gradient = inputs.T @ (weight * (p - belongs)) + precision * (found - centre)
+        hessian = (inputs * (weight * p * (1 - p))[:, None]).T @ inputs + np.diag(precision)
+        step = np.linalg.solve(hessian, gradient)
+        now = loss(found)
+        while loss(found - step) > now and np.abs(step).max() > 1e-6:
+            step /= 2
+        found = found - step
+        if np.abs(step).max() < 1e-6:
+            break
+    score, vote, intercept = (float(value) for value in found)
+    return Curve(max(score, 0.05), max(vote, 0.0), intercept)
