@@ -21,10 +21,12 @@ from imagesim import images
 from imagesim.embedders import get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexing import signals
+from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.sync import sync
 from imagesim.items import Items, make_key
 from imagesim.models import Embedding, ItemImage, ItemState, LocalEntry
 from imagesim.registry import registry
+from imagesim.runtime import runtime
 from imagesim.testing import make_picture as picture
 from imagesim.types import Entry, EntryImage, IndexMeta
 
@@ -54,6 +56,13 @@ def synced_products(count: int) -> list[Product]:
     products = [product(f"p{number}", picture("red", mark=number)) for number in range(count)]
     sync()
     return products
+
+
+def sync_and_calibrate() -> None:
+    """Sync the products, and calibrate the index; the next query reads the calibration."""
+    sync()
+    calibrate()
+    runtime.reset()
 
 
 def shelf(*, with_texts: bool = False) -> dict[str, Product]:

@@ -7,10 +7,7 @@ import pytest
 import imagesim
 from imagesim.indexes.analysis import analyse, query_words
 from imagesim.indexes.stem_collisions import foreign_to, stem_collisions
-from imagesim.indexing.calibrate import calibrate
-from imagesim.indexing.sync import sync
-from imagesim.runtime import runtime
-from tests.shop import picture, product
+from tests.shop import picture, product, sync_and_calibrate
 
 
 def collisions(**texts: str) -> dict[str, set[str]]:
@@ -58,9 +55,7 @@ def test_a_table_is_no_tablet():
     for number in range(2):
         product(f"Oak table {number}", picture("brown"), category="furniture")
         product(f"Tablet {number}", picture("black"), category="computers", name_de=f"Tablet {number}")
-    sync()
-    calibrate()
-    runtime.reset()
+    sync_and_calibrate()
     found = {hit.item.name: hit.relevance for hit in imagesim.search(text="tables", min_relevance=0)}
     assert found["Oak table 0"] > 0.95
     assert found["Tablet 0"] < 0.9

@@ -6,11 +6,9 @@ import pytest
 
 import imagesim
 from imagesim.calibration import Calibration
-from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.sync import sync
-from imagesim.runtime import runtime
 from imagesim.word_roles import Described, Roles, effective_number, fit_roles
-from tests.shop import picture, product
+from tests.shop import picture, product, sync_and_calibrate
 
 DEPARTMENTS = {name: frozenset({"sneakers", "boots"}) for name in ("sneakers", "boots")}
 
@@ -180,12 +178,13 @@ class TestSearch:
         for number, colour in enumerate(("navy", "blue", "red", "green", "gold")):
             product(f"Shoe {number}", picture(colour), category="shoes")
             product(f"{colour.title()} paint", picture(colour), category="paints")
-        sync()
-        calibrate()
-        runtime.reset()
+        sync_and_calibrate()
 
     def names(self, text: str, **options) -> list[str]:
         return [hit.item.name for hit in imagesim.search(text=text, **options)]
+
+    def relevances(self, text: str) -> dict[str, float]:
+        return {hit.item.name: hit.relevance for hit in imagesim.search(text=text, min_relevance=0.0)}
 
     def test_an_entry_that_has_only_the_modifier_is_not_called_so(self):
         """Without the roles "gold shoes" showed gold paint first."""
@@ -195,9 +194,7 @@ class TestSearch:
     def test_nor_one_with_the_name_of_a_colour_and_nothing_else(self):
         """ "pink shoes" showed a pink orchid first, and no shoe."""
         product("Pink Moth", picture("pink"), category="plants")
-        sync()
-        calibrate()
-        runtime.reset()
+        sync_and_calibrate()
         for text in ("pink shoes", "pnik shoes"):
             assert {name.partition(" ")[0] for name in self.names(text, limit=5)} == {"Shoe"}, text
         assert self.names("pink moth")[0] == "Pink Moth"
@@ -223,11 +220,8 @@ class TestSearch:
         """ "desk" showed the cable that lies behind one."""
         product("Writing desk", picture("gold"), category="tables")
         product("Cable", picture("navy"), category="parts", description="Bright, so that you find it behind the desk.")
-        sync()
-        calibrate()
-        runtime.reset()
-        hits = imagesim.search(text="desk", min_relevance=0.0)
-        found = {hit.item.name: hit.relevance for hit in hits}
+        sync_and_calibrate()
+        found = self.relevances("desk")
         assert found["Writing desk"] > 0.9
         assert found["Cable"] < 0.4
 
@@ -235,11 +229,8 @@ class TestSearch:
         """ "White lamp" showed a white table, on which there is place for a lamp."""
         product("Pendant lamp", picture("black"), category="decoration")
         product("Bedside table", picture("brown"), category="tables", description="White, with place for a lamp.")
-        sync()
-        calibrate()
-        runtime.reset()
-        hits = imagesim.search(text="white lamp", min_relevance=0.0)
-        found = {hit.item.name: hit.relevance for hit in hits}
+        sync_and_calibrate()
+        found = self.relevances("white lamp")
         assert found["Pendant lamp"] > 0.4 > found["Bedside table"]
 
     def test_what_it_is_for_is_not_asked_for(self):
@@ -257,9 +248,7 @@ class TestSearch:
         product("Pendant lamp", picture("gray"), category="decoration")
         product("Tall lamp", picture("black"), category="decoration")
         product("Glow", picture("gray"), category="decoration", description="As bright as a lamp.")
-        sync()
-        calibrate()
-        runtime.reset()
+        sync_and_calibrate()
         for text in ("desk lamp", "lamp for the desk", "oak lamp"):
             assert set(self.names(text, min_relevance=0.4)) == {"Pendant lamp", "Tall lamp"}, text
 
@@ -267,9 +256,7 @@ class TestSearch:
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""
         for number, kind in enumerate(("sofa", "sofa", "desk")):
             product(f"Oak {kind} {number}", picture("brown"), category="Sofas & desks")
-        sync()
-        calibrate()
-        runtime.reset()
+        sync_and_calibrate()
         assert {name.partition(" ")[2][:4] for name in self.names("sofa", min_relevance=0.5)} == {"sofa"}
         assert len(self.names("sofas and desks", min_relevance=0.5)) == 3
 
@@ -277,9 +264,7 @@ class TestSearch:
         """ "red sofa" showed the red one alone."""
         for name in ("Oak sofa", "Red sofa", "Sofa with arms", "Oak desk", "Desk with drawers"):
             product(name, picture("brown"), category="Sofas & desks")
-        sync()
-        calibrate()
-        runtime.reset()
+        sync_and_calibrate()
         assert self.names("red sofa", min_relevance=0.4)[0] == "Red sofa"
         assert set(self.names("red sofa", min_relevance=0.4)) == {"Red sofa", "Oak sofa", "Sofa with arms"}
 
@@ -294,9 +279,7 @@ class TestSearch:
         leather = "Aus hellem Leder, auf kurzen Beinen."
         product("Ranch", picture("brown"), category="sofas", name_de="Sofa Ranch", description_de=leather)
         product("Ease", picture("gray"), category="sofas", name_de="Sofa mit Knöpfen")
-        sync()
-        calibrate()
-        runtime.reset()
+        sync_and_calibrate()
         assert self.names("Ledersofa", min_relevance=0.4) == ["Ranch"]
 
     def test_beside_none_the_kind_that_a_compound_ends_with_does(self):
