@@ -27,8 +27,8 @@ from imagesim.registry import get_items
 from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
+from imagesim.retrieval.query_text import read_all
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
-from imagesim.retrieval.rerank import Plan
 from imagesim.retrieval.retriever import WithMMR
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
@@ -66,6 +66,11 @@ PLAIN = Calibration(
     alone=dict.fromkeys(("items", "photo", "region", "words"), Curve(1, 0, -2)),
     background=dict.fromkeys(("items", "photo", "region", "words"), Background(0, 0.2)),
 )
+
+
+def reading(text: str, calibration: Calibration = PLAIN, languages=(), alternatives=(), spelled=()):
+    """A text as it is read with the words of a calibration, and that."""
+    return read_all(text, alternatives, calibration.roles, languages, set(spelled).__contains__, ""), calibration
 
 
 class TestFloor:
@@ -281,7 +286,7 @@ class TestWords:
         for vector, other, requests in ((along, "hats", [2]), (across, "hats", [2, 1]), (along, "paints", [2, 1])):
             Counting.asked.clear()
             retriever = Counting(candidate("hat", 0.9, "hats"), *(candidate(key, 0.9, other) for key in ("cap", "can")))
-            words = WithText(retriever, "Hut", PLAIN, None, lambda _candidates, known=vector: {"hat": known})
+            words = WithText(retriever, *reading("Hut"), None, lambda _candidates, known=vector: {"hat": known})
             [found] = words.search([Query(along, limit=2)])
             assert found.candidates[0].key == "hat"
             assert Counting.asked == requests
@@ -318,7 +323,7 @@ class TestWords:
         def search(kept: MovedVectors | None, **page: int) -> list[tuple[str, float]]:
             asked.clear()
             vectors = {"hat": (across - along) / 2**0.5, "hood": across}
-            words = WithText(catalogue, "Hut", PLAIN, None, lambda _candidates: vectors, remembered=kept)
+            words = WithText(catalogue, *reading("Hut"), None, lambda _candidates: vectors, remembered=kept)
             [found] = words.search([Query(along, **{"limit": 3, **page})])
             return [(each.key, each.relevance) for each in found.candidates]
 
@@ -362,7 +367,7 @@ class TestWords:
                 ]
 
         vectors = {"shoe": np.array([1, 0], np.float32), "glove": np.array([-0.6, 0.8], np.float32)}
-        words = WithText(Both(candidate("shoe", 0.9)), "schuhe", PLAIN, 0.5, lambda _candidates: vectors)
+        words = WithText(Both(candidate("shoe", 0.9)), *reading("schuhe"), 0.5, lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
@@ -397,7 +402,7 @@ class TestWords:
             return candidate(key, float(vectors[key] @ vector), "monitors")._replace(image_digest=key)
 
         calibration = replace(PLAIN, roles=replace(roles, things=frozenset()))
-        words = WithText(Catalogue(), "Kaffee", calibration, None, lambda _candidates: vectors, ["de"])
+        words = WithText(Catalogue(), *reading("Kaffee", calibration, ["de"]), None, lambda _candidates: vectors)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         relevances = {each.key: each.relevance for each in found.candidates}
         assert (relevances["monitor"] > 0.8) == certain
@@ -416,7 +421,7 @@ class TestWords:
 
         roles = Roles({"schuh": ("shoes",)}, frozenset({"rot"}), things=frozenset())
         calibration = replace(PLAIN, roles=roles)
-        words = WithText(Catalogue(), "rote Schuhe", calibration, None, lambda _candidates: {}, ["de"])
+        words = WithText(Catalogue(), *reading("rote Schuhe", calibration, ["de"]), None, lambda _candidates: {})
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
@@ -436,7 +441,7 @@ class TestWords:
                     for query in queries
                 ]
 
-        words = WithText(Both(), "sofa", PLAIN, None, lambda _candidates: {}, plan=Plan(alternatives=("couch",)))
+        words = WithText(Both(), *reading("sofa", alternatives=["couch"]), None, lambda _candidates: {})
         for collapse, shown in ((True, ["a1", "b1"]), (False, ["a1", "b1", "b2", "a2"])):
             [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
             assert [each.key for each in found.candidates] == shown
@@ -452,8 +457,8 @@ class TestWords:
         things = replace(PLAIN, roles=Roles({"gold": ("rings",)}, frozenset({"match"}), things=frozenset()))
         for known, heads in ((set(), (0,)), ({"watch"}, ())):
             asked.clear()
-            has_word = known.__contains__
-            words = WithText(Seen(), "gold watch", things, None, lambda _candidates: {}, ["en"], has_word)
+            texts = reading("gold watch", things, ["en"], spelled=known)
+            words = WithText(Seen(), *texts, None, lambda _candidates: {})
             words.search([Query(np.array([1, 0], np.float32), limit=2)])
             assert (asked[0].spelled, asked[0].heads) == (known, heads)
 
@@ -467,7 +472,7 @@ class TestWords:
                 return [Candidates((named,)) if query.text else Candidates(()) for query in queries]
 
         unlike = {"shoe": np.array([-1, 0], np.float32)}
-        words = WithText(Both(), "shoe", PLAIN, 0.4, lambda _candidates: unlike)
+        words = WithText(Both(), *reading("shoe"), 0.4, lambda _candidates: unlike)
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert [each.key for each in found.candidates] == shown
 

@@ -60,11 +60,45 @@ class QueryText:
         )
 
 
+class QueryTexts:
+    """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
+    divided; and the categories that they name, name only ``partly`` (none of the texts as a whole), or mention."""
+
+    def __init__(
+        self, text: QueryText, alternatives: Sequence[QueryText] = (), compounds: QueryText | None = None
+    ) -> None:
+        self.text = text
+        self.alternatives = alternatives
+        self.compounds = compounds
+        equal = (text, *alternatives)
+        self.categories = frozenset[str]().union(*(each.categories for each in equal))
+        self.partly = self.categories.difference(*(each.categories - each.partly for each in equal))
+        self.mentioned = frozenset[str]().union(
+            *(each.mentioned for each in equal), compounds.mentioned if compounds else ()
+        )
+
+
+def read_all(
+    text: str,
+    alternatives: Sequence[str],
+    roles: Roles,
+    languages: Sequence[str],
+    has_word: Callable[[str], bool],
+    spoken: str,
+) -> QueryTexts:
+    """Read the text of a query and its alternatives in these languages. ``has_word`` tells which words are spelled
+    correctly; ``spoken`` is the visitor's language."""
+    own, *others = (
+        read(each, roles, languages, has_word, spoken) for each in (spaced(text, roles, languages), *alternatives)
+    )
+    compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
+    return QueryTexts(own, others, compounds)
+
+
 def read(
     text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[str], bool], spoken: str = ""
 ) -> QueryText:
-    """Read a text in these languages. ``has_word`` tells which words are spelled correctly; ``spoken`` is the
-    visitor's language."""
+    """Read one text."""
     words = query_words(text, languages)
     foreign = foreign_to(words, roles.collisions, spoken)
     spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from imagesim.retrieval.filters import wider
 from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import take
-from imagesim.retrieval.query_text import without_negated_colours
+from imagesim.retrieval.query_text import read_all, without_negated_colours
 from imagesim.retrieval.query_vector import (
     ImageVectors,
     ItemKey,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from imagesim.calibration import Kind
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
+    from imagesim.retrieval.rerank import Plan
     from imagesim.types import Vector
 
 EVIDENCE = 5
@@ -100,13 +101,13 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
         labelled = not wanted.categories
         wanted = replace(wanted, categories=found.categories) if labelled else wanted
         terms = [QueryTerm(StoredRegion(found.row, found.place)), *extra]
-        hits = _run(request, terms, wanted, query_key=key, kind="region", labelled=labelled, item=item)
+        hits = Search(request, terms, wanted, "region", query_key=key, labelled=labelled, item=item).run()
         hits = hits.replace(region=found.region)
     else:
         terms = [QueryTerm(ItemKey(key)), *extra]
         own = frozenset(map(str, items.get_categories(item)))
         near = frozenset(wider((items,), own)) if own else frozenset()
-        hits = _run(request, terms, wanted, query_key=key, kind="items", own=own, near=near, item=item)
+        hits = Search(request, terms, wanted, "items", query_key=key, own=own, near=near, item=item).run()
     return _with_token(hits, "similar", "similar", request, wanted, key)
 
 
@@ -141,7 +142,7 @@ def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]
 
     def ask(shown: QueryImage | None, kind: Kind, request: SearchRequest = request) -> Hits:
         terms = others if shown is None else [QueryTerm(shown), *others]
-        return _run(request, terms, wanted, kind=kind)
+        return Search(request, terms, wanted, kind).run()
 
     if not request.region:
         hits = ask(picture, "words" if words else "photo")
@@ -199,87 +200,109 @@ asimilar_to = sync_to_async(similar_to)
 asearch = sync_to_async(search)
 
 
-def _run(
-    request: SearchRequest,
-    terms: Sequence[QueryTerm],
-    filters: Filters,
-    *,
-    kind: Kind,
-    query_key: str = "",
-    own: frozenset[str] = frozenset(),
-    near: frozenset[str] = frozenset(),
-    labelled: bool = False,
-    item: models.Model | None = None,
-) -> Hits:
-    """Run the chain of a query: vector -> retriever -> hits with their items."""
-    check_terms(terms)
-    if request.matches_nothing:
-        return Hits(next_offset=request.offset)
-    text = request.text
-    where: Where = "similar" if item is not None else "words" if kind == "words" else "photo"
-    variant = variants.current(where)
-    index, meta = open_index(filters, variant)
-    categories = tuple(sorted(own)) or request.category
-    key = variant.key if variant else ""
-    plan = plan_for(Question(where, request, meta, text or "", item, query_key, categories, key))
-    if plan is not None:
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search: query vector -> retriever -> hits with their items.
+
+    ``query_key`` and ``item`` are of the item to which others are similar. ``own``, ``near`` and ``labelled`` are those
+    of :class:`~imagesim.retrieval.relevance.Judge`.
+    """
+
+    request: SearchRequest
+    terms: Sequence[QueryTerm]
+    filters: Filters
+    kind: Kind
+    query_key: str = ""
+    own: frozenset[str] = frozenset()
+    near: frozenset[str] = frozenset()
+    labelled: bool = False
+    item: models.Model | None = None
+    plan: Plan | None = None
+
+    def run(self) -> Hits:
+        check_terms(self.terms)
+        if self.request.matches_nothing:
+            return Hits(next_offset=self.request.offset)
+        variant = variants.current(self._where)
+        index, meta = open_index(self.filters, variant)
+        return retry_on_swap(index, meta, self._planned(meta, variant.key if variant else "").answer)
+
+    @property
+    def _where(self) -> Where:
+        return "similar" if self.item is not None else "words" if self.kind == "words" else "photo"
+
+    def _planned(self, meta: IndexMeta, variant: str) -> Search:
+        """Return the search as the active reranker plans it."""
+        request, terms, text = self.request, self.terms, self.request.text or ""
+        categories = tuple(sorted(self.own)) or request.category
+        plan = plan_for(Question(self._where, request, meta, text, self.item, self.query_key, categories, variant))
+        if plan is None:
+            return self
         plan = replace(plan, any_category=request.same_category or bool(request.fallback))
-        filters = plan.filters(filters)
         if text and plan.text:
             terms = [replace(term, value=plan.text) if term.value == text else term for term in terms]
-            text = plan.text
+            request = replace(request, text=plan.text)
+        return replace(self, request=request, terms=terms, filters=plan.filters(self.filters), plan=plan)
 
-    def answer(index: GuardedIndex, meta: IndexMeta) -> Hits:
-        words = text if kind == "words" and len(terms) == 1 and meta.texts else None
-        calibration, floor = calibration_of(meta), request.min_relevance
-        languages, asked, accepted = languages_of(meta), terms, filters
-        if words:
-            words, unwanted = without_negated_colours(words, calibration.roles, languages)
-            asked = [QueryTerm(words)]
-            none_of = measured_colours.filters_for(request.searched, unwanted, meta)
-            accepted = replace(filters, none_of=filters.none_of + none_of)
-        vector = query_vector(asked, meta, request.components, texts_optional=bool(words))
-        query = to_query(request, accepted, vector, meta)
-        if plan is not None:
-            query = replace(query, fields=plan.fields)
-        retriever = _retriever(index, request, accepted, meta)
-        least = WithMMR.window if request.diversity else 0
-        if words:
-            from imagesim.embedders import get_embedder_of  # other pages need not load it
-
-            vectors_of = partial(_vectors_of, meta=meta)
-            # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
-            name = ("moved vectors", index.backing_index or index.index.name)
-            remembered = runtime.get(name, MovedVectors) if retriever is index else None
-            has_word = get_embedder_of(meta.fingerprint).has_word
-            spoken = base_language(get_language() or "")
-            retriever = WithText(
-                retriever, words, calibration, floor, vectors_of, languages, has_word, plan, remembered, least, spoken
-            )
-        else:
-            judge = Judge(calibration, kind, own, near, labelled)
-            retriever = WithRelevance(retriever, judge, floor, plan, least)
-        hits = _fill_page(query, retriever)
+    def answer(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
+        """Search the index; called again if another one has replaced it."""
+        request, text = self.request, self.request.text
+        by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
+        asked = self._without_negated_colours(text or "", meta) if by_text else self
+        vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
+        query = to_query(request, asked.filters, vector, meta)
+        if self.plan is not None:
+            query = replace(query, fields=self.plan.fields)
+        hits = _fill_page(query, asked._by_text(index, meta) if by_text else asked._by_vector(index, meta))
         degraded, facets = "", {}
-        if not hits and not request.offset and filters.categories:
-            degraded = _unknown_category(index, filters)
+        if not hits and not request.offset and self.filters.categories:
+            degraded = _unknown_category(index, self.filters)
         if request.facets:
-            facets = {name: _without_blank(facet) for name, facet in index.facets(accepted, request.facets).items()}
-        return hits.replace(degraded=degraded, facets=facets, messages=plan.messages if plan else ())
+            found = index.facets(asked.filters, request.facets)
+            facets = {name: _without_blank(facet) for name, facet in found.items()}
+        return hits.replace(degraded=degraded, facets=facets, messages=self.plan.messages if self.plan else ())
 
-    return retry_on_swap(index, meta, answer)
+    def _without_negated_colours(self, text: str, meta: IndexMeta) -> Search:
+        text, unwanted = without_negated_colours(text, calibration_of(meta).roles, languages_of(meta))
+        none_of = measured_colours.filters_for(self.request.searched, unwanted, meta)
+        return replace(
+            self,
+            request=replace(self.request, text=text),
+            terms=[QueryTerm(text)],
+            filters=replace(self.filters, none_of=self.filters.none_of + none_of),
+        )
 
+    def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
+        judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
+        return WithRelevance(self._wrapped(index, meta), judge, self.request.min_relevance, self.plan, self._least)
 
-def _retriever(index: GuardedIndex, request: SearchRequest, filters: Filters, meta: IndexMeta) -> Retriever:
-    """Return the index, wrapped in MMR and fallback if requested."""
-    retriever: Retriever = index
-    if request.diversity:
-        retriever = WithMMR(retriever, request.diversity, lambda candidates: _vectors_of(candidates, meta))
-    if request.fallback and filters.categories:
-        categories = {"parent": wider(request.searched, filters.categories), "wider": ()}
-        stages = [(name, categories[name]) for name in request.fallback if name == "wider" or categories[name]]
-        retriever = WithFallback(retriever, stages)
-    return retriever
+    def _by_text(self, index: GuardedIndex, meta: IndexMeta) -> WithText:
+        from imagesim.embedders import get_embedder_of  # other pages need not load it
+
+        calibration, retriever = calibration_of(meta), self._wrapped(index, meta)
+        has_word = get_embedder_of(meta.fingerprint).has_word
+        alternatives, spoken = self.plan.alternatives if self.plan else (), base_language(get_language() or "")
+        texts = read_all(self.request.text or "", alternatives, calibration.roles, languages_of(meta), has_word, spoken)
+        # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
+        name = ("moved vectors", index.backing_index or index.index.name)
+        remembered = runtime.get(name, MovedVectors) if retriever is index else None
+        vectors_of, floor = partial(_vectors_of, meta=meta), self.request.min_relevance
+        return WithText(retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least)
+
+    @property
+    def _least(self) -> int:
+        return WithMMR.window if self.request.diversity else 0
+
+    def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> Retriever:
+        """Return the index, wrapped in MMR and fallback if requested."""
+        retriever: Retriever = index
+        if self.request.diversity:
+            retriever = WithMMR(retriever, self.request.diversity, partial(_vectors_of, meta=meta))
+        if self.request.fallback and self.filters.categories:
+            categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
+            stages = [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
+            retriever = WithFallback(retriever, stages)
+        return retriever
 
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from operator import attrgetter, mul
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
-from imagesim.retrieval import feedback, query_text
+from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, widened, window_of
 from imagesim.retrieval.rerank import Judged
 from imagesim.types import Candidate, Candidates, Query
 
 if TYPE_CHECKING:
     from imagesim.retrieval.feedback import MovedVectors
+    from imagesim.retrieval.query_text import QueryTexts
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Vector
@@ -91,31 +91,17 @@ class WithText:
     def __init__(
         self,
         retriever: Retriever,
-        text: str,
+        texts: QueryTexts,
         calibration: Calibration,
         floor: float | None,
         vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
-        languages: Sequence[str] = (),
-        has_word: Callable[[str], bool] = lambda word: False,
         plan: Plan | None = None,
         remembered: MovedVectors | None = None,
         least: int = 0,
-        spoken: str = "",
     ) -> None:
         self._retriever = retriever
+        self._texts = texts
         self._calibration = calibration
-        roles = calibration.roles
-        read = partial(query_text.read, roles=roles, languages=languages, has_word=has_word, spoken=spoken)
-        self._text, *self._alternatives = (
-            read(each) for each in (query_text.spaced(text, roles, languages), *(plan.alternatives if plan else ()))
-        )
-        texts = [self._text, *self._alternatives]
-        self._named = frozenset[str]().union(*(each.categories for each in texts))
-        self._partly = self._named - frozenset[str]().union(*(each.categories - each.partly for each in texts))
-        self._compounds = read(self._text.compounds) if self._text.compounds else None
-        if self._compounds:
-            texts.append(self._compounds)
-        self._mentioned = frozenset[str]().union(*(each.mentioned for each in texts))
         self._floor = floor or 0.0
         self._vectors_of = vectors_of
         self._plan = plan
@@ -127,7 +113,7 @@ class WithText:
 
     def _answer(self, query: Query) -> Candidates:
         window = window_of(query, self._plan, max(LOOKS_WINDOW, self._least))
-        texts = self._text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
+        texts = self._texts.text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
         known = self._remembered.get(window) if self._remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
@@ -159,7 +145,7 @@ class WithText:
             window = widened(window)
             (by_vector,) = self._retriever.search([replace(window, vector=vector)])
             took_ms += by_vector.took_ms
-        page = cut(query, judged, by_vector, self._floor, self._plan, pins, self._mentioned)
+        page = cut(query, judged, by_vector, self._floor, self._plan, pins, self._texts.mentioned)
         return replace(page, took_ms=took_ms)
 
     def _moved(
@@ -214,7 +200,7 @@ class WithText:
     def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates, with lower matches of those that only mention what others are called."""
         best = max((each.head for each in candidates), default=0.0)
-        if not self._text.is_name or best < BY_NAME:
+        if not self._texts.text.is_name or best < BY_NAME:
             return candidates
         least = ASIDE_SHARE * best
         return [each if each.head >= least else each._replace(text=ASIDE * each.text) for each in candidates]
@@ -222,19 +208,19 @@ class WithText:
     def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
         :data:`KIND_MATCH`, those that neither are nor are called so of at most :data:`OUTSIDE`."""
-        part = self._best_of_part(candidates, attrgetter("text"))
+        part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
 
         def match(each: Candidate) -> float:
             if self._is_of_kind(each) or each in part:
                 return max(each.text, KIND_MATCH)
-            outside = self._named and self._named.isdisjoint(each.categories) and each.head < KIND_MATCH
+            outside = named and named.isdisjoint(each.categories) and each.head < KIND_MATCH
             return min(each.text, OUTSIDE) if outside else each.text
 
         return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
     def _is_of_kind(self, each: Candidate) -> bool:
         """Whether it is in a category all of which the words name."""
-        return not self._named.intersection(each.categories) <= self._partly
+        return not self._texts.categories.intersection(each.categories) <= self._texts.partly
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
@@ -249,7 +235,7 @@ class WithText:
 
     def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
         """Return those in a category of which the words name a part whose ``match`` is about the best there."""
-        within = [each for each in candidates if not self._partly.isdisjoint(each.categories)]
+        within = [each for each in candidates if not self._texts.partly.isdisjoint(each.categories)]
         least = OF_PART * max(map(match, within), default=0.0)
         return [each for each in within if match(each) >= least]
 
@@ -274,13 +260,14 @@ class WithText:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         nothing = Candidates(())
         lookups = self._plan.lookups([window]) if self._plan else []
-        others = [*self._alternatives, *([self._compounds] if self._compounds else ())]
+        compounds = self._texts.compounds
+        others = [*self._texts.alternatives, *([compounds] if compounds else ())]
         asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
         found = iter(self._retriever.search(asked))
         by_text, *by_others = (next(found) for _text in (texts, *others))
         by_vector = next(found) if near else nothing
         pinned = next(found) if lookups else nothing
-        if self._compounds:
+        if compounds:
             by_others[-1] = _by_parts(by_others[-1])
         if others:
             by_text = _best_matches([by_text, *by_others], by_group=texts.collapse)
@@ -288,7 +275,7 @@ class WithText:
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
-        return bool(window.vector.any()) and any(map(str.isalpha, self._text.text))
+        return bool(window.vector.any()) and any(map(str.isalpha, self._texts.text.text))
 
 
 def _identity(candidate: Candidate, *, by_group: bool) -> str:
