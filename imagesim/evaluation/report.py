@@ -1,25 +1,20 @@
-"""Run a whole study: the default variants, the index's own approximate search, and the result as data and as a table.
-
-Charts and contact sheets of its queries are PNG files; charts need the extra ``django-imagesim[plot]``.
-"""
+"""Run a whole study: the default variants, the index's own approximate search; the result as data and as a table."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from imagesim import images
-from imagesim.calibration_fit import Reliability, Sample, reliability
-from imagesim.evaluation import catalogue, study
+from imagesim.calibration_fit import Sample, reliability
+from imagesim.evaluation import catalogue, charts, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference
-from imagesim.exceptions import BadImage, BadQuery, ConfigurationError, ImagesimError, ModelMismatch
+from imagesim.exceptions import ImagesimError, ModelMismatch
 from imagesim.indexes import get_index
 from imagesim.indexing.calibrate import departments_of
 from imagesim.items import Items
@@ -63,12 +58,8 @@ def evaluate(
         cannot be made.
     :raises NotIndexed: if nothing has been embedded yet.
     """
-    if plot is not None:  # before minutes of work
-        _pyplot()
-        try:
-            plot.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadQuery(f"No charts can be written to {plot}: {error}.") from error
+    if plot is not None:
+        charts.check(plot)  # before minutes of work
     reports = []
     for fingerprint in fingerprints or catalogue.fingerprints(items) or [""]:
         loaded = catalogue.load(items, fingerprint, sample=sample, seed=seed)
@@ -82,42 +73,39 @@ def evaluate(
             if not cases:
                 tell(f"{source}: skipped, it has no queries")
                 continue
+            compared: list[Variant | FittedProjection] = [
+                *chosen,
+                *FittedProjection.objects.filter(fingerprint=fingerprint),
+            ]
             outcomes = []
-            for variant in chosen:
-                tell(f"{source}: {variant}")
-                outcomes.append(study.run(loaded, cases, variant, k=k))
-            for row in FittedProjection.objects.filter(fingerprint=fingerprint):
-                projection = get_projection(row.pk)
-                assert projection is not None
-                tell(f"{source}: {row}")
-                outcomes.append(
-                    study.run(loaded, cases, Variant(), k=k, matrix=projection.matrix, name=f"projection {row}")
-                )
+            for each in compared:
+                tell(f"{source}: {each}")
+                outcomes.append(_outcome(loaded, cases, each, k))
             report = _as_report(fingerprint, source, len(loaded), len(cases), k, outcomes)
             try:
-                found = compare_approximate(loaded, items.label, fingerprint, cases[:200], k=k)
+                report |= compare_approximate(loaded, items.label, fingerprint, cases[:200], k=k)
             except ImagesimError as error:
                 tell(f"approximate search not compared: {error}")
-                found = None
-            if found is not None:
-                report["approximate"] = {
-                    "recall": found.recall.mean,
-                    "interval": [found.recall.low, found.recall.high],
-                    "exact_ms": found.exact_ms,
-                    "approximate_ms": found.approximate_ms,
-                    "queries": found.queries,
-                }
             promised = reliability(_sample(loaded, items), seed=seed) if source == "category" else []
             if promised:
                 report["reliability"] = [each._asdict() for each in promised]
             if plot is not None:
                 stem = f"{items.label}-{source}-{fingerprint.replace('/', '-')}"
-                chart(outcomes, "ndcg", f"{items.label}: {source}, {len(cases)} queries", plot / f"{stem}-ndcg.png")
-                contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
+                title = f"{items.label}: {source}, {len(cases)} queries"
+                charts.bars(outcomes, "ndcg", title, plot / f"{stem}-ndcg.png")
+                charts.contact_sheet(loaded, items, cases, outcomes[0], plot / f"{stem}-queries.png")
                 if promised:
-                    reliability_curve(promised, items.label, plot / f"{stem}-reliability.png")
+                    charts.reliability_curve(promised, items.label, plot / f"{stem}-reliability.png")
             reports.append(report)
     return reports
+
+
+def _outcome(loaded: Catalogue, cases: Sequence[Case], compared: Variant | FittedProjection, k: int) -> Outcome:
+    if isinstance(compared, Variant):
+        return study.run(loaded, cases, compared, k=k)
+    projection = get_projection(compared.pk)
+    assert projection is not None
+    return study.run(loaded, cases, Variant(), k=k, matrix=projection.matrix, name=f"projection {compared}")
 
 
 def _sample(loaded: Catalogue, items: Items[Any]) -> Sample:
@@ -125,26 +113,17 @@ def _sample(loaded: Catalogue, items: Items[Any]) -> Sample:
     return Sample(vectors, loaded.categories, loaded.groups, departments)
 
 
-@dataclass(frozen=True)
-class ApproximateOutcome:
-    """Recall of approximate against exact search at k, and the engine's median time of each in milliseconds."""
-
-    recall: Estimate
-    exact_ms: float
-    approximate_ms: float
-    queries: int
-
-
 def compare_approximate(
     catalogue: Catalogue, label: str, fingerprint: str, queries: Sequence[Case], *, k: int
-) -> ApproximateOutcome | None:
-    """Run every query against the index in both ways; None if the index only searches exactly.
+) -> Report:
+    """Run every query against the index in both ways: the recall of approximate search at k, and the engine's median
+    time of each in milliseconds. Empty if the index only searches exactly.
 
     :raises ModelMismatch: if the index holds another model's vectors than ``fingerprint``.
     """
     index = get_index()
     if not index.supports_approximate:
-        return None
+        return {}
     meta = index.meta()
     if meta.fingerprint != fingerprint:
         raise ModelMismatch(f"The active index was made by {meta.fingerprint!r}, not by {fingerprint!r}.")
@@ -163,9 +142,15 @@ def compare_approximate(
             shared.append(len(wanted & {match.key for match in other.candidates}) / max(1, len(wanted)))
             times[True].append(one.took_ms)
             times[False].append(other.took_ms)
-    return ApproximateOutcome(
-        estimate(np.array(shared)), statistics.median(times[True]), statistics.median(times[False]), len(shared)
-    )
+    recall = estimate(np.array(shared))
+    found = {
+        "recall": recall.mean,
+        "interval": [recall.low, recall.high],
+        "exact_ms": statistics.median(times[True]),
+        "approximate_ms": statistics.median(times[False]),
+        "queries": len(shared),
+    }
+    return {"approximate": found}
 
 
 def _as_report(
@@ -222,118 +207,3 @@ def as_table(report: Report) -> str:
         each = ", ".join(f"{one['relevance']:.2f}: {one['belongs']:.2f}" for one in report["reliability"])
         lines.append(f"Predicted relevance of hits, and the share of them that is relevant: {each}.")
     return "\n".join(lines)
-
-
-TILE = 160
-EDGE = 6
-RELEVANT = (30, 130, 60)
-IRRELEVANT = (190, 60, 50)
-NEUTRAL = (90, 90, 90)
-
-
-def chart(outcomes: Sequence[Outcome], metric: str, title: str, path: Path) -> None:
-    """Draw one bar per variant with its confidence interval.
-
-    :raises ConfigurationError: if matplotlib is not installed.
-    """
-    pyplot = _pyplot()
-    estimates = [outcome.estimates[metric] for outcome in outcomes]
-    figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.35 * len(outcomes)), layout="constrained")
-    means = [value.mean for value in estimates]
-    spread = [[v.mean - v.low for v in estimates], [v.high - v.mean for v in estimates]]
-    axes.barh([outcome.name for outcome in outcomes], means, xerr=spread, color="#3b6ea5", ecolor="#222222", capsize=3)
-    axes.invert_yaxis()
-    axes.set_xlim(max(0.0, min(v.low for v in estimates) - 0.05), min(1.0, max(v.high for v in estimates) + 0.02))
-    axes.set_xlabel(f"{metric} (95 % interval)")
-    axes.set_title(title, loc="left")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> None:
-    """Draw the share of relevant hits by their predicted relevance: the diagonal, if calibrated. Areas are numbers of
-    hits.
-
-    :raises ConfigurationError: if matplotlib is not installed.
-    """
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(5, 5), layout="constrained")
-    axes.plot([0, 1], [0, 1], color="#999999", linestyle="--")
-    promised, kept = [each.relevance for each in found], [each.belongs for each in found]
-    axes.plot(promised, kept, color="#3b6ea5")
-    most = max(each.hits for each in found)
-    axes.scatter(promised, kept, s=[20 + 180 * each.hits / most for each in found], color="#3b6ea5")
-    axes.set_xlabel("relevance")
-    axes.set_ylabel("share of relevant hits")
-    axes.set_title(title, loc="left")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise ConfigurationError("Charts need matplotlib: pip install 'django-imagesim[plot]'.") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def contact_sheet(
-    catalogue: Catalogue,
-    items: Items[Any],
-    queries: Sequence[Case],
-    outcome: Outcome,
-    path: Path,
-    *,
-    each: int = 8,
-    k: int = 6,
-) -> None:
-    """Draw the best and the worst queries by nDCG: a row each, with its picture and its first answers, framed green or
-    red."""
-    order = sorted(range(len(queries)), key=lambda i: -float(outcome.values["ndcg"][i]))
-    chosen = order if len(order) <= 2 * each else order[:each] + order[-each:]
-    shown = {int(catalogue.owner[queries[i].row]) for i in chosen}
-    shown |= {int(item) for i in chosen for item in outcome.rankings[i][:k]}
-    pks = [catalogue.pks[item] for item in shown]
-    objects = {str(item.pk): item for item in items.for_reading(items.get_queryset()).filter(pk__in=pks)}
-    sheet = Image.new("RGB", ((k + 1) * TILE, len(chosen) * TILE), "white")
-    for line, i in enumerate(chosen):
-        case = queries[i]
-        query_item = int(catalogue.owner[case.row])
-        cells = [(query_item, catalogue.names[case.row], NEUTRAL)]
-        cells += [
-            (int(item), "", RELEVANT if int(item) in case.grades else IRRELEVANT) for item in outcome.rankings[i][:k]
-        ]
-        for column, (item, name, colour) in enumerate(cells):
-            tile = _tile(items, objects.get(catalogue.pks[item]), name, colour)
-            sheet.paste(tile, (column * TILE, line * TILE))
-    sheet.save(path)
-
-
-def _tile(items: Items[Any], item: Any, name: str, colour: tuple[int, int, int]) -> Image.Image:
-    tile = Image.new("RGB", (TILE, TILE), colour)
-    inner = TILE - 2 * EDGE
-    picture = _picture(items, item, name)
-    if picture is None:
-        ImageDraw.Draw(tile).text((EDGE, EDGE), "no picture", fill="white")
-        return tile
-    picture.thumbnail((inner, inner))
-    ground = Image.new("RGB", (inner, inner), "white")
-    ground.paste(picture, ((inner - picture.width) // 2, (inner - picture.height) // 2))
-    tile.paste(ground, (EDGE, EDGE))
-    return tile
-
-
-def _picture(items: Items[Any], item: Any, name: str) -> Image.Image | None:
-    if item is None:
-        return None
-    for file in items.get_images(item):
-        if name in ("", file.name):
-            try:
-                return images.decode(images.read(file))
-            except (BadImage, OSError):
-                return None
-    return None
