@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.core.checks import CheckMessage
@@ -296,18 +297,19 @@ class ElasticsearchIndex(BaseIndex):
         name = backing_index or self.name
         searched = self._read(name)
         compiled = [self._compile(query, searched) for query in queries]
-        answers = self._request(name, [each.body(self._server, searched.quantisation) for each in compiled])
-        if any(hit["_index"] != searched.backing_index for answer in answers for hit in answer["hits"].get("hits", ())):
+        answers = self._ask(name, compiled, searched)
+        hits = (hit for of_query in answers for answer in of_query for hit in answer["hits"].get("hits", ()))
+        if any(hit["_index"] != searched.backing_index for hit in hits):
             self._swapped(searched, queries)
         for number, each in enumerate(list(compiled)):
-            while (instead := each.follow_up(answers[number])) is not None:
+            while (instead := each.follow_up(*answers[number])) is not None:
                 if isinstance(instead, CompiledQuery) and instead.which_image:
                     searched.selectivity.forget_images()
                 compiled[number] = each = instead
-                [answers[number]] = self._request(name, [each.body(self._server, searched.quantisation)])
-            if (passing := each.passing(answers[number])) is not None:
+                [answers[number]] = self._ask(name, [each], searched)
+            if (passing := each.passing(*answers[number])) is not None:
                 searched.selectivity.count(each.filters, passing)
-        return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
+        return [each.parse(*of_query) for each, of_query in zip(compiled, answers, strict=True)]
 
     def _compile(self, query: Query, searched: _Searched) -> CompiledQuery | CompiledText:
         validation.check_page(query)
@@ -355,16 +357,16 @@ class ElasticsearchIndex(BaseIndex):
         if after.meta.fingerprint != before.meta.fingerprint and unnamed:
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
-    def _request(self, name: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """The server's answer to each body, in one request."""
-        if not bodies:
-            return []
+    def _ask(self, name: str, compiled: Sequence[CompiledQuery | CompiledText], searched: _Searched) -> list[list[Any]]:
+        """The server's answers to the bodies of each query, in one request."""
+        bodies = [each.bodies(self._server, searched.quantisation) for each in compiled]
         try:
             with self._translated_errors():
-                return self._connection.search(name, bodies)
+                answers = iter(self._connection.search(name, [*chain(*bodies)]))
         except SearchIndexError:
             self._searched.pop(name, None)  # what is cached of the index may be the reason
             raise
+        return [[next(answers) for _body in each] for each in bodies]
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         compiled = validation.compile_filters(filters, self.meta(backing_index).filters)
@@ -379,10 +381,8 @@ class ElasticsearchIndex(BaseIndex):
         if not kinds:
             return {}
         with self._translated_errors():
-            data = encode(facets_body(compiled, kinds))
-            answer = self._connection.post(
-                f"/{backing_index or self.name}/_search", data, {"filter_path": "aggregations"}
-            )
+            path, data = f"/{backing_index or self.name}/_search", encode(facets_body(compiled, kinds))
+            answer = self._connection.post(path, data, {"filter_path": "aggregations"})
         return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:

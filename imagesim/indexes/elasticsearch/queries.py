@@ -174,8 +174,11 @@ class CompiledQuery:
     which_image: bool = True
     by_column: bool = False
 
+    def bodies(self, server: Server, quantisation: Quantisation) -> list[dict[str, Any]]:
+        """The bodies of ``_search``: one."""
+        return [self.body(server, quantisation)]
+
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
-        """The body of ``_search``."""
         query, vector = self.query, self.vector
         clauses: dict[str, Any] = filter_clauses(self.filters)
         if self.candidates:

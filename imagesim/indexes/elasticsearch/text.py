@@ -111,29 +111,41 @@ class CompiledText:
     def words(self) -> tuple[QueryWord, ...]:
         return text_hits.words_of(self.query, self.meta)
 
-    def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
-        """The body of ``_search``: the entries, and how many entries of all have each word."""
+    def bodies(self, server: Server, quantisation: Quantisation) -> list[dict[str, Any]]:
+        """The bodies of ``_search``: the entries, then how many of all entries have texts, and each word.
+
+        Queries of their own are counted without a look at each entry, and the server keeps the counts until the index
+        changes; an aggregation, which leaves out nested images, visits all entries.
+        """
         words = self.words
-        body: dict[str, Any] = {"size": 0, "timeout": f"{round(self.timeout * 1000)}ms", "track_total_hits": True}
         if not words:
-            return body | {"query": {"match_none": {}}}
+            return [self._body({"match_none": {}})]
+        every = [{"exists": {"field": WORDS}}, *map(self._has, words)]
+        return [self._found(words), *(self._body(each) | {"track_total_hits": True} for each in every)]
+
+    def _body(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "size": 0,
+            "timeout": f"{round(self.timeout * 1000)}ms",
+            "track_total_hits": False,
+            "query": query,
+        }
+
+    def _found(self, words: Sequence[QueryWord]) -> dict[str, Any]:
         clauses = filter_clauses(self.filters)
         near = [self._near(word) for word in words]
         heads = [number for number in self.query.heads or range(len(words)) if number < len(words)]
-        counts = {f"word{number}": {"filter": self._has(word)} for number, word in enumerate(words)}
-        entries = {"filter": {"exists": {"field": WORDS}}}
-        return body | {
+        query = {
+            "bool": {
+                **clauses,
+                "must": [{"bool": {"should": [near[number] for number in heads], "minimum_should_match": 1}}],
+                "should": [*(each for number, each in enumerate(near) if number not in heads), *self._whole()],
+            }
+        }
+        return self._body(query) | {
             "size": self.size,
             "sort": [{"_score": "desc"}, {"key": "asc"}],
             **fetched(self.query, self.by_column, texts=True),
-            "query": {
-                "bool": {
-                    **clauses,
-                    "must": [{"bool": {"should": [near[number] for number in heads], "minimum_should_match": 1}}],
-                    "should": [*(each for number, each in enumerate(near) if number not in heads), *self._whole()],
-                }
-            },
-            "aggs": {"all": {"global": {}, "aggs": {"entries": entries, **counts}}},
         }
 
     def _fields(self) -> list[str]:
@@ -164,7 +176,7 @@ class CompiledText:
         near += [{"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}} for part in sorted(word.endings)]
         return {"dis_max": {"queries": near}}
 
-    def follow_up(self, answer: Mapping[str, Any]) -> CompiledText | None:
+    def follow_up(self, answer: Mapping[str, Any], *_counts: Mapping[str, Any]) -> CompiledText | None:
         """The query to ask in place of this one, if entries beyond those found could belong on its page."""
         hits = answer["hits"].get("hits", ())
         if any(map(lacks_column, hits)):
@@ -175,29 +187,28 @@ class CompiledText:
             return None
         return replace(self, size=MAX_TEXT_MATCHES)
 
-    def passing(self, answer: Mapping[str, Any]) -> None:
+    def passing(self, *_answers: Mapping[str, Any]) -> None:
         """How many entries pass the filters is not known: those that lack the words were not counted."""
 
-    def parse(self, answer: Mapping[str, Any]) -> Candidates:
+    def parse(self, answer: Mapping[str, Any], *counts: Mapping[str, Any]) -> Candidates:
         """:raises QueryTimeout: if the server gave up."""
-        if answer.get("timed_out"):
+        if any(each.get("timed_out") for each in (answer, *counts)):
             raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer words.")
         hits = answer["hits"].get("hits", [])
-        page, more = text_hits.page(self._scored(answer, hits), self.query)
+        page, more = text_hits.page(self._scored(hits, counts), self.query)
         return Candidates(page, more=more, took_ms=float(answer["took"]), exact=len(hits) < self.size)
 
-    def _scored(self, answer: Mapping[str, Any], hits: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+    def _scored(self, hits: Sequence[Mapping[str, Any]], counts: Sequence[Mapping[str, Any]]) -> list[Candidate]:
         if not hits:
             return []
-        counted = answer["aggregations"]["all"]
+        total, *frequencies = (int(each["hits"]["total"]["value"]) for each in counts)
+        words = [word.word for word in self.words]
         scores = text_hits.scores(
             map(stored_texts, hits),
             self.query,
             self.meta,
-            total=int(counted["entries"]["doc_count"]),
-            frequencies={
-                word.word: int(counted[f"word{number}"]["doc_count"]) for number, word in enumerate(self.words)
-            },
+            total=total,
+            frequencies=dict(zip(words, frequencies, strict=True)),
         )
         return [self._candidate(hits[slot], score, head) for slot, score, head in scores]
 

@@ -95,6 +95,8 @@ class Connection:
 
         :raises SearchIndexError: if one of them has no answer.
         """
+        if not bodies:
+            return []
         if len(bodies) == 1:
             return [self.post(f"/{index}/_search", encode(bodies[0]), {}, client)]
         header = encode({"index": index})
