@@ -4,11 +4,13 @@ In "yellow shoes", "shoes" is essential and "yellow" is optional. A parser could
 the categories of the entries tell as well:
 
 - a word that most entries of a category have, and hardly any other, names that category: "shoes";
+- so does the word for its things in the category's own name: "table" names "Coffee tables" and "Garden tables",
+  whatever their departments, and no "Table lamps". Someone who types the whole name asks for that category;
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
   modifier;
 - of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
   an orange. Then "mango juice" asks for juice;
-- any other word can name a thing: "desk", if few of the tables are desks. The names of colours never do.
+- any other word can name a thing: "desk", if few of the tables are desks. Names of colours and numbers never do.
 
 A word that is not in the catalogue has the role of those that differ from it by one typing error.
 """
@@ -53,13 +55,15 @@ class Described:
     and those that the names of its categories list.
 
     A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
-    that are ``listed``.
+    that are ``listed``. ``called``: the names of its categories that are no lists, as of
+    :func:`~imagesim.indexes.analysis.kind_of`.
     """
 
     categories: frozenset[str]
     words: Mapping[str, float]
     name: frozenset[str]
     listed: frozenset[str] = frozenset()
+    called: frozenset[tuple[str, ...]] = frozenset()
 
 
 class Interpretation(NamedTuple):
@@ -68,12 +72,15 @@ class Interpretation(NamedTuple):
     ``heads``: the numbers of the words of which an entry must contain one, empty if any word suffices. ``categories``:
     those that the query names, if it has a word for a category and otherwise only modifiers. ``mentioned``: the same,
     whatever its other words mean. ``partly``: those of which it names a part: "sofas" of "Sofas & tables".
+    ``in_full``: it has the whole name of a category, or several words that name the same one, and otherwise only
+    modifiers.
     """
 
     heads: tuple[int, ...]
     categories: frozenset[str]
     mentioned: frozenset[str]
     partly: frozenset[str]
+    in_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class Roles:
     in their names, as "Sofas & tables" do; ``modifiers``: the stems of those that name nothing;
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
     head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
-    ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`."""
+    ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`; ``names``: the categories of a whole name, that of
+    each of :func:`~imagesim.indexes.analysis.kind_of` with those that are specified further."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
@@ -91,6 +99,7 @@ class Roles:
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     colours: frozenset[str] = frozenset()
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has a word with one of these stems."""
@@ -153,11 +162,30 @@ class Roles:
         each_named = [named[number] for number in heads if named[number]]
         mentioned = frozenset[str]().union(*each_named)
         categories: frozenset[str] = frozenset()
+        in_full = False
         if each_named and len(each_named) == len(heads) and not specified:
-            categories = frozenset.intersection(*each_named) or mentioned
+            common = frozenset.intersection(*each_named)
+            categories, in_full = common or mentioned, bool(common) and common != mentioned
         parts = Counter(name for stems in words for name in {n for stem in stems for n in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
-        return Interpretation(tuple(heads) if len(heads) < len(words) else (), categories, mentioned, partly)
+        whole, whole_categories = self._in_full(words, fillers)
+        if whole:
+            heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
+        shortened = tuple(heads) if len(heads) < len(words) else ()
+        return Interpretation(shortened, categories, mentioned, partly, in_full)
+
+    def _in_full(self, words: Sequence[Collection[str]], fillers: Collection[int]) -> tuple[list[int], frozenset[str]]:
+        """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
+        query asks for anything else."""
+        asked = [number for number in range(len(words)) if number not in fillers]
+        every = frozenset(stem for number in asked for stem in words[number])
+        for name in filter(every.issuperset, self.names):
+            found = {next(number for number in asked if stem in words[number]) for stem in name}
+            # A word that is common elsewhere names a category alone or in a colour: "glasses", but not "glass table".
+            beside = self.modifiers if len(name) > 1 or name[0] in self.kinds else self.colours
+            if len(found) == len(name) and all(n in found or not beside.isdisjoint(words[n]) for n in asked):
+                return sorted(found), frozenset(self.names[name])
+        return [], frozenset()
 
     def to_json(self) -> dict[str, Any]:
         kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))
@@ -166,6 +194,7 @@ class Roles:
             "kinds": kinds,
             "listed": listed,
             "collisions": {language: sorted(stems) for language, stems in self.collisions.items()},
+            "names": [[list(name), list(categories)] for name, categories in self.names.items()],
             **{name: sorted(stems) for name, stems in sets.items() if stems is not None},
         }
 
@@ -180,7 +209,8 @@ class Roles:
             str(language): frozenset(map(str, stems)) for language, stems in dict(data.get("collisions", {})).items()
         }
         sets = {name: frozenset(map(str, data[name])) for name in names if name in data}
-        return cls(kinds, listed=listed, collisions=collisions, **sets)
+        whole = {tuple(map(str, name)): tuple(map(str, each)) for name, each in data.get("names", ())}
+        return cls(kinds, listed=listed, collisions=collisions, names=whole, **sets)
 
 
 def fit_roles(
@@ -200,7 +230,13 @@ def fit_roles(
                 weights[stem][category] += 1.0 if stem in entry.listed else entry.words[stem]
         for stem in entry.listed:
             listed[stem] |= entry.categories
-    kinds = {stem: named for stem in found if (named := _named(weights[stem], sizes, departments))}
+    names = _names(entries, sizes)
+    headed, specifying = _parts(names)
+    kinds = {
+        stem: named
+        for stem in found
+        if (named := _named(weights[stem], sizes, departments, headed[stem], specifying[stem] - headed[stem]))
+    }
     alone: set[str] = set()
     for entry in entries:
         if not any(entry.categories.intersection(kinds.get(stem, ())) for stem in entry.name):
@@ -213,7 +249,7 @@ def fit_roles(
     order = sorted(found, key=lambda stem: (-found[stem].total(), stem))
     rest = [stem for stem in order if stem not in kinds]
     named_colours = [stem for stem in colours if stem not in kinds]
-    is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours for stem in rest}
+    is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours or _is_size(stem) for stem in rest}
     modifiers = list(dict.fromkeys([*named_colours, *(stem for stem in rest if is_modifier[stem])]))
     things = [stem for stem in rest if not is_modifier[stem]]
     kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
@@ -224,7 +260,52 @@ def fit_roles(
         frozenset(things[:MOST_THINGS]),
         {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
         frozenset(named_colours),
+        names=_with_specified(names),
     )
+
+
+def _is_size(stem: str) -> bool:
+    """Whether it may be a size, a quantity or the number of a model, which say nothing of what a thing is."""
+    return stem[:1].isdigit()
+
+
+def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
+    """Return the categories that have each name. Of an entry in several, nobody knows which has which."""
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for entry in entries:
+        for name in entry.called:
+            counts[name].update(entry.categories)
+    found = {
+        name: frozenset(each for each, number in counted.items() if number >= COVERAGE * sizes[each])
+        for name, counted in counts.items()
+    }
+    return {name: categories for name, categories in found.items() if name and categories}
+
+
+def _parts(
+    names: Mapping[tuple[str, ...], frozenset[str]],
+) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
+    """Return the categories whose names say by a word what their things are, and those that it specifies."""
+    headed: dict[str, set[str]] = defaultdict(set)
+    specifying: dict[str, set[str]] = defaultdict(set)
+    for (*others, head), categories in names.items():
+        headed[head] |= categories
+        for stem in others:
+            specifying[stem] |= categories
+    return headed, specifying
+
+
+def _with_specified(names: Mapping[tuple[str, ...], frozenset[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the names, the longest first, each with the categories of those that have more words before its last: the
+    "Bar stools" are stools."""
+    by_head: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for name in names:
+        by_head[name[-1]].append(name)
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for name in sorted(names, key=lambda name: (-len(name), name))[-MOST_KINDS:]:
+        wider = (names[other] for other in by_head[name[-1]] if set(name) <= set(other))
+        found[name] = tuple(sorted(frozenset[str]().union(*wider)))
+    return found
 
 
 def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str]]) -> frozenset[str]:
@@ -242,12 +323,19 @@ def _named(
     weights: Mapping[str, float],
     sizes: Mapping[str, int],
     departments: Mapping[str, frozenset[str]],
+    headed: Collection[str] = (),
+    specified: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Return the categories that a word names; empty if it is as common elsewhere."""
+    """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: those whose names say by
+    it what their things are; ``specified``: those in whose names it stands before the word that does."""
+    if headed:
+        weights = {name: weight for name, weight in weights.items() if name not in specified}
     covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
     total = sum(weights.values())
     if not covered or sum(weights[name] for name in covered) < PURITY * total:
         return ()
+    if headed:  # no brand, whatever the departments
+        return covered
     shares: dict[frozenset[str], float] = defaultdict(float)
     for name, weight in weights.items():
         shares[departments.get(name, frozenset({name}))] += weight

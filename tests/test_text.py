@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import analyse, listed_stems, query_words
+from imagesim.indexes.analysis import analyse, kind_of, listed_stems, query_words
 from imagesim.indexes.text import TextField, TextIndex, TextMatches
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
@@ -403,6 +403,25 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
 )
 def test_what_the_name_of_a_category_lists(name: str, language: str, listed: set[str]) -> None:
     assert listed_stems([name], language) == listed
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "kind"),
+    [
+        ("Garden tables", "en", ("garden", "tabl")),
+        ("Chests of drawers", "en", ("drawer", "chest")),
+        ("The best gifts for women", "en", ("best", "women", "gift")),
+        ("Sofa-beds", "en", ("sofa", "bed")),
+        ("Stools", "en", ("stool",)),
+        ("Sofas & tables", "en", ()),
+        ("Hosen für Kinder", "de", ("kind", "hos")),
+        ("Brosses à cheveux", "fr", ("cheveux", "bross")),
+        ("Mesas de comedor", "es", ("comedor", "mes")),
+        ("", "en", ()),
+    ],
+)
+def test_what_the_things_of_a_category_are(name: str, language: str, kind: tuple[str, ...]) -> None:
+    assert kind_of(name, language) == kind
 
 
 def test_many_fields() -> None:

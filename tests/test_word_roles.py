@@ -13,11 +13,15 @@ from tests.shop import picture, product, sync_and_calibrate
 DEPARTMENTS = {name: frozenset({"sneakers", "boots"}) for name in ("sneakers", "boots")}
 
 
-def entry(category: str, name: str, described: str = "", shelf: str = "") -> Described:
-    """An entry whose description weighs a third of its name; ``shelf``: the name of its category."""
+def entry(category: str, name: str, described: str = "", shelf: str = "", called: str = "") -> Described:
+    """An entry whose description weighs a third of its name; ``shelf``: words of its category, ``called``: the name of
+    that."""
     weights = dict.fromkeys(described.split(), 1 / 3)
     return Described(
-        frozenset({category}), weights | dict.fromkeys((*name.split(), *shelf.split()), 1.0), frozenset(name.split())
+        frozenset({category}),
+        weights | dict.fromkeys((*name.split(), *shelf.split(), *called.split()), 1.0),
+        frozenset(name.split()),
+        called=frozenset({tuple(called.split())} if called else ()),
     )
 
 
@@ -151,6 +155,12 @@ class TestRoles:
         assert roles.interpret([{"sofa"}, {"table"}]).partly == frozenset()
         assert Roles.from_json(roles.to_json()) == roles
 
+    def test_a_number_names_nothing(self):
+        """In "28 cm pan" it was as essential as the pan, where others were called frying pans."""
+        sizes = [entry("pans", "frypan 28 cm"), entry("pans", "grillpan 24 cm"), entry("pots", "stockpot 24 cm")]
+        roles = fit_roles(sizes, {})
+        assert {"24", "28"} <= roles.modifiers
+
     def test_stored_with_the_calibration(self):
         stored = Calibration(roles=self.roles).to_json()
         assert Calibration.from_json(stored).roles == self.roles
@@ -162,6 +172,64 @@ class TestRoles:
     def test_without_categories_no_word_names_any(self):
         words = [Described(frozenset(), {"shoe": 1.0}, frozenset({"shoe"})) for _ in range(9)]
         assert fit_roles(words, {}).kinds == {}
+
+
+class TestNamesOfCategories:
+    """A shop of furniture, where "table" is in the names of many categories and in all departments."""
+
+    roles = fit_roles(
+        [
+            *(entry("coffee-tables", f"lack{n} table", called="coffee table") for n in range(4)),
+            *(entry("garden-tables", f"sun{n} table", called="garden table") for n in range(3)),
+            *(entry("bedside-tables", f"moon{n} table", called="bedside table") for n in range(3)),
+            *(entry("table-lamps", f"glow{n} lamp oak", called="table lamp") for n in range(3)),
+            *(entry("garden-chairs", f"rest{n} chair oak", called="garden chair") for n in range(3)),
+            *(entry("stools", f"sit{n}", called="stool") for n in range(2)),
+            *(entry("bar-stools", f"high{n}", called="bar stool") for n in range(2)),
+            *(entry("glasses", f"sip{n}", called="glass") for n in range(2)),
+            *(entry("vases", f"bloom{n} {kind}", called="vase") for n, kind in enumerate(("glass", "glass", "", ""))),
+            entry("sale", "old glass oak", called="stool"),
+            *(entry("sale", name) for name in ("last table", "rug oak", "bowl", "mat")),
+        ],
+        {},
+        ["white"],
+    )
+
+    def test_the_last_word_of_a_name_is_what_its_things_are(self):
+        assert self.roles.kinds["table"] == ("bedside-tables", "coffee-tables", "garden-tables")
+        assert self.roles.kinds["stool"] == ("bar-stools", "stools")
+        assert "glass" not in self.roles.kinds  # which is in more names elsewhere
+
+    @pytest.mark.parametrize(
+        ("words", "heads", "named"),
+        [
+            ("garden table", (), {"garden-tables"}),  # and no garden chairs
+            ("table garden", (), {"garden-tables"}),
+            ("oak garden table", (1, 2), {"garden-tables"}),
+            ("table lamp", (), {"table-lamps"}),
+            ("stool", (), {"stools", "bar-stools"}),
+            ("bar stool", (), {"bar-stools"}),
+            ("glass", (), {"glasses"}),
+            ("white glass", (1,), {"glasses"}),
+        ],
+    )
+    def test_someone_who_types_all_of_a_name_asks_for_that_category(self, words, heads, named):
+        found = self.roles.interpret([{word} for word in words.split()])
+        assert (found.heads, found.categories, found.in_full) == (heads, named, True)
+
+    @pytest.mark.parametrize("words", ["oak glass", "garden lamp chair", "garden table vase", "garden", "sip1", "pet"])
+    def test_not_someone_who_asks_for_something_else(self, words):
+        assert not self.roles.interpret([{word} for word in words.split()]).in_full
+
+    def test_several_words_for_one_category_are_a_name_of_it(self):
+        assert TestRoles.roles.interpret([{"shoe"}, {"boot"}]).in_full
+        assert not TestRoles.roles.interpret([{"boot"}, {"paint"}]).in_full
+        assert not TestRoles.roles.interpret([{"shoe"}]).in_full
+
+    def test_they_are_stored(self):
+        stored = Roles.from_json(self.roles.to_json())
+        assert stored == self.roles
+        assert list(stored.names) == list(self.roles.names)  # the longest first
 
 
 def test_effective_number():
@@ -251,6 +319,23 @@ class TestSearch:
         sync_and_calibrate()
         for text in ("desk lamp", "lamp for the desk", "oak lamp"):
             assert set(self.names(text, min_relevance=0.4)) == {"Pendant lamp", "Tall lamp"}, text
+
+    def test_the_whole_name_of_a_category_asks_for_no_other(self):
+        """ "garden table" showed garden chairs, "candle" what holds one, and "glasses" a table of glass."""
+        kinds = {"Garden tables": "table", "Garden chairs": "seat", "Candles": "candle", "Glasses": "cup"}
+        colours = ("red", "green", "blue", "gold")
+        for (category, name), colour in zip(kinds.items(), colours, strict=True):
+            for number in range(4):
+                product(f"Sun{number} {name}", picture(colour), category=category)
+        product("Lantern for a candle", picture("navy"), category="Candle holders")
+        product("Oak table glass", picture("navy"), category="Coffee tables")
+        product("Folding garden table", picture("red"), category="Camping")
+        sync_and_calibrate()
+        for text, name in (("garden tables", "table"), ("candle", "candle"), ("glasses", "cup")):
+            found = set(self.names(text, min_relevance=0.4)) - {"Folding garden table"}
+            assert found == {f"Sun{number} {name}" for number in range(4)}, text
+        assert "Folding garden table" in self.names("garden table", min_relevance=0.4)  # which is called so
+        assert self.names("oak table glass")[0] == "Oak table glass"
 
     def test_a_part_of_a_category_is_not_all_of_it(self):
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""

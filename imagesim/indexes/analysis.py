@@ -215,6 +215,23 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def kind_of(name: str, language: str) -> tuple[str, ...]:
+    """Return the stems of the name of a category, that for what its things are last: "garden table" of "Garden tables",
+    "drawer chest" of "Chests of drawers". Empty for a list (:func:`listed_stems`)."""
+    if listed_stems([name], language):
+        return ()
+    words = query_words(name, (language,))
+    head = 0
+    while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
+        head += 1
+    return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
+
+
+def _continues(word: QueryWord) -> bool:
+    """Whether a word of a name specifies, with the word before it, the same thing."""
+    return word.follows and not word.complement
+
+
 @dataclass(frozen=True, slots=True)
 class QueryWord:
     """A word of a query with its stem in each language of the index.

@@ -17,7 +17,7 @@ from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems
+from imagesim.indexes.analysis import Token, analyse, base_language, kind_of, languages_of, listed_stems
 from imagesim.indexes.stem_collisions import stem_collisions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
@@ -143,6 +143,7 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
     weights: dict[str, float] = {}
     name: set[str] = set()
     listed: set[str] = set()
+    called: set[tuple[str, ...]] = set()
     for path, values in items.get_texts(item).items():
         spec = specs[path]
         language = base_language(spec.language)
@@ -153,11 +154,12 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
         if spec.category:
             listed |= listed_stems(values, language)
             stems -= listed
+            called.update(kind_of(value, language) for value in values)
         elif weight == 1.0:
             name |= stems
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
-    return Described(categories, weights, frozenset(name), frozenset(listed))
+    return Described(categories, weights, frozenset(name), frozenset(listed), frozenset(called))
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:

@@ -32,7 +32,7 @@ class QueryText:
     """A text and what its words mean in a catalogue.
 
     ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
-    ``mentioned`` and ``partly`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
+    ``mentioned``, ``partly`` and ``in_full`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
     those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for "Bürostuhl".
     ``is_name``: it is one word, which the catalogue calls things by, and colours.
     """
@@ -47,6 +47,7 @@ class QueryText:
     partly: frozenset[str]
     compounds: str
     is_name: bool
+    in_full: bool
 
     def asked(self, query: Query) -> Query:
         """Return the query with this text."""
@@ -112,10 +113,23 @@ def read(
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
     colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
     others = fillers | shades_of(words, colours) | _complements(words, meant, fillers, roles)
-    heads, categories, mentioned, partly = roles.interpret(meant, others, *_compound(words, others, languages))
-    is_name = [roles.calls(stems) for n, stems in enumerate(meant) if n not in fillers and n not in colours] == [True]
+    meaning = roles.interpret(meant, others, *_compound(words, others, languages))
+    things = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
+    is_name = len(things) == 1 and (meaning.in_full or roles.calls(things[0]))
     divided = " ".join(filter(None, compounds))
-    return QueryText(text, heads, spelled, colours, foreign, categories, mentioned, partly, divided, is_name)
+    return QueryText(
+        text,
+        meaning.heads,
+        spelled,
+        colours,
+        foreign,
+        meaning.categories,
+        meaning.mentioned,
+        meaning.partly,
+        divided,
+        is_name,
+        meaning.in_full,
+    )
 
 
 def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:

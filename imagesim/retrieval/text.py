@@ -35,6 +35,13 @@ OUTSIDE = 0.45
 """The most that a match of what is in other categories counts, if it has the word for the kind in a part of another at
 best: for "red shoes", red boxing gloves ("Boxhandschuhe") come after shoes."""
 
+ALL_OF_NAME = 0.96
+"""The minimum match for an entry that is called by the words and nothing else."""
+
+OTHER_KIND = 0.35
+"""The most that a match of what is in other categories counts, if the words are the whole name of one: for "desk", a
+desk lamp is shown only if it looks more like a desk than most."""
+
 OF_PART = 0.8
 """If the words name a part of a category, the least share of the best match there from which on an entry has that
 minimum: for "sofa", the sofas of "Sofas & tables"."""
@@ -207,14 +214,21 @@ class WithText:
 
     def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
-        :data:`KIND_MATCH`, those that neither are nor are called so of at most :data:`OUTSIDE`."""
+        :data:`KIND_MATCH`, those that neither are nor are called so of at most :data:`OUTSIDE`.
+
+        If the words are the whole name of a category, one of them beside others does not call an entry so: for
+        "glasses", no coffee table of glass.
+        """
         part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
+        called, most = KIND_MATCH, OUTSIDE
+        if self._texts.text.in_full:
+            called, most = ALL_OF_NAME if self._texts.text.is_name else BY_NAME, OTHER_KIND
 
         def match(each: Candidate) -> float:
             if self._is_of_kind(each) or each in part:
                 return max(each.text, KIND_MATCH)
-            outside = named and named.isdisjoint(each.categories) and each.head < KIND_MATCH
-            return min(each.text, OUTSIDE) if outside else each.text
+            outside = named and named.isdisjoint(each.categories) and each.head < called
+            return min(each.text, most) if outside else each.text
 
         return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
@@ -227,7 +241,8 @@ class WithText:
         tables" for "red sofa", and any lamp for "desk lamp", if nothing is called that. Only after the feedback, for
         which those count that match all of the words."""
         part = self._best_of_part(candidates, attrgetter("head"))
-        least = BY_NAME if all(each.text < BY_NAME for each in candidates) else math.inf
+        nothing_has_all = all(each.text < BY_NAME for each in candidates)
+        least = BY_NAME if nothing_has_all and not self._texts.text.in_full else math.inf
         return [
             each._replace(text=max(each.text, KIND_MATCH)) if each.head >= least or each in part else each
             for each in candidates
