@@ -147,7 +147,8 @@ class Roles:
         led_by = frozenset(
             name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
         )
-        specify = specify if specify and self.calls(words[head]) else ()
+        # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
+        specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         heads: list[int] = []
         specified = False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
@@ -178,12 +179,12 @@ class Roles:
         """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
         query asks for anything else."""
         asked = [number for number in range(len(words)) if number not in fillers]
-        every = frozenset(stem for number in asked for stem in words[number])
-        for name in filter(every.issuperset, self.names):
-            found = {next(number for number in asked if stem in words[number]) for stem in name}
+        for name in filter(frozenset[str]().union(*words).issuperset, self.names):
+            found = {next(number for number, stems in enumerate(words) if stem in stems) for stem in name}
             # A word that is common elsewhere names a category alone or in a colour: "glasses", but not "glass table".
             beside = self.modifiers if len(name) > 1 or name[0] in self.kinds else self.colours
-            if len(found) == len(name) and all(n in found or not beside.isdisjoint(words[n]) for n in asked):
+            told = len(found) == len(name) and not found.isdisjoint(asked)  # "buty do biegania" are "shoes for running"
+            if told and all(n in found or not beside.isdisjoint(words[n]) for n in asked):
                 return sorted(found), frozenset(self.names[name])
         return [], frozenset()
 

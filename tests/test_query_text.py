@@ -13,7 +13,7 @@ from imagesim.word_roles import Roles
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
-    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "750", "ml", "2tb"}),
+    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "750", "ml", "2tb", "pin"}),
 )
 
 
@@ -53,10 +53,13 @@ def test_words_are_divided_as_in_the_catalogue(typed, asked):
         ("kurzhand", "kurz hand"),
         ("clockhands", "clock hands"),
         ("shorthand", ""),  # spelled correctly, so that the model knows what it means
+        ("ballhand", "ball hand"),  # but the catalogue has both parts
+        ("redpin", "red pin"),  # as if the ending is short
+        ("madpin", ""),
     ],
 )
 def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
-    found = query_text.read(typed, ROLES, ["de"], {"shorthand"}.__contains__)
+    found = query_text.read(typed, ROLES, ["de"], {"shorthand", "ballhand"}.__contains__)
     assert found.compounds == divided
 
 
@@ -114,6 +117,10 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
         ("chair under a bed 42", ["en"], "chair bed"),
         ("chair 42", ["en"], "chair"),  # a size, too
         ("skateboard 2tb", ["en"], "skateboard"),
+        ("do you sell a chair", ["en"], "chair"),
+        ("vendez-vous chair", ["fr"], "chair"),
+        ("chair na basket", ["pl"], "chair"),
+        ("Stuhl zum Basket", ["de"], "stuhl"),
         ("cheap", ["en"], ""),
         ("sale of a basket", ["en"], "sale basket"),  # the catalogue has something that is called so
         ("hte chair", ["en"], "chair"),
@@ -129,6 +136,12 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
     text = query_text.read(typed, roles, languages, {"teh"}.__contains__)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
+
+
+def test_without_categories_every_word_may_be_what_is_sought():
+    """ "harry potter book" showed other books and nothing of Harry Potter."""
+    roles = Roles(things=frozenset({"book", "harri", "potter"}))
+    assert query_text.read("harry potter book", roles, ["en"], set().__contains__).heads == ()
 
 
 @pytest.mark.parametrize(("typed", "categories"), [("mens", ()), ("men's", ()), ("nens", ("x",)), ("lenss", ("x",))])

@@ -221,6 +221,14 @@ class TestNamesOfCategories:
     def test_not_someone_who_asks_for_something_else(self, words):
         assert not self.roles.interpret([{word} for word in words.split()]).in_full
 
+    def test_a_name_may_say_what_its_things_are_for(self):
+        roles = Roles(
+            {"shoe": ("shoes", "running")}, names={("run", "shoe"): ("running",), ("shoe",): ("shoes", "running")}
+        )
+        for for_running in ({"run"}, {"runner"}):
+            found = roles.interpret([{"shoe"}, for_running], fillers={1})
+            assert found.categories == ({"running"} if for_running == {"run"} else {"shoes", "running"})
+
     def test_several_words_for_one_category_are_a_name_of_it(self):
         assert TestRoles.roles.interpret([{"shoe"}, {"boot"}]).in_full
         assert not TestRoles.roles.interpret([{"boot"}, {"paint"}]).in_full
@@ -330,12 +338,14 @@ class TestSearch:
         product("Lantern for a candle", picture("navy"), category="Candle holders")
         product("Oak table glass", picture("navy"), category="Coffee tables")
         product("Folding garden table", picture("red"), category="Camping")
+        product("Black candle", picture("navy"), category="Gifts")
         sync_and_calibrate()
         for text, name in (("garden tables", "table"), ("candle", "candle"), ("glasses", "cup")):
-            found = set(self.names(text, min_relevance=0.4)) - {"Folding garden table"}
+            found = set(self.names(text, min_relevance=0.4)) - {"Folding garden table", "Black candle"}
             assert found == {f"Sun{number} {name}" for number in range(4)}, text
         assert "Folding garden table" in self.names("garden table", min_relevance=0.4)  # which is called so
         assert self.names("oak table glass")[0] == "Oak table glass"
+        assert self.names("black candle", min_relevance=0.4)[0] == "Black candle"
 
     def test_a_part_of_a_category_is_not_all_of_it(self):
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""

@@ -108,8 +108,8 @@ def read(
         own = frozenset(word.stems.values())
         stems = own if word.word in spelled else roles.stems_of(word.word, own)
         meant.append(stems)
-        if word.word not in spelled and not roles.has(stems):
-            compounds.append(_divided(word.word, roles, languages))
+        if not roles.has(stems):
+            compounds.append(_divided(word.word, roles, languages, known=word.word in spelled))
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
     colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
     others = fillers | shades_of(words, colours) | _complements(words, meant, fillers, roles)
@@ -172,13 +172,22 @@ def _compound(
     return numbers[-1], numbers[start:-1]
 
 
-def _divided(word: str, roles: Roles, languages: Sequence[str]) -> str:
+def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
     """Return a word before its longest ending that the catalogue calls something by, and that: "büro stühle" of
-    "bürostühle"; empty if there is none."""
+    "bürostühle"; empty if there is none. The catalogue has to have the first part, too, if the model knows the word or
+    the ending is short: "lunch box" of "lunchbox", and no hand of "shorthand"."""
+
+    def calls(part: str) -> bool:
+        return any(roles.calls(each.stems.values()) for each in query_words(part, languages))
+
+    def has(part: str) -> bool:
+        return any(roles.has(frozenset(each.stems.values())) for each in query_words(part, languages))
+
     if len(word) <= LONGEST:
-        for start in range(SHORTEST - 1, len(word) - SHORTEST + 1):
-            if any(roles.calls(ending.stems.values()) for ending in query_words(word[start:], languages)):
-                return f"{word[:start]} {word[start:]}"
+        for start in range(SHORTEST - 1, len(word) - SHORTEST + 2):
+            first, ending = word[:start], word[start:]
+            if calls(ending) and (has(first) or not (known or len(ending) < SHORTEST)):
+                return f"{first} {ending}"
     return ""
 
 

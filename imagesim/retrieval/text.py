@@ -36,7 +36,8 @@ OUTSIDE = 0.45
 best: for "red shoes", red boxing gloves ("Boxhandschuhe") come after shoes."""
 
 ALL_OF_NAME = 0.96
-"""The minimum match for an entry that is called by the words and nothing else."""
+HALF_OF_NAME = 0.94
+"""The minimum match of an entry that is called by the words and nothing else, and by them and as many others."""
 
 OTHER_KIND = 0.35
 """The most that a match of what is in other categories counts, if the words are the whole name of one: for "desk", a
@@ -217,17 +218,19 @@ class WithText:
         :data:`KIND_MATCH`, those that neither are nor are called so of at most :data:`OUTSIDE`.
 
         If the words are the whole name of a category, one of them beside others does not call an entry so: for
-        "glasses", no coffee table of glass.
+        "glasses", no coffee table of glass. With a colour it may: "black soap" may be a cleanser.
         """
         part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
         called, most = KIND_MATCH, OUTSIDE
         if self._texts.text.in_full:
-            called, most = ALL_OF_NAME if self._texts.text.is_name else BY_NAME, OTHER_KIND
+            alone = HALF_OF_NAME if self._texts.text.colours else ALL_OF_NAME
+            called, most = alone if self._texts.text.is_name else BY_NAME, OTHER_KIND
 
         def match(each: Candidate) -> float:
             if self._is_of_kind(each) or each in part:
                 return max(each.text, KIND_MATCH)
-            outside = named and named.isdisjoint(each.categories) and each.head < called
+            by = min(each.head, each.text) if self._texts.text.in_full else each.head
+            outside = named and named.isdisjoint(each.categories) and by < called
             return min(each.text, most) if outside else each.text
 
         return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
