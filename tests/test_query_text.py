@@ -138,6 +138,11 @@ def test_the_words_of_which_an_answer_must_have_one(typed, languages, asked):
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
 
 
+def test_a_plural_with_another_stem_has_the_role_of_the_singular():
+    roles = Roles({"shelf": ("shelves",)}, things=frozenset())
+    assert query_text.read("shelves", roles, ["en"], {"shelves"}.__contains__).categories == {"shelves"}
+
+
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))

@@ -183,6 +183,34 @@ def test_languages(language: str, text: str, written: str) -> None:
     assert index.match(text).scores.tolist()[0] > 0.6
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "written"),
+    [
+        ("en", "shelves", "Shelf"),
+        ("en", "scarf", "Scarves"),
+        ("en", "mice", "Mouse"),
+        ("en", "lenses", "Lens"),
+        ("es", "ollas", "Olla"),
+        ("es", "lápices", "Lápiz"),
+        ("fr", "yeux", "Œil"),
+        ("nl", "kussens", "Kussen"),
+        ("nl", "deken", "Dekens"),
+        ("nl", "fietsen", "Fiets"),
+        ("pl", "kubki", "Kubek"),
+        ("pt", "botões", "Botão"),
+    ],
+)
+def test_the_plural_of_a_word_is_the_same_word(language: str, typed: str, written: str) -> None:
+    """Their stems differ, so that one was a typing error of the other at best."""
+    index = TextIndex([TextField("name", 1, language)])
+    index.set(0, {"name": (written,)})
+    assert index.match(typed, spelled={typed}).scores.tolist() == pytest.approx([0.97 * (0.9 + 0.1 * 0.97)])
+
+
+def test_a_word_in_ss_is_no_plural() -> None:
+    assert not {"glas", "glasss"} & query_words("glass", ("en",))[0].other_numbers.keys()
+
+
 def test_vowel_signs_are_part_of_a_word() -> None:
     """Words in Hindi were divided at each, so that any text with the same consonants matched."""
     index = TextIndex([TextField("name", 1, "hi")])

@@ -17,7 +17,9 @@ from imagesim.indexes.stop_words import (
     FILLERS,
     HEAD_FIRST,
     INFLECTIONS,
+    IRREGULAR,
     NEGATIONS,
+    NUMBERS,
     PREPOSITIONS,
     SHADES,
     SIZES,
@@ -41,6 +43,9 @@ MAX_TOKENS = 400
 
 SHORTEST_PART = 4
 """The minimum number of letters of a part that a compound is found by."""
+
+SHORTEST_NUMBER = 3
+"""The minimum number of letters before the ending of a plural."""
 
 SHORTEST_SLIP = 3
 """The minimum number of letters of a stop word that is known with two of them exchanged."""
@@ -232,6 +237,22 @@ def _continues(word: QueryWord) -> bool:
     return word.follows and not word.complement
 
 
+@lru_cache(maxsize=4_000)
+def _other_numbers(word: str, language: str) -> tuple[str, ...]:
+    """Return what may be the plural of a word, or the singular."""
+    found: list[str] = []
+    for table, shortest in ((IRREGULAR, 0), (NUMBERS, SHORTEST_NUMBER)):
+        for pair in table.get(language, "").split() if word.isalpha() else ():
+            singular, _, plural = pair.partition("-")
+            for ending, other in ((singular, plural), (plural, singular)):
+                stem = word.removesuffix(ending)
+                if word == stem + ending and (len(stem) >= shortest if shortest else not stem):
+                    found.append(stem + other)
+    if word.endswith("s"):  # "glass" is no plural, and has none by an "s" alone
+        found = [form for form in found if form not in (f"{word}s", word[:-1] if word.endswith("ss") else "")]
+    return tuple(dict.fromkeys(found))
+
+
 @dataclass(frozen=True, slots=True)
 class QueryWord:
     """A word of a query with its stem in each language of the index.
@@ -261,7 +282,16 @@ class QueryWord:
             stems = {language: _token(joined, language).stem for language in self.stems}
             # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
-        return found
+        return found + [(form, {}) for form in self.other_numbers]
+
+    @property
+    def other_numbers(self) -> dict[str, Mapping[str, str]]:
+        """The plural and the singular of the word, each with its stem in the language in which it is that."""
+        found: dict[str, dict[str, str]] = {}
+        for language in self.stems:
+            for form in _other_numbers(self.word, language):
+                found.setdefault(form, {})[language] = stem_of(form, language)
+        return dict(found)
 
     @property
     def endings(self) -> dict[str, set[str]]:

@@ -109,3 +109,16 @@ chair")."""
 INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er"}
 """What the last word of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that write
 compounds as one word."""
+
+NUMBERS = {
+    "en": "-s -es f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
+    "pt": "-s ao-oes al-ais el-eis ol-ois",
+}  # fmt: skip
+"""The endings of singular and plural, without accents, where stemmers may give both another stem ("shelf", "shelves";
+the Dutch "kussen", "kussens")."""
+
+IRREGULAR = {
+    "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
+    "fr": "oeil-yeux",
+}
+"""Words with another plural than by an ending. In shops "men" and "women" are departments, and no plural of "man"."""

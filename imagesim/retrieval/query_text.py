@@ -105,7 +105,7 @@ def read(
     spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
     meant, compounds = [], []
     for word in words:
-        own = frozenset(word.stems.values())
+        own = _own_stems(word, roles)
         stems = own if word.word in spelled else roles.stems_of(word.word, own)
         meant.append(stems)
         if not roles.has(stems):
@@ -130,6 +130,15 @@ def read(
         is_name,
         meaning.in_full,
     )
+
+
+def _own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
+    """Return the stems of a word, or of its plural or singular if the catalogue has only these."""
+    own = frozenset(word.stems.values())
+    if roles.has(own):
+        return own
+    others = frozenset(stem for stems in word.other_numbers.values() for stem in stems.values())
+    return others if roles.has(others) else own
 
 
 def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:

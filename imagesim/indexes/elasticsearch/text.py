@@ -167,7 +167,7 @@ class CompiledText:
         """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
         near = [
             {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
-            *({"term": {WORDS: {"value": joined, "boost": 3}}} for joined in word.joined),
+            *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings[1:]),
             *_stems(word),
             {"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{TWO_ERRORS}"}}},
         ]
