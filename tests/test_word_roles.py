@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 import imagesim
+from demo_shop.shop.models import Product
 from imagesim.calibration import Calibration
 from imagesim.indexing.sync import sync
+from imagesim.models import StoredCalibration
+from imagesim.registry import registry
 from imagesim.word_roles import Described, Roles, effective_number, fit_roles
 from tests.shop import picture, product, sync_and_calibrate
 
@@ -346,6 +349,20 @@ class TestSearch:
         assert "Folding garden table" in self.names("garden table", min_relevance=0.4)  # which is called so
         assert self.names("oak table glass")[0] == "Oak table glass"
         assert self.names("black candle", min_relevance=0.4)[0] == "Black candle"
+
+    def test_the_key_of_a_category_is_its_name_where_the_texts_have_none(self, monkeypatch):
+        """ "garden chairs" named nothing in a shop that searches the names of its products alone."""
+        items = registry.for_model(Product)
+        names = {path: spec for path, spec in items.text_specs.items() if path.startswith("name")}
+        monkeypatch.setitem(vars(items), "text_specs", names)
+        for number in range(4):
+            product(f"Chair {number}", picture("brown"), category="garden-chairs")
+            product(f"Table {number}", picture("gray"), category="garden-tables")
+            product(f"Seat {number}", picture("pink"), category="42")
+        sync_and_calibrate()
+        names = Calibration.from_json(StoredCalibration.objects.get().data).roles.names
+        assert names["garden", "chair"] == ("garden-chairs",)
+        assert not any("42" in name for name in names)
 
     def test_a_part_of_a_category_is_not_all_of_it(self):
         """ "sofa" showed every table of "Sofas & tables" as a relevant hit."""

@@ -159,6 +159,10 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
             name |= stems
         for stem in stems:
             weights[stem] = max(weights.get(stem, 0.0), weight)
+    if not any(spec.category for spec in specs.values()):  # the key is all that tells what the category is called
+        called = {
+            kind_of(_spaced(each), base_language(spec.language)) for each in categories for spec in specs.values()
+        }
     return Described(categories, weights, frozenset(name), frozenset(listed), frozenset(called))
 
 
@@ -197,13 +201,18 @@ def departments_of(parents: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 def embed_words(meta: IndexMeta, categories: Sequence[str]) -> tuple[Vector, Sequence[str]] | None:
     """Return the vectors of the categories' names, if the model embeds texts and the names are words."""
-    named = [name for name in categories if any(character.isalpha() for character in name)][:MOST_NAMES]
+    named = list(filter(_spaced, categories))[:MOST_NAMES]
     try:
         embedder = get_embedder_of(meta.fingerprint)
         if not named or not embedder.supports_texts:
             return None
-        vectors = embedder.embed_texts([name.replace("-", " ").replace("_", " ") for name in named])
+        vectors = embedder.embed_texts([_spaced(name) for name in named])
     except ImagesimError as error:
         logger.info("Words use the prior of the calibration: %s", error)
         return None
     return project(vectors, meta.projection), named
+
+
+def _spaced(category: str) -> str:
+    """Return the words of a category's name or slug; empty if it is a number."""
+    return category.replace("-", " ").replace("_", " ") if any(map(str.isalpha, category)) else ""
