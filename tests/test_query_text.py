@@ -13,7 +13,22 @@ from imagesim.word_roles import Roles
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
-    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "750", "ml", "2tb", "pin"}),
+    things=frozenset(
+        {
+            "skateboard",
+            "basketbal",
+            "basket",
+            "ball",
+            "schreibtischstuhl",
+            "750",
+            "ml",
+            "2tb",
+            "pin",
+            "gsb",
+            "18v",
+            "55",
+        }
+    ),
 )
 
 
@@ -30,6 +45,10 @@ ROLES = Roles(
         ("wine 750ml", "wine 750 ml"),
         ("13inch 2 tb 750cl", "13inch 2tb 750cl"),
         ("750x500", "750x500"),
+        ("GSB18V55 in red", "GSB 18V 55 in red"),
+        ("gsb18v-55", "gsb 18v 55"),
+        ("gsb18v56", "gsb18v56"),
+        ("gsb55" * 2000, "gsb55" * 2000),  # no code is that long
         ("", ""),
     ],
 )

@@ -21,10 +21,11 @@ from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
-_AMOUNT = re.compile(r"(\d+)([^\W\d_]+)")
+_RUNS = re.compile(r"\d+|[^\W\d_]+")
+"""The numbers and the letters of a typed word."""
 
 LONGEST = 32
-"""The maximum number of letters of a compound that is divided."""
+"""The maximum number of letters of a word that is divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +229,8 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
 def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     """Return ``text`` with its words divided as in the catalogue, where that has them only so.
 
-    "skate board" and "skate-board" ask for a skateboard, and "750ml" for 750 ml. The shade of a colour is a word of its
-    own: "hellblau" asks for what is blue.
+    "skate board" and "skate-board" ask for a skateboard, "750ml" for 750 ml, and "GSB18V55" for a GSB 18V-55. The shade
+    of a colour is a word of its own: "hellblau" asks for what is blue.
     """
 
     def has(typed: str) -> bool:
@@ -246,7 +247,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     given = text.split()
     words = given[:MAX_TERMS]
     for end in range(len(words), 0, -1):
-        pair, amount = words[max(end - 2, 0) : end], _AMOUNT.fullmatch(words[end - 1])
+        pair = words[max(end - 2, 0) : end]
         parts = HYPHEN.split(words[end - 1])
         if len(pair) == 2 and has_only(["".join(pair)], pair):
             words[end - 2 : end] = ["".join(pair), ""]
@@ -254,6 +255,22 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - 1] = "".join(parts)
         elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
-        elif amount and has_only(amount.groups(), [amount[0]]):
-            words[end - 1] = " ".join(amount.groups())
+        elif written := _apart(words[end - 1], has):
+            words[end - 1] = written
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
+
+
+def _apart(typed: str, has: Callable[[str], bool]) -> str:
+    """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
+    it does not."""
+    runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
+    if len(runs) < 2 or not any(map(str.isdigit, runs)) or has(typed):
+        return ""
+    parts: list[str] = []
+    while runs:
+        known = next((end for end in range(len(runs), 0, -1) if has("".join(runs[:end]))), 0)
+        if not known:
+            return ""
+        parts.append("".join(runs[:known]))
+        runs = runs[known:]
+    return " ".join(parts)
