@@ -208,7 +208,7 @@ def test_the_plural_of_a_word_is_the_same_word(language: str, typed: str, writte
 
 
 def test_a_word_in_ss_is_no_plural() -> None:
-    assert not {"glas", "glasss"} & query_words("glass", ("en",))[0].other_numbers.keys()
+    assert not {"glas", "glasss"} & query_words("glass", ("en",))[0].other_forms.keys()
 
 
 def test_vowel_signs_are_part_of_a_word() -> None:

@@ -17,9 +17,9 @@ from imagesim.indexes.stop_words import (
     FILLERS,
     HEAD_FIRST,
     INFLECTIONS,
-    IRREGULAR,
+    IRREGULAR_PLURALS,
     NEGATIONS,
-    NUMBERS,
+    PLURALS,
     PREPOSITIONS,
     SHADES,
     SIZES,
@@ -44,7 +44,7 @@ MAX_TOKENS = 400
 SHORTEST_PART = 4
 """The minimum number of letters of a part that a compound is found by."""
 
-SHORTEST_NUMBER = 3
+SHORTEST_STEM = 3
 """The minimum number of letters before the ending of a plural."""
 
 SHORTEST_SLIP = 3
@@ -238,19 +238,26 @@ def _continues(word: QueryWord) -> bool:
 
 
 @lru_cache(maxsize=4_000)
-def _other_numbers(word: str, language: str) -> tuple[str, ...]:
+def _other_forms(word: str, language: str) -> tuple[str, ...]:
     """Return what may be the plural of a word, or the singular."""
+    if not word.isalpha():
+        return ()
     found: list[str] = []
-    for table, shortest in ((IRREGULAR, 0), (NUMBERS, SHORTEST_NUMBER)):
-        for pair in table.get(language, "").split() if word.isalpha() else ():
-            singular, _, plural = pair.partition("-")
-            for ending, other in ((singular, plural), (plural, singular)):
-                stem = word.removesuffix(ending)
-                if word == stem + ending and (len(stem) >= shortest if shortest else not stem):
-                    found.append(stem + other)
+    for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
+        found += [other for form, other in ((singular, plural), (plural, singular)) if word == form]
+    for singular, plural in _pairs(PLURALS.get(language, "")):
+        for ending, other in ((singular, plural), (plural, singular)):
+            stem = word[: len(word) - len(ending)]
+            if word.endswith(ending) and len(stem) >= SHORTEST_STEM:
+                found.append(stem + other)
     if word.endswith("s"):  # "glass" is no plural, and has none by an "s" alone
         found = [form for form in found if form not in (f"{word}s", word[:-1] if word.endswith("ss") else "")]
     return tuple(dict.fromkeys(found))
+
+
+def _pairs(written: str) -> list[tuple[str, str]]:
+    """Return the singulars and plurals of a table of them."""
+    return [(singular, plural) for singular, _, plural in (pair.partition("-") for pair in written.split())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +289,14 @@ class QueryWord:
             stems = {language: _token(joined, language).stem for language in self.stems}
             # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
-        return found + [(form, {}) for form in self.other_numbers]
+        return found + [(form, {}) for form in self.other_forms]
 
     @property
-    def other_numbers(self) -> dict[str, Mapping[str, str]]:
+    def other_forms(self) -> dict[str, Mapping[str, str]]:
         """The plural and the singular of the word, each with its stem in the language in which it is that."""
         found: dict[str, dict[str, str]] = {}
         for language in self.stems:
-            for form in _other_numbers(self.word, language):
+            for form in _other_forms(self.word, language):
                 found.setdefault(form, {})[language] = stem_of(form, language)
         return dict(found)
 

@@ -110,14 +110,14 @@ INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no"
 """What the last word of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that write
 compounds as one word."""
 
-NUMBERS = {
+PLURALS = {
     "en": "-s -es f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
     "pt": "-s ao-oes al-ais el-eis ol-ois",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give both another stem ("shelf", "shelves";
 the Dutch "kussen", "kussens")."""
 
-IRREGULAR = {
+IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
     "fr": "oeil-yeux",
 }

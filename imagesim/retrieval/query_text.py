@@ -138,7 +138,7 @@ def _own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
     own = frozenset(word.stems.values())
     if roles.has(own):
         return own
-    others = frozenset(stem for stems in word.other_numbers.values() for stem in stems.values())
+    others = frozenset(stem for stems in word.other_forms.values() for stem in stems.values())
     return others if roles.has(others) else own
 
 
