@@ -10,25 +10,11 @@ from imagesim.retrieval import query_text
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
+CODES = frozenset({"750", "ml", "2tb", "gsb", "18v", "55"})
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
-    things=frozenset(
-        {
-            "skateboard",
-            "basketbal",
-            "basket",
-            "ball",
-            "schreibtischstuhl",
-            "750",
-            "ml",
-            "2tb",
-            "pin",
-            "gsb",
-            "18v",
-            "55",
-        }
-    ),
+    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "pin"} | CODES),
 )
 
 

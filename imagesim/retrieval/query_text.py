@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from imagesim.indexes.analysis import (
     HYPHEN,
@@ -190,15 +191,18 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
     def calls(part: str) -> bool:
         return any(roles.calls(each.stems.values()) for each in query_words(part, languages))
 
-    def has(part: str) -> bool:
-        return any(roles.has(frozenset(each.stems.values())) for each in query_words(part, languages))
-
     if len(word) <= LONGEST:
         for start in range(SHORTEST - 1, len(word) - SHORTEST + 2):
             first, ending = word[:start], word[start:]
-            if calls(ending) and (has(first) or not (known or len(ending) < SHORTEST)):
+            if calls(ending) and (_has(first, roles, languages) or not (known or len(ending) < SHORTEST)):
                 return f"{first} {ending}"
     return ""
+
+
+def _has(typed: str, roles: Roles, languages: Sequence[str]) -> bool:
+    """Whether the catalogue has all words of a typed one."""
+    words = query_words(typed, languages)
+    return bool(words) and all(roles.has(frozenset(word.stems.values())) for word in words)
 
 
 def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
@@ -233,9 +237,7 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     of a colour is a word of its own: "hellblau" asks for what is blue.
     """
 
-    def has(typed: str) -> bool:
-        words = query_words(typed, languages)
-        return bool(words) and all(roles.has(frozenset(word.stems.values())) for word in words)
+    has = partial(_has, roles=roles, languages=languages)
 
     def has_only(wanted: Sequence[str], typed: Sequence[str]) -> bool:
         return all(map(has, wanted)) and not all(map(has, typed))
