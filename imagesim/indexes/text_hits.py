@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+
+import numpy as np
 
 from imagesim.indexes.analysis import QueryWord, analyse, base_language, languages_of, query_words, stem_key
-from imagesim.indexes.text import TextIndex, text_fields
+from imagesim.indexes.text import TextField, TextIndex, text_fields
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
+from imagesim.runtime import runtime
 from imagesim.types import Candidate, IndexMeta, Query
 
 FOUND = 100
 """Entries that the server finds and that are then scored; ``MAX_TEXT_MATCHES`` where these cannot fill the page."""
+
+MAX_CHARACTERS = 3_000_000
+"""Characters of the texts whose words a process keeps: those of a few thousand entries."""
 
 
 def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
@@ -47,13 +56,64 @@ def scores(
 ) -> list[tuple[int, float, float]]:
     """(number, score, score of the heads) of each of ``texts`` that matches; see
     :meth:`~imagesim.indexes.text.TextIndex.match`."""
-    index = TextIndex(text_fields(meta.texts))
-    for slot, each in enumerate(texts):
-        index.add(slot, each)
-    index.settle()
-    found = index.answer(query, total=total, frequencies=frequencies)
-    matches = zip(*(each.tolist() for each in found), strict=True)
-    return [(int(slot), round(score, 6), round(head, 6)) for slot, score, head in matches]
+    fields = text_fields(meta.texts)
+    known = runtime.get(("words of found texts", *fields), partial(KnownTexts, fields))
+    return known.scores(texts, query, total=total, frequencies=frequencies)
+
+
+class KnownTexts:
+    """The words of the entries that a server found before: an entry that is found again is not analysed again, which
+    takes longer than the server where texts are long.
+
+    An entry is known by its texts, so that a changed one is another. All are dropped when they become too many.
+    Thread-safe.
+    """
+
+    def __init__(self, fields: Sequence[TextField]) -> None:
+        self._fields = fields
+        self._lock = threading.Lock()
+        self._drop()
+
+    def _drop(self) -> None:
+        self._index = TextIndex(self._fields)
+        self._slots: dict[tuple[tuple[str, ...], ...], int] = {}
+        self._characters = 0
+
+    def scores(
+        self,
+        texts: Iterable[Mapping[str, Sequence[str]]],
+        query: Query,
+        *,
+        total: int,
+        frequencies: Mapping[str, int],
+    ) -> list[tuple[int, float, float]]:
+        """See :func:`scores`."""
+        with self._lock:
+            slots = self._slots_of(texts)
+            mask = np.zeros(len(self._slots), dtype=bool)
+            mask[slots] = True
+            found = self._index.answer(query, mask=mask, total=total, frequencies=frequencies)
+        matches = {
+            slot: (round(score, 6), round(head, 6))
+            for slot, score, head in zip(*(part.tolist() for part in found), strict=True)
+        }
+        return [(number, *matches[slot]) for number, slot in enumerate(slots) if slot in matches]
+
+    def _slots_of(self, texts: Iterable[Mapping[str, Sequence[str]]]) -> list[int]:
+        if self._characters > MAX_CHARACTERS:
+            self._drop()
+        slots = []
+        for each in texts:
+            key = tuple(tuple(each.get(field.name, ())) for field in self._fields)
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = len(self._slots)
+                self._index.add(slot, each)
+                self._slots[key] = slot
+                self._characters += sum(map(len, chain(*key)))
+            slots.append(slot)
+        self._index.settle()
+        return slots
 
 
 def may_lack(found: int, groups: int, size: int, query: Query) -> bool:
