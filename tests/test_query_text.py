@@ -148,6 +148,12 @@ def test_a_plural_with_another_stem_has_the_role_of_the_singular():
     assert query_text.read("shelves", roles, ["en"], {"shelves"}.__contains__).categories == {"shelves"}
 
 
+def test_another_spelling_has_the_role_of_the_word():
+    roles = Roles({"tyre": ("tyres",)}, frozenset({"microfibr"}), things=frozenset())
+    assert query_text.read("tires", roles, ["en"], {"tires"}.__contains__).categories == {"tyres"}
+    assert query_text.spaced("micro fiber tires", roles, ["en"]) == "microfiber tires"
+
+
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))

@@ -17,14 +17,13 @@ from imagesim.indexes.stop_words import (
     FILLERS,
     HEAD_FIRST,
     INFLECTIONS,
-    IRREGULAR_PLURALS,
     NEGATIONS,
-    PLURALS,
     PREPOSITIONS,
     SHADES,
     SIZES,
     STOP_WORDS,
 )
+from imagesim.indexes.word_forms import other_spellings, plurals
 
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
@@ -43,9 +42,6 @@ MAX_TOKENS = 400
 
 SHORTEST_PART = 4
 """The minimum number of letters of a part that a compound is found by."""
-
-SHORTEST_STEM = 3
-"""The minimum number of letters before the ending of a plural."""
 
 SHORTEST_SLIP = 3
 """The minimum number of letters of a stop word that is known with two of them exchanged."""
@@ -237,29 +233,6 @@ def _continues(word: QueryWord) -> bool:
     return word.follows and not word.complement
 
 
-@lru_cache(maxsize=4_000)
-def _other_forms(word: str, language: str) -> tuple[str, ...]:
-    """Return what may be the plural of a word, or the singular."""
-    if not word.isalpha():
-        return ()
-    found: list[str] = []
-    for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
-        found += [other for form, other in ((singular, plural), (plural, singular)) if word == form]
-    for singular, plural in _pairs(PLURALS.get(language, "")):
-        for ending, other in ((singular, plural), (plural, singular)):
-            stem = word[: len(word) - len(ending)]
-            if word.endswith(ending) and len(stem) >= SHORTEST_STEM:
-                found.append(stem + other)
-    if word.endswith("s"):  # "glass" is no plural, and has none by an "s" alone
-        found = [form for form in found if form not in (f"{word}s", word[:-1] if word.endswith("ss") else "")]
-    return tuple(dict.fromkeys(found))
-
-
-def _pairs(written: str) -> list[tuple[str, str]]:
-    """Return the singulars and plurals of a table of them."""
-    return [(singular, plural) for singular, _, plural in (pair.partition("-") for pair in written.split())]
-
-
 @dataclass(frozen=True, slots=True)
 class QueryWord:
     """A word of a query with its stem in each language of the index.
@@ -289,14 +262,19 @@ class QueryWord:
             stems = {language: _token(joined, language).stem for language in self.stems}
             # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
-        return found + [(form, {}) for form in self.other_forms]
+        found += [(form, {}) for form in self._forms(plurals)]
+        return found + list(self._forms(other_spellings).items())
 
     @property
     def other_forms(self) -> dict[str, Mapping[str, str]]:
-        """The plural and the singular of the word, each with its stem in the language in which it is that."""
+        """The plural and the singular of the word, and it in other spellings, each with its stem in the language in
+        which it is that."""
+        return {**self._forms(plurals), **self._forms(other_spellings)}
+
+    def _forms(self, of: Callable[[str, str], Sequence[str]]) -> dict[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for language in self.stems:
-            for form in _other_forms(self.word, language):
+            for form in of(self.word, language):
                 found.setdefault(form, {})[language] = stem_of(form, language)
         return dict(found)
 

@@ -122,3 +122,15 @@ IRREGULAR_PLURALS = {
     "fr": "oeil-yeux",
 }
 """Words with another plural than by an ending. In shops "men" and "women" are departments, and no plural of "man"."""
+
+SPELLINGS = {
+    "en": "aluminum-aluminium analog-analogue armor-armour caliber-calibre catalog-catalogue center-centre "
+    "chili-chilli color-colour cozy-cosy donut-doughnut draft-draught favor-favour fiber-fibre flavor-flavour "
+    "gray-grey harbor-harbour humor-humour iza-isa ize-ise izi-isi jewelry-jewellery license-licence liter-litre "
+    "luster-lustre meter-metre mold-mould mustache-moustache neighbor-neighbour odor-odour pajama-pyjama "
+    "parlor-parlour plow-plough program-programme racquet-racket saber-sabre savory-savoury sulfur-sulphur "
+    "theater-theatre tire-tyre vapor-vapour whiskey-whisky woolen-woollen yogurt-yoghurt eled-elled eler-eller "
+    "eling-elling",
+}
+"""Parts of words that have two spellings, such as American and British ones. Both are spelled correctly, so that
+neither is taken for a typing error of the other."""

@@ -20,7 +20,7 @@ TYPING = 0.95
 
 SPELLED = 0.5
 """The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
-"match", and a "table" no "tablet". Low enough that vectors decide: "gray" is "grey"."""
+"match", and a "table" no "tablet". Low enough that vectors decide."""
 
 
 class WordMatcher:
@@ -112,8 +112,8 @@ class WordMatcher:
             for number, distance in vocabulary.near(typed):
                 if words[number] not in stop:  # "hte" is in no product's name
                     alike = consonants(words[number]) == consonants(typed)
-                    if factor < 1 and distance > 1 and not alike:
-                        continue  # "lodgings" are no misspelled "leggings", but "jewellery" is "jewelry"
+                    if factor < 1 and distance > 1:
+                        continue  # "lodgings" are no misspelled "leggings"
                     note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 

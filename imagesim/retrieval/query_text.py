@@ -135,7 +135,7 @@ def read(
 
 
 def _own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
-    """Return the stems of a word, or of its plural or singular if the catalogue has only these."""
+    """Return the stems of a word, or of its other forms if the catalogue has only these."""
     own = frozenset(word.stems.values())
     if roles.has(own):
         return own
@@ -189,7 +189,7 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
     the ending is short: "lunch box" of "lunchbox", and no hand of "shorthand"."""
 
     def calls(part: str) -> bool:
-        return any(roles.calls(each.stems.values()) for each in query_words(part, languages))
+        return any(roles.calls(_own_stems(each, roles)) for each in query_words(part, languages))
 
     if len(word) <= LONGEST:
         for start in range(SHORTEST - 1, len(word) - SHORTEST + 2):
@@ -202,7 +202,7 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
 def _has(typed: str, roles: Roles, languages: Sequence[str]) -> bool:
     """Whether the catalogue has all words of a typed one."""
     words = query_words(typed, languages)
-    return bool(words) and all(roles.has(frozenset(word.stems.values())) for word in words)
+    return bool(words) and all(roles.has(_own_stems(word, roles)) for word in words)
 
 
 def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
