@@ -115,7 +115,7 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
-        if self.things is None or len(word) < SHORTEST or word.isdigit():
+        if self.things is None or len(word) < SHORTEST or any(map(str.isdigit, word)):
             return stems
         if self.has(stems):
             return stems

@@ -10,7 +10,7 @@ from imagesim.retrieval import query_text
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
-CODES = frozenset({"750", "ml", "2tb", "gsb", "18v", "55"})
+CODES = frozenset({"750", "ml", "0.7", "l", "24", "2tb", "gsb", "18v", "55"})
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
@@ -31,6 +31,9 @@ ROLES = Roles(
         ("wine 750ml", "wine 750 ml"),
         ("13inch 2 tb 750cl", "13inch 2tb 750cl"),
         ("750x500", "750x500"),
+        ("wine 0.7l", "wine 0.7 l"),
+        ("wine 0,7ml", "wine 0,7 ml"),
+        ("2.4ml", "2.4ml"),  # 24 is something else
         ("GSB18V55 in red", "GSB 18V 55 in red"),
         ("gsb18v-55", "gsb 18v 55"),
         ("gsb18v56", "gsb18v56"),

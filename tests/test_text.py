@@ -550,6 +550,38 @@ def test_a_short_word_has_one_error_at_the_most(typed: str, found: list[str]) ->
     assert [names[slot] for slot in index.match(typed).best().tolist()] == found
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Bulb 8.5W, 1,5 l", "bulb 8.5w 1.5 l"),
+        ("2.4GHz 29x2.25", "2.4ghz 29x2 25"),
+        ("EU 38,39,40", "eu 38 39 40"),
+        ("1.000,50", "1 000 50"),
+        ("No.5 v2.0", "no 5 v2 0"),
+        ("Torx.5 W. 5", "torx 5 w 5"),
+    ],
+)
+def test_a_decimal_is_one_word(text: str, words: str) -> None:
+    assert [token.word for token in analyse(text, "en")] == words.split()
+
+
+def test_another_number_is_no_misspelling_of_one() -> None:
+    """ "5w" found a bulb of 8.5 watts, and "100ml" what has 180 ml, or 1000."""
+    index = TextIndex([TextField("name", 3)])
+    names = ["Bulb 8.5W", "Bulb 5W", "Glue 180ml", "Glue 100ml", "Glue 1000 ml"]
+    for slot, name in enumerate(names):
+        index.set(slot, {"name": [name]})
+
+    def found(text: str, **options: bool) -> list[str]:
+        return sorted(names[slot] for slot in index.match(text, **options).slots.tolist())
+
+    assert found("5w") == ["Bulb 5W"]
+    assert found("8,5w") == ["Bulb 8.5W"]
+    assert found("100ml") == ["Glue 100ml"]
+    assert found("100") == ["Glue 100ml"]
+    assert found("100", prefix=True) == ["Glue 1000 ml", "Glue 100ml"]
+
+
 @pytest.mark.parametrize(("typed", "first"), [("moniter", 1), ("munster", 0), ("tabel", 3), ("lether", 4)])
 def test_a_misspelling_has_the_same_consonants_rather_than_others(typed: str, first: int) -> None:
     """ "Moniter" showed beer of the brand "Sea Monster" before the monitors."""

@@ -28,7 +28,7 @@ from imagesim.indexes.word_forms import other_spellings, plurals
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 3
+ANALYSIS = 4
 """Raised when indexes made before have to be rebuilt for their words to be found as well."""
 
 MAX_TERMS = 16
@@ -60,7 +60,9 @@ HYPHEN = re.compile("[-‐‑]")
 # To regular expressions, vowel signs and other marks are no part of a word; in Hindi, Thai and others they are.
 _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
 _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
-_WORD = re.compile(rf"{_LETTERS}(?:['’]{_LETTERS})?")
+# Of more than two numbers nobody knows what divides them: "38,39,40".
+DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
+_WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # From the start of a word only: from each of its letters, a long word would take time by the square of its length.
 _JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
@@ -168,8 +170,9 @@ def languages_of(meta: IndexMeta) -> tuple[str, ...]:
 def analyse(text: str, language: str) -> tuple[Token, ...]:
     """The words of ``text`` in their order; runs of a script without spaces as pairs of characters.
 
-    A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). All languages
-    divide a text in the same way: what is elided is a word in each (``d'été``: ``d``, ``été``).
+    A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). A decimal is one
+    word, with a unit that is written to it (``8,5W``: ``8.5w``). All languages divide a text in the same way: what is
+    elided is a word in each (``d'été``: ``d``, ``été``).
     """
     text = _normalised(text)
     tokens: list[Token] = []
@@ -180,7 +183,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
             if rest and elided in ELIDED:
                 tokens.append(_token(elided, language))
                 word = rest
-            word = _POSSESSIVE.sub("", word)
+            word = _POSSESSIVE.sub("", word.replace(",", "."))
         if not word.isascii() and _NO_SPACES.fullmatch(word):
             pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
             tokens += [Token(pair, pair) for pair in pairs]

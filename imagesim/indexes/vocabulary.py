@@ -72,10 +72,13 @@ class Vocabulary:
         return found.union(n for n in unsorted if self.words[n].endswith(every))
 
     def near(self, typed: str) -> list[tuple[int, int]]:
-        """Return (number, distance) of the words with typing errors, of which there may be :func:`most_errors`."""
+        """Return (number, distance) of the words with typing errors, of which there may be :func:`most_errors`. A
+        number, a size or a code is another one if it differs."""
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
+        if has_digit(typed):
+            return []
         seen, found = self._near.get(typed, (0, []))
         if seen == len(self.words):
             return found
@@ -91,7 +94,7 @@ class Vocabulary:
         found = found + [
             (candidates[position], int(distance))
             for known, distance, position in near
-            if distance and not known.isdigit() and len(known) >= 3
+            if distance and len(known) >= 3 and not has_digit(known)
         ]
         if len(self._near) >= FUZZY_CACHE:
             self._near = {}
@@ -115,6 +118,10 @@ _VOWELS_AND_DOUBLES = re.compile(r"[aeiouy]+|(.)(?=\1)")
 def consonants(word: str) -> str:
     """Return the consonants of a word, double ones once."""
     return _VOWELS_AND_DOUBLES.sub("", word)
+
+
+def has_digit(word: str) -> bool:
+    return any(map(str.isdigit, word))
 
 
 def most_errors(word: str) -> int:

@@ -102,19 +102,19 @@ class WordMatcher:
                 note(vocabulary.starting_with(typed), TYPING)
             return found
         for number in vocabulary.starting_with(typed):
-            if len(words[number]) > len(typed):
+            # Further digits make another number.
+            if len(words[number]) > len(typed) and (prefix or not _goes_on(typed, words[number])):
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
         endings = word.endings
         note((n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)), COMPOUND)
-        if not typed.isdigit():
-            stop = stop_words(self._languages)
-            for number, distance in vocabulary.near(typed):
-                if words[number] not in stop:  # "hte" is in no product's name
-                    alike = consonants(words[number]) == consonants(typed)
-                    if factor < 1 and distance > 1:
-                        continue  # "lodgings" are no misspelled "leggings"
-                    note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
+        stop = stop_words(self._languages)
+        for number, distance in vocabulary.near(typed):
+            if words[number] not in stop:  # "hte" is in no product's name
+                alike = consonants(words[number]) == consonants(typed)
+                if factor < 1 and distance > 1:
+                    continue  # "lodgings" are no misspelled "leggings"
+                note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
     def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:
@@ -127,3 +127,8 @@ class WordMatcher:
             and (not languages or any(number in self._known_in[language] for language in languages))
             for ending, languages in endings.items()
         )
+
+
+def _goes_on(number: str, longer: str) -> bool:
+    """Whether a word that ends with a digit goes on with another: "100" in "1000" and "100.5"."""
+    return number[-1].isdigit() and longer[len(number)] in "0123456789."

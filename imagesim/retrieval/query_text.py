@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from imagesim.indexes.analysis import (
+    DECIMAL,
     HYPHEN,
     MAX_TERMS,
     QueryWord,
@@ -19,10 +20,11 @@ from imagesim.indexes.analysis import (
 )
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
+from imagesim.indexes.vocabulary import has_digit
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
-_RUNS = re.compile(r"\d+|[^\W\d_]+")
+_RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The numbers and the letters of a typed word."""
 
 LONGEST = 32
@@ -266,7 +268,7 @@ def _apart(typed: str, has: Callable[[str], bool]) -> str:
     """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
     it does not."""
     runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
-    if len(runs) < 2 or not any(map(str.isdigit, runs)) or has(typed):
+    if len(runs) < 2 or not has_digit(typed) or has(typed):
         return ""
     parts: list[str] = []
     while runs:

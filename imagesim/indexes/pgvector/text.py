@@ -24,7 +24,7 @@ from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.text import FILLER, KNOWN_PART, KNOWN_WORD, rarity
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, letters, most_errors
+from imagesim.indexes.vocabulary import LAST, has_digit, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 from imagesim.types import Candidates, Query
 
@@ -95,7 +95,7 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
         yield _between("word", word.word, bind), shortest
     for part in sorted(word.endings):
         yield _between("reversed", part[::-1], bind), shortest
-    if len(word.word) >= 3 and not word.word.isdigit():
+    if len(word.word) >= 3 and not has_digit(word.word):
         most, length = most_errors(word.word), bind(len(word.word), "int")
         different = sql.SQL("bit_count((letters # {})::bit(64))").format(bind(signed(letters(word.word)), "bigint"))
         apart = sql.SQL("abs(length - {})").format(length)
