@@ -161,6 +161,7 @@ class Roles:
             if not modifies and number not in fillers:
                 heads.append(number)
         each_named = [named[number] for number in heads if named[number]]
+        heads = heads or [n for n, stems in enumerate(words) if n not in fillers and self._may_name(stems)]
         mentioned = frozenset[str]().union(*each_named)
         categories: frozenset[str] = frozenset()
         in_full = False
@@ -174,6 +175,10 @@ class Roles:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
         shortened = tuple(heads) if len(heads) < len(words) else ()
         return Interpretation(shortened, categories, mentioned, partly, in_full)
+
+    def _may_name(self, stems: Collection[str]) -> bool:
+        """Whether a modifier may be what is sought, if there is nothing else."""
+        return self.colours.isdisjoint(stems) and not any(map(_is_size, stems))
 
     def _in_full(self, words: Sequence[Collection[str]], fillers: Collection[int]) -> tuple[list[int], frozenset[str]]:
         """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the

@@ -125,6 +125,10 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
         ("chair under a bed 42", ["en"], "chair bed"),
         ("chair 42", ["en"], "chair"),  # a size, too
         ("skateboard 2tb", ["en"], "skateboard"),
+        ("skateboard 5 kg", ["en"], "skateboard"),
+        ("26 inches chair", ["en"], "chair"),
+        ("ballon 5 litres chair", ["fr"], "ballon chair"),
+        ("chair inch", ["en"], "chair inch"),
         ("do you sell a chair", ["en"], "chair"),
         ("vendez-vous chair", ["fr"], "chair"),
         ("chair na basket", ["pl"], "chair"),
@@ -240,3 +244,15 @@ def test_an_index_is_told_what_the_words_are():
     query = text.asked(Query(np.zeros(1, np.float32)))
     assert (query.text, query.heads, query.spelled, query.colours) == ("white tables", (1,), {"white"}, (0,))
     assert query.foreign == {("tables", "de")}
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [("1 l shampoo", "shampoo"), ("red shampoo 500", "shampoo"), ("soft shampoo", ""), ("red 500", ""), ("5 l", "")],
+)
+def test_of_modifiers_alone_neither_a_number_nor_a_colour_is_what_is_sought(typed, asked):
+    """ "1 l shampoo" showed whatever comes in litres."""
+    modifiers = frozenset({"shampoo", "soft", "red", "l", "1", "5", "500"})
+    roles = Roles({"car": ("car",)}, modifiers, things=frozenset(), colours=frozenset({"red"}))
+    text = query_text.read(typed, roles, ["en"], lambda _word: False)
+    assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked

@@ -22,6 +22,7 @@ from imagesim.indexes.stop_words import (
     SHADES,
     SIZES,
     STOP_WORDS,
+    UNITS,
 )
 from imagesim.indexes.word_forms import other_spellings, plurals
 
@@ -87,6 +88,7 @@ def fold(text: str) -> str:
 
 
 _AMOUNTS = frozenset(map(fold, AMOUNTS))
+_UNITS = frozenset(map(fold, UNITS))
 
 
 @lru_cache(maxsize=200_000)
@@ -243,7 +245,8 @@ class QueryWord:
     ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
     asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte". ``joined``: it in
     one piece with the word before, and with the one after: "skateboard" for "skate board". ``complement``: it says what
-    the thing before is for, or like. ``shade``: beside a colour it is a part of its name: "light blue".
+    the thing before is for, or like. ``shade``: beside a colour it is a part of its name: "light blue". ``unit``: it
+    says of what the number before it is: "5 kg".
     """
 
     word: str
@@ -255,6 +258,7 @@ class QueryWord:
     joined: tuple[str, ...] = ()
     complement: bool = False
     shade: bool = False
+    unit: bool = False
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -332,7 +336,8 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
         slip, complement = token.word in slips, complement or token.word in prepositions
         shade = any(stem in _shade_stems(language) for language, stem in stems.items())
-        words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade))
+        unit = follows and token.word in _UNITS and positions[i - 1].word[0].isdigit()
+        words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade, unit))
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     # "t-shirt" is searched as two words or as one, not as three.

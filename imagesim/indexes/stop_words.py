@@ -96,6 +96,15 @@ SHADES = {
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
 """Sizes that are no number, which are one after such a word only."""
 
+UNITS = frozenset({
+    "a", "ah", "amp", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g", "gb", "ghz", "gram", "gramm",
+    "grams", "h", "hp", "hz", "inch", "inches", "kg", "km", "kw", "l", "lb", "lbs", "liter", "liters", "litre",
+    "litres", "litri", "litro", "litros", "litry", "litrów", "lm", "lumen", "m", "mah", "mb", "mhz", "ml", "mm", "nm",
+    "oz", "polegadas", "pollici", "pouce", "pouces", "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts",
+    "zoll",
+})  # fmt: skip
+"""Words after a number that say of what it is. A query for "dumbbell 5 kg" asks for a dumbbell."""
+
 CONJUNCTIONS = {
     "ca": "i", "cs": "a", "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "it": "e",
     "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "sv": "och", "tr": "ve",

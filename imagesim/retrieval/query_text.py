@@ -116,7 +116,8 @@ def read(
             compounds.append(_divided(word.word, roles, languages, known=word.word in spelled))
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
     colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
-    others = fillers | shades_of(words, colours) | _complements(words, meant, fillers, roles)
+    units = {n for n, word in enumerate(words) if word.unit}
+    others = fillers | units | shades_of(words, colours) | _complements(words, meant, fillers, roles)
     meaning = roles.interpret(meant, others, *_compound(words, others, languages))
     things = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
     is_name = len(things) == 1 and (meaning.in_full or roles.calls(things[0]))
