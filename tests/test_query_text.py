@@ -45,6 +45,19 @@ def test_words_are_divided_as_in_the_catalogue(typed, asked):
     assert query_text.spaced(typed, ROLES, ["en"]) == asked
 
 
+def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writes_them():
+    """ "12v battery" showed no battery of "12 V" first where something else has "12V"."""
+
+    def texts(typed: str) -> list[str]:
+        roles = Roles(things=frozenset({"12", "12v", "24v", "v", "batteri"}))
+        found = query_text.read_all(typed, (), roles, ["en"], lambda _word: False, "")
+        return [each.text for each in (found.text, *found.alternatives)]
+
+    assert texts("battery 12v") == ["battery 12v", "battery 12 v"]
+    assert texts("24v  battery") == ["24v  battery"]
+    assert texts("12 v") == ["12 v"]  # an index finds "12v" for it
+
+
 @pytest.mark.parametrize(
     ("typed", "divided"),
     [

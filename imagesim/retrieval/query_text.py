@@ -93,8 +93,10 @@ def read_all(
 ) -> QueryTexts:
     """Read the text of a query and its alternatives in these languages. ``has_word`` tells which words are spelled
     correctly; ``spoken`` is the visitor's language."""
+    text = spaced(text, roles, languages)
     own, *others = (
-        read(each, roles, languages, has_word, spoken) for each in (spaced(text, roles, languages), *alternatives)
+        read(each, roles, languages, has_word, spoken)
+        for each in (text, *alternatives, *_units_apart(text, roles, languages))
     )
     compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
     return QueryTexts(own, others, compounds)
@@ -260,20 +262,29 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - 1] = "".join(parts)
         elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
-        elif written := _apart(words[end - 1], has):
+        elif not has(words[end - 1]) and (written := _apart(words[end - 1], has)):
             words[end - 1] = written
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
+
+
+def _units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
+    """Return ``text`` with its numbers and their units apart ("12 v" of "12v"), if the catalogue writes some so."""
+    has = partial(_has, roles=roles, languages=languages)
+    words = text.split()
+    apart = [_apart(typed, has) or typed for typed in words]
+    return [" ".join(apart)] if apart != words else []
 
 
 def _apart(typed: str, has: Callable[[str], bool]) -> str:
     """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
     it does not."""
     runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
-    if len(runs) < 2 or not has_digit(typed) or has(typed):
+    if len(runs) < 2 or not has_digit(typed):
         return ""
     parts: list[str] = []
     while runs:
-        known = next((end for end in range(len(runs), 0, -1) if has("".join(runs[:end]))), 0)
+        most = len(runs) if parts else len(runs) - 1
+        known = next((end for end in range(most, 0, -1) if has("".join(runs[:end]))), 0)
         if not known:
             return ""
         parts.append("".join(runs[:known]))
