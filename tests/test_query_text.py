@@ -14,7 +14,9 @@ CODES = frozenset({"750", "ml", "0.7", "l", "24", "2tb", "gsb", "18v", "55"})
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
-    things=frozenset({"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "pin"} | CODES),
+    things=frozenset(
+        {"skateboard", "basketbal", "basket", "ball", "schreibtischstuhl", "pin", "pinhan", "minhan"} | CODES
+    ),
 )
 
 
@@ -77,10 +79,15 @@ def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writ
         ("ballhand", "ball hand"),  # but the catalogue has both parts
         ("redpin", "red pin"),  # as if the ending is short
         ("madpin", ""),
+        ("handred", "hand red"),  # nothing is called so, but the catalogue has both
+        ("handrot", ""),  # which is spelled correctly
+        ("pinhand", "pin hand"),  # and no misspelled "pinhan"
+        ("minhand", ""),
+        ("skateboard für madhand", ""),  # nobody asks for the hand
     ],
 )
 def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
-    found = query_text.read(typed, ROLES, ["de"], {"shorthand", "ballhand"}.__contains__)
+    found = query_text.read(typed, ROLES, ["de"], {"shorthand", "ballhand", "handrot"}.__contains__)
     assert found.compounds == divided
 
 

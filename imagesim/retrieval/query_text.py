@@ -109,21 +109,22 @@ def read(
     words = query_words(text, languages)
     foreign = foreign_to(words, roles.collisions, spoken)
     spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
-    meant, compounds = [], []
+    meant: list[Collection[str]] = []
+    divided: list[str] = []
     for word in words:
         own = _own_stems(word, roles)
         stems = own if word.word in spelled else roles.stems_of(word.word, own)
-        meant.append(stems)
-        if not roles.has(stems):
-            compounds.append(_divided(word.word, roles, languages, known=word.word in spelled))
+        known = word.word in spelled or roles.has(stems)  # or is a misspelling
+        divided.append("" if roles.has(own) else _divided(word.word, roles, languages, known=known))
+        meant.append(own if divided[-1] else stems)
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
     colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
     units = {n for n, word in enumerate(words) if word.unit}
-    others = fillers | units | shades_of(words, colours) | _complements(words, meant, fillers, roles)
+    complements = _complements(words, meant, fillers, roles)
+    others = fillers | units | shades_of(words, colours) | complements
     meaning = roles.interpret(meant, others, *_compound(words, others, languages))
     things = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
     is_name = len(things) == 1 and (meaning.in_full or roles.calls(things[0]))
-    divided = " ".join(filter(None, compounds))
     return QueryText(
         text,
         meaning.heads,
@@ -133,7 +134,7 @@ def read(
         meaning.categories,
         meaning.mentioned,
         meaning.partly,
-        divided,
+        " ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
         is_name,
         meaning.in_full,
     )
@@ -190,8 +191,9 @@ def _compound(
 
 def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
     """Return a word before its longest ending that the catalogue calls something by, and that: "büro stühle" of
-    "bürostühle"; empty if there is none. The catalogue has to have the first part, too, if the model knows the word or
-    the ending is short: "lunch box" of "lunchbox", and no hand of "shorthand"."""
+    "bürostühle"; empty if there is none. The catalogue has to have the first part, too, if the word is known or the
+    ending is short: "lunch box" of "lunchbox", and no hand of "shorthand". If it is not known, any two words that the
+    catalogue has are its parts: "doll house"."""
 
     def calls(part: str) -> bool:
         return any(roles.calls(_own_stems(each, roles)) for each in query_words(part, languages))
@@ -199,7 +201,11 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
     if len(word) <= LONGEST:
         for start in range(SHORTEST - 1, len(word) - SHORTEST + 2):
             first, ending = word[:start], word[start:]
-            if calls(ending) and (_has(first, roles, languages) or not (known or len(ending) < SHORTEST)):
+            if _has(first, roles, languages):
+                fits = calls(ending) or (not known and _has(ending, roles, languages))
+            else:
+                fits = calls(ending) and not (known or len(ending) < SHORTEST)
+            if fits:
                 return f"{first} {ending}"
     return ""
 
