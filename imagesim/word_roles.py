@@ -40,6 +40,9 @@ SPREAD = 2.5
 FEWEST = 3
 """The minimum number of entries for that."""
 
+DEPARTMENT = 3
+"""The minimum number of categories whose common name is that of a department."""
+
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
 MOST_THINGS = 4_000
@@ -109,6 +112,15 @@ class Roles:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""
         return any(stem in each for stem in stems for each in (self.kinds, self.things or ()))
 
+    def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
+        """Whether a word that names a department specifies a head that the catalogue has: for "dog coat", not all of
+        the "Dogs" department is of the kind. Not if its categories are called so, as "Running shoes" of "Shoes", or if
+        both name a category together, as "men" and "shoes"."""
+        if not self.has(head) or not self._may_name(head) or self._categories_of(stems) & self._categories_of(head):
+            return False
+        kinds = {name[-1] for name in self.names if len(name) > 1}
+        return any(len(self.names.get((stem,), ())) >= DEPARTMENT and stem not in kinds for stem in stems)
+
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
         typing error.
@@ -143,7 +155,7 @@ class Roles:
         :param fillers: the numbers of the words that ask for nothing.
         :param head: the number of the word that those of ``specify`` make specific: "chair" in "gaming chair".
         """
-        named = [frozenset(category for stem in stems for category in self.kinds.get(stem, ())) for stems in words]
+        named = [self._categories_of(stems) for stems in words]
         led_by = frozenset(
             name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
         )
@@ -175,6 +187,10 @@ class Roles:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
         shortened = tuple(heads) if len(heads) < len(words) else ()
         return Interpretation(shortened, categories, mentioned, partly, in_full)
+
+    def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
+        """Return the categories that a word names."""
+        return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
 
     def _may_name(self, stems: Collection[str]) -> bool:
         """Whether a modifier may be what is sought, if there is nothing else."""

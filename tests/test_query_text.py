@@ -181,6 +181,49 @@ def test_another_spelling_has_the_role_of_the_word():
     assert query_text.spaced("micro fiber tires", roles, ["en"]) == "microfiber tires"
 
 
+@pytest.mark.parametrize(
+    ("typed", "asked", "categories"),
+    [
+        ("dog coat", "coat", set()),
+        ("waterproof dog coat", "waterproof coat", set()),
+        ("coat for dogs", "coat", set()),
+        ("something for dogs", "dogs", {"beds", "food", "toys"}),
+        ("dog", "", {"beds", "food", "toys"}),
+        ("red dog", "dog", {"beds", "food", "toys"}),
+        ("dog red", "dog", {"beds", "food", "toys"}),
+        ("dog 42", "dog", {"beds", "food", "toys"}),
+        ("dog trousers", "", set()),  # which the catalogue lacks
+        ("dog bed", "", {"beds"}),
+        ("dog shoe", "shoe", {"boots", "sandals", "slippers"}),
+        ("shoe coat", "shoe", {"boots", "sandals", "slippers"}),  # slippers are called house shoes
+        ("cat coat", "cat", {"litter", "trees"}),  # not enough for a department
+    ],
+)
+def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, categories):
+    """ "Dog coats" showed beds and food of the "Dogs" behind the coats."""
+    of_dogs, shoes, of_cats = ("beds", "food", "toys"), ("boots", "sandals", "slippers"), ("litter", "trees")
+    names = {
+        ("dog", "bed"): ("beds",),
+        ("hous", "shoe"): ("slippers",),
+        ("cat",): of_cats,
+        ("dog",): of_dogs,
+        ("shoe",): shoes,
+    }
+    modifiers = frozenset({"coat", "red", "waterproof"})
+    kinds = {"dog": of_dogs, "cat": of_cats, "shoe": shoes, "bed": ("beds",)}
+    roles = Roles(kinds, modifiers, things=frozenset(), colours=frozenset({"red"}), names=names)
+    text = query_text.read(typed, roles, ["en"], lambda _word: False)
+    assert " ".join(query_words(typed, ["en"])[number].word for number in text.heads) == asked
+    assert text.categories == categories
+
+
+def test_the_name_of_a_department_and_a_kind_name_a_category_together():
+    of_men = ("mens-shoes", "mens-shirts", "mens-coats")
+    names = {("man",): of_men, ("shoe",): ("mens-shoes", "womens-shoes")}
+    roles = Roles({"man": of_men, "shoe": names[("shoe",)]}, things=frozenset(), names=names)
+    assert query_text.read("man shoes", roles, ["en"], lambda _word: False).categories == {"mens-shoes"}
+
+
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))

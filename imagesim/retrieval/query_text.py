@@ -122,7 +122,11 @@ def read(
     units = {n for n, word in enumerate(words) if word.unit}
     complements = _complements(words, meant, fillers, roles)
     others = fillers | units | shades_of(words, colours) | complements
-    meaning = roles.interpret(meant, others, *_compound(words, others, languages))
+    head, specify = _compound(words, others, languages)
+    pairs = [(head, n) for n in specify]
+    pairs += [(n, number) for n in range(len(words)) if n not in others for number in _said_of(words, n)]
+    departments = {n for thing, n in pairs if roles.may_specify(meant[n], meant[thing])}
+    meaning = roles.interpret(meant, others | departments, head, specify)
     things = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
     is_name = len(things) == 1 and (meaning.in_full or roles.calls(things[0]))
     return QueryText(
@@ -170,6 +174,11 @@ def _complements(
     if not any(roles.calls(meant[n]) for n in things):
         return set()
     return {n for n, word in enumerate(words) if word.complement}
+
+
+def _said_of(words: Sequence[QueryWord], thing: int) -> list[int]:
+    """Return the numbers of the words that say what a thing is for, or like."""
+    return [] if words[thing].complement else [n for n, word in enumerate(words) if word.complement]
 
 
 def _compound(
