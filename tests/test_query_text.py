@@ -175,6 +175,14 @@ def test_a_plural_with_another_stem_has_the_role_of_the_singular():
     assert query_text.read("shelves", roles, ["en"], {"shelves"}.__contains__).categories == {"shelves"}
 
 
+@pytest.mark.parametrize(("typed", "kind"), [("car", "care"), ("tub", "tube"), ("cap", "cape")])
+def test_no_other_word_is_the_plural(typed, kind):
+    """ "Car" was read as "cares", and showed the soil of a category "Soil & care"."""
+    roles = Roles({kind: (kind,)}, things=frozenset())
+    assert not query_text.read(typed, roles, ["en"], lambda _word: True).categories
+    assert query_text.read(f"{kind}s", roles, ["en"], lambda _word: True).categories
+
+
 def test_another_spelling_has_the_role_of_the_word():
     roles = Roles({"tyre": ("tyres",)}, frozenset({"microfibr"}), things=frozenset())
     assert query_text.read("tires", roles, ["en"], {"tires"}.__contains__).categories == {"tyres"}

@@ -188,6 +188,8 @@ def test_languages(language: str, text: str, written: str) -> None:
         ("en", "scarf", "Scarves"),
         ("en", "mice", "Mouse"),
         ("en", "lenses", "Lens"),
+        ("en", "buses", "Bus"),
+        ("es", "luces", "Luz"),
         ("es", "ollas", "Olla"),
         ("es", "lápices", "Lápiz"),
         ("fr", "yeux", "Œil"),

@@ -120,7 +120,7 @@ INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no"
 compounds as one word."""
 
 PLURALS = {
-    "en": "-s -es f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
+    "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
     "pt": "-s ao-oes al-ais el-eis ol-ois",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give both another stem ("shelf", "shelves";

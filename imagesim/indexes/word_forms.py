@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from imagesim.indexes.stop_words import IRREGULAR_PLURALS, PLURALS, SPELLINGS
 
-SHORTEST_STEM = 3
-"""The minimum number of letters before the ending of a plural."""
+SHORTEST = 3
+"""The minimum number of letters of a singular."""
 
 
 @lru_cache(maxsize=4_000)
@@ -20,9 +20,9 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
         found += [other for form, other in ((singular, plural), (plural, singular)) if word == form]
     for singular, plural in _pairs(PLURALS.get(language, "")):
         for ending, other in ((singular, plural), (plural, singular)):
-            stem = word[: len(word) - len(ending)]
-            if word.endswith(ending) and len(stem) >= SHORTEST_STEM:
-                found.append(stem + other)
+            form = word[: len(word) - len(ending)] + other
+            if word.endswith(ending) and min(len(word), len(form)) >= SHORTEST:
+                found.append(form)
     if word.endswith("s"):  # "glass" is no plural, and has none by an "s" alone
         found = [form for form in found if form not in (f"{word}s", word[:-1] if word.endswith("ss") else "")]
     return tuple(dict.fromkeys(found))
