@@ -182,7 +182,7 @@ class Roles:
             categories, in_full = common or mentioned, bool(common) and common != mentioned
         parts = Counter(name for stems in words for name in {n for stem in stems for n in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
-        whole, whole_categories = self._in_full(words, fillers)
+        whole, whole_categories = self._in_full(words, fillers, specify)
         if whole:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
         shortened = tuple(heads) if len(heads) < len(words) else ()
@@ -196,16 +196,20 @@ class Roles:
         """Whether a modifier may be what is sought, if there is nothing else."""
         return self.colours.isdisjoint(stems) and not any(map(_is_size, stems))
 
-    def _in_full(self, words: Sequence[Collection[str]], fillers: Collection[int]) -> tuple[list[int], frozenset[str]]:
+    def _in_full(
+        self, words: Sequence[Collection[str]], fillers: Collection[int], specify: Collection[int]
+    ) -> tuple[list[int], frozenset[str]]:
         """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
-        query asks for anything else."""
+        query asks for anything else. Of several words, the name may be specified further: "Italian red wine"."""
         asked = [number for number in range(len(words)) if number not in fillers]
+        further = [number for number in specify if self.calls(words[number])]
         for name in filter(frozenset[str]().union(*words).issuperset, self.names):
             found = {next(number for number, stems in enumerate(words) if stem in stems) for stem in name}
             # A word that is common elsewhere names a category alone or in a colour: "glasses", but not "glass table".
             beside = self.modifiers if len(name) > 1 or name[0] in self.kinds else self.colours
             told = len(found) == len(name) and not found.isdisjoint(asked)  # "buty do biegania" are "shoes for running"
-            if told and all(n in found or not beside.isdisjoint(words[n]) for n in asked):
+            others = found.union(further) if len(name) > 1 else found
+            if told and all(n in others or not beside.isdisjoint(words[n]) for n in asked):
                 return sorted(found), frozenset(self.names[name])
         return [], frozenset()
 

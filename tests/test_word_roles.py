@@ -232,6 +232,18 @@ class TestNamesOfCategories:
             found = roles.interpret([{"shoe"}, for_running], fillers={1})
             assert found.categories == ({"running"} if for_running == {"run"} else {"shoes", "running"})
 
+    def test_a_name_of_several_words_may_be_specified_further(self):
+        """ "Italian red wine" showed a hamper called so with a bottle of it, and no red wine."""
+
+        def asked(words):
+            found = self.roles.interpret([{word} for word in words.split()], head=2, specify=[0, 1])
+            return found.categories if found.in_full else None
+
+        assert asked("rug garden table") == {"garden-tables"}
+        assert asked("garden table rug") is None
+        assert asked("marble garden table") is None  # which the catalogue lacks
+        assert asked("rug bar stool") == {"bar-stools"}
+
     def test_several_words_for_one_category_are_a_name_of_it(self):
         assert TestRoles.roles.interpret([{"shoe"}, {"boot"}]).in_full
         assert not TestRoles.roles.interpret([{"boot"}, {"paint"}]).in_full
