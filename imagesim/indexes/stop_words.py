@@ -24,40 +24,40 @@ ELIDED = frozenset({
 
 FILLERS = {
     "de": "angebot artikel beste bestellen bild billig bis bitte brauche bräuchte ding dinge du empfehlen empfehlt "
-    "es etwas euro foto führen gern gerne gesucht gibt größe gut günstig haben habt hallo hat hätte hübsch "
-    "ihr kaufen laden meinem meinen meiner mir möchte neu online preis preiswert produkt produkte qualität "
-    "sache sachen schön shop sie suche suchen toll uns unser unter verkaufen verkauft was welche wie will wir "
-    "wo zeig zeigen",
-    "en": "affordable am any anything beautiful below best but buy can carry cheap could did do does dollars euro "
-    "euros find give good got great has have hello hi how image inexpensive interested item items less look "
-    "looking lovely need new nice one ones online order our photo photos picture pictures please popular "
-    "pretty price product products quality recommend sale search searching sell selling sells shop should "
-    "show size something store stuff than thanks there these thing things those under us want wanted what "
-    "where which wish would you",
-    "es": "algo artículo artículos barato bonito bueno buscar busco calidad comprar cosa cosas cómo cuál dónde "
-    "euros favor foto gustaría hasta hay hola imagen mejor menos mi mis muéstrame necesito nos nuevo oferta "
-    "online precio producto productos qué quiero quisiera rebajas recomiendan su sus talla tienda tiene "
-    "tienen vende venden vendéis yo",
+    "es etwas euro foto führen gegen gern gerne gesucht gibt größe gut günstig haben habt hallo hat helfen hilft "
+    "hätte hübsch ihr kaufen laden meinem meinen meiner mir möchte neu online preis preiswert produkt produkte "
+    "qualität sache sachen schön shop sie suche suchen toll uns unser unter verkaufen verkauft wann warum was welche "
+    "wer wie will wir wo zeig zeigen",
+    "en": "about affordable against am any anything beautiful below best but buy can carry cheap could did do does "
+    "dollars euro euros find give goes good got great has have hello help helps hi how image inexpensive interested "
+    "into item items its just less look looking lovely need new nice one ones online order our photo photos picture "
+    "pictures please popular pretty price product products quality really recommend sale search searching sell "
+    "selling sells shop should show size something store stuff suggest tell than thanks them there these they thing "
+    "things those too under us very want wanted what when where which who why will wish would you",
+    "es": "algo artículo artículos barato bonito bueno buscar busco calidad comprar contra cosa cosas cuál cómo "
+    "dónde euros favor foto gustaría hasta hay hola imagen mejor menos mi mis muéstrame necesito nos nuevo oferta "
+    "online precio producto productos quiero quisiera qué rebajas recomiendan su sus talla tienda tiene tienen vende "
+    "venden vendéis yo",
     "fr": "acheter ai aimerais aimerait article articles avez beau belle besoin bon bonjour bonne boutique ces cher "
-    "cherche chère chose choses commander euros image j je joli jolie jusqu ligne ma magasin meilleur "
-    "meilleure mes moi moins mon montrez nos notre nous nouveau nouvelle où pas photo prix produit produits "
-    "promo promotion proposez qualité quel quelle quelles quelque quels qui recherche recommandez soldes "
-    "taille trouver truc vendez veux vos votre voudrais vous",
-    "it": "acquistare articoli articolo avete bello bisogno buono cerco che ciao come comprare consigliate cosa "
-    "cose dove economico euro favore fino foto immagine io meno mi mia mie miei migliore mio mostrami negozio "
-    "nuovo offerta online prezzo prodotti prodotto qualcosa quale quali qualità saldi taglia trovare vende "
-    "vendete vendono voglio vorrei",
+    "cherche chose choses chère commander contre euros image j je joli jolie jusqu ligne ma magasin meilleur "
+    "meilleure mes moi moins mon montrez nos notre nous nouveau nouvelle où pas photo prix produit produits promo "
+    "promotion proposez qualité quel quelle quelles quelque quels qui recherche recommandez soldes taille trouver "
+    "truc vendez veux vos votre voudrais vous",
+    "it": "acquistare articoli articolo avete bello bisogno buono cerco che ciao come comprare consigliate contro "
+    "cosa cose dove economico euro favore fino foto immagine io meno mi mia mie miei migliore mio mostrami negozio "
+    "nuovo offerta online prezzo prodotti prodotto qualcosa quale quali qualità saldi taglia trovare vende vendete "
+    "vendono voglio vorrei",
     "nl": "aanbieding alstublieft artikel artikelen beste bestellen ding dingen euro foto gezocht goed goedkoop "
-    "graag hallo heb hebben hoe iets ik je jij jullie kopen kwaliteit laat maat mij mijn mooi nieuw nodig "
-    "onder online prijs product producten spullen toon tot verkoopt verkopen waar wat welke wil winkel zien "
+    "graag hallo heb hebben helpt hoe iets ik je jij jullie kopen kwaliteit laat maat mij mijn mooi nieuw nodig "
+    "onder online prijs product producten spullen tegen toon tot verkoopt verkopen waar wat welke wil winkel zien "
     "zoek zou",
     "pl": "artykuł artykuły cena chcę coś czy dobry euro gdzie jaki jakość kupić macie mi moja moje mojego mój "
-    "najlepszy nowy online pokaż poniżej poszukuję potrzebna potrzebny potrzebuję produkt produkty promocja "
-    "proszę rozmiar rzecz rzeczy sklep sprzedajecie szukam ta tani te ten wyprzedaż zamówić zdjęcie zł ładny",
-    "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar eu euros favor foto gostaria "
-    "imagem loja melhor menos meu meus minha minhas mostre nos novo oferta olá onde online preciso preço "
-    "procuro produto produtos promoção quais qual qualidade quero reais recomendam tamanho tem têm vende "
-    "vendem",
+    "najlepszy nowy online pokaż poniżej poszukuję potrzebna potrzebny potrzebuję produkt produkty promocja proszę "
+    "przeciw przeciwko rozmiar rzecz rzeczy sklep sprzedajecie szukam ta tani te ten wyprzedaż zamówić zdjęcie zł "
+    "ładny",
+    "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar contra eu euros favor foto "
+    "gostaria imagem loja melhor menos meu meus minha minhas mostre nos novo oferta olá onde online preciso preço "
+    "procuro produto produtos promoção quais qual qualidade quero reais recomendam tamanho tem têm vende vendem",
 }
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
