@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import analyse, kind_of, listed_stems, query_words
+from imagesim.indexes.analysis import analyse, features, kind_of, listed_stems, query_words
 from imagesim.indexes.text import TextField, TextIndex, TextMatches
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
@@ -433,6 +433,52 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
     index.set(5, {"name": ["Misch"], "category": ["Sofas & Tische"]})  # a typing error is none
     scores = scores_of(index.match("Tische"))
     assert scores[1] > 0.9 > scores[2] > 0.75 > 0.5 > max(scores[3], scores[4], scores[5])
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "mentioned"),
+    [
+        ("Baby monitor with camera", "en", {"camera"}),
+        ("Bottle steriliser for 6 bottles", "en", {"6"}),
+        ("With love: card for friends", "en", {"friends"}),
+        ("Kitchen", "en", set()),
+        ("Schrank mit Spiegel", "de", {"spiegel"}),
+        ("Armoire avec miroir", "fr", {"miroir"}),
+        ("Armario con espejo", "es", {"espejo"}),
+        ("Armadio con specchio", "it", {"specchio"}),
+        ("Armário com espelho", "pt", {"espelho"}),
+        ("Kast met spiegel", "nl", {"spiegel"}),
+        ("Szafa z lustrem", "pl", {"lustrem"}),
+    ],
+)
+def test_what_a_name_says_that_the_thing_has(name: str, language: str, mentioned: set[str]) -> None:
+    assert {token.word for token in features([name], language)} - {"bottles"} == mentioned
+
+
+def test_a_name_that_mentions_a_feature_does_not_call_the_thing_so() -> None:
+    """A shop without cameras showed a baby monitor for "camera", and then whatever looks like that."""
+    index = TextIndex(FIELDS)
+    index.set(0, {"name": ("Baby monitor with camera",), "description": ("The camera sees in the dark.",)})
+    index.set(1, {"name": ("Video camera",)})
+    index.set(2, {"name": ("Camera with camera bag",)})
+    index.set(3, {"name": ("Baby monitor",), "description": ("Without a camera.",)})
+    scores = scores_of(index.match("camera"))
+    assert min(scores[1], scores[2]) > 0.9
+    assert max(scores[0], scores[3]) < 0.55
+    scores = scores_of(index.match("baby monitor with camera"))
+    assert scores[0] > 0.95
+    assert scores[0] > scores[3] > scores[1]
+
+
+def test_a_feature_counts_in_full_beside_what_the_thing_is() -> None:
+    index = TextIndex(FIELDS)
+    index.set(0, {"name": ("Shampoo for dogs",)})
+    index.set(1, {"name": ("Dog shampoo",)})
+    index.set(2, {"name": ("Nail clippers for dogs",)})
+    scores = scores_of(index.match("dog shampoo", heads=(1,)))
+    assert scores[0] > 0.95
+    assert set(scores) == {0, 1}
+    assert scores_of(index.match("dog shampoo"))[2] < 0.3
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from imagesim.indexes.stop_words import (
     AMOUNTS,
     CONJUNCTIONS,
     ELIDED,
+    FEATURES,
     FILLERS,
     HEAD_FIRST,
     INFLECTIONS,
@@ -127,6 +128,7 @@ def _words_of(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset
 
 stop_words = _words_of(STOP_WORDS)
 negations = _words_of(NEGATIONS)
+_features = _words_of(FEATURES)
 _prepositions = _words_of(PREPOSITIONS)
 _shades = _words_of(SHADES)
 
@@ -219,6 +221,17 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
         heads = {tokens[head].stem for tokens in parts if tokens}
         found |= heads if len(heads) > 1 else set()
     return frozenset(found)
+
+
+def features(names: Sequence[str], language: str) -> frozenset[Token]:
+    """Return the words of names that say only what the thing has or is for: "camera" of "Baby monitor with camera"."""
+    marks, own, features = _features((language,)), set[Token](), set[Token]()
+    for name in names:
+        words = analyse(name, language)
+        first = next((n for n, token in enumerate(words) if n and token.word in marks), len(words))
+        own.update(words[:first])
+        features.update(words[first + 1 :])
+    return frozenset(features - own)
 
 
 def kind_of(name: str, language: str) -> tuple[str, ...]:
@@ -315,7 +328,11 @@ def _without_stems(word: QueryWord, foreign: Collection[tuple[str, str]]) -> Que
 def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
-    stop, slips, prepositions = stop_words(languages), _slips(languages), _prepositions(languages)
+    stop, slips, prepositions = (
+        stop_words(languages),
+        _slips(languages),
+        _features(languages) | _prepositions(languages),
+    )
 
     def apart(word: str) -> bool:
         return word in stop or _NO_SPACES.match(word) is not None

@@ -61,13 +61,18 @@ FILLERS = {
 }
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
-PREPOSITIONS = {
-    "de": "aus für fürs im in mit ohne zum zur", "en": "for from in with without", "es": "con en para sin",
-    "fr": "avec en pour sans", "it": "con in per senza", "nl": "in met uit voor zonder",
-    "pl": "bez dla do na w we z ze", "pt": "com em para sem",
+FEATURES = {
+    "de": "für mit ohne", "en": "for with without", "es": "con para sin", "fr": "avec pour sans",
+    "it": "con per senza", "nl": "met voor zonder", "pl": "bez dla z ze", "pt": "com para sem",
 }  # fmt: skip
-"""Words after which a query says what the thing before is for, or what it is like ("cable for a camera", "camera with
-zoom", "juice without sugar")."""
+"""Words after which a name says what the thing before has, or what it is for: a "baby monitor with camera" is none."""
+
+PREPOSITIONS = {
+    "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en", "it": "in", "nl": "in uit",
+    "pl": "do na w we", "pt": "em",
+}  # fmt: skip
+"""Others after which a query says what the thing before is for, or what it is like ("shirt in red", "Stuhl aus
+Holz")."""
 
 AMOUNTS = frozenset({
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",

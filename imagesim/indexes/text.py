@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import analyse, base_language, listed_stems, query_words, shades_of
+from imagesim.indexes.analysis import analyse, base_language, features, listed_stems, query_words, shades_of
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ KNOWN_PART = 0.6
 LISTED = 0.6
 """The factor of a match with a word of a list in a category's name: not all of "Sofas & tables" are sofas. Low enough
 that vectors decide."""
+
+FEATURE = 0.48
+"""The factor of a match with nothing but what a name says that the thing has or is for: a "baby monitor with camera" is
+no camera. Low enough that vectors decide."""
 
 FILLER = 0.02
 """The factor of the weight of a filler word: no entry is less relevant for not being "cheap", but one called "New
@@ -110,12 +114,13 @@ class TextIndex:
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((field.weight for field in fields), default=1.0)
         factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
-        # The words that a category's name lists are in a field of their own, after all others.
-        self._factor = np.concatenate([factor, factor * LISTED])
+        # The words that a category's name lists, and the features that a name mentions, are in fields of their own,
+        # after all others.
+        self._factor = np.concatenate([factor, factor * LISTED, factor])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
         self._colours = [number for number, field in enumerate(fields) if field.colours]
         least = min((fields[number].weight for number in self._colours), default=0.0)
-        self._mentions = np.array([f.weight < least and not f.category for f in fields] + [False] * len(fields))
+        self._mentions = np.array([f.weight < least and not f.category for f in fields] + [False] * 2 * len(fields))
         self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -200,9 +205,11 @@ class TextIndex:
             tokens = {token for value in values for token in analyse(value, language)}
             words = {token: self._words.add(token, language) for token in tokens}
             listed = listed_stems(values, language) if self.fields[number].category else ()
+            of_features = features(values, language) if number in self._main else ()
+            fields = {token: number + len(self.fields) for token in tokens if token.stem in listed}
+            fields |= dict.fromkeys(of_features, number + 2 * len(self.fields))
             found = self._seen[number, values] = [
-                word << FIELD_BITS | (number + len(self.fields) if token.stem in listed else number)
-                for token, word in words.items()
+                word << FIELD_BITS | fields.get(token, number) for token, word in words.items()
             ]
         return found
 
@@ -271,6 +278,7 @@ class TextIndex:
             return NO_MATCHES
         size = len(self._stale)
         covered, hit = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=bool)
+        named = np.zeros(size, dtype=bool)
         in_main = np.zeros((len(self._main), size), dtype=np.float32)
         of_heads = np.zeros(size, dtype=np.float32) if heads else covered
         weights = head_weights = 0.0
@@ -285,7 +293,7 @@ class TextIndex:
             if known:
                 factor = np.where(quality == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
                 # "Schreibtisch" is a "Tisch" if its category is "Sofas & Tische".
-                listed = np.isin(slots, slots[asked & (fields >= len(self.fields))])
+                listed = np.isin(slots, slots[asked & (fields // len(self.fields) == 1)])
                 factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
                 quality *= factor.astype(np.float32)
             slip = word.slip and not known and word.word not in spelled
@@ -293,26 +301,30 @@ class TextIndex:
             if position in colours and len(colours) == 1:
                 quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
             weights += weight
-            best = _best_by_slot(slots, quality * self._factor[fields], size)
+            quality *= self._factor[fields]
+            best = _best_by_slot(slots, quality, size)
             covered += weight * best
+            own = (quality > 0) & (quality == best[slots]) & (fields < 2 * len(self.fields))
+            named[slots[own]] = True
             if not heads or position in heads:
                 hit |= best > 0
                 head_weights += weight
                 if heads:
                     of_heads += weight * best
             for number, main in enumerate(self._main):
-                within = fields == main
+                within = (fields == main) | (fields == main + 2 * len(self.fields))
                 in_main[number] += _best_by_slot(slots[within], quality[within], size)
         if mask is not None:
             hit[: len(mask)] &= mask
             hit[len(mask) :] = False
         slots = np.flatnonzero(hit)
+        factor = np.where(named[slots], np.float32(1), np.float32(FEATURE))
         share = in_main[:, slots] / np.maximum(self._lengths[slots][:, self._main].T, 1)
-        named = 0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0)
-        scores = (covered[slots] / weights * named).astype(np.float32)
+        factor *= 0.9 + 0.1 * np.minimum(share, 1.0).max(axis=0, initial=0.0)
+        scores = (covered[slots] / weights * factor).astype(np.float32)
         if not heads:
             return TextMatches(slots, scores, scores)
-        return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * named).astype(np.float32))
+        return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
 
     def _is_coloured(self, slots: Slots) -> Mask:
         """Return which of the entries have colours of their own: a mention of another says nothing about these."""
