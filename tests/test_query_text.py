@@ -235,6 +235,22 @@ def test_the_name_of_a_department_and_a_kind_name_a_category_together():
     assert query_text.read("man shoes", roles, ["en"], lambda _word: False).categories == {"mens-shoes"}
 
 
+@pytest.mark.parametrize(
+    ("typed", "languages", "asked"),
+    [
+        ("avete del parmigiano?", ["it"], "parmigiano"),
+        ("Ich suche Leder", ["de"], "leder"),
+        ("svete parmigiano", ["it"], "svete parmigiano"),  # no word of asking, so that it may be vinegar
+    ],
+)
+def test_a_word_of_asking_is_no_misspelling(typed, languages, asked):
+    """ "Avete" was one of "aceto", so that vinegar was sought."""
+    roles = Roles(things=frozenset({"acet", "svet", "parmig", "tuch", "leder"}))
+    text = query_text.read(typed, roles, languages, set().__contains__)
+    words = [word.word for word in query_words(typed, languages)]
+    assert " ".join(words[number] for number in text.heads or range(len(words))) == asked
+
+
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))

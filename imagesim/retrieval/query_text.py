@@ -113,7 +113,7 @@ def read(
     divided: list[str] = []
     for word in words:
         own = _own_stems(word, roles)
-        stems = own if word.word in spelled else roles.stems_of(word.word, own)
+        stems = own if word.filler or word.word in spelled else roles.stems_of(word.word, own)
         known = word.word in spelled or roles.has(stems)  # or is a misspelling
         divided.append("" if roles.has(own) else _divided(word.word, roles, languages, known=known))
         meant.append(own if divided[-1] else stems)
