@@ -251,6 +251,14 @@ def test_a_word_of_asking_is_no_misspelling(typed, languages, asked):
     assert " ".join(words[number] for number in text.heads or range(len(words))) == asked
 
 
+@pytest.mark.parametrize(("languages", "spelled"), [(["nl"], set()), (["nl", "en"], {"rode"}), (["en"], {"rode"})])
+def test_the_words_of_a_model_are_english(languages, spelled):
+    """ "Rode fiets" (red bicycle) and "Rosen" showed nothing: the model knows these words, which misled in a shop
+    without English texts."""
+    texts = query_text.read_all("rode fiets", ["rode"], Roles(), languages, {"rode"}.__contains__, "nl")
+    assert texts.text.spelled == texts.alternatives[0].spelled == spelled
+
+
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))

@@ -95,9 +95,9 @@ class BaseEmbedder(ABC):
         """
 
     def has_word(self, word: str) -> bool:
-        """Whether the vocabulary of the model has this word in lower case, which is then no typing error.
+        """Whether the vocabulary of the model has this English word in lower case, which is then no typing error.
 
-        Cheap, without loading the model; False where that is not known.
+        Cheap, without loading the model; False where that is not known. Asked only if some of the texts are in English.
         """
         return False
 

@@ -30,6 +30,9 @@ _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 LONGEST = 32
 """The maximum number of letters of a word that is divided."""
 
+ENGLISH = "en"
+"""The language of the words that a model knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
@@ -92,7 +95,9 @@ def read_all(
     spoken: str,
 ) -> QueryTexts:
     """Read the text of a query and its alternatives in these languages. ``has_word`` tells which words are spelled
-    correctly; ``spoken`` is the visitor's language."""
+    correctly, in English; ``spoken`` is the visitor's language."""
+    if ENGLISH not in languages:  # "rode" and "Rosen" are English words, too
+        has_word = _has_none
     text = spaced(text, roles, languages)
     own, *others = (
         read(each, roles, languages, has_word, spoken)
@@ -100,6 +105,10 @@ def read_all(
     )
     compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
     return QueryTexts(own, others, compounds)
+
+
+def _has_none(word: str) -> bool:
+    return False
 
 
 def read(
