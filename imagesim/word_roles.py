@@ -17,6 +17,7 @@ A word that is not in the catalogue has the role of those that differ from it by
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ MOST_THINGS = 4_000
 
 SHORTEST = 4
 """The minimum number of letters of a misspelled word: shorter ones are near to too many."""
+
+SHORTEST_FIRST = 3
+"""The minimum number of letters before the last part of a compound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,10 @@ class Roles:
     colours: frozenset[str] = frozenset()
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    _called: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_called", " ".join((*self.kinds, *(self.things or ()), "")))
 
     def has(self, stems: Collection[str]) -> bool:
         """Whether the catalogue has a word with one of these stems."""
@@ -111,6 +119,14 @@ class Roles:
     def calls(self, stems: Collection[str]) -> bool:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""
         return any(stem in each for stem in stems for each in (self.kinds, self.things or ()))
+
+    def ends_compounds(self, endings: Iterable[str]) -> bool:
+        """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
+        "Gartenstuhl"."""
+        return any(
+            f"{ending} " in self._called and re.search(rf"\S{{{SHORTEST_FIRST}}}{re.escape(ending)} ", self._called)
+            for ending in endings
+        )
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:
         """Whether a word that names a department specifies a head that the catalogue has: for "dog coat", not all of

@@ -251,6 +251,36 @@ def test_a_word_of_asking_is_no_misspelling(typed, languages, asked):
     assert " ".join(words[number] for number in text.heads or range(len(words))) == asked
 
 
+def test_a_word_that_ends_compounds_is_no_misspelling():
+    """ "Stuhl" was one of "Stahl", if the catalogue has only a "Gartenstuhl"."""
+    roles = Roles(modifiers=frozenset({"stahl"}), things=frozenset({"gartenstuhl", "grill"}))
+    text = query_text.read("Grill Stuhl", roles, ["de"], set().__contains__)
+    assert text.heads == ()
+    assert query_text.read("Grill Stoahl", roles, ["de"], set().__contains__).heads == (0,)
+
+
+@pytest.mark.parametrize(
+    ("typed", "divided"),
+    [
+        ("Klappstuhl", "klapp stuhl"),
+        ("Klappstühle", "klapp stuhle"),
+        ("Balkonbank", "balkon bank"),  # before what it only ends with: no "balko nbank" as in "Gartenbank"
+        ("Teakstuh", ""),
+        ("Teakbett", ""),  # what is called a "tbett" is no compound of a bed
+    ],
+)
+def test_a_compound_is_divided_before_the_end_of_another(typed, divided):
+    """For "Klappstuhl", a "Gartenstuhl" was not even the closest."""
+    roles = Roles({"gartenstuhl": ("chairs",)}, things=frozenset({"gartenbank", "bank", "tbett"}))
+    assert query_text.read(typed, roles, ["de"], set().__contains__).compounds == divided
+
+
+def test_a_compound_is_divided_before_another_form_of_a_word():
+    """The Dutch stems of "kussen" (cushion) and "kussens" differ."""
+    roles = Roles({"kussen": ("cushions",)}, things=frozenset())
+    assert query_text.read("stoelkussen", roles, ["nl"], set().__contains__).compounds == "stoel kussen"
+
+
 @pytest.mark.parametrize(("languages", "spelled"), [(["nl"], set()), (["nl", "en"], {"rode"}), (["en"], {"rode"})])
 def test_the_words_of_a_model_are_english(languages, spelled):
     """ "Rode fiets" (red bicycle) and "Rosen" showed nothing: the model knows these words, which misled in a shop

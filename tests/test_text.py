@@ -404,6 +404,16 @@ def test_a_compound_is_found_by_other_forms_of_its_end(language: str, typed: str
     assert index.match(typed).scores.tolist() == pytest.approx([0.8], abs=0.09)
 
 
+def test_a_compound_comes_before_what_is_spelled_alike() -> None:
+    """For "Stuhl", a bowl of steel ("Stahl") came before chairs, of which the catalogue has only compounds."""
+    index = TextIndex([TextField("name", 1, "de")])
+    for slot, name in enumerate(["Feuerschale Stahl", "Gartenstuhl klappbar Akazie", "Liegestuhl"]):
+        index.set(slot, {"name": (name,)})
+    scores = scores_of(index.match("Stuhl"))
+    assert scores[0] < 0.5 < min(scores[1], scores[2])
+    assert scores_of(index.match("Stohl"))[0] > 0.5  # no part of a compound, so that it is misspelled
+
+
 def test_a_compound_has_the_forms_of_its_own_language() -> None:
     index = TextIndex([TextField("name", 1, "en"), TextField("name_de", 1, "de")])
     index.set(0, {"name": ("Leggings",)})

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from imagesim.indexes.analysis import QueryWord, Token, stop_words
 from imagesim.indexes.vocabulary import Vocabulary, consonants
+from imagesim.word_roles import SHORTEST_FIRST
 
 # The quality of a match, by kind. An exact match is 1.
 STEM = 0.97
@@ -107,7 +108,10 @@ class WordMatcher:
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
         endings = word.endings
-        note((n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)), COMPOUND)
+        compounds = [n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)]
+        note(compounds, COMPOUND)
+        if compounds:  # "Stuhl" is no misspelled "Stahl", if there is a "Gartenstuhl"
+            factor = min(factor, SPELLED)
         stop = stop_words(self._languages)
         for number, distance in vocabulary.near(typed):
             if words[number] not in stop:  # "hte" is in no product's name
@@ -123,7 +127,7 @@ class WordMatcher:
         word = self._vocabulary.words[number]
         return any(
             word.endswith(ending)
-            and len(word) - len(ending) >= 3
+            and len(word) - len(ending) >= SHORTEST_FIRST
             and (not languages or any(number in self._known_in[language] for language in languages))
             for ending, languages in endings.items()
         )

@@ -122,7 +122,8 @@ def read(
     divided: list[str] = []
     for word in words:
         own = _own_stems(word, roles)
-        stems = own if word.filler or word.word in spelled else roles.stems_of(word.word, own)
+        is_known = word.filler or word.word in spelled or roles.ends_compounds(word.endings)
+        stems = own if is_known else roles.stems_of(word.word, own)
         known = word.word in spelled or roles.has(stems)  # or is a misspelling
         divided.append("" if roles.has(own) else _divided(word.word, roles, languages, known=known))
         meant.append(own if divided[-1] else stems)
@@ -208,21 +209,26 @@ def _compound(
 
 
 def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) -> str:
-    """Return a word before its longest ending that the catalogue calls something by, and that: "büro stühle" of
-    "bürostühle"; empty if there is none. The catalogue has to have the first part, too, if the word is known or the
-    ending is short: "lunch box" of "lunchbox", and no hand of "shorthand". If it is not known, any two words that the
-    catalogue has are its parts: "doll house"."""
+    """Return a word before its longest ending that the catalogue calls something by, or if there is none, of which it
+    has another compound: "büro stühle" of "bürostühle"; empty if there is neither. The catalogue has to have the first
+    part, too, if the word is known or the ending is short: "lunch box" of "lunchbox", and no hand of "shorthand". If it
+    is not known, any two words that the catalogue has are its parts: "doll house"."""
 
-    def calls(part: str) -> bool:
-        return any(roles.calls(_own_stems(each, roles)) for each in query_words(part, languages))
+    def is_called(word: QueryWord) -> bool:
+        return roles.calls(_own_stems(word, roles))
 
-    if len(word) <= LONGEST:
-        for start in range(SHORTEST - 1, len(word) - SHORTEST + 2):
+    def ends_compounds(word: QueryWord) -> bool:
+        return roles.ends_compounds(word.endings)
+
+    starts = range(SHORTEST - 1, len(word) - SHORTEST + 2) if len(word) <= LONGEST else ()
+    for is_thing in (is_called, ends_compounds):
+        for start in starts:
             first, ending = word[:start], word[start:]
+            is_end = any(map(is_thing, query_words(ending, languages)))
             if _has(first, roles, languages):
-                fits = calls(ending) or (not known and _has(ending, roles, languages))
+                fits = is_end or (not known and _has(ending, roles, languages))
             else:
-                fits = calls(ending) and not (known or len(ending) < SHORTEST)
+                fits = is_end and not (known or len(ending) < SHORTEST)
             if fits:
                 return f"{first} {ending}"
     return ""
