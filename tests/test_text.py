@@ -387,6 +387,32 @@ def test_two_words_are_not_a_form_of_the_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("rood", "rode"), ("geel", "gele"), ("blauw", "blauwe"), ("groen", "groene"), ("grijs", "grijze"),
+        ("wit", "witte"), ("warm", "warme"), ("dun", "dunne"), ("elektrisch", "elektrische"), ("breed", "brede"),
+        ("jas", "jassen"), ("pan", "pannen"), ("kaas", "kazen"), ("druif", "druiven"), ("schroef", "schroeven"),
+        ("fiets", "fietsen"), ("tomaat", "tomaten"), ("kussen", "kussens"), ("laars", "laarzen"), ("slot", "sloten"),
+    ],
+)  # fmt: skip
+def test_dutch_words_are_found_in_another_form(one: str, other: str) -> None:
+    """ "Rode" had another stem than "rood", and "blauwe" than "blauw", so that no colour was known in "blauwe jas"."""
+    for written, typed in ((one, other), (other, one)):
+        index = TextIndex([TextField("name", 1, "nl")])
+        index.set(0, {"name": (written,)})
+        assert scores_of(index.match(typed))[0] > 0.9, typed
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("boom", "bom"), ("kam", "kan"), ("maan", "man"), ("pot", "poot"), ("raam", "ram")]
+)
+def test_dutch_words_that_are_alike_are_others(one: str, other: str) -> None:
+    index = TextIndex([TextField("name", 1, "nl")])
+    index.set(0, {"name": (one,)})
+    assert scores_of(index.match(other)).get(0, 0.0) < 0.9
+
+
+@pytest.mark.parametrize(
     ("language", "typed", "written"),
     [
         ("de", "Lampen", "Hängelampe"),

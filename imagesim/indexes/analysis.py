@@ -95,8 +95,18 @@ _UNITS = frozenset(map(fold, UNITS))
 @lru_cache(maxsize=200_000)
 def _token(word: str, language: str) -> Token:
     name = SNOWBALL.get(language)
-    stem = _stemmer(name).stemWord(word) if name else word
+    if not name:
+        return Token(fold(word), fold(word))
+    stem = _stemmer(name).stemWord(_with_n(word) if language == "nl" else word)
+    if language == "nl":  # "fietsen" is "fiets", which is "fiet"
+        stem = _stemmer(name).stemWord(_with_n(stem))
     return Token(fold(word), fold(stem))
+
+
+def _with_n(word: str) -> str:
+    """Return a Dutch word with an ending that its stemmer removes, if it has one that this leaves: "roden" for "rode",
+    whose stem is then that of "rood"."""
+    return f"{word}n" if word.endswith("e") else word
 
 
 def stem_of(word: str, language: str) -> str:

@@ -129,11 +129,12 @@ PLURALS = {
     "pt": "-s ao-oes al-ais el-eis ol-ois",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give both another stem ("shelf", "shelves";
-the Dutch "kussen", "kussens")."""
+the Dutch "hemd", "hemden")."""
 
 IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
     "fr": "oeil-yeux",
+    "nl": "ei-eieren kind-kinderen slot-sloten",
 }
 """Words with another plural than by an ending. In shops "men" and "women" are departments, and no plural of "man"."""
 
