@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from imagesim.indexes import stemmers
 from imagesim.indexes.stop_words import (
     AMOUNTS,
     CONJUNCTIONS,
@@ -48,16 +49,6 @@ SHORTEST_PART = 4
 SHORTEST_SLIP = 3
 """The minimum number of letters of a stop word that is known with two of them exchanged."""
 
-SNOWBALL = {
-    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
-    "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french",
-    "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian",
-    "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch", "no": "norwegian", "pl": "polish",
-    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
-    "tr": "turkish",
-}  # fmt: skip
-"""Languages with a stemmer, by their code."""
-
 HYPHEN = re.compile("[-‐‑]")
 # To regular expressions, vowel signs and other marks are no part of a word; in Hindi, Thai and others they are.
 _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
@@ -94,19 +85,7 @@ _UNITS = frozenset(map(fold, UNITS))
 
 @lru_cache(maxsize=200_000)
 def _token(word: str, language: str) -> Token:
-    name = SNOWBALL.get(language)
-    if not name:
-        return Token(fold(word), fold(word))
-    stem = _stemmer(name).stemWord(_with_n(word) if language == "nl" else word)
-    if language == "nl":  # "fietsen" is "fiets", which is "fiet"
-        stem = _stemmer(name).stemWord(_with_n(stem))
-    return Token(fold(word), fold(stem))
-
-
-def _with_n(word: str) -> str:
-    """Return a Dutch word with an ending that its stemmer removes, if it has one that this leaves: "roden" for "rode",
-    whose stem is then that of "rood"."""
-    return f"{word}n" if word.endswith("e") else word
+    return Token(fold(word), fold(stemmers.stem(word, language)))
 
 
 def stem_of(word: str, language: str) -> str:
@@ -117,13 +96,6 @@ def stem_of(word: str, language: str) -> str:
 def stem_key(language: str, stem: str) -> str:
     """Return a stem with its language, as one text."""
     return f"{language}:{stem}"
-
-
-@lru_cache(maxsize=64)
-def _stemmer(name: str) -> Any:
-    import snowballstemmer
-
-    return snowballstemmer.stemmer(name)
 
 
 def _words_of(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset[str]]:
