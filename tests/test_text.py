@@ -387,6 +387,32 @@ def test_two_words_are_not_a_form_of_the_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [
+        ("c'è l'olio d’oliva", "it", "olio oliva"),
+        ("C'est de L'Oréal", "fr", "oreal"),
+        ("t'shirt", "fr", "t shirt"),  # no vowel follows
+        ("usb c", "fr", "usb c"),
+        ("l'", "fr", "l"),
+    ],
+)
+def test_what_is_elided_asks_for_nothing(text: str, language: str, words: str) -> None:
+    """For the "c" of "c'è il torrone?" (is there nougat?) no entry matched all of the query."""
+    assert " ".join(word.word for word in query_words(text, (language,))) == words
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "other"),
+    [("sv", "jacka", "jackan"), ("sv", "skor", "skorna"), ("sv", "röd", "rött"), ("pt", "cão", "caes")],
+)
+def test_another_form_has_the_stem_that_the_stemmer_does_not_find(language: str, one: str, other: str) -> None:
+    for written, typed in ((one, other), (other, one)):
+        index = TextIndex([TextField("name", 1, language)])
+        index.set(0, {"name": (written,)})
+        assert scores_of(index.match(typed))[0] > 0.9, typed
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("rood", "rode"), ("geel", "gele"), ("blauw", "blauwe"), ("groen", "groene"), ("grijs", "grijze"),

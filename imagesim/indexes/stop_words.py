@@ -13,6 +13,13 @@ STOP_WORDS = {
     "nl": "de het een deze die dit dat en of voor met van in op te bij aan uit is",
     "pl": "i lub albo w we na z ze do dla od po o u pod nad jest są",
     "pt": "o a os as um uma uns umas e ou de do da dos das para com sem em no na nas por pelo pela ao à às",
+    "cs": "a bez do i je jsou k ke na nebo o od po pro s se ta ten to u v ve z za ze",
+    "da": "af at de den det eller en er et for fra i med min mine mit og om på som til uden ved",
+    "fi": "että ja kanssa ne on se tai tämä",
+    "nb": "av de den det ei eller en er et for fra i med min mine mitt og om på som til uten ved å",
+    "ru": "без в во для до за и из или к ко на о об от по с со у это",
+    "sv": "att av de den det eller en ett från för i med min mina mitt och om på som till utan vid är",
+    "tr": "bir bu da de ile için mi mu mü mı o ve veya şu",
 }
 """Words without a meaning of their own, which are left out wherever other words remain."""
 
@@ -23,53 +30,85 @@ ELIDED = frozenset({
 """Words that lose their vowel before another, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
 FILLERS = {
-    "de": "angebot artikel beste bestellen bild billig bis bitte brauche bräuchte ding dinge du empfehlen empfehlt "
-    "es etwas euro foto führen gegen gern gerne gesucht gibt größe gut günstig haben habt hallo hat helfen hilft "
-    "hätte hübsch ihr kaufen laden meinem meinen meiner mir möchte neu online preis preiswert produkt produkte "
-    "qualität sache sachen schön shop sie suche suchen toll uns unser unter verkaufen verkauft wann warum was welche "
-    "wer wie will wir wo zeig zeigen",
+    "cs": "bych bys cena cenu chci chtěl chtěla dobrý euro fotka hezký hledám jaké jaký kde kolik koupit kvalita levné "
+    "levný levně mi mám máte mít nabídka nejlepší nové nový něco nějakou nějaké nějaký objednat obrázek online "
+    "potřebuji potřebuju produkt produkty prodáváte prosím sháním sleva stojí ukažte velikost vás výprodej věc "
+    "věci",
+    "da": "bedste behøver bestille billede billige du efter euro finder findes fine flot foto gerne gode godt har hej "
+    "hvad hvilke hvilken hvor jeg kan koster kr kroner kvalitet køb købe leder mange mangler meget mig nogen "
+    "noget nogle nye nyt online pris produkt produkter skal skulle smuk størrelse sælger søger tak tilbud ting "
+    "under vi vil ville vis",
+    "de": "angebot artikel beste bestellen biete bieten bietet bild billig bis bitte brauche bräuchte ding dinge du "
+    "empfehlen empfehlt es etwas euro finde foto führen führt gegen gern gerne gesucht gibt größe gut günstig "
+    "haben habt hallo hat helfen hilft hätte hübsch ihr kaufen kostet laden meinem meinen meiner mir möchte neu "
+    "online preis preiswert produkt produkte qualität sache sachen schön shop sie suche suchen toll uns unser "
+    "unter verkaufen verkauft viel wann warum was welche wer wie wieviel will wir wo zeig zeigen",
     "en": "about affordable against am any anything beautiful below best but buy can carry cheap could did do does "
-    "dollars euro euros find give goes good got great has have hello help helps hi how image inexpensive interested "
-    "into item items its just less look looking lovely need new nice one ones online order our photo photos picture "
-    "pictures please popular pretty price product products quality really recommend sale search searching sell "
-    "selling sells shop should show size something store stuff suggest tell than thanks them there these they thing "
-    "things those too under us very want wanted what when where which who why will wish would you",
-    "es": "algo artículo artículos barato bonito bueno buscar busco calidad comprar contra cosa cosas cuál cómo "
-    "dónde euros favor foto gustaría hasta hay hola imagen mejor menos mi mis muéstrame necesito nos nuevo oferta "
-    "online precio producto productos quiero quisiera qué rebajas recomiendan su sus talla tienda tiene tienen vende "
-    "venden vendéis yo",
-    "fr": "acheter ai aimerais aimerait article articles avez beau belle besoin bon bonjour bonne boutique ces cher "
-    "cherche chose choses chère commander contre euros image j je joli jolie jusqu ligne ma magasin meilleur "
-    "meilleure mes moi moins mon montrez nos notre nous nouveau nouvelle où pas photo prix produit produits promo "
-    "promotion proposez qualité quel quelle quelles quelque quels qui recherche recommandez soldes taille trouver "
-    "truc vendez veux vos votre voudrais vous",
-    "it": "acquistare articoli articolo avete bello bisogno buono cerco che ciao come comprare consigliate contro "
-    "cosa cose dove economico euro favore fino foto immagine io meno mi mia mie miei migliore mio mostrami negozio "
-    "nuovo offerta online prezzo prodotti prodotto qualcosa quale quali qualità saldi taglia trovare vende vendete "
-    "vendono voglio vorrei",
-    "nl": "aanbieding alstublieft artikel artikelen beste bestellen ding dingen euro foto gezocht goed goedkoop "
-    "graag hallo heb hebben helpt hoe iets ik je jij jullie kopen kwaliteit laat maat mij mijn mooi nieuw nodig "
-    "onder online prijs product producten spullen tegen toon tot verkoopt verkopen waar wat welke wil winkel zien "
-    "zoek zou",
-    "pl": "artykuł artykuły cena chcę coś czy dobry euro gdzie jaki jakość kupić macie mi moja moje mojego mój "
-    "najlepszy nowy online pokaż poniżej poszukuję potrzebna potrzebny potrzebuję produkt produkty promocja proszę "
-    "przeciw przeciwko rozmiar rzecz rzeczy sklep sprzedajecie szukam ta tani te ten wyprzedaż zamówić zdjęcie zł "
-    "ładny",
-    "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar contra eu euros favor foto "
-    "gostaria imagem loja melhor menos meu meus minha minhas mostre nos novo oferta olá onde online preciso preço "
-    "procuro produto produtos promoção quais qual qualidade quero reais recomendam tamanho tem têm vende vendem",
-}
+    "dollars euro euros find give goes good got great has have hello help helps hi how image inexpensive "
+    "interested into item items its just less look looking lovely need new nice one ones online order our photo "
+    "photos picture pictures please popular pretty price product products quality really recommend sale search "
+    "searching sell selling sells shop should show size something store stuff suggest tell than thanks them "
+    "there these they thing things those too under us very want wanted what when where which who why will wish "
+    "would you",
+    "es": "algo artículo artículos barato bonito bueno buscar busco calidad comprar contra cosa cosas cuesta cuestan "
+    "cuál cuánto cómo dónde encuentro estoy euros favor foto gracias gustaría hasta hay hola imagen mejor menos "
+    "mi mis muéstrame necesito nos nuevo oferta online precio producto productos quería quiero quisiera qué "
+    "rebajas recomiendan su sus talla tenéis tienda tiene tienen vende venden vendéis yo",
+    "fi": "edullinen edullisia etsin euro halpa halpoja haluaisin haluan hei hinta hyviä hyvä kiitos koko kuva "
+    "löytyykö maksaa mikä minulle missä mitä myyttekö onko online ostaa paljonko paras saako tarjous tarvitsen "
+    "teillä tuote tuotteet tuotteita uusi uusia",
+    "fr": "acheter ai aimerais aimerait article articles auriez avez beau belle besoin bon bonjour bonne boutique ces "
+    "cher cherche chose choses chère combien commander contre coûte coûtent euros faut il image j je joli jolie "
+    "jusqu ligne ma magasin meilleur meilleure merci mes moi moins mon montrez nos notre nous nouveau nouvelle "
+    "où pas peux photo plaît prix produit produits promo promotion proposez qualité que quel quelle quelles "
+    "quelque quels qui recherche recommandez soldes souhaite souhaiterais svp taille trouve trouver truc vendez "
+    "veux vos votre voudrais vous y",
+    "it": "acquistare articoli articolo avete avreste bello bisogno buongiorno buono cerco che ci ciao come comprare "
+    "consigliate contro cosa cose costa costano dove economico euro favore fino foto grazie hanno ho immagine io "
+    "meno mi mia mie miei migliore mio mostrami negozio nuovo offerta online prezzo prodotti prodotto qualcosa "
+    "quale quali qualità quanto saldi salve serve servono sono sto taglia trovare vende vendete vendono voglio "
+    "vorrei",
+    "nb": "beste bestille bilde billige bra dere du etter euro fine finner finnes fint foto gjerne gode godt har hei "
+    "hva hvilke hvilken hvor jeg kan kjøpe koster kr kroner kvalitet leter meg mye noe noen nye nytt online pris "
+    "produkt produkter salg selger ser skal skulle størrelse søker takk tilbud ting trenger under vi vil ville "
+    "vis",
+    "nl": "aanbieding alstublieft artikel artikelen bedankt beste bestellen ding dingen euro foto gezocht goed "
+    "goedkoop graag hallo heb hebben helpt hoe hoeveel iets ik je jij jullie kopen kost kosten kunnen kwaliteit "
+    "laat maat mij mijn mooi nieuw nodig onder online ook prijs product producten spullen tegen toon tot "
+    "verkoopt verkopen vind vinden waar wat welke wil winkel zien zoek zou",
+    "pl": "artykuł artykuły cena chciałabym chciałbym chcę coś czy dobry dziękuję euro gdzie ile interesuje jaki "
+    "jakość kosztuje kosztują kupić macie mi moja moje mojego mój najlepszy nowy online pokaż poniżej poszukuję "
+    "potrzebna potrzebny potrzebuję produkt produkty promocja proszę przeciw przeciwko rozmiar rzecz rzeczy "
+    "sklep sprzedajecie szukam ta tani te ten wyprzedaż zamówić zdjęcie znajdę zł ładny",
+    "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar contra custa custam estou eu "
+    "euros existe favor foto gostaria há imagem loja melhor menos meu meus minha minhas mostre nos novo obrigada "
+    "obrigado oferta olá onde online preciso preço procuro produto produtos promoção quais qual qualidade quanto "
+    "queria quero reais recomendam tamanho tem têm vende vendem você vocês",
+    "ru": "бы вас вы где дешево дешевые дешевый евро есть заказать здравствуйте ищем ищу какая какие какое какой "
+    "купить куплю лучшие лучший магазин мне можно надо найти нас недорогие недорого недорогой нибудь новые новый "
+    "нужен нужна нужно нужны онлайн пожалуйста покажите привет продаете продается размер руб рублей скидка "
+    "сколько стоит стоят товар товары фото хорошие хороший хотел хотела хочу цена цены что",
+    "sv": "behöver beställa bild billiga billigt bra bästa efter er erbjudande euro fina finns fint foto gärna ha har "
+    "hej hitta hittar hur jag kan kosta kostar kr kronor kvalitet köpa leta letar mig ni nya nytt någon något "
+    "några online pris produkt produkter rea sak saker skulle snygga storlek säljer söker tack under vad var vi "
+    "vilka vilken vilket vill visa",
+    "tr": "almak arıyorum bana beden en euro fiyat fiyatları fiyatı fotoğraf göster güzel hangi hangisi indirim "
+    "indirimli istiyorum iyi kampanya kaç lazım lira lütfen merhaba misiniz musunuz mısınız nasıl ne nerede "
+    "numara online resim satılık satın satıyor sipariş tl ucuz uygun var yeni yok ürün ürünler",
+}  # fmt: skip
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
 FEATURES = {
-    "de": "für mit ohne", "en": "for with without", "es": "con para sin", "fr": "avec pour sans",
-    "it": "con per senza", "nl": "met voor zonder", "pl": "bez dla z ze", "pt": "com para sem",
+    "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne", "en": "for with without",
+    "es": "con para sin", "fr": "avec pour sans", "it": "con per senza", "nb": "for med til uten",
+    "nl": "met voor zonder", "pl": "bez dla z ze", "pt": "com para sem", "ru": "без для с со",
+    "sv": "för med till utan",
 }  # fmt: skip
 """Words after which a name says what the thing before has, or what it is for: a "baby monitor with camera" is none."""
 
 PREPOSITIONS = {
-    "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en", "it": "in", "nl": "in uit",
-    "pl": "do na w we", "pt": "em",
+    "cs": "do na z ze", "da": "i", "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en", "it": "in",
+    "nb": "i", "nl": "in uit", "pl": "do na w we", "pt": "em", "ru": "в из на", "sv": "i",
 }  # fmt: skip
 """Others after which a query says what the thing before is for, or what it is like ("shirt in red", "Stuhl aus
 Holz")."""
@@ -77,12 +116,14 @@ Holz")."""
 AMOUNTS = frozenset({
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
+    "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
 })  # fmt: skip
 """Words after which a number is a size or a price ("size 42", "under 50"), which filters know and texts do not."""
 
 NEGATIONS = {
     "de": "kein keine keinem keinen keiner keines nicht ohne", "en": "no non not without", "es": "no sin",
     "fr": "pas sans", "it": "non senza", "nl": "geen niet zonder", "pl": "bez nie", "pt": "não sem",
+    "cs": "bez ne", "da": "ikke uden", "fi": "ei", "nb": "ikke uten", "ru": "без не", "sv": "inte utan",
 }  # fmt: skip
 """Words after which a colour is not wanted ("lamp, not white")."""
 
@@ -95,6 +136,13 @@ SHADES = {
     "nl": "bleek donker fel hemels konings licht marine nacht",
     "pl": "blado ciemno ciemny jasno jasny",
     "pt": "celeste claro claros escuro escuros marinho noite pálido",
+    "cs": "světle tmavě",
+    "da": "lyse marine mørke",
+    "fi": "tumman vaalean",
+    "nb": "lyse marine mørke",
+    "ru": "светло темно ярко",
+    "sv": "ljus ljusa marin mörk mörka",
+    "tr": "açık koyu",
 }
 """Words that are a part of a colour's name beside it ("light blue", "bleu clair"), or its first part ("hellblau")."""
 
@@ -111,8 +159,8 @@ UNITS = frozenset({
 """Words after a number that say of what it is. A query for "dumbbell 5 kg" asks for a dumbbell."""
 
 CONJUNCTIONS = {
-    "ca": "i", "cs": "a", "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "it": "e",
-    "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "sv": "och", "tr": "ve",
+    "ca": "i", "cs": "a", "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "hu": "és",
+    "it": "e", "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sv": "och", "tr": "ve",
 }  # fmt: skip
 """The word for "and", without regard to case."""
 
@@ -126,7 +174,7 @@ compounds as one word."""
 
 PLURALS = {
     "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
-    "pt": "-s ao-oes al-ais el-eis ol-ois",
+    "pt": "-s ao-oes al-ais el-eis ol-ois", "sv": "a-an r-rna",
 }  # fmt: skip
 """The endings of singular and plural, without accents, where stemmers may give both another stem ("shelf", "shelves";
 the Dutch "hemd", "hemden")."""
@@ -135,8 +183,11 @@ IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
     "fr": "oeil-yeux",
     "nl": "ei-eieren kind-kinderen slot-sloten",
+    "pt": "cao-caes pao-paes",
+    "sv": "bla-blatt gra-gratt rod-rott",
 }
-"""Words with another plural than by an ending. In shops "men" and "women" are departments, and no plural of "man"."""
+"""Words with another plural, or in Swedish another form of a colour, than by an ending. In shops "men" and "women" are
+departments, and no plural of "man"."""
 
 SPELLINGS = {
     "en": "aluminum-aluminium analog-analogue armor-armour caliber-calibre catalog-catalogue center-centre "
@@ -149,3 +200,6 @@ SPELLINGS = {
 }
 """Parts of words that have two spellings, such as American and British ones. Both are spelled correctly, so that
 neither is taken for a typing error of the other."""
+
+for _table in (STOP_WORDS, FILLERS, FEATURES, PREPOSITIONS, NEGATIONS, SHADES):
+    _table["no"] = _table["nb"]  # the code of Norwegian without regard to its forms
