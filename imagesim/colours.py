@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import get_language, pgettext_lazy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,10 +44,27 @@ NAMES = {
 COLOURS = tuple(NAMES)
 
 
+UNTRANSLATED = {
+    "cs": "černá bílá šedá červená oranžová hnědá žlutá zelená modrá fialová růžová",
+    "da": "sort hvid grå rød orange brun gul grøn blå lilla lyserød",
+    "fi": "musta valkoinen harmaa punainen oranssi ruskea keltainen vihreä sininen violetti vaaleanpunainen",
+    "nb": "svart hvit grå rød oransje brun gul grønn blå lilla rosa",
+    "ru": "чёрный белый серый красный оранжевый коричневый жёлтый зелёный синий фиолетовый розовый",
+    "sv": "svart vit grå röd orange brun gul grön blå lila rosa",
+    "tr": "siyah beyaz gri kırmızı turuncu kahverengi sarı yeşil mavi mor pembe",
+}
+"""The colours in their order, in languages of texts that the pages are not translated to."""
+UNTRANSLATED["no"] = UNTRANSLATED["nb"]
+
+
 def words_for(colour: str) -> tuple[str, ...]:
     """Return what a colour is called in the active language: its name, and another spelling of it; the text itself if
     it is none of :data:`COLOURS`."""
-    name = str(NAMES.get(colour.lower(), colour))
+    known = colour.lower()
+    name = str(NAMES.get(known, colour))
+    written = UNTRANSLATED.get((get_language() or "").partition("-")[0])
+    if written and name == known in NAMES:
+        return (written.split()[COLOURS.index(known)],)
     return (name, "gray") if name == "grey" else (name,)
 
 

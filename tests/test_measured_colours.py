@@ -22,6 +22,7 @@ from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
 from imagesim.indexing.sync import sync as sync_now
+from imagesim.measured_colours import colours_by_stem
 from imagesim.models import ImageColours, ItemState
 from imagesim.refinement import Refinement
 from imagesim.registry import registry
@@ -184,6 +185,19 @@ def test_what_colours_are_called():
     assert colours.words_for("turquoise") == ("turquoise",)
     with translation.override("de"):
         assert colours.words_for("grey") == ("grau",)
+    with translation.override("sv"):  # the pages are not translated to it
+        assert colours.words_for("grey") == ("grå",)
+        assert colours.words_for("Red") == ("röd",)
+        assert colours.words_for("turquoise") == ("turquoise",)
+    with translation.override("ja"):
+        assert colours.words_for("red") == ("red",)
+    assert {len(names.split()) for names in colours.UNTRANSLATED.values()} == {len(colours.COLOURS)}
+
+
+def test_a_colour_modifies_in_any_language_that_has_names_of_it():
+    """ "Grön klänning" showed nothing, if no dress is green: the Swedish word for it was a thing like others."""
+    assert {"gron", "rod"} <= set(colours_by_stem(("sv",)))
+    assert {"зелен", "yesil"} <= set(colours_by_stem(("ru", "tr")))
 
 
 def first_by_words(text: str, count: int) -> list[str]:
