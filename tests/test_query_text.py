@@ -174,6 +174,7 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
         ("kolik stojí chair pro basket", ["cs"], "chair"),
         ("у вас есть chair для basket?", ["ru"], "chair"),
         ("ucuz chair var mı?", ["tr"], "chair"),
+        ("chair はありますか", ["ja"], "chair"),
         ("cheap", ["en"], ""),
         ("sale of a basket", ["en"], "sale basket"),  # the catalogue has something that is called so
         ("hte chair", ["en"], "chair"),

@@ -413,6 +413,31 @@ def test_another_form_has_the_stem_that_the_stemmer_does_not_find(language: str,
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("白Tシャツ", ["白", "t", "シャ", "ャツ"]),
+        ("USBケーブル 2m", ["usb", "ケー", "ーブ", "ブル", "2m"]),
+        ("2025年手帳", ["2025", "年手", "手帳"]),
+        ("ｔシャツ", ["t", "シャ", "ャツ"]),
+    ],
+)
+def test_scripts_without_spaces_are_divided_from_others(text: str, words: list[str]) -> None:
+    """ "白Tシャツ" was one word, which "Tシャツ" did not match."""
+    assert [token.word for token in analyse(text, "ja")] == words
+
+
+def test_the_grammar_of_japanese_asks_for_nothing() -> None:
+    """Of "手帳が欲しい" (I would like a notebook) four of five pairs of letters are in no text."""
+    index = TextIndex([TextField("name", 1, "ja")])
+    for slot, name in enumerate(["手帳 革カバー", "湯呑み 青", "ボールペン 青", "電子レンジ"]):
+        index.set(slot, {"name": (name,)})
+    assert scores_of(index.match("手帳が欲しい"))[0] > 0.75
+    assert index.match("青い湯呑み").best().tolist()[0] == 1
+    assert scores_of(index.match("電子手帳"))[0] < 0.7  # all of these are content
+    assert max(index.match("赤いくつ").scores, default=0.0) < 0.5  # as are shoes in hiragana
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("rood", "rode"), ("geel", "gele"), ("blauw", "blauwe"), ("groen", "groene"), ("grijs", "grijze"),

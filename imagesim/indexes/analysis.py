@@ -63,7 +63,11 @@ _ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeio
 _SOFT_HYPHEN = "\u00ad"
 # Unicode does not decompose these into a letter and an accent.
 _PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"})
-_NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+")
+# A letter of another script beside one of hiragana, which Japanese writes particles and endings with.
+_GRAMMAR = re.compile(r"([^\u3041-\u309f])?[\u3041-\u309f](?(1)|([^\u3041-\u309f]))")
+_WITHOUT_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
+_NO_SPACES = re.compile(f"[{_WITHOUT_SPACES}]+")
+_SCRIPTS = re.compile(f"[{_WITHOUT_SPACES}]+|[^{_WITHOUT_SPACES}]+")
 
 
 class Token(NamedTuple):
@@ -121,7 +125,7 @@ def _stems_of(table: Mapping[str, str]) -> Callable[[str], frozenset[str]]:
 
     @lru_cache(maxsize=64)
     def stems(language: str) -> frozenset[str]:
-        return frozenset(stem_of(word, language) for word in table.get(language, "").split())
+        return frozenset(token.stem for token in analyse(table.get(language, ""), language))
 
     return stems
 
@@ -155,7 +159,8 @@ def languages_of(meta: IndexMeta) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4_000)
 def analyse(text: str, language: str) -> tuple[Token, ...]:
-    """The words of ``text`` in their order; runs of a script without spaces as pairs of characters.
+    """The words of ``text`` in their order; runs of a script without spaces as pairs of characters
+    (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``).
 
     A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). A decimal is one
     word, with a unit that is written to it (``8,5W``: ``8.5w``). All languages divide a text in the same way: what is
@@ -171,11 +176,12 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
                 tokens.append(_token(elided, language))
                 word = rest
             word = _POSSESSIVE.sub("", word.replace(",", "."))
-        if not word.isascii() and _NO_SPACES.fullmatch(word):
-            pairs = [word[i : i + 2] for i in range(len(word) - 1)] or [word]
-            tokens += [Token(pair, pair) for pair in pairs]
-        elif word:
-            tokens.append(_token(word, language))
+        for part in [word] if word.isascii() else _SCRIPTS.findall(word):
+            if _NO_SPACES.match(part):
+                pairs = [part[i : i + 2] for i in range(len(part) - 1)] or [part]
+                tokens += [Token(pair, pair) for pair in pairs]
+            elif part:
+                tokens.append(_token(part, language))
         if len(tokens) >= MAX_TOKENS:
             break
     for match in _JOINED.finditer(text) if HYPHEN.search(text) else ():
@@ -239,10 +245,10 @@ class QueryWord:
     """A word of a query with its stem in each language of the index.
 
     ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
-    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged: "hte". ``joined``: it in
-    one piece with the word before, and with the one after: "skateboard" for "skate board". ``complement``: it says what
-    the thing before is for, or like. ``shade``: beside a colour it is a part of its name: "light blue". ``unit``: it
-    says of what the number before it is: "5 kg".
+    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a
+    part of the grammar. ``joined``: it in one piece with the word before, and with the one after: "skateboard" for
+    "skate board". ``complement``: it says what the thing before is for, or like. ``shade``: beside a colour it is a
+    part of its name: "light blue". ``unit``: it says of what the number before it is: "5 kg".
     """
 
     word: str
@@ -265,6 +271,8 @@ class QueryWord:
             stems = {language: _token(joined, language).stem for language in self.stems}
             # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
+        if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
+            found.append((match[1] or match[2], {}))
         found += [(form, {}) for form in self._forms(plurals)]
         return found + list(self._forms(other_spellings).items())
 
@@ -335,7 +343,8 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
         joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
-        slip, complement = token.word in slips, complement or token.word in prepositions
+        slip = token.word in slips or _GRAMMAR.fullmatch(token.word) is not None
+        complement = complement or token.word in prepositions
         shade = any(stem in _shade_stems(language) for language, stem in stems.items())
         unit = follows and token.word in _UNITS and positions[i - 1].word[0].isdigit()
         words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade, unit))

@@ -68,6 +68,9 @@ FILLERS = {
     "meno mi mia mie miei migliore mio mostrami negozio nuovo offerta online prezzo prodotti prodotto qualcosa "
     "quale quali qualità quanto saldi salve serve servono sono sto taglia trovare vende vendete vendono voglio "
     "vorrei",
+    "ja": "あります ありますか いい いくら おすすめ お勧め がありますか がほしい ください です ですか "
+    "どこ はありますか ほしい ません 下さい 人気 値段 値段は 売って 売ってますか 安い "
+    "探しています 探してる 教えて 欲しい 良い 見せて 買いたい 買える",
     "nb": "beste bestille bilde billige bra dere du etter euro fine finner finnes fint foto gjerne gode godt har hei "
     "hva hvilke hvilken hvor jeg kan kjøpe koster kr kroner kvalitet leter meg mye noe noen nye nytt online pris "
     "produkt produkter salg selger ser skal skulle størrelse søker takk tilbud ting trenger under vi vil ville "
