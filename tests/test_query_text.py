@@ -175,6 +175,8 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
         ("у вас есть chair для basket?", ["ru"], "chair"),
         ("ucuz chair var mı?", ["tr"], "chair"),
         ("chair はありますか", ["ja"], "chair"),
+        ("könnt ihr mir einen Stuhl empfehlen", ["de"], "stuhl"),
+        ("ik ben op zoek naar een chair", ["nl"], "chair"),
         ("cheap", ["en"], ""),
         ("sale of a basket", ["en"], "sale basket"),  # the catalogue has something that is called so
         ("hte chair", ["en"], "chair"),

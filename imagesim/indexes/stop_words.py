@@ -30,19 +30,23 @@ ELIDED = frozenset({
 """Words that lose their vowel before another, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
 FILLERS = {
-    "cs": "bych bys cena cenu chci chtěl chtěla dobrý euro fotka hezký hledám jaké jaký kde kolik koupit kvalita levné "
-    "levný levně mi mám máte mít nabídka nejlepší nové nový něco nějakou nějaké nějaký objednat obrázek online "
-    "potřebuji potřebuju produkt produkty prodáváte prosím sháním sleva stojí ukažte velikost vás výprodej věc "
-    "věci",
-    "da": "bedste behøver bestille billede billige du efter euro finder findes fine flot foto gerne gode godt har hej "
-    "hvad hvilke hvilken hvor jeg kan koster kr kroner kvalitet køb købe leder mange mangler meget mig nogen "
-    "noget nogle nye nyt online pris produkt produkter skal skulle smuk størrelse sælger søger tak tilbud ting "
-    "under vi vil ville vis",
-    "de": "angebot artikel beste bestellen biete bieten bietet bild billig bis bitte brauche bräuchte ding dinge du "
-    "empfehlen empfehlt es etwas euro finde foto führen führt gegen gern gerne gesucht gibt größe gut günstig "
-    "haben habt hallo hat helfen hilft hätte hübsch ihr kaufen kostet laden meinem meinen meiner mir möchte neu "
-    "online preis preiswert produkt produkte qualität sache sachen schön shop sie suche suchen toll uns unser "
-    "unter verkaufen verkauft viel wann warum was welche wer wie wieviel will wir wo zeig zeigen",
+    "cs": "bych bys byste cena cenu chci chtěl chtěla dobrý dostanu euro fotka hezký hledám jaké jaký ještě jsem jste "
+    "kde kolik koupit kvalita levné levný levně mi mám máte mít můžete můžu nabídka nabízíte nejlepší nové nový "
+    "něco nějakou nějaké nějakého nějaký někde objednat obrázek online potřebuji potřebuju produkt produkty "
+    "prodává prodáváte prosím seženu sháním sleva stojí tady taky také ukažte velikost velmi vás více výprodej "
+    "věc věci",
+    "da": "bare bedste behøver bestille billede billige der dig din dine dit du efter euro finder findes fine flot "
+    "foto gerne gode godt har hej her hvad hvilke hvilken hvor jeg jer kan koster kr kroner kun kunne kvalitet "
+    "køb købe leder mange mangler meget mere mig nogen noget nogle nye nyt også online os pris produkt produkter "
+    "skal skulle smuk størrelse sådan sælger søger tak tilbud ting under vi vil ville vis",
+    "de": "alle alles angebot artikel bekomme bekommen benötige beste bestellen biete bieten bietet bild billig bis "
+    "bitte brauche bräuchte da dein deine ding dinge dort du einige empfehlen empfehlt er es etwas euch eure "
+    "euro finde foto führen führt geben gebt gegen gern gerne gesucht gibt größe gut günstig habe haben habt "
+    "hallo hat helfen hier hilft hätte hätten hübsch ihr jemand kann kaufen kostet können könnt könnte könnten "
+    "laden mal man mehr meinem meinen meiner mir möchte möchten neu noch nur online preis preiswert produkt "
+    "produkte qualität sache sachen schön sehr shop sie so sollte sowas suche suchen teuer toll uns unser unsere "
+    "unter verkaufen verkauft viel wann warum was welche wer werden wie wieviel will wir wird wissen wo wollen "
+    "würde würden zeig zeigen",
     "en": "about affordable against am any anything beautiful below best but buy can carry cheap could did do does "
     "dollars euro euros find give goes good got great has have hello help helps hi how image inexpensive "
     "interested into item items its just less look looking lovely need new nice one ones online order our photo "
@@ -50,54 +54,65 @@ FILLERS = {
     "searching sell selling sells shop should show size something store stuff suggest tell than thanks them "
     "there these they thing things those too under us very want wanted what when where which who why will wish "
     "would you",
-    "es": "algo artículo artículos barato bonito bueno buscar busco calidad comprar contra cosa cosas cuesta cuestan "
-    "cuál cuánto cómo dónde encuentro estoy euros favor foto gracias gustaría hasta hay hola imagen mejor menos "
-    "mi mis muéstrame necesito nos nuevo oferta online precio producto productos quería quiero quisiera qué "
-    "rebajas recomiendan su sus talla tenéis tienda tiene tienen vende venden vendéis yo",
+    "es": "algo alguna algunas alguno algunos algún aquí artículo artículos barato bonito bueno buscar busco calidad "
+    "comprar contra cosa cosas cuesta cuestan cuál cuánto cómo disponible dónde encontrar encuentro esta este "
+    "estoy euros favor foto gracias gustaría hacen hasta hay hola imagen mejor menos mi mis muy muéstrame más "
+    "necesito nos nosotros nuevo oferta online podría podrías precio producto productos puede pueden puedo "
+    "quería quiero quisiera qué rebajas recomiendan saber su sus talla tendría tener tengo tenéis tienda tiene "
+    "tienen usted ustedes vende venden vendéis yo",
     "fi": "edullinen edullisia etsin euro halpa halpoja haluaisin haluan hei hinta hyviä hyvä kiitos koko kuva "
-    "löytyykö maksaa mikä minulle missä mitä myyttekö onko online ostaa paljonko paras saako tarjous tarvitsen "
-    "teillä tuote tuotteet tuotteita uusi uusia",
-    "fr": "acheter ai aimerais aimerait article articles auriez avez beau belle besoin bon bonjour bonne boutique ces "
-    "cher cherche chose choses chère combien commander contre coûte coûtent euros faut il image j je joli jolie "
-    "jusqu ligne ma magasin meilleur meilleure merci mes moi moins mon montrez nos notre nous nouveau nouvelle "
-    "où pas peux photo plaît prix produit produits promo promotion proposez qualité que quel quelle quelles "
-    "quelque quels qui recherche recommandez soldes souhaite souhaiterais svp taille trouve trouver truc vendez "
-    "veux vos votre voudrais vous y",
-    "it": "acquistare articoli articolo avete avreste bello bisogno buongiorno buono cerco che ci ciao come comprare "
-    "consigliate contro cosa cose costa costano dove economico euro favore fino foto grazie hanno ho immagine io "
-    "meno mi mia mie miei migliore mio mostrami negozio nuovo offerta online prezzo prodotti prodotto qualcosa "
-    "quale quali qualità quanto saldi salve serve servono sono sto taglia trovare vende vendete vendono voglio "
-    "vorrei",
+    "löytyykö maksaa mikä minulle missä mitä myyttekö myös onko online ostaa paljonko paras saako tarjous "
+    "tarvitsen teillä tuote tuotteet tuotteita täältä uusi uusia voinko voisinko",
+    "fr": "acheter ai aimerais aimerait article articles auriez aussi avez avons beau belle besoin bon bonjour bonne "
+    "boutique ces cher cherche chose choses chère combien commander contre coûte coûtent encore euros fais "
+    "faites faut ici il image j je joli jolie jusqu ligne ma magasin meilleur meilleure merci mes moi moins mon "
+    "montrez nos notre nous nouveau nouvelle ont où pas peut peux photo plaît pourriez pouvez prix produit "
+    "produits promo promotion proposez puis qualité que quel quelle quelles quelque quels qui recherche "
+    "recommandez savoir soldes sont souhaite souhaiterais svp taille trouve trouver truc très vendent vendez "
+    "veux vos votre voudrais vous y êtes",
+    "it": "acquistare alcune alcuni anche ancora articoli articolo avere avete avrebbe avrei avreste bello bisogno "
+    "buongiorno buono cerco che ci ciao come comprare consigliate contro cosa cose costa costano dove economico "
+    "euro fare fate favore fino foto grazie hanno ho immagine io meno mi mia mie miei migliore mio molto "
+    "mostrami negozio noi nuovo offerta online più possiamo posso potete potrei prezzo prodotti prodotto può "
+    "qualche qualcosa quale quali qualità quanto qui saldi salve sapere serve servono sono sto taglia trovare "
+    "vende vendete vendono vi voglio voi vorrei",
     "ja": "あります ありますか いい いくら おすすめ お勧め がありますか がほしい ください です ですか "
     "どこ はありますか ほしい ません 下さい 人気 値段 値段は 売って 売ってますか 安い "
     "探しています 探してる 教えて 欲しい 良い 見せて 買いたい 買える",
-    "nb": "beste bestille bilde billige bra dere du etter euro fine finner finnes fint foto gjerne gode godt har hei "
-    "hva hvilke hvilken hvor jeg kan kjøpe koster kr kroner kvalitet leter meg mye noe noen nye nytt online pris "
-    "produkt produkter salg selger ser skal skulle størrelse søker takk tilbud ting trenger under vi vil ville "
-    "vis",
-    "nl": "aanbieding alstublieft artikel artikelen bedankt beste bestellen ding dingen euro foto gezocht goed "
-    "goedkoop graag hallo heb hebben helpt hoe hoeveel iets ik je jij jullie kopen kost kosten kunnen kwaliteit "
-    "laat maat mij mijn mooi nieuw nodig onder online ook prijs product producten spullen tegen toon tot "
-    "verkoopt verkopen vind vinden waar wat welke wil winkel zien zoek zou",
-    "pl": "artykuł artykuły cena chciałabym chciałbym chcę coś czy dobry dziękuję euro gdzie ile interesuje jaki "
-    "jakość kosztuje kosztują kupić macie mi moja moje mojego mój najlepszy nowy online pokaż poniżej poszukuję "
+    "nb": "bare beste bestille bilde billige bra deg der dere din dine ditt du etter euro fine finner finnes fint foto "
+    "gjerne gode godt har hei her hva hvilke hvilken hvor jeg kan kjøpe koster kr kroner kun kunne kvalitet "
+    "leter meg mer mye noe noen nye nytt også online oss pris produkt produkter salg selger ser skal skulle slik "
+    "størrelse søker takk tilbud ting trenger under vi vil ville vis",
+    "nl": "aanbieding alstublieft artikel artikelen bedankt ben beste bestellen ding dingen er euro foto gezocht goed "
+    "goedkoop graag hallo heb hebben hebt heeft helpt hier hoe hoeveel hun iets ik je jij jullie kopen kost "
+    "kosten kunnen kunt kwaliteit laat maat mag mij mijn mooi naar nieuw nodig nog onder online onze ook prijs "
+    "product producten spullen tegen toon tot u verkoopt verkopen vind vinden waar wat welke wij wil willen wilt "
+    "winkel zien zij zijn zoek zou",
+    "pl": "artykuł artykuły bardzo będzie cena chciałabym chciałbym chcę coś czegoś czy dobry dostać dziękuję euro "
+    "gdzie ile interesuje jakaś jaki jakieś jakiś jakość jakąś jestem kosztuje kosztują kupić macie mają mam mi "
+    "mnie mogę moja moje mojego można mój najlepszy nowy online państwo pokaż polecacie poniżej poszukuję "
     "potrzebna potrzebny potrzebuję produkt produkty promocja proszę przeciw przeciwko rozmiar rzecz rzeczy "
-    "sklep sprzedajecie szukam ta tani te ten wyprzedaż zamówić zdjęcie znajdę zł ładny",
-    "pt": "abaixo algo artigo artigos até barato bom bonito coisa coisas como comprar contra custa custam estou eu "
-    "euros existe favor foto gostaria há imagem loja melhor menos meu meus minha minhas mostre nos novo obrigada "
-    "obrigado oferta olá onde online preciso preço procuro produto produtos promoção quais qual qualidade quanto "
-    "queria quero reais recomendam tamanho tem têm vende vendem você vocês",
-    "ru": "бы вас вы где дешево дешевые дешевый евро есть заказать здравствуйте ищем ищу какая какие какое какой "
-    "купить куплю лучшие лучший магазин мне можно надо найти нас недорогие недорого недорогой нибудь новые новый "
-    "нужен нужна нужно нужны онлайн пожалуйста покажите привет продаете продается размер руб рублей скидка "
-    "сколько стоит стоят товар товары фото хорошие хороший хотел хотела хочу цена цены что",
-    "sv": "behöver beställa bild billiga billigt bra bästa efter er erbjudande euro fina finns fint foto gärna ha har "
-    "hej hitta hittar hur jag kan kosta kostar kr kronor kvalitet köpa leta letar mig ni nya nytt någon något "
-    "några online pris produkt produkter rea sak saker skulle snygga storlek säljer söker tack under vad var vi "
-    "vilka vilken vilket vill visa",
-    "tr": "almak arıyorum bana beden en euro fiyat fiyatları fiyatı fotoğraf göster güzel hangi hangisi indirim "
-    "indirimli istiyorum iyi kampanya kaç lazım lira lütfen merhaba misiniz musunuz mısınız nasıl ne nerede "
-    "numara online resim satılık satın satıyor sipariş tl ucuz uygun var yeni yok ürün ürünler",
+    "sklep sprzedajecie szukam ta tani te ten też tu was więcej wyprzedaż zamówić zdjęcie znajdę znaleźć zł "
+    "ładny",
+    "pt": "abaixo algo algum alguma algumas alguns alguém aqui artigo artigos até barato bom bonito coisa coisas como "
+    "comprar contra custa custam encontrar encontro essa esse esta estou eu euros existe existem favor foto "
+    "gostaria há imagem loja mais melhor menos meu meus minha minhas mostre muito nos novo obrigada obrigado "
+    "oferta olá onde online pode podem poderia posso preciso preço procuro produto produtos promoção quais qual "
+    "qualidade quanto queria quero reais recomendam saber tamanho tem tenho ter têm vende vendem você vocês",
+    "ru": "бы вас вы где дешево дешевые дешевый евро есть ещё заказать здесь здравствуйте ищем ищу какая какие какого "
+    "какое какой какую купить куплю ли лучшие лучший магазин мне могу можете можно надо найти наличии нас "
+    "недорогие недорого недорогой нибудь новые новый нужен нужна нужно нужны онлайн очень подскажите пожалуйста "
+    "покажите порекомендуйте посоветуйте привет продаете продается продаются размер руб рублей самые самый "
+    "скидка сколько стоит стоят товар товары тут фото хорошие хороший хотел хотела хотелось хочу цена цены что",
+    "sv": "bara behöver beställa bild billiga billigt bra bästa dem det dig din dina du efter er era erbjudande ert "
+    "euro fina finns fint foto gärna ha har hej hitta hittar hur här jag kan kosta kostar kr kronor kunde "
+    "kvalitet köpa leta letar mer mig mycket ni nya nytt någon något några också online pris produkt produkter "
+    "rea sak saker ska skulle snygga storlek säljer sådan sådana söker ta tack tar under vad var vi vilka vilken "
+    "vilket vill visa",
+    "tr": "acaba alabilir alabilirim almak arıyorum bana beden ben biz bulabilirim bulunur burada daha en euro fiyat "
+    "fiyatları fiyatı fotoğraf gibi göster güzel hangi hangisi indirim indirimli isterim istiyorum iyi kampanya "
+    "kaç lazım lira lütfen merhaba mevcut misiniz miyim musunuz mısınız nasıl ne nerede nereden numara online "
+    "resim satılık satın satıyor sipariş siz size tl ucuz uygun var yeni yok çok ürün ürünler",
 }  # fmt: skip
 """Words of asking and buying, which are left out unless the catalogue calls something so."""
 
