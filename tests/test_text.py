@@ -440,6 +440,30 @@ def test_the_grammar_of_japanese_asks_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("masa", "masası"), ("yastık", "yastığı"), ("yastık", "yastıkları"), ("fincanı", "fincanları"),
+        ("örtüsü", "örtüleri"), ("elbisesi", "elbiseler"), ("kırmızı", "KIRMIZI"), ("IŞIK", "ışığı"),
+        ("İPEK", "ipekler"),
+    ],
+)  # fmt: skip
+def test_turkish_words_are_found_in_another_form(one: str, other: str) -> None:
+    """ "Kahve fincanları" found no "Kahve fincanı": the stem of a stem was another one."""
+    for written, typed in ((one, other), (other, one)):
+        index = TextIndex([TextField("name", 1, "tr")])
+        index.set(0, {"name": (written,)})
+        assert scores_of(index.match(typed))[0] > 0.9, typed
+
+
+def test_a_turkish_stem_has_three_letters() -> None:
+    """The stemmer leaves "ça" of "çanta" (bag) and of "çadır" (tent)."""
+    index = TextIndex([TextField("name", 1, "tr")])
+    index.set(0, {"name": ("omuz çantası",)})
+    assert not len(index.match("çadır").slots)
+    assert scores_of(index.match("çanta"))[0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
         ("rood", "rode"), ("geel", "gele"), ("blauw", "blauwe"), ("groen", "groene"), ("grijs", "grijze"),
         ("wit", "witte"), ("warm", "warme"), ("dun", "dunne"), ("elektrisch", "elektrische"), ("breed", "brede"),
         ("jas", "jassen"), ("pan", "pannen"), ("kaas", "kazen"), ("druif", "druiven"), ("schroef", "schroeven"),

@@ -59,7 +59,8 @@ _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # From the start of a word only: from each of its letters, a long word would take time by the square of its length.
 _JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
-_ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])")
+_ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])", re.IGNORECASE)
+_TURKISH_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
 _SOFT_HYPHEN = "\u00ad"
 # Unicode does not decompose these into a letter and an accent.
 _PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"})
@@ -166,7 +167,7 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     word, with a unit that is written to it (``8,5W``: ``8.5w``). All languages divide a text in the same way: what is
     elided is a word in each (``d'été``: ``d``, ``été``).
     """
-    text = _normalised(text)
+    text = _normalised(text.translate(_TURKISH_CAPITALS) if language == "tr" else text)
     tokens: list[Token] = []
     for match in _WORD.finditer(text):
         word = match[0][:MAX_WORD]
@@ -317,7 +318,7 @@ def _without_stems(word: QueryWord, foreign: Collection[tuple[str, str]]) -> Que
 
 @lru_cache(maxsize=1_000)
 def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]:
-    text = _ELISION.sub("", text.lower())  # of "c'è" or "l'huile", it asks for nothing
+    text = _ELISION.sub("", text)  # of "c'è" or "l'huile", it asks for nothing
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
     stop, slips, prepositions = (

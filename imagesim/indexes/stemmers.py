@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -16,22 +18,42 @@ SNOWBALL = {
 """Languages with a stemmer, by their code."""
 
 
+SHORTEST = 3
+"""The minimum number of letters of a stem that is prepared for the stemmer: the Turkish "çanta" has more than "ça"."""
+
+_PLURAL_OR_POSSESSED = re.compile(r"(?<=...)l[ae]r[ıi]?$|(?<=[aeıioöuü])s[ıiuü]$")
+
+
+def _dutch(word: str) -> str:
+    """Return a word with the ending that the stemmer removes, in place of that of most adjectives, which it leaves:
+    "rode" has the stem of "rood" as "roden"."""
+    return f"{word}n" if word.endswith("e") else word
+
+
+def _turkish(word: str) -> str:
+    """Return a word without the ending of a plural, or of the last part of a compound, of which the stemmer leaves the
+    "s": "çanta" of "omuz çantası"."""
+    return _PLURAL_OR_POSSESSED.sub("", word)
+
+
+_PREPARED = {"nl": _dutch, "tr": _turkish}
+
+
 def stem(word: str, language: str) -> str:
     """Return the stem of a word in lower case; the word itself in a language without a stemmer."""
     name = SNOWBALL.get(language)
     if not name:
         return word
-    if language == "nl":
-        return _dutch(word)
-    found: str = _stemmer(name).stemWord(word)
-    return found
-
-
-def _dutch(word: str) -> str:
-    """Return the stem of a Dutch word. The stemmer leaves the ending of most adjectives as it is, but removes it with
-    an "n": "rode" has the stem of "rood" as "roden". And "fietsen" is "fiets", which is "fiet"."""
-    for _ in range(2):
-        word = _stemmer("dutch").stemWord(f"{word}n" if word.endswith("e") else word)
+    stem_word: Callable[[str], str] = _stemmer(name).stemWord
+    prepare = _PREPARED.get(language)
+    if not prepare:
+        return stem_word(word)
+    for _ in range(2):  # "fietsen" is "fiets", which is "fiet"
+        word = prepare(word)
+        shorter = stem_word(word)
+        if len(shorter) < SHORTEST:
+            break
+        word = shorter
     return word
 
 
