@@ -408,6 +408,31 @@ class TestWords:
         assert (relevances["monitor"] > 0.8) == certain
         assert (relevances["laptop"] > 0.6) == certain
 
+    @pytest.mark.parametrize(
+        ("match", "head", "mentioning", "moved"),
+        [
+            (0.52, 0.52, ("wine",), False),
+            (0.52, 0.52, ("wine", "ham"), True),
+            (0.8, 0.8, ("wine",), True),
+            (0.52, 0.8, ("wine",), True),  # called by the word that matters
+        ],
+    )
+    def test_a_single_mention_moves_no_vector(self, match, head, mentioning, moved):
+        """ "Beef" showed five red wines, because the description of one recommends it with beef."""
+        vectors = {"wine": np.array([0, 1], np.float32), "ham": np.array([0.1, 0.995], np.float32)}
+        named = [candidate(key, 0)._replace(text=match, head=head, image_digest=key) for key in mentioning]
+        asked = []
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                asked.extend(query.vector.tolist() for query in queries if not query.text)
+                return [Candidates(tuple(named if query.text else ())) for query in queries]
+
+        words = WithText(Catalogue(), *reading("beef"), None, lambda _candidates: vectors)
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert {each.key for each in found.candidates} == set(mentioning)
+        assert any(vector != [1, 0] for vector in asked) == moved
+
     def test_what_is_of_the_kind_comes_before_what_has_its_word_in_another(self):
         """ "Rote Schuhe" showed red boxing gloves ("Boxhandschuhe") before the shoes, of which none is red."""
         found = {"sneakers": (0.29, 0.53, "shoes"), "gloves": (0.6, 0.46, "sport"), "cleats": (0.7, 0.9, "sport")}

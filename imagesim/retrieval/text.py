@@ -127,11 +127,11 @@ class WithText:
         by_text, by_vector, pinned = self._ask(texts, window, near)
         matching = self._of_kind(self._called(by_text.candidates))
         vectors = self._vectors_of([*matching, *pinned.candidates])
-        named = feedback.entries_for(matching, vectors)
+        named: Sequence[Candidate] = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
-            vector = known.vector
+            vector, sources = known.vector, named
         else:
-            vector, by_vector = self._moved(window, named, vectors, None if known else by_vector)
+            vector, by_vector, sources = self._moved(window, named, vectors, None if known else by_vector)
         kind: Kind = "words" if vector is query.vector else "items"
         matching = self._of_heads(matching)
         judge = Judge(self._calibration, kind)
@@ -139,7 +139,6 @@ class WithText:
         scores = _scores([*matching, *pinned.candidates], vector, vectors)
         pins = judge.judged(query, pinned.candidates, scores[len(matching) :], voters)
         matches = judge.judged(query, matching, scores[: len(matching)], voters)
-        sources = [] if kind == "words" else named
         evidence, trust = self._evidence(query, judge, matches, sources, vectors, voters)
         matches = [each for each in matches if query.min_score is None or each.score >= query.min_score]
         took_ms = by_text.took_ms + by_vector.took_ms
@@ -162,20 +161,28 @@ class WithText:
         named: Sequence[Candidate],
         vectors: Mapping[str, Vector],
         by_vector: Candidates | None,
-    ) -> tuple[Vector, Candidates]:
-        """Return the vector to search by, which is moved if the model does not understand the words, and what is near
-        it. ``by_vector`` is near the words' own vector; None if it was not searched."""
+    ) -> tuple[Vector, Candidates, Sequence[Candidate]]:
+        """Return the vector to search by, which is moved if the model does not understand the words, what is near it,
+        and the entries that say then what the words mean. ``by_vector`` is near the words' own vector; None if it was
+        not searched.
+
+        A single entry that only mentions the words moves nothing: what looks like the wine that goes with beef is no
+        beef.
+        """
         if by_vector is None:
             (by_vector,) = self._retriever.search([window]) if self._has_looks(window) else [Candidates(())]
+        sources: Sequence[Candidate] = []
         if named and not self._understands(named, _scores(named, window.vector, vectors), by_vector):
-            vector = feedback.moved(window.vector, named, vectors)
+            sources = named
+        if len(sources) > 1 or any(max(each.text, each.head) >= BY_NAME or self._is_of_kind(each) for each in sources):
+            vector = feedback.moved(window.vector, sources, vectors)
             (by_vector,) = self._retriever.search([replace(window, vector=vector)])
             if self._remembered:
-                self._remembered.set(window, vector, feedback.sources_of(named))
-            return vector, by_vector
+                self._remembered.set(window, vector, feedback.sources_of(sources))
+            return vector, by_vector, sources
         if self._remembered:
             self._remembered.forget(window)
-        return window.vector, by_vector
+        return window.vector, by_vector, sources
 
     def _evidence(
         self,
