@@ -25,7 +25,7 @@ from imagesim.indexes.elasticsearch.queries import (
 )
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import TWO_ERRORS
+from imagesim.indexes.vocabulary import TWO_ERRORS, has_digit
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 
 ANALYZERS: Mapping[str, str] = {
@@ -169,8 +169,9 @@ class CompiledText:
             {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
             *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings[1:]),
             *_stems(word),
-            {"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{TWO_ERRORS}"}}},
         ]
+        if not has_digit(word.word):
+            near.append({"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{TWO_ERRORS}"}}})
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
         near += [{"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}} for part in sorted(word.endings)]
