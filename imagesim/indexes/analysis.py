@@ -215,13 +215,13 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
 
 def features(names: Sequence[str], language: str) -> frozenset[Token]:
     """Return the words of names that say only what the thing has or is for: "camera" of "Baby monitor with camera"."""
-    marks, own, features = _features((language,)), set[Token](), set[Token]()
+    marks, own, mentioned = _features((language,)), set[Token](), set[Token]()
     for name in names:
         words = analyse(name, language)
         first = next((n for n, token in enumerate(words) if n and token.word in marks), len(words))
         own.update(words[:first])
-        features.update(words[first + 1 :])
-    return frozenset(features - own)
+        mentioned.update(words[first + 1 :])
+    return frozenset(mentioned - own)
 
 
 def kind_of(name: str, language: str) -> tuple[str, ...]:
@@ -321,11 +321,8 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
     text = _ELISION.sub("", text)  # of "c'è" or "l'huile", it asks for nothing
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
-    stop, slips, prepositions = (
-        stop_words(languages),
-        _slips(languages),
-        _features(languages) | _prepositions(languages),
-    )
+    stop, slips = stop_words(languages), _slips(languages)
+    prepositions = _features(languages) | _prepositions(languages)
 
     def apart(word: str) -> bool:
         return word in stop or _NO_SPACES.match(word) is not None
