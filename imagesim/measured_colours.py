@@ -15,7 +15,6 @@ from django.utils.translation import override
 
 from imagesim import colours
 from imagesim.database import retry_conflicts
-from imagesim.indexes.analysis import analyse, languages_of
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
 
@@ -111,6 +110,8 @@ def texts(items: Items[Any], values: Mapping[str, FilterValue]) -> dict[str, tup
 @lru_cache(maxsize=64)
 def colours_by_stem(languages: tuple[str, ...]) -> Mapping[str, str]:
     """Return the colours by the stems of what they are called in these languages, and in English."""
+    from imagesim.indexes.analysis import analyse  # pages without words need not load it
+
     found: dict[str, str] = {}
     for language in languages:
         for spoken in ("en", language):
@@ -124,6 +125,8 @@ def filters_for(searched: Sequence[Items[Any]], stems: Collection[str], meta: In
     """Return the filters of items in one of the colours that have these stems in the languages of an index."""
     if not stems:
         return ()
+    from imagesim.indexes.analysis import languages_of  # as above
+
     languages = languages_of(meta)
     known = colours_by_stem(languages)
     names = {known[stem] for stem in stems if stem in known}
