@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -133,12 +133,12 @@ def read(
     complements = _complements(words, meant, fillers, roles)
     others = fillers | units | shades_of(words, colours) | complements
     head, specify = _compound(words, others, languages)
-    pairs = [(head, n) for n in specify]
-    pairs += [(n, number) for n in range(len(words)) if n not in others for number in _said_of(words, n)]
-    departments = {n for thing, n in pairs if roles.may_specify(meant[n], meant[thing])}
+    things = [n for n, word in enumerate(words) if not word.complement and n not in others]
+    said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
+    departments = _departments([*((n, head) for n in specify), *said_of], meant, roles)
     meaning = roles.interpret(meant, others | departments, head, specify)
-    things = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
-    is_name = len(things) == 1 and (meaning.in_full or roles.calls(things[0]))
+    named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
+    is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
     return QueryText(
         text,
         meaning.heads,
@@ -186,9 +186,10 @@ def _complements(
     return {n for n, word in enumerate(words) if word.complement}
 
 
-def _said_of(words: Sequence[QueryWord], thing: int) -> list[int]:
-    """Return the numbers of the words that say what a thing is for, or like."""
-    return [] if words[thing].complement else [n for n, word in enumerate(words) if word.complement]
+def _departments(pairs: Iterable[tuple[int, int]], meant: Sequence[Collection[str]], roles: Roles) -> set[int]:
+    """Return the numbers of the words that name a department, but say here what another thing is for. ``pairs``: words
+    that may, each with the thing: "dog" and "coat" of "dog coat" or "coat for dogs"."""
+    return {number for number, thing in pairs if roles.may_specify(meant[number], meant[thing])}
 
 
 def _compound(
