@@ -35,6 +35,14 @@ def scores_of(matches: TextMatches) -> dict[int, float]:
     return dict(zip(matches.slots.tolist(), matches.scores.tolist(), strict=True))
 
 
+def assert_one_word(language: str, one: str, other: str) -> None:
+    """Assert that either form of a word finds what has the other."""
+    for written, typed in ((one, other), (other, one)):
+        index = TextIndex([TextField("name", 1, language)])
+        index.set(0, {"name": (written,)})
+        assert scores_of(index.match(typed))[0] > 0.9, typed
+
+
 def found(index: TextIndex, text: str, **options: object) -> list[str]:
     return [SHOP[slot]["name"][0] for slot in index.match(text, **options).best()]
 
@@ -406,10 +414,7 @@ def test_what_is_elided_asks_for_nothing(text: str, language: str, words: str) -
     [("sv", "jacka", "jackan"), ("sv", "skor", "skorna"), ("sv", "röd", "rött"), ("pt", "cão", "caes")],
 )
 def test_another_form_has_the_stem_that_the_stemmer_does_not_find(language: str, one: str, other: str) -> None:
-    for written, typed in ((one, other), (other, one)):
-        index = TextIndex([TextField("name", 1, language)])
-        index.set(0, {"name": (written,)})
-        assert scores_of(index.match(typed))[0] > 0.9, typed
+    assert_one_word(language, one, other)
 
 
 @pytest.mark.parametrize(
@@ -447,10 +452,7 @@ def test_the_grammar_of_japanese_asks_for_nothing() -> None:
 )  # fmt: skip
 def test_turkish_words_are_found_in_another_form(one: str, other: str) -> None:
     """ "Kahve fincanları" found no "Kahve fincanı": the stem of a stem was another one."""
-    for written, typed in ((one, other), (other, one)):
-        index = TextIndex([TextField("name", 1, "tr")])
-        index.set(0, {"name": (written,)})
-        assert scores_of(index.match(typed))[0] > 0.9, typed
+    assert_one_word("tr", one, other)
 
 
 def test_a_turkish_stem_has_three_letters() -> None:
@@ -472,10 +474,7 @@ def test_a_turkish_stem_has_three_letters() -> None:
 )  # fmt: skip
 def test_dutch_words_are_found_in_another_form(one: str, other: str) -> None:
     """ "Rode" had another stem than "rood", and "blauwe" than "blauw", so that no colour was known in "blauwe jas"."""
-    for written, typed in ((one, other), (other, one)):
-        index = TextIndex([TextField("name", 1, "nl")])
-        index.set(0, {"name": (written,)})
-        assert scores_of(index.match(typed))[0] > 0.9, typed
+    assert_one_word("nl", one, other)
 
 
 @pytest.mark.parametrize(
@@ -550,7 +549,7 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
     ("name", "language", "mentioned"),
     [
         ("Baby monitor with camera", "en", {"camera"}),
-        ("Bottle steriliser for 6 bottles", "en", {"6"}),
+        ("Bottle steriliser for 6 bottles", "en", {"6", "bottles"}),
         ("With love: card for friends", "en", {"friends"}),
         ("Kitchen", "en", set()),
         ("Schrank mit Spiegel", "de", {"spiegel"}),
@@ -563,7 +562,7 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
     ],
 )
 def test_what_a_name_says_that_the_thing_has(name: str, language: str, mentioned: set[str]) -> None:
-    assert {token.word for token in features([name], language)} - {"bottles"} == mentioned
+    assert {token.word for token in features([name], language)} == mentioned
 
 
 def test_a_name_that_mentions_a_feature_does_not_call_the_thing_so() -> None:

@@ -70,7 +70,7 @@ def test_what_is_found_again_is_not_analysed_again(analysed: list[str]) -> None:
     assert not analysed
 
 
-def test_a_changed_entry_is_another(analysed: list[str]) -> None:
+def test_a_changed_entry_is_another() -> None:
     scores(TEXTS, "table")
     changed = [TEXTS[0], {"name": ["Bedside lamp"], "category": ["Lamps"]}]
     assert [number for number, *_ in scores(changed, "lamp")] == [1]

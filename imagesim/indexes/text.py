@@ -115,7 +115,8 @@ class TextIndex:
         top = max((field.weight for field in fields), default=1.0)
         factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
         # The words that a category's name lists, and the features that a name mentions, are in fields of their own,
-        # after all others.
+        # after all others: those of field n are in n + self._listed and n + self._features.
+        self._listed, self._features = len(fields), 2 * len(fields)
         self._factor = np.concatenate([factor, factor * LISTED, factor])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
         self._colours = [number for number, field in enumerate(fields) if field.colours]
@@ -206,8 +207,8 @@ class TextIndex:
             words = {token: self._words.add(token, language) for token in tokens}
             listed = listed_stems(values, language) if self.fields[number].category else ()
             of_features = features(values, language) if number in self._main else ()
-            fields = {token: number + len(self.fields) for token in tokens if token.stem in listed}
-            fields |= dict.fromkeys(of_features, number + 2 * len(self.fields))
+            fields = {token: number + self._listed for token in tokens if token.stem in listed}
+            fields |= dict.fromkeys(of_features, number + self._features)
             found = self._seen[number, values] = [
                 word << FIELD_BITS | fields.get(token, number) for token, word in words.items()
             ]
@@ -293,7 +294,7 @@ class TextIndex:
             if known:
                 factor = np.where(quality == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
                 # "Schreibtisch" is a "Tisch" if its category is "Sofas & Tische".
-                listed = np.isin(slots, slots[asked & (fields // len(self.fields) == 1)])
+                listed = np.isin(slots, slots[asked & (self._listed <= fields) & (fields < self._features)])
                 factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
                 quality *= factor.astype(np.float32)
             slip = word.slip and not known and word.word not in spelled
@@ -304,7 +305,7 @@ class TextIndex:
             quality *= self._factor[fields]
             best = _best_by_slot(slots, quality, size)
             covered += weight * best
-            own = (quality > 0) & (quality == best[slots]) & (fields < 2 * len(self.fields))
+            own = (quality > 0) & (quality == best[slots]) & (fields < self._features)
             named[slots[own]] = True
             if not heads or position in heads:
                 hit |= best > 0
@@ -312,7 +313,7 @@ class TextIndex:
                 if heads:
                     of_heads += weight * best
             for number, main in enumerate(self._main):
-                within = (fields == main) | (fields == main + 2 * len(self.fields))
+                within = (fields == main) | (fields == main + self._features)
                 in_main[number] += _best_by_slot(slots[within], quality[within], size)
         if mask is not None:
             hit[: len(mask)] &= mask
