@@ -132,10 +132,12 @@ class Roles:
         """Whether a word that names a department specifies a head that the catalogue has: for "dog coat", not all of
         the "Dogs" department is of the kind. Not if its categories are called so, as "Running shoes" of "Shoes", or if
         both name a category together, as "men" and "shoes"."""
-        if not self.has(head) or not self._may_name(head) or self._categories_of(stems) & self._categories_of(head):
+        departments = {stem for stem in stems if len(self.names.get((stem,), ())) >= DEPARTMENT}
+        if not departments or not self.has(head) or not self._may_name(head):
             return False
-        kinds = {name[-1] for name in self.names if len(name) > 1}
-        return any(len(self.names.get((stem,), ())) >= DEPARTMENT and stem not in kinds for stem in stems)
+        if self._categories_of(stems) & self._categories_of(head):
+            return False
+        return not departments <= {name[-1] for name in self.names if len(name) > 1}
 
     def stems_of(self, word: str, stems: Collection[str]) -> Collection[str]:
         """Return the stems of a word of a query, or if the catalogue has none of them, those that differ from it by one
@@ -143,7 +145,7 @@ class Roles:
 
         By two errors a third of the words that a catalogue lacks would be taken for one that it has, by one an eighth.
         """
-        if self.things is None or len(word) < SHORTEST or any(map(str.isdigit, word)):
+        if self.things is None or len(word) < SHORTEST or has_digit(word):
             return stems
         if self.has(stems):
             return stems
@@ -304,6 +306,11 @@ def fit_roles(
         frozenset(named_colours),
         names=_with_specified(names),
     )
+
+
+def has_digit(word: str) -> bool:
+    """Whether it is a number, a size or a code, or has one in it."""
+    return any(map(str.isdigit, word))
 
 
 def _is_size(stem: str) -> bool:

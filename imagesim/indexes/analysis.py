@@ -27,6 +27,7 @@ from imagesim.indexes.stop_words import (
     UNITS,
 )
 from imagesim.indexes.word_forms import other_spellings, plurals
+from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
@@ -336,7 +337,7 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
     for i, token in enumerate(positions):
         stems = {language: by_language[language][i].stem for language in languages}
         follows = i > 0 and positions[i - 1].word not in stop
-        of_amount = amount and (token.word in SIZES or any(map(str.isdigit, token.word)))
+        of_amount = amount and (token.word in SIZES or has_digit(token.word))
         filler = of_amount or any(stem in _filler_stems(language) for language, stem in stems.items())
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))

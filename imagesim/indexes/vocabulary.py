@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imagesim.word_roles import has_digit
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -118,10 +120,6 @@ _VOWELS_AND_DOUBLES = re.compile(r"[aeiouy]+|(.)(?=\1)")
 def consonants(word: str) -> str:
     """Return the consonants of a word, double ones once."""
     return _VOWELS_AND_DOUBLES.sub("", word)
-
-
-def has_digit(word: str) -> bool:
-    return any(map(str.isdigit, word))
 
 
 def most_errors(word: str) -> int:

@@ -20,9 +20,8 @@ from imagesim.indexes.analysis import (
 )
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.indexes.vocabulary import has_digit
 from imagesim.types import Query
-from imagesim.word_roles import SHORTEST, Roles
+from imagesim.word_roles import SHORTEST, Roles, has_digit
 
 _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 """The numbers and the letters of a typed word."""

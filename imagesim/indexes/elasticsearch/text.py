@@ -25,8 +25,9 @@ from imagesim.indexes.elasticsearch.queries import (
 )
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import TWO_ERRORS, has_digit
+from imagesim.indexes.vocabulary import TWO_ERRORS
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
+from imagesim.word_roles import has_digit
 
 ANALYZERS: Mapping[str, str] = {
     "ar": "arabic", "bg": "bulgarian", "bn": "bengali", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german",

@@ -24,9 +24,10 @@ from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
 from imagesim.indexes.text import FILLER, KNOWN_PART, KNOWN_WORD, rarity
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
-from imagesim.indexes.vocabulary import LAST, has_digit, letters, most_errors
+from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 from imagesim.types import Candidates, Query
+from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
