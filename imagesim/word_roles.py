@@ -167,11 +167,13 @@ class Roles:
         fillers: Collection[int] = (),
         head: int = 0,
         specify: Collection[int] = (),
+        qualifiers: Collection[int] = (),
     ) -> Interpretation:
         """Interpret the words of a query, the stems of each.
 
         :param fillers: the numbers of the words that ask for nothing.
         :param head: the number of the word that those of ``specify`` make specific: "chair" in "gaming chair".
+        :param qualifiers: those of the words that never say what a thing is: "modern".
         """
         named = [self._categories_of(stems) for stems in words]
         led_by = frozenset(
@@ -184,10 +186,10 @@ class Roles:
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:
                 modifies = bool(led_by) and led_by.isdisjoint(each)
-            elif number in specify and self.calls(stems):
+            elif number in specify and number not in qualifiers and self.calls(stems):
                 modifies = specified = True
             else:
-                modifies = not self.modifiers.isdisjoint(stems)
+                modifies = number in qualifiers or not self.modifiers.isdisjoint(stems)
             if not modifies and number not in fillers:
                 heads.append(number)
         each_named = [named[number] for number in heads if named[number]]
@@ -200,7 +202,7 @@ class Roles:
             categories, in_full = common or mentioned, bool(common) and common != mentioned
         parts = Counter(name for stems in words for name in {n for stem in stems for n in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
-        whole, whole_categories = self._in_full(words, fillers, specify)
+        whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify)
         if whole:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
         shortened = tuple(heads) if len(heads) < len(words) else ()

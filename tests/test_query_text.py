@@ -249,6 +249,54 @@ def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, 
     assert text.categories == categories
 
 
+@pytest.mark.parametrize(
+    ("typed", "languages", "asked", "categories"),
+    [
+        ("mens chair", ["en"], "chair", {"chairs"}),
+        ("women's red chairs", ["en"], "chairs", {"chairs"}),
+        ("chair for the kitchen", ["en"], "chair", {"chairs"}),
+        ("small modern office chair", ["en"], "chair", {"chairs"}),
+        ("vintage chair", ["en"], "chair", {"chairs"}),  # some chair, or anything else, is called so
+        ("vintage", ["en"], "", set()),
+        ("garden chair", ["en"], "garden chair", {"chairs", "plants"}),  # which names a kind, too
+        ("desk chair", ["en"], "desk chair", set()),  # of another kind, perhaps: an ice cream is no cream
+        ("modern desk", ["en"], "desk", set()),  # not sold
+        ("chair office", ["en"], "chair", {"chairs"}),
+        ("chair eu 42", ["en"], "chair", {"chairs"}),
+        ("chair xl", ["en"], "chair", {"chairs"}),
+        ("chair l", ["en"], "chair l", set()),
+        ("moderner Stuhl", ["de"], "stuhl", {"chairs"}),
+        ("mens chair", ["de"], "mens chair", set()),
+        ("chaise de bureau", ["fr"], "chaise", {"chairs"}),
+    ],
+)
+def test_a_qualifier_never_says_what_a_thing_is(typed, languages, asked, categories):
+    """ "Mens shoes" and "office chair" showed nothing, or what is of another kind, where no text has the qualifier."""
+    kinds = dict.fromkeys(("chair", "stuhl", "chais"), ("chairs",)) | {"garden": ("plants",)}
+    roles = Roles(kinds, frozenset({"red"}), things=frozenset({"vintag"}), colours=frozenset({"red"}))
+    text = query_text.read(typed, roles, languages, lambda _word: False)
+    words = [word.word for word in query_words(typed, languages)]
+    assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
+    assert text.categories == categories
+
+
+@pytest.mark.parametrize(
+    ("typed", "languages", "asked"),
+    [
+        ("Herrenschuhe", ["de"], "Herren schuhe"),
+        ("rote Küchenstühle", ["en", "de"], "rote Küchen stühle"),
+        ("Herrenhand", ["de"], "Herren hand"),
+        ("Herrenuhr", ["de"], "Herrenuhr"),  # not sold
+        ("Gartenschuhe", ["de"], "Gartenschuhe"),  # the catalogue has some
+        ("Herren", ["de"], "Herren"),
+        ("mensschuh", ["en"], "mensschuh"),  # no compound of this language
+    ],
+)
+def test_a_qualifier_is_a_word_of_its_own(typed, languages, asked):
+    roles = Roles(ROLES.kinds, ROLES.modifiers, things=frozenset({"gartenschuh"}))
+    assert query_text.spaced(typed, roles, languages) == asked
+
+
 def test_the_name_of_a_department_and_a_kind_name_a_category_together():
     of_men = ("mens-shoes", "mens-shirts", "mens-coats")
     names = {("man",): of_men, ("shoe",): ("mens-shoes", "womens-shoes")}

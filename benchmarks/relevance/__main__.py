@@ -76,9 +76,9 @@ class Report:
         self.products = {product.pk: product for product in Product.objects.select_related("category__parent")}
         rows = [self.known, self.nothing, self.something, self.phrased]
         own = {
-            "demo": [self.two_words, self.languages, self.coloured],
-            "grocery": [self.two_words, self.photo_entry],
-            "fashion": [self.two_words, self.hybrid, self.photo_entry],
+            "demo": [self.two_words, self.qualified, self.languages, self.coloured],
+            "grocery": [self.two_words, self.qualified, self.photo_entry],
+            "fashion": [self.two_words, self.qualified, self.hybrid, self.photo_entry],
         }
         rows += own.get(self.options.shop, [])
         for row in (*rows, self.times):
@@ -171,6 +171,23 @@ class Report:
             has = f"two words{spelled}, {'some entry has' if sold else 'no entry has'} both"
             say(f"{has}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
             say(f"{has}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
+
+    def qualified(self) -> None:
+        """A kind with what says for whom, where, or like what it is: "mens shoes"; and things that are not sold."""
+        kinds = {(question.text.split()[-1], question.categories) for question in self.questions()}
+        ordered = sorted(kinds, key=lambda kind: (kind[0], sorted(kind[1])))
+        questions = [
+            two_words.Question(phrase.format(kind), categories, sold)
+            for sold, each in ((True, ordered), (False, [(thing, frozenset[str]()) for thing in queries.ELSEWHERE]))
+            for kind, categories in each
+            for phrase in queries.QUALIFIED
+        ]
+        for sold, (row, junk) in two_words.measure(
+            questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
+        ).items():
+            what = f"qualified, {'a kind' if sold else 'nothing there'}"
+            say(f"{what}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
+            say(f"{what}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 
     def questions(self) -> Sequence[two_words.Question]:
         written = {"demo": two_words.DEMO, "grocery": two_words.GROCERY}

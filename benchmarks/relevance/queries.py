@@ -62,6 +62,13 @@ ELSEWHERE: tuple[str, ...] = (
 )  # fmt: skip
 """Things that no data set contains."""
 
+QUALIFIED: tuple[str, ...] = (
+    "mens {}", "women's {}", "ladies {}", "modern {}", "big {}", "small {}", "{} for the office", "kitchen {}",
+    "outdoor {}", "comfortable {}", "summer {}", "{} for grandpa", "elegant {}", "premium {}", "sophisticated {}",
+    "{} eu 42", "{} xl", "hardwearing {}", "affordable designer {}", "practical {}",
+)  # fmt: skip
+"""What people say a kind of things should be like, or who or where it is for; some of it in no list of the app."""
+
 PHRASES: tuple[str, ...] = (
     "cheap {}", "buy {} online", "do you have {}?", "show me your best {}", "nice {} under 50 euros", "{} size 42",
     "I am looking for {}", "a photo of {}",

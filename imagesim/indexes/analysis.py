@@ -21,6 +21,7 @@ from imagesim.indexes.stop_words import (
     INFLECTIONS,
     NEGATIONS,
     PREPOSITIONS,
+    QUALIFIERS,
     SHADES,
     SIZES,
     STOP_WORDS,
@@ -119,6 +120,7 @@ stop_words = _words_of(STOP_WORDS)
 negations = _words_of(NEGATIONS)
 _features = _words_of(FEATURES)
 _prepositions = _words_of(PREPOSITIONS)
+_qualifiers = _words_of(QUALIFIERS)
 _shades = _words_of(SHADES)
 
 
@@ -133,6 +135,7 @@ def _stems_of(table: Mapping[str, str]) -> Callable[[str], frozenset[str]]:
 
 
 _filler_stems = _stems_of(FILLERS)
+_qualifier_stems = _stems_of(QUALIFIERS)
 _shade_stems = _stems_of(SHADES)
 
 
@@ -250,7 +253,8 @@ class QueryWord:
     asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a
     part of the grammar. ``joined``: it in one piece with the word before, and with the one after: "skateboard" for
     "skate board". ``complement``: it says what the thing before is for, or like. ``shade``: beside a colour it is a
-    part of its name: "light blue". ``unit``: it says of what the number before it is: "5 kg".
+    part of its name: "light blue". ``unit``: it says of what the number before it is: "5 kg". ``qualifier``: it never
+    says what a thing is: "modern".
     """
 
     word: str
@@ -263,6 +267,7 @@ class QueryWord:
     complement: bool = False
     shade: bool = False
     unit: bool = False
+    qualifier: bool = False
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -337,7 +342,8 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
     for i, token in enumerate(positions):
         stems = {language: by_language[language][i].stem for language in languages}
         follows = i > 0 and positions[i - 1].word not in stop
-        of_amount = amount and (token.word in SIZES or has_digit(token.word))
+        is_size = token.word in SIZES and (amount or len(token.word) > 1)
+        of_amount = is_size or (amount and has_digit(token.word))
         filler = of_amount or any(stem in _filler_stems(language) for language, stem in stems.items())
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
@@ -346,7 +352,10 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         complement = complement or token.word in prepositions
         shade = any(stem in _shade_stems(language) for language, stem in stems.items())
         unit = follows and token.word in _UNITS and positions[i - 1].word[0].isdigit()
-        words.append(QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade, unit))
+        qualifier = any(stem in _qualifier_stems(language) for language, stem in stems.items())
+        words.append(
+            QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade, unit, qualifier)
+        )
     kept = [word for word in words if word.word not in stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     # "t-shirt" is searched as two words or as one, not as three.
@@ -373,3 +382,12 @@ def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
     folded = fold(word)
     shade = max((each for each in _shades(languages) if folded.startswith(each)), key=len, default="")
     return word[: len(shade)], word[len(shade) :]
+
+
+@lru_cache(maxsize=1_000)
+def divided_qualifier(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
+    """Return the parts of "Herrenschuhe": a qualifier, empty if the word begins with none in a language that writes
+    compounds as one word, and the rest."""
+    folded, compounding = fold(word), tuple(language for language in languages if language in INFLECTIONS)
+    first = max((each for each in _qualifiers(compounding) if folded.startswith(each)), key=len, default="")
+    return word[: len(first)], word[len(first) :]

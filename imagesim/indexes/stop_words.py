@@ -48,11 +48,11 @@ FILLERS = {
     "unter verkaufen verkauft viel wann warum was welche wer werden wie wieviel will wir wird wissen wo wollen "
     "würde würden zeig zeigen",
     "en": "about affordable against am any anything beautiful below best but buy can carry cheap could did do does "
-    "dollars euro euros find give goes good got great has have hello help helps hi how image inexpensive "
+    "dollars eu euro euros find give goes good got great has have hello help helps hi how image inexpensive "
     "interested into item items its just less look looking lovely need new nice one ones online order our photo "
     "photos picture pictures please popular pretty price product products quality really recommend sale search "
     "searching sell selling sells shop should show size something store stuff suggest tell than thanks them "
-    "there these they thing things those too under us very want wanted what when where which who why will wish "
+    "there these they thing things those too uk under us very want wanted what when where which who why will wish "
     "would you",
     "es": "algo alguna algunas alguno algunos algún aquí artículo artículos barato bonito bueno buscar busco calidad "
     "comprar contra cosa cosas cuesta cuestan cuál cuánto cómo disponible dónde encontrar encuentro esta este "
@@ -131,7 +131,69 @@ PREPOSITIONS = {
 """Others after which a query says what the thing before is for, or what it is like ("shirt in red", "Stuhl aus
 Holz")."""
 
+QUALIFIERS = {
+    "cs": "domácí dospělé dámská dámské dámský elegantní kancelář kancelářská kancelářské kancelářský kuchyně "
+    "kuchyňská kuchyňské kuchyňský letní malá malé malý moderní muže muži módní pohodlná pohodlné pohodlný pokoj "
+    "praktická praktický pánská pánské pánský stylová stylové stylový velká velké velký venkovní zahrada zahradní "
+    "zimní ženy",
+    "da": "behagelig behagelige bløde dame damer elegant elegante have herre herrer hjem hjemme indendørs klassisk "
+    "klassiske kontor kvinder køkken lille lækre moderne mænd robust sjov sjove smart smarte små sommer soveværelse "
+    "stilfuld stor store stue udendørs unisex vinter voksne",
+    "de": "alltags ausgefallene badezimmer balkon bequeme büro coole dame damen draussen draußen edle elegante "
+    "esszimmer extra faltbare flur frau frauen freizeit garten gemütliche große gute haus herr herren hochwertige "
+    "indoor innen kabellose klappbare klassische kleine kompakte küche küchen lange leichte lustige lässige mann "
+    "moderne modische männer niedliche outdoor praktische premium retro robuste schicke schlafzimmer schlichte schmale "
+    "schöne sommer stabile stilvolle süße terrasse terrassen tragbare trendige unisex vintage warme weiche winter "
+    "wohnzimmer zeitlose zimmer zuhause",
+    "en": "adjustable adult balcony bathroom bedroom beginner big boho casual chic classic classy comfortable comfy "
+    "compact contemporary cordless cozy cute decorative designer dining durable elderly elegant everyday fancy "
+    "fashionable female foldable folding funky funny gaming garden gentleman gentlemen gents genuine giant guy hallway "
+    "handmade home house huge indoor kitchen lady large leather lightweight little living long luxurious luxury male "
+    "man massive medium men mini minimalist minimalistic modern narrow nursery office outdoor oversized patio plain "
+    "portable premium professional quirky retro room rustic scandinavian short simple sleek slim small soft solid "
+    "stackable sturdy stylish suede summer tall terrace thick thin tiny traditional trending trendy unique unisex "
+    "unusual velvet vintage warm waterproof wide winter wireless woman women wooden",
+    "es": "adulto baño bonita cocina comedor cómoda cómodo divertido dormitorio elegante exterior gran grande hogar "
+    "hombre invierno jardín moderna moderno mujer oficina original pequeña pequeño plegable portátil práctico "
+    "resistente salón terraza unisex verano",
+    "fi": "aikuisten hauska iso keittiön kesä kodin mies miesten moderneja moderni mukava nainen naisten olohuoneen "
+    "pienet pieni puutarha suuri talvi toimiston ulko",
+    "fr": "adulte bain bureau chambre chic confortable confortables cuisine extérieur femme grand grande hiver homme "
+    "intérieur jardin léger légère maison moderne original originale petit petite pliable pliant pratique robuste "
+    "salle salon solide terrasse unisexe élégant élégante été",
+    "it": "adulto bagno camera casa comoda comodo cucina divertente donna elegante estate esterno estiva estivo "
+    "giardino grande invernale inverno moderna moderno originale piccola piccolo pieghevole pratico resistente salotto "
+    "soggiorno terrazza ufficio unisex uomo",
+    "nb": "dame damer elegant elegante hage herre herrer hjem hjemme innendørs kjøkken klassisk klassiske kontor "
+    "kvinner lite liten menn moderne myke små sommer soverom stilig stilige stor store stue unisex utendørs vinter "
+    "voksne",
+    "nl": "balkon buiten comfortabele dames draadloze draagbare eetkamer elegante grappige grote handige heren hippe "
+    "huis kantoor keuken klassieke kleine lange leuke lichte luxe man mannen moderne opvouwbare originele praktische "
+    "retro robuuste schattige slaapkamer stevige stijlvolle terras trendy tuin unisex vintage volwassenen vrouw "
+    "vrouwen warme winter woonkamer zachte zomer",
+    "pl": "biuro biurowe biurowy damska damski damskie domowe domowy dorosłych duża duże duży elegancka elegancki "
+    "eleganckie kobiet kobieta kobiety kuchenne kuchenny kuchni kuchnia letni letnia letnie mała małe mały modna modne "
+    "modny męska męski męskie mężczyzn mężczyzna nowoczesna nowoczesne nowoczesny ogrodowe ogrodowy ogrodu ogród "
+    "praktyczne praktyczny salon salonu stylowe stylowy sypialni sypialnia wygodna wygodne wygodny zimowa zimowe "
+    "zimowy",
+    "pt": "adulto banheiro casa confortáveis confortável cozinha divertido elegante escritório exterior grande homem "
+    "inverno jardim moderna moderno mulher original pequena pequeno portátil prático quarto resistente sala unissex "
+    "varanda verão",
+    "ru": "большая большие большой взрослых дача дачи дом дома домашние домашний женская женские женский женщин зимние "
+    "зимний классический красивые красивый кухни кухня летние летний маленькие маленький модные модный мужская мужские "
+    "мужской мужчин офис офиса офисный садовая садовый современный стильные стильный удобные удобный уличный унисекс "
+    "элегантный",
+    "sv": "bekväm bekväma dam damer elegant eleganta hem herr herrar inomhus klassisk klassiska kontor kontors kvinnor "
+    "kök köks lilla liten lång långa mjuka modern moderna mysig mysiga män praktisk roliga små snygg snygga sommar "
+    "sovrum stilren stilrena stor stora trädgård trädgårds unisex uteplats utomhus vardagsrum vardagsrums vinter vuxna",
+    "tr": "bahçe bay bayan büyük elegant erkek ev kadın küçük kış kışlık modern mutfak ofis rahat salon unisex yaz "
+    "yazlık yetişkin şık",
+}  # fmt: skip
+"""Words that say for whom, where, when or like what a thing is, and never what it is: an office chair is a chair. What
+is of another kind with them is not among them: ice cream, or a bar stool."""
+
 AMOUNTS = frozenset({
+    "eu", "uk", "us",
     "size", "under", "below", "than", "größe", "unter", "bis", "taille", "moins", "jusqu", "talla", "menos", "hasta",
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
     "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
@@ -219,5 +281,5 @@ SPELLINGS = {
 """Parts of words that have two spellings, such as American and British ones. Both are spelled correctly, so that
 neither is taken for a typing error of the other."""
 
-for _table in (STOP_WORDS, FILLERS, FEATURES, PREPOSITIONS, NEGATIONS, SHADES):
+for _table in (STOP_WORDS, FILLERS, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES):
     _table["no"] = _table["nb"]  # the code of Norwegian without regard to its forms

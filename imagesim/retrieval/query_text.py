@@ -12,6 +12,7 @@ from imagesim.indexes.analysis import (
     HYPHEN,
     MAX_TERMS,
     QueryWord,
+    divided_qualifier,
     divided_shade,
     negations,
     query_words,
@@ -121,7 +122,7 @@ def read(
     divided: list[str] = []
     for word in words:
         own = _own_stems(word, roles)
-        is_known = word.filler or word.word in spelled or roles.ends_compounds(word.endings)
+        is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
         stems = own if is_known else roles.stems_of(word.word, own)
         known = word.word in spelled or roles.has(stems)  # or is a misspelling
         divided.append("" if roles.has(own) else _divided(word.word, roles, languages, known=known))
@@ -131,11 +132,12 @@ def read(
     units = {n for n, word in enumerate(words) if word.unit}
     complements = _complements(words, meant, fillers, roles)
     others = fillers | units | shades_of(words, colours) | complements
-    head, specify = _compound(words, others, languages)
+    qualifiers = {n for n, word in enumerate(words) if word.qualifier and roles.kinds.keys().isdisjoint(meant[n])}
+    head, specify = _compound(words, others | qualifiers, languages)
     things = [n for n, word in enumerate(words) if not word.complement and n not in others]
     said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
     departments = _departments([*((n, head) for n in specify), *said_of], meant, roles)
-    meaning = roles.interpret(meant, others | departments, head, specify)
+    meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
     named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
     is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
     return QueryText(
@@ -269,7 +271,8 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     """Return ``text`` with its words divided as in the catalogue, where that has them only so.
 
     "skate board" and "skate-board" ask for a skateboard, "750ml" for 750 ml, and "GSB18V55" for a GSB 18V-55. The shade
-    of a colour is a word of its own: "hellblau" asks for what is blue.
+    of a colour is a word of its own: "hellblau" asks for what is blue. So is a qualifier: "Herrenschuhe" asks for
+    shoes.
     """
 
     has = partial(_has, roles=roles, languages=languages)
@@ -294,6 +297,10 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
             words[end - 1] = " ".join(shade)
         elif not has(words[end - 1]) and (written := _apart(words[end - 1], has)):
             words[end - 1] = written
+        elif not has(words[end - 1]):
+            qualifier, rest = divided_qualifier(words[end - 1], tuple(languages))
+            if qualifier and has(rest):
+                words[end - 1] = f"{qualifier} {rest}"
     return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
 
 
