@@ -174,12 +174,14 @@ class Report:
 
     def qualified(self) -> None:
         """A kind with what says for whom, where, or like what it is: "mens shoes"; and things that are not sold."""
-        kinds = {(question.text.split()[-1], question.categories) for question in self.questions()}
-        ordered = sorted(kinds, key=lambda kind: (kind[0], sorted(kind[1])))
+        kinds: dict[str, frozenset[str]] = {}
+        for question in self.questions():
+            kind = question.text.split()[-1]
+            kinds[kind] = kinds.get(kind, frozenset()) | question.categories
         questions = [
             two_words.Question(phrase.format(kind), categories, sold)
-            for sold, each in ((True, ordered), (False, [(thing, frozenset[str]()) for thing in queries.ELSEWHERE]))
-            for kind, categories in each
+            for sold, each in ((True, kinds), (False, dict.fromkeys(queries.ELSEWHERE, frozenset[str]())))
+            for kind, categories in each.items()
             for phrase in queries.QUALIFIED
         ]
         for sold, (row, junk) in two_words.measure(
