@@ -372,6 +372,25 @@ class TestWords:
         assert [each.key for each in found.candidates] == ["shoe"]
         assert found.cut == 1
 
+    def test_what_has_more_words_comes_before_others_of_a_part(self):
+        """For "white wine" of "Beer & wine", a red one came first, because its picture is the more like a wine."""
+        vectors = {"white": np.array([0.2, 0.98], np.float32), "red": np.array([1, 0], np.float32)}
+        matches = {"red": (0.4, 0.46), "white": (0.61, 0.46)}
+        named = [
+            candidate(key, 0, "drinks")._replace(text=text, head=head, image_digest=key)
+            for key, (text, head) in matches.items()
+        ]
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [Candidates(tuple(named) if query.text else ()) for query in queries]
+
+        roles = Roles({"wine": ("drinks",)}, frozenset({"white"}), things=frozenset(), listed={"wine": ("drinks",)})
+        texts = reading("white wine", replace(PLAIN, roles=roles), ["en"])
+        words = WithText(Catalogue(), *texts, None, lambda _candidates: vectors)
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert [each.key for each in found.candidates] == ["white", "red"]
+
     @pytest.mark.parametrize(
         ("mentioning", "roles", "certain"),
         [

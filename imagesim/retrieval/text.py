@@ -248,15 +248,19 @@ class WithText:
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
-        tables" for "red sofa", and any lamp for "desk lamp", if nothing is called that. Only after the feedback, for
+        tables" for "red sofa", and any lamp for "desk lamp", if nothing is called that. Before them, those of such a
+        part that have more of the words: of "Beer & wine", a white one for "white wine". Only after the feedback, for
         which those count that match all of the words."""
         part = self._best_of_part(candidates, attrgetter("head"))
         nothing_has_all = all(each.text < BY_NAME for each in candidates)
         least = BY_NAME if nothing_has_all and not self._texts.text.in_full else math.inf
-        return [
-            each._replace(text=max(each.text, KIND_MATCH)) if each.head >= least or each in part else each
-            for each in candidates
-        ]
+
+        def match(each: Candidate) -> float:
+            if each in part and 0 < each.head < each.text and each.text > KIND_MATCH:
+                return max(each.text, BY_NAME)
+            return max(each.text, KIND_MATCH) if each.head >= least or each in part else each.text
+
+        return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
     def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
         """Return those in a category of which the words name a part whose ``match`` is about the best there."""
