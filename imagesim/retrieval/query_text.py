@@ -132,7 +132,8 @@ def read(
     units = {n for n, word in enumerate(words) if word.unit}
     complements = _complements(words, meant, fillers, roles)
     others = fillers | units | shades_of(words, colours) | complements
-    qualifiers = {n for n, word in enumerate(words) if word.qualifier and roles.kinds.keys().isdisjoint(meant[n])}
+    head, _specify = _compound(words, others, languages)
+    qualifiers = {n for n, word in enumerate(words) if word.qualifier and not _is_sought(n, head, meant, roles)}
     head, specify = _compound(words, others | qualifiers, languages)
     things = [n for n, word in enumerate(words) if not word.complement and n not in others]
     said_of = [(n, thing) for n, word in enumerate(words) if word.complement for thing in things]
@@ -175,6 +176,12 @@ def _is_filler(word: QueryWord, stems: Collection[str], spelled: Collection[str]
         return True
     unknown = word.word[0].isdigit() or (word.slip and word.word not in spelled)
     return unknown and not roles.has(stems)
+
+
+def _is_sought(number: int, head: int, meant: Sequence[Collection[str]], roles: Roles) -> bool:
+    """Whether a word that says elsewhere what a thing is like names one here: the French "bureau" is an office, or a
+    desk."""
+    return not roles.kinds.keys().isdisjoint(meant[number]) or (number == head and roles.calls(meant[number]))
 
 
 def _complements(
