@@ -186,7 +186,7 @@ class Roles:
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:
                 modifies = bool(led_by) and led_by.isdisjoint(each)
-            elif number in specify and number not in qualifiers and self.calls(stems):
+            elif number in specify and self.calls(stems):
                 modifies = specified = True
             else:
                 modifies = number in qualifiers or not self.modifiers.isdisjoint(stems)

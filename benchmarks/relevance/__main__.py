@@ -165,12 +165,17 @@ class Report:
             self._two_words(two_words.misspelled(self.questions()) if spelled else self.questions(), spelled)
 
     def _two_words(self, questions: Sequence[two_words.Question], spelled: str) -> None:
-        for sold, (row, junk) in two_words.measure(
+        both = f"two words{spelled}, {{}} entry has both"
+        self._of_kinds(questions, sold=both.format("some"), unsold=both.format("no"))
+
+    def _of_kinds(self, questions: Sequence[two_words.Question], *, sold: str, unsold: str) -> None:
+        """Report what is shown of a kind, under one name or the other for what is sold and what is not."""
+        for is_sold, (row, junk) in two_words.measure(
             questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
         ).items():
-            has = f"two words{spelled}, {'some entry has' if sold else 'no entry has'} both"
-            say(f"{has}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
-            say(f"{has}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
+            what = sold if is_sold else unsold
+            say(f"{what}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
+            say(f"{what}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 
     def qualified(self) -> None:
         """A kind with what says for whom, where, or like what it is: "mens shoes"; and things that are not sold."""
@@ -184,12 +189,7 @@ class Report:
             for kind, categories in each.items()
             for phrase in queries.QUALIFIED
         ]
-        for sold, (row, junk) in two_words.measure(
-            questions, lambda text: self.words(text, limit=two_words.FIRST), lambda hit: hit.item.category.slug
-        ).items():
-            what = f"qualified, {'a kind' if sold else 'nothing there'}"
-            say(f"{what}: junk among the first {two_words.FIRST}", row.junk, None, junk[:8])
-            say(f"{what}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
+        self._of_kinds(questions, sold="qualified, a kind", unsold="qualified, nothing there")
 
     def questions(self) -> Sequence[two_words.Question]:
         written = {"demo": two_words.DEMO, "grocery": two_words.GROCERY}

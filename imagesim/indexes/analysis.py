@@ -134,6 +134,11 @@ def _stems_of(table: Mapping[str, str]) -> Callable[[str], frozenset[str]]:
     return stems
 
 
+def _has_stem(stems: Mapping[str, str], of: Callable[[str], frozenset[str]]) -> bool:
+    """Whether a word, of which these are the stems by language, is in such a table in one of them."""
+    return any(stem in of(language) for language, stem in stems.items())
+
+
 _filler_stems = _stems_of(FILLERS)
 _qualifier_stems = _stems_of(QUALIFIERS)
 _shade_stems = _stems_of(SHADES)
@@ -344,15 +349,15 @@ def _query_words(text: str, languages: tuple[str, ...]) -> tuple[QueryWord, ...]
         follows = i > 0 and positions[i - 1].word not in stop
         is_size = token.word in SIZES and (amount or len(token.word) > 1)
         of_amount = is_size or (amount and has_digit(token.word))
-        filler = of_amount or any(stem in _filler_stems(language) for language, stem in stems.items())
+        filler = of_amount or _has_stem(stems, _filler_stems)
         # "moins de 50", and both parts of "42.5"
         amount = token.word in _AMOUNTS or (amount and (of_amount or token.word in stop))
         joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
         slip = token.word in slips or _GRAMMAR.fullmatch(token.word) is not None
         complement = complement or token.word in prepositions
-        shade = any(stem in _shade_stems(language) for language, stem in stems.items())
+        shade = _has_stem(stems, _shade_stems)
         unit = follows and token.word in _UNITS and positions[i - 1].word[0].isdigit()
-        qualifier = any(stem in _qualifier_stems(language) for language, stem in stems.items())
+        qualifier = _has_stem(stems, _qualifier_stems)
         words.append(
             QueryWord(token.word, stems, False, follows, filler, slip, joined, complement, shade, unit, qualifier)
         )
@@ -379,15 +384,17 @@ def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset
 @lru_cache(maxsize=1_000)
 def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
     """Return the parts of "hellblau": a shade, empty if the word begins with none, and the rest."""
-    folded = fold(word)
-    shade = max((each for each in _shades(languages) if folded.startswith(each)), key=len, default="")
-    return word[: len(shade)], word[len(shade) :]
+    return _divided(word, _shades(languages))
 
 
 @lru_cache(maxsize=1_000)
 def divided_qualifier(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Return the parts of "Herrenschuhe": a qualifier, empty if the word begins with none in a language that writes
-    compounds as one word, and the rest."""
-    folded, compounding = fold(word), tuple(language for language in languages if language in INFLECTIONS)
-    first = max((each for each in _qualifiers(compounding) if folded.startswith(each)), key=len, default="")
+    """Return the parts of "Herrenschuhe": a qualifier, in languages that write compounds as one word, and the rest."""
+    return _divided(word, _qualifiers(tuple(language for language in languages if language in INFLECTIONS)))
+
+
+def _divided(word: str, parts: Collection[str]) -> tuple[str, str]:
+    """Return a word before and after the longest of ``parts`` that it begins with."""
+    folded = fold(word)
+    first = max((each for each in parts if folded.startswith(each)), key=len, default="")
     return word[: len(first)], word[len(first) :]

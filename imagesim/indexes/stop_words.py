@@ -227,7 +227,7 @@ SHADES = {
 """Words that are a part of a colour's name beside it ("light blue", "bleu clair"), or its first part ("hellblau")."""
 
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
-"""Sizes that are no number, which are one after such a word only."""
+"""Sizes that are no number. Those of one letter are a size after such a word only."""
 
 UNITS = frozenset({
     "a", "ah", "amp", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g", "gb", "ghz", "gram", "gramm",

@@ -218,7 +218,7 @@ class WithText:
         if not self._texts.text.is_name or best < BY_NAME:
             return candidates
         least = ASIDE_SHARE * best
-        return [each if each.head >= least else each._replace(text=ASIDE * each.text) for each in candidates]
+        return _with_matches(candidates, lambda each: each.text if each.head >= least else ASIDE * each.text)
 
     def _of_kind(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, those in a category that the words name with a match of at least
@@ -240,7 +240,7 @@ class WithText:
             outside = named and named.isdisjoint(each.categories) and by < called
             return min(each.text, most) if outside else each.text
 
-        return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
+        return _with_matches(candidates, match)
 
     def _is_of_kind(self, each: Candidate) -> bool:
         """Whether it is in a category all of which the words name."""
@@ -260,7 +260,7 @@ class WithText:
                 return max(each.text, BY_NAME)
             return max(each.text, KIND_MATCH) if each.head >= least or each in part else each.text
 
-        return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
+        return _with_matches(candidates, match)
 
     def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
         """Return those in a category of which the words name a part whose ``match`` is about the best there."""
@@ -309,6 +309,10 @@ class WithText:
 
 def _identity(candidate: Candidate, *, by_group: bool) -> str:
     return candidate.group if by_group else candidate.key
+
+
+def _with_matches(candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
+    return [each if (text := match(each)) == each.text else each._replace(text=text) for each in candidates]
 
 
 def _by_parts(found: Candidates) -> Candidates:
