@@ -65,7 +65,7 @@ def server() -> Iterator[str]:
     """The host and port of a server of pictures, which is allowed."""
     Answers.asked = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as made:
-        thread = threading.Thread(target=made.serve_forever, daemon=True)
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         host = f"127.0.0.1:{made.server_address[1]}"
         with override_imagesim(REMOTE_IMAGE_HOSTS=[host]):
