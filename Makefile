@@ -38,7 +38,7 @@ test:  ## every check and the tests, against the real services
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks
 
-test-all:  ## more than daily: long tests, coverage, every test on SQLite and on MariaDB too, a longer run under faults, and one with each protection off
+test-all:  ## more than daily: long tests, coverage, every test on SQLite and on MariaDB too, longer runs under attack and under faults, and one with each protection off
 	@$(PYTHON) -m tools.prepare & $(AGAIN) venv && wait && \
 	exec $(WITH_TEST_SERVICES) $(BIN)/python -m tools.checks --all
 

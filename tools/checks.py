@@ -3,9 +3,9 @@
 --lint   the checks that run no code of the project
 --quick  beside these, the fast of the tests that need no service, on SQLite
 --all    more than daily: the tests that are marked long, too, with their coverage and three times as many examples;
-         all tests on SQLite; a longer run under faults, one with each protection off, and one that kills a node of a
-         cluster; installing the distribution on each Python; the recipes with other packages; all tests, and a run
-         under faults, on MariaDB
+         all tests on SQLite; longer runs under attack and under faults, one with each protection off, and one that
+         kills a node of a cluster; installing the distribution on each Python; the recipes with other packages; all
+         tests, and a run under faults, on MariaDB
 
 The tests run on PostgreSQL, in as many processes as there are processors. What a kind of database can change (locks
 and transactions, the order of text, the app's own tables and SQL) runs again on SQLite, and the write side on MariaDB;
@@ -67,6 +67,7 @@ DOCS = Step("documentation", ["sphinx-build", "--fail-on-warning", "--keep-going
 FAULTS = Step("tests under faults", ["pytest", "tests/chaos"])
 FAULTS_LONGER = Step("tests under faults, longer", ["pytest", "tests/chaos"], {"IMAGESIM_CHAOS_SECONDS": "600"})
 ATTACKS = Step("tests under attack", ["pytest", "tests/hostile"])
+ATTACKS_LONGER = Step("tests under attack, longer", ["pytest", "tests/hostile"], {"IMAGESIM_HOSTILE_FILES": "5000"})
 INSTALLS = Step("installing into empty environments", ["tools.installs"])
 RECIPES = Step("recipes with other packages", ["tools.recipes"])
 CLUSTER = Step("tests under faults, of a cluster", ["pytest", "tests/chaos/check_cluster.py"])
@@ -103,7 +104,7 @@ TEST_ALL: list[Phase] = [
     ([COVERAGE],),
     ([SQLITE_ALL],),
     ([MARIADB_ALL],),
-    ([ATTACKS],),
+    ([ATTACKS_LONGER],),
     ([FAULTS_LONGER, MARIADB_FAULTS, PROTECTIONS, CLUSTER],),
     ([INSTALLS, RECIPES],),
 ]
