@@ -113,7 +113,7 @@ class Roles:
         object.__setattr__(self, "_called", " ".join((*self.kinds, *(self.things or ()), "")))
 
     def has(self, stems: Collection[str]) -> bool:
-        """Whether the catalogue has a word with one of these stems."""
+        """Whether a word of the catalogue has one of these stems."""
         return self.calls(stems) or not self.modifiers.isdisjoint(stems)
 
     def calls(self, stems: Collection[str]) -> bool:
@@ -311,7 +311,7 @@ def fit_roles(
 
 
 def has_digit(word: str) -> bool:
-    """Whether it is a number, a size or a code, or has one in it."""
+    """Whether the word has a digit: it is, or contains, a number, a size or a code."""
     return any(map(str.isdigit, word))
 
 
@@ -321,7 +321,7 @@ def _is_size(stem: str) -> bool:
 
 
 def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
-    """Return the categories that have each name. Of an entry in several, nobody knows which has which."""
+    """Return by name the categories of which enough entries are called so. An entry in several counts for each."""
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for entry in entries:
         for name in entry.called:

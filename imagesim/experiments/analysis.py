@@ -1,4 +1,4 @@
-"""What the daily figures of an experiment say: each variant beside the control, with bounds that allow daily looks."""
+"""Compare each variant with the control by the daily figures, with bounds that allow a look every day."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEAST_CONVERTED = 10
 
 
 class Verdict(Enum):
-    """``EARLY``: a plain interval would call it, the bound for daily looks does not."""
+    """``EARLY``: significant by a fixed-sample interval, but not by the bound for daily looks."""
 
     NONE = "none"
     OPEN = "open"
@@ -70,7 +70,7 @@ class Point:
 
     @property
     def would_be_called(self) -> bool:
-        """Whether a test that is not meant to be looked at daily would call a winner."""
+        """Whether a fixed-sample test, which does not allow daily looks, would find a difference."""
         return abs(self.apart.z) >= self.plain
 
 

@@ -18,8 +18,8 @@ PSEUDONYM_LENGTH = 24
 
 
 def visitor_key(request: HttpRequest) -> str:
-    """Return what the visitor is known by: the key of the session, or what ``VISITOR_KEY`` returns; empty if there is
-    none."""
+    """Return the key that identifies the visitor: that of the session, or what ``VISITOR_KEY`` returns; empty
+    if there is none."""
     path = get_settings().VISITOR_KEY
     if path:
         return import_string(path)(request) or ""

@@ -113,7 +113,7 @@ def _grid(bound: float) -> Array:
 
 
 def _weights(grid: Array) -> Array:
-    """Those of Simpson's rule."""
+    """Return the weights of Simpson's rule."""
     weights = np.full(len(grid), 2.0)
     weights[1::2] = 4.0
     weights[0] = weights[-1] = 1.0

@@ -127,7 +127,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return request.user.has_perm("imagesim_experiments.run_experiment")
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        """Without deleting several at once: one that runs is stopped first.
+        """Remove the action that deletes several at once: a running experiment has to be stopped first.
 
         ``action_location`` is an enumeration of Django 6.1 and later.
         """

@@ -1,4 +1,4 @@
-"""Know whose request is being answered, so that a visitor stays in a variant and caches keep variants apart."""
+"""Remember whose request is being answered: a visitor stays in a variant, and caches keep variants apart."""
 
 from __future__ import annotations
 

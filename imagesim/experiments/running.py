@@ -151,7 +151,7 @@ class ExposureObserver:
             log_repeated(logger, logging.ERROR, "exposed", "An answer was not recorded", exc_info=True)
 
     def purge(self, before: datetime) -> int:
-        """Compute the figures first: what they are computed from is about to be deleted."""
+        """Compute the figures that are due, then delete the answers recorded before a time; return how many."""
         results.update_all()
         return delete_in_batches(Exposure.objects.filter(created_at__lt=before))
 

@@ -201,7 +201,7 @@ def checksum(metadata: dict[str, Any], images: Sequence[tuple[str, str]]) -> str
 
 
 def _has_worn_out(state: ItemState) -> bool:
-    """Whether several workers have died while syncing it."""
+    """Whether more workers than ``SYNC_MAX_ATTEMPTS`` have died while syncing the item."""
     return state.attempts > get_settings().SYNC_MAX_ATTEMPTS
 
 

@@ -61,7 +61,7 @@ class Picture:
 
     @property
     def stored_name(self) -> str:
-        """Its name in :class:`~imagesim.models.ItemImage`, which has room for so much."""
+        """Return the name, shortened to what a column of :class:`~imagesim.models.ItemImage` holds."""
         return self.name[:500]
 
 

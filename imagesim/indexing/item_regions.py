@@ -76,7 +76,7 @@ def is_on() -> bool:
 
 
 def without_regions(digests: Collection[str], fingerprints: Iterable[str]) -> list[str]:
-    """Those of the images that the configured finder has not searched, or whose regions a model has not embedded."""
+    """Return the images that the configured finder has not searched, or whose regions a model has not embedded."""
     if not digests or not is_on():
         return []
     rows = ImageRegions.objects.filter(finder=get_region_fingerprint(), digest__in=set(digests))
@@ -121,7 +121,7 @@ def _find(picture: Picture, embedders: Mapping[str, BaseEmbedder]) -> bool:
 
 
 def _regions_in(image: Image, name: str) -> list[Region]:
-    """What is worth a dot: nothing where one thing is all of the picture, or where the finder fails on it.
+    """Return the regions to mark in the image: none if one thing fills it, or if the finder fails on it.
 
     :raises EmbedderError: if the finder fails on a plain image too.
     """

@@ -48,7 +48,7 @@ class JobLost(Exception):
 
 
 class JobStopped(Exception):
-    """Someone asked for it."""
+    """Someone asked for the job to stop."""
 
 
 class JobPaused(JobStopped):

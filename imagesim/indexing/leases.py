@@ -128,7 +128,7 @@ def _skips_locked() -> bool:
 
 
 def _together(states: list[ItemState]) -> list[ItemState]:
-    """Those to lease together, as the same update changes them in the database."""
+    """Return the changes to lease in one update: one whose lease expired alone, otherwise all that are not leased."""
     if states and states[0].lease:
         states[0].attempts += 1
         states[0].version += 1

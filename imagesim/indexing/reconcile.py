@@ -222,7 +222,7 @@ def _compare_items(
 
 
 def _embedded(digests: Set[str], fingerprints: Set[str]) -> set[str]:
-    """Those of the images that every model has embedded."""
+    """Return the images that every model has embedded."""
     stored = Embedding.objects.filter(fingerprint__in=fingerprints, digest__in=digests)
     counted = Counter(stored.values_list("digest", flat=True))
     return {digest for digest, count in counted.items() if count == len(fingerprints)}

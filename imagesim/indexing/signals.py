@@ -273,7 +273,7 @@ def throughs(items: Items[Any]) -> Iterator[Through]:
 
 
 def with_subclasses(model: type[models.Model], every: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    """Return the model, its proxies and its children: each is a separate sender. Of a proxy, those of its model."""
+    """Return the model, its proxies and its children, each a separate sender; of a proxy, those of its model."""
     return [candidate for candidate in every if issubclass(candidate, concrete_model(model))] or [model]
 
 

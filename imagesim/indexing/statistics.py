@@ -1,4 +1,4 @@
-"""Keeping current what the index knows of its entries and of its answers, apart from every request."""
+"""Keep the calibration, the counts and the measured recall of an index up to date, outside of any request."""
 
 from __future__ import annotations
 

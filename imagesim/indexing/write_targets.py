@@ -112,7 +112,7 @@ def new_meta() -> IndexMeta:
 
 
 def outdated(meta: IndexMeta) -> str:
-    """What the registrations say otherwise than the index was made with: ``filters``, ``text``, or empty."""
+    """Return the declaration that has changed since the index was made: ``filters``, ``text``, or empty."""
     kinds, texts = _registered()
     differing = {"filters": kinds != dict(meta.filters), "text": (texts, ANALYSIS) != (dict(meta.texts), meta.analysis)}
     return ", ".join(name for name, differs in differing.items() if differs)

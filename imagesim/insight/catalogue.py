@@ -92,7 +92,7 @@ class Item:
 
 
 def scan(seconds: float) -> CatalogueScan:
-    """Look at items for about so long, from where the last scan stopped; return the progress."""
+    """Look at items for about this many seconds, from where the last scan stopped; return the progress."""
     started = time.monotonic()
     while True:
         progress = _step()

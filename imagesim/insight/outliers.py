@@ -1,4 +1,4 @@
-"""Tell an item that looks like those of another category: "a chair among the shoes"."""
+"""Recognise an item that looks like those of another category: "a chair among the shoes"."""
 
 from __future__ import annotations
 

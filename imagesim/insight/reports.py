@@ -53,7 +53,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Report:
-    """A table; ``query`` returns at most so many rows."""
+    """A table; ``query`` returns at most the given number of rows."""
 
     name: str
     title: str | Promise

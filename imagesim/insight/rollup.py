@@ -188,7 +188,7 @@ def _count_purchases(purchases: list[Purchase], counts: dict[Key, Figures]) -> N
 
 
 def _keys(search: Search) -> Iterator[Key]:
-    """Yield what an answer counts for. Further pages count as such only."""
+    """Yield the names under which an answer is counted. Further pages are counted as such only."""
     yield Kind.PAGE, search.where, str(search.page)
     if search.category:
         yield Kind.CATEGORY, search.where, search.category

@@ -57,8 +57,8 @@ def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True)
 
 
 def _is_shown(items: Items[Any], item: models.Model) -> bool:
-    """Whether the shop shows the item now; not where the shop's code fails on it, which would fail every page that the
-    item is similar to. The sync stores that error with the item."""
+    """Whether the shop shows the item now. False if the shop's code fails on it: the error would fail every page that
+    the item is similar to. The sync stores that error with the item."""
     with without_failing(items, item, "should_index", ", which is not shown"):
         return items.should_index(item)
     return False

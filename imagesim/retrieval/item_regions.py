@@ -27,7 +27,7 @@ _WORN = frozenset({*GARMENTS, *NEUTRAL}) - {ITEM}
 
 @dataclass(frozen=True, slots=True)
 class ItemRegion:
-    """A thing in one of an item's own images."""
+    """A region with one thing in one of an item's own images."""
 
     id: str
     """Identifies it among those of the item, as long as the image and the region finder are the same."""

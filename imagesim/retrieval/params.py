@@ -259,7 +259,7 @@ def argument_names(call: Call) -> tuple[str, ...]:
 
 
 def reserved_names() -> frozenset[str]:
-    """The names with another meaning in a query string, a form or a template tag."""
+    """The names that no filter may have: they mean something else in a query string, a form or a template tag."""
     declared = (name for call in ALL for name in _declared(call))
     return frozenset((*declared, "filters", *TAG_ARGUMENTS, *REST_ARGUMENTS))
 
@@ -388,7 +388,7 @@ def _parse_filter(
 
 
 def _named(value: Any) -> Any:
-    """Values for the cache key; an item as its key, because its text may not be unique."""
+    """Values for the cache key. An item is represented by its key, because its text may not be unique."""
     if isinstance(value, models.Model):
         return f"{value._meta.label_lower}:{value.pk}"
     if isinstance(value, Mapping):

@@ -29,7 +29,7 @@ class QueryImage:
     size: tuple[int, int]
 
     def decode(self, min_decode_side: int = images.MIN_DECODE_SIDE) -> Image:
-        """Upright and RGB, the short side with at least ``min_decode_side`` pixels where it has them.
+        """Return the picture upright and in RGB, perhaps reduced to a short side of ``min_decode_side`` pixels or more.
 
         :raises BadImage: if it cannot be accepted.
         :raises DeadlineExceeded: if the request has had its time.
@@ -68,7 +68,7 @@ def take(picture: Picture, *, field: str = "image") -> QueryImage:
 
 
 def read_picture(picture: Picture) -> QueryImage:
-    """Decode a picture upright and RGB, large enough to cut regions from. One that was read already is returned as is.
+    """Decode a picture upright and RGB, large enough to cut regions from; one that has been read is returned as it is.
 
     :raises BadImage: if it cannot be accepted.
     :raises BadQuery: if it is not a picture but text, an address or the like.

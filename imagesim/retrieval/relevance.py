@@ -188,7 +188,7 @@ def window_of(query: Query, plan: Plan | None = None, least: int = 0) -> Query:
 def goes_on(
     query: Query, window: Candidates, looks: Sequence[Judged], floor: float, judged: Sequence[Judged] | None = None
 ) -> bool:
-    """Whether a page is not full, and further relevant candidates may follow its window.
+    """Whether to search further: the page is not full, and relevant candidates may follow its window.
 
     They may while any of the last ones in it is relevant: those of one category lie scattered among others. ``judged``
     are all candidates, if those of the window (``looks``) are not the only ones.
@@ -200,7 +200,7 @@ def goes_on(
 
 
 def widened(window: Query) -> Query:
-    """Return the query of a window that looks further."""
+    """Return the query for a longer window."""
     return replace(window, limit=min(window.limit + FURTHER, MAX_PAGE_END))
 
 

@@ -317,7 +317,7 @@ def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, V
 
 
 def _without_blank(facet: Facet) -> Facet:
-    """Without the empty text, which means "no value" in Django."""
+    """Drop the empty text, which means "no value" in Django."""
     blank = dict(facet.values).get("", 0)
     if not blank:
         return facet

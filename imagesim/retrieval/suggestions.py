@@ -1,4 +1,4 @@
-"""``suggest``: what the words being typed may become, by the texts alone."""
+"""``suggest``: completions of the words being typed, found in the texts of items alone."""
 
 from __future__ import annotations
 

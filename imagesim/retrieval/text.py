@@ -213,7 +213,7 @@ class WithText:
         return {each.candidate.key: trust * each.relevance for each in matches} | own, trust
 
     def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        """Return the candidates, with lower matches of those that only mention what others are called."""
+        """Lower the match of candidates that only mention the words, if the words are the name of others."""
         best = max((each.head for each in candidates), default=0.0)
         if not self._texts.text.is_name or best < BY_NAME:
             return candidates
@@ -243,7 +243,7 @@ class WithText:
         return _with_matches(candidates, match)
 
     def _is_of_kind(self, each: Candidate) -> bool:
-        """Whether it is in a category all of which the words name."""
+        """Whether the candidate is in a category that the words name as a whole, not only a part of it."""
         return not self._texts.categories.intersection(each.categories) <= self._texts.partly
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -316,7 +316,7 @@ def _with_matches(candidates: Sequence[Candidate], match: Callable[[Candidate], 
 
 
 def _by_parts(found: Candidates) -> Candidates:
-    """Return the candidates for a divided compound, with lower matches."""
+    """Lower the matches of candidates that were found by the parts of a compound."""
 
     def weakened(each: Candidate) -> Candidate:
         factor = OF_PARTS if each.text >= BOTH_PARTS else OF_ENDING
