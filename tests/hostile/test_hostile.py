@@ -12,8 +12,8 @@ import pytest
 from tests.hostile.__main__ import attack
 from tests.hostile.running import Report
 
-pytestmark = pytest.mark.timeout(1200)
-FILES = int(os.environ.get("IMAGESIM_HOSTILE_FILES", "600"))
+pytestmark = pytest.mark.timeout(600)
+FILES = int(os.environ.get("IMAGESIM_HOSTILE_FILES", "1500"))
 ODD = FILES // 5
 
 
@@ -22,7 +22,7 @@ def report() -> Iterator[Report]:
     with tempfile.TemporaryDirectory(prefix="imagesim-hostile-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        yield attack(folder, seed=1, count=FILES, odd=ODD, storm_seconds=1.0, seconds=max(60.0, FILES / 25))
+        yield attack(folder, seed=1, count=FILES, odd=ODD, storm_seconds=1.0, seconds=FILES / 25)
 
 
 def test_every_budget_is_kept(report: Report) -> None:
