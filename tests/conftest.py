@@ -187,21 +187,12 @@ def _fresh_runtime() -> Iterator[None]:
     conf.get_settings.cache_clear()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_rules() -> None:
-    """Searches cost what they cost a shop without ``imagesim.merchandising``; its own tests register it again."""
+@pytest.fixture(autouse=True)
+def _without_optional_apps() -> None:
+    """Searches cost what they cost a shop without ``merchandising``, ``insight`` and ``experiments``, whose own tests
+    register them again."""
     rerank.register(None)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_records() -> None:
-    """Likewise without ``imagesim.insight``."""
     events.observers.clear()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_experiments() -> None:
-    """Likewise without ``imagesim.experiments``."""
     variants.register(None)
 
 

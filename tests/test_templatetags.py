@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 def _settings(settings, media_root):
     settings.IMAGESIM = {"SYNC": "manual", "MIN_RELEVANCE": 0.0, "EMBEDDER": shop.EMBEDDER}  # pixels are not calibrated
     # imagesim's own templates, not those by which the demo shop overrides them.
-    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "demo_shop.shop"] + ["demo_shop.shop"]
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [Path(imagesim.__file__).parent / "templates"]}]
     cache.clear()
 
 
