@@ -1,7 +1,7 @@
 """Measure the relevance of answers: ``python -m benchmarks.relevance demo|grocery|fashion|… --data FOLDER``.
 
-Prints the rows of the table in docs/relevance.md for one data set as a shop, in a separate database below ``--cache``.
-The pictures of the data sets stay where they are; their vectors are stored in the cache.
+Prints the rows of the tables in docs/relevance-measured.md for one data set as a shop, in a separate database below
+``--cache``. The pictures of the data sets stay where they are; their vectors are stored in the cache.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ CLOSEST = 4
 
 CLOSEST_RELEVANCE = 0.2
 """The least relevance of these. Most things whose whole department a shop lacks have nothing as close
-(docs/relevance.md); without it, a photo of glasses had camera lenses for its closest."""
+(docs/relevance-measured.md); without it, a photo of glasses had camera lenses for its closest."""
 
 # The vote of a candidate if the category of the query is known.
 SAME_CATEGORY = 1.0
