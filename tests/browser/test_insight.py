@@ -36,6 +36,7 @@ def test_what_visitors_do_is_in_the_reports(open_page) -> None:
     visitor.request.get("/api/visual/search/?q=zzzzqqq&category=caps&min_relevance=1")
     staff = open_page()
     log_in(staff)
+    staff.wait_for_timeout(3000)  # until the answers are written: figures computed before would stand for a minute
     shown(staff, "words", "carrot juice")
     shown(staff, "nothing", "zzzzqqq")
     shown(staff, "unclicked", "polo shirt")
