@@ -63,7 +63,7 @@ class Described:
 
     A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
     that are ``listed``. ``called``: the names of its categories that are no lists, as of
-    :func:`~imagesim.indexes.analysis.kind_of`.
+    :func:`~imagesim.indexes.query_words.kind_of`.
     """
 
     categories: frozenset[str]
@@ -97,7 +97,7 @@ class Roles:
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
     head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
     ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`; ``names``: the categories of a whole name, that of
-    each of :func:`~imagesim.indexes.analysis.kind_of` with those that are specified further."""
+    each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()

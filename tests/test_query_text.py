@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import query_words
+from imagesim.indexes.query_words import query_words
 from imagesim.retrieval import query_text
 from imagesim.types import Query
 from imagesim.word_roles import Roles
@@ -320,6 +320,33 @@ def test_a_word_of_asking_is_no_misspelling(typed, languages, asked):
     text = query_text.read(typed, roles, languages, set().__contains__)
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == asked
+
+
+@pytest.mark.parametrize(
+    ("typed", "languages", "spoken", "asked"),
+    [
+        ("red hat", ["en", "de"], "en", "hat"),  # not the German "hat" (has)
+        ("red hats", ["en", "de"], "en", "hats"),
+        ("red hat", ["en", "de"], "de", ""),
+        ("red hut hat", ["en", "de"], "en", "hut"),  # not every word is English
+        ("fur", ["de", "en"], "en", "fur"),  # "für" (for) without its accent
+        ("red fur", ["de", "en"], "en", "fur"),
+        ("red fur", ["de", "en"], "de", ""),
+        ("red case", ["it", "en"], "en", "case"),  # "case" are houses
+        ("potato", ["it"], "it", "potato"),  # whose stem is that of "potete" (you can)
+        ("red shorts", ["en"], "en", "shorts"),
+        ("short red shorts", ["en"], "en", "shorts"),
+        ("blue games", ["en"], "en", "blue games"),  # not like "gaming"
+        ("red lights", ["en"], "en", "lights"),  # the shade is "light red"
+    ],
+)
+def test_a_word_of_a_list_is_one_of_its_language(typed, languages, spoken, asked):
+    """ "Red hat" showed what is red in a shop that is also German, and "white shorts" anything white."""
+    known = {"red", "hat", "fur", "case", "blue", "short", "game", "light"}
+    roles = Roles(modifiers=frozenset({"red"}), things=frozenset({"chair"}), colours=frozenset({"red"}))
+    text = query_text.read(typed, roles, languages, known.__contains__, spoken)
+    words = [word.word for word in query_words(typed, languages, text.foreign)]
+    assert " ".join(words[number] for number in text.heads or (range(len(words)) if asked else ())) == asked
 
 
 def test_a_word_that_ends_compounds_is_no_misspelling():

@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import analyse, features, kind_of, listed_stems, query_words
+from imagesim.indexes.analysis import analyse, features, listed_stems
+from imagesim.indexes.query_words import kind_of, query_words
 from imagesim.indexes.text import TextField, TextIndex, TextMatches
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]

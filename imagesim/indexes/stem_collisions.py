@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from imagesim.indexes.analysis import QueryWord, Token, stem_key, stem_of
+from imagesim.indexes.analysis import Token, stem_key, stem_of
+from imagesim.indexes.query_words import QueryWord
 
 
 def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, frozenset[str]]:

@@ -31,29 +31,32 @@ ELIDED = frozenset({
 
 FILLERS = {
     "cs": "bych bys byste cena cenu chci chtěl chtěla dobrý dostanu euro fotka hezký hledám jaké jaký ještě jsem jste "
-    "kde kolik koupit kvalita levné levný levně mi mám máte mít můžete můžu nabídka nabízíte nejlepší nové nový "
-    "něco nějakou nějaké nějakého nějaký někde objednat obrázek online potřebuji potřebuju produkt produkty "
-    "prodává prodáváte prosím seženu sháním sleva stojí tady taky také ukažte velikost velmi vás více výprodej "
-    "věc věci",
+    "kde kolik koupit kvalita levné levný levně mi mám máte mít můžete můžu nabídka nabízíte nejlepší novou nová nové "
+    "nového nový něco nějakou nějaké nějakého nějaký někde objednat obrázek online potřebuji potřebuju produkt "
+    "produkty prodává prodáváte prosím seženu sháním sleva stojí tady taky také ukažte velikost velmi vás více "
+    "výprodej věc věci",
     "da": "bare bedste behøver bestille billede billige der dig din dine dit du efter euro finder findes fine flot "
     "foto gerne gode godt har hej her hvad hvilke hvilken hvor jeg jer kan koster kr kroner kun kunne kvalitet "
     "køb købe leder mange mangler meget mere mig nogen noget nogle nye nyt også online os pris produkt produkter "
     "skal skulle smuk størrelse sådan sælger søger tak tilbud ting under vi vil ville vis",
     "de": "alle alles angebot artikel bekomme bekommen benötige beste bestellen biete bieten bietet bild billig bis "
-    "bitte brauche bräuchte da dein deine ding dinge dort du einige empfehlen empfehlt er es etwas euch eure "
-    "euro finde foto führen führt geben gebt gegen gern gerne gesucht gibt größe gut günstig habe haben habt "
-    "hallo hat helfen hier hilft hätte hätten hübsch ihr jemand kann kaufen kostet können könnt könnte könnten "
-    "laden mal man mehr meinem meinen meiner mir möchte möchten neu noch nur online preis preiswert produkt "
-    "produkte qualität sache sachen schön sehr shop sie so sollte sowas suche suchen teuer toll uns unser unsere "
-    "unter verkaufen verkauft viel wann warum was welche wer werden wie wieviel will wir wird wissen wo wollen "
-    "würde würden zeig zeigen",
-    "en": "about affordable against am any anything beautiful below best but buy can carry cheap could did do does "
-    "dollars eu euro euros find give goes good got great has have hello help helps hi how image inexpensive "
-    "interested into item items its just less look looking lovely need new nice one ones online order our photo "
-    "photos picture pictures please popular pretty price product products quality really recommend sale search "
-    "searching sell selling sells shop should show size something store stuff suggest tell than thanks them "
-    "there these they thing things those too uk under us very want wanted what when where which who why will wish "
-    "would you",
+    "bitte brauche bräuchte da dein deine ding dinge dort du einige empfehlen empfehlt er es etwas euch eure euro "
+    "finde foto führen führt geben gebt gegen gern gerne gesucht gibt größe gut gute guten guter gutes günstig habe "
+    "haben habt hallo hat helfen hier hilft hätte hätten hübsch ihr jemand kann kaufen kostet können könnt könnte "
+    "könnten laden mal man mehr meinem meinen meiner mir möchte möchten neu neue neuen neuer neues noch nur online "
+    "preis preiswert produkt produkte qualität sache sachen schön sehr shop sie so sollte sowas suche suchen teuer "
+    "toll uns unser unsere unter verkaufen verkauft viel wann warum was welche wer werden wie wieviel will wir wird "
+    "wissen wo wollen würde würden zeig zeigen",
+    "en": "about afford affordable against am any anything beautiful below best better brought but buy buying buys can "
+    "carries carry carrying cheap cheaper cheapest could did do does dollar dollars eu euro euros find finding finds "
+    "gave give giving goes good got great has have having hello help helped helps hi how image images inexpensive "
+    "interest interested into item items its just less look looked looking looks lovely need needed needing needs new "
+    "nice nicer one ones online order ordered ordering orders our photo photos picture pictures please popular pretty "
+    "price priced prices product products quality really recommend recommendation recommendations recommended "
+    "recommends sale sales search searched searches searching sell selling sells shop shopping shops should show "
+    "showing shows size sizes something store stores stuff suggest suggested suggestion suggestions suggests tell "
+    "telling than thank thanks them there these they thing things those too uk under us very want wanted wanting wants "
+    "what when where which who why will wish wishes wishing would you",
     "es": "algo alguna algunas alguno algunos algún aquí artículo artículos barato bonito bueno buscar busco calidad "
     "comprar contra cosa cosas cuesta cuestan cuál cuánto cómo disponible dónde encontrar encuentro esta este "
     "estoy euros favor foto gracias gustaría hacen hasta hay hola imagen mejor menos mi mis muy muéstrame más "
@@ -61,15 +64,15 @@ FILLERS = {
     "quería quiero quisiera qué rebajas recomiendan saber su sus talla tendría tener tengo tenéis tienda tiene "
     "tienen usted ustedes vende venden vendéis yo",
     "fi": "edullinen edullisia etsin euro halpa halpoja haluaisin haluan hei hinta hyviä hyvä kiitos koko kuva "
-    "löytyykö maksaa mikä minulle missä mitä myyttekö myös onko online ostaa paljonko paras saako tarjous "
-    "tarvitsen teillä tuote tuotteet tuotteita täältä uusi uusia voinko voisinko",
-    "fr": "acheter ai aimerais aimerait article articles auriez aussi avez avons beau belle besoin bon bonjour bonne "
-    "boutique ces cher cherche chose choses chère combien commander contre coûte coûtent encore euros fais "
-    "faites faut ici il image j je joli jolie jusqu ligne ma magasin meilleur meilleure merci mes moi moins mon "
-    "montrez nos notre nous nouveau nouvelle ont où pas peut peux photo plaît pourriez pouvez prix produit "
-    "produits promo promotion proposez puis qualité que quel quelle quelles quelque quels qui recherche "
-    "recommandez savoir soldes sont souhaite souhaiterais svp taille trouve trouver truc très vendent vendez "
-    "veux vos votre voudrais vous y êtes",
+    "löytyykö maksaa mikä minulle missä mitä myyttekö myös onko online ostaa paljonko paras saako tarjous tarvitsen "
+    "teillä tuote tuotteet tuotteita täältä uudet uusi uusia voinko voisinko",
+    "fr": "acheter ai aimerais aimerait article articles auriez aussi avez avons beau beaux belle belles besoin bon "
+    "bonjour bonne bonnes bons boutique ces cher cherche chose choses chère combien commander contre coûte coûtent "
+    "encore euros fais faites faut ici il image j je joli jolie jusqu ligne ma magasin meilleur meilleure merci mes "
+    "moi moins mon montrez nos notre nous nouveau nouvelle ont où pas peut peux photo plaît pourriez pouvez prix "
+    "produit produits promo promotion proposez puis qualité que quel quelle quelles quelque quels qui recherche "
+    "recommandez savoir soldes sont souhaite souhaiterais svp taille trouve trouver truc très vendent vendez veux vos "
+    "votre voudrais vous y êtes",
     "it": "acquistare alcune alcuni anche ancora articoli articolo avere avete avrebbe avrei avreste bello bisogno "
     "buongiorno buono cerco che ci ciao come comprare consigliate contro cosa cose costa costano dove economico "
     "euro fare fate favore fino foto grazie hanno ho immagine io meno mi mia mie miei migliore mio molto "
@@ -89,20 +92,20 @@ FILLERS = {
     "product producten spullen tegen toon tot u verkoopt verkopen vind vinden waar wat welke wij wil willen wilt "
     "winkel zien zij zijn zoek zou",
     "pl": "artykuł artykuły bardzo będzie cena chciałabym chciałbym chcę coś czegoś czy dobry dostać dziękuję euro "
-    "gdzie ile interesuje jakaś jaki jakieś jakiś jakość jakąś jestem kosztuje kosztują kupić macie mają mam mi "
-    "mnie mogę moja moje mojego można mój najlepszy nowy online państwo pokaż polecacie poniżej poszukuję "
-    "potrzebna potrzebny potrzebuję produkt produkty promocja proszę przeciw przeciwko rozmiar rzecz rzeczy "
-    "sklep sprzedajecie szukam ta tani te ten też tu was więcej wyprzedaż zamówić zdjęcie znajdę znaleźć zł "
-    "ładny",
-    "pt": "abaixo algo algum alguma algumas alguns alguém aqui artigo artigos até barato bom bonito coisa coisas como "
-    "comprar contra custa custam encontrar encontro essa esse esta estou eu euros existe existem favor foto "
-    "gostaria há imagem loja mais melhor menos meu meus minha minhas mostre muito nos novo obrigada obrigado "
-    "oferta olá onde online pode podem poderia posso preciso preço procuro produto produtos promoção quais qual "
-    "qualidade quanto queria quero reais recomendam saber tamanho tem tenho ter têm vende vendem você vocês",
+    "gdzie ile interesuje jakaś jaki jakieś jakiś jakość jakąś jestem kosztuje kosztują kupić macie mają mam mi mnie "
+    "mogę moja moje mojego można mój najlepszy nowa nowe nowy nową online państwo pokaż polecacie poniżej poszukuję "
+    "potrzebna potrzebny potrzebuję produkt produkty promocja proszę przeciw przeciwko rozmiar rzecz rzeczy sklep "
+    "sprzedajecie szukam ta tani tania tanie tanią te ten też tu was więcej wyprzedaż zamówić zdjęcie znajdę znaleźć "
+    "zł ładny",
+    "pt": "abaixo algo algum alguma algumas alguns alguém aqui artigo artigos até barato boa boas bom bonito bons "
+    "coisa coisas como comprar contra custa custam encontrar encontro essa esse esta estou eu euros existe existem "
+    "favor foto gostaria há imagem loja mais melhor menos meu meus minha minhas mostre muito nos nova novas novo novos "
+    "obrigada obrigado oferta olá onde online pode podem poderia posso preciso preço procuro produto produtos promoção "
+    "quais qual qualidade quanto queria quero reais recomendam saber tamanho tem tenho ter têm vende vendem você vocês",
     "ru": "бы вас вы где дешево дешевые дешевый евро есть ещё заказать здесь здравствуйте ищем ищу какая какие какого "
-    "какое какой какую купить куплю ли лучшие лучший магазин мне могу можете можно надо найти наличии нас "
-    "недорогие недорого недорогой нибудь новые новый нужен нужна нужно нужны онлайн очень подскажите пожалуйста "
-    "покажите порекомендуйте посоветуйте привет продаете продается продаются размер руб рублей самые самый "
+    "какое какой какую купить куплю ли лучшие лучший магазин мне могу можете можно надо найти наличии нас недорогие "
+    "недорого недорогой нибудь новая новое новую новые новый нужен нужна нужно нужны онлайн очень подскажите "
+    "пожалуйста покажите порекомендуйте посоветуйте привет продаете продается продаются размер руб рублей самые самый "
     "скидка сколько стоит стоят товар товары тут фото хорошие хороший хотел хотела хотелось хочу цена цены что",
     "sv": "bara behöver beställa bild billiga billigt bra bästa dem det dig din dina du efter er era erbjudande ert "
     "euro fina finns fint foto gärna ha har hej hitta hittar hur här jag kan kosta kostar kr kronor kunde "
@@ -133,31 +136,32 @@ Holz")."""
 
 QUALIFIERS = {
     "cs": "domácí dospělé dámská dámské dámský elegantní kancelář kancelářská kancelářské kancelářský kuchyně "
-    "kuchyňská kuchyňské kuchyňský letní malá malé malý moderní muže muži módní pohodlná pohodlné pohodlný pokoj "
-    "praktická praktický pánská pánské pánský stylová stylové stylový velká velké velký venkovní zahrada zahradní "
-    "zimní ženy",
+    "kuchyňská kuchyňské kuchyňský letní malou malá malé malý moderní muže muži módní pohodlná pohodlné pohodlný pokoj "
+    "praktická praktický pánská pánské pánský stylová stylové stylový velkou velká velké velký venkovní zahrada "
+    "zahradní zimní ženy",
     "da": "behagelig behagelige bløde dame damer elegant elegante have herre herrer hjem hjemme indendørs klassisk "
     "klassiske kontor kvinder køkken lille lækre moderne mænd robust sjov sjove smart smarte små sommer soveværelse "
     "stilfuld stor store stue udendørs unisex vinter voksne",
-    "de": "alltags ausgefallene badezimmer balkon bequeme büro coole dame damen draussen draußen edle elegante "
-    "esszimmer extra faltbare flur frau frauen freizeit garten gemütliche große gute haus herr herren hochwertige "
-    "indoor innen kabellose klappbare klassische kleine kompakte küche küchen lange leichte lustige lässige mann "
-    "moderne modische männer niedliche outdoor praktische premium retro robuste schicke schlafzimmer schlichte schmale "
-    "schöne sommer stabile stilvolle süße terrasse terrassen tragbare trendige unisex vintage warme weiche winter "
-    "wohnzimmer zeitlose zimmer zuhause",
-    "en": "adjustable adult balcony bathroom bedroom beginner big boho casual chic classic classy comfortable comfy "
-    "compact contemporary cordless cozy cute decorative designer dining durable elderly elegant everyday fancy "
-    "fashionable female foldable folding funky funny gaming garden gentleman gentlemen gents genuine giant guy hallway "
-    "handmade home house huge indoor kitchen lady large leather lightweight little living long luxurious luxury male "
-    "man massive medium men mini minimalist minimalistic modern narrow nursery office outdoor oversized patio plain "
-    "portable premium professional quirky retro room rustic scandinavian short simple sleek slim small soft solid "
-    "stackable sturdy stylish suede summer tall terrace thick thin tiny traditional trending trendy unique unisex "
-    "unusual velvet vintage warm waterproof wide winter wireless woman women wooden",
-    "es": "adulto baño bonita cocina comedor cómoda cómodo divertido dormitorio elegante exterior gran grande hogar "
-    "hombre invierno jardín moderna moderno mujer oficina original pequeña pequeño plegable portátil práctico "
+    "de": "alltags ausgefallene badezimmer balkon bequeme büro coole dame damen draussen draußen edle edlen edler "
+    "edles elegante esszimmer extra faltbare flur frau frauen freizeit garten gemütliche große gute haus herr herren "
+    "hochwertige indoor innen kabellose klappbare klassische kleine kompakte küche küchen lange leichte lustige "
+    "lässige mann moderne modische männer niedliche outdoor praktische premium retro robuste schicke schlafzimmer "
+    "schlichte schmale schöne sommer stabile stilvolle süße terrasse terrassen tragbare trendige unisex vintage warme "
+    "weiche winter wohnzimmer zeitlose zimmer zuhause",
+    "en": "adjustable adult adults balcony bathroom bedroom beginner beginners big boho casual chic classic classy "
+    "comfort comfortable comfy compact contemporary cordless cozy cute decorative design designer dining durable "
+    "elderly elegant everyday fancy fashion fashionable female females foldable folding funky funny gaming garden "
+    "gardening gentleman gentlemen gents genuine giant guy guys hallway handmade home house huge indoor indoors "
+    "kitchen ladies lady ladys large leather lightweight little living long luxurious luxury male males man mans "
+    "massive medium men mens mini minimalist minimalistic modern narrow nursery office outdoor outdoors oversized "
+    "patio plain portable premium professional professionals quirky retro room rustic scandinavian short simple sleek "
+    "slim small soft solid stackable sturdy stylish suede summer tall terrace thick thin tiny traditional trending "
+    "trendy unique unisex unusual velvet vintage warm waterproof wide winter wireless woman women womens wooden",
+    "es": "adulto baño baños bonita cocina comedor cómoda cómodo divertido dormitorio elegante exterior gran grande "
+    "hogar hombre invierno jardín moderna moderno mujer oficina original pequeña pequeño plegable portátil práctico "
     "resistente salón terraza unisex verano",
-    "fi": "aikuisten hauska iso keittiön kesä kodin mies miesten moderneja moderni mukava nainen naisten olohuoneen "
-    "pienet pieni puutarha suuri talvi toimiston ulko",
+    "fi": "aikuisten hauska iso isot keittiön kesä kodin mies miesten moderneja moderni mukava nainen naisten "
+    "olohuoneen pienet pieni puutarha suuri talvi toimiston ulko",
     "fr": "adulte bain bureau chambre chic confortable confortables cuisine extérieur femme grand grande hiver homme "
     "intérieur jardin léger légère maison moderne original originale petit petite pliable pliant pratique robuste "
     "salle salon solide terrasse unisexe élégant élégante été",
@@ -171,9 +175,9 @@ QUALIFIERS = {
     "huis kantoor keuken klassieke kleine lange leuke lichte luxe man mannen moderne opvouwbare originele praktische "
     "retro robuuste schattige slaapkamer stevige stijlvolle terras trendy tuin unisex vintage volwassenen vrouw "
     "vrouwen warme winter woonkamer zachte zomer",
-    "pl": "biuro biurowe biurowy damska damski damskie domowe domowy dorosłych duża duże duży elegancka elegancki "
-    "eleganckie kobiet kobieta kobiety kuchenne kuchenny kuchni kuchnia letni letnia letnie mała małe mały modna modne "
-    "modny męska męski męskie mężczyzn mężczyzna nowoczesna nowoczesne nowoczesny ogrodowe ogrodowy ogrodu ogród "
+    "pl": "biuro biurowe biurowy damska damski damskie domowe domowy dorosłych duża duże duży dużą elegancka elegancki "
+    "eleganckie kobiet kobieta kobiety kuchenne kuchenny kuchni kuchnia letni letnia letnie mała małe mały małą modna "
+    "modne modny męska męski męskie mężczyzn mężczyzna nowoczesna nowoczesne nowoczesny ogrodowe ogrodowy ogrodu ogród "
     "praktyczne praktyczny salon salonu stylowe stylowy sypialni sypialnia wygodna wygodne wygodny zimowa zimowe "
     "zimowy",
     "pt": "adulto banheiro casa confortáveis confortável cozinha divertido elegante escritório exterior grande homem "
@@ -209,7 +213,7 @@ NEGATIONS = {
 
 SHADES = {
     "de": "blass dunkel dunkle hell himmel königs kräftig marine nacht tief zart",
-    "en": "bright dark deep light navy night pale royal sky",
+    "en": "bright brighter dark darker deep light lighter navy night pale royal sky",
     "es": "celeste claro claros intenso marino noche oscuro oscuros pálido",
     "fr": "ciel clair claire foncé foncée marine nuit pâle vif vive",
     "it": "acceso chiaro notte pallido scuro",

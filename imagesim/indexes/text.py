@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import analyse, base_language, features, listed_stems, query_words, shades_of
+from imagesim.indexes.analysis import analyse, base_language, features, listed_stems
+from imagesim.indexes.query_words import query_words, shades_of
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 
 if TYPE_CHECKING:
@@ -271,7 +272,8 @@ class TextIndex:
         ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
         entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words of which an entry
         must contain one; empty: any word suffices. ``spelled``: the words that are spelled correctly. ``colours``: the
-        numbers of those that name a colour. ``foreign``: words, each with a language in which it has no stem.
+        numbers of those that name a colour. ``foreign``: words, each with a language that it is not of: it has no stem
+        there, and what is written so in a text of that language is another word.
         """
         words = query_words(text, self.languages, foreign)
         everything = len(self) if total is None else total
@@ -297,6 +299,8 @@ class TextIndex:
                 listed = np.isin(slots, slots[asked & (self._listed <= fields) & (fields < self._features)])
                 factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
                 quality *= factor.astype(np.float32)
+            if word.not_of:
+                quality[asked & self._is_in_language(fields, word.not_of)] = 0.0
             slip = word.slip and not known and word.word not in spelled
             weight = rarity(everything, known) * (FILLER if word.filler or slip else SHADE if position in shades else 1)
             if position in colours and len(colours) == 1:
@@ -326,6 +330,11 @@ class TextIndex:
         if not heads:
             return TextMatches(slots, scores, scores)
         return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
+
+    def _is_in_language(self, fields: Slots, languages: Collection[str]) -> Mask:
+        """Whether each of these fields is of one of the languages."""
+        of_them = np.isin(self._language, list(languages))
+        return of_them[fields % len(self.fields)]
 
     def _is_coloured(self, slots: Slots) -> Mask:
         """Return which of the entries have colours of their own: a mention of another says nothing about these."""

@@ -9,7 +9,8 @@ from itertools import chain
 
 import numpy as np
 
-from imagesim.indexes.analysis import QueryWord, analyse, base_language, languages_of, query_words, stem_key
+from imagesim.indexes.analysis import analyse, base_language, languages_of, stem_key
+from imagesim.indexes.query_words import QueryWord, query_words
 from imagesim.indexes.text import TextField, TextIndex, text_fields
 from imagesim.indexes.validation import MAX_TEXT_MATCHES
 from imagesim.runtime import runtime

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from imagesim.indexes.analysis import QueryWord, Token, stop_words
+from imagesim.indexes.analysis import Token, stop_words
+from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.vocabulary import Vocabulary, consonants
 from imagesim.word_roles import SHORTEST_FIRST
 
@@ -21,7 +22,8 @@ TYPING = 0.95
 
 SPELLED = 0.5
 """The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
-"match", and a "table" no "tablet". Low enough that vectors decide."""
+"match", and a "table" no "tablet". Low enough that vectors decide. Beside other words, which match as well, a typing
+error counts by its square: "grey shorts" are no grey sports shoes."""
 
 
 class WordMatcher:
@@ -65,7 +67,12 @@ class WordMatcher:
         is not two misspellings of one "bag".
         """
         found = [
-            self._lookup(word, prefix=prefix and word.last, factor=SPELLED if word.word in spelled else 1.0)
+            self._lookup(
+                word,
+                prefix=prefix and word.last,
+                factor=SPELLED if word.word in spelled else 1.0,
+                alone=len(words) == 1,
+            )
             for word in words
         ]
         taken: dict[int, int] = {}
@@ -79,7 +86,7 @@ class WordMatcher:
             for position, each in enumerate(found)
         ]
 
-    def _lookup(self, word: QueryWord, *, prefix: bool, factor: float) -> dict[int, float]:
+    def _lookup(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> dict[int, float]:
         """Return the words of the catalogue that match a word of the query, each with the quality of the match.
 
         ``factor`` is that of words with typing errors, and of longer ones.
@@ -118,7 +125,8 @@ class WordMatcher:
                 alike = consonants(words[number]) == consonants(typed)
                 if factor < 1 and distance > 1:
                     continue  # "lodgings" are no misspelled "leggings"
-                note([number], factor * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
+                likely = factor if alone else factor**2
+                note([number], likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
     def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:

@@ -17,7 +17,8 @@ from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
-from imagesim.indexes.analysis import Token, analyse, base_language, kind_of, languages_of, listed_stems
+from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems
+from imagesim.indexes.query_words import kind_of
 from imagesim.indexes.stem_collisions import stem_collisions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks

@@ -7,17 +7,18 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from imagesim.indexes.analysis import (
-    DECIMAL,
-    HYPHEN,
+from imagesim.indexes.analysis import DECIMAL, HYPHEN, analyse, stop_words
+from imagesim.indexes.query_words import (
+    ENGLISH,
     MAX_TERMS,
     QueryWord,
     divided_qualifier,
     divided_shade,
+    is_on_a_list,
     negations,
     query_words,
     shades_of,
-    stop_words,
+    words_not_of,
 )
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
@@ -29,9 +30,6 @@ _RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
 
 LONGEST = 32
 """The maximum number of letters of a word that is divided."""
-
-ENGLISH = "en"
-"""The language of the words that a model knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +113,9 @@ def read(
     text: str, roles: Roles, languages: Sequence[str], has_word: Callable[[str], bool], spoken: str = ""
 ) -> QueryText:
     """Read one text."""
-    words = query_words(text, languages)
-    foreign = foreign_to(words, roles.collisions, spoken)
+    foreign = _not_of_lists(text, languages, has_word, spoken)
+    words = query_words(text, languages, foreign)
+    foreign |= foreign_to(words, roles.collisions, spoken)
     spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
     meant: list[Collection[str]] = []
     divided: list[str] = []
@@ -155,6 +154,22 @@ def read(
         is_name,
         meaning.in_full,
     )
+
+
+def _not_of_lists(
+    text: str, languages: Sequence[str], has_word: Callable[[str], bool], spoken: str
+) -> frozenset[tuple[str, str]]:
+    """Return the words of a query that the lists of a language do not mean, each with the language: if all words are
+    English, those of the other languages, except the one that is ``spoken``."""
+    others = [each for each in languages if each not in (ENGLISH, spoken)]
+    typed = [token.word for token in analyse(HYPHEN.sub(" ", text), ENGLISH) if token.word.isalpha()]
+    if not others or has_word is _has_none or not all(_is_english(word, has_word) for word in typed):
+        return frozenset()
+    return words_not_of(text, others)
+
+
+def _is_english(word: str, has_word: Callable[[str], bool]) -> bool:
+    return len(word) == 1 or _is_spelled(word, has_word) or is_on_a_list(word, ENGLISH)
 
 
 def _own_stems(word: QueryWord, roles: Roles) -> Collection[str]:

@@ -277,6 +277,15 @@ class TextContract(IndexFixtures):
         assert found["shop.product:50"] > found["shop.product:52"] > 0.75
         assert found["shop.product:51"] < 0.5
 
+    def test_a_word_is_found_in_the_texts_of_its_languages(self, index: BaseIndex) -> None:
+        """ "Hat" is a form of the German "haben" (have)."""
+        index.promote(index.create(TEXT_META))
+        index.write([described(50, "Straw hat", "Strohhut"), described(51, "Lamp", "Lampe hat Schirm")])
+        index.refresh()
+        foreign = frozenset({("hat", "de")})
+        assert len(answer(index, "hat")) == 2
+        assert [each.key for each in answer(index, "hat", foreign=foreign)] == ["shop.product:50"]
+
     def test_words_of_every_language(self, index: BaseIndex) -> None:
         texts = {f"name_{code}": TextSpec(language=code) for code in LANGUAGES}
         index.promote(index.create(replace(META, texts=texts)))

@@ -7,13 +7,13 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from imagesim.exceptions import ConfigurationError, QueryTimeout
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import QueryWord, base_language
+from imagesim.indexes.analysis import base_language
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     fetched,
@@ -23,6 +23,7 @@ from imagesim.indexes.elasticsearch.queries import (
     stored_texts,
     stored_values,
 )
+from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import TWO_ERRORS
@@ -149,8 +150,12 @@ class CompiledText:
             **fetched(self.query, self.by_column, texts=True),
         }
 
-    def _fields(self) -> list[str]:
-        return [f"texts.{name}^{spec.weight:g}" for name, spec in self.meta.texts.items()]
+    def _fields(self, not_of: Collection[str] = ()) -> list[str]:
+        """Return the fields with their weights, without those of some languages if any remain: the server takes no
+        fields for all that there are."""
+        texts = self.meta.texts
+        own = {name: spec for name, spec in texts.items() if base_language(spec.language) not in not_of} or texts
+        return [f"texts.{name}^{spec.weight:g}" for name, spec in own.items()]
 
     def _whole(self) -> list[dict[str, Any]]:
         """What puts first the entries with all words in one short field, of those that weigh most: only these count in
@@ -167,7 +172,7 @@ class CompiledText:
     def _near(self, word: QueryWord) -> dict[str, Any]:
         """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
         near = [
-            {"multi_match": {"query": word.word, "fields": self._fields(), "boost": 3}},
+            {"multi_match": {"query": word.word, "fields": self._fields(word.not_of), "boost": 3}},
             *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings[1:]),
             *_stems(word),
         ]

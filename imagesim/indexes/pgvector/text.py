@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import QueryWord, Token, languages_of
+from imagesim.indexes.analysis import Token, languages_of
 from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
+from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.text import FILLER, KNOWN_PART, KNOWN_WORD, rarity
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors

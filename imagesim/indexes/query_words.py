@@ -1,0 +1,295 @@
+"""Analyse a query into words, with what the lists of words say of each: it asks for nothing, it says what a thing is
+like, it is the shade of a colour."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+
+from imagesim.indexes.analysis import (
+    JOINED,
+    MAX_WORD,
+    NO_SPACES,
+    analyse,
+    feature_marks,
+    fold,
+    in_one_piece,
+    listed_stems,
+    normalised,
+    stem_of,
+    stop_words,
+    word_list,
+)
+from imagesim.indexes.stop_words import (
+    AMOUNTS,
+    ELIDED,
+    FILLERS,
+    HEAD_FIRST,
+    INFLECTIONS,
+    NEGATIONS,
+    PREPOSITIONS,
+    QUALIFIERS,
+    SHADES,
+    SIZES,
+    UNITS,
+)
+from imagesim.indexes.word_forms import other_spellings, plurals
+from imagesim.word_roles import has_digit
+
+MAX_TERMS = 16
+"""Distinct words of a query that are looked up; further ones are ignored."""
+
+SHORTEST_PART = 4
+"""The minimum number of letters of a part that a compound is found by."""
+
+SHORTEST_SLIP = 3
+"""The minimum number of letters of a stop word that is known with two of them exchanged."""
+
+SHORTEST_STEM = 4
+"""The minimum number of letters of a stem that puts all its forms on a list of words: "pot" is the stem of the Italian
+"potete" (you can), and of "potato"."""
+
+ENGLISH = "en"
+"""The language of the words that a model knows, and that whose lists contain every form: "short" says what a thing is
+like, "shorts" what it is."""
+
+_ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])", re.IGNORECASE)
+# A letter of another script beside one of hiragana, which Japanese writes particles and endings with.
+_GRAMMAR = re.compile(r"([^\u3041-\u309f])?[\u3041-\u309f](?(1)|([^\u3041-\u309f]))")
+_AMOUNTS = frozenset(map(fold, AMOUNTS))
+_UNITS = frozenset(map(fold, UNITS))
+
+negations = word_list(NEGATIONS)
+_prepositions = word_list(PREPOSITIONS)
+_qualifiers = word_list(QUALIFIERS)
+_shades = word_list(SHADES)
+
+Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
+"""A function that gives, for a language, the words of a list and the stems whose other forms are meant, too."""
+
+
+def _forms_of(table: Mapping[str, str]) -> Forms:
+    """Return a function that gives the words of a table of :mod:`~imagesim.indexes.stop_words` for one language, and
+    the stems whose other forms are meant, too."""
+
+    @lru_cache(maxsize=64)
+    def forms(language: str) -> tuple[frozenset[str], frozenset[str]]:
+        tokens = analyse(table.get(language, ""), language)
+        stems = () if language == ENGLISH else (token.stem for token in tokens if len(token.stem) >= SHORTEST_STEM)
+        return frozenset(token.word for token in tokens), frozenset(stems)
+
+    return forms
+
+
+_filler_forms = _forms_of(FILLERS)
+_qualifier_forms = _forms_of(QUALIFIERS)
+_shade_forms = _forms_of(SHADES)
+
+
+def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
+    """Whether a word, of which these are the stems by language, is in such a table in one of them."""
+    for language, stem in stems.items():
+        words, others = forms(language)
+        if word in words or stem in others:
+            return True
+    return False
+
+
+@lru_cache(maxsize=64)
+def _slips(languages: tuple[str, ...]) -> frozenset[str]:
+    """Return the stop words of these languages with two neighbouring letters exchanged."""
+    stop = stop_words(languages)
+    slips = {
+        word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+        for word in stop
+        if len(word) >= SHORTEST_SLIP
+        for i in range(len(word) - 1)
+    }
+    return frozenset(slips - stop)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryWord:
+    """A word of a query with its stem in each language of the index.
+
+    ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
+    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a
+    part of the grammar. ``joined``: it in one piece with the word before, and with the one after: "skateboard" for
+    "skate board". ``complement``: it says what the thing before is for, or like. ``shade``: beside a colour it is a
+    part of its name: "light blue". ``unit``: it says of what the number before it is: "5 kg". ``qualifier``: it never
+    says what a thing is: "modern". ``not_of``: the languages of the index that it is not of; it has no stem in them.
+    """
+
+    word: str
+    stems: Mapping[str, str]
+    last: bool = False
+    follows: bool = False
+    filler: bool = False
+    slip: bool = False
+    joined: tuple[str, ...] = ()
+    complement: bool = False
+    shade: bool = False
+    unit: bool = False
+    qualifier: bool = False
+    not_of: frozenset[str] = frozenset()
+
+    @property
+    def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
+        """What is the same word, each with its stem in each language."""
+        found = [(self.word, self.stems)]
+        for joined in self.joined:
+            first = len(joined) - len(self.word) if joined.endswith(self.word) else len(self.word)
+            stems = {language: stem_of(joined, language) for language in self.stems}
+            # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
+            found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
+        if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
+            found.append((match[1] or match[2], {}))
+        found += [(form, {}) for form in self._forms(plurals)]
+        return found + list(self._forms(other_spellings).items())
+
+    @property
+    def other_forms(self) -> dict[str, Mapping[str, str]]:
+        """The plural and the singular of the word, and it in other spellings, each with its stem in the language in
+        which it is that."""
+        return {**self._forms(plurals), **self._forms(other_spellings)}
+
+    def _forms(self, of: Callable[[str, str], Sequence[str]]) -> dict[str, Mapping[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for language in self.stems:
+            for form in of(self.word, language):
+                found.setdefault(form, {})[language] = stem_of(form, language)
+        return dict(found)
+
+    @property
+    def endings(self) -> dict[str, set[str]]:
+        """What compounds end with that have this word for their last part, each with the only languages of these
+        compounds; without any, they may be in all."""
+        found: dict[str, set[str]] = {}
+        for language, stem in self.stems.items():
+            for inflection in INFLECTIONS.get(language, "").split():
+                found.setdefault(stem + inflection, set()).add(language)
+        found |= {each: set() for each in (self.word, *self.stems.values())}
+        return {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
+
+
+def query_words(
+    text: str, languages: Sequence[str], foreign: Collection[tuple[str, str]] = ()
+) -> tuple[QueryWord, ...]:
+    """Return the distinct words of a query, without stop words of the languages if other words remain. ``foreign``:
+    words, each with a language that it is not of."""
+    return _query_words(text, tuple(languages), frozenset(foreign))
+
+
+@lru_cache(maxsize=1_000)
+def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple[str, str]]) -> tuple[QueryWord, ...]:
+    text = _ELISION.sub("", text)  # of "c'è" or "l'huile", it asks for nothing
+    by_language = {language: analyse(text, language) for language in languages}
+    positions = next(iter(by_language.values()), ())
+
+    def is_in(words: Callable[[tuple[str, ...]], Collection[str]], word: str) -> bool:
+        return word in words(tuple(each for each in languages if (word, each) not in foreign) if foreign else languages)
+
+    def is_stop(word: str) -> bool:
+        return is_in(stop_words, word)
+
+    def apart(word: str) -> bool:
+        return is_stop(word) or NO_SPACES.match(word) is not None
+
+    pairs = [
+        (first.word + second.word)[:MAX_WORD] if not any(map(apart, (first.word, second.word))) else ""
+        for first, second in pairwise(positions)
+    ]
+    words = []
+    amount = complement = False
+    for i, token in enumerate(positions):
+        word = token.word
+        not_of = frozenset(language for each, language in foreign if each == word)
+        stems = {each: by_language[each][i].stem for each in languages if each not in not_of}
+        follows = i > 0 and not is_stop(positions[i - 1].word)
+        is_size = word in SIZES and (amount or len(word) > 1)
+        of_amount = is_size or (amount and has_digit(word))
+        filler = of_amount or _is_listed(word, stems, _filler_forms)
+        # "moins de 50", and both parts of "42.5"
+        amount = word in _AMOUNTS or (amount and (of_amount or is_stop(word)))
+        joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
+        slip = is_in(_slips, word) or _GRAMMAR.fullmatch(word) is not None
+        complement = complement or is_in(feature_marks, word) or is_in(_prepositions, word)
+        shade = _is_listed(word, stems, _shade_forms)
+        unit = follows and word in _UNITS and positions[i - 1].word[0].isdigit()
+        qualifier = _is_listed(word, stems, _qualifier_forms)
+        words.append(
+            QueryWord(word, stems, False, follows, filler, slip, joined, complement, shade, unit, qualifier, not_of)
+        )
+    kept = [word for word in words if not is_stop(word.word)] or words
+    distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
+    # "t-shirt" is searched as two words or as one, not as three.
+    whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(normalised(text))}
+    distinct = [word for word in distinct if word.word not in whole or len(distinct) == 1]
+    if distinct:
+        distinct[-1] = replace(distinct[-1], last=not text[-1:].isspace())
+    return tuple(distinct)
+
+
+def words_not_of(text: str, languages: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Return the words of an English text that are on a list of one of the other ``languages``, each with that: "hat"
+    is a form of the German "haben" (have), and "fur" the German "für" (for) without its accent."""
+    words = {token.word for token in analyse(text, ENGLISH)}
+    return frozenset((word, language) for language in languages for word in words if is_on_a_list(word, language))
+
+
+def is_on_a_list(word: str, language: str) -> bool:
+    """Whether a word without accents is on any list of a language."""
+    stems = {language: stem_of(word, language)}
+    lists = (stop_words, negations, feature_marks, _prepositions, _slips)
+    return any(word in words((language,)) for words in lists) or any(
+        _is_listed(word, stems, forms) for forms in (_filler_forms, _qualifier_forms, _shade_forms)
+    )
+
+
+def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset[int]:
+    """Return the numbers of the words that are a part of the name of a colour: "light" in "light blue"."""
+
+    def beside(number: int) -> bool:
+        before = words[number].follows and number - 1 in colours
+        return before or (number + 1 in colours and words[number + 1].follows)
+
+    return frozenset(n for n, word in enumerate(words) if word.shade and n not in colours and beside(n))
+
+
+@lru_cache(maxsize=1_000)
+def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
+    """Return the parts of "hellblau": a shade, empty if the word begins with none, and the rest."""
+    return _divided(word, _shades(languages))
+
+
+@lru_cache(maxsize=1_000)
+def divided_qualifier(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
+    """Return the parts of "Herrenschuhe": a qualifier, in languages that write compounds as one word, and the rest."""
+    return _divided(word, _qualifiers(tuple(language for language in languages if language in INFLECTIONS)))
+
+
+def _divided(word: str, parts: Collection[str]) -> tuple[str, str]:
+    """Return a word before and after the longest of ``parts`` that it begins with."""
+    folded = fold(word)
+    first = max((each for each in parts if folded.startswith(each)), key=len, default="")
+    return word[: len(first)], word[len(first) :]
+
+
+def kind_of(name: str, language: str) -> tuple[str, ...]:
+    """Return the stems of the name of a category, that for what its things are last: "garden table" of "Garden tables",
+    "drawer chest" of "Chests of drawers". Empty for a list (:func:`listed_stems`)."""
+    if listed_stems([name], language):
+        return ()
+    words = query_words(name, (language,))
+    head = 0
+    while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
+        head += 1
+    return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
+
+
+def _continues(word: QueryWord) -> bool:
+    """Whether a word of a name specifies, with the word before it, the same thing."""
+    return word.follows and not word.complement
