@@ -178,18 +178,20 @@ class Report:
             say(f"{what}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 
     def qualified(self) -> None:
-        """A kind with what says for whom, where, or like what it is: "mens shoes"; and things that are not sold."""
+        """A kind with what says for whom, where, or like what it is ("mens shoes"), or what for ("gym shoes"); and things
+        that are not sold."""
         kinds: dict[str, frozenset[str]] = {}
         for question in self.questions():
             kind = question.text.split()[-1]
             kinds[kind] = kinds.get(kind, frozenset()) | question.categories
-        questions = [
-            two_words.Question(phrase.format(kind), categories, sold)
-            for sold, each in ((True, kinds), (False, dict.fromkeys(queries.ELSEWHERE, frozenset[str]())))
-            for kind, categories in each.items()
-            for phrase in queries.QUALIFIED
-        ]
-        self._of_kinds(questions, sold="qualified, a kind", unsold="qualified, nothing there")
+        for name, phrases in (("qualified", queries.QUALIFIED), ("for an occasion", queries.OCCASIONS)):
+            questions = [
+                two_words.Question(phrase.format(kind), categories, sold)
+                for sold, each in ((True, kinds), (False, dict.fromkeys(queries.ELSEWHERE, frozenset[str]())))
+                for kind, categories in each.items()
+                for phrase in phrases
+            ]
+            self._of_kinds(questions, sold=f"{name}, a kind", unsold=f"{name}, nothing there")
 
     def questions(self) -> Sequence[two_words.Question]:
         written = {"demo": two_words.DEMO, "grocery": two_words.GROCERY}

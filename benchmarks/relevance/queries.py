@@ -69,6 +69,12 @@ QUALIFIED: tuple[str, ...] = (
 )  # fmt: skip
 """What people say a kind of things should be like, or who or where it is for; some of it in no list of the app."""
 
+OCCASIONS: tuple[str, ...] = (
+    "gym {}", "hiking {}", "travel {}", "wedding {}", "party {}", "work {}", "beach {}", "school {}", "birthday {}",
+    "athletic {}", "camping {}", "evening {}", "picnic {}", "graduation {}", "yoga {}", "barbecue {}",
+)  # fmt: skip
+"""What people say a kind of things is for; some of it in no list of the app."""
+
 PHRASES: tuple[str, ...] = (
     "cheap {}", "buy {} online", "do you have {}?", "show me your best {}", "nice {} under 50 euros", "{} size 42",
     "I am looking for {}", "a photo of {}",

@@ -139,62 +139,71 @@ QUALIFIERS = {
     "kuchyňská kuchyňské kuchyňský letní malou malá malé malý moderní muže muži módní pohodlná pohodlné pohodlný pokoj "
     "praktická praktický pánská pánské pánský stylová stylové stylový velkou velká velké velký venkovní zahrada "
     "zahradní zimní ženy",
-    "da": "behagelig behagelige bløde dame damer elegant elegante have herre herrer hjem hjemme indendørs klassisk "
-    "klassiske kontor kvinder køkken lille lækre moderne mænd robust sjov sjove smart smarte små sommer soveværelse "
-    "stilfuld stor store stue udendørs unisex vinter voksne",
-    "de": "alltags ausgefallene badezimmer balkon bequeme büro coole dame damen draussen draußen edle edlen edler "
-    "edles elegante esszimmer extra faltbare flur frau frauen freizeit garten gemütliche große gute haus herr herren "
-    "hochwertige indoor innen kabellose klappbare klassische kleine kompakte küche küchen lange leichte lustige "
-    "lässige mann moderne modische männer niedliche outdoor praktische premium retro robuste schicke schlafzimmer "
-    "schlichte schmale schöne sommer stabile stilvolle süße terrasse terrassen tragbare trendige unisex vintage warme "
-    "weiche winter wohnzimmer zeitlose zimmer zuhause",
-    "en": "adjustable adult adults balcony bathroom bedroom beginner beginners big boho casual chic classic classy "
-    "comfort comfortable comfy compact contemporary cordless cozy cute decorative design designer dining durable "
-    "elderly elegant everyday fancy fashion fashionable female females foldable folding funky funny gaming garden "
-    "gardening gentleman gentlemen gents genuine giant guy guys hallway handmade home house huge indoor indoors "
-    "kitchen ladies lady ladys large leather lightweight little living long luxurious luxury male males man mans "
-    "massive medium men mens mini minimalist minimalistic modern narrow nursery office outdoor outdoors oversized "
-    "patio plain portable premium professional professionals quirky retro room rustic scandinavian short simple sleek "
-    "slim small soft solid stackable sturdy stylish suede summer tall terrace thick thin tiny traditional trending "
-    "trendy unique unisex unusual velvet vintage warm waterproof wide winter wireless woman women womens wooden",
-    "es": "adulto baño baños bonita cocina comedor cómoda cómodo divertido dormitorio elegante exterior gran grande "
-    "hogar hombre invierno jardín moderna moderno mujer oficina original pequeña pequeño plegable portátil práctico "
-    "resistente salón terraza unisex verano",
+    "da": "aften arbejds behagelig behagelige bløde bryllup dame damer elegant elegante fest have herre herrer hjem "
+    "hjemme indendørs jul klassisk klassiske kontor kvinder køkken lille lækre moderne mænd rejse robust sjov sjove "
+    "skole smart smarte små sommer soveværelse sport stilfuld stor store strand stue udendørs unisex vinter voksne",
+    "de": "abend alltags arbeits ausgefallene badezimmer balkon bequeme büro camping coole dame damen draussen "
+    "draußen edle edlen edler edles elegante esszimmer extra faltbare festliche flur frau frauen freizeit frühjahrs "
+    "frühlings garten geburtstags gemütliche große gute haus herbst herr herren hochwertige hochzeits indoor innen "
+    "kabellose klappbare klassische kleine kompakte küche küchen lange leichte lustige lässige mann moderne modische "
+    "männer niedliche outdoor party praktische premium reise retro robuste schicke schlafzimmer schlichte schmale "
+    "schul schöne sommer sport sportliche stabile stilvolle strand süße terrasse terrassen tragbare trekking trendige "
+    "unisex vintage wander warme weiche weihnachts winter wohnzimmer zeitlose zimmer zuhause",
+    "en": "adjustable adult adults athletic autumn balcony bathroom beach bedroom beginner beginners big birthday "
+    "boho camping casual chic christmas classic classy comfort comfortable comfy compact contemporary cordless cozy "
+    "cute decorative design designer dining durable elderly elegant evening everyday fancy fashion fashionable female "
+    "females festive foldable folding funky funny gaming garden gardening gentleman gentlemen gents genuine giant guy "
+    "guys gym hallway handmade hiking holiday home house huge indoor indoors kitchen ladies lady ladys large leather "
+    "lightweight little living long luxurious luxury male males man mans massive medium men mens mini minimalist "
+    "minimalistic modern narrow nursery office outdoor outdoors oversized party patio plain portable premium "
+    "professional professionals quirky retro room rustic scandinavian school short simple sleek slim small soft solid "
+    "sport sports sporty spring stackable sturdy stylish suede summer tall terrace thick thin tiny traditional "
+    "training travel trekking trending trendy unique unisex unusual velvet vintage warm waterproof wedding wide "
+    "winter wireless woman women womens wooden work workout",
+    "es": "adulto baño baños boda bonita cocina colegio comedor cómoda cómodo deporte deportiva deportivo divertido "
+    "dormitorio elegante exterior fiesta gran grande hogar hombre invierno jardín moderna moderno mujer navidad noche "
+    "oficina original pequeña pequeño playa plegable portátil práctico resistente salón terraza trabajo unisex verano "
+    "viaje",
     "fi": "aikuisten hauska iso isot keittiön kesä kodin mies miesten moderneja moderni mukava nainen naisten "
     "olohuoneen pienet pieni puutarha suuri talvi toimiston ulko",
-    "fr": "adulte bain bureau chambre chic confortable confortables cuisine extérieur femme grand grande hiver homme "
-    "intérieur jardin léger légère maison moderne original originale petit petite pliable pliant pratique robuste "
-    "salle salon solide terrasse unisexe élégant élégante été",
-    "it": "adulto bagno camera casa comoda comodo cucina divertente donna elegante estate esterno estiva estivo "
-    "giardino grande invernale inverno moderna moderno originale piccola piccolo pieghevole pratico resistente salotto "
-    "soggiorno terrazza ufficio unisex uomo",
-    "nb": "dame damer elegant elegante hage herre herrer hjem hjemme innendørs kjøkken klassisk klassiske kontor "
-    "kvinner lite liten menn moderne myke små sommer soverom stilig stilige stor store stue unisex utendørs vinter "
-    "voksne",
-    "nl": "balkon buiten comfortabele dames draadloze draagbare eetkamer elegante grappige grote handige heren hippe "
-    "huis kantoor keuken klassieke kleine lange leuke lichte luxe man mannen moderne opvouwbare originele praktische "
-    "retro robuuste schattige slaapkamer stevige stijlvolle terras trendy tuin unisex vintage volwassenen vrouw "
-    "vrouwen warme winter woonkamer zachte zomer",
-    "pl": "biuro biurowe biurowy damska damski damskie domowe domowy dorosłych duża duże duży dużą elegancka elegancki "
-    "eleganckie kobiet kobieta kobiety kuchenne kuchenny kuchni kuchnia letni letnia letnie mała małe mały małą modna "
-    "modne modny męska męski męskie mężczyzn mężczyzna nowoczesna nowoczesne nowoczesny ogrodowe ogrodowy ogrodu ogród "
-    "praktyczne praktyczny salon salonu stylowe stylowy sypialni sypialnia wygodna wygodne wygodny zimowa zimowe "
-    "zimowy",
-    "pt": "adulto banheiro casa confortáveis confortável cozinha divertido elegante escritório exterior grande homem "
-    "inverno jardim moderna moderno mulher original pequena pequeno portátil prático quarto resistente sala unissex "
-    "varanda verão",
+    "fr": "adulte bain bureau chambre chic confortable confortables cuisine extérieur femme fête grand grande hiver "
+    "homme intérieur jardin léger légère maison mariage moderne noël original originale petit petite plage pliable "
+    "pliant pratique randonnée robuste salle salon soirée solide sport sportif sportive terrasse travail unisexe "
+    "voyage école élégant élégante été",
+    "it": "adulto bagno camera casa comoda comodo cucina divertente donna elegante estate esterno estiva estivo festa "
+    "giardino grande invernale inverno lavoro matrimonio moderna moderno natale originale piccola piccolo pieghevole "
+    "pratico resistente salotto scuola sera soggiorno spiaggia sport sportiva sportivo terrazza ufficio unisex uomo "
+    "viaggio",
+    "nb": "arbeids bryllup dame damer elegant elegante fest hage herre herrer hjem hjemme innendørs jul kjøkken "
+    "klassisk klassiske kontor kveld kvinner lite liten menn moderne myke reise skole små sommer soverom sport stilig "
+    "stilige stor store strand stue unisex utendørs vinter voksne",
+    "nl": "avond balkon bruiloft buiten comfortabele dames draadloze draagbare eetkamer elegante feest grappige grote "
+    "handige heren hippe huis kantoor kerst keuken klassieke kleine lange leuke lichte luxe man mannen moderne "
+    "opvouwbare originele praktische reis retro robuuste schattige school slaapkamer sport sportieve stevige "
+    "stijlvolle strand terras trendy tuin unisex vintage volwassenen vrouw vrouwen warme werk winter woonkamer zachte "
+    "zomer",
+    "pl": "biuro biurowe biurowy damska damski damskie domowe domowy dorosłych duża duże duży dużą elegancka "
+    "elegancki eleganckie kobiet kobieta kobiety kuchenne kuchenny kuchni kuchnia letni letnia letnie mała małe mały "
+    "małą modna modne modny męska męski męskie mężczyzn mężczyzna nowoczesna nowoczesne nowoczesny ogrodowe ogrodowy "
+    "ogrodu ogród plażowa plażowy podróżna podróżny praktyczne praktyczny salon salonu sportowa sportowe sportowy "
+    "stylowe stylowy sypialni sypialnia szkolny wieczorowa wieczorowy wygodna wygodne wygodny zimowa zimowe zimowy "
+    "ślubna ślubny",
+    "pt": "adulto banheiro casa casamento confortáveis confortável cozinha divertido elegante escola escritório "
+    "esporte esportiva esportivo exterior festa grande homem inverno jardim moderna moderno mulher natal noite "
+    "original pequena pequeno portátil praia prático quarto resistente sala trabalho unissex varanda verão viagem",
     "ru": "большая большие большой взрослых дача дачи дом дома домашние домашний женская женские женский женщин зимние "
     "зимний классический красивые красивый кухни кухня летние летний маленькие маленький модные модный мужская мужские "
     "мужской мужчин офис офиса офисный садовая садовый современный стильные стильный удобные удобный уличный унисекс "
     "элегантный",
-    "sv": "bekväm bekväma dam damer elegant eleganta hem herr herrar inomhus klassisk klassiska kontor kontors kvinnor "
-    "kök köks lilla liten lång långa mjuka modern moderna mysig mysiga män praktisk roliga små snygg snygga sommar "
-    "sovrum stilren stilrena stor stora trädgård trädgårds unisex uteplats utomhus vardagsrum vardagsrums vinter vuxna",
+    "sv": "arbets bekväm bekväma bröllop bröllops dam damer elegant eleganta fest hem herr herrar inomhus jul "
+    "klassisk klassiska kontor kontors kvinnor kväll kök köks lilla liten lång långa mjuka modern moderna mysig "
+    "mysiga män praktisk rese roliga skol små snygg snygga sommar sovrum sport stilren stilrena stor stora strand "
+    "trädgård trädgårds unisex uteplats utomhus vardagsrum vardagsrums vinter vuxna",
     "tr": "bahçe bay bayan büyük elegant erkek ev kadın küçük kış kışlık modern mutfak ofis rahat salon unisex yaz "
     "yazlık yetişkin şık",
 }  # fmt: skip
-"""Words that say for whom, where, when or like what a thing is, and never what it is: an office chair is a chair. What
-is of another kind with them is not among them: ice cream, or a bar stool."""
+"""Words that say for whom, where, when or like what a thing is, and never what it is: an office chair is a chair, and
+gym shoes are shoes. What is of another kind with them is not among them: ice cream, or a bar stool."""
 
 AMOUNTS = frozenset({
     "eu", "uk", "us",
