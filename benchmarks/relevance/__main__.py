@@ -178,8 +178,8 @@ class Report:
             say(f"{what}: shows any, any of the kind; of the kind, mean", row.answered, None, row[2:])
 
     def qualified(self) -> None:
-        """A kind with what says for whom, where, or like what it is ("mens shoes"), or what for ("gym shoes"); and things
-        that are not sold."""
+        """A kind with what says for whom, where, or like what it is ("mens shoes"), or what for ("gym shoes"), and
+        things that are not sold."""
         kinds: dict[str, frozenset[str]] = {}
         for question in self.questions():
             kind = question.text.split()[-1]
