@@ -257,6 +257,8 @@ def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, 
         ("chair for the kitchen", ["en"], "chair", {"chairs"}),
         ("small modern office chair", ["en"], "chair", {"chairs"}),
         ("beach chair", ["en"], "chair", {"chairs"}),
+        ("striped cotton chair", ["en"], "chair", {"chairs"}),
+        ("gestreifter Stuhl", ["de"], "stuhl", {"chairs"}),
         ("vintage chair", ["en"], "chair", {"chairs"}),  # some chair, or anything else, is called so
         ("vintage", ["en"], "", set()),
         ("garden chair", ["en"], "garden chair", {"chairs", "plants"}),  # which names a kind, too

@@ -71,7 +71,7 @@ QUALIFIED: tuple[str, ...] = (
 
 OCCASIONS: tuple[str, ...] = (
     "gym {}", "hiking {}", "travel {}", "wedding {}", "party {}", "work {}", "beach {}", "school {}", "birthday {}",
-    "athletic {}", "camping {}", "evening {}", "picnic {}", "graduation {}", "yoga {}", "barbecue {}",
+    "athletic {}", "camping {}", "evening {}", "picnic {}", "graduation {}", "opera {}", "barbecue {}",
 )  # fmt: skip
 """What people say a kind of things is for; some of it in no list of the app."""
 
