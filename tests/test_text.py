@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from imagesim.indexes.analysis import analyse, features, listed_stems
+from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
 from imagesim.indexes.query_words import kind_of, query_words
 from imagesim.indexes.text import TextField, TextIndex, TextMatches
 
@@ -564,6 +564,33 @@ def test_a_compound_is_of_the_part_that_the_name_of_its_category_lists() -> None
 )
 def test_what_a_name_says_that_the_thing_has(name: str, language: str, mentioned: set[str]) -> None:
     assert {token.word for token in features([name], language)} == mentioned
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "mentioned"),
+    [
+        ("Full of flavour. Good for coffee, tea and chocolate. Keep it cold.", "en", "coffee tea and chocolate"),
+        ("With its wheels, the chair is easy to move", "en", "its wheels"),
+        ("For bananas", "en", "bananas"),
+        ("A lamp for desks. The desks are not included.", "en", ""),
+        ("Ein Hocker für die Bar", "de", "die bar"),
+        ("8.5 W, with a socket", "en", "a socket"),
+        ("with, without; for", "en", ""),
+        ("", "en", ""),
+    ],
+)
+def test_what_a_description_says_that_the_thing_has(text: str, language: str, mentioned: str) -> None:
+    assert {token.word for token in described_features([text], language)} == set(mentioned.split())
+
+
+def test_a_description_that_mentions_a_feature_does_not_call_the_thing_so() -> None:
+    """A shop of groceries showed milk that is good for coffee for "coffee", and then whatever looks like milk."""
+    index = TextIndex(FIELDS)
+    index.set(0, {"name": ("Milk",), "description": ("Extra good for coffee and tea.",)})
+    index.set(1, {"name": ("Ground beans",), "description": ("Coffee from Peru.",)})
+    scores = scores_of(index.match("coffee"))
+    assert scores[1] > 0.5 > 0.3 > scores[0]
+    assert scores_of(index.match("milk coffee"))[0] > 0.6
 
 
 def test_a_name_that_mentions_a_feature_does_not_call_the_thing_so() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +34,7 @@ _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _TURKISH_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
+_SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
 # Unicode does not decompose these into a letter and an accent.
 _PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"})
@@ -152,10 +153,26 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
 
 def features(names: Sequence[str], language: str) -> frozenset[Token]:
     """Return the words of names that say only what the thing has or is for: "camera" of "Baby monitor with camera"."""
+    return _features([analyse(name, language) for name in names], language, start=1)
+
+
+def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
+    """Return the words of descriptions that say only what the thing has or is for: "coffee" of "Full of flavour. Good
+    for coffee and tea.", and "wheels" of "With its wheels, the chair …"."""
+    marks = feature_marks((language,))
+    parts: list[Sequence[Token]] = []
+    for sentence in (sentence for text in texts for sentence in _SENTENCES.split(text)):
+        words = analyse(sentence, language)
+        begins = bool(words) and words[0].word in marks
+        parts += [analyse(part, language) for part in sentence.split(",", 1)] if begins else [words]
+    return _features(parts, language, start=0)
+
+
+def _features(texts: Iterable[Sequence[Token]], language: str, *, start: int) -> frozenset[Token]:
+    """Return the words behind the first mark of each text, from the number ``start``, that stand before none."""
     marks, own, mentioned = feature_marks((language,)), set[Token](), set[Token]()
-    for name in names:
-        words = analyse(name, language)
-        first = next((n for n, token in enumerate(words) if n and token.word in marks), len(words))
+    for words in texts:
+        first = next((n for n, token in enumerate(words) if n >= start and token.word in marks), len(words))
         own.update(words[:first])
         mentioned.update(words[first + 1 :])
     return frozenset(mentioned - own)

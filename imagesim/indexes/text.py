@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imagesim.indexes.analysis import analyse, base_language, features, listed_stems
+from imagesim.indexes.analysis import analyse, base_language, described_features, features, listed_stems
 from imagesim.indexes.query_words import query_words, shades_of
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from imagesim.indexes.analysis import Token
     from imagesim.types import Query, TextSpec
 
     Mask = npt.NDArray[np.bool_]
@@ -38,8 +39,8 @@ LISTED = 0.6
 that vectors decide."""
 
 FEATURE = 0.48
-"""The factor of a match with nothing but what a name says that the thing has or is for: a "baby monitor with camera" is
-no camera. Low enough that vectors decide."""
+"""The factor of a match with nothing but what a text says that the thing has or is for: a "baby monitor with camera" is
+no camera, and milk that is "good for coffee" no coffee. Low enough that vectors decide."""
 
 FILLER = 0.02
 """The factor of the weight of a filler word: no entry is less relevant for not being "cheap", but one called "New
@@ -115,14 +116,15 @@ class TextIndex:
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((field.weight for field in fields), default=1.0)
         factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
-        # The words that a category's name lists, and the features that a name mentions, are in fields of their own,
+        # The words that a category's name lists, and the features that a text mentions, are in fields of their own,
         # after all others: those of field n are in n + self._listed and n + self._features.
         self._listed, self._features = len(fields), 2 * len(fields)
         self._factor = np.concatenate([factor, factor * LISTED, factor])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
         self._colours = [number for number, field in enumerate(fields) if field.colours]
         least = min((fields[number].weight for number in self._colours), default=0.0)
-        self._mentions = np.array([f.weight < least and not f.category for f in fields] + [False] * 2 * len(fields))
+        mentions = [f.weight < least and not f.category for f in fields]
+        self._mentions = np.array([*mentions, *([False] * len(fields)), *mentions])
         self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -207,13 +209,20 @@ class TextIndex:
             tokens = {token for value in values for token in analyse(value, language)}
             words = {token: self._words.add(token, language) for token in tokens}
             listed = listed_stems(values, language) if self.fields[number].category else ()
-            of_features = features(values, language) if number in self._main else ()
+            of_features = self._features_of(number, values)
             fields = {token: number + self._listed for token in tokens if token.stem in listed}
             fields |= dict.fromkeys(of_features, number + self._features)
             found = self._seen[number, values] = [
                 word << FIELD_BITS | fields.get(token, number) for token, word in words.items()
             ]
         return found
+
+    def _features_of(self, number: int, values: Sequence[str]) -> frozenset[Token]:
+        field = self.fields[number]
+        if field.category or field.colours:
+            return frozenset()
+        language = self._language[number]
+        return features(values, language) if number in self._main else described_features(values, language)
 
     def pack(self) -> None:
         """Merge the overlay into the arrays."""
