@@ -1,6 +1,6 @@
-"""Backends that find the nearest embeddings with filters: the interface of indexes, and the configured one.
+"""The interface of index backends, which find the nearest embeddings under filters, and the configured backend.
 
-One contract suite (``imagesim.testing.index_contract``) holds them all to it.
+The contract tests in ``imagesim.testing.index_contract`` check every backend against this interface.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class BaseIndex(ABC):
-    """Finds nearest embeddings under filters.
+    """The interface of an index, which finds the nearest embeddings under filters.
 
     A *name* (an alias) points to at most one *active* backing index; a rebuild fills others beside it. Methods that
     take ``backing_index=None`` use the active one.
@@ -44,7 +44,7 @@ class BaseIndex(ABC):
     """
 
     supports_approximate = False
-    """Whether ``Query.exact=False`` makes a difference."""
+    """Whether ``Query.exact=False`` makes a difference: whether the index has an approximate search at all."""
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
         if similarity not in SIMILARITIES:
@@ -67,39 +67,39 @@ class BaseIndex(ABC):
         """Create an empty backing index beside the active one; return its name."""
 
     def make_searchable(self, backing_index: str) -> None:  # noqa: B027  # optional
-        """Have a filled backing index answer as fast as the active one, such as by building its graph.
+        """Prepare a filled backing index to answer as fast as the active one, for example by building its graph.
 
-        It stays as it is otherwise; :meth:`promote` does this, too.
+        The active index stays the same. :meth:`promote` does this as well.
         """
 
     @abstractmethod
     def promote(self, backing_index: str) -> None:
-        """Make it the active one in one atomic step. The former one remains until dropped."""
+        """Make a backing index the active one in one atomic step. The former active one remains until it is dropped."""
 
     @abstractmethod
     def drop(self, backing_index: str) -> None:
-        """Delete a backing index; one that does not exist is no error."""
+        """Delete a backing index. It is no error if it does not exist."""
 
     @abstractmethod
     def backing_indexes(self) -> list[str]:
-        """All backing indexes of this name, oldest first."""
+        """Return the names of all backing indexes of this alias, oldest first."""
 
     @abstractmethod
     def active(self) -> str | None:
-        """The name of the active backing index, or None."""
+        """Return the name of the active backing index, or None if there is none."""
 
     @abstractmethod
     def meta(self, backing_index: str | None = None) -> IndexMeta:
-        """The meta stored with the index. Cheap to call often: implementations cache it briefly."""
+        """Return the meta stored with the index. Implementations cache it briefly, so calling this often is cheap."""
 
     # Writing.
 
     @abstractmethod
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
-        """Write entries and removals, in order; one result per operation, in the same order.
+        """Write entries and removals in order; return one result per operation, in the same order.
 
-        An operation whose version is older than what the index holds changes nothing and is
-        reported as ``newer``; so is an equal one. One bad operation never stops the others. Filters that the index
+        An operation whose version is not newer than the one that the index holds changes nothing and is reported as
+        ``newer``. An invalid operation is reported as ``failed`` and does not stop the others. Filters that the index
         was not created with are ignored until a rebuild.
         """
 
@@ -107,16 +107,16 @@ class BaseIndex(ABC):
     def refresh(self, backing_index: str | None = None) -> None:
         """Make everything written so far visible to searches."""
 
-    # What an approximate index keeps of its entries and answers. An exact one needs none of it.
+    # Statistics that an approximate index keeps about its entries and its answers. An exact index needs none.
 
     def update_statistics(self, backing_index: str | None = None) -> None:  # noqa: B027  # optional
-        """Count values of the entries, so that the index can choose the faster search.
+        """Count the entries and their values, so that the index can choose the faster kind of search.
 
-        Called when the index was filled, has grown, or is reconciled; no answer depends on it.
+        It is called after the index was filled, has grown or was reconciled. It does not change what is found.
         """
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics | None:
-        """What was last counted and measured; None where an index needs neither."""
+        """Return the last statistics and measured recall, or None if this kind of index needs neither."""
         return None
 
     def measure_recall(
@@ -126,10 +126,10 @@ class BaseIndex(ABC):
         backing_index: str | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> RecallReport | None:
-        """Measure the recall of approximate answers, and choose the least effort that reaches the one asked for.
+        """Measure the recall of approximate answers, and choose the least effort that reaches the configured recall.
 
-        Takes seconds to minutes, and some hundred searches. Killed, it leaves all as it was. ``progress`` is called
-        every few seconds at most. None where there is nothing to measure, or not enough to measure with.
+        This takes seconds to minutes and some hundred searches. If the process is killed, nothing has changed.
+        ``progress`` is called between requests. Return None if there is nothing to measure, or too few probes.
         """
         return None
 
@@ -137,10 +137,10 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
-        """Answer all queries in one go. Filters hold during the search, scores are cosine similarity.
+        """Answer all queries together. Filters are applied during the search; scores are cosine similarities.
 
-        With ``collapse`` at most one candidate per group is returned, the best. Ties are ordered by key,
-        so that pages are stable. An item's score is that of its best image.
+        The score of an entry is that of its best image. With ``collapse``, only the best candidate of each group is
+        returned. Ties are ordered by key, so that pages are stable.
 
         :raises BadQuery: for an invalid filter or page.
         :raises ModelMismatch: if a query was embedded by another model than the index.
@@ -149,7 +149,7 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        """How many entries satisfy the filters."""
+        """Return the number of entries that satisfy the filters."""
 
     @abstractmethod
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
@@ -165,11 +165,14 @@ class BaseIndex(ABC):
 
     @abstractmethod
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        """Stream (key, version) of every entry, ordered by key, except damaged ones, so that these are repaired."""
+        """Yield (key, version) of every entry, ordered by key.
+
+        Damaged entries are left out, so that reconciling finds them missing and writes them again.
+        """
 
     @abstractmethod
     def ping(self) -> None:
-        """Return quickly if the engine answers.
+        """Check that the engine answers, and return quickly.
 
         :raises IndexUnavailable: if it does not.
         """
@@ -181,7 +184,7 @@ class BaseIndex(ABC):
         """
 
     def check(self) -> list[CheckMessage]:
-        """System checks of this index's configuration; must not touch the network or the database."""
+        """Return the messages of system checks of the configuration, without using the network or the database."""
         return []
 
 
@@ -189,10 +192,10 @@ __all__ = ["BaseIndex", "get_index"]
 
 
 def get_index(backend: Backend | None = None) -> BaseIndex:
-    """The configured index (or the one of ``backend``), one instance per process and name.
+    """Return the configured index, or that of ``backend``; one instance per process and set of options.
 
-    Its option ``name`` can be a callable without arguments, or contain ``{schema}``, the schema of the database
-    connection as django-tenants sets it: then every tenant has its own index.
+    To give every tenant its own index, the option ``name`` can be a callable without arguments, or contain
+    ``{schema}``, which is replaced by the schema name that django-tenants sets on the database connection.
     """
     backend = backend or get_settings().INDEX
     name = backend.options.get("name")

@@ -1,4 +1,4 @@
-"""What an index knows of its own entries and of its own answers, for operators and for the write side."""
+"""Statistics of an approximate index: the number of its entries and the measured recall of its answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 MAX_CANDIDATES = 10_000
-"""The most that a search takes from the graph."""
+"""The maximum number of candidates that a search takes from the graph."""
 
 
 VISITED = 5
@@ -19,17 +19,19 @@ VISITED = 5
 
 
 def break_even(entries: int, candidates: int) -> float:
-    """Return the number of entries that a filter lets pass, of all, for which scoring them takes as long as the graph.
+    """Return the number of matching entries at which exact scoring takes as long as a search of the graph.
 
-    If the share s passes, a search of the graph compares 1/s times as many vectors as without a filter. Both are equal
-    if the number that passes is the root of the vectors compared without a filter, times all entries.
+    A search of the graph with a filter that matches the share s of n entries compares about 1/s times as many vectors
+    as the ``VISITED * candidates`` without a filter; exact scoring compares s * n. Both are equal for
+    s * n = sqrt(VISITED * candidates * n).
     """
     return math.sqrt(VISITED * candidates * entries)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A query to measure with: the vector (dims,) of a stored image, without its own entry ``key``, or of words."""
+    """A query for measuring recall: the vector (dims,) of a stored image, whose own entry ``key`` is excluded from the
+    answers, or that of a text if ``words`` is true."""
 
     vector: Vector
     key: str = ""
@@ -38,41 +40,43 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class ScopeRecall:
-    """recall@10 of the queries under one filter, which lets ``share`` of the entries pass; unnamed without any."""
+    """The recall@10 of queries under one filter, which ``share`` of the entries satisfy. ``name`` is empty without a
+    filter."""
 
     name: str
     share: float
     candidates: int
-    """What such a search takes from the graph for a page since; 0: all that pass are scored."""
+    """The number of candidates that such a search takes from the graph since the measurement; 0 for exact search."""
     recall: float
     before: float
-    """With the candidates that were in use until then."""
+    """The recall with the number of candidates that was in use until the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """The last measurement of an index: what was found, and how it searches since."""
+    """The last measurement of an index: the recall that was found, and the candidates that were chosen."""
 
     target: float
     entries: int
     queries: int
     measured_at: str
-    """ISO 8601."""
+    """The time of the measurement, in the format of ISO 8601."""
     scopes: tuple[ScopeRecall, ...]
-    """At least one; the first is that of all entries."""
+    """At least one scope; the first is that of all entries."""
 
     @property
     def recall(self) -> float:
-        """The least of all scopes."""
+        """The lowest recall of all scopes."""
         return min(scope.recall for scope in self.scopes)
 
     @property
     def before(self) -> float:
+        """The lowest recall of all scopes with the candidates that were in use until the measurement."""
         return min(scope.before for scope in self.scopes)
 
     @property
     def candidates(self) -> int:
-        """Of a search without filters; 0 if it is exact."""
+        """The number of candidates of a search without filters; 0 if it is exact."""
         return self.scopes[0].candidates
 
     @property
@@ -82,13 +86,14 @@ class RecallReport:
 
     @property
     def drifted(self) -> bool:
-        """Whether they no longer did when it was measured."""
+        """Whether searches no longer reached that recall when it was measured."""
         return self.before < self.target
 
     def effort(self, share: float) -> int:
-        """The candidates of a search whose filters let ``share`` of the entries pass, 0 if it has to be exact.
+        """Return the number of candidates of a search whose filters match ``share`` of the entries; 0 for exact search.
 
-        What the scopes on both sides of it need, the wider and the narrower.
+        It is the larger number of the measured scopes with the next larger and the next smaller share; 0 if either of
+        them needs exact search.
         """
         wider = min((scope.share for scope in self.scopes if scope.share >= share), default=1.0)
         narrower = max((scope.share for scope in self.scopes if scope.share <= share), default=wider)
@@ -97,7 +102,7 @@ class RecallReport:
 
     @classmethod
     def from_stored(cls, stored: object) -> RecallReport | None:
-        """Read what was stored with an index; None if it is not a report, or says what no measurement could."""
+        """Return the report that was stored with an index, or None if ``stored`` is not a valid report."""
         try:
             return _report(stored)
         except (KeyError, OverflowError, TypeError, ValueError):
@@ -130,7 +135,8 @@ def _share(value: Any) -> float:
 
 @dataclass(frozen=True, slots=True)
 class IndexStatistics:
-    """``entries`` is their number when they were last counted; ``recall`` is None where nothing was measured."""
+    """Statistics of one index: the number of ``entries`` when they were last counted, and ``recall``, the last
+    measurement, or None if nothing was measured."""
 
     entries: int = 0
     recall: RecallReport | None = None

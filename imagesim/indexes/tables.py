@@ -1,4 +1,4 @@
-"""The tables of the local index. ``imagesim.models`` imports them, because Django looks for models there."""
+"""The models of the local index. They are imported by ``imagesim.models``, where Django looks for models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.utils.translation import gettext_lazy as _
 class LocalGeneration(models.Model):
     """One backing index of ``LocalIndex``.
 
-    ``seq_no`` rises with every write, under a row lock held until the commit, so that sequence numbers are committed
-    in their order. ``token`` distinguishes two writes with the same number: the first was rolled back, or the database
-    was restored. Tombstones up to the sequence number ``purged`` are deleted: a reader behind it reads everything.
-    ``active`` is true or NULL, never false, so that every database can hold that only one of an index is active: MySQL
-    has no unique constraint with a condition.
+    ``seq_no`` is increased by every write, under a row lock that is held until the commit, so that sequence numbers are
+    committed in order. ``token`` distinguishes two writes with the same number, which occur if the first was rolled
+    back or the database was restored. Tombstones up to the sequence number ``purged`` have been deleted: a process
+    whose copy is older reads all entries again. ``active`` is true or NULL, never false, so that a unique constraint
+    allows only one active generation per index on every database: MySQL has no conditional unique constraints.
     """
 
     index = models.CharField(max_length=100)
@@ -43,9 +43,9 @@ class LocalGeneration(models.Model):
 class LocalEntry(models.Model):
     """One entry of a local index.
 
-    A removed one is kept for a while as a tombstone, so that readers in other processes see the removal and a late
-    write of an older version is refused. ``document`` is the entry without its vectors as JSON, ``vectors`` are
-    little-endian float32 of shape (images, dims), and ``checksum`` covers both with key and version.
+    A removed entry is kept for a while as a tombstone, so that other processes see the removal and a late write of an
+    older version is refused. ``document`` is the entry without its vectors as JSON, ``vectors`` is a little-endian
+    float32 array of shape (images, dims), and ``checksum`` is computed from both, the key and the version.
     """
 
     generation = models.ForeignKey(LocalGeneration, models.CASCADE, related_name="entries")

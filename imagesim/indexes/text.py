@@ -1,7 +1,7 @@
 """Match the words of entries with those of a query.
 
-The local index keeps one :class:`TextIndex` of all its entries. An index on a search server lets the server choose the
-entries and scores those few with the same class, so that every index gives one ranking.
+The local index keeps one :class:`TextIndex` of all its entries. An index on a search server lets the server choose some
+entries and scores these with the same class, so that all indexes rank alike.
 """
 
 from __future__ import annotations
@@ -29,42 +29,44 @@ if TYPE_CHECKING:
     Qualities = npt.NDArray[np.float32]
 
 KNOWN_WORD = 0.7
-"""The factor of any other match than by the word or its stem, if the catalogue contains the word."""
+"""The factor of a match by anything other than the word or its stem, if the catalogue contains the word itself."""
 
 KNOWN_PART = 0.6
-"""The same for a part of a compound: a boxing glove ("Boxhandschuh") is not a shoe ("Schuh") if there are shoes."""
+"""As ``KNOWN_WORD``, for a match with a part of a compound: if the catalogue has shoes ("Schuh"), a boxing glove
+("Boxhandschuh") is not one of them."""
 
 LISTED = 0.6
-"""The factor of a match with a word of a list in a category's name: not all of "Sofas & tables" are sofas. Low enough
-that vectors decide."""
+"""The factor of a match with one item of a list in a category's name: not all of "Sofas & tables" are sofas. It is low
+enough that the vectors decide."""
 
 FEATURE = 0.48
-"""The factor of a match with nothing but what a text says that the thing has or is for: a "baby monitor with camera" is
-no camera, and milk that is "good for coffee" no coffee. Low enough that vectors decide."""
+"""The factor of an entry that matches only a feature or purpose that a text mentions: a "baby monitor with camera" is no
+camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide."""
 
 FILLER = 0.02
-"""The factor of the weight of a filler word: no entry is less relevant for not being "cheap", but one called "New
-Order" comes first for "new order"."""
+"""The factor of the weight of a filler word. An entry without "cheap" in its text is not less relevant, but one called
+"New Order" comes first for "new order"."""
 
 SHADE = 0.1
-"""The same for the shade of a colour: "light blue" asks for what is blue, and comes first itself."""
+"""The factor of the weight of the shade of a colour: "light blue" finds everything blue, and what is light blue
+first."""
 
 MAX_SEEN = 1_000
-"""The number of texts whose words are kept while entries are added."""
+"""The number of field values whose postings are cached while entries are added."""
 
 UNPACKED = 1_000
-"""The maximum number of changed entries in the overlay before they are merged into the arrays."""
+"""The maximum number of changed entries in the overlay before it is merged into the arrays."""
 
 
 FIELD_BITS = 16
 FIELD_MASK = (1 << FIELD_BITS) - 1
-"""Where a posting has the number of its field."""
+"""A posting is an integer: the number of its field in the lowest ``FIELD_BITS`` bits, that of its word above them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A field of text: its name, its weight relative to the other fields, its language, and whether it holds the name
-    of a category, or those of the entry's colours."""
+    """A text field of an index. ``weight`` is relative to the other fields; ``category`` says that the field holds the
+    name of a category, and ``colours`` that it holds the names of the entry's colours."""
 
     name: str
     weight: float = 1.0
@@ -79,20 +81,22 @@ def text_fields(specs: Mapping[str, TextSpec]) -> list[TextField]:
 
 
 class TextMatches(NamedTuple):
-    """The entries that contain a word of a query, by slot; ``scores`` are the shares of the query that they match,
-    0..1, and ``heads`` those of its heads alone."""
+    """The entries that contain a word of a query, as arrays of one length with ascending ``slots``.
+
+    ``scores`` are the shares of the query that the entries match, 0 to 1, and ``heads`` those of its head words alone.
+    """
 
     slots: Slots
     scores: npt.NDArray[np.float32]
     heads: npt.NDArray[np.float32]
 
     def heads_of(self, slots: Sequence[int]) -> list[float]:
-        """Return how well these entries match the heads."""
+        """Return the scores of these entries for the head words alone. All ``slots`` must be among the matches."""
         found: list[float] = np.round(self.heads[np.searchsorted(self.slots, slots)].astype(np.float64), 6).tolist()
         return found
 
     def best(self) -> Slots:
-        """The slots, best first."""
+        """Return the slots, best score first."""
         return self.slots[np.lexsort((self.slots, -self.scores))]
 
 
@@ -100,10 +104,10 @@ NO_MATCHES = TextMatches(np.empty(0, np.int64), np.empty(0, np.float32), np.empt
 
 
 class TextIndex:
-    """An inverted index of entries' words: sorted arrays, and a small overlay of the changes since they were made.
+    """An inverted index of the words of entries: sorted arrays, and a small overlay with later changes.
 
-    An entry is known by a number (``slot``). The score of an entry is the share of the query's words that it contains,
-    each weighted by rarity (inverse document frequency), by the quality of the match (exact, stem, part of a compound,
+    An entry is identified by a number (``slot``). Its score is the share of the query's words that it contains, each
+    weighted by rarity (inverse document frequency), by the quality of the match (exact, stem, part of a compound,
     prefix, one or two typing errors) and by the field; entries whose name has few other words come first. Repetitions
     of a word do not count.
 
@@ -116,8 +120,8 @@ class TextIndex:
         self.languages = tuple(dict.fromkeys(self._language)) or ("en",)
         top = max((field.weight for field in fields), default=1.0)
         factor = np.array([math.sqrt(field.weight / top) for field in fields], dtype=np.float32)
-        # The words that a category's name lists, and the features that a text mentions, are in fields of their own,
-        # after all others: those of field n are in n + self._listed and n + self._features.
+        # Words listed in a category's name, and features mentioned in a text, have fields of their own after all
+        # others: those of field n are stored in the fields n + self._listed and n + self._features.
         self._listed, self._features = len(fields), 2 * len(fields)
         self._factor = np.concatenate([factor, factor * LISTED, factor])
         self._main = [number for number, field in enumerate(fields) if field.weight == top]
@@ -144,7 +148,7 @@ class TextIndex:
     # Upkeep.
 
     def set(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
-        """Replace the words of the entry by those of ``texts`` (values by the name of a field)."""
+        """Replace the words of the entry by those of ``texts``, lists of values by field name."""
         self.add(slot, texts)
         self.settle()
 
@@ -153,7 +157,7 @@ class TextIndex:
         self.set(slot, {})
 
     def add(self, slot: int, texts: Mapping[str, Sequence[str]]) -> None:
-        """As :meth:`set`, but visible only after :meth:`settle`."""
+        """Do the same as :meth:`set`, except that the change becomes visible only with :meth:`settle`."""
         self._reserve(slot + 1)
         self._forget(slot)
         self._unsettled.append(slot)
@@ -162,7 +166,7 @@ class TextIndex:
             self._has[slot] = True
 
     def settle(self) -> None:
-        """Make added entries visible."""
+        """Make entries visible that were added or removed since the last call."""
         if not self._unsettled:
             return
         self._words.sort()
@@ -189,7 +193,7 @@ class TextIndex:
         self._has[slot] = False
 
     def _postings_of(self, slot: int, texts: Mapping[str, Sequence[str]]) -> list[int]:
-        """Return the distinct words of an entry, each with its field in the lowest bits."""
+        """Return the postings of an entry: its distinct words, each with its field in the lowest bits."""
         postings: list[int] = []
         for number, field in enumerate(self.fields):
             values = texts.get(field.name)
@@ -199,8 +203,10 @@ class TextIndex:
         return postings
 
     def _words_of(self, number: int, values: tuple[str, ...]) -> list[int]:
-        """Return the postings of the field ``number`` with these values, which many entries share: the name of a
-        category, a brand."""
+        """Return the postings of the field ``number`` with these values.
+
+        They are cached, since many entries share values such as the name of a category or a brand.
+        """
         found = self._seen.get((number, values))
         if found is None:
             if len(self._seen) >= MAX_SEEN:
@@ -250,7 +256,7 @@ class TextIndex:
         total: int | None = None,
         frequencies: Mapping[str, int] | None = None,
     ) -> TextMatches:
-        """Return the entries that contain a word of a query; see :meth:`match`."""
+        """Return the entries that match a query. For the other parameters see :meth:`match`."""
         return self.match(
             query.text,
             mask=mask,
@@ -276,13 +282,16 @@ class TextIndex:
         colours: Collection[int] = (),
         foreign: Collection[tuple[str, str]] = (),
     ) -> TextMatches:
-        """Return the entries that contain a word of ``text``, among those of ``mask`` (slots,).
+        """Return the entries that contain a word of ``text``, among those whose slots are set in ``mask``.
 
-        ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
-        entries. ``prefix``: the last word is still being typed. ``heads``: the numbers of the words of which an entry
-        must contain one; empty: any word suffices. ``spelled``: the words that are spelled correctly. ``colours``: the
-        numbers of those that name a colour. ``foreign``: words, each with a language that it is not of: it has no stem
-        there, and what is written so in a text of that language is another word.
+        :param total: the number of entries of the catalogue, if this index holds only a part of them.
+        :param frequencies: likewise, the numbers of entries that contain each word.
+        :param prefix: whether the last word is still being typed.
+        :param heads: the positions of the words of which an entry must contain one; if empty, any word suffices.
+        :param spelled: the words that are spelled correctly.
+        :param colours: the positions of the words that name a colour.
+        :param foreign: (word, language) pairs of words that are not of that language: they have no stem in it, and the
+            same letters in a text of that language are another word.
         """
         words = query_words(text, self.languages, foreign)
         everything = len(self) if total is None else total
@@ -304,7 +313,7 @@ class TextIndex:
             known = self._frequency(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
                 factor = np.where(quality == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
-                # "Schreibtisch" is a "Tisch" if its category is "Sofas & Tische".
+                # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Sofas & Tische".
                 listed = np.isin(slots, slots[asked & (self._listed <= fields) & (fields < self._features)])
                 factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
                 quality *= factor.astype(np.float32)
@@ -341,12 +350,12 @@ class TextIndex:
         return TextMatches(slots, scores, (of_heads[slots] / max(head_weights, 1e-6) * factor).astype(np.float32))
 
     def _is_in_language(self, fields: Slots, languages: Collection[str]) -> Mask:
-        """Whether each of these fields is of one of the languages."""
+        """Return which of these fields are in one of the languages."""
         of_them = np.isin(self._language, list(languages))
         return of_them[fields % len(self.fields)]
 
     def _is_coloured(self, slots: Slots) -> Mask:
-        """Return which of the entries have colours of their own: a mention of another says nothing about these."""
+        """Return which of the entries have values in a colour field, so that colours in other texts do not count."""
         found: Mask = np.any(self._lengths[slots][:, self._colours] > 0, axis=1)
         return found
 
@@ -356,7 +365,7 @@ class TextIndex:
         return int(np.count_nonzero(seen))
 
     def _postings(self, words: Slots, qualities: Qualities) -> tuple[Slots, Slots, Qualities]:
-        """(slots, fields, qualities) of all entries with one of the words."""
+        """Return (slots, fields, qualities) of all postings of the given words, three arrays of one length."""
         packed = words < len(self._starts) - 1
         starts = self._starts[words[packed]]
         counts = self._starts[words[packed] + 1] - starts
@@ -380,12 +389,12 @@ class TextIndex:
 
 
 def rarity(entries: int, known: int) -> float:
-    """Return the weight of a word that ``known`` of the entries have (inverse document frequency)."""
+    """Return the inverse document frequency of a word that ``known`` of ``entries`` entries contain."""
     return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
 
 
 def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:
-    """Return the largest value of each slot (size,), 0 if there is none."""
+    """Return an array (size,) with the largest value of each slot, or 0 for a slot without values."""
     best = np.zeros(size, dtype=np.float32)
     np.maximum.at(best, slots, values)
     return best

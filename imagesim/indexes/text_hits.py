@@ -1,4 +1,4 @@
-"""Words on a search server: it finds the entries, and these few are then scored as every index scores them."""
+"""Search for words on a server: the server finds a few entries, which this process then scores as all indexes do."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from imagesim.runtime import runtime
 from imagesim.types import Candidate, IndexMeta, Query
 
 FOUND = 100
-"""Entries that the server finds and that are then scored; ``MAX_TEXT_MATCHES`` where these cannot fill the page."""
+"""The number of entries that the server returns for scoring. If they may not fill the page, ``MAX_TEXT_MATCHES`` are
+requested."""
 
 MAX_CHARACTERS = 3_000_000
-"""Characters of the texts whose words a process keeps: those of a few thousand entries."""
+"""The number of characters of texts whose words a process keeps in memory: about a few thousand entries."""
 
 
 def words_of(query: Query, meta: IndexMeta) -> tuple[QueryWord, ...]:
-    """The words of the query with their stems in the languages of the index."""
+    """Return the words of the query, each with its stems in the languages of the index."""
     return query_words(query.text, languages_of(meta), query.foreign)
 
 
 def stem_keys(word: QueryWord) -> list[str]:
-    """The stems of the word, each with its language: a server keeps those of all languages in one field."""
+    """Return the stems of the word, each prefixed with its language, as a server stores those of all languages in one
+    field."""
     return [stem_key(language, stem) for _word, stems in word.spellings for language, stem in stems.items()]
 
 
 def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMeta) -> dict[str, set[str]]:
-    """The words of texts, each with its stems in the form of :func:`stem_keys`.
+    """Return the words of texts, each with its stems in the form of :func:`stem_keys`.
 
-    A server keeps these because its own analysers keep accents that this app leaves out, and divide texts elsewhere.
+    They are stored on the server because its own analysers keep accents that this app removes, and tokenise
+    differently.
     """
     found: dict[str, set[str]] = {}
     for each in texts:
@@ -55,19 +58,18 @@ def scores(
     total: int,
     frequencies: Mapping[str, int],
 ) -> list[tuple[int, float, float]]:
-    """(number, score, score of the heads) of each of ``texts`` that matches; see
-    :meth:`~imagesim.indexes.text.TextIndex.match`."""
+    """Return (position, score, score of the head words) of each of ``texts`` that matches; for ``total`` and
+    ``frequencies`` see :meth:`~imagesim.indexes.text.TextIndex.match`."""
     fields = text_fields(meta.texts)
     known = runtime.get(("words of found texts", *fields), partial(KnownTexts, fields))
     return known.scores(texts, query, total=total, frequencies=frequencies)
 
 
 class KnownTexts:
-    """The words of the entries that a server found before: an entry that is found again is not analysed again, which
-    takes longer than the server where texts are long.
+    """A cache of the analysed texts of entries that a server has found.
 
-    An entry is known by its texts, so that a changed one is another. All are dropped when they become too many.
-    Thread-safe.
+    Analysing long texts takes longer than the server needs to find them. Entries are identified by their texts, so that
+    a changed entry is analysed again. The whole cache is dropped when it becomes too large. It is thread-safe.
     """
 
     def __init__(self, fields: Sequence[TextField]) -> None:
@@ -88,7 +90,7 @@ class KnownTexts:
         total: int,
         frequencies: Mapping[str, int],
     ) -> list[tuple[int, float, float]]:
-        """See :func:`scores`."""
+        """Score ``texts``; see the function :func:`scores`."""
         with self._lock:
             slots = self._slots_of(texts)
             mask = np.zeros(len(self._slots), dtype=bool)
@@ -118,12 +120,14 @@ class KnownTexts:
 
 
 def may_lack(found: int, groups: int, size: int, query: Query) -> bool:
-    """Whether entries beyond the ``found`` ones, of so many groups, could belong on this page."""
+    """Return whether this page could lack entries, if the server was asked for ``size`` entries and returned ``found``,
+    which belong to ``groups`` groups."""
     return size <= found < MAX_TEXT_MATCHES and groups <= query.offset + query.limit
 
 
 def page(candidates: Iterable[Candidate], query: Query) -> tuple[tuple[Candidate, ...], bool]:
-    """The page, the best of each group, and whether more follow."""
+    """Return the candidates of the query's page, and whether more follow. With ``collapse`` only the best of each group
+    counts."""
     best: dict[str, Candidate] = {}
     for each in sorted(candidates, key=lambda each: (-each.text, each.key)):
         best.setdefault(each.group if query.collapse else each.key, each)

@@ -1,4 +1,4 @@
-"""The words of an index, to find them by prefix, by suffix or with typing errors."""
+"""The vocabulary of an index, in which words are found by prefix, by suffix or in spite of typing errors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 UNSORTED_WORDS = 500
 UNSORTED_SHARE = 16
-"""Words are sorted again when more than ``UNSORTED_WORDS`` and one in this many are not sorted yet."""
+"""Words are sorted again if more than ``UNSORTED_WORDS`` plus one in ``UNSORTED_SHARE`` of the sorted ones are new."""
 
 FUZZY_CACHE = 2_000
 """The number of query words whose misspellings are cached."""
 
 
 class Vocabulary:
-    """The words of an index by number, sorted by their first and by their last letters, to find words by prefix, suffix
-    or with typing errors. Words added since the last sorting are scanned."""
+    """The numbered words of an index, sorted forwards and backwards to find them by prefix and by suffix.
+
+    Words that were added since they were last sorted are scanned one by one.
+    """
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -40,12 +42,14 @@ class Vocabulary:
         self._near: dict[str, tuple[int, list[tuple[int, int]]]] = {}
 
     def add(self, word: str) -> int:
+        """Add a word if it is new; return its number."""
         number = self.ids.setdefault(word, len(self.words))
         if number == len(self.words):
             self.words.append(word)
         return number
 
     def sort(self) -> None:
+        """Sort the words again if many were added."""
         words = self.words
         if len(words) - self._known > UNSORTED_WORDS + self._known // UNSORTED_SHARE:
             backwards = [word[::-1] for word in words]
@@ -59,12 +63,13 @@ class Vocabulary:
             self._known = len(words)
 
     def starting_with(self, text: str) -> list[int]:
+        """Return the numbers of the words that start with ``text``."""
         unsorted = range(self._known, len(self.words))
         found = self._order[bisect_left(self._sorted, text) : bisect_left(self._sorted, text + LAST)]
         return found + [number for number in unsorted if self.words[number].startswith(text)]
 
     def ending_with(self, endings: Collection[str]) -> set[int]:
-        """Return the words with any of these endings."""
+        """Return the numbers of the words that have any of these endings."""
         found = set()
         for ending in endings:
             start, end = (bisect_left(self._reversed, each) for each in (ending[::-1], ending[::-1] + LAST))
@@ -74,8 +79,10 @@ class Vocabulary:
         return found.union(n for n in unsorted if self.words[n].endswith(every))
 
     def near(self, typed: str) -> list[tuple[int, int]]:
-        """Return (number, distance) of the words with typing errors, of which there may be :func:`most_errors`. A
-        number, a size or a code is another one if it differs."""
+        """Return (number, distance) of the words that ``typed`` may be a misspelling of; see :func:`most_errors`.
+
+        Words with a digit never match: a number, size or code that differs is another one.
+        """
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
@@ -87,7 +94,7 @@ class Vocabulary:
         most = most_errors(typed)
         candidates = list(range(max(seen, self._known), len(self.words)))
         if seen < self._known:
-            # An error changes the length by at most one, and the set of letters by at most two.
+            # An error changes the length by at most one, and adds or removes at most two letters of the set.
             close = np.abs(self._lengths[seen:] - len(typed)) <= most
             close[close] = _bits(self._letters[seen:][close] ^ np.uint64(letters(typed))) <= 2 * most
             candidates = (np.flatnonzero(close) + seen).tolist() + candidates
@@ -105,10 +112,10 @@ class Vocabulary:
 
 
 TWO_ERRORS = 8
-"""The letters from which on a word may have two typing errors. Elasticsearch's AUTO has 6."""
+"""The number of letters from which a word may have two typing errors. It is 6 in Elasticsearch's ``AUTO``."""
 
 LAST = "\U0010ffff"
-"""Sorts after every letter."""
+"""A character that sorts after every letter."""
 
 _BITS = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 
@@ -118,17 +125,18 @@ _VOWELS_AND_DOUBLES = re.compile(r"[aeiouy]+|(.)(?=\1)")
 
 @lru_cache(maxsize=10_000)
 def consonants(word: str) -> str:
-    """Return the consonants of a word, double ones once."""
+    """Return the consonants of a word, with doubled ones reduced to one."""
     return _VOWELS_AND_DOUBLES.sub("", word)
 
 
 def most_errors(word: str) -> int:
-    """The typing errors that a word of this length may have: "Brille" is no "Bälle", and a "beanie" no "bean"."""
+    """Return how many typing errors a word of this length may have. "Brille" is not taken for "Bälle", which differs by
+    two, nor "beanie" for "bean"."""
     return 2 if len(word) >= TWO_ERRORS else 1
 
 
 def letters(word: str) -> int:
-    """The set of the letters of a word, as 64 bits."""
+    """Return the set of the letters of a word as 64 bits; different letters may share a bit."""
     bits = 0
     for letter in word:
         bits |= 1 << (ord(letter) & 63)
@@ -136,6 +144,6 @@ def letters(word: str) -> int:
 
 
 def _bits(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """How many bits of each number are set."""
+    """Return how many bits of each number are set."""
     counts: npt.NDArray[np.int64] = _BITS[numbers.view(np.uint16).reshape(-1, 4)].sum(axis=1, dtype=np.int64)
     return counts

@@ -1,4 +1,4 @@
-"""Other forms of a word that stemmers and typing errors do not cover: its plural or singular, and another spelling."""
+"""Forms of a word that stemming and fuzzy matching do not find: its plural or singular, and other spellings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHORTEST = 3
 
 @lru_cache(maxsize=4_000)
 def plurals(word: str, language: str) -> tuple[str, ...]:
-    """Return what may be the plural of a word, or the singular."""
+    """Return possible plurals and singulars of a word; not all of them need to be real words."""
     if not word.isalpha():
         return ()
     found: list[str] = []
@@ -23,14 +23,14 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
             form = word[: len(word) - len(ending)] + other
             if word.endswith(ending) and min(len(word), len(form)) >= SHORTEST:
                 found.append(form)
-    if word.endswith("s"):  # "glass" is no plural, and has none by an "s" alone
+    if word.endswith("s"):  # "glass" is not the plural of "glas", nor is "glasss" its plural
         found = [form for form in found if form not in (f"{word}s", word[:-1] if word.endswith("ss") else "")]
     return tuple(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=4_000)
 def other_spellings(word: str, language: str) -> tuple[str, ...]:
-    """Return a word with a part of it in another spelling. Most of these are no words, which no catalogue has."""
+    """Return a word with a part of it spelled differently. Most results are no real words and so match nothing."""
     found = [
         word.replace(part, other)
         for pair in _pairs(SPELLINGS.get(language, ""))
@@ -42,5 +42,5 @@ def other_spellings(word: str, language: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _pairs(written: str) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a table."""
+    """Return the pairs of a table that is written as "first-second first-second"."""
     return tuple((first, second) for first, _, second in (pair.partition("-") for pair in written.split()))

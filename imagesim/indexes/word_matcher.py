@@ -1,4 +1,4 @@
-"""Find the words of a catalogue that match those of a query: the same, another form, a compound, a misspelling."""
+"""Find the words of a catalogue that match those of a query: equal words, other forms, compounds, misspellings."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.vocabulary import Vocabulary, consonants
 from imagesim.word_roles import SHORTEST_FIRST
 
-# The quality of a match, by kind. An exact match is 1.
+# The quality of each kind of match, between 0 and 1, which is that of the exact word.
 STEM = 0.97
 COMPOUND = 0.81
 PREFIX = (0.5, 0.4)
 FUZZY = {1: 0.77, 2: 0.62}
 SAME_CONSONANTS = 1.1
-"""The factor of a misspelling with the same consonants: "moniter" is rather a "monitor" than a "monster"."""
+"""The factor of a misspelling with the same consonants: "moniter" is more likely "monitor" than "monster"."""
 TYPING = 0.95
-"""The quality of a word with the last word of a query, still being typed, as its prefix."""
+"""The quality of a word that begins with the last word of the query, which is still being typed."""
 
 SPELLED = 0.5
-"""The factor of a match by a typing error or by the beginning, of a word that is spelled correctly: "watch" is no
-"match", and a "table" no "tablet". Low enough that vectors decide. Beside other words, which match as well, a typing
-error counts by its square: "grey shorts" are no grey sports shoes."""
+"""The factor of a match by typing error or by prefix if the word of the query is spelled correctly: "watch" is no
+"match", and "table" no "tablet". It is low enough that the vectors decide. In a query of several words, which match as
+well, the factor of a typing error is squared: "grey shorts" are no grey sports shoes."""
 
 
 class WordMatcher:
-    """The words of a catalogue by number, with their stems in its languages. Words that were added are found after
-    :meth:`sort`, or one by one until then."""
+    """The numbered words of a catalogue, with their stems in its languages. Added words are found at once, but faster
+    after :meth:`sort`."""
 
     def __init__(self, languages: Sequence[str]) -> None:
         self._languages = tuple(languages)
@@ -54,17 +54,17 @@ class WordMatcher:
         return number
 
     def sort(self) -> None:
-        """Sort the words that were added, if there are many."""
+        """Sort the words again if many were added."""
         self._vocabulary.sort()
 
     def match(
         self, words: Sequence[QueryWord], *, prefix: bool = False, spelled: Collection[str] = ()
     ) -> list[dict[int, float]]:
-        """Return the numbers of the catalogue's words that match each word of a query, with the qualities of the
-        matches. ``prefix``: the last word is still being typed. ``spelled``: those that are spelled correctly.
+        """Return, for each word of a query, the numbers of the matching words of the catalogue with their qualities.
 
-        A word of the catalogue matches one word of the query, unless it is the same word or stem as several: "bar baz"
-        is not two misspellings of one "bag".
+        ``prefix`` says that the last word is still being typed; ``spelled`` are the words that are spelled correctly.
+        A word of the catalogue matches only one word of the query, unless several are the same word or have the same
+        stem: "bar baz" is not two misspellings of one "bag".
         """
         found = [
             self._lookup(
@@ -87,9 +87,10 @@ class WordMatcher:
         ]
 
     def _lookup(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> dict[int, float]:
-        """Return the words of the catalogue that match a word of the query, each with the quality of the match.
+        """Return the numbers of the words that match a word of the query, each with the quality of the match.
 
-        ``factor`` is that of words with typing errors, and of longer ones.
+        ``factor`` is multiplied with the quality of matches by typing error and by prefix; ``alone`` says that the
+        query has no other words.
         """
         found: dict[int, float] = {}
         vocabulary, words = self._vocabulary, self._vocabulary.words
@@ -110,28 +111,30 @@ class WordMatcher:
                 note(vocabulary.starting_with(typed), TYPING)
             return found
         for number in vocabulary.starting_with(typed):
-            # Further digits make another number.
+            # A number with further digits is another number, not a longer word.
             if len(words[number]) > len(typed) and (prefix or not _goes_on(typed, words[number])):
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
         endings = word.endings
         compounds = [n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)]
         note(compounds, COMPOUND)
-        if compounds:  # "Stuhl" is no misspelled "Stahl", if there is a "Gartenstuhl"
+        if compounds:  # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl"
             factor = min(factor, SPELLED)
         stop = stop_words(self._languages)
         for number, distance in vocabulary.near(typed):
-            if words[number] not in stop:  # "hte" is in no product's name
+            if words[number] not in stop:  # "hte" is a misspelled stop word, which describes no product
                 alike = consonants(words[number]) == consonants(typed)
                 if factor < 1 and distance > 1:
-                    continue  # "lodgings" are no misspelled "leggings"
+                    continue  # "lodgings" is no misspelling of "leggings"
                 likely = factor if alone else factor**2
                 note([number], likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
     def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:
-        """Whether a word is a compound with one of these endings, in a language that it is of: in German "ginger" is a
-        form of "ging", but "leggings" is no German word."""
+        """Return whether a word is a compound with one of these endings, in a language of the texts that contain it.
+
+        The German stem of "ginger" is "ging", so that its compounds may end with "gings", but "leggings" is not German.
+        """
         word = self._vocabulary.words[number]
         return any(
             word.endswith(ending)
@@ -142,5 +145,5 @@ class WordMatcher:
 
 
 def _goes_on(number: str, longer: str) -> bool:
-    """Whether a word that ends with a digit goes on with another: "100" in "1000" and "100.5"."""
+    """Return whether ``longer`` continues a number with a digit or a fraction, as "1000" and "100.5" continue "100"."""
     return number[-1].isdigit() and longer[len(number)] in "0123456789."
