@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
 ANALYSIS = 4
-"""Raised when indexes made before have to be rebuilt for their words to be found as well."""
+"""The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64
-"""Characters of a word that count."""
+"""The maximum number of characters of a word; further ones are cut off."""
 
 MAX_TOKENS = 400
-"""Words of one field that are indexed."""
+"""The maximum number of words of one text that are analysed."""
 
 HYPHEN = re.compile("[-‐‑]")
-# To regular expressions, vowel signs and other marks are no part of a word; in Hindi, Thai and others they are.
+# Regular expressions do not count vowel signs and other marks as letters, but they are parts of words in Hindi or Thai.
 _MARKS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code))[0] == "M", range(0x300, 0x2000))))
 _LETTERS = rf"[^\W_]+(?:[{_MARKS}][^\W_]*)*"
-# Of more than two numbers nobody knows what divides them: "38,39,40".
+# With more than two numbers, a comma may separate the items of a list: "38,39,40".
 DECIMAL = r"(?<!\d[.,])(?<!\d)\d+[.,]\d+(?![.,]?\d)"
 _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
-# From the start of a word only: from each of its letters, a long word would take time by the square of its length.
+# Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
 _TURKISH_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
-# Unicode does not decompose these into a letter and an accent.
+# These letters are not decomposed into a letter and an accent by Unicode.
 _PLAIN_LETTERS = str.maketrans({"æ": "ae", "đ": "d", "ı": "i", "ł": "l", "ø": "o", "œ": "oe"})
 _WITHOUT_SPACES = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
 NO_SPACES = re.compile(f"[{_WITHOUT_SPACES}]+")
@@ -51,7 +51,7 @@ class Token(NamedTuple):
 
 
 def fold(text: str) -> str:
-    """``text`` without case, compatibility forms and accents."""
+    """Return ``text`` without case, compatibility characters and accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     return plain.translate(_PLAIN_LETTERS)
@@ -68,12 +68,15 @@ def stem_of(word: str, language: str) -> str:
 
 
 def stem_key(language: str, stem: str) -> str:
-    """Return a stem with its language, as one text."""
+    """Return a stem prefixed with its language, as one string."""
     return f"{language}:{stem}"
 
 
 def word_list(table: Mapping[str, str]) -> Callable[[tuple[str, ...]], frozenset[str]]:
-    """Return a function that gives the words of a table of :mod:`~imagesim.indexes.stop_words` for some languages."""
+    """Return a cached function from languages to the words that ``table`` lists for them, without accents.
+
+    Tables are those of :mod:`~imagesim.indexes.stop_words`.
+    """
 
     @lru_cache(maxsize=64)
     def words(languages: tuple[str, ...]) -> frozenset[str]:
@@ -87,7 +90,7 @@ feature_marks = word_list(FEATURES)
 
 
 def base_language(code: str) -> str:
-    """``'pt-br'`` -> ``'pt'``."""
+    """Return the language of a language code without its region: ``'pt'`` for ``'pt-br'``."""
     return code.lower().replace("_", "-").partition("-")[0]
 
 
@@ -98,12 +101,12 @@ def languages_of(meta: IndexMeta) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4_000)
 def analyse(text: str, language: str) -> tuple[Token, ...]:
-    """The words of ``text`` in their order; runs of a script without spaces as pairs of characters
-    (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``).
+    """Return the words of ``text`` in their order.
 
-    A hyphenated word is followed by the same in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). A decimal is one
-    word, with a unit that is written to it (``8,5W``: ``8.5w``). All languages divide a text in the same way: what is
-    elided is a word in each (``d'été``: ``d``, ``été``).
+    Scripts without spaces are divided into pairs of characters (``白Tシャツ``: ``白``, ``t``, ``シャ``, ``ャツ``). The
+    hyphenated words follow at the end in one piece (``t-shirt``: ``t``, ``shirt``, ``tshirt``). A decimal number is one
+    word together with a unit that follows without a space (``8,5W``: ``8.5w``). The division does not depend on the
+    language: an elided word is a word of its own in each (``d'été``: ``d``, ``été``).
     """
     text = normalised(text.translate(_TURKISH_CAPITALS) if language == "tr" else text)
     tokens: list[Token] = []
@@ -129,18 +132,23 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
 
 
 def normalised(text: str) -> str:
+    """Return ``text`` in lower case and in the normal form NFKC, without soft hyphens."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).replace(_SOFT_HYPHEN, "")
     return text.lower()
 
 
 def in_one_piece(hyphenated: str) -> str:
+    """Return a hyphenated word without its hyphens, cut off after ``MAX_WORD`` characters."""
     return HYPHEN.sub("", hyphenated)[:MAX_WORD]
 
 
 def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
-    """Return the stems of what the names of a category list: "sofa" and "table" of "Sofas & tables", "shirt" and "top"
-    of "Women's shirts and tops". Empty for a name of one part, or if all parts have one head."""
+    """Return the stems of the things that the names of a category list: "sofa" and "table" for "Sofas & tables".
+
+    Only the head of each part counts: "shirt" and "top" for "Women's shirts and tops". The set is empty if no name
+    lists different things.
+    """
     conjunction = CONJUNCTIONS.get(language, "and")
     head = 0 if language in HEAD_FIRST else -1
     found: set[str] = set()
@@ -152,13 +160,13 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
 
 
 def features(names: Sequence[str], language: str) -> frozenset[Token]:
-    """Return the words of names that say only what the thing has or is for: "camera" of "Baby monitor with camera"."""
+    """Return the words of names that only say what a thing has or is for: "camera" for "Baby monitor with camera"."""
     return _features([analyse(name, language) for name in names], language, start=1)
 
 
 def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
-    """Return the words of descriptions that say only what the thing has or is for: "coffee" of "Full of flavour. Good
-    for coffee and tea.", and "wheels" of "With its wheels, the chair …"."""
+    """Return the words of descriptions that only say what a thing has or is for: "coffee" for "Full of flavour. Good for
+    coffee and tea.", and "wheels" for "With its wheels, the chair …"."""
     marks = feature_marks((language,))
     parts: list[Sequence[Token]] = []
     for sentence in (sentence for text in texts for sentence in _SENTENCES.split(text)):
@@ -169,7 +177,10 @@ def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
 
 
 def _features(texts: Iterable[Sequence[Token]], language: str, *, start: int) -> frozenset[Token]:
-    """Return the words behind the first mark of each text, from the number ``start``, that stand before none."""
+    """Return the words after the first mark of each text, except those that stand before it in any of the texts.
+
+    Marks at a position before ``start`` do not count.
+    """
     marks, own, mentioned = feature_marks((language,)), set[Token](), set[Token]()
     for words in texts:
         first = next((n for n, token in enumerate(words) if n >= start and token.word in marks), len(words))

@@ -1,5 +1,5 @@
-"""Analyse a query into words, with what the lists of words say of each: it asks for nothing, it says what a thing is
-like, it is the shade of a colour."""
+"""Analyse a query into words, and mark the role of each by the lists of words: for example filler, qualifier or shade
+of a colour."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ from imagesim.indexes.word_forms import other_spellings, plurals
 from imagesim.word_roles import has_digit
 
 MAX_TERMS = 16
-"""Distinct words of a query that are looked up; further ones are ignored."""
+"""The maximum number of distinct words of a query that are looked up; further ones are ignored."""
 
 SHORTEST_PART = 4
-"""The minimum number of letters of a part that a compound is found by."""
+"""The minimum number of letters of the last part by which a compound is found."""
 
 SHORTEST_SLIP = 3
-"""The minimum number of letters of a stop word that is known with two of them exchanged."""
+"""The minimum number of letters of a stop word that is recognised with two neighbouring letters exchanged."""
 
 SHORTEST_STEM = 4
-"""The minimum number of letters of a stem that puts all its forms on a list of words: "pot" is the stem of the Italian
-"potete" (you can), and of "potato"."""
+"""The minimum number of letters of a stem by which other forms of a listed word are recognised: "pot" is the stem of
+the Italian "potete" (you can), but also of "potato"."""
 
 ENGLISH = "en"
-"""The language of the words that a model knows, and that whose lists contain every form: "short" says what a thing is
-like, "shorts" what it is."""
+"""The language of the words that an embedding model knows. Its lists contain every form of a word, so that stems are
+not used for them: "short" says what a thing is like, "shorts" what it is."""
 
 _ELISION = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(ELIDED))})['’](?=[aeiouyhàâéèêëîïôùûœ])", re.IGNORECASE)
-# A letter of another script beside one of hiragana, which Japanese writes particles and endings with.
+# One letter of hiragana, the script of Japanese particles and endings, beside at most one letter of another script.
 _GRAMMAR = re.compile(r"([^\u3041-\u309f])?[\u3041-\u309f](?(1)|([^\u3041-\u309f]))")
 _AMOUNTS = frozenset(map(fold, AMOUNTS))
 _UNITS = frozenset(map(fold, UNITS))
@@ -68,12 +68,11 @@ _qualifiers = word_list(QUALIFIERS)
 _shades = word_list(SHADES)
 
 Forms = Callable[[str], tuple[frozenset[str], frozenset[str]]]
-"""A function that gives, for a language, the words of a list and the stems whose other forms are meant, too."""
+"""A function from a language to the words of a list, and the stems by which other forms of them are recognised."""
 
 
 def _forms_of(table: Mapping[str, str]) -> Forms:
-    """Return a function that gives the words of a table of :mod:`~imagesim.indexes.stop_words` for one language, and
-    the stems whose other forms are meant, too."""
+    """Return a cached function of this type for a table of :mod:`~imagesim.indexes.stop_words`."""
 
     @lru_cache(maxsize=64)
     def forms(language: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -90,7 +89,7 @@ _shade_forms = _forms_of(SHADES)
 
 
 def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
-    """Whether a word, of which these are the stems by language, is in such a table in one of them."""
+    """Return whether a list contains a word, or another form of it, in one of the languages of its ``stems``."""
     for language, stem in stems.items():
         words, others = forms(language)
         if word in words or stem in others:
@@ -115,12 +114,16 @@ def _slips(languages: tuple[str, ...]) -> frozenset[str]:
 class QueryWord:
     """A word of a query with its stem in each language of the index.
 
-    ``last``: it is still being typed. ``follows``: no stop word stands between it and the word before. ``filler``: it
-    asks for no product: "cheap". ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a
-    part of the grammar. ``joined``: it in one piece with the word before, and with the one after: "skateboard" for
-    "skate board". ``complement``: it says what the thing before is for, or like. ``shade``: beside a colour it is a
-    part of its name: "light blue". ``unit``: it says of what the number before it is: "5 kg". ``qualifier``: it never
-    says what a thing is: "modern". ``not_of``: the languages of the index that it is not of; it has no stem in them.
+    - ``last``: it ends the query, so that it may still be being typed.
+    - ``follows``: no stop word stands between it and the word before.
+    - ``filler``: it asks for no product, such as "cheap".
+    - ``slip``: it may be a stop word with two letters exchanged ("hte"), or in Japanese a part of the grammar.
+    - ``joined``: the compounds with the word before and with the word after it: "skateboard" for "skate board".
+    - ``complement``: it says what the thing named before is for, or what it is like.
+    - ``shade``: beside a colour it is a part of the name of the colour, as in "light blue".
+    - ``unit``: it is the unit of the number before it, as in "5 kg".
+    - ``qualifier``: it never says what a thing is, such as "modern".
+    - ``not_of``: the languages of the index that it does not belong to; it has no stem in them.
     """
 
     word: str
@@ -138,12 +141,13 @@ class QueryWord:
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
-        """What is the same word, each with its stem in each language."""
+        """The word and its equivalents (compounds with its neighbours, plurals, other spellings), each with stems by
+        language."""
         found = [(self.word, self.stems)]
         for joined in self.joined:
             first = len(joined) - len(self.word) if joined.endswith(self.word) else len(self.word)
             stems = {language: stem_of(joined, language) for language in self.stems}
-            # The stem of "weisses" and "t" in one piece, "weiss", has nothing of the second word.
+            # "weisses" and "t" in one piece have the stem "weiss", which contains nothing of the second word.
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
         if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
             found.append((match[1] or match[2], {}))
@@ -152,8 +156,7 @@ class QueryWord:
 
     @property
     def other_forms(self) -> dict[str, Mapping[str, str]]:
-        """The plural and the singular of the word, and it in other spellings, each with its stem in the language in
-        which it is that."""
+        """The plurals, singulars and other spellings of the word, each with its stem by the language that it is in."""
         return {**self._forms(plurals), **self._forms(other_spellings)}
 
     def _forms(self, of: Callable[[str, str], Sequence[str]]) -> dict[str, Mapping[str, str]]:
@@ -165,8 +168,10 @@ class QueryWord:
 
     @property
     def endings(self) -> dict[str, set[str]]:
-        """What compounds end with that have this word for their last part, each with the only languages of these
-        compounds; without any, they may be in all."""
+        """The endings of compounds whose last part is this word, each with the languages of these compounds.
+
+        An empty set stands for every language.
+        """
         found: dict[str, set[str]] = {}
         for language, stem in self.stems.items():
             for inflection in INFLECTIONS.get(language, "").split():
@@ -178,14 +183,16 @@ class QueryWord:
 def query_words(
     text: str, languages: Sequence[str], foreign: Collection[tuple[str, str]] = ()
 ) -> tuple[QueryWord, ...]:
-    """Return the distinct words of a query, without stop words of the languages if other words remain. ``foreign``:
-    words, each with a language that it is not of."""
+    """Return the distinct words of a query, without the stop words of ``languages`` if other words remain.
+
+    ``foreign`` are (word, language) pairs of words that do not belong to that language.
+    """
     return _query_words(text, tuple(languages), frozenset(foreign))
 
 
 @lru_cache(maxsize=1_000)
 def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple[str, str]]) -> tuple[QueryWord, ...]:
-    text = _ELISION.sub("", text)  # of "c'è" or "l'huile", it asks for nothing
+    text = _ELISION.sub("", text)  # the elided words of "c'è" or "l'huile" ask for nothing
     by_language = {language: analyse(text, language) for language in languages}
     positions = next(iter(by_language.values()), ())
 
@@ -234,14 +241,14 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
 
 
 def words_not_of(text: str, languages: Sequence[str]) -> frozenset[tuple[str, str]]:
-    """Return the words of an English text that are on a list of one of the other ``languages``, each with that: "hat"
-    is a form of the German "haben" (have), and "fur" the German "für" (for) without its accent."""
+    """Return (word, language) for the words of an English text that are on a list of one of the other ``languages``:
+    "hat" is a form of the German "haben" (have), and "fur" the German "für" (for) without its accent."""
     words = {token.word for token in analyse(text, ENGLISH)}
     return frozenset((word, language) for language in languages for word in words if is_on_a_list(word, language))
 
 
 def is_on_a_list(word: str, language: str) -> bool:
-    """Whether a word without accents is on any list of a language."""
+    """Return whether a word, given without accents, is on any list of a language."""
     stems = {language: stem_of(word, language)}
     lists = (stop_words, negations, feature_marks, _prepositions, _slips)
     return any(word in words((language,)) for words in lists) or any(
@@ -261,26 +268,32 @@ def shades_of(words: Sequence[QueryWord], colours: Collection[int]) -> frozenset
 
 @lru_cache(maxsize=1_000)
 def divided_shade(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Return the parts of "hellblau": a shade, empty if the word begins with none, and the rest."""
+    """Divide a word such as "hellblau" into a shade, which is empty if the word begins with none, and the rest."""
     return _divided(word, _shades(languages))
 
 
 @lru_cache(maxsize=1_000)
 def divided_qualifier(word: str, languages: tuple[str, ...]) -> tuple[str, str]:
-    """Return the parts of "Herrenschuhe": a qualifier, in languages that write compounds as one word, and the rest."""
+    """Divide a word such as "Herrenschuhe" into a qualifier, empty if the word begins with none, and the rest.
+
+    Only qualifiers of languages that write compounds as one word are known.
+    """
     return _divided(word, _qualifiers(tuple(language for language in languages if language in INFLECTIONS)))
 
 
 def _divided(word: str, parts: Collection[str]) -> tuple[str, str]:
-    """Return a word before and after the longest of ``parts`` that it begins with."""
+    """Divide a word after the longest of ``parts`` that it begins with; return ('', word) if there is none."""
     folded = fold(word)
     first = max((each for each in parts if folded.startswith(each)), key=len, default="")
     return word[: len(first)], word[len(first) :]
 
 
 def kind_of(name: str, language: str) -> tuple[str, ...]:
-    """Return the stems of the name of a category, that for what its things are last: "garden table" of "Garden tables",
-    "drawer chest" of "Chests of drawers". Empty for a list (:func:`listed_stems`)."""
+    """Return the stems of the words of a category's name, the word that says what its things are last: ("garden",
+    "table") for "Garden tables", ("drawer", "chest") for "Chests of drawers".
+
+    The tuple is empty for a name that lists several things (:func:`listed_stems`).
+    """
     if listed_stems([name], language):
         return ()
     words = query_words(name, (language,))
@@ -291,5 +304,5 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
 
 
 def _continues(word: QueryWord) -> bool:
-    """Whether a word of a name specifies, with the word before it, the same thing."""
+    """Return whether a word of a name belongs to the same thing as the word before it."""
     return word.follows and not word.complement

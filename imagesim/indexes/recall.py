@@ -1,8 +1,8 @@
-"""How many candidates the promised recall takes: measured on the index's own vectors, apart from every request.
+"""Measure how many candidates of the graph the configured recall takes, on the index's own vectors.
 
-The same queries are answered exactly and by the graph, without a filter and under some of the catalogue's own. Of a
-ladder of candidates the least that reaches the recall is chosen. A match is right if it scores as high as the last of
-the exact answer, so that of equal images either may be found.
+The same queries are answered exactly and by the graph, without a filter and under some conditions that entries of the
+catalogue satisfy. The least number of candidates on a fixed ladder that reaches the recall is chosen. A match counts as
+correct if it scores at least as high as the last match of the exact answer, so that equal images are interchangeable.
 """
 
 from __future__ import annotations
@@ -22,32 +22,35 @@ from imagesim.types import Candidates, Filters, Query
 logger = logging.getLogger("imagesim.indexes")
 
 DEFAULT_CANDIDATES = 100
-"""Before anything was measured."""
+"""The number of candidates before the recall was measured."""
 LADDER = (60, 80, 100, 140, 200, 280, 400, 560, 800, 1_120, 1_600)
+"""The numbers of candidates that are tried."""
 K = 10
+"""The number of matches of which recall is measured."""
 SECONDS = 120.0
-"""How long one measurement may take, and one request more."""
+"""How long one measurement may take; the request in progress at the end is still completed."""
 BATCH = 5
+"""The number of queries in one request."""
 FEWEST = 20
-"""Queries without which nothing is chosen."""
+"""The minimum number of queries for a measurement."""
 MAX_FILTERED = 100
-"""Queries that are asked under each filter."""
+"""The maximum number of queries under each filter."""
 SAME = 1e-5
-"""Scores nearer than this are equal."""
+"""Scores that differ by less than this count as equal."""
 SLOWER = 1.2
-"""Where the graph takes so many times as long as scoring all, all are scored."""
+"""If the graph takes more than this many times as long as exact search, exact search is chosen."""
 
 Ask = Callable[[Sequence[Query], int], list[Candidates]]
-"""Answer queries with this many candidates, 0 for exactly."""
+"""A function that answers queries with a number of candidates of the graph; 0 for exact answers."""
 
 
 class _TimeOver(Exception):
-    pass
+    pass  # the time for the measurement is over
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Queries that are measured together; the filters let ``share`` of the entries pass."""
+    """Filters under which recall is measured; ``share`` of the entries satisfy them."""
 
     name: str
     share: float = 1.0
@@ -55,7 +58,7 @@ class Scope:
 
 
 def check_recall(recall: object) -> float | None:
-    """The option ``recall``.
+    """Return the option ``recall``.
 
     :raises ConfigurationError: if it is neither None nor between 0.5 and 1.
     """
@@ -65,8 +68,10 @@ def check_recall(recall: object) -> float | None:
 
 
 def chosen_scopes(every: Iterable[Scope], fewest: float) -> list[Scope]:
-    """The narrowest of the scopes that the graph answers (those of a larger share than ``fewest``), the widest and the
-    middle one."""
+    """Return the narrowest, the widest and the middle one of the scopes that the graph answers.
+
+    These are the scopes with a larger share than ``fewest``, except those that nearly all entries satisfy.
+    """
     some = sorted((each for each in every if fewest < each.share < 0.98), key=lambda scope: -scope.share)
     chosen = {each.name: each for each in (*some[-1:], *some[:1], *some[len(some) // 2 :][:1])}
     return list(chosen.values())
@@ -74,7 +79,7 @@ def chosen_scopes(every: Iterable[Scope], fewest: float) -> list[Scope]:
 
 @dataclass
 class _Trial:
-    """What was asked within one scope: the exact answers, and the recall and time by the number of candidates."""
+    """The queries of one scope with their exact answers, and the recalls and time in ms by the number of candidates."""
 
     scope: Scope
     queries: list[Query] = field(default_factory=list)
@@ -83,10 +88,14 @@ class _Trial:
     took: dict[int, float] = field(default_factory=dict)
 
     def recall(self, candidates: int) -> float:
+        """Return the mean recall with so many candidates."""
         return fmean(self.recalls[candidates]) if candidates else 1.0
 
     def reached(self, candidates: int, target: float) -> bool:
-        """With a standard error to spare, since other queries will be asked."""
+        """Return whether so many candidates reach ``target`` in acceptable time.
+
+        The mean has to exceed it by a standard error, since visitors will ask other queries.
+        """
         found = self.recalls[candidates]
         error = stdev(found) / len(found) ** 0.5 if len(found) > 1 else 0.0
         return fmean(found) - error >= target and self.took[candidates] <= SLOWER * self.took[0]
@@ -95,9 +104,9 @@ class _Trial:
 class Measurement:
     """One measurement of a backing index.
 
-    :param ask: answers queries, in one request.
-    :param progress: called between requests.
-    :param most: the most candidates that are tried.
+    :param ask: answers queries in one request.
+    :param progress: is called between requests.
+    :param most: the largest number of candidates that is tried.
     """
 
     def __init__(self, ask: Ask, progress: Callable[[], None], most: int = LADDER[-1]) -> None:
@@ -115,10 +124,13 @@ class Measurement:
         in_use: Callable[[float], int],
         fixed: bool = False,
     ) -> RecallReport | None:
-        """The least candidates that reach ``target`` in each scope; None if there were too few queries or seconds.
+        """Return the least number of candidates that reaches ``target`` in each scope, with the recall.
 
-        :param in_use: the candidates that searches take so far, by the share that passes; with ``fixed`` nothing
-            else is tried.
+        The result is None if there were too few queries or too little time for the scope without a filter.
+
+        :param in_use: returns the number of candidates that searches have taken so far, by the share of entries that
+            satisfy their filters.
+        :param fixed: only measure the number of candidates in use, and try no others.
         """
         images = [probe for probe in probes if not probe.words]
         words = [probe for probe in probes if probe.words]
@@ -132,21 +144,24 @@ class Measurement:
                     rows.append(self._row(trial, target, in_use(scope.share), fixed))
                     queries += len(trial.queries)
             except _TimeOver:
-                pass  # what is left of the time may do for a quicker one
+                pass  # the remaining time may suffice for a quicker scope
             if not rows:
                 return None
         at = timezone.now().isoformat(timespec="seconds")
         return RecallReport(target, entries, queries, at, tuple(rows))
 
     def _row(self, trial: _Trial, target: float, in_use: int, fixed: bool) -> ScopeRecall:
-        """:raises _TimeOver: if the measurement takes too long."""
+        """Choose the candidates of one scope, and return its row of the report.
+
+        :raises _TimeOver: if the measurement takes too long.
+        """
         self._approximately(trial, in_use)
         chosen = in_use if fixed else self._least(trial, target)
         recall, before = round(trial.recall(chosen), 4), round(trial.recall(in_use), 4)
         return ScopeRecall(trial.scope.name, round(trial.scope.share, 4), chosen, recall, before)
 
     def _exactly(self, scope: Scope, probes: Sequence[Probe]) -> _Trial | None:
-        """The exact answers, to as many queries as there is time for (a half of what is left)."""
+        """Answer queries exactly, for at most half of the remaining time; return None if there were too few answers."""
         trial = _Trial(scope)
         until = (time.monotonic() + self._until) / 2
         queries = [
@@ -165,7 +180,10 @@ class Measurement:
         return trial if len(trial.queries) >= FEWEST else None
 
     def _approximately(self, trial: _Trial, candidates: int) -> None:
-        """:raises _TimeOver: if the measurement takes too long."""
+        """Measure recall and time of one number of candidates, unless this was done before.
+
+        :raises _TimeOver: if the measurement takes too long.
+        """
         if not candidates or candidates in trial.recalls:
             return
         recalls, took = [], 0.0
@@ -181,7 +199,10 @@ class Measurement:
         trial.recalls[candidates], trial.took[candidates] = recalls, took
 
     def _least(self, trial: _Trial, target: float) -> int:
-        """The least rung of the ladder that reaches ``target``; 0, which is exact, if none does."""
+        """Return the least number of the ladder that reaches ``target``, or 0 for exact search if none does.
+
+        :raises _TimeOver: if the measurement takes too long.
+        """
         low, high = 0, len(self._ladder)
         while low < high:
             middle = (low + high) // 2
@@ -194,7 +215,7 @@ class Measurement:
 
 
 def log_report(report: RecallReport | None, backing_index: str) -> None:
-    """Tell operators what was found, as a warning where searches did not reach the recall, or were not measured."""
+    """Log the measured recall; as a warning if searches did not reach the target, or nothing could be measured."""
     if report is None:
         logger.warning(
             "the recall of %s was not measured: too few stored vectors, or exact answers take too long",

@@ -1,8 +1,8 @@
-"""Words that the stemmer of another language takes for a form of one of its own words.
+"""Find words that the stemmer of another language takes for a form of one of its own words.
 
-The German stem of the English "table" is that of "Tablet". An index of several languages looks words up by their stems
-in all of them, because nobody knows in which language a visitor types; here the texts of a catalogue tell which stems
-mislead.
+The German stemmer gives the English "table" the stem of "Tablet". An index with several languages looks words up by
+their stems in all of them, because the language of a query is not known. The texts of the catalogue show which of these
+stems are misleading.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from imagesim.indexes.query_words import QueryWord
 
 
 def stem_collisions(written: Mapping[str, Collection[Token]]) -> dict[str, frozenset[str]]:
-    """Return, by language, the stems of other languages (:func:`~imagesim.indexes.analysis.stem_key`) whose words it
-    would take for forms of words that are none.
+    """Return, for each language, the stems of other languages whose words it would take for forms of its own words.
 
-    ``written``: the words of the texts in each language. A word that both languages write is one of both, and so is one
-    that is a form of the same word in its own language, too ("lamps" and "Lampe").
+    ``written`` are the words of the texts in each language; stems are in the form of
+    :func:`~imagesim.indexes.analysis.stem_key`. Words that occur in the texts of both languages do not collide, nor do
+    words that their own language takes for forms of the same word, too ("lamps" and "Lampe").
     """
     forms = {language: _forms(tokens) for language, tokens in written.items()}
     words = {language: {token.word for token in tokens} for language, tokens in written.items()}
@@ -48,7 +48,7 @@ def foreign_to(
 
 
 def _forms(tokens: Collection[Token]) -> Mapping[str, set[str]]:
-    """Return the words by their stems."""
+    """Return the set of words of each stem."""
     found: dict[str, set[str]] = defaultdict(set)
     for token in tokens:
         found[token.stem].add(token.word)

@@ -1,4 +1,4 @@
-"""Stems of words, by the Snowball stemmer of their language."""
+"""Find the stems of words with the Snowball stemmer of their language."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ SNOWBALL = {
     "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil",
     "tr": "turkish",
 }  # fmt: skip
-"""Languages with a stemmer, by their code."""
+"""The name of the Snowball stemmer for each language code."""
 
 
 SHORTEST = 3
-"""The minimum number of letters of a stem that is prepared for the stemmer: the Turkish "çanta" has more than "ça"."""
+"""The minimum number of letters of a stem in a language with a preparing step: "ça" is too short for the Turkish
+"çanta"."""
 
 _PLURAL_OR_POSSESSED = re.compile(r"(?<=...)l[ae]r[ıi]?$|(?<=[aeıioöuü])s[ıiuü]$")
 
 
 def _dutch(word: str) -> str:
-    """Return a word with the ending that the stemmer removes, in place of that of most adjectives, which it leaves:
-    "rode" has the stem of "rood" as "roden"."""
+    """Return a Dutch word that ends with "e" with the ending "en", which the stemmer removes while it leaves the "e" of
+    adjectives: only as "roden" gets "rode" the stem of "rood"."""
     return f"{word}n" if word.endswith("e") else word
 
 
 def _turkish(word: str) -> str:
-    """Return a word without the ending of a plural, or of the last part of a compound, of which the stemmer leaves the
-    "s": "çanta" of "omuz çantası"."""
+    """Return a Turkish word without the ending of the plural, or of the last part of a compound, of which the stemmer
+    would leave the "s": "çanta" for the second word of "omuz çantası"."""
     return _PLURAL_OR_POSSESSED.sub("", word)
 
 
@@ -48,7 +49,7 @@ def stem(word: str, language: str) -> str:
     prepare = _PREPARED.get(language)
     if not prepare:
         return stem_word(word)
-    for _ in range(2):  # "fietsen" is "fiets", which is "fiet"
+    for _ in range(2):  # "fietsen" becomes "fiets", which has the stem "fiet"
         word = prepare(word)
         shorter = stem_word(word)
         if len(shorter) < SHORTEST:

@@ -1,4 +1,4 @@
-"""Words of a query that name no product, by the code of their language."""
+"""Lists of words that name no product, and tables of word forms, by the code of their language."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ELIDED = frozenset({
     "all", "c", "coll", "d", "dall", "dell", "j", "jusqu", "l", "lorsqu", "m", "n", "nell", "puisqu", "qu", "quell",
     "quelqu", "quest", "s", "sant", "sull", "t", "un",
 })  # fmt: skip
-"""Words that lose their vowel before another, as in French, Italian and Catalan ("d'été", "dell'olio")."""
+"""Words that lose their last vowel before another vowel, as in French, Italian and Catalan ("d'été", "dell'olio")."""
 
 FILLERS = {
     "cs": "bych bys byste cena cenu chci chtěl chtěla dobrý dostanu euro fotka hezký hledám jaké jaký ještě jsem jste "
@@ -117,7 +117,7 @@ FILLERS = {
     "kaç lazım lira lütfen merhaba mevcut misiniz miyim musunuz mısınız nasıl ne nerede nereden numara online "
     "resim satılık satın satıyor sipariş siz size tl ucuz uygun var yeni yok çok ürün ürünler",
 }  # fmt: skip
-"""Words of asking and buying, which are left out unless the catalogue calls something so."""
+"""Words for asking and buying, which get very little weight (see :data:`~imagesim.indexes.text.FILLER`)."""
 
 FEATURES = {
     "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne", "en": "for with without",
@@ -125,14 +125,13 @@ FEATURES = {
     "nl": "met voor zonder", "pl": "bez dla z ze", "pt": "com para sem", "ru": "без для с со",
     "sv": "för med till utan",
 }  # fmt: skip
-"""Words after which a name says what the thing before has, or what it is for: a "baby monitor with camera" is none."""
+"""Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is no camera."""
 
 PREPOSITIONS = {
     "cs": "do na z ze", "da": "i", "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en", "it": "in",
     "nb": "i", "nl": "in uit", "pl": "do na w we", "pt": "em", "ru": "в из на", "sv": "i",
 }  # fmt: skip
-"""Others after which a query says what the thing before is for, or what it is like ("shirt in red", "Stuhl aus
-Holz")."""
+"""Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
 
 QUALIFIERS = {
     "cs": "domácí dospělé dámská dámské dámský elegantní kancelář kancelářská kancelářské kancelářský kuchyně "
@@ -208,8 +207,8 @@ QUALIFIERS = {
     "tr": "bahçe bay bayan büyük elegant erkek ev kadın küçük kış kışlık modern mutfak ofis rahat salon unisex yaz "
     "yazlık yetişkin şık",
 }  # fmt: skip
-"""Words that say for whom, where, when or like what a thing is, and never what it is: an office chair is a chair, and
-gym shoes are shoes. What is of another kind with them is not among them: ice cream, or a bar stool."""
+"""Words that say for whom, where or when a thing is used, or what it is like, and never what it is: an office chair is
+a chair, and gym shoes are shoes. Words with which a thing becomes another are not listed: ice cream, a bar stool."""
 
 AMOUNTS = frozenset({
     "eu", "uk", "us",
@@ -217,14 +216,14 @@ AMOUNTS = frozenset({
     "taglia", "meno", "fino", "maat", "onder", "tot", "rozmiar", "poniżej", "do", "tamanho", "até",
     "storlek", "størrelse", "koko", "velikost", "размер", "до", "beden", "numara",
 })  # fmt: skip
-"""Words after which a number is a size or a price ("size 42", "under 50"), which filters know and texts do not."""
+"""Words after which a number is a size or a price ("size 42", "under 50"), known to filters rather than to texts."""
 
 NEGATIONS = {
     "de": "kein keine keinem keinen keiner keines nicht ohne", "en": "no non not without", "es": "no sin",
     "fr": "pas sans", "it": "non senza", "nl": "geen niet zonder", "pl": "bez nie", "pt": "não sem",
     "cs": "bez ne", "da": "ikke uden", "fi": "ei", "nb": "ikke uten", "ru": "без не", "sv": "inte utan",
 }  # fmt: skip
-"""Words after which a colour is not wanted ("lamp, not white")."""
+"""Words after which a colour is excluded ("lamp, not white")."""
 
 SHADES = {
     "de": "blass dunkel dunkle hell himmel königs kräftig marine nacht tief zart",
@@ -243,10 +242,11 @@ SHADES = {
     "sv": "ljus ljusa marin mörk mörka",
     "tr": "açık koyu",
 }
-"""Words that are a part of a colour's name beside it ("light blue", "bleu clair"), or its first part ("hellblau")."""
+"""Words that belong to the name of a colour beside it ("light blue", "bleu clair"), or are its first part
+("hellblau")."""
 
 SIZES = frozenset({"xs", "s", "m", "l", "xl", "xxl", "xxxl"})
-"""Sizes that are no number. Those of one letter are a size after such a word only."""
+"""Sizes that are not numbers. Those of one letter count as a size only after one of ``AMOUNTS``."""
 
 UNITS = frozenset({
     "a", "ah", "amp", "bar", "cali", "cl", "cm", "cv", "dl", "feet", "foot", "ft", "g", "gb", "ghz", "gram", "gramm",
@@ -255,28 +255,28 @@ UNITS = frozenset({
     "oz", "polegadas", "pollici", "pouce", "pouces", "ps", "pulgadas", "tb", "v", "volt", "volts", "w", "watt", "watts",
     "zoll",
 })  # fmt: skip
-"""Words after a number that say of what it is. A query for "dumbbell 5 kg" asks for a dumbbell."""
+"""Units of a number before them. A query for "dumbbell 5 kg" asks for a dumbbell, not for a "kg"."""
 
 CONJUNCTIONS = {
     "ca": "i", "cs": "a", "da": "og", "de": "und", "en": "and", "es": "y", "fi": "ja", "fr": "et", "hu": "és",
     "it": "e", "nb": "og", "nl": "en", "no": "og", "pl": "i", "pt": "e", "ro": "și", "ru": "и", "sv": "och", "tr": "ve",
 }  # fmt: skip
-"""The word for "and", without regard to case."""
+"""The word for "and" in each language, in lower case."""
 
 HEAD_FIRST = frozenset({"ar", "ca", "es", "fr", "ga", "he", "id", "it", "pl", "pt", "ro"})
-"""Languages in which the word for what a thing is comes first ("silla de oficina"); in others it is the last ("office
-chair")."""
+"""Languages in which the word that says what a thing is comes first ("silla de oficina"); in others it comes last
+("office chair")."""
 
 INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er"}
-"""What the last word of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that write
-compounds as one word."""
+"""Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
+write compounds as one word."""
 
 PLURALS = {
     "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",
     "pt": "-s ao-oes al-ais el-eis ol-ois", "sv": "a-an r-rna",
 }  # fmt: skip
-"""The endings of singular and plural, without accents, where stemmers may give both another stem ("shelf", "shelves";
-the Dutch "hemd", "hemden")."""
+"""The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
+"shelves"; the Dutch "hemd", "hemden")."""
 
 IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
@@ -285,8 +285,8 @@ IRREGULAR_PLURALS = {
     "pt": "cao-caes pao-paes",
     "sv": "bla-blatt gra-gratt rod-rott",
 }
-"""Words with another plural, or in Swedish another form of a colour, than by an ending. In shops "men" and "women" are
-departments, and no plural of "man"."""
+"""Words with an irregular plural, or in Swedish an irregular form of a colour. "Men" and "women" are missing because
+they name departments of shops rather than several persons."""
 
 SPELLINGS = {
     "en": "aluminum-aluminium analog-analogue armor-armour caliber-calibre catalog-catalogue center-centre "
@@ -297,8 +297,8 @@ SPELLINGS = {
     "theater-theatre tire-tyre vapor-vapour whiskey-whisky woolen-woollen yogurt-yoghurt eled-elled eler-eller "
     "eling-elling",
 }
-"""Parts of words that have two spellings, such as American and British ones. Both are spelled correctly, so that
-neither is taken for a typing error of the other."""
+"""Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
+typing error of the other."""
 
 for _table in (STOP_WORDS, FILLERS, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES):
-    _table["no"] = _table["nb"]  # the code of Norwegian without regard to its forms
+    _table["no"] = _table["nb"]  # the code for Norwegian that does not say which of its two forms

@@ -1,6 +1,6 @@
-"""What every index accepts: an entry that it cannot hold fails alone, a query that it cannot answer is a BadQuery.
+"""Checks that all indexes share: of entries, each of which can fail alone, and of queries, which raise BadQuery.
 
-And which operations of one call win, for indexes that compare versions themselves.
+For indexes that compare versions themselves, :func:`newest` chooses the operations of one call that are stored.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 MAX_KEY_LENGTH = 400
 MAX_IMAGES = 1_000
 MAX_TEXT = 10_000
-"""Characters of a text that an index takes; what follows is not searched."""
+"""The number of characters of a text that are indexed; the rest is not searched."""
 MAX_TEXTS = 50
-"""Texts of a field that an index takes: with more, one item could have more words than a whole shop."""
+"""The number of texts of a field that are indexed, so that one item cannot have more words than a whole shop."""
 MAX_TEXT_MATCHES = 500
-"""Entries that a query of words may page through."""
+"""The number of entries that the pages of a text query can reach."""
 MAX_FACET_VALUES = 100
 MAX_VALUES = 10_000
-"""Values in one filter of a query."""
+"""The maximum number of values in one filter of a query."""
 MAX_NONE_OF = 100
-"""Negated filters in a query."""
+"""The maximum number of negated filters in a query."""
 MAX_PAGE_END = 5_000
-"""The maximum offset + limit, which limits the cost of a query."""
+"""The maximum of offset + limit, which bounds the cost of a query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A checked entry. ``vectors`` has shape (images, dims), rows of unit length."""
+    """A checked entry. ``vectors`` has the shape (images, dims) and rows of unit length."""
 
     entry: Entry
     group: str
@@ -58,14 +58,17 @@ class Prepared:
 
 
 def check_at_least(minimum: int, **options: float | None) -> None:
-    """:raises ConfigurationError: for an option of an index, by its name, that is smaller; None is not checked."""
+    """Check numeric options of an index, given by name; None is not checked.
+
+    :raises ConfigurationError: naming the first option that is smaller than ``minimum``.
+    """
     for name, value in options.items():
         if value is not None and value < minimum:
             raise ConfigurationError(f"INDEX's {name} must be at least {minimum}, not {value!r}.")
 
 
 def check_timeout(request_timeout: float) -> None:
-    """:raises ConfigurationError: if a search has no time."""
+    """:raises ConfigurationError: if the timeout of a search, in seconds, is not positive."""
     if request_timeout <= 0:
         raise ConfigurationError(f"INDEX's request_timeout must be more than 0 seconds, not {request_timeout!r}.")
 
@@ -131,9 +134,9 @@ def prepare(entry: Entry, meta: IndexMeta) -> Prepared:
 
 
 def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Removal:
-    """A prepared entry, or a checked removal.
+    """Return the prepared entry, or the checked removal.
 
-    :raises ValueError: in one sentence, if it cannot.
+    :raises ValueError: in one sentence, if the index cannot hold it.
     """
     if isinstance(operation, Entry):
         return prepare(operation, meta)
@@ -143,7 +146,7 @@ def prepare_any(operation: Entry | Removal, meta: IndexMeta) -> Prepared | Remov
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilter:
-    """A checked condition with its canonical values: one, or any number for ``in``."""
+    """A checked condition with its canonical values: one value, or any number for the operator ``in``."""
 
     field: str
     kind: FilterKind
@@ -153,9 +156,10 @@ class CompiledFilter:
 
 @dataclass(frozen=True, slots=True)
 class CompiledFilters:
-    """Checked filters, with their conditions and negated filters compiled, in place of those of ``filters``.
+    """Checked filters. Their conditions are in ``tests`` and their negated filters in ``none_of``, no longer in
+    ``filters``.
 
-    Equal if they are about the same values, which a list or a set among those given does not change.
+    Conditions with a list and with a tuple of the same values compile to equal filters.
     """
 
     filters: Filters
@@ -163,7 +167,8 @@ class CompiledFilters:
     none_of: tuple[CompiledFilters, ...] = ()
 
     def without(self, fields: Collection[str]) -> CompiledFilters:
-        """The same without conditions on these fields (filters, ``category``, ``in_stock``)."""
+        """Return a copy without the conditions on these fields: filters, ``category`` or ``in_stock``. Negated filters
+        remain."""
         rest = replace(
             self.filters,
             categories=() if "category" in fields else self.filters.categories,
@@ -230,7 +235,7 @@ def _compile(condition: Condition, kinds: Mapping[str, FilterKind]) -> CompiledF
 
 
 def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[str, FilterKind]:
-    """The kind of each field to count; every index has ``category`` and ``in_stock``.
+    """Return the kind of each field to count. Every index has ``category`` and ``in_stock``.
 
     :raises BadQuery: naming a field that the index does not have.
     """
@@ -245,7 +250,7 @@ def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[
 
 
 def check_fields(query: Query, kinds: Mapping[str, FilterKind]) -> None:
-    """:raises BadQuery: naming a field whose values no entry has."""
+    """:raises BadQuery: naming a field of ``query.fields`` that the index does not have."""
     if unknown := next((name for name in query.fields if name not in kinds and name != "in_stock"), None):
         raise BadQuery(f"The index has no filter {unknown!r}; it has {format_choices(kinds)}.")
 
@@ -263,7 +268,7 @@ def check_page(query: Query) -> None:
 
 
 def check_fingerprint(query: Query, meta: IndexMeta) -> None:
-    """:raises ModelMismatch: if the query was embedded by another model than the index."""
+    """:raises ModelMismatch: if the query was embedded by another model, or has another number of dimensions."""
     if query.fingerprint and query.fingerprint != meta.fingerprint:
         raise ModelMismatch(
             f"The query was embedded by the model {query.fingerprint!r}, the active index by {meta.fingerprint!r}; "
@@ -277,13 +282,13 @@ def check_fingerprint(query: Query, meta: IndexMeta) -> None:
 
 
 def check_projection(before: IndexMeta, after: IndexMeta) -> None:
-    """:raises ModelMismatch: if queries that were projected for the index before do not fit the one after it."""
+    """:raises ModelMismatch: if the index was swapped for one with another projection of queries."""
     if before.projection != after.projection:
         raise ModelMismatch("The index was swapped for one with another projection meanwhile; ask again.")
 
 
 def unit_vector(vector: Vector) -> Vector:
-    """The query's vector at unit length, as float32.
+    """Return the query's vector at unit length, as float32.
 
     :raises BadQuery: if it is zero or not finite.
     """
@@ -297,13 +302,13 @@ def unit_vector(vector: Vector) -> Vector:
 
 
 Results = dict[int, WriteResult]
-"""By the number of the operation."""
+"""Results by the position of the operation."""
 
 
 def prepare_all(
     operations: Sequence[Entry | Removal], meta: IndexMeta
 ) -> tuple[dict[int, Prepared | Removal], Results]:
-    """Return the valid operations by their number, and the results of the others."""
+    """Return the valid operations by their position, and the results of the others."""
     valid: dict[int, Prepared | Removal] = {}
     results: Results = {}
     for number, operation in enumerate(operations):
@@ -320,8 +325,8 @@ def newest(
     stored: Mapping[str, int],
     results: Results,
 ) -> dict[str, Prepared | Removal]:
-    """Return the operation to store of each key: the last that is newer than those before it and than ``stored``, the
-    version of each key. Adds the results of all."""
+    """Return the operation to store for each key: the last that is newer than those before it and than the version in
+    ``stored``. The results of all operations are added to ``results``."""
     versions = dict(stored)
     chosen: dict[str, Prepared | Removal] = {}
     for number, prepared in valid.items():
