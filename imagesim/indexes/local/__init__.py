@@ -1,4 +1,4 @@
-"""The index that needs no server: exact search with NumPy over rows of the shop's database."""
+"""The index that needs no server of its own: exact search with NumPy over rows of Django's database."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, 
 __all__ = ["LocalIndex"]
 
 META_SECONDS = 10.0
-"""How long a process takes the backing index of its last search for the active one. A search notices a swap by
-itself."""
+"""How many seconds :meth:`LocalIndex.meta` relies on the backing index of the last search being the active one. A
+search checks it every time."""
 
 KEPT_SECONDS = 300.0
-"""How long the vectors of a backing index beside the active one stay in memory after its last search."""
+"""How many seconds the vectors of a backing index that is not active stay in memory after its last search."""
 
 SLICE_SECONDS = 0.1
-"""How long the words of entries are read before the lock is released for writers and other readers."""
+"""How many seconds the words of entries are read before the lock is released for writers and other readers."""
 
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Raise errors of the database connection as IndexUnavailable."""
+    """Convert errors of the database connection to IndexUnavailable."""
     try:
         yield
     except (OperationalError, InterfaceError) as error:
@@ -51,9 +51,9 @@ def _translated_errors() -> Iterator[None]:
 class LocalIndex(BaseIndex):
     """Exact search, meant for up to some 100,000 images.
 
-    Every process keeps the vectors in memory (4 bytes per dimension, and one more with the extra ``simd``). Before a
-    search, one small query asks the database whether anything was written since; if so, only that is read. Damaged rows
-    are skipped with an error in the log, and reconciling writes them again.
+    Every process keeps the vectors in memory (4 bytes per dimension, or 5 with the extra ``simd``). Before a search,
+    one small query asks the database whether anything was written since the last one; if so, only the changes are read.
+    Damaged rows are skipped with an error in the log, and reconciling writes them again.
     """
 
     def __init__(self, *, name: str = "imagesim", similarity: Similarity = "cosine") -> None:
@@ -61,7 +61,7 @@ class LocalIndex(BaseIndex):
         self._metas: dict[str, IndexMeta] = {}
         self._searched: dict[str, tuple[str, float]] = {}  # by database
         self._snapshots: dict[str, Snapshot] = {}
-        self._kept_until: dict[str, float] = {}  # of those beside the active one
+        self._kept_until: dict[str, float] = {}  # of backing indexes that are not active
         self._written_within: set[str] = set()
         self._guard = Lock()
 
@@ -136,7 +136,7 @@ class LocalIndex(BaseIndex):
         return [results[number] for number in range(len(operations))]
 
     def refresh(self, backing_index: str | None = None) -> None:
-        """Check that there is such an index. What is committed is seen by the next search."""
+        """Check that the index exists. Nothing else is needed: a search sees everything that is committed."""
         with _translated_errors():
             store.state(self.name, backing_index, store.read_alias())
 
@@ -189,7 +189,8 @@ class LocalIndex(BaseIndex):
     def _by_filters(
         self, queries: Sequence[Query], compiled: Sequence[CompiledFilters]
     ) -> dict[tuple[CompiledFilters, Similarity], list[int]]:
-        """The positions of the queries by vector that share filters and similarity, and so one pass over the matrix."""
+        """Group the positions of vector queries by filters and similarity; each group needs one pass over the
+        matrix."""
         groups: dict[tuple[CompiledFilters, Similarity], list[int]] = {}
         for number, (query, filters) in enumerate(zip(queries, compiled, strict=True)):
             if not query.text:
@@ -236,7 +237,8 @@ class LocalIndex(BaseIndex):
                 self._read_texts(self._snapshot(at, using), at, using)
 
     def _read_texts(self, snapshot: Snapshot, at: store.State, using: str) -> None:
-        """Index the words of the entries that this process has not indexed yet: seconds for a large catalogue."""
+        """Index the words of entries that this process has not indexed yet, which takes seconds for a large
+        catalogue."""
         done = False
         while not done:
             with snapshot.current(at, using, at.name in self._written_within) as table:

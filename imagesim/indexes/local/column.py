@@ -1,4 +1,4 @@
-"""The values of one field of all entries, as an array."""
+"""A column: the values of one field of all entries as an array."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Column:
         self._flat: tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None = None
 
     def set(self, slot: int, values: Sequence[Any]) -> None:
+        """Replace the values of one slot."""
         if slot >= len(self._first):
             self._first.resize(max(slot + 1, len(self._first) * 3 // 2), refcheck=False)
         encoded = [self._codes.setdefault(v, len(self._codes)) if self.text else float(v) for v in values]
@@ -48,7 +49,7 @@ class Column:
             self._flat = None
 
     def any_of(self, values: Iterable[Any], size: int) -> Mask:
-        """Which of the first ``size`` slots have one of the values."""
+        """Return a mask of those of the first ``size`` slots that have one of the values."""
         if self.text:
             codes = [self._codes[v] for v in values if v in self._codes]
             return self._where(self._lookup(codes) if len(codes) != 1 else lambda a: a == codes[0], size)
@@ -56,7 +57,8 @@ class Column:
         return self._where(lambda a: np.isin(a, numbers) if len(numbers) != 1 else a == numbers[0], size)
 
     def matching(self, test: CompiledFilter, size: int) -> Mask:
-        """Which of the first ``size`` slots satisfy ``test``. No value satisfies nothing."""
+        """Return a mask of those of the first ``size`` slots that satisfy ``test``. A slot without values never
+        does."""
         if test.operator in ("eq", "in"):
             return self.any_of(test.values, size)
         compare, [value] = _COMPARE[test.operator], test.values
@@ -65,7 +67,7 @@ class Column:
         return self._where(lambda a: compare(a, float(value)), size)
 
     def values(self, passing: Mask) -> tuple[int, npt.NDArray[Any]]:
-        """How many of the passing slots have a value, and all values that they have: codes, or numbers."""
+        """Return how many of the passing slots have a value, and all their values as codes of texts or as numbers."""
         first = self._first[np.flatnonzero(passing)]
         first = first[first != -1] if self.text else first[~np.isnan(first)]
         if not self._more:
@@ -74,7 +76,7 @@ class Column:
         return len(first), np.concatenate([first, value[passing[slot]]])
 
     def at(self, slot: int) -> list[Any]:
-        """The values of one slot: texts, or numbers."""
+        """Return the values of one slot as texts or numbers."""
         first = self._first[slot]
         if first == -1 if self.text else np.isnan(first):
             return []
@@ -82,7 +84,7 @@ class Column:
         return [self._decoded()[int(value)] for value in values] if self.text else values
 
     def _decoded(self) -> list[str]:
-        """The texts in the order of their codes."""
+        """Return the texts in the order of their codes."""
         if len(self._texts) < len(self._codes):
             self._texts = list(self._codes)
         return self._texts
@@ -105,7 +107,7 @@ class Column:
         return Facet(kind, count, tuple(counted[:MAX_FACET_VALUES]), more=len(counted) > MAX_FACET_VALUES)
 
     def _lookup(self, codes: list[int]) -> Callable[[Any], Any]:
-        table = np.zeros(len(self._codes) + 1, dtype=bool)  # the last is for "no value", which is -1
+        table = np.zeros(len(self._codes) + 1, dtype=bool)  # the last is for the code -1: no value
         table[codes] = True
         return lambda a: table[a]
 
@@ -117,7 +119,7 @@ class Column:
         return mask
 
     def _further(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-        """The slots and values of all values that are not the first of their entry."""
+        """Return two arrays with the slots and the values of all values that are not the first of their entry."""
         if self._flat is None:
             slots = [slot for slot, values in self._more.items() for _ in values]
             values = [value for values in self._more.values() for value in values]

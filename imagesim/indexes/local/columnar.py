@@ -30,7 +30,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(slots=True)
 class Record:
-    """One entry as read from the database. One without images removes the entry."""
+    """One entry as read from the database. A record without vectors removes the entry with its key."""
 
     key: str
     model: str = ""
@@ -45,7 +45,8 @@ class Record:
 
 @dataclass(slots=True)
 class Slot:
-    """The fields of an entry that a candidate needs, and the rows of its vectors in the order of its images."""
+    """The fields of an entry that a candidate needs. ``images`` are (digest, name) pairs, ``rows`` the rows of their
+    vectors in the same order."""
 
     key: str
     group: str
@@ -57,8 +58,8 @@ class Slot:
 class Matrix:
     """A growing float32 matrix whose rows are allocated, freed and reused.
 
-    ``used`` rows have been allocated, some of which may be free again. The capacity starts at twice ``expected``:
-    rows never written to take address space but no memory, and growing means copying.
+    The first ``used`` rows have been allocated; some of them may be free again. The initial capacity is twice
+    ``expected``, because growing means copying, and rows that were never written take address space but no memory.
     """
 
     def __init__(self, dims: int, expected: int = 0) -> None:
@@ -70,18 +71,18 @@ class Matrix:
 
     @property
     def data(self) -> Vector:
-        """The allocated rows, shape (used, dims), without a copy."""
+        """The allocated rows as a view of the shape (used, dims)."""
         return self._data[: self.used]
 
     def codes(self) -> Codes | None:
-        """The 8-bit copy as it should be; None of few rows, or where it cannot be read."""
+        """Return the up-to-date 8-bit copy, or None if there are few rows or ``numkong`` is not installed."""
         if self.used < quantised.QUANTISED_FROM or quantised.kernels() is None:
             return None
         codes = self._codes
         if codes is None:
             codes = self._codes = Codes(self.dims, len(self._data))
         codes.update(self.data)
-        return codes  # not another thread's, which may not be up to date yet
+        return codes  # not self._codes: another thread may have replaced it by one that is not up to date
 
     def put(self, vectors: Vector) -> Rows:
         """Store ``vectors`` (n, dims) and return their rows (n,)."""
@@ -96,11 +97,12 @@ class Matrix:
         return rows
 
     def free(self, rows: Rows) -> None:
+        """Allow these rows to be reused."""
         self._free.extend(rows.tolist())
 
     def _reserve(self, rows: int) -> None:
         if rows > len(self._data):
-            # Not ``resize``: its result is not in huge pages, and reading it takes twice as long.
+            # ``ndarray.resize`` is not used: its result is not in huge pages, so that reading it takes twice as long.
             data = np.empty((max(rows, 2 * len(self._data)), self.dims), dtype=np.float32)
             data[: self.used] = self.data
             self._data = data
@@ -109,7 +111,7 @@ class Matrix:
 
 
 class Table:
-    """All entries of one index. Not thread-safe: the caller holds a lock."""
+    """All entries of one index in memory. It is not thread-safe: the caller has to hold a lock."""
 
     def __init__(self, meta: IndexMeta, images: int = 0) -> None:
         self.matrix = Matrix(meta.dims, images)
@@ -125,7 +127,8 @@ class Table:
         self._rows = Column(text=False)
         self._slot_of_row: npt.NDArray[np.int32] = np.empty(16, dtype=np.int32)
         self._images = 0
-        # Texts that the index of words does not have yet, by slot: a process that shows similar items never needs it.
+        # Texts that are not in the index of words yet, by slot. A process that only answers vector queries never needs
+        # it.
         self._new_texts: dict[int, Mapping[str, Sequence[str]]] = {}
         self._text_lock = Lock()
         self._texts: TextIndex | None = None
@@ -185,7 +188,7 @@ class Table:
         self._in_stock.set(slot, (record.in_stock,))
 
     def passing(self, compiled: CompiledFilters) -> Mask | None:
-        """Return a mask of the slots that match the filters; None if all do. Free slots may be set."""
+        """Return a mask of the slots that satisfy the filters, or None if all do. Free slots may be set in it."""
         filters, size = compiled.filters, len(self.slots)
         masks: list[Mask] = []
         if filters.models:
@@ -217,7 +220,7 @@ class Table:
         return mask
 
     def values_of(self, key: str, fields: Sequence[str]) -> dict[str, tuple[Canonical, ...]]:
-        """``Candidate.values`` of an entry."""
+        """Return the value of ``Candidate.values`` for an entry: its values of the given fields."""
         slot = self._by_key[key] if fields else 0
         found: dict[str, tuple[Canonical, ...]] = {}
         for name in fields:
@@ -228,10 +231,11 @@ class Table:
         return found
 
     def count(self, mask: Mask | None) -> int:
+        """Return the number of entries in the mask, or of all entries if it is None."""
         return len(self) if mask is None else int(np.count_nonzero(self._occupied(mask)))
 
     def read_texts(self, seconds: float = math.inf) -> bool:
-        """Bring the index of the entries' words up to date, for about so long; return whether it is."""
+        """Bring the index of the entries' words up to date, for about ``seconds``; return whether it is up to date."""
         from imagesim.indexes.text import TextIndex, text_fields
 
         ends = monotonic() + seconds
@@ -248,7 +252,8 @@ class Table:
             return not self._new_texts
 
     def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
-        """The page of entries whose words match those of the query, and whether more follow; ties by key."""
+        """Return the page of entries that match the words of the query, and whether more follow. Ties are ordered by
+        key."""
         self.read_texts()
         assert self._texts is not None
         matches = self._texts.answer(query, mask=mask)
@@ -258,12 +263,12 @@ class Table:
             found = self._best_matches(matches, query, wanted)
             if len(found) > end or wanted >= len(matches.slots):
                 break
-            wanted *= 8  # the best were variants of few products
+            wanted *= 8  # the best matches were variants of too few products to fill the page
         page = list(found.values())[query.offset : query.offset + query.limit]
         return tuple(page), len(found) > query.offset + query.limit
 
     def _best_matches(self, matches: TextMatches, query: Query, wanted: int) -> dict[str, Candidate]:
-        """The candidates among the ``wanted`` best matches, by group."""
+        """Return the best candidates among the ``wanted`` best matches, by group, or by key without ``collapse``."""
         slots, scores = matches.slots, np.round(matches.scores.astype(np.float64), 6)
         least = scores.min(initial=1.0) if len(scores) <= wanted else np.partition(scores, -wanted)[-wanted]
         better = scores > least
@@ -273,7 +278,7 @@ class Table:
             if entry
         ]
         every.sort(key=lambda each: (-each[0], each[1].key))
-        # A common word may match thousands of entries equally: the first of them are chosen without sorting them all.
+        # A common word may match thousands of entries equally: the first by key are chosen without sorting all of them.
         tied = (entry for entry in self._entries_at(slots[scores == least]) if entry)
         every += ((float(least), entry) for entry in nsmallest(wanted - len(every), tied, key=attrgetter("key")))
         chosen: dict[str, tuple[float, Slot]] = {}
@@ -305,7 +310,7 @@ class Table:
         return [self.slots[slot] for slot in slots.tolist()]
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
-        """Count the values of a filter, or of ``category`` or ``in_stock``, over the passing entries."""
+        """Count the values of a filter, of ``category`` or of ``in_stock`` among the entries in the mask."""
         column = {"category": self._categories, "in_stock": self._in_stock}.get(name) or self._filters[name]
         return column.facet(kind, self._occupied(mask))
 
@@ -315,7 +320,7 @@ class Table:
         return occupied if mask is None else mask & occupied
 
     def rows(self, mask: Mask | None) -> Rows | None:
-        """The rows of the matrix of the passing entries; None where that is every row."""
+        """Return the rows of the matrix that belong to the entries in the mask, or None if these are all rows."""
         if mask is not None:
             return self._rows.values(mask)[1].astype(np.int64)
         if self._images == self.matrix.used:
@@ -323,4 +328,5 @@ class Table:
         return np.flatnonzero(self._slot_of_row[: self.matrix.used] >= 0)
 
     def slot_of(self, rows: Rows) -> npt.NDArray[np.int32]:
+        """Return the slots of the entries to which these rows of the matrix belong."""
         return self._slot_of_row[rows]

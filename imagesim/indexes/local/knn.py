@@ -1,6 +1,6 @@
-"""Exact nearest neighbours over a table: from queries that share their filters to their candidates.
+"""Find the exact nearest neighbours in a table, for queries that share their filters.
 
-The calling thread shares the scan with helper threads where they are free.
+The calling thread shares the scan with helper threads if they are free.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from imagesim.types import Candidate, Query, Similarity
 if TYPE_CHECKING:
     from imagesim.types import Vector
 
-# More than four read memory no faster. One per processor, not one less: the system often wakes the first on the
-# processor of its caller, where it gains nothing, and only the next on another.
+# More than four threads read memory no faster. There is one helper per processor rather than one less, because the
+# system often wakes the first on the processor of its caller, where it gains nothing, and only the next on another.
 HELPERS = min(threads(), 4) if threads() > 1 else 0
 SHARED_FROM = 8
-"""Parts from which on helpers are used; fewer are done before a helper has woken up."""
+"""The number of parts from which helpers are used; fewer are done before a helper has woken up."""
 
 
 def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
-    """Call ``work`` with each of ``parts``, which must be idempotent: two threads may do a part at the same time.
+    """Call ``work`` with each of ``parts``. It must be idempotent: two threads may do the same part at the same time.
 
-    Nobody waits for a helper: the caller repeats what helpers have begun and not finished when no other part is left.
-    So a late or blocked helper costs nothing, and may still be running when this returns.
+    The caller never waits for a helper: when no other part is left, it repeats the parts that helpers have begun but
+    not finished. So a late or blocked helper costs nothing, but it may still be running when this function returns.
     """
     waiting, done = iter(parts), set[int]()
 
@@ -46,7 +46,7 @@ def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
             done.add(part)
 
     if len(parts) >= SHARED_FROM:
-        with suppress(RuntimeError):  # the interpreter ends, or the system gives no more threads
+        with suppress(RuntimeError):  # the interpreter is shutting down, or no more threads can be started
             for _ in range(HELPERS):
                 _helpers.submit(take)
     take()
@@ -56,7 +56,8 @@ def share(work: Callable[[int], None], parts: Sequence[int]) -> None:
 
 
 def _engage() -> None:
-    """Make the pool, again after a fork, which does not copy threads. They start when first used."""
+    """Create the pool of helpers, also after a fork, which does not copy threads. They start when they are first
+    used."""
     global _helpers
     _helpers = ThreadPoolExecutor(max(HELPERS, 1), "imagesim-search")
 
@@ -73,10 +74,10 @@ QUERY_BATCH = 16
 ROW_BATCH = 2048
 GATHER_BATCH = 256  # small, so that gathered rows are read again from the cache
 GATHER_BELOW = 0.25
-"""Share of the matrix below which it is cheaper to gather the rows than to read past the others."""
+"""The share of rows below which gathering them is faster than scanning the whole matrix."""
 CODE_BATCH = 8192
 PRODUCT_FROM = 6
-"""Queries from which on a matrix product is faster."""
+"""The number of queries from which a matrix product is faster."""
 BLOCK = 64
 SLACK: dict[Similarity, np.float32] = {
     "cosine": np.float32(1e-5),
@@ -94,7 +95,10 @@ def answer(
     queries: Sequence[Query],
     vectors: Vector,
 ) -> list[tuple[tuple[Candidate, ...], bool]]:
-    """(candidates, whether more follow) of queries that share their filters; ``vectors`` has shape (queries, dims)."""
+    """Return (candidates, whether more follow) for each of the queries, which share their filters.
+
+    ``vectors`` has the shape (queries, dims).
+    """
     rows = table.rows(table.passing(filters))
     answers = []
     for start in range(0, len(queries), QUERY_BATCH):
@@ -120,8 +124,8 @@ def _page(
         if floor < at_least or k >= scanned.size:
             break  # nothing below the floor can be wanted
         if len(ranked) >= wanted and -ranked[wanted - 1].farness > floor + slack / 2:
-            break  # hits below the floor cannot rank before those above it
-        k *= 4  # many rows of few groups
+            break  # rows below the floor cannot rank before these
+        k *= 4  # the best rows belong to too few groups
     page = ranked[query.offset : query.offset + query.limit]
     candidates = tuple(
         Candidate(
@@ -138,7 +142,7 @@ def _page(
 
 
 class Found(NamedTuple):
-    """The best image of an entry. Sorts as an answer does: best first, then by key."""
+    """The best image of an entry. Its sort order is that of answers: best first, then by key."""
 
     farness: float
     key: str
@@ -148,7 +152,7 @@ class Found(NamedTuple):
 
 
 def _ranked(table: Table, collapse: bool, nearness: Scores, cosine: Scores, rows: Rows, lowest: float) -> list[Found]:
-    """The best image of every entry or group, in order."""
+    """Return the best image of every entry, or of every group with ``collapse``, best first."""
     found = []
     each = zip((-nearness).tolist(), cosine.tolist(), rows.tolist(), table.slot_of(rows).tolist(), strict=True)
     for far, cos, row, number in each:
@@ -164,22 +168,22 @@ def _ranked(table: Table, collapse: bool, nearness: Scores, cosine: Scores, rows
 
 
 class Scan(Protocol):
-    """What a pass over the rows found out about one query."""
+    """The result of a pass over the rows for one query."""
 
     @property
     def size(self) -> int:
         """The number of rows."""
 
     def best(self, k: int, at_least: float) -> tuple[Rows, np.float32]:
-        """All rows that may score no less than a floor, in no order, and that floor.
+        """Return all rows that may score at least a floor, unordered, and that floor.
 
-        It is the ``k``-th best score or ``at_least``, whichever is higher, less a margin. No other row scores more than
-        half of ``SLACK`` above it.
+        The floor is the ``k``-th best score or ``at_least``, whichever is higher, less a margin. No other row scores
+        more than half of ``SLACK`` above the floor.
         """
 
 
 def scan(matrix: Matrix, queries: Vector, rows: Rows | None, similarity: Similarity) -> Sequence[Scan]:
-    """Scan the given rows, all of them where None, for ``queries`` (q, dims)."""
+    """Scan the given rows, or all rows if None, for ``queries`` (q, dims); return one result per query."""
     count = matrix.used if rows is None else len(rows)
     few = count < quantised.QUANTISED_FROM
     codes = None if few or similarity == "l1" or len(queries) >= PRODUCT_FROM else matrix.codes()
@@ -191,7 +195,7 @@ def scan(matrix: Matrix, queries: Vector, rows: Rows | None, similarity: Similar
 
 @dataclass(frozen=True, slots=True)
 class FullScan:
-    """The scores (m,) of rows (m,), of the first m where None."""
+    """The scores (m,) of the rows (m,), or of the first m rows if ``rows`` is None."""
 
     scores: Scores
     rows: Rows | None
@@ -207,7 +211,8 @@ class FullScan:
 
 
 class QuantisedScan:
-    """Bounds of the scores of rows from their 8-bit copy. Rows that may be among the best are scored themselves."""
+    """Bounds of the scores of rows, computed from their 8-bit copy. Rows that may be among the best are scored
+    exactly."""
 
     def __init__(self, matrix: Vector, codes: Codes, query: Vector, rows: Rows | None, similarity: Similarity) -> None:
         self.size = len(matrix) if rows is None else len(rows)
@@ -221,7 +226,7 @@ class QuantisedScan:
         def bound(start: int) -> None:
             part = slice(start, min(start + batch, count))
             lower, upper = codes.bounds(coded, part if gathered is None else gathered[part])
-            lowest[part], highest[part] = lower, upper  # at once: another thread may do the same part
+            lowest[part], highest[part] = lower, upper  # each in one assignment: another thread may do the same part
 
         share(bound, range(0, count, batch))
         self._lower, self._upper = lowest, highest
@@ -238,12 +243,15 @@ class QuantisedScan:
 
 
 def _reads_all(matrix: Vector, rows: Rows | None) -> bool:
-    """Whether all rows of ``matrix`` are read for the given ones, which takes less time than gathering many."""
+    """Return whether to read the whole matrix, which is faster than gathering the given rows if these are many."""
     return rows is None or len(rows) >= GATHER_BELOW * len(matrix)
 
 
 def score_rows(matrix: Vector, queries: Vector, rows: Rows | None, similarity: Similarity) -> Scores:
-    """Score ``queries`` (q, dims) against the given rows (m,) of ``matrix`` (n, dims), all where None; shape (q, m)."""
+    """Score ``queries`` (q, dims) against the given rows (m,) of ``matrix`` (n, dims), or against all if None.
+
+    Return the scores, of the shape (q, m); for "l1" these are negative distances.
+    """
     gathered = None if similarity != "l1" and _reads_all(matrix, rows) else rows
     if gathered is None and similarity != "l1" and (len(queries) >= PRODUCT_FROM or not _dot):
         scores = np.asarray(queries @ matrix.T)
@@ -255,7 +263,7 @@ def score_rows(matrix: Vector, queries: Vector, rows: Rows | None, similarity: S
         def score(start: int) -> None:
             part = slice(start, min(start + batch, count))
             of_part = matrix[part] if gathered is None else matrix.take(gathered[part], axis=0)
-            for number, query in enumerate(queries):  # of a batch that is still in the cache
+            for number, query in enumerate(queries):  # while the batch is still in the cache
                 if similarity == "l1":
                     scores[number, part] = -np.abs(of_part - query).sum(axis=1)
                 else:
@@ -265,18 +273,18 @@ def score_rows(matrix: Vector, queries: Vector, rows: Rows | None, similarity: S
     return scores if gathered is rows else np.ascontiguousarray(scores[:, rows])
 
 
-# Row by row it reads memory as fast as a thread can. A matrix-vector product of BLAS takes longer, and its threads wait
-# for each other on a busy machine. NumPy 1 does not have it.
+# ``vecdot`` works row by row and reads memory as fast as a thread can. A matrix-vector product of BLAS takes longer,
+# and its threads wait for each other on a busy machine. NumPy 1 has no ``vecdot``.
 _dot: Any = getattr(np, "vecdot", None)
 
 
 def top(
     scores: Scores, k: int, at_least: float, slack: np.float32, *, upper: Scores | None = None
 ) -> tuple[npt.NDArray[np.int64], np.float32]:
-    """The positions of all ``scores`` (m,) down to a floor, in no order, and that floor.
+    """Return the positions of all ``scores`` (m,) that reach a floor, unordered, and that floor.
 
     The floor is the ``k``-th best score or ``at_least``, whichever is higher, less the rounding error ``slack``. With
-    ``upper``, the scores are lower bounds of what is known, and the positions are those whose upper bound reaches it.
+    ``upper``, ``scores`` are lower bounds, and the positions are those whose upper bound reaches the floor.
     """
     floor = np.float32(at_least) - slack
     if k < len(scores):
@@ -285,17 +293,20 @@ def top(
 
 
 def _kth_best(scores: Scores, k: int) -> np.float32:
-    """A close lower bound of the k-th best score: the k-th best of the maxima of blocks."""
+    """Return a close lower bound of the k-th best score: with many scores, the k-th best of the maxima of blocks."""
     blocks = len(scores) // BLOCK
     if blocks > 2 * k:
-        # A block is every n-th score, not n neighbours: their maxima are found in a tenth of the time.
+        # A block consists of every n-th score, not of neighbours: so the maxima are found in a tenth of the time.
         scores = scores[: blocks * BLOCK].reshape(BLOCK, blocks).max(axis=0)
     return np.float32(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
 def rescore(matrix: Vector, query: Vector, rows: Rows, similarity: Similarity) -> tuple[Scores, Scores]:
-    """(nearness, cosine) of few rows, computed in float64 row by row, so that equal rows get equal scores whatever
-    their position, which a blocked float32 product does not guarantee."""
+    """Return (nearness, cosine) of a few rows, two arrays of the shape of ``rows``.
+
+    They are computed in float64 row by row, so that equal rows get equal scores at any position, which a blocked
+    float32 product does not guarantee.
+    """
     cosine = np.empty(len(rows), dtype=np.float32)
     nearness = cosine if similarity != "l1" else np.empty_like(cosine)
     wide = query.astype(np.float64)

@@ -1,8 +1,8 @@
-"""An 8-bit copy of a matrix of vectors, with bounds on what it leaves out.
+"""An 8-bit copy of a matrix of vectors, with bounds on the error of scores that are computed from it.
 
-A scan is limited by the bytes that it reads, and this copy has a quarter of them. What it cannot decide is decided by
-the vectors themselves, so that answers stay exact. It needs the package ``numkong`` (the extra ``simd``), since
-NumPy has no fast products of 8-bit integers.
+The time of a scan depends on the bytes that it reads, and this copy has a quarter of those of the vectors. Where the
+bounds do not decide, the vectors themselves are scored, so that answers stay exact. It needs the package ``numkong``
+(the extra ``simd``), since NumPy has no fast products of 8-bit integers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 STEPS = 127
-"""The largest code: -128 is left out, so that the codes are symmetric."""
+"""The largest code. -128 is not used, so that the codes are symmetric."""
 QUANTISED_FROM = 4096
-"""Rows from which on a copy is worth its memory, and its scan the second look at the best."""
+"""The number of rows from which the copy is worth its memory and the second scoring of the best rows."""
 BATCH = 4096
 
 Floats = npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 class Quantised(NamedTuple):
     """Vectors as integers: ``codes * scale`` differs from a vector by a vector of length ``error``.
 
-    ``codes`` has shape (n, dims), the others (n,). ``length`` is that of ``codes * scale``.
+    ``codes`` has the shape (n, dims), the others (n,). ``length`` is the length of ``codes * scale``.
     """
 
     codes: npt.NDArray[np.int8]
@@ -48,14 +48,15 @@ def quantise(vectors: Vector) -> Quantised:
 
 
 class Codes:
-    """The quantised rows of a matrix, which are made when they are next needed: many at once take less time."""
+    """The quantised rows of a matrix. Changed rows are quantised together when they are next needed, which is
+    faster."""
 
     def __init__(self, dims: int, capacity: int) -> None:
         self._rows = _empty(dims, capacity)
         self._stale = np.ones(capacity, dtype=bool)
 
     def resize(self, capacity: int) -> None:
-        """Make room for ``capacity`` rows, which is more than before."""
+        """Make room for ``capacity`` rows, which must be more than before."""
         rows, used = _empty(self._rows.codes.shape[1], capacity), len(self._stale)
         for new, old in zip(_arrays(rows), self._rows, strict=True):
             new[:used] = old
@@ -76,14 +77,14 @@ class Codes:
             self._stale[rows] = False
 
     def bounds(self, query: Quantised, rows: slice | npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return lower and upper bounds (m,) of the products of a unit vector and the given rows.
+        """Return lower and upper bounds (m,) of the dot products of a unit vector and the given rows.
 
-        With q = q' + e and x = x' + f, where the primed ones are quantised, q·x differs from q'·x' by q·f + e·x', and
+        With q = q' + e and x = x' + f, where q' and x' are quantised, q·x differs from q'·x' by q·f + e·x', and
         so by no more than |q||f| + |e||x'|.
         """
         codes, scale, error, length = (column[rows] for column in self._rows)
         scores = np.empty(len(codes), dtype=np.float32)
-        kernels().dot(query.codes, codes, out=scores)  # it would write beyond an array of another size
+        kernels().dot(query.codes, codes, out=scores)  # numkong would write beyond an array of another size
         scores *= scale * query.scale
         margin = error + query.error * length
         return scores - margin, scores + margin
@@ -101,7 +102,7 @@ def _arrays(quantised: Quantised) -> tuple[npt.NDArray[Any], ...]:
 
 @cache
 def kernels() -> Any:
-    """The package with the products of 8-bit integers; None where it is not installed."""
+    """Return the package ``numkong``, or None if it is not installed."""
     try:
         import numkong
     except ImportError:

@@ -1,4 +1,4 @@
-"""Reading and writing the tables of the local index, and each process's copy of them, current before each search."""
+"""Read and write the tables of the local index, and keep a process's copy of them current."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from imagesim.types import IndexMeta, Removal
 
 logger = logging.getLogger("imagesim.indexes.local")
 
-# A late write of an older version is refused as long as the tombstone exists; after that the writer's own look at the
-# database guards against it (as with Elasticsearch's index.gc_deletes).
+# A late write of an older version is refused as long as the tombstone exists, as with Elasticsearch's index.gc_deletes.
+# After that, only the writer protects against it, by reading the item from the database.
 TOMBSTONE_AGE = timedelta(hours=1)
 BATCH = 500
 _READ = ("key", "version", "document", "vectors", "checksum")
@@ -49,18 +49,21 @@ class State(NamedTuple):
 
 
 def read_alias() -> str:
-    """The database for both generations and entries, also with several replicas."""
+    """Return the database to read from. One is used for generations and entries, so that they match even with
+    replicas."""
     return str(router.db_for_read(LocalGeneration))
 
 
 def write_alias() -> str:
+    """Return the database to write to."""
     return str(router.db_for_write(LocalGeneration))
 
 
 def state(index: str, backing_index: str | None, using: str) -> State:
-    """The state of a backing index, the active one by default.
+    """Return the state of a backing index, by default of the active one.
 
-    Raw SQL: every query reads it twice, and with the ORM that took a quarter of ``similar_to``'s processor time.
+    This is raw SQL because every query reads it twice, which took a quarter of the processor time of ``similar_to``
+    with the ORM.
 
     :raises IndexMissing: if there is none.
     """
@@ -78,6 +81,11 @@ def state(index: str, backing_index: str | None, using: str) -> State:
 
 
 def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
+    """Return the meta of a backing index.
+
+    :raises IndexMissing: if there is no such index.
+    :raises SearchIndexError: if its meta is invalid.
+    """
     found = LocalGeneration.objects.using(using).filter(index=index, name=backing_index).first()
     if found is None:
         raise index_missing(index, backing_index)
@@ -89,7 +97,12 @@ def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
 
 
 def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
-    """Lock the generation's row and raise its sequence number; inside a transaction only."""
+    """Lock the generation's row and increase its sequence number; return its new state.
+
+    This must be called inside a transaction.
+
+    :raises IndexMissing: if there is no such generation.
+    """
     which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
     rows = LocalGeneration.objects.using(using).filter(index=index, **which)
     if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
@@ -98,7 +111,7 @@ def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
 
 
 def versions(generation: int, keys: Sequence[str], using: str) -> dict[str, int]:
-    """The stored version of each key, tombstones included. A damaged row has none, so that it can be replaced."""
+    """Return the stored versions by key, including tombstones but not damaged rows, so that these can be replaced."""
     found: dict[str, int] = {}
     for start in range(0, len(keys), BATCH):
         rows = LocalEntry.objects.using(using).filter(generation=generation, key__in=keys[start : start + BATCH])
@@ -107,7 +120,7 @@ def versions(generation: int, keys: Sequence[str], using: str) -> dict[str, int]
 
 
 def put(rows: Sequence[LocalEntry], using: str) -> None:
-    """Insert or replace rows; the caller holds the generation's lock."""
+    """Insert or replace rows. The caller must hold the lock of the generation."""
     connection = transaction.get_connection(using)
     target = ["generation", "key"] if connection.features.supports_update_conflicts_with_target else None
     LocalEntry.objects.using(using).bulk_create(
@@ -116,6 +129,7 @@ def put(rows: Sequence[LocalEntry], using: str) -> None:
 
 
 def entry_row(at: State, prepared: Prepared) -> LocalEntry:
+    """Return the unsaved row of an entry."""
     entry = prepared.entry
     images = [[image.digest, image.name] for image in entry.images]
     document = [entry.model, prepared.group, entry.in_stock, prepared.categories, prepared.filters, images]
@@ -125,6 +139,7 @@ def entry_row(at: State, prepared: Prepared) -> LocalEntry:
 
 
 def tombstone_row(at: State, removal: Removal) -> LocalEntry:
+    """Return the unsaved row of a removal."""
     row = _row(at, removal.key, removal.version, b"", b"")
     row.removed_at = timezone.now()
     return row
@@ -143,7 +158,7 @@ def _row(at: State, key: str, version: int, document: bytes, vectors: bytes) -> 
 
 
 def checksum(key: str, version: int, document: bytes, vectors: bytes) -> int:
-    """CRC-32 of an entry's columns, against truncated rows and flipped bits."""
+    """Return the CRC-32 of an entry's columns, by which truncated rows and flipped bits are detected."""
     return zlib.crc32(vectors, zlib.crc32(document, zlib.crc32(f"{key}\n{version}".encode(errors="replace"))))
 
 
@@ -153,7 +168,7 @@ def _is_sound(row: Sequence[Any]) -> bool:
 
 
 def _record(row: Sequence[Any], dims: int) -> Record:
-    """The entry of a row of ``_READ``; a removal where the row is a tombstone or damaged."""
+    """Return the entry of a row of the columns ``_READ``, or a removal if the row is a tombstone or damaged."""
     key, _version, document, vectors, _checksum = row
     damaged = not _is_sound(row)
     if not damaged and not document:
@@ -176,17 +191,17 @@ def _record(row: Sequence[Any], dims: int) -> Record:
 
 
 def purge(at: State, using: str) -> None:
-    """Delete old tombstones; the caller holds the generation's lock."""
+    """Delete old tombstones. The caller must hold the lock of the generation."""
     old = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__lt=timezone.now() - TOMBSTONE_AGE)
     newest = old.aggregate(newest=Max("seq_no"))["newest"]
     if newest is not None:
         old.delete()
-        # Never less than before, although the clocks of writers differ.
+        # The number must never decrease, although the clocks of writers differ.
         LocalGeneration.objects.using(using).filter(pk=at.id).update(purged=max(newest, at.purged))
 
 
 def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
-    """What was written after the sequence number ``since``; everything but tombstones from 0 on."""
+    """Yield what was written after the sequence number ``since``; if that is 0, all entries without tombstones."""
     rows = LocalEntry.objects.using(using).filter(generation=at.id)
     rows = rows.filter(seq_no__gt=since) if since else rows.filter(removed_at__isnull=True)
     for row in stream(rows.values_list(*_READ), chunk_size=BATCH):
@@ -194,14 +209,14 @@ def changes(at: State, since: int, dims: int, using: str) -> Iterator[Record]:
 
 
 def count_images(at: State, dims: int, using: str) -> int:
-    """How many vectors the entries hold."""
+    """Return the number of vectors of all entries."""
     entries = LocalEntry.objects.using(using).filter(generation=at.id)
     size = entries.aggregate(size=Sum(Length("vectors")))["size"]
     return int(size or 0) // (4 * dims)
 
 
 def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
-    """(key, version) of every entry in the order of the keys' code points; damaged ones are skipped."""
+    """Yield (key, version) of every entry, ordered by the code points of the keys; damaged entries are skipped."""
     entries = LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True)
     rows = in_code_point_order(entries.values_list(*_READ), "key", itemgetter(0), chunk_size=batch_size)
     return ((row[0], row[1]) for row in rows if _is_sound(row))
@@ -209,7 +224,10 @@ def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
 
 @retry_conflicts
 def promote(index: str, backing_index: str, using: str) -> None:
-    """Make a generation the active one, and no other."""
+    """Make a generation the only active one of its index.
+
+    :raises IndexMissing: if it does not exist.
+    """
     generations = LocalGeneration.objects.using(using).filter(index=index)
     with transaction.atomic(using=using):
         generations.filter(active=True).exclude(name=backing_index).update(active=None)
@@ -219,7 +237,7 @@ def promote(index: str, backing_index: str, using: str) -> None:
 
 @retry_conflicts
 def drop(index: str, backing_index: str, using: str) -> None:
-    """Delete a generation; its entries in batches, so that no transaction is long."""
+    """Delete a generation. Its entries are deleted in batches, so that no transaction is long."""
     generations = LocalGeneration.objects.using(using).filter(index=index, name=backing_index)
     if generations.update(active=None):
         entries = LocalEntry.objects.using(using).filter(generation__name=backing_index)
@@ -239,6 +257,7 @@ class SharedLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
+        """Hold the lock as one of several readers."""
         with self._condition:
             while self._writing or self._writers_waiting:
                 self._condition.wait()
@@ -253,6 +272,7 @@ class SharedLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
+        """Hold the lock as the only writer."""
         with self._condition:
             self._writers_waiting += 1
             while self._writing or self._readers:
@@ -268,7 +288,10 @@ class SharedLock:
 
 
 class Snapshot:
-    """Searches share the table. A refresh reads the database first, then locks the table while it applies changes."""
+    """A process's copy of one backing index. Searches share its table.
+
+    A refresh reads the database first, and locks the table only while it applies the changes.
+    """
 
     def __init__(self, index: str, meta: IndexMeta) -> None:
         self._index = index
@@ -281,10 +304,10 @@ class Snapshot:
 
     @contextmanager
     def current(self, at: store.State, using: str, uncertain: bool) -> Iterator[Table]:
-        """The table as of ``at`` or later.
+        """Provide the table as of the state ``at`` or later; it must not be used after the ``with`` block.
 
-        :param uncertain: this process has written inside transactions of its caller. Those may have been rolled back
-            since, so the table is read again as a whole if it differs at all.
+        :param uncertain: whether this process has written inside transactions of its callers. These may have been
+            rolled back since, so that the whole table is read again if the state differs at all.
         """
         if (at.seq_no, at.token) != (self._seq_no, self._token):
             self._refresh(at, using, uncertain)
@@ -294,17 +317,17 @@ class Snapshot:
     def _refresh(self, at: store.State, using: str, uncertain: bool) -> None:
         with self._refreshing:
             if at.seq_no <= self._seq_no:
-                # Another thread was faster, or this one is in a transaction that sees an older state, or the
+                # Another thread was faster, or this thread is in a transaction that sees an older state, or the
                 # database was restored.
                 at = store.state(self._index, at.name, using)
                 if (at.seq_no, at.token) == (self._seq_no, self._token):
                     return
                 if at.seq_no < self._seq_no and connections[using].in_atomic_block and not uncertain:
-                    return  # an older view of the same history; this process has a newer one
+                    return  # the transaction sees an older state than the one in memory
             if self._seq_no < 0 or uncertain or at.seq_no <= self._seq_no or at.purged > self._seq_no:
                 self._read_all(at, using)
                 return
-            # What is committed between reading the state and reading the changes is read again next time.
+            # Changes that are committed after the state was read may be included; they are read again next time.
             records = list(store.changes(at, self._seq_no, self._meta.dims, using))
             if store.state(self._index, at.name, using).purged > self._seq_no:
                 self._read_all(at, using)  # a tombstone may have been purged before it was read
