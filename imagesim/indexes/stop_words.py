@@ -117,7 +117,8 @@ FILLERS = {
     "kaç lazım lira lütfen merhaba mevcut misiniz miyim musunuz mısınız nasıl ne nerede nereden numara online "
     "resim satılık satın satıyor sipariş siz size tl ucuz uygun var yeni yok çok ürün ürünler",
 }  # fmt: skip
-"""Words for asking and buying, which get very little weight (see :data:`~imagesim.indexes.text.FILLER`)."""
+"""Words for asking and buying, which weigh very little in matches of words (:data:`~imagesim.indexes.text.FILLER`) and
+are not embedded unless the catalogue calls something so."""
 
 FEATURES = {
     "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne", "en": "for with without",

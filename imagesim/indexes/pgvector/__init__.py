@@ -1,4 +1,4 @@
-"""The index for a shop that has PostgreSQL and nothing else: pgvector."""
+"""The index in PostgreSQL, with its extension pgvector."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["PgvectorIndex"]
 
 META_SECONDS = 10.0
-"""How long a process takes the backing index of its last search for the active one, and goes by the number of its
-entries. A search notices a swap by itself."""
+"""How many seconds a process uses the meta, the number of entries and the recall of its last search before it reads
+them again. A search notices a swap of the active index at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Searched:
-    """A backing index, as of one of its last searches; ``until``, of ``time.monotonic()``, it is not read again."""
+    """The state of a backing index at one of its last searches. It is not read again before ``time.monotonic()``
+    reaches ``until``."""
 
     name: str
     entries: int
@@ -44,19 +45,20 @@ class _Searched:
 
 
 class PgvectorIndex(BaseIndex):
-    """Approximate search with exact scores, exact on demand or where few entries pass the filters.
+    """Approximate search with exact scores; exact search on demand or if few entries satisfy the filters.
 
-    :param database: the alias of the database for its tables, which it makes itself.
+    :param database: the alias of the database in which the index creates its tables.
     :param name: backing indexes are called ``name-<time>-<random>``.
-    :param quantisation: of the vectors in the graph: ``"auto"`` (``"half"`` where pgvector is 0.7 or later),
-        ``"half"`` for two bytes a dimension, or ``"none"``. Found entries are scored again by the full vectors.
-    :param m, ef_construction: of the HNSW graph.
-    :param recall: the share of the ten best that an approximate search has to find, 0.5 to 1. It is measured on the
-        index's own vectors; the least candidates that reach it are taken, or the search is exact. None: not measured.
-    :param num_candidates: images of the graph that are scored in full for a page, more of them for later pages; None
-        takes what ``recall`` needs, and 100 before it was measured.
-    :param request_timeout: seconds that a search may take; a write may take ten times as long.
-    :param build_memory: what building the graph may use (``maintenance_work_mem``).
+    :param quantisation: the storage of vectors in the graph: ``"half"`` for two bytes per dimension, ``"none"`` for
+        four, or ``"auto"`` for ``"half"`` if pgvector is 0.7 or later. Found entries are scored by the full vectors.
+    :param m, ef_construction: parameters of the HNSW graph.
+    :param recall: the share of the ten best matches that an approximate search has to find, 0.5 to 1. It is measured on
+        the index's own vectors: searches take the least number of candidates that reaches it, or are exact. With None
+        it is not measured.
+    :param num_candidates: the number of images of the graph that are scored in full for a page, more for later pages.
+        None takes the number that ``recall`` needs, or 100 before it was measured.
+    :param request_timeout: the seconds that a search may take; a write may take ten times as long.
+    :param build_memory: the memory for building the graph (``maintenance_work_mem``).
     :raises ConfigurationError: naming the wrong option and the right ones.
     """
 
@@ -93,7 +95,7 @@ class PgvectorIndex(BaseIndex):
         self._num_candidates = num_candidates
         self._build_memory = build_memory
         self._known: dict[str, Generation] = {}
-        self._searched: dict[str | None, _Searched] = {}  # None: the active one
+        self._searched: dict[str | None, _Searched] = {}  # the key None is for the active index
 
     # Backing indexes.
 
@@ -107,7 +109,10 @@ class PgvectorIndex(BaseIndex):
         return backing_index
 
     def _element(self, version: tuple[int, int], dims: int) -> str:
-        """The type of the vectors in the graph."""
+        """Return the type of the vectors in the graph: ``vector`` or ``halfvec``.
+
+        :raises ConfigurationError: if pgvector does not support this type, or not so many dimensions.
+        """
         half = self._quantisation == "half" or (self._quantisation == "auto" and version >= (0, 7))
         if half and version < (0, 7):
             raise ConfigurationError("INDEX's quantisation 'half' needs pgvector 0.7 or later; use 'auto' or 'none'.")
@@ -167,7 +172,7 @@ class PgvectorIndex(BaseIndex):
             return writing.write(cursor, generation, operations)
 
     def refresh(self, backing_index: str | None = None) -> None:
-        """Check that there is such an index. What is committed is found by the next search."""
+        """Check that the index exists. Nothing else is needed: a search sees everything that is committed."""
         with self._database.reading() as cursor:
             tables.read(cursor, self.name, backing_index, self._known)
 
@@ -210,7 +215,7 @@ class PgvectorIndex(BaseIndex):
         try:
             return self._search(queries, backing_index)
         except IndexMissing:
-            return self._search(queries, backing_index)  # swapped and dropped between two statements
+            return self._search(queries, backing_index)  # the index was swapped and dropped between two statements
 
     def _search(self, queries: Sequence[Query], backing_index: str | None) -> list[Candidates]:
         settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
@@ -233,8 +238,7 @@ class PgvectorIndex(BaseIndex):
         return searching.Effort(self.similarity, self._num_candidates, version, entries, self._recall, measured)
 
     def _read(self, cursor: CursorWrapper, backing_index: str | None) -> tuple[Generation, _Searched]:
-        """The backing index, the active one by default; the number of its entries and its recall are read now and
-        then.
+        """Return a backing index, by default the active one, and its state, which is read again every ``META_SECONDS``.
 
         :raises ModelMismatch: if the queries may have been projected for the index that was active before.
         """
@@ -272,7 +276,7 @@ class PgvectorIndex(BaseIndex):
         while page:
             with self._database.reading() as cursor:
                 generation = tables.read(cursor, self.name, name, self._known)
-                name = generation.name  # the same one until the end, also across a swap
+                name = generation.name  # stay with the same index until the end, even if it is swapped
                 page = list(rows(cursor, query.format(generation.table("entry")), [after, batch_size]))
             yield from page
             after = page[-1][0] if page else after
@@ -295,9 +299,10 @@ class PgvectorIndex(BaseIndex):
 
 
 def _check(query: Query, meta: IndexMeta) -> CompiledFilters:
-    """Check a query; its filters, compiled.
+    """Check a query, and return its compiled filters.
 
-    :raises BadQuery: or ModelMismatch, as :meth:`BaseIndex.search`.
+    :raises BadQuery: for an invalid filter, field or page.
+    :raises ModelMismatch: if the query was embedded by another model than the index.
     """
     validation.check_page(query)
     validation.check_fingerprint(query, meta)

@@ -1,4 +1,4 @@
-"""Transactions on the index's database: time limits, savepoints, and its errors as those of an index."""
+"""Transactions on the index's database, with time limits and savepoints, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OLDEST = (0, 5)
 
 MISSING, CANCELLED, REFUSED, UNKNOWN = "42P01", "57014", "42501", ("0A000", "58P01")
 PASSING = ("40001", "40P01", "55P03", "57P05")
-"""Conflicts with other transactions: the same write may succeed later."""
+"""The SQLSTATEs of conflicts with other transactions, after which the same write may succeed."""
 LIMITS = "54"
-"""The class of errors of a value that is too large: the same write fails again, also where Django takes the error for
-one of the server's operation."""
+"""The class of SQLSTATEs of values that are too large. The same write would fail again, although Django raises
+OperationalError for some of them."""
 
 
 class Bound:
-    """The values of one statement: each call binds one and returns its placeholder."""
+    """The values of one statement. Each call binds a value and returns its placeholder, with a cast to ``type``."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -51,10 +51,10 @@ class Database:
 
     @contextmanager
     def reading(self, seconds: float | None = None, **settings: object) -> Iterator[CursorWrapper]:
-        """Statements that leave nothing behind, also within a transaction of the caller.
+        """Provide a cursor for reading, with a time limit, inside or outside a transaction of the caller.
 
-        The transaction, or savepoint, is always rolled back. So the caller's transaction survives a failed statement,
-        and gets back its own time limit and planner settings. ``settings`` are those of :func:`set_local`.
+        The transaction or savepoint is always rolled back. So the caller's transaction survives a failed statement,
+        and its own time limit and planner settings are restored. ``settings`` are those of :func:`set_local`.
         """
         with self._translated_errors(), transaction.atomic(using=self.alias):
             with self.connection.cursor() as cursor:
@@ -64,7 +64,10 @@ class Database:
 
     @contextmanager
     def writing(self, seconds: float | None = None) -> Iterator[CursorWrapper]:
-        """A transaction, or a savepoint of the caller's; ten times the time of a search, or ``seconds`` (0: any)."""
+        """Provide a cursor for writing, in a transaction or in a savepoint of that of the caller.
+
+        The time limit is ``seconds``, or ten times that of a search; 0 stands for no limit.
+        """
         nested = self.connection.in_atomic_block
         with (
             self._translated_errors(),
@@ -82,7 +85,7 @@ class Database:
 
     @contextmanager
     def autocommit(self) -> Iterator[CursorWrapper]:
-        """Statements that cannot be part of a transaction, without a time limit."""
+        """Provide a cursor without a time limit for statements that cannot be part of a transaction."""
         with self._translated_errors(), self.connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('statement_timeout')")
             [before] = cursor.fetchone()
@@ -119,13 +122,13 @@ class Database:
 
     @property
     def known_version(self) -> tuple[int, int] | None:
-        """The version of pgvector, if it was read already."""
+        """The version of pgvector, or None if it was not read yet."""
         return self._version
 
     def version(self, cursor: CursorWrapper) -> tuple[int, int]:
-        """The version of pgvector in this database.
+        """Return the version of pgvector in this database.
 
-        :raises ConfigurationError: if it is not there, or too old.
+        :raises ConfigurationError: if it is not installed or too old.
         """
         if self._version is None:
             cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
@@ -160,12 +163,12 @@ class Database:
 
 
 def _state(error: BaseException | None) -> str | None:
-    """The SQLSTATE of an error of Django's."""
+    """Return the SQLSTATE of a database error of Django, or None."""
     return getattr(error.__cause__, "sqlstate", None) if error else None
 
 
 def set_local(cursor: CursorWrapper, **settings: object) -> None:
-    """Settings until the end of the transaction or savepoint; ``__`` in a name is a dot."""
+    """Change settings until the end of the transaction or savepoint; ``__`` in a name stands for a dot."""
     calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
     values = [text for name, value in settings.items() for text in (name.replace("__", "."), str(value))]
     cursor.execute(f"SELECT {calls}", values)

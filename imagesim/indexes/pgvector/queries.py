@@ -1,7 +1,7 @@
-"""From a query to SQL, and from its rows to candidates.
+"""Make SQL from queries, and candidates from the rows of its result.
 
-A search takes the nearest images first, either of all that pass the filters or by the graph, then scores these by their
-full vectors, and at last finds the best of each entry or group and the page.
+A search first takes the nearest images, either of all that satisfy the filters or by the graph, and scores them by
+their full vectors. Then it chooses the best image of each entry or group, and the page.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from imagesim.types import Vector
 
 ROUNDING = 1e-7
-"""Of scores, which are float32."""
+"""The rounding error of scores, which are float32."""
 COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 def conditions(compiled: CompiledFilters, generation: Generation, bind: Bound) -> sql.Composable:
-    """The condition of the filters on the entries ``e``."""
+    """Return the SQL condition of the filters on the table alias ``e`` of entries."""
     filters = compiled.filters
     found: list[sql.Composable] = [sql.SQL("e.removed_at IS NULL")]
 
@@ -54,7 +54,7 @@ def _condition(test: CompiledFilter, generation: Generation, bind: Bound) -> sql
         return sql.SQL("e.{} && {}").format(column, bind(list(test.values), f"{filter_type.postgresql}[]"))
     value, operator = bind(test.values[0], filter_type.postgresql), sql.SQL(COMPARISONS[test.operator])
     if filter_type.is_range:
-        # One value is smaller if the smallest is.
+        # Some value is smaller if the smallest value is.
         column = generation.column(test.field, "_min" if test.operator in ("lt", "lte") else "_max")
         return sql.SQL("e.{} {} {}").format(column, operator, value)
     column = generation.column(test.field)
@@ -62,7 +62,7 @@ def _condition(test: CompiledFilter, generation: Generation, bind: Bound) -> sql
 
 
 def entry_columns(query: Query, generation: Generation) -> sql.Composable:
-    """The columns of an entry ``e`` that a candidate is made from; :func:`candidate` reads them."""
+    """Return the columns of the table alias ``e`` that :func:`candidate` reads."""
     own = [sql.Identifier("in_stock") if name == "in_stock" else generation.column(name) for name in query.fields]
     names = [sql.Identifier(name) for name in ("key", "grp", "categories")] + own
     return sql.SQL(", ").join(sql.SQL("e.{}").format(name) for name in names)
@@ -71,7 +71,7 @@ def entry_columns(query: Query, generation: Generation) -> sql.Composable:
 def candidate(
     row: Sequence[Any], query: Query, image: Sequence[str], *, score: float = 0.0, text: float = 0.0, head: float = 0.0
 ) -> Candidate:
-    """A candidate from the columns of :func:`entry_columns` and (digest, name) of its image."""
+    """Return the candidate of a row with the columns of :func:`entry_columns`; ``image`` is (digest, name)."""
     key, group, categories, *own = row
     values: dict[str, tuple[Canonical, ...]] = {}
     for name, value in zip(query.fields, own, strict=True):
@@ -86,14 +86,14 @@ def candidate(
 
 
 def _text(vector: Vector) -> str:
-    """A vector as pgvector reads it, with the nine digits that tell every float32."""
+    """Return a vector as text for pgvector, with nine digits, which distinguish all float32 numbers."""
     return f"[{','.join(['%.9g'] * len(vector)) % tuple(vector.tolist())}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """A checked query by a vector. ``take`` images are scored by their full vectors; of all that pass the filters where
-    ``exact``, else of those that the graph finds."""
+    """A checked vector query. ``take`` is the number of images that are scored by their full vectors and ranked: if
+    ``exact``, the nearest of all that satisfy the filters, otherwise those that the graph finds."""
 
     query: Query
     vector: Vector
@@ -103,14 +103,15 @@ class Nearest:
     exact: bool
 
     def statement(self, generation: Generation) -> tuple[sql.Composed, dict[str, Any]]:
-        """The statement, and its values.
+        """Return the statement and its values.
 
-        Its rows: how many images were scored, how many of them score too low, how many entries or groups the others are
-        of; and, where there is one, the image, score and columns of an entry of the page.
+        Each of its rows holds the number of images that were scored, the number of those below ``min_score``, and the
+        number of entries or groups of the rest; then the image, score and columns of one entry of the page, which are
+        NULL if the page is empty.
         """
         query, bind = self.query, Bound()
         vector = sql.SQL("(SELECT vector FROM asked)")
-        score = sql.SQL("0 - (i.vector <#> {})").format(vector)  # not what the graph is ordered by
+        score = sql.SQL("0 - (i.vector <#> {})").format(vector)  # the graph is ordered by another expression
         farness = sql.SQL("l1_distance(i.vector, {})").format(vector) if self.similarity == "l1" else None
         least: sql.Composable = sql.SQL("true")
         if query.min_score is not None:

@@ -1,6 +1,6 @@
-"""Measuring the recall of a backing index, and keeping it in the index's meta.
+"""Measure the recall of a backing index, and store it in the index's meta.
 
-The filters to measure under are conditions on the commonest values, as PostgreSQL's own statistics know them.
+The filters under which it is measured are conditions on the commonest values, taken from PostgreSQL's statistics.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 STATISTICS = "statistics"
-"""The key in the stored meta of what changes with the entries, and that no answer depends on."""
+"""The key of the statistics in the stored meta. They change with the entries, and do not change which entries match."""
 PARTS = (0.1, 0.25, 0.5)
-"""The parts of all values that conditions on numbers and dates are measured for."""
+"""The quantiles of numbers and dates under which recall is measured."""
 
 
 def read(cursor: CursorWrapper, generation: Generation) -> IndexStatistics:
-    """What was last counted and measured."""
+    """Return the statistics that were last stored."""
     stored = _stored(cursor, generation).get(STATISTICS)
     stored = stored if isinstance(stored, Mapping) else {}
     entries = stored.get("entries")
@@ -40,7 +40,7 @@ def read(cursor: CursorWrapper, generation: Generation) -> IndexStatistics:
 
 
 def store(cursor: CursorWrapper, generation: Generation, statistics: Mapping[str, Any]) -> None:
-    """Replace these of the statistics."""
+    """Replace the given keys of the stored statistics; the others remain."""
     meta = _stored(cursor, generation, " FOR UPDATE")
     before = meta.get(STATISTICS)
     meta[STATISTICS] = {**(before if isinstance(before, Mapping) else {}), **statistics}
@@ -57,7 +57,10 @@ def _stored(cursor: CursorWrapper, generation: Generation, lock: str = "") -> di
 def measure(
     database: Database, generation: Generation, effort: Effort, probes: Sequence[Probe], progress: Callable[[], None]
 ) -> RecallReport | None:
-    """Measure the recall and keep what was found. ``effort`` is that of searches so far."""
+    """Measure and store the recall. ``effort`` is that of searches so far.
+
+    Return None if the index is searched exactly, or if nothing could be measured.
+    """
     if effort.recall is None or effort.entries <= searching.EXACT_UP_TO:
         return None
     with database.reading(10 * database.timeout) as cursor:
@@ -107,7 +110,7 @@ def _asking(
 
 
 def _conditions(cursor: CursorWrapper, generation: Generation) -> Iterator[Scope]:
-    """Conditions on single values, as PostgreSQL's planner counted them."""
+    """Yield conditions on single values, with the shares that PostgreSQL's planner counted."""
     for value, share in _elements(cursor, generation, "categories"):
         yield Scope(f"category={value}", share, Filters(categories=(value,)))
     query = "SELECT v, f FROM pg_stats, unnest(most_common_vals::text::boolean[], most_common_freqs) AS u(v, f) WHERE "
@@ -138,8 +141,8 @@ def _ranges(cursor: CursorWrapper, generation: Generation, name: str, column: st
 
 
 def _elements(cursor: CursorWrapper, generation: Generation, column: str) -> Sequence[tuple[str, float]]:
-    """The commonest values of a column of arrays, with the shares of the entries that have them."""
-    # The frequencies end with those of the least and the most common one, which are not of elements.
+    """Return the commonest elements of a column of arrays, with the shares of the entries that have them."""
+    # The array of frequencies ends with the lowest and the highest frequency, which belong to no further element.
     query = (
         "SELECT v, f FROM pg_stats, unnest(most_common_elems::text::text[], "
         "most_common_elem_freqs[:cardinality(most_common_elems::text::text[])]) AS u(v, f) WHERE "

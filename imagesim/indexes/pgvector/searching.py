@@ -1,4 +1,4 @@
-"""Answering queries by vector, exactly or by the graph, with how many images to score; counting values of fields."""
+"""Answer vector queries, exactly or by the graph, and count entries and the values of fields."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ if TYPE_CHECKING:
 
 
 EXACT_UP_TO = 2_000
-"""Entries up to which all that pass the filters are scored in any case: the graph would save nothing."""
+"""The number of entries up to which search is always exact: the graph would save nothing."""
 MOST_CANDIDATES = 1_000
-"""The most that one scan of the graph gives."""
+"""The maximum number of candidates that one scan of the graph returns."""
 SCANNED = 20_000
-"""Images of the graph that are read at least before a narrow filter ends the scan."""
+"""The minimum of ``hnsw.max_scan_tuples``: the number of images after which a scan under a narrow filter ends."""
 ITERATIVE = (0, 8)
-"""The version of pgvector that goes on reading the graph until enough pass the filters."""
+"""The first version of pgvector with iterative scans, which go on until enough images satisfy the filters."""
 
 
 Settings = dict[str, Any]
-"""Of PostgreSQL, by name."""
+"""Settings of PostgreSQL by name, with ``__`` for a dot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How an index searches: by default, in this version of pgvector, among so many entries.
+    """What decides how an index searches: its options, the version of pgvector and the number of its entries.
 
-    ``num_candidates`` is what the graph gives, None where ``measured`` says so; ``recall`` is what is asked for.
+    ``num_candidates`` is a fixed number of candidates, or None to follow ``measured``; ``recall`` is the recall that
+    the settings ask for.
     """
 
     similarity: Similarity
@@ -52,17 +53,19 @@ class Effort:
     measured: RecallReport | None = None
 
     def candidates(self, share: float) -> int:
-        """How many images the graph gives where ``share`` of the entries pass the filters; 0: it is not asked."""
+        """Return how many images to take from the graph if ``share`` of the entries satisfy the filters; 0 for exact
+        search."""
         if self.num_candidates:
             return self.num_candidates
         return self.measured.effort(share) if self.measured else DEFAULT_CANDIDATES
 
     @property
     def iterative(self) -> bool:
+        """Whether this version of pgvector has iterative scans."""
         return self.version >= ITERATIVE
 
     def settings(self, take: int, share: float = 1.0) -> Settings:
-        """PostgreSQL's settings for the graph to give ``take`` images of which ``share`` pass the filters."""
+        """Return the settings with which the graph returns ``take`` images, if ``share`` of all satisfy the filters."""
         wanted = take if self.iterative else round(take / share)
         settings: Settings = {"enable_sort": "off", "hnsw__ef_search": min(wanted, MOST_CANDIDATES)}
         if self.iterative:
@@ -79,8 +82,8 @@ def answer(
     effort: Effort,
     settings: Settings,
 ) -> Candidates:
-    """Answer one query, whose filters were compiled. ``settings`` are those of the transaction, which it changes where
-    it needs others."""
+    """Answer one vector query with compiled filters. ``settings`` are those of the transaction; they are changed in
+    place if the query needs others."""
     started = time.perf_counter()
     nearest, share = _plan(cursor, generation, query, filters, effort)
     end = query.offset + query.limit
@@ -93,7 +96,7 @@ def answer(
         images, low, units = found[0][:3]
         if units > end or low or (nearest.exact and images < nearest.take):
             break
-        # The images were of too few products to fill the page, or too few of the graph's pass the filters.
+        # The images belong to too few products to fill the page, or too few of the graph satisfy the filters.
         nearest = replace(nearest, take=8 * nearest.take if nearest.exact else _all(query), exact=True)
     page = [candidate(row[5:], query, row[3], score=float(row[4])) for row in found if row[4] is not None]
     took = (time.perf_counter() - started) * 1000
@@ -101,17 +104,20 @@ def answer(
 
 
 def _all(query: Query) -> int:
-    """How many images an exact search takes first: enough if no product has many."""
+    """Return how many images an exact search takes first, which is enough unless products have many images."""
     return 4 * (query.offset + query.limit) + 100
 
 
 def _plan(
     cursor: CursorWrapper, generation: Generation, query: Query, filters: CompiledFilters, effort: Effort
 ) -> tuple[Nearest, float]:
-    """How to search first, and the share of the entries that pass the filters, as far as it matters."""
+    """Return the first search to try, and the estimated share of entries that satisfy the filters.
+
+    The share is 1 if it is not needed: for exact search and without filters.
+    """
     similarity = query.similarity or effort.similarity
     few = query.exact is None and effort.entries <= EXACT_UP_TO
-    exact, share, passing = query.exact is True or few or similarity == "l1", 1.0, 0  # the graph is one of cosines
+    exact, share, passing = query.exact is True or few or similarity == "l1", 1.0, 0  # the graph only knows cosines
     if not exact and query.filters != Filters():
         passing = estimate(cursor, generation, filters)
         share = max(passing, 1) / max(effort.entries, passing, 1)
@@ -129,7 +135,7 @@ def _plan(
 
 
 def estimate(cursor: CursorWrapper, generation: Generation, compiled: CompiledFilters) -> int:
-    """How many entries pass the filters, by the statistics of PostgreSQL's planner. It only affects the time."""
+    """Estimate with PostgreSQL's planner how many entries satisfy the filters. A wrong estimate only costs time."""
     bind = Bound()
     where = conditions(compiled, generation, bind)
     query = sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} e WHERE {}").format(generation.table("entry"), where)
@@ -138,7 +144,7 @@ def estimate(cursor: CursorWrapper, generation: Generation, compiled: CompiledFi
 
 
 def count_entries(cursor: CursorWrapper, generation: Generation) -> int:
-    """About how many entries there are, exactly where they are few."""
+    """Return the number of entries: exactly up to ``EXACT_UP_TO``, beyond it as PostgreSQL estimates it."""
     table = generation.table("entry")
     few = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM {} WHERE removed_at IS NULL LIMIT {}) s")
     [[counted]] = rows(cursor, few.format(table, sql.Literal(EXACT_UP_TO + 1)))
@@ -150,7 +156,7 @@ def count_entries(cursor: CursorWrapper, generation: Generation) -> int:
 
 
 def count(cursor: CursorWrapper, generation: Generation, compiled: CompiledFilters) -> int:
-    """How many entries pass the filters."""
+    """Return the number of entries that satisfy the filters."""
     bind = Bound()
     query = sql.SQL("SELECT count(*) FROM {} e WHERE {}")
     where = conditions(compiled, generation, bind)
@@ -161,7 +167,7 @@ def count(cursor: CursorWrapper, generation: Generation, compiled: CompiledFilte
 def facet(
     cursor: CursorWrapper, generation: Generation, name: str, kind: FilterKind, compiled: CompiledFilters
 ) -> Facet:
-    """Count the values of one field among the entries that pass the filters."""
+    """Count the values of one field among the entries that satisfy the filters."""
     bind = Bound()
     parts = {"entry": generation.table("entry"), "where": conditions(compiled, generation, bind)}
     restore = FILTER_TYPES[kind].restore

@@ -1,8 +1,8 @@
-"""The tables of the index: one with all backing indexes, and three for each of them.
+"""The tables of the index: one that lists all backing indexes, and three for each of them.
 
-``imagesim_pgvector`` lists the backing indexes. Of the one with the id n, ``imagesim_pgvector_<n>_entry`` has a row for
-each entry (a tombstone for a removed one), ``…_image`` one for each image with its vector, and ``…_word`` one for each
-word of the texts. A table is looked up as every other in the search path of the connection.
+``imagesim_pgvector`` lists the backing indexes. For the one with the id n, ``imagesim_pgvector_<n>_entry`` has a row
+for each entry (a tombstone for a removed one), ``…_image`` a row for each image with its vector, and ``…_word`` a row
+for each word of the texts. Tables are found by the search path of the connection.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 REGISTRY = sql.Identifier("imagesim_pgvector")
 KINDS = ("entry", "image", "word")
 LOCK = 7_266_316_094_581_253_121
-"""The advisory lock of whoever creates or drops tables: any number that no other program is likely to use."""
+"""The advisory lock for creating, activating and dropping tables: a number that no other program is likely to use."""
 MAX_PLAIN_DIMS = 1_900
-"""Vectors of up to so many dimensions stand in the row itself; PostgreSQL moves longer ones out of it."""
+"""The number of dimensions up to which vectors are stored in the row itself; longer ones are moved to TOAST tables."""
 MAX_DIMS = {"vector": 2_000, "halfvec": 4_000}
-"""Dimensions that a graph of pgvector takes."""
+"""The maximum number of dimensions of an HNSW graph, by the type of its vectors."""
 MAX_INDEX_COLUMNS = 32
-"""Columns that an index of PostgreSQL takes."""
+"""The maximum number of columns of an index of PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +44,34 @@ class Generation:
     element: str
 
     def table(self, kind: str) -> sql.Identifier:
+        """Return the name of the table of one of ``KINDS``."""
         return sql.Identifier(f"imagesim_pgvector_{self.id}_{kind}")
 
     def column(self, filter_name: str, part: str = "") -> sql.Identifier:
-        """The column of a filter: all values, or of a number or date also its ``"_min"`` and ``"_max"``."""
+        """Return the column with all values of a filter, or with ``part`` the ``"_min"`` or ``"_max"`` of a number or
+        date."""
         return sql.Identifier(f"filter{list(self.meta.filters).index(filter_name)}{part}")
 
     def graph_vector(self, *table: str) -> sql.Composed:
-        """The expression that the graph is built of."""
+        """Return the expression on which the graph is built."""
         vector = sql.Identifier(*table, "vector")
         return sql.SQL("{}" if self.element == "vector" else "({}::{})").format(vector, self.graph_type)
 
     @property
     def graph_type(self) -> sql.SQL:
+        """The type of the vectors in the graph, with the number of dimensions."""
         return sql.SQL(f"{self.element}({int(self.meta.dims)})")
 
     @property
     def text_classes(self) -> dict[str, str]:
-        """The letter of each field of text in a ``tsvector``, which has four: the fields that weigh least share one."""
+        """The weight of each text field in a ``tsvector``. There are four, so that the fields of least weight share
+        D."""
         order = sorted(self.meta.texts, key=lambda name: -self.meta.texts[name].weight)
         return {name: "ABCD"[min(number, 3)] for number, name in enumerate(order)}
 
     @property
     def main_texts(self) -> list[str]:
-        """The weightiest fields of text, whose lengths count."""
+        """The text fields with the largest weight; only their numbers of words affect the score."""
         top = max((spec.weight for spec in self.meta.texts.values()), default=0.0)
         return [name for name, spec in self.meta.texts.items() if spec.weight == top]
 
@@ -76,9 +80,10 @@ _COLUMNS = sql.SQL("id, name, meta, element")
 
 
 def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: dict[str, Generation]) -> Generation:
-    """The backing index, the active one by default. ``known`` caches by name what never changes.
+    """Return a backing index, by default the active one. ``known`` caches backing indexes by name; they never change.
 
     :raises IndexMissing: if there is none.
+    :raises SearchIndexError: if its meta is invalid.
     """
     which = sql.SQL("active" if backing_index is None else "name = %(name)s")
     query = sql.SQL("SELECT {} FROM {} WHERE index = %(index)s AND {}").format(_COLUMNS, REGISTRY, which)
@@ -98,7 +103,7 @@ def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: di
 
 
 def names(database: Database, condition: str = "true") -> list[str]:
-    """The names of the backing indexes, oldest first; none where no table was made yet."""
+    """Return the names of the backing indexes, oldest first; an empty list if there is no table yet."""
     query = sql.SQL("SELECT name FROM {} WHERE index = %(index)s AND {} ORDER BY id").format(
         REGISTRY,
         sql.SQL(condition),
@@ -111,7 +116,7 @@ def names(database: Database, condition: str = "true") -> list[str]:
 
 
 def create(cursor: CursorWrapper, index: str, name: str, meta: IndexMeta, element: str) -> None:
-    """Make the tables of a backing index; the indexes of these tables are built when it is promoted."""
+    """Create the tables of a backing index. The indexes of these tables are built later, by :func:`build_indexes`."""
     lock(cursor)
     cursor.execute(
         sql.SQL(
@@ -172,9 +177,10 @@ _ENTRY = (
 
 
 def build_indexes(database: Database, generation: Generation, graph: dict[str, int], memory: str) -> None:
-    """Build the indexes of the tables that are not there yet, among them the graph of the vectors.
+    """Build the indexes of the tables that do not exist yet, among them the graph of the vectors.
 
-    Outside of a transaction writes go on meanwhile.
+    They are built concurrently, so that writes can continue, unless the tables are empty or the caller is in a
+    transaction.
     """
     definitions = dict(_indexes(generation, graph))
     with database.reading() as cursor:
@@ -196,7 +202,7 @@ def build_indexes(database: Database, generation: Generation, graph: dict[str, i
         cursor.execute("SELECT set_config('maintenance_work_mem', %s, false)", [memory])
         try:
             for name, definition in wanted.items():
-                if name in there:  # left invalid by whoever was killed while building it
+                if name in there:  # it is invalid, because a process was killed while building it
                     cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
                 cursor.execute(_named(name, definition, "CONCURRENTLY "))
         finally:
@@ -235,7 +241,7 @@ def _indexes(generation: Generation, graph: dict[str, int]) -> Iterator[tuple[st
 
 
 def activate(cursor: CursorWrapper, index: str, backing_index: str) -> None:
-    """Make it the active one; the caller commits.
+    """Make a backing index the active one. The caller has to commit.
 
     :raises IndexMissing: if it does not exist.
     """
@@ -247,7 +253,7 @@ def activate(cursor: CursorWrapper, index: str, backing_index: str) -> None:
 
 
 def drop(cursor: CursorWrapper, index: str, backing_index: str) -> None:
-    """Drop the tables of a backing index, and with the last one the list of them."""
+    """Drop the tables of a backing index, and after the last backing index also the table that lists them."""
     lock(cursor)
     if not rows(cursor, sql.SQL("SELECT to_regclass('imagesim_pgvector')"))[0][0]:
         return
@@ -261,10 +267,12 @@ def drop(cursor: CursorWrapper, index: str, backing_index: str) -> None:
 
 
 def lock(cursor: CursorWrapper) -> None:
+    """Take the advisory lock until the end of the transaction."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
 def analyse(cursor: CursorWrapper, generation: Generation) -> None:
-    """Let PostgreSQL count the values that its planner, and so the choice of the search, go by."""
+    """Update PostgreSQL's statistics, on which its planner and the choice between exact and approximate search
+    depend."""
     for kind in ("entry", "image"):
         cursor.execute(sql.SQL("ANALYZE {}").format(generation.table(kind)))

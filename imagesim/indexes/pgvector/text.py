@@ -1,8 +1,8 @@
-"""Words: which words of the index match those of a query, and which entries have them.
+"""Answer text queries: find the words of the index that match those of a query, and the entries that contain them.
 
-PostgreSQL finds the words in the list of all words (by stem, beginning, end, and letters that are almost the same) and,
-by its full text, the entries that have them, ranked roughly. These few are scored as every index scores them. No
-extension is needed for typing errors: the similarity of trigrams misses them in short words.
+PostgreSQL finds the words in the table of all words (by stem, prefix, suffix or similar letters), and with its full
+text search the entries that contain them, in a rough order. The first of these are then scored as in every index. The
+extension ``pg_trgm`` is not used, because trigrams miss typing errors in short words.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 MAX_WORDS = 1_000
-"""Words of the index that a word of a query is compared with because they look like it in one way, the likeliest first:
-of those that begin or end so the shortest, of those with almost the same letters the most similar."""
+"""The maximum number of words of the index that are compared with a word of a query for each way to match: for prefixes
+and suffixes the shortest, for typing errors those with the most similar letters."""
 STEP = 0.05
-"""The precision of the rough ranking."""
+"""The precision of the qualities of matches in the rough ranking."""
 
 Matches = list[dict[str, float]]
-"""The words of the index that match each word of a query, with the qualities of the matches."""
+"""For each word of a query, the matching words of the index with the qualities of the matches."""
 
 
 def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters: CompiledFilters) -> Candidates:
-    """Answer one query of words, whose filters were compiled."""
+    """Answer one text query with compiled filters."""
     started = time.perf_counter()
     words = text_hits.words_of(query, generation.meta) if generation.meta.texts else []
     matches = _matches(cursor, generation, words, query) if words else []
@@ -70,7 +70,7 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
 
 
 def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[QueryWord], query: Query) -> Matches:
-    """What matches among the words of the index that may."""
+    """Return the words of the index that match each word of the query."""
     bind = Bound()
     of_one = sql.SQL("(SELECT word, stems FROM {} WHERE {} ORDER BY {} LIMIT {})")
     near = [
@@ -88,7 +88,8 @@ def _matches(cursor: CursorWrapper, generation: Generation, words: Sequence[Quer
 
 
 def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Composable, sql.Composable]]:
-    """The conditions on words of the index that may match one of the query, each with the order of the likeliest."""
+    """Yield conditions for words of the index that may match a word of the query, each with an order, likeliest
+    first."""
     shortest = sql.SQL("length, word")
     spellings = [spelling for spelling, _stems in word.spellings]
     yield sql.SQL("word = ANY({})").format(bind(spellings, "text[]")), shortest
@@ -106,7 +107,7 @@ def _near(word: QueryWord, query: Query, bind: Bound) -> Iterator[tuple[sql.Comp
 
 
 def _between(column: str, start: str, bind: Bound) -> sql.Composed:
-    """The condition that a column begins so, as a range of an index."""
+    """Return the condition that a column begins with ``start``, as a range, for which an index can be used."""
     name = sql.Identifier(column)
     return sql.SQL("({} >= {} AND {} < {})").format(name, bind(start, "text"), name, bind(start + LAST, "text"))
 
@@ -114,7 +115,7 @@ def _between(column: str, start: str, bind: Bound) -> sql.Composed:
 def _frequencies(
     cursor: CursorWrapper, generation: Generation, words: Sequence[QueryWord], matches: Matches
 ) -> tuple[int, dict[str, int]]:
-    """How many entries there are, and how many have each word as spelled or by its stem."""
+    """Return the number of entries with texts, and for each word the number of those with the word or its stem."""
     bind = Bound()
     entry = generation.table("entry")
     counts = [
@@ -129,7 +130,10 @@ def _frequencies(
 
 
 def _any(words: Sequence[str], letter: str = "", typed: str = "") -> str:
-    """A ``tsquery`` of any of the words, in the fields of a letter; also of all that begin with what is ``typed``."""
+    """Return a ``tsquery`` for any of the words, in the fields with the weight ``letter``.
+
+    The words that begin with ``typed`` are replaced by a query for this prefix.
+    """
     parts = [f"{lexeme(word)}:{letter}" for word in words if not typed or not word.startswith(typed)]
     if len(parts) < len(words):
         parts.append(f"{lexeme(typed)}:*{letter}")
@@ -151,11 +155,11 @@ def _entries(
     frequencies: Mapping[str, int],
     size: int,
 ) -> Sequence[Sequence[Any]]:
-    """(texts, first image, columns of :func:`entry_columns`) of the entries that match best, by a rough score."""
+    """Return (texts, first image, columns of :func:`entry_columns`) of the best entries by a rough score."""
     bind = Bound()
     heads = query.heads or range(len(words))
     required = [_any(list(matches[n]), "", _typed(words[n], query)) for n in heads if n < len(words) and matches[n]]
-    # OFFSET 0: each quality is found once for a row, and not wherever its name stands.
+    # OFFSET 0 keeps the subquery apart, so that each quality is computed once per row and not once per use.
     statement = sql.SQL(
         "SELECT e.texts, e.images -> 0, {columns} FROM {entry} e CROSS JOIN LATERAL (SELECT {qualities} OFFSET 0) q "
         "WHERE e.words @@ {required} AND {where} ORDER BY {rough} DESC, e.key LIMIT {size}"
@@ -179,7 +183,7 @@ def _qualities(
     frequencies: Mapping[str, int],
     bind: Bound,
 ) -> sql.Composable:
-    """The quality of the best match of each word of the query in each field, as columns."""
+    """Return columns with the quality of the best match of each word of the query in each class of fields."""
     columns = []
     for number, (word, found) in enumerate(zip(words, matches, strict=True)):
         tiers: dict[float, list[str]] = defaultdict(list)
@@ -205,7 +209,7 @@ def _quality(number: int, letter: str) -> sql.Identifier:
 def _rough(
     generation: Generation, words: Sequence[QueryWord], total: int, frequencies: Mapping[str, int]
 ) -> sql.Composable:
-    """The score of :class:`~imagesim.indexes.text.TextIndex` from the qualities, but for their precision."""
+    """Return an expression that approximates the score of :class:`~imagesim.indexes.text.TextIndex`."""
     texts, classes, main = generation.meta.texts, generation.text_classes, generation.main_texts
     top = texts[main[0]].weight
     factors = {

@@ -1,6 +1,6 @@
-"""Writing entries: rows by version, vectors by COPY, and the words of their texts.
+"""Write entries: rows if their version is newer, vectors with COPY, and the words of their texts.
 
-Rows are locked in the order of words, then of keys, so that two writers never wait for each other.
+All writers lock rows in the same order, first by word and then by key, so that they cannot deadlock.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 BATCH = 200
-"""Rows of one statement."""
+"""The maximum number of rows of one statement."""
 MAX_VALUE_BYTES = 2_600
-"""Of a text in an inverted index: a third of a page, less what PostgreSQL adds."""
+"""The maximum size of a value in a GIN index: a third of a page, less the overhead of PostgreSQL."""
 MAX_WORD_BYTES = 1_000_000
-"""Of an entry's words in PostgreSQL's full text, which takes 1,048,575; further words are found by vectors alone."""
+"""The maximum size of the words of an entry; PostgreSQL's ``tsvector`` holds 1,048,575 bytes. Further words are not
+indexed."""
 WORD_OVERHEAD = 16
 """The maximum number of bytes that PostgreSQL adds to a word."""
 TOMBSTONE_AGE = "1 hour"
-"""How long after a removal a late write of an older version is refused, as on the other indexes."""
+"""How long after a removal a late write of an older version is refused, which is the same for all kinds of indexes."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 
 
 def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[Entry | Removal]) -> list[WriteResult]:
-    """Write in the transaction of the caller; one result for each operation."""
+    """Write in the transaction of the caller; return one result per operation, in the same order."""
     valid, results = prepare_all(operations, generation.meta)
     for number, prepared in list(valid.items()):
         if isinstance(prepared, Prepared) and (error := _cannot_be_indexed(prepared)):
@@ -62,7 +63,7 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
         changed = [(id, chosen[key]) for key, (id, sum) in written.items() if stored.get(key, (0, None))[1] != sum]
         _put_images(cursor, generation, changed)
     if any(isinstance(operation, Removal) for operation in operations):
-        # Not those that another writer is about to replace, which may be waiting for this one.
+        # Tombstones that another writer has locked are skipped: it may be waiting for this transaction.
         purge = sql.SQL(
             "DELETE FROM {entry} WHERE id = ANY(ARRAY("
             "SELECT id FROM {entry} WHERE removed_at < now() - %s::interval FOR UPDATE SKIP LOCKED))"
@@ -72,7 +73,7 @@ def write(cursor: CursorWrapper, generation: Generation, operations: Sequence[En
 
 
 def _cannot_be_indexed(prepared: Prepared) -> str:
-    """Why the index of the values cannot hold those of the entry; empty if it can."""
+    """Return why the GIN index cannot hold the values of the entry, or an empty string if it can."""
     values = [*prepared.categories, *(value for values in prepared.filters.values() for value in values)]
     size = max((len(value.encode()) for value in values if isinstance(value, str)), default=0)
     return (
@@ -87,7 +88,7 @@ def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _lock(cursor: CursorWrapper, generation: Generation, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-    """(version, checksum) of each key that is there."""
+    """Lock the rows of these keys; return (version, checksum) by key for those that exist."""
     query = sql.SQL("SELECT key, version, checksum FROM {} WHERE key = ANY(%s) ORDER BY key FOR UPDATE")
     found = rows(cursor, query.format(generation.table("entry")), [list(keys)])
     return {key: (version, bytes(checksum)) for key, version, checksum in found}
@@ -160,7 +161,8 @@ def _row(generation: Generation, prepared: Prepared | Removal) -> list[Any]:
 
 
 def _checksum(prepared: Prepared) -> bytes:
-    """Of the vectors: while it stays the same, a change of stock or price leaves the graph alone."""
+    """Return a checksum of the vectors: if it is unchanged, as after a change of stock or price, they are not
+    rewritten."""
     return hashlib.blake2b(prepared.vectors.tobytes(), digest_size=16).digest()
 
 
@@ -189,8 +191,10 @@ def _tokens(generation: Generation, name: str, values: Iterable[str]) -> set[Tok
 
 
 def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[str, list[int]]:
-    """The words of an entry as PostgreSQL's full text, with the fields that they are in as weights; and how many words
-    each of the main fields has."""
+    """Return the words of an entry as a ``tsvector``, and the number of words of each main field.
+
+    The weights of a word in the ``tsvector`` (A to D) say which fields contain it.
+    """
     classes = generation.text_classes
     found: dict[str, set[str]] = {}
     lengths: dict[str, int] = {}
@@ -210,13 +214,13 @@ def _words(generation: Generation, texts: Mapping[str, Sequence[str]]) -> tuple[
 
 
 def lexeme(word: str) -> str:
-    """A word quoted as PostgreSQL's full text reads it."""
+    """Return a word quoted for PostgreSQL's ``tsvector`` and ``tsquery``."""
     quoted = word.replace("\\", "\\\\").replace("'", "''")
     return f"'{quoted}'"
 
 
 def _put_words(cursor: CursorWrapper, generation: Generation, texts: Iterable[Mapping[str, Sequence[str]]]) -> None:
-    """Add the words to the list of all words; those that no entry has any more remain until a rebuild."""
+    """Add the words to the table of all words. Words that no entry contains any more remain until a rebuild."""
     found = text_hits.words_with_stems(texts, generation.meta)
     statement = sql.SQL(
         "INSERT INTO {} AS old (word, reversed, stems, letters, length) VALUES {} ON CONFLICT (word) DO UPDATE SET "
@@ -230,5 +234,5 @@ def _put_words(cursor: CursorWrapper, generation: Generation, texts: Iterable[Ma
 
 
 def signed(bits: int) -> int:
-    """64 bits as PostgreSQL's ``bigint``."""
+    """Return an unsigned number of 64 bits as the signed one with the same bits, for PostgreSQL's ``bigint``."""
     return bits - (1 << 64) if bits >> 63 else bits
