@@ -1,4 +1,4 @@
-"""The index for a catalogue of any size: Elasticsearch, on one node or many."""
+"""The index in Elasticsearch, for catalogues of any size on one or more nodes."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ __all__ = ["ElasticsearchIndex"]
 logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 META_SECONDS = 10.0
-"""How long a process caches what it read of an index. A search notices a swap by itself."""
+"""How many seconds a process caches the state of an index. A search notices a swap of the active index at once."""
 SERVER_TIMEOUT = 0.8
-"""Share of ``request_timeout`` after which the server itself gives up a search. So a slow query fails alone, and only a
-server that does not answer at all counts as unavailable."""
+"""The share of ``request_timeout`` after which the server itself stops a search. So a slow query fails alone, and only
+a server that does not answer at all counts as unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Searched:
-    """A backing index, as last read: the active one, or one beside it."""
+    """The state of a backing index, active or not, when it was last read."""
 
     backing_index: str
     meta: IndexMeta
@@ -57,24 +57,24 @@ class _Searched:
 
 
 class ElasticsearchIndex(BaseIndex):
-    """Approximate search with rescoring, exact on demand or where it costs no more.
+    """Approximate search with rescoring; exact search on demand or if it costs no more.
 
-    :param hosts: addresses with scheme and port; ``cloud_id`` instead for Elastic Cloud.
+    :param hosts: addresses with scheme and port. For Elastic Cloud give ``cloud_id`` instead.
     :param name: the alias. Backing indexes are called ``name-<time>-<random>``.
-    :param quantisation: ``"auto"`` (by the server's version), ``"none"``, ``"int8"`` or ``"bbq"``. Whatever is
-        quantised is scored again by the full vectors.
-    :param m, ef_construction: of the HNSW graph.
+    :param quantisation: ``"auto"`` (by the version of the server), ``"none"``, ``"int8"`` or ``"bbq"``. Candidates are
+        always scored by the full vectors.
+    :param m, ef_construction: parameters of the HNSW graph.
     :param recall: the share of the ten best that an approximate search has to find, 0.5 to 1. It is measured on the
-        index's own vectors; the least candidates that reach it are taken, or the search is exact. None: not measured.
-    :param num_candidates: entries that a shard scores in full for a page, more of them for later pages; None
-        takes what ``recall`` needs, and 100 before it was measured.
-    :param request_timeout: seconds that a search may take; a write may take ten times as long.
+        index's own vectors; searches take the least candidates that reach it, or are exact. None: not measured.
+    :param num_candidates: the number of entries that a shard scores in full for a page, more for later pages; None
+        takes the number that ``recall`` needs, or 100 before it was measured.
+    :param request_timeout: the seconds that a search may take; a write may take ten times as long.
     :param similarity: the default order of answers: ``"cosine"``, ``"dot_product"``, ``"l2"``
         or ``"l1"`` (see :class:`~imagesim.types.Query`); with ``"l1"`` the search is exact by default.
-    :param analyzers: by the code of a language, the analyser of the server to use in place of its own for it
-        (``{"ja": "kuromoji"}``); a plug-in's must be installed on every node.
-    :param client_options: ``api_key``, ``basic_auth``, ``ca_certs`` and what else the client knows of
-        credentials, TLS and connections.
+    :param analyzers: the analyser of the server for each language code that shall not use the default of the server
+        (``{"ja": "kuromoji"}``). Plug-ins must be installed on every node.
+    :param client_options: ``api_key``, ``basic_auth``, ``ca_certs`` and other options of the client for credentials,
+        TLS and connections.
     :raises ConfigurationError: naming the wrong option and the right ones.
     """
 
@@ -208,11 +208,11 @@ class ElasticsearchIndex(BaseIndex):
         return self._layout(backing_index)[0]
 
     def _layout(self, backing_index: str | None) -> tuple[IndexMeta, frozenset[str]]:
-        """The meta of an index, and the fields of its entries."""
+        """Return the meta of an index and the fields of its entries."""
         if backing_index is None:
             active = self._read()
             return active.meta, active.fields
-        # Neither ever changes, and no other index ever has its name.
+        # Meta and fields never change, and the name of a backing index is never used again.
         if backing_index not in self._layouts:
             with self._translated_errors():
                 found = self._client.indices.get_mapping(index=backing_index)
@@ -221,14 +221,14 @@ class ElasticsearchIndex(BaseIndex):
         return self._layouts[backing_index]
 
     def _read(self, name: str | None = None, *, refresh: bool = False) -> _Searched:
-        """What searches need to know of the active index, or of the backing index ``name``.
+        """Return what searches need to know about the active index, or about the backing index ``name``.
 
         :raises IndexMissing: if there is none.
         """
         name = name or self.name
         known = self._searched.get(name)
         if refresh or known is None or time.monotonic() - known.read_at > META_SECONDS:
-            # Several threads may read it at once. One after the other, they would wait for each other's timeouts where
+            # Several threads may read it at the same time. With a lock, they would wait for each other's timeouts when
             # the server does not answer.
             with self._translated_errors():
                 read_at = time.monotonic()
@@ -316,7 +316,7 @@ class ElasticsearchIndex(BaseIndex):
         validation.check_fingerprint(query, searched.meta)
         validation.check_fields(query, searched.meta.filters)
         filters = validation.compile_filters(query.filters, searched.meta.filters)
-        by_column = mapping.CANDIDATE in searched.fields and not query.fields  # they hold no values of filters
+        by_column = mapping.CANDIDATE in searched.fields and not query.fields  # columns hold no values of filters
         if query.text:
             return CompiledText(query, filters, searched.meta, SERVER_TIMEOUT * self._timeout, by_column=by_column)
         similarity = query.similarity or self.similarity
@@ -326,7 +326,7 @@ class ElasticsearchIndex(BaseIndex):
         candidates = effort or DEFAULT_CANDIDATES
         exact = query.exact
         if exact is None:
-            # The graph is one of cosines.
+            # The graph only knows cosines.
             exact = similarity == "l1" or not effort or passing <= exact_up_to(searched.entries, candidates)
         ratio = max(4, candidates / 25)
         while candidates < ratio * (query.offset + query.limit + 1):
@@ -344,9 +344,9 @@ class ElasticsearchIndex(BaseIndex):
         )
 
     def _swapped(self, before: _Searched, queries: Sequence[Query]) -> None:
-        """Read the active index after a swap.
+        """Read the state of the new active index after a swap.
 
-        :raises ModelMismatch: if the queries were embedded by another model, or projected for the index before.
+        :raises ModelMismatch: if the queries were embedded by another model, or projected for the former index.
         """
         after = self._read(refresh=True)
         for query in queries:
@@ -358,13 +358,13 @@ class ElasticsearchIndex(BaseIndex):
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
     def _ask(self, name: str, compiled: Sequence[CompiledQuery | CompiledText], searched: _Searched) -> list[list[Any]]:
-        """The server's answers to the bodies of each query, in one request."""
+        """Return the server's answers to the bodies of each query, all sent in one request."""
         bodies = [each.bodies(self._server, searched.quantisation) for each in compiled]
         try:
             with self._translated_errors():
                 answers = iter(self._connection.search(name, [*chain(*bodies)]))
         except SearchIndexError:
-            self._searched.pop(name, None)  # what is cached of the index may be the reason
+            self._searched.pop(name, None)  # outdated cached state of the index may be the reason
             raise
         return [[next(answers) for _body in each] for each in bodies]
 
@@ -394,7 +394,7 @@ class ElasticsearchIndex(BaseIndex):
 
     def check(self) -> list[CheckMessage]:
         if find_spec("elasticsearch") is not None:
-            _ = self._client  # it checks the addresses and its options
+            _ = self._client  # creating the client checks the addresses and options
             return []
         problem = "The index is Elasticsearch, but its client is not installed."
         return [CheckError(problem, hint="pip install 'django-imagesim[elasticsearch]'", id="imagesim.E101")]

@@ -1,7 +1,7 @@
-"""Writing entries by bulk requests.
+"""Write entries with bulk requests.
 
-The client's ``helpers.streaming_bulk`` is not used: it took 1.46 s to write 3,000 entries of 512 dimensions, and this
-1.28 s (median of six alternating runs), with a third more processor time of the client.
+The client's ``helpers.streaming_bulk`` is not used: it took 1.46 s to write 3,000 entries of 512 dimensions, this
+module 1.28 s (median of six alternating runs), and it took a third more processor time of the client.
 """
 
 from __future__ import annotations
@@ -43,16 +43,17 @@ class Line:
 
 
 def write_alias(backing_index: str) -> str:
-    """The alias that only this backing index ever has."""
+    """Return the name of the alias that belongs to this backing index alone."""
     return f"{backing_index}-writes"
 
 
 class Writer:
-    """Writes to one target.
+    """Writes entries and removals to one index.
 
-    :param target: an alias: requiring one keeps the server from creating an index that was dropped.
-    :param fields: those of its entries.
-    :param name: what errors call the index.
+    :param target: an alias of the index. Since requests require an alias, the server never creates a dropped index
+        again.
+    :param fields: the fields that entries of the index have.
+    :param name: the name of the index in error messages.
     :param client: the client with the timeout of writes.
     """
 
@@ -69,10 +70,10 @@ class Writer:
         self._connection, self._client = connection, client
 
     def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
-        """One result for each operation; ``packed``: send vectors as base64, if the server takes them."""
+        """Write the operations; return one result per operation. With ``packed``, vectors are sent as base64."""
         results = self._write(dict(enumerate(operations)), packed)
         if packed:
-            # While a cluster is upgraded, an older node may hold the shard, and refuse them.
+            # During an upgrade of the cluster, an older node may hold the shard and refuse vectors as base64.
             refused = {n for n, result in results.items() if result.status == "failed" and not result.retryable}
             results |= self._write({n: operations[n] for n in sorted(refused)}, packed=False)
         return [results[number] for number in range(len(operations))]
@@ -91,9 +92,10 @@ class Writer:
         return results
 
     def _send(self, chunk: list[Line]) -> dict[int, WriteResult]:
-        """Send until every line has a final result, at most ATTEMPTS times. Versions make repeating harmless.
+        """Send lines until each has a final result, at most ATTEMPTS times. Because of the versions, repeating is
+        harmless.
 
-        :returns: the results by the lines' numbers.
+        :returns: the results by the numbers of the lines.
         :raises IndexUnavailable: if the server does not answer.
         """
         results: dict[int, WriteResult] = {}
@@ -120,7 +122,7 @@ class Writer:
 def line(
     number: int, operation: Prepared | Removal, meta: IndexMeta, packed: bool, fields: frozenset[str] | None = None
 ) -> Line:
-    """The line of one operation; ``fields`` are those that the entries of the index have, None for all."""
+    """Encode one operation. Only the given ``fields`` of an entry are sent, or all if None."""
     if isinstance(operation, Removal):
         return Line(number, operation.key, _action("delete", operation.key, operation.version))
     entry = operation.entry
@@ -150,7 +152,8 @@ def line(
 
 
 def pack_vector(vector: Vector) -> str:
-    """A vector as servers from 9.3 on take it beside an array: base64 of its float32 values, big-endian."""
+    """Encode a vector as base64 of its big-endian float32 values, which servers from 9.3 on accept instead of an
+    array."""
     return base64.b64encode(vector.astype(">f4").tobytes()).decode()
 
 
@@ -173,13 +176,13 @@ def chunks(lines: Sequence[Line]) -> Iterator[list[Line]]:
 
 
 def result(key: str, item: Mapping[str, Any]) -> WriteResult:
-    """The result of one operation.
+    """Return the result of one operation from its item in the server's answer.
 
-    :raises IndexMissing: if the index is gone.
+    :raises IndexMissing: if the index no longer exists.
     """
     answer: Mapping[str, Any] = next(iter(item.values()))
     status = int(answer["status"])
-    if status < 300 or (status == 404 and "error" not in answer):  # a removal of a missing entry leaves a tombstone
+    if status < 300 or (status == 404 and "error" not in answer):  # the removal of a missing entry leaves a tombstone
         return WriteResult(key, "done")
     if status == 409:
         return WriteResult(key, "newer")

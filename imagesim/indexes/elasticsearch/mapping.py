@@ -1,4 +1,4 @@
-"""The server's version, and the mapping and settings of a backing index on it."""
+"""The version of the server, and the mapping and settings of backing indexes."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ Quantisation = Literal["none", "int8", "bbq"]
 OLDEST = (8, 12)
 """The oldest version that answers a nested ``knn`` query."""
 BBQ_FROM_DIMS = 384
-"""One bit per dimension is too little below."""
+"""The number of dimensions from which one bit per dimension is enough."""
 INDEX_TYPES: Mapping[Quantisation, str] = {"none": "hnsw", "int8": "int8_hnsw", "bbq": "bbq_hnsw"}
 META = "imagesim"
 """The key of the index's meta in ``_meta``."""
 STATISTICS = "statistics"
-"""The key in it of what changes with the entries, and that no answer depends on."""
+"""The key of the statistics in the meta. They change with the entries, and do not change which entries match."""
 CANDIDATE = "candidate"
-"""The field that holds what a candidate is made from, once more, as one value in a column."""
+"""The field that repeats the data of a candidate as one value with doc values."""
 CANDIDATE_TEXTS = "candidate_texts"
-"""The same for the texts that a candidate is scored by."""
+"""The field that likewise repeats the texts by which a candidate is scored."""
 WORDS, STEMS = "words", "stems"
-"""The fields of the words of all texts, and of their stems with the language of each."""
+"""The fields with the words of all texts, and with their stems, each prefixed with its language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The version of a server, and what follows from it."""
+    """The version of a server, and the capabilities that depend on it."""
 
     version: tuple[int, int]
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Server:
-        """Read the answer to ``GET /``.
+        """Return the server that gave this answer to ``GET /``.
 
-        :raises SearchIndexError: if it is too old.
+        :raises SearchIndexError: if the server is too old.
         """
         version = info["version"]
         if version.get("build_flavor") == "serverless":
@@ -55,20 +55,21 @@ class Server:
         return server
 
     def quantisation(self, dims: int) -> Quantisation:
-        """What ``quantisation="auto"`` means on this server. ``imagesim_plan`` goes by the same rule."""
+        """Return what ``quantisation="auto"`` means on this server. ``imagesim_plan`` follows the same rule."""
         return "bbq" if self.version >= (9, 1) and dims >= BBQ_FROM_DIMS else "int8"
 
     def supports(self, quantisation: Quantisation) -> bool:
-        """Better binary quantisation is generally available since 8.18 and 9.0."""
+        """Return whether the server has this quantisation. "bbq" is generally available since 8.18 and 9.0."""
         return quantisation != "bbq" or self.version >= (8, 18)
 
     @property
     def knn_takes_k(self) -> bool:
-        """Before, ``k`` is unknown; since, its default is the size of the page."""
+        """Whether a ``knn`` query takes ``k``, which then defaults to the size of the page."""
         return self.version >= (8, 15)
 
     @property
     def knn_rescores(self) -> bool:
+        """Whether a ``knn`` query takes ``rescore_vector``."""
         return self.version >= (8, 18)
 
     @property
@@ -94,18 +95,18 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How a new index stores its vectors, and its shards."""
+    """How a new index stores its vectors, and the number of its shards."""
 
     quantisation: Quantisation
     m: int
     ef_construction: int
     shards: int
     whole_range: bool = True
-    """Whether int8 spans every value, not a quantile of them."""
+    """Whether int8 covers the range of all values rather than of a quantile of them."""
 
 
 def check_options(name: str, quantisation: str) -> None:
-    """:raises ConfigurationError: if an index cannot be called so, or the quantisation is unknown."""
+    """:raises ConfigurationError: if the name is not valid for an index, or the quantisation is unknown."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,199}", name):
         raise ConfigurationError(
             f"INDEX's name {name!r} cannot name an index of Elasticsearch: use small letters, digits, '.', '-' and '_'."
@@ -117,14 +118,14 @@ def check_options(name: str, quantisation: str) -> None:
 
 
 def body(name: str, meta: IndexMeta, storage: Storage, server: Server) -> dict[str, Any]:
-    """The body of ``indices.create``."""
+    """Return the body of ``indices.create``."""
     return {"settings": _settings(storage, server), "mappings": _mapping(name, meta, storage, server)}
 
 
 def _settings(storage: Storage, server: Server) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "number_of_shards": storage.shards,
-        # Nobody searches it until it is promoted: see ``serving``.
+        # The index is not searched before it is promoted; see ``serving``.
         "number_of_replicas": 0,
         "refresh_interval": "-1",
         # How long after a removal a late write of an older version is refused (the server's default: 60 s).
@@ -139,7 +140,7 @@ def _settings(storage: Storage, server: Server) -> dict[str, Any]:
 
 
 def serving(replicas: int, refresh_interval: str) -> dict[str, Any]:
-    """The settings of an active index that differ from those of one being filled."""
+    """Return the settings of an active index that differ from those of an index that is being filled."""
     return {"index": {"number_of_replicas": replicas, "refresh_interval": refresh_interval}}
 
 
@@ -149,7 +150,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
     vector = dsl.DenseVector(
         dims=meta.dims,
         index=True,
-        similarity="dot_product",  # of unit vectors: the cosine, without dividing
+        similarity="dot_product",  # for unit vectors this is the cosine, without a division
         index_options=index_options(storage),
     )
     stored = dsl.Keyword(index=False, doc_values=False)  # never queried
@@ -158,7 +159,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
     mapping = dsl.Mapping()
     mapping.meta("dynamic", "strict")
     if not server.keeps_vectors_from_source:
-        # The vectors are in the graph's own file; _source would hold them a second time, as text.
+        # The vectors are stored in files of their own; _source would hold them a second time, as text.
         mapping.meta("_source", excludes=["images.vector", CANDIDATE, CANDIDATE_TEXTS, WORDS, STEMS])
     mapping.meta("_meta", **{META: {"index": name, **asdict(meta)}})
     mapping.field("key", dsl.Keyword(index=False))
@@ -177,7 +178,7 @@ def _mapping(name: str, meta: IndexMeta, storage: Storage, server: Server) -> di
 
 
 def index_options(storage: Storage) -> dict[str, Any]:
-    """The ``index_options`` of the vectors."""
+    """Return the ``index_options`` of the vectors."""
     options = {"type": INDEX_TYPES[storage.quantisation], "m": storage.m, "ef_construction": storage.ef_construction}
     if storage.quantisation == "int8" and storage.whole_range:
         # The default clips values outside a quantile. Embeddings of pictures have a few dimensions with the largest
@@ -187,7 +188,7 @@ def index_options(storage: Storage) -> dict[str, Any]:
 
 
 def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
-    """The meta stored with an index of this app.
+    """Return the meta stored with an index of this app.
 
     :raises SearchIndexError: if another program made the index.
     """
@@ -201,12 +202,12 @@ def meta_of(backing_index: str, mapping: Mapping[str, Any]) -> IndexMeta:
 
 
 def fields_of(mapping: Mapping[str, Any]) -> frozenset[str]:
-    """The fields of its entries, some of which indexes of earlier versions lack."""
+    """Return the fields of entries, some of which are missing in indexes of earlier versions."""
     return frozenset(mapping["properties"])
 
 
 def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatistics]:
-    """What was last counted of the index's entries, and measured of its answers."""
+    """Return the stored statistics of the values of fields, and of the number of entries and the recall."""
     stored = mapping["_meta"][META].get(STATISTICS)
     counted = Statistics.from_stored(stored)
     stored = stored if isinstance(stored, Mapping) else {}
@@ -216,7 +217,7 @@ def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatisti
 
 
 def with_statistics(mapping: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole ``_meta`` of the index, with these of its statistics replaced."""
+    """Return the whole ``_meta`` of the index with the given statistics replaced."""
     meta = mapping["_meta"]
     before = meta[META].get(STATISTICS)
     before = before if isinstance(before, Mapping) else {}
@@ -224,6 +225,6 @@ def with_statistics(mapping: Mapping[str, Any], statistics: Mapping[str, Any]) -
 
 
 def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:
-    """The quantisation that the index was created with."""
+    """Return the quantisation with which the index was created."""
     options = mapping["properties"]["images"]["properties"]["vector"].get("index_options", {})
     return next((name for name, of in INDEX_TYPES.items() if of == options.get("type")), "none")

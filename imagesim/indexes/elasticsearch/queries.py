@@ -1,9 +1,9 @@
-"""From a query to the body of a search, and from the answer to candidates or facets.
+"""Make the bodies of searches from queries, and candidates and facets from the answers.
 
-One form serves every version since 8.12 and leaves scoring, collapsing, ordering and paging to the server:
-a nested ``knn`` query, as a filter, chooses candidates by the quantised vectors, the shop's filters being applied
-while the graph is walked; a nested ``script_score`` then scores every image of every candidate by the full vectors.
-Without the first part the search is exact.
+The same form of query works with all versions since 8.12 and leaves scoring, collapsing, ordering and paging to the
+server. A nested ``knn`` query, used as a filter, chooses candidates by the quantised vectors; the filters of the query
+are applied while the graph is searched. A nested ``script_score`` query then scores every image of every candidate by
+the full vectors. Without the ``knn`` query the search is exact.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
     from imagesim.types import EntryImage, Vector
 
 VECTOR = "images.vector"
-# Scores must not be negative. Of unit vectors, the dot product is the cosine, and orders as l2 does.
+# Scores must not be negative. For unit vectors, the dot product is the cosine and gives the same order as l2.
 COSINE = f"dotProduct(params.q, '{VECTOR}') + 1.0"
 L1 = f"1.0 / (1.0 + l1norm(params.q, '{VECTOR}'))"
 OVERSAMPLE = {"none": 0.0, "int8": 0.0, "bbq": 3.0}
 NAMED = {"_source": False, "stored_fields": "_none_"}
-"""Inner hits that say which images they are, and nothing of what is stored."""
+"""Options of inner hits that only return the positions of images, and no stored fields."""
 FACET_SHARD_SIZE = 10 * MAX_FACET_VALUES
-"""Values each shard counts, so that with several shards too the commonest are counted in full."""
+"""The number of values that each shard counts, so that the commonest are counted completely even with several
+shards."""
 
 
 def filter_clauses(compiled: CompiledFilters) -> dict[str, list[dict[str, Any]]]:
-    """The ``filter`` and ``must_not`` of a ``bool`` query."""
+    """Return the ``filter`` and ``must_not`` clauses of a ``bool`` query."""
     filters = compiled.filters
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
@@ -64,11 +65,12 @@ def filter_clauses(compiled: CompiledFilters) -> dict[str, list[dict[str, Any]]]
 
 
 def count_body(compiled: CompiledFilters) -> dict[str, Any]:
+    """Return the body of ``_count`` for the entries that satisfy the filters."""
     return {"query": {"bool": filter_clauses(compiled)}}
 
 
 def source_fields(query: Query) -> list[str]:
-    """The fields of ``_source`` that a candidate is made from."""
+    """Return the fields of ``_source`` that a candidate is made from."""
     own = ["in_stock" if name == "in_stock" else f"filters.{name}" for name in query.fields]
     return ["group", "categories", "images.digest", "images.name", *own]
 
@@ -76,7 +78,7 @@ def source_fields(query: Query) -> list[str]:
 def stored_values(
     source: Mapping[str, Any], query: Query, kinds: Mapping[str, FilterKind]
 ) -> dict[str, tuple[Canonical, ...]]:
-    """``Candidate.values`` from the ``_source`` of a hit."""
+    """Return the value of ``Candidate.values`` from the ``_source`` of a hit."""
     stored = source.get("filters") or {}
     found: dict[str, tuple[Canonical, ...]] = {}
     for name in query.fields:
@@ -88,7 +90,7 @@ def stored_values(
 
 
 class Stored(NamedTuple):
-    """What an index holds of an entry that was found; an image is its (digest, name)."""
+    """The stored data of an entry that was found. Images are (digest, name) pairs."""
 
     key: str
     group: str
@@ -97,26 +99,26 @@ class Stored(NamedTuple):
 
 
 def fetched(query: Query, by_column: bool, *, texts: bool = False) -> dict[str, Any]:
-    """The part of a body that says what is read of each hit.
+    """Return the part of a body that says which fields of each hit are read.
 
-    Columns are read in place of ``_source`` where the index has them: to read that, or an ``_id``, the server has to
+    If the index has them, doc values are read instead of ``_source``: to read ``_source`` or ``_id``, the server has to
     decompress a block of stored fields for each hit.
     """
     if by_column:
-        # The group has to be named: the server cannot add the field of ``collapse`` to a list of others.
+        # The group has to be listed: the server does not add the field of ``collapse`` to a list of other fields.
         columns = ["group", CANDIDATE, CANDIDATE_TEXTS] if texts else ["group", CANDIDATE]
         return {"_source": False, "stored_fields": "_none_", "docvalue_fields": columns}
     return {"_source": [*source_fields(query), "texts"] if texts else source_fields(query)}
 
 
 def lacks_column(hit: Mapping[str, Any]) -> bool:
-    """Whether columns were asked for and the entry has none: it was written for an index of an earlier version, which
-    was swapped for this one meanwhile."""
+    """Return whether doc values were requested that the entry does not have. This happens if the index was swapped
+    meanwhile for one that an earlier version of this app made."""
     return "_source" not in hit and CANDIDATE not in hit["fields"]
 
 
 def stored(hit: Mapping[str, Any]) -> Stored:
-    """What was read of a hit."""
+    """Return the stored data of a hit, from its doc values or its ``_source``."""
     if "_source" not in hit:
         columns = hit["fields"]
         return Stored(hit["sort"][1], columns["group"][0], *_unpacked_candidate(columns[CANDIDATE][0]))
@@ -126,7 +128,7 @@ def stored(hit: Mapping[str, Any]) -> Stored:
 
 
 def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """The texts that were read of a hit."""
+    """Return the stored texts of a hit by the name of the field."""
     if "_source" in hit:
         return hit["_source"].get("texts") or {}
     column = hit["fields"].get(CANDIDATE_TEXTS)
@@ -135,23 +137,23 @@ def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
 
 
 def pack_candidate(categories: Sequence[str], images: Iterable[EntryImage]) -> str:
-    """The value of :data:`CANDIDATE`: what a candidate is made from beside its key and group."""
+    """Return the value of the field :data:`CANDIDATE`: the data of a candidate except its key and group."""
     return pack([categories, *((image.digest, image.name) for image in images)])
 
 
-@lru_cache(maxsize=1_000)  # read twice, first to see whether the answer is enough
+@lru_cache(maxsize=1_000)  # each hit is unpacked twice, first to see whether the answer is enough
 def _unpacked_candidate(column: str) -> tuple[tuple[str, ...], Sequence[tuple[str, str]]]:
     categories, *images = unpack(column)
     return tuple(categories), images
 
 
 def pack(value: Any) -> str:
-    """A value as a column of the type ``binary`` takes it."""
+    """Encode a value for a field of the type ``binary``."""
     return base64.b64encode(encode(value)).decode()
 
 
 def unpack(column: str) -> Any:
-    """The value of a column of this type."""
+    """Decode the value of a field of the type ``binary``."""
     return decode(base64.b64decode(column))
 
 
@@ -159,9 +161,10 @@ def unpack(column: str) -> Any:
 class CompiledQuery:
     """A checked query.
 
-    ``vector`` has unit length; ``candidates`` is the number of entries that a shard scores in full, 0 for all that pass
-    the filters; the server gives up after ``timeout`` seconds. ``which_image`` asks which image of an entry is meant,
-    which takes a part of the server's time, and is known where each entry has one. ``by_column``: see :func:`fetched`.
+    ``vector`` has unit length. ``candidates`` is the number of entries that a shard scores in full, 0 for all that
+    satisfy the filters. The server stops after ``timeout`` seconds. ``which_image`` asks the server which image of an
+    entry is the best; this takes time and is not needed if each entry has only one. For ``by_column`` see
+    :func:`fetched`.
     """
 
     query: Query
@@ -175,10 +178,11 @@ class CompiledQuery:
     by_column: bool = False
 
     def bodies(self, server: Server, quantisation: Quantisation) -> list[dict[str, Any]]:
-        """The bodies of ``_search``: one."""
+        """Return the bodies of ``_search``; a vector query has only one."""
         return [self.body(server, quantisation)]
 
     def body(self, server: Server, quantisation: Quantisation) -> dict[str, Any]:
+        """Return the body of ``_search``."""
         query, vector = self.query, self.vector
         clauses: dict[str, Any] = filter_clauses(self.filters)
         if self.candidates:
@@ -198,7 +202,7 @@ class CompiledQuery:
         if self.similarity == "l1":
             if query.min_score is not None:
                 images = {"script_score": {**_scored(images, COSINE, vector), "min_score": query.min_score + 1.0}}
-            # The answer is ordered by one function and reports another.
+            # The hits are ordered by the distance l1, but their score is the cosine.
             cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "name": "cosine", **NAMED})
             must = [_nested(images, L1, vector, {"size": 1, **NAMED}), {**cosine, "boost": 0}]
         else:
@@ -211,7 +215,7 @@ class CompiledQuery:
     def _knn(self, clauses: dict[str, Any], server: Server, quantisation: Quantisation) -> dict[str, Any]:
         knn: dict[str, Any] = {"field": VECTOR, "query_vector": self.vector, "num_candidates": self.candidates}
         if clauses:
-            # It must pass entries only, never their nested images, which a must_not alone would.
+            # The filter must match entries only: must_not alone would also match their nested images.
             knn["filter"] = [{"exists": {"field": "group"}}, {"bool": clauses}]
         if server.knn_takes_k:
             knn["k"] = self.candidates
@@ -220,10 +224,10 @@ class CompiledQuery:
         return knn
 
     def follow_up(self, answer: Mapping[str, Any]) -> CompiledQuery | None:
-        """The query to ask in place of this one, if its answer is not enough."""
+        """Return the query to ask instead of this one if its answer does not suffice, otherwise None."""
         hits = answer["hits"].get("hits", ())
         full = self.candidates and answer["hits"]["total"]["value"] >= self.candidates
-        # The candidates were variants of too few products to fill the page.
+        # The candidates may be variants of too few products to fill the page.
         lacks_entries = full and len(hits) <= self.query.limit
         lacks_columns = any(map(lacks_column, hits))
         lacks_images = not (self.which_image or lacks_columns) and any(len(stored(hit).images) > 1 for hit in hits)
@@ -237,12 +241,15 @@ class CompiledQuery:
         )
 
     def passing(self, answer: Mapping[str, Any]) -> int | None:
-        """How many entries pass the filters, where the answer tells."""
+        """Return how many entries satisfy the filters, or None if the answer does not say."""
         full = not self.candidates or answer["hits"]["total"]["value"] < self.candidates
         return answer["hits"]["total"]["value"] if full and self.query.min_score is None else None
 
     def parse(self, answer: Mapping[str, Any]) -> Candidates:
-        """:raises QueryTimeout: if the server gave up."""
+        """Return the candidates of an answer.
+
+        :raises QueryTimeout: if the server stopped the search.
+        """
         if answer.get("timed_out"):
             raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer terms.")
         hits = answer["hits"].get("hits", [])
@@ -262,12 +269,12 @@ class CompiledQuery:
 
 
 def _positions(inner: Mapping[str, Any]) -> list[tuple[int, float]]:
-    """(position among the entry's images, score) of each image, best first."""
+    """Return (position among the images of the entry, score) of each inner hit, best first."""
     return [(hit["_nested"]["offset"], hit["_score"]) for hit in inner["hits"]["hits"]]
 
 
 def _nested(images: dict[str, Any], script: str, vector: Any, inner_hits: dict[str, Any] | None) -> dict[str, Any]:
-    """Score an entry by the best of its images, which ``inner_hits`` name."""
+    """Return a ``nested`` clause that scores an entry by its best image. ``inner_hits`` ask which image that is."""
     query = {"script_score": _scored(images, script, vector)}
     named = {} if inner_hits is None else {"inner_hits": inner_hits}
     return {"path": "images", "score_mode": "max", "query": query, **named}
@@ -278,9 +285,10 @@ def _scored(images: dict[str, Any], script: str, vector: Any) -> dict[str, Any]:
 
 
 def facets_body(compiled: CompiledFilters, kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
-    """The body of ``_search`` that counts all fields in one request.
+    """Return the body of ``_search`` that counts all fields in one request.
 
-    The query holds the conditions on other fields; each aggregation adds those on the fields counted beside it.
+    The query has the conditions on fields that are not counted. Each aggregation adds the conditions on the other
+    counted fields.
     """
     return {
         "size": 0,
@@ -301,7 +309,7 @@ def _aggregation(
     beside = filter_clauses(CompiledFilters(counted, tests).without((name,)))
     field = {"category": "categories", "in_stock": "in_stock"}.get(name, f"filters.{name}")
     if name == "in_stock":
-        # By queries: the field has no doc values, which ``terms`` needs.
+        # Count with queries: the field lacks the doc values that a ``terms`` aggregation needs.
         values = {"true": {"term": {"in_stock": True}}, "false": {"term": {"in_stock": False}}}
         of: dict[str, Any] = {"values": {"filters": {"filters": values}}}
     elif FILTER_TYPES[kind].is_range:
@@ -314,6 +322,7 @@ def _aggregation(
 
 
 def parse_facets(answer: Mapping[str, Any], kinds: Mapping[str, FilterKind]) -> dict[str, Facet]:
+    """Return the facets by field from the answer to :func:`facets_body`."""
     return {name: _facet(kind, answer["aggregations"][name]) for name, kind in kinds.items()}
 
 

@@ -21,15 +21,16 @@ from imagesim.indexes.validation import CompiledFilter, CompiledFilters
 from imagesim.types import FilterKind
 
 MAX_VALUES = 100
-"""The number of values per field whose entries are counted, the most common first; a rarer one matches at most as many
-as the last."""
+"""The number of values per field whose entries are counted, the most common first. A value that was not counted matches
+at most as many entries as the last."""
 MAX_FIELDS = 50
+"""The number of filters whose values are counted."""
 PERCENTS = (0, 0.1, 1, *range(5, 100, 5), 99, 99.9, 100)
 """The quantiles stored for a number or date."""
 EXACT_UP_TO = 5_000
-"""The number of entries up to which all are scored: the graph would save nothing."""
+"""The number of entries up to which search is always exact: the graph would save nothing."""
 COUNTED_SECONDS = 600.0
-"""How long the count of an exact answer is used."""
+"""How many seconds the count of an exact answer is used."""
 MAX_COUNTED = 1_000
 """The number of filters whose counts a process caches."""
 MAX_COUNTED_VALUES = 100
@@ -45,9 +46,9 @@ def exact_up_to(entries: int, candidates: int) -> float:
 
 
 def statistics_body(kinds: Mapping[str, FilterKind]) -> dict[str, Any]:
-    """The body of ``_search`` that counts the values of all fields."""
+    """Return the body of ``_search`` that counts the values of all fields."""
     aggregations: dict[str, Any] = {
-        # By a query: the field has no doc values.
+        # Counted with a query, because the field has no doc values.
         "in_stock": {"filter": {"term": {"in_stock": True}}},
         "categories": _terms("categories"),
         "images": {"nested": {"path": "images"}},
@@ -90,7 +91,7 @@ def _share(count: int, entries: int) -> float:
 
 
 def _word(value: object) -> str:
-    """The value of a keyword or boolean as a key of JSON: booleans are buckets 0 and 1."""
+    """Return the value of a keyword or boolean as a JSON key; the keys of booleans are "0" and "1"."""
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
@@ -104,7 +105,7 @@ class Statistics:
 
     @classmethod
     def from_stored(cls, stored: object) -> Statistics:
-        """Unreadable statistics count as absent: without an estimate a search is as correct, only slower."""
+        """Return stored statistics. Invalid ones count as absent: without them a search is only slower."""
         stored = stored if isinstance(stored, Mapping) else {}
         shares, entries, images = (stored.get(name) for name in ("shares", "entries", "images"))
         return cls(shares if isinstance(shares, Mapping) else {}, isinstance(images, int) and 0 < images == entries)
@@ -172,7 +173,7 @@ def _below(quantiles: Sequence[float], value: Any) -> tuple[float, float]:
 
 
 class Selectivity:
-    """The estimates for one backing index in one process. Thread-safe."""
+    """The estimates for one backing index in one process. It is thread-safe."""
 
     def __init__(self) -> None:
         self.statistics = Statistics()
@@ -194,7 +195,7 @@ class Selectivity:
             return named
 
     def forget_images(self) -> None:
-        """Entries with several images have been written since they were counted."""
+        """Note that entries with several images have been written since the statistics were made."""
         self.statistics = replace(self.statistics, one_image_each=False)
 
     def count(self, compiled: CompiledFilters, passing: int) -> None:
@@ -207,13 +208,13 @@ class Selectivity:
 
 
 def _key(compiled: CompiledFilters) -> Hashable:
-    """The filters without the keys and groups that they name: these differ from page to page, and are few."""
+    """Return the filters as a key of a cache, without named keys and groups, which are few and differ by page."""
     filters, others = compiled.filters, tuple(_key(each) for each in _excluded(compiled))
     return filters.models, filters.categories, filters.in_stock, compiled.tests, others
 
 
 def _excluded(compiled: CompiledFilters) -> list[CompiledFilters]:
-    """Return its negated filters, without those that name entries."""
+    """Return the negated filters without those that name keys of entries."""
     return [each for each in compiled.none_of if not each.filters.keys]
 
 

@@ -1,8 +1,7 @@
-"""Words: the fields of text of a backing index, and the query that finds the entries which have them.
+"""The text fields of a backing index, and the text queries that search them.
 
-The server finds the entries, by the words that :mod:`imagesim.indexes.analysis` makes of their texts, and ranks them by
-its own analysers; the first of them are then scored by :class:`~imagesim.indexes.text.TextIndex`, as every index scores
-them.
+The server finds entries by the words that :mod:`imagesim.indexes.analysis` makes of their texts, and ranks them with
+its own analysers. The first entries are then scored by :class:`~imagesim.indexes.text.TextIndex`, as with every index.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ ANALYZERS: Mapping[str, str] = {
     "lv": "latvian", "nb": "norwegian", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian",
     "ru": "russian", "sv": "swedish", "th": "thai", "tr": "turkish", "zh": "cjk",
 }  # fmt: skip
-"""The server's analyser of a language; ``standard`` where it has none."""
+"""The default analyser of the server for each language code; ``standard`` is used for all others."""
 
 SETTINGS: Mapping[str, Any] = {
     "analysis": {
@@ -49,14 +48,17 @@ SETTINGS: Mapping[str, Any] = {
 }
 
 MAX_QUERY = 1_000
-"""Characters of a query that the server's analysers read as a whole."""
+"""The maximum number of characters of a query that are passed to the analysers of the server."""
 
 PREFIXES = {"min_chars": 2, "max_chars": 8}
 
 
 def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, Any]:
-    """The mapping of the texts: each field for its rank, and the words of all of them, also backwards, which are asked
-    for by their first letters and for typing errors. In one field that costs as much as in one of many."""
+    """Return the mapping of the texts: the fields by which the server ranks, and one field with the words of all texts.
+
+    The words are also indexed backwards, to find them by suffix. Prefixes and typing errors are looked up in this one
+    field, instead of in each of many.
+    """
 
     def words(analyzer: str) -> dict[str, Any]:
         return {"type": "text", "analyzer": analyzer, "norms": False, "index_prefixes": PREFIXES}
@@ -78,9 +80,9 @@ def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
 
 
 def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
-    """The option ``analyzers``.
+    """Return the option ``analyzers``.
 
-    :raises ConfigurationError: if it does not map codes of languages to names.
+    :raises ConfigurationError: if it does not map language codes to names.
     """
     if not isinstance(given, Mapping) or not all(
         isinstance(each, str) and each for pair in given.items() for each in pair
@@ -93,14 +95,14 @@ def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def indexed_words(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> tuple[str, list[str]]:
-    """The words of an entry, and their stems."""
+    """Return the words of an entry, separated by spaces, and their stems."""
     found = text_hits.words_with_stems([texts], meta)
     return " ".join(sorted(found)), sorted(set[str]().union(*found.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledText:
-    """A checked query of words; the server gives up after ``timeout`` seconds."""
+    """A checked text query for the best ``size`` entries. The server stops after ``timeout`` seconds."""
 
     query: Query
     filters: CompiledFilters
@@ -111,13 +113,15 @@ class CompiledText:
 
     @property
     def words(self) -> tuple[QueryWord, ...]:
+        """The words of the query."""
         return text_hits.words_of(self.query, self.meta)
 
     def bodies(self, server: Server, quantisation: Quantisation) -> list[dict[str, Any]]:
-        """The bodies of ``_search``: the entries, then how many of all entries have texts, and each word.
+        """Return the bodies of ``_search``: the first finds entries, the others count entries with texts and with each
+        word.
 
-        Queries of their own are counted without a look at each entry, and the server keeps the counts until the index
-        changes; an aggregation, which leaves out nested images, visits all entries.
+        Separate queries are counted without visiting each entry, and the server caches the counts until the index
+        changes. An aggregation, which leaves out nested images, would visit all entries.
         """
         words = self.words
         if not words:
@@ -151,26 +155,31 @@ class CompiledText:
         }
 
     def _fields(self, not_of: Collection[str] = ()) -> list[str]:
-        """Return the fields with their weights, without those of some languages if any remain: the server takes no
-        fields for all that there are."""
+        """Return the fields with their weights, without those in the languages ``not_of``.
+
+        If no field would remain, all are returned, since the server takes an empty list for all fields.
+        """
         texts = self.meta.texts
         own = {name: spec for name, spec in texts.items() if base_language(spec.language) not in not_of} or texts
         return [f"texts.{name}^{spec.weight:g}" for name, spec in own.items()]
 
     def _whole(self) -> list[dict[str, Any]]:
-        """What puts first the entries with all words in one short field, of those that weigh most: only these count in
-        the score (:meth:`~imagesim.indexes.text.TextIndex.match`)."""
+        """Return a query that ranks entries first that have all words in one short field.
+
+        It uses the fields of the largest weight, as the score does (:meth:`~imagesim.indexes.text.TextIndex.match`).
+        """
         text = self.query.text[:MAX_QUERY].encode(errors="replace").decode()
         top = max(spec.weight for spec in self.meta.texts.values())
         fields = [f"texts.{name}^{spec.weight:g}" for name, spec in self.meta.texts.items() if spec.weight == top]
         return [{"multi_match": {"query": text, "fields": fields, "tie_breaker": 0.3}}]
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
-        """The entries with the word, as spelled or by its stem."""
+        """Return a query for the entries that contain the word or its stem."""
         return {"bool": {"should": [*({"term": {WORDS: spelling}} for spelling, _ in word.spellings), *_stems(word)]}}
 
     def _near(self, word: QueryWord) -> dict[str, Any]:
-        """The entries with the word, with one spelled almost so, or with one that begins or ends so."""
+        """Return a query for the entries with the word, a similarly spelled word, or one that begins or ends with
+        it."""
         near = [
             {"multi_match": {"query": word.word, "fields": self._fields(word.not_of), "boost": 3}},
             *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings[1:]),
@@ -184,7 +193,7 @@ class CompiledText:
         return {"dis_max": {"queries": near}}
 
     def follow_up(self, answer: Mapping[str, Any], *_counts: Mapping[str, Any]) -> CompiledText | None:
-        """The query to ask in place of this one, if entries beyond those found could belong on its page."""
+        """Return the query to ask instead of this one if its answer does not suffice for the page, otherwise None."""
         hits = answer["hits"].get("hits", ())
         if any(map(lacks_column, hits)):
             return replace(self, by_column=False)
@@ -195,10 +204,14 @@ class CompiledText:
         return replace(self, size=MAX_TEXT_MATCHES)
 
     def passing(self, *_answers: Mapping[str, Any]) -> None:
-        """How many entries pass the filters is not known: those that lack the words were not counted."""
+        """Return None: it is not known how many entries satisfy the filters, because those without the words are not
+        counted."""
 
     def parse(self, answer: Mapping[str, Any], *counts: Mapping[str, Any]) -> Candidates:
-        """:raises QueryTimeout: if the server gave up."""
+        """Return the candidates of the answers.
+
+        :raises QueryTimeout: if the server stopped one of the searches.
+        """
         if any(each.get("timed_out") for each in (answer, *counts)):
             raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer words.")
         hits = answer["hits"].get("hits", [])
@@ -237,5 +250,5 @@ class CompiledText:
 
 
 def _stems(word: QueryWord) -> list[dict[str, Any]]:
-    """The queries for the stem of the word in each language."""
+    """Return a query for the stem of the word in each language."""
     return [{"term": {STEMS: {"value": stem, "boost": 3}}} for stem in text_hits.stem_keys(word)]

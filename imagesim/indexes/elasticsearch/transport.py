@@ -1,4 +1,4 @@
-"""Talking to the server: JSON at speed, and its errors as the index's own. No message holds a secret."""
+"""Communicate with the server: fast JSON, and errors translated to those of an index. No message holds a secret."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ CLIENT_OPTIONS = frozenset(
 )
 """Options that are passed to the client unchanged."""
 BUSY = frozenset({408, 429, 502, 503, 504})
-"""Statuses of a temporary failure of the server, not of the request."""
+"""HTTP statuses that mean a temporary failure of the server rather than an invalid request."""
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
-"""Types of error with which a server gives up a search where it has no partial answer."""
+"""The types of error with which a server stops a search for which it has no partial answer."""
 
 _WITHOUT_VECTOR = {"bool": {"must_not": {"exists": {"field": "images.vector"}}}}
 WITH_EVERY_VECTOR = {"bool": {"must_not": {"nested": {"path": "images", "query": _WITHOUT_VECTOR}}}}
-"""Matches the entries each of whose images has its vector."""
+"""A query for the entries whose images all have their vectors."""
 
 
 class Connection:
-    """The client of one cluster, made when it is first needed."""
+    """A connection to one cluster. Its client is created when it is first needed."""
 
     def __init__(self, hosts: Sequence[str], timeout: float, options: Mapping[str, Any]) -> None:
         self.hosts = hosts
@@ -68,7 +68,7 @@ class Connection:
         if orjson is not None:
             options["serializers"] = {"application/json": OrjsonSerializer()}
         try:
-            # A search that timed out is not repeated: the server is still busy with it.
+            # A search that timed out is not repeated, because the server is still busy with it.
             return Elasticsearch(
                 **options,
                 request_timeout=self._timeout,
@@ -76,24 +76,27 @@ class Connection:
                 retry_on_timeout=False,
                 retry_on_status=(502, 503, 504),
             )
-        except (AttributeError, TypeError, ValueError) as error:  # of an address, or of the type of an option
+        except (AttributeError, TypeError, ValueError) as error:  # an invalid address or type of an option
             raise ConfigurationError(
                 f"The client of Elasticsearch does not accept INDEX's OPTIONS: {mask_credentials(error)}."
             ) from error
 
     def post(self, path: str, data: bytes, params: Mapping[str, str], client: Elasticsearch | None = None) -> Any:
-        """Post encoded JSON. The client's own methods take longer over a body of a thousand numbers than the search."""
+        """Post encoded JSON and return the decoded answer.
+
+        The client's own methods take longer for a body with a thousand numbers than the server for the search.
+        """
         headers = {"content-type": "application/x-ndjson", "accept": "application/json"}
         return (client or self.client).perform_request("POST", path, params=params, headers=headers, body=data).body
 
     def search(
         self, index: str, bodies: Sequence[Mapping[str, Any]], client: Elasticsearch | None = None, **params: str
     ) -> list[Any]:
-        """The server's answer to each body, in one request; ``params`` are of the request of several.
+        """Return the server's answer to each body, all sent in one request. ``params`` are used if there are several.
 
-        All fields of the answer are sent: to leave some out (``filter_path``) takes the server longer.
+        Answers are not reduced with ``filter_path``, because that takes the server longer.
 
-        :raises SearchIndexError: if one of them has no answer.
+        :raises SearchIndexError: if one of the searches failed.
         """
         if not bodies:
             return []
@@ -108,12 +111,12 @@ class Connection:
         return answers
 
     def scan(self, index: str, name: str, batch_size: int, slow: Elasticsearch) -> Iterator[tuple[str, int]]:
-        """(key, version) of every whole entry of ``index``, as of one moment, in the order of the keys.
+        """Yield (key, version) of every complete entry of ``index`` at one point in time, ordered by key.
 
         Entries that lack a vector are skipped, so that they are found missing and written again: servers of 8.19 are
-        reported to lose some (elastic/elasticsearch#137173).
+        reported to lose some vectors (elastic/elasticsearch#137173).
 
-        :param name: what errors call the index.
+        :param name: the name of the index in error messages.
         :param slow: the client with the timeout of long requests.
         """
         with self.translated_errors(name):
@@ -144,7 +147,7 @@ class Connection:
                 self.client.options(ignore_status=404).close_point_in_time(id=pit)
 
     def translated_errors(self, name: str) -> AbstractContextManager[None]:
-        """Raise errors of the client as those of the index ``name``."""
+        """Translate errors of the client to errors of the index ``name``."""
         return translated_errors(name, self.where)
 
 
@@ -152,7 +155,10 @@ _calling: ContextVar[bool] = ContextVar("imagesim_calling_elasticsearch", defaul
 
 
 def _is_worth_logging(record: logging.LogRecord) -> bool:
-    """The client warns of every failed attempt, with a traceback: of this index's, it does so once a minute."""
+    """Return whether to log a record of the client, which warns of each failed attempt with a traceback.
+
+    Warnings about requests of this app are logged once a minute, without the traceback.
+    """
     if not _calling.get() or record.levelno < logging.WARNING:
         return True
     record.exc_info = None
@@ -165,9 +171,9 @@ for _name in ("elastic_transport.transport", "elastic_transport.node_pool"):
 
 @contextmanager
 def translated_errors(name: str, where: str) -> Iterator[None]:
-    """Raise errors of the client as those of the index.
+    """Translate errors of the client to errors of the index.
 
-    :param name: of the index.
+    :param name: the name of the index in error messages.
     :param where: the addresses of the server, without credentials.
     """
     from elastic_transport import SerializationError, TlsError, TransportError
@@ -199,7 +205,7 @@ def translated_errors(name: str, where: str) -> Iterator[None]:
 
 
 def from_api(status: int, body: object, name: str, where: str) -> SearchIndexError:
-    """The error for an HTTP status and its body."""
+    """Return the error for an HTTP status and the body of the answer."""
     reason = reason_of(body)
     if status == 404:
         return IndexMissing(
@@ -226,7 +232,7 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
 
 
 def _types_of(body: object) -> Iterator[str]:
-    """The types in an error of Elasticsearch, from the outermost to the causes."""
+    """Yield the types in an error of Elasticsearch, the outermost first."""
     error: Any = body.get("error") if isinstance(body, Mapping) else None
     if isinstance(error, Mapping):
         for cause in (error, error.get("caused_by"), *(error.get("root_cause") or ())):
@@ -235,7 +241,7 @@ def _types_of(body: object) -> Iterator[str]:
 
 
 def reason_of(body: object) -> str:
-    """The innermost reason in an error of Elasticsearch."""
+    """Return the reason in an error of Elasticsearch with that of its cause, in at most 500 characters."""
     error: Any = body.get("error", body) if isinstance(body, Mapping) else body
     if not isinstance(error, Mapping):
         return str(error)[:500]
@@ -254,14 +260,14 @@ def _words(error: Exception) -> str:
 
 
 def encode(value: Any) -> bytes:
-    """``value`` as JSON; float32 arrays with as few digits as distinguish them."""
+    """Encode ``value`` as JSON. Arrays of NumPy become lists of numbers with enough digits for float32."""
     if orjson is not None:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(value, separators=(",", ":"), default=_plain).encode()
 
 
 def decode(data: bytes) -> Any:
-    """The value of JSON."""
+    """Decode JSON."""
     return json.loads(data) if orjson is None else orjson.loads(data)
 
 

@@ -1,6 +1,6 @@
-"""Looking after backing indexes: which there are, and what their meta keeps of their entries and answers.
+"""Maintain backing indexes: list them, and keep statistics of their entries and answers in their meta.
 
-Each is written by one request when it is complete, so that whoever is killed before leaves what was there.
+Statistics are written with one request when they are complete, so that a killed process leaves the former ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
-    """Those that this app made under ``name``, oldest first."""
+    """Return the indexes that this app made under ``name``, oldest first."""
     ours = re.compile(rf"{re.escape(name)}-\d{{20}}-[0-9a-f]{{6}}")
     found = client.indices.get_settings(index=f"{name}-*", name="index.creation_date")
     made = {name: int(of["settings"]["index"]["creation_date"]) for name, of in found.items() if ours.fullmatch(name)}
@@ -42,14 +42,14 @@ def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
 def count_entries(
     connection: Connection, client: Elasticsearch, backing_index: str, kinds: Mapping[str, FilterKind]
 ) -> None:
-    """Count the values of all fields; an index that is searched exactly in any case needs no counts."""
+    """Count the values of all fields and store the counts. An index of up to ``EXACT_UP_TO`` entries needs none."""
     answer = connection.post(f"/{backing_index}/_search", encode(statistics_body(kinds)), {}, client)
     if answer["hits"]["total"]["value"] > EXACT_UP_TO:
         _store(client, backing_index, parse_statistics(answer))
 
 
 def read_statistics(client: Elasticsearch, index: str, target: float | None) -> IndexStatistics:
-    """What is kept. A recall that was measured for another target counts as not measured."""
+    """Return the stored statistics. A recall that was measured for another target counts as not measured."""
     [found] = client.indices.get_mapping(index=index).body.values()
     statistics = mapping.statistics_of(found["mappings"])[1]
     measured = statistics.recall is not None and statistics.recall.target == target
@@ -59,7 +59,8 @@ def read_statistics(client: Elasticsearch, index: str, target: float | None) -> 
 def asking(
     connection: Connection, client: Elasticsearch, server: mapping.Server, backing_index: str, timeout: float
 ) -> Ask:
-    """What answers queries of a backing index in one request, one after the other, each in ``timeout`` seconds."""
+    """Return a function that answers queries in one request, one after the other, each in at most ``timeout``
+    seconds."""
     mappings = _mappings(client, backing_index)
     kinds = mapping.meta_of(backing_index, mappings).filters
     quantisation, columns = mapping.quantisation_of(mappings), mapping.CANDIDATE in mapping.fields_of(mappings)
@@ -94,7 +95,10 @@ def measure(
     fixed: int | None,
     progress: Callable[[], None],
 ) -> RecallReport | None:
-    """Measure the recall and keep what was found. ``fixed`` candidates are measured, and never replaced."""
+    """Measure and store the recall. If ``fixed`` is given, only this number of candidates is measured.
+
+    Return None if the index is searched exactly, or if nothing could be measured.
+    """
     mappings = _mappings(client, backing_index)
     counted, known = mapping.statistics_of(mappings)
     entries = int(client.count(index=backing_index)["count"])
@@ -125,7 +129,8 @@ def _store(client: Elasticsearch, backing_index: str, statistics: Mapping[str, A
 
 
 def filtered_scopes(statistics: Statistics, kinds: Mapping[str, FilterKind], entries: int) -> list[Scope]:
-    """Of the conditions on the commonest values: the narrowest that the graph answers, the widest and the middle."""
+    """Return some of the conditions on common values: the narrowest that the graph answers, the widest and the
+    middle."""
     fewest = exact_up_to(entries, DEFAULT_CANDIDATES) / max(entries, 1)
     return chosen_scopes(_conditions(statistics.shares, kinds), fewest)
 
