@@ -29,7 +29,7 @@ class BaseEmbedder(ABC):
     """
 
     supports_texts = True
-    """Whether ``embed_texts`` works, and with it search by words."""
+    """Whether ``embed_texts`` works, which search by text needs."""
 
     def __init__(self, **options: Any) -> None:
         if options:
@@ -68,8 +68,8 @@ class BaseEmbedder(ABC):
     def prepare(self, image: Image) -> Any:
         """Resize, crop and normalise one upright RGB image for :meth:`embed_prepared`.
 
-        Separate from the forward pass, so that several threads can prepare a batch while the model runs the previous
-        one.
+        It is separate from the forward pass, so that several threads can prepare a batch while the model runs the
+        previous one.
         """
         return image
 
@@ -95,9 +95,9 @@ class BaseEmbedder(ABC):
         """
 
     def has_word(self, word: str) -> bool:
-        """Whether the vocabulary of the model has this English word in lower case, which is then no typing error.
+        """Return whether the model's vocabulary has this English word in lower case, so that it is no typing error.
 
-        Cheap, without loading the model; False where that is not known. Asked only if some of the texts are in English.
+        Must be cheap and not load the model; False if unknown. It is called only if some texts are in English.
         """
         return False
 
@@ -111,7 +111,7 @@ class BaseEmbedder(ABC):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Return the factor of each component in a query; 1 unless set."""
+        """Return the configured factors of components in a query; the factor of all others is 1."""
         return {}
 
     def reweight(self, vectors: Vector, weights: Mapping[str, float] | None = None) -> Vector:

@@ -1,4 +1,4 @@
-"""Batches of what several threads submit."""
+"""Run a function on batches of the values that several threads submit."""
 
 from __future__ import annotations
 

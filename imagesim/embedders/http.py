@@ -45,6 +45,7 @@ class HttpEmbedder(BaseEmbedder):
     scheme = "Bearer"
     """The authentication scheme of the key."""
     protocol = "OpenAI embeddings API"
+    """The name of the protocol in error messages."""
 
     def __init__(
         self,
@@ -202,7 +203,7 @@ class HttpEmbedder(BaseEmbedder):
 
     @staticmethod
     def _client() -> httpx2.Client:
-        """The HTTP client of this process, with its connections to all services."""
+        """Return the HTTP client of this process, which holds the connections to all services."""
         import httpx2
 
         # gunicorn closes an idle connection after 2 s; the client must not reuse one that is about to be closed.
@@ -213,7 +214,7 @@ class HttpEmbedder(BaseEmbedder):
 def _data_url(image: Image, shorter_side: int) -> str:
     """Encode an image as a PNG data URL, reduced to at most ``shorter_side`` pixels on its shorter side.
 
-    Lossless, because lossy compression would change the embedding.
+    The format is lossless, because lossy compression would change the embedding.
     """
     factor = shorter_side / min(image.size)
     if factor < 1:

@@ -1,9 +1,9 @@
-"""Fetch the files of a model from the hub, once, and compare them with their checksums.
+"""Fetch the files of a model from the hub once, and verify their checksums.
 
-open_clip would fetch them by itself, but it asks the hub again at every start, takes whatever is newest there, turns to
-another file if one cannot be fetched, and compares no checksum. Here, what the cache folder holds is used without a
-question to the hub, so that the weights behind an index do not change between two starts. The hub's own client resumes
-a download when the connection breaks.
+open_clip could fetch them by itself, but it asks the hub at every start, takes the newest version, falls back to
+another file if one cannot be fetched, and verifies no checksum. This module uses the files in the cache folder without
+asking the hub, so that the weights behind an index do not change between two starts. The hub's own client resumes a
+download when the connection breaks.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TOKENIZER = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-"""The files that tokenizers consist of; none has all of them."""
+"""The files that tokenizers can consist of; no tokenizer has all of them."""
 TEXT_CONFIG = "config.json"
-"""The configuration of a text tower from transformers."""
+"""The configuration file of a text tower from transformers."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -44,7 +44,8 @@ def configuration(repository: str, revision: str | None, cache_dir: Path | None)
 
 
 def cached_configuration(repository: str, revision: str | None, cache_dir: Path | None) -> Path | None:
-    """Return open_clip's configuration of a model if it is in the cache folder. Asks nobody."""
+    """Return open_clip's configuration of a model if it is in the cache folder, otherwise None. The hub is not
+    asked."""
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
@@ -54,7 +55,7 @@ def cached_configuration(repository: str, revision: str | None, cache_dir: Path 
 
 
 def fetch(repository: str, names: Sequence[str], revision: str | None, cache_dir: Path | None) -> Path:
-    """Return the first of the files ``names`` that the repository has.
+    """Return the path of the first of the files ``names`` that the repository has; fetch it if necessary.
 
     :raises EmbedderError: if it has none of them, if it cannot be fetched, or if a file differs from its checksum.
     """
@@ -75,7 +76,10 @@ def fetch_all(repository: str, names: Sequence[str], revision: str | None, cache
 
 
 def _fetch(repository: str, name: str, revision: str | None, cache_dir: Path | None) -> Path | None:
-    """Return the file, from the cache folder or else from the hub; None if the repository does not have it."""
+    """Return the path of a file in the cache folder, fetched if necessary; None if the repository does not have it.
+
+    :raises EmbedderError: if it cannot be fetched or differs from its checksum.
+    """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

@@ -1,5 +1,5 @@
-"""An embedder that asks the inference API of an Elasticsearch server, where the model's towers are deployed in the
-cluster or behind it."""
+"""An embedder that uses the inference API of Elasticsearch, for models deployed in the cluster or at a service behind
+it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def text_path(size: Size = LITE) -> Path:
 def vocabulary() -> frozenset[str]:
     """Return the words of the text tower's tokenizer, without those of one character and the parts of words.
 
-    Empty where the tower is not installed: a cached vector of words needs no tower.
+    The set is empty if the tower is not installed, since cached vectors of texts can be used without it.
     """
     try:
         lines = (text_path() / "vocab.txt").read_text(encoding="utf-8").split("\n")
@@ -240,7 +240,7 @@ def dims(size: Size = LITE) -> int:
 
 @cache
 def digest(size: Size = LITE) -> str:
-    """Return a digest of everything that determines the vectors: the app's weights, the towers, how they are
+    """Return a digest of everything that determines the vectors: the app's weights, the towers, and how they are
     combined."""
     known = json.dumps([config(size), open_clip_config(size)], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()
@@ -248,7 +248,7 @@ def digest(size: Size = LITE) -> str:
 
 def cache_folder() -> Path:
     """Return the folder ``imagesim`` in this user's cache folder."""
-    if os.path.isabs(given := os.environ.get("XDG_CACHE_HOME", "")):  # others are to be ignored
+    if os.path.isabs(given := os.environ.get("XDG_CACHE_HOME", "")):  # the XDG specification ignores relative paths
         base = Path(given)
     elif sys.platform == "darwin":
         base = _home() / "Library" / "Caches"
@@ -260,7 +260,7 @@ def cache_folder() -> Path:
 
 
 def _home() -> Path:
-    """Return the user's home; the root folder for one who has none, as in Docker, so that writing there says why."""
+    """Return the user's home; if there is none, as in Docker, the root folder, so that writing fails with a reason."""
     try:
         return Path.home()
     except RuntimeError:
@@ -333,7 +333,7 @@ def _assemble(target: Path, size: Size) -> None:
         if not name.startswith("pooler.") and name != "embeddings.position_ids":
             state[f"text.transformer.{name}"] = value
     state |= load_weights(weights_path(size))
-    text_rows = state["text.proj.weight"]  # those of the words component; the others are zero
+    text_rows = state["text.proj.weight"]  # the rows of the component "words"; all others are zero
     padding = text_rows.new_zeros(dims(size) - len(text_rows), text_rows.shape[1])
     state["text.proj.weight"] = torch.cat([padding, text_rows])
     save_file({name: value.contiguous() for name, value in state.items()}, target / "open_clip_model.safetensors")

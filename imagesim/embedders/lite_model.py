@@ -81,7 +81,7 @@ def lab(rgb: Tensor) -> Tensor:
 
 
 class Likeness(nn.Module):
-    """How much a picture is like those that the heads were trained on, 0 to 1.
+    """Estimate how much a picture is like those that the heads were trained on, 0 to 1.
 
     A logistic function of the share of its feature's squared distance from the training mean that lies along the
     principal directions of the training features: a one-class model (reconstruction error of a PCA), which needs no

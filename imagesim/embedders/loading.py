@@ -72,7 +72,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _Source:
-    """What open_clip is asked for: the names of the model and of its tokenizer, and what is to differ."""
+    """The arguments for open_clip: the names of the model and of its tokenizer, and further keyword arguments."""
 
     model: str
     tokenizer: str
@@ -117,9 +117,9 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
 
 
 def _source(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Return what to ask open_clip for, with every file of the model fetched and verified.
+    """Return the arguments for open_clip, after every file of the model was fetched and verified.
 
-    :raises EmbedderError: if a file cannot be had, or the model cannot be used.
+    :raises EmbedderError: if a file cannot be fetched, or the model cannot be used.
     """
     if name.kind == "hf-hub":
         return _from_hub(name, cache_dir)
@@ -132,7 +132,10 @@ def _source(name: ModelName, cache_dir: Path | None) -> _Source:
 
 
 def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Read a repository from the folder of one commit. Its tokenizer can be in another repository."""
+    """Return the arguments for a model on the hub, read from the folder of one commit.
+
+    The tokenizer can be in another repository.
+    """
     folder = hub.configuration(name.value, name.revision, cache_dir).parent
     config = name.fetched_config(cache_dir)
     problem = naflex_problem(name, config)
@@ -154,7 +157,7 @@ def _from_hub(name: ModelName, cache_dir: Path | None) -> _Source:
 
 
 def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
-    """Use the weights, the preprocessing and the activation that open_clip knows of a tag.
+    """Return the arguments for a tag: the weights, preprocessing and activation that open_clip knows for it.
 
     open_clip itself keeps the activation of the architecture, and only warns where the weights have another, as those
     of OpenAI for ``ViT-B-32``: https://github.com/mlfoundations/open_clip#pretrained-model-interface
@@ -163,7 +166,7 @@ def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
 
     tag = get_pretrained_cfg(name.value.replace("/", "-"), name.pretrained or "")
     repository, _, file = tag.get("hf_hub", "").rpartition("/")
-    if not repository:  # a file of weights; or a tag that open_clip does not know, as it says itself
+    if not repository:  # a file of weights, or an unknown tag, which open_clip reports itself
         return _Source(name.value, name.value, {"pretrained": name.pretrained})
     files = (f"{Path(file).stem}.safetensors", file) if file else hub.WEIGHTS
     arguments = {f"image_{key}": tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
@@ -183,7 +186,7 @@ def _reparameterise(tower: Any) -> None:
 
 
 def _share(model: Any, folder: Path) -> None:
-    """Map the weights from their file, so that processes share the pages and read only the ones they use."""
+    """Map the weights from their file, so that processes share memory pages and read only those they use."""
     from safetensors.torch import load_file
 
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"), assign=True)

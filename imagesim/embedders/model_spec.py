@@ -1,6 +1,6 @@
-"""The name of a model, what can be known without loading it, and the system checks of both.
+"""Parse the name of a model, read its configuration without loading it, and run its system checks.
 
-A missing package is only a warning: processes that do not embed, such as those that migrate, do not need it.
+A missing package is only a warning: processes that do not embed, such as ``migrate``, do not need it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 _PREPROCESSED_OTHERWISE = ("siglip", "mobileclip", "pe-core", "clipa", "worldwide-378")
-"""The families that are not preprocessed as open_clip does unless the name of the weights tells it."""
+"""The families of models whose preprocessing open_clip only knows from the tag of the weights."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Both towers of a model in ONNX Runtime, in a process that never imports torch.
+"""Run both towers of a model in ONNX Runtime, in a process that never imports torch.
 
 A separate process with torch exports them once per machine (``python -m imagesim.embedders.onnx``) and compares them
-with the model. They are kept in the cache folder beside the assembled model. Weights are mapped from their file, so
-that processes share the pages.
+with the model. They are stored in the cache folder beside the assembled model. Weights are mapped from their file, so
+that processes share the memory pages.
 """
 
 from __future__ import annotations
@@ -154,12 +154,12 @@ def check(name: ModelName, kept: Callable[[], Path], others: list[CheckMessage])
 
 
 def usable(kept: Path) -> bool:
-    """Whether an exported model is in the folder ``kept`` and can be run. Does not look into the files."""
+    """Return whether an exported model is in the folder ``kept`` and can be run, without verifying its files."""
     return (kept / lite.MANIFEST).is_file() and all(find_spec(module) is not None for module in NEEDED)
 
 
 def report(kept: Path) -> str:
-    """Describe how the exported model compared with torch, for people."""
+    """Return a readable description of how the exported model compared with torch."""
     try:
         trial = precision.PrecisionTrial(**json.loads((kept / FACTS).read_text())["trial"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -179,7 +179,10 @@ def prepare(name: ModelName, cache_dir: Path | None, kept: Path) -> Path:
 
 
 def load(name: ModelName, cache_dir: Path | None, kept: Path) -> OnnxModel:
-    """Load the exported model, as :func:`prepare` leaves it."""
+    """Load the exported model; export it first if necessary.
+
+    :raises EmbedderError: as :func:`prepare`.
+    """
     return OnnxModel(prepare(name, cache_dir, kept))
 
 
@@ -206,7 +209,7 @@ def export(embedder: OpenClipEmbedder) -> None:
 
 
 def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
-    """Write the files; return what :class:`OnnxModel` needs besides them."""
+    """Write the networks and the tokenizer to ``scratch``; return the other facts that :class:`OnnxModel` needs."""
     import torch
     from torch.onnx.utils import register_custom_op_symbolic
 
@@ -261,7 +264,7 @@ def _cdist(graph: Any, a: Any, b: Any, p: Any, mode: Any) -> Any:
 
 
 def _tokenizer(loaded: Loaded, scratch: Path) -> dict[str, Any]:
-    """Write ``tokenizer.json``; return what else :meth:`OnnxModel.tokens` needs."""
+    """Write ``tokenizer.json``; return the other facts that :meth:`OnnxModel.tokens` needs."""
     tokenizer = loaded.tokenizer
     names = {"_clean_whitespace": "whitespace", "_clean_lower": "lower", "_clean_canonicalize": "canonicalize"}
     facts = {"clean": names[tokenizer.clean_fn.__name__], "dropped": None, "padding": loaded.padding}

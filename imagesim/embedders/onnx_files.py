@@ -1,6 +1,6 @@
 """The files of networks exported for ONNX Runtime: made once per machine by another process, verified, and opened.
 
-They are kept in the cache folder, and their weights are mapped from there, so that processes share the pages.
+They are stored in the cache folder, and their weights are mapped from there, so that processes share the memory pages.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from imagesim.runtime import interpreter, threads
 
 MOST_THREADS = 8
 EXPORTERS = ("torch", "onnx", "onnxruntime")
-"""The packages that an export needs, beside those of the model."""
+"""The packages that an export needs besides those of the model."""
 
 _sessions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _keep_inherited() -> None:
-    """In a child process, never release the parent's sessions: their destructor would wait for threads it lacks."""
+    """Keep the parent's sessions alive in a child process: their destructor would wait for threads that do not
+    exist."""
     for session in _sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
 
@@ -41,11 +42,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def export_once(kept: Path, module: str, options: dict[str, Any], what: str) -> None:
-    """Run ``python -m module OPTIONS``, which fills the folder ``kept``, unless the folder is there and unchanged.
+    """Run ``python -m module OPTIONS``, which fills the folder ``kept``, unless the folder is intact.
 
-    Processes that share the folder wait for the first one, on platforms with file locks.
+    On platforms with file locks, processes that share the folder wait for the first one.
 
-    :raises EmbedderError: if the files cannot be made.
+    :param what: the name of the model in error messages.
+    :raises EmbedderError: if the files cannot be exported.
     """
     if lite.intact(kept):
         return
@@ -65,12 +67,15 @@ def export_once(kept: Path, module: str, options: dict[str, Any], what: str) -> 
 
 
 def can_export() -> bool:
-    """Whether the packages that an export needs are installed."""
+    """Return whether the packages that an export needs are installed."""
     return all(find_spec(module) is not None for module in EXPORTERS)
 
 
 def has_accelerator() -> bool:
-    """Whether torch would find a graphics card here. Does not import it, and may say yes where torch says no."""
+    """Return whether torch probably finds a graphics card here, without importing torch.
+
+    The result may be True although torch finds none.
+    """
     return Path("/proc/driver/nvidia").exists() or (sys.platform == "darwin" and platform.machine() == "arm64")
 
 
@@ -93,7 +98,7 @@ def session(path: Path) -> Any:
     """Open an exported network on the CPU, with a bounded number of threads."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": one number for each level
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": one number per nesting level
     options.intra_op_num_threads = min(int(given) if given.isdecimal() else threads(), MOST_THREADS)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -1,4 +1,4 @@
-"""Any open_clip model as an embedder, the built-in model included. Concurrent requests share one forward pass."""
+"""An embedder for all open_clip models and the built-in model. Concurrent requests share one forward pass."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ class OpenClipEmbedder(BaseEmbedder):
 
     @property
     def _state(self) -> _State:
-        """The state of this process: a child has neither the threads nor the owner of the lock of its parent."""
+        """The state of this process. A child process needs its own: it has neither the threads of its parent nor the
+        thread that may hold the lock."""
         return self._states.setdefault(os.getpid(), _State())
 
     @property
@@ -177,7 +178,7 @@ class OpenClipEmbedder(BaseEmbedder):
 
     @property
     def _may_export(self) -> bool:
-        """Whether ``auto`` may mean ONNX Runtime."""
+        """Whether the runtime ``auto`` may be ONNX Runtime with these options on this machine."""
         chosen = self.runtime == "auto" and self.name.kind == "lite" and self.precision == "auto"
         return chosen and self.device in (None, "cpu") and not (self.device is None and onnx_files.has_accelerator())
 

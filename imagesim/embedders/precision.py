@@ -87,7 +87,7 @@ class PrecisionTrial:
 
     precision: str
     milliseconds: float
-    """Per picture, in batches, on this machine under its load at that time."""
+    """The time per picture in batches, on this machine under its load during the trial."""
     cosine: float = 1.0
     """The minimum cosine between a picture's two vectors."""
     overlap: float = 1.0
@@ -95,6 +95,7 @@ class PrecisionTrial:
 
     @property
     def holds(self) -> bool:
+        """Whether the precision agrees well enough with fp32."""
         return self.cosine >= LEAST_COSINE and self.overlap >= LEAST_OVERLAP
 
     def __str__(self) -> str:
@@ -171,7 +172,7 @@ class PrecisionCache:
         self._path = folder / "precision" / f"{fingerprint}.json"
 
     def get(self, device: str) -> tuple[str, list[PrecisionTrial]] | None:
-        """Return the precision chosen for ``device`` on this machine and its trials; None if there is none."""
+        """Return the precision chosen for ``device`` on this machine with its trials, or None if none was chosen."""
         return self.all_here().get(device)
 
     def all_here(self) -> dict[str, tuple[str, list[PrecisionTrial]]]:

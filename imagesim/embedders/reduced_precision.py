@@ -26,7 +26,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 INT8_MODEL = "visual.xml"
 CALIBRATION_PICTURES = 128
-"""More pictures do not improve the result."""
+"""The number of pictures for calibration; more do not improve the result."""
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
@@ -73,6 +73,7 @@ def round_keeping_sums(filters: Tensor, dtype: Any) -> Tensor:
 
 
 def int8_is_installed() -> bool:
+    """Return whether the packages for int8 are installed."""
     return all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
 
 
