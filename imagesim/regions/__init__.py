@@ -1,4 +1,4 @@
-"""Find the regions of a photo: the interface of region finders, and the configured one.
+"""The interface of region finders, which find the regions of a photo, and the configured finder.
 
 A region is the box and the label of a thing that a shop could sell.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 SAME_REGIONS = ("cache_dir", "device", "precision", "runtime")
-"""Options that decide where and how fast a finder works, not what it finds."""
+"""Options that affect where and how fast a finder runs, but not which regions it finds."""
 
 
 class BaseRegionFinder(ABC):
-    """Finds the things in a photo that a shop could sell.
+    """The interface of a region finder, which finds the things in a photo that a shop could sell.
 
     Constructing one is cheap: a model is loaded on first use, never in ``__init__``, which receives the ``OPTIONS`` of
     the setting.
@@ -51,7 +51,8 @@ class BaseRegionFinder(ABC):
 
     @property
     def version(self) -> str:
-        """Changes where the same options find other regions, as with new weights. Must not load the model."""
+        """Return a text that changes if the same options find other regions, as with new weights. Must not load the
+        model."""
         return ""
 
     def warm_up(self) -> None:  # noqa: B027  # optional
@@ -80,12 +81,13 @@ def get_region_finder(backend: Backend | None = None) -> BaseRegionFinder:
 
 
 def _plain(value: Any) -> Any:
-    """A value of an option as JSON has it, the same in all processes: the order of a set differs between them."""
+    """Return the value of an option for JSON. Sets are sorted, because their order differs between processes."""
     return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
 
 
 def get_region_fingerprint(backend: Backend | None = None) -> str:
-    """Identifies what the configured finder (or that of ``backend``) finds, under which it is stored."""
+    """Return an identifier of what the configured finder (or the one of ``backend``) finds. Found regions are stored
+    under it."""
     backend = backend or get_settings().REGIONS
     finder = get_region_finder(backend)
     options = {name: value for name, value in backend.options.items() if name not in SAME_REGIONS}

@@ -1,5 +1,5 @@
-"""Regions from the output of a network: one box per garment of each person, without duplicates, with a reliable
-label."""
+"""Make regions from the output of a network: one box with a reliable label per garment of each person, without
+duplicates."""
 
 from __future__ import annotations
 
@@ -268,11 +268,12 @@ def select(candidates: Iterable[Region], limits: Mapping[str, float], *, neutral
 
 
 def _exclude(a: Region, b: Region) -> bool:
-    """Return whether nobody wears both in this place."""
+    """Return whether both cannot be worn together, since they are mostly in the same place."""
     return {a.label, b.label} in EXCLUSIVE and _smaller_share(a, b) >= WITHIN
 
 
 def _margin(region: Region, limits: Mapping[str, float]) -> float:
+    """Return the score of a region relative to the limit of its label."""
     return region.score / max(limits[region.label], 1e-6)
 
 
@@ -320,11 +321,11 @@ def _intersection(a: Region, b: Region) -> float:
 
 
 def _union_share(a: Region, b: Region) -> float:
-    """Intersection over union."""
+    """Return the intersection over the union of both boxes."""
     both = _intersection(a, b)
     return both / (a.width * a.height + b.width * b.height - both)
 
 
 def _smaller_share(a: Region, b: Region) -> float:
-    """Intersection over the area of the smaller."""
+    """Return the intersection over the area of the smaller box."""
     return _intersection(a, b) / min(a.width * a.height, b.width * b.height)

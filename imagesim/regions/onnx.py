@@ -1,6 +1,6 @@
-"""The built-in finder's network in ONNX Runtime, in a process that never imports torch.
+"""Run the network of the built-in finder in ONNX Runtime, in a process that never imports torch.
 
-Another process with torch exports it once per machine (``python -m imagesim.regions.onnx``) and compares the two.
+A separate process with torch exports it once per machine (``python -m imagesim.regions.onnx``) and compares both.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ def prepare(cache_dir: Path | None) -> Path:
 
 
 def load(cache_dir: Path | None) -> OnnxSegmenter:
-    """Load the exported network, as :func:`prepare` leaves it."""
+    """Load the exported network; export it first if necessary.
+
+    :raises EmbedderError: as :func:`prepare`.
+    """
     return OnnxSegmenter(prepare(cache_dir))
 
 
@@ -121,7 +124,7 @@ def _export(segmenter: Any, scratch: Path) -> None:
 
 
 def _compare(segmenter: Any, exported: OnnxSegmenter) -> None:
-    """Compare the exported network with the network, on synthetic pictures of several shapes.
+    """Compare the exported network with that of torch, on synthetic pictures of several shapes.
 
     :raises EmbedderError: if they disagree.
     """

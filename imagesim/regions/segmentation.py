@@ -1,4 +1,4 @@
-"""What the built-in finder's network takes and what its answers mean, whichever runtime runs it. Needs NumPy only."""
+"""The input and output of the built-in finder's network, independent of the runtime. Needs NumPy only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ASSETS = Path(__file__).parent / "assets"
 WEIGHTS = ASSETS / "head.safetensors"
 CONFIG = ASSETS / "head.json"
 
-PIXELS = 512 * 352  # the network's input has about this many
+PIXELS = 512 * 352  # approximate number of pixels of the network's input
 STEP = 32
-WORN_SHARE = 0.02  # an item on a plain ground with more skin or hair than this is worn by someone
+WORN_SHARE = 0.02  # an item on a plain ground with a larger share of skin or hair is worn by someone
 LONGEST = 3.0  # a photo with a larger aspect ratio is squeezed
 
 
 class Segmentation(Protocol):
-    """The network in memory. Thread-safe."""
+    """The interface of the network in memory. It is thread-safe."""
 
     classes: list[str]
     limits: dict[str, float]
@@ -59,7 +59,7 @@ def resize(image: Image) -> Image:
 
 
 def is_worn(classes: Sequence[str], probabilities: Map, box: tuple[float, float, float, float]) -> bool:
-    """Return whether there is skin or hair in the box."""
+    """Return whether the box (x, y, width, height in 0..1) holds so much skin or hair that someone wears the item."""
     _, height, width = probabilities.shape
     rows = slice(int(box[1] * height), int((box[1] + box[3]) * height) + 1)
     columns = slice(int(box[0] * width), int((box[0] + box[2]) * width) + 1)

@@ -39,7 +39,7 @@ def to_tensor(image: Image) -> Tensor:
 
 
 class Segmenter:
-    """The tower and the head in memory, on the CPU. Thread-safe.
+    """The image tower and the head in memory, on the CPU. Thread-safe.
 
     The tower is a copy (14 MB) with its batch norms folded, a fifth faster than the embedder's.
 
@@ -113,7 +113,7 @@ class Attention(nn.Module):
 
 
 class Presence(nn.Module):
-    """Logits of shape (n, labels): one learned query per label attends to the feature map."""
+    """Compute the logits (n, labels) of presence: one learned query per label attends to the feature map."""
 
     def __init__(self, width: int, fine: int, labels: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Presence(nn.Module):
 
 
 class RegionHead(nn.Module):
-    """Pixel logits (n, classes, h / 4, w / 4) and presence logits (n, labels) from features at strides 4, 8, 16, 32.
+    """Compute pixel logits (n, classes, h / 4, w / 4) and presence logits (n, labels) from features at strides 4 to 32.
 
     The first class is the ground; the next ``labels`` ones are the garments in order; the rest (skin, hair, other
     things worn) are context.

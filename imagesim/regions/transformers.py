@@ -1,4 +1,4 @@
-"""A region finder with any object detection model of Hugging Face transformers, by name or from a folder."""
+"""A region finder that uses an object detection model of Hugging Face transformers, by name or from a folder."""
 
 from __future__ import annotations
 
