@@ -207,7 +207,7 @@ class LiteRegionFinder(BaseRegionFinder):
         self._loaded()
 
     def _exported(self) -> bool:
-        """Whether to run the network in ONNX Runtime."""
+        """Return whether to run the network in ONNX Runtime."""
         if self.runtime != "auto":
             return self.runtime == "onnx"
         if self.precision != "auto" or find_spec("onnxruntime") is None:
