@@ -165,8 +165,8 @@ def features(names: Sequence[str], language: str) -> frozenset[Token]:
 
 
 def described_features(texts: Sequence[str], language: str) -> frozenset[Token]:
-    """Return the words of descriptions that only say what a thing has or is for: "coffee" for "Full of flavour. Good for
-    coffee and tea.", and "wheels" for "With its wheels, the chair …"."""
+    """Return the words of descriptions that only say what a thing has or is for: "coffee" for "Full of flavour. Good
+    for coffee and tea.", and "wheels" for "With its wheels, the chair …"."""
     marks = feature_marks((language,))
     parts: list[Sequence[Token]] = []
     for sentence in (sentence for text in texts for sentence in _SENTENCES.split(text)):

@@ -32,15 +32,14 @@ KNOWN_WORD = 0.7
 """The factor of a match by anything other than the word or its stem, if the catalogue contains the word itself."""
 
 KNOWN_PART = 0.6
-"""As ``KNOWN_WORD``, for a match with a part of a compound: if the catalogue has shoes ("Schuh"), a boxing glove
-("Boxhandschuh") is not one of them."""
+"""Likewise for a part of a compound: a boxing glove ("Boxhandschuh") is no shoe ("Schuh") if there are shoes."""
 
 LISTED = 0.6
 """The factor of a match with one item of a list in a category's name: not all of "Sofas & tables" are sofas. It is low
 enough that the vectors decide."""
 
 FEATURE = 0.48
-"""The factor of an entry that matches only a feature or purpose that a text mentions: a "baby monitor with camera" is no
+"""The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
 camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide."""
 
 FILLER = 0.02
@@ -48,8 +47,7 @@ FILLER = 0.02
 "New Order" comes first for "new order"."""
 
 SHADE = 0.1
-"""The factor of the weight of the shade of a colour: "light blue" finds everything blue, and what is light blue
-first."""
+"""The factor of the weight of a shade: "light blue" finds everything blue, and what is light blue first."""
 
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
@@ -81,10 +79,8 @@ def text_fields(specs: Mapping[str, TextSpec]) -> list[TextField]:
 
 
 class TextMatches(NamedTuple):
-    """The entries that contain a word of a query, as arrays of one length with ascending ``slots``.
-
-    ``scores`` are the shares of the query that the entries match, 0 to 1, and ``heads`` those of its head words alone.
-    """
+    """The entries that contain a word of a query, by ascending slots. ``scores`` are the shares of the query that they
+    match, 0 to 1, and ``heads`` those of its head words alone."""
 
     slots: Slots
     scores: npt.NDArray[np.float32]
@@ -203,10 +199,8 @@ class TextIndex:
         return postings
 
     def _words_of(self, number: int, values: tuple[str, ...]) -> list[int]:
-        """Return the postings of the field ``number`` with these values.
-
-        They are cached, since many entries share values such as the name of a category or a brand.
-        """
+        """Return the postings of the field ``number`` with these values. They are cached, since many entries share the
+        name of a category or a brand."""
         found = self._seen.get((number, values))
         if found is None:
             if len(self._seen) >= MAX_SEEN:
@@ -284,14 +278,11 @@ class TextIndex:
     ) -> TextMatches:
         """Return the entries that contain a word of ``text``, among those whose slots are set in ``mask``.
 
-        :param total: the number of entries of the catalogue, if this index holds only a part of them.
-        :param frequencies: likewise, the numbers of entries that contain each word.
-        :param prefix: whether the last word is still being typed.
-        :param heads: the positions of the words of which an entry must contain one; if empty, any word suffices.
-        :param spelled: the words that are spelled correctly.
-        :param colours: the positions of the words that name a colour.
-        :param foreign: (word, language) pairs of words that are not of that language: they have no stem in it, and the
-            same letters in a text of that language are another word.
+        ``total`` and ``frequencies`` (entries per word) replace the index's own counts if it holds only a part of the
+        entries. ``prefix`` says that the last word is still being typed. An entry must contain one of the words at the
+        positions ``heads``, or any word if this is empty. ``spelled`` are the words that are spelled correctly, and
+        ``colours`` the positions of those that name a colour. ``foreign`` are (word, language) pairs of words that are
+        not of that language: they have no stem in it, and equal words in its texts are other words.
         """
         words = query_words(text, self.languages, foreign)
         everything = len(self) if total is None else total
