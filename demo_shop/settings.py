@@ -83,6 +83,15 @@ MEDIA_URL = "media/"
 MEDIA_ROOT = Path(os.environ.get("MEDIA_ROOT") or (_own / "media" if CATALOGUE else BASE_DIR / "media"))
 WHITENOISE_USE_FINDERS = True  # serves static files from the packages, without collectstatic
 WHITENOISE_AUTOREFRESH = DEBUG
+if not DEBUG:  # Django itself sends errors by mail only
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+        "loggers": {"django.request": {"level": "ERROR"}},  # no line for each page that does not exist
+    }
+
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from imagesim.indexes.analysis import Token
+    from imagesim.indexes.query_words import QueryWord
     from imagesim.types import Query, TextSpec
 
     Mask = npt.NDArray[np.bool_]
@@ -310,8 +311,7 @@ class TextIndex:
                 quality *= factor.astype(np.float32)
             if word.not_of:
                 quality[asked & self._is_in_language(fields, word.not_of)] = 0.0
-            slip = word.slip and not known and word.word not in spelled
-            weight = rarity(everything, known) * (FILLER if word.filler or slip else SHADE if position in shades else 1)
+            weight = word_weight(word, everything, known, shade=position in shades, spelled=spelled)
             if position in colours and len(colours) == 1:
                 quality[self._mentions[fields] & self._is_coloured(slots)] = 0.0
             weights += weight
@@ -377,6 +377,12 @@ class TextIndex:
                 slots, fields = np.concatenate([slots, more[0]]), np.concatenate([fields, more[1]])
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
+
+
+def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
+    """Return how much a word of a query counts: less if it asks for nothing, or is the shade of a colour."""
+    slip = word.slip and not known and word.word not in spelled
+    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade else 1)
 
 
 def rarity(entries: int, known: int) -> float:

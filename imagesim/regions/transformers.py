@@ -68,7 +68,8 @@ class TransformersRegionFinder(BaseRegionFinder):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        _, detector = self._loaded
+        with self._lock:
+            _, detector = self._loaded
         names = (self._label(name) for name in detector.config.id2label.values())
         return tuple(dict.fromkeys(name for name in names if name))
 

@@ -22,8 +22,8 @@ from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
-from imagesim.indexes.query_words import QueryWord
-from imagesim.indexes.text import FILLER, KNOWN_PART, KNOWN_WORD, rarity
+from imagesim.indexes.query_words import QueryWord, shades_of
+from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, word_weight
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
@@ -169,7 +169,7 @@ def _entries(
         required=bind(" | ".join(required), "tsquery"),
         where=conditions(filters, generation, bind),
         qualities=_qualities(generation, query, words, matches, frequencies, bind),
-        rough=_rough(generation, words, total, frequencies),
+        rough=_rough(generation, query, words, total, frequencies),
         size=sql.Literal(size),
     )
     return rows(cursor, statement, bind.values)
@@ -207,7 +207,7 @@ def _quality(number: int, letter: str) -> sql.Identifier:
 
 
 def _rough(
-    generation: Generation, words: Sequence[QueryWord], total: int, frequencies: Mapping[str, int]
+    generation: Generation, query: Query, words: Sequence[QueryWord], total: int, frequencies: Mapping[str, int]
 ) -> sql.Composable:
     """Return an expression that approximates the score of :class:`~imagesim.indexes.text.TextIndex`."""
     texts, classes, main = generation.meta.texts, generation.text_classes, generation.main_texts
@@ -216,8 +216,9 @@ def _rough(
         classes[name]: math.sqrt(texts[name].weight / top) for name in sorted(texts, key=lambda n: texts[n].weight)
     }
     covered = []
+    shades = shades_of(words, query.colours)
     for number, word in enumerate(words):
-        weight = rarity(total, frequencies[word.word]) * (FILLER if word.filler else 1.0)
+        weight = word_weight(word, total, frequencies[word.word], shade=number in shades, spelled=query.spelled)
         best = [sql.SQL("{} * {}").format(sql.Literal(weight * f), _quality(number, c)) for c, f in factors.items()]
         covered.append(sql.SQL("greatest({})").format(sql.SQL(", ").join(best)))
     shares = [
