@@ -23,6 +23,7 @@ from imagesim.embedders.precision import synthetic_pictures
 from imagesim.embedders.process import import_torchvision
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import get_region_fingerprint
+from imagesim.regions import onnx as regions_onnx
 from imagesim.regions.lite import LiteRegionFinder
 from imagesim.testing.embedder_contract import EmbedderContract, pictures
 from tests.test_regions import figure, noise, product
@@ -326,6 +327,37 @@ def test_warming_up_exports_the_model_and_falls_back_to_torch(
     assert asked
     assert "no room. torch is used instead." in caplog.text
     assert embedder.model is not None
+
+
+@pytest.mark.parametrize("runtime", ["auto", "onnx"])
+def test_a_damaged_export_that_cannot_be_replaced_leaves_the_model_to_torch(
+    runtime: str,
+    model_cache: Path,
+    lite_onnx: OpenClipEmbedder,
+    finder: LiteRegionFinder,
+    no_accelerator: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A container has a copy of the export, and not the package that makes one."""
+    lite_onnx.warm_up()
+    finder.warm_up()
+
+    def fail(*arguments: object) -> None:
+        raise EmbedderError("it is damaged.")
+
+    for module in (onnx, regions_onnx):
+        monkeypatch.setattr(module, "load", fail)
+    embedder = OpenClipEmbedder(runtime=runtime, cache_dir=model_cache)
+    other = LiteRegionFinder(runtime=runtime, cache_dir=model_cache)
+    if runtime == "onnx":
+        for ask in (lambda: embedder.embed_texts(["shirt"]), lambda: other.find(product())):
+            with pytest.raises(EmbedderError, match="damaged"):
+                ask()
+        return
+    assert embedder.embed_texts(["shirt"]).shape == (1, embedder.dims)
+    assert other.find(product())
+    assert caplog.text.count("it is damaged. torch is used instead.") == 2
 
 
 # The region finder.

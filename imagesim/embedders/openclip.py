@@ -274,7 +274,12 @@ class OpenClipEmbedder(BaseEmbedder):
         if missing:
             raise EmbedderError(f"{missing[0].msg} {missing[0].hint or ''}".strip())
         if self._exports:
-            return onnx.load(self.name, self.cache_dir, self._exported())
+            try:
+                return onnx.load(self.name, self.cache_dir, self._exported())
+            except EmbedderError as error:
+                if self.runtime == "onnx" or importlib.util.find_spec("torch") is None:
+                    raise
+                logger.warning("%s torch is used instead.", error)
         device = choose_device(self.device)
         if self.precision != "auto":
             return self._load_in(self.precision, device)

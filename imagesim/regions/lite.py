@@ -240,7 +240,12 @@ class LiteRegionFinder(BaseRegionFinder):
         if self._exported():
             from imagesim.regions import onnx
 
-            return onnx.load(self.cache_dir)
+            try:
+                return onnx.load(self.cache_dir)
+            except EmbedderError as error:
+                if self.runtime == "onnx" or find_spec("torch") is None:
+                    raise
+                logger.warning("%s torch is used instead.", error)
         process.prepare()  # before torch is imported
         try:
             from imagesim.regions.segmenter import Segmenter
