@@ -180,33 +180,34 @@ class Roles:
             name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
         )
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
-        specify = specify if specify and self.kinds and self.calls(words[head]) else ()
-        heads: list[int] = []
-        specified = False
+        is_called = bool(words) and (self.calls(words[head]) or any((stem,) in self.names for stem in words[head]))
+        specify = specify if specify and self.kinds and is_called else ()
+        heads, specified = list[int](), False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:
                 modifies = bool(led_by) and led_by.isdisjoint(each)
             elif number in specify and self.calls(stems):
                 modifies = specified = True
+            elif specify and number == head:
+                modifies = False  # "glass" in "wine glass", common as it is elsewhere
             else:
                 modifies = number in qualifiers or not self.modifiers.isdisjoint(stems)
             if not modifies and number not in fillers:
                 heads.append(number)
         each_named = [named[number] for number in heads if named[number]]
-        heads = heads or [n for n, stems in enumerate(words) if n not in fillers and self._may_name(stems)]
+        may_name = [n for n, stems in enumerate(words) if n not in fillers and self._may_name(stems)]
+        heads = heads or [n for n in may_name if n not in qualifiers] or may_name
         mentioned = frozenset[str]().union(*each_named)
-        categories: frozenset[str] = frozenset()
-        in_full = False
+        categories, in_full = frozenset[str](), False
         if each_named and len(each_named) == len(heads) and not specified:
             common = frozenset.intersection(*each_named)
             categories, in_full = common or mentioned, bool(common) and common != mentioned
-        parts = Counter(name for stems in words for name in {n for stem in stems for n in self.listed.get(stem, ())})
+        parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
         whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify)
         if whole:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
-        shortened = tuple(heads) if len(heads) < len(words) else ()
-        return Interpretation(shortened, categories, mentioned, partly, in_full)
+        return Interpretation(tuple(heads) if len(heads) < len(words) else (), categories, mentioned, partly, in_full)
 
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""

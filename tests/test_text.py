@@ -523,6 +523,16 @@ def test_a_compound_has_the_forms_of_its_own_language() -> None:
     assert index.match("tasche").best().tolist() == [1]
 
 
+@pytest.mark.parametrize("written", ["adjustable", "vegetable", "drinking", "trekking"])
+def test_a_word_is_no_part_of_one_whose_stem_lacks_it(written: str) -> None:
+    """ "King size bed" showed a drinking glass and a rocking chair."""
+    index = TextIndex([TextField("name", 1, "en")])
+    for slot, name in enumerate([written, "worktable"]):
+        index.set(slot, {"name": (name,)})
+    assert index.match("king").best().tolist() == []
+    assert scores_of(index.match("table")) == {1: pytest.approx(0.8, abs=0.09)}
+
+
 def test_a_word_of_a_list_in_the_name_of_a_category_scores_less_than_one_of_the_entry() -> None:
     index = TextIndex([TextField("name", 3), TextField("category", 2, "en", category=True)])
     index.set(1, {"name": ["Oak Desk"], "category": ["Sofas & desks"]})

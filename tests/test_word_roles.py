@@ -232,6 +232,14 @@ class TestNamesOfCategories:
             found = roles.interpret([{"shoe"}, for_running], fillers={1})
             assert found.categories == ({"running"} if for_running == {"run"} else {"shoes", "running"})
 
+    def test_a_name_that_is_common_elsewhere_is_what_stands_before_it_specifies(self):
+        """ "Flower pot" showed flowers, because pots stood in many categories."""
+        roles = Roles(
+            {"desk": ("desks",)}, frozenset({"flower", "pot"}), things=frozenset(), names={("pot",): ("pots",)}
+        )
+        assert roles.interpret([{"flower"}, {"pot"}], head=1, specify=[0]).heads == (1,)
+        assert roles.interpret([{"pot"}, {"flower"}], head=1, specify=[0]).heads == ()
+
     def test_a_name_of_several_words_may_be_specified_further(self):
         """ "Italian red wine" showed a hamper called so with a bottle of it, and no red wine."""
 

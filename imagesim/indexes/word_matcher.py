@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from imagesim.indexes.analysis import Token, stop_words
+from imagesim.indexes.analysis import Token, stem_of, stop_words
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.vocabulary import Vocabulary, consonants
 from imagesim.word_roles import SHORTEST_FIRST
@@ -136,12 +136,19 @@ class WordMatcher:
         The German stem of "ginger" is "ging", so that its compounds may end with "gings", but "leggings" is not German.
         """
         word = self._vocabulary.words[number]
+        known = [language for language, numbers in self._known_in.items() if number in numbers]
         return any(
             word.endswith(ending)
             and len(word) - len(ending) >= SHORTEST_FIRST
-            and (not languages or any(number in self._known_in[language] for language in languages))
+            and any(_is_part(ending, word, language) for language in known if not languages or language in languages)
             for ending, languages in endings.items()
         )
+
+
+def _is_part(ending: str, word: str, language: str) -> bool:
+    """Return whether the stem of ``word`` contains more of ``ending`` than its first letter: that of "drinking" is
+    "drink", so that it does not end with "king", nor "adjustable" with "table"."""
+    return len(stem_of(word, language)) > len(word) - len(ending) + 1
 
 
 def _goes_on(number: str, longer: str) -> bool:
