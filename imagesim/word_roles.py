@@ -176,20 +176,19 @@ class Roles:
         :param qualifiers: those of the words that never say what a thing is: "modern".
         """
         named = [self._categories_of(stems) for stems in words]
+        if specify and not named[head]:  # "glass" in "wine glass", common as it is elsewhere
+            named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
         led_by = frozenset(
             name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
         )
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
-        is_called = bool(words) and (self.calls(words[head]) or any((stem,) in self.names for stem in words[head]))
-        specify = specify if specify and self.kinds and is_called else ()
+        specify = specify if specify and self.kinds and (named[head] or self.calls(words[head])) else ()
         heads, specified = list[int](), False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:
                 modifies = bool(led_by) and led_by.isdisjoint(each)
             elif number in specify and self.calls(stems):
                 modifies = specified = True
-            elif specify and number == head:
-                modifies = False  # "glass" in "wine glass", common as it is elsewhere
             else:
                 modifies = number in qualifiers or not self.modifiers.isdisjoint(stems)
             if not modifies and number not in fillers:

@@ -232,12 +232,13 @@ class TestNamesOfCategories:
             found = roles.interpret([{"shoe"}, for_running], fillers={1})
             assert found.categories == ({"running"} if for_running == {"run"} else {"shoes", "running"})
 
-    def test_a_name_that_is_common_elsewhere_is_what_stands_before_it_specifies(self):
+    def test_a_name_that_is_common_elsewhere_is_what_is_specified(self):
         """ "Flower pot" showed flowers, because pots stood in many categories."""
         roles = Roles(
             {"desk": ("desks",)}, frozenset({"flower", "pot"}), things=frozenset(), names={("pot",): ("pots",)}
         )
-        assert roles.interpret([{"flower"}, {"pot"}], head=1, specify=[0]).heads == (1,)
+        found = roles.interpret([{"flower"}, {"pot"}], head=1, specify=[0])
+        assert (found.heads, found.categories) == ((1,), {"pots"})
         assert roles.interpret([{"pot"}, {"flower"}], head=1, specify=[0]).heads == ()
 
     def test_a_name_of_several_words_may_be_specified_further(self):
@@ -413,6 +414,24 @@ class TestSearch:
         product("Ease", picture("gray"), category="sofas", name_de="Sofa mit Knöpfen")
         sync_and_calibrate()
         assert self.names("Ledersofa", min_relevance=0.4) == ["Ranch"]
+
+    def test_categories_with_compounds_for_names_are_of_the_kind(self):
+        """ "Tisch" and "roter Tisch" showed what mentions a table, and no tables."""
+        for number, (kind, colour) in enumerate(
+            (kind, colour) for kind in ("Couch", "Ess") for colour in ("gray", "pink")
+        ):
+            product(f"T{number}", picture(colour), category=f"{kind}tische", name_de=f"{kind}tisch Alvik {number}")
+        for number, name in enumerate(("Rollo", "Kerze", "Vase")):
+            on_a_table = "Schön auf jedem Tisch."
+            product(name, picture("red"), category="deko", name_de=f"{name} rot {number}", description_de=on_a_table)
+        product("Gloves", picture("blue"), category="handschuhe", name_de="Handschuhe aus Wolle")
+        product("Shoes", picture("navy"), category="schuhe", name_de="Schuhe aus Leinen")
+        sync_and_calibrate()
+        assert set(self.names("Tisch", min_relevance=0.4)) == {"T0", "T1", "T2", "T3"}
+        roles = Calibration.from_json(StoredCalibration.objects.get().data).roles
+        assert roles.kinds["tisch"] == ("Couchtische", "Esstische")
+        assert roles.names["couch", "tisch"] == ("Couchtische",)
+        assert "Gloves" not in self.names("Schuhe", min_relevance=0.4)
 
     def test_beside_none_the_kind_that_a_compound_ends_with_does(self):
         hits = imagesim.search(text="gold climbingshoes", min_relevance=0.5)

@@ -3,6 +3,7 @@ of a colour."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from imagesim.indexes.stop_words import (
     HEAD_FIRST,
     INFLECTIONS,
     NEGATIONS,
+    OTHER_THINGS,
     PREPOSITIONS,
     QUALIFIERS,
     SHADES,
@@ -37,7 +39,7 @@ from imagesim.indexes.stop_words import (
     UNITS,
 )
 from imagesim.indexes.word_forms import other_spellings, plurals
-from imagesim.word_roles import has_digit
+from imagesim.word_roles import SHORTEST_FIRST, has_digit
 
 MAX_TERMS = 16
 """The maximum number of distinct words of a query that are looked up; further ones are ignored."""
@@ -51,6 +53,13 @@ SHORTEST_SLIP = 3
 SHORTEST_STEM = 4
 """The minimum number of letters of a stem by which other forms of a listed word are recognised: "pot" is the stem of
 the Italian "potete" (you can), but also of "potato"."""
+
+FILLER = 0.02
+"""The factor of the weight of a filler word. An entry without "cheap" in its text is not less relevant, but one called
+"New Order" comes first for "new order"."""
+
+SHADE = 0.1
+"""The factor of the weight of a shade: "light blue" finds everything blue, and what is light blue first."""
 
 ENGLISH = "en"
 """The language of the words that an embedding model knows. Its lists contain every form of a word, so that stems are
@@ -240,6 +249,17 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
     return tuple(distinct)
 
 
+def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
+    """Return how much a word of a query counts: less if it asks for nothing, or is the shade of a colour."""
+    slip = word.slip and not known and word.word not in spelled
+    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade else 1)
+
+
+def rarity(entries: int, known: int) -> float:
+    """Return the inverse document frequency of a word that ``known`` of ``entries`` entries contain."""
+    return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
+
+
 def words_not_of(text: str, languages: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Return (word, language) for the words of an English text that are on a list of one of the other ``languages``:
     "hat" is a form of the German "haben" (have), and "fur" the German "für" (for) without its accent."""
@@ -301,6 +321,20 @@ def kind_of(name: str, language: str) -> tuple[str, ...]:
     while language not in HEAD_FIRST and head + 1 < len(words) and _continues(words[head + 1]):
         head += 1
     return tuple(word.stems[language] for word in (*words[:head], *words[head + 1 :], *words[head : head + 1]))
+
+
+def parts_of(compound: str, stems: Collection[str], language: str) -> tuple[str, ...]:
+    """Return the parts of the stem of a compound, of which the longest last one is among ``stems``: ("couch", "tisch")
+    of "couchtisch". The tuple is empty if there is none, or the language does not write compounds as one word."""
+    if language not in INFLECTIONS or is_other_thing(compound, language):
+        return ()
+    ends = range(SHORTEST_FIRST, len(compound) - SHORTEST_PART + 1)
+    return next(((compound[:end], compound[end:]) for end in ends if compound[end:] in stems), ())
+
+
+def is_other_thing(word: str, language: str) -> bool:
+    """Return whether a word contains a compound that is no kind of what its last part says."""
+    return any(each in word for each in OTHER_THINGS.get(language, "").split())
 
 
 def _continues(word: QueryWord) -> bool:

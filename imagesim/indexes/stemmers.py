@@ -22,6 +22,8 @@ SHORTEST = 3
 """The minimum number of letters of a stem in a language with a preparing step: "ça" is too short for the Turkish
 "çanta"."""
 
+_S_PLURAL = re.compile(r"(?<=..[^aeiouy][aiouy])s$|(?<=.[^m]p)s$")
+_TABLE_OR_FISH = re.compile(r"(.*[ft]isch)(?:e[mnrs]?|s)?")
 _PLURAL_OR_POSSESSED = re.compile(r"(?<=...)l[ae]r[ıi]?$|(?<=[aeıioöuü])s[ıiuü]$")
 
 
@@ -37,6 +39,23 @@ def _turkish(word: str) -> str:
     return _PLURAL_OR_POSSESSED.sub("", word)
 
 
+_GERMAN = {
+    "karte": "karte", "karten": "karte", "kohle": "kohle", "kohlen": "kohle", "küche": "küche", "küchen": "küche",
+    "leder": "leder", "matte": "matte", "matten": "matte", "reise": "reise", "reisen": "reise", "rahmen": "rahmen",
+    "roller": "roller", "schale": "schale", "schalen": "schale",
+}  # fmt: skip
+"""German words to which the stemmer gives the stem of another thing that shops sell: to leather ("Leder") that of LED,
+to a bowl ("Schale") that of a scarf ("Schal")."""
+
+
+def _german(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of a German word: without the "s" of the plural of "Sofas" or "Laptops", which the stemmer
+    leaves, and with the end of "Esszimmertisch" and "Räucherfisch", which it takes for the ending of an adjective."""
+    if found := _TABLE_OR_FISH.fullmatch(word):
+        return found[1]
+    return _GERMAN.get(word) or stem_word(_S_PLURAL.sub("", word))
+
+
 _PREPARED = {"nl": _dutch, "tr": _turkish}
 
 
@@ -46,6 +65,8 @@ def stem(word: str, language: str) -> str:
     if not name:
         return word
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
+    if language == "de":
+        return _german(word, stem_word)
     prepare = _PREPARED.get(language)
     if not prepare:
         return stem_word(word)

@@ -117,8 +117,8 @@ FILLERS = {
     "kaç lazım lira lütfen merhaba mevcut misiniz miyim musunuz mısınız nasıl ne nerede nereden numara online "
     "resim satılık satın satıyor sipariş siz size tl ucuz uygun var yeni yok çok ürün ürünler",
 }  # fmt: skip
-"""Words for asking and buying, which weigh very little in matches of words (:data:`~imagesim.indexes.text.FILLER`) and
-are not embedded unless the catalogue calls something so."""
+"""Words for asking and buying, which weigh very little in matches of words
+(:data:`~imagesim.indexes.query_words.FILLER`) and are not embedded unless the catalogue calls something so."""
 
 FEATURES = {
     "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne", "en": "for with without",
@@ -143,14 +143,14 @@ QUALIFIERS = {
     "hjemme indendørs jul klassisk klassiske kontor kvinder køkken lille lækre moderne mænd rejse robust sjov sjove "
     "skole smart smarte små sommer soveværelse sport stilfuld stor store strand stue udendørs unisex vinter voksne",
     "de": "abend alltags arbeits ausgefallene badezimmer balkon bedruckte bequeme bestickte bunte büro camping coole "
-    "dame damen draussen draußen eckige edle edlen edler edles elegante ergonomische esszimmer extra faltbare "
-    "festliche flur frau frauen freizeit frühjahrs frühlings garten geblümte geburtstags gemusterte gemütliche "
-    "gepunktete gestreifte gestrickte glänzende große gute haus herbst herr herren hochwertige hochzeits indoor innen "
-    "kabellose karierte klappbare klassische kleine kompakte küche küchen lange leichte lustige lässige mann matte "
-    "moderne modische männer niedliche outdoor ovale party praktische premium reise retro robuste runde schicke "
-    "schlafzimmer schlichte schmale schul schöne sommer sport sportliche stabile stilvolle strand süße terrasse "
-    "terrassen tragbare trekking trendige unisex vintage wander warme weiche weihnachts winter wohnzimmer zeitlose "
-    "zimmer zuhause",
+    "dame damen doppel draussen draußen eckige edle edlen edler edles einzel elegante ergonomische esszimmer extra "
+    "faltbare festliche flur frau frauen freizeit frühjahrs frühlings garten geblümte geburtstags gemusterte "
+    "gemütliche gepunktete gestreifte gestrickte glänzende große gute haus herbst herr herren hochwertige hochzeits "
+    "indoor innen kabellose karierte kingsize klappbare klassische kleine kompakte küche küchen lange leichte lustige "
+    "lässige mann matte moderne modische männer niedliche outdoor ovale party praktische premium queensize reise "
+    "retro robuste runde schicke schlafzimmer schlichte schmale schul schöne sommer sport sportliche stabile "
+    "stilvolle strand süße terrasse terrassen tragbare trekking trendige unisex vintage wander warme weiche "
+    "weihnachts winter wohnzimmer zeitlose zimmer zuhause",
     "en": "acrylic adjustable adult adults aluminium aluminum athletic autumn baggy balcony bamboo bathroom beach "
     "bedroom beech beginner beginners big birch birthday boho brass bronze camping cashmere casual ceramic checked "
     "checkered chic christmas chrome classic classy colorful colourful comfort comfortable comfy compact contemporary "
@@ -274,6 +274,9 @@ HEAD_FIRST = frozenset({"ar", "ca", "es", "fr", "ga", "he", "id", "it", "pl", "p
 INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no": "e er", "sv": "a ar or er"}
 """Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
 write compounds as one word."""
+
+OTHER_THINGS = {"de": "handschuh", "nl": "handschoen"}
+"""Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe."""
 
 PLURALS = {
     "en": "-s s-ses f-ves fe-ves", "es": "-s -es z-ces", "fr": "-s -x", "nl": "-s -en f-ven s-zen", "pl": "ek-ki",

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imagesim.indexes.analysis import analyse, base_language, described_features, features, listed_stems
-from imagesim.indexes.query_words import query_words, shades_of
+from imagesim.indexes.query_words import query_words, shades_of, word_weight
+from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from imagesim.indexes.analysis import Token
-    from imagesim.indexes.query_words import QueryWord
     from imagesim.types import Query, TextSpec
 
     Mask = npt.NDArray[np.bool_]
@@ -42,13 +42,6 @@ enough that the vectors decide."""
 FEATURE = 0.48
 """The factor of an entry that matches only a feature or purpose in its texts: a "baby monitor with camera" is no
 camera, and milk that is "good for coffee" no coffee. It is low enough that the vectors decide."""
-
-FILLER = 0.02
-"""The factor of the weight of a filler word. An entry without "cheap" in its text is not less relevant, but one called
-"New Order" comes first for "new order"."""
-
-SHADE = 0.1
-"""The factor of the weight of a shade: "light blue" finds everything blue, and what is light blue first."""
 
 MAX_SEEN = 1_000
 """The number of field values whose postings are cached while entries are added."""
@@ -72,6 +65,12 @@ class TextField:
     language: str = "en"
     category: bool = False
     colours: bool = False
+
+
+def calls_by_compounds(field: TextField | TextSpec) -> bool:
+    """Return whether a field has names of categories that say by the end of a word what their things are, as the German
+    "Couchtische" does. In English it need not: a pineapple is no apple."""
+    return field.category and base_language(field.language) in INFLECTIONS
 
 
 def text_fields(specs: Mapping[str, TextSpec]) -> list[TextField]:
@@ -126,6 +125,7 @@ class TextIndex:
         least = min((fields[number].weight for number in self._colours), default=0.0)
         mentions = [f.weight < least and not f.category for f in fields]
         self._mentions = np.array([*mentions, *([False] * len(fields)), *mentions])
+        self._kinds = np.array([*(calls_by_compounds(field) for field in fields), *([False] * 2 * len(fields))])
         self._words = WordMatcher(self.languages)
         self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
         self._slots: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -304,10 +304,12 @@ class TextIndex:
             asked = quality >= STEM
             known = self._frequency(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
-                factor = np.where(quality == np.float32(COMPOUND), KNOWN_PART, KNOWN_WORD)
-                # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Sofas & Tische".
-                listed = np.isin(slots, slots[asked & (self._listed <= fields) & (fields < self._features)])
-                factor[asked | (listed & (quality == np.float32(COMPOUND)))] = 1.0
+                is_part = quality == np.float32(COMPOUND)
+                factor = np.where(is_part, KNOWN_PART, KNOWN_WORD)
+                # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
+                listed = asked & (self._listed <= fields) & (fields < self._features)
+                of_kind = np.isin(slots, slots[listed | (is_part & self._kinds[fields])])
+                factor[asked | (is_part & of_kind)] = 1.0
                 quality *= factor.astype(np.float32)
             if word.not_of:
                 quality[asked & self._is_in_language(fields, word.not_of)] = 0.0
@@ -377,17 +379,6 @@ class TextIndex:
                 slots, fields = np.concatenate([slots, more[0]]), np.concatenate([fields, more[1]])
                 quality = np.concatenate([quality, more[2].astype(np.float32)])
         return slots.astype(np.int64), fields.astype(np.int64), quality
-
-
-def word_weight(word: QueryWord, entries: int, known: int, *, shade: bool, spelled: Collection[str]) -> float:
-    """Return how much a word of a query counts: less if it asks for nothing, or is the shade of a colour."""
-    slip = word.slip and not known and word.word not in spelled
-    return rarity(entries, known) * (FILLER if word.filler or slip else SHADE if shade else 1)
-
-
-def rarity(entries: int, known: int) -> float:
-    """Return the inverse document frequency of a word that ``known`` of ``entries`` entries contain."""
-    return math.log1p((max(entries - known, 0) + 0.5) / (known + 0.5))
 
 
 def _best_by_slot(slots: Slots, values: Qualities, size: int) -> Qualities:

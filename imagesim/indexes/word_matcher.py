@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from imagesim.indexes.analysis import Token, stem_of, stop_words
-from imagesim.indexes.query_words import QueryWord
+from imagesim.indexes.query_words import QueryWord, is_other_thing
+from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.vocabulary import Vocabulary, consonants
 from imagesim.word_roles import SHORTEST_FIRST
 
@@ -110,7 +111,8 @@ class WordMatcher:
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)
             return found
-        for number in vocabulary.starting_with(typed):
+        starting = vocabulary.starting_with(typed)
+        for number in starting:
             # A number with further digits is another number, not a longer word.
             if len(words[number]) > len(typed) and (prefix or not _goes_on(typed, words[number])):
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
@@ -118,7 +120,9 @@ class WordMatcher:
         endings = word.endings
         compounds = [n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)]
         note(compounds, COMPOUND)
-        if compounds:  # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl"
+        # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Lumen" if it has a
+        # "Blumentopf".
+        if compounds or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
             factor = min(factor, SPELLED)
         stop = stop_words(self._languages)
         for number, distance in vocabulary.near(typed):
@@ -146,8 +150,13 @@ class WordMatcher:
 
 
 def _is_part(ending: str, word: str, language: str) -> bool:
-    """Return whether the stem of ``word`` contains more of ``ending`` than its first letter: that of "drinking" is
-    "drink", so that it does not end with "king", nor "adjustable" with "table"."""
+    """Return whether ``word`` may be a kind of what ``ending`` says.
+
+    In languages that do not write compounds as one word, the ending may be that of a form: the stem of "drinking" is
+    "drink", so that it does not end with "king", nor "adjustable" with "table".
+    """
+    if language in INFLECTIONS:
+        return is_other_thing(ending, language) or not is_other_thing(word, language)
     return len(stem_of(word, language)) > len(word) - len(ending) + 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError
 from imagesim.indexes import get_index
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems
-from imagesim.indexes.query_words import kind_of
+from imagesim.indexes.query_words import kind_of, parts_of
 from imagesim.indexes.stem_collisions import stem_collisions
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
@@ -134,7 +134,7 @@ def _sample(meta: IndexMeta) -> tuple[Sample, list[Described], Written] | None:
         departments,
         embed_words(meta, sorted(frozenset().union(*categories))),
     )
-    return sample, list(described.values()), written
+    return sample, _with_compounds(list(described.values()), written), written
 
 
 def _described(items: Items[Any], item: Any, categories: frozenset[str], written: Written) -> Described:
@@ -165,6 +165,24 @@ def _described(items: Items[Any], item: Any, categories: frozenset[str], written
             kind_of(_spaced(each), base_language(spec.language)) for each in categories for spec in specs.values()
         }
     return Described(categories, weights, frozenset(name), frozenset(listed), frozenset(called))
+
+
+def _with_compounds(entries: Sequence[Described], written: Written) -> list[Described]:
+    """Return the entries, of which those in a category such as "Couchtische" are called tables, too, if the texts have
+    that word alone."""
+    stems = {language: {token.stem for token in tokens} for language, tokens in written.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for head in {name[-1] for entry in entries for name in entry.called if name}:
+        found[head] = next(filter(None, (parts_of(head, known, language) for language, known in stems.items())), ())
+    return [
+        _with_parts(entry, {(*name[:-1], *found[name[-1]]) for name in entry.called if name and found[name[-1]]})
+        for entry in entries
+    ]
+
+
+def _with_parts(entry: Described, names: Collection[tuple[str, ...]]) -> Described:
+    words = dict(entry.words) | {name[-1]: 1.0 for name in names}
+    return replace(entry, words=words, called=entry.called.union(names)) if names else entry
 
 
 def _items(items: Items[Any], meta: IndexMeta) -> list[tuple[Vector, Any]]:

@@ -31,6 +31,10 @@ BY_NAME = 0.75
 KIND_MATCH = 0.5
 """The minimum match of an entry of the category that the words name: shoes of any colour answer "yellow shoes"."""
 
+CALLED = 0.6
+"""The minimum match by its heads of what is called by the words, though it is in other categories. It is more than a
+mention gives in a text of a third of the weight: for "red table", a red blind for the window beside the table."""
+
 OUTSIDE = 0.45
 """The most that a match of what is in other categories counts, if it has the word for the kind in a part of another at
 best: for "red shoes", red boxing gloves ("Boxhandschuhe") come after shoes."""
@@ -81,11 +85,11 @@ OF_PARTS = 0.74
 "Ledersofa"."""
 
 BOTH_PARTS = 0.6
-"""The minimum of such a match."""
+"""The minimum of such a match, and of that of the last part alone."""
 
 OF_ENDING = 0.4
 """The factor of lower matches, by the last part alone. They are shown as the closest only: a "Bürostuhl" is a "Stuhl",
-but "Handschuhe" are no "Schuhe"."""
+but a "Dachstuhl" is none."""
 
 
 class WithText:
@@ -228,7 +232,7 @@ class WithText:
         "glasses", no coffee table of glass. With a colour it may: "black soap" may be a cleanser.
         """
         part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
-        called, most = KIND_MATCH, OUTSIDE
+        called, most = CALLED, OUTSIDE
         if self._texts.text.in_full:
             alone = HALF_OF_NAME if self._texts.text.colours else ALL_OF_NAME
             called, most = alone if self._texts.text.is_name else BY_NAME, OTHER_KIND
@@ -319,8 +323,9 @@ def _by_parts(found: Candidates) -> Candidates:
     """Lower the matches of candidates that were found by the parts of a compound."""
 
     def weakened(each: Candidate) -> Candidate:
-        factor = OF_PARTS if each.text >= BOTH_PARTS else OF_ENDING
-        return each._replace(text=each.text * factor, head=each.head * factor)
+        both = min(each.text, each.head) >= BOTH_PARTS
+        factor = OF_PARTS if both else OF_ENDING
+        return each._replace(text=factor * (each.text if both else min(each.text, each.head)), head=factor * each.head)
 
     return replace(found, candidates=tuple(map(weakened, found.candidates)))
 

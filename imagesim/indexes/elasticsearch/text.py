@@ -50,6 +50,10 @@ SETTINGS: Mapping[str, Any] = {
 MAX_QUERY = 1_000
 """The maximum number of characters of a query that are passed to the analysers of the server."""
 
+COMPOUND_BOOST = 8
+"""The weight of a compound that ends with a word. It is more than that of the word in a long text, so that in a large
+catalogue the tables ("Couchtische") are found before whatever mentions a table."""
+
 PREFIXES = {"min_chars": 2, "max_chars": 8}
 
 
@@ -189,7 +193,10 @@ class CompiledText:
             near.append({"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{TWO_ERRORS}"}}})
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
-        near += [{"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}} for part in sorted(word.endings)]
+        near += [
+            {"prefix": {f"{WORDS}.reversed": {"value": part[::-1], "boost": COMPOUND_BOOST}}}
+            for part in sorted(word.endings)
+        ]
         return {"dis_max": {"queries": near}}
 
     def follow_up(self, answer: Mapping[str, Any], *_counts: Mapping[str, Any]) -> CompiledText | None:

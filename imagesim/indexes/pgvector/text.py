@@ -22,8 +22,8 @@ from imagesim.indexes.pgvector.database import Bound, rows
 from imagesim.indexes.pgvector.queries import candidate, conditions, entry_columns
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.pgvector.writing import lexeme, signed
-from imagesim.indexes.query_words import QueryWord, shades_of
-from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, word_weight
+from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
+from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
@@ -185,13 +185,15 @@ def _qualities(
 ) -> sql.Composable:
     """Return columns with the quality of the best match of each word of the query in each class of fields."""
     columns = []
+    classes = generation.text_classes
+    kinds = {classes[name] for name, spec in generation.meta.texts.items() if calls_by_compounds(spec)}
     for number, (word, found) in enumerate(zip(words, matches, strict=True)):
-        tiers: dict[float, list[str]] = defaultdict(list)
-        for other, quality in found.items():
-            if frequencies[word.word] and quality < STEM:
-                quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
-            tiers[round(quality / STEP) * STEP].append(other)
-        for letter in sorted(set(generation.text_classes.values())):
+        for letter in sorted(set(classes.values())):
+            tiers: dict[float, list[str]] = defaultdict(list)
+            for other, quality in found.items():
+                if frequencies[word.word] and quality < STEM and (quality != COMPOUND or letter not in kinds):
+                    quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
+                tiers[round(quality / STEP) * STEP].append(other)
             cases = [
                 sql.SQL("WHEN e.words @@ {} THEN {}").format(bind(asked, "tsquery"), sql.Literal(quality))
                 for quality, others in sorted(tiers.items(), reverse=True)
