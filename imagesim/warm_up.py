@@ -22,16 +22,20 @@ DISPATCH_UID = "imagesim.warm_up"
 
 
 def warm_up() -> None:
-    """Load the configured embedder, region finder and index into this process; errors are logged."""
+    """Load the configured embedder, region finder, index and dictionaries into this process; errors are logged."""
     from imagesim.embedders import get_embedder
-    from imagesim.indexes import get_index
+    from imagesim.indexes import dictionaries, get_index
+    from imagesim.indexes.analysis import base_language
     from imagesim.regions import get_region_finder
+    from imagesim.registry import registry
 
     for name, get in (("embedder", get_embedder), ("region finder", get_region_finder), ("index", get_index)):
         try:
             get().warm_up()
         except (ImagesimError, ImportError) as error:
             logger.warning("The %s could not be loaded: %s", name, error)
+    for language in {base_language(spec.language) for items in registry for spec in items.text_specs.values()}:
+        dictionaries.load(language)
 
 
 def connect() -> None:

@@ -252,3 +252,9 @@ def experiments_apply() -> Iterator[None]:
     yield
     events.observers.remove(exposures)
     variants.register(None)
+
+
+@pytest.fixture
+def without_dictionaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the model knows which words are spelled correctly."""
+    monkeypatch.setattr("imagesim.retrieval.query_text.in_dictionary", lambda _word, _language: False)

@@ -383,6 +383,7 @@ def test_a_compound_is_divided_before_another_form_of_a_word():
     assert query_text.read("wallshelves", roles, ["en"], set().__contains__).compounds == "wall shelves"
 
 
+@pytest.mark.usefixtures("without_dictionaries")
 @pytest.mark.parametrize(("languages", "spelled"), [(["nl"], set()), (["nl", "en"], {"rode"}), (["en"], {"rode"})])
 def test_the_words_of_a_model_are_english(languages, spelled):
     """ "Rode fiets" (red bicycle) and "Rosen" showed nothing: the model knows these words, which misled in a shop
@@ -462,6 +463,7 @@ def test_a_shade_is_a_part_of_the_name_of_a_colour(typed, languages, read, asked
     assert " ".join(words[number].word for number in text.heads or range(len(words))) == asked
 
 
+@pytest.mark.usefixtures("without_dictionaries")
 def test_an_index_is_told_what_the_words_are():
     roles = Roles(
         {"tabl": ("tables",)},

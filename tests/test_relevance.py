@@ -490,6 +490,7 @@ class TestWords:
             [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
             assert [each.key for each in found.candidates] == shown
 
+    @pytest.mark.usefixtures("without_dictionaries")
     def test_a_word_of_the_models_vocabulary_is_no_misspelling(self):
         asked = []
 

@@ -31,6 +31,13 @@ def test_loads_both_models_and_the_index(loaded):
     assert loaded == ["embedder", "region_finder", "index"]
 
 
+def test_reads_the_dictionaries_of_the_texts(loaded, monkeypatch):
+    languages: list[str] = []
+    monkeypatch.setattr("imagesim.indexes.dictionaries.load", languages.append)
+    warm_up.warm_up()
+    assert sorted(languages) == ["de", "en"]
+
+
 def test_errors_are_logged_and_the_rest_is_loaded(loaded, monkeypatch, caplog):
     def fail() -> Any:
         raise EmbedderError("no such model")

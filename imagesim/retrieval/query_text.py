@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from imagesim.indexes.analysis import DECIMAL, HYPHEN, analyse, stop_words
+from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
     MAX_TERMS,
@@ -92,8 +93,8 @@ def read_all(
     has_word: Callable[[str], bool],
     spoken: str,
 ) -> QueryTexts:
-    """Read the text of a query and its alternatives in these languages. ``has_word`` tells which words are spelled
-    correctly, in English; ``spoken`` is the visitor's language."""
+    """Read the text of a query and its alternatives in these languages. ``has_word`` tells which words the model knows,
+    which are English; ``spoken`` is the visitor's language."""
     if ENGLISH not in languages:  # "rode" and "Rosen" are English words, too
         has_word = _has_none
     text = spaced(text, roles, languages)
@@ -116,14 +117,16 @@ def read(
     foreign = _not_of_lists(text, languages, has_word, spoken)
     words = query_words(text, languages, foreign)
     foreign |= foreign_to(words, roles.collisions, spoken)
-    spelled = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
+    english = frozenset(word.word for word in words if _is_spelled(word.word, has_word))
+    written_in = (spoken,) if spoken in languages else languages
+    spelled = english.union(word.word for word in words if any(in_dictionary(word.word, each) for each in written_in))
     meant: list[Collection[str]] = []
     divided: list[str] = []
     for word in words:
         own = _own_stems(word, roles)
         is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
         stems = own if is_known else roles.stems_of(word.word, own)
-        known = word.word in spelled or roles.has(stems)  # or is a misspelling
+        known = word.word in english or roles.has(stems)  # or is a misspelling
         divided.append("" if roles.has(own) else _divided(word.word, roles, languages, known=known))
         meant.append(own if divided[-1] else stems)
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
