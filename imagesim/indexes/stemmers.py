@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 SNOWBALL = {
@@ -79,8 +79,14 @@ def stem(word: str, language: str) -> str:
     return word
 
 
-@lru_cache(maxsize=64)
 def _stemmer(name: str) -> Any:
-    import snowballstemmer
+    """Return the stemmer of this name for the current thread; it keeps the word that it works on."""
+    found = vars(_of_thread).get(name)
+    if found is None:
+        import snowballstemmer
 
-    return snowballstemmer.stemmer(name)
+        found = vars(_of_thread)[name] = snowballstemmer.stemmer(name)
+    return found
+
+
+_of_thread = threading.local()
