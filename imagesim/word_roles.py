@@ -118,7 +118,8 @@ class Roles:
 
     def calls(self, stems: Collection[str]) -> bool:
         """Whether the catalogue calls a category or a thing by a word with one of these stems."""
-        return any(stem in each for stem in stems for each in (self.kinds, self.things or ()))
+        things = self.things or ()
+        return any(stem in self.kinds or stem in things or (stem,) in self.names for stem in stems)
 
     def ends_compounds(self, endings: Iterable[str]) -> bool:
         """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
@@ -182,7 +183,7 @@ class Roles:
             name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
         )
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
-        specify = specify if specify and self.kinds and (named[head] or self.calls(words[head])) else ()
+        specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         heads, specified = list[int](), False
         for number, (stems, each) in enumerate(zip(words, named, strict=True)):
             if each:

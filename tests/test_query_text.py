@@ -392,6 +392,15 @@ def test_the_words_of_a_model_are_english(languages, spelled):
     assert texts.text.spelled == texts.alternatives[0].spelled == spelled
 
 
+def test_what_a_thing_is_made_of_is_not_sought():
+    """ "Bank van leer" (sofa of leather) showed nothing, as many texts mention a sofa beside which things stand."""
+    roles = Roles(
+        {"stoel": ("stoelen",)}, frozenset({"bank"}), things=frozenset({"trein"}), names={("bank",): ("banken",)}
+    )
+    text = query_text.read("bank van leer", roles, ["nl"], set().__contains__)
+    assert (text.heads, text.categories) == ((0,), {"banken"})
+
+
 def test_without_categories_every_word_may_be_what_is_sought():
     """ "harry potter book" showed other books and nothing of Harry Potter."""
     roles = Roles(things=frozenset({"book", "harri", "potter"}))

@@ -129,8 +129,8 @@ FEATURES = {
 """Words after which a name says what a thing has, or what it is for: a "baby monitor with camera" is no camera."""
 
 PREPOSITIONS = {
-    "cs": "do na z ze", "da": "i", "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en", "it": "in",
-    "nb": "i", "nl": "in uit", "pl": "do na w we", "pt": "em", "ru": "в из на", "sv": "i",
+    "cs": "do na z ze", "da": "af i", "de": "aus fürs im in zum zur", "en": "from in", "es": "en", "fr": "en",
+    "it": "in", "nb": "av i", "nl": "in uit van", "pl": "do na w we", "pt": "em", "ru": "в из на", "sv": "av i",
 }  # fmt: skip
 """Further words after which a query says what a thing is for, or what it is like ("shirt in red", "Stuhl aus Holz")."""
 
