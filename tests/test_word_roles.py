@@ -433,6 +433,28 @@ class TestSearch:
         assert roles.names["couch", "tisch"] == ("Couchtische",)
         assert "Gloves" not in self.names("Schuhe", min_relevance=0.4)
 
+    def test_what_has_only_the_first_part_of_a_compound_is_no_answer(self):
+        """ "Edelstahltopf" showed a chair of steel, whose description mentions pots."""
+        beside = "Schützt den Tisch vor jedem heißen Topf."
+        product("Chair", picture("gray"), category="sessel", name_de="Sessel aus Edelstahl", description_de=beside)
+        for number in range(3):
+            product(f"Pot {number}", picture("brown"), category="kochen", name_de=f"Topf mit Deckel {number}")
+            product(f"Vase {number}", picture("pink"), category="deko", name_de=f"Vase {number}", description_de=beside)
+        sync_and_calibrate()
+        assert "Chair" not in self.names("Edelstahltopf", min_relevance=0.4)
+
+    def test_a_mention_does_not_call_what_is_of_another_kind(self):
+        """ "Roter Tisch" showed a red blind, which protects the table from the sun, before tables."""
+        product("Blind", picture("gray"), category="rollos", name_de="Rollo rot", description_de="Schützt den Tisch.")
+        for number in range(3):
+            product(f"Table {number}", picture("gray"), category="holztische", name_de=f"Tisch Alvik {number}")
+            for kind in ("Lampe", "Vase", "Kerze"):
+                colour = ("rot", "blau", "weiß")[number]
+                product(f"{kind} {number}", picture("gray"), category=kind.lower(), name_de=f"{kind} {colour}")
+        sync_and_calibrate()
+        found = self.relevances("roter Tisch")
+        assert min(found[f"Table {number}"] for number in range(3)) > found["Blind"]
+
     def test_beside_none_the_kind_that_a_compound_ends_with_does(self):
         hits = imagesim.search(text="gold climbingshoes", min_relevance=0.5)
         assert len(hits) == 0
