@@ -9,7 +9,8 @@ the categories of the entries tell as well:
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
   modifier;
 - of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
-  an orange. Then "mango juice" asks for juice;
+  an orange. Then "mango juice" asks for juice. Where the names do not tell, the vectors or the
+  order of the words have to: "dress shoes" are shoes;
 - any other word can name a thing: "desk", if few of the tables are desks. Names of colours and numbers never do.
 
 A word that is not in the catalogue has the role of those that differ from it by one typing error.
@@ -18,59 +19,19 @@ A word that is not in the catalogue has the role of those that differ from it by
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-COVERAGE = 0.6
-"""The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
-One more entry without it is counted, because in a small category many words are common by chance."""
-
-PURITY = 0.6
-"""The minimum share, by the weight of the field, of the entries with such a word that are in the categories it
-names."""
-
-DEPARTMENTS = 2.0
-"""The maximum effective number (the inverse of Simpson's index) of departments with such a word. The name of a brand
-covers categories too, but in many departments."""
-
-SPREAD = 2.5
-"""The effective number of categories, by the weight of the field, from which on a word is a modifier."""
-
-FEWEST = 3
-"""The minimum number of entries for that."""
-
 DEPARTMENT = 3
 """The minimum number of categories whose common name is that of a department."""
-
-MOST_KINDS = 2_000
-MOST_MODIFIERS = 4_000
-MOST_THINGS = 4_000
-"""The maximum number of words stored, the most frequent first; others are unknown."""
 
 SHORTEST = 4
 """The minimum number of letters of a misspelled word: shorter ones are near to too many."""
 
 SHORTEST_FIRST = 3
 """The minimum number of letters before the last part of a compound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """An entry: its categories, the stems of its words with the weight of the field that each is in, those of its name,
-    and those that the names of its categories list.
-
-    A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
-    that are ``listed``. ``called``: the names of its categories that are no lists, as of
-    :func:`~imagesim.indexes.query_words.kind_of`.
-    """
-
-    categories: frozenset[str]
-    words: Mapping[str, float]
-    name: frozenset[str]
-    listed: frozenset[str] = frozenset()
-    called: frozenset[tuple[str, ...]] = frozenset()
 
 
 class Interpretation(NamedTuple):
@@ -80,7 +41,8 @@ class Interpretation(NamedTuple):
     those that the query names, if it has a word for a category and otherwise only modifiers. ``mentioned``: the same,
     whatever its other words mean. ``partly``: those of which it names a part: "sofas" of "Sofas & tables".
     ``in_full``: it has the whole name of a category, or several words that name the same one, and otherwise only
-    modifiers.
+    modifiers. ``rivals``: the words of a compound that name different categories, so that only one can say what is
+    sought: the number of each, its head first, and the categories.
     """
 
     heads: tuple[int, ...]
@@ -88,6 +50,7 @@ class Interpretation(NamedTuple):
     mentioned: frozenset[str]
     partly: frozenset[str]
     in_full: bool = False
+    rivals: tuple[tuple[int, frozenset[str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +142,8 @@ class Roles:
         named = [self._categories_of(stems) for stems in words]
         if specify and not named[head]:  # "glass" in "wine glass", common as it is elsewhere
             named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
-        led_by = frozenset(
-            name for stems, each in zip(words, named, strict=True) if self.dominant.intersection(stems) for name in each
-        )
+        dominant = (number for number, stems in enumerate(words) if self.dominant.intersection(stems))
+        led_by = frozenset(name for number in dominant for name in named[number])
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
         specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         heads, specified = list[int](), False
@@ -199,15 +161,20 @@ class Roles:
         heads = heads or [n for n in may_name if n not in qualifiers] or may_name
         mentioned = frozenset[str]().union(*each_named)
         categories, in_full = frozenset[str](), False
+        rivals: tuple[tuple[int, frozenset[str]], ...] = ()
         if each_named and len(each_named) == len(heads) and not specified:
             common = frozenset.intersection(*each_named)
             categories, in_full = common or mentioned, bool(common) and common != mentioned
+            if not common and named[head] and {head, *specify}.issuperset(heads):
+                rivals = tuple((number, named[number]) for number in (head, *specify) if number in heads)
         parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
         whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify)
         if whole:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
-        return Interpretation(tuple(heads) if len(heads) < len(words) else (), categories, mentioned, partly, in_full)
+            rivals = ()
+        asked = tuple(heads) if len(heads) < len(words) else ()
+        return Interpretation(asked, categories, mentioned, partly, in_full, rivals)
 
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""
@@ -215,7 +182,7 @@ class Roles:
 
     def _may_name(self, stems: Collection[str]) -> bool:
         """Whether a modifier may be what is sought, if there is nothing else."""
-        return self.colours.isdisjoint(stems) and not any(map(_is_size, stems))
+        return self.colours.isdisjoint(stems) and not any(map(is_size, stems))
 
     def _in_full(
         self, words: Sequence[Collection[str]], fillers: Collection[int], specify: Collection[int]
@@ -260,141 +227,11 @@ class Roles:
         return cls(kinds, listed=listed, collisions=collisions, names=whole, **sets)
 
 
-def fit_roles(
-    entries: Collection[Described], departments: Mapping[str, frozenset[str]], colours: Collection[str] = ()
-) -> Roles:
-    """Derive the roles of the words of a catalogue. ``departments``: each category with its siblings under the same
-    parents; ``colours``: the stems of the names of colours."""
-    sizes: Counter[str] = Counter()
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    listed: dict[str, set[str]] = defaultdict(set)
-    for entry in entries:
-        sizes.update(entry.categories)
-        for stem in entry.words.keys() | entry.listed:
-            found[stem].update(entry.categories)
-            for category in entry.categories:
-                weights[stem][category] += 1.0 if stem in entry.listed else entry.words[stem]
-        for stem in entry.listed:
-            listed[stem] |= entry.categories
-    names = _names(entries, sizes)
-    headed, specifying = _parts(names)
-    kinds = {
-        stem: named
-        for stem in found
-        if (named := _named(weights[stem], sizes, departments, headed[stem], specifying[stem] - headed[stem]))
-    }
-    alone: set[str] = set()
-    for entry in entries:
-        if not any(entry.categories.intersection(kinds.get(stem, ())) for stem in entry.name):
-            alone |= entry.name
-    everywhere = {
-        stem
-        for stem, count in found.items()
-        if count.total() >= FEWEST and effective_number(weights[stem].values()) >= SPREAD
-    }
-    order = sorted(found, key=lambda stem: (-found[stem].total(), stem))
-    rest = [stem for stem in order if stem not in kinds]
-    named_colours = [stem for stem in colours if stem not in kinds]
-    is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours or _is_size(stem) for stem in rest}
-    modifiers = list(dict.fromkeys([*named_colours, *(stem for stem in rest if is_modifier[stem])]))
-    things = [stem for stem in rest if not is_modifier[stem]]
-    kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
-    return Roles(
-        kinds,
-        frozenset(modifiers[:MOST_MODIFIERS]),
-        _dominant(entries, kinds),
-        frozenset(things[:MOST_THINGS]),
-        {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
-        frozenset(named_colours),
-        names=_with_specified(names),
-    )
-
-
 def has_digit(word: str) -> bool:
     """Whether the word has a digit: it is, or contains, a number, a size or a code."""
     return any(map(str.isdigit, word))
 
 
-def _is_size(stem: str) -> bool:
+def is_size(stem: str) -> bool:
     """Whether it may be a size, a quantity or the number of a model, which say nothing of what a thing is."""
     return stem[:1].isdigit()
-
-
-def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
-    """Return by name the categories of which enough entries are called so. An entry in several counts for each."""
-    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for entry in entries:
-        for name in entry.called:
-            counts[name].update(entry.categories)
-    found = {
-        name: frozenset(each for each, number in counted.items() if number >= COVERAGE * sizes[each])
-        for name, counted in counts.items()
-    }
-    return {name: categories for name, categories in found.items() if name and categories}
-
-
-def _parts(
-    names: Mapping[tuple[str, ...], frozenset[str]],
-) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
-    """Return the categories whose names say by a word what their things are, and those that it specifies."""
-    headed: dict[str, set[str]] = defaultdict(set)
-    specifying: dict[str, set[str]] = defaultdict(set)
-    for (*others, head), categories in names.items():
-        headed[head] |= categories
-        for stem in others:
-            specifying[stem] |= categories
-    return headed, specifying
-
-
-def _with_specified(names: Mapping[tuple[str, ...], frozenset[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Return the names, the longest first, each with the categories of those that have more words before its last: the
-    "Bar stools" are stools."""
-    by_head: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for name in names:
-        by_head[name[-1]].append(name)
-    found: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for name in sorted(names, key=lambda name: (-len(name), name))[-MOST_KINDS:]:
-        wider = (names[other] for other in by_head[name[-1]] if set(name) <= set(other))
-        found[name] = tuple(sorted(frozenset[str]().union(*wider)))
-    return found
-
-
-def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str]]) -> frozenset[str]:
-    """Return the words after which most entries are called that have words for other categories in their names."""
-    lead: Counter[str] = Counter()
-    for entry in entries:
-        named = {stem: frozenset(kinds[stem]) for stem in entry.name if stem in kinds}
-        for stem, categories in named.items():
-            if any(map(categories.isdisjoint, named.values())):
-                lead[stem] += -1 if categories.isdisjoint(entry.categories) else 1
-    return frozenset(stem for stem, count in lead.items() if count > 0)
-
-
-def _named(
-    weights: Mapping[str, float],
-    sizes: Mapping[str, int],
-    departments: Mapping[str, frozenset[str]],
-    headed: Collection[str] = (),
-    specified: Collection[str] = (),
-) -> tuple[str, ...]:
-    """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: those whose names say by
-    it what their things are; ``specified``: those in whose names it stands before the word that does."""
-    if headed:
-        weights = {name: weight for name, weight in weights.items() if name not in specified}
-    covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
-    total = sum(weights.values())
-    if not covered or sum(weights[name] for name in covered) < PURITY * total:
-        return ()
-    if headed:  # no brand, whatever the departments
-        return covered
-    shares: dict[frozenset[str], float] = defaultdict(float)
-    for name, weight in weights.items():
-        shares[departments.get(name, frozenset({name}))] += weight
-    return covered if effective_number(shares.values()) <= DEPARTMENTS else ()
-
-
-def effective_number(shares: Iterable[float]) -> float:
-    """Return the inverse of Simpson's index: the number of equal shares with the same concentration."""
-    values = [float(share) for share in shares]
-    return sum(values) ** 2 / sum(value * value for value in values) if any(values) else 0.0

@@ -179,6 +179,11 @@ def test_a_compound_that_the_catalogue_lacks_is_divided(typed, divided):
         ("ik ben op zoek naar een chair", ["nl"], "chair"),
         ("cheap", ["en"], ""),
         ("sale of a basket", ["en"], "sale basket"),  # the catalogue has something that is called so
+        ("picture of a chair", ["en"], "chair"),
+        ("chair photo", ["en"], "chair"),
+        ("picture chair", ["en"], "picture chair"),  # a chair for pictures, as a "picture frame"
+        ("photo de chair", ["fr"], "chair"),
+        ("chair photo", ["fr"], "chair photo"),
         ("hte chair", ["en"], "chair"),
         ("teh chair", ["en"], "teh chair"),  # spelled correctly
         ("form of a skateboard", ["en"], "form skateboard"),  # the catalogue has it
@@ -283,6 +288,31 @@ def test_a_qualifier_never_says_what_a_thing_is(typed, languages, asked, categor
     words = [word.word for word in query_words(typed, languages)]
     assert " ".join(words[number] for number in text.heads or range(len(words))) == (asked or typed)
     assert text.categories == categories
+
+
+@pytest.mark.parametrize(
+    ("typed", "languages", "readings"),
+    [
+        ("dress shoes", ["en"], [((1,), {"pumps", "boots"}), ((0,), {"dresses"})]),
+        ("red dress shoes", ["en"], [((2,), {"pumps", "boots"}), ((1,), {"dresses"})]),
+        ("dress shoes bag", ["en"], [((2,), {"bags"}), ((0,), {"dresses"}), ((1,), {"pumps", "boots"})]),
+        ("sac robe", ["fr"], [((0,), {"bags"}), ((1,), {"dresses"})]),
+        ("dress and shoes", ["en"], []),
+        ("shoes for a dress", ["en"], []),
+        ("dress shoes", ["en", "fr"], []),  # no telling which of them comes first
+        ("juice bag", ["en"], []),  # names with both say that it is a juice
+        ("boots shoes", ["en"], []),  # name a category together
+        ("shoes", ["en"], []),
+    ],
+)
+def test_a_compound_of_words_for_several_kinds_has_several_readings(typed, languages, readings):
+    """ "Dress shoes" showed dresses, because fewer entries have the word."""
+    kinds = {"dress": ("dresses",), "shoe": ("pumps", "boots"), "boot": ("boots",), "bag": ("bags",)}
+    kinds |= {"rob": ("dresses",), "sac": ("bags",), "juic": ("juices",)}
+    roles = Roles(kinds, frozenset({"red"}), frozenset({"juic"}), frozenset(), colours=frozenset({"red"}))
+    text = query_text.read(typed, roles, languages, lambda _word: False)
+    assert [(each.heads, set(each.categories)) for each in text.readings] == readings
+    assert all(each.categories == each.mentioned and each.text == typed for each in text.readings)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.query_text import read_all
+from imagesim.retrieval.readings import WithReadings
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithMMR
 from imagesim.retrieval.text import WithText
@@ -469,6 +470,35 @@ class TestWords:
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
+    @pytest.mark.parametrize(
+        ("nearest", "asked"),
+        [
+            (["shoes"] * 6 + ["dresses"] * 4, "shoes"),
+            (["dresses"] * 6 + ["shoes"] * 4, "dresses"),
+            (["dresses"] * 4 + ["bags"] * 6, "shoes"),  # the head
+            ([], "shoes"),
+        ],
+    )
+    def test_the_nearest_tell_which_of_several_kinds_is_meant(self, nearest, asked):
+        """ "Dress shoes" showed dresses, although the model knew better."""
+        roles = Roles({"dress": ("dresses",), "shoe": ("shoes",)}, things=frozenset())
+        texts, calibration = reading("dress shoes", replace(PLAIN, roles=roles), ["en"])
+        near = Fixed(*(candidate(str(number), 0.9, name) for number, name in enumerate(nearest)))
+        read = []
+
+        def of_reading(text):
+            read.append(text)
+            return Fixed(candidate("found", 1, *text.categories))
+
+        words = WithReadings(near, texts.text.readings, calibration, of_reading)
+        [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert found.candidates[0].categories == (asked,)
+        assert [text.categories for text in read] == [{asked}]
+        assert near.requests == 1
+        words.search([Query(np.zeros(2, np.float32), limit=3)])
+        assert near.requests == 1
+        assert read[1].categories == {"shoes"}  # the model says nothing
+
     def test_variants_that_synonyms_name_are_one_hit_by_the_best(self):
         """The variant that was named worst took the place of its group."""
         by_text = {"sofa": (("a1", "a", 1.0), ("b1", "b", 0.9)), "couch": (("a2", "a", 0.5), ("b2", "b", 0.8))}
@@ -538,6 +568,18 @@ class TestStored:
         StoredCalibration.objects.create(fingerprint=meta.fingerprint, data=PLAIN.to_json())
         runtime.reset()
         assert calibration_of(meta) == PLAIN
+
+    def test_of_two_kinds_the_head_is_shown(self):
+        """Dresses were, as they are fewer."""
+        for number in range(3):
+            product(f"Dress {number}", picture((200, number, 20)), category="dresses")
+        for number in range(9):
+            product(f"Shoe {number}", picture((20, number, 200)), category="shoes")
+        sync()
+        calibrate()
+        runtime.reset()
+        assert {name.split()[0] for name in names(imagesim.search(text="dress shoes", limit=3))} == {"Shoe"}
+        assert {name.split()[0] for name in names(imagesim.search(text="dresses", limit=3))} == {"Dress"}
 
     def test_an_invalid_calibration_is_ignored(self, shop):
         from imagesim.indexes import get_index

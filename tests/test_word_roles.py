@@ -7,10 +7,11 @@ import pytest
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim.calibration import Calibration
+from imagesim.indexing.fit_roles import Described, effective_number, fit_roles
 from imagesim.indexing.sync import sync
 from imagesim.models import StoredCalibration
 from imagesim.registry import registry
-from imagesim.word_roles import Described, Roles, effective_number, fit_roles
+from imagesim.word_roles import Roles
 from tests.shop import picture, product, sync_and_calibrate
 
 DEPARTMENTS = {name: frozenset({"sneakers", "boots"}) for name in ("sneakers", "boots")}

@@ -32,6 +32,7 @@ from imagesim.indexes.stop_words import (
     INFLECTIONS,
     NEGATIONS,
     OTHER_THINGS,
+    PICTURES,
     PREPOSITIONS,
     QUALIFIERS,
     SHADES,
@@ -93,6 +94,7 @@ def _forms_of(table: Mapping[str, str]) -> Forms:
 
 
 _filler_forms = _forms_of(FILLERS)
+_picture_forms = _forms_of(PICTURES)
 _qualifier_forms = _forms_of(QUALIFIERS)
 _shade_forms = _forms_of(SHADES)
 
@@ -104,6 +106,15 @@ def _is_listed(word: str, stems: Mapping[str, str], forms: Forms) -> bool:
         if word in words or stem in others:
             return True
     return False
+
+
+def _specifies(word: str, stems: Mapping[str, str], forms: Forms, *, follows: bool, precedes: bool) -> bool:
+    """Return whether a word of a list stands beside the word that it specifies, if it specifies one: the "photo" of a
+    "photo frame", or of the French "cadre photo"."""
+    return any(
+        (follows if language in HEAD_FIRST else precedes) and _is_listed(word, {language: stem}, forms)
+        for language, stem in stems.items()
+    )
 
 
 @lru_cache(maxsize=64)
@@ -227,7 +238,9 @@ def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple
         follows = i > 0 and not is_stop(positions[i - 1].word)
         is_size = word in SIZES and (amount or len(word) > 1)
         of_amount = is_size or (amount and has_digit(word))
-        filler = of_amount or _is_listed(word, stems, _filler_forms)
+        precedes = i + 1 < len(positions) and not is_stop(positions[i + 1].word)
+        of_picture = _specifies(word, stems, _picture_forms, follows=follows, precedes=precedes)
+        filler = of_amount or (_is_listed(word, stems, _filler_forms) and not of_picture)
         # "moins de 50", and both parts of "42.5"
         amount = word in _AMOUNTS or (amount and (of_amount or is_stop(word)))
         joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))

@@ -120,6 +120,13 @@ FILLERS = {
 """Words for asking and buying, which weigh very little in matches of words
 (:data:`~imagesim.indexes.query_words.FILLER`) and are not embedded unless the catalogue calls something so."""
 
+PICTURES = {
+    "cs": "fotka obrázek", "da": "billede foto", "de": "bild foto", "en": "image photo picture", "es": "foto imagen",
+    "fi": "kuva", "fr": "image photo", "it": "foto immagine", "nb": "bilde foto", "nl": "foto", "pl": "zdjęcie",
+    "pt": "foto imagem", "ru": "фото", "sv": "bild foto", "tr": "fotoğraf resim",
+}  # fmt: skip
+"""Those of the fillers that may say what a thing is for: a "picture of a vase" is a vase, a "picture frame" a frame."""
+
 FEATURES = {
     "cs": "bez pro s se", "da": "for med til uden", "de": "für mit ohne", "en": "for with without",
     "es": "con para sin", "fr": "avec pour sans", "it": "con per senza", "nb": "for med til uten",
@@ -307,5 +314,5 @@ SPELLINGS = {
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
 typing error of the other."""
 
-for _table in (STOP_WORDS, FILLERS, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES):
+for _table in (STOP_WORDS, FILLERS, PICTURES, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES):
     _table["no"] = _table["nb"]  # the code for Norwegian that does not say which of its two forms

@@ -17,7 +17,7 @@ import numpy as np
 from imagesim.indexes.analysis import analyse, base_language, described_features, features, listed_stems
 from imagesim.indexes.query_words import query_words, shades_of, word_weight
 from imagesim.indexes.stop_words import INFLECTIONS
-from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -309,7 +309,7 @@ class TextIndex:
                 # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
                 listed = asked & (self._listed <= fields) & (fields < self._features)
                 of_kind = np.isin(slots, slots[listed | (is_part & self._kinds[fields])])
-                factor[asked | (is_part & of_kind)] = 1.0
+                factor[asked | (is_part & of_kind) | (quality == np.float32(ENDING))] = 1.0
                 quality *= factor.astype(np.float32)
             if word.not_of:
                 quality[asked & self._is_in_language(fields, word.not_of)] = 0.0

@@ -13,8 +13,8 @@ SHORTEST = 3
 @lru_cache(maxsize=4_000)
 def plurals(word: str, language: str) -> tuple[str, ...]:
     """Return possible plurals and singulars of a word; not all of them need to be real words."""
-    if not word.isalpha():
-        return ()
+    if not word.isalpha():  # "501s" are jeans of the model 501
+        return (word[:-1],) if language == "en" and word.endswith("s") and word[:-1].isdecimal() else ()
     found: list[str] = []
     for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
         found += [other for form, other in ((singular, plural), (plural, singular)) if word == form]

@@ -14,6 +14,9 @@ from imagesim.word_roles import SHORTEST_FIRST
 # The quality of each kind of match, between 0 and 1, which is that of the exact word.
 STEM = 0.97
 COMPOUND = 0.81
+ENDING = 0.49
+"""The quality of a word that ends with the word of the query, in languages that do not write compounds as one word: a
+raincoat is a coat, but headphones are no phone. It is low enough that the vectors decide."""
 PREFIX = (0.5, 0.4)
 FUZZY = {1: 0.77, 2: 0.62}
 SAME_CONSONANTS = 1.1
@@ -118,11 +121,12 @@ class WordMatcher:
                 longer = factor * (PREFIX[0] + PREFIX[1] * len(typed) / len(words[number]))
                 note([number], TYPING if prefix else longer)
         endings = word.endings
-        compounds = [n for n in vocabulary.ending_with(endings) if self._is_compound(n, endings)]
-        note(compounds, COMPOUND)
+        compounds = {n: self._compound_quality(n, endings) for n in vocabulary.ending_with(endings)}
+        for number, quality in compounds.items():
+            note([number], quality)
         # "Stuhl" is no misspelling of "Stahl" if the catalogue has a "Gartenstuhl", nor "Blumen" of "Lumen" if it has a
         # "Blumentopf".
-        if compounds or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
+        if any(compounds.values()) or any(len(words[number]) >= len(typed) + SHORTEST_FIRST for number in starting):
             factor = min(factor, SPELLED)
         stop = stop_words(self._languages)
         for number, distance in vocabulary.near(typed):
@@ -134,19 +138,22 @@ class WordMatcher:
                 note([number], likely * FUZZY[distance] * (SAME_CONSONANTS if alike else 1.0))
         return found
 
-    def _is_compound(self, number: int, endings: Mapping[str, Collection[str]]) -> bool:
-        """Return whether a word is a compound with one of these endings, in a language of the texts that contain it.
+    def _compound_quality(self, number: int, endings: Mapping[str, Collection[str]]) -> float:
+        """Return the quality of a match with a word that may be a compound with one of these endings, in a language of
+        the texts that contain it; 0 if it is none.
 
         The German stem of "ginger" is "ging", so that its compounds may end with "gings", but "leggings" is not German.
         """
         word = self._vocabulary.words[number]
         known = [language for language, numbers in self._known_in.items() if number in numbers]
-        return any(
-            word.endswith(ending)
-            and len(word) - len(ending) >= SHORTEST_FIRST
-            and any(_is_part(ending, word, language) for language in known if not languages or language in languages)
+        qualities = (
+            COMPOUND if language in INFLECTIONS else ENDING
             for ending, languages in endings.items()
+            if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_FIRST
+            for language in known
+            if (not languages or language in languages) and _is_part(ending, word, language)
         )
+        return max(qualities, default=0.0)
 
 
 def _is_part(ending: str, word: str, language: str) -> bool:

@@ -20,6 +20,7 @@ from imagesim.indexes import get_index
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of, listed_stems
 from imagesim.indexes.query_words import kind_of, parts_of
 from imagesim.indexes.stem_collisions import stem_collisions
+from imagesim.indexing.fit_roles import Described, fit_roles
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.items import Items, valid_pks
 from imagesim.measured_colours import colours_by_stem
@@ -27,7 +28,6 @@ from imagesim.models import Embedding, ItemImage, StoredCalibration
 from imagesim.projections import project
 from imagesim.registry import registry
 from imagesim.types import IndexMeta
-from imagesim.word_roles import Described, fit_roles
 
 if TYPE_CHECKING:
     from imagesim.types import Vector

@@ -47,8 +47,8 @@ def entries_for(matching: Sequence[Candidate], vectors: Mapping[str, Vector]) ->
     if best < NAMED:
         return []
     least = max(SHARE * best, NAMED)
-    chosen = [candidate for candidate in matching if candidate.text >= least][:MAX_ENTRIES]
-    return [each for each in chosen if each.image_digest in vectors]
+    chosen = sorted((each for each in matching if each.text >= least), key=lambda each: -each.text)
+    return [each for each in chosen[:MAX_ENTRIES] if each.image_digest in vectors]
 
 
 def weights(entries: Sequence[Candidate]) -> list[float]:

@@ -40,7 +40,8 @@ class QueryText:
     ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
     ``mentioned``, ``partly`` and ``in_full`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
     those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for "Bürostuhl".
-    ``is_name``: it is one word, which the catalogue calls things by, and colours.
+    ``is_name``: it is one word, which the catalogue calls things by, and colours. ``readings``: those of a
+    compound whose words name different categories, that of its head first; of "dress shoes", as shoes and as a dress.
     """
 
     text: str
@@ -54,6 +55,7 @@ class QueryText:
     compounds: str
     is_name: bool
     in_full: bool
+    readings: tuple[QueryText, ...] = ()
 
     def asked(self, query: Query) -> Query:
         """Return the query with this text."""
@@ -83,6 +85,10 @@ class QueryTexts:
         self.mentioned = frozenset[str]().union(
             *(each.mentioned for each in equal), compounds.mentioned if compounds else ()
         )
+
+    def read_as(self, text: QueryText) -> QueryTexts:
+        """Return the same with one of the readings of the text."""
+        return QueryTexts(text, self.alternatives, self.compounds)
 
 
 def read_all(
@@ -144,7 +150,7 @@ def read(
     meaning = roles.interpret(meant, others | departments, head, specify, qualifiers)
     named = [stems for n, stems in enumerate(meant) if n not in fillers and n not in colours]
     is_name = len(named) == 1 and (meaning.in_full or roles.calls(named[0]))
-    return QueryText(
+    asked = QueryText(
         text,
         meaning.heads,
         spelled,
@@ -157,6 +163,11 @@ def read(
         is_name,
         meaning.in_full,
     )
+    readings = (
+        replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
+        for number, named in meaning.rivals
+    )
+    return replace(asked, readings=tuple(readings))
 
 
 def _not_of_lists(

@@ -179,6 +179,14 @@ class WithRelevance:
         return self._judge.judged(query, candidates, scores, window.candidates)
 
 
+def share_of(categories: frozenset[str], nearest: Sequence[Candidate], calibration: Calibration) -> float:
+    """Return how many of the entries nearest to the words' vector are in one of these categories, 0 to 1, weighted by
+    score."""
+    voters = nearest[:VOTERS]
+    votes = [[""] if categories.intersection(voter.categories) else [] for voter in voters]
+    return Ballot([voter.score for voter in voters], votes, calibration.background["words"].deviation).share([""])
+
+
 def window_of(query: Query, plan: Plan | None = None, least: int = 0) -> Query:
     """Return the query from its first candidate on, so that votes and cuts do not depend on the page."""
     least = max(VOTERS, least, plan.window if plan else 0)

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from imagesim.calibration import Kind
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
+    from imagesim.retrieval.query_text import QueryTexts
+    from imagesim.retrieval.readings import WithReadings
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.text import WithText
     from imagesim.types import Vector
@@ -278,10 +280,11 @@ class Search:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
         return WithRelevance(self._wrapped(index, meta), judge, self.request.min_relevance, self.plan, self._least)
 
-    def _by_text(self, index: GuardedIndex, meta: IndexMeta) -> WithText:
+    def _by_text(self, index: GuardedIndex, meta: IndexMeta) -> WithText | WithReadings:
         from imagesim.embedders import get_embedder_of
         from imagesim.indexes.analysis import base_language, languages_of
         from imagesim.retrieval.query_text import read_all
+        from imagesim.retrieval.readings import WithReadings
         from imagesim.retrieval.text import WithText
 
         calibration, retriever = calibration_of(meta), self._wrapped(index, meta)
@@ -292,7 +295,13 @@ class Search:
         name = ("moved vectors", index.backing_index or index.index.name)
         remembered = runtime.get(name, MovedVectors) if retriever is index else None
         vectors_of, floor = partial(_vectors_of, meta=meta), self.request.min_relevance
-        return WithText(retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least)
+
+        def with_text(texts: QueryTexts) -> WithText:
+            return WithText(retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least)
+
+        if readings := texts.text.readings:
+            return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
+        return with_text(texts)
 
     @property
     def _least(self) -> int:

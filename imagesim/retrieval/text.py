@@ -8,9 +8,9 @@ from dataclasses import replace
 from operator import attrgetter, mul
 from typing import TYPE_CHECKING
 
-from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
+from imagesim.calibration import Calibration, Kind
 from imagesim.retrieval import feedback
-from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, widened, window_of
+from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, share_of, widened, window_of
 from imagesim.retrieval.rerank import Judged
 from imagesim.types import Candidate, Candidates, Query
 
@@ -283,11 +283,8 @@ class WithText:
         most = sum(best) / max(1, len(best))
         if most <= 0 or sum(scores) / len(scores) - background.mean < AGREEMENT * most:
             return False
-        voters = by_vector.candidates[:VOTERS]
-        categories = {name for each in named for name in each.categories}
-        votes = [[""] if categories.intersection(voter.categories) else [] for voter in voters]
-        share = Ballot([voter.score for voter in voters], votes, background.deviation).share([""])
-        return not categories or share >= MAJORITY
+        categories = frozenset(name for each in named for name in each.categories)
+        return not categories or share_of(categories, by_vector.candidates, self._calibration) >= MAJORITY
 
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""

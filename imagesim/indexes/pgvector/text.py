@@ -26,7 +26,7 @@ from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
 from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
-from imagesim.indexes.word_matcher import COMPOUND, STEM, WordMatcher
+from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
 from imagesim.types import Candidates, Query
 from imagesim.word_roles import has_digit
 
@@ -191,7 +191,8 @@ def _qualities(
         for letter in sorted(set(classes.values())):
             tiers: dict[float, list[str]] = defaultdict(list)
             for other, quality in found.items():
-                if frequencies[word.word] and quality < STEM and (quality != COMPOUND or letter not in kinds):
+                is_kind = quality == COMPOUND and letter in kinds
+                if frequencies[word.word] and quality < STEM and quality != ENDING and not is_kind:
                     quality *= KNOWN_PART if quality == COMPOUND else KNOWN_WORD
                 tiers[round(quality / STEP) * STEP].append(other)
             cases = [

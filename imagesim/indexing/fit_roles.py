@@ -1,0 +1,179 @@
+"""Derive the roles of the words of a catalogue from its entries."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from imagesim.word_roles import Roles, is_size
+
+COVERAGE = 0.6
+"""The minimum share of a category's entries, by the weight of the field, that contain a word which names the category.
+One more entry without it is counted, because in a small category many words are common by chance."""
+
+PURITY = 0.6
+"""The minimum share, by the weight of the field, of the entries with such a word that are in the categories it
+names."""
+
+DEPARTMENTS = 2.0
+"""The maximum effective number (the inverse of Simpson's index) of departments with such a word. The name of a brand
+covers categories too, but in many departments."""
+
+SPREAD = 2.5
+"""The effective number of categories, by the weight of the field, from which on a word is a modifier."""
+
+FEWEST = 3
+"""The minimum number of entries for that."""
+
+MOST_KINDS = 2_000
+MOST_MODIFIERS = 4_000
+MOST_THINGS = 4_000
+"""The maximum number of words stored, the most frequent first; others are unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An entry: its categories, the stems of its words with the weight of the field that each is in, those of its name,
+    and those that the names of its categories list.
+
+    A weight is 0 to 1; it is 1 in the texts of the category itself, whatever these weigh in a search, but for those
+    that are ``listed``. ``called``: the names of its categories that are no lists, as of
+    :func:`~imagesim.indexes.query_words.kind_of`.
+    """
+
+    categories: frozenset[str]
+    words: Mapping[str, float]
+    name: frozenset[str]
+    listed: frozenset[str] = frozenset()
+    called: frozenset[tuple[str, ...]] = frozenset()
+
+
+def fit_roles(
+    entries: Collection[Described], departments: Mapping[str, frozenset[str]], colours: Collection[str] = ()
+) -> Roles:
+    """Derive the roles of the words of a catalogue. ``departments``: each category with its siblings under the same
+    parents; ``colours``: the stems of the names of colours."""
+    sizes: Counter[str] = Counter()
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    listed: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        sizes.update(entry.categories)
+        for stem in entry.words.keys() | entry.listed:
+            found[stem].update(entry.categories)
+            for category in entry.categories:
+                weights[stem][category] += 1.0 if stem in entry.listed else entry.words[stem]
+        for stem in entry.listed:
+            listed[stem] |= entry.categories
+    names = _names(entries, sizes)
+    headed, specifying = _parts(names)
+    kinds = {
+        stem: named
+        for stem in found
+        if (named := _named(weights[stem], sizes, departments, headed[stem], specifying[stem] - headed[stem]))
+    }
+    alone: set[str] = set()
+    for entry in entries:
+        if not any(entry.categories.intersection(kinds.get(stem, ())) for stem in entry.name):
+            alone |= entry.name
+    everywhere = {
+        stem
+        for stem, count in found.items()
+        if count.total() >= FEWEST and effective_number(weights[stem].values()) >= SPREAD
+    }
+    order = sorted(found, key=lambda stem: (-found[stem].total(), stem))
+    rest = [stem for stem in order if stem not in kinds]
+    named_colours = [stem for stem in colours if stem not in kinds]
+    is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours or is_size(stem) for stem in rest}
+    modifiers = list(dict.fromkeys([*named_colours, *(stem for stem in rest if is_modifier[stem])]))
+    things = [stem for stem in rest if not is_modifier[stem]]
+    kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
+    return Roles(
+        kinds,
+        frozenset(modifiers[:MOST_MODIFIERS]),
+        _dominant(entries, kinds),
+        frozenset(things[:MOST_THINGS]),
+        {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
+        frozenset(named_colours),
+        names=_with_specified(names),
+    )
+
+
+def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
+    """Return by name the categories of which enough entries are called so. An entry in several counts for each."""
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for entry in entries:
+        for name in entry.called:
+            counts[name].update(entry.categories)
+    found = {
+        name: frozenset(each for each, number in counted.items() if number >= COVERAGE * sizes[each])
+        for name, counted in counts.items()
+    }
+    return {name: categories for name, categories in found.items() if name and categories}
+
+
+def _parts(
+    names: Mapping[tuple[str, ...], frozenset[str]],
+) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
+    """Return the categories whose names say by a word what their things are, and those that it specifies."""
+    headed: dict[str, set[str]] = defaultdict(set)
+    specifying: dict[str, set[str]] = defaultdict(set)
+    for (*others, head), categories in names.items():
+        headed[head] |= categories
+        for stem in others:
+            specifying[stem] |= categories
+    return headed, specifying
+
+
+def _with_specified(names: Mapping[tuple[str, ...], frozenset[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the names, the longest first, each with the categories of those that have more words before its last: the
+    "Bar stools" are stools."""
+    by_head: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for name in names:
+        by_head[name[-1]].append(name)
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for name in sorted(names, key=lambda name: (-len(name), name))[-MOST_KINDS:]:
+        wider = (names[other] for other in by_head[name[-1]] if set(name) <= set(other))
+        found[name] = tuple(sorted(frozenset[str]().union(*wider)))
+    return found
+
+
+def _dominant(entries: Collection[Described], kinds: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return the words after which most entries are called that have words for other categories in their names."""
+    lead: Counter[str] = Counter()
+    for entry in entries:
+        named = {stem: frozenset(kinds[stem]) for stem in entry.name if stem in kinds}
+        for stem, categories in named.items():
+            if any(map(categories.isdisjoint, named.values())):
+                lead[stem] += -1 if categories.isdisjoint(entry.categories) else 1
+    return frozenset(stem for stem, count in lead.items() if count > 0)
+
+
+def _named(
+    weights: Mapping[str, float],
+    sizes: Mapping[str, int],
+    departments: Mapping[str, frozenset[str]],
+    headed: Collection[str] = (),
+    specified: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Return the categories that a word names; empty if it is as common elsewhere. ``headed``: those whose names say by
+    it what their things are; ``specified``: those in whose names it stands before the word that does."""
+    if headed:
+        weights = {name: weight for name, weight in weights.items() if name not in specified}
+    covered = tuple(sorted(name for name, weight in weights.items() if weight >= COVERAGE * (sizes[name] + 1)))
+    total = sum(weights.values())
+    if not covered or sum(weights[name] for name in covered) < PURITY * total:
+        return ()
+    if headed:  # no brand, whatever the departments
+        return covered
+    shares: dict[frozenset[str], float] = defaultdict(float)
+    for name, weight in weights.items():
+        shares[departments.get(name, frozenset({name}))] += weight
+    return covered if effective_number(shares.values()) <= DEPARTMENTS else ()
+
+
+def effective_number(shares: Iterable[float]) -> float:
+    """Return the inverse of Simpson's index: the number of equal shares with the same concentration."""
+    values = [float(share) for share in shares]
+    return sum(values) ** 2 / sum(value * value for value in values) if any(values) else 0.0

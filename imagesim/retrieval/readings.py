@@ -1,0 +1,55 @@
+"""``WithReadings``: decides what words ask for that name several kinds of things, as "dress shoes" do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imagesim.calibration import VOTERS
+from imagesim.retrieval.relevance import share_of
+
+if TYPE_CHECKING:
+    from imagesim.calibration import Calibration
+    from imagesim.retrieval.query_text import QueryText
+    from imagesim.retrieval.retriever import Retriever
+    from imagesim.types import Candidate, Candidates, Query
+
+CERTAIN = 0.5
+"""The share of the nearest entries, weighted by score, that must be of one kind for the vectors to decide."""
+
+
+class WithReadings:
+    """Search for the kind that most of the entries nearest to the vector of the words are of.
+
+    A model that knows the phrase sees sandals in "sandal shoes", and shoes in "dress shoes". If most of the nearest
+    are of no such kind, the first of the ``readings`` counts, which is that of the head of the phrase. The texts do not
+    tell: the rarer of the words would weigh more. ``read`` makes the retriever for a reading.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        readings: Sequence[QueryText],
+        calibration: Calibration,
+        read: Callable[[QueryText], Retriever],
+    ) -> None:
+        self._retriever = retriever
+        self._readings = readings
+        self._calibration = calibration
+        self._read = read
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Candidates:
+        nearest: Sequence[Candidate] = ()
+        took_ms = 0.0
+        if query.vector.any():
+            (found,) = self._retriever.search([replace(query, offset=0, limit=VOTERS, min_score=None)])
+            nearest, took_ms = found.candidates, found.took_ms
+        shares = [share_of(each.categories, nearest, self._calibration) for each in self._readings]
+        best = max(shares)
+        chosen = self._readings[shares.index(best) if best >= CERTAIN else 0]
+        (answer,) = self._read(chosen).search([query])
+        return replace(answer, took_ms=answer.took_ms + took_ms)
