@@ -9,8 +9,8 @@ the categories of the entries tell as well:
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
   modifier;
 - of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
-  an orange. Then "mango juice" asks for juice. Where the names do not tell, the vectors or the
-  order of the words have to: "dress shoes" are shoes;
+  an orange. Then "mango juice" asks for juice. Where the names do not tell, the order of the
+  words does, "dress shoes" are shoes; or of kinds of one department the vectors, "sandal shoes" may be sandals;
 - any other word can name a thing: "desk", if few of the tables are desks. Names of colours and numbers never do.
 
 A word that is not in the catalogue has the role of those that differ from it by one typing error.
@@ -41,8 +41,8 @@ class Interpretation(NamedTuple):
     those that the query names, if it has a word for a category and otherwise only modifiers. ``mentioned``: the same,
     whatever its other words mean. ``partly``: those of which it names a part: "sofas" of "Sofas & tables".
     ``in_full``: it has the whole name of a category, or several words that name the same one, and otherwise only
-    modifiers. ``rivals``: the words of a compound that name different categories, so that only one can say what is
-    sought: the number of each, its head first, and the categories.
+    modifiers. ``rivals``: the words of a compound that name different categories of one department, each of which may
+    say what is sought: the number of each, its head first, and the categories.
     """
 
     heads: tuple[int, ...]
@@ -60,7 +60,8 @@ class Roles:
     ``things``: the stems of the others, None if they were not stored; ``dominant``: the stems of ``kinds`` that are the
     head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
     ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`; ``names``: the categories of a whole name, that of
-    each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further."""
+    each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further; ``departments``: the
+    department of each category that has siblings, by the name of one of them."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
@@ -70,6 +71,7 @@ class Roles:
     colours: frozenset[str] = frozenset()
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    departments: Mapping[str, str] = field(default_factory=dict)
     _called: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -166,7 +168,10 @@ class Roles:
             common = frozenset.intersection(*each_named)
             categories, in_full = common or mentioned, bool(common) and common != mentioned
             if not common and named[head] and {head, *specify}.issuperset(heads):
-                rivals = tuple((number, named[number]) for number in (head, *specify) if number in heads)
+                near = self._departments_of(named[head])
+                others = [n for n in specify if n in heads and not near.isdisjoint(self._departments_of(named[n]))]
+                rivals = tuple((number, named[number]) for number in (head, *others)) if others else ()
+                heads, categories, mentioned = [head], named[head], named[head]
         parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
         whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify)
@@ -179,6 +184,9 @@ class Roles:
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""
         return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
+
+    def _departments_of(self, categories: Collection[str]) -> set[str]:
+        return {self.departments[name] for name in categories if name in self.departments}
 
     def _may_name(self, stems: Collection[str]) -> bool:
         """Whether a modifier may be what is sought, if there is nothing else."""
@@ -209,6 +217,7 @@ class Roles:
             "listed": listed,
             "collisions": {language: sorted(stems) for language, stems in self.collisions.items()},
             "names": [[list(name), list(categories)] for name, categories in self.names.items()],
+            "departments": dict(self.departments),
             **{name: sorted(stems) for name, stems in sets.items() if stems is not None},
         }
 
@@ -224,7 +233,8 @@ class Roles:
         }
         sets = {name: frozenset(map(str, data[name])) for name in names if name in data}
         whole = {tuple(map(str, name)): tuple(map(str, each)) for name, each in data.get("names", ())}
-        return cls(kinds, listed=listed, collisions=collisions, names=whole, **sets)
+        departments = {str(name): str(other) for name, other in dict(data.get("departments", {})).items()}
+        return cls(kinds, listed=listed, collisions=collisions, names=whole, departments=departments, **sets)
 
 
 def has_digit(word: str) -> bool:

@@ -97,6 +97,7 @@ def fit_roles(
         {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
         frozenset(named_colours),
         names=_with_specified(names),
+        departments={name: min(siblings) for name, siblings in departments.items() if len(siblings) > 1},
     )
 
 

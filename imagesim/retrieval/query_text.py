@@ -41,7 +41,8 @@ class QueryText:
     ``mentioned``, ``partly`` and ``in_full`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
     those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for "Bürostuhl".
     ``is_name``: it is one word, which the catalogue calls things by, and colours. ``readings``: those of a
-    compound whose words name different categories, that of its head first; of "dress shoes", as shoes and as a dress.
+    compound whose words name several kinds of one department, that of its head first; of "sandal shoes", as shoes and
+    as sandals.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""``WithReadings``: decides what words ask for that name several kinds of things, as "dress shoes" do."""
+"""``WithReadings``: decides what words ask for that name several kinds of one department, as "sandal shoes" do."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CERTAIN = 0.5
 class WithReadings:
     """Search for the kind that most of the entries nearest to the vector of the words are of.
 
-    A model that knows the phrase sees sandals in "sandal shoes", and shoes in "dress shoes". If most of the nearest
-    are of no such kind, the first of the ``readings`` counts, which is that of the head of the phrase. The texts do not
+    A model that knows the phrase sees sandals in "sandal shoes", and shoes in "sport shoes". If most of the nearest are
+    of no such kind, the first of the ``readings`` counts, which is that of the head of the phrase. The texts do not
     tell: the rarer of the words would weigh more. ``read`` makes the retriever for a reading.
     """
 
