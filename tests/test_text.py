@@ -218,6 +218,32 @@ def test_the_plural_of_a_word_is_the_same_word(language: str, typed: str, writte
 
 
 @pytest.mark.parametrize(
+    ("language", "typed", "written"),
+    [
+        ("en", "ladies", "Women's"),
+        ("en", "womens", "Ladies"),
+        ("en", "gents", "Men's"),
+        ("en", "kids", "Children"),
+        ("da", "damer", "Kvinder"),
+        ("de", "Frauen", "Damen"),
+        ("de", "Männer", "Herren"),
+        ("es", "señora", "Mujer"),
+        ("fr", "femme", "Dames"),
+        ("it", "uomo", "Maschile"),
+        ("nb", "herre", "Menn"),
+        ("nl", "vrouwen", "Dames"),
+        ("pt", "mulher", "Feminino"),
+        ("sv", "män", "Herr"),
+    ],
+)
+def test_words_for_the_same_people_are_equivalent(language: str, typed: str, written: str) -> None:
+    """ "Ladies watch" showed men's watches first."""
+    index = TextIndex([TextField("name", 1, language)])
+    index.set(0, {"name": (written,)})
+    assert index.match(typed).scores.tolist() == pytest.approx([0.97 * (0.9 + 0.1 * 0.97)])
+
+
+@pytest.mark.parametrize(
     ("typed", "written"),
     [
         ("tires", "Tyre"),

@@ -39,7 +39,7 @@ from imagesim.indexes.stop_words import (
     SIZES,
     UNITS,
 )
-from imagesim.indexes.word_forms import other_spellings, plurals
+from imagesim.indexes.word_forms import other_spellings, plurals, same_audience
 from imagesim.word_roles import SHORTEST_FIRST, has_digit
 
 MAX_TERMS = 16
@@ -161,7 +161,7 @@ class QueryWord:
 
     @property
     def spellings(self) -> list[tuple[str, Mapping[str, str]]]:
-        """The word and its equivalents (compounds with its neighbours, plurals, other spellings), each with stems by
+        """The word and its equivalents (compounds with its neighbours, other forms), each with stems by
         language."""
         found = [(self.word, self.stems)]
         for joined in self.joined:
@@ -172,12 +172,13 @@ class QueryWord:
         if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
             found.append((match[1] or match[2], {}))
         found += [(form, {}) for form in self._forms(plurals)]
-        return found + list(self._forms(other_spellings).items())
+        return [*found, *self._forms(other_spellings).items(), *self._forms(same_audience).items()]
 
     @property
     def other_forms(self) -> dict[str, Mapping[str, str]]:
-        """The plurals, singulars and other spellings of the word, each with its stem by the language that it is in."""
-        return {**self._forms(plurals), **self._forms(other_spellings)}
+        """Words that mean the same as the word, as of :mod:`~imagesim.indexes.word_forms`, each with its stem by the
+        language that it is in."""
+        return {**self._forms(plurals), **self._forms(other_spellings), **self._forms(same_audience)}
 
     def _forms(self, of: Callable[[str, str], Sequence[str]]) -> dict[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = {}

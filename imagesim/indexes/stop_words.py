@@ -302,6 +302,23 @@ IRREGULAR_PLURALS = {
 """Words with an irregular plural, or in Swedish an irregular form of a colour. "Men" and "women" are missing because
 they name departments of shops rather than several persons."""
 
+AUDIENCES = {
+    "da": "damer-kvinder damer-kvinde dame-kvinder dame-kvinde herrer-maend herre-maend",
+    "de": "damen-frauen damen-frau dame-frauen herren-manner",
+    "en": "ladies-women ladies-womens lady-women gents-men gents-mens kids-children kids-child kid-children",
+    "es": "dama-mujer damas-mujer damas-mujeres senora-mujer senoras-mujer senoras-mujeres caballero-hombre "
+    "caballeros-hombre caballeros-hombres femenino-mujer femenina-mujer masculino-hombre masculina-hombre",
+    "fr": "dame-femme dames-femme dames-femmes messieurs-homme messieurs-hommes feminin-femme feminine-femme "
+    "masculin-homme masculine-homme",
+    "it": "signora-donna signore-donna signore-donne femminile-donna femminili-donna maschile-uomo maschili-uomo",
+    "nb": "damer-kvinner damer-kvinne dame-kvinner dame-kvinne herrer-menn herre-menn",
+    "nl": "dames-vrouwen dames-vrouw dame-vrouwen heren-mannen heer-mannen",
+    "pt": "senhora-mulher senhoras-mulher senhoras-mulheres feminino-mulher feminina-mulher masculino-homem "
+    "masculina-homem",
+    "sv": "damer-kvinnor damer-kvinna dam-kvinnor dam-kvinna herrar-man herr-man",
+}
+"""Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""
+
 SPELLINGS = {
     "en": "aluminum-aluminium analog-analogue armor-armour caliber-calibre catalog-catalogue center-centre "
     "chili-chilli color-colour cozy-cosy donut-doughnut draft-draught favor-favour fiber-fibre flavor-flavour "
@@ -314,5 +331,5 @@ SPELLINGS = {
 """Parts of words that have two correct spellings, such as American and British ones, so that neither is taken for a
 typing error of the other."""
 
-for _table in (STOP_WORDS, FILLERS, PICTURES, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES):
+for _table in (STOP_WORDS, FILLERS, PICTURES, FEATURES, PREPOSITIONS, QUALIFIERS, NEGATIONS, SHADES, AUDIENCES):
     _table["no"] = _table["nb"]  # the code for Norwegian that does not say which of its two forms

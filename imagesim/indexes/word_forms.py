@@ -1,10 +1,11 @@
-"""Forms of a word that stemming and fuzzy matching do not find: its plural or singular, and other spellings."""
+"""Words that mean the same and that stemming and fuzzy matching do not find: the plural or singular of a word, other
+spellings, and words for the same people."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from imagesim.indexes.stop_words import IRREGULAR_PLURALS, PLURALS, SPELLINGS
+from imagesim.indexes.stop_words import AUDIENCES, IRREGULAR_PLURALS, PLURALS, SPELLINGS
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""
@@ -37,6 +38,14 @@ def other_spellings(word: str, language: str) -> tuple[str, ...]:
         for part, other in (pair, pair[::-1])
         if part in word
     ]
+    return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=4_000)
+def same_audience(word: str, language: str) -> tuple[str, ...]:
+    """Return the other words for those whom the word says that a thing is for."""
+    pairs = _pairs(AUDIENCES.get(language, ""))
+    found = [other for pair in pairs for form, other in (pair, pair[::-1]) if form == word]
     return tuple(dict.fromkeys(found))
 
 
