@@ -470,6 +470,22 @@ class TestWords:
         [found] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
         assert [each.key for each in found.candidates] == ["cleats", "sneakers", "gloves"]
 
+    def test_the_name_of_a_category_beside_another_word_calls_no_thing_of_another_category_so(self):
+        """ "Mesa de roble" (oak table) showed table lamps of oak first."""
+        found = {"lamp": (0.95, "Lámparas"), "table": (0.93, "Mesas"), "desk": (0.97, "Escritorios")}
+        named = [candidate(key, 0, category)._replace(text=text, head=text) for key, (text, category) in found.items()]
+
+        class Catalogue(Fixed):
+            def search(self, queries):
+                return [Candidates(tuple(named) if query.text else ()) for query in queries]
+
+        roles = Roles({"mes": ("Mesas",)}, frozenset({"robl"}), things=frozenset(), names={("mes",): ("Mesas",)})
+        texts = reading("mesa de roble", replace(PLAIN, roles=roles), ["es"])
+        words = WithText(Catalogue(), *texts, None, lambda _candidates: {})
+        [answer] = words.search([Query(np.array([1, 0], np.float32), limit=3)])
+        assert [each.key for each in answer.candidates] == ["desk", "table", "lamp"]
+        assert answer.candidates[1].relevance > 0.9 > 0.3 > answer.candidates[2].relevance
+
     @pytest.mark.parametrize(
         ("nearest", "asked"),
         [

@@ -228,14 +228,16 @@ class WithText:
         """Return the candidates, those in a category that the words name with a match of at least
         :data:`KIND_MATCH`, those that neither are nor are called so of at most :data:`OUTSIDE`.
 
-        If the words are the whole name of a category, one of them beside others does not call an entry so: for
-        "glasses", no coffee table of glass. With a colour it may: "black soap" may be a cleanser.
+        If a word is the whole name of a category, it does not call an entry so beside others: for "glasses", no coffee
+        table of glass, and for "oak table", no long name of a table lamp. With a colour it may: "black soap" may be a
+        cleanser.
         """
         part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
         called, most = CALLED, OUTSIDE
         if self._texts.text.in_full:
             alone = HALF_OF_NAME if self._texts.text.colours else ALL_OF_NAME
-            called, most = alone if self._texts.text.is_name else BY_NAME, OTHER_KIND
+            one_word = self._texts.text.is_name or len(self._texts.text.heads) == 1
+            called, most = alone if one_word else BY_NAME, OTHER_KIND
 
         def match(each: Candidate) -> float:
             if self._is_of_kind(each) or each in part:
