@@ -196,9 +196,12 @@ class Roles:
         self, words: Sequence[Collection[str]], fillers: Collection[int], specify: Collection[int]
     ) -> tuple[list[int], frozenset[str]]:
         """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
-        query asks for anything else. Of several words, the name may be specified further: "Italian red wine"."""
+        query asks for anything else. Of several words, the name may be specified further: "Italian red wine". The
+        categories are those of all names that the same words may mean: "thirts" may be shirts or T-shirts."""
         asked = [number for number in range(len(words)) if number not in fillers]
         further = [number for number in specify if self.calls(words[number])]
+        longest: set[int] = set()
+        categories: set[str] = set()
         for name in filter(frozenset[str]().union(*words).issuperset, self.names):
             found = {next(number for number, stems in enumerate(words) if stem in stems) for stem in name}
             # A word that is common elsewhere names a category alone or in a colour: "glasses", but not "glass table".
@@ -206,8 +209,9 @@ class Roles:
             told = len(found) == len(name) and not found.isdisjoint(asked)  # "buty do biegania" are "shoes for running"
             others = found.union(further) if len(name) > 1 else found
             if told and all(n in others or not beside.isdisjoint(words[n]) for n in asked):
-                return sorted(found), frozenset(self.names[name])
-        return [], frozenset()
+                longest = longest or found
+                categories.update(self.names[name] if found == longest else ())
+        return sorted(longest), frozenset(categories)
 
     def to_json(self) -> dict[str, Any]:
         kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))

@@ -233,6 +233,16 @@ class TestNamesOfCategories:
             found = roles.interpret([{"shoe"}, for_running], fillers={1})
             assert found.categories == ({"running"} if for_running == {"run"} else {"shoes", "running"})
 
+    def test_a_misspelled_name_of_several_categories_names_all_of_them(self):
+        """ "Thirts" are one slip away from shirts and from T-shirts."""
+        roles = Roles(
+            {"shirt": ("shirts",), "tshirt": ("t-shirts",)},
+            names={("dress", "shirt"): ("formal",), ("tshirt",): ("t-shirts",), ("shirt",): ("shirts", "formal")},
+        )
+        found = roles.interpret([{"shirt", "tshirt"}])
+        assert (found.categories, found.in_full) == ({"shirts", "formal", "t-shirts"}, True)
+        assert roles.interpret([{"dress"}, {"shirt"}]).categories == {"formal"}  # the longest name alone
+
     def test_a_name_that_is_common_elsewhere_is_what_is_specified(self):
         """ "Flower pot" showed flowers, because pots stood in many categories."""
         roles = Roles(
