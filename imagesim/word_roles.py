@@ -7,7 +7,8 @@ the categories of the entries tell as well:
 - so does the word for its things in the category's own name: "table" names "Coffee tables" and "Garden tables",
   whatever their departments, and no "Table lamps". Someone who types the whole name asks for that category;
 - a word beside such a word in names ("Yellow wall paint"), in no name at all, or in entries of many categories is a
-  modifier;
+  modifier; but one that only descriptions have is sought where it is the head of a compound: a "paint brush" is no
+  paint, although one says "apply with a brush";
 - of two words that name categories, one may be the head of names with both: "juice", if orange juice is a juice and not
   an orange. Then "mango juice" asks for juice. Where the names do not tell, the order of the
   words does, "dress shoes" are shoes; or of kinds of one department the vectors, "sandal shoes" may be sandals;
@@ -61,7 +62,8 @@ class Roles:
     head of most names in which another kind is named, too; ``colours``: those of ``modifiers`` that name a colour;
     ``collisions``: see :mod:`~imagesim.indexes.stem_collisions`; ``names``: the categories of a whole name, that of
     each of :func:`~imagesim.indexes.query_words.kind_of` with those that are specified further; ``departments``: the
-    department of each category that has siblings, by the name of one of them."""
+    department of each category that has siblings, by the name of one of them; ``mentions``: those of ``modifiers`` that
+    only descriptions contain."""
 
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modifiers: frozenset[str] = frozenset()
@@ -72,6 +74,7 @@ class Roles:
     collisions: Mapping[str, frozenset[str]] = field(default_factory=dict)
     names: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     departments: Mapping[str, str] = field(default_factory=dict)
+    mentions: frozenset[str] = frozenset()
     _called: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -146,6 +149,7 @@ class Roles:
             named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
         dominant = (number for number, stems in enumerate(words) if self.dominant.intersection(stems))
         led_by = frozenset(name for number in dominant for name in named[number])
+        mention = head if specify and self._only_mentions(words[head]) and head not in qualifiers else None
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
         specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         heads, specified = list[int](), False
@@ -155,7 +159,7 @@ class Roles:
             elif number in specify and self.calls(stems):
                 modifies = specified = True
             else:
-                modifies = number in qualifiers or not self.modifiers.isdisjoint(stems)
+                modifies = number in qualifiers or not (number == mention or self.modifiers.isdisjoint(stems))
             if not modifies and number not in fillers:
                 heads.append(number)
         each_named = [named[number] for number in heads if named[number]]
@@ -174,7 +178,7 @@ class Roles:
                 heads, categories, mentioned = [head], named[head], named[head]
         parts = Counter(n for stems in words for n in {name for stem in stems for name in self.listed.get(stem, ())})
         partly = frozenset(name for name, count in parts.items() if count == 1)
-        whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify)
+        whole, whole_categories = self._in_full(words, {*fillers, *qualifiers}, specify, mention)
         if whole:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
             rivals = ()
@@ -185,6 +189,10 @@ class Roles:
         """Return the categories that a word names."""
         return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
 
+    def _only_mentions(self, stems: Collection[str]) -> bool:
+        """Whether the catalogue has the word in descriptions only."""
+        return not self.mentions.isdisjoint(stems) and not self.calls(stems)
+
     def _departments_of(self, categories: Collection[str]) -> set[str]:
         return {self.departments[name] for name in categories if name in self.departments}
 
@@ -193,7 +201,7 @@ class Roles:
         return self.colours.isdisjoint(stems) and not any(map(is_size, stems))
 
     def _in_full(
-        self, words: Sequence[Collection[str]], fillers: Collection[int], specify: Collection[int]
+        self, words: Sequence[Collection[str]], fillers: Collection[int], specify: Collection[int], mention: int | None
     ) -> tuple[list[int], frozenset[str]]:
         """Return the numbers of the words that are the longest name of a category, and the categories; nothing if the
         query asks for anything else. Of several words, the name may be specified further: "Italian red wine". The
@@ -208,7 +216,7 @@ class Roles:
             beside = self.modifiers if len(name) > 1 or name[0] in self.kinds else self.colours
             told = len(found) == len(name) and not found.isdisjoint(asked)  # "buty do biegania" are "shoes for running"
             others = found.union(further) if len(name) > 1 else found
-            if told and all(n in others or not beside.isdisjoint(words[n]) for n in asked):
+            if told and all(n in others or (n != mention and not beside.isdisjoint(words[n])) for n in asked):
                 longest = longest or found
                 categories.update(self.names[name] if found == longest else ())
         return sorted(longest), frozenset(categories)
@@ -216,6 +224,7 @@ class Roles:
     def to_json(self) -> dict[str, Any]:
         kinds, listed = ({stem: list(names) for stem, names in each.items()} for each in (self.kinds, self.listed))
         sets = {"modifiers": self.modifiers, "dominant": self.dominant, "things": self.things, "colours": self.colours}
+        sets["mentions"] = self.mentions
         return {
             "kinds": kinds,
             "listed": listed,
@@ -231,7 +240,7 @@ class Roles:
             {str(stem): tuple(map(str, names)) for stem, names in dict(each).items()}
             for each in (data["kinds"], data.get("listed", {}))
         )
-        names = ("modifiers", "dominant", "things", "colours")
+        names = ("modifiers", "dominant", "things", "colours", "mentions")
         collisions = {
             str(language): frozenset(map(str, stems)) for language, stems in dict(data.get("collisions", {})).items()
         }

@@ -104,6 +104,21 @@ class TestRoles:
         assert self.roles.interpret([{word} for word in words.split()])[:2] == (heads, frozenset(named))
 
     @pytest.mark.parametrize(
+        ("words", "head", "specify", "heads", "named"),
+        [
+            ("shoe rack", 1, (0,), (), set()),
+            ("rack shoe", 0, (1,), (), set()),  # as in French
+            ("rack shoe", 1, (0,), (1,), {"boots", "sneakers"}),
+            ("shoe acme", 1, (0,), (0,), {"boots", "sneakers"}),
+            ("rack", 0, (), (), set()),
+            ("paint floor", 1, (0,), (), set()),
+        ],
+    )
+    def test_the_head_of_a_compound_that_descriptions_alone_mention(self, words, head, specify, heads, named):
+        meaning = self.roles.interpret([{word} for word in words.split()], (), head, specify)
+        assert (meaning.heads, meaning.categories) == (heads, frozenset(named))
+
+    @pytest.mark.parametrize(
         ("words", "heads", "named"),
         [
             ("mango juice", (1,), {"juices"}),
@@ -343,6 +358,17 @@ class TestSearch:
         sync_and_calibrate()
         found = self.relevances("white lamp")
         assert found["Pendant lamp"] > 0.4 > found["Bedside table"]
+
+    def test_what_goes_with_a_kind_is_not_of_it(self):
+        """ "wall clock" and "paint brush" showed the paints, as the description of one mentions both."""
+        for paint in Product.objects.filter(name__endswith="paint"):
+            Product.objects.filter(pk=paint.pk).update(name=f"{paint.name[:-6]} wall paint")
+        Product.objects.filter(name="Red wall paint").update(description="Apply with a brush, also behind the clock.")
+        sync_and_calibrate()
+        assert len(self.names("wall paint", min_relevance=0.4)) == 5
+        for text in ("wall clock", "paint brush"):
+            found = set(self.names(text, min_relevance=0.4))
+            assert found <= {"Red wall paint"}, text
 
     def test_what_it_is_for_is_not_asked_for(self):
         """ "Paint for shoes" showed the shoes, and "paint for the bedroom" nothing."""

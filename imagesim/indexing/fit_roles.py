@@ -26,6 +26,9 @@ SPREAD = 2.5
 FEWEST = 3
 """The minimum number of entries for that."""
 
+MENTION = 0.5
+"""The weight of a field below which its text only mentions words: that of a description, not that of a brand."""
+
 MOST_KINDS = 2_000
 MOST_MODIFIERS = 4_000
 MOST_THINGS = 4_000
@@ -88,6 +91,7 @@ def fit_roles(
     is_modifier = {stem: stem not in alone or stem in everywhere or stem in colours or is_size(stem) for stem in rest}
     modifiers = list(dict.fromkeys([*named_colours, *(stem for stem in rest if is_modifier[stem])]))
     things = [stem for stem in rest if not is_modifier[stem]]
+    called = {stem for entry in entries for stem, weight in entry.words.items() if weight >= MENTION}
     kinds = {stem: kinds[stem] for stem in [stem for stem in order if stem in kinds][:MOST_KINDS]}
     return Roles(
         kinds,
@@ -96,6 +100,7 @@ def fit_roles(
         frozenset(things[:MOST_THINGS]),
         {stem: tuple(sorted(listed[stem].intersection(names))) for stem, names in kinds.items() if stem in listed},
         frozenset(named_colours),
+        mentions=frozenset(modifiers[:MOST_MODIFIERS]).difference(called, named_colours),
         names=_with_specified(names),
         departments={name: min(siblings) for name, siblings in departments.items() if len(siblings) > 1},
     )
