@@ -47,6 +47,14 @@ def test_words_are_divided_as_in_the_catalogue(typed, asked):
     assert query_text.spaced(typed, ROLES, ["en"]) == asked
 
 
+def test_the_second_of_joined_words_is_no_inflection_of_the_first():
+    """ "Silver ring" showed every silver watch of a shop without rings: the stem of "silverring" is "silver"."""
+    roles = Roles({"watch": ("watches",)}, frozenset({"silver"}), things=frozenset(), colours=frozenset({"silver"}))
+    for typed in ("silver ring", "silver-ring", "watch es"):
+        assert query_text.spaced(typed, roles, ["en"]) == typed
+        assert query_text.spaced(typed, roles, ["en", "de"]) == typed
+
+
 def test_a_number_and_its_unit_are_asked_for_in_each_way_that_the_catalogue_writes_them():
     """ "12v battery" showed no battery of "12 V" first where something else has "12V"."""
 
@@ -263,6 +271,8 @@ def test_the_name_of_a_department_specifies_what_stands_behind_it(typed, asked, 
         ("small modern office chair", ["en"], "chair", {"chairs"}),
         ("beach chair", ["en"], "chair", {"chairs"}),
         ("striped cotton chair", ["en"], "chair", {"chairs"}),
+        ("full length v-neck chair", ["en"], "chair", {"chairs"}),
+        ("chair half sleeve", ["en"], "chair", {"chairs"}),
         ("gestreifter Stuhl", ["de"], "stuhl", {"chairs"}),
         ("vintage chair", ["en"], "chair", {"chairs"}),  # some chair, or anything else, is called so
         ("vintage", ["en"], "", set()),

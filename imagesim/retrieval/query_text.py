@@ -315,8 +315,11 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
 
     has = partial(_has, roles=roles, languages=languages)
 
-    def has_only(wanted: Sequence[str], typed: Sequence[str]) -> bool:
-        return all(map(has, wanted)) and not all(map(has, typed))
+    def is_joined(parts: Sequence[str]) -> bool:
+        # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word.
+        joined = query_words("".join(parts), languages)
+        shortest = min((len(stem) for word in joined for stem in word.stems.values()), default=0)
+        return shortest > len(parts[0]) and has("".join(parts)) and not all(map(has, parts))
 
     def is_colour(typed: str) -> bool:
         words = query_words(typed, languages)
@@ -327,9 +330,9 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     for end in range(len(words), 0, -1):
         pair = words[max(end - 2, 0) : end]
         parts = HYPHEN.split(words[end - 1])
-        if len(pair) == 2 and has_only(["".join(pair)], pair):
+        if len(pair) == 2 and is_joined(pair):
             words[end - 2 : end] = ["".join(pair), ""]
-        elif len(parts) == 2 and has_only(["".join(parts)], parts):
+        elif len(parts) == 2 and is_joined(parts):
             words[end - 1] = "".join(parts)
         elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
             words[end - 1] = " ".join(shade)
