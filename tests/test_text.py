@@ -95,6 +95,26 @@ def test_a_word_stands_for_one_word_of_a_query(index: TextIndex) -> None:
     assert index.match("polo polos").scores.max() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("typed", "written", "other"),
+    [
+        ("leggings", "Legging", "Three-legged table"),
+        ("shorts", "Running shorts", "Short sleeve shirt"),
+        ("paintings", "Oil painting", "Wall paint"),
+        ("clothing", "Clothes rack", "Cleaning cloth"),
+        ("short", "Short sleeve shirt", "Running shorts"),
+        ("boxes", "Box", "Boxing gloves"),
+    ],
+)
+def test_english_words_that_name_other_things_have_other_stems(typed: str, written: str, other: str) -> None:
+    """ "Leggings" showed a three-legged table."""
+    index = TextIndex([TextField("name", 1, "en")])
+    for slot, name in enumerate([written, other]):
+        index.set(slot, {"name": (name,)})
+    scores = scores_of(index.match(typed, spelled=frozenset({typed})))
+    assert scores.get(1, 0) < 0.3 < 0.9 < scores[0]
+
+
 def test_the_mask_restricts_matches(index: TextIndex) -> None:
     mask = np.zeros(len(SHOP), dtype=bool)
     mask[[1, 3]] = True

@@ -56,6 +56,21 @@ def _german(word: str, stem_word: Callable[[str], str]) -> str:
     return _GERMAN.get(word) or stem_word(_S_PLURAL.sub("", word))
 
 
+_ENGLISH = {
+    "bedding": "bedding", "bowling": "bowling", "boxing": "boxing", "briefs": "briefs", "clothes": "clothes",
+    "clothing": "clothes", "coated": "coated", "coating": "coated", "dressing": "dressing", "dressings": "dressing",
+    "fishing": "fishing", "flooring": "flooring", "icing": "icing", "knitting": "knitting", "legged": "legged",
+    "legging": "legging", "leggings": "legging", "padded": "padded", "padding": "padded", "painting": "painting",
+    "paintings": "painting", "plated": "plated", "pressed": "pressed", "rugged": "rugged", "shorts": "shorts",
+    "skirting": "skirting", "stocking": "stocking", "stockings": "stocking", "suited": "suited", "tights": "tights",
+    "topped": "topped", "topping": "topping", "toppings": "topping", "training": "training", "wrapping": "wrapping",
+}  # fmt: skip
+"""English words to which the stemmer gives the stem of another thing that shops sell, or of what things are like: to
+leggings that of a "three-legged table", and to shorts that of a "short sleeve"."""
+
+PLURALS_ONLY = frozenset(word for word, own in _ENGLISH.items() if word == own and word.endswith("s"))
+"""English words without a singular."""
+
 _PREPARED = {"nl": _dutch, "tr": _turkish}
 
 
@@ -65,6 +80,8 @@ def stem(word: str, language: str) -> str:
     if not name:
         return word
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
+    if language == "en":
+        return _ENGLISH.get(word) or stem_word(word)
     if language == "de":
         return _german(word, stem_word)
     prepare = _PREPARED.get(language)

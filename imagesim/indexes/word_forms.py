@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from imagesim.indexes.stemmers import PLURALS_ONLY
 from imagesim.indexes.stop_words import AUDIENCES, IRREGULAR_PLURALS, PLURALS, SPELLINGS
 
 SHORTEST = 3
@@ -26,6 +27,8 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
                 found.append(form)
     if word.endswith("s"):  # "glass" is not the plural of "glas", nor is "glasss" its plural
         found = [form for form in found if form not in (f"{word}s", word[:-1] if word.endswith("ss") else "")]
+    if language == "en":
+        found = [form for form in found if PLURALS_ONLY.isdisjoint((word, form))]
     return tuple(dict.fromkeys(found))
 
 
