@@ -221,6 +221,20 @@ def test_suggestions_by_keyboard(page):
     page.wait_for_url("**/search/?q=juices")
 
 
+def test_words_typed_after_an_option_was_chosen_are_searched(page):
+    """Enter took the option of the words before them, until their own suggestions came."""
+    page.goto("/")
+    box = page.get_by_role("combobox", name="Search by words")
+    box.press_sequentially("orange ju")
+    page.get_by_role("option").first.wait_for()
+    page.route("**/suggest/**", lambda route: None)  # a slow server
+    box.press("ArrowDown")
+    box.press("i")
+    assert box.get_attribute("aria-activedescendant") is None
+    box.press("Enter")
+    page.wait_for_url("**/search/?q=orange+jui")
+
+
 def test_suggestions_that_come_late_stay_closed(page):
     page.goto("/")
     late: list[Any] = []

@@ -39,6 +39,7 @@ export class Suggestions {
 
   onInput() {
     this.cancel();
+    this.activate(-1); // Enter searches what was typed, also before its suggestions come
     const words = this.input.value.trim();
     if (words.length < MIN_LENGTH) this.show([]);
     else this.timer = setTimeout(() => this.load(words), DELAY);
@@ -98,7 +99,7 @@ export class Suggestions {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
       event.preventDefault();
-      // The arrow keys cycle through the options and through no option, the onInput words.
+      // The arrow keys cycle through the options and through no option, the typed words.
       const places = this.options.length + 1;
       this.activate(((this.active + 1 + step + places) % places) - 1);
     } else if (event.key === "Enter" && this.active >= 0) {
