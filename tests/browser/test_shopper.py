@@ -178,6 +178,26 @@ def test_more_results_are_of_the_search_whose_results_are_shown(page):
     assert re.search(r'name="offset"\s+12\s', sent.value.post_data)
 
 
+def test_more_results_after_a_search_that_failed_are_of_the_results_shown(page):
+    """The second page of the failed search was appended to the results of the one before it."""
+    page.goto("/search/?q=white")
+    page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.page")  # a page without an address
+    form = page.locator(".imagesim-search__form")
+    search = "(form, words) => { form.elements.namedItem('q').value = words; form.requestSubmit(); }"
+    with page.expect_response("**/search/"):
+        form.evaluate(search, "white")
+    button = page.get_by_role("button", name="Show more")
+    button.wait_for()
+    page.route("**/api/visual/search/", lambda route: route.abort())
+    form.evaluate(search, "yellow shoes")
+    page.get_by_text("The search is not available.").wait_for()
+    page.unroute("**/api/visual/search/")
+    with page.expect_request("**/search/") as sent:
+        button.click()
+    assert re.search(r'name="text"\s+white\s', sent.value.post_data)
+    page.errors.clear()  # the request that failed
+
+
 def test_more_results_by_words_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
     page.goto("/search/?q=white")

@@ -179,18 +179,18 @@ export class ImageSearch {
   async search() {
     // The REST API does not sort: the order is that of the page.
     const ofPage = new Set([...this.form.elements].filter((field) => "imagesimPage" in field.dataset).map(({ name }) => name));
-    this.query = this.fields("text").filter(([name]) => !ofPage.has(name));
-    if (this.photo) this.query.push(["image", this.photo, "photo"]);
-    await this.load(0);
+    const query = this.fields("text").filter(([name]) => !ofPage.has(name));
+    if (this.photo) query.push(["image", this.photo, "photo"]);
+    await this.load(0, query);
   }
 
-  // Load a page of the results; a further one is of the same search, whatever was typed or chosen since.
-  async load(offset) {
+  // Load a page of the results; a further one is of the same search, whatever was typed, chosen or failed since.
+  async load(offset, query = this.query) {
     this.request?.abort();
     const request = new AbortController();
     this.request = request;
     const body = new FormData();
-    for (const entry of this.query) body.append(...entry);
+    for (const entry of query) body.append(...entry);
     body.append("limit", String(PAGE));
     body.append("offset", String(offset));
     const token = this.csrfToken;
@@ -204,8 +204,10 @@ export class ImageSearch {
         signal: request.signal,
       });
       const answer = await response.json();
-      if (response.ok) this.showResults(answer, offset);
-      else if (response.status === 429) this.showThrottled(response.headers.get("Retry-After"));
+      if (response.ok) {
+        this.query = query;
+        this.showResults(answer, offset);
+      } else if (response.status === 429) this.showThrottled(response.headers.get("Retry-After"));
       else this.setStatus("failed", { error: true, text: answer.detail });
     } catch (error) {
       if (error.name === "AbortError") return;
