@@ -17,7 +17,7 @@ class ListingForm(forms.Form):
 
     in_stock = forms.BooleanField(required=False)
     colour = forms.CharField(required=False, max_length=50)
-    price__lte = forms.DecimalField(required=False, min_value=0)
+    price__lte = forms.DecimalField(required=False, min_value=0, max_value=MAX_PRICE, decimal_places=2)
     order = forms.CharField(required=False, max_length=20)
 
     def filter(self, products: Any) -> Any:

@@ -207,7 +207,8 @@ def gallery(request: HttpRequest, slug: str = "") -> HttpResponse:
         return render(request, "shop/gallery_all.html", context)
     centre = get_object_or_404(on_sale(), slug=slug)
     neighbours = widgets.similar_hits(centre, limit=12)
-    visited = [name for name in request.GET.get("via", "").split(",") if name and name != slug][-TRAIL_LENGTH:]
+    via = request.GET.get("via", "").replace("\0", "")  # PostgreSQL refuses it
+    visited = [name for name in via.split(",") if name and name != slug][-TRAIL_LENGTH:]
     by_slug = on_sale().in_bulk(visited, field_name="slug")
     context = {
         "centre": centre,
