@@ -635,6 +635,25 @@ def test_choices_open_in_the_direction_of_the_language(page):
         assert edges[0] == edges[1]
 
 
+def test_names_of_one_long_word_fit(open_page):
+    """Such as the names of files. The page of a product, suggestions and a chosen brand were wider than a phone."""
+    page = open_page(viewport={"width": 360, "height": 780})
+    name = "IMG_20240731_" + 12 * "verylongname"
+    too_wide = "element => element.scrollWidth > element.clientWidth"
+    page.goto("/product/orange-juice/")
+    page.evaluate(
+        "name => document.querySelectorAll('h1, .crumbs [aria-current]').forEach((it) => (it.textContent = name))", name
+    )
+    assert not page.locator("html").evaluate(too_wide)
+    suggestion = {"text": name, "kind": "brand", "url": "/", "image": None}
+    page.route("**/suggest/**", lambda route: route.fulfill(json={"suggestions": [suggestion]}))
+    page.get_by_role("combobox", name="Search by words").press_sequentially("img")
+    page.get_by_role("option").first.wait_for()
+    assert not page.get_by_role("listbox").evaluate(too_wide)
+    page.goto(f"/search/?q=white&brand={name[:90]}")
+    assert not page.locator("html").evaluate(too_wide)
+
+
 def test_arrow_keys_of_an_input_method_are_left_to_it(page):
     page.goto("/")
     box = page.get_by_role("combobox", name="Search by words")
