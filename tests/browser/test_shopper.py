@@ -255,6 +255,19 @@ def test_words_typed_after_an_option_was_chosen_are_searched(page):
     page.wait_for_url("**/search/?q=orange+jui")
 
 
+def test_suggestions_of_other_words_go_when_the_server_refuses_more(page):
+    page.goto("/")
+    box = page.get_by_role("combobox", name="Search by words")
+    box.press_sequentially("orange ju")
+    page.get_by_role("option").first.wait_for()
+    page.route("**/suggest/**", lambda route: route.fulfill(status=429, json={}))
+    with page.expect_response("**/suggest/**"):
+        box.press_sequentially("mper")
+    until(page, "() => !document.querySelector('[role=option]')")
+    assert box.get_attribute("aria-expanded") == "false"
+    page.errors.clear()  # the browser logs the refused request
+
+
 def test_suggestions_that_come_late_stay_closed(page):
     page.goto("/")
     late: list[Any] = []

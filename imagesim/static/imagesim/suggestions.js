@@ -51,9 +51,10 @@ export class Suggestions {
     url.searchParams.set("q", words);
     try {
       const response = await fetch(url, { headers: { Accept: "application/json" }, signal: this.request.signal });
-      if (response.ok) this.show((await response.json()).suggestions);
-    } catch {
-      // Suggestions are optional.
+      this.show(response.ok ? (await response.json()).suggestions : []);
+    } catch (error) {
+      // Suggestions are optional, but those of other words are none of these.
+      if (error.name !== "AbortError") this.show([]);
     }
   }
 
