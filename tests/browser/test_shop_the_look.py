@@ -328,9 +328,13 @@ def test_errors_are_shown_and_can_be_retried(page):
     page.locator("[data-imagesim-message]").get_by_text("is not available").wait_for()
     assert_accessible(page)
     page.unroute("**/api/visual/look/")
+    assert page.get_by_role("button", name="Draw a box").is_disabled()  # the box would take the place of the retry
+    page.locator("[data-imagesim-photo]").click(position={"x": 60, "y": 60}, force=True)
     page.get_by_role("button", name="Try again").click()
     wait_for_results(page)
     assert results(page)
+    assert page.get_by_role("button", name="Whole photo").is_visible()
+    assert page.get_by_role("button", name="Draw a box").is_enabled()
     page.errors[:] = [error for error in page.errors if "ERR_FAILED" not in error]
 
 

@@ -582,6 +582,8 @@ export class ShopTheLook {
     this.message.textContent = text;
     this.message.hidden = false;
     this.retry.hidden = REJECTED.includes(status);
+    // Until a retry has found the regions, a box would be the only one, and hide the button of the retry.
+    if (!this.regions.length) this.stage.inert = this.drawButton.disabled = true;
     this.setStatus("");
   }
 
