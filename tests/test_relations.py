@@ -307,3 +307,22 @@ def test_a_many_to_many_relation_of_a_model_with_itself(lamp, path):
             relation.add(*values)
             relation.clear()
             assert found(category="other") == 0
+
+
+@pytest.mark.parametrize("path", ["maker", "coded_maker_id", "tags", "tags__wider__label", "rooms"])
+def test_the_end_of_a_relation_with_the_row_it_points_to(lamp, path):
+    """Django empties the foreign key, or deletes the rows between, without a signal."""
+    maker, tag, wider = Maker.objects.create(name="acme", code="acme"), Tag.objects.create(), Tag.objects.create()
+    room = Room.objects.create()
+    lamp.maker = lamp.coded_maker = maker
+    lamp.save()
+    lamp.tags.add(tag)
+    tag.wider.add(wider)
+    lamp.rooms.add(room)
+    row = {"maker": maker, "coded_maker_id": maker, "tags": tag, "tags__wider__label": tag, "rooms": room}[path]
+    with registered(Lamp, type("Items", (Items,), {"images": "pictures__file", "category": path})):
+        assert not changed().difference({("zoo.lamp", str(lamp.pk))})
+        row.save()
+        assert changed() == set()
+        row.delete()
+        assert changed() == {("zoo.lamp", str(lamp.pk))}

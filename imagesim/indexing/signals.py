@@ -251,10 +251,13 @@ def links(items: Items[Any]) -> list[Link]:
             elif _depth(lookup) < len(parts):
                 _add_next_field(link, parts[_depth(lookup)], scope)
             link.whole = max(link.whole, *link.fields.values(), scope if lookup and not link.fields else link.whole)
+        if (key := _key_at_end(resolved)) is not None:
+            found.setdefault(key, Link(items, key[0], key[1], created_matters=False))
     if own.any_field:
         own.whole = max(own.whole, _by_kind(items.model, {f.name for f in items.model._meta.concrete_fields}))
     related = [_related_link(items, model, path) for model, path in items.related_models()]
-    return [link for link in found.values() if link is own or link.fields or link.any_field] + related
+    kept = [link for link in found.values() if link is own or link.fields or link.any_field or _unlinks(link)]
+    return kept + related
 
 
 def throughs(items: Items[Any]) -> Iterator[Through]:
@@ -352,6 +355,22 @@ def _add_back_reference(link: Link, scope: Scope) -> None:
             link.fields.setdefault(ordered.lstrip("-"), Scope.METADATA)
     if _depth(link.lookup) == 1 and forward.target_field.primary_key:
         link.column = forward.attname
+
+
+def _key_at_end(resolved: paths.ResolvedPath) -> tuple[type[models.Model], str] | None:
+    """The model and the query path of the row whose key a path ends in."""
+    field: Any = resolved.field
+    if field is None or not field.is_relation or field.related_model is None or resolved.steps[-1].kind != "value":
+        return None
+    return field.related_model, paths.SEPARATOR.join([*(lookup for lookup, _ in resolved.relations[-1:]), field.name])
+
+
+def _unlinks(link: Link) -> bool:
+    """Whether a delete of the row ends its relation without a signal: of a many-to-many relation that Django made, or
+    of a foreign key that it empties."""
+    field = _last_relation(link.items.model, link.lookup)
+    on_delete = getattr(field.remote_field, "on_delete", models.CASCADE) if field.concrete else models.CASCADE
+    return bool(field.many_to_many) or on_delete is not models.CASCADE
 
 
 def _last_relation(model: type[models.Model], lookup: str) -> Any:
