@@ -184,6 +184,15 @@ def test_keys_have_the_same_text_as_in_python():
     assert not upsert.casts(models.DecimalField(max_digits=5, decimal_places=2))
 
 
+def test_keys_that_python_converts(monkeypatch):
+    """Such as a hash of the number in the column."""
+    keys = {str(product(f"p{number}").pk) for number in range(3)}
+    ItemState.objects.all().delete()
+    monkeypatch.setattr(Product._meta.pk, "from_db_value", lambda value, *_: f"hash{value}", raising=False)
+    assert imagesim.touch(Product.objects.all()) == 3
+    assert set(ItemState.objects.values_list("object_pk", flat=True)) == {f"hash{key}" for key in keys}
+
+
 def test_an_unsupported_database(monkeypatch):
     monkeypatch.setattr(connection, "vendor", "oracle", raising=False)
     message = r"cannot be recorded in the database 'default' \(oracle\); use 'mysql', 'postgresql' or 'sqlite'\."

@@ -180,6 +180,8 @@ class _Upsert:
 
     def casts(self, field: models.Field[Any, Any]) -> bool:
         """Whether the database casts a key of this field to the same text as Python."""
+        if field.get_db_converters(self.connection):  # such as a key that is shown as a hash of its number
+            return False
         native_uuid = self.connection.features.has_native_uuid_field
         return isinstance(field, _CASTABLE) or (native_uuid and isinstance(field, models.UUIDField))
 
