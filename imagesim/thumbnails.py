@@ -6,6 +6,7 @@ The addresses of those made here are signed, so that only files that pages show 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from io import BytesIO
@@ -22,11 +23,14 @@ from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
 from imagesim import images
+from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import BadImage
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval.hydrate import load_items, without_failing
 from imagesim.runtime import runtime
+
+logger = logging.getLogger(__name__)
 
 WIDTHS = (160, 320, 640)
 """The widths in pixels; a requested width is rounded up to one of them."""
@@ -146,8 +150,11 @@ def thumbnail(request: HttpRequest, signed: str) -> HttpResponse:
         data = _stored(file, width)
     except BadImage:  # such as an SVG, or more pixels than are decoded here: a browser may show it
         data = None
-    except OSError as error:
+    except FileNotFoundError as error:
         raise Http404 from error
+    except Exception as error:  # storages raise errors of their own clients, not only OSError
+        log_repeated(logger, logging.ERROR, "read", "The picture %r cannot be read: %s", name, error)
+        data = None
     if data is None:
         address = registry.for_item(item).get_image_url(item, name)
         return HttpResponseRedirect(address, headers={"Cache-Control": "no-store"})
@@ -177,20 +184,27 @@ def _stored(file: Any, width: int) -> bytes | None:
         if exists and _is_newer(storage, name, file.name):  # created while this thread waited
             return _read(storage, name)
         data = _made(images.read(file), width)
-        if exists:
-            storage.delete(name)
-        if (saved := storage.save(name, ContentFile(data))) != name:
-            storage.delete(saved)  # another process was faster, and nobody would ever read this copy
+        try:
+            _store(storage, name, data, exists=exists)
+        except Exception as error:  # read-only, or full: it can be shown all the same
+            log_repeated(logger, logging.ERROR, "store", "Thumbnails cannot be stored, and are made anew: %s", error)
         return data
     finally:
         turn.release()
+
+
+def _store(storage: Storage, name: str, data: bytes, *, exists: bool) -> None:
+    if exists:
+        storage.delete(name)
+    if (saved := storage.save(name, ContentFile(data))) != name:
+        storage.delete(saved)  # another process was faster, and nobody would ever read this copy
 
 
 def _is_newer(storage: Storage, name: str, original: str) -> bool:
     """Whether the file was stored after ``original``, which can be replaced under its name; True if nobody knows."""
     try:
         return storage.get_modified_time(name) > storage.get_modified_time(original)
-    except (NotImplementedError, OSError):
+    except Exception:  # not every storage knows, and each raises errors of its own client
         return True
 
 

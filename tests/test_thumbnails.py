@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 from threading import Lock
+from unittest.mock import Mock
 
 import pytest
 from django.core.files.base import ContentFile
@@ -137,6 +138,38 @@ def test_a_missing_file(shoe, client):
     address, name = url(shoe), shoe.photos.get().file.name
     default_storage.delete(name)
     assert client.get(address).status_code == 404
+
+
+class ClientError(Exception):
+    """As the client of an object store raises."""
+
+
+@pytest.mark.parametrize("error", [ClientError("403"), PermissionError("read-only")])
+def test_a_storage_that_takes_no_thumbnails(shoe, client, monkeypatch, caplog, error):
+    address = url(shoe)
+    monkeypatch.setattr(default_storage, "save", Mock(side_effect=error))
+    response = client.get(address)
+    assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
+    assert Image.open(io.BytesIO(response.content)).size == (320, 213)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Thumbnails cannot be stored, and are made anew: {error}"
+    ]
+
+
+@pytest.mark.parametrize("error", [ClientError("403"), PermissionError("no")])
+def test_of_a_picture_that_cannot_be_read_the_original_is_shown(shoe, client, monkeypatch, error):
+    address, file = url(shoe), shoe.photos.get().file
+    monkeypatch.setattr(default_storage, "open", Mock(side_effect=error))
+    response = client.get(address)
+    assert (response.status_code, response["Location"]) == (302, file.url)
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_a_storage_whose_client_fails_on_a_picture_that_is_gone(shoe, client, monkeypatch):
+    before = client.get(url(shoe))
+    default_storage.delete(shoe.photos.get().file.name)
+    monkeypatch.setattr(default_storage, "get_modified_time", Mock(side_effect=ClientError("404")))
+    assert client.get(url(shoe)).content == before.content
 
 
 def test_thumbnails_of_the_shop_take_precedence(shoe, monkeypatch):
