@@ -10,9 +10,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from io import BytesIO
+from threading import Timer
 from time import monotonic
 from typing import Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -74,10 +75,12 @@ def _fetch(url: str, size: int) -> bytes:
     for _redirect in range(MAX_REDIRECTS + 1):
         _require_time(until)
         connection, target = _connection(url)
-        with closing(connection):
+        with closing(connection), connection.ended_at(until):
             try:
                 connection.request("GET", target, headers={"Accept": "image/*", "Accept-Encoding": "identity"})
+                _require_time(until)
                 answer = connection.getresponse()
+                _require_time(until)  # an ended connection looks like the end of the headers
                 if answer.status not in (301, 302, 303, 307, 308):
                     return _body(answer, size, until)
             except http.client.HTTPException as error:
@@ -95,17 +98,18 @@ def _body(answer: http.client.HTTPResponse, size: int, until: float) -> bytes:
     while chunk := answer.read1(min(CHUNK, size - len(data))):
         data += chunk
         _require_time(until)
+    _require_time(until)
     if answer.length and len(data) < size:
         raise OSError(f"the answer ends {answer.length} bytes too early")
     return bytes(data)
 
 
 def _require_time(until: float) -> None:
-    if monotonic() > until:
+    if monotonic() >= until:
         raise TimeoutError(f"the picture took longer than {DEADLINE_SECONDS:.0f} seconds")
 
 
-def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+def _connection(url: str) -> tuple[_Http, str]:
     """Return a connection to the server of an allowed URL, and the request target."""
     parts = _checked(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
@@ -148,11 +152,29 @@ class _Http(http.client.HTTPConnection):
     def __init__(self, host: str, port: int, addresses: Sequence[str]) -> None:
         super().__init__(host, port, timeout=TIMEOUT_SECONDS)
         self._addresses = addresses
+        self._transport: socket.socket | None = None  # http.client forgets it once it has the headers
+
+    @contextmanager
+    def ended_at(self, until: float) -> Iterator[None]:
+        """End the connection at this time: a server that sends a byte now and then meets the timeout of each read."""
+
+        def end() -> None:
+            if self._transport is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(self._transport, socket.SHUT_RDWR)
+
+        timer = Timer(max(until - monotonic(), 0.0), end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def connect(self) -> None:
         for number, address in enumerate(self._addresses, start=1):
             try:
-                self.sock = socket.create_connection((address, self.port), TIMEOUT_SECONDS)
+                self.sock = self._transport = socket.create_connection((address, self.port), TIMEOUT_SECONDS)
                 return
             except OSError:
                 if number == len(self._addresses):
@@ -164,4 +186,4 @@ class _Https(_Http):
 
     def connect(self) -> None:
         super().connect()
-        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        self.sock = self._transport = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)

@@ -26,13 +26,23 @@ from tests.zoo.models import Lamp
 
 PICTURE = picture_file("red").read()
 
+TRICKLES = {
+    "headers": b"HTTP/1.1 200 OK\r\nX-Name: ",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "body": b"HTTP/1.0 200 OK\r\n\r\n",
+}
+
 
 class Answers(http.server.BaseHTTPRequestHandler):
     asked: list[str] = []
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        status, headers, body = self.answer(self.path.partition("?")[0].strip("/"))
+        name = self.path.partition("?")[0].strip("/")
+        if name in TRICKLES:
+            self.trickle(TRICKLES[name])
+            return
+        status, headers, body = self.answer(name)
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -55,6 +65,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
             "inside": (302, {"Location": f"http://127.0.0.2:{port}/red.png"}, b""),
             "file": (302, {"Location": "file:///etc/passwd"}, b""),
         }.get(name, (404, {}, b""))
+
+    def trickle(self, start: bytes) -> None:
+        with contextlib.suppress(OSError):  # who asked has gone
+            self.wfile.write(start)
+            for _ in range(50):
+                time.sleep(0.1)
+                self.wfile.write(b"0")
 
     def log_message(self, *args: object) -> None:
         pass
@@ -99,6 +116,15 @@ def test_what_is_no_picture_of_an_allowed_host(server, path, error, message):
 def test_no_more_than_the_largest_picture_is_read(server):
     with override_imagesim(REMOTE_IMAGE_HOSTS=[server], MAX_IMAGE_BYTES=100), pytest.raises(ImageTooLarge):
         read(RemoteImage(f"http://{server}/red.png"))
+
+
+@pytest.mark.parametrize("path", TRICKLES)
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, monkeypatch, path):
+    monkeypatch.setattr(remote_images, "DEADLINE_SECONDS", 0.5)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match="longer than"):
+        read(RemoteImage(f"http://{server}/{path}"))
+    assert time.monotonic() - started < 3
 
 
 def test_a_slow_server_is_given_up(server, monkeypatch):
