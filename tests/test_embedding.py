@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 from PIL import Image
 
@@ -183,6 +184,25 @@ def test_a_model_that_always_fails_is_not_blamed_on_pictures() -> None:
         Vectors([target(CountingEmbedder(broken=True))]).resolve(found)
     assert not found[0].error
     assert not EmbeddingLease.objects.exists()
+
+
+class LaggingReplica:
+    """A router of a shop whose replica does not have the last rows yet."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return "no such database" if model is EmbeddingLease else None
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return "default"
+
+
+@pytest.mark.django_db
+def test_leases_are_not_read_from_a_replica(settings: Any) -> None:
+    """Else a worker never sees its own, and waits for ever."""
+    settings.DATABASE_ROUTERS = [LaggingReplica()]
+    leases = EmbeddingLeases()
+    assert leases.lease({("digest", "fingerprint")}) == {("digest", "fingerprint")}
+    leases.release()
 
 
 @pytest.mark.django_db

@@ -348,16 +348,16 @@ class EmbeddingLeases:
         which = Q()
         for fingerprint, digests in by_fingerprint.items():
             which |= Q(fingerprint=fingerprint, digest__in=digests)
-        EmbeddingLease.objects.filter(which, until__lt=now).delete()
+        primary(EmbeddingLease).filter(which, until__lt=now).delete()
         until = now + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
-        EmbeddingLease.objects.bulk_create(
+        primary(EmbeddingLease).bulk_create(
             [
                 EmbeddingLease(digest=digest, fingerprint=fingerprint, worker=self._worker, until=until)
                 for digest, fingerprint in sorted(wanted)  # in one order everywhere, so that workers do not deadlock
             ],
             ignore_conflicts=True,
         )
-        ours = EmbeddingLease.objects.filter(which, worker=self._worker)
+        ours = primary(EmbeddingLease).filter(which, worker=self._worker)
         return set(ours.values_list("digest", "fingerprint")) & set(wanted)
 
     @retry_conflicts
