@@ -26,7 +26,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
-from imagesim.database import retry_conflicts, stream
+from imagesim.database import primary, retry_conflicts, stream
 from imagesim.exceptions import BadQuery, format_choices, local_choices
 from imagesim.items import split_key
 from imagesim.models import Event
@@ -174,11 +174,11 @@ def store(batch: Iterable[Mapping[str, Any]]) -> int:
 
 @retry_conflicts
 def _store(rows: list[Event]) -> None:
-    Event.objects.bulk_create(rows, ignore_conflicts=True)
+    primary(Event).bulk_create(rows, ignore_conflicts=True)
 
 
 def _count(rows: list[Event]) -> int:
-    return Event.objects.filter(request__in={row.request for row in rows}).count()
+    return primary(Event).filter(request__in={row.request for row in rows}).count()
 
 
 def _hash(key: str) -> str:

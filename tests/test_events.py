@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core import signing
+from django.db.models import Model
 from django.utils import timezone
 
 from demo_shop.shop.models import Product
@@ -50,6 +51,22 @@ def test_an_event_sent_twice_is_stored_once(shoe: Product) -> None:
     assert events.store([event(given, shoe), event(given, shoe, "cart")]) == 1
     kept = Event.objects.get(kind="cart")
     assert (kept.query_key, kept.category, kept.source) == ("shop.product:1", "shoes", "similar")
+
+
+class LaggingReplica:
+    """A router of a shop whose replica does not have the last rows yet."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return "no such database" if model is Event else None
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return "default"
+
+
+def test_new_events_are_not_counted_on_a_replica(shoe: Product, settings: Any) -> None:
+    given = event(token(items=[shoe]), shoe)
+    settings.DATABASE_ROUTERS = [LaggingReplica()]
+    assert (events.store([given]), events.store([given])) == (1, 0)
 
 
 def test_a_token_is_only_valid_for_the_items_of_its_answer() -> None:
