@@ -14,12 +14,14 @@ from threading import Lock
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import signing
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.cache import get_conditional_response
+from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
 from imagesim import images
@@ -67,16 +69,19 @@ class Pictures:
         ``Items.get_thumbnail_url`` has precedence; then easy-thumbnails and sorl-thumbnail are used if they are
         installed.
         """
+        if self._signed:
+            return f"{self._signed}?width={_known(width)}"
         with without_failing(self._items, self._item, "get_thumbnail_url"):  # such as on a file that is gone
-            return self._thumbnail(width)
+            return self._others_thumbnail(width)
         return self.original
 
-    def _thumbnail(self, width: int) -> str:
+    def _others_thumbnail(self, width: int) -> str:
+        """The URL of a thumbnail that the shop or its thumbnail app makes; of the original picture if neither does."""
         if own := self._items.get_thumbnail_url(self._item, self._name, width):
             return own
-        width = next((known for known in WIDTHS if known >= width), WIDTHS[-1])
-        if self._own_url or not isinstance(getattr(self._image, "storage", None), Storage):
+        if not self._is_stored:
             return self.original
+        width = _known(width)
         if self._app == "easy_thumbnails":
             from easy_thumbnails.files import get_thumbnailer
 
@@ -85,7 +90,7 @@ class Pictures:
             from sorl.thumbnail import get_thumbnail
 
             return str(get_thumbnail(self._image, str(width), upscale=False).url)
-        return f"{self._signed}?width={width}" if self._signed else self.original
+        return self.original
 
     @cached_property
     def srcset(self) -> str:
@@ -103,6 +108,11 @@ class Pictures:
         """Whether the shop makes the URL itself."""
         return type(self._items).get_image_url is not Items.get_image_url
 
+    @property
+    def _is_stored(self) -> bool:
+        """Whether there is a file of which a thumbnail can be made."""
+        return not self._own_url and isinstance(getattr(self._image, "storage", None), Storage)
+
     @cached_property
     def _image(self) -> Any:
         """None if there is none, or if the shop's code fails on the item, which is no reason to fail a whole page."""
@@ -110,18 +120,35 @@ class Pictures:
             return self._items.find_image(self._item, self._name)
         return None
 
-    @cached_property
+    @property
     def _app(self) -> str:
         """The thumbnail app of the shop."""
         return next((name for name in ("easy_thumbnails", "sorl.thumbnail") if apps.is_installed(name)), "")
 
     @cached_property
     def _signed(self) -> str:
-        """The address of :func:`thumbnail` without the width; empty if the project does not include it."""
-        try:
-            return reverse("imagesim:thumbnail", args=[_sign(self._items.key_of(self._item), self._image.name)])
-        except NoReverseMatch:
+        """The address of :func:`thumbnail` without the width; empty if thumbnails of this picture are not made here."""
+        own = getattr(self._items.get_thumbnail_url, "__func__", None) is not Items.get_thumbnail_url
+        if own or self._app or not self._is_stored:
             return ""
+        try:
+            address = _address(get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), get_language())
+        except NoReverseMatch:  # the project does not include it
+            return ""
+        return address.replace(_PLACEHOLDER, _sign(self._items.key_of(self._item), self._image.name))
+
+
+_PLACEHOLDER = "imagesim-signature"
+
+
+def _known(width: int) -> int:
+    return next((known for known in WIDTHS if known >= width), WIDTHS[-1])
+
+
+@lru_cache(maxsize=256)
+def _address(urlconf: str, script_prefix: str, language: str | None) -> str:
+    """The address of :func:`thumbnail` for any picture. It depends on the arguments, which Django keeps per thread."""
+    return reverse("imagesim:thumbnail", args=[_PLACEHOLDER])
 
 
 def as_srcset(urls: Mapping[int, str | None]) -> str:
