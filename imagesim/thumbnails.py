@@ -81,12 +81,12 @@ class Pictures:
             return own
         if not self._is_stored:
             return self.original
-        width = _known(width)
-        if self._app == "easy_thumbnails":
+        width, app = _known(width), _thumbnail_app()
+        if app == "easy_thumbnails":
             from easy_thumbnails.files import get_thumbnailer
 
             return str(get_thumbnailer(self._image).get_thumbnail({"size": (width, 0), "upscale": False}).url)
-        if self._app == "sorl.thumbnail":
+        if app == "sorl.thumbnail":
             from sorl.thumbnail import get_thumbnail
 
             return str(get_thumbnail(self._image, str(width), upscale=False).url)
@@ -120,22 +120,23 @@ class Pictures:
             return self._items.find_image(self._item, self._name)
         return None
 
-    @property
-    def _app(self) -> str:
-        """The thumbnail app of the shop."""
-        return next((name for name in ("easy_thumbnails", "sorl.thumbnail") if apps.is_installed(name)), "")
-
     @cached_property
     def _signed(self) -> str:
         """The address of :func:`thumbnail` without the width; empty if thumbnails of this picture are not made here."""
         own = getattr(self._items.get_thumbnail_url, "__func__", None) is not Items.get_thumbnail_url
-        if own or self._app or not self._is_stored:
+        if own or _thumbnail_app() or not self._is_stored:
             return ""
         try:
             address = _address(get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), get_language())
         except NoReverseMatch:  # the project does not include it
             return ""
         return address.replace(_PLACEHOLDER, _sign(self._items.key_of(self._item), self._image.name))
+
+
+def _thumbnail_app() -> str:
+    """The thumbnail app of the shop; empty if it has none."""
+    names = ("easy_thumbnails", "sorl.thumbnail")
+    return runtime.get(_thumbnail_app, lambda: next((name for name in names if apps.is_installed(name)), ""))
 
 
 _PLACEHOLDER = "imagesim-signature"

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.urls import get_script_prefix, set_script_prefix
 from PIL import Image
 
 from demo_shop.shop.models import Product
@@ -106,6 +107,21 @@ def test_only_a_few_widths_are_created(shoe):
 
 def test_srcset_names_each_width(shoe):
     assert re.findall(r" (\d+w)", Pictures(registry.for_item(shoe), shoe, "").srcset) == ["160w", "320w", "640w"]
+
+
+def test_the_address_is_looked_up_once_and_for_each_prefix(shoe, monkeypatch):
+    url(shoe)
+    monkeypatch.setattr(thumbnails, "reverse", lambda *arguments, **options: pytest.fail("looked up again"))
+    before = url(shoe, 160)
+    assert url(other := product("boot", picture())) != before
+    monkeypatch.undo()
+    previous = get_script_prefix()
+    set_script_prefix("/shop/")
+    try:
+        assert url(shoe, 160) == f"/shop{before}"
+        assert url(other).startswith("/shop/")
+    finally:
+        set_script_prefix(previous)
 
 
 def test_a_forged_url_is_rejected(shoe, client):
