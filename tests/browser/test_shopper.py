@@ -119,6 +119,32 @@ def test_more_results_by_words(page):
     page.locator("[data-imagesim-status]").get_by_text(f"{len(both)}").wait_for()
 
 
+@pytest.mark.parametrize("leave", ["reload", "product and back"])
+def test_more_results_are_still_there_when_the_visitor_returns(page, leave):
+    page.goto("/search/?q=white")
+    first = len(results(page))
+    page.get_by_role("link", name="Show more").click()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", first)
+    both = results(page)
+    last = page.locator("[data-imagesim-list] > li").last
+    last.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    until(page, "before => history.state.imagesimScroll === before", before)
+    if leave == "reload":
+        page.reload()
+    else:
+        last.locator("a").first.click()
+        page.wait_for_url("**/product/**")
+        page.go_back()
+    until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length == count", len(both))
+    assert results(page) == both
+    until(page, "before => Math.abs(scrollY - before) < 5", before)
+    page.goto("/")
+    page.goto("/search/?q=white")  # a search of its own
+    page.wait_for_timeout(300)
+    assert len(results(page)) == first
+
+
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_what_the_search_field_proposes_is_found(open_page, language):
     page = open_page(locale=language)

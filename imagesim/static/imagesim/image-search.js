@@ -9,6 +9,11 @@ import { PhotoPicker } from "./picker.js";
 import { shrink } from "./pictures.js";
 
 const PAGE = 12;
+const MAX_RESTORED = 5; // pages: each is a search
+const SCROLLED = 200; // milliseconds without scrolling
+
+// Add to what the browser keeps with this entry of its history.
+const remember = (state) => history.replaceState({ ...history.state, ...state }, "");
 
 export class ImageSearch {
   constructor(root) {
@@ -48,8 +53,9 @@ export class ImageSearch {
     this.clear?.addEventListener("click", () => this.reset());
     this.more?.addEventListener("click", () => this.load(this.offset));
     this.next = find("next");
-    this.next?.addEventListener("click", (event) => this.loadNextPage(event));
+    this.next?.addEventListener("click", (event) => this.showNextPage(event));
     this.events = new ResultEvents(this.root.dataset.events, this.csrfToken);
+    if (this.next) this.restorePages();
     new PhotoPicker(this.root, {
       onPhoto: (photo) => this.usePhoto(photo),
       onError: (name) => this.setStatus(name, { error: true }),
@@ -57,19 +63,44 @@ export class ImageSearch {
     if (this.file.files[0]) this.usePhoto(this.file.files[0]); // restored by the browser after "back"
   }
 
-  // Append the next page of results, as the server renders it: its order and filters are the server's.
-  async loadNextPage(event) {
+  // Append the next page of results when its link is clicked.
+  async showNextPage(event) {
     const link = event.target.closest("a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    if (this.results.hasAttribute("aria-busy")) return; // a second click, or the answer would be appended twice
+    const cells = await this.appendPage(link, () => location.assign(link.href)); // the page says why it is refused
+    if (!cells.length) return;
+    remember({ imagesimPages: (history.state?.imagesimPages ?? 0) + 1 });
+    cells[0].querySelector("a")?.focus();
+  }
+
+  // Append the pages again that were shown when the visitor reloaded the page, or left it and came back.
+  async restorePages() {
+    const { imagesimPages: pages = 0, imagesimScroll: scroll } = history.state ?? {};
+    for (let page = 0; page < Math.min(pages, MAX_RESTORED); page += 1) {
+      const link = this.next.isConnected && this.next.querySelector("a");
+      if (!link || !(await this.appendPage(link, () => this.setStatus("failed", { error: true }))).length) break;
+    }
+    if (pages && scroll) window.scrollTo(0, scroll);
+    // The browser itself restores the position too early, while the page is still short.
+    let timer;
+    const rememberPosition = () => remember({ imagesimScroll: window.scrollY });
+    window.addEventListener("scroll", () => {
+      clearTimeout(timer);
+      timer = setTimeout(rememberPosition, SCROLLED);
+    });
+  }
+
+  // Append a page as the server renders it, since its order and filters are the server's; return the new cells.
+  async appendPage(link, onRefused) {
+    if (this.results.hasAttribute("aria-busy")) return []; // a second click, or the answer would be appended twice
     this.results.setAttribute("aria-busy", "true");
     this.setStatus("searching");
     const { request } = this;
-    const text = await this.fetchPage(link);
-    if (request !== this.request) return; // another search was started meanwhile
+    const text = await this.fetchPage(link, onRefused);
+    if (request !== this.request) return []; // another search was started meanwhile
     this.results.removeAttribute("aria-busy");
-    if (!text) return;
+    if (!text) return [];
     const page = new DOMParser().parseFromString(text, "text/html");
     const cells = [...page.querySelectorAll("[data-imagesim-list] > li")];
     const { token } = page.querySelector("[data-imagesim-results]").dataset;
@@ -82,16 +113,15 @@ export class ImageSearch {
     if (next) link.setAttribute("href", next.getAttribute("href"));
     else this.next.remove();
     this.setStatus("found", { text: `${this.root.dataset.textFound} ${this.list.children.length}${next ? "+" : ""}` });
-    cells[0]?.querySelector("a")?.focus();
+    return cells;
   }
 
-  // Return the page of a link; empty if there is none to append: what the server refuses it explains on its own page, and
-  // without a connection the visitor keeps the results.
-  async fetchPage(link) {
+  // Return the page of a link; empty if there is none to append: without a connection the visitor keeps the results.
+  async fetchPage(link, onRefused) {
     try {
       const response = await fetch(link.href);
       if (response.ok) return await response.text();
-      location.assign(link.href);
+      onRefused();
     } catch {
       this.setStatus("failed", { error: true });
     }
