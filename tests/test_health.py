@@ -70,6 +70,15 @@ class TestHealth:
         finally:
             items.__dict__.pop("text_specs", None)
 
+    def test_the_settings_name_another_model(self, client, shop, settings):
+        """Photos and words are refused, and no new picture is indexed."""
+        other = {**EMBEDDER, "OPTIONS": {"name": "another"}}
+        settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": other}
+        answer = client.get("/visual/health/")
+        assert (answer.status_code, answer.json()["checks"]["index"]) == (503, "failing")
+        settings.IMAGESIM = {**settings.IMAGESIM, "PREVIOUS_EMBEDDERS": [EMBEDDER]}
+        assert client.get("/visual/health/").json()["status"] == "ok"
+
     @pytest.mark.parametrize("address", ["/visual/health/", "/visual/live/", "/visual/metrics/"])
     def test_only_get_is_allowed(self, client, db, address):
         assert client.post(address).status_code == 405

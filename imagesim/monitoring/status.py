@@ -293,10 +293,14 @@ def _index() -> tuple[State, str]:
     index = get_index()
     index.ping()
     try:
-        declared = outdated(index.meta())
+        meta = index.meta()
+        get_embedder_of(meta.fingerprint)
         statistics = index.statistics()
     except IndexMissing as error:
         return "degraded", str(error)
+    except ModelMismatch as error:  # photos and words are refused, and changes wait
+        return "failing", str(error)
+    declared = outdated(meta)
     if declared:
         return "degraded", f"The index was made with other {declared}: run `manage.py imagesim_rebuild`."
     recall = statistics.recall if statistics else None
