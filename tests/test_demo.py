@@ -388,6 +388,12 @@ class TestPages:
         response = client.get("/product/red/")
         assert self.names(response.content.decode()) == ["variant"]  # crimson is sold out; blue is in its group
 
+    @pytest.mark.parametrize(("language", "price"), [("en", "€ 2,499.00"), ("de", "€ 2.499,00")])
+    def test_a_price_in_the_language_of_the_visitor(self, client: Client, shelf, language, price):
+        blue = shelf["blue"]
+        Product.objects.filter(pk=blue.pk).update(price=2499)
+        assert price in client.get(blue.get_absolute_url(), headers={"Accept-Language": language}).text
+
     def test_a_product_whose_picture_is_missing(self, client: Client, shelf):
         default_storage.delete(Photo.objects.get(product__name="red").file.name)
         assert client.get(Product.objects.get(name="red").get_absolute_url()).status_code == 200

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
@@ -88,6 +89,11 @@ class Product(models.Model):
     @property
     def in_stock(self) -> bool:
         return self.stock > 0
+
+    @property
+    def shown_price(self) -> str:
+        """The price as pages show it, in the visitor's language: "€ 1,299.00" or "€ 1.299,00"."""
+        return f"€ {number_format(self.price, 2, force_grouping=True)}"
 
     @property
     def main_photo(self) -> Photo | None:

@@ -2,7 +2,6 @@
 
 from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
-from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 import imagesim
@@ -43,4 +42,4 @@ class ProductItems(imagesim.Items[Product]):
         return f"{reverse('shop:search')}?like={product.slug}"
 
     def get_details(self, product: Product) -> dict[str, str]:
-        return {"price": f"€ {number_format(product.price, 2)}", "badge": "" if product.in_stock else _("Sold out")}
+        return {"price": product.shown_price, "badge": "" if product.in_stock else _("Sold out")}

@@ -107,6 +107,11 @@ def test_search_by_words_with_filters(page):
     assert results(page) == ["City Mesh Running Shoe"]
 
 
+def shown_prices(page):
+    texts = page.locator("[data-imagesim-list] .price").all_inner_texts()
+    return [float(text.removeprefix("€ ").replace(",", "")) for text in texts]
+
+
 def test_more_results_by_words(page):
     page.goto("/search/?q=white")
     first = results(page)
@@ -336,10 +341,10 @@ def test_results_sorted_by_price(page):
     page.locator("summary", has_text="Order").click()
     page.get_by_role("link", name="Price, lowest first").click()
     page.wait_for_url("**sort=price**")
-    prices = [float(text.removeprefix("€ ")) for text in page.locator("[data-imagesim-list] .price").all_inner_texts()]
+    prices = shown_prices(page)
     page.get_by_role("link", name="Show more").click()
     until(page, "count => document.querySelectorAll('[data-imagesim-list] > li').length > count", len(prices))
-    every = [float(text.removeprefix("€ ")) for text in page.locator("[data-imagesim-list] .price").all_inner_texts()]
+    every = shown_prices(page)
     assert every == sorted(every)
     assert every[: len(prices)] == prices
     page.get_by_label("In stock only").check()
