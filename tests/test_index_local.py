@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from django.conf import settings as django_settings
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
@@ -172,6 +173,30 @@ def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:
         index.promote(index.create(META))
         keys(index, Query(axis(0)))
     assert len(index._snapshots) == 1
+
+
+@concurrent
+def test_threads_can_search_backing_indexes_that_none_has_searched_before() -> None:
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    names = [index.create(META) for _ in range(60)]
+    index._kept_until = {f"searched-{number}": math.inf for number in range(20_000)}
+
+    def search(name: str) -> int:
+        try:
+            [answer] = index.search([Query(axis(0))], backing_index=name)
+            return len(answer)
+        finally:
+            connections.close_all()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(search, names))
+    finally:
+        sys.setswitchinterval(interval)
+    assert answers == [0] * len(names)
 
 
 @pytest.mark.slow

@@ -158,9 +158,7 @@ class LocalIndex(BaseIndex):
                 compiled.append(validation.compile_filters(query.filters, meta.filters))
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
-            if backing_index is not None:
-                self._kept_until[at.name] = time.monotonic() + KEPT_SECONDS
-            snapshot = self._snapshot(at, using, searched=True)
+            snapshot = self._snapshot(at, using, searched=True, named=backing_index is not None)
             if any(query.text for query in queries):
                 self._read_texts(snapshot, at, using)
             with snapshot.current(at, using, at.name in self._written_within) as table:
@@ -250,16 +248,20 @@ class LocalIndex(BaseIndex):
             meta = self._metas[backing_index] = store.meta_of(self.name, backing_index, using)
         return meta
 
-    def _snapshot(self, at: store.State, using: str, *, searched: bool = False) -> Snapshot:
+    def _snapshot(self, at: store.State, using: str, *, searched: bool = False, named: bool = False) -> Snapshot:
+        """Return the copy of a backing index. A search, which may have ``named`` it, frees the copies that are not
+        needed any more."""
         meta = self._meta(at.name, using)
         with self._guard:
             snapshot = self._snapshots.get(at.name)
             if snapshot is None:
                 snapshot = self._snapshots[at.name] = Snapshot(self.name, meta)
+            now = time.monotonic()
+            if named:
+                self._kept_until[at.name] = now + KEPT_SECONDS
             if searched and len(self._snapshots) > 1:
                 # After a swap, the former snapshot is freed when the last search that uses it ends.
                 active, _until = self._searched.get(using, ("", 0.0))
-                now = time.monotonic()
                 self._kept_until = {name: until for name, until in self._kept_until.items() if until > now}
                 kept = {at.name, active, *self._kept_until}
                 self._snapshots = {name: each for name, each in self._snapshots.items() if name in kept}
