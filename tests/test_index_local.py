@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -197,6 +200,41 @@ def test_threads_can_search_backing_indexes_that_none_has_searched_before() -> N
     finally:
         sys.setswitchinterval(interval)
     assert answers == [0] * len(names)
+
+
+def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers() -> None:
+    """As a signal interrupts it, with which a worker ends a task that takes too long."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    lock, ended = store.SharedLock(), [threading.Event(), threading.Event()]
+
+    def read(number: int) -> None:
+        with lock.shared():
+            ended[number].set()
+
+    def read_while_the_writer_waits() -> None:
+        while not lock._writers_waiting:
+            time.sleep(0.001)
+        read(0)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with lock.shared():
+            threading.Thread(target=read_while_the_writer_waits, daemon=True).start()
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(Interrupted), lock.exclusive():
+                pass
+            assert ended[0].wait(2)
+        threading.Thread(target=read, args=(1,), daemon=True).start()
+        assert ended[1].wait(2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.slow

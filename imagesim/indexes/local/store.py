@@ -275,9 +275,14 @@ class SharedLock:
         """Hold the lock as the only writer."""
         with self._condition:
             self._writers_waiting += 1
-            while self._writing or self._readers:
-                self._condition.wait()
-            self._writers_waiting -= 1
+            try:
+                while self._writing or self._readers:
+                    self._condition.wait()
+            except BaseException:
+                self._condition.notify_all()  # those who wait for this writer
+                raise
+            finally:
+                self._writers_waiting -= 1
             self._writing = True
         try:
             yield
