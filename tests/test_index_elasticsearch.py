@@ -271,16 +271,34 @@ def test_an_entry_without_the_column_of_candidates_is_found(
     assert len(requests.paths) == 3
 
 
+def lose_vectors(index: ElasticsearchIndex, key: str, *kept: Any) -> None:
+    """Store an entry again with the vectors of its first images only."""
+    source = index._client.get(index=index.name, id=key)["_source"]
+    for image, vector in zip(source["images"], kept, strict=False):
+        image["vector"] = vector.tolist()
+    index._client.index(index=index.name, id=key, document=source, version=9, version_type="external", refresh=True)
+
+
 def test_an_entry_without_a_vector_is_not_scanned(index: ElasticsearchIndex) -> None:
     backing_index = index.create(META)
     index.write([entry(1, axis(0), axis(1)), entry(2, axis(1))], backing_index=backing_index)
     index.promote(backing_index)
-    first, second = [key for key, _ in index.scan()]
-    source = index._client.get(index=index.name, id=first)["_source"]
-    vectors = [{"vector": axis(0).tolist()}, {}]
-    source["images"] = [image | vector for image, vector in zip(source["images"], vectors, strict=True)]
-    index._client.index(index=index.name, id=first, document=source, version=9, version_type="external", refresh=True)
-    assert [key for key, _ in index.scan()] == [second]
+    lose_vectors(index, "shop.product:1", axis(0))
+    assert list(index.scan()) == [("shop.product:2", 1)]
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "l1"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_image_without_a_vector_fails_no_search(index: ElasticsearchIndex, exact: bool, similarity: Any) -> None:
+    backing_index = index.create(META)
+    index.write([entry(n, axis(n), axis(n + 1)) for n in range(3)], backing_index=backing_index)
+    index.promote(backing_index)
+    lose_vectors(index, "shop.product:0", axis(0))
+    lose_vectors(index, "shop.product:1")
+    for min_score in (None, -0.5):
+        [answer] = index.search([Query(axis(0), exact=exact, similarity=similarity, min_score=min_score)])
+        found = [(each.key, each.image_name) for each in answer.candidates]
+        assert found == [("shop.product:0", "photos/0-0.jpg"), ("shop.product:2", "photos/2-0.jpg")]
 
 
 def test_a_server_that_is_too_old_or_has_no_version() -> None:

@@ -188,7 +188,8 @@ class CompiledQuery:
         if self.candidates:
             knn = self._knn(clauses, server, quantisation)
             clauses = {"filter": [{"nested": {"path": "images", "score_mode": "max", "query": {"knn": knn}}}]}
-        images: dict[str, Any] = {"match_all": {}}
+        # The scripts fail for an image without a vector, and with them the whole search.
+        images: dict[str, Any] = {"exists": {"field": VECTOR}}
         body: dict[str, Any] = {
             "sort": [{"_score": "desc"}, {"key": "asc"}],
             "from": query.offset,
