@@ -561,6 +561,33 @@ def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex)
         ask()
 
 
+def test_an_answer_that_lacks_a_shard_is_an_error(elasticsearch_url: str) -> None:
+    """The server calls it a success."""
+    index = ElasticsearchIndex(hosts=elasticsearch_url, name=f"test-{secrets.token_hex(4)}", replicas=0, shards=2)
+    backing_index = index.create(META)
+    index.promote(backing_index)
+    try:
+        index.write([entry(n, axis(n), categories=("shoes",)) for n in range(8)])
+        index.refresh()
+        fail = "if (doc['key'].value == 'shop.product:3') { throw new IllegalStateException('broken') } return true"
+        alias = {"index": backing_index, "alias": index.name, "filter": {"script": {"script": fail}}}
+        index._client.indices.update_aliases(actions=[{"add": alias}])
+        shards = index._client.search(index=index.name)["_shards"]
+        assert (shards["total"], shards["successful"]) == (2, 1)
+        reads: list[Callable[[], Any]] = [
+            lambda: index.search([Query(axis(0))]),
+            lambda: index.search([Query(axis(0)), Query(axis(1))]),
+            lambda: index.count(),
+            lambda: index.facets(Filters(), ("category",)),
+            lambda: list(index.scan()),
+        ]
+        for read in reads:
+            with pytest.raises(IndexUnavailable, match="broken"):
+                read()
+    finally:
+        index.drop(backing_index)
+
+
 def test_threads_do_not_wait_for_each_other_where_the_server_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -23,7 +23,7 @@ from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
 from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
-from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection, encode
+from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection
 from imagesim.indexes.recall import DEFAULT_CANDIDATES, check_recall
 from imagesim.indexes.statistics import MAX_CANDIDATES, IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
@@ -371,8 +371,8 @@ class ElasticsearchIndex(BaseIndex):
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         compiled = validation.compile_filters(filters, self.meta(backing_index).filters)
         with self._translated_errors():
-            body = count_body(compiled)
-            return int(self._client.count(index=backing_index or self.name, **body)["count"])
+            [answer] = self._connection.search(backing_index or self.name, [count_body(compiled)])
+        return int(answer["hits"]["total"]["value"])
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         known = self.meta(backing_index).filters
@@ -381,8 +381,7 @@ class ElasticsearchIndex(BaseIndex):
         if not kinds:
             return {}
         with self._translated_errors():
-            path, data = f"/{backing_index or self.name}/_search", encode(facets_body(compiled, kinds))
-            answer = self._connection.post(path, data, {"filter_path": "aggregations"})
+            [answer] = self._connection.search(backing_index or self.name, [facets_body(compiled, kinds)])
         return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:

@@ -65,8 +65,8 @@ def filter_clauses(compiled: CompiledFilters) -> dict[str, list[dict[str, Any]]]
 
 
 def count_body(compiled: CompiledFilters) -> dict[str, Any]:
-    """Return the body of ``_count`` for the entries that satisfy the filters."""
-    return {"query": {"bool": filter_clauses(compiled)}}
+    """Return the body of ``_search`` that counts the entries that satisfy the filters."""
+    return {"size": 0, "track_total_hits": True, "query": {"bool": filter_clauses(compiled)}}
 
 
 def source_fields(query: Query) -> list[str]:

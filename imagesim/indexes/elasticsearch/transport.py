@@ -96,19 +96,32 @@ class Connection:
 
         Answers are not reduced with ``filter_path``, because that takes the server longer.
 
-        :raises SearchIndexError: if one of the searches failed.
+        :raises SearchIndexError: if one of the searches failed, or lacks the answer of a shard.
         """
         if not bodies:
             return []
         if len(bodies) == 1:
-            return [self.post(f"/{index}/_search", encode(bodies[0]), {}, client)]
+            return [self._complete(self.post(f"/{index}/_search", encode(bodies[0]), {}, client), index)]
         header = encode({"index": index})
         data = b"".join(header + b"\n" + encode(body) + b"\n" for body in bodies)
         answers: list[Any] = self.post("/_msearch", data, params, client)["responses"]
-        for answer in answers:
-            if "error" in answer:
-                raise from_api(answer["status"], answer, index, self.where)
-        return answers
+        return [self._complete(answer, index) for answer in answers]
+
+    def _complete(self, answer: Any, index: str) -> Any:
+        """Return the answer to a search of ``index``.
+
+        The server leaves out a shard of which no copy answers, and calls that a success.
+
+        :raises SearchIndexError: if it failed, or lacks the answer of a shard.
+        """
+        if "error" in answer:
+            raise from_api(answer["status"], answer, index, self.where)
+        shards = answer["_shards"]
+        if lacking := shards["total"] - shards["successful"]:
+            reason = {"reason": f"{lacking} of {shards['total']} shards do not answer"}
+            failed = next((each["reason"] for each in shards.get("failures", ())), reason)
+            raise from_api(503, {"error": failed}, index, self.where)
+        return answer
 
     def scan(self, index: str, name: str, batch_size: int, slow: Elasticsearch) -> Iterator[tuple[str, int]]:
         """Yield (key, version) of every complete entry of ``index`` at one point in time, ordered by key.
@@ -135,7 +148,7 @@ class Connection:
                         track_total_hits=False,
                         **after,
                     )
-                hits = page["hits"]["hits"]
+                    hits = self._complete(page, name)["hits"]["hits"]
                 for hit in hits:
                     yield hit["_id"], hit["_version"]
                 if len(hits) < batch_size:

@@ -22,7 +22,7 @@ from imagesim.indexes.elasticsearch.selectivity import (
     parse_statistics,
     statistics_body,
 )
-from imagesim.indexes.elasticsearch.transport import Connection, encode
+from imagesim.indexes.elasticsearch.transport import Connection
 from imagesim.indexes.recall import DEFAULT_CANDIDATES, Ask, Measurement, Scope, chosen_scopes, log_report
 from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, Condition, FilterKind, Filters, Query
@@ -43,7 +43,7 @@ def count_entries(
     connection: Connection, client: Elasticsearch, backing_index: str, kinds: Mapping[str, FilterKind]
 ) -> None:
     """Count the values of all fields and store the counts. An index of up to ``EXACT_UP_TO`` entries needs none."""
-    answer = connection.post(f"/{backing_index}/_search", encode(statistics_body(kinds)), {}, client)
+    [answer] = connection.search(backing_index, [statistics_body(kinds)], client)
     if answer["hits"]["total"]["value"] > EXACT_UP_TO:
         _store(client, backing_index, parse_statistics(answer))
 
