@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from django.db import connections
 
@@ -74,22 +75,24 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
         assert keys(index, Query(axis(1), limit=1)) == ["newer"]
 
     @concurrent
+    @pytest.mark.parametrize("dims", [DIMS, DIMS + 3])
     def test_no_wrong_answer_during_a_swap_to_another_model(
-        self, make_index: Callable[[], BaseIndex], index: BaseIndex
+        self, make_index: Callable[[], BaseIndex], index: BaseIndex, dims: int
     ) -> None:
         other = make_index()
+        vector = np.eye(dims, dtype=np.float32)[1]
         index.promote(index.create(META))
         index.write([entry("old", axis(0))])
         index.refresh()
         assert keys(other, Query(axis(0), fingerprint=other.meta().fingerprint)) == ["old"]
-        newer = IndexMeta("newer-model", DIMS, META.filters)
+        newer = IndexMeta("newer-model", dims, META.filters)
         second = index.create(newer)
-        index.write([entry("new", axis(1))], backing_index=second)
+        index.write([entry("new", vector)], backing_index=second)
         index.refresh(second)
         index.promote(second)
         with pytest.raises(ModelMismatch):
             other.search([Query(axis(0), fingerprint=META.fingerprint)])
-        assert keys(other, Query(axis(1), fingerprint=other.meta().fingerprint)) == ["new"]
+        assert keys(other, Query(vector, fingerprint=other.meta().fingerprint)) == ["new"]
 
     @concurrent
     def test_an_index_beside_the_active_one_answers_for_itself(

@@ -344,7 +344,7 @@ class ElasticsearchIndex(BaseIndex):
         )
 
     def _swapped(self, before: _Searched, queries: Sequence[Query]) -> None:
-        """Read the state of the new active index after a swap.
+        """Read the state of the active index after a swap.
 
         :raises ModelMismatch: if the queries were embedded by another model, or projected for the former index.
         """
@@ -363,8 +363,9 @@ class ElasticsearchIndex(BaseIndex):
         try:
             with self._translated_errors():
                 answers = iter(self._connection.search(name, [*chain(*bodies)]))
-        except SearchIndexError:
-            self._searched.pop(name, None)  # outdated cached state of the index may be the reason
+        except SearchIndexError as error:
+            if type(error) is SearchIndexError and name == self.name:  # such as vectors of other dimensions
+                self._swapped(searched, [each.query for each in compiled])
             raise
         return [[next(answers) for _body in each] for each in bodies]
 
