@@ -25,7 +25,7 @@ from imagesim.exceptions import (
     SearchIndexError,
 )
 from imagesim.indexes import BaseIndex, get_index, validation
-from imagesim.indexes.pgvector import PgvectorIndex, searching, writing
+from imagesim.indexes.pgvector import PgvectorIndex, searching, text, writing
 from imagesim.testing.index_contract import IndexContract
 from imagesim.testing.index_reference import expected
 from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
@@ -163,6 +163,48 @@ def test_writers_that_delete_old_tombstones_do_not_wait_for_each_other(
         "shop.product:gone-0",
         "shop.product:gone-1",
     }
+
+
+@pytest.mark.parametrize("words_first", [False, True])
+def test_a_search_and_the_drop_of_its_index_do_not_wait_for_each_other(
+    pgvector_alias: str, monkeypatch: pytest.MonkeyPatch, words_first: bool
+) -> None:
+    """A drop needs all tables alone, a search needs one after the other."""
+    index = PgvectorIndex(database=pgvector_alias, name=f"test-{secrets.token_hex(4)}")
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    index.write([entry(n, axis(0), texts={"name": ("shoe",)}, filters={"brand": "a"}) for n in range(3)])
+    former, errors = index.active() or "", list[Exception]()
+    keys(index, Query(axis(0)))  # counts the entries, which later searches do not
+
+    def drop() -> None:
+        try:
+            index.drop(former)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections["pgvector"].close()
+
+    dropping = threading.Thread(target=drop)
+
+    def later(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            found = original(*args)
+            if not dropping.ident:
+                dropping.start()
+                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                while dropping.is_alive() and sql(waiting) == [(0,)]:
+                    time.sleep(0.01)
+            return found
+
+        return call
+
+    monkeypatch.setattr(text, "_matches", later(text._matches))
+    monkeypatch.setattr(searching, "estimate", later(searching.estimate))
+    filters = Filters(conditions=(Condition("brand", "eq", "a"),))
+    queries = [Query(axis(0), filters, exact=False), Query(axis(0), text="shoe")]
+    assert [len(answer) for answer in index.search(queries[::-1] if words_first else queries)] == [3, 3]
+    dropping.join()
+    assert errors == []
 
 
 def test_a_value_too_long_for_the_index_fails_its_entry_alone(index: PgvectorIndex) -> None:

@@ -76,21 +76,23 @@ class Generation:
         return [name for name, spec in self.meta.texts.items() if spec.weight == top]
 
 
-_COLUMNS = sql.SQL("id, name, meta, element")
-
-
 def read(cursor: CursorWrapper, index: str, backing_index: str | None, known: dict[str, Generation]) -> Generation:
     """Return a backing index, by default the active one. ``known`` caches backing indexes by name; they never change.
+
+    It is not dropped before the end of the transaction (see :func:`drop`).
 
     :raises IndexMissing: if there is none.
     :raises SearchIndexError: if its meta is invalid.
     """
     which = sql.SQL("active" if backing_index is None else "name = %(name)s")
-    query = sql.SQL("SELECT {} FROM {} WHERE index = %(index)s AND {}").format(_COLUMNS, REGISTRY, which)
+    query = sql.SQL(
+        "SELECT id, name, meta, element, pg_advisory_xact_lock_shared(tableoid::int4, id::int4) FROM {} "
+        "WHERE index = %(index)s AND {}"
+    ).format(REGISTRY, which)
     found = rows(cursor, query, {"index": index, "name": backing_index})
     if not found:
         raise index_missing(index, backing_index)
-    id, name, meta, element = found[0]
+    id, name, meta, element, _lock = found[0]
     generation = known.get(name)
     if generation is None or generation.id != id:
         try:
@@ -253,12 +255,19 @@ def activate(cursor: CursorWrapper, index: str, backing_index: str) -> None:
 
 
 def drop(cursor: CursorWrapper, index: str, backing_index: str) -> None:
-    """Drop the tables of a backing index, and after the last backing index also the table that lists them."""
+    """Drop the tables of a backing index, and after the last backing index also the table that lists them.
+
+    This waits until nobody uses it. Otherwise users, who lock its tables one after the other, could wait for this
+    transaction while it waits for them.
+    """
     lock(cursor)
     if not rows(cursor, sql.SQL("SELECT to_regclass('imagesim_pgvector')"))[0][0]:
         return
-    delete = sql.SQL("DELETE FROM {} WHERE index = %s AND name = %s RETURNING id").format(REGISTRY)
-    for [id] in rows(cursor, delete, [index, backing_index]):
+    query = sql.SQL(
+        "SELECT id, pg_advisory_xact_lock(tableoid::int4, id::int4) FROM {} WHERE index = %s AND name = %s"
+    ).format(REGISTRY)
+    for [id, _lock] in rows(cursor, query, [index, backing_index]):
+        cursor.execute(sql.SQL("DELETE FROM {} WHERE id = %s").format(REGISTRY), [id])
         for kind in KINDS:
             table = sql.Identifier(f"imagesim_pgvector_{id}_{kind}")
             cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
