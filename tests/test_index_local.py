@@ -202,6 +202,30 @@ def test_threads_can_search_backing_indexes_that_none_has_searched_before() -> N
     assert answers == [0] * len(names)
 
 
+@concurrent
+@pytest.mark.parametrize("function", ["count_images", "changes", "state"])
+def test_a_swap_and_drop_while_a_search_reads_the_former_index(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    index, other = LocalIndex(name="test"), LocalIndex(name="test")
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(3)])
+    if function == "state":
+        keys(index, Query(axis(0)))
+        other.write([entry(4, axis(4))])
+    former, original = index.active() or "", getattr(store, function)
+
+    def swap(*args: object) -> object:
+        monkeypatch.undo()
+        found = original(*args) if function == "state" else None
+        second = other.create(META)
+        other.write([entry(n, axis(n)) for n in range(5)], backing_index=second)
+        other.promote(second)
+        other.drop(former)
+        return found or original(*args)
+
+    monkeypatch.setattr(store, function, swap)
+    assert keys(index, Query(axis(0))) == ["0", "1", "2", "3", "4"]
+
+
 def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers() -> None:
     """As a signal interrupts it, with which a worker ends a task that takes too long."""
 

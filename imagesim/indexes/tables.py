@@ -14,9 +14,10 @@ class LocalGeneration(models.Model):
 
     ``seq_no`` is increased by every write, under a row lock that is held until the commit, so that sequence numbers are
     committed in order. ``token`` distinguishes two writes with the same number, which occur if the first was rolled
-    back or the database was restored. Tombstones up to the sequence number ``purged`` have been deleted: a process
-    whose copy is older reads all entries again. ``active`` is true or NULL, never false, so that a unique constraint
-    allows only one active generation per index on every database: MySQL has no conditional unique constraints.
+    back or the database was restored; it is empty while the generation is dropped. Tombstones up to the sequence number
+    ``purged`` have been deleted: a process whose copy is older reads all entries again. ``active`` is true or NULL,
+    never false, so that a unique constraint allows only one active generation per index on every database: MySQL has no
+    conditional unique constraints.
     """
 
     index = models.CharField(max_length=100)

@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone
 
 from imagesim.database import retry_conflicts
-from imagesim.exceptions import IndexUnavailable, migrate_hint
+from imagesim.exceptions import IndexMissing, IndexUnavailable, migrate_hint
 from imagesim.indexes import BaseIndex, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
@@ -143,6 +143,12 @@ class LocalIndex(BaseIndex):
     # Reading.
 
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
+        try:
+            return self._search(queries, backing_index)
+        except IndexMissing:
+            return self._search(queries, backing_index)  # the index was swapped and dropped while it was read
+
+    def _search(self, queries: Sequence[Query], backing_index: str | None) -> list[Candidates]:
         started = time.perf_counter()
         using = store.read_alias()
         with _translated_errors():

@@ -75,9 +75,10 @@ def state(index: str, backing_index: str | None, using: str) -> State:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {columns} FROM {table} WHERE {conditions} ORDER BY {quote('id')}", list(which.values()))
         row = cursor.fetchone()
-    if row is None:
+    at = None if row is None else State(*row)
+    if at is None or not at.token:
         raise index_missing(index, backing_index)
-    return State(*row)
+    return at
 
 
 def meta_of(index: str, backing_index: str, using: str) -> IndexMeta:
@@ -104,7 +105,7 @@ def next_seq_no(index: str, backing_index: str | None, using: str) -> State:
     :raises IndexMissing: if there is no such generation.
     """
     which: dict[str, Any] = {"active": True} if backing_index is None else {"name": backing_index}
-    rows = LocalGeneration.objects.using(using).filter(index=index, **which)
+    rows = LocalGeneration.objects.using(using).filter(index=index, **which).exclude(token="")
     if not rows.update(seq_no=F("seq_no") + 1, token=secrets.token_hex(8)):
         raise index_missing(index, backing_index)
     return state(index, backing_index, using)
@@ -237,9 +238,10 @@ def promote(index: str, backing_index: str, using: str) -> None:
 
 @retry_conflicts
 def drop(index: str, backing_index: str, using: str) -> None:
-    """Delete a generation. Its entries are deleted in batches, so that no transaction is long."""
+    """Delete a generation. Its entries are deleted in batches, so that no transaction is long; it counts as missing
+    meanwhile, because it has no token."""
     generations = LocalGeneration.objects.using(using).filter(index=index, name=backing_index)
-    if generations.update(active=None):
+    if generations.update(active=None, token=""):
         entries = LocalEntry.objects.using(using).filter(generation__name=backing_index)
         while ids := list(entries.order_by("pk").values_list("pk", flat=True)[:BATCH]):
             LocalEntry.objects.using(using).filter(pk__in=ids).delete()
@@ -346,5 +348,6 @@ class Snapshot:
         records = store.changes(at, 0, self._meta.dims, using)
         while chunk := list(islice(records, store.BATCH)):
             table.apply(chunk)
+        store.state(self._index, at.name, using)  # it may have been dropped, and its entries deleted
         with self._lock.exclusive():
             self._table, self._seq_no, self._token = table, at.seq_no, at.token
