@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from imagesim.exceptions import Busy
+from imagesim.retrieval import concurrency
+from imagesim.retrieval.concurrency import photo_slot
 from imagesim.runtime import Runtime
 
 
@@ -63,6 +67,20 @@ def test_a_child_process_creates_its_own_values():
             runtime.reset()
             os._exit(0 if theirs is not ours and theirs.closed and not ours.closed else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_forked_process_has_all_its_photo_slots(monkeypatch):
+    monkeypatch.setattr(concurrency, "WAIT_SECONDS", 0)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(Busy):
+            while True:
+                held.enter_context(photo_slot())
+        pid = os.fork()
+        if not pid:
+            with contextlib.suppress(Busy), photo_slot():
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_the_app_is_imported_where_processes_cannot_fork():

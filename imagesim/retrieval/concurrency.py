@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from threading import BoundedSemaphore
 
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import Busy, DeadlineExceeded
-from imagesim.runtime import memory_bytes, threads
+from imagesim.runtime import memory_bytes, runtime, threads
 
 BYTES_PER_PIXEL = 8
 """The maximum bytes per pixel during decoding: the decoder's own pixels and an upright RGB copy."""
@@ -52,15 +51,18 @@ def slots_for(memory: int, processors: int, pixels: int) -> int:
     return max(1, min(max(2, processors), int(SHARE_OF_MEMORY * memory / (BYTES_PER_PIXEL * pixels))))
 
 
-@cache
 def _semaphores() -> tuple[BoundedSemaphore, BoundedSemaphore]:
     """The semaphores of this process: for photos being processed, and for requests that wait for a slot.
 
     Further requests are refused at once, and fewer can wait than are processed, so that a server with few threads has
     some left for other pages.
     """
-    slots = slots_for(memory_bytes(), threads(), get_settings().MAX_IMAGE_PIXELS)
-    return BoundedSemaphore(slots), BoundedSemaphore(max(1, slots // 2))
+
+    def make() -> tuple[BoundedSemaphore, BoundedSemaphore]:
+        slots = slots_for(memory_bytes(), threads(), get_settings().MAX_IMAGE_PIXELS)
+        return BoundedSemaphore(slots), BoundedSemaphore(max(1, slots // 2))
+
+    return runtime.get("photo slots", make)
 
 
 @contextmanager
