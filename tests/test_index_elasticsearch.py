@@ -29,7 +29,7 @@ from imagesim.exceptions import (
     SearchIndexError,
 )
 from imagesim.indexes import BaseIndex, elasticsearch, validation
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity, transport
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
@@ -535,30 +535,32 @@ def test_a_slow_query_fails_alone(index: ElasticsearchIndex, monkeypatch: pytest
 
     monkeypatch.setattr(index._connection, "post", slow)
     guarded = GuardedIndex(index, Breaker("the index", threshold=1))
-    for _ in range(3):
+    reads: list[Callable[[], Any]] = [
+        lambda: guarded.search([Query(axis(0))]),
+        lambda: guarded.facets(Filters(), ("category",)),
+        lambda: guarded.count(Filters(in_stock=True)),
+    ]
+    for read in reads:
         with pytest.raises(QueryTimeout, match=r"longer than 4 s"):
-            guarded.search([Query(axis(0))])
+            read()
     assert [body["timeout"] for body in sent] == ["4000ms"] * 3
     monkeypatch.undo()
     assert not guarded.breaker.is_open
     assert guarded.search([Query(axis(0))])[0].candidates
 
 
-def test_the_server_ends_a_search_that_takes_too_long(index: ElasticsearchIndex) -> None:
+def test_the_server_ends_a_search_that_takes_too_long(
+    index: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which the test above assumes: by ``timed_out`` in the answer, or by an error of its own type."""
     index.promote(index.create(META))
     index.write([entry(n, axis(0)) for n in range(100)])
     index.refresh()
     script = {"source": "double s = 0; for (int i = 0; i < 200000; i++) { s += Math.sin(i) } return 1 + 0 * s"}
-    body = {"timeout": "200ms", "query": {"script_score": {"query": {"match_all": {}}, "script": script}}}
-
-    def ask() -> None:
-        with index._translated_errors():
-            answer = index._connection.post(f"/{index.name}/_search", json.dumps(body).encode(), {})
-        CompiledQuery(Query(axis(0)), axis(0), CompiledFilters(Filters()), {}, "cosine", 0).parse(answer)
-
-    with pytest.raises(QueryTimeout):
-        ask()
+    monkeypatch.setattr(transport, "SERVER_TIMEOUT", 0.04)
+    body = {"query": {"script_score": {"query": {"match_all": {}}, "script": script}}}
+    with pytest.raises(QueryTimeout), index._translated_errors():
+        index._connection.search(index.name, [body])
 
 
 def test_an_answer_that_lacks_a_shard_is_an_error(elasticsearch_url: str) -> None:

@@ -37,9 +37,6 @@ logger = logging.getLogger("imagesim.indexes.elasticsearch")
 
 META_SECONDS = 10.0
 """How many seconds a process caches the state of an index. A search notices a swap of the active index at once."""
-SERVER_TIMEOUT = 0.8
-"""The share of ``request_timeout`` after which the server itself stops a search. So a slow query fails alone, and only
-a server that does not answer at all counts as unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +125,7 @@ class ElasticsearchIndex(BaseIndex):
 
     @property
     def _slow(self) -> Elasticsearch:
-        """The client with the timeout of writes."""
-        return self._connection.client.options(request_timeout=10 * self._timeout)
+        return self._connection.slow
 
     @cached_property
     def _server(self) -> Server:
@@ -256,13 +252,13 @@ class ElasticsearchIndex(BaseIndex):
 
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         target = self.name if backing_index is None else bulk.write_alias(backing_index)
-        writer = bulk.Writer(target, *self._layout(backing_index), self.name, self._connection, self._slow)
+        writer = bulk.Writer(target, *self._layout(backing_index), self.name, self._connection)
         return writer.write(operations, packed=self._server.takes_packed_vectors)
 
     def update_statistics(self, backing_index: str | None = None) -> None:
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            upkeep.count_entries(self._connection, self._slow, backing_index, self.meta(backing_index).filters)
+            upkeep.count_entries(self._connection, backing_index, self.meta(backing_index).filters)
         self._searched.clear()
 
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
@@ -280,7 +276,7 @@ class ElasticsearchIndex(BaseIndex):
             return None
         backing_index = backing_index or self._read(refresh=True).backing_index
         with self._translated_errors():
-            ask = upkeep.asking(self._connection, self._slow, self._server, backing_index, 10 * self._timeout)
+            ask = upkeep.asking(self._connection, self._server, backing_index)
             report = upkeep.measure(
                 self._slow, backing_index, ask, probes, self._recall, self._num_candidates, progress
             )
@@ -318,7 +314,7 @@ class ElasticsearchIndex(BaseIndex):
         filters = validation.compile_filters(query.filters, searched.meta.filters)
         by_column = mapping.CANDIDATE in searched.fields and not query.fields  # columns hold no values of filters
         if query.text:
-            return CompiledText(query, filters, searched.meta, SERVER_TIMEOUT * self._timeout, by_column=by_column)
+            return CompiledText(query, filters, searched.meta, by_column=by_column)
         similarity = query.similarity or self.similarity
         passing = min(searched.selectivity.passing(filters, searched.entries), searched.entries)
         tuned = searched.recall.effort(passing / max(searched.entries, 1)) if searched.recall else DEFAULT_CANDIDATES
@@ -338,7 +334,6 @@ class ElasticsearchIndex(BaseIndex):
             searched.meta.filters,
             similarity,
             0 if exact else min(candidates, MAX_CANDIDATES),
-            SERVER_TIMEOUT * self._timeout,
             which_image=similarity == "l1" or not searched.selectivity.statistics.one_image_each,
             by_column=by_column,
         )
@@ -386,7 +381,7 @@ class ElasticsearchIndex(BaseIndex):
         return parse_facets(answer, kinds)
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        return self._connection.scan(backing_index or self.name, self.name, batch_size, self._slow)
+        return self._connection.scan(backing_index or self.name, self.name, batch_size)
 
     def ping(self) -> None:
         with self._translated_errors():

@@ -23,8 +23,6 @@ from imagesim.indexes.validation import Prepared
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
 
 if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
-
     from imagesim.types import Vector
 
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -54,7 +52,6 @@ class Writer:
         again.
     :param fields: the fields that entries of the index have.
     :param name: the name of the index in error messages.
-    :param client: the client with the timeout of writes.
     """
 
     def __init__(
@@ -64,10 +61,9 @@ class Writer:
         fields: frozenset[str],
         name: str,
         connection: Connection,
-        client: Elasticsearch,
     ) -> None:
         self._target, self._meta, self._fields, self._name = target, meta, fields, name
-        self._connection, self._client = connection, client
+        self._connection = connection
 
     def write(self, operations: Sequence[Entry | Removal], *, packed: bool) -> list[WriteResult]:
         """Write the operations; return one result per operation. With ``packed``, vectors are sent as base64."""
@@ -105,7 +101,7 @@ class Writer:
             try:
                 with self._connection.translated_errors(self._name):
                     data = b"".join(line.data for line in chunk)
-                    answer = self._connection.post(f"/{self._target}/_bulk", data, params, self._client)
+                    answer = self._connection.post(f"/{self._target}/_bulk", data, params, self._connection.slow)
             except IndexUnavailable:
                 if last:
                     raise

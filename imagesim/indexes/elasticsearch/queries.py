@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagesim.exceptions import QueryTimeout
 from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, Quantisation, Server
 from imagesim.indexes.elasticsearch.transport import decode, encode
@@ -162,9 +161,8 @@ class CompiledQuery:
     """A checked query.
 
     ``vector`` has unit length. ``candidates`` is the number of entries that a shard scores in full, 0 for all that
-    satisfy the filters. The server stops after ``timeout`` seconds. ``which_image`` asks the server which image of an
-    entry is the best; this takes time and is not needed if each entry has only one. For ``by_column`` see
-    :func:`fetched`.
+    satisfy the filters. ``which_image`` asks the server which image of an entry is the best; this takes time and is not
+    needed if each entry has only one. For ``by_column`` see :func:`fetched`.
     """
 
     query: Query
@@ -173,7 +171,6 @@ class CompiledQuery:
     kinds: Mapping[str, FilterKind]
     similarity: Similarity
     candidates: int
-    timeout: float = 5.0
     which_image: bool = True
     by_column: bool = False
 
@@ -194,7 +191,6 @@ class CompiledQuery:
             "sort": [{"_score": "desc"}, {"key": "asc"}],
             "from": query.offset,
             "size": query.limit + 1,  # one more, to know whether anything follows
-            "timeout": f"{round(self.timeout * 1000)}ms",
             "track_total_hits": True,
             **fetched(query, self.by_column),
         }
@@ -247,12 +243,7 @@ class CompiledQuery:
         return answer["hits"]["total"]["value"] if full and self.query.min_score is None else None
 
     def parse(self, answer: Mapping[str, Any]) -> Candidates:
-        """Return the candidates of an answer.
-
-        :raises QueryTimeout: if the server stopped the search.
-        """
-        if answer.get("timed_out"):
-            raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer terms.")
+        """Return the candidates of an answer."""
         hits = answer["hits"].get("hits", [])
         limit = self.query.limit
         found = tuple(self._candidate(hit) for hit in hits[:limit])

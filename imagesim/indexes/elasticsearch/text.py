@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagesim.exceptions import ConfigurationError, QueryTimeout
+from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import base_language
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
@@ -106,12 +106,11 @@ def indexed_words(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class CompiledText:
-    """A checked text query for the best ``size`` entries. The server stops after ``timeout`` seconds."""
+    """A checked text query for the best ``size`` entries."""
 
     query: Query
     filters: CompiledFilters
     meta: IndexMeta
-    timeout: float = 5.0
     size: int = FOUND
     by_column: bool = False
 
@@ -134,12 +133,7 @@ class CompiledText:
         return [self._found(words), *(self._body(each) | {"track_total_hits": True} for each in every)]
 
     def _body(self, query: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "size": 0,
-            "timeout": f"{round(self.timeout * 1000)}ms",
-            "track_total_hits": False,
-            "query": query,
-        }
+        return {"size": 0, "track_total_hits": False, "query": query}
 
     def _found(self, words: Sequence[QueryWord]) -> dict[str, Any]:
         clauses = filter_clauses(self.filters)
@@ -215,12 +209,7 @@ class CompiledText:
         counted."""
 
     def parse(self, answer: Mapping[str, Any], *counts: Mapping[str, Any]) -> Candidates:
-        """Return the candidates of the answers.
-
-        :raises QueryTimeout: if the server stopped one of the searches.
-        """
-        if any(each.get("timed_out") for each in (answer, *counts)):
-            raise QueryTimeout(f"The query took longer than {self.timeout:g} s; ask for less, or with fewer words.")
+        """Return the candidates of the answers."""
         hits = answer["hits"].get("hits", [])
         page, more = text_hits.page(self._scored(hits, counts), self.query)
         return Candidates(page, more=more, took_ms=float(answer["took"]), exact=len(hits) < self.size)

@@ -43,6 +43,12 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
 """The types of error with which a server stops a search for which it has no partial answer."""
 
+SERVER_TIMEOUT = 0.8
+"""The share of ``request_timeout`` after which the server itself stops a search. So a slow query fails alone, and only
+a server that does not answer at all counts as unavailable."""
+SLOW = 10
+"""How many times as long as a search a write may take."""
+
 _WITHOUT_VECTOR = {"bool": {"must_not": {"exists": {"field": "images.vector"}}}}
 WITH_EVERY_VECTOR = {"bool": {"must_not": {"nested": {"path": "images", "query": _WITHOUT_VECTOR}}}}
 """A query for the entries whose images all have their vectors."""
@@ -81,6 +87,11 @@ class Connection:
                 f"The client of Elasticsearch does not accept INDEX's OPTIONS: {mask_credentials(error)}."
             ) from error
 
+    @property
+    def slow(self) -> Elasticsearch:
+        """The client with the timeout of writes."""
+        return self.client.options(request_timeout=SLOW * self._timeout)
+
     def post(self, path: str, data: bytes, params: Mapping[str, str], client: Elasticsearch | None = None) -> Any:
         """Post encoded JSON and return the decoded answer.
 
@@ -90,21 +101,29 @@ class Connection:
         return (client or self.client).perform_request("POST", path, params=params, headers=headers, body=data).body
 
     def search(
-        self, index: str, bodies: Sequence[Mapping[str, Any]], client: Elasticsearch | None = None, **params: str
+        self, index: str, bodies: Sequence[Mapping[str, Any]], *, slow: bool = False, **params: str
     ) -> list[Any]:
         """Return the server's answer to each body, all sent in one request. ``params`` are used if there are several.
 
         Answers are not reduced with ``filter_path``, because that takes the server longer.
 
+        :param slow: whether they may take as long as a write.
+        :raises QueryTimeout: if the server stopped one of the searches.
         :raises SearchIndexError: if one of the searches failed, or lacks the answer of a shard.
         """
         if not bodies:
             return []
+        client = self.slow if slow else self.client
+        seconds = SERVER_TIMEOUT * self._timeout * (SLOW if slow else 1)
+        encoded = [encode({**body, "timeout": f"{round(seconds * 1000)}ms"}) for body in bodies]
         if len(bodies) == 1:
-            return [self._complete(self.post(f"/{index}/_search", encode(bodies[0]), {}, client), index)]
-        header = encode({"index": index})
-        data = b"".join(header + b"\n" + encode(body) + b"\n" for body in bodies)
-        answers: list[Any] = self.post("/_msearch", data, params, client)["responses"]
+            answers = [self.post(f"/{index}/_search", encoded[0], {}, client)]
+        else:
+            header = encode({"index": index})
+            data = b"".join(header + b"\n" + body + b"\n" for body in encoded)
+            answers = self.post("/_msearch", data, params, client)["responses"]
+        if any(answer.get("timed_out") for answer in answers):
+            raise QueryTimeout(f"The query took longer than {seconds:g} s; ask for less, or with fewer terms.")
         return [self._complete(answer, index) for answer in answers]
 
     def _complete(self, answer: Any, index: str) -> Any:
@@ -123,14 +142,13 @@ class Connection:
             raise from_api(503, {"error": failed}, index, self.where)
         return answer
 
-    def scan(self, index: str, name: str, batch_size: int, slow: Elasticsearch) -> Iterator[tuple[str, int]]:
+    def scan(self, index: str, name: str, batch_size: int) -> Iterator[tuple[str, int]]:
         """Yield (key, version) of every complete entry of ``index`` at one point in time, ordered by key.
 
         Entries that lack a vector are skipped, so that they are found missing and written again: servers of 8.19 are
         reported to lose some vectors (elastic/elasticsearch#137173).
 
         :param name: the name of the index in error messages.
-        :param slow: the client with the timeout of long requests.
         """
         with self.translated_errors(name):
             pit = self.client.open_point_in_time(index=index, keep_alive="5m")["id"]
@@ -138,7 +156,7 @@ class Connection:
             after: dict[str, Any] = {}
             while True:
                 with self.translated_errors(name):
-                    page = slow.search(
+                    page = self.slow.search(
                         pit={"id": pit, "keep_alive": "5m"},
                         size=batch_size,
                         query=WITH_EVERY_VECTOR,

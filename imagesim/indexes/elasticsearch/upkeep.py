@@ -39,13 +39,11 @@ def backing_indexes(client: Elasticsearch, name: str) -> list[str]:
     return sorted(made, key=lambda name: (made[name], name))
 
 
-def count_entries(
-    connection: Connection, client: Elasticsearch, backing_index: str, kinds: Mapping[str, FilterKind]
-) -> None:
+def count_entries(connection: Connection, backing_index: str, kinds: Mapping[str, FilterKind]) -> None:
     """Count the values of all fields and store the counts. An index of up to ``EXACT_UP_TO`` entries needs none."""
-    [answer] = connection.search(backing_index, [statistics_body(kinds)], client)
+    [answer] = connection.search(backing_index, [statistics_body(kinds)], slow=True)
     if answer["hits"]["total"]["value"] > EXACT_UP_TO:
-        _store(client, backing_index, parse_statistics(answer))
+        _store(connection.slow, backing_index, parse_statistics(answer))
 
 
 def read_statistics(client: Elasticsearch, index: str, target: float | None) -> IndexStatistics:
@@ -56,12 +54,9 @@ def read_statistics(client: Elasticsearch, index: str, target: float | None) -> 
     return statistics if measured else IndexStatistics(statistics.entries)
 
 
-def asking(
-    connection: Connection, client: Elasticsearch, server: mapping.Server, backing_index: str, timeout: float
-) -> Ask:
-    """Return a function that answers queries in one request, one after the other, each in at most ``timeout``
-    seconds."""
-    mappings = _mappings(client, backing_index)
+def asking(connection: Connection, server: mapping.Server, backing_index: str) -> Ask:
+    """Return a function that answers queries in one request, one after the other, each in as long as a write takes."""
+    mappings = _mappings(connection.slow, backing_index)
     kinds = mapping.meta_of(backing_index, mappings).filters
     quantisation, columns = mapping.quantisation_of(mappings), mapping.CANDIDATE in mapping.fields_of(mappings)
 
@@ -74,13 +69,12 @@ def asking(
                 kinds,
                 "cosine",
                 candidates,
-                timeout,
                 by_column=columns,
             )
             for query in queries
         ]
         bodies = [each.body(server, quantisation) for each in compiled]
-        answers = connection.search(backing_index, bodies, client, max_concurrent_searches="1")
+        answers = connection.search(backing_index, bodies, slow=True, max_concurrent_searches="1")
         return [each.parse(answer) for each, answer in zip(compiled, answers, strict=True)]
 
     return ask
