@@ -67,6 +67,17 @@ def check_recall(recall: object) -> float | None:
     raise ConfigurationError(f"INDEX's recall must be a number between 0.5 and 1, or None, not {recall!r}.")
 
 
+def candidates_for(query: Query, first_page: int) -> int:
+    """Return the number of candidates for the page of a query, from that for the first page of an answer.
+
+    It grows in steps, so that neighbouring pages come from the same candidates.
+    """
+    candidates, ratio = first_page, max(4, first_page / 25)
+    while candidates < ratio * (query.offset + query.limit + 1):
+        candidates *= 2
+    return candidates
+
+
 def chosen_scopes(every: Iterable[Scope], fewest: float) -> list[Scope]:
     """Return the narrowest, the widest and the middle one of the scopes that the graph answers.
 

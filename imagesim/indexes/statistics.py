@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -140,3 +141,14 @@ class IndexStatistics:
 
     entries: int = 0
     recall: RecallReport | None = None
+
+    @classmethod
+    def from_stored(cls, stored: object) -> IndexStatistics:
+        """Return the statistics that were stored with an index; invalid ones count as absent."""
+        stored = stored if isinstance(stored, Mapping) else {}
+        entries = stored.get("entries")
+        return cls(entries if isinstance(entries, int) else 0, RecallReport.from_stored(stored.get("recall")))
+
+    def for_target(self, target: float | None) -> IndexStatistics:
+        """Return them without a recall that was measured for another target, which counts as not measured."""
+        return self if self.recall is not None and self.recall.target == target else replace(self, recall=None)

@@ -249,13 +249,21 @@ def facet_kinds(fields: Sequence[str], kinds: Mapping[str, FilterKind]) -> dict[
     return {name: known[name] for name in fields}
 
 
-def check_fields(query: Query, kinds: Mapping[str, FilterKind]) -> None:
-    """:raises BadQuery: naming a field of ``query.fields`` that the index does not have."""
+def check_query(query: Query, meta: IndexMeta) -> CompiledFilters:
+    """Check a query, and return its compiled filters.
+
+    :raises BadQuery: for an invalid filter, field or page.
+    :raises ModelMismatch: if the query was embedded by another model than the index.
+    """
+    _check_page(query)
+    check_fingerprint(query, meta)
+    kinds = meta.filters
     if unknown := next((name for name in query.fields if name not in kinds and name != "in_stock"), None):
         raise BadQuery(f"The index has no filter {unknown!r}; it has {format_choices(kinds)}.")
+    return compile_filters(query.filters, kinds)
 
 
-def check_page(query: Query) -> None:
+def _check_page(query: Query) -> None:
     """:raises BadQuery: if limit, offset, min_score or similarity is out of range."""
     if query.limit < 0 or query.offset < 0:
         raise BadQuery(f"limit and offset are 0 or more, not {query.limit} and {query.offset}.")

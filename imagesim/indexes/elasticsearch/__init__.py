@@ -24,7 +24,7 @@ from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, fa
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
 from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
 from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection
-from imagesim.indexes.recall import DEFAULT_CANDIDATES, check_recall
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for, check_recall
 from imagesim.indexes.statistics import MAX_CANDIDATES, IndexStatistics, Probe, RecallReport
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
@@ -308,10 +308,7 @@ class ElasticsearchIndex(BaseIndex):
         return [each.parse(*of_query) for each, of_query in zip(compiled, answers, strict=True)]
 
     def _compile(self, query: Query, searched: _Searched) -> CompiledQuery | CompiledText:
-        validation.check_page(query)
-        validation.check_fingerprint(query, searched.meta)
-        validation.check_fields(query, searched.meta.filters)
-        filters = validation.compile_filters(query.filters, searched.meta.filters)
+        filters = validation.check_query(query, searched.meta)
         by_column = mapping.CANDIDATE in searched.fields and not query.fields  # columns hold no values of filters
         if query.text:
             return CompiledText(query, filters, searched.meta, by_column=by_column)
@@ -324,16 +321,13 @@ class ElasticsearchIndex(BaseIndex):
         if exact is None:
             # The graph only knows cosines.
             exact = similarity == "l1" or not effort or passing <= exact_up_to(searched.entries, candidates)
-        ratio = max(4, candidates / 25)
-        while candidates < ratio * (query.offset + query.limit + 1):
-            candidates *= 2  # in steps, so that neighbouring pages come from the same candidates
         return CompiledQuery(
             query,
             validation.unit_vector(query.vector),
             filters,
             searched.meta.filters,
             similarity,
-            0 if exact else min(candidates, MAX_CANDIDATES),
+            0 if exact else min(candidates_for(query, candidates), MAX_CANDIDATES),
             which_image=similarity == "l1" or not searched.selectivity.statistics.one_image_each,
             by_column=by_column,
         )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from imagesim.exceptions import ConfigurationError, SearchIndexError, format_choices
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes.elasticsearch.selectivity import Statistics
-from imagesim.indexes.statistics import IndexStatistics, RecallReport
+from imagesim.indexes.statistics import IndexStatistics
 from imagesim.indexes.validation import MAX_IMAGES
 from imagesim.types import IndexMeta
 
@@ -209,11 +209,7 @@ def fields_of(mapping: Mapping[str, Any]) -> frozenset[str]:
 def statistics_of(mapping: Mapping[str, Any]) -> tuple[Statistics, IndexStatistics]:
     """Return the stored statistics of the values of fields, and of the number of entries and the recall."""
     stored = mapping["_meta"][META].get(STATISTICS)
-    counted = Statistics.from_stored(stored)
-    stored = stored if isinstance(stored, Mapping) else {}
-    entries = stored.get("entries")
-    known = entries if isinstance(entries, int) else 0
-    return counted, IndexStatistics(known, RecallReport.from_stored(stored.get("recall")))
+    return Statistics.from_stored(stored), IndexStatistics.from_stored(stored)
 
 
 def with_statistics(mapping: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def count_entries(connection: Connection, backing_index: str, kinds: Mapping[str
 def read_statistics(client: Elasticsearch, index: str, target: float | None) -> IndexStatistics:
     """Return the stored statistics. A recall that was measured for another target counts as not measured."""
     [found] = client.indices.get_mapping(index=index).body.values()
-    statistics = mapping.statistics_of(found["mappings"])[1]
-    measured = statistics.recall is not None and statistics.recall.target == target
-    return statistics if measured else IndexStatistics(statistics.entries)
+    return mapping.statistics_of(found["mappings"])[1].for_target(target)
 
 
 def asking(connection: Connection, server: mapping.Server, backing_index: str) -> Ask:

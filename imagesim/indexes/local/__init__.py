@@ -156,12 +156,7 @@ class LocalIndex(BaseIndex):
             meta = self._meta(at.name, using)
             if backing_index is None:
                 self._notice_swap(at.name, meta, using)
-            compiled = []
-            for query in queries:
-                validation.check_page(query)
-                validation.check_fingerprint(query, meta)
-                validation.check_fields(query, meta.filters)
-                compiled.append(validation.compile_filters(query.filters, meta.filters))
+            compiled = [validation.check_query(query, meta) for query in queries]
             vectors = {n: validation.unit_vector(query.vector) for n, query in enumerate(queries) if not query.text}
             pages: dict[int, Any] = {}
             snapshot = self._snapshot(at, using, searched=True, named=backing_index is not None)

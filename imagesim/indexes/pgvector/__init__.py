@@ -20,7 +20,6 @@ from imagesim.indexes.pgvector.database import Database, rows
 from imagesim.indexes.pgvector.tables import Generation
 from imagesim.indexes.recall import DEFAULT_CANDIDATES, check_recall
 from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
-from imagesim.indexes.validation import CompiledFilters
 from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, Removal, Similarity, WriteResult
 
 if TYPE_CHECKING:
@@ -188,10 +187,7 @@ class PgvectorIndex(BaseIndex):
     def statistics(self, backing_index: str | None = None) -> IndexStatistics:
         with self._database.reading() as cursor:
             generation = tables.read(cursor, self.name, backing_index, self._known)
-            known = recall.read(cursor, generation)
-        # A recall that was measured for another target counts as not measured.
-        measured = known.recall is not None and known.recall.target == self._recall
-        return known if measured else IndexStatistics(known.entries)
+            return recall.read(cursor, generation).for_target(self._recall)
 
     def measure_recall(
         self,
@@ -225,7 +221,7 @@ class PgvectorIndex(BaseIndex):
             settings |= effort.settings(effort.candidates(1.0) or DEFAULT_CANDIDATES)
         with self._database.reading(**settings) as cursor:
             generation, last = self._read(cursor, backing_index)
-            compiled = [_check(query, generation.meta) for query in queries]
+            compiled = [validation.check_query(query, generation.meta) for query in queries]
             effort = self._effort(self._database.version(cursor), last.entries, last.recall)
             return [
                 text.answer(cursor, generation, query, filters)
@@ -296,15 +292,3 @@ class PgvectorIndex(BaseIndex):
                 )
             ]
         return []
-
-
-def _check(query: Query, meta: IndexMeta) -> CompiledFilters:
-    """Check a query, and return its compiled filters.
-
-    :raises BadQuery: for an invalid filter, field or page.
-    :raises ModelMismatch: if the query was embedded by another model than the index.
-    """
-    validation.check_page(query)
-    validation.check_fingerprint(query, meta)
-    validation.check_fields(query, meta.filters)
-    return validation.compile_filters(query.filters, meta.filters)

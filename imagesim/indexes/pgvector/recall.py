@@ -33,10 +33,7 @@ PARTS = (0.1, 0.25, 0.5)
 
 def read(cursor: CursorWrapper, generation: Generation) -> IndexStatistics:
     """Return the statistics that were last stored."""
-    stored = _stored(cursor, generation).get(STATISTICS)
-    stored = stored if isinstance(stored, Mapping) else {}
-    entries = stored.get("entries")
-    return IndexStatistics(entries if isinstance(entries, int) else 0, RecallReport.from_stored(stored.get("recall")))
+    return IndexStatistics.from_stored(_stored(cursor, generation).get(STATISTICS))
 
 
 def store(cursor: CursorWrapper, generation: Generation, statistics: Mapping[str, Any]) -> None:

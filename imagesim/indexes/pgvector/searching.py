@@ -14,7 +14,7 @@ from imagesim.indexes import validation
 from imagesim.indexes.pgvector.database import Bound, rows, set_local
 from imagesim.indexes.pgvector.queries import Nearest, candidate, conditions
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.recall import DEFAULT_CANDIDATES
+from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for
 from imagesim.indexes.statistics import RecallReport, break_even
 from imagesim.indexes.validation import MAX_FACET_VALUES, CompiledFilters
 from imagesim.types import Candidates, Facet, FilterKind, Filters, Query, Similarity
@@ -122,10 +122,7 @@ def _plan(
         passing = estimate(cursor, generation, filters)
         share = max(passing, 1) / max(effort.entries, passing, 1)
     candidates = effort.candidates(share)
-    take = candidates or DEFAULT_CANDIDATES
-    ratio = max(4, take / 25)
-    while take < ratio * (query.offset + query.limit + 1):
-        take *= 2  # in steps, so that neighbouring pages come from the same candidates
+    take = candidates_for(query, candidates or DEFAULT_CANDIDATES)
     if query.exact is None:
         exact = exact or not candidates
         exact = exact or (share < 1 and passing <= max(EXACT_UP_TO, break_even(effort.entries, take)))
