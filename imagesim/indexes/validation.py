@@ -41,6 +41,8 @@ MAX_VALUES = 10_000
 """The maximum number of values in one filter of a query."""
 MAX_NONE_OF = 100
 """The maximum number of negated filters in a query."""
+ROUNDING = 1e-6
+"""The error of scores, which are float32: that of an image that is equal to the query may be a little below 1."""
 MAX_PAGE_END = 5_000
 """The maximum of offset + limit, which bounds the cost of a query."""
 
@@ -261,6 +263,11 @@ def check_query(query: Query, meta: IndexMeta) -> CompiledFilters:
     if unknown := next((name for name in query.fields if name not in kinds and name != "in_stock"), None):
         raise BadQuery(f"The index has no filter {unknown!r}; it has {format_choices(kinds)}.")
     return compile_filters(query.filters, kinds)
+
+
+def least_score(query: Query) -> float | None:
+    """Return the score from which an image reaches ``min_score``, or None if any does."""
+    return None if query.min_score is None else query.min_score - ROUNDING
 
 
 def _check_page(query: Query) -> None:

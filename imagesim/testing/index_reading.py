@@ -106,6 +106,15 @@ class ReadingContract(IndexFixtures):
         [page] = index.search([Query(axis(0), min_score=0.5, limit=2)])
         assert (len(page), page.more) == (2, False)
 
+    def test_an_equal_image_has_the_highest_score(self, filled: Callable[..., BaseIndex]) -> None:
+        vectors = np.random.default_rng(1).standard_normal((40, DIMS)).astype(np.float32)
+        index = filled(*(entry(f"{n:02}", vector) for n, vector in enumerate(vectors)))
+        for similarity in SIMILARITIES:
+            found = index.search([Query(vector, min_score=1.0, similarity=similarity) for vector in vectors])
+            assert [[each.key for each in answer.candidates] for answer in found] == [
+                [f"shop.product:{n:02}"] for n in range(40)
+            ]
+
     def test_several_queries_are_answered_in_order(self, filled: Callable[..., BaseIndex]) -> None:
         index = filled(*(entry(n, axis(n), in_stock=n % 2 == 0) for n in range(8)))
         queries = [Query(axis(n), Filters(in_stock=None if n < 4 else True), limit=1 + n % 2) for n in range(8)]

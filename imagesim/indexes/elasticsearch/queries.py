@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, Quantisation, Server
 from imagesim.indexes.elasticsearch.transport import decode, encode
-from imagesim.indexes.validation import MAX_FACET_VALUES, MAX_IMAGES, CompiledFilters
+from imagesim.indexes.validation import MAX_FACET_VALUES, MAX_IMAGES, CompiledFilters, least_score
 from imagesim.types import Candidate, Candidates, Facet, FilterKind, Filters, Query, Similarity
 
 if TYPE_CHECKING:
@@ -196,15 +196,17 @@ class CompiledQuery:
         }
         if query.collapse:
             body["collapse"] = {"field": "group"}
+        least = least_score(query)
+        lowest = None if least is None else max(least + 1.0, 0.0)
         if self.similarity == "l1":
-            if query.min_score is not None:
-                images = {"script_score": {**_scored(images, COSINE, vector), "min_score": query.min_score + 1.0}}
+            if lowest is not None:
+                images = {"script_score": {**_scored(images, COSINE, vector), "min_score": lowest}}
             # The hits are ordered by the distance l1, but their score is the cosine.
             cosine = _nested(images, COSINE, vector, {"size": MAX_IMAGES, "name": "cosine", **NAMED})
             must = [_nested(images, L1, vector, {"size": 1, **NAMED}), {**cosine, "boost": 0}]
         else:
-            if query.min_score is not None:
-                body["min_score"] = query.min_score + 1.0
+            if lowest is not None:
+                body["min_score"] = lowest
             must = [_nested(images, COSINE, vector, {"size": 1, **NAMED} if self.which_image else None)]
         body["query"] = {"bool": {**clauses, "must": [{"nested": clause} for clause in must]}}
         return body

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from imagesim.indexes.local import quantised
 from imagesim.indexes.local.columnar import Matrix, Rows, Slot, Table
 from imagesim.indexes.local.quantised import Codes
-from imagesim.indexes.validation import CompiledFilters
+from imagesim.indexes.validation import CompiledFilters, least_score
 from imagesim.runtime import threads
 from imagesim.types import Candidate, Query, Similarity
 
@@ -113,7 +113,8 @@ def _page(
     table: Table, query: Query, vector: Vector, similarity: Similarity, scanned: Scan
 ) -> tuple[tuple[Candidate, ...], bool]:
     wanted = query.offset + query.limit + 1  # one more, to know whether anything follows
-    lowest = float(np.float32(-2.0 if query.min_score is None else query.min_score))  # as precise as the scores
+    least = least_score(query)
+    lowest = -2.0 if least is None else least
     at_least = -np.inf if similarity == "l1" else lowest
     slack = SLACK[similarity]
     k = wanted + 8

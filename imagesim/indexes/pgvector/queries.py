@@ -15,14 +15,12 @@ from psycopg import sql
 from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes.pgvector.database import Bound
 from imagesim.indexes.pgvector.tables import Generation
-from imagesim.indexes.validation import CompiledFilter, CompiledFilters
+from imagesim.indexes.validation import CompiledFilter, CompiledFilters, least_score
 from imagesim.types import Candidate, Query, Similarity
 
 if TYPE_CHECKING:
     from imagesim.types import Vector
 
-ROUNDING = 1e-7
-"""The rounding error of scores, which are float32."""
 COMPARISONS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
@@ -114,8 +112,8 @@ class Nearest:
         score = sql.SQL("0 - (i.vector <#> {})").format(vector)  # the graph is ordered by another expression
         farness = sql.SQL("l1_distance(i.vector, {})").format(vector) if self.similarity == "l1" else None
         least: sql.Composable = sql.SQL("true")
-        if query.min_score is not None:
-            least = sql.SQL("score >= {}").format(bind(query.min_score - ROUNDING, "double precision"))
+        if (lowest := least_score(query)) is not None:
+            least = sql.SQL("score >= {}").format(bind(lowest, "double precision"))
         if self.exact:
             near = self._exactly(generation, bind, score, farness, least)
         else:
