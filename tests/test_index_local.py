@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from django.conf import settings as django_settings
 from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
@@ -167,6 +169,27 @@ def test_a_failing_database_is_an_unavailable_index(index: LocalIndex) -> None:
         index.search([Query(axis(0))])
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {elsewhere} RENAME TO {table}")
+
+
+class LaggingReplica:
+    """A router of a shop whose replica does not have the last rows yet."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return "no such database" if model in (LocalGeneration, LocalEntry) else None
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return "default"
+
+
+def test_an_index_that_is_filled_is_not_read_from_a_replica(index: LocalIndex, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [LaggingReplica()]
+    beside = index.create(META)
+    index.write([entry(1, axis(0), categories=("shoes",))], backing_index=beside)
+    index.refresh(beside)
+    assert (index.meta(beside), index.count(backing_index=beside)) == (META, 1)
+    assert list(index.scan(backing_index=beside)) == [("shop.product:1", 1)]
+    assert index.facets(Filters(), ("category",), backing_index=beside)["category"].count == 1
+    assert keys(index, Query(axis(0)), beside) == ["1"]
 
 
 def test_after_a_swap_the_former_copy_is_freed(index: LocalIndex) -> None:

@@ -102,13 +102,12 @@ class LocalIndex(BaseIndex):
             return rows.values_list("name", flat=True).first()
 
     def meta(self, backing_index: str | None = None) -> IndexMeta:
-        using = store.read_alias()
+        using = store.read_alias(backing_index)
         with _translated_errors():
             if backing_index is None:
                 name, until = self._searched.get(using, ("", 0.0))
                 backing_index = name if time.monotonic() < until else store.state(self.name, None, using).name
-                return self._meta(backing_index, using)
-            return self._meta(backing_index, store.write_alias())
+            return self._meta(backing_index, using)
 
     # Writing.
 
@@ -138,7 +137,7 @@ class LocalIndex(BaseIndex):
     def refresh(self, backing_index: str | None = None) -> None:
         """Check that the index exists. Nothing else is needed: a search sees everything that is committed."""
         with _translated_errors():
-            store.state(self.name, backing_index, store.read_alias())
+            store.state(self.name, backing_index, store.read_alias(backing_index))
 
     # Reading.
 
@@ -150,7 +149,7 @@ class LocalIndex(BaseIndex):
 
     def _search(self, queries: Sequence[Query], backing_index: str | None) -> list[Candidates]:
         started = time.perf_counter()
-        using = store.read_alias()
+        using = store.read_alias(backing_index)
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
@@ -197,7 +196,7 @@ class LocalIndex(BaseIndex):
         return groups
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
-        using = store.read_alias()
+        using = store.read_alias(backing_index)
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
             if filters == Filters():
@@ -207,7 +206,7 @@ class LocalIndex(BaseIndex):
                 return table.count(table.passing(compiled))
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
-        using = store.read_alias()
+        using = store.read_alias(backing_index)
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
             meta = self._meta(at.name, using)
@@ -219,7 +218,7 @@ class LocalIndex(BaseIndex):
                 return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
 
     def scan(self, *, backing_index: str | None = None, batch_size: int = 1000) -> Iterator[tuple[str, int]]:
-        using = store.read_alias()
+        using = store.read_alias(backing_index)
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
         yield from store.keys(at, batch_size, using)
@@ -229,7 +228,7 @@ class LocalIndex(BaseIndex):
             LocalGeneration.objects.filter(index=self.name).exists()
 
     def warm_up(self) -> None:
-        using = store.read_alias()
+        using = store.read_alias(None)
         with _translated_errors():
             at = store.state(self.name, None, using)
             if self._meta(at.name, using).texts:

@@ -48,10 +48,12 @@ class State(NamedTuple):
     purged: int
 
 
-def read_alias() -> str:
-    """Return the database to read from. One is used for generations and entries, so that they match even with
-    replicas."""
-    return str(router.db_for_read(LocalGeneration))
+def read_alias(backing_index: str | None) -> str:
+    """Return the database to read from: one for generations and entries, so that they match even with replicas.
+
+    A backing index that is named may be filled at this time, and is read from the database that it is written to.
+    """
+    return str(router.db_for_read(LocalGeneration)) if backing_index is None else write_alias()
 
 
 def write_alias() -> str:
