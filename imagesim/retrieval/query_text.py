@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from imagesim.indexes.analysis import DECIMAL, HYPHEN, analyse, stop_words
 from imagesim.indexes.dictionaries import in_dictionary
@@ -90,6 +91,27 @@ class QueryTexts:
     def read_as(self, text: QueryText) -> QueryTexts:
         """Return the same with one of the readings of the text."""
         return QueryTexts(text, self.alternatives, self.compounds)
+
+
+class Reading(NamedTuple):
+    """What a query asks for: the text that is ``wanted``, what it means, and the stems of the colours that are not."""
+
+    wanted: str
+    texts: QueryTexts
+    unwanted: frozenset[str]
+
+
+def read_query(
+    text: str,
+    alternatives: Sequence[str],
+    roles: Roles,
+    languages: Sequence[str],
+    has_word: Callable[[str], bool],
+    spoken: str,
+) -> Reading:
+    """Read the text of a query without the colours that it excludes; for the arguments see :func:`read_all`."""
+    wanted, unwanted = without_negated_colours(text, roles, languages)
+    return Reading(wanted, read_all(wanted, alternatives, roles, languages, has_word, spoken), unwanted)
 
 
 def read_all(
@@ -286,6 +308,8 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
     Of other words nobody knows what is meant: "milk without lactose" asks for lactose-free milk.
     """
     negating, stop = negations(tuple(languages)), stop_words(tuple(languages))
+    if negating.isdisjoint(token.word for token in analyse(text, languages[0])):
+        return text, frozenset()
     kept: list[str] = []
     unwanted: set[str] = set()
     between: list[str] | None = None  # a negation and the words after it, None if there is none
@@ -316,10 +340,12 @@ def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
     has = partial(_has, roles=roles, languages=languages)
 
     def is_joined(parts: Sequence[str]) -> bool:
+        if all(map(has, parts)):
+            return False
         # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word.
         joined = query_words("".join(parts), languages)
         shortest = min((len(stem) for word in joined for stem in word.stems.values()), default=0)
-        return shortest > len(parts[0]) and has("".join(parts)) and not all(map(has, parts))
+        return shortest > len(parts[0]) and has("".join(parts))
 
     def is_colour(typed: str) -> bool:
         words = query_words(typed, languages)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagesim.calibration import VOTERS, Ballot, Calibration, Kind
 from imagesim.indexes import get_index
@@ -51,10 +51,13 @@ def calibration_of(meta: IndexMeta) -> Calibration:
     kept = runtime.get(key, _Kept)
     if monotonic() >= kept.until:
         row = StoredCalibration.objects.filter(fingerprint=meta.fingerprint, projection=meta.projection).first()
-        try:
-            kept.calibration = Calibration() if row is None else Calibration.from_json(row.data)
-        except ValueError:
-            kept.calibration = Calibration()
+        data = None if row is None else row.data
+        if data != kept.data:  # what is kept with an unchanged one stays valid
+            kept.data = data
+            try:
+                kept.calibration = Calibration() if data is None else Calibration.from_json(data)
+            except ValueError:
+                kept.calibration = Calibration()
         kept.until = monotonic() + CALIBRATION_SECONDS
     return kept.calibration
 
@@ -62,6 +65,7 @@ def calibration_of(meta: IndexMeta) -> Calibration:
 @dataclass
 class _Kept:
     calibration: Calibration = field(default_factory=Calibration)
+    data: Any = None
     until: float = 0.0
 
 

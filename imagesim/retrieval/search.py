@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
@@ -36,7 +36,7 @@ from imagesim.retrieval.query_vector import (
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, Where, plan_for
 from imagesim.retrieval.retriever import GuardedIndex, Retriever, WithFallback, WithMMR, open_index, retry_on_swap
-from imagesim.runtime import runtime
+from imagesim.runtime import RecentlyUsed, runtime
 from imagesim.types import Candidate, Facet, Filters, Hit, Hits, IndexMeta, Query
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from imagesim.calibration import Kind
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
-    from imagesim.retrieval.query_text import QueryTexts
+    from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.readings import WithReadings
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.text import WithText
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
+
+MAX_READINGS = 500
+"""The number of texts of which a process remembers how they were read."""
 
 MAX_ROUNDS = 4
 """The maximum number of requests for one page, while deleted items are skipped."""
@@ -249,12 +252,14 @@ class Search:
         """Search the index; called again if another one has replaced it."""
         request, text = self.request, self.request.text
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
-        asked = self._without_negated_colours(text or "", meta) if by_text else self
+        reading = self._read(text or "", meta) if by_text else None
+        asked = self._as_read(reading, meta) if reading else self
         vector = query_vector(asked.terms, meta, request.components, texts_optional=by_text)
         query = to_query(request, asked.filters, vector, meta)
         if self.plan is not None:
             query = replace(query, fields=self.plan.fields)
-        hits = _fill_page(query, asked._by_text(index, meta) if by_text else asked._by_vector(index, meta))
+        retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
+        hits = _fill_page(query, retriever)
         degraded, facets = "", {}
         if not hits and not request.offset and self.filters.categories:
             degraded = _unknown_category(index, self.filters)
@@ -263,16 +268,32 @@ class Search:
             facets = {name: _without_blank(facet) for name, facet in found.items()}
         return hits.replace(degraded=degraded, facets=facets, messages=self.plan.messages if self.plan else ())
 
-    def _without_negated_colours(self, text: str, meta: IndexMeta) -> Search:
-        from imagesim.indexes.analysis import languages_of
-        from imagesim.retrieval.query_text import without_negated_colours
+    def _read(self, text: str, meta: IndexMeta) -> Reading:
+        """Read the words with those of the catalogue, or remember how they were read."""
+        from imagesim.embedders import get_embedder_of
+        from imagesim.indexes.analysis import base_language, languages_of
+        from imagesim.retrieval.query_text import read_query
 
-        text, unwanted = without_negated_colours(text, calibration_of(meta).roles, languages_of(meta))
-        none_of = measured_colours.filters_for(self.request.searched, unwanted, meta)
+        alternatives, spoken = self.plan.alternatives if self.plan else (), base_language(get_language() or "")
+        roles, languages = calibration_of(meta).roles, languages_of(meta)
+        has_word = get_embedder_of(meta.fingerprint).has_word
+        # Roles are compared by identity, and kept with the reading, so that no others get its key.
+        key = (text, tuple(alternatives), id(roles), languages, has_word, spoken)
+        readings: RecentlyUsed[Any, Any] = runtime.get("readings", partial(RecentlyUsed, MAX_READINGS))
+        _roles, found = readings.get([key]).get(key) or (roles, None)
+        if found is None:
+            found = read_query(text, alternatives, roles, languages, has_word, spoken)
+            readings.set({key: (roles, found)})
+        return found
+
+    def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
+        """Return the search without the colours that its words exclude."""
+        if not reading.unwanted:
+            return self
+        none_of = measured_colours.filters_for(self.request.searched, reading.unwanted, meta)
         return replace(
             self,
-            request=replace(self.request, text=text),
-            terms=[QueryTerm(text)],
+            terms=[QueryTerm(reading.wanted)],
             filters=replace(self.filters, none_of=self.filters.none_of + none_of),
         )
 
@@ -280,17 +301,11 @@ class Search:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
         return WithRelevance(self._wrapped(index, meta), judge, self.request.min_relevance, self.plan, self._least)
 
-    def _by_text(self, index: GuardedIndex, meta: IndexMeta) -> WithText | WithReadings:
-        from imagesim.embedders import get_embedder_of
-        from imagesim.indexes.analysis import base_language, languages_of
-        from imagesim.retrieval.query_text import read_all
+    def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> WithText | WithReadings:
         from imagesim.retrieval.readings import WithReadings
         from imagesim.retrieval.text import WithText
 
         calibration, retriever = calibration_of(meta), self._wrapped(index, meta)
-        has_word = get_embedder_of(meta.fingerprint).has_word
-        alternatives, spoken = self.plan.alternatives if self.plan else (), base_language(get_language() or "")
-        texts = read_all(self.request.text or "", alternatives, calibration.roles, languages_of(meta), has_word, spoken)
         # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
         name = ("moved vectors", index.backing_index or index.index.name)
         remembered = runtime.get(name, MovedVectors) if retriever is index else None
