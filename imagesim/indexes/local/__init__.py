@@ -164,7 +164,7 @@ class LocalIndex(BaseIndex):
             with snapshot.current(at, using, at.name in self._written_within) as table:
                 for number, query in enumerate(queries):
                     if query.text:
-                        pages[number] = table.match(query, table.passing(compiled[number]))
+                        pages[number] = table.match(query, compiled[number])
                 for (filters, similarity), numbers in self._by_filters(queries, compiled).items():
                     batch = [queries[number] for number in numbers]
                     stacked = np.stack([vectors[number] for number in numbers])

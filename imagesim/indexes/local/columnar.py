@@ -19,13 +19,25 @@ from imagesim.indexes.local import quantised
 from imagesim.indexes.local.column import Column, Mask
 from imagesim.indexes.local.quantised import Codes
 from imagesim.indexes.validation import CompiledFilters
+from imagesim.runtime import RecentlyUsed
 from imagesim.types import Candidate, Facet, FilterKind, IndexMeta, Query
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from imagesim.indexes.text import TextIndex, TextMatches
     from imagesim.types import Vector
 
 Rows = npt.NDArray[np.int64]
+
+TextPage = tuple[tuple[Candidate, ...], bool]
+"""The entries of a page, and whether more follow."""
+
+MAX_PAGES = 300
+"""The number of pages of entries found by words that a table keeps until it changes: a few megabytes."""
+
+_WORDS = attrgetter("text", "typing", "heads", "spelled", "colours", "foreign", "fields", "collapse", "offset", "limit")
+"""What the entries found by words depend on, besides the filters."""
 
 
 @dataclass(slots=True)
@@ -133,12 +145,14 @@ class Table:
         self._text_lock = Lock()
         self._texts: TextIndex | None = None
         self._text_specs = meta.texts
+        self._pages: RecentlyUsed[Hashable, TextPage] = RecentlyUsed(MAX_PAGES)
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     def apply(self, records: Iterable[Record]) -> None:
         """Replace the entries with the keys of ``records``, or remove them."""
+        self._pages = RecentlyUsed(MAX_PAGES)
         for record in records:
             slot = self._by_key.get(record.key)
             if slot is not None:
@@ -251,12 +265,15 @@ class Table:
                 self._texts.settle()
             return not self._new_texts
 
-    def match(self, query: Query, mask: Mask | None) -> tuple[tuple[Candidate, ...], bool]:
+    def match(self, query: Query, filters: CompiledFilters) -> TextPage:
         """Return the page of entries that match the words of the query, and whether more follow. Ties are ordered by
         key."""
+        asked = (filters, *_WORDS(query))
+        if known := self._pages.get([asked]):
+            return known[asked]
         self.read_texts()
         assert self._texts is not None
-        matches = self._texts.answer(query, mask=mask)
+        matches = self._texts.answer(query, mask=self.passing(filters))
         end = query.offset + query.limit
         wanted = 2 * end + 50
         while True:
@@ -264,32 +281,34 @@ class Table:
             if len(found) > end or wanted >= len(matches.slots):
                 break
             wanted *= 8  # the best matches were variants of too few products to fill the page
-        page = list(found.values())[query.offset : query.offset + query.limit]
-        return tuple(page), len(found) > query.offset + query.limit
+        page = tuple(found.values())[query.offset : end], len(found) > end
+        self._pages.set({asked: page})
+        return page
 
     def _best_matches(self, matches: TextMatches, query: Query, wanted: int) -> dict[str, Candidate]:
         """Return the best candidates among the ``wanted`` best matches, by group, or by key without ``collapse``."""
         slots, scores = matches.slots, np.round(matches.scores.astype(np.float64), 6)
         least = scores.min(initial=1.0) if len(scores) <= wanted else np.partition(scores, -wanted)[-wanted]
         better = scores > least
-        every = [
-            (score, entry)
-            for score, entry in zip(scores[better].tolist(), self._entries_at(slots[better]), strict=True)
-            if entry
-        ]
-        every.sort(key=lambda each: (-each[0], each[1].key))
+        every = sorted(
+            (-score, entry.key, slot)
+            for score, slot in zip(scores[better].tolist(), slots[better].tolist(), strict=True)
+            if (entry := self.slots[slot])
+        )
         # A common word may match thousands of entries equally: the first by key are chosen without sorting all of them.
-        tied = (entry for entry in self._entries_at(slots[scores == least]) if entry)
-        every += ((float(least), entry) for entry in nsmallest(wanted - len(every), tied, key=attrgetter("key")))
-        chosen: dict[str, tuple[float, Slot]] = {}
-        for score, entry in every:
-            chosen.setdefault(entry.group if query.collapse else entry.key, (score, entry))
+        tied = ((entry.key, slot) for slot in slots[scores == least].tolist() if (entry := self.slots[slot]))
+        every += ((-float(least), *each) for each in nsmallest(wanted - len(every), tied))
+        chosen: dict[str, tuple[float, int]] = {}
+        for farness, key, slot in every:
+            entry = self.slots[slot]
+            chosen.setdefault(entry.group if entry and query.collapse else key, (-farness, slot))
             if len(chosen) > query.offset + query.limit:
                 break
-        heads = matches.heads_of([int(self._slot_of_row[entry.rows[0]]) for _score, entry in chosen.values()])
+        heads = matches.heads_of([slot for _score, slot in chosen.values()])
         return {
-            group: self._matching(entry, query, score, head)
-            for (group, (score, entry)), head in zip(chosen.items(), heads, strict=True)
+            name: self._matching(entry, query, score, head)
+            for (name, (score, slot)), head in zip(chosen.items(), heads, strict=True)
+            if (entry := self.slots[slot])
         }
 
     def _matching(self, entry: Slot, query: Query, score: float, head: float) -> Candidate:
@@ -305,9 +324,6 @@ class Table:
             head=head,
             values=self.values_of(entry.key, query.fields),
         )
-
-    def _entries_at(self, slots: Rows) -> list[Slot | None]:
-        return [self.slots[slot] for slot in slots.tolist()]
 
     def facet(self, name: str, kind: FilterKind, mask: Mask | None) -> Facet:
         """Count the values of a filter, of ``category`` or of ``in_stock`` among the entries in the mask."""
