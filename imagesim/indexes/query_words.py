@@ -130,6 +130,19 @@ def _slips(languages: tuple[str, ...]) -> frozenset[str]:
     return frozenset(slips - stop)
 
 
+@lru_cache(maxsize=4_000)
+def _forms(word: str, languages: tuple[str, ...]) -> list[Mapping[str, Mapping[str, str]]]:
+    """Return the other forms of a word of each kind, with their stems by language."""
+    kinds: list[Mapping[str, Mapping[str, str]]] = []
+    for of in (plurals, other_spellings, same_audience):
+        found: dict[str, dict[str, str]] = {}
+        for language in languages:
+            for form in of(word, language):
+                found.setdefault(form, {})[language] = stem_of(form, language)
+        kinds.append(found)
+    return kinds
+
+
 @dataclass(frozen=True, slots=True)
 class QueryWord:
     """A word of a query with its stem in each language of the index.
@@ -171,21 +184,14 @@ class QueryWord:
             found.append((joined, {language: stem for language, stem in stems.items() if len(stem) > first}))
         if match := _GRAMMAR.fullmatch(self.word):  # "青い" (blue) is written "青" alone, too
             found.append((match[1] or match[2], {}))
-        found += [(form, {}) for form in self._forms(plurals)]
-        return [*found, *self._forms(other_spellings).items(), *self._forms(same_audience).items()]
+        by_number, *others = _forms(self.word, tuple(self.stems))
+        return [*found, *((form, {}) for form in by_number), *(pair for forms in others for pair in forms.items())]
 
     @property
     def other_forms(self) -> dict[str, Mapping[str, str]]:
         """Words that mean the same as the word, as of :mod:`~imagesim.indexes.word_forms`, each with its stem by the
         language that it is in."""
-        return {**self._forms(plurals), **self._forms(other_spellings), **self._forms(same_audience)}
-
-    def _forms(self, of: Callable[[str, str], Sequence[str]]) -> dict[str, Mapping[str, str]]:
-        found: dict[str, dict[str, str]] = {}
-        for language in self.stems:
-            for form in of(self.word, language):
-                found.setdefault(form, {})[language] = stem_of(form, language)
-        return dict(found)
+        return {form: stems for forms in _forms(self.word, tuple(self.stems)) for form, stems in forms.items()}
 
     @property
     def endings(self) -> dict[str, set[str]]:

@@ -75,9 +75,9 @@ _PREPARED = {"nl": _dutch, "tr": _turkish}
 
 
 def stem(word: str, language: str) -> str:
-    """Return the stem of a word in lower case; the word itself in a language without a stemmer."""
+    """Return the stem of a word in lower case; the word itself if it is a number or there is no stemmer."""
     name = SNOWBALL.get(language)
-    if not name:
+    if not name or word.isdecimal():
         return word
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
     if language == "en":

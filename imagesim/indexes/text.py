@@ -302,15 +302,19 @@ class TextIndex:
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
             slots, fields, quality = self._postings(numbers, qualities)
             asked = quality >= STEM
-            known = self._frequency(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
+            known = (
+                int(np.count_nonzero(self._marked(slots[asked])))
+                if frequencies is None
+                else frequencies.get(word.word, 0)
+            )
             if known:
                 is_part = quality == np.float32(COMPOUND)
-                factor = np.where(is_part, KNOWN_PART, KNOWN_WORD)
+                factor = np.where(is_part, KNOWN_PART, KNOWN_WORD).astype(np.float32)
                 # A "Schreibtisch" (desk) is a "Tisch" (table) if its category is "Schreibtische", or "Sofas & Tische".
                 listed = asked & (self._listed <= fields) & (fields < self._features)
-                of_kind = np.isin(slots, slots[listed | (is_part & self._kinds[fields])])
+                of_kind = self._marked(slots[listed | (is_part & self._kinds[fields])])[slots]
                 factor[asked | (is_part & of_kind) | (quality == np.float32(ENDING))] = 1.0
-                quality *= factor.astype(np.float32)
+                quality *= factor
             if word.not_of:
                 quality[asked & self._is_in_language(fields, word.not_of)] = 0.0
             weight = word_weight(word, everything, known, shade=position in shades, spelled=spelled)
@@ -352,10 +356,15 @@ class TextIndex:
         found: Mask = np.any(self._lengths[slots][:, self._colours] > 0, axis=1)
         return found
 
-    def _frequency(self, slots: Slots) -> int:
-        seen = np.zeros(len(self._stale), dtype=bool)
-        seen[slots] = True
-        return int(np.count_nonzero(seen))
+    def _count(self, slots: Slots) -> int:
+        """Return the number of different slots."""
+        return int(np.count_nonzero(self._marked(slots)))
+
+    def _marked(self, slots: Slots) -> Mask:
+        """Return a mask of these slots."""
+        marked = np.zeros(len(self._stale), dtype=bool)
+        marked[slots] = True
+        return marked
 
     def _postings(self, words: Slots, qualities: Qualities) -> tuple[Slots, Slots, Qualities]:
         """Return (slots, fields, qualities) of all postings of the given words, three arrays of one length."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from imagesim.indexes.analysis import Token, stem_of, stop_words
 from imagesim.indexes.query_words import QueryWord, is_other_thing
@@ -29,6 +29,9 @@ SPELLED = 0.5
 "match", and "table" no "tablet". It is low enough that the vectors decide. In a query of several words, which match as
 well, the factor of a typing error is squared: "grey shorts" are no grey sports shoes."""
 
+FOUND_CACHE = 2_000
+"""The number of query words whose matches are remembered."""
+
 
 class WordMatcher:
     """The numbered words of a catalogue, with their stems in its languages. Added words are found at once, but faster
@@ -40,6 +43,7 @@ class WordMatcher:
         self._tokens: dict[str, dict[Token, int]] = defaultdict(dict)
         self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._known_in: dict[str, set[int]] = defaultdict(set)
+        self._found: dict[Hashable, Mapping[int, float]] = {}
 
     def __len__(self) -> int:
         return len(self._vocabulary.words)
@@ -55,6 +59,7 @@ class WordMatcher:
             number = known[token] = self._vocabulary.add(token.word)
             self._stems[language, token.stem].add(number)
             self._known_in[language].add(number)
+            self._found = {}
         return number
 
     def sort(self) -> None:
@@ -90,12 +95,23 @@ class WordMatcher:
             for position, each in enumerate(found)
         ]
 
-    def _lookup(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> dict[int, float]:
-        """Return the numbers of the words that match a word of the query, each with the quality of the match.
+    def _lookup(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> Mapping[int, float]:
+        """Return the numbers of the words that match a word of the query, each with the quality of the match, which are
+        remembered until words are added.
 
         ``factor`` is multiplied with the quality of matches by typing error and by prefix; ``alone`` says that the
         query has no other words.
         """
+        asked = (word.word, tuple(word.stems.items()), word.joined, prefix, factor, alone)
+        found = self._found.get(asked)
+        if found is None:
+            found = self._find(word, prefix=prefix, factor=factor, alone=alone)
+            if len(self._found) >= FOUND_CACHE:
+                self._found = {}
+            self._found[asked] = found
+        return found
+
+    def _find(self, word: QueryWord, *, prefix: bool, factor: float, alone: bool) -> dict[int, float]:
         found: dict[int, float] = {}
         vocabulary, words = self._vocabulary, self._vocabulary.words
 
