@@ -79,7 +79,6 @@ LEAST_LOOKS = 0.1
 """The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
 vectors can halve the odds of a match, but not reject it."""
 
-
 OF_PARTS = 0.74
 """The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
 "Ledersofa"."""
@@ -212,7 +211,9 @@ class WithText:
         else:
             looks = judge.relevances(query, named, scores, voters)
         own = {each.key: look for each, look, sure in zip(named, looks, certain, strict=True) if not sure}
-        relevances = [_fused_relevance(each.text, own[each.key]) if each.key in own else 1.0 for each in named]
+        relevances = [
+            _fused_relevance(n.text, text_relevance(n.text), own[n.key]) if n.key in own else 1.0 for n in named
+        ]
         trust = math.fsum(map(mul, feedback.weights(named), relevances))
         return {each.candidate.key: trust * each.relevance for each in matches} | own, trust
 
@@ -350,10 +351,10 @@ def _scores(candidates: Sequence[Candidate], vector: Vector, vectors: Mapping[st
     """Return the cosine of each candidate's image; 0 if its vector is not known."""
     import numpy as np
 
-    if not candidates or not vectors:
-        return [0.0] * len(candidates)
-    known = dict(zip(vectors, np.clip(np.stack(list(vectors.values())) @ vector, -1.0, 1.0).tolist(), strict=True))
-    return [known.get(candidate.image_digest, 0.0) for candidate in candidates]
+    images = {each.image_digest: vectors[each.image_digest] for each in candidates if each.image_digest in vectors}
+    scores = np.clip(np.array([*images.values()]) @ vector, -1.0, 1.0).tolist() if images else []
+    known = dict(zip(images, scores, strict=True))
+    return [known.get(each.image_digest, 0.0) for each in candidates]
 
 
 def _fused(
@@ -366,27 +367,29 @@ def _fused(
     every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
     where it is not the one that orders them.
     """
-    found: dict[str, tuple[float, float, Judged]] = {}
+    found: dict[str, tuple[float, float, float, str, Judged]] = {}  # by ascending place, with the key that sorts them
     for each in matches:
-        match = each.candidate.text
-        by_name, either = match >= BY_NAME, _either(match, each.relevance)
-        by_looks = evidence.get(each.candidate.key, each.relevance)
-        judged = each._replace(relevance=_fused_relevance(match, by_looks))
-        found[_identity(each.candidate, by_group=by_group)] = (round(match, 2) if by_name else 0.0, either, judged)
+        key, match = each.candidate.key, each.candidate.text
+        by_words = text_relevance(match)
+        place = -round(match, 2) if match >= BY_NAME else 0.0
+        relevance = _fused_relevance(match, by_words, evidence.get(key, each.relevance))
+        order = (place, -_either(by_words, each.relevance), -each.score, key)
+        found[_identity(each.candidate, by_group=by_group)] = (*order, each._replace(relevance=relevance))
     for each in looks[:LOOKS_WINDOW]:
-        found.setdefault(_identity(each.candidate, by_group=by_group), (0.0, each.relevance, each))
-    first = sorted(found.values(), key=lambda each: (-each[0], -each[1], -each[2].score, each[2].candidate.key))
+        name = _identity(each.candidate, by_group=by_group)
+        if name not in found:
+            found[name] = (0.0, -each.relevance, -each.score, each.candidate.key, each)
     rest = (each for each in looks[LOOKS_WINDOW:] if _identity(each.candidate, by_group=by_group) not in found)
-    return [*(each for *_, each in first), *rest]
+    return [*(each for *_, each in sorted(found.values())), *rest]
 
 
-def _fused_relevance(match: float, looks: float) -> float:
-    """Return the relevance of an entry by its match of words and by its looks."""
-    return _either(match, looks) if match >= BY_NAME else _both(text_relevance(match), looks)
+def _fused_relevance(match: float, by_words: float, looks: float) -> float:
+    """Return the relevance of an entry by its match of words, of the relevance ``by_words``, and by its looks."""
+    return _either(by_words, looks) if match >= BY_NAME else _both(by_words, looks)
 
 
-def _either(match: float, looks: float) -> float:
-    return 1 - (1 - text_relevance(match)) * (1 - looks)
+def _either(by_words: float, looks: float) -> float:
+    return 1 - (1 - by_words) * (1 - looks)
 
 
 def _both(text: float, looks: float) -> float:
