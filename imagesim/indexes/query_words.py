@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from imagesim.indexes.analysis import (
     JOINED,
@@ -143,6 +144,32 @@ def _forms(word: str, languages: tuple[str, ...]) -> list[Mapping[str, Mapping[s
     return kinds
 
 
+class _Lists(NamedTuple):
+    """Which lists a word is on."""
+
+    stop: bool
+    slip: bool
+    filler: bool
+    complement: bool
+    shade: bool
+    qualifier: bool
+
+
+@lru_cache(maxsize=10_000)
+def _lists_of(word: str, stems: tuple[tuple[str, str], ...]) -> _Lists:
+    """Return which lists of the languages that it has ``stems`` in a word is on."""
+    of_languages = dict(stems)
+    languages = tuple(of_languages)
+    return _Lists(
+        stop=word in stop_words(languages),
+        slip=word in _slips(languages) or _GRAMMAR.fullmatch(word) is not None,
+        filler=_is_listed(word, of_languages, _filler_forms),
+        complement=word in feature_marks(languages) or word in _prepositions(languages),
+        shade=_is_listed(word, of_languages, _shade_forms),
+        qualifier=_is_listed(word, of_languages, _qualifier_forms),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class QueryWord:
     """A word of a query with its stem in each language of the index.
@@ -221,45 +248,46 @@ def query_words(
 def _query_words(text: str, languages: tuple[str, ...], foreign: frozenset[tuple[str, str]]) -> tuple[QueryWord, ...]:
     text = _ELISION.sub("", text)  # the elided words of "c'è" or "l'huile" ask for nothing
     by_language = {language: analyse(text, language) for language in languages}
-    positions = next(iter(by_language.values()), ())
-
-    def is_in(words: Callable[[tuple[str, ...]], Collection[str]], word: str) -> bool:
-        return word in words(tuple(each for each in languages if (word, each) not in foreign) if foreign else languages)
-
-    def is_stop(word: str) -> bool:
-        return is_in(stop_words, word)
-
-    def apart(word: str) -> bool:
-        return is_stop(word) or NO_SPACES.match(word) is not None
-
+    typed = [token.word for token in next(iter(by_language.values()), ())]
+    stems = [
+        {each: by_language[each][i].stem for each in languages if not foreign or (word, each) not in foreign}
+        for i, word in enumerate(typed)
+    ]
+    on = [_lists_of(word, tuple(each.items())) for word, each in zip(typed, stems, strict=True)]
+    apart = [each.stop or NO_SPACES.match(word) is not None for word, each in zip(typed, on, strict=True)]
     pairs = [
-        (first.word + second.word)[:MAX_WORD] if not any(map(apart, (first.word, second.word))) else ""
-        for first, second in pairwise(positions)
+        "" if apart[i] or apart[i + 1] else (first + second)[:MAX_WORD]
+        for i, (first, second) in enumerate(pairwise(typed))
     ]
     words = []
     amount = complement = False
-    for i, token in enumerate(positions):
-        word = token.word
-        not_of = frozenset(language for each, language in foreign if each == word)
-        stems = {each: by_language[each][i].stem for each in languages if each not in not_of}
-        follows = i > 0 and not is_stop(positions[i - 1].word)
+    for i, word in enumerate(typed):
+        follows = i > 0 and not on[i - 1].stop
         is_size = word in SIZES and (amount or len(word) > 1)
         of_amount = is_size or (amount and has_digit(word))
-        precedes = i + 1 < len(positions) and not is_stop(positions[i + 1].word)
-        of_picture = _specifies(word, stems, _picture_forms, follows=follows, precedes=precedes)
-        filler = of_amount or (_is_listed(word, stems, _filler_forms) and not of_picture)
-        # "moins de 50", and both parts of "42.5"
-        amount = word in _AMOUNTS or (amount and (of_amount or is_stop(word)))
-        joined = tuple(filter(None, pairs[max(i - 1, 0) : i + 1]))
-        slip = is_in(_slips, word) or _GRAMMAR.fullmatch(word) is not None
-        complement = complement or is_in(feature_marks, word) or is_in(_prepositions, word)
-        shade = _is_listed(word, stems, _shade_forms)
-        unit = follows and word in _UNITS and positions[i - 1].word[0].isdigit()
-        qualifier = _is_listed(word, stems, _qualifier_forms)
-        words.append(
-            QueryWord(word, stems, False, follows, filler, slip, joined, complement, shade, unit, qualifier, not_of)
+        precedes = i + 1 < len(typed) and not on[i + 1].stop
+        filler = of_amount or (
+            on[i].filler and not _specifies(word, stems[i], _picture_forms, follows=follows, precedes=precedes)
         )
-    kept = [word for word in words if not is_stop(word.word)] or words
+        # "moins de 50", and both parts of "42.5"
+        amount = word in _AMOUNTS or (amount and (of_amount or on[i].stop))
+        complement = complement or on[i].complement
+        words.append(
+            QueryWord(
+                word,
+                stems[i],
+                follows=follows,
+                filler=filler,
+                slip=on[i].slip,
+                joined=tuple(filter(None, pairs[max(i - 1, 0) : i + 1])),
+                complement=complement,
+                shade=on[i].shade,
+                unit=follows and word in _UNITS and typed[i - 1][0].isdigit(),
+                qualifier=on[i].qualifier,
+                not_of=frozenset(language for each, language in foreign if each == word),
+            )
+        )
+    kept = [word for word, each in zip(words, on, strict=True) if not each.stop] or words
     distinct = list({word.word: word for word in kept}.values())[:MAX_TERMS]
     # "t-shirt" is searched as two words or as one, not as three.
     whole = {fold(in_one_piece(match[0])) for match in JOINED.finditer(normalised(text))}

@@ -275,7 +275,7 @@ class Table:
         assert self._texts is not None
         matches = self._texts.answer(query, mask=self.passing(filters))
         end = query.offset + query.limit
-        wanted = 2 * end + 50
+        wanted = end + 16
         while True:
             found = self._best_matches(matches, query, wanted)
             if len(found) > end or wanted >= len(matches.slots):
