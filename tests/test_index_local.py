@@ -521,6 +521,21 @@ class TestWords:
         assert len(keys(worded, Query(axis(0), text="shoe", limit=30))) == 20
 
 
+@pytest.mark.django_db(transaction=True)
+def test_words_asked_again_see_what_changed() -> None:
+    """The entries that words found are kept until the next change."""
+    index = LocalIndex(name="worded")
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    index.write([replace(entry(n, axis(n)), texts={"name": ["shoe"]}) for n in range(3)])
+    asked = Query(axis(0), text="shoe", limit=30)
+    assert len(keys(index, asked)) == len(keys(index, asked)) == 3
+    index.write([replace(entry(0, axis(0), version=2), texts={"name": ["boot"]})])
+    assert len(keys(index, asked)) == 2
+    index.write([Removal(entry(1, axis(1)).key, 2)])
+    assert len(keys(index, asked)) == 1
+    assert not keys(index, replace(asked, offset=1))
+
+
 @pytest.mark.django_db
 def test_pages_of_a_word_that_many_entries_have() -> None:
     """By match, then by key; one entry of each group."""
