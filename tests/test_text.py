@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 
+from imagesim.indexes import word_matcher
 from imagesim.indexes.analysis import analyse, described_features, features, listed_stems
 from imagesim.indexes.query_words import kind_of, query_words
 from imagesim.indexes.text import TextField, TextIndex, TextMatches
+from imagesim.indexes.word_matcher import WordMatcher
 
 FIELDS = [TextField("name", 3), TextField("brand", 2), TextField("description", 1)]
 SHOP = [
@@ -891,3 +893,17 @@ def test_a_misspelling_has_the_same_consonants_rather_than_others(typed: str, fi
     matches = index.match(typed)
     assert matches.best()[0] == first
     assert matches.scores.max() > 0.75
+
+
+def test_the_matches_that_are_remembered_are_limited(monkeypatch):
+    """Each beginning of a word has others, and the visitors choose what they type."""
+    monkeypatch.setattr(word_matcher, "MAX_REMEMBERED", 300)
+    matcher = WordMatcher(["en"])
+    for number in range(200):
+        for token in analyse(f"part{number:03}x", "en"):
+            matcher.add(token, "en")
+    typed = [f"part{number:02}" for number in range(20)] * 2
+    found = [matcher.match(query_words(text, ["en"]), prefix=True) for text in typed]
+    assert [len(each[0]) for each in found] == [10] * 40
+    assert found[:20] == found[20:]
+    assert sum(map(len, matcher._found.values())) <= 300

@@ -29,8 +29,9 @@ SPELLED = 0.5
 "match", and "table" no "tablet". It is low enough that the vectors decide. In a query of several words, which match as
 well, the factor of a typing error is squared: "grey shorts" are no grey sports shoes."""
 
-FOUND_CACHE = 2_000
-"""The number of query words whose matches are remembered."""
+MAX_REMEMBERED = 100_000
+"""The number of matches of query words that are remembered together, some 10 MB. The beginning of many words has
+thousands, and a visitor can type each of them."""
 
 
 class WordMatcher:
@@ -44,6 +45,7 @@ class WordMatcher:
         self._stems: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._known_in: dict[str, set[int]] = defaultdict(set)
         self._found: dict[Hashable, Mapping[int, float]] = {}
+        self._remembered = 0
 
     def __len__(self) -> int:
         return len(self._vocabulary.words)
@@ -59,7 +61,7 @@ class WordMatcher:
             number = known[token] = self._vocabulary.add(token.word)
             self._stems[language, token.stem].add(number)
             self._known_in[language].add(number)
-            self._found = {}
+            self._found, self._remembered = {}, 0
         return number
 
     def sort(self) -> None:
@@ -106,8 +108,9 @@ class WordMatcher:
         found = self._found.get(asked)
         if found is None:
             found = self._find(word, prefix=prefix, factor=factor, alone=alone)
-            if len(self._found) >= FOUND_CACHE:
-                self._found = {}
+            self._remembered += 1 + len(found)
+            if self._remembered > MAX_REMEMBERED:
+                self._found, self._remembered = {}, 1 + len(found)
             self._found[asked] = found
         return found
 
