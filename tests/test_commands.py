@@ -121,10 +121,16 @@ class TestSync:
             ("imagesim_plan --items 9 --node-memory 0", "--node-memory: 0 is too small; it must be 0.5 or more"),
             ("imagesim_plan --items 9 --regions nan", "--regions: nan is too small"),
             ("imagesim_plan --items 9 --replicas=-1", "--replicas: -1 is too small"),
+            ("imagesim_plan --items 9 --images 0", "--images: 0 is too small; it must be 1 or more"),
+            ("imagesim_plan --items 9 --node-memory inf", "--node-memory: inf is too large"),
+            ("imagesim_sync --watch --interval inf", "--interval: inf is too large"),
+            ("imagesim_scan --seconds nan", "--seconds: nan is too small"),
+            ("imagesim_ubi queries --until 9999-12-31", "--until: 9999-12-31 is out of range"),
+            ("imagesim_ubi queries --since 0001-01-01", "--since: 0001-01-01 is out of range"),
             ("imagesim_ubi queries --since today", "--since: 'today' is not a day such as 2026-05-31"),
         ],
     )
-    def test_numbers_that_are_too_small(self, arguments, message):
+    def test_arguments_that_make_no_sense(self, arguments, message):
         with pytest.raises(CommandError, match=message):
             call(*arguments.split())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
@@ -69,12 +70,14 @@ class ImagesimCommand(BaseCommand):
 
 
 def at_least(least: Number) -> Callable[[str], Number]:
-    """Return the type of an argument that is a number from ``least`` on."""
+    """Return the type of an argument that is a finite number from ``least`` on."""
 
     def parse(text: str) -> Number:
         value = type(least)(text)
         if not value >= least:  # nor is it NaN
             raise ArgumentTypeError(f"{text} is too small; it must be {least} or more.")
+        if value == math.inf:
+            raise ArgumentTypeError(f"{text} is too large; it must be finite.")
         return value
 
     parse.__name__ = type(least).__name__  # argparse names it where the text is no number

@@ -34,8 +34,8 @@ class Command(ImagesimCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--items", type=int, required=True, help="number of products")
-        parser.add_argument("--images", type=int, help="number of pictures (default: one per item)")
-        parser.add_argument("--dims", type=int, help="length of a vector (default: that of the model)")
+        parser.add_argument("--images", type=at_least(1), help="number of pictures (default: one per item)")
+        parser.add_argument("--dims", type=at_least(1), help="length of a vector (default: that of the model)")
         parser.add_argument(
             "--model", help="an open_clip model, as in the setting EMBEDDER (default: the configured one)"
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser
 from typing import Any
 
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding
-from imagesim.management import ImagesimCommand
+from imagesim.management import ImagesimCommand, at_least
 
 
 class Command(ImagesimCommand):
@@ -16,7 +17,9 @@ class Command(ImagesimCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--restart", action="store_true", help="begin with the first item")
-        parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long (default: never)")
+        parser.add_argument(
+            "--seconds", type=at_least(0.0), default=math.inf, help="stop after so long (default: never)"
+        )
 
     def handle(self, *args: Any, format: str, restart: bool, seconds: float, **options: Any) -> None:
         if restart or catalogue.progress().finished_at:

@@ -18,9 +18,12 @@ KINDS = {"queries": ubi.queries, "events": ubi.actions}
 
 def day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} is not a day such as 2026-05-31") from error
+    if not date.min < found < date.max:  # whose bounds are no moments in every time zone
+        raise ArgumentTypeError(f"{text} is out of range")
+    return found
 
 
 class Command(BaseCommand):
