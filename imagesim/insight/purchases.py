@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.crypto import salted_hmac
 
 from imagesim import events
-from imagesim.database import retry_conflicts
+from imagesim.database import primary, retry_conflicts
 from imagesim.exceptions import BadQuery
 from imagesim.insight.models import Purchase
 from imagesim.registry import key_of
@@ -60,7 +60,7 @@ def purchased(order: Any, lines: Iterable[Line]) -> int:
         row.request = row.request or events.request_of(line.token, key, max_age=TOKEN_AGE)
     if not rows or not events.enabled():
         return 0
-    known = Purchase.objects.filter(order=digest)
+    known = primary(Purchase).filter(order=digest)
     before = known.count()
     _store(rows.values())
     return known.count() - before
@@ -76,4 +76,4 @@ def _decimal(value: Any) -> Decimal:
 
 @retry_conflicts
 def _store(rows: Iterable[Purchase]) -> None:
-    Purchase.objects.bulk_create(rows, ignore_conflicts=True)
+    primary(Purchase).bulk_create(rows, ignore_conflicts=True)
