@@ -259,6 +259,19 @@ def test_the_page_links_to_the_products(admin_client) -> None:
     assert "120 × 120 pixels" in admin_client.get(LIST + "?kind__exact=tiny").content.decode()
 
 
+def test_a_deleted_product_leaves_the_list(admin_client) -> None:
+    gone = product("gone", scene(1, 120))
+    product("kept", scene(2, 120))
+    sync()
+    look()
+    gone.delete()
+    sync()
+    page = admin_client.get(LIST)
+    assert [finding.state.outcome for finding in page.context["cl"].result_list] == ["indexed"]
+    look()
+    assert found() == ["tiny"]
+
+
 def test_a_list_without_entries_says_so(admin_client) -> None:
     product("good", scene(1))
     sync()

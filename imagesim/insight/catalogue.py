@@ -138,6 +138,7 @@ def _step() -> CatalogueScan:
         )
         CatalogueScan.objects.filter(pk=at.pk, cursor=at.cursor).update(**changes)
     if not states:
+        delete_in_batches(Finding.objects.filter(state__outcome=Outcome.REMOVED))  # these are looked at no more
         used = ItemImage.objects.filter(digest=models.OuterRef("digest"))
         delete_in_batches(PictureFacts.objects.exclude(models.Exists(used)))
     at.refresh_from_db()

@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.html import format_html
@@ -78,6 +79,10 @@ class FindingAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(posted(self.scan_view, self._address))
         return [path("scan/", view, name="imagesim_insight_finding_scan"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Finding]:
+        """Leave out those of products that the shop has deleted since."""
+        return super().get_queryset(request).exclude(state__outcome=ItemState.Outcome.REMOVED)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         total = ItemState.objects.exclude(outcome=ItemState.Outcome.REMOVED).count()
