@@ -24,6 +24,8 @@ from imagesim.admin import ItemStateAdmin, picture_check
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
+from imagesim.insight.admin import FindingAdmin
+from imagesim.insight.models import Finding
 from imagesim.models import ItemState
 from imagesim.remote_images import RemoteImage
 from tests.shop import EMBEDDER, encoded, picture, product
@@ -181,6 +183,7 @@ office, counter = admin.AdminSite(name="office"), admin.AdminSite(name="counter"
 office.register(Product, ProductAdmin)
 counter.register(Novelty, ProductAdmin)
 counter.register(ItemState, ItemStateAdmin)
+counter.register(Finding, FindingAdmin)
 urlpatterns = [path(f"{site.name}/", site.urls) for site in (admin.site, office, counter)]
 
 
@@ -192,6 +195,9 @@ def test_an_admin_with_a_proxy_of_the_model(admin_client):
     assert f'href="/counter/shop/novelty/{dark.pk}/change/"' in similar
     found = admin_client.get("/counter/imagesim/itemstate/?q=acme").context["cl"].result_list
     assert {state.object_pk for state in found} == {str(red.pk), str(dark.pk)}, "by the brand"
+    Finding.objects.create(kind=Finding.Kind.TINY, state=ItemState.objects.first())
+    work_list = admin_client.get("/counter/imagesim_insight/finding/").content.decode()
+    assert f'href="/counter/shop/novelty/{red.pk}/change/"' in work_list
 
 
 @pytest.mark.urls(__name__)

@@ -96,9 +96,12 @@ def admins_of(site: AdminSite, model: type[models.Model]) -> list[Any]:
     return sorted(found, key=lambda own: own.model is not model)
 
 
-def change_url(site: AdminSite, item: models.Model) -> str:
-    """Return the address of the item's page in this admin; empty if it has none."""
+def change_url(site: AdminSite, item: models.Model, request: HttpRequest | None = None) -> str:
+    """Return the address of the item's page in this admin; empty if it has none, or none that the user of the request
+    may view."""
     for own in admins_of(site, type(item)):
+        if request is not None and not own.has_view_permission(request):
+            continue
         with suppress(NoReverseMatch):
             return reverse(f"{site.name}:{own.opts.app_label}_{own.opts.model_name}_change", args=[quote(item.pk)])
     return ""

@@ -11,7 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 from imagesim.admin.base import ReadOnlyAdmin, posted
 from imagesim.admin.base import thumbnail as small_picture
 from imagesim.admin.items import attach_items
+from imagesim.admin.similar import change_url
 from imagesim.exceptions import NotRegistered
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding
@@ -45,17 +46,8 @@ def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> 
             items = registry.for_label(label)
         except NotRegistered:
             continue
-        own = site._registry.get(items.model)
-        may_view = own is not None and own.has_view_permission(request)
-        meta = items.model._meta
         for item in items.model._base_manager.filter(pk__in=valid_pks(items.model, pks)):
-            url = ""
-            if may_view:
-                try:
-                    url = reverse(f"{site.name}:{meta.app_label}_{meta.model_name}_change", args=[item.pk])
-                except NoReverseMatch:
-                    url = ""
-            found[items.key_of(item)] = (str(item), url)
+            found[items.key_of(item)] = (str(item), change_url(site, item, request))
     return found
 
 
