@@ -98,7 +98,7 @@ class Versioned(Generic[T]):
 
     def _shop(self) -> tuple[str, ...]:
         """Return what tells the rows of one shop, and of one tenant's schema, from those of another."""
-        return (self.name, current_schema(router.db_for_read(self._model)), get_index().name)
+        return (self.name, current_schema(router.db_for_write(self._model)), get_index().name)
 
     def _key(self, shop: tuple[str, ...]) -> str:
         return re.sub(r"[^\w.]", "_", f"imagesim.{'.'.join(filter(None, shop[1:]))}.{self.name}")

@@ -37,6 +37,7 @@ from imagesim.experiments.middleware import ChooseVariants
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
 from imagesim.experiments.report import report_of
 from imagesim.experiments.running import VisitorVariants, exposures, running
+from imagesim.experiments.running import _load as load
 from imagesim.insight.models import Purchase
 from imagesim.insight.recorder import recorder
 from imagesim.merchandising import engine as rules
@@ -504,6 +505,21 @@ class TestFigures:
 
 
 class TestModel:
+    def test_what_decides_is_not_read_from_a_replica(self, settings):
+        made = experiment(start=False)
+        settings.DATABASE_ROUTERS = [shop.LaggingReplica(Experiment, Variant, DailyResult)]
+        made.start()
+        settings.DATABASE_ROUTERS = [shop.LaggingReplica(Experiment)]
+        assert [each.pk for each in load("")] == [made.pk]
+        made.share = 10
+        with pytest.raises(ValidationError, match="copy"):
+            made.save()
+
+    def test_figures_are_computed_once_though_a_replica_lags(self, visited, settings):
+        settings.DATABASE_ROUTERS = [shop.LaggingReplica(DailyResult)]
+        assert results.update(visited)
+        assert results.update(visited) == 0
+
     def test_a_started_one_is_not_changed(self):
         made = experiment()
         made.name = "another name"

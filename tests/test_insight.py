@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection, models
+from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -269,19 +269,9 @@ def test_a_token_of_another_product_is_not_believed() -> None:
     assert Purchase.objects.get().request == ""
 
 
-class LaggingReplica:
-    """A router of a shop whose replica does not have the last rows yet."""
-
-    def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
-        return "no such database" if model is Purchase else None
-
-    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
-        return "default"
-
-
 def test_new_purchases_are_not_counted_on_a_replica(settings: Any) -> None:
     lines = [Line(product("shoe"), 1, 10)]
-    settings.DATABASE_ROUTERS = [LaggingReplica()]
+    settings.DATABASE_ROUTERS = [shop.LaggingReplica(Purchase)]
     assert (purchased("A-1", lines), purchased("A-1", lines)) == (1, 0)
 
 

@@ -353,6 +353,11 @@ class TestCache:
             made.delete()
         assert moved(imagesim.search(text="red")) == set()
 
+    def test_a_changed_rule_is_not_read_from_a_replica(self, settings):
+        rule().save()
+        settings.DATABASE_ROUTERS = [shop.LaggingReplica(Rule, LabelCategories)]
+        assert [ready.rule.name for ready in engine._load("").by_trigger["similar", "always", ""]] == ["a rule"]
+
     def test_a_process_that_starts_answers_no_query_before_it_has_the_rules(self):
         begun, may_go = Event(), Event()
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from imagesim import events
 from imagesim.conf import get_settings
-from imagesim.database import atomic, retry_conflicts
+from imagesim.database import atomic, primary, retry_conflicts
 from imagesim.exceptions import local_choices
 from imagesim.experiments import overrides, standby
 
@@ -131,7 +131,7 @@ class Experiment(models.Model):
 
     def _check_unchanged(self) -> None:
         """:raises ValidationError: if it was started, and more than its name or the effect was changed."""
-        former = Experiment.objects.filter(pk=self.pk, started__isnull=False).first() if self.pk else None
+        former = primary(Experiment).filter(pk=self.pk, started__isnull=False).first() if self.pk else None
         if former is not None and any(getattr(former, name) != getattr(self, name) for name in self.FROZEN):
             raise ValidationError(UNCHANGEABLE, code="started")
 
@@ -144,10 +144,10 @@ class Experiment(models.Model):
         with atomic(Experiment):
             # Drafts, too: two that are started at the same time wait for each other.
             others = list(Experiment.objects.select_for_update().filter(settled=False))
-            self.refresh_from_db()
+            self.refresh_from_db(using=primary(Experiment).db)
             if self.started is not None:
                 raise ValidationError(_("It was started before; copy it to run it again."))
-            variants = list(self.variants.all())
+            variants = list(primary(Variant).filter(experiment=self))
             check_variants(variants)
             if any(each.standby for each in variants):
                 self.standby = standby.name()
@@ -253,7 +253,7 @@ class Variant(models.Model):
         return super().delete(*args, **kwargs)
 
     def _check_draft(self) -> None:
-        if Experiment.objects.filter(pk=self.experiment_id, started__isnull=False).exists():
+        if primary(Experiment).filter(pk=self.experiment_id, started__isnull=False).exists():
             raise ValidationError(UNCHANGEABLE, code="started")
 
 

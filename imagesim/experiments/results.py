@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from imagesim.database import atomic, pages, retry_conflicts
+from imagesim.database import atomic, pages, primary, retry_conflicts
 from imagesim.experiments import standby
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
@@ -49,7 +49,7 @@ def update(experiment: Experiment) -> int:
         now = timezone.now()  # once: what comes to an end while figures are computed is due the next time
         due = list(_due(locked, now))
         for until in due:
-            DailyResult.objects.bulk_create(
+            primary(DailyResult).bulk_create(
                 DailyResult(experiment=locked, until=until, variant=name, **_columns(arm))
                 for name, arm in figures(locked, until).items()
             )
@@ -66,7 +66,7 @@ def _due(experiment: Experiment, now: datetime) -> Iterator[datetime]:
     """The ends of the days that are over and have no figures yet, and the end of the experiment."""
     if experiment.started is None or experiment.ends is None:
         return
-    known = set(experiment.results.values_list("until", flat=True))
+    known = set(primary(DailyResult).filter(experiment=experiment).values_list("until", flat=True))
     day = local_date(experiment.started)
     while True:
         until = min(bounds(day)[1], experiment.ends)

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.core.exceptions import ValidationError
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from imagesim.circuit_breaker import log_repeated
+from imagesim.database import primary
 from imagesim.events import Answer
 from imagesim.experiments import results, standby
 from imagesim.experiments.assignment import assign, pseudonym
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment, Exposure
+from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.experiments.overrides import arguments_of
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
@@ -59,8 +62,8 @@ class Running:
 
 
 def _load(version: str) -> tuple[Running, ...]:
-    started = Experiment.objects.filter(started__isnull=False, stopped__isnull=True, settled=False)
-    return tuple(_ready(started.prefetch_related("variants")))
+    started = primary(Experiment).filter(started__isnull=False, stopped__isnull=True, settled=False)
+    return tuple(_ready(started.prefetch_related(Prefetch("variants", primary(StoredVariant)))))
 
 
 def _ready(experiments: Iterable[Experiment]) -> Iterable[Running]:

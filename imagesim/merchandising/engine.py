@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from imagesim.conf import get_settings
+from imagesim.database import primary
 from imagesim.indexes.validation import MAX_NONE_OF
 from imagesim.measured_colours import filter_values
 from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
@@ -229,7 +230,7 @@ def _is_known(names: Iterable[str], meta: IndexMeta) -> bool:
 
 
 def _load(version: str) -> RuleSet:
-    return RuleSet.of(Rule.objects.filter(enabled=True), version, LabelCategories.objects.all())
+    return RuleSet.of(primary(Rule).filter(enabled=True), version, primary(LabelCategories).all())
 
 
 rules = Versioned("rules", Rule, _load, RuleSet)
