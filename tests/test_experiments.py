@@ -19,6 +19,7 @@ from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.http import HttpResponse
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 from django.test import RequestFactory
@@ -30,7 +31,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from imagesim import events, tasks, widgets
 from imagesim.embedders import lite
-from imagesim.experiments import overrides, results
+from imagesim.experiments import analysis, experiment_admin, overrides, results
 from imagesim.experiments.apps import check_cache, check_experiments
 from imagesim.experiments.assignment import assign, pseudonym
 from imagesim.experiments.middleware import ChooseVariants
@@ -38,6 +39,7 @@ from imagesim.experiments.models import DailyResult, Experiment, Exposure, Varia
 from imagesim.experiments.report import report_of
 from imagesim.experiments.running import VisitorVariants, exposures, running
 from imagesim.experiments.running import _load as load
+from imagesim.experiments.statistics import Arm
 from imagesim.insight.models import Purchase
 from imagesim.insight.recorder import recorder
 from imagesim.merchandising import engine as rules
@@ -450,6 +452,16 @@ class TestFigures:
         assert sums(visited)["B"][0] == (1, 0)
         assert results.update(visited) == 0
 
+    def test_days_are_computed_one_by_one_for_as_long_as_a_page_may(self, visited, client, monkeypatch):
+        """All were computed in one transaction, so that a page that took too long began again with the first."""
+        monkeypatch.setattr(experiment_admin, "UPDATE_SECONDS", 1e-9)
+        staff(client, "view_experiment")
+        assert "are not computed yet" in client.get(page("report", visited)).content.decode()
+        assert len(sums(visited)["A"]) == 1
+        results.update(visited)
+        assert len(sums(visited)["A"]) > 1
+        assert "are not computed yet" not in client.get(page("report", visited)).content.decode()
+
     def test_carts_purchases_and_their_value(self, visited):
         first = visited.started + timedelta(seconds=1)
         click("a3", first, "cart")
@@ -497,6 +509,17 @@ class TestFigures:
         assert tasks.purge(days=1) >= 4
         assert Exposure.objects.count() == 0
         assert sums(visited)["A"][0] == (2, 1)
+
+    def test_the_page_that_deletes_an_experiment_does_not_list_each_answer(self, visited, client):
+        Experiment.objects.filter(pk=visited.pk).update(stopped=timezone.now())
+        staff(client, *EVERY)
+        address = change(visited).replace("change", "delete")
+        seen = client.get(address).content.decode()
+        assert "trial" in seen
+        assert "Exposure" not in seen
+        assert client.post(address, {"post": "yes"}).status_code == 302
+        assert not Experiment.objects.exists()
+        assert not Exposure.objects.exists()
 
     def test_deleting_an_experiment_deletes_what_was_recorded(self, visited):
         results.update(visited)
@@ -781,6 +804,23 @@ class TestReport:
         needed = report.result.comparisons["B"].needed
         assert f"about {-(-needed * 28 // 20_000):.0f} days" in outlook
         assert report.notes == []
+
+    def test_the_day_of_a_verdict_is_that_of_its_look(self):
+        """A quarter of a day was rounded away: the second look was on day 1."""
+        made = self.started(3)
+        filled(made, 3, (1000, 100), (1000, 100))
+        made.results.update(until=F("until") - timedelta(hours=18))
+        first = made.results.order_by("until")[0].until
+        made.results.filter(variant="B").exclude(until=first).update(converted=300)
+        assert report_of(made).rows[1].verdict == "Better than A, shown on day 2."
+
+    def test_a_first_day_of_a_minute_takes_no_longer(self, monkeypatch):
+        """Its looks seemed to be a thousand, which took seconds."""
+        counts = []
+        monkeypatch.setattr(analysis, "bounds", lambda times, *given: counts.append(len(times)) or [2.0] * len(times))
+        arms = {"A": Arm(150, 10), "B": Arm(160, 12)}
+        analysis.analyse([analysis.Look(1 / 40_320, arms)], {"A": 50, "B": 50}, by_value=False, effect=0.05)
+        assert max(counts) <= 100
 
     def test_a_long_wait_is_said(self):
         made = self.started(28, effect=5)

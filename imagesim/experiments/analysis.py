@@ -32,6 +32,9 @@ are skewed, and for goals that are reached days later."""
 LEAST_STEP = 0.001
 """Of the information, relative to that of the last look; similar looks so share one computation."""
 
+MOST_LOOKS = 100
+"""More than an experiment has: after a first day of some minutes, its looks seem to be many."""
+
 LEAST_VISITORS = 100
 LEAST_CONVERTED = 10
 """Of both variants together; with fewer, no distribution is normal, and there is no verdict."""
@@ -161,7 +164,7 @@ def _bounds(looks: Sequence[Look], name: str, alpha: float) -> list[float]:
 
 def _final_bound(looks: Sequence[Look], alpha: float) -> float:
     """The bound at the planned end, if the looks and the visitors go on evenly."""
-    count = max(1, round(len(looks) / max(looks[-1].time, 1e-3)))
+    count = max(1, min(MOST_LOOKS, round(len(looks) / max(looks[-1].time, 1e-3))))
     times = tuple(round((number + 1) / count, 4) for number in range(count))
     return bounds(times, times, alpha)[-1]
 

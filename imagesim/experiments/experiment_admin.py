@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -22,8 +23,11 @@ from imagesim.admin.base import posted
 from imagesim.experiments import preview
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
-from imagesim.experiments.results import update
+from imagesim.experiments.results import is_due, update
 from imagesim.insight.reports import Column, csv_response
+
+UPDATE_SECONDS = 3.0
+"""How long a page may compute figures that are due; the task or the command computes the rest."""
 
 State = Experiment.State
 CSV_COLUMNS = (
@@ -123,6 +127,13 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Experiment | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.state != State.RUNNING)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
+        """Name the experiment and its variants. Its days, and the answers to its visitors, may be millions."""
+        listed: list[Any] = []
+        for experiment in objs:
+            listed += [f"{capfirst(self.opts.verbose_name)}: {experiment}", list(map(str, experiment.variants.all()))]
+        return listed, {str(self.opts.verbose_name_plural): len(listed) // 2}, set(), []
+
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim_experiments.run_experiment")
 
@@ -165,7 +176,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def report_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         experiment = self._found(request, pk)
-        update(experiment)
+        update(experiment, UPDATE_SECONDS)
         report = report_of(experiment)
         comparisons = report.result.comparisons if report.result else {}
         drawn = [
@@ -186,6 +197,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "where": self.where_shown(experiment),
             "day": max(0, (timezone.now() - experiment.started).days + 1) if experiment.started else 0,
             "charts": drawn,
+            "is_due": is_due(experiment),
             "may_start": may_run and state == State.DRAFT,
             "may_stop": may_run and state == State.RUNNING,
             "may_copy": self.has_add_permission(request),
@@ -199,7 +211,7 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def csv_view(self, request: HttpRequest, pk: int) -> Any:
         experiment = self._found(request, pk)
-        update(experiment)
+        update(experiment, UPDATE_SECONDS)
         columns = [Column(name, lambda row: row, "text") for name in CSV_COLUMNS]
         rows = [[row.get(name, "") for name in CSV_COLUMNS] for row in csv_rows(experiment)]
         return csv_response(f"experiment-{pk}.csv", columns, rows)

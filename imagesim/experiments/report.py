@@ -57,14 +57,12 @@ def report_of(experiment: Experiment) -> Report:
         shares = {each.letter: float(each.share) for each in variants}
         result = analyse(looks, shares, by_value=experiment.by_value, effect=experiment.effect / 100)
     arms = looks[-1].arms if looks else {}
-    rows = [_row(experiment, each, arms, result, looks) for each in variants]
+    rows = [_row(experiment, each, arms, result) for each in variants]
     outlook = [] if result is None else list(_outlook(experiment, variants, looks[-1], result))
     return Report(experiment, looks, result, rows, outlook, list(_notes(experiment, result)))
 
 
-def _row(
-    experiment: Experiment, variant: Variant, arms: Mapping[str, Arm], result: Result | None, looks: Sequence[Look]
-) -> Row:
+def _row(experiment: Experiment, variant: Variant, arms: Mapping[str, Arm], result: Result | None) -> Row:
     arm = arms.get(variant.letter, Arm())
     mean = mean_of(arm, by_value=experiment.by_value)
     low, high = (mean.low, mean.high) if experiment.by_value else (arm.rate.low, arm.rate.high)
@@ -83,7 +81,7 @@ def _row(
         plain=_interval(compared, compared.last.plain, experiment),
         bounded=_interval(compared, compared.last.bound, experiment),
         probability=f"{number_format(100 * compared.probability, 1)} %" if compared.last.apart.error else "–",
-        verdict=_verdict(experiment, compared, looks),
+        verdict=_verdict(experiment, compared),
         tone=compared.verdict.value,
     )
 
@@ -117,9 +115,9 @@ def _interval(compared: Comparison, bound: float, experiment: Experiment) -> str
     return _between(_figure(low, experiment, signed=True), _figure(high, experiment, signed=True))
 
 
-def _verdict(experiment: Experiment, compared: Comparison, looks: Sequence[Look]) -> str:
+def _verdict(experiment: Experiment, compared: Comparison) -> str:
     if compared.called is not None:
-        day = max(1, round(looks[compared.called].time * experiment.days))
+        day = min(compared.called + 1, experiment.days)  # there is one look per day
         text = _("Better than A, shown on day %(day)d.")
         if compared.verdict == Verdict.WORSE:
             text = _("Worse than A, shown on day %(day)d.")

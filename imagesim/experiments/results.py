@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -34,32 +35,51 @@ def update_all() -> int:
     return sum(update(each) for each in Experiment.objects.filter(started__isnull=False, settled=False))
 
 
-@retry_conflicts
-def update(experiment: Experiment) -> int:
+def update(experiment: Experiment, seconds: float = 0.0) -> int:
     """Compute the figures that are due, the earliest first; return how many days.
 
-    When the last one is computed, what was recorded of the visitors is deleted.
+    ``seconds``: stop before another day once that much time has passed; 0 computes all. When the last one is computed,
+    what was recorded of the visitors is deleted.
     """
     standby.end_if_gone(experiment)
+    began, days = time.monotonic(), 0
+    now = timezone.now()  # once: what comes to an end while figures are computed is due the next time
+    while not seconds or not days or time.monotonic() - began < seconds:
+        if not _update_day(experiment, now):
+            _settle(experiment, now)
+            break
+        days += 1
+    return days
+
+
+def is_due(experiment: Experiment) -> bool:
+    """Whether there are days without figures."""
+    return not experiment.settled and next(_due(experiment, timezone.now()), None) is not None
+
+
+@retry_conflicts
+def _update_day(experiment: Experiment, now: datetime) -> bool:
+    """Compute the figures of the first day that is due; return whether one was."""
     with atomic(Experiment):
-        # The row is the lock: of two processes, the second finds nothing to do.
+        # The row is the lock: of two processes, the second finds the day computed.
         locked = Experiment.objects.select_for_update().filter(pk=experiment.pk, settled=False).first()
-        if locked is None:
-            return 0
-        now = timezone.now()  # once: what comes to an end while figures are computed is due the next time
-        due = list(_due(locked, now))
-        for until in due:
-            primary(DailyResult).bulk_create(
-                DailyResult(experiment=locked, until=until, variant=name, **_columns(arm))
-                for name, arm in figures(locked, until).items()
-            )
-        over = locked.ends is not None and now >= locked.ends + WAIT
-        if over:
-            Experiment.objects.filter(pk=locked.pk).update(settled=True)
-    if over:
+        until = next(_due(locked, now), None) if locked else None
+        if locked is None or until is None:
+            return False
+        primary(DailyResult).bulk_create(
+            DailyResult(experiment=locked, until=until, variant=name, **_columns(arm))
+            for name, arm in figures(locked, until).items()
+        )
+    return True
+
+
+def _settle(experiment: Experiment, now: datetime) -> None:
+    """Make the figures of an experiment that is over final, and delete what was recorded of its visitors."""
+    if experiment.ends is None or now < experiment.ends + WAIT:
+        return
+    if Experiment.objects.filter(pk=experiment.pk, settled=False).update(settled=True):
         delete_in_batches(Exposure.objects.filter(experiment=experiment))
         experiment.refresh_from_db()
-    return len(due)
 
 
 def _due(experiment: Experiment, now: datetime) -> Iterator[datetime]:
