@@ -310,6 +310,12 @@ class TestTexts:
         with live(rule(when="product", triggers=f"shop.product:0{pk}")):
             assert moved(imagesim.similar_to(shelf["blue"]))
 
+    def test_the_nearest_category_is_found_in_capitals(self):
+        for name in ("SNEAKERS", "lamps", "bottles", "chairs", "kettles", "pencils"):
+            product(name, category=name)
+        (warning,) = unknown.warnings(rule(filters="category = sneakres"))
+        assert "Nearest: “SNEAKERS”" in warning
+
     def test_errors_and_warnings_are_in_one_language(self, shelf):
         with translation.override("de"):
             with pytest.raises(ValidationError) as raised:

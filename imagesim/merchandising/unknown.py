@@ -24,7 +24,8 @@ def warnings(rule: Rule) -> Iterator[str]:
     known = [category for items in registry for category in categories_of(items)]
     missing = [each for each in _categories(rule) if each not in known]
     if known and missing:  # categories that a method computes are not known
-        nearest = [near for each in missing for near in get_close_matches(each.lower(), known, NEAREST, 0)]
+        folded = {each.casefold(): each for each in known}
+        nearest = [folded[near] for each in missing for near in get_close_matches(each.casefold(), folded, NEAREST, 0)]
         yield _(
             "No product has the category %(names)s at present; the rule has no effect there. Nearest: %(nearest)s."
         ) % {
