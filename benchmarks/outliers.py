@@ -93,7 +93,7 @@ def misplaced(categories: Sequence[str], share: float, chance: random.Random) ->
 
 def outliers(scores: Any, categories: Sequence[str], margin: float) -> Iterator[int]:
     """Yield the items that the work list would name; ``scores``: (n, n) cosines, below -1 within a group."""
-    from imagesim.insight import outliers as rule
+    from imagesim.insight import catalogue as rule
 
     sizes, of = Counter(categories), np.array(categories)
     for number, own in enumerate(categories):

@@ -17,8 +17,8 @@ from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
+from imagesim.insight.catalogue import foreign_category
 from imagesim.insight.models import Finding, PictureFacts
-from imagesim.insight.outliers import foreign_category
 from imagesim.models import ItemImage, ItemState
 from imagesim.picture_quality import BLURRED, blur
 from imagesim.registry import key_of, registry

@@ -17,10 +17,9 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from demo_shop.shop.models import Product
-from imagesim.insight import charts, reports, rollup
-from imagesim.insight.intervals import Rate
+from imagesim.insight import reports, rollup
 from imagesim.insight.models import DailyCount, Purchase, Search
-from imagesim.insight.reports import REPORTS, Column, Selection
+from imagesim.insight.reports import REPORTS, Column, Rate, Selection
 from imagesim.models import Event, ItemState
 from imagesim.registry import key_of
 from tests.shop import product
@@ -228,11 +227,11 @@ def test_a_rate_has_wilson_s_interval() -> None:
 def test_a_chart_of_many_days_groups_them() -> None:
     today = date(2026, 6, 1)
     long = Selection(today - timedelta(days=364), today)
-    chart = charts.by_day([[today, 10, Rate(4, 10)]], long)
+    chart = reports.chart_by_day([[today, 10, Rate(4, 10)]], long)
     assert chart is not None
-    assert len(chart.bars) <= charts.MAX_BARS
-    assert chart.bars[-1].height == charts.HEIGHT
-    assert charts.by_day([], long) is None
+    assert len(chart.bars) <= reports.MAX_BARS
+    assert chart.bars[-1].height == reports.CHART_HEIGHT
+    assert reports.chart_by_day([], long) is None
 
 
 def exported(kind: str) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from imagesim.insight.intervals import Rate, Z
+from imagesim.insight.reports import Rate, Z
 
 NORMAL = NormalDist()
 POWER = 0.8

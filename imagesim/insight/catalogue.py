@@ -19,7 +19,6 @@ from imagesim import images
 from imagesim.database import atomic, retry_conflicts
 from imagesim.exceptions import ImagesimError, NotRegistered
 from imagesim.indexing.documents import images_by_state
-from imagesim.insight import outliers
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState
@@ -251,7 +250,7 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
             among = Filters(categories=tuple(categories), exclude_keys=(item.key,), exclude_groups=(item.group,))
             return Query(vectors[image.digest], among, limit=limit, fingerprint=meta.fingerprint)
 
-        queries = [query(*pair, outliers.NEIGHBOURS) for pair in wanted]
+        queries = [query(*pair, NEIGHBOURS) for pair in wanted]
         queries += [query(*pair, 1, pair[0].categories) for pair in compared]
         answers = [
             answer
@@ -271,11 +270,44 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
         if not answer.candidates:
             continue
         neighbours = [(each.score, each.categories) for each in near[id(image)]]
-        if category := outliers.foreign_category(neighbours, item.categories, answer.candidates[0].score):
+        if category := foreign_category(neighbours, item.categories, answer.candidates[0].score):
             item.note(Kind.OUTLIER, _("It looks like %(category)s.") % {"category": category}, picture=image.name)
     return True
 
 
 def _is_comparable(item: Item, sizes: Mapping[str, int]) -> bool:
     """Whether the item has a category, and one with enough items to compare it with."""
-    return max((sizes[category] for category in item.categories), default=0) > outliers.ENOUGH
+    return max((sizes[category] for category in item.categories), default=0) > ENOUGH
+
+
+MARGIN = 0.15
+"""By how much nearer, in cosine, an item has to be to another category than to its own. Calibrated by
+``python -m benchmarks.outliers``: docs/howto-insight.md has the figures."""
+
+NEIGHBOURS = 10
+WITNESSES = 3
+"""Of the nearest neighbours of an item, how many have to be of the other category; the mean of the nearest of them
+counts."""
+
+ENOUGH = 5
+"""A category needs more items for one to be unlike it."""
+
+
+def foreign_category(
+    near: Sequence[tuple[float, Collection[str]]], own: Collection[str], own_best: float, margin: float = MARGIN
+) -> str:
+    """Return the category that an item looks like, if that is not one of its ``own``; empty otherwise.
+
+    ``near``: the cosine and the categories of its nearest neighbours, best first; ``own_best``: the cosine of the
+    nearest item in its own categories.
+    """
+    scores: dict[str, list[float]] = {}
+    for score, categories in near:
+        if not set(own) & set(categories):
+            for category in categories:
+                scores.setdefault(category, []).append(score)
+    means = {
+        category: sum(found[:WITNESSES]) / WITNESSES for category, found in scores.items() if len(found) >= WITNESSES
+    }
+    best = max(means, key=means.__getitem__, default="")
+    return best if best and means[best] - own_best >= margin else ""

@@ -1,11 +1,12 @@
-"""The reports: tables over the daily figures, for a page and as CSV."""
+"""The reports: tables over the daily figures, for a page and as CSV; rates with intervals; a chart of the days."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, timedelta
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal
@@ -13,15 +14,47 @@ from typing import Any, Literal
 from django.db.models import F, QuerySet, Sum, Value
 from django.db.models.functions import Lower
 from django.http import StreamingHttpResponse
+from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from imagesim.database import stream
-from imagesim.insight.intervals import Rate
 from imagesim.insight.models import DailyCount, Search
 from imagesim.insight.rollup import Figures, normal
 from imagesim.models import ItemState
 from imagesim.registry import make_key
+
+Z = 1.959964
+"""For 95 %."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``part`` of ``whole``, with Wilson's score interval at 95 % (E. B. Wilson, 1927), which is sound for few
+    observations and for rates near 0 and 1."""
+
+    part: int
+    whole: int
+
+    @property
+    def share(self) -> float:
+        return min(self.part, self.whole) / self.whole if self.whole else 0.0
+
+    @property
+    def low(self) -> float:
+        return self._bound(-1) if self.part else 0.0
+
+    @property
+    def high(self) -> float:
+        return self._bound(1) if self.part < self.whole else 1.0
+
+    def _bound(self, sign: int) -> float:
+        if not self.whole:
+            return 0.0 if sign < 0 else 1.0
+        n, p = self.whole, self.share
+        spread = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return min(1.0, max(0.0, (p + Z * Z / (2 * n) + sign * spread) / (1 + Z * Z / n)))
+
 
 Kind = DailyCount.Kind
 CellKind = Literal["text", "item", "where", "day", "number", "money", "rate"]
@@ -287,3 +320,53 @@ def _cells(value: Any) -> list[Any]:
 def _safe(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.lstrip(" \u00a0\ufeff\u200b").startswith(BEGIN_FORMULAS) else text
+
+
+CHART_WIDTH, CHART_HEIGHT = 1000, 160
+MAX_BARS = 100
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Whole pixels, because decimals would be localised."""
+
+    x: int
+    width: int
+    y: int
+    height: int
+    bad_y: int
+    bad_height: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    bars: list[Bar]
+    top: int
+    first: str
+    last: str
+    width: int = CHART_WIDTH
+    height: int = CHART_HEIGHT
+
+
+def chart_by_day(rows: Sequence[list[Any]], chosen: Selection) -> Chart | None:
+    """Return a bar for each day, or for several days if there are many; None if nothing was searched."""
+    counts: dict[date, tuple[int, int]] = {row[0]: (row[1], row[2].part) for row in rows if isinstance(row[2], Rate)}
+    days = [chosen.since + timedelta(days=n) for n in range((chosen.until - chosen.since).days + 1)]
+    step = -(-len(days) // MAX_BARS)
+    groups = [days[start : start + step] for start in range(0, len(days), step)]
+    sums = [[sum(counts.get(day, (0, 0))[part] for day in group) for part in (0, 1)] for group in groups]
+    top = max((total for total, _bad in sums), default=0)
+    if not top:
+        return None
+    bars = []
+    for number, ((total, bad), group) in enumerate(zip(sums, groups, strict=True)):
+        left, right = number * CHART_WIDTH // len(groups), (number + 1) * CHART_WIDTH // len(groups)
+        high, low = round(CHART_HEIGHT * total / top), round(CHART_HEIGHT * min(bad, total) / top)
+        label = f"{_short(group[0])}: {total}"
+        bars.append(Bar(left, max(right - left - 2, 1), CHART_HEIGHT - high, high, CHART_HEIGHT - low, low, label))
+    return Chart(bars, top, _short(days[0]), _short(days[-1]))
+
+
+def _short(day: date) -> str:
+    return date_format(day, "SHORT_DATE_FORMAT")
