@@ -33,11 +33,10 @@ from imagesim import events, tasks, widgets
 from imagesim.embedders import lite
 from imagesim.experiments import analysis, experiment_admin, overrides, results
 from imagesim.experiments.apps import check_cache, check_experiments
-from imagesim.experiments.assignment import assign, pseudonym
 from imagesim.experiments.middleware import ChooseVariants
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
 from imagesim.experiments.report import report_of
-from imagesim.experiments.running import VisitorVariants, exposures, running
+from imagesim.experiments.running import VisitorVariants, assign, exposures, pseudonym, running
 from imagesim.experiments.running import _load as load
 from imagesim.experiments.statistics import Arm
 from imagesim.insight.models import Purchase

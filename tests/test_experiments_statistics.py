@@ -9,15 +9,16 @@ import pytest
 
 from benchmarks.experiments import simulate
 from imagesim.experiments.analysis import Look, Verdict, analyse
-from imagesim.experiments.bounds import bounds, spent
 from imagesim.experiments.statistics import (
     Arm,
     Mean,
+    bounds,
     chi_square_tail,
     difference,
     mean_of,
     probability_better,
     skew,
+    spent,
     visitors_needed,
 )
 

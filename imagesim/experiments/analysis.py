@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from imagesim.experiments.bounds import bounds
 from imagesim.experiments.statistics import (
     ALPHA,
     NORMAL,
     Arm,
     Difference,
+    bounds,
     difference,
     mean_of,
     probability_better,

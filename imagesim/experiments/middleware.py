@@ -10,13 +10,23 @@ from typing import NamedTuple
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.module_loading import import_string
 
 from imagesim import events
-from imagesim.experiments.assignment import visitor_key
+from imagesim.conf import get_settings
 from imagesim.experiments.preview import Preview
 from imagesim.insight.middleware import is_visitor
 from imagesim.middleware import RequestMiddleware
 from imagesim.retrieval.variants import Variant
+
+
+def visitor_key(request: HttpRequest) -> str:
+    """Return the key that identifies the visitor: that of the session, or what ``VISITOR_KEY`` returns; empty
+    if there is none."""
+    path = get_settings().VISITOR_KEY
+    if path:
+        return import_string(path)(request) or ""
+    return getattr(getattr(request, "session", None), "session_key", None) or ""
 
 
 class Chosen(NamedTuple):

@@ -16,7 +16,7 @@ from imagesim import events
 from imagesim.conf import get_settings
 from imagesim.database import atomic, primary, retry_conflicts
 from imagesim.exceptions import local_choices
-from imagesim.experiments import overrides, standby
+from imagesim.experiments import overrides
 
 MAX_DAYS = 90
 MAX_VARIANTS = 6
@@ -150,7 +150,7 @@ class Experiment(models.Model):
             variants = list(primary(Variant).filter(experiment=self))
             check_variants(variants)
             if any(each.standby for each in variants):
-                self.standby = standby.name()
+                self.standby = overrides.standby_name()
                 if not self.standby:
                     raise ValidationError(
                         _("No index is on standby, which a variant needs: build one with imagesim_rebuild --hold.")

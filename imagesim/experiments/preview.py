@@ -19,7 +19,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from imagesim.experiments import standby
+from imagesim.experiments.overrides import arguments_of, standby_name
 from imagesim.retrieval import variants
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def end(response: HttpResponseBase) -> None:
 
 def search_of(variant: Variant) -> variants.Variant | None:
     """Return what a search does otherwise for visitors in the variant; None if it cannot be done now."""
-    from imagesim.experiments.overrides import arguments_of
-
-    backing_index = standby.name() if variant.standby else ""
+    backing_index = standby_name() if variant.standby else ""
     if variant.standby and not backing_index:
         return None
     try:

@@ -3,24 +3,25 @@ visitors got."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.core.exceptions import ValidationError
 from django.db.models import Prefetch
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import primary
 from imagesim.events import Answer
-from imagesim.experiments import results, standby
-from imagesim.experiments.assignment import assign, pseudonym
+from imagesim.experiments import results
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
-from imagesim.experiments.overrides import arguments_of
+from imagesim.experiments.overrides import arguments_of, standby_name
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Variant
@@ -28,6 +29,8 @@ from imagesim.tasks import delete_in_batches
 from imagesim.versioned import Versioned
 
 logger = logging.getLogger(__name__)
+
+PSEUDONYM_LENGTH = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def _load(version: str) -> tuple[Running, ...]:
 
 def _ready(experiments: Iterable[Experiment]) -> Iterable[Running]:
     for experiment in experiments:
-        if experiment.standby and experiment.standby != standby.name():
+        if experiment.standby and experiment.standby != standby_name():
             continue  # it is about to end
         try:
             yield Running.of(experiment)
@@ -87,6 +90,35 @@ def running_in(where: str) -> Running | None:
     now = timezone.now()
     # All of these were started; whether that is past is not asked, since the clocks of machines differ.
     return next((each for each in experiments if where in each.places and now < each.ends), None)
+
+
+def assign(salt: str, key: str, share: int, weights: Sequence[tuple[str, int]]) -> str:
+    """Return the variant of a visitor, by a salted hash of the key, so that nothing has to be stored.
+
+    Empty if the visitor does not take part.
+
+    ``share``: percent of the visitors who do; ``weights``: the percent of them for each variant. Whether a visitor
+    takes part and which variant the visitor gets are independent of each other and of any other experiment.
+    """
+    if _position(salt, "part", key) >= share / 100:
+        return ""
+    place, edge = _position(salt, "variant", key), 0.0
+    for name, weight in weights:
+        edge += weight / 100
+        if place < edge:
+            return name
+    return weights[-1][0]  # the shares add up to 1 but for rounding
+
+
+def _position(salt: str, what: str, key: str) -> float:
+    """Return a number from 0 to 1 that is the same for the same visitor."""
+    digest = hashlib.sha256(f"{salt}:{what}:{key}".encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def pseudonym(salt: str, key: str) -> str:
+    """Return a keyed hash of a visitor that differs from experiment to experiment."""
+    return salted_hmac(f"imagesim.experiments.{salt}", key, algorithm="sha256").hexdigest()[:PSEUDONYM_LENGTH]
 
 
 def _choose(visit: Visit, where: str) -> Chosen | None:
