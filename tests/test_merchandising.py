@@ -25,7 +25,7 @@ from django.utils import timezone, translation
 import imagesim
 from demo_shop.shop.models import Product
 from imagesim import versioned
-from imagesim.merchandising import engine, unknown
+from imagesim.merchandising import engine, products
 from imagesim.merchandising.admin import RuleForm
 from imagesim.merchandising.apps import check_cache
 from imagesim.merchandising.conditions import read_filters
@@ -298,7 +298,7 @@ class TestTexts:
         triggers = "\n".join(str(each.pk) for each in made[:47])
         pins = "\n".join(f"{position}: {each.pk}" for position, each in enumerate(made, 1))
         named = rule(action="pin", filters="", when="product", triggers=f"{triggers}\n999999", pins=pins)
-        (warning,) = unknown.warnings(named)
+        (warning,) = products.warnings(named)
         assert warning.startswith("There is no product “shop.product:999999” at present")
 
     def test_a_key_is_known_however_it_is_written(self, shelf):
@@ -306,21 +306,21 @@ class TestTexts:
         named = rule(
             action="pin", filters="", when="product", triggers=f"shop.product: {pk}", pins=f"1: shop.product:0{pk}"
         )
-        assert not list(unknown.warnings(named))
+        assert not list(products.warnings(named))
         with live(rule(when="product", triggers=f"shop.product:0{pk}")):
             assert moved(imagesim.similar_to(shelf["blue"]))
 
     def test_the_nearest_category_is_found_in_capitals(self):
         for name in ("SNEAKERS", "lamps", "bottles", "chairs", "kettles", "pencils"):
             product(name, category=name)
-        (warning,) = unknown.warnings(rule(filters="category = sneakres"))
+        (warning,) = products.warnings(rule(filters="category = sneakres"))
         assert "Nearest: “SNEAKERS”" in warning
 
     def test_errors_and_warnings_are_in_one_language(self, shelf):
         with translation.override("de"):
             with pytest.raises(ValidationError) as raised:
                 rule(filters="brnd = Acme")
-            (warning,) = unknown.warnings(rule(filters="category = nope"))
+            (warning,) = products.warnings(rule(filters="category = nope"))
         assert "'in_stock' oder 'price'" in " ".join(raised.value.messages)
         assert warning.startswith("Zurzeit hat kein Produkt die Kategorie „nope“")
 

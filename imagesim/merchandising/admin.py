@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET
 
 from imagesim.admin.base import posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
-from imagesim.merchandising import products, unknown
+from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
@@ -177,7 +177,7 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        for warning in unknown.warnings(obj):
+        for warning in products.warnings(obj):
             messages.warning(request, warning)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
