@@ -1,5 +1,5 @@
-"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, and the buttons
-and actions.
+"""What the admin pages share: read-only pages, states as coloured badges and in words, small pictures, addresses of
+items, and the buttons and actions.
 
 Each button or action starts a task or queues items, so none takes long.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import quote
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -27,7 +31,7 @@ from imagesim.exceptions import NotRegistered
 from imagesim.indexing import dispatch, jobs
 from imagesim.indexing.outbox import touch
 from imagesim.models import ItemState, Job
-from imagesim.registry import registry
+from imagesim.registry import concrete_model, registry
 from imagesim.thumbnails import Pictures
 
 if TYPE_CHECKING:
@@ -244,6 +248,24 @@ def thumbnail(
         return ""
     image = format_html('<img class="imagesim-thumbnail" src="{}" alt="{}" loading="lazy">', url, alt)
     return format_html('<a href="{}">{}</a>', original, image) if original else image
+
+
+def admins_of(site: AdminSite, model: type[models.Model]) -> list[Any]:
+    """Return what the site has registered for the model and for its proxies, its own first."""
+    concrete = concrete_model(model)
+    found = [own for registered, own in site._registry.items() if concrete_model(registered) is concrete]
+    return sorted(found, key=lambda own: own.model is not model)
+
+
+def change_url(site: AdminSite, item: models.Model, request: HttpRequest | None = None) -> str:
+    """Return the address of the item's page in this admin; empty if it has none, or none that the user of the request
+    may view."""
+    for own in admins_of(site, type(item)):
+        if request is not None and not own.has_view_permission(request):
+            continue
+        with suppress(NoReverseMatch):
+            return reverse(f"{site.name}:{own.opts.app_label}_{own.opts.model_name}_change", args=[quote(item.pk)])
+    return ""
 
 
 def posted(view: Callable[..., HttpResponse], page: Callable[..., str]) -> Callable[..., HttpResponse]:

@@ -14,8 +14,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from imagesim.admin.base import Outcome, ReadOnly, ReadOnlyAdmin, badge, reason, reindex_states, shorten, thumbnail
-from imagesim.admin.similar import admins_of, change_url
+from imagesim.admin.base import (
+    Outcome,
+    ReadOnly,
+    ReadOnlyAdmin,
+    admins_of,
+    badge,
+    change_url,
+    reason,
+    reindex_states,
+    shorten,
+    thumbnail,
+)
 from imagesim.exceptions import NotRegistered
 from imagesim.items import valid_pks
 from imagesim.models import ItemImage, ItemState

@@ -1,30 +1,38 @@
-""":class:`ItemStateMixin`, for the shop's own ModelAdmin."""
+""":class:`ItemStateMixin`, for the shop's own ModelAdmin, and the page "Similar items" that it adds."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import DatabaseError, models
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from imagesim.admin import picture_check
-from imagesim.admin.base import badge, reindex_items
-from imagesim.admin.similar import change_url, similar_items
+from imagesim.admin.base import admins_of, badge, change_url, reason, reindex_items, thumbnail
+from imagesim.circuit_breaker import log_repeated
+from imagesim.exceptions import ImagesimError, NotIndexed, mask_credentials
 from imagesim.models import ItemState
 from imagesim.registry import registry
+from imagesim.retrieval import search
+from imagesim.types import Hit
+from imagesim.widgets import of_its_kind
 
 
 class ItemStateMixin:
@@ -64,7 +72,7 @@ class ItemStateMixin:
     def has_reindex_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("imagesim.reindex_itemstate")
 
-    @admin.display(description=_("visual search"))
+    @admin.display(description=gettext_lazy("visual search"))
     def visual_search(self, item: models.Model) -> SafeString:
         if not hasattr(item, "_imagesim_state"):
             attach_states([item])
@@ -72,7 +80,9 @@ class ItemStateMixin:
         linked = state is not None and getattr(item, "_imagesim_linked", False)
         return badge(state, change_url(self.admin_site, state) if state and linked else "")
 
-    @admin.action(description=_("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"])
+    @admin.action(
+        description=gettext_lazy("Reindex selected %(verbose_name_plural)s for visual search"), permissions=["reindex"]
+    )
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         reindex_items(self, request, queryset)
 
@@ -147,7 +157,7 @@ class ItemStateMixin:
         found, why_none = similar_items(self.admin_site, request, item, item._imagesim_state)
         context = {
             **self.admin_site.each_context(request),
-            "title": gettext("Similar items"),
+            "title": _("Similar items"),
             "subtitle": str(item),
             "opts": own.opts,
             "media": self.media,
@@ -176,3 +186,66 @@ def attach_states(items: Iterable[Any], *, links: bool = False) -> None:
 
 def _may_see_states(request: HttpRequest) -> bool:
     return request.user.has_perm("imagesim.view_itemstate")
+
+
+logger = logging.getLogger(__name__)
+
+LIMIT = 24
+
+
+@dataclass(frozen=True)
+class SimilarItem:
+    """A hit as the page shows it. ``url`` is empty where the admin has no page of the item."""
+
+    name: str
+    url: str
+    picture: SafeString | str
+    relevance: str
+    rules: str
+
+
+def similar_items(
+    site: AdminSite, request: HttpRequest, item: models.Model, state: ItemState | None
+) -> tuple[list[SimilarItem], str]:
+    """Return what visitors see as similar and the user may view, best first, and why there is nothing if so.
+
+    Never raises an error of the index, nor of the shop's code for the item: its page is where staff look for the cause.
+    """
+    try:
+        hits = search.similar_to(item, limit=LIMIT, **of_its_kind(item, {}))
+    except NotIndexed as error:
+        return [], reason(state, item) or str(error)
+    except ImagesimError as error:
+        return [], _("The index cannot answer now: %(reason)s") % {"reason": mask_credentials(error)}
+    except DatabaseError:
+        raise
+    except Exception as error:
+        log_repeated(logger, logging.ERROR, "similar", "The items similar to %s were not found", item, exc_info=True)
+        return [], f"{type(error).__name__}: {error}"
+    shown = [_shown(site, hit) for hit in _visible(site, request, hits)]
+    if shown:
+        return shown, ""
+    if hits:
+        return [], _("There are similar items, but none that you may see.")
+    return [], _("Nothing in the index is similar enough to it.")
+
+
+def _visible(site: AdminSite, request: HttpRequest, hits: Iterable[Hit]) -> list[Hit]:
+    """Return the hits that the user's own lists of these models contain. One query per list."""
+    by_model: dict[Any, list[Hit]] = {}
+    for hit in hits:
+        by_model.setdefault(registry.for_item(hit.item).model, []).append(hit)
+    allowed: set[tuple[Any, Any]] = set()
+    for model, found in by_model.items():
+        wanted = [hit.item.pk for hit in found]
+        for own in admins_of(site, model):
+            if own.has_view_permission(request):
+                pks = own.get_queryset(request).filter(pk__in=wanted).values_list("pk", flat=True)
+                allowed |= {(model, pk) for pk in pks}
+    return [hit for hit in hits if (registry.for_item(hit.item).model, hit.item.pk) in allowed]
+
+
+def _shown(site: AdminSite, hit: Hit) -> SimilarItem:
+    relevance = _("%(percent)s %% relevant") % {"percent": number_format(round(100 * hit.relevance))}
+    picture = thumbnail(hit.item, hit.image.name)
+    return SimilarItem(str(hit.item), change_url(site, hit.item), picture, relevance, ", ".join(hit.rules))

@@ -26,10 +26,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from imagesim import events
-from imagesim.admin.base import ReadOnlyAdmin, posted
+from imagesim.admin.base import ReadOnlyAdmin, change_url, posted
 from imagesim.admin.base import thumbnail as small_picture
 from imagesim.admin.items import attach_items
-from imagesim.admin.similar import change_url
 from imagesim.exceptions import NotRegistered
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
