@@ -34,8 +34,7 @@ from imagesim.indexes.local.columnar import Matrix, Table
 from imagesim.indexes.tables import LocalEntry, LocalGeneration
 from imagesim.indexes.text import TextIndex
 from imagesim.testing.index_contract import IndexContract
-from imagesim.testing.index_reference import assert_answers
-from imagesim.testing.index_samples import DIMS, META, axis, concurrent, entry, keys
+from imagesim.testing.index_samples import DIMS, META, assert_answers, axis, concurrent, entry, keys
 from imagesim.types import Condition, Entry, Filters, Query, Removal, TextSpec
 
 

@@ -27,8 +27,7 @@ from imagesim.exceptions import (
 from imagesim.indexes import BaseIndex, get_index, validation
 from imagesim.indexes.pgvector import PgvectorIndex, searching, text, writing
 from imagesim.testing.index_contract import IndexContract
-from imagesim.testing.index_reference import expected
-from imagesim.testing.index_samples import DIMS, META, axis, entry, keys
+from imagesim.testing.index_samples import DIMS, META, axis, entry, expected, keys
 from imagesim.types import Condition, Entry, Filters, IndexMeta, Query, Removal, TextSpec
 
 

@@ -28,7 +28,6 @@ if "pytest" in sys.modules:
         "imagesim.testing.index_facets",
         "imagesim.testing.index_history",
         "imagesim.testing.index_reading",
-        "imagesim.testing.index_reference",
         "imagesim.testing.index_samples",
         "imagesim.testing.index_text",
         "imagesim.testing.index_writing",

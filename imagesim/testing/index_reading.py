@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from imagesim.exceptions import BadQuery, ModelMismatch
 from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import BaseIndex
-from imagesim.testing.index_reference import assert_answers, expected
 from imagesim.testing.index_samples import (
     CONDITIONS,
     DIMS,
@@ -22,9 +21,11 @@ from imagesim.testing.index_samples import (
     PLAIN_FILTERS,
     WRONG_CONDITIONS,
     IndexFixtures,
+    assert_answers,
     axis,
     catalogue,
     entry,
+    expected,
     keys,
     queries,
 )
