@@ -70,10 +70,10 @@ class Settings:
     # Decode visitors' pictures in confined processes.
     SANDBOX: bool = False
 
-    # Limits of queries.
+    # Limits of queries. An index answers up to its 5,000th candidate, and a page needs some more than it shows.
     MAX_TEXT_LENGTH: int = 500
-    MAX_LIMIT: int = 100
-    MAX_OFFSET: int = field(default=1_000, metadata={"min": 0})
+    MAX_LIMIT: int = field(default=100, metadata={"max": 500})
+    MAX_OFFSET: int = field(default=1_000, metadata={"min": 0, "max": 4_000})
 
     # The minimum relevance of hits on pages and in the REST API; 0 shows all.
     MIN_RELEVANCE: float = field(default=0.4, metadata={"min": 0, "max": 1})
@@ -166,12 +166,11 @@ def _parse_one(name: str, value: Any, default: Any, rules: Mapping[str, Any]) ->
         )
     if "choices" in rules and value not in rules["choices"]:
         raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it can be {format_choices(rules['choices'])}.")
-    if isinstance(value, int) and not isinstance(value, bool) and value < rules.get("min", 1):
-        raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it must be {rules.get('min', 1)} or more.")
-    if isinstance(value, float) and not rules.get("min", 0) <= value <= rules.get("max", math.inf):
-        raise ConfigurationError(
-            f"IMAGESIM[{name!r}] is {value!r}; it must be from {rules.get('min', 0)} to {rules.get('max', math.inf)}."
-        )
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        least, most = rules.get("min", 1), rules.get("max", math.inf)
+        if not least <= value <= most:
+            wanted = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+            raise ConfigurationError(f"IMAGESIM[{name!r}] is {value!r}; it must be {wanted}.")
     return value
 
 

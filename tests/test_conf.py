@@ -58,8 +58,10 @@ def test_changed_settings_are_reloaded():
         ({"SYNC": None}, "IMAGESIM['SYNC'] must be of type str, not NoneType (None)."),
         ({"MAX_LIMIT": "9"}, "IMAGESIM['MAX_LIMIT'] must be of type int, not str ('9')."),
         ({"MAX_LIMIT": True}, "IMAGESIM['MAX_LIMIT'] must be of type int, not bool (True)."),
-        ({"MAX_LIMIT": 0}, "IMAGESIM['MAX_LIMIT'] is 0; it must be 1 or more."),
-        ({"MAX_OFFSET": -1}, "IMAGESIM['MAX_OFFSET'] is -1; it must be 0 or more."),
+        ({"MAX_LIMIT": 0}, "IMAGESIM['MAX_LIMIT'] is 0; it must be from 1 to 500."),
+        ({"MAX_LIMIT": 501}, "IMAGESIM['MAX_LIMIT'] is 501; it must be from 1 to 500."),
+        ({"MAX_OFFSET": -1}, "IMAGESIM['MAX_OFFSET'] is -1; it must be from 0 to 4000."),
+        ({"SIMILAR_SECONDS": -1}, "IMAGESIM['SIMILAR_SECONDS'] is -1; it must be 0 or more."),
         (
             {"INDEX": "a.B"},
             "IMAGESIM['INDEX'] must be a dict with a 'BACKEND' path and optional 'OPTIONS', not of type",

@@ -431,3 +431,11 @@ def test_a_search_writes_nothing(shelf):
         imagesim.search(text="red", image=picture("red"))
     assert not [q["sql"] for q in queries if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
     assert ItemState.objects.count() == 6
+
+
+def test_the_last_page_that_the_settings_allow(shelf, settings):
+    settings.IMAGESIM = {**settings.IMAGESIM, "MAX_LIMIT": 500, "MAX_OFFSET": 4_000}
+    asked = {"limit": 500, "offset": 4_000, "category": "shoes", "min_relevance": 0.4}
+    assert imagesim.similar_to(shelf["red"], fallback=True, diversity=0.5, **asked) == []
+    assert imagesim.search(image=picture("red"), text="shoe", **asked) == []
+    assert imagesim.search(text="shoe", **asked) == []
