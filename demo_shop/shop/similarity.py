@@ -1,11 +1,10 @@
 """The declarations for imagesim: the pictures, the category, the stock and the filters."""
 
-from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 import imagesim
-from demo_shop.shop.models import Photo, Product
+from demo_shop.shop.models import Product
 
 
 @imagesim.register(Product)
@@ -31,12 +30,6 @@ class ProductItems(imagesim.Items[Product]):
 
     def should_index(self, product: Product) -> bool:
         return product.active
-
-    def get_hit_queryset(self) -> QuerySet[Product]:
-        """Read what cards, filters and the API show of a hit, without its descriptions and department."""
-        shown = ("name", "name_de", "slug", "brand", "colour", "price", "stock", "active", "parent", "category__slug")
-        photos = Prefetch("photos", Photo.objects.only("product", "file", "alt", "focus"))
-        return Product.objects.select_related("category").only(*shown).prefetch_related(photos)
 
     def get_similar_url(self, product: Product) -> str:
         return f"{reverse('shop:search')}?like={product.slug}"
