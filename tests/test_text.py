@@ -897,7 +897,7 @@ def test_a_misspelling_has_the_same_consonants_rather_than_others(typed: str, fi
 
 def test_the_matches_that_are_remembered_are_limited(monkeypatch):
     """Each beginning of a word has others, and the visitors choose what they type."""
-    monkeypatch.setattr(word_matcher, "MAX_REMEMBERED", 300)
+    monkeypatch.setattr(word_matcher, "MAX_REMEMBERED", 100)
     matcher = WordMatcher(["en"])
     for number in range(200):
         for token in analyse(f"part{number:03}x", "en"):
@@ -906,4 +906,4 @@ def test_the_matches_that_are_remembered_are_limited(monkeypatch):
     found = [matcher.match(query_words(text, ["en"]), prefix=True) for text in typed]
     assert [len(each[0]) for each in found] == [10] * 40
     assert found[:20] == found[20:]
-    assert sum(map(len, matcher._found.values())) <= 300
+    assert sum(map(len, matcher._found.values())) <= 100
