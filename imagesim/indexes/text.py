@@ -302,11 +302,7 @@ class TextIndex:
             qualities = np.fromiter(found.values(), dtype=np.float32, count=len(found))
             slots, fields, quality = self._postings(numbers, qualities)
             asked = quality >= STEM
-            known = (
-                int(np.count_nonzero(self._marked(slots[asked])))
-                if frequencies is None
-                else frequencies.get(word.word, 0)
-            )
+            known = self._count(slots[asked]) if frequencies is None else frequencies.get(word.word, 0)
             if known:
                 is_part = quality == np.float32(COMPOUND)
                 factor = np.where(is_part, KNOWN_PART, KNOWN_WORD).astype(np.float32)

@@ -280,11 +280,12 @@ class Search:
         # Roles are compared by identity, and kept with the reading, so that no others get its key.
         key = (text, tuple(alternatives), id(roles), languages, has_word, spoken)
         readings: RecentlyUsed[Any, Any] = runtime.get("readings", partial(RecentlyUsed, MAX_READINGS))
-        _roles, found = readings.get([key]).get(key) or (roles, None)
-        if found is None:
-            found = read_query(text, alternatives, roles, languages, has_word, spoken)
-            readings.set({key: (roles, found)})
-        return found
+        known = readings.get([key]).get(key)
+        if known is None:
+            known = roles, read_query(text, alternatives, roles, languages, has_word, spoken)
+            readings.set({key: known})
+        reading: Reading = known[1]
+        return reading
 
     def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
         """Return the search without the colours that its words exclude."""
