@@ -34,6 +34,10 @@ from imagesim.retrieval import search
 from imagesim.types import Hit
 from imagesim.widgets import of_its_kind
 
+logger = logging.getLogger(__name__)
+
+LIMIT = 24
+
 
 class ItemStateMixin:
     """Add the column "visual search" and the action "reindex selected" to the ModelAdmin of a registered model.
@@ -186,11 +190,6 @@ def attach_states(items: Iterable[Any], *, links: bool = False) -> None:
 
 def _may_see_states(request: HttpRequest) -> bool:
     return request.user.has_perm("imagesim.view_itemstate")
-
-
-logger = logging.getLogger(__name__)
-
-LIMIT = 24
 
 
 @dataclass(frozen=True)

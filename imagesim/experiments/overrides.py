@@ -19,6 +19,8 @@ from imagesim.retrieval.arguments import Weights
 if TYPE_CHECKING:
     from imagesim.experiments.models import Experiment, Variant
 
+logger = logging.getLogger(__name__)
+
 
 def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
     """Parse weights such as ``colour^0.5 shape^1`` for the model of the active index, or of the one on ``standby``.
@@ -61,9 +63,6 @@ def arguments_of(variant: Variant) -> dict[str, Any]:
     }
     components = read_components(variant.components, standby=variant.standby)
     return arguments | ({"components": components} if components else {})
-
-
-logger = logging.getLogger(__name__)
 
 
 def standby_name() -> str:

@@ -22,6 +22,17 @@ EXACT_CONVERSIONS = 1_000_000
 """Up to this many the probability of being better is summed exactly; above, the normal distribution differs by less
 than what a page shows."""
 
+POINTS = 241
+"""Of the grid of a statistic between its bounds; odd, for Simpson's rule."""
+
+NEVER = 8.0
+"""A bound that no statistic reaches by chance (1e-15)."""
+
+NEWTON_STEPS = 30
+PRECISION = 1e-9
+
+Array = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -155,18 +166,6 @@ def visitors_needed(control: Mean, effect: float, bound: float, shares: tuple[fl
     whole = sum(shares)
     per_visitor = control.variance * (whole / shares[0] + whole / shares[1])
     return (bound + NORMAL.inv_cdf(POWER)) ** 2 * per_visitor / change**2
-
-
-POINTS = 241
-"""Of the grid of a statistic between its bounds; odd, for Simpson's rule."""
-
-NEVER = 8.0
-"""A bound that no statistic reaches by chance (1e-15)."""
-
-NEWTON_STEPS = 30
-PRECISION = 1e-9
-
-Array = npt.NDArray[np.float64]
 
 
 def spent(time: float, alpha: float) -> float:

@@ -45,6 +45,9 @@ MAX_DAYS = 3700
 UPDATE_SECONDS = 1.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
 
+SCAN_SECONDS = 5.0
+"""How long a press of the button looks at items."""
+
 
 class SelectionForm(forms.Form):
     since = forms.DateField(
@@ -191,10 +194,6 @@ def _rate(rate: Rate) -> Cell:
 
 def _percent(share: float) -> str:
     return number_format(round(100 * share, 1), 1)
-
-
-SCAN_SECONDS = 5.0
-"""How long a press of the button looks at items."""
 
 
 def linked_items(site: AdminSite, request: HttpRequest, keys: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -50,6 +50,18 @@ MOST_OWNERS = 50
 DUPLICATE = 0.96
 """Calibrated by ``python -m benchmarks.duplicates``: docs/howto-insight.md has the figures."""
 
+MARGIN = 0.15
+"""By how much nearer, in cosine, an item has to be to another category than to its own. Calibrated by
+``python -m benchmarks.outliers``: docs/howto-insight.md has the figures."""
+
+NEIGHBOURS = 10
+WITNESSES = 3
+"""Of the nearest neighbours of an item, how many have to be of the other category; the mean of the nearest of them
+counts."""
+
+ENOUGH = 5
+"""A category needs more items for one to be unlike it."""
+
 
 @dataclass
 class Item:
@@ -278,19 +290,6 @@ def _look_at_neighbours(items: Sequence[Item]) -> bool:
 def _is_comparable(item: Item, sizes: Mapping[str, int]) -> bool:
     """Whether the item has a category, and one with enough items to compare it with."""
     return max((sizes[category] for category in item.categories), default=0) > ENOUGH
-
-
-MARGIN = 0.15
-"""By how much nearer, in cosine, an item has to be to another category than to its own. Calibrated by
-``python -m benchmarks.outliers``: docs/howto-insight.md has the figures."""
-
-NEIGHBOURS = 10
-WITNESSES = 3
-"""Of the nearest neighbours of an item, how many have to be of the other category; the mean of the nearest of them
-counts."""
-
-ENOUGH = 5
-"""A category needs more items for one to be unlike it."""
 
 
 def foreign_category(

@@ -27,6 +27,9 @@ from imagesim.registry import make_key
 Z = 1.959964
 """For 95 %."""
 
+CHART_WIDTH, CHART_HEIGHT = 1000, 160
+MAX_BARS = 100
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -320,10 +323,6 @@ def _cells(value: Any) -> list[Any]:
 def _safe(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.lstrip(" \u00a0\ufeff\u200b").startswith(BEGIN_FORMULAS) else text
-
-
-CHART_WIDTH, CHART_HEIGHT = 1000, 160
-MAX_BARS = 100
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from imagesim.types import Hit, HitImage, Hits
 from imagesim.widgets import Card, cards
 
 SUGGESTED = 8
+SELECTING = (Rule.Action.BOOST, Rule.Action.BURY, Rule.Action.EXCLUDE)
+NEAREST = 5
 
 
 def suggested(text: str) -> list[Card]:
@@ -66,10 +68,6 @@ def _cards(items: Iterable[models.Model]) -> list[Card]:
         image = registry.for_item(item).find_image(item, "")
         hits.append(Hit(item, 0.0, HitImage(str(getattr(image, "name", "") or ""), "")))
     return cards(Hits(hits))
-
-
-SELECTING = (Rule.Action.BOOST, Rule.Action.BURY, Rule.Action.EXCLUDE)
-NEAREST = 5
 
 
 def warnings(rule: Rule) -> Iterator[str]:
