@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 from datetime import timedelta
 
 import pytest
@@ -123,6 +124,18 @@ def test_a_broken_picture_affects_no_other():
     assert keys() == sorted([key(shoe), key(cap)])
     assert "picture" in state(boot).error
     assert state(boot).outcome == "failed"
+
+
+def test_items_are_not_to_blame_when_the_process_ends(monkeypatch):
+    """The thread of a web server works on while the interpreter shuts down, which ends every pool of threads."""
+    shoe = product("shoe", picture("red"))
+    with monkeypatch.context() as ending:
+        ending.setattr(concurrent.futures.thread, "_shutdown", True)  # as the interpreter does it
+        with pytest.raises(SystemExit):
+            sync()
+    left = state(shoe)
+    assert (left.pending, left.outcome, left.error, left.attempts, left.lease) == (True, "new", "", 0, "")
+    assert sync().indexed == 1
 
 
 @pytest.mark.parametrize(

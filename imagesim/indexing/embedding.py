@@ -323,12 +323,14 @@ def ahead(
     """Yield each value with the result of ``work``, or with the exception it raised, in order.
 
     The pool works on at most ``window`` values ahead of the reader, so memory is bounded however slow the reader is.
+
+    :raises SystemExit: if the interpreter is shutting down, which says nothing about the values.
     """
     waiting: deque[tuple[T, Future[R]]] = deque()
     iterator = iter(values)
     try:
         for value in islice(iterator, window):
-            waiting.append((value, pool.submit(work, value)))
+            waiting.append((value, _submit(pool, work, value)))
         while waiting:
             value, future = waiting.popleft()
             error = future.exception()
@@ -336,11 +338,18 @@ def ahead(
                 raise error
             result: R | Exception = future.result() if error is None else error
             for following in islice(iterator, 1):
-                waiting.append((following, pool.submit(work, following)))
+                waiting.append((following, _submit(pool, work, following)))
             yield value, result
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def _submit(pool: ThreadPoolExecutor, work: Callable[[T], R], value: T) -> Future[R]:
+    try:
+        return pool.submit(work, value)
+    except RuntimeError as error:  # raised only while the interpreter shuts down, which daemon threads outlive
+        raise SystemExit from error
 
 
 def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
