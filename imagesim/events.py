@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from django.core import signing
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -224,13 +224,17 @@ def _is_shown(key: str, hashes: str) -> bool:
     return _hash(key) in shown
 
 
-def rates(field: str, *, since: datetime | None = None) -> list[Rate]:
-    """Views, clicks and carts by ``position``, ``category`` or ``source``."""
+def rates(field: str, *, since: datetime | None = None, latest: int | None = None) -> list[Rate]:
+    """Views, clicks and carts by ``position``, ``category`` or ``source``, for 30 days or ``since``; of no more than
+    the ``latest`` so many events."""
     if field not in ("position", "category", "source"):
         raise BadQuery(f"Rates are known by {format_choices(('position', 'category', 'source'))}, not by {field!r}.")
+    counted = Event.objects.filter(created_at__gte=since or timezone.now() - timedelta(days=30))
+    if latest is not None:
+        newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
+        counted = counted.filter(pk__gt=newest - latest)
     rows = (
-        Event.objects.filter(created_at__gte=since or timezone.now() - timedelta(days=30))
-        .values(field)
+        counted.values(field)
         .annotate(
             views=Count("id", filter=Q(kind=Event.Kind.VIEW)),
             clicks=Count("id", filter=Q(kind=Event.Kind.CLICK)),

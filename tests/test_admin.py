@@ -569,8 +569,9 @@ class TestRates:
     def test_no_rates_while_events_are_disabled(self, admin_client):
         assert "Visitor events" not in admin_client.get(PAGE).content.decode()
 
-    def test_click_through_by_place_position_and_category(self, admin_client, settings):
+    def test_click_through_by_place_position_and_category(self, admin_client, settings, monkeypatch):
         from imagesim import events
+        from imagesim.admin import index_page
 
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": True}
         assert "Nothing yet." in admin_client.get(PAGE).content.decode()
@@ -586,6 +587,9 @@ class TestRates:
         assert '<th scope="row">1</th><td>1</td><td>1</td><td>0</td><td>100.0 %</td>' in html
         assert '<th scope="row">3</th><td>1</td><td>0</td><td>0</td><td>0.0 %</td>' in html
         assert '<th scope="row">&lt;boots&gt;</th><td>3</td>' in html
+        assert "At most the latest 500,000 events are counted." in html
+        monkeypatch.setattr(index_page, "LATEST_EVENTS", 1)
+        assert '<th scope="row">&lt;boots&gt;</th><td>0</td><td>1</td>' in admin_client.get(PAGE).content.decode()
 
     def test_clicks_without_views_have_no_rate(self):
         from imagesim import events

@@ -143,6 +143,8 @@ def test_rates_and_judged_pairs() -> None:
     assert by_position["0"].click_through == 0.5
     assert by_position["1"].click_through == 0
     assert [(rate.name, rate.views, rate.clicks) for rate in events.rates("category")] == [("shoes", 60, 15)]
+    (latest,) = events.rates("category", latest=12)
+    assert latest.views + latest.clicks == 12
     pairs = events.judged_pairs("shop.product")
     assert set(pairs) == {("1", str(first.pk)), ("1", str(third.pk))}
     # Clicked half as often, but from a place where half as many click: worth about the same.
