@@ -105,7 +105,8 @@ class TestNumbers:
         """From 10 % to 12 %: (1.96 + 0.84)² · 2 · 0.09 / 0.02² in each group."""
         needed = visitors_needed(mean_of(Arm(1000, 100), by_value=False), 0.2, 1.959964, (50, 50))
         assert needed / 2 == pytest.approx(7.8489 * 0.18 / 0.0004, rel=1e-3)
-        assert visitors_needed(mean_of(Arm(1000, 0), by_value=False), 0.2, 1.96, (50, 50)) == math.inf
+        for reached in (0, 1000):  # no variance, so nothing to go by
+            assert visitors_needed(mean_of(Arm(1000, reached), by_value=False), 0.2, 1.96, (50, 50)) == math.inf
         uneven = visitors_needed(mean_of(Arm(1000, 100), by_value=False), 0.2, 1.959964, (90, 10))
         assert uneven > 2 * needed
 
