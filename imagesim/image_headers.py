@@ -25,6 +25,13 @@ _XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
 
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
+MAX_JPEG_SEGMENTS = 1_000
+"""Of one file: its scans, its tables, and its metadata in segments of up to 64 KiB. Each costs time before the first
+pixel."""
+
+MAX_EXIF_SEGMENTS = 100
+"""Of a JPEG. A camera writes one or a few; Pillow copies all of them again for each one more."""
+
 MAX_PNG_CHUNKS = 20_000
 """Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
 
@@ -50,15 +57,23 @@ def _is_svg(head: bytes) -> bool:
 
 
 def jpeg_scans(data: bytes) -> int:
-    scans, position = 0, 2
-    while match := _JPEG_MARKER.search(data, position):
+    """Return the number of scans of a JPEG.
+
+    :raises BadImage: past ``MAX_JPEG_SEGMENTS`` or ``MAX_EXIF_SEGMENTS``.
+    """
+    scans, exif, position = 0, 0, 2
+    for _number in range(MAX_JPEG_SEGMENTS):
+        match = _JPEG_MARKER.search(data, position)
+        if match is None or match[1] == b"\xd9":  # what follows the end (a phone's video, a preview) is not the picture
+            return scans
         marker, position = match[1][0], match.end()
-        if marker == 0xD9:  # the end; what follows (a phone's video, a preview) is not the picture
-            break
         scans += marker == 0xDA
+        exif += marker == 0xE1 and data[position + 2 : position + 6] == b"Exif"
+        if exif > MAX_EXIF_SEGMENTS:
+            break
         if marker not in (0x01, 0xD8):  # all others carry their length
             position += int.from_bytes(data[position : position + 2], "big")
-    return scans
+    raise too_many_passes()
 
 
 def png_exif(data: bytes) -> bytes:
@@ -98,6 +113,10 @@ def check_gif(data: bytes) -> None:
         if position >= len(data):
             raise damaged()
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain GIF."))
+
+
+def too_many_passes() -> BadImage:
+    return BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
 
 
 def damaged() -> BadImage:

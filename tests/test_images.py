@@ -375,6 +375,28 @@ print(size("VmHWM") - before)
         self.assert_rejected(data[:at] + _chunk(b"teSt", b"") * 1_000_000 + data[at:], BadImage, "pieces")
         assert time.process_time() - begun < 1
 
+    @pytest.mark.parametrize("segment", [b"\xff\xe4\0\2", b"\xff\xe1\0\x12Exif\0\0" + bytes(10)])
+    def test_a_jpeg_with_a_million_segments(self, segment):
+        data = encoded(picture(), "JPEG")
+        begun = time.process_time()
+        self.assert_rejected(data[:2] + segment * (8_000_000 // len(segment)) + data[2:], BadImage, "passes")
+        assert time.process_time() - begun < 1
+
+    def test_exif_data_in_many_large_segments(self):
+        """Each is appended to a copy of those before."""
+        data, segment = encoded(picture(), "JPEG"), b"\xff\xe1\x60\0Exif\0\0" + bytes(0x6000 - 8)
+        begun = time.process_time()
+        self.assert_rejected(data[:2] + segment * 800 + data[2:], BadImage, "passes")
+        assert time.process_time() - begun < 1
+
+    def test_metadata_in_the_usual_number_of_segments(self):
+        """A colour profile in 255, a depth map in 300, and EXIF data longer than one."""
+        data = encoded(picture(), "JPEG")
+        profile = b"\xff\xe2\0\x10ICC_PROFILE\0\1\1" * 255
+        depth = b"\xff\xe1\0\x25http://ns.adobe.com/xmp/extension/\0" * 300
+        exif = b"\xff\xe1\0\x16Exif\0\0MM\0*\0\0\0\x08" + bytes(6)
+        assert images.decode(data[:2] + profile + depth + exif * 4 + data[2:]).size == (64, 64)
+
     def test_a_jpeg_with_an_appended_video(self):
         data = encoded(picture(), "JPEG") + random.Random(1).randbytes(200_000) + b"\xff\xda" * 100_000
         assert images.decode(data).size == (64, 64)
