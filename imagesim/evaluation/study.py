@@ -137,8 +137,9 @@ def _scalar(bits: int) -> Callable[[Vector], Vector]:
         # int8.
         low, high = (vectors.min(), vectors.max()) if bits == 8 else np.quantile(vectors, (0.01, 0.99))
         levels = 2 ** (bits - 1 if bits == 8 else bits) - 1
-        steps = np.round((np.clip(vectors, low, high) - low) / (high - low) * levels)
-        stored: Vector = (steps / levels * (high - low) + low).astype(np.float32)
+        span = high - low or 1.0  # all values are equal
+        steps = np.round((np.clip(vectors, low, high) - low) / span * levels)
+        stored: Vector = (steps / levels * span + low).astype(np.float32)
         return stored
 
     return quantise
