@@ -35,6 +35,9 @@ MAX_EXIF_SEGMENTS = 100
 MAX_PNG_CHUNKS = 20_000
 """Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
 
+MAX_PNG_PROFILES = 10
+"""Of a PNG, which should have one colour profile: each is decompressed, to up to a megabyte from one kilobyte."""
+
 MAX_GIF_BLOCKS = 1_000
 """Before the first frame of a GIF: its comments and extensions, in pieces of up to 255 bytes."""
 
@@ -80,15 +83,18 @@ def png_exif(data: bytes) -> bytes:
     """Return the EXIF data of a PNG, which can precede or follow its pixels, without reading the pixels; empty if there
     are none.
 
-    :raises BadImage: past ``MAX_PNG_CHUNKS``.
+    :raises BadImage: past ``MAX_PNG_CHUNKS`` or ``MAX_PNG_PROFILES``.
     """
-    position, exif = 8, b""
+    position, exif, profiles = 8, b"", 0
     for _number in range(MAX_PNG_CHUNKS):
         length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         if name == b"eXIf":
             exif = data[position + 8 : position + 8 + length]
         if not name or name == b"IEND":
             return exif
+        profiles += name == b"iCCP"
+        if profiles > MAX_PNG_PROFILES:
+            break
         position += length + 12
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain PNG."))
 

@@ -375,6 +375,16 @@ print(size("VmHWM") - before)
         self.assert_rejected(data[:at] + _chunk(b"teSt", b"") * 1_000_000 + data[at:], BadImage, "pieces")
         assert time.process_time() - begun < 1
 
+    def test_a_png_with_a_thousand_colour_profiles(self):
+        """Each is a megabyte once it is decompressed."""
+        data = encoded(picture(), "PNG")
+        at = data.index(b"IDAT") - 4
+        profile = _chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(2**20 - 64), 9))
+        assert images.decode(data[:at] + profile + data[at:]).size == (64, 64)
+        begun = time.process_time()
+        self.assert_rejected(data[:at] + profile * 1000 + data[at:], BadImage, "pieces")
+        assert time.process_time() - begun < 1
+
     @pytest.mark.parametrize("segment", [b"\xff\xe4\0\2", b"\xff\xe1\0\x12Exif\0\0" + bytes(10)])
     def test_a_jpeg_with_a_million_segments(self, segment):
         data = encoded(picture(), "JPEG")
