@@ -23,6 +23,10 @@ _KNOWN = (
 _XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
 """The constructs allowed before the root element of an SVG file: (start, end)."""
 
+_HEIF_SHARED = re.compile(rb"cdsc|grpl")
+"""The types of the boxes of a HEIF file that tell which metadata describe a picture, and which pictures form a
+group."""
+
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 MAX_JPEG_SEGMENTS = 1_000
@@ -31,6 +35,9 @@ pixel."""
 
 MAX_EXIF_SEGMENTS = 100
 """Of a JPEG. A camera writes one or a few; Pillow copies all of them again for each one more."""
+
+MAX_HEIF_BOXES = 1_000
+"""Of the outermost boxes of a HEIF file: a usual one has three."""
 
 MAX_PNG_CHUNKS = 20_000
 """Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
@@ -119,6 +126,26 @@ def check_gif(data: bytes) -> None:
         if position >= len(data):
             raise damaged()
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain GIF."))
+
+
+def without_shared(data: bytes) -> bytes:
+    """Return a HEIF file whose pictures have no metadata and are in no group: the decoder copies these for each of
+    them. How a picture is turned is no part of its metadata there.
+
+    :raises BadImage: past ``MAX_HEIF_BOXES``.
+    """
+    position, changed = 0, bytearray(data)
+    for _number in range(MAX_HEIF_BOXES):
+        size, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16], "big")
+        end = position + size if size else len(data)
+        if name == b"meta":
+            changed[position:end] = _HEIF_SHARED.sub(b"skip", data[position:end])
+        if end >= len(data) or 0 < size < 8:
+            return bytes(changed)
+        position = end
+    raise damaged()
 
 
 def too_many_passes() -> BadImage:

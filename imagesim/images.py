@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
-from imagesim.image_headers import check_gif, damaged, jpeg_scans, png_exif, sniff, too_many_passes
+from imagesim.image_headers import check_gif, damaged, jpeg_scans, png_exif, sniff, too_many_passes, without_shared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -222,6 +222,8 @@ def _open(data: bytes) -> Image:
     kind = sniff(data[:1024])
     exif = png_exif(data) if kind == "PNG" else b""
     scans = jpeg_scans(data) if kind == "JPEG" else 0
+    if kind == "HEIF" and kind in formats:
+        data = without_shared(data)
     if kind == "GIF" and kind in formats:
         check_gif(data)
     try:

@@ -4,10 +4,12 @@ import hashlib
 import io
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -650,6 +652,41 @@ class TestHeic:
         at = heic.index(b"ispe") + 8
         with pytest.raises(BadImage):
             images.decode(heic[:at] + (64).to_bytes(4, "big") * 2 + heic[at + 8 :])
+
+    def test_metadata_are_not_copied_for_each_picture(self):
+        """A hundred pictures that share the metadata of the first."""
+        import pillow_heif
+
+        file = pillow_heif.HeifFile()
+        for number in range(100):
+            file.add_from_pillow(picture())
+            file[number].info["exif"] = b"Exif\0\0MM\0*\0\0\0\x08" + bytes(6 if number else 200_000)
+        stored = io.BytesIO()
+        file.save(stored)
+        data = stored.getvalue()
+        references = re.search(rb"(?:\0\0\0\x0ecdsc....(..)){100}", data, re.DOTALL)
+        first = references[0][8:10]
+        others = re.findall(rb"cdsc....(..)", references[0], re.DOTALL)
+        shared = struct.pack(">I4s2sH", 212, b"cdsc", first, 100) + b"".join(others)
+        filling = struct.pack(">I4s2sH", 1188, b"none", first, 588) + 588 * others[0]
+        data = data.replace(references[0], shared + filling)
+        tracemalloc.start()
+        assert images.dimensions(data) == (64, 64)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(data)
+        tracemalloc.stop()
+
+    @pytest.mark.parametrize("size", [0, 1, 7, 8, 2**31])
+    def test_boxes_of_any_size(self, heic, size):
+        at = heic.index(b"meta") - 4
+        for data in (heic[:at] + size.to_bytes(4, "big") + heic[at + 4 :], heic + size.to_bytes(4, "big") + b"free"):
+            with suppress(BadImage):
+                images.decode(data)
+
+    def test_a_million_boxes(self, heic):
+        begun = time.process_time()
+        with pytest.raises(BadImage):
+            images.decode(heic[:28] + b"\0\0\0\x08free" * 1_000_000 + heic[28:])
+        assert time.process_time() - begun < 1
 
     def test_truncated_and_damaged_files_are_rejected(self, heic):
         for data in (heic[:200], heic[: len(heic) // 2], b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"):
