@@ -274,9 +274,11 @@ def _too_many_pixels(cost: float = 1.0) -> ImageTooLarge:
 
 
 def _orientation(image: Image) -> int:
-    """The EXIF orientation, without decoding a pixel."""
+    """The EXIF orientation, without decoding a pixel; 1 for a TIFF, which Pillow turns itself."""
     from PIL.Image import Image as Base
 
+    if image.format == "TIFF":
+        return 1
     try:
         return int(Base.getexif(image).get(_ORIENTATION, 1))  # not that of PNG, which decodes the picture first
     except Exception:  # unreadable EXIF data are ignored: the pixels can be intact

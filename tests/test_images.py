@@ -114,9 +114,10 @@ class TestDecode:
         data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
         assert near(colours(images.decode(data)), [(255, 0, 0)] * 2)
 
-    @pytest.mark.parametrize("kind", FORMATS)
+    @pytest.mark.parametrize("kind", [*FORMATS, "TIFF"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_exif_orientation(self, kind, orientation):
+    def test_exif_orientation(self, kind, orientation, settings):
+        settings.IMAGESIM = {"IMAGE_FORMATS": [kind]}
         upright = Image.new("RGB", (48, 32), "white")
         upright.paste("red", (0, 0, 24, 16))
         upright.paste("blue", (24, 16, 48, 32))
