@@ -23,10 +23,27 @@ _KNOWN = (
 _XML_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype", b">"))
 """The constructs allowed before the root element of an SVG file: (start, end)."""
 
+_HEIF_SHARED = re.compile(rb"cdsc|grpl")
+"""The types of the boxes of a HEIF file that tell which metadata describe a picture, and which pictures form a
+group."""
+
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+
+MAX_JPEG_SEGMENTS = 1_000
+"""Of one file: its scans, its tables, and its metadata in segments of up to 64 KiB. Each costs time before the first
+pixel."""
+
+MAX_EXIF_SEGMENTS = 100
+"""Of a JPEG. A camera writes one or a few; Pillow copies all of them again for each one more."""
+
+MAX_HEIF_BOXES = 1_000
+"""Of the outermost boxes of a HEIF file: a usual one has three."""
 
 MAX_PNG_CHUNKS = 20_000
 """Of one file. A PNG of 20 MiB written in the usual 8 KiB chunks has 2,560; each costs time before the first pixel."""
+
+MAX_PNG_PROFILES = 10
+"""Of a PNG, which should have one colour profile: each is decompressed, to up to a megabyte from one kilobyte."""
 
 MAX_GIF_BLOCKS = 1_000
 """Before the first frame of a GIF: its comments and extensions, in pieces of up to 255 bytes."""
@@ -50,30 +67,41 @@ def _is_svg(head: bytes) -> bool:
 
 
 def jpeg_scans(data: bytes) -> int:
-    scans, position = 0, 2
-    while match := _JPEG_MARKER.search(data, position):
+    """Return the number of scans of a JPEG.
+
+    :raises BadImage: past ``MAX_JPEG_SEGMENTS`` or ``MAX_EXIF_SEGMENTS``.
+    """
+    scans, exif, position = 0, 0, 2
+    for _number in range(MAX_JPEG_SEGMENTS):
+        match = _JPEG_MARKER.search(data, position)
+        if match is None or match[1] == b"\xd9":  # what follows the end (a phone's video, a preview) is not the picture
+            return scans
         marker, position = match[1][0], match.end()
-        if marker == 0xD9:  # the end; what follows (a phone's video, a preview) is not the picture
-            break
         scans += marker == 0xDA
+        exif += marker == 0xE1 and data[position + 2 : position + 6] == b"Exif"
+        if exif > MAX_EXIF_SEGMENTS:
+            break
         if marker not in (0x01, 0xD8):  # all others carry their length
             position += int.from_bytes(data[position : position + 2], "big")
-    return scans
+    raise too_many_passes()
 
 
 def png_exif(data: bytes) -> bytes:
     """Return the EXIF data of a PNG, which can precede or follow its pixels, without reading the pixels; empty if there
     are none.
 
-    :raises BadImage: past ``MAX_PNG_CHUNKS``.
+    :raises BadImage: past ``MAX_PNG_CHUNKS`` or ``MAX_PNG_PROFILES``.
     """
-    position, exif = 8, b""
+    position, exif, profiles = 8, b"", 0
     for _number in range(MAX_PNG_CHUNKS):
         length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         if name == b"eXIf":
             exif = data[position + 8 : position + 8 + length]
         if not name or name == b"IEND":
             return exif
+        profiles += name == b"iCCP"
+        if profiles > MAX_PNG_PROFILES:
+            break
         position += length + 12
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain PNG."))
 
@@ -98,6 +126,30 @@ def check_gif(data: bytes) -> None:
         if position >= len(data):
             raise damaged()
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain GIF."))
+
+
+def without_shared(data: bytes) -> bytes:
+    """Return a HEIF file whose pictures have no metadata and are in no group: the decoder copies these for each of
+    them. How a picture is turned is no part of its metadata there.
+
+    :raises BadImage: past ``MAX_HEIF_BOXES``.
+    """
+    position, changed = 0, bytearray(data)
+    for _number in range(MAX_HEIF_BOXES):
+        size, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16], "big")
+        end = position + size if size else len(data)
+        if name == b"meta":
+            changed[position:end] = _HEIF_SHARED.sub(b"skip", data[position:end])
+        if end >= len(data) or 0 < size < 8:
+            return bytes(changed)
+        position = end
+    raise damaged()
+
+
+def too_many_passes() -> BadImage:
+    return BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
 
 
 def damaged() -> BadImage:

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
-from imagesim.image_headers import check_gif, damaged, jpeg_scans, png_exif, sniff
+from imagesim.image_headers import check_gif, damaged, jpeg_scans, png_exif, sniff, too_many_passes, without_shared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -221,6 +221,9 @@ def _open(data: bytes) -> Image:
     formats = _formats(get_settings().IMAGE_FORMATS)
     kind = sniff(data[:1024])
     exif = png_exif(data) if kind == "PNG" else b""
+    scans = jpeg_scans(data) if kind == "JPEG" else 0
+    if kind == "HEIF" and kind in formats:
+        data = without_shared(data)
     if kind == "GIF" and kind in formats:
         check_gif(data)
     try:
@@ -238,8 +241,8 @@ def _open(data: bytes) -> Image:
     cost = _PIXEL_COST.get(image.format or "", 1.0)
     if image.width * image.height * cost > get_settings().MAX_IMAGE_PIXELS:
         raise _too_many_pixels(cost)
-    if kind == "JPEG" and jpeg_scans(data) * image.width * image.height > MAX_SCANNED_PIXELS:
-        raise BadImage(_("The picture is stored in too many passes; save it again as a plain JPEG."))
+    if scans * image.width * image.height > MAX_SCANNED_PIXELS:
+        raise too_many_passes()
     if exif:
         image.info["exif"] = b"Exif\0\0" + exif
     return image
@@ -271,9 +274,11 @@ def _too_many_pixels(cost: float = 1.0) -> ImageTooLarge:
 
 
 def _orientation(image: Image) -> int:
-    """The EXIF orientation, without decoding a pixel."""
+    """The EXIF orientation, without decoding a pixel; 1 for a TIFF, which Pillow turns itself."""
     from PIL.Image import Image as Base
 
+    if image.format == "TIFF":
+        return 1
     try:
         return int(Base.getexif(image).get(_ORIENTATION, 1))  # not that of PNG, which decodes the picture first
     except Exception:  # unreadable EXIF data are ignored: the pixels can be intact

@@ -59,7 +59,7 @@ def _check_names(items: Items[Any]) -> Iterator[CheckMessage]:
     """A misspelt attribute would be ignored silently."""
     own = {name for ancestor in type(items).__mro__ if ancestor not in Items.__mro__ for name in vars(ancestor)}
     for name in sorted(own - set(dir(Items))):
-        method = callable(getattr(items, name))
+        method = callable(getattr(type(items), name))  # of the class: a property is not read
         known = [good for good in dir(Items) if good[0] != "_" and callable(getattr(Items, good)) is method]
         near = get_close_matches(name, known, n=2, cutoff=0.75)
         if near and not name.startswith("_"):

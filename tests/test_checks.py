@@ -238,6 +238,11 @@ class TestItems:
 
     def test_additional_attributes_of_the_shop(self, register):
         register(rack="maker__name", _images="x", with_price=lambda self: 3)
+        assert item_checks.check_items() == []
+
+    def test_a_property_of_the_shop_is_not_read(self, register):
+        """It may query the database, or need what there is in a request only."""
+        register(shelf=property(lambda self: pytest.fail("read")))
 
         assert item_checks.check_items() == []
 

@@ -144,6 +144,14 @@ def test_quantisation_loses_recall_and_rescoring_restores_it() -> None:
     assert shared[True] > shared[False] + 0.1
 
 
+@pytest.mark.parametrize("name", ["int8", "int4", "bbq"])
+def test_equal_values_can_be_quantised(name: str) -> None:
+    """Such as those of vectors that were reduced to one dimension."""
+    with np.errstate(all="raise"):
+        stored = study.QUANTISATIONS[name](np.ones((3, 1), dtype=np.float32))
+    assert stored.tolist() == [[1.0]] * 3
+
+
 @pytest.mark.usefixtures("shop")
 def test_tuning_suppresses_noisy_dimensions() -> None:
     loaded = catalogue.load(get_items(), FINGERPRINT)

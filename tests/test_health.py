@@ -18,7 +18,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 import imagesim
-from imagesim.exceptions import BadQuery, IndexUnavailable
+from imagesim.exceptions import BadQuery, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
@@ -69,6 +69,17 @@ class TestHealth:
             assert "the index was made with other text; run `manage.py imagesim_rebuild`" in out.getvalue()
         finally:
             items.__dict__.pop("text_specs", None)
+
+    @pytest.mark.parametrize("error", [QueryTimeout("too slow"), SearchIndexError("the key was refused")])
+    def test_an_index_that_refuses_or_is_too_slow(self, client, shop, monkeypatch, error):
+        def refuse(*arguments, **options):
+            raise error
+
+        monkeypatch.setattr(type(get_index()), "count", refuse)
+        assert status.get_status().index.error == str(error)
+        answer = client.get("/visual/metrics/")
+        assert answer.status_code == 200
+        assert "imagesim_index_up 0.0" in answer.content.decode()
 
     def test_the_settings_name_another_model(self, client, shop, settings):
         """Photos and words are refused, and no new picture is indexed."""

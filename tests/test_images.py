@@ -4,10 +4,12 @@ import hashlib
 import io
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -112,9 +114,10 @@ class TestDecode:
         data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
         assert near(colours(images.decode(data)), [(255, 0, 0)] * 2)
 
-    @pytest.mark.parametrize("kind", FORMATS)
+    @pytest.mark.parametrize("kind", [*FORMATS, "TIFF"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_exif_orientation(self, kind, orientation):
+    def test_exif_orientation(self, kind, orientation, settings):
+        settings.IMAGESIM = {"IMAGE_FORMATS": [kind]}
         upright = Image.new("RGB", (48, 32), "white")
         upright.paste("red", (0, 0, 24, 16))
         upright.paste("blue", (24, 16, 48, 32))
@@ -375,6 +378,38 @@ print(size("VmHWM") - before)
         self.assert_rejected(data[:at] + _chunk(b"teSt", b"") * 1_000_000 + data[at:], BadImage, "pieces")
         assert time.process_time() - begun < 1
 
+    def test_a_png_with_a_thousand_colour_profiles(self):
+        """Each is a megabyte once it is decompressed."""
+        data = encoded(picture(), "PNG")
+        at = data.index(b"IDAT") - 4
+        profile = _chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(2**20 - 64), 9))
+        assert images.decode(data[:at] + profile + data[at:]).size == (64, 64)
+        begun = time.process_time()
+        self.assert_rejected(data[:at] + profile * 1000 + data[at:], BadImage, "pieces")
+        assert time.process_time() - begun < 1
+
+    @pytest.mark.parametrize("segment", [b"\xff\xe4\0\2", b"\xff\xe1\0\x12Exif\0\0" + bytes(10)])
+    def test_a_jpeg_with_a_million_segments(self, segment):
+        data = encoded(picture(), "JPEG")
+        begun = time.process_time()
+        self.assert_rejected(data[:2] + segment * (8_000_000 // len(segment)) + data[2:], BadImage, "passes")
+        assert time.process_time() - begun < 1
+
+    def test_exif_data_in_many_large_segments(self):
+        """Each is appended to a copy of those before."""
+        data, segment = encoded(picture(), "JPEG"), b"\xff\xe1\x60\0Exif\0\0" + bytes(0x6000 - 8)
+        begun = time.process_time()
+        self.assert_rejected(data[:2] + segment * 800 + data[2:], BadImage, "passes")
+        assert time.process_time() - begun < 1
+
+    def test_metadata_in_the_usual_number_of_segments(self):
+        """A colour profile in 255, a depth map in 300, and EXIF data longer than one."""
+        data = encoded(picture(), "JPEG")
+        profile = b"\xff\xe2\0\x10ICC_PROFILE\0\1\1" * 255
+        depth = b"\xff\xe1\0\x25http://ns.adobe.com/xmp/extension/\0" * 300
+        exif = b"\xff\xe1\0\x16Exif\0\0MM\0*\0\0\0\x08" + bytes(6)
+        assert images.decode(data[:2] + profile + depth + exif * 4 + data[2:]).size == (64, 64)
+
     def test_a_jpeg_with_an_appended_video(self):
         data = encoded(picture(), "JPEG") + random.Random(1).randbytes(200_000) + b"\xff\xda" * 100_000
         assert images.decode(data).size == (64, 64)
@@ -618,6 +653,41 @@ class TestHeic:
         at = heic.index(b"ispe") + 8
         with pytest.raises(BadImage):
             images.decode(heic[:at] + (64).to_bytes(4, "big") * 2 + heic[at + 8 :])
+
+    def test_metadata_are_not_copied_for_each_picture(self):
+        """A hundred pictures that share the metadata of the first."""
+        import pillow_heif
+
+        file = pillow_heif.HeifFile()
+        for number in range(100):
+            file.add_from_pillow(picture())
+            file[number].info["exif"] = b"Exif\0\0MM\0*\0\0\0\x08" + bytes(6 if number else 200_000)
+        stored = io.BytesIO()
+        file.save(stored)
+        data = stored.getvalue()
+        references = re.search(rb"(?:\0\0\0\x0ecdsc....(..)){100}", data, re.DOTALL)
+        first = references[0][8:10]
+        others = re.findall(rb"cdsc....(..)", references[0], re.DOTALL)
+        shared = struct.pack(">I4s2sH", 212, b"cdsc", first, 100) + b"".join(others)
+        filling = struct.pack(">I4s2sH", 1188, b"none", first, 588) + 588 * others[0]
+        data = data.replace(references[0], shared + filling)
+        tracemalloc.start()
+        assert images.dimensions(data) == (64, 64)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(data)
+        tracemalloc.stop()
+
+    @pytest.mark.parametrize("size", [0, 1, 7, 8, 2**31])
+    def test_boxes_of_any_size(self, heic, size):
+        at = heic.index(b"meta") - 4
+        for data in (heic[:at] + size.to_bytes(4, "big") + heic[at + 4 :], heic + size.to_bytes(4, "big") + b"free"):
+            with suppress(BadImage):
+                images.decode(data)
+
+    def test_a_million_boxes(self, heic):
+        begun = time.process_time()
+        with pytest.raises(BadImage):
+            images.decode(heic[:28] + b"\0\0\0\x08free" * 1_000_000 + heic[28:])
+        assert time.process_time() - begun < 1
 
     def test_truncated_and_damaged_files_are_rejected(self, heic):
         for data in (heic[:200], heic[: len(heic) // 2], b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"):

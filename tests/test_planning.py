@@ -28,7 +28,7 @@ from tests.shop import EMBEDDER, index_for
 @pytest.mark.parametrize(
     ("images", "dims", "server", "backend", "kind", "memory"),
     [
-        (10_000, 512, (8, 12), "local", "int8", 10_000 * 512 * 4),
+        (10_000, 512, (8, 12), "local", "none", 10_000 * 512 * 4),
         (1_000_000, 512, (8, 19), "elasticsearch", "int8", 1_000_000 * 580),
         (1_000_000, 128, (9, 5), "elasticsearch", "int8", 1_000_000 * 196),
         (1_000_000, 512, (9, 5), "elasticsearch", "bbq", 1_000_000 * 142),
@@ -83,6 +83,8 @@ def test_the_local_index_needs_as_much_of_the_database_as_its_rows() -> None:
     assert held < planned.disk_bytes < 1.5 * held
     call_command("imagesim_plan", "--items=100000", "--dims=512", "--no-measure", stdout=out)
     assert "Database, index       233.5 MiB (466.9 MiB while rebuilding)" in out.getvalue()
+    of_server = (planned.server, planned.index_options, planned.shards, planned.nodes, planned.replicas)
+    assert of_server == ("", {}, 1, 0, 0)
 
 
 def test_servers_that_keep_sources_need_more_disk_until_they_are_merged() -> None:
@@ -99,6 +101,9 @@ def test_times_follow_from_those_of_a_small_index() -> None:
     made = plan(items=10**6, images=10**6, dims=512, sample=Sample(1_000, 36.0, 2.0, overhead=1.5))
     assert made.query_ms == pytest.approx(2.5)
     assert plan(items=9, images=9, dims=8).fill_hours is None
+    exact = Sample(1_000, 36.0, 2.0, overhead=1.5, exact=True)
+    made = plan(items=10**5, images=10**5, dims=512, sample=exact)
+    assert (made.fill_hours, made.query_ms) == pytest.approx((1, 51.5))  # a hundred times as many vectors
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_pgvector_takes_as_much_as_planned(filled: tuple[str, int, int, str], pg
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["elasticsearch", "pgvector"])
+@pytest.mark.parametrize("kind", ["elasticsearch", "pgvector", "local"])
 def test_the_command_measures_the_configured_index(
     request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -178,10 +183,11 @@ def test_the_command_measures_the_configured_index(
     settings.IMAGESIM = {"EMBEDDER": EMBEDDER, "INDEX": index_for(request, kind)}
     out = StringIO()
     options = ["--items=1000000", "--dims=32", "--no-measure", "--measure-index", "--characters=50", "--verbosity=0"]
+    options += ["--index=local"] if kind == "local" else []
     call_command("imagesim_plan", *options, "--format=json", stdout=out)
     report = json.loads(out.getvalue())
     assert report["backend"] == kind
-    assert report["sample"]["entries"] == 200
+    assert (report["sample"]["entries"], report["sample"]["exact"]) == (200, kind == "local")
     assert report["fill_hours"] > 0
     assert report["query_ms"] > 0
     assert get_index().backing_indexes() == []
@@ -189,6 +195,7 @@ def test_the_command_measures_the_configured_index(
     call_command("imagesim_plan", *options, stdout=out)
     lines = {line.partition("  ")[0]: line.partition("  ")[2].strip() for line in out.getvalue().splitlines()}
     assert lines["Rebuild, this index"].endswith("h from stored embeddings, without other work")
-    assert lines["Index"].startswith("PostgreSQL with pgvector" if kind == "pgvector" else "Elasticsearch")
+    assert lines["Index"].lower().startswith("postgresql with pgvector" if kind == "pgvector" else kind)
+    assert lines["A query, this index"].endswith("all vectors in memory") == (kind == "local")
     assert ("Memory, to build" in lines) == (kind == "pgvector")
     assert ("Heap, each node" in lines) == (kind == "elasticsearch")

@@ -30,12 +30,13 @@ from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.query_text import read_all
 from imagesim.retrieval.readings import WithReadings
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
-from imagesim.retrieval.retriever import WithMMR
+from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.text import WithText
 from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
 from imagesim.word_roles import Roles
 from tests.shop import picture, product
+from tests.test_retrieval_parts import Listed
 
 pytestmark = pytest.mark.django_db
 
@@ -132,6 +133,21 @@ class TestFloor:
             assert len(page.candidates) == 10
             found, more = found + [each.key for each in page.candidates], page.more
         assert found == [each.key for each in every if "shoes" in each.categories]
+
+    def test_other_categories_follow_if_nothing_in_the_first_is_relevant(self):
+        """A page of a fallback ended with the last ones of the first category, which filled its window."""
+        hats = [candidate(f"h{n:02}", 0.5 - n / 1000, "hats") for n in range(40)]
+        shoes = [candidate(f"s{n:02}", 0.4 - n / 1000, "shoes") for n in range(40)]
+        listed = Listed(*hats, *shoes, categories={each.key: each.categories[0] for each in [*hats, *shoes]})
+        judged = WithRelevance(
+            WithFallback(listed, [("wider", ())]),
+            Judge(PLAIN, "items", frozenset({"shoes"})),
+            0.6,
+            last_stage="wider",
+        )
+        (page,) = judged.search([Query(np.ones(2, np.float32), Filters(categories=("hats",)), limit=5)])
+        assert [each.key for each in page.candidates] == [f"s{n:02}" for n in range(5)]
+        assert {each.stage for each in page.candidates} == {"wider"}
 
     def test_what_cannot_be_relevant_is_not_looked_for(self):
         """Only candidates of the category are looked for further, and only while there are any."""

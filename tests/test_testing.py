@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 from django.db import connection
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
+from PIL import Image
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.regions import NoRegions, get_region_finder
 from imagesim.testing import make_picture, override_imagesim, picture_file, sync_inline
+from imagesim.testing.embedder_contract import EmbedderContract
 from imagesim.testing.embedders import PixelEmbedder
+from imagesim.testing.index_contract import IndexContract
 
 
 def make(colour: str) -> Product:
@@ -77,6 +84,13 @@ class TestCaseWithItems(TestCase):
             assert get_settings().MAX_LIMIT == 5
             assert isinstance(get_embedder(), PixelEmbedder)
 
+    @override_settings(IMAGESIM={"SIMILAR_SECONDS": 60, "WARM_UP": True})
+    def test_nothing_is_left_to_the_next_test(self) -> None:
+        """The cache is not rolled back: an answer, or a count of requests, would be found by the next test."""
+        with override_imagesim():
+            assert (get_settings().SIMILAR_SECONDS, get_settings().WARM_UP) == (0, False)
+            assert set(get_settings().REST_THROTTLES.values()) == {None}
+
     def test_the_backends_of_the_settings_exist(self) -> None:
         assert isinstance(get_embedder(), PixelEmbedder)
         assert isinstance(get_index(), LocalIndex)
@@ -106,3 +120,58 @@ def test_pictures_differ_by_their_mark() -> None:
     pictures = {make_picture("red", mark=mark).tobytes() for mark in range(8)}
     assert len(pictures) == 8
     assert make_picture(size=(30, 20)).size == (30, 20)
+
+
+class RemoteIndex(LocalIndex):
+    """An index with an option that it cannot do without, whose swaps fail from the second one on."""
+
+    def __init__(self, *, host: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.host, self.promoted = host, 0
+
+    def promote(self, backing_index: str) -> None:
+        self.promoted += 1
+        if self.promoted > 1:
+            raise SearchIndexError("no swap")
+        super().promote(backing_index)
+
+
+class RemoteContract(IndexContract):
+    def options(self, index: Any) -> dict[str, Any]:
+        return {"host": index.host}
+
+
+def test_the_contract_takes_an_index_with_required_options() -> None:
+    RemoteContract().test_an_unknown_similarity_is_a_configuration_error(RemoteIndex(host="x"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readers_of_the_contract_end_with_a_failed_swap() -> None:
+    index, before = RemoteIndex(host="x", name="swaps"), threading.active_count()
+    with pytest.raises(SearchIndexError, match="no swap"):
+        RemoteContract().test_searches_continue_during_swaps(lambda: RemoteIndex(host="x", name="swaps"), index)
+    assert threading.active_count() == before
+    for backing_index in index.backing_indexes():
+        index.drop(backing_index)
+
+
+class UnlockedEmbedder(PixelEmbedder):
+    """Loads its model without a lock."""
+
+    loads = 0
+    loaded = False
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        if not self.loaded:
+            self.loads += 1
+            time.sleep(0.2)
+            if self.loads > 1:
+                raise RuntimeError("loaded twice")
+            self.loaded = True
+        return super().embed_images(images)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_contract_finds_a_model_that_is_loaded_twice() -> None:
+    with pytest.raises(AssertionError):
+        EmbedderContract().test_several_threads_can_load_the_model(UnlockedEmbedder())

@@ -15,6 +15,10 @@ from imagesim.evaluation.study import Outcome
 from imagesim.exceptions import BadImage, BadQuery, ConfigurationError
 from imagesim.items import Items
 
+ROWS = 8
+"""Of the best queries on a contact sheet, and of the worst."""
+ANSWERS = 6
+"""Of each of them."""
 TILE = 160
 EDGE = 6
 RELEVANT = (30, 130, 60)
@@ -69,30 +73,24 @@ def reliability_curve(found: Sequence[Reliability], title: str, path: Path) -> N
 
 
 def contact_sheet(
-    catalogue: Catalogue,
-    items: Items[Any],
-    queries: Sequence[Case],
-    outcome: Outcome,
-    path: Path,
-    *,
-    each: int = 8,
-    k: int = 6,
+    catalogue: Catalogue, items: Items[Any], queries: Sequence[Case], outcome: Outcome, path: Path
 ) -> None:
     """Draw the best and the worst queries by nDCG: a row each, with its picture and its first answers, framed green or
     red."""
     order = sorted(range(len(queries)), key=lambda i: -float(outcome.values["ndcg"][i]))
-    chosen = order if len(order) <= 2 * each else order[:each] + order[-each:]
+    chosen = order if len(order) <= 2 * ROWS else order[:ROWS] + order[-ROWS:]
     shown = {int(catalogue.owner[queries[i].row]) for i in chosen}
-    shown |= {int(item) for i in chosen for item in outcome.rankings[i][:k]}
+    shown |= {int(item) for i in chosen for item in outcome.rankings[i][:ANSWERS]}
     pks = [catalogue.pks[item] for item in shown]
     objects = {str(item.pk): item for item in items.for_reading(items.get_queryset()).filter(pk__in=pks)}
-    sheet = Image.new("RGB", ((k + 1) * TILE, len(chosen) * TILE), "white")
+    sheet = Image.new("RGB", ((ANSWERS + 1) * TILE, len(chosen) * TILE), "white")
     for line, i in enumerate(chosen):
         case = queries[i]
         query_item = int(catalogue.owner[case.row])
         cells = [(query_item, catalogue.names[case.row], NEUTRAL)]
         cells += [
-            (int(item), "", RELEVANT if int(item) in case.grades else IRRELEVANT) for item in outcome.rankings[i][:k]
+            (int(item), "", RELEVANT if int(item) in case.grades else IRRELEVANT)
+            for item in outcome.rankings[i][:ANSWERS]
         ]
         for column, (item, name, colour) in enumerate(cells):
             tile = _tile(items, objects.get(catalogue.pks[item]), name, colour)

@@ -71,19 +71,19 @@ def _dcg(grades: Grades) -> float:
     return float(np.sum(grades / np.log2(np.arange(2, len(grades) + 2))))
 
 
-def estimate(values: Grades, *, seed: int = 0) -> Estimate:
+def estimate(values: Grades) -> Estimate:
     """Return the mean of per-query ``values`` (n,) with a percentile-bootstrap interval over queries (Efron, 1979)."""
     if not len(values):
         return Estimate(float("nan"), float("nan"), float("nan"))
-    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    draws = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
     means = values[draws].mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return Estimate(float(values.mean()), float(low), float(high))
 
 
-def paired_difference(ours: Grades, theirs: Grades, *, seed: int = 0) -> Estimate:
+def paired_difference(ours: Grades, theirs: Grades) -> Estimate:
     """Return the mean of ``ours - theirs`` over the same queries (n,): above 0 throughout means a significant gain."""
-    return estimate(ours - theirs, seed=seed)
+    return estimate(ours - theirs)
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,9 @@ def _scalar(bits: int) -> Callable[[Vector], Vector]:
         # int8.
         low, high = (vectors.min(), vectors.max()) if bits == 8 else np.quantile(vectors, (0.01, 0.99))
         levels = 2 ** (bits - 1 if bits == 8 else bits) - 1
-        steps = np.round((np.clip(vectors, low, high) - low) / (high - low) * levels)
-        stored: Vector = (steps / levels * (high - low) + low).astype(np.float32)
+        span = high - low or 1.0  # all values are equal
+        steps = np.round((np.clip(vectors, low, high) - low) / span * levels)
+        stored: Vector = (steps / levels * span + low).astype(np.float32)
         return stored
 
     return quantise

@@ -88,9 +88,7 @@ def _reduce(catalogue: Catalogue, matrix: Vector, dims: int) -> Vector:
 
 def _pairs(catalogue: Catalogue, queries: Sequence[Case], allowed: set[int], seed: int) -> npt.NDArray[np.int64]:
     rows = np.flatnonzero(np.isin(catalogue.owner, list(allowed)))
-    same_item = positive_pairs(
-        [frozenset({str(item)}) for item in catalogue.owner], allowed=rows, count=PAIRS // 2, seed=seed
-    )
+    same_item = _pairs_of_one_item(catalogue.owner, rows, PAIRS // 2, seed)
     first = catalogue.first_images()
 
     def related() -> Iterator[tuple[int, int]]:
@@ -127,16 +125,12 @@ def within_class_whitening(differences: Vector, identity_weight: float) -> Vecto
     return matrix
 
 
-def positive_pairs(
-    labels: list[frozenset[str]], *, allowed: npt.NDArray[np.int64], count: int, seed: int
+def _pairs_of_one_item(
+    owner: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], count: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Return up to ``count`` pairs (n, 2) of rows among ``allowed`` that share a label, drawn evenly over labels."""
+    """Return up to ``count`` pairs (n, 2) of ``rows`` with the same owner, drawn evenly over owners."""
     rng = np.random.default_rng(seed)
-    members: dict[str, list[int]] = {}
-    for row in allowed:
-        for label in labels[row]:
-            members.setdefault(label, []).append(int(row))
-    pools = [np.asarray(rows) for rows in members.values() if len(rows) > 1]
+    pools = [pool for pool in np.split(rows, np.flatnonzero(np.diff(owner[rows])) + 1) if len(pool) > 1]
     if not pools:
         return np.empty((0, 2), dtype=np.int64)
     each = max(1, count // len(pools))

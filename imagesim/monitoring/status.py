@@ -28,8 +28,8 @@ from imagesim.exceptions import (
     ConfigurationError,
     ImagesimError,
     IndexMissing,
-    IndexUnavailable,
     ModelMismatch,
+    SearchIndexError,
     mask_credentials,
 )
 from imagesim.indexes import BaseIndex, get_index
@@ -146,7 +146,7 @@ def _index_status(standby: str = "") -> IndexStatus:
         status.outdated = outdated(meta)
         statistics = index.statistics(backing_index)
         status.recall = statistics.recall if statistics else None
-    except (IndexUnavailable, IndexMissing, ConfigurationError) as error:
+    except (SearchIndexError, ConfigurationError) as error:
         status.error = mask_credentials(error)
     return status
 

@@ -234,10 +234,15 @@ def _in_the_database(items: int, images: int, dims: int, characters: int) -> dic
     vectors = images * 4 * dims
     disk = vectors + items * (LOCAL_ENTRY_BYTES + characters) + (images - items) * LOCAL_IMAGE_BYTES
     return {
+        "server": "",
+        "quantisation": "none",
+        "index_options": {},
         "memory_bytes": vectors,
         "disk_bytes": disk,
         "rebuild_disk_bytes": 2 * disk,
+        "shards": 1,
         "nodes": 0,
+        "replicas": 0,
         "heap_bytes": 0,
         "parts": {"vector": 4 * dims, "entry": LOCAL_ENTRY_BYTES + characters},
     }

@@ -30,6 +30,8 @@ FURTHER_IMAGE = 110
 """Of the digest and the name of another image."""
 FILTER = 70
 """Of a value of a filter and its index."""
+FILTERS = 2
+"""Values of filters of an entry."""
 TEXT = 4.4
 """Of each character of an entry's texts, as measured: as they are, as words for the full text, and in its inverted
 index. The table of words, of a catalogue's vocabulary, is small beside it."""
@@ -95,12 +97,10 @@ class Sizes:
         return self.graph + self.images
 
 
-def sizes(
-    *, items: int, images: int, dims: int, element: str = "halfvec", m: int = 16, filters: int = 2, characters: int = 0
-) -> Sizes:
-    """``filters`` values of filters and ``characters`` of texts are those of an item, on average."""
+def sizes(*, items: int, images: int, dims: int, element: str, m: int, characters: int) -> Sizes:
+    """``characters`` are those of the texts of an item, on average."""
     return Sizes(
-        entries=items * (ENTRY + FILTER * filters) + (images - items) * FURTHER_IMAGE,
+        entries=items * (ENTRY + FILTER * FILTERS) + (images - items) * FURTHER_IMAGE,
         texts=items * characters * TEXT,
         images=images * image_bytes(dims),
         graph=images * graph_bytes(dims, element, m),

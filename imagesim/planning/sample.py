@@ -1,7 +1,8 @@
 """Times of a small index, from which those of a large one follow.
 
-A graph takes each vector by a search among those before it, which takes time in proportion to the logarithm of their
-number; so does a query, but for what it takes whatever the index holds.
+An exact scan takes time in proportion to the number of vectors. A graph takes each vector by a search among those
+before it, which takes time in proportion to the logarithm of their number; so does a query, but for what it takes
+whatever the index holds.
 """
 
 from __future__ import annotations
@@ -33,18 +34,20 @@ MOST_MEASUREMENTS = 10
 @dataclass(frozen=True)
 class Sample:
     """Seconds that ``entries`` took to be written and their graph to be built, and milliseconds of a query, of which
-    ``overhead`` do not depend on the index."""
+    ``overhead`` do not depend on the index. ``exact``: it has no graph, and a query scans all."""
 
     entries: int
     seconds: float
     milliseconds: float
     overhead: float = 0.0
+    exact: bool = False
 
     def fill_seconds(self, entries: float) -> float:
-        return self.seconds * entries / self.entries * self._depth(entries)
+        return self.seconds * entries / self.entries * (1.0 if self.exact else self._depth(entries))
 
     def query_ms(self, entries: float) -> float:
-        return self.overhead + max(self.milliseconds - self.overhead, 0.0) * self._depth(entries)
+        growth = entries / self.entries if self.exact else self._depth(entries)
+        return self.overhead + max(self.milliseconds - self.overhead, 0.0) * growth
 
     def _depth(self, entries: float) -> float:
         return math.log(max(entries, 2)) / math.log(self.entries)
@@ -72,7 +75,7 @@ def measure(index: BaseIndex, vectors: Sequence[Vector]) -> Sample:
         each, none = (
             settled(partial(_milliseconds, index, vectors[:QUERIES], filters)) for filters in (Filters(), NOTHING)
         )
-        return Sample(len(vectors), seconds, each, none)
+        return Sample(len(vectors), seconds, each, none, exact=not index.supports_approximate)
     finally:
         index.drop(backing_index)
 

@@ -146,17 +146,25 @@ class Judge:
 class WithRelevance:
     """Compute the relevance of the candidates, and cut those below ``floor``; None cuts nothing.
 
-    ``least`` is how many candidates every page judges, for a retriever whose order is not that of the scores.
+    ``least`` is how many candidates every page judges, for a retriever whose order is not that of the scores, and
+    ``last_stage`` the last one of a retriever with a fallback.
     """
 
     def __init__(
-        self, retriever: Retriever, judge: Judge, floor: float | None, plan: Plan | None = None, least: int = 0
+        self,
+        retriever: Retriever,
+        judge: Judge,
+        floor: float | None,
+        plan: Plan | None = None,
+        least: int = 0,
+        last_stage: str = "",
     ) -> None:
         self._retriever = retriever
         self._judge = judge
         self._floor = floor or 0.0
         self._plan = plan
         self._least = least
+        self._last_stage = last_stage
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         lookups = self._plan.lookups(queries) if self._plan else []
@@ -165,7 +173,11 @@ class WithRelevance:
         pinned = windows[len(queries) :] or [Candidates(())] * len(queries)
         judged = [self._judge_all(query, each.candidates, each) for query, each in zip(queries, windows, strict=False)]
         for _widening in range(WIDENINGS):
-            short = [n for n, query in enumerate(queries) if goes_on(query, windows[n], judged[n], self._floor)]
+            short = [
+                n
+                for n, query in enumerate(queries)
+                if goes_on(query, windows[n], judged[n], self._floor, self._last_stage)
+            ]
             if not short:
                 break
             for n in short:
@@ -198,17 +210,23 @@ def window_of(query: Query, plan: Plan | None = None, least: int = 0) -> Query:
 
 
 def goes_on(
-    query: Query, window: Candidates, looks: Sequence[Judged], floor: float, judged: Sequence[Judged] | None = None
+    query: Query,
+    window: Candidates,
+    looks: Sequence[Judged],
+    floor: float,
+    last_stage: str,
+    judged: Sequence[Judged] | None = None,
 ) -> bool:
     """Whether to search further: the page is not full, and relevant candidates may follow its window.
 
-    They may while any of the last ones in it is relevant: those of one category lie scattered among others. ``judged``
-    are all candidates, if those of the window (``looks``) are not the only ones.
+    They may while any of the last ones in it is relevant: those of one category lie scattered among others. They also
+    may while those of other categories follow, up to ``last_stage``. ``judged`` are all candidates, if those of the
+    window (``looks``) are not the only ones.
     """
     relevant = sum(each.relevance >= floor for each in (looks if judged is None else judged))
     if not window.more or relevant > query.offset + query.limit:  # with the one that tells whether more follow
         return False
-    return any(each.relevance >= floor for each in looks[-SPARE:])
+    return any(each.relevance >= floor or each.candidate.stage != last_stage for each in looks[-SPARE:])
 
 
 def widened(window: Query) -> Query:

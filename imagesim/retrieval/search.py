@@ -300,7 +300,8 @@ class Search:
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
-        return WithRelevance(self._wrapped(index, meta), judge, self.request.min_relevance, self.plan, self._least)
+        floor, last = self.request.min_relevance, self._last_stage
+        return WithRelevance(self._wrapped(index, meta), judge, floor, self.plan, self._least, last)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> WithText | WithReadings:
         from imagesim.retrieval.readings import WithReadings
@@ -313,7 +314,9 @@ class Search:
         vectors_of, floor = partial(_vectors_of, meta=meta), self.request.min_relevance
 
         def with_text(texts: QueryTexts) -> WithText:
-            return WithText(retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least)
+            return WithText(
+                retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least, self._last_stage
+            )
 
         if readings := texts.text.readings:
             return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
@@ -328,11 +331,19 @@ class Search:
         retriever: Retriever = index
         if self.request.diversity:
             retriever = WithMMR(retriever, self.request.diversity, partial(_vectors_of, meta=meta))
-        if self.request.fallback and self.filters.categories:
-            categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
-            stages = [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
-            retriever = WithFallback(retriever, stages)
-        return retriever
+        return WithFallback(retriever, self._stages) if self._stages else retriever
+
+    @property
+    def _stages(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The stages of the fallback, each with its categories (all for none)."""
+        if not (self.request.fallback and self.filters.categories):
+            return []
+        categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
+        return [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
+
+    @property
+    def _last_stage(self) -> str:
+        return self._stages[-1][0] if self._stages else ""
 
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:

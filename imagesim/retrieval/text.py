@@ -8,7 +8,7 @@ from dataclasses import replace
 from operator import attrgetter, mul
 from typing import TYPE_CHECKING
 
-from imagesim.calibration import Calibration, Kind
+from imagesim.calibration import Calibration
 from imagesim.retrieval import feedback
 from imagesim.retrieval.relevance import WIDENINGS, Judge, cut, goes_on, share_of, widened, window_of
 from imagesim.retrieval.rerank import Judged
@@ -109,6 +109,7 @@ class WithText:
         plan: Plan | None = None,
         remembered: MovedVectors | None = None,
         least: int = 0,
+        last_stage: str = "",
     ) -> None:
         self._retriever = retriever
         self._texts = texts
@@ -118,6 +119,7 @@ class WithText:
         self._plan = plan
         self._remembered = remembered
         self._least = least
+        self._last_stage = last_stage
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
@@ -135,9 +137,8 @@ class WithText:
             vector, sources = known.vector, named
         else:
             vector, by_vector, sources = self._moved(window, named, vectors, None if known else by_vector)
-        kind: Kind = "words" if vector is query.vector else "items"
         matching = self._of_heads(matching)
-        judge = Judge(self._calibration, kind)
+        judge = Judge(self._calibration, "words" if vector is query.vector else "items")
         voters = by_vector.candidates
         scores = _scores([*matching, *pinned.candidates], vector, vectors)
         pins = judge.judged(query, pinned.candidates, scores[len(matching) :], voters)
@@ -150,7 +151,7 @@ class WithText:
             looks = judge.judged(query, found, [each.score for each in found], found)
             looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             judged = _fused(matches, looks, evidence, by_group=query.collapse)
-            if not widenings_left or not goes_on(query, by_vector, looks, self._floor, judged):
+            if not widenings_left or not goes_on(query, by_vector, looks, self._floor, self._last_stage, judged):
                 break
             window = widened(window)
             (by_vector,) = self._retriever.search([replace(window, vector=vector)])

@@ -17,6 +17,8 @@ from django.core.files.base import ContentFile
 from django.test import override_settings
 from PIL import Image, ImageDraw
 
+from imagesim.conf import Settings
+
 if TYPE_CHECKING:
     from imagesim.indexing.sync import SyncReport
 
@@ -38,9 +40,14 @@ SETTINGS: dict[str, Any] = {
     "INDEX": {"BACKEND": "imagesim.indexes.local.LocalIndex"},
     "REGIONS": {"BACKEND": "imagesim.regions.NoRegions"},
     "SYNC": "manual",
+    "WARM_UP": False,
     "MIN_RELEVANCE": 0.0,  # a few pictures of one colour are not enough for a calibration
+    # No test rolls the cache back: neither answers nor counts of requests pass from one test to the next.
+    "SIMILAR_SECONDS": 0,
+    "REST_THROTTLES": dict.fromkeys(Settings().REST_THROTTLES),
 }
-"""``IMAGESIM`` for tests: no model, no server, no thread and no message."""
+"""``IMAGESIM`` for tests: no model, no server, no thread and no message; no answer is cached, and no request is
+throttled."""
 
 
 def override_imagesim(**changes: Any) -> override_settings:

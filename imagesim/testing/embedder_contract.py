@@ -95,7 +95,6 @@ class EmbedderContract:
 
     def test_several_threads_can_load_the_model(self, embedder: BaseEmbedder) -> None:
         images, results = pictures(), {}
-        expected = embedder.embed_images(images)
 
         def work(number: int) -> None:
             results[number] = embedder.embed_images(images)
@@ -106,6 +105,7 @@ class EmbedderContract:
         for thread in threads:
             thread.join(60)
         assert len(results) == 4
+        expected = embedder.embed_images(images)  # after them, so that it is they that load it
         for vectors in results.values():
             np.testing.assert_allclose(vectors, expected, atol=TOLERANCE)
 

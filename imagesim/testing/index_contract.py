@@ -149,15 +149,17 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
         readers = [threading.Thread(target=look) for _ in range(3)]
         for reader in readers:
             reader.start()
-        for number in range(1, 5):
-            former = index.active()
-            index.promote(self._generation(index, number))
-            time.sleep(0.1)
-            assert former is not None
-            index.drop(former)
-        done.set()
-        for reader in readers:
-            reader.join()
+        try:
+            for number in range(1, 5):
+                former = index.active()
+                index.promote(self._generation(index, number))
+                time.sleep(0.1)
+                assert former is not None
+                index.drop(former)
+        finally:
+            done.set()
+            for reader in readers:
+                reader.join()
         assert failures == []
 
     @staticmethod
@@ -221,7 +223,7 @@ class IndexContract(WritingContract, ReadingContract, FacetContract, TextContrac
 
     def test_an_unknown_similarity_is_a_configuration_error(self, index: BaseIndex) -> None:
         with pytest.raises(ConfigurationError, match=r"hamming.*'cosine', 'dot_product', 'l1' or 'l2'"):
-            type(index)(similarity="hamming")  # type: ignore[arg-type]
+            type(index)(**{**self.options(index), "similarity": "hamming"})
 
     def test_ping_and_check(self, index: BaseIndex) -> None:
         index.ping()

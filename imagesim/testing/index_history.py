@@ -17,7 +17,7 @@ import pytest
 from imagesim.filter_types import FILTER_TYPES, Canonical
 from imagesim.indexes import BaseIndex
 from imagesim.indexes.text import TextIndex, text_fields
-from imagesim.testing.index_samples import DIMS, META, IndexFixtures
+from imagesim.testing.index_samples import DIMS, META, IndexFixtures, passes
 from imagesim.types import (
     Candidates,
     Condition,
@@ -197,16 +197,7 @@ def _holds(entry: Entry, condition: Condition) -> bool:
 
 
 def _passes(entry: Entry, filters: Filters) -> bool:
-    return (
-        (not filters.models or entry.model in filters.models)
-        and (not filters.categories or bool(set(entry.categories) & set(filters.categories)))
-        and (filters.in_stock is None or entry.in_stock == filters.in_stock)
-        and entry.key not in filters.exclude_keys
-        and (entry.group or entry.key) not in filters.exclude_groups
-        and (not filters.keys or entry.key in filters.keys)
-        and all(_holds(entry, condition) for condition in filters.conditions)
-        and not any(_passes(entry, each) for each in filters.none_of)
-    )
+    return passes(entry, filters, _holds)
 
 
 def _facet(entries: Sequence[Entry], filters: Filters, name: str) -> Facet:

@@ -312,24 +312,23 @@ def expected(entries: Iterable[Entry], query: Query) -> list[tuple[str, float, s
     return kept
 
 
-def passes(entry: Entry, filters: Filters) -> bool:
-    group = entry.group or entry.key
+def _holds(entry: Entry, condition: Condition) -> bool:
+    value = entry.filters.get(condition.field)
+    values = value if isinstance(value, tuple) else (value,)
+    return any(_compare(_plain(v), condition) for v in values if v is not None)
+
+
+def passes(entry: Entry, filters: Filters, holds: Callable[[Entry, Condition], bool] = _holds) -> bool:
     return (
         (not filters.models or entry.model in filters.models)
         and (not filters.categories or bool(set(entry.categories) & set(filters.categories)))
         and (filters.in_stock is None or entry.in_stock == filters.in_stock)
         and entry.key not in filters.exclude_keys
-        and group not in filters.exclude_groups
+        and (entry.group or entry.key) not in filters.exclude_groups
         and (not filters.keys or entry.key in filters.keys)
-        and all(_holds(entry, condition) for condition in filters.conditions)
-        and not any(passes(entry, each) for each in filters.none_of)
+        and all(holds(entry, condition) for condition in filters.conditions)
+        and not any(passes(entry, each, holds) for each in filters.none_of)
     )
-
-
-def _holds(entry: Entry, condition: Condition) -> bool:
-    value = entry.filters.get(condition.field)
-    values = value if isinstance(value, tuple) else (value,)
-    return any(_compare(_plain(v), condition) for v in values if v is not None)
 
 
 def _compare(value: Any, condition: Condition) -> bool:

@@ -221,7 +221,8 @@ def _say(report: dict[str, Any]) -> str:
         ]
     if report["fill_hours"] is not None:
         rows.append(("Rebuild, this index", f"{report['fill_hours']:.2f} h from stored embeddings, without other work"))
-        rows.append(("A query, this index", f"{report['query_ms']:.1f} ms, the whole graph in memory"))
+        held = "all vectors" if report["sample"]["exact"] else "the whole graph"
+        rows.append(("A query, this index", f"{report['query_ms']:.1f} ms, {held} in memory"))
     if report["embedding_hours"] is not None:
         rows.append(
             (
