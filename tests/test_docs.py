@@ -13,6 +13,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils.module_loading import import_string
 
+import imagesim
 from imagesim import exceptions
 from imagesim.conf import Backend, Settings
 from imagesim.items import Items
@@ -146,6 +147,12 @@ def test_everything_to_declare_is_documented() -> None:
     names = [name for name in Items.__annotations__ if not name.startswith("_")]
     methods = [name for name in vars(Items) if name.startswith(("get_", "should_"))]
     assert not unexplained([*names, *methods], "howto-products.md", "## Attributes and methods")
+
+
+def test_every_argument_of_a_search_is_documented() -> None:
+    searches = (imagesim.similar_to, imagesim.search, imagesim.shop_the_look, imagesim.suggest)
+    arguments = {name for search in searches for name in inspect.signature(search).parameters}
+    assert arguments - {"item", "photo"} == set(rows("searching.md", "## Arguments")) & arguments
 
 
 def test_every_extra_is_documented() -> None:
