@@ -206,3 +206,17 @@ def test_every_task_is_documented() -> None:
     modules = (DOCS.parent / "imagesim").rglob("tasks.py")
     tasks = {name for module in modules for name in re.findall(r'@shared_task\(name="([^"]+)"', module.read_text())}
     assert tasks == set(rows("howto-celery.md", "## The tasks"))
+
+
+def test_the_reference_has_what_examples_import() -> None:
+    examples = "".join(page.read_text() for page in DOCS.glob("*.md"))
+    imported = {
+        name
+        for line in re.findall(r"^from imagesim[\w.]* import (.+)$", examples, re.MULTILINE)
+        for name in line.split(", ")
+    }
+    reference = read("site/reference.md")
+    known = set(re.findall(r"\w+", reference)) | {
+        name for name in vars(exceptions) if "imagesim.exceptions" in reference
+    }
+    assert {*imported, *imagesim.__all__} <= known
