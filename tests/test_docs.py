@@ -220,3 +220,10 @@ def test_the_reference_has_what_examples_import() -> None:
         name for name in vars(exceptions) if "imagesim.exceptions" in reference
     }
     assert {*imported, *imagesim.__all__} <= known
+
+
+def test_every_package_is_in_the_architecture() -> None:
+    modules = {path.stem for path in (DOCS.parent / "imagesim").iterdir() if path.suffix == ".py" or path.is_dir()}
+    data = {"assets", "locale", "migrations", "static", "templates"}
+    known = {name for name in modules if not name.startswith("__")} - data
+    assert not unexplained(known, "architecture.md", "## Packages")
