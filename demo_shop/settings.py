@@ -109,8 +109,7 @@ if _index := environment.index(os.environ):
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BEAT_SCHEDULE = {
-    # Syncs changes whose message was lost, and finds writes without a signal.
-    "sync what waits": {"task": "imagesim.tasks.sync", "schedule": 60.0},
+    # Finds writes without a signal.
     "compare with the database": {"task": "imagesim.tasks.reconcile", "schedule": 3600.0},
     "delete old events": {"task": "imagesim.tasks.purge", "schedule": 86400.0},
     "look at the catalogue": {"task": "imagesim.insight.tasks.scan", "schedule": 86400.0},

@@ -37,7 +37,9 @@ def check_texts() -> list[CheckMessage]:
             name, default = type(items).__name__, items.default_text()
             where = f"only in {' and '.join(map(repr, default))}" if default else "in pictures alone"
             message = f"{name} does not say which texts to search, so words are searched {where}."
-            hint = f"Name them with their weights: {name}.text = {{'name': 3, 'brand__name': 2, 'description': 1}}."
+            own = dict.fromkeys(default or {"name": 3}, 3) | {"brand__name": 2, "category__name": 2, "description": 1}
+            texts = {path: weight for path, weight in own.items() if _resolves(items, path)}
+            hint = f"Name them with their weights, such as {name}.text = {texts or own}."
             found.append(Info(message, hint=hint, obj=items.model, id="imagesim.I001"))
     return found
 

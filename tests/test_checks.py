@@ -632,6 +632,7 @@ def test_a_default_of_the_texts_is_reported(register):
     (message,) = [each for each in item_checks.check_texts() if each.obj is Lamp]
     assert message.id == "imagesim.I001"
     assert "only in 'name'" in message.msg
+    assert message.hint.endswith(".text = {'name': 3}.")  # a lamp has neither brand nor description
     registry.unregister(Lamp)
     register(Lamp, images="pictures__file", text={})
     assert [each for each in item_checks.check_texts() if each.obj is Lamp] == []

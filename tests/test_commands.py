@@ -206,6 +206,8 @@ class TestStatus:
     def test_text(self):
         product("shoe", picture("red"))
         assert "the oldest for" in call("imagesim_status") or get_status().queue_age < 1
+        call("imagesim_sync")
+        assert "rebuild" not in call("imagesim_status")  # the first sync makes the index, and nobody rebuilt it
         call("imagesim_rebuild")
         text = call("imagesim_status")
         assert "rebuild    done, 1 of 1" in text

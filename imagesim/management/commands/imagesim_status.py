@@ -99,7 +99,7 @@ def _text(status: Status) -> str:
             + (standby.error or f"{standby.entries} entries, model {standby.model}, {standby.dims} dimensions")
         )
     for job in (status.rebuild, status.reconcile):
-        if job:
+        if job and (job.total or job.status != "done"):  # the first sync makes an index without filling it
             left = f", about {job.seconds_left:.0f} s left" if job.seconds_left else ""
             error = f": {job.error}" if job.error else ""
             lines.append(f"{job.kind:<10} {job.status}, {job.done} of {job.total}{left}{error}")
