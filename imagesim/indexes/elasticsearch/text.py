@@ -21,6 +21,7 @@ from imagesim.indexes.elasticsearch.queries import (
     stored,
     stored_texts,
     stored_values,
+    unpack,
 )
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.text_hits import FOUND
@@ -225,6 +226,7 @@ class CompiledText:
             self.meta,
             total=total,
             frequencies=dict(zip(words, frequencies, strict=True)),
+            unpack=unpack,
         )
         return [self._candidate(hits[slot], score, head) for slot, score, head in scores]
 
