@@ -271,6 +271,51 @@ def test_an_entry_without_the_column_of_candidates_is_found(
     assert len(requests.paths) == 3
 
 
+@pytest.fixture
+def of_words(index: ElasticsearchIndex) -> ElasticsearchIndex:
+    """The index with texts."""
+    index.promote(index.create(replace(META, texts={"name": TextSpec()})))
+    index.write(COLUMNS)
+    index.refresh()
+    return index
+
+
+def test_the_server_remembers_what_words_found_until_the_index_changes(of_words: ElasticsearchIndex) -> None:
+    def remembered() -> int:
+        found = of_words._client.indices.stats(index=of_words.name, metric="request_cache")
+        return int(found["_all"]["total"]["request_cache"]["hit_count"])
+
+    query = Query(axis(0), text="kanne")
+    once, before = keys(of_words, query), remembered()
+    assert once == keys(of_words, query) == ["2"]
+    assert remembered() - before == 3, "the entries, and two counts"
+    of_words.write([entry(4, axis(0), texts={"name": ("Kanne",)})])
+    of_words.refresh()
+    assert sorted(keys(of_words, query)) == ["2", "4"]
+
+
+def test_the_searches_that_take_longest_start_first(
+    of_words: ElasticsearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = [Query(axis(0), text="tea pot"), Query(axis(1)), Query(axis(2), text="kanne", limit=1)]
+    apart = [of_words.search([query])[0].candidates for query in queries]
+    requests = Requests(of_words, monkeypatch)
+    assert [answer.candidates for answer in of_words.search(queries)] == apart
+    [body] = requests.bodies
+    last = max(body.index("script_score"), body.rindex("dis_max"))
+    assert last < body.index('"exists":{"field":"words"}'), "the counts"
+
+
+def test_two_errors_are_looked_for_only_in_what_may_be_misspelled(of_words: ElasticsearchIndex) -> None:
+    def body(**given: Any) -> str:
+        compiled = of_words._compile(Query(axis(0), text="leggings", **given), of_words._read())
+        return str(compiled.bodies(of_words._server, "int8")[0])
+
+    assert "AUTO:3,8" in body()
+    assert "AUTO:3," in body(spelled=frozenset({"leggings"}))
+    assert "AUTO:3,8" not in body(spelled=frozenset({"leggings"}))
+
+
 def lose_vectors(index: ElasticsearchIndex, key: str, *kept: Any) -> None:
     """Store an entry again with the vectors of its first images only."""
     source = index._client.get(index=index.name, id=key)["_source"]

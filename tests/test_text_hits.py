@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -68,6 +69,23 @@ def test_what_is_found_again_is_not_analysed_again(analysed: list[str]) -> None:
     analysed.clear()
     scores(TEXTS, "desk")
     assert not analysed
+
+
+def test_texts_as_they_are_stored_are_unpacked_once() -> None:
+    unpacked: list[str] = []
+
+    def unpack(stored: str) -> Any:
+        unpacked.append(stored)
+        return json.loads(stored)
+
+    def found(words: str) -> list[tuple[int, float, float]]:
+        stored = [*map(json.dumps, TEXTS[:2]), TEXTS[2], json.dumps(TEXTS[3])]
+        return text_hits.scores(stored, asked(words), META, total=4, frequencies=FREQUENCIES, unpack=unpack)
+
+    assert found("bedside table") == by_index(TEXTS, "bedside table")
+    assert len(unpacked) == 3
+    assert found("paint") == by_index(TEXTS, "paint")
+    assert len(unpacked) == 3
 
 
 def test_a_changed_entry_is_another() -> None:

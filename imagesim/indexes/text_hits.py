@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 
@@ -19,6 +20,11 @@ from imagesim.types import Candidate, IndexMeta, Query
 FOUND = 100
 """The number of entries that the server returns for scoring. If they may not fill the page, ``MAX_TEXT_MATCHES`` are
 requested."""
+
+Texts = Mapping[str, Sequence[str]] | str
+"""The texts of an entry by the name of the field, or as the server stores them."""
+
+Unpack = Callable[[str], Mapping[str, Sequence[str]]]
 
 MAX_CHARACTERS = 3_000_000
 """The number of characters of texts whose words a process keeps in memory: about a few thousand entries."""
@@ -51,25 +57,28 @@ def words_with_stems(texts: Iterable[Mapping[str, Sequence[str]]], meta: IndexMe
 
 
 def scores(
-    texts: Iterable[Mapping[str, Sequence[str]]],
+    texts: Iterable[Texts],
     query: Query,
     meta: IndexMeta,
     *,
     total: int,
     frequencies: Mapping[str, int],
+    unpack: Unpack = json.loads,
 ) -> list[tuple[int, float, float]]:
     """Return (position, score, score of the head words) of each of ``texts`` that matches; for ``total`` and
-    ``frequencies`` see :meth:`~imagesim.indexes.text.TextIndex.match`."""
+    ``frequencies`` see :meth:`~imagesim.indexes.text.TextIndex.match`. ``unpack`` reads those that are given as they
+    are stored."""
     fields = text_fields(meta.texts)
     known = runtime.get(("words of found texts", *fields), partial(KnownTexts, fields))
-    return known.scores(texts, query, total=total, frequencies=frequencies)
+    return known.scores(texts, query, total=total, frequencies=frequencies, unpack=unpack)
 
 
 class KnownTexts:
     """A cache of the analysed texts of entries that a server has found.
 
     Analysing long texts takes longer than the server needs to find them. Entries are identified by their texts, so that
-    a changed entry is analysed again. The whole cache is dropped when it becomes too large. It is thread-safe.
+    a changed entry is analysed again. Texts that are given as the server stores them are unpacked once. The whole cache
+    is dropped when it becomes too large. It is thread-safe.
     """
 
     def __init__(self, fields: Sequence[TextField]) -> None:
@@ -79,20 +88,21 @@ class KnownTexts:
 
     def _drop(self) -> None:
         self._index = TextIndex(self._fields)
-        self._slots: dict[tuple[tuple[str, ...], ...], int] = {}
+        self._slots: dict[Hashable, int] = {}
         self._characters = 0
 
     def scores(
         self,
-        texts: Iterable[Mapping[str, Sequence[str]]],
+        texts: Iterable[Texts],
         query: Query,
         *,
         total: int,
         frequencies: Mapping[str, int],
+        unpack: Unpack = json.loads,
     ) -> list[tuple[int, float, float]]:
         """Score ``texts``; see the function :func:`scores`."""
         with self._lock:
-            slots = self._slots_of(texts)
+            slots = self._slots_of(texts, unpack)
             mask = np.zeros(len(self._slots), dtype=bool)
             mask[slots] = True
             found = self._index.answer(query, mask=mask, total=total, frequencies=frequencies)
@@ -102,18 +112,19 @@ class KnownTexts:
         }
         return [(number, *matches[slot]) for number, slot in enumerate(slots) if slot in matches]
 
-    def _slots_of(self, texts: Iterable[Mapping[str, Sequence[str]]]) -> list[int]:
+    def _slots_of(self, texts: Iterable[Texts], unpack: Unpack) -> list[int]:
         if self._characters > MAX_CHARACTERS:
             self._drop()
         slots = []
         for each in texts:
-            key = tuple(tuple(each.get(field.name, ())) for field in self._fields)
+            key = each if isinstance(each, str) else tuple(tuple(each.get(field.name, ())) for field in self._fields)
             slot = self._slots.get(key)
             if slot is None:
                 slot = len(self._slots)
-                self._index.add(slot, each)
+                values = unpack(each) if isinstance(each, str) else each
+                self._index.add(slot, values)
                 self._slots[key] = slot
-                self._characters += sum(map(len, chain(*key)))
+                self._characters += sum(map(len, chain(*values.values())))
             slots.append(slot)
         self._index.settle()
         return slots

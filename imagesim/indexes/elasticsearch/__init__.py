@@ -347,16 +347,22 @@ class ElasticsearchIndex(BaseIndex):
             raise ModelMismatch("The index was swapped for one of another model meanwhile; ask again.")
 
     def _ask(self, name: str, compiled: Sequence[CompiledQuery | CompiledText], searched: _Searched) -> list[list[Any]]:
-        """Return the server's answers to the bodies of each query, all sent in one request."""
+        """Return the server's answers to the bodies of each query, all sent in one request.
+
+        The first body of each query takes the longest. The server starts a few searches at once, in the order in which
+        they were sent.
+        """
         bodies = [each.bodies(self._server, searched.quantisation) for each in compiled]
         try:
             with self._translated_errors():
-                answers = iter(self._connection.search(name, [*chain(*bodies)]))
+                ordered = [*(each[0] for each in bodies), *chain(*(each[1:] for each in bodies))]
+                found = self._connection.search(name, ordered)
         except SearchIndexError as error:
             if type(error) is SearchIndexError and name == self.name:  # such as vectors of other dimensions
                 self._swapped(searched, [each.query for each in compiled])
             raise
-        return [[next(answers) for _body in each] for each in bodies]
+        others = iter(found[len(bodies) :])
+        return [[first, *(next(others) for _body in each[1:])] for first, each in zip(found, bodies, strict=False)]
 
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         compiled = validation.compile_filters(filters, self.meta(backing_index).filters)

@@ -126,13 +126,12 @@ def stored(hit: Mapping[str, Any]) -> Stored:
     return Stored(hit["_id"], source["group"], tuple(source.get("categories", ())), images)
 
 
-def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """Return the stored texts of a hit by the name of the field."""
+def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | str:
+    """Return the stored texts of a hit by the name of the field, or what :func:`unpack` makes them of."""
     if "_source" in hit:
         return hit["_source"].get("texts") or {}
-    column = hit["fields"].get(CANDIDATE_TEXTS)
-    texts: Mapping[str, Sequence[str]] = unpack(column[0]) if column else {}
-    return texts
+    column: Sequence[str] = hit["fields"].get(CANDIDATE_TEXTS)
+    return column[0] if column else {}
 
 
 def pack_candidate(categories: Sequence[str], images: Iterable[EntryImage]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import text_hits
-from imagesim.indexes.analysis import base_language
+from imagesim.indexes.analysis import MAX_WORD, base_language
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import (
     fetched,
@@ -21,7 +21,9 @@ from imagesim.indexes.elasticsearch.queries import (
     stored,
     stored_texts,
     stored_values,
+    unpack,
 )
+from imagesim.indexes.elasticsearch.transport import CACHED
 from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
@@ -150,15 +152,20 @@ class CompiledText:
             "size": self.size,
             "sort": [{"_score": "desc"}, {"key": "asc"}],
             **fetched(self.query, self.by_column, texts=True),
+            CACHED: True,
         }
 
     def _fields(self, not_of: Collection[str] = ()) -> list[str]:
-        """Return the fields with their weights, without those in the languages ``not_of``.
+        """Return the fields by which the server ranks, with their weights, without those in the languages ``not_of``.
 
-        If no field would remain, all are returned, since the server takes an empty list for all fields.
+        They are those that weigh more than the least, in which the field :data:`WORDS` finds a word, too: each field is
+        looked up by each word in each segment. If no field would remain, all are returned, since the server takes an
+        empty list for all fields.
         """
         texts = self.meta.texts
-        own = {name: spec for name, spec in texts.items() if base_language(spec.language) not in not_of} or texts
+        least = min(spec.weight for spec in texts.values())
+        ranked = {name: spec for name, spec in texts.items() if spec.weight > least} or texts
+        own = {n: spec for n, spec in ranked.items() if base_language(spec.language) not in not_of} or ranked
         return [f"texts.{name}^{spec.weight:g}" for name, spec in own.items()]
 
     def _whole(self) -> list[dict[str, Any]]:
@@ -180,11 +187,13 @@ class CompiledText:
         it."""
         near = [
             {"multi_match": {"query": word.word, "fields": self._fields(word.not_of), "boost": 3}},
-            *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings[1:]),
+            *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings),
             *_stems(word),
         ]
         if not has_digit(word.word):
-            near.append({"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{TWO_ERRORS}"}}})
+            # Two errors in a word that is spelled correctly count for nothing.
+            two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
+            near.append({"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{two}"}}})
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
         near += [
@@ -225,6 +234,7 @@ class CompiledText:
             self.meta,
             total=total,
             frequencies=dict(zip(words, frequencies, strict=True)),
+            unpack=unpack,
         )
         return [self._candidate(hits[slot], score, head) for slot, score, head in scores]
 

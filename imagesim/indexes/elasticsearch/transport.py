@@ -49,6 +49,10 @@ a server that does not answer at all counts as unavailable."""
 SLOW = 10
 """How many times as long as a search a write may take."""
 
+CACHED = "request_cache"
+"""Set in the body of a search, it lets the server remember what was found until the index changes. By default, it
+remembers counts only."""
+
 _WITHOUT_VECTOR = {"bool": {"must_not": {"exists": {"field": "images.vector"}}}}
 WITH_EVERY_VECTOR = {"bool": {"must_not": {"nested": {"path": "images", "query": _WITHOUT_VECTOR}}}}
 """A query for the entries whose images all have their vectors."""
@@ -115,12 +119,14 @@ class Connection:
             return []
         client = self.slow if slow else self.client
         seconds = SERVER_TIMEOUT * self._timeout * (SLOW if slow else 1)
-        encoded = [encode({**body, "timeout": f"{round(seconds * 1000)}ms"}) for body in bodies]
+        timeout = f"{round(seconds * 1000)}ms"
+        sent = [{**body, "timeout": timeout} for body in bodies]
+        options = [{CACHED: "true"} if body.pop(CACHED, False) else {} for body in sent]
         if len(bodies) == 1:
-            answers = [self.post(f"/{index}/_search", encoded[0], {}, client)]
+            answers = [self.post(f"/{index}/_search", encode(sent[0]), options[0], client)]
         else:
-            header = encode({"index": index})
-            data = b"".join(header + b"\n" + body + b"\n" for body in encoded)
+            pairs = (({"index": index, **option}, body) for option, body in zip(options, sent, strict=True))
+            data = b"".join(encode(header) + b"\n" + encode(body) + b"\n" for header, body in pairs)
             answers = self.post("/_msearch", data, params, client)["responses"]
         if any(answer.get("timed_out") for answer in answers):
             raise QueryTimeout(f"The query took longer than {seconds:g} s; ask for less, or with fewer terms.")

@@ -7,7 +7,6 @@ extension ``pg_trgm`` is not used, because trigrams miss typing errors in short 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import defaultdict
@@ -59,7 +58,7 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
         if text_hits.may_lack(len(found), len(groups), size, query):
             size = MAX_TEXT_MATCHES
             found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
-    texts = (json.loads(row[0]) if isinstance(row[0], str) else row[0] for row in found)
+    texts = [row[0] for row in found]
     scored = text_hits.scores(texts, query, generation.meta, total=total, frequencies=frequencies) if found else []
     candidates = [
         candidate(found[slot][2:], query, found[slot][1], text=score, head=head) for slot, score, head in scored
