@@ -47,6 +47,7 @@ class QueryText:
     compounds: str
     is_name: bool
     in_full: bool
+    specified: frozenset[str]
     readings: tuple[QueryText, ...] = ()
 
     def asked(self, query: Query) -> Query:
@@ -176,6 +177,7 @@ def read(
         " ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
         is_name,
         meaning.in_full,
+        meaning.specified,
     )
     readings = (
         replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
