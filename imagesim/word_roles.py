@@ -43,7 +43,8 @@ class Interpretation(NamedTuple):
     whatever its other words mean. ``partly``: those of which it names a part: "sofas" of "Sofas & tables".
     ``in_full``: it has the whole name of a category, or several words that name the same one, and otherwise only
     modifiers. ``rivals``: the words of a compound that name different categories of one department, each of which may
-    say what is sought: the number of each, its head first, and the categories.
+    say what is sought: the number of each, its head first, and the categories. ``specified``: other categories, in
+    whose names a head stands before the word for their things: "Watch straps", if it is "watch".
     """
 
     heads: tuple[int, ...]
@@ -52,6 +53,7 @@ class Interpretation(NamedTuple):
     partly: frozenset[str]
     in_full: bool = False
     rivals: tuple[tuple[int, frozenset[str]], ...] = ()
+    specified: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,14 @@ class Roles:
             heads, categories, mentioned, in_full = whole, whole_categories, mentioned | whole_categories, True
             rivals = ()
         asked = tuple(heads) if len(heads) < len(words) else ()
-        return Interpretation(asked, categories, mentioned, partly, in_full, rivals)
+        specifies = self._specified_by(stem for number in heads for stem in words[number]) - categories
+        return Interpretation(asked, categories, mentioned, partly, in_full, rivals, specifies)
+
+    def _specified_by(self, stems: Iterable[str]) -> frozenset[str]:
+        """Return the categories in whose names the word for a kind only says what other things are for."""
+        kinds = self.kinds.keys() & set(stems)
+        specified = (self.names[name] for name in self.names if not kinds.isdisjoint(name[:-1]))
+        return frozenset[str]().union(*specified) if kinds else frozenset()
 
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""

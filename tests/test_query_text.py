@@ -10,7 +10,7 @@ from imagesim.retrieval import query_text
 from imagesim.types import Query
 from imagesim.word_roles import Roles
 
-CODES = frozenset({"750", "ml", "0.7", "l", "24", "2tb", "gsb", "18v", "55"})
+CODES = frozenset({"750", "ml", "0.7", "l", "24", "2tb", "gsb", "18v", "55", "m8", "40", "m8x40"})
 ROLES = Roles(
     {"stuhl": ("chairs",), "schuh": ("shoes",), "hand": ("hands",)},
     frozenset({"red", "rot"}),
@@ -40,11 +40,31 @@ ROLES = Roles(
         ("gsb18v-55", "gsb 18v 55"),
         ("gsb18v56", "gsb18v56"),
         ("gsb55" * 2000, "gsb55" * 2000),  # no code is that long
+        ("a bolt M8 x 40 zinc", "a bolt M8x40 zinc"),
+        ("m8 × 40", "m8x40"),
+        ("m8 x 50", "m8 x 50"),
+        ("x 40", "x 40"),
         ("", ""),
     ],
 )
 def test_words_are_divided_as_in_the_catalogue(typed, asked):
     assert query_text.spaced(typed, ROLES, ["en"]) == asked
+
+
+def test_two_words_are_a_kind_that_is_written_as_one() -> None:
+    """ "Screw driver" showed screws, in a shop that has screwdrivers and a "drill driver"."""
+    kinds = {"screw": ("screws",), "screwdriv": ("screwdrivers",), "shirt": ("shirts",), "tshirt": ("t-shirts",)}
+    roles = Roles(kinds, frozenset({"t"}), things=frozenset({"driver"}), names={("t", "shirt"): ("t-shirts",)})
+    for typed in ("screw driver", "screw-drivers", "screw"):
+        assert query_text.spaced(typed, roles, ["en"]) == typed.replace(" ", "").replace("-", "")
+    assert query_text.spaced("t shirt", roles, ["en"]) == "t shirt"  # the category is called so
+
+
+def test_a_qualifier_is_no_compound() -> None:
+    """ "Wireless earbuds" showed nails of wire."""
+    roles = Roles(things=frozenset({"wire", "less", "nail"}))
+    for typed, divided in (("wireless earbuds", ""), ("nailless", "nail less")):
+        assert query_text.read(typed, roles, ["en"], lambda _word: False).compounds == divided
 
 
 def test_the_second_of_joined_words_is_no_inflection_of_the_first():

@@ -106,6 +106,7 @@ def test_a_word_stands_for_one_word_of_a_query(index: TextIndex) -> None:
         ("clothing", "Clothes rack", "Cleaning cloth"),
         ("short", "Short sleeve shirt", "Running shorts"),
         ("boxes", "Box", "Boxing gloves"),
+        ("pc", "Gaming PC", "Set of 11 pcs"),
     ],
 )
 def test_english_words_that_name_other_things_have_other_stems(typed: str, written: str, other: str) -> None:
@@ -221,6 +222,9 @@ def test_languages(language: str, text: str, written: str) -> None:
         ("en", "lenses", "Lens"),
         ("en", "buses", "Bus"),
         ("en", "501s", "501"),
+        ("en", "TVs", "TV"),
+        ("en", "kgs", "kg"),
+        ("de", "ls", "L"),
         ("es", "luces", "Luz"),
         ("es", "ollas", "Olla"),
         ("es", "lápices", "Lápiz"),
@@ -277,11 +281,12 @@ def test_words_for_the_same_people_are_equivalent(language: str, typed: str, wri
         ("whisky", "Whiskey"),
         ("travelers", "Traveller"),
         ("litre", "Liters"),
+        ("shampooing", "Shampoing"),
     ],
 )
 def test_another_spelling_is_the_same_word(typed: str, written: str) -> None:
     """Both are spelled correctly, so that one was a weak match of the other, or none."""
-    index = TextIndex([TextField("name", 1)])
+    index = TextIndex([TextField("name", 1, "fr" if written == "Shampoing" else "en")])
     index.set(0, {"name": (written,)})
     assert index.match(typed, spelled={typed}).scores.tolist() == pytest.approx([0.97 * (0.9 + 0.1 * 0.97)])
 
@@ -625,6 +630,26 @@ def test_a_word_that_begins_compounds_is_no_misspelling() -> None:
     alone = TextIndex([TextField("name", 1, "de")])
     alone.set(0, {"name": ("Lampe 800 Lumen",)})
     assert alone.match("Blumen").scores[0] > 0.5
+
+
+def test_what_was_done_to_a_thing_is_no_other_thing() -> None:
+    """ "Hammer" showed a bracelet of hammered brass, and "paint" a house of painted wood."""
+    index = TextIndex([TextField("name", 1)])
+    for slot, name in enumerate(["Hammered bracelet", "Flower bed", "Knitted jumper"]):
+        index.set(slot, {"name": (name,)})
+    assert scores_of(index.match("hammer", spelled={"hammer"}))[0] < 0.5
+    assert scores_of(index.match("hammered"))[0] > 0.9
+    assert scores_of(index.match("beds"))[1] > 0.9
+    assert scores_of(index.match("knit jumper"))[2] > 0.9  # beside another word it says what that is like
+
+
+def test_a_compound_with_another_word_of_the_same_stem_is_none_with_the_word() -> None:
+    """ "Schal" (scarf) showed bowls, and "Kochbuch" what is made of beech ("Buche")."""
+    index = TextIndex([TextField("name", 1, "de")])
+    for slot, name in enumerate(["Obstschale", "Blutbuche", "Wollschal", "Kochbücher"]):
+        index.set(slot, {"name": (name,)})
+    assert scores_of(index.match("Schal")).keys() == {2}
+    assert scores_of(index.match("Buch")).keys() == {3}
 
 
 def test_german_plurals_and_words_with_one_stem() -> None:

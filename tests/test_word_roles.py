@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import imagesim
@@ -284,6 +286,35 @@ class TestNamesOfCategories:
         assert not TestRoles.roles.interpret([{"boot"}, {"paint"}]).in_full
         assert not TestRoles.roles.interpret([{"shoe"}]).in_full
 
+    def test_a_kind_is_not_what_its_word_specifies(self):
+        """ "Leather watch" showed watch straps first, in the department "Watches"."""
+        shop = [
+            replace(
+                entry(category, "strap" if category == "straps" else "slim", called=called), called=frozenset(names)
+            )
+            for category, called, *names in (
+                ("mens", "man watch", ("man", "watch"), ("watch",)),
+                ("womens", "woman watch", ("woman", "watch"), ("watch",)),
+                ("straps", "watch strap", ("watch", "strap"), ("watch",)),
+                ("tvs", "tv", ("tv",)),
+                ("brackets", "tv bracket", ("tv", "bracket"), ("tv",)),
+                ("sticks", "stick tv", ("stick",), ("tv",)),
+            )
+            for _ in range(3)
+        ]
+        roles = fit_roles(shop, {})
+        assert roles.names["watch",] == ("mens", "womens")
+        assert roles.names["tv",] == ("tvs",)
+        found = roles.interpret([{"watch"}])
+        assert (found.categories, found.specified) == ({"mens", "womens"}, {"straps"})
+        assert roles.interpret([{"watch"}, {"strap"}]).categories == {"straps"}
+
+    def test_a_unit_is_no_kind(self):
+        """ "Jug 2 l" named paints, most of which are in tins of 5 l."""
+        roles = fit_roles([entry("paints", f"tint{n} l", shelf="paint") for n in range(4)], {})
+        assert "l" not in roles.kinds
+        assert "paint" in roles.kinds
+
     def test_they_are_stored(self):
         stored = Roles.from_json(self.roles.to_json())
         assert stored == self.roles
@@ -407,6 +438,19 @@ class TestSearch:
         assert "Folding garden table" in self.names("garden table", min_relevance=0.4)  # which is called so
         assert self.names("oak table glass")[0] == "Oak table glass"
         assert self.names("black candle", min_relevance=0.4)[0] == "Black candle"
+
+    def test_of_a_kind_the_best_comes_before_what_else_is_called_so(self):
+        """ "Coat" showed "Stress Coat", for aquariums, before the coats, and "watch" straps among the watches."""
+        for number in range(3):
+            product(f"Warm coat {number}", picture("brown"), category="Dog coats")
+            product(f"Slim watch {number}", picture("gold"), category="Men's watches")
+            product(f"Watch strap {number}", picture("gold"), category="Watch straps")
+        product("Stress coat", picture("navy"), category="Water")
+        sync_and_calibrate()
+        assert self.names("coat")[0].startswith("Warm")
+        assert self.names("stress coat")[0] == "Stress coat"
+        assert {name.partition(" ")[0] for name in self.names("watch")[:3]} == {"Slim"}
+        assert self.names("watch strap 1")[0] == "Watch strap 1"
 
     def test_the_key_of_a_category_is_its_name_where_the_texts_have_none(self, monkeypatch):
         """ "garden chairs" named nothing in a shop that searches the names of its products alone."""

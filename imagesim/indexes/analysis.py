@@ -14,7 +14,7 @@ from imagesim.indexes.stop_words import CONJUNCTIONS, ELIDED, FEATURES, HEAD_FIR
 if TYPE_CHECKING:
     from imagesim.types import IndexMeta
 
-ANALYSIS = 5
+ANALYSIS = 6
 """The version of the analysis, increased if earlier indexes have to be rebuilt to find words as well as new ones."""
 
 MAX_WORD = 64

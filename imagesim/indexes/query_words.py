@@ -25,6 +25,7 @@ from imagesim.indexes.analysis import (
     stop_words,
     word_list,
 )
+from imagesim.indexes.stemmers import is_other_word
 from imagesim.indexes.stop_words import (
     AMOUNTS,
     ELIDED,
@@ -229,7 +230,8 @@ class QueryWord:
         found: dict[str, set[str]] = {}
         for language, stem in self.stems.items():
             for inflection in INFLECTIONS.get(language, "").split():
-                found.setdefault(stem + inflection, set()).add(language)
+                if not is_other_word(stem + inflection, stem, language):
+                    found.setdefault(stem + inflection, set()).add(language)
         found |= {each: set() for each in (self.word, *self.stems.values())}
         return {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
 

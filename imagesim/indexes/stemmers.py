@@ -40,12 +40,13 @@ def _turkish(word: str) -> str:
 
 
 _GERMAN = {
+    "buche": "buche", "buchen": "buche",
     "karte": "karte", "karten": "karte", "kohle": "kohle", "kohlen": "kohle", "küche": "küche", "küchen": "küche",
     "leder": "leder", "matte": "matte", "matten": "matte", "reise": "reise", "reisen": "reise", "rahmen": "rahmen",
     "roller": "roller", "schale": "schale", "schalen": "schale",
 }  # fmt: skip
 """German words to which the stemmer gives the stem of another thing that shops sell: to leather ("Leder") that of LED,
-to a bowl ("Schale") that of a scarf ("Schal")."""
+to beech ("Buche") that of a book, to a bowl ("Schale") that of a scarf ("Schal")."""
 
 
 def _german(word: str, stem_word: Callable[[str], str]) -> str:
@@ -61,12 +62,28 @@ _ENGLISH = {
     "clothing": "clothes", "coated": "coated", "coating": "coated", "dressing": "dressing", "dressings": "dressing",
     "fishing": "fishing", "flooring": "flooring", "icing": "icing", "knitting": "knitting", "legged": "legged",
     "legging": "legging", "leggings": "legging", "padded": "padded", "padding": "padded", "painting": "painting",
-    "paintings": "painting", "plated": "plated", "pressed": "pressed", "rugged": "rugged", "shorts": "shorts",
-    "skirting": "skirting", "stocking": "stocking", "stockings": "stocking", "suited": "suited", "tights": "tights",
-    "topped": "topped", "topping": "topping", "toppings": "topping", "training": "training", "wrapping": "wrapping",
+    "paintings": "painting", "pcs": "pcs", "plated": "plated", "pressed": "pressed", "rugged": "rugged",
+    "shorts": "shorts", "skirting": "skirting", "stocking": "stocking", "stockings": "stocking", "suited": "suited",
+    "tights": "tights", "topped": "topped", "topping": "topping", "toppings": "topping", "training": "training",
+    "wrapping": "wrapping",
 }  # fmt: skip
 """English words to which the stemmer gives the stem of another thing that shops sell, or of what things are like: to
 leggings that of a "three-legged table", and to shorts that of a "short sleeve"."""
+
+_PLURAL_OF_INITIALS = re.compile(r"([^aeiouy]{2,}(?<!s))s")
+
+
+def _english(word: str, stem_word: Callable[[str], str]) -> str:
+    """Return the stem of an English word: without the "s" of "TVs" or "DVDs", which the stemmer leaves."""
+    found = _PLURAL_OF_INITIALS.fullmatch(word)
+    return found[1] if found else stem_word(word)
+
+
+def is_other_word(word: str, stem: str, language: str) -> bool:
+    """Return whether a word has a stem of its own, in place of ``stem``: "schale" is no form of "schal"."""
+    own = {"de": _GERMAN, "en": _ENGLISH}.get(language, {}).get(word)
+    return own is not None and own != stem
+
 
 PLURALS_ONLY = frozenset(word for word, own in _ENGLISH.items() if word == own and word.endswith("s"))
 """English words without a singular."""
@@ -81,7 +98,7 @@ def stem(word: str, language: str) -> str:
         return word
     stem_word: Callable[[str], str] = _stemmer(name).stemWord
     if language == "en":
-        return _ENGLISH.get(word) or stem_word(word)
+        return _ENGLISH.get(word) or _english(word, stem_word)
     if language == "de":
         return _german(word, stem_word)
     prepare = _PREPARED.get(language)

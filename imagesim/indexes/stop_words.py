@@ -293,6 +293,9 @@ PLURALS = {
 """The endings of singular and plural, without accents, where stemmers may give the two different stems ("shelf",
 "shelves"; the Dutch "hemd", "hemden")."""
 
+PARTICIPLES = {"en": "ed"}
+"""The ending of words for what was done to a thing ("hammered"), which have the stem of the word for another."""
+
 IRREGULAR_PLURALS = {
     "en": "child-children foot-feet goose-geese mouse-mice tooth-teeth",
     "fr": "oeil-yeux",
@@ -321,6 +324,7 @@ AUDIENCES = {
 """Words for the same people, whom a thing is for: "ladies watch" asks for a "Women's watch"."""
 
 SPELLINGS = {
+    "fr": "cle-clef shampoing-shampooing",
     "en": "aluminum-aluminium analog-analogue armor-armour caliber-calibre catalog-catalogue center-centre "
     "chili-chilli color-colour cozy-cosy donut-doughnut draft-draught favor-favour fiber-fibre flavor-flavour "
     "gray-grey harbor-harbour humor-humour iza-isa ize-ise izi-isi jewelry-jewellery license-licence liter-litre "

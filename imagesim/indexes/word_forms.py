@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from imagesim.indexes.stemmers import PLURALS_ONLY
-from imagesim.indexes.stop_words import AUDIENCES, IRREGULAR_PLURALS, PLURALS, SPELLINGS
+from imagesim.indexes.stop_words import AUDIENCES, IRREGULAR_PLURALS, PARTICIPLES, PLURALS, SPELLINGS, UNITS
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""
@@ -17,7 +17,7 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
     """Return possible plurals and singulars of a word; not all of them need to be real words."""
     if not word.isalpha():  # "501s" are jeans of the model 501
         return (word[:-1],) if language == "en" and word.endswith("s") and word[:-1].isdecimal() else ()
-    found: list[str] = []
+    found = [word[:-1]] if word.endswith("s") and word[:-1] in UNITS else []  # "kgs" and "mls"
     for singular, plural in _pairs(IRREGULAR_PLURALS.get(language, "")):
         found += [other for form, other in ((singular, plural), (plural, singular)) if word == form]
     for singular, plural in _pairs(PLURALS.get(language, "")):
@@ -30,6 +30,13 @@ def plurals(word: str, language: str) -> tuple[str, ...]:
     if language == "en":
         found = [form for form in found if PLURALS_ONLY.isdisjoint((word, form))]
     return tuple(dict.fromkeys(found))
+
+
+def is_made_so(word: str, stem: str, asked: str, language: str) -> bool:
+    """Return whether a word with this stem says what was done to a thing, if something else is asked for: a "hammered"
+    bracelet is no hammer, and "painted" wood no paint."""
+    ending = PARTICIPLES.get(language, "")
+    return bool(ending) and word.endswith(ending) and not stem.endswith(ending) and not asked.endswith(ending)
 
 
 @lru_cache(maxsize=4_000)

@@ -9,6 +9,7 @@ from imagesim.indexes.analysis import Token, stem_of, stop_words
 from imagesim.indexes.query_words import QueryWord, is_other_thing
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.vocabulary import Vocabulary, consonants
+from imagesim.indexes.word_forms import is_made_so
 from imagesim.word_roles import SHORTEST_FIRST
 
 # The quality of each kind of match, between 0 and 1, which is that of the exact word.
@@ -128,7 +129,9 @@ class WordMatcher:
         for spelling, stems in word.spellings:
             note([vocabulary.ids[spelling]] if spelling in vocabulary.ids else (), STEM)
             for language, stem in stems.items():
-                note(self._stems.get((language, stem), ()), STEM)
+                for number in self._stems.get((language, stem), ()):
+                    only_made_so = alone and is_made_so(words[number], stem, spelling, language)
+                    note([number], ENDING if only_made_so else STEM)
         if len(typed) < 3:
             if prefix:
                 note(vocabulary.starting_with(typed), TYPING)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from imagesim.indexes.stop_words import UNITS
 from imagesim.word_roles import Roles, is_size
 
 COVERAGE = 0.6
@@ -74,7 +75,8 @@ def fit_roles(
     kinds = {
         stem: named
         for stem in found
-        if (named := _named(weights[stem], sizes, departments, headed[stem], specifying[stem] - headed[stem]))
+        if stem not in UNITS
+        and (named := _named(weights[stem], sizes, departments, headed[stem], specifying[stem] - headed[stem]))
     }
     alone: set[str] = set()
     for entry in entries:
@@ -107,15 +109,27 @@ def fit_roles(
 
 
 def _names(entries: Iterable[Described], sizes: Mapping[str, int]) -> dict[tuple[str, ...], frozenset[str]]:
-    """Return by name the categories of which enough entries are called so. An entry in several counts for each."""
+    """Return by name the categories of which enough entries are called so. An entry in several counts for each.
+
+    The name of a department means its categories of the same name, if there are any, and none that it only specifies:
+    of "TV" the "TVs", and of "Watches" the "Men's watches", but no "Watch straps".
+    """
     counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    alone: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for entry in entries:
         for name in entry.called:
             counts[name].update(entry.categories)
-    found = {
-        name: frozenset(each for each, number in counted.items() if number >= COVERAGE * sizes[each])
-        for name, counted in counts.items()
-    }
+            if len(entry.called) == 1:
+                alone[name].update(entry.categories)
+
+    def enough(counted: Mapping[str, int]) -> frozenset[str]:
+        return frozenset(each for each, number in counted.items() if number >= COVERAGE * sizes[each])
+
+    found = {name: enough(alone[name]) or enough(counted) for name, counted in counts.items()}
+    headed, specifying = _parts({name: categories for name, categories in found.items() if len(name) > 1})
+    for name in found:
+        if len(name) == 1 and headed[name[0]]:
+            found[name] -= specifying[name[0]] - headed[name[0]]
     return {name: categories for name, categories in found.items() if name and categories}
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
-from imagesim.indexes.analysis import DECIMAL, HYPHEN, analyse, stop_words
+from imagesim.indexes.analysis import HYPHEN, analyse, stop_words
 from imagesim.indexes.dictionaries import in_dictionary
 from imagesim.indexes.query_words import (
     ENGLISH,
-    MAX_TERMS,
     QueryWord,
-    divided_qualifier,
-    divided_shade,
     is_on_a_list,
     negations,
     query_words,
@@ -24,14 +19,9 @@ from imagesim.indexes.query_words import (
 )
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
+from imagesim.retrieval.query_spacing import LONGEST, has_all, own_stems, spaced, units_apart
 from imagesim.types import Query
-from imagesim.word_roles import SHORTEST, Roles, has_digit
-
-_RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
-"""The numbers and the letters of a typed word."""
-
-LONGEST = 32
-"""The maximum number of letters of a word that is divided."""
+from imagesim.word_roles import SHORTEST, Roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +29,9 @@ class QueryText:
     """A text and what its words mean in a catalogue.
 
     ``heads``, ``spelled``, ``colours`` and ``foreign`` are those of :class:`~imagesim.types.Query`, ``categories``,
-    ``mentioned``, ``partly`` and ``in_full`` those of :class:`~imagesim.word_roles.Interpretation`. ``compounds`` are
-    those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for "Bürostuhl".
-    ``is_name``: it is one word, which the catalogue calls things by, and colours. ``readings``: those of a
+    ``mentioned``, ``partly``, ``in_full`` and ``specified`` those of :class:`~imagesim.word_roles.Interpretation`.
+    ``compounds`` are those that the catalogue lacks, divided before a word that it calls something by: "büro stuhl" for
+    "Bürostuhl". ``is_name``: it is one word, which the catalogue calls things by, and colours. ``readings``: those of a
     compound whose words name several kinds of one department, that of its head first; of "sandal shoes", as shoes and
     as sandals.
     """
@@ -57,6 +47,7 @@ class QueryText:
     compounds: str
     is_name: bool
     in_full: bool
+    specified: frozenset[str]
     readings: tuple[QueryText, ...] = ()
 
     def asked(self, query: Query) -> Query:
@@ -129,7 +120,7 @@ def read_all(
     text = spaced(text, roles, languages)
     own, *others = (
         read(each, roles, languages, has_word, spoken)
-        for each in (text, *alternatives, *_units_apart(text, roles, languages))
+        for each in (text, *alternatives, *units_apart(text, roles, languages))
     )
     compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
     return QueryTexts(own, others, compounds)
@@ -152,11 +143,12 @@ def read(
     meant: list[Collection[str]] = []
     divided: list[str] = []
     for word in words:
-        own = _own_stems(word, roles)
+        own = own_stems(word, roles)
         is_known = word.filler or word.qualifier or word.word in spelled or roles.ends_compounds(word.endings)
         stems = own if is_known else roles.stems_of(word.word, own)
         known = word.word in english or roles.has(stems)  # or is a misspelling
-        divided.append("" if roles.has(own) else _divided(word.word, roles, languages, known=known))
+        is_whole = word.filler or word.qualifier or roles.has(own)
+        divided.append("" if is_whole else _divided(word.word, roles, languages, known=known))
         meant.append(own if divided[-1] else stems)
     fillers = {n for n, word in enumerate(words) if _is_filler(word, meant[n], spelled, roles)}
     colours = tuple(n for n, stems in enumerate(meant) if not roles.colours.isdisjoint(stems))
@@ -185,6 +177,7 @@ def read(
         " ".join(parts for n, parts in enumerate(divided) if parts and n not in complements),
         is_name,
         meaning.in_full,
+        meaning.specified,
     )
     readings = (
         replace(asked, heads=(number,), categories=named, mentioned=named, partly=meaning.partly & named)
@@ -207,15 +200,6 @@ def _not_of_lists(
 
 def _is_english(word: str, has_word: Callable[[str], bool]) -> bool:
     return len(word) == 1 or _is_spelled(word, has_word) or is_on_a_list(word, ENGLISH)
-
-
-def _own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
-    """Return the stems of a word, or of its other forms if the catalogue has only these."""
-    own = frozenset(word.stems.values())
-    if roles.has(own):
-        return own
-    others = frozenset(stem for stems in word.other_forms.values() for stem in stems.values())
-    return others if roles.has(others) else own
 
 
 def _is_spelled(word: str, has_word: Callable[[str], bool]) -> bool:
@@ -277,7 +261,7 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
     is not known, any two words that the catalogue has are its parts: "doll house"."""
 
     def is_called(word: QueryWord) -> bool:
-        return roles.calls(_own_stems(word, roles))
+        return roles.calls(own_stems(word, roles))
 
     def ends_compounds(word: QueryWord) -> bool:
         return roles.ends_compounds(word.endings)
@@ -287,19 +271,13 @@ def _divided(word: str, roles: Roles, languages: Sequence[str], *, known: bool) 
         for start in starts:
             first, ending = word[:start], word[start:]
             is_end = any(map(is_thing, query_words(ending, languages)))
-            if _has(first, roles, languages):
-                fits = is_end or (not known and _has(ending, roles, languages))
+            if has_all(first, roles, languages):
+                fits = is_end or (not known and has_all(ending, roles, languages))
             else:
                 fits = is_end and not (known or len(ending) < SHORTEST)
             if fits:
                 return f"{first} {ending}"
     return ""
-
-
-def _has(typed: str, roles: Roles, languages: Sequence[str]) -> bool:
-    """Whether the catalogue has all words of a typed one."""
-    words = query_words(typed, languages)
-    return bool(words) and all(roles.has(_own_stems(word, roles)) for word in words)
 
 
 def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -> tuple[str, frozenset[str]]:
@@ -327,70 +305,3 @@ def without_negated_colours(text: str, roles: Roles, languages: Sequence[str]) -
             kept, between = [*kept, *(between or ()), typed], None
     kept += between or ()
     return (" ".join(kept), frozenset(unwanted)) if kept and unwanted else (text, frozenset())
-
-
-def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
-    """Return ``text`` with its words divided as in the catalogue, where that has them only so.
-
-    "skate board" and "skate-board" ask for a skateboard, "750ml" for 750 ml, and "GSB18V55" for a GSB 18V-55. The shade
-    of a colour is a word of its own: "hellblau" asks for what is blue. So is a qualifier: "Herrenschuhe" asks for
-    shoes.
-    """
-
-    has = partial(_has, roles=roles, languages=languages)
-
-    def is_joined(parts: Sequence[str]) -> bool:
-        if all(map(has, parts)):
-            return False
-        # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word.
-        joined = query_words("".join(parts), languages)
-        shortest = min((len(stem) for word in joined for stem in word.stems.values()), default=0)
-        return shortest > len(parts[0]) and has("".join(parts))
-
-    def is_colour(typed: str) -> bool:
-        words = query_words(typed, languages)
-        return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
-
-    given = text.split()
-    words = given[:MAX_TERMS]
-    for end in range(len(words), 0, -1):
-        pair = words[max(end - 2, 0) : end]
-        parts = HYPHEN.split(words[end - 1])
-        if len(pair) == 2 and is_joined(pair):
-            words[end - 2 : end] = ["".join(pair), ""]
-        elif len(parts) == 2 and is_joined(parts):
-            words[end - 1] = "".join(parts)
-        elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
-            words[end - 1] = " ".join(shade)
-        elif not has(words[end - 1]) and (written := _apart(words[end - 1], has)):
-            words[end - 1] = written
-        elif not has(words[end - 1]):
-            qualifier, rest = divided_qualifier(words[end - 1], tuple(languages))
-            if qualifier and has(rest):
-                words[end - 1] = f"{qualifier} {rest}"
-    return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
-
-
-def _units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
-    """Return ``text`` with its numbers and their units apart ("12 v" of "12v"), if the catalogue writes some so."""
-    has = partial(_has, roles=roles, languages=languages)
-    words = text.split()
-    apart = [_apart(typed, has) or typed for typed in words]
-    return [" ".join(apart)] if apart != words else []
-
-
-def _apart(typed: str, has: Callable[[str], bool]) -> str:
-    """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
-    it does not."""
-    runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
-    if len(runs) < 2 or not has_digit(typed):
-        return ""
-    parts: list[str] = []
-    while runs:
-        most = len(runs) if parts else len(runs) - 1
-        known = next((end for end in range(most, 0, -1) if has("".join(runs[:end]))), 0)
-        if not known:
-            return ""
-        parts.append("".join(runs[:known]))
-        runs = runs[known:]
-    return " ".join(parts)

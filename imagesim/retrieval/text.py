@@ -51,6 +51,9 @@ OF_PART = 0.8
 """If the words name a part of a category, the least share of the best match there from which on an entry has that
 minimum: for "sofa", the sofas of "Sofas & tables"."""
 
+AFTER = 0.01
+"""How far what is called so in another category comes after the best of the kind, if that has this share, too."""
+
 ASIDE = 0.8
 ASIDE_SHARE = 0.65
 """The factor of matches below this share of the best, if the words are the name of some entries: a cable that lies
@@ -61,23 +64,20 @@ UNKNOWN = 0.2
 shoes", they keep shoes and drop red apples."""
 
 TEXT_WINDOW = 48
-"""The number of entries with matching words that are ranked by words and vectors; others are ranked by vectors
-alone."""
+"""How many entries with matching words are ranked by words and vectors; others are ranked by vectors alone."""
 
 LOOKS_WINDOW = 40
-"""The number of entries found by vectors that are ordered by relevance together with those whose words match; others
-keep their order."""
+"""How many entries found by vectors are ordered together with those whose words match; others keep their order."""
 
 AGREEMENT = 0.7
-"""The ratio of the named entries' similarity to the words' vector to that of the nearest entries, above which the model
-is taken to understand the words and no feedback is needed."""
+"""The ratio of the named entries' similarity to the words' vector to that of the nearest ones, above which the model
+understands the words and no feedback is needed."""
 
 MAJORITY = 0.5
 """The share of the nearest entries, weighted by score, that must be in the named entries' categories."""
 
 LEAST_LOOKS = 0.1
-"""The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
-vectors can halve the odds of a match, but not reject it."""
+"""The minimum relevance by vectors beside a match of words: they can halve the odds of a match, but not reject it."""
 
 OF_PARTS = 0.74
 """The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
@@ -87,16 +87,15 @@ BOTH_PARTS = 0.6
 """The minimum of such a match, and of that of the last part alone."""
 
 OF_ENDING = 0.4
-"""The factor of lower matches, by the last part alone. They are shown as the closest only: a "Bürostuhl" is a "Stuhl",
-but a "Dachstuhl" is none."""
+"""The factor of lower matches, by the last part alone, which are the closest only: a "Dachstuhl" is no "Stuhl"."""
 
 
 class WithText:
     """Rank entries with matching texts first, then those that look similar.
 
-    One request searches the words and their vector. If the model does not understand the words, a second request uses a
-    vector made mostly of the images of the best entries (:mod:`imagesim.retrieval.feedback`), so that a query finds
-    similar entries in any language of the shop's texts; the first request uses it if it was ``remembered``.
+    One request searches the words and their vector. If the model does not understand the words, a second one uses a
+    vector made of the images of the best entries (:mod:`imagesim.retrieval.feedback`), in any language of the shop's
+    texts; the first request uses it if it was ``remembered``.
     """
 
     def __init__(
@@ -170,8 +169,7 @@ class WithText:
         and the entries that say then what the words mean. ``by_vector`` is near the words' own vector; None if it was
         not searched.
 
-        A single entry that only mentions the words moves nothing: what looks like the wine that goes with beef is no
-        beef.
+        A single entry that only mentions the words moves nothing: what looks like a wine for beef is no beef.
         """
         if by_vector is None:
             (by_vector,) = self._retriever.search([window]) if self._has_looks(window) else [Candidates(())]
@@ -232,7 +230,7 @@ class WithText:
 
         If a word is the whole name of a category, it does not call an entry so beside others: for "glasses", no coffee
         table of glass, and for "oak table", no long name of a table lamp. With a colour it may: "black soap" may be a
-        cleanser.
+        cleanser. Others come after the best of the kind, at :data:`OUTSIDE` if the word specifies their category.
         """
         part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
         called, most = CALLED, OUTSIDE
@@ -240,13 +238,17 @@ class WithText:
             alone = HALF_OF_NAME if self._texts.text.colours else ALL_OF_NAME
             one_word = self._texts.text.is_name or len(self._texts.text.heads) == 1
             called, most = alone if one_word else BY_NAME, OTHER_KIND
+        best = max((each.text for each in candidates if self._is_of_kind(each) or each in part), default=0.0)
 
         def match(each: Candidate) -> float:
             if self._is_of_kind(each) or each in part:
                 return max(each.text, KIND_MATCH)
-            by = min(each.head, each.text) if self._texts.text.in_full else each.head
-            outside = named and named.isdisjoint(each.categories) and by < called
-            return min(each.text, most) if outside else each.text
+            is_called = (min(each.head, each.text) if self._texts.text.in_full else each.head) >= called
+            first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
+            if first or not named or not named.isdisjoint(each.categories):
+                return each.text
+            after = is_called and self._texts.text.specified.isdisjoint(each.categories)
+            return min(each.text, best - AFTER if after else most)
 
         return _with_matches(candidates, match)
 
@@ -279,8 +281,8 @@ class WithText:
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
 
-        The named entries must be about as near to it as the nearest entries, and in the categories of most of the
-        nearest: some words are near to everything.
+        The named entries must be about as near to it as the nearest, and in the categories of most of these: some words
+        are near to everything.
         """
         background = self._calibration.background["words"]
         best = [each.score - background.mean for each in by_vector.candidates[: len(named)]]
@@ -364,9 +366,8 @@ def _fused(
     """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
 
     Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
-    of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged. They are the same for
-    every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
-    where it is not the one that orders them.
+    of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged, the same for every
+    page, so that pages do not overlap. ``evidence``: the relevance by looks of matches, by key, if another orders them.
     """
     found: dict[str, tuple[float, float, float, str, Judged]] = {}  # by ascending place, with the key that sorts them
     for each in matches:
@@ -394,7 +395,7 @@ def _either(by_words: float, looks: float) -> float:
 
 
 def _both(text: float, looks: float) -> float:
-    """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
+    """Combine the probabilities of words and vectors, of which :data:`UNKNOWN` is neutral."""
     odds = [max(each, 1e-6) / max(1 - each, 1e-6) for each in (text, max(looks, LEAST_LOOKS), UNKNOWN)]
     together = odds[0] * odds[1] / odds[2]
     return together / (1 + together)

@@ -1,0 +1,120 @@
+"""The words of a query, divided as the catalogue writes them: "skateboard" for "skate board", "750 ml" for "750ml"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+from imagesim.indexes.analysis import DECIMAL, HYPHEN
+from imagesim.indexes.query_words import MAX_TERMS, QueryWord, divided_qualifier, divided_shade, query_words
+from imagesim.word_roles import Roles, has_digit
+
+_RUNS = re.compile(rf"{DECIMAL}|\d+|[^\W\d_]+")
+"""The numbers and the letters of a typed word."""
+
+LONGEST = 32
+"""The maximum number of letters of a word that is divided."""
+
+
+def own_stems(word: QueryWord, roles: Roles) -> Collection[str]:
+    """Return the stems of a word, or of its other forms if the catalogue has only these."""
+    own = frozenset(word.stems.values())
+    if roles.has(own):
+        return own
+    others = frozenset(stem for stems in word.other_forms.values() for stem in stems.values())
+    return others if roles.has(others) else own
+
+
+def has_all(typed: str, roles: Roles, languages: Sequence[str]) -> bool:
+    """Whether the catalogue has all words of a typed one."""
+    words = query_words(typed, languages)
+    return bool(words) and all(roles.has(own_stems(word, roles)) for word in words)
+
+
+def spaced(text: str, roles: Roles, languages: Sequence[str]) -> str:
+    """Return ``text`` with its words divided as in the catalogue, where that has them only so.
+
+    "skate board" and "skate-board" ask for a skateboard, "750ml" for 750 ml, and "GSB18V55" for a GSB 18V-55. The shade
+    of a colour is a word of its own: "hellblau" asks for what is blue. So is a qualifier: "Herrenschuhe" asks for
+    shoes. Two words that name a kind in one piece are one, even if the catalogue has both.
+    """
+
+    has = partial(has_all, roles=roles, languages=languages)
+
+    def is_joined(parts: Sequence[str]) -> bool:
+        if all(map(has, parts)) and not _is_kind("".join(parts), parts, roles, languages):
+            return False
+        # "silver" and "ring" in one piece have the stem "silver", which contains nothing of the second word.
+        joined = query_words("".join(parts), languages)
+        shortest = min((len(stem) for word in joined for stem in word.stems.values()), default=0)
+        return shortest > len(parts[0]) and has("".join(parts))
+
+    def is_colour(typed: str) -> bool:
+        words = query_words(typed, languages)
+        return bool(words) and all(not roles.colours.isdisjoint(word.stems.values()) for word in words)
+
+    given = text.split()
+    words = _with_dimensions(given[:MAX_TERMS], has)
+    for end in range(len(words), 0, -1):
+        pair = words[max(end - 2, 0) : end]
+        parts = HYPHEN.split(words[end - 1])
+        if len(pair) == 2 and is_joined(pair):
+            words[end - 2 : end] = ["".join(pair), ""]
+        elif len(parts) == 2 and is_joined(parts):
+            words[end - 1] = "".join(parts)
+        elif (shade := divided_shade(words[end - 1], tuple(languages)))[0] and is_colour(shade[1]):
+            words[end - 1] = " ".join(shade)
+        elif not has(words[end - 1]) and (written := _apart(words[end - 1], has)):
+            words[end - 1] = written
+        elif not has(words[end - 1]):
+            qualifier, rest = divided_qualifier(words[end - 1], tuple(languages))
+            if qualifier and has(rest):
+                words[end - 1] = f"{qualifier} {rest}"
+    return text if words == given[:MAX_TERMS] else " ".join(filter(None, [*words, *given[MAX_TERMS:]]))
+
+
+def _is_kind(joined: str, parts: Sequence[str], roles: Roles, languages: Sequence[str]) -> bool:
+    """Whether two words in one piece name a kind, and no category is called by both: screwdrivers of "screw driver"."""
+    stems, *of_parts = (
+        frozenset(stem for word in query_words(typed, languages) for stem in word.stems.values())
+        for typed in (joined, *parts)
+    )
+    if roles.kinds.keys().isdisjoint(stems):
+        return False
+    return not any(all(map(frozenset(name).intersection, of_parts)) for name in roles.names)
+
+
+def _with_dimensions(words: Sequence[str], has: Callable[[str], bool]) -> list[str]:
+    """Return words with dimensions in one piece, if the catalogue writes them so: "M8x40" of "M8 x 40"."""
+    found = list(words)
+    for number in range(len(words) - 2, 0, -1):
+        first, by, second = found[number - 1 : number + 2]
+        if by.lower() in ("x", "×") and has_digit(first) and has_digit(second) and has(f"{first}x{second}"):
+            found[number - 1 : number + 2] = [f"{first}x{second}"]
+    return found
+
+
+def units_apart(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
+    """Return ``text`` with its numbers and their units apart ("12 v" of "12v"), if the catalogue writes some so."""
+    has = partial(has_all, roles=roles, languages=languages)
+    words = text.split()
+    apart = [_apart(typed, has) or typed for typed in words]
+    return [" ".join(apart)] if apart != words else []
+
+
+def _apart(typed: str, has: Callable[[str], bool]) -> str:
+    """Return a word of numbers and letters as the catalogue writes it in several, "gsb 18v 55" of "gsb18v55"; empty if
+    it does not."""
+    runs = _RUNS.findall(typed) if len(typed) <= LONGEST else []
+    if len(runs) < 2 or not has_digit(typed):
+        return ""
+    parts: list[str] = []
+    while runs:
+        most = len(runs) if parts else len(runs) - 1
+        known = next((end for end in range(most, 0, -1) if has("".join(runs[:end]))), 0)
+        if not known:
+            return ""
+        parts.append("".join(runs[:known]))
+        runs = runs[known:]
+    return " ".join(parts)
