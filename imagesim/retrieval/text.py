@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter, mul
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,7 @@ OF_ENDING = 0.4
 """The factor of lower matches, by the last part alone, which are the closest only: a "Dachstuhl" is no "Stuhl"."""
 
 
+@dataclass(frozen=True, slots=True)
 class WithText:
     """Rank entries with matching texts first, then those that look similar.
 
@@ -98,46 +99,34 @@ class WithText:
     texts; the first request uses it if it was ``remembered``.
     """
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        texts: QueryTexts,
-        calibration: Calibration,
-        floor: float | None,
-        vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]],
-        plan: Plan | None = None,
-        remembered: MovedVectors | None = None,
-        least: int = 0,
-        last_stage: str = "",
-    ) -> None:
-        self._retriever = retriever
-        self._texts = texts
-        self._calibration = calibration
-        self._floor = floor or 0.0
-        self._vectors_of = vectors_of
-        self._plan = plan
-        self._remembered = remembered
-        self._least = least
-        self._last_stage = last_stage
+    retriever: Retriever
+    texts: QueryTexts
+    calibration: Calibration
+    floor: float | None
+    vectors_of: Callable[[Sequence[Candidate]], Mapping[str, Vector]]
+    plan: Plan | None = None
+    remembered: MovedVectors | None = None
+    least: int = 0
+    last_stage: str = ""
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
-        window = window_of(query, self._plan, max(LOOKS_WINDOW, self._least))
-        texts = self._texts.text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
-        known = self._remembered.get(window) if self._remembered else None
+        window = window_of(query, self.plan, max(LOOKS_WINDOW, self.least))
+        texts = self.texts.text.asked(replace(query, offset=0, limit=TEXT_WINDOW, min_score=None))
+        known = self.remembered.get(window) if self.remembered else None
         near = replace(window, vector=known.vector) if known else window if self._has_looks(window) else None
         by_text, by_vector, pinned = self._ask(texts, window, near)
         matching = self._of_kind(self._called(by_text.candidates))
-        vectors = self._vectors_of([*matching, *pinned.candidates])
+        vectors = self.vectors_of([*matching, *pinned.candidates])
         named: Sequence[Candidate] = feedback.entries_for(matching, vectors)
         if known and known.sources == feedback.sources_of(named):
             vector, sources = known.vector, named
         else:
             vector, by_vector, sources = self._moved(window, named, vectors, None if known else by_vector)
         matching = self._of_heads(matching)
-        judge = Judge(self._calibration, "words" if vector is query.vector else "items")
+        judge = Judge(self.calibration, "words" if vector is query.vector else "items")
         voters = by_vector.candidates
         scores = _scores([*matching, *pinned.candidates], vector, vectors)
         pins = judge.judged(query, pinned.candidates, scores[len(matching) :], voters)
@@ -150,12 +139,12 @@ class WithText:
             looks = judge.judged(query, found, [each.score for each in found], found)
             looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             judged = _fused(matches, looks, evidence, by_group=query.collapse)
-            if not widenings_left or not goes_on(query, by_vector, looks, self._floor, self._last_stage, judged):
+            if not widenings_left or not goes_on(query, by_vector, looks, self.floor or 0.0, self.last_stage, judged):
                 break
             window = widened(window)
-            (by_vector,) = self._retriever.search([replace(window, vector=vector)])
+            (by_vector,) = self.retriever.search([replace(window, vector=vector)])
             took_ms += by_vector.took_ms
-        page = cut(query, judged, by_vector, self._floor, self._plan, pins, self._texts.mentioned)
+        page = cut(query, judged, by_vector, self.floor or 0.0, self.plan, pins, self.texts.mentioned)
         return replace(page, took_ms=took_ms)
 
     def _moved(
@@ -172,18 +161,18 @@ class WithText:
         A single entry that only mentions the words moves nothing: what looks like a wine for beef is no beef.
         """
         if by_vector is None:
-            (by_vector,) = self._retriever.search([window]) if self._has_looks(window) else [Candidates(())]
+            (by_vector,) = self.retriever.search([window]) if self._has_looks(window) else [Candidates(())]
         sources: Sequence[Candidate] = []
         if named and not self._understands(named, _scores(named, window.vector, vectors), by_vector):
             sources = named
         if len(sources) > 1 or any(max(each.text, each.head) >= BY_NAME or self._is_of_kind(each) for each in sources):
             vector = feedback.moved(window.vector, sources, vectors)
-            (by_vector,) = self._retriever.search([replace(window, vector=vector)])
-            if self._remembered:
-                self._remembered.set(window, vector, feedback.sources_of(sources))
+            (by_vector,) = self.retriever.search([replace(window, vector=vector)])
+            if self.remembered:
+                self.remembered.set(window, vector, feedback.sources_of(sources))
             return vector, by_vector, sources
-        if self._remembered:
-            self._remembered.forget(window)
+        if self.remembered:
+            self.remembered.forget(window)
         return window.vector, by_vector, sources
 
     def _evidence(
@@ -206,7 +195,7 @@ class WithText:
             return {}, 1.0
         scores = feedback.scores_by_the_others(query.vector, named, vectors)
         if len(named) == 1:
-            looks = self._calibration.relevances("words", scores, None)
+            looks = self.calibration.relevances("words", scores, None)
         else:
             looks = judge.relevances(query, named, scores, voters)
         own = {each.key: look for each, look, sure in zip(named, looks, certain, strict=True) if not sure}
@@ -219,7 +208,7 @@ class WithText:
     def _called(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Lower the match of candidates that only mention the words, if the words are the name of others."""
         best = max((each.head for each in candidates), default=0.0)
-        if not self._texts.text.is_name or best < BY_NAME:
+        if not self.texts.text.is_name or best < BY_NAME:
             return candidates
         least = ASIDE_SHARE * best
         return _with_matches(candidates, lambda each: each.text if each.head >= least else ASIDE * each.text)
@@ -232,29 +221,29 @@ class WithText:
         table of glass, and for "oak table", no long name of a table lamp. With a colour it may: "black soap" may be a
         cleanser. Others come after the best of the kind, at :data:`OUTSIDE` if the word specifies their category.
         """
-        part, named = self._best_of_part(candidates, attrgetter("text")), self._texts.categories
+        part, named = self._best_of_part(candidates, attrgetter("text")), self.texts.categories
         called, most = CALLED, OUTSIDE
-        if self._texts.text.in_full:
-            alone = HALF_OF_NAME if self._texts.text.colours else ALL_OF_NAME
-            one_word = self._texts.text.is_name or len(self._texts.text.heads) == 1
+        if self.texts.text.in_full:
+            alone = HALF_OF_NAME if self.texts.text.colours else ALL_OF_NAME
+            one_word = self.texts.text.is_name or len(self.texts.text.heads) == 1
             called, most = alone if one_word else BY_NAME, OTHER_KIND
         best = max((each.text for each in candidates if self._is_of_kind(each) or each in part), default=0.0)
 
         def match(each: Candidate) -> float:
             if self._is_of_kind(each) or each in part:
                 return max(each.text, KIND_MATCH)
-            is_called = (min(each.head, each.text) if self._texts.text.in_full else each.head) >= called
+            is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
             if first or not named or not named.isdisjoint(each.categories):
                 return each.text
-            after = is_called and self._texts.text.specified.isdisjoint(each.categories)
+            after = is_called and self.texts.text.specified.isdisjoint(each.categories)
             return min(each.text, best - AFTER if after else most)
 
         return _with_matches(candidates, match)
 
     def _is_of_kind(self, each: Candidate) -> bool:
         """Whether the candidate is in a category that the words name as a whole, not only a part of it."""
-        return not self._texts.categories.intersection(each.categories) <= self._texts.partly
+        return not self.texts.categories.intersection(each.categories) <= self.texts.partly
 
     def _of_heads(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the candidates, with the same match for those that the heads of the query name: all sofas of "Sofas &
@@ -263,7 +252,7 @@ class WithText:
         which those count that match all of the words."""
         part = self._best_of_part(candidates, attrgetter("head"))
         nothing_has_all = all(each.text < BY_NAME for each in candidates)
-        least = BY_NAME if nothing_has_all and not self._texts.text.in_full else math.inf
+        least = BY_NAME if nothing_has_all and not self.texts.text.in_full else math.inf
 
         def match(each: Candidate) -> float:
             if each in part and 0 < each.head < each.text and each.text > KIND_MATCH:
@@ -274,7 +263,7 @@ class WithText:
 
     def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
         """Return those in a category of which the words name a part whose ``match`` is about the best there."""
-        within = [each for each in candidates if not self._texts.partly.isdisjoint(each.categories)]
+        within = [each for each in candidates if not self.texts.partly.isdisjoint(each.categories)]
         least = OF_PART * max(map(match, within), default=0.0)
         return [each for each in within if match(each) >= least]
 
@@ -284,22 +273,22 @@ class WithText:
         The named entries must be about as near to it as the nearest, and in the categories of most of these: some words
         are near to everything.
         """
-        background = self._calibration.background["words"]
+        background = self.calibration.background["words"]
         best = [each.score - background.mean for each in by_vector.candidates[: len(named)]]
         most = sum(best) / max(1, len(best))
         if most <= 0 or sum(scores) / len(scores) - background.mean < AGREEMENT * most:
             return False
         categories = frozenset(name for each in named for name in each.categories)
-        return not categories or share_of(categories, by_vector.candidates, self._calibration) >= MAJORITY
+        return not categories or share_of(categories, by_vector.candidates, self.calibration) >= MAJORITY
 
     def _ask(self, texts: Query, window: Query, near: Query | None) -> tuple[Candidates, Candidates, Candidates]:
         """Return the entries whose texts match, those that ``near`` finds by its vector, and those that are pinned."""
         nothing = Candidates(())
-        lookups = self._plan.lookups([window]) if self._plan else []
-        compounds = self._texts.compounds
-        others = [*self._texts.alternatives, *([compounds] if compounds else ())]
+        lookups = self.plan.lookups([window]) if self.plan else []
+        compounds = self.texts.compounds
+        others = [*self.texts.alternatives, *([compounds] if compounds else ())]
         asked = [texts, *(each.asked(texts) for each in others), *([near] if near else ()), *lookups]
-        found = iter(self._retriever.search(asked))
+        found = iter(self.retriever.search(asked))
         by_text, *by_others = (next(found) for _text in (texts, *others))
         by_vector = next(found) if near else nothing
         pinned = next(found) if lookups else nothing
@@ -311,7 +300,7 @@ class WithText:
 
     def _has_looks(self, window: Query) -> bool:
         """Whether the vector means anything: article numbers and emoji have no meaning for an image model."""
-        return bool(window.vector.any()) and any(map(str.isalpha, self._texts.text.text))
+        return bool(window.vector.any()) and any(map(str.isalpha, self.texts.text.text))
 
 
 def _identity(candidate: Candidate, *, by_group: bool) -> str:
