@@ -108,6 +108,15 @@ def test_the_same_picture_twice_in_a_batch_is_embedded_once() -> None:
 
 
 @pytest.mark.django_db
+def test_the_same_picture_is_embedded_once_however_late_it_comes() -> None:
+    """Pictures are looked up some at a time, ahead of those that are embedded."""
+    vectors = Vectors([target(CountingEmbedder())])
+    pictures = [picture("red", (40, 30 + number)) for number in range(module.LOOKUP_BATCH)]
+    vectors.resolve([*pictures, *(picture("red", (40, 30 + number)) for number in range(module.LOOKUP_BATCH))])
+    assert vectors.embedded == module.LOOKUP_BATCH == Embedding.objects.count()
+
+
+@pytest.mark.django_db
 def test_a_bad_picture_affects_no_other() -> None:
     embedder = CountingEmbedder(fails_on=(50, 50))
     bad = Picture("bad.jpg", BytesIO(b"\xff\xd8\xff not a picture"))

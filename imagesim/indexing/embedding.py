@@ -159,8 +159,11 @@ class Vectors:
         self.colours.update(stored({picture.digest for picture in identified if self._is_unmeasured(picture)}))
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Iterator[Content]:
-        """Read the files; yield those whose vectors are not stored and not leased by other workers. Never decodes."""
+        """Read the files; yield those whose vectors are not stored and not leased by other workers, each once. Never
+        decodes."""
         read = ahead(readers, _read, pictures, window=READ_AHEAD)
+        begun: set[EmbeddingKey] = set()
+        measured: set[str] = set()
         while chunk := list(islice(read, LOOKUP_BATCH)):
             self._renew()
             self.opened += len(chunk)
@@ -176,8 +179,11 @@ class Vectors:
                     data[resolved.digest] = content
             seen = [self._resolved[picture] for picture, _ in chunk]
             self._load(seen)
-            unmeasured = {picture.digest for picture in seen if self._is_unmeasured(picture)}
-            ours = self._leases.lease([(d, fingerprint) for d in data for fingerprint in self._missing(d)])
+            unmeasured = {picture.digest for picture in seen if self._is_unmeasured(picture)} - measured
+            missing = {(digest, fingerprint) for digest in data for fingerprint in self._missing(digest)}
+            ours = self._leases.lease(missing - begun)
+            begun |= ours
+            measured |= unmeasured & set(data)
             for digest in sorted({digest for digest, _ in ours} | (unmeasured & set(data))):
                 if digest not in self._errors:
                     fingerprints = [f for f in self._missing(digest) if (digest, f) in ours]
