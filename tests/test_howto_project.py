@@ -35,6 +35,7 @@ class Size(models.Model):
 class Product(models.Model):
     name = models.CharField(max_length=200)
     slug = models.SlugField(unique=True)
+    description = models.TextField(blank=True)
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True)
     category = models.ForeignKey(Category, models.PROTECT)
     brand = models.ForeignKey(Brand, models.PROTECT)
