@@ -300,22 +300,23 @@ class Search:
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)
-        floor, last = self.request.min_relevance, self._last_stage
-        return WithRelevance(self._wrapped(index, meta), judge, floor, self.plan, self._least, last)
+        retriever, last_stage = self._wrapped(index, meta)
+        return WithRelevance(retriever, judge, self.request.min_relevance, self.plan, self._least, last_stage)
 
     def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> WithText | WithReadings:
         from imagesim.retrieval.readings import WithReadings
         from imagesim.retrieval.text import WithText
 
-        calibration, retriever = calibration_of(meta), self._wrapped(index, meta)
+        retriever, last_stage = self._wrapped(index, meta)
         # Moving a vector depends on the order of the nearest, which the retrievers around an index change.
         name = ("moved vectors", index.backing_index or index.index.name)
         remembered = runtime.get(name, MovedVectors) if retriever is index else None
-        vectors_of, floor = partial(_vectors_of, meta=meta), self.request.min_relevance
+        calibration, floor = calibration_of(meta), self.request.min_relevance
+        vectors_of = partial(_vectors_of, meta=meta)
 
         def with_text(texts: QueryTexts) -> WithText:
             return WithText(
-                retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least, self._last_stage
+                retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least, last_stage
             )
 
         if readings := texts.text.readings:
@@ -326,24 +327,16 @@ class Search:
     def _least(self) -> int:
         return WithMMR.window if self.request.diversity else 0
 
-    def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> Retriever:
-        """Return the index, wrapped in MMR and fallback if requested."""
+    def _wrapped(self, index: GuardedIndex, meta: IndexMeta) -> tuple[Retriever, str]:
+        """Return the index, wrapped in MMR and fallback if requested, and the last stage of the fallback."""
         retriever: Retriever = index
         if self.request.diversity:
             retriever = WithMMR(retriever, self.request.diversity, partial(_vectors_of, meta=meta))
-        return WithFallback(retriever, self._stages) if self._stages else retriever
-
-    @property
-    def _stages(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The stages of the fallback, each with its categories (all for none)."""
         if not (self.request.fallback and self.filters.categories):
-            return []
+            return retriever, ""
         categories = {"parent": wider(self.request.searched, self.filters.categories), "wider": ()}
-        return [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
-
-    @property
-    def _last_stage(self) -> str:
-        return self._stages[-1][0] if self._stages else ""
+        stages = [(name, categories[name]) for name in self.request.fallback if name == "wider" or categories[name]]
+        return (WithFallback(retriever, stages), stages[-1][0]) if stages else (retriever, "")
 
 
 def _vectors_of(candidates: Sequence[Candidate], meta: IndexMeta) -> dict[str, Vector]:
