@@ -64,20 +64,23 @@ UNKNOWN = 0.2
 shoes", they keep shoes and drop red apples."""
 
 TEXT_WINDOW = 48
-"""How many entries with matching words are ranked by words and vectors; others are ranked by vectors alone."""
+"""The number of entries with matching words that are ranked by words and vectors; others are ranked by vectors
+alone."""
 
 LOOKS_WINDOW = 40
-"""How many entries found by vectors are ordered together with those whose words match; others keep their order."""
+"""The number of entries found by vectors that are ordered by relevance together with those whose words match; others
+keep their order."""
 
 AGREEMENT = 0.7
-"""The ratio of the named entries' similarity to the words' vector to that of the nearest ones, above which the model
-understands the words and no feedback is needed."""
+"""The ratio of the named entries' similarity to the words' vector to that of the nearest entries, above which the model
+is taken to understand the words and no feedback is needed."""
 
 MAJORITY = 0.5
 """The share of the nearest entries, weighted by score, that must be in the named entries' categories."""
 
 LEAST_LOOKS = 0.1
-"""The minimum relevance by vectors beside a match of words: they can halve the odds of a match, but not reject it."""
+"""The minimum relevance by vectors that counts beside a match of words: the model is unreliable for many words, so
+vectors can halve the odds of a match, but not reject it."""
 
 OF_PARTS = 0.74
 """The factor of a match by both parts of a compound that the catalogue lacks: a sofa of leather is an answer for
@@ -87,16 +90,17 @@ BOTH_PARTS = 0.6
 """The minimum of such a match, and of that of the last part alone."""
 
 OF_ENDING = 0.4
-"""The factor of lower matches, by the last part alone, which are the closest only: a "Dachstuhl" is no "Stuhl"."""
+"""The factor of lower matches, by the last part alone. They are shown as the closest only: a "Bürostuhl" is a "Stuhl",
+but a "Dachstuhl" is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class WithText:
     """Rank entries with matching texts first, then those that look similar.
 
-    One request searches the words and their vector. If the model does not understand the words, a second one uses a
-    vector made of the images of the best entries (:mod:`imagesim.retrieval.feedback`), in any language of the shop's
-    texts; the first request uses it if it was ``remembered``.
+    One request searches the words and their vector. If the model does not understand the words, a second request uses a
+    vector made mostly of the images of the best entries (:mod:`imagesim.retrieval.feedback`), so that a query finds
+    similar entries in any language of the shop's texts; the first request uses it if it was ``remembered``.
     """
 
     retriever: Retriever
@@ -158,7 +162,8 @@ class WithText:
         and the entries that say then what the words mean. ``by_vector`` is near the words' own vector; None if it was
         not searched.
 
-        A single entry that only mentions the words moves nothing: what looks like a wine for beef is no beef.
+        A single entry that only mentions the words moves nothing: what looks like the wine that goes with beef is no
+        beef.
         """
         if by_vector is None:
             (by_vector,) = self.retriever.search([window]) if self._has_looks(window) else [Candidates(())]
@@ -270,8 +275,8 @@ class WithText:
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.
 
-        The named entries must be about as near to it as the nearest, and in the categories of most of these: some words
-        are near to everything.
+        The named entries must be about as near to it as the nearest entries, and in the categories of most of the
+        nearest: some words are near to everything.
         """
         background = self.calibration.background["words"]
         best = [each.score - background.mean for each in by_vector.candidates[: len(named)]]
@@ -355,8 +360,9 @@ def _fused(
     """Merge both lists: entries that rank by their texts, by match, then the rest by relevance.
 
     Words and vectors are independent evidence. Entries that rank by their texts are relevant by either; the relevance
-    of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged, the same for every
-    page, so that pages do not overlap. ``evidence``: the relevance by looks of matches, by key, if another orders them.
+    of lower matches combines both. The first :data:`LOOKS_WINDOW` entries by vectors are merged. They are the same for
+    every page, so that pages neither overlap nor skip entries. ``evidence``: the relevance by looks of matches, by key,
+    where it is not the one that orders them.
     """
     found: dict[str, tuple[float, float, float, str, Judged]] = {}  # by ascending place, with the key that sorts them
     for each in matches:
@@ -384,7 +390,7 @@ def _either(by_words: float, looks: float) -> float:
 
 
 def _both(text: float, looks: float) -> float:
-    """Combine the probabilities of words and vectors, of which :data:`UNKNOWN` is neutral."""
+    """Combine the probabilities of words and vectors, with :data:`UNKNOWN` as neutral."""
     odds = [max(each, 1e-6) / max(1 - each, 1e-6) for each in (text, max(looks, LEAST_LOOKS), UNKNOWN)]
     together = odds[0] * odds[1] / odds[2]
     return together / (1 + together)
