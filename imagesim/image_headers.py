@@ -128,7 +128,7 @@ def check_gif(data: bytes) -> None:
     raise BadImage(_("The picture is stored in too many pieces; save it again as a plain GIF."))
 
 
-def without_shared(data: bytes) -> bytes:
+def without_shared_metadata(data: bytes) -> bytes:
     """Return a HEIF file whose pictures have no metadata and are in no group: the decoder copies these for each of
     them. How a picture is turned is no part of its metadata there.
 

@@ -22,7 +22,15 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
-from imagesim.image_headers import check_gif, damaged, jpeg_scans, png_exif, sniff, too_many_passes, without_shared
+from imagesim.image_headers import (
+    check_gif,
+    damaged,
+    jpeg_scans,
+    png_exif,
+    sniff,
+    too_many_passes,
+    without_shared_metadata,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -223,7 +231,7 @@ def _open(data: bytes) -> Image:
     exif = png_exif(data) if kind == "PNG" else b""
     scans = jpeg_scans(data) if kind == "JPEG" else 0
     if kind == "HEIF" and kind in formats:
-        data = without_shared(data)
+        data = without_shared_metadata(data)
     if kind == "GIF" and kind in formats:
         check_gif(data)
     try:

@@ -191,7 +191,7 @@ class Roles:
     def _specified_by(self, stems: Iterable[str]) -> frozenset[str]:
         """Return the categories in whose names the word for a kind only says what other things are for."""
         kinds = self.kinds.keys() & set(stems)
-        specified = (self.names[name] for name in self.names if not kinds.isdisjoint(name[:-1]))
+        specified = (categories for name, categories in self.names.items() if not kinds.isdisjoint(name[:-1]))
         return frozenset[str]().union(*specified) if kinds else frozenset()
 
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
