@@ -18,13 +18,14 @@ class ImagesimConfig(AppConfig):
 
     def ready(self) -> None:
         from imagesim import warm_up
-        from imagesim.indexing import signals
+        from imagesim.indexing import dispatch, signals
 
         autodiscover_modules("similarity")
         signals.connect()
+        dispatch.connect("imagesim.tasks")
         warm_up.connect()
         if find_spec("prometheus_client"):
-            from imagesim.monitoring import metrics
+            from imagesim import metrics
 
             metrics.connect()
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imagesim.exceptions import ConfigurationError
 
-if TYPE_CHECKING:
-    from imagesim.items import Items
 
-
-def require_types(items: Items[Any]) -> None:
+def require_types(items: Any) -> None:
     """:raises ConfigurationError: naming the first attribute of a declaration that is not of its type."""
     if not isinstance(items.measured_colours, str):
         raise ConfigurationError(

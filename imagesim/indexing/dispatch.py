@@ -36,6 +36,9 @@ logger = logging.getLogger("imagesim.indexing.sync")
 TASKS = ("sync", "rebuild", "reconcile", "reindex")
 """The functions of :mod:`imagesim.tasks` that can be started."""
 
+_tasks_module = ""
+"""That module, which :func:`connect` names: it imports what it runs, so that nothing below imports it."""
+
 
 class Dispatcher(ABC):
     """One way to run tasks."""
@@ -221,7 +224,7 @@ class DjangoTasksDispatcher(MessageDispatcher):
 
     def send(self, task: str, arguments: dict[str, Any], *, delay: float = 0.0, expires: float | None = None) -> bool:
         try:
-            message = import_module("imagesim.tasks").run_task
+            message = _function("run_task")
             if delay:
                 message = message.using(run_after=timezone.now() + timedelta(seconds=delay))
             message.enqueue(task, arguments)
@@ -342,14 +345,16 @@ def wake() -> None:
     get_dispatcher().wake()
 
 
-def connect() -> None:
-    """Connect to requests, and to Celery workers that become ready."""
+def connect(tasks: str) -> None:
+    """Start the functions of the module ``tasks``; connect to requests, and to Celery workers that become ready."""
+    global _tasks_module
+    _tasks_module = tasks
     request_started.connect(_start_thread, dispatch_uid="imagesim.thread")
     try:
         from celery.signals import worker_ready
     except ImportError:
         return
-    import_module("imagesim.tasks")  # registers the tasks, also if the project's application does not discover them
+    import_module(tasks)  # registers the tasks, also if the project's application does not discover them
     worker_ready.connect(_poll, weak=False, dispatch_uid="imagesim.poll")
 
 
@@ -374,4 +379,4 @@ def _poll(sender: Any, **kwargs: Any) -> None:
 
 
 def _function(task: str) -> Any:
-    return getattr(import_module("imagesim.tasks"), task)
+    return getattr(import_module(_tasks_module), task)

@@ -18,7 +18,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_init, post_s
 
 from imagesim import paths
 from imagesim.database import after_commit
-from imagesim.indexing import dispatch, outbox
+from imagesim.indexing import outbox
 from imagesim.items import Items
 from imagesim.models import Scope
 from imagesim.registry import concrete_model, registry
@@ -128,7 +128,6 @@ def connect() -> None:
             post_init.connect(_loaded, sender=sender, dispatch_uid=("imagesim.loaded", sender))
     for sender in _throughs:
         m2m_changed.connect(_m2m_changed, sender=sender, dispatch_uid=("imagesim.m2m", sender))
-    dispatch.connect()
 
 
 def disconnect() -> None:

@@ -17,7 +17,13 @@ from imagesim.exceptions import BadQuery, local_choices
 from imagesim.filter_types import FALSE, FILTER_TYPES, TRUE, is_finite
 
 if TYPE_CHECKING:
+    from django.db import models
+
     from imagesim.items import Items
+    from imagesim.retrieval.query_image import Picture
+
+    TermValue = Picture | str | models.Model
+    TermValues = TermValue | tuple[TermValue, float] | Iterable[TermValue | tuple[TermValue, float]]
 
 T = TypeVar("T")
 JSONSchema = dict[str, Any]

@@ -38,7 +38,7 @@ from imagesim.retrieval.filters import build_conditions, describe_filters, filte
 from imagesim.types import Condition, Filters
 
 if TYPE_CHECKING:
-    from imagesim.retrieval.query_vector import Terms as TermValues
+    from imagesim.retrieval.arguments import TermValues
 
 Call = Literal["similar", "search", "look", "suggest"]
 """The calls that accept a request: ``similar_to``, ``search``, ``shop_the_look`` and ``suggest``."""
