@@ -217,9 +217,9 @@ def test_several_processes_replace_damaged_files_once(local_clip: Path, clip: Op
 def test_a_model_that_differs_is_not_stored(local_clip: Path, tmp_path: Path) -> None:
     done = run(
         serving(local_clip, tmp_path)
-        + "from imagesim.embedders import onnx\n"
-        + "onnx.LEAST_COSINE = 1.1\n"
-        + "onnx.export(e)\n"
+        + "from imagesim.embedders import onnx_export\n"
+        + "onnx_export.LEAST_COSINE = 1.1\n"
+        + "onnx_export.export(e.name, e.cache_dir, e._exported())\n"
     )
     assert "its vectors differ from those of torch (minimum cosine" in done.stderr
     assert not list(tmp_path.rglob("*.onnx"))

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imagesim.embedders.process import prepare
 from imagesim.exceptions import EmbedderError, format_choices
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from imagesim.embedders.loading import Loaded
-    from imagesim.embedders.onnx import OnnxModel
     from imagesim.types import Vector
 
 logger = logging.getLogger(__name__)
@@ -47,6 +46,15 @@ DRAWN_TIE = 0.005
 places. Where bf16 keeps .985 of the ten nearest of 600 photos, it keeps .970 among 64 synthetic pictures, .991 if such
 swaps count as kept."""
 DRAWN_SIDE = 256
+
+
+class ImageTower(Protocol):
+    """A model in memory, in whichever runtime."""
+
+    batch_size: int
+
+    def images(self, prepared: Sequence[Any], /) -> Vector:
+        """Embed prepared images: float32 (n, dims), unit rows."""
 
 
 def choose_device(name: str | None) -> Any:
@@ -152,7 +160,7 @@ def overlap(full: Vector, other: Vector, tie: float = 0.0) -> float:
     return kept / (count * len(full))
 
 
-def run(loaded: Loaded | OnnxModel, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
+def run(loaded: ImageTower, prepared: Sequence[Any], batch: int | None) -> tuple[float, Vector]:
     """Return the milliseconds per picture of the fastest batch except the first, and all vectors."""
     import numpy as np
 
