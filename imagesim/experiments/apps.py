@@ -24,14 +24,14 @@ class ExperimentsConfig(AppConfig):
         from django.db.models.signals import post_delete, post_save
 
         from imagesim import events
-        from imagesim.experiments import models, overrides, running
+        from imagesim.experiments import models, running, standby
         from imagesim.indexing.jobs import standby_ended
         from imagesim.retrieval import variants
 
         variants.register(running.VisitorVariants())
         if running.exposures not in events.observers:
             events.observers.insert(0, running.exposures)  # before what its purge reads is deleted
-        standby_ended.connect(overrides.end_experiments, dispatch_uid="imagesim_experiments.standby")
+        standby_ended.connect(standby.end_experiments, dispatch_uid="imagesim_experiments.standby")
         for signal in (post_save, post_delete):
             signal.connect(
                 running.running.changed, sender=models.Experiment, dispatch_uid="imagesim_experiments.Experiment"

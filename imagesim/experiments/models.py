@@ -238,6 +238,16 @@ class Variant(models.Model):
         given = (self.diversity, self.min_relevance)
         return bool(self.components.strip()) or self.standby or any(each is not None for each in given)
 
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of a query that this variant changes.
+
+        :raises ValidationError: if the model has lost a part since.
+        """
+        numbers = {"diversity": self.diversity, "min_relevance": self.min_relevance}
+        components = overrides.read_components(self.components, standby=self.standby)
+        changed = {name: value for name, value in numbers.items() if value is not None}
+        return changed | ({"components": components} if components else {})
+
     def clean(self) -> None:
         try:
             overrides.read_components(self.components, standby=self.standby)

@@ -1,13 +1,8 @@
-"""What a variant changes: settings, as arguments of a query, and the index; an experiment ends with the one on
-standby."""
+"""What a variant may change: the weights of a model, and the index that is searched."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
-
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from imagesim.embedders import BaseEmbedder, get_embedder, get_embedder_of
@@ -15,11 +10,6 @@ from imagesim.exceptions import BadQuery, ImagesimError, SearchIndexError, local
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs
 from imagesim.retrieval.arguments import Weights
-
-if TYPE_CHECKING:
-    from imagesim.experiments.models import Experiment, Variant
-
-logger = logging.getLogger(__name__)
 
 
 def read_components(text: str, *, standby: bool = False) -> dict[str, float]:
@@ -53,51 +43,7 @@ def _embedder(standby: bool) -> BaseEmbedder:
         return get_embedder()
 
 
-def arguments_of(variant: Variant) -> dict[str, Any]:
-    """Return the arguments that a variant changes.
-
-    :raises ValidationError: if the model has lost a part since.
-    """
-    arguments: dict[str, Any] = {
-        name: value for name in ("diversity", "min_relevance") if (value := getattr(variant, name)) is not None
-    }
-    components = read_components(variant.components, standby=variant.standby)
-    return arguments | ({"components": components} if components else {})
-
-
 def standby_name() -> str:
     """Return the name of the index on standby; empty if there is none."""
     job = jobs.standby()
     return job.target if job else ""
-
-
-def end_experiments(target: str, **kwargs: Any) -> None:
-    """End the experiments that try this index; a receiver of ``standby_ended``.
-
-    Once it is swapped in or discarded, all visitors see the same. Figures of the time after that would hide the
-    difference that there was.
-    """
-    from imagesim.experiments.models import Experiment
-
-    for experiment in Experiment.objects.filter(standby=target, stopped__isnull=True, settled=False):
-        _end(experiment)
-
-
-def end_if_gone(experiment: Experiment) -> None:
-    """End an experiment whose index no longer stands by, or was deleted by somebody else."""
-    if not experiment.standby or experiment.state != experiment.State.RUNNING:
-        return
-    try:
-        gone = standby_name() != experiment.standby or experiment.standby not in get_index().backing_indexes()
-    except SearchIndexError:
-        return  # it cannot be reached now
-    if gone:
-        _end(experiment)
-
-
-def _end(experiment: Experiment) -> None:
-    if experiment.state != experiment.State.RUNNING:
-        return
-    experiment.stopped, experiment.standby_gone = timezone.now(), True
-    experiment.save(update_fields=["stopped", "standby_gone"])
-    logger.warning("the experiment %r ended: the index %s no longer stands by", experiment.name, experiment.standby)

@@ -19,7 +19,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from imagesim.experiments.overrides import arguments_of, standby_name
+from imagesim.experiments.overrides import standby_name
 from imagesim.retrieval import variants
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def search_of(variant: Variant) -> variants.Variant | None:
     if variant.standby and not backing_index:
         return None
     try:
-        return variants.Variant(variant.key, arguments_of(variant), backing_index)
+        return variants.Variant(variant.key, variant.arguments(), backing_index)
     except ValidationError:
         return None
 

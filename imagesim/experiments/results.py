@@ -14,7 +14,7 @@ from django.utils import timezone
 from imagesim.database import atomic, pages, primary, retry_conflicts
 from imagesim.experiments.analysis import Look
 from imagesim.experiments.models import DailyResult, Experiment, Exposure
-from imagesim.experiments.overrides import end_if_gone
+from imagesim.experiments.standby import end_if_gone
 from imagesim.experiments.statistics import Arm
 from imagesim.insight.models import Purchase
 from imagesim.insight.rollup import bounds, local_date

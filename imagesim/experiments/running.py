@@ -21,7 +21,7 @@ from imagesim.experiments import results
 from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
-from imagesim.experiments.overrides import arguments_of, standby_name
+from imagesim.experiments.overrides import standby_name
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Variant
@@ -58,7 +58,7 @@ class Running:
             ends=experiment.ends,
             weights=tuple((each.letter, each.share) for each in found),
             variants={
-                each.letter: Variant(each.key, arguments_of(each), experiment.standby if each.standby else "")
+                each.letter: Variant(each.key, each.arguments(), experiment.standby if each.standby else "")
                 for each in found
             },
         )
