@@ -28,10 +28,10 @@ from django.utils.translation import gettext as _
 from imagesim.conf import get_settings
 from imagesim.database import primary, retry_conflicts, stream
 from imagesim.exceptions import BadQuery, format_choices, local_choices
+from imagesim.hydrate import load_items
 from imagesim.items import split_key
 from imagesim.models import Event
 from imagesim.registry import key_of
-from imagesim.retrieval.hydrate import load_items
 from imagesim.types import Hit
 
 SALT = "imagesim.events"

@@ -27,9 +27,9 @@ from django.views.decorators.http import require_safe
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import BadImage
+from imagesim.hydrate import load_items, without_failing
 from imagesim.items import Items
 from imagesim.registry import registry
-from imagesim.retrieval.hydrate import load_items, without_failing
 from imagesim.runtime import runtime
 
 logger = logging.getLogger(__name__)

@@ -18,11 +18,12 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 import imagesim
+from imagesim import metrics
 from imagesim.exceptions import BadQuery, IndexUnavailable, QueryTimeout, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
 from imagesim.models import ItemState
-from imagesim.monitoring import metrics, status
+from imagesim.monitoring import status
 from imagesim.registry import get_items
 from tests.shop import EMBEDDER, picture, product
 
@@ -256,7 +257,7 @@ class TestMetrics:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
         code = (
             "import django; django.setup()\n"
-            "from imagesim.monitoring import metrics\n"
+            "from imagesim import metrics\n"
             "metrics.observe('search.similar', 0.25, 'ok')\n"
         )
         subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

@@ -18,8 +18,8 @@ from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.measured_colours import store, stored
+from imagesim.metrics import timed
 from imagesim.models import Embedding
-from imagesim.monitoring.metrics import timed
 from imagesim.runtime import threads
 
 if TYPE_CHECKING:

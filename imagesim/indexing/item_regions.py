@@ -21,8 +21,8 @@ from imagesim.indexing.documents import Document
 from imagesim.indexing.embedding import Picture
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.write_targets import Target, find_embedder
+from imagesim.metrics import timed
 from imagesim.models import ImageRegions, RegionVectors
-from imagesim.monitoring.metrics import timed
 from imagesim.regions import NoRegions, get_region_finder, get_region_fingerprint
 from imagesim.regions.lite import shows_one_thing
 from imagesim.types import Region

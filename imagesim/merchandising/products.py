@@ -10,12 +10,12 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from imagesim.exceptions import BadQuery
+from imagesim.hydrate import load_items
 from imagesim.merchandising.conditions import MAX_LINES, lines_of, read_filters, read_key, read_pins
 from imagesim.merchandising.models import Rule
 from imagesim.registry import registry
 from imagesim.retrieval import rerank, suggestions
 from imagesim.retrieval.filters import categories_of
-from imagesim.retrieval.hydrate import load_items
 from imagesim.types import Hit, HitImage, Hits
 from imagesim.widgets import Card, cards
 

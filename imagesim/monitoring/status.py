@@ -37,8 +37,8 @@ from imagesim.indexes.statistics import RecallReport
 from imagesim.indexing import jobs
 from imagesim.indexing.documents import Outcome, count_items
 from imagesim.indexing.write_targets import outdated
+from imagesim.metrics import histograms
 from imagesim.models import Embedding, ItemState, Job
-from imagesim.monitoring.metrics import histograms
 from imagesim.registry import registry
 
 if TYPE_CHECKING:

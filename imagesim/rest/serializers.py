@@ -11,10 +11,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from imagesim.events import MAX_BATCH
+from imagesim.hydrate import without_failing
 from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import rerank
-from imagesim.retrieval.hydrate import without_failing
 from imagesim.retrieval.item_regions import ItemRegion
 from imagesim.thumbnails import Pictures, as_srcset
 from imagesim.types import Facet, Hit

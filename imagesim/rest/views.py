@@ -32,6 +32,7 @@ from rest_framework.views import APIView
 from imagesim import __version__, events
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, ConfigurationError
+from imagesim.hydrate import load_shown
 from imagesim.registry import registry
 from imagesim.rest import errors, inputs
 from imagesim.rest import schema as described
@@ -54,7 +55,6 @@ from imagesim.rest.uploads import (
 )
 from imagesim.retrieval import answer_cache, look, photo_store, query_image, search, suggestions
 from imagesim.retrieval.arguments import only
-from imagesim.retrieval.hydrate import load_shown
 from imagesim.retrieval.item_regions import item_regions
 from imagesim.retrieval.query_vector import check_term_count
 from imagesim.types import Hits

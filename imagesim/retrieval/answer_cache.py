@@ -9,12 +9,12 @@ from typing import Any
 
 from django.db import models
 
-from imagesim import __version__, events, shared_cache
+from imagesim import __version__, events, hydrate, shared_cache
 from imagesim.indexes import get_index
 from imagesim.items import Items
 from imagesim.measured_colours import filter_values
 from imagesim.registry import key_of, registry
-from imagesim.retrieval import hydrate, rerank, search, variants
+from imagesim.retrieval import rerank, search, variants
 from imagesim.retrieval.params import SearchRequest, argument_names
 from imagesim.retrieval.variants import Variant
 from imagesim.types import Candidate, Hit, Hits

@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 
 from imagesim import events, images
 from imagesim.exceptions import BadQuery
-from imagesim.monitoring.metrics import timed
+from imagesim.hydrate import load
+from imagesim.metrics import timed
 from imagesim.projections import project
 from imagesim.regions import get_region_finder
 from imagesim.regions.labels import ITEM, name_of
@@ -21,7 +22,6 @@ from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.arguments import Searched
 from imagesim.retrieval.boxes import MAX_REGIONS, corners, is_comparable, read_point, read_regions, region_at
-from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.item_regions import is_sold, label_categories
 from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import QueryImage, read_picture

@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadQuery, NotIndexed, NotRegistered
+from imagesim.hydrate import load_items
 from imagesim.items import split_key
+from imagesim.metrics import timed
 from imagesim.models import Embedding, ItemImage, ItemState, RegionVectors
-from imagesim.monitoring.metrics import timed
 from imagesim.projections import project
 from imagesim.registry import key_of, registry
 from imagesim.retrieval.arguments import MAX_WEIGHT, check_text
@@ -28,12 +29,9 @@ from imagesim.types import Filters, IndexMeta, Query
 
 if TYPE_CHECKING:
     from imagesim.embedders import BaseEmbedder
+    from imagesim.retrieval.arguments import TermValues
     from imagesim.retrieval.params import SearchRequest
-    from imagesim.retrieval.query_image import Picture
     from imagesim.types import Vector
-
-    TermValue = Picture | str | models.Model
-    Terms = TermValue | tuple[TermValue, float] | Iterable[TermValue | tuple[TermValue, float]]
 
 MAX_TERMS = 10
 """Images, words and items per query."""
@@ -79,7 +77,7 @@ class QueryTerm:
     weight: float = 1.0
 
 
-def read_terms(like: Terms | None, unlike: Terms | None) -> list[QueryTerm]:
+def read_terms(like: TermValues | None, unlike: TermValues | None) -> list[QueryTerm]:
     """Read and check the arguments ``like`` and ``unlike``.
 
     Each is one term or a list of terms: an image, words, an item or its key (``"shop.product:7"``). A weight is given
@@ -310,8 +308,6 @@ def _term(field: str, value: Any, usual: float) -> QueryTerm:
 
 def _known_key(field: str, key: str, label: str) -> ItemKey:
     """The key, if the item is one that the shop shows now."""
-    from imagesim.retrieval.hydrate import load_items
-
     try:
         items = registry.for_label(label)
     except NotRegistered as error:

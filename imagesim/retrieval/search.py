@@ -14,13 +14,13 @@ from django.utils.translation import gettext as _
 
 from imagesim import events, measured_colours
 from imagesim.exceptions import BadQuery, local_choices
-from imagesim.monitoring.metrics import timed
+from imagesim.hydrate import load
+from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
 from imagesim.retrieval.concurrency import check_deadline
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.filters import wider
-from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, argument_names, takes
 from imagesim.retrieval.query_image import take
 from imagesim.retrieval.query_vector import (

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from django.utils.translation import get_language
 
 from imagesim import paths
+from imagesim.hydrate import load
 from imagesim.indexes.analysis import Token, analyse, base_language, languages_of
-from imagesim.monitoring.metrics import timed
+from imagesim.metrics import timed
 from imagesim.registry import registry
 from imagesim.retrieval import variants
-from imagesim.retrieval.hydrate import load
 from imagesim.retrieval.params import SearchRequest, takes
 from imagesim.retrieval.rerank import Question, plan_for
 from imagesim.retrieval.retriever import open_index, retry_on_swap
