@@ -2,7 +2,7 @@
 
 A decoder that is made to run wild harms its own process alone: that is killed and replaced, and the picture is refused.
 ``python -m imagesim.sandbox`` is such a process. It reads (:data:`REQUEST`, file) and writes (:data:`REPLY`, pixels)
-until its input ends.
+until its input ends, after a first byte that says it has started.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import struct
 import subprocess
@@ -22,13 +23,16 @@ from typing import IO, TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from imagesim import images
+from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadImage, ImageTooLarge
+from imagesim.exceptions import BadImage, Busy, ImageTooLarge
 from imagesim.image_headers import damaged
 from imagesim.runtime import interpreter, runtime, threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 REQUEST = struct.Struct("<II")
 """The minimum pixels of the short side, and the length of the file."""
@@ -39,6 +43,9 @@ DECODED, DAMAGED, TOO_LARGE = range(3)
 PIPE_BYTES = 1024**2
 SECONDS = 10
 """Wall-clock and processor time for one picture."""
+START_SECONDS = 30
+"""Wall-clock time for the start of a process: it imports the decoders, which takes long on a busy machine."""
+STARTED = b"\n"
 
 BASE_BYTES = 1024**3
 BYTES_PER_PIXEL = 16
@@ -52,6 +59,7 @@ def decode(data: bytes, *, min_decode_side: int = images.MIN_DECODE_SIDE) -> Ima
     """Call :func:`imagesim.images.decode` in another process, if ``SANDBOX`` is set and the platform has limits.
 
     :raises BadImage: as :func:`imagesim.images.decode`, and if the picture took too long or crashed its decoder.
+    :raises Busy: if no process can be started, or not soon.
     """
     if not get_settings().SANDBOX or find_spec("resource") is None:
         return images.decode(data, min_decode_side=min_decode_side)
@@ -103,22 +111,37 @@ class Pool:
 
 
 class Worker:
-    """A process that decodes one picture at a time."""
+    """A process that decodes one picture at a time.
+
+    :raises Busy: if it does not start.
+    """
 
     def __init__(self, limits: dict[str, Any]) -> None:
         self.limits = limits
         # An empty environment: that of this process can contain passwords.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}
-        self._process = subprocess.Popen(
-            [interpreter(), "-m", "imagesim.sandbox", json.dumps(limits)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            close_fds=True,
-            bufsize=0,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [interpreter(), "-m", "imagesim.sandbox", json.dumps(limits)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                close_fds=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise _not_started(error) from error
         for stream in (self._process.stdin, self._process.stdout):
             _widen(stream)
+        try:
+            with self._killed_after(START_SECONDS):
+                _read(self._answers, len(STARTED))
+        except (OSError, EOFError) as error:
+            self.close()
+            raise _not_started(error) from error
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def is_running(self) -> bool:
@@ -128,31 +151,42 @@ class Worker:
         """:raises BadImage: as :func:`decode`; the worker has ended then, unless it rejected the picture itself."""
         from PIL import Image
 
-        source, target = self._process.stdin, self._process.stdout
+        source, target = self._process.stdin, self._answers
         assert source is not None
-        assert target is not None
-        timer = Timer(SECONDS, self._process.kill)
-        timer.daemon = True
-        timer.start()
         try:
-            _write(source, REQUEST.pack(min_decode_side, len(data)))
-            _write(source, data)
-            status, width, height = REPLY.unpack(_read(target, REPLY.size))
-            if width * height > self.limits["MAX_IMAGE_PIXELS"]:
-                raise EOFError  # no answer of a decoder: its process would have this one take any memory
-            pixels = _read(target, width * height * 3)
+            with self._killed_after(SECONDS):
+                _write(source, REQUEST.pack(min_decode_side, len(data)))
+                _write(source, data)
+                status, width, height = REPLY.unpack(_read(target, REPLY.size))
+                if width * height > self.limits["MAX_IMAGE_PIXELS"]:
+                    raise EOFError  # no answer of a decoder: its process would have this one take any memory
+                pixels = _read(target, width * height * 3)
         except (OSError, EOFError) as error:
             self.close()
             raise BadImage(
                 _("The picture takes too much time or memory to read; save it again with another program.")
             ) from error
-        finally:
-            timer.cancel()
         if status == DECODED:
             return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
         if status == TOO_LARGE:
             raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one."))
         raise damaged()
+
+    @property
+    def _answers(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    @contextlib.contextmanager
+    def _killed_after(self, seconds: float) -> Iterator[None]:
+        """Kill the process if the block takes longer, so that reading from it ends."""
+        timer = Timer(seconds, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         self._process.kill()
@@ -161,6 +195,12 @@ class Worker:
                 with contextlib.suppress(OSError):
                     stream.close()
         self._process.wait()
+
+
+def _not_started(error: Exception) -> Busy:
+    message = "No process for decoding pictures could be started, or not within %d s: %r"
+    log_repeated(logger, logging.ERROR, "sandbox", message, START_SECONDS, error)
+    return Busy(_("The server is busy with other photos; try again in a moment."))
 
 
 def _widen(stream: IO[bytes] | None) -> None:
@@ -211,6 +251,7 @@ def main(limits: dict[str, Any]) -> None:
     damaged()  # and what messages need: without privileges, no further file may be readable
     _confine(limits["MAX_IMAGE_PIXELS"])
     with open(0, "rb", buffering=0) as source, open(1, "wb", buffering=0) as target, contextlib.suppress(EOFError):
+        _write(target, STARTED)
         while True:
             min_decode_side, length = REQUEST.unpack(_read(source, REQUEST.size))
             status, size, pixels = _decoded(bytes(_read(source, length)), min_decode_side)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from imagesim import images, sandbox
-from imagesim.exceptions import BadImage, ImageTooLarge
+from imagesim.exceptions import BadImage, Busy, ImageTooLarge
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes as Linux has them")
 LIMITS = {"MAX_IMAGE_BYTES": 20_000_000, "MAX_IMAGE_PIXELS": 50_000_000, "IMAGE_FORMATS": ["JPEG", "PNG", "WEBP"]}
@@ -116,6 +116,21 @@ def test_a_worker_that_was_interrupted_is_not_used_again(monkeypatch: pytest.Mon
 
 class InterruptedTask(Exception):
     pass
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_picture(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = sandbox.Pool()
+    for program in ("/bin/false", "/there/is/none"):
+        monkeypatch.setattr(sandbox, "interpreter", lambda program=program: program)
+        with pytest.raises(Busy, match="try again"), pool.worker():
+            pass
+    monkeypatch.undo()
+    monkeypatch.setattr(sandbox, "START_SECONDS", 0.01)  # Python itself takes longer
+    with pytest.raises(Busy, match="try again"), pool.worker():
+        pass
+    assert "No process for decoding pictures could be started" in caplog.text
 
 
 def test_an_answer_larger_than_any_picture_is_not_read(worker: sandbox.Worker, monkeypatch: pytest.MonkeyPatch) -> None:
