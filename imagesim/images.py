@@ -20,6 +20,7 @@ from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
+from imagesim.avif_headers import coded_pixels
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
 from imagesim.image_headers import (
@@ -53,6 +54,10 @@ BAND_PIXELS = 1_000_000
 
 MAX_SCANNED_PIXELS = 1_500_000_000
 """Pixels times scans of a JPEG: a progressive file of a few kilobytes can ask for a hundred thousand scans."""
+
+MAX_CODED = 3
+"""Pixels of all coded frames of an AVIF, in terms of the limit: its colours and its transparency, each in tiles that
+can reach beyond its edge."""
 
 _REDUCED_AS_THEY_ARE = ("L", "RGB", "CMYK", "YCbCr")
 """Modes of which the mean of some pixels is the pixel that they show together; with transparency, of a copy."""
@@ -234,6 +239,8 @@ def _open(data: bytes) -> Image:
         data = without_shared_metadata(data)
     if kind == "GIF" and kind in formats:
         check_gif(data)
+    # A HEIF can begin as an AVIF does, whose decoder tries it then.
+    largest, coded = coded_pixels(data) if kind in ("AVIF", "HEIF") and "AVIF" in formats else (0, 0)
     try:
         image = Image.open(BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -246,9 +253,11 @@ def _open(data: bytes) -> Image:
             % {"kind": _NAMES.get(kind, kind) or _("something else"), "formats": ", ".join(accepted_formats())}
         ) from error
     check_shape(image.size)
-    cost = _PIXEL_COST.get(image.format or "", 1.0)
-    if image.width * image.height * cost > get_settings().MAX_IMAGE_PIXELS:
+    cost, limit = _PIXEL_COST.get(image.format or "", 1.0), get_settings().MAX_IMAGE_PIXELS
+    if image.width * image.height * cost > limit:
         raise _too_many_pixels(cost)
+    if largest > limit or coded > MAX_CODED * limit:
+        raise damaged()
     if scans * image.width * image.height > MAX_SCANNED_PIXELS:
         raise too_many_passes()
     if exif:

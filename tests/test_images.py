@@ -13,6 +13,7 @@ import tracemalloc
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -26,6 +27,7 @@ from PIL import Image, ImageCms, ImageFile, features
 
 from demo_shop.shop.models import Photo
 from imagesim import images, sandbox
+from imagesim.avif_headers import coded_pixels
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
 from imagesim.retrieval import query_image
 from imagesim.runtime import runtime
@@ -609,6 +611,110 @@ class TestReduced:
     def test_a_pixel_is_the_mean_of_its_source_pixels(self):
         stripes = Image.fromarray(np.tile(np.array([[[0, 0, 0], [200, 100, 40]]], dtype=np.uint8), (32, 32, 1)))
         assert images.reduced(stripes, 16).getcolors() == [(512, (100, 50, 20))]
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="this Pillow does not read AVIF")
+class TestAvif:
+    @pytest.fixture
+    def avif(self) -> bytes:
+        return encoded(halves("red", "blue", size=(128, 128)), "AVIF")
+
+    @staticmethod
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", len(content) + 8, name) + content
+
+    def changed(self, avif: bytes, name: bytes, change: Callable[[bytes], bytes]) -> bytes:
+        """``avif`` with another content of the innermost box ``name``, and its data where the header says."""
+        at = avif.index(name) - 4
+        end = at + int.from_bytes(avif[at : at + 4], "big")
+        added = change(avif[at + 8 : end])
+        more = len(added) + 8 - (end - at)
+        changed = bytearray(avif[:at] + self.box(name, added) + avif[end:])
+        for outer in (b"meta", b"iprp"):
+            start = avif.index(outer) - 4
+            size = int.from_bytes(avif[start : start + 4], "big")
+            if start < at < start + size:
+                changed[start : start + 4] = struct.pack(">I", size + more)
+        place = changed.index(b"iloc") + 18  # of the first piece of the first item
+        offset = struct.unpack_from(">I", changed, place)[0]
+        struct.pack_into(">I", changed, place, offset + more)
+        return bytes(changed)
+
+    def test_an_ordinary_one_is_read(self, avif):
+        assert images.decode(self.changed(avif, b"ipco", lambda content: content)).size == (128, 128)
+        with_alpha = encoded(halves("red", "blue", size=(128, 128)).convert("RGBA"), "AVIF")
+        assert images.decode(with_alpha).size == (128, 128)
+        frames = [halves("red", "blue"), halves("blue", "red")]
+        assert images.decode(encoded(frames[0], "AVIF", save_all=True, append_images=frames[1:] * 20)).size == (64, 32)
+
+    @pytest.mark.parametrize(
+        ("name", "more"),
+        [
+            ("iloc", b"".join(struct.pack(">3H", number, 0, 0) for number in range(2, 40_001))),
+            (
+                "iinf",
+                b"".join(struct.pack(">I4sI2H4sx", 21, b"infe", 2 << 24, n, 0, b"av01") for n in range(2, 40_001)),
+            ),
+        ],
+    )
+    def test_each_item_is_compared_with_all_others(self, avif, name, more):
+        """Forty thousand, which takes the decoder two seconds."""
+
+        def change(content: bytes) -> bytes:
+            at = 6 if name == "iloc" else 4
+            return content[:at] + struct.pack(">H", 40_000) + content[at + 2 :] + more
+
+        data = self.changed(avif, name.encode(), change)
+        begun = time.process_time()
+        with pytest.raises(BadImage):
+            images.dimensions(data)
+        assert time.process_time() - begun < 0.5
+
+    def test_a_million_boxes(self, avif):
+        data = self.changed(avif, b"ipco", lambda content: content + 1_000_000 * b"\0\0\0\x08none")
+        for each in (data, avif + 1_000_000 * b"\0\0\0\x08free", avif + 100_000 * b"\0\0\0\0moov"):
+            begun = time.process_time()
+            with pytest.raises(BadImage):
+                images.dimensions(each)
+            assert time.process_time() - begun < 0.5
+
+    def test_a_picture_of_many_frames(self, avif):
+        """The decoder reads all of them, and shows one."""
+        start = avif.index(b"mdat") + 4
+        place = avif.index(b"iloc") + 22  # the length of the first item
+        for count, accepted in ((2, True), (2_000, False), (20_000, False)):
+            data = bytearray(avif[:start] + count * avif[start:])
+            struct.pack_into(">I", data, place, count * (len(avif) - start))
+            struct.pack_into(">I", data, start - 8, len(data) - start + 8)
+            if accepted:
+                images.decode(bytes(data))
+            else:
+                with pytest.raises(BadImage):
+                    images.decode(bytes(data))
+
+    def test_a_smaller_size_in_the_header_is_rejected(self, settings):
+        """The decoder allocates what the coded data say, and scales it."""
+        settings.IMAGESIM = {"MAX_IMAGE_PIXELS": 100_000}
+        data = encoded(Image.new("RGB", (400, 400)), "AVIF")
+        at = data.index(b"ispe") + 8
+        with pytest.raises(BadImage):
+            images.decode(data[:at] + (64).to_bytes(4, "big") * 2 + data[at + 8 :])
+
+    def test_an_animation_of_a_million_frames(self):
+        data = encoded(halves("red", "blue"), "AVIF", save_all=True, append_images=[halves("blue", "red")])
+        at = data.index(b"stsz") + 8
+        with pytest.raises(BadImage):
+            images.dimensions(data[:at] + struct.pack(">2I", 1, 1_000_000) + data[at + 8 :] + bytes(1_000_000))
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_damaged_boxes(self, avif, seed):
+        dice = random.Random(seed)
+        for _ in range(100):
+            data = bytearray(avif)
+            for _ in range(dice.randrange(1, 4)):
+                data[dice.randrange(12, len(data))] = dice.choice((0, 1, 8, 127, 255, dice.randrange(256)))
+            with suppress(BadImage):
+                coded_pixels(bytes(data))
 
 
 class TestHeic:
