@@ -8,6 +8,7 @@ thing a stranger could have written.
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -179,6 +180,8 @@ def _formats(wanted: tuple[str, ...]) -> tuple[str, ...]:
     from PIL import Image, features
 
     Image.init()
+    # Of each damaged entry of EXIF data, of which one picture can have 65,535.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
     if "HEIF" in wanted and find_spec("pillow_heif"):
         # A thumbnail in the file can differ from the picture.
         options = {"thumbnails": False, "depth_images": False, "aux_images": False, "decode_threads": 1}

@@ -342,6 +342,20 @@ print(size("VmHWM") - before)
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         assert int(done.stdout) < 400_000
 
+    def test_a_damaged_entry_of_exif_data_is_not_reported(self):
+        """One picture can have 65,535, each of them a line in the log of errors."""
+        program = """
+import struct
+import django; django.setup()
+from imagesim import images
+from tests.hostile.files import chunk, png
+entries = b"".join(struct.pack(">HHLL", tag, 1, 10_000, 0) for tag in range(1000))
+images.decode(png(64, 64, extra=chunk(b"eXIf", struct.pack(">2sHLH", b"MM", 42, 8, 1000) + entries + bytes(4))))
+"""
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+        command = [sys.executable, "-c", program]
+        assert not subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stderr
+
     @pytest.mark.parametrize("side", [7100, 10_000, 14_000, 60_000])
     def test_too_many_pixels_are_never_decoded(self, side, monkeypatch):
         bomb = _png(side, side, 1, 0, b"")  # the header alone claims them
