@@ -534,6 +534,32 @@ class TestAdmin:
         assert [place.card.title for place in preview.after] == ["orange", "dark", "blue"]
         assert Rule.objects.get(pk=made.pk).filters == "colour = blue"
 
+    def test_preview_of_a_new_rule_comes_after_those_of_its_priority(self, boss, shelf):
+        rule(name="Older", action="pin", pins=f"1: {shelf['hat'].pk}", filters="").save()
+        given = FORM | {"action": "pin", "pins": f"1: {shelf['navy'].pk}"}
+        preview = boss.post(reverse(PREVIEW), given | {"preview_words": "red"}).context["preview"]
+        assert boss.post(reverse(ADD), given).status_code == 302
+        with live(*Rule.objects.all()):
+            assert [place.card.title for place in preview.after] == names(imagesim.search(text="red"))
+
+    def test_preview_says_that_a_rule_changes_nothing_whatever_others_do(self, boss, shelf):
+        rule(name="Other", filters="colour = orange").save()
+        rule(name="Greeting", action="message", message="Hello!", filters="").save()
+        given = FORM | {"filters": "colour = violet", "preview_words": "red"}
+        preview = boss.post(reverse(PREVIEW), given).context["preview"]
+        assert preview.is_same
+        assert preview.messages == (Message("Hello!"),)
+
+    def test_preview_of_a_rule_that_only_takes_the_last_ones_away(self, boss, shelf):
+        given = FORM | {"action": "exclude", "filters": "colour = blue", "preview_words": "red"}
+        preview = boss.post(reverse(PREVIEW), given).context["preview"]
+        assert [place.card.title for place in preview.before] == [
+            *(place.card.title for place in preview.after),
+            *preview.gone,
+        ]
+        assert set(preview.gone) == BLUE
+        assert not preview.is_same
+
     @pytest.mark.parametrize(
         ("given", "words"),
         [

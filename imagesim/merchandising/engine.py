@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -79,11 +80,11 @@ class RuleSet:
     @classmethod
     def of(cls, rules: Iterable[Rule], version: str = "", labels: Iterable[LabelCategories] = ()) -> RuleSet:
         """Index the rules by their triggers; one that no longer matches the shop's declarations is skipped and
-        logged."""
+        logged. One that is not saved yet comes after the others of its priority, as it will when it is."""
         found: dict[tuple[str, str, str], list[Ready]] = defaultdict(list)
         lengths = set[int]()
         dates = list[datetime]()
-        for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or 0))):
+        for number, rule in enumerate(sorted(rules, key=lambda rule: (-rule.priority, rule.pk or inf))):
             dates += filter(None, (rule.starts, rule.ends))
             try:
                 ready = Ready.of(number, rule)

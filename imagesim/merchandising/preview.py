@@ -17,6 +17,7 @@ from imagesim.exceptions import BadQuery, ImagesimError
 from imagesim.merchandising.engine import RuleSet
 from imagesim.merchandising.models import LabelCategories, Rule
 from imagesim.merchandising.products import product_of
+from imagesim.registry import key_of
 from imagesim.retrieval import look, query_image, search
 from imagesim.retrieval.concurrency import deadline, photo_slot
 from imagesim.retrieval.rerank import replaced_by
@@ -45,10 +46,8 @@ class Preview:
     gone: list[str] = field(default_factory=list)
     """The names of hits that are no longer on the first page."""
     error: str = ""
-
-    @property
-    def is_same(self) -> bool:
-        return not self.messages and all(not place.moved and not place.card.hit.rules for place in self.after)
+    is_same: bool = False
+    """Whether the rule changes nothing, whatever the others do."""
 
 
 def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None) -> Preview:
@@ -66,18 +65,27 @@ def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None
                 after = ask()
     except (ImagesimError, ValidationError) as error:
         return Preview(error=" ".join(error.messages) if isinstance(error, ValidationError) else str(error))
-    return _compared(cards(before), cards(after), after.messages)
+    return _compared(before, after)
 
 
-def _compared(before: list[Card], after: list[Card], messages: tuple[Message, ...]) -> Preview:
-    former = {card.key: position for position, card in enumerate(before, 1)}
-    kept = {card.key for card in after}
+def _compared(before: Hits, after: Hits) -> Preview:
+    former = {card.key: position for position, card in enumerate(cards(before), 1)}
+    kept = {card.key for card in cards(after)}
     return Preview(
-        before=[Place(card, position) for position, card in enumerate(before, 1)],
-        after=[Place(card, position, _moved(former.get(card.key), position)) for position, card in enumerate(after, 1)],
-        messages=messages,
-        gone=[card.title for card in before if card.key not in kept],
+        before=[Place(card, position) for position, card in enumerate(cards(before), 1)],
+        after=[
+            Place(card, position, _moved(former.get(card.key), position))
+            for position, card in enumerate(cards(after), 1)
+        ],
+        messages=after.messages,
+        gone=[card.title for card in cards(before) if card.key not in kept],
+        is_same=_shown(before) == _shown(after),
     )
+
+
+def _shown(hits: Hits) -> tuple[object, ...]:
+    """What the rules can change of an answer."""
+    return ([(key_of(hit.item), hit.rules) for hit in hits], hits.messages)
 
 
 def _moved(former: int | None, position: int) -> str:
