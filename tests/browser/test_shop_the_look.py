@@ -281,6 +281,47 @@ def test_a_tap_does_not_end_the_search_for_regions(page):
     assert {"Top", "Whole photo"} <= set(chips(page))
 
 
+def test_results_stay_when_a_region_left_before_is_answered(page):
+    open_sample(page, "juice")
+    late = []
+    page.route(REGION, lambda route: late.append(route))
+    page.get_by_role("button", name="Draw a box").click()
+    page.get_by_role("button", name="Whole photo").click()
+    assert page.locator("[data-imagesim-results]").get_attribute("aria-busy") is None
+    shown = results(page)
+    assert shown
+    while not late:
+        page.wait_for_timeout(50)
+    for route in late:
+        route.fulfill(json={"results": [], "closest": [], "more": False, "token": ""})
+    page.wait_for_timeout(500)
+    assert results(page) == shown
+
+
+def test_a_photo_that_is_pasted_while_a_region_is_searched_is_shown(page):
+    open_sample(page, "juice")
+    page.route(REGION, lambda route: None)  # never answered
+    page.get_by_role("button", name="Draw a box").click()
+    late = []
+    page.route("**/api/visual/look/", lambda route: late.append(route))
+    paste = """async ([address]) => {
+        const photo = await (await fetch(address)).blob();
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([photo], "photo.jpg", { type: "image/jpeg" }));
+        document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
+    }"""
+    asked = []
+    page.on("request", lambda request: "/visual/search/" in request.url and asked.append(request.url))
+    page.evaluate(paste, [page.locator("[data-imagesim-sample]").first.get_attribute("data-imagesim-sample")])
+    while not late:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(500)
+    late[0].continue_()
+    wait_for_results(page)
+    assert "Whole photo" in chips(page)
+    assert asked == []  # not the former region, cut out of the new photo
+
+
 def test_filters_apply_to_every_region(page):
     open_sample(page, "juice")
     page.get_by_role("button", name="Whole photo").click()

@@ -332,7 +332,9 @@ export class ShopTheLook {
   // Search one region, without sending the photo again if the server still holds it.
   async search(region) {
     this.setStatus(this.getText("searching"));
-    const answer = (this.photoToken && (await this.searchRegion(region))) || (!this.photoToken && (await this.searchCrop(region)));
+    let answer = this.photoToken && (await this.searchRegion(region));
+    if (region !== this.active) return; // another region, or another photo
+    if (!this.photoToken) answer ||= await this.searchCrop(region);
     if (!answer || region !== this.active) return;
     if (!answer.ok) {
       this.showError(answer);
@@ -359,16 +361,18 @@ export class ShopTheLook {
     return null;
   }
 
+  // Return null if the visitor has moved the box, or left it, while it was cropped.
   async searchCrop(region) {
+    const { box } = region;
     const body = new FormData();
     for (const [name, value] of this.fields()) body.append(name, value);
     body.append("limit", this.text.limit);
     try {
-      body.append("image", region.whole ? this.photo : await crop(this.photo, region.box), "photo");
+      body.append("image", region.whole ? this.photo : await crop(this.photo, box), "photo");
     } catch {
       return { ok: false, status: 0 };
     }
-    return this.post(this.text.searchApi, body);
+    return region === this.active && region.box === box ? this.post(this.text.searchApi, body) : null;
   }
 
   refresh() {
@@ -392,6 +396,8 @@ export class ShopTheLook {
     if (focus && !region.whole) this.editor.element.focus({ preventScroll: true });
     if (region.stale || !region.results) this.search(region);
     else {
+      this.request?.abort(); // of a region that was selected before, whose answer would end these results
+      this.setBusy(false);
       this.showResults(region);
       if (changed) this.setStatus(this.summarize(region));
     }

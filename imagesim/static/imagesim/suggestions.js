@@ -79,6 +79,7 @@ export class Suggestions {
     else picture.hidden = true;
     option.addEventListener("mousedown", (event) => event.preventDefault()); // the input keeps the focus
     option.choose = () => {
+      this.cancel();
       this.show([]);
       this.choose(suggestion);
     };
