@@ -61,6 +61,48 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     picture(page, f"rules-{width}")
 
 
+def test_products_chosen_while_names_are_fetched_stay(page):
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_action").select_option("pin")
+    late = []
+    page.route("**/rule/products/?key=*", lambda route: late.append(route))
+    page.locator("#id_pins").fill("1: 1")
+    page.locator("#id_pins").press("Tab")
+    while not late:
+        page.wait_for_timeout(50)
+    picker = page.locator(".field-pins .rule-picker")
+    picker.get_by_role("combobox").fill("ethernet")
+    picker.get_by_role("option", name="Ethernet").first.click()
+    while len(late) < 2:
+        page.wait_for_timeout(50)
+    for route in reversed(late):
+        with page.expect_response("**/rule/products/?key=*"):
+            route.continue_()
+    page.wait_for_timeout(200)
+    assert picker.locator(".rule-chosen li").count() == 2
+
+
+def test_suggestions_do_not_open_over_a_product_that_was_chosen(page):
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_action").select_option("pin")
+    picker = page.locator(".field-pins .rule-picker")
+    words = picker.get_by_role("combobox")
+    words.fill("ethernet")
+    picker.get_by_role("option", name="Ethernet").first.wait_for()
+    late = []
+    page.route("**/rule/products/?q=*", lambda route: late.append(route))
+    words.press("s")  # and before those of these words are there
+    picker.get_by_role("option", name="Ethernet").first.click()
+    page.wait_for_timeout(300)
+    for route in late:
+        route.continue_()
+    page.wait_for_timeout(500)
+    assert words.input_value() == ""
+    assert picker.get_by_role("option").count() == 0
+
+
 def test_a_message_is_shown_where_it_is_searched(page):
     log_in(page)
     page.goto(ADD)

@@ -82,8 +82,7 @@ class Products {
   }
 
   async show() {
-    const rows = this.rows;
-    const missing = rows.map((row) => row.key).filter((key) => !this.known.has(key));
+    const missing = this.rows.map((row) => row.key).filter((key) => !this.known.has(key));
     if (missing.length) {
       const url = new URL(this.url, location.href);
       missing.forEach((key) => url.searchParams.append("key", key));
@@ -98,7 +97,7 @@ class Products {
         // The keys are shown without names.
       }
     }
-    this.list.replaceChildren(...rows.map((row) => this.line(row)));
+    this.list.replaceChildren(...this.rows.map((row) => this.line(row))); // some may have been chosen meanwhile
   }
 
   line({ key, place }) {
