@@ -259,6 +259,13 @@ def test_the_page_links_to_the_products(admin_client) -> None:
     assert "120 × 120 pixels" in admin_client.get(LIST + "?kind__exact=tiny").content.decode()
 
 
+def test_the_picture_of_a_product_that_the_shop_does_not_show(admin_client) -> None:
+    hidden = product("hidden", scene(1), active=False)
+    sync()
+    look()
+    assert hidden.photos.get().file.url in admin_client.get(LIST).content.decode()
+
+
 def test_a_deleted_product_leaves_the_list(admin_client) -> None:
     gone = product("gone", scene(1, 120))
     product("kept", scene(2, 120))

@@ -27,8 +27,7 @@ from django.utils.translation import gettext_lazy
 
 from imagesim import events
 from imagesim.admin.base import ReadOnlyAdmin, change_url, posted
-from imagesim.admin.base import thumbnail as small_picture
-from imagesim.admin.items import attach_items
+from imagesim.admin.items import attach_items, picture_of
 from imagesim.exceptions import NotRegistered
 from imagesim.insight import catalogue
 from imagesim.insight.models import Finding, Search, SearchReport
@@ -285,10 +284,7 @@ class FindingAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("picture"))
     def thumbnail(self, finding: Finding) -> SafeString | str:
-        item = getattr(finding.state, "_imagesim_item", None)
-        if item is None or finding.kind == Finding.Kind.NO_PICTURE:
-            return ""
-        return small_picture(item, finding.picture)
+        return "" if finding.kind == Finding.Kind.NO_PICTURE else picture_of(finding.state, finding.picture)
 
 
 def _key(finding: Finding) -> str:
