@@ -732,6 +732,10 @@ class TestAdmin:
         for name in ("start", "stop", "copy"):
             assert client.post(page(name, made)).status_code == 403
         assert client.post(ADD, form()).status_code == 403
+        change = reverse("admin:imagesim_experiments_experiment_change", args=[made.pk])
+        made.where = ["words", "photo"]
+        made.save()
+        assert "Search by words, Search by photo" in client.get(change).content.decode()  # not as it is stored
         assert client.get(page("report", made).replace(str(made.pk), "999")).status_code in (403, 404)
 
     def test_a_running_one_is_not_deleted(self, client):

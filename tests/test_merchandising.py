@@ -587,6 +587,22 @@ class TestAdmin:
         assert seller.post(reverse(PREVIEW), FORM | {"preview_words": "red"}).status_code == 403
         assert seller.get(reverse(PREVIEW), follow=True).status_code == 403
 
+    def test_who_may_only_look_reads_names(self, client):
+        user = get_user_model().objects.create_user("reader", is_staff=True)
+        codenames = ("view_rule", "add_rule", "view_labelcategories")
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        seen = rule(where=["words", "look"])
+        seen.save()
+        label = LabelCategories.objects.create(label="top", categories=["hats", "shoes"])
+        page = client.get(reverse("admin:imagesim_merchandising_rule_change", args=[seen.pk])).content.decode()
+        assert "Search by words, Shop the look" in page
+        assert "rule-preview-button" not in page  # that of a rule is for those who may change it
+        assert "rule-preview-button" in client.get(reverse(ADD)).content.decode()
+        page = client.get(reverse("admin:imagesim_merchandising_labelcategories_change", args=[label.pk]))
+        assert "hats, shoes" in page.content.decode()
+        assert ">Top<" in page.content.decode()
+
     def test_products_are_found_by_name_and_by_key(self, seller, shelf):
         def found(**given: Any) -> list[str]:
             answer = seller.get(reverse(PRODUCTS), given)

@@ -122,7 +122,9 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_fields(self, request: HttpRequest, obj: Experiment | None = None) -> list[Any]:
         fields = ["name", "where", "goal", "effect", "days", "share"]
-        return fields if _is_draft(obj) else [name.replace("where", "where_shown") for name in fields]
+        if obj is None or (_is_draft(obj) and self.has_change_permission(request, obj)):
+            return fields
+        return [name.replace("where", "where_shown") for name in fields]
 
     def has_delete_permission(self, request: HttpRequest, obj: Experiment | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.state != State.RUNNING)

@@ -131,6 +131,16 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
         js = ("imagesim_merchandising/rule.js", Script("imagesim_merchandising/products.js", type="module"))
 
+    def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
+        """Whoever may only look reads the names of the places, not what is stored."""
+        found = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return found
+        return [
+            (title, {**options, "fields": ["where_shown" if name == "where" else name for name in options["fields"]]})
+            for title, options in found
+        ]
+
     @admin.display(description=gettext_lazy("State"))
     def state(self, rule: Rule) -> SafeString:
         now = timezone.now()
@@ -277,6 +287,11 @@ class LabelCategoriesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css: ClassVar = {"all": ["imagesim_merchandising/rule.css"]}
+
+    def get_fields(self, request: HttpRequest, obj: LabelCategories | None = None) -> Any:
+        if obj is None or self.has_change_permission(request, obj):
+            return super().get_fields(request, obj)
+        return ["__str__", "chosen"]  # names, not what is stored
 
     @admin.display(description=gettext_lazy("Categories"))
     def chosen(self, row: LabelCategories) -> str:
