@@ -61,6 +61,19 @@ def test_a_rule_is_written_previewed_and_saved(open_page, width, words):
     picture(page, f"rules-{width}")
 
 
+def test_enter_saves_a_rule_and_in_the_preview_shows_it(page):
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_name").fill("By keyboard")
+    page.locator("#id_action").select_option("bury")
+    page.locator("#id_filters").fill("in_stock = no")
+    page.locator("#preview-words").fill("shirt")
+    page.locator("#preview-words").press("Enter")
+    page.locator("#rule-preview .rule-sides").wait_for()
+    page.locator("#id_name").press("Enter")
+    page.locator(".messagelist .success").wait_for()
+
+
 def test_products_chosen_while_names_are_fetched_stay(page):
     log_in(page)
     page.goto(ADD)

@@ -23,8 +23,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const button = document.getElementById("rule-preview-button");
   const place = document.getElementById("rule-preview");
   if (!button || !place) return;
-  button.addEventListener("click", async (event) => {
+  button.type = "button"; // the Enter key saves the rule, as elsewhere in the admin, but in the fields of the preview
+  button.closest("fieldset").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || !event.target.matches("[name=preview_words], [name=preview_product]")) return;
     event.preventDefault();
+    button.click();
+  });
+  button.addEventListener("click", async () => {
     button.disabled = true;
     place.setAttribute("aria-busy", "true");
     try {
