@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from demo_shop.shop.models import Product
-from imagesim.insight import reports, rollup
+from imagesim.insight import admin, reports, rollup
 from imagesim.insight.models import DailyCount, Purchase, Search
 from imagesim.insight.reports import REPORTS, Column, Rate, Selection
 from imagesim.models import Event, ItemState
@@ -170,6 +170,13 @@ def test_products_link_to_their_admin_pages_for_those_who_may_see_them(staff, ad
     link = reverse("admin:shop_product_change", args=[shop["hat"].pk])
     assert link not in staff.get(address("never")).content.decode()
     assert link in admin_client.get(address("never")).content.decode()
+
+
+@pytest.mark.parametrize(("most", "is_cut"), [(1, True), (2, False)])
+def test_a_page_says_that_there_are_more_rows_only_if_so(staff, shop, monkeypatch, most: int, is_cut: bool) -> None:
+    monkeypatch.setattr(admin, "ROWS", most)
+    context = staff.get(address("found")).context  # of two products
+    assert (len(context["rows"]), context["is_cut"]) == (most, is_cut)
 
 
 def test_what_visitors_typed_is_escaped(staff) -> None:

@@ -110,7 +110,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
         form = SelectionForm({"since": since, "until": until, **request.GET.dict()})
         chosen = form.selection()
         days_left = roll_up(UPDATE_SECONDS)
-        rows = report.rows(chosen, ROWS if name != "days" else MAX_DAYS + 1)
+        rows = report.rows(chosen, ROWS + 1 if name != "days" else MAX_DAYS + 1)
         chart = chart_by_day(rows, chosen) if name == "days" else None
         current = self.admin_site.name
         context = {
@@ -129,7 +129,7 @@ class SearchReportAdmin(ReadOnlyAdmin):
             "chart": chart,
             "columns": report.columns,
             "rows": self._cells(request, report.columns, rows[:ROWS]),
-            "is_cut": len(rows) >= ROWS,
+            "is_cut": len(rows) > ROWS,
             "csv_url": reverse(f"{current}:imagesim_insight_csv", args=[name]),
         }
         request.current_app = current
