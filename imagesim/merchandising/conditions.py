@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 
 from django.core.exceptions import ValidationError
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -78,13 +79,13 @@ def read_filters(text: str) -> Filters:
                 _("“%(line)s”: only “=” compares with %(name)s.") % {"line": line[:100], "name": name}
             )
         if name == CATEGORY:
-            filters = _with(filters, categories=tuple(values))
+            filters = replace(filters, categories=tuple(values))
         elif name == IN_STOCK:
-            filters = _with(filters, in_stock=_yes_or_no(value))
+            filters = replace(filters, in_stock=_yes_or_no(value))
         else:
             lookup = name + (_LOOKUPS[sign] or ("__in" if len(values) > 1 else ""))
             given = _value(name, lookup, values if len(values) > 1 else [value], line)
-            filters = _with(filters, conditions=(*filters.conditions, *_conditions(lookup, given)))
+            filters = replace(filters, conditions=(*filters.conditions, *_conditions(lookup, given)))
     return filters
 
 
@@ -108,12 +109,6 @@ def _value(name: str, lookup: str, values: list[str], line: str) -> object:
         return parse_filter(lookup, values, searched, ())
     except BadQuery as error:
         raise ValidationError(str(error)) from None
-
-
-def _with(filters: Filters, **changes: object) -> Filters:
-    from dataclasses import replace
-
-    return replace(filters, **changes)  # type: ignore[arg-type]
 
 
 def _yes_or_no(text: str) -> bool:
