@@ -465,6 +465,23 @@ class TestAdmin:
         page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist"))
         assert "The words are: 0, 1, 2, 3, 4" in page.content.decode()
 
+    def test_a_rule_that_is_not_applied_says_so_and_why(self, boss):
+        """As of a shop that has removed a filter since."""
+        Rule.objects.create(name="former", action="boost", filters="material = wool")
+        page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
+        assert 'data-tone="off" title="“material = wool”: there is no material;' in page
+        assert ">invalid<" in page
+
+    def test_a_field_that_the_shop_has_removed_is_named_and_not_dropped(self, boss):
+        """Without it the rule would exclude more."""
+        former = Rule.objects.create(name="former", action="exclude", filters="colour = red", same_field="material")
+        change = reverse("admin:imagesim_merchandising_rule_change", args=[former.pk])
+        given = FORM | {"action": "exclude", "filters": "colour = red"}
+        offered = boss.get(change).context["adminform"].form["same_field"]
+        assert offered.value() in dict(offered.field.choices)
+        page = boss.post(change, given | {"same_field": "material"}).content.decode()
+        assert "There is no filter material" in page
+
     def test_saved_with_history_and_listed(self, boss, shelf):
         answer = boss.post(reverse(ADD), FORM | {"filters": "colour = blue", "where": ["words", "photo"]})
         assert answer.status_code == 302, answer.context["errors"]

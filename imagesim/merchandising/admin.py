@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -24,6 +24,7 @@ from imagesim.admin.base import posted
 from imagesim.exceptions import BadQuery, ConfigurationError, ImagesimError
 from imagesim.merchandising import products
 from imagesim.merchandising.conditions import IN_STOCK, all_lines
+from imagesim.merchandising.engine import Ready
 from imagesim.merchandising.models import FIELDS_OF_ACTION, OTHERS, LabelCategories, Rule
 from imagesim.merchandising.preview import compare
 from imagesim.regions import get_region_finder
@@ -54,13 +55,14 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = [(name, name) for name in (*filter_names(tuple(registry)), IN_STOCK)]
+        known = (*filter_names(tuple(registry)), IN_STOCK)
         for name in ("same_field", "limit_field"):
             if name in self.fields:
                 model_field = self.fields[name]
+                offered = filter(None, dict.fromkeys((*known, getattr(self.instance, name))))
                 self.fields[name] = forms.ChoiceField(
                     label=model_field.label,
-                    choices=[("", "—"), *known],
+                    choices=[("", "—"), *((each, each) for each in offered)],
                     required=False,
                     help_text=model_field.help_text,
                 )
@@ -152,6 +154,11 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             tone, word = "waiting", _("not yet")
         else:
             tone, word = "off", _("over")
+        try:
+            Ready.of(0, rule)
+        except ValidationError as error:  # the shop's declarations have changed since
+            reason = " ".join(error.messages)
+            return format_html('<span class="rule-state" data-tone="off" title="{}">{}</span>', reason, _("invalid"))
         return format_html('<span class="rule-state" data-tone="{}">{}</span>', tone, word)
 
     @admin.display(description=gettext_lazy("Where"))
