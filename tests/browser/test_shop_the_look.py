@@ -461,6 +461,18 @@ def test_results_that_the_page_rendered_are_reported(page):
         page.locator("[data-imagesim-results] a.card__link").first.click()
 
 
+def test_a_menu_that_is_opened_on_a_hit_is_no_click(page):
+    page.goto("/search/?q=shoes")
+    hit = page.locator("[data-imagesim-results] a.card__link").first
+    told = []
+    page.on("request", lambda request: tells_of_a_click(request) and told.append(request))
+    hit.click(button="right")
+    page.wait_for_timeout(500)
+    assert told == []
+    with page.expect_request(tells_of_a_click):
+        hit.click(button="middle")
+
+
 def test_more_results_of_the_page_are_reported(page):
     with page.expect_request("**/api/visual/events/"):
         page.goto("/search/?q=white")

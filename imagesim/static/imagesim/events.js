@@ -27,7 +27,7 @@ export class ResultEvents {
     this.observer.observe(element);
     const clicked = (event) => event.target.closest("a") && this.add(element, "click");
     element.addEventListener("click", clicked);
-    element.addEventListener("auxclick", clicked);
+    element.addEventListener("auxclick", (event) => event.button === 1 && clicked(event)); // the right button opens a menu
   }
 
   onIntersect(entries) {
