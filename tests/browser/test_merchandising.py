@@ -96,6 +96,21 @@ def test_products_chosen_while_names_are_fetched_stay(page):
     assert picker.locator(".rule-chosen li").count() == 2
 
 
+def test_a_line_that_is_no_pin_is_kept_when_a_product_is_chosen(page):
+    log_in(page)
+    page.goto(ADD)
+    page.locator("#id_action").select_option("pin")
+    page.locator("#id_pins").fill("1; 7\n2: 8")
+    picker = page.locator(".field-pins .rule-picker")
+    picker.get_by_role("combobox").fill("ethernet")
+    picker.get_by_role("option", name="Ethernet").first.click()
+    first, *others = page.locator("#id_pins").input_value().splitlines()
+    assert first == "1; 7"
+    assert [line.partition(":")[0] for line in others] == ["1", "2"]
+    picker.locator(".rule-chosen li").nth(2).wait_for()
+    assert picker.locator("[data-slot=earlier]:visible").count() == 2
+
+
 def test_suggestions_do_not_open_over_a_product_that_was_chosen(page):
     log_in(page)
     page.goto(ADD)

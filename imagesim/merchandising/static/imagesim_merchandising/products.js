@@ -4,17 +4,20 @@ import { Suggestions } from "../imagesim/suggestions.js";
 const PIN = /^\s*(\d+)\s*:\s*(\S.*?)\s*$/;
 const LAST = 48; // position
 
-// How the lines of a field are read and written: as "position: key", or as the key alone.
+// How the lines of a field are read and written: as "position: key", or as the key alone. A line that is neither is kept
+// as it is, for the server to name it.
 const pins = {
-  read: (text) => lines(text).map((line) => PIN.exec(line)).filter(Boolean).map(([, place, key]) => ({ place: Number(place), key })),
-  write: (rows) => rows.map(({ place, key }) => `${place}: ${key}`).join("\n"),
+  read: (text) => lines(text).map((line) => {
+    const pin = PIN.exec(line);
+    return pin ? { place: Number(pin[1]), key: pin[2] } : { key: line };
+  }),
+  write: (rows) => rows.map(({ place, key }) => (place === undefined ? key : `${place}: ${key}`)).join("\n"),
   add(rows, key) {
     const taken = new Set(rows.map((row) => row.place));
     let place = 1;
     while (taken.has(place)) place += 1;
     return place > LAST ? rows : [...rows, { place, key }];
   },
-  moves: true,
 };
 const keys = {
   read: (text) => lines(text).map((key) => ({ key })),
@@ -112,7 +115,7 @@ class Products {
     for (const [name, action] of [["earlier", () => this.move(key, -1)], ["later", () => this.move(key, 1)], ["remove", () => this.remove(key)]]) {
       const button = slot(name);
       button.setAttribute("aria-label", `${button.textContent.trim()}: ${title}`);
-      button.hidden = name !== "remove" && !this.format.moves;
+      button.hidden = name !== "remove" && place === undefined;
       button.addEventListener("click", action);
     }
     return line;
