@@ -18,7 +18,7 @@ from PIL import Image
 
 from demo_shop.shop.models import Category, Photo, Product
 from imagesim import images
-from imagesim.embedders import get_embedder
+from imagesim.embedders import BaseEmbedder, get_embedder
 from imagesim.indexes import get_index
 from imagesim.indexing import signals
 from imagesim.indexing.calibrate import calibrate
@@ -62,7 +62,12 @@ def sync_and_calibrate() -> None:
     """Sync the products, and calibrate the index; the next query reads the calibration."""
     sync()
     calibrate()
-    runtime.reset()
+    forget()
+
+
+def forget() -> None:
+    """Reset the runtime, except for embedders, whose models take half a second to load."""
+    runtime.reset(keep=lambda value: isinstance(value, BaseEmbedder))
 
 
 def shelf(*, with_texts: bool = False) -> dict[str, Product]:

@@ -32,10 +32,9 @@ from imagesim.retrieval.readings import WithReadings
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.text import WithText
-from imagesim.runtime import runtime
 from imagesim.types import Candidate, Candidates, Filters, IndexMeta, Query
 from imagesim.word_roles import Roles
-from tests.shop import picture, product
+from tests.shop import forget, picture, product
 from tests.test_retrieval_parts import Listed
 
 pytestmark = pytest.mark.django_db
@@ -602,7 +601,7 @@ class TestStored:
         meta = get_index().meta()
         assert calibration_of(meta) == Calibration()
         StoredCalibration.objects.create(fingerprint=meta.fingerprint, data=PLAIN.to_json())
-        runtime.reset()
+        forget()
         assert calibration_of(meta) == PLAIN
 
     def test_of_two_kinds_the_head_is_shown(self):
@@ -613,7 +612,7 @@ class TestStored:
             product(f"Shoe {number}", picture((20, number, 200)), category="shoes")
         sync()
         calibrate()
-        runtime.reset()
+        forget()
         assert {name.split()[0] for name in names(imagesim.search(text="dress shoes", limit=3))} == {"Shoe"}
         assert {name.split()[0] for name in names(imagesim.search(text="dresses", limit=3))} == {"Dress"}
 
@@ -636,7 +635,7 @@ class TestStored:
         assert not StoredCalibration.objects.exists()  # too few
         monkeypatch.setattr(calibration, "FEWEST_ITEMS", 8)
         monkeypatch.setattr("imagesim.indexing.statistics.CHECK_SECONDS", 0.0)
-        runtime.reset()
+        forget()
         for count, fitted in ((7, None), (8, 8), (23, 8), (24, 24)):
             for number in range(ItemState.objects.filter(outcome="indexed").count(), count):
                 product(f"hat {number}", picture((number, 90, 90)))
