@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -16,6 +17,7 @@ from PIL import Image
 
 from imagesim import images, sandbox
 from imagesim.exceptions import BadImage, Busy, ImageTooLarge
+from tests.hostile.files import chunk, png
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes as Linux has them")
 LIMITS = {"MAX_IMAGE_BYTES": 20_000_000, "MAX_IMAGE_PIXELS": 50_000_000, "IMAGE_FORMATS": ["JPEG", "PNG", "WEBP"]}
@@ -25,6 +27,12 @@ def encoded(kind: str = "PNG", size: tuple[int, int] = (60, 40)) -> bytes:
     buffer = BytesIO()
     Image.radial_gradient("L").resize(size).convert("RGB").save(buffer, kind)
     return buffer.getvalue()
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG that has the pixels of one row and says that it is of this size: the memory is allocated first."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return png(width, 1, colour=2)[:8] + header + png(width, 1, colour=2)[33:]
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def test_a_picture_that_needs_more_memory_than_allowed(monkeypatch: pytest.Monke
         worker.decode(encoded(), 1024)
         os.system(f"prlimit --pid {worker._process.pid} --as={400 * 1024**2}")
         with pytest.raises(ImageTooLarge, match="more memory"):
-            worker.decode(encoded("PNG", (12_000, 12_000)), 1024)
+            worker.decode(claiming(12_000, 12_000), 1024)
     finally:
         worker.close()
 
