@@ -12,11 +12,23 @@ import pytest
 
 from tests.test_readme import MODELS, ROOT, SEED, SETTINGS, append, manage
 
-ASK = """
+CHECK = """
+from django.core.management import call_command
+call_command("check", fail_level="INFO", tags=["imagesim"])
+"""
+ASK = (
+    CHECK
+    + """
+call_command("imagesim_sync")
 import imagesim
 from shop.models import Product
 hits = imagesim.similar_to(Product.objects.get(slug="yellow-shoes"), limit=2, filters={"price__lte": 50})
 assert hits[0].item.slug == "gold-shoes", hits
+"""
+)
+MIGRATE = """
+from django.core.management import call_command
+call_command("makemigrations", "shop", verbosity=0)
 """
 
 ALONE = """
@@ -100,9 +112,7 @@ def test_a_shop_with_photos_and_brands(tmp_path: Path) -> None:
         'text = {"name": 3, "brand__name": 2}',
     ):
         assert line in written
-    for arguments in (["makemigrations", "shop"], ["migrate"], ["shell", "--command", SEED], ["imagesim_sync"]):
-        manage(tmp_path, *arguments)
-    manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
+    manage(tmp_path, "shell", "--command", SEED)
     manage(tmp_path, "shell", "--command", ASK)
     assert "it exists: left as it is" in quickstart(tmp_path, "--write"), "what is there is not written again"
     assert (tmp_path / "shop" / "similarity.py").read_text() == written
@@ -121,8 +131,7 @@ def test_an_image_field_of_the_model_itself(tmp_path: Path) -> None:
         "    def should_index(self, lamp):\n        return lamp.is_published\n",
     ):
         assert line in written
-    manage(tmp_path, "makemigrations", "shop")
-    manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
 def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
@@ -137,8 +146,7 @@ def test_pictures_in_a_library_of_media(tmp_path: Path) -> None:
         'filters = {"maker": "maker__title"}',
     ):
         assert line in written
-    manage(tmp_path, "makemigrations", "shop")
-    manage(tmp_path, "check", "--fail-level", "INFO", "--tag", "imagesim")
+    manage(tmp_path, "shell", "--command", MIGRATE + CHECK)
 
 
 def test_no_suitable_model_is_reported(tmp_path: Path) -> None:

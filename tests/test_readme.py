@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from imagesim.indexes.elasticsearch import ElasticsearchIndex
 from tests.processes import running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,10 @@ MEDIA_ROOT = BASE_DIR / "media"
 MEDIA_URL = "media/"
 """
 SEED = """
+from django.core.management import call_command
+call_command("makemigrations", "shop", verbosity=0)
+call_command("migrate", verbosity=0)
+
 import io
 from PIL import Image, ImageDraw
 from django.core.files.base import ContentFile
@@ -116,13 +121,6 @@ current_app.loader.import_default_modules()  # as a worker does
 for entry in settings.CELERY_BEAT_SCHEDULE.values():
     assert entry["task"] in current_app.tasks, entry
 """
-DROP = """
-from imagesim.indexes import get_index
-
-index = get_index()
-for physical in index.backing_indexes():
-    index.drop(physical)
-"""
 
 
 def snippets(language: str, file: str) -> list[str]:
@@ -140,8 +138,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shop" / "models.py").write_text(MODELS)
     (folder / "project" / "urls.py").write_text(URLS)
     append(folder / "project" / "settings.py", SETTINGS)
-    manage(folder, "makemigrations", "shop")
-    manage(folder, "migrate")
     manage(folder, "shell", "--command", SEED)
 
     append(folder / "project" / "settings.py", snippets("python", "settings.py")[0])
@@ -205,7 +201,9 @@ def test_elasticsearch_and_another_model(project: Path, elasticsearch_url: str) 
             manage(project, *arguments, settings="project.grown")
         manage(project, "shell", "--command", TASKS + ASK, settings="project.grown")
     finally:
-        manage(project, "shell", "--command", DROP, settings="project.grown")
+        index = ElasticsearchIndex(hosts=[elasticsearch_url], name=name)
+        for backing_index in index.backing_indexes():
+            index.drop(backing_index)
 
     # Web servers and workers are started without DJANGO_SETTINGS_MODULE.
     gunicorn = re.search(r"`gunicorn ([^`]+)`", (ROOT / "README.md").read_text())
