@@ -47,9 +47,9 @@ def load_items(keys: Iterable[str]) -> dict[str, models.Model]:
 def load_shown(items: Items[Any], pks: Collection[str], *, to_many: bool = True) -> list[models.Model]:
     """The items of one model with these primary keys that the shop shows now, in no order.
 
-    ``to_many``: as pages show hits, with their photos; without, only the to-one relations are loaded.
+    ``to_many``: as pages show hits, with their photos; without, as a query reads the item that it asks about.
     """
-    queryset = items.get_hit_queryset() if to_many else items.for_reading(items.get_queryset(), to_many=False)
+    queryset = items.get_hit_queryset() if to_many else items.for_asking(items.get_queryset())
     valid = valid_pks(queryset.model, pks)
     if not valid:
         return []

@@ -328,12 +328,18 @@ class Items(Generic[M]):
             )
         return found
 
-    def for_reading(self, queryset: models.QuerySet[M], *, to_many: bool = True) -> models.QuerySet[M]:
-        """``queryset`` with the relations on the declared paths loaded; ``to_many=False``: without those that need a
-        query each."""
+    def for_reading(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
+        """``queryset`` with the relations on the declared paths loaded."""
         one, many = self.relations_read
         queryset = queryset.select_related(*one) if one else queryset
-        return queryset.prefetch_related(*many) if to_many else queryset
+        return queryset.prefetch_related(*many)
+
+    def for_asking(self, queryset: models.QuerySet[M]) -> models.QuerySet[M]:
+        """``queryset`` with what a query for similar items reads of its own item: the to-one relations of its
+        category and its group."""
+        resolved = [paths.resolve(self._model, path) for path in (self.category, self.group) if path]
+        one = [each.load_one for each in resolved if each.load_one]
+        return queryset.select_related(*one) if one else queryset
 
     @cached_property
     def relations_read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from threading import Lock
 from typing import Any
@@ -21,6 +21,7 @@ from django.core.files.storage import Storage
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
 from django.utils.cache import get_conditional_response
+from django.utils.functional import cached_property
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
@@ -51,17 +52,18 @@ _signer = signing.Signer(salt="imagesim.thumbnails")  # without a time, so that 
 class Pictures:
     """The URLs of an item's picture stored under ``name``, or of its first one; each is empty if there is none.
 
-    The file, its signature and its path are looked up once for all widths.
+    The file, its signature and its path are looked up once for all widths. ``complete`` is called with each URL, to
+    add the site to it.
     """
 
-    def __init__(self, items: Items[Any], item: Any, name: str) -> None:
-        self._items, self._item, self._name = items, item, name
+    def __init__(self, items: Items[Any], item: Any, name: str, complete: Callable[[str], str] = str) -> None:
+        self._items, self._item, self._name, self._complete = items, item, name, complete
 
     @cached_property
     def original(self) -> str:
         if self._own_url:
-            return self._items.get_image_url(self._item, self._name)
-        return str(getattr(self._image, "url", ""))
+            return self._complete(self._items.get_image_url(self._item, self._name))
+        return self._complete(str(getattr(self._image, "url", "")))
 
     def url(self, width: int) -> str:
         """Return the URL of the picture about ``width`` pixels wide; of the original where making a smaller one fails.
@@ -78,30 +80,26 @@ class Pictures:
     def _others_thumbnail(self, width: int) -> str:
         """The URL of a thumbnail that the shop or its thumbnail app makes; of the original picture if neither does."""
         if own := self._items.get_thumbnail_url(self._item, self._name, width):
-            return own
+            return self._complete(own)
         if not self._is_stored:
             return self.original
         width, app = _known(width), _thumbnail_app()
         if app == "easy_thumbnails":
             from easy_thumbnails.files import get_thumbnailer
 
-            return str(get_thumbnailer(self._image).get_thumbnail({"size": (width, 0), "upscale": False}).url)
+            small = get_thumbnailer(self._image).get_thumbnail({"size": (width, 0), "upscale": False})
+            return self._complete(str(small.url))
         if app == "sorl.thumbnail":
             from sorl.thumbnail import get_thumbnail
 
-            return str(get_thumbnail(self._image, str(width), upscale=False).url)
+            return self._complete(str(get_thumbnail(self._image, str(width), upscale=False).url))
         return self.original
 
     @cached_property
     def srcset(self) -> str:
         """The value of ``srcset`` of an ``<img>``; empty if there is only the original picture."""
-        return as_srcset(self.urls)
-
-    @cached_property
-    def urls(self) -> dict[int, str]:
-        """The URL for each width; empty if there is only the original picture."""
         urls = {width: self.url(width) for width in WIDTHS}
-        return urls if len(set(urls.values())) > 1 else {}
+        return ", ".join(f"{url} {width}w" for width, url in urls.items()) if len(set(urls.values())) > 1 else ""
 
     @property
     def _own_url(self) -> bool:
@@ -130,7 +128,8 @@ class Pictures:
             address = _address(get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), get_language())
         except NoReverseMatch:  # the project does not include it
             return ""
-        return address.replace(_PLACEHOLDER, _sign(self._items.key_of(self._item), self._image.name))
+        signature = _sign(self._items.key_of(self._item), self._image.name)
+        return self._complete(address.replace(_PLACEHOLDER, signature))
 
 
 def _thumbnail_app() -> str:
@@ -150,11 +149,6 @@ def _known(width: int) -> int:
 def _address(urlconf: str, script_prefix: str, language: str | None) -> str:
     """The address of :func:`thumbnail` for any picture. It depends on the arguments, which Django keeps per thread."""
     return reverse("imagesim:thumbnail", args=[_PLACEHOLDER])
-
-
-def as_srcset(urls: Mapping[int, str | None]) -> str:
-    """Return the value of ``srcset`` for the URLs by width."""
-    return ", ".join(f"{url} {width}w" for width, url in urls.items())
 
 
 @lru_cache(maxsize=4096)

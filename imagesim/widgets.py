@@ -7,12 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
+from django.utils.functional import cached_property
 from django.utils.translation import gettext
 
 from imagesim import events

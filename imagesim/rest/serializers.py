@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
+from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -16,7 +16,7 @@ from imagesim.items import Items
 from imagesim.registry import registry
 from imagesim.retrieval import rerank
 from imagesim.retrieval.item_regions import ItemRegion
-from imagesim.thumbnails import Pictures, as_srcset
+from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, Hit
 from imagesim.widgets import THUMBNAIL_WIDTH, page_url
 
@@ -65,7 +65,7 @@ class HitImageSerializer(serializers.Serializer[Any]):
     )
 
 
-def _page_of(address: Callable[[], str | None], absolute: Callable[[str], str | None]) -> str | None:
+def _page_of(address: Callable[[], str | None], absolute: Callable[[str], str]) -> str | None:
     """The absolute URL of a page; None if there is none."""
     url = page_url(address)
     return absolute(url) if url else None
@@ -115,18 +115,17 @@ class HitSerializer(serializers.Serializer[Any]):
         return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
     def _image(self, items: Items[Any], hit: Hit) -> dict[str, Any]:
-        pictures = Pictures(items, hit.item, hit.image.name)
-        urls = {width: self._absolute(url) for width, url in pictures.urls.items()}
+        pictures = Pictures(items, hit.item, hit.image.name, self._absolute)
         return {
             "name": hit.image.name,
-            "url": self._absolute(pictures.original),
-            "thumbnail": urls.get(THUMBNAIL_WIDTH) or self._absolute(pictures.url(THUMBNAIL_WIDTH)),
-            "srcset": as_srcset(urls),
+            "url": pictures.original or None,
+            "thumbnail": pictures.url(THUMBNAIL_WIDTH) or None,
+            "srcset": pictures.srcset,
         }
 
-    def _absolute(self, url: str) -> str | None:
+    def _absolute(self, url: str) -> str:
         if not url or not self._request:
-            return url or None
+            return url
         if _OF_THIS_SITE.fullmatch(url):  # most are: build_absolute_uri gives the same, in several times the time
             return self._site + url
         return str(self._request.build_absolute_uri(url))
