@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date, datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from threading import BoundedSemaphore
 from types import ModuleType, SimpleNamespace
@@ -21,11 +23,14 @@ from django.template import engines
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path, resolve, reverse
+from django.utils.translation import gettext_lazy
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from PIL import Image
+from rest_framework.renderers import JSONRenderer
 from rest_framework.settings import api_settings
+from rest_framework.utils.serializer_helpers import ReturnDict
 from rest_framework.versioning import AcceptHeaderVersioning, NamespaceVersioning
 from rest_framework.views import APIView
 
@@ -35,6 +40,7 @@ from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.indexes import get_index
 from imagesim.models import Event
 from imagesim.registry import key_of, registry
+from imagesim.rest.serializers import AnswerRenderer
 from imagesim.rest.uploads import VisitorThrottle, limit_uploads
 from imagesim.retrieval import concurrency, search
 from imagesim.thumbnails import Pictures, _sign
@@ -1091,3 +1097,25 @@ def _nullable(schema: Any) -> Any:
             return {"anyOf": [schema, {"type": "null"}]}
         schema["type"] = [schema["type"], "null"]
     return schema
+
+
+VALUES = {
+    "facets": [datetime(2024, 2, 29, 12, 30, 1, 250_000, tzinfo=timezone.utc), date(2024, 2, 29)],
+    "details": {"price": Decimal("9.90"), "badge": gettext_lazy("Sold out"), "name": "Größe “M”"},
+    "score": 0.5033046999999999,
+    "more": [None, True, ReturnDict({"x": 1}, serializer=None)],
+    "large": 2**70,
+    "numbered": {7: "by number"},
+}
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; indent=2"])
+def test_answers_are_written_as_rest_framework_writes_them(media_type):
+    for values in (VALUES, *({name: value} for name, value in VALUES.items()), None):
+        assert AnswerRenderer().render(values, media_type) == JSONRenderer().render(values, media_type)
+
+
+def test_settings_of_rest_framework_for_json_hold(monkeypatch):
+    for name, value in (("compact", False), ("ensure_ascii", True)):
+        monkeypatch.setattr(JSONRenderer, name, value)
+        assert AnswerRenderer().render(VALUES) == JSONRenderer().render(VALUES)

@@ -23,7 +23,6 @@ from drf_spectacular.renderers import (
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.permissions import BasePermission
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -37,6 +36,7 @@ from imagesim.registry import registry
 from imagesim.rest import errors, inputs
 from imagesim.rest import schema as described
 from imagesim.rest.serializers import (
+    AnswerRenderer,
     HitsSerializer,
     ItemRegionsSerializer,
     LookRegionSerializer,
@@ -65,7 +65,7 @@ class VisualSearchView(APIView):
 
     throttle_scope = ""
     parser_classes: Sequence[type[BaseParser]] = (MultiPartParser, FormParser, BoundedJSONParser)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (AnswerRenderer,)
     throttle_classes = (RefusalThrottle, VisitorThrottle)
     versioning_class = None  # the shop's own versions are not of these addresses
 
