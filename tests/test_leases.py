@@ -258,7 +258,9 @@ class TestLeasing:
 
 
 class TestLateWrites:
-    @pytest.mark.parametrize("then", ["the database is gone", "another index is gone", "another index refuses it"])
+    @pytest.mark.parametrize(
+        "then", ["the database is gone", "another index is gone", "another index refuses it", "something unexpected"]
+    )
     def test_a_deleted_item_does_not_come_back(self, shop, monkeypatch, then):
         """A worker writes an item whose removal the index has forgotten, and then something else fails."""
         original, late = syncing.write, []
@@ -275,7 +277,8 @@ class TestLateWrites:
             if then == "another index refuses it":
                 refused = WriteResult("", "failed", "too long")
                 return [replace(each, results=(*each.results, refused)) for each in outcomes]
-            raise {"the database is gone": OperationalError, "another index is gone": IndexUnavailable}[then]("gone")
+            errors = {"the database is gone": OperationalError, "another index is gone": IndexUnavailable}
+            raise errors.get(then, TypeError)("gone")
 
         key = f"shop.product:{shop[0].pk}"
         change(shop[0])

@@ -67,7 +67,7 @@ class SyncResult:
     written: bool = True
     """Whether the index now holds this version (a skipped or failed write does not count)."""
     partly: bool = False
-    """Whether one index holds it, although another one refused it."""
+    """Whether an index may hold it all the same, because only another one refused it, or the error came later."""
     retry: bool = False
     """Whether to retry later, because the error can be temporary."""
     retry_forever: bool = False

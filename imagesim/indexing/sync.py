@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -70,6 +70,14 @@ class SyncReport:
     @property
     def done(self) -> int:
         return self.indexed + self.removed + self.skipped + self.failed + self.retried
+
+    def add(self, results: Iterable[SyncResult], vectors: Vectors) -> None:
+        """Add those of a batch."""
+        self.embedded += vectors.embedded
+        self.opened += vectors.opened
+        for result in results:
+            name = "retried" if result.retry else result.outcome
+            setattr(self, name, getattr(self, name) + 1)
 
 
 def sync(
@@ -162,7 +170,11 @@ def _drain(report: SyncReport, limit: int | None, progress: Progress | None, unt
             if not lease.states:
                 continue
             worked = True
-            _sync_lease(lease, report)
+            try:
+                _sync_batch(lease, lease.states, report)
+            except BaseException as error:
+                _release(lease, error)
+                raise
             if progress:
                 total = max(total, report.done)
                 progress(report.done, total)
@@ -172,62 +184,38 @@ def _drain(report: SyncReport, limit: int | None, progress: Progress | None, unt
             return
 
 
-def _sync_lease(lease: Lease, report: SyncReport) -> None:
-    """Sync one batch. Errors that are not the items' release the lease and are raised."""
+def _sync_batch(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
+    """Sync leased changes. If they fail unexpectedly, sync each alone, and have only those retried that fail again."""
     started = time.monotonic()
     try:
-        try:
-            _sync_states(lease, lease.states, report)
-        except NOT_THE_ITEMS:
-            raise
-        except Exception as error:
-            logger.exception("a batch of %d failed; syncing its items one by one", len(lease.states))
-            _one_by_one(lease, report, error)
-    except BaseException as error:
-        _release(lease, error)
+        targets = live_targets()
+        renew = partial(leases.renew, lease)
+        vectors = Vectors(targets, renew)
+        documents = write(prepare(states, targets, vectors), targets)
+        results = [document.as_sync_result() for document in documents]
+        # After the items can be found, and before the changes are done with. A change of metadata opens no image.
+        read = [document for document in documents if document.state.scope == Scope.ALL]
+        find_regions(read, targets, renew)
+        leases.mark(lease, results)
+        _queue_former_owners(documents)
+    except NOT_THE_ITEMS:
         raise
-    seconds = time.monotonic() - started
-    logger.debug(
-        "batch of %d in %.3f s",
-        len(lease.states),
-        seconds,
-        extra={"event": "sync.batch", "items": len(lease.states), "seconds": seconds},
-    )
-
-
-def _sync_states(lease: Lease, states: Sequence[ItemState], report: SyncReport) -> None:
-    targets = live_targets()
-    renew = partial(leases.renew, lease)
-    vectors = Vectors(targets, renew)
-    documents = write(prepare(states, targets, vectors), targets)
-    results = [document.as_sync_result() for document in documents]
-    # After the items can be found, and before the changes are done with. A change of metadata opens no image.
-    read = [document for document in documents if document.state.scope == Scope.ALL]
-    find_regions(read, targets, renew)
-    leases.mark(lease, results)
-    _queue_former_owners(documents)
-    report.embedded += vectors.embedded
-    report.opened += vectors.opened
-    for result in results:
-        name = "retried" if result.retry else result.outcome
-        setattr(report, name, getattr(report, name) + 1)
-
-
-def _one_by_one(lease: Lease, report: SyncReport, error: Exception) -> None:
-    """Find the items on which a batch failed unexpectedly, and have only those retried."""
-    alone = len(lease.states) == 1
-    leases.renew_versions(lease)
-    for state in lease.states:
-        try:
-            if alone:
-                raise error
-            _sync_states(lease, [state], report)
-        except NOT_THE_ITEMS:
-            raise
-        except Exception as single:
-            message = f"{type(single).__name__}: {single}"
-            leases.mark(lease, [SyncResult(state, Outcome.FAILED, message, written=False, retry=True)])
+    except Exception as error:
+        logger.exception("a batch of %d failed", len(states))
+        if len(states) == 1:
+            message = f"{type(error).__name__}: {error}"
+            result = SyncResult(states[0], Outcome.FAILED, message, written=False, partly=True, retry=True)
+            leases.mark(lease, [result])
             report.retried += 1
+            return
+        leases.renew_versions(lease)
+        for state in lease.states:
+            _sync_batch(lease, [state], report)
+        return
+    report.add(results, vectors)
+    seconds = time.monotonic() - started
+    extra = {"event": "sync.batch", "items": len(states), "seconds": seconds}
+    logger.debug("batch of %d in %.3f s", len(states), seconds, extra=extra)
 
 
 def _queue_former_owners(documents: Sequence[Document]) -> None:
