@@ -80,9 +80,18 @@ class Link:
         """Whether a save of these fields writes ``column``."""
         return _canonical(self.model, self.column) in {_canonical(self.model, name) for name in update_fields}
 
-    def items_of(self, instance: models.Model, using: str) -> models.QuerySet[Any]:
-        """The items that ``instance``, which must still be in the database, concerns."""
+    def items_of(self, instance: models.Model, using: str) -> set[Any] | models.QuerySet[Any]:
+        """The items that a row concerns: their primary keys, or a queryset, for which it must still be in the
+        database."""
+        if self.column:
+            owners = {instance.serializable_value(self.column), instance.__dict__.get(_OWNERS, {}).get(self.column)}
+            return owners - {None}
+        if self.is_item and isinstance(instance, concrete_model(self.model)):
+            return {self.items.pk_of(instance)}
         every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
+        if self.is_item:  # the parent's row, of which there need be no child
+            parent: Any = concrete_model(self.model)._meta.get_ancestor_link(concrete_model(type(instance)))
+            return every.filter(**{f"{parent.name}__pk": instance.pk})
         if self.back:
             rows = self.model._base_manager.using(using).filter(pk=instance.pk)
             return every.filter(pk__in=rows.values(self.back))
@@ -162,11 +171,12 @@ def _saved(
         scope = link.scope_of(update_fields, created)
         if scope is None:
             continue
+        which = link.items_of(instance, using)
         if raw:
             # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
-            after_commit(using, _record, link, instance, scope, using)
+            after_commit(using, outbox.record, link.items.label, which, scope=scope, using=using)
         else:
-            _record(link, instance, scope, using)
+            outbox.record(link.items.label, which, scope=scope, using=using)
         if link.column and (update_fields is None or link.writes_column(update_fields)):
             instance.__dict__.setdefault(_OWNERS, {})[link.column] = instance.__dict__.get(link.column)
 
@@ -175,13 +185,14 @@ def _deleting(sender: type[models.Model], instance: models.Model, using: str, **
     """Record the change while foreign keys still point to the row: after the delete its items cannot be found."""
     for link in _links[sender]:
         if not (link.is_item or link.column):
-            _record(link, instance, link.whole, using)
+            outbox.record(link.items.label, link.items_of(instance, using), scope=link.whole, using=using)
 
 
 def _deleted(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
     for link in _links[sender]:
         if link.is_item or link.column:
-            _record(link, instance, Scope.ALL if link.is_item else link.whole, using)
+            scope = Scope.ALL if link.is_item else link.whole
+            outbox.record(link.items.label, link.items_of(instance, using), scope=scope, using=using)
 
 
 def _m2m_changed(
@@ -214,22 +225,6 @@ def _m2m_changed(
             outbox.record(through.items.label, rows, scope=through.scope, using=using)
         elif near:
             outbox.record(through.items.label, near, scope=through.scope, using=using)
-
-
-def _record(link: Link, instance: models.Model, scope: Scope, using: str) -> None:
-    """Record the items that a row concerns."""
-    which: Collection[Any] | models.QuerySet[Any]
-    if link.column:
-        owners = {instance.serializable_value(link.column), instance.__dict__.get(_OWNERS, {}).get(link.column)}
-        which = owners - {None}
-    elif not link.is_item:
-        which = link.items_of(instance, using)
-    elif isinstance(instance, concrete_model(link.model)):
-        which = {link.items.pk_of(instance)}
-    else:  # the parent's row, of which there need be no child
-        parent: Any = concrete_model(link.model)._meta.get_ancestor_link(concrete_model(type(instance)))
-        which = link.items.model._base_manager.filter(**{f"{parent.name}__pk": instance.pk})
-    outbox.record(link.items.label, which, scope=scope, using=using)
 
 
 def links(items: Items[Any]) -> list[Link]:
