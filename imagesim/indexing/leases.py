@@ -10,9 +10,11 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
 from django.db.models import Case, F, Q, QuerySet, Value, When
@@ -55,6 +57,11 @@ class Lease:
     states: list[ItemState]
     until: datetime = field(default_factory=timezone.now)
 
+    @property
+    def rows(self) -> QuerySet[ItemState]:
+        """The changes that are still leased."""
+        return primary(ItemState).filter(pk__in=[state.pk for state in self.states], lease=self.token)
+
 
 @dataclass(frozen=True)
 class SyncResult:
@@ -95,9 +102,6 @@ def lease(scope: Scope, limit: int) -> Lease:
     """
     token = secrets.token_hex(16)
     until = timezone.now() + timedelta(seconds=get_settings().SYNC_LEASE_SECONDS)
-    wanted = due(scope).order_by("not_before", "id")
-    if not wanted.exists():  # the most frequent case, without a transaction and its locks
-        return Lease(token, [], until)
     changes = {
         "attempts": F("attempts") + _expired(),
         "version": F("version") + _expired(),
@@ -105,21 +109,21 @@ def lease(scope: Scope, limit: int) -> Lease:
         "leased_until": until,
         "checksum": "",
     }
-    if _skips_locked():
-        with atomic(ItemState):
-            states = _together(list(wanted.select_for_update(skip_locked=True)[:limit]))
-            primary(ItemState).filter(pk__in=[state.pk for state in states]).update(**changes)
-    else:
-        seen = _together(list(wanted[:limit]))
-        due().filter(pk__in=[state.pk for state in seen]).update(**changes)
-        # Another worker may have leased some in between, and some may have changed again.
-        taken = set(primary(ItemState).filter(lease=token).values_list("pk", "version", "attempts"))
-        states = [state for state in seen if (state.pk, state.version, state.attempts) in taken]
-        changed = {pk for pk, *_ in taken} - {state.pk for state in states}
-        if changed:
-            primary(ItemState).filter(pk__in=changed, lease=token).update(lease="", leased_until=None)
+    in_order = ("not_before", "id")
+    skips_locked = _skips_locked()
+    with atomic(ItemState) if skips_locked else nullcontext():
+        wanted = due(scope).order_by(*in_order)
+        rows = wanted.select_for_update(skip_locked=True) if skips_locked else wanted
+        former = _together(list(rows.values_list("pk", "version", "checksum", "lease")[:limit]))
+        pks = [pk for pk, *_ in former]
+        # Rows that are locked stay due. By key alone, MariaDB locks no other rows, which a save may hold.
+        taken = primary(ItemState) if skips_locked else due()
+        taken.filter(pk__in=pks).update(**changes)
+    # Without those that another worker has leased in between, or that a save has changed again.
+    states = list(primary(ItemState).filter(pk__in=pks, lease=token).order_by(*in_order))
+    checksums = {(pk, version): checksum for pk, version, checksum, _lease in former}
     for state in states:
-        state.lease, state.leased_until = token, until
+        state.checksum = checksums.get((state.pk, state.version), "")
     return Lease(token, states, until)
 
 
@@ -127,13 +131,9 @@ def _skips_locked() -> bool:
     return bool(connections[state_alias()].features.has_select_for_update_skip_locked)
 
 
-def _together(states: list[ItemState]) -> list[ItemState]:
+def _together(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Return the changes to lease in one update: one whose lease expired alone, otherwise all that are not leased."""
-    if states and states[0].lease:
-        states[0].attempts += 1
-        states[0].version += 1
-        return states[:1]
-    return [state for state in states if not state.lease]
+    return rows[:1] if rows and rows[0][-1] else [row for row in rows if not row[-1]]
 
 
 def _expired() -> Case:
@@ -149,8 +149,7 @@ def renew(lease: Lease) -> bool:
     if lease.until - now > timedelta(seconds=seconds / 2):
         return True
     lease.until = now + timedelta(seconds=seconds)
-    mine = primary(ItemState).filter(lease=lease.token)
-    return bool(mine.update(leased_until=lease.until))
+    return bool(lease.rows.update(leased_until=lease.until))
 
 
 @retry_conflicts
@@ -161,18 +160,16 @@ def release(lease: Lease, *, delay: float = 0.0) -> None:
     a version once: so it gets a new one.
     """
     not_before = timezone.now() + timedelta(seconds=delay)
-    mine = primary(ItemState).filter(lease=lease.token)
-    mine.update(lease="", leased_until=None, not_before=not_before, version=F("version") + 1)
+    lease.rows.update(lease="", leased_until=None, not_before=not_before, version=F("version") + 1)
     repair_late(lease.states)
 
 
 @retry_conflicts
 def renew_versions(lease: Lease) -> None:
     """Give the changes new versions before they are written again, and drop those that are no longer leased."""
-    mine = primary(ItemState).filter(lease=lease.token)
     with atomic(ItemState):
-        mine.update(version=F("version") + 1)
-        versions = dict(mine.values_list("pk", "version"))
+        lease.rows.update(version=F("version") + 1)
+        versions = dict(lease.rows.values_list("pk", "version"))
     dropped = [state for state in lease.states if state.pk not in versions]
     lease.states = [state for state in lease.states if state.pk in versions]
     for state in lease.states:
