@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
@@ -95,6 +96,17 @@ def test_known_pictures_are_not_decoded_or_embedded_again(monkeypatch: pytest.Mo
     twice = Vectors([target(embedder)])
     twice.resolve([picture("red"), picture("red")])
     assert (embedder.batches, twice.embedded, twice.opened) == ([1], 0, 2)
+
+
+@pytest.mark.django_db
+def test_the_vectors_of_pictures_read_before_are_loaded_by_one_query(django_assert_num_queries: Any) -> None:
+    pictures = [picture("red", (40, 30 + number)) for number in range(2 * module.LOOKUP_BATCH)]
+    found = Vectors([target(CountingEmbedder())]).resolve(pictures)
+    again = [replace(each, digest="", known_digest=each.digest) for each in found]
+    vectors = Vectors([target(CountingEmbedder())])
+    with django_assert_num_queries(1):
+        assert [each.digest for each in vectors.resolve(again)] == [each.digest for each in found]
+    assert (vectors.opened, vectors.embedded) == (len(pictures), 0)
 
 
 @pytest.mark.django_db

@@ -60,6 +60,11 @@ class Picture:
     """Whether its main colours are wanted, too."""
 
     @property
+    def last_digest(self) -> str:
+        """Return the digest, or while the file is not read, the one of the last time; empty if there is none."""
+        return self.digest or self.known_digest
+
+    @property
     def stored_name(self) -> str:
         """Return the name, shortened to what a column of :class:`~imagesim.models.ItemImage` holds."""
         return self.name[:500]
@@ -125,10 +130,13 @@ class Vectors:
         if to_open:
             try:
                 with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(threads()) as workers:
-                    self._make(self._contents(to_open, readers), workers)
-                    self._wait(to_open, readers, workers)
+                    left = to_open
+                    while left:
+                        self._make(self._contents(left, readers), workers)
+                        left = self._wait(to_open)
             finally:
                 self._leases.release()
+            self.opened += len(to_open)
         for picture in to_open:
             read = self._resolved[picture]
             if read.digest in self._errors:
@@ -142,21 +150,22 @@ class Vectors:
         return not picture.digest or bool(self._missing(picture.digest)) or self._is_unmeasured(picture)
 
     def _is_unmeasured(self, picture: Picture) -> bool:
-        return picture.measured and picture.digest not in self.colours
+        return picture.measured and picture.last_digest not in self.colours
 
     def _load(self, pictures: Iterable[Picture]) -> None:
-        """Load what is stored of pictures with a digest: their vectors, and their colours where these are wanted."""
+        """Load what is stored of pictures that were read, now or before: their vectors, and their colours where these
+        are wanted."""
         import numpy as np
 
-        identified = [picture for picture in pictures if picture.digest]
-        wanted = sorted({picture.digest for picture in identified if self._missing(picture.digest)})
+        identified = [picture for picture in pictures if picture.last_digest]
+        wanted = sorted({picture.last_digest for picture in identified if self._missing(picture.last_digest)})
         for start in range(0, len(wanted), 500):
             rows = Embedding.objects.filter(
                 digest__in=wanted[start : start + 500], fingerprint__in=list(self._targets)
             ).values_list("digest", "fingerprint", "vector")
             for digest, fingerprint, vector in rows:
                 self._known[digest, fingerprint] = np.frombuffer(bytes(vector), dtype="<f4")
-        self.colours.update(stored({picture.digest for picture in identified if self._is_unmeasured(picture)}))
+        self.colours.update(stored({picture.last_digest for picture in identified if self._is_unmeasured(picture)}))
 
     def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Iterator[Content]:
         """Read the files; yield those whose vectors are not stored and not leased by other workers, each once. Never
@@ -166,7 +175,6 @@ class Vectors:
         measured: set[str] = set()
         while chunk := list(islice(read, LOOKUP_BATCH)):
             self._renew()
-            self.opened += len(chunk)
             data: dict[str, bytes] = {}
             for picture, result in chunk:
                 if isinstance(result, Exception):
@@ -190,31 +198,33 @@ class Vectors:
                     yield Content(digest, data[digest], fingerprints, digest in unmeasured)
 
     def _make(self, contents: Iterator[Content], workers: ThreadPoolExecutor) -> None:
-        """Decode and embed, batch by batch."""
+        """Decode the images and embed them batch by batch; store the colours that were measured."""
         batch: list[ModelInputs] = []
-        colours_only: list[ModelInputs] = []
+        measured: dict[str, tuple[str, ...]] = {}
         size = 1
         for content, result in ahead(workers, self._decode, contents, window=DECODE_AHEAD):
             if isinstance(result, BadImage):
                 self._errors[content.digest] = {"error": str(result), "permanent": True}
-            elif isinstance(result, ModelInputs) and not result.inputs:
-                colours_only.append(result)
             elif isinstance(result, EmbedderError | ConfigurationError):
                 raise result
             elif isinstance(result, Exception):
                 self._keep_error(content.digest, result)
             else:
-                batch.append(result)
-                if len(batch) == 1:
+                if result.colours is not None:
+                    measured[content.digest] = result.colours
+                if not result.inputs:
+                    continue
+                if not batch:
                     size = max(embedder.best_batch() for embedder in self._embedders(result.inputs).values())
-            if len(batch) >= size:
-                self._embed_batch(batch)
-                batch = []
-            if len(colours_only) >= LOOKUP_BATCH:
-                self._embed_batch(colours_only)
-                colours_only = []
-        if rest := batch + colours_only:
-            self._embed_batch(rest)
+                batch.append(result)
+                if len(batch) >= size:
+                    self._embed(batch)
+                    batch = []
+        if batch:
+            self._embed(batch)
+        if measured:
+            store(measured)
+            self.colours.update(measured)
 
     def _decode(self, content: Content) -> ModelInputs:
         """Decode an image and reduce it to the input of each model. Runs in a thread; uses no database."""
@@ -237,59 +247,51 @@ class Vectors:
         found = {fingerprint: find_embedder(targets[fingerprint], targets.values()) for fingerprint in fingerprints}
         return {fingerprint: embedder for fingerprint, embedder in found.items() if embedder is not None}
 
-    def _embed_batch(self, batch: Sequence[ModelInputs]) -> None:
-        """Embed and store a batch by each model, and store the colours that were measured."""
-        used = [fingerprint for fingerprint in self._targets if any(fingerprint in each.inputs for each in batch)]
+    @timed("embed.batch")
+    def _embed(self, batch: Sequence[ModelInputs]) -> None:
+        """Embed a batch by each model and store the vectors; keep the errors of images on which a model fails."""
+        used = dict.fromkeys(fingerprint for each in batch for fingerprint in each.inputs)
         for fingerprint, embedder in self._embedders(used).items():
             inputs = {each.digest: each.inputs[fingerprint] for each in batch if fingerprint in each.inputs}
-            self._embed(embedder, inputs)
-        if measured := {each.digest: each.colours for each in batch if each.colours is not None}:
-            store(measured)
-            self.colours.update(measured)
+            try:
+                made = _vectors(embedder, inputs)
+            except INFRASTRUCTURE_ERRORS:
+                raise
+            except Exception as error:
+                _require_works(embedder, error)
+                made = self._one_by_one(embedder, inputs)
+            _store(fingerprint, made)
+            self._known.update({(digest, fingerprint): vector for digest, vector in made.items()})
+            self.embedded += len(made)
         self._renew()
 
-    def _wait(self, pictures: Sequence[Picture], readers: ThreadPoolExecutor, workers: ThreadPoolExecutor) -> None:
-        """Wait for the embeddings that other workers have leased, and compute those whose leases expired."""
-        while True:
-            found = {p: self._resolved[p] for p in pictures}
-            found = {p: read for p, read in found.items() if not read.error and read.digest not in self._errors}
-            self._load(found.values())
-            digests = {p: read.digest for p, read in found.items() if read.digest}
-            wanted = {(d, f) for d in digests.values() for f in self._missing(d) if self._embedders([f])}
-            if not wanted:
-                return
-            opened, before = self.opened, len(self._known) + len(self._errors)
-            free = {digest for digest, _ in self._leases.lease(wanted)}
-            if free:
-                self._make(self._contents([p for p, digest in digests.items() if digest in free], readers), workers)
-                self.opened = opened
-                if len(self._known) + len(self._errors) == before:
-                    return  # the file can no longer be read; the picture has the error
-            else:
-                time.sleep(WAIT_SECONDS)
-                self._renew()
-
-    @timed("embed.batch")
-    def _embed(self, embedder: BaseEmbedder, inputs: dict[str, Any]) -> None:
-        """Embed and store; keeps the errors by digest of images on which the model fails."""
-        digests = list(inputs)
+    def _one_by_one(self, embedder: BaseEmbedder, inputs: Mapping[str, Any]) -> dict[str, Vector]:
+        """Embed each image alone: the model works, so one of them is the cause of an error."""
         made: dict[str, Vector] = {}
-        try:
-            made.update(zip(digests, _vectors(embedder, [inputs[d] for d in digests]), strict=True))
-        except INFRASTRUCTURE_ERRORS:
-            raise
-        except Exception as error:
-            _require_works(embedder, error)
-            for digest in digests:  # the model works, so one of the images is the cause
-                try:
-                    [made[digest]] = _vectors(embedder, [inputs[digest]])
-                except INFRASTRUCTURE_ERRORS:
-                    raise
-                except Exception as single:
-                    self._keep_error(digest, single)
-        _store(embedder.fingerprint, made)
-        self._known.update({(digest, embedder.fingerprint): vector for digest, vector in made.items()})
-        self.embedded += len(made)
+        for digest, prepared in inputs.items():
+            try:
+                made |= _vectors(embedder, {digest: prepared})
+            except INFRASTRUCTURE_ERRORS:
+                raise
+            except Exception as error:
+                self._keep_error(digest, error)
+        return made
+
+    def _wait(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """Wait for the embeddings that other workers have leased; return the pictures, none or some, whose leases
+        expired meanwhile and are now this worker's."""
+        while True:
+            read = {picture: self._resolved[picture] for picture in pictures}
+            read = {p: each for p, each in read.items() if not each.error and each.digest not in self._errors}
+            self._load(read.values())
+            digests = {each.digest for each in read.values()}
+            wanted = {(d, f) for d in digests for f in self._missing(d) if self._embedders([f])}
+            if not wanted:
+                return []
+            if free := {digest for digest, _ in self._leases.lease(wanted)}:
+                return [picture for picture, each in read.items() if each.digest in free]
+            time.sleep(WAIT_SECONDS)
+            self._renew()
 
     def _keep_error(self, digest: str, error: Exception) -> None:
         """An embedder that answers now and then, as a service with a limit on requests does, fails on any image."""
@@ -298,18 +300,18 @@ class Vectors:
         self._errors[digest] = {"error": message, "permanent": not again, "unreachable": again}
 
 
-def _vectors(embedder: BaseEmbedder, inputs: Sequence[Any]) -> Vector:
-    """The vectors of prepared images, which are stored and then never made again.
+def _vectors(embedder: BaseEmbedder, inputs: Mapping[str, Any]) -> dict[str, Vector]:
+    """The vectors of prepared images, both by digest. They are stored and then never made again.
 
     :raises EmbedderError: if one of them is none that an index takes.
     """
     import numpy as np
 
-    vectors: Vector = np.asarray(embedder.embed_prepared(inputs), dtype=np.float32)
+    vectors: Vector = np.asarray(embedder.embed_prepared(list(inputs.values())), dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=-1)
     if vectors.shape != (len(inputs), embedder.dims) or not (np.isfinite(lengths) & (lengths > 0)).all():
         raise EmbedderError(f"The model's vectors {vectors.shape} have a wrong shape, or one is zero or not finite.")
-    return vectors
+    return dict(zip(inputs, vectors, strict=True))
 
 
 @retry_conflicts
@@ -363,7 +365,7 @@ def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
     from PIL import Image
 
     try:
-        _vectors(embedder, [embedder.prepare(Image.new("RGB", (64, 64), "grey"))])
+        _vectors(embedder, {"": embedder.prepare(Image.new("RGB", (64, 64), "grey"))})
     except EmbedderError:
         raise
     except Exception:

@@ -339,13 +339,8 @@ class EmbeddingLeases:
             return set()
         self._leased = True
         now = timezone.now()
-        by_fingerprint: dict[str, list[str]] = {}
-        for digest, fingerprint in wanted:
-            by_fingerprint.setdefault(fingerprint, []).append(digest)
-        which = Q()
-        for fingerprint, digests in by_fingerprint.items():
-            which |= Q(fingerprint=fingerprint, digest__in=digests)
-        primary(EmbeddingLease).filter(which, until__lt=now).delete()
+        leased = primary(EmbeddingLease).filter(digest__in={digest for digest, _ in wanted})
+        leased.filter(until__lt=now).delete()
         until = now + timedelta(seconds=EMBEDDING_LEASE_SECONDS)
         primary(EmbeddingLease).bulk_create(
             [
@@ -354,8 +349,7 @@ class EmbeddingLeases:
             ],
             ignore_conflicts=True,
         )
-        ours = primary(EmbeddingLease).filter(which, worker=self._worker)
-        return set(ours.values_list("digest", "fingerprint")) & set(wanted)
+        return set(leased.filter(worker=self._worker).values_list("digest", "fingerprint")) & set(wanted)
 
     @retry_conflicts
     def release(self) -> None:
