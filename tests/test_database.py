@@ -70,15 +70,15 @@ def test_results_are_stored_once_after_a_deadlock(monkeypatch):
     product("boot", picture("red"))
     lease = leases.lease(Scope.ALL, 10)
     [state] = lease.states
-    state_after, calls = leases._state_after, []
+    values_after, calls = leases._values_after, []
 
     def deadlock_once(result, now):
-        calls.append(state_after(result, now))
+        calls.append(values_after(result, now))
         if len(calls) == 1:
             raise DEADLOCKS[0]
         return calls[-1]
 
-    monkeypatch.setattr(leases, "_state_after", deadlock_once)
+    monkeypatch.setattr(leases, "_values_after", deadlock_once)
     result = leases.SyncResult(state, "failed", "no such file", written=False, retry=True)
     assert leases.mark(lease, [result]) == 1
     assert len(calls) == 2

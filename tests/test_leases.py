@@ -427,7 +427,7 @@ class TestLocks:
         monkeypatch.setattr(connections["default"].features, "has_select_for_update_skip_locked", False)
         change(shop[0])
         lease = take()
-        original, answers = leases._state_after, []
+        original, answers = leases._values_after, []
 
         def save() -> str:
             with transaction.atomic(), connections["default"].cursor() as cursor:
@@ -444,7 +444,7 @@ class TestLocks:
             answers.append(_elsewhere(save))
             return original(result, now)
 
-        monkeypatch.setattr(leases, "_state_after", between)
+        monkeypatch.setattr(leases, "_values_after", between)
         assert leases.mark(lease, [leases.SyncResult(lease.states[0], "indexed")]) == 1
         assert answers == ["waits"]
 
