@@ -462,3 +462,25 @@ def test_a_swap_during_the_search_is_retried(shelf, monkeypatch):
     monkeypatch.setattr(index, "search", swapped_once)
     assert imagesim.shop_the_look(shop.picture("red"), regions=[]).hits
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+def test_what_can_be_read_once_is_kept_for_a_second_search(shelf, monkeypatch):
+    """The second search had no regions, or searched in all categories."""
+    search, asked, swaps = get_index().search, [], []
+
+    def swapped(queries, **given):
+        if swaps:
+            swaps.pop()
+            raise ModelMismatch("The index was swapped meanwhile.")
+        asked.append(queries)
+        return search(queries, **given)
+
+    monkeypatch.setattr(get_index(), "search", swapped)
+    boxes = ((0.1, 0.1, 0.5, 0.5), (0.4, 0.4, 0.5, 0.5))
+    swaps.append(True)
+    assert len(imagesim.shop_the_look(shop.picture("red"), regions=iter(boxes)).regions) == 2
+    swaps.append(True)
+    imagesim.similar_to(shelf["red shoe"], category=iter(["shoes"]))
+    assert not swaps
+    assert asked[-1][0].filters.categories == ("shoes",)

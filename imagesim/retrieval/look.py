@@ -28,7 +28,7 @@ from imagesim.retrieval.query_image import QueryImage, read_picture
 from imagesim.retrieval.query_vector import to_query
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.rerank import Question, plan_for
-from imagesim.retrieval.retriever import GuardedIndex, Retriever, open_index, retry_on_swap, unseen
+from imagesim.retrieval.retriever import Retriever, open_index, retry_on_swap, unseen
 from imagesim.types import Filters, Hit, Hits, IndexMeta, Message, Query, Region
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Look:
 
 @takes("look")
 @timed("search.look")
-@variants.retry_without_lost
+@retry_on_swap
 def shop_the_look(
     photo: Picture,
     *,
@@ -127,16 +127,13 @@ def shop_the_look(
             boxes = [region_at(boxes, tapped, image.size)]
     crops = [*([None] if whole else []), *(corners(box, image.size) for box in boxes)]
 
-    def answer(index: GuardedIndex, meta: IndexMeta) -> list[_Answer]:
-        vectors = _embed(image, crops, meta)
-        queries = [to_query(request, filters, vector, meta) for vector in vectors]
-        if plan is not None:
-            queries = [replace(query, fields=plan.fields) for query in queries]
-        judge = Judge(calibration_of(meta), "region", labelled=not filters.categories)
-        judged = WithRelevance(index, judge, request.min_relevance, plan)
-        return _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
-
-    answers = retry_on_swap(index, meta, answer)
+    vectors = _embed(image, crops, meta)
+    queries = [to_query(request, filters, vector, meta) for vector in vectors]
+    if plan is not None:
+        queries = [replace(query, fields=plan.fields) for query in queries]
+    judge = Judge(calibration_of(meta), "region", labelled=not filters.categories)
+    judged = WithRelevance(index, judge, request.min_relevance, plan)
+    answers = _search(judged, queries, [*([None] if whole else []), *boxes], request.searched)
     hits = answers.pop(0).hits if whole else Hits()
     found = tuple(_look_region(box, each, request.searched) for box, each in zip(boxes, answers, strict=True))
     token = events.make_token(

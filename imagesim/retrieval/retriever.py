@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imagesim.retrieval")
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 FAILURES = 3
@@ -44,7 +45,8 @@ class Retriever(Protocol):
 class GuardedIndex:
     """The read methods of an index; each raises CircuitOpen at once while the breaker is open.
 
-    ``backing_index`` is one beside the active one; empty for the active one.
+    ``backing_index`` is that of the visitor's variant; empty for the active one. Each method raises VariantLost if it
+    was dropped.
     """
 
     def __init__(self, index: BaseIndex, breaker: Breaker, backing_index: str = "") -> None:
@@ -55,23 +57,34 @@ class GuardedIndex:
     def meta(self) -> IndexMeta:
         # Usually cached, so that its success does not prove that the engine works.
         self.breaker.require()
-        try:
-            return self.index.meta(self.backing_index or None)
-        except IndexUnavailable as error:
-            self.breaker.failed(error)
-            raise
+        with self._may_be_lost():
+            try:
+                return self.index.meta(self.backing_index or None)
+            except IndexUnavailable as error:
+                self.breaker.failed(error)
+                raise
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
-        with self.breaker.guard():
+        with self._may_be_lost(), self.breaker.guard():
             return self.index.search(queries, backing_index=self.backing_index or None)
 
     def facets(self, filters: Filters, fields: Sequence[str]) -> dict[str, Facet]:
-        with self.breaker.guard():
+        with self._may_be_lost(), self.breaker.guard():
             return self.index.facets(filters, fields, backing_index=self.backing_index or None)
 
     def count(self, filters: Filters = Filters()) -> int:
-        with self.breaker.guard():
+        with self._may_be_lost(), self.breaker.guard():
             return self.index.count(filters, backing_index=self.backing_index or None)
+
+    @contextmanager
+    def _may_be_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except IndexMissing as error:
+            if not self.backing_index:
+                raise
+            log_repeated(logger, logging.WARNING, self.backing_index, "The index %s is gone", self.backing_index)
+            raise VariantLost(self.backing_index) from error
 
 
 def reading_index(backing_index: str = "") -> GuardedIndex:
@@ -90,8 +103,7 @@ def open_index(filters: Filters, variant: Variant | None = None) -> tuple[Guarde
     :raises CircuitOpen, SearchIndexError: if the index cannot answer.
     """
     index = reading_index(variant.backing_index if variant else "")
-    with _variant_may_be_lost(index):
-        meta = index.meta()
+    meta = index.meta()
     for condition in filters.conditions:
         if condition.field not in meta.filters:
             raise FilterNotIndexed(
@@ -102,27 +114,32 @@ def open_index(filters: Filters, variant: Variant | None = None) -> tuple[Guarde
     return index, meta
 
 
-def retry_on_swap(index: GuardedIndex, meta: IndexMeta, answer: Callable[[GuardedIndex, IndexMeta], R]) -> R:
-    """Call ``answer(index, meta)``, and again if a rebuild with another model was swapped in meanwhile.
+class VariantLost(Exception):
+    """The backing index of the visitor's variant, which it names, no longer exists."""
 
-    :raises VariantLost: if the index of the visitor's variant was dropped.
+
+def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
+    """Call a search again, from its arguments, if its index was replaced meanwhile.
+
+    If a rebuild with another model was swapped in, the query is embedded anew. If the index of the visitor's variant
+    was dropped, the query has no variant: the settings of a variant may be right for its own model only.
     """
-    with _variant_may_be_lost(index):
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in kwargs.items():
+            if isinstance(value, Iterator) and not hasattr(value, "read"):
+                kwargs[name] = list(value)  # it would be empty when it is read again
         try:
-            return answer(index, meta)
+            return function(*args, **kwargs)
         except ModelMismatch:
-            return answer(index, index.meta())
+            return function(*args, **kwargs)
+        except VariantLost as error:
+            variants.lost(str(error))
+        with variants.replaced_by(None):
+            return function(*args, **kwargs)
 
-
-@contextmanager
-def _variant_may_be_lost(index: GuardedIndex) -> Iterator[None]:
-    try:
-        yield
-    except IndexMissing as error:
-        if not index.backing_index:
-            raise
-        log_repeated(logger, logging.WARNING, index.backing_index, "The index %s is gone", index.backing_index)
-        raise variants.VariantLost(index.backing_index) from error
+    return call
 
 
 T = TypeVar("T", bound="Hit | Candidate")

@@ -63,7 +63,7 @@ MAX_ROUNDS = 4
 
 @takes("similar")
 @timed("search.similar")
-@variants.retry_without_lost
+@retry_on_swap
 def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hits:
     """Return the items that look most similar to ``item``, best first, without itself and its variants.
 
@@ -116,7 +116,7 @@ def similar_to(item: models.Model, **arguments: Unpack[SimilarArguments]) -> Hit
 
 @takes("search")
 @timed("search.search")
-@variants.retry_without_lost
+@retry_on_swap
 def search(*, image: Picture | None = None, **arguments: Unpack[SearchArguments]) -> Hits:
     """Return the items that look like ``image``, or match ``text``; with both, like the image, changed as the text
     describes.
@@ -229,7 +229,7 @@ class Search:
             return Hits(next_offset=self.request.offset)
         variant = variants.current(self._where)
         index, meta = open_index(self.filters, variant)
-        return retry_on_swap(index, meta, self._planned(meta, variant.key if variant else "").answer)
+        return self._planned(meta, variant.key if variant else "").answer(index, meta)
 
     @property
     def _where(self) -> Where:
@@ -249,7 +249,6 @@ class Search:
         return replace(self, request=request, terms=terms, filters=plan.filters(self.filters), plan=plan)
 
     def answer(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
-        """Search the index; called again if another one has replaced it."""
         request, text = self.request, self.request.text
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
         reading = self._read(text or "", meta) if by_text else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.utils.translation import get_language
@@ -45,7 +45,7 @@ class Suggestion:
 
 @takes("suggest")
 @timed("search.suggest")
-@variants.retry_without_lost
+@retry_on_swap
 def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion]:
     """Categories, brands and items whose texts have the words being typed, each kind best first.
 
@@ -68,10 +68,9 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     if plan is not None:
         filters = plan.filters(filters)
     nothing = np.empty(0, dtype=np.float32)
-    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True)
-    (found,) = retry_on_swap(
-        index, meta, lambda index, meta: index.search([replace(query, fingerprint=meta.fingerprint)])
-    )
+    window = SUGGESTED_WINDOW
+    query = Query(nothing, filters, window, text=request.text, typing=True, fingerprint=meta.fingerprint)
+    (found,) = index.search([query])
     best = max((each.text for each in found.candidates), default=0.0)
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
     typed = {language: analyse(request.text, language)[-1:] for language in languages_of(meta)}

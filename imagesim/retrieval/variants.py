@@ -6,20 +6,16 @@ gives explicitly stays. Without a chooser nothing is done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imagesim.conf import get_settings
 
 if TYPE_CHECKING:
     from imagesim.retrieval.rerank import Where
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +87,10 @@ def key_of(where: Where) -> str:
     return "" if variant is None else variant.key
 
 
-class VariantLost(Exception):
-    """The backing index of the visitor's variant, which it names, no longer exists."""
-
-
-def retry_without_lost(function: Callable[P, R]) -> Callable[P, R]:
-    """Call a search again, without any variant, if the index of the visitor's was dropped.
-
-    It is made anew from its arguments: the settings of a variant may be right for its own model only.
-    """
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except VariantLost as error:
-            if (chooser := _active()) is not None:
-                chooser.lost(str(error))
-        with replaced_by(None):
-            return function(*args, **kwargs)
-
-    return call
+def lost(backing_index: str) -> None:
+    """Tell the chooser that the backing index of a variant no longer exists."""
+    if (chooser := _active()) is not None:
+        chooser.lost(backing_index)
 
 
 def applied(given: Mapping[str, Any], where: Where, names: Collection[str]) -> Mapping[str, Any]:
