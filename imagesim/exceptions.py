@@ -82,6 +82,11 @@ class Busy(ImagesimError):
     code = "busy"
 
 
+def busy() -> Busy:
+    """The error for a photo that cannot be worked on now."""
+    return Busy(_("The server is busy with other photos; try again in a moment."))
+
+
 class DeadlineExceeded(ImagesimError):
     """The request took longer than ``REQUEST_SECONDS`` and was aborted. Retrying later may help."""
 

@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from io import BytesIO
-from threading import Timer
 from time import monotonic
 from typing import Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -23,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, mask_credentials
+from imagesim.runtime import called_after
 
 TIMEOUT_SECONDS = 10.0
 """The timeout in seconds of a connection, and of each read."""
@@ -163,13 +163,8 @@ class _Http(http.client.HTTPConnection):
                 with suppress(OSError):
                     socket.socket.shutdown(self._transport, socket.SHUT_RDWR)
 
-        timer = Timer(max(until - monotonic(), 0.0), end)
-        timer.daemon = True
-        timer.start()
-        try:
+        with called_after(max(until - monotonic(), 0.0), end):
             yield
-        finally:
-            timer.cancel()
 
     def connect(self) -> None:
         for number, address in enumerate(self._addresses, start=1):

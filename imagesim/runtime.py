@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -54,6 +54,18 @@ def _read(path: str) -> int:
     except OSError:
         return 0
     return int(text) if text.isdecimal() else 0  # "max": no limit
+
+
+@contextlib.contextmanager
+def called_after(seconds: float, function: Callable[[], object]) -> Iterator[None]:
+    """Call ``function`` in a thread if the block takes longer than ``seconds``."""
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def interpreter() -> str:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from threading import Lock, Timer
+from threading import Lock
 from typing import IO, TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
@@ -25,9 +25,9 @@ from django.utils.translation import gettext as _
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
-from imagesim.exceptions import BadImage, Busy, ImageTooLarge
+from imagesim.exceptions import BadImage, Busy, ImageTooLarge, busy
 from imagesim.image_headers import damaged
-from imagesim.runtime import interpreter, runtime, threads
+from imagesim.runtime import called_after, interpreter, runtime, threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -131,16 +131,18 @@ class Worker:
             )
         except OSError as error:
             raise _not_started(error) from error
-        for stream in (self._process.stdin, self._process.stdout):
-            _widen(stream)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._source, self._target = self._process.stdin, self._process.stdout
         try:
-            with self._killed_after(START_SECONDS):
-                _read(self._answers, len(STARTED))
-        except (OSError, EOFError) as error:
+            _widen(self._source)
+            _widen(self._target)
+            with called_after(START_SECONDS, self._process.kill):
+                _read(self._target, len(STARTED))
+        except BaseException as error:
             self.close()
-            raise _not_started(error) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, OSError | EOFError):
+                raise _not_started(error) from error
             raise
 
     @property
@@ -151,16 +153,14 @@ class Worker:
         """:raises BadImage: as :func:`decode`; the worker has ended then, unless it rejected the picture itself."""
         from PIL import Image
 
-        source, target = self._process.stdin, self._answers
-        assert source is not None
         try:
-            with self._killed_after(SECONDS):
-                _write(source, REQUEST.pack(min_decode_side, len(data)))
-                _write(source, data)
-                status, width, height = REPLY.unpack(_read(target, REPLY.size))
+            with called_after(SECONDS, self._process.kill):
+                _write(self._source, REQUEST.pack(min_decode_side, len(data)))
+                _write(self._source, data)
+                status, width, height = REPLY.unpack(_read(self._target, REPLY.size))
                 if width * height > self.limits["MAX_IMAGE_PIXELS"]:
                     raise EOFError  # no answer of a decoder: its process would have this one take any memory
-                pixels = _read(target, width * height * 3)
+                pixels = _read(self._target, width * height * 3)
         except (OSError, EOFError) as error:
             self.close()
             raise BadImage(
@@ -172,40 +172,23 @@ class Worker:
             raise ImageTooLarge(_("The picture needs more memory than there is; send a smaller one."))
         raise damaged()
 
-    @property
-    def _answers(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-    @contextlib.contextmanager
-    def _killed_after(self, seconds: float) -> Iterator[None]:
-        """Kill the process if the block takes longer, so that reading from it ends."""
-        timer = Timer(seconds, self._process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def close(self) -> None:
         self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        for stream in (self._source, self._target):
+            with contextlib.suppress(OSError):
+                stream.close()
         self._process.wait()
 
 
 def _not_started(error: Exception) -> Busy:
     message = "No process for decoding pictures could be started, or not within %d s: %r"
     log_repeated(logger, logging.ERROR, "sandbox", message, START_SECONDS, error)
-    return Busy(_("The server is busy with other photos; try again in a moment."))
+    return busy()
 
 
-def _widen(stream: IO[bytes] | None) -> None:
+def _widen(stream: IO[bytes]) -> None:
     """Increase the buffer of a pipe to the maximum: a picture takes megabytes, the default is 64 kB."""
-    if stream is not None and sys.platform == "linux":
+    if sys.platform == "linux":
         import fcntl
 
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from threading import BoundedSemaphore
 from django.utils.translation import gettext as _
 
 from imagesim.conf import get_settings
-from imagesim.exceptions import Busy, DeadlineExceeded
+from imagesim.exceptions import DeadlineExceeded, busy
 from imagesim.runtime import memory_bytes, runtime, threads
 
 BYTES_PER_PIXEL = 8
@@ -77,10 +77,10 @@ def photo_slot() -> Iterator[None]:
     slots, queue = _semaphores()
     if not slots.acquire(blocking=False):
         if not queue.acquire(blocking=False):
-            raise _busy()
+            raise busy()
         try:
             if not slots.acquire(timeout=WAIT_SECONDS):
-                raise _busy()
+                raise busy()
         finally:
             queue.release()
     try:
@@ -88,7 +88,3 @@ def photo_slot() -> Iterator[None]:
         yield
     finally:
         slots.release()
-
-
-def _busy() -> Busy:
-    return Busy(_("The server is busy with other photos; try again in a moment."))
