@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.renderers import JSONRenderer
 
 from imagesim.events import MAX_BATCH
 from imagesim.hydrate import without_failing
@@ -22,27 +20,8 @@ from imagesim.thumbnails import Pictures
 from imagesim.types import Facet, Hit
 from imagesim.widgets import THUMBNAIL_WIDTH, page_url
 
-try:
-    import orjson  # comes with django-imagesim[elasticsearch]
-except ImportError:  # pragma: no cover
-    orjson = None  # type: ignore[assignment]
-
 _OF_THIS_SITE = re.compile(r"/(?![/.])(?!.*/\.)[\w\-.~/#%\[\]=:;$&()+,!?*@']*", re.ASCII)
 """The path of a URL of this site, without a dot at the beginning of a part, or a character that has to be quoted."""
-
-
-class AnswerRenderer(JSONRenderer):
-    """JSON as REST framework writes it, in a fraction of the time where orjson is installed."""
-
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        indent = self.get_indent(accepted_media_type or "", dict(renderer_context or {}))
-        if orjson is not None and data is not None and self.compact and not self.ensure_ascii and not indent:
-            with suppress(TypeError):  # what orjson does not write, such as an integer of more than 64 bits
-                # Dates as REST framework writes them, with "Z".
-                return orjson.dumps(data, default=self.encoder_class().default, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        return super().render(data, accepted_media_type, renderer_context)
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

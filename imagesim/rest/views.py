@@ -35,8 +35,8 @@ from imagesim.hydrate import load_shown
 from imagesim.registry import registry
 from imagesim.rest import errors, inputs
 from imagesim.rest import schema as described
+from imagesim.rest.renderers import AnswerRenderer
 from imagesim.rest.serializers import (
-    AnswerRenderer,
     HitsSerializer,
     ItemRegionsSerializer,
     LookRegionSerializer,
