@@ -9,15 +9,16 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from imagesim.embedders import lite, loading, onnx_files, precision
+from imagesim.embedders.loading import Loaded
 from imagesim.embedders.model_spec import ModelName, parse_name
 from imagesim.embedders.onnx import FACTS, OnnxModel
 from imagesim.exceptions import EmbedderError
-
-if TYPE_CHECKING:
-    from imagesim.embedders.loading import Loaded
 
 OPSET = 17
 LEAST_COSINE = 0.9999
@@ -54,7 +55,6 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
 
 def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
     """Write the networks and the tokenizer to ``scratch``; return the other facts that :class:`OnnxModel` needs."""
-    import torch
     from torch.onnx.utils import register_custom_op_symbolic
 
     class Tower(torch.nn.Module):
@@ -95,7 +95,6 @@ def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:
 
 def _cdist(graph: Any, a: Any, b: Any, p: Any, mode: Any) -> Any:
     """Compute Euclidean distances as a matrix product; the exporter's own version holds all differences in memory."""
-    import torch
 
     def squares(x: Any) -> Any:
         return graph.op("ReduceSum", graph.op("Mul", x, x), last, keepdims_i=1)
@@ -151,8 +150,6 @@ def _compare(loaded: Loaded, exported: OnnxModel) -> precision.PrecisionTrial:
 
     :raises EmbedderError: if they disagree.
     """
-    import numpy as np
-
     drawn = precision.synthetic_pictures(precision.DRAWN)
     sides = [(60, 900), (900, 61), (17, 13), (640, 427), (427, 641)]
     drawn += [image.resize(size) for image, size in zip(drawn, sides, strict=False)]

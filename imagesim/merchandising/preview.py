@@ -69,16 +69,14 @@ def compare(rule: Rule, *, words: str = "", product: str = "", photo: Any = None
 
 
 def _compared(before: Hits, after: Hits) -> Preview:
-    former = {card.key: position for position, card in enumerate(cards(before), 1)}
-    kept = {card.key for card in cards(after)}
+    old, new = cards(before), cards(after)
+    former = {card.key: position for position, card in enumerate(old, 1)}
+    kept = {card.key for card in new}
     return Preview(
-        before=[Place(card, position) for position, card in enumerate(cards(before), 1)],
-        after=[
-            Place(card, position, _moved(former.get(card.key), position))
-            for position, card in enumerate(cards(after), 1)
-        ],
+        before=[Place(card, position) for position, card in enumerate(old, 1)],
+        after=[Place(card, position, _moved(former.get(card.key), position)) for position, card in enumerate(new, 1)],
         messages=after.messages,
-        gone=[card.title for card in cards(before) if card.key not in kept],
+        gone=[card.title for card in old if card.key not in kept],
         is_same=_shown(before) == _shown(after),
     )
 

@@ -1,1 +1,1 @@
-"""Status, health, metrics and timing, for operators."""
+"""Status and health, for operators."""

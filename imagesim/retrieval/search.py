@@ -249,6 +249,7 @@ class Search:
         return replace(self, request=request, terms=terms, filters=plan.filters(self.filters), plan=plan)
 
     def answer(self, index: GuardedIndex, meta: IndexMeta) -> Hits:
+        """Search the index and load the items of the hits."""
         request, text = self.request, self.request.text
         by_text = bool(text and meta.texts) and self.kind == "words" and len(self.terms) == 1
         reading = self._read(text or "", meta) if by_text else None

@@ -68,8 +68,7 @@ def suggest(text: str, **arguments: Unpack[SuggestArguments]) -> list[Suggestion
     if plan is not None:
         filters = plan.filters(filters)
     nothing = np.empty(0, dtype=np.float32)
-    window = SUGGESTED_WINDOW
-    query = Query(nothing, filters, window, text=request.text, typing=True, fingerprint=meta.fingerprint)
+    query = Query(nothing, filters, SUGGESTED_WINDOW, text=request.text, typing=True, fingerprint=meta.fingerprint)
     (found,) = index.search([query])
     best = max((each.text for each in found.candidates), default=0.0)
     hits = load([each for each in found.candidates if each.text >= BEST_SHARE * best])[0]
