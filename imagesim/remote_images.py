@@ -85,6 +85,9 @@ def _fetch(url: str, size: int) -> bytes:
                     return _body(answer, size, until)
             except http.client.HTTPException as error:
                 raise OSError(f"{type(error).__name__}: {error}") from error
+            except OSError:
+                _require_time(until)  # an ended connection may also look reset
+                raise
             url = urljoin(url, answer.headers.get("Location", ""))
     raise OSError(f"more than {MAX_REDIRECTS} redirects")
 

@@ -127,6 +127,17 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, monkeypatch
     assert time.monotonic() - started < 3
 
 
+def test_a_connection_that_is_reset_as_it_is_ended_is_given_up(server, monkeypatch):
+    def reset(*args: object) -> bytes:
+        time.sleep(0.3)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(remote_images, "DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(remote_images.http.client.HTTPResponse, "read1", reset)
+    with pytest.raises(TimeoutError, match="longer than"):
+        read(RemoteImage(f"http://{server}/red.png"))
+
+
 def test_a_slow_server_is_given_up(server, monkeypatch):
     monkeypatch.setattr(remote_images, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(TimeoutError):
