@@ -6,7 +6,7 @@ its own analysers. The first entries are then scored by :class:`~imagesim.indexe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,19 +155,6 @@ class CompiledText:
             CACHED: True,
         }
 
-    def _fields(self, not_of: Collection[str] = ()) -> list[str]:
-        """Return the fields by which the server ranks, with their weights, without those in the languages ``not_of``.
-
-        They are those that weigh more than the least, in which the field :data:`WORDS` finds a word, too: each field is
-        looked up by each word in each segment. If no field would remain, all are returned, since the server takes an
-        empty list for all fields.
-        """
-        texts = self.meta.texts
-        least = min(spec.weight for spec in texts.values())
-        ranked = {name: spec for name, spec in texts.items() if spec.weight > least} or texts
-        own = {n: spec for n, spec in ranked.items() if base_language(spec.language) not in not_of} or ranked
-        return [f"texts.{name}^{spec.weight:g}" for name, spec in own.items()]
-
     def _whole(self) -> list[dict[str, Any]]:
         """Return a query that ranks entries first that have all words in one short field.
 
@@ -183,17 +170,19 @@ class CompiledText:
         return {"bool": {"should": [*({"term": {WORDS: spelling}} for spelling, _ in word.spellings), *_stems(word)]}}
 
     def _near(self, word: QueryWord) -> dict[str, Any]:
-        """Return a query for the entries with the word, a similarly spelled word, or one that begins or ends with
-        it."""
-        near = [
-            {"multi_match": {"query": word.word, "fields": self._fields(word.not_of), "boost": 3}},
-            *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, _ in word.spellings),
+        """Return a query for the entries with the word, a similarly spelled word, or one that begins or ends with it.
+
+        It asks no field twice for the same entries: an entry with the word has its stem, too, and where the word stands
+        is what :meth:`_whole` ranks by.
+        """
+        # Two errors in a word that is spelled correctly count for nothing.
+        two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
+        fuzziness = "0" if has_digit(word.word) else f"AUTO:3,{two}"
+        near: list[dict[str, Any]] = [
+            {"match": {WORDS: {"query": word.word, "fuzziness": fuzziness}}},
+            *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, stems in word.spellings if not stems),
             *_stems(word),
         ]
-        if not has_digit(word.word):
-            # Two errors in a word that is spelled correctly count for nothing.
-            two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
-            near.append({"match": {WORDS: {"query": word.word, "fuzziness": f"AUTO:3,{two}"}}})
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
         near += [
