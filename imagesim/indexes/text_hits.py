@@ -136,11 +136,21 @@ def may_lack(found: int, groups: int, size: int, query: Query) -> bool:
     return size <= found < MAX_TEXT_MATCHES and groups <= query.offset + query.limit
 
 
-def page(candidates: Iterable[Candidate], query: Query) -> tuple[tuple[Candidate, ...], bool]:
+def page(
+    scored: Iterable[tuple[int, float, float]],
+    names: Sequence[tuple[str, str]],
+    query: Query,
+    candidate: Callable[[int, float, float], Candidate],
+) -> tuple[tuple[Candidate, ...], bool]:
     """Return the candidates of the query's page, and whether more follow. With ``collapse`` only the best of each group
-    counts."""
-    best: dict[str, Candidate] = {}
-    for each in sorted(candidates, key=lambda each: (-each.text, each.key)):
-        best.setdefault(each.group if query.collapse else each.key, each)
+    counts.
+
+    ``scored`` is the answer of :func:`scores`, and ``names`` the (key, group) of each position; ``candidate`` makes a
+    candidate from a position, its score, and that of its head words.
+    """
+    best: dict[str, tuple[int, float, float]] = {}
+    for each in sorted(scored, key=lambda each: (-each[1], names[each[0]][0])):
+        key, group = names[each[0]]
+        best.setdefault(group if query.collapse else key, each)
     end = query.offset + query.limit
-    return tuple(best.values())[query.offset : end], len(best) > end
+    return tuple(candidate(*each) for each in list(best.values())[query.offset : end]), len(best) > end

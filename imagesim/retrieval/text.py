@@ -141,7 +141,8 @@ class WithText:
         for widenings_left in reversed(range(WIDENINGS + 1)):
             found = by_vector.candidates
             looks = judge.judged(query, found, [each.score for each in found], found)
-            looks = [each._replace(relevance=trust * each.relevance) for each in looks]
+            if trust < 1.0:
+                looks = [each._replace(relevance=trust * each.relevance) for each in looks]
             judged = _fused(matches, looks, evidence, by_group=query.collapse)
             if not widenings_left or not goes_on(query, by_vector, looks, self.floor or 0.0, self.last_stage, judged):
                 break

@@ -116,14 +116,20 @@ def lacks_column(hit: Mapping[str, Any]) -> bool:
     return "_source" not in hit and CANDIDATE not in hit["fields"]
 
 
+def name_of(hit: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the key and the group of a hit."""
+    if "_source" not in hit:
+        return hit["sort"][1], hit["fields"]["group"][0]
+    return hit["_id"], hit["_source"]["group"]
+
+
 def stored(hit: Mapping[str, Any]) -> Stored:
     """Return the stored data of a hit, from its doc values or its ``_source``."""
     if "_source" not in hit:
-        columns = hit["fields"]
-        return Stored(hit["sort"][1], columns["group"][0], *_unpacked_candidate(columns[CANDIDATE][0]))
+        return Stored(*name_of(hit), *_unpacked_candidate(hit["fields"][CANDIDATE][0]))
     source = hit["_source"]
     images = [(image["digest"], image["name"]) for image in source["images"]]
-    return Stored(hit["_id"], source["group"], tuple(source.get("categories", ())), images)
+    return Stored(*name_of(hit), tuple(source.get("categories", ())), images)
 
 
 def stored_texts(hit: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | str:

@@ -18,6 +18,7 @@ from imagesim.indexes.elasticsearch.queries import (
     fetched,
     filter_clauses,
     lacks_column,
+    name_of,
     stored,
     stored_texts,
     stored_values,
@@ -196,8 +197,7 @@ class CompiledText:
         hits = answer["hits"].get("hits", ())
         if any(map(lacks_column, hits)):
             return replace(self, by_column=False)
-        found = [stored(hit) for hit in hits]
-        groups = {each.group if self.query.collapse else each.key for each in found}
+        groups = {group if self.query.collapse else key for key, group in map(name_of, hits)}
         if not text_hits.may_lack(len(hits), len(groups), self.size, self.query):
             return None
         return replace(self, size=MAX_TEXT_MATCHES)
@@ -209,15 +209,21 @@ class CompiledText:
     def parse(self, answer: Mapping[str, Any], *counts: Mapping[str, Any]) -> Candidates:
         """Return the candidates of the answers."""
         hits = answer["hits"].get("hits", [])
-        page, more = text_hits.page(self._scored(hits, counts), self.query)
+
+        def candidate(position: int, score: float, head: float) -> Candidate:
+            return self._candidate(hits[position], score, head)
+
+        page, more = text_hits.page(self._scored(hits, counts), [*map(name_of, hits)], self.query, candidate)
         return Candidates(page, more=more, took_ms=float(answer["took"]), exact=len(hits) < self.size)
 
-    def _scored(self, hits: Sequence[Mapping[str, Any]], counts: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+    def _scored(
+        self, hits: Sequence[Mapping[str, Any]], counts: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[int, float, float]]:
         if not hits:
             return []
         total, *frequencies = (int(each["hits"]["total"]["value"]) for each in counts)
         words = [word.word for word in self.words]
-        scores = text_hits.scores(
+        return text_hits.scores(
             map(stored_texts, hits),
             self.query,
             self.meta,
@@ -225,7 +231,6 @@ class CompiledText:
             frequencies=dict(zip(words, frequencies, strict=True)),
             unpack=unpack,
         )
-        return [self._candidate(hits[slot], score, head) for slot, score, head in scores]
 
     def _candidate(self, hit: Mapping[str, Any], score: float, head: float) -> Candidate:
         found = stored(hit)

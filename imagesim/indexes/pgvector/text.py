@@ -26,7 +26,7 @@ from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD, calls_by_compounds
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import LAST, letters, most_errors
 from imagesim.indexes.word_matcher import COMPOUND, ENDING, STEM, WordMatcher
-from imagesim.types import Candidates, Query
+from imagesim.types import Candidate, Candidates, Query
 from imagesim.word_roles import has_digit
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ def answer(cursor: CursorWrapper, generation: Generation, query: Query, filters:
             found = _entries(cursor, generation, query, filters, words, matches, total, frequencies, size)
     texts = [row[0] for row in found]
     scored = text_hits.scores(texts, query, generation.meta, total=total, frequencies=frequencies) if found else []
-    candidates = [
-        candidate(found[slot][2:], query, found[slot][1], text=score, head=head) for slot, score, head in scored
-    ]
-    page, more = text_hits.page(candidates, query)
+
+    def made(position: int, score: float, head: float) -> Candidate:
+        return candidate(found[position][2:], query, found[position][1], text=score, head=head)
+
+    page, more = text_hits.page(scored, [(row[2], row[3]) for row in found], query, made)
     took = (time.perf_counter() - started) * 1000
     return Candidates(page, more=more, took_ms=took, exact=len(found) < size)
 
