@@ -1,8 +1,8 @@
 """Measure how well the main colours of products are named: ``python -m benchmarks.colours --data FOLDER [--demo]``.
 
-Compares :mod:`imagesim.colours` with the labels of the fashion data set, on the pictures with an even id: those with an
-odd one trained its network. ``--demo``: with the colours in the demo shop's catalogue, on which only the two thresholds
-were chosen.
+Compares :mod:`imagesim.images.colours` with the labels of the fashion data set, on the pictures with an even id: those
+with an odd one trained its network. ``--demo``: with the colours in the demo shop's catalogue, on which only the two
+thresholds were chosen.
 A label names one colour of a product, so a second one that is measured rightly counts as wrong here.
 """
 
@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.relevance.data import rows
-from imagesim import colours, images
+from imagesim import images
+from imagesim.images import colours
 
 ACCEPTED = {
     "Beige": "brown white yellow", "Bronze": "brown", "Burgundy": "red purple", "Charcoal": "grey black",

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--changed", type=int, default=400)
     options = parser.parse_args()
     django.setup()
-    from imagesim.picture_quality import blur
+    from imagesim.images.quality import blur
 
     chance = random.Random(3)
     for folder in sorted(path.parent for path in options.data.glob("*/labels.csv")):

@@ -28,7 +28,8 @@ def photo(side: int) -> bytes:
 def main() -> None:
     django.setup()
     import imagesim
-    from imagesim import images, sandbox
+    from imagesim import images
+    from imagesim.images import sandbox
 
     pool = sandbox.Pool()
 

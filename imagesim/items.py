@@ -36,7 +36,7 @@ def make_key(label: str, pk: object) -> str:
 
 
 def _remote(url: str) -> Any:
-    from imagesim.remote_images import RemoteImage  # most shops store files
+    from imagesim.images.remote import RemoteImage  # most shops store files
 
     return RemoteImage(url)
 
@@ -130,7 +130,7 @@ class Items(Generic[M]):
 
     def get_images(self, item: M) -> Iterable[Any]:
         """The item's pictures, the main one first: a ``FieldFile``, any named ``File``, or a
-        :class:`~imagesim.remote_images.RemoteImage`, which the text of an address becomes."""
+        :class:`~imagesim.images.remote.RemoteImage`, which the text of an address becomes."""
         return [_remote(file) if isinstance(file, str) else file for file in self._read(item, self.images) if file]
 
     def get_categories(self, item: M) -> Sequence[str]:

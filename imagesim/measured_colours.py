@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import router
 from django.utils.translation import override
 
-from imagesim import colours
 from imagesim.database import retry_conflicts
+from imagesim.images import colours
 from imagesim.models import ImageColours, ItemImage, ItemState
 from imagesim.types import Condition, Filters, FilterValue, TextSpec
 

@@ -14,9 +14,9 @@ from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from imagesim import colours
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
+from imagesim.images import colours
 from imagesim.measured_colours import filter_values
 from imagesim.registry import registry
 from imagesim.retrieval.params import parse

@@ -22,12 +22,12 @@ from demo_shop.shop.models import Photo, Product
 from demo_shop.shop.similarity import ProductItems
 from imagesim.admin import ItemStateAdmin, picture_check
 from imagesim.exceptions import IndexUnavailable
+from imagesim.images.remote import RemoteImage
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.insight.admin import FindingAdmin
 from imagesim.insight.models import Finding
 from imagesim.models import ItemState
-from imagesim.remote_images import RemoteImage
 from tests.shop import EMBEDDER, encoded, picture, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media_root")]

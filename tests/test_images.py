@@ -26,9 +26,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, features
 
 from demo_shop.shop.models import Photo
-from imagesim import images, sandbox
-from imagesim.avif_headers import coded_pixels
+from imagesim import images
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
+from imagesim.images import sandbox
+from imagesim.images.avif import coded_pixels
 from imagesim.retrieval import query_image
 from imagesim.runtime import runtime
 from tests.examples import examples

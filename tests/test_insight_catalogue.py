@@ -14,13 +14,13 @@ from PIL import Image, ImageFilter
 
 from demo_shop.shop.models import Product
 from imagesim.exceptions import IndexUnavailable
+from imagesim.images.quality import BLURRED, blur
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing.sync import sync
 from imagesim.insight import catalogue, tasks
 from imagesim.insight.catalogue import foreign_category
 from imagesim.insight.models import Finding, PictureFacts
 from imagesim.models import ItemImage, ItemState
-from imagesim.picture_quality import BLURRED, blur
 from imagesim.registry import key_of, registry
 from tests.shop import EMBEDDER, encoded, product
 

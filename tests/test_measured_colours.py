@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw
 
 import imagesim
 from demo_shop.shop.models import Product
-from imagesim import colours, images, item_checks
+from imagesim import images, item_checks
 from imagesim.exceptions import ConfigurationError
+from imagesim.images import colours
 from imagesim.indexes import get_index
 from imagesim.indexing.calibrate import calibrate
 from imagesim.indexing.rebuild import rebuild

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import pytest
 
 import imagesim
-from imagesim import item_checks, remote_images
+from imagesim import item_checks
 from imagesim.exceptions import BadImage, ImageTooLarge
-from imagesim.images import read
+from imagesim.images import read, remote
+from imagesim.images.remote import RemoteImage
 from imagesim.indexing.sync import sync
 from imagesim.items import Items
 from imagesim.models import ItemImage
 from imagesim.registry import registry
-from imagesim.remote_images import RemoteImage
 from imagesim.testing import override_imagesim, picture_file
 from imagesim.thumbnails import Pictures
 from tests.shop import registered
@@ -120,7 +120,7 @@ def test_no_more_than_the_largest_picture_is_read(server):
 
 @pytest.mark.parametrize("path", TRICKLES)
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, monkeypatch, path):
-    monkeypatch.setattr(remote_images, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "DEADLINE_SECONDS", 0.5)
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="longer than"):
         read(RemoteImage(f"http://{server}/{path}"))
@@ -132,14 +132,14 @@ def test_a_connection_that_is_reset_as_it_is_ended_is_given_up(server, monkeypat
         time.sleep(0.3)
         raise ConnectionResetError
 
-    monkeypatch.setattr(remote_images, "DEADLINE_SECONDS", 0.2)
-    monkeypatch.setattr(remote_images.http.client.HTTPResponse, "read1", reset)
+    monkeypatch.setattr(remote, "DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(remote.http.client.HTTPResponse, "read1", reset)
     with pytest.raises(TimeoutError, match="longer than"):
         read(RemoteImage(f"http://{server}/red.png"))
 
 
 def test_a_slow_server_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(remote_images, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(TimeoutError):
         read(RemoteImage(f"http://{server}/slow"))
 
@@ -164,7 +164,7 @@ def test_a_slow_server_is_given_up(server, monkeypatch):
     ],
 )
 def test_an_address_that_is_not_allowed_is_never_asked(url, monkeypatch):
-    monkeypatch.setattr(remote_images.socket, "getaddrinfo", lambda *args, **given: pytest.fail("it was looked up"))
+    monkeypatch.setattr(remote.socket, "getaddrinfo", lambda *args, **given: pytest.fail("it was looked up"))
     with override_imagesim(REMOTE_IMAGE_HOSTS=["cdn.example", "127.0.0.1:1"]), pytest.raises(BadImage):
         RemoteImage(url).read()
 
@@ -174,8 +174,8 @@ def test_a_pattern_does_not_reach_servers_inside(server, hosts, asked, monkeypat
     """Whoever owns a name that a pattern allows may point it to any address."""
     port = int(server.partition(":")[2])
     inside = [(2, 1, 6, "", ("127.0.0.1", port))]
-    monkeypatch.setattr(remote_images.socket, "getaddrinfo", lambda *args, **given: inside)
-    monkeypatch.setattr(remote_images, "PORTS", {"http": port, "https": 443})
+    monkeypatch.setattr(remote.socket, "getaddrinfo", lambda *args, **given: inside)
+    monkeypatch.setattr(remote, "PORTS", {"http": port, "https": 443})
     with override_imagesim(REMOTE_IMAGE_HOSTS=hosts):
         if asked:
             assert RemoteImage("http://cdn.example/red.png").read() == PICTURE

@@ -15,8 +15,9 @@ from typing import IO
 import pytest
 from PIL import Image
 
-from imagesim import images, sandbox
+from imagesim import images
 from imagesim.exceptions import BadImage, Busy, ImageTooLarge
+from imagesim.images import sandbox
 from tests.hostile.files import chunk, png
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes as Linux has them")

@@ -1,4 +1,4 @@
-"""Train the colour names of :mod:`imagesim.colours`: ``python -m training.colours --data FOLDER``.
+"""Train the colour names of :mod:`imagesim.images.colours`: ``python -m training.colours --data FOLDER``.
 
 FOLDER has ``fashion/``, whose pictures with an odd id are used; the others are kept for ``benchmarks/colours.py``. A
 picture's label is the only thing known of it: the probabilities of the names are averaged over pixels of the product,
@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.colours import right_names
 from benchmarks.relevance.data import rows
-from imagesim import colours
+from imagesim.images import colours
 
 PIXELS = 160
 """Of each picture."""

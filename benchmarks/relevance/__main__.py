@@ -258,7 +258,7 @@ class Report:
 
     def coloured(self) -> None:
         """Ask for a category in a colour that some of its products have, whatever their texts say."""
-        from imagesim import colours
+        from imagesim.images import colours
 
         there: dict[tuple[str, Any], set[int]] = {}
         for product in self.products.values():

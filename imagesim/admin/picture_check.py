@@ -16,11 +16,11 @@ from django.utils.translation import gettext as _
 from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.exceptions import BadImage
+from imagesim.images.quality import MIN_SIDE, Quality, measure
+from imagesim.images.remote import RemoteImage
 from imagesim.indexing.documents import queryset_of
 from imagesim.models import ItemImage
-from imagesim.picture_quality import MIN_SIDE, Quality, measure
 from imagesim.registry import registry
-from imagesim.remote_images import RemoteImage
 
 logger = logging.getLogger(__name__)
 

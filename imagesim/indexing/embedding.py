@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imagesim import colours, images
+from imagesim import images
 from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
+from imagesim.images import colours
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS, EmbeddingKey, EmbeddingLeases
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.measured_colours import store, stored

@@ -19,11 +19,11 @@ from imagesim import images
 from imagesim.database import atomic, retry_conflicts
 from imagesim.exceptions import ImagesimError, NotRegistered
 from imagesim.hydrate import without_failing
+from imagesim.images.quality import Quality, measure
 from imagesim.indexing.documents import images_by_state
 from imagesim.insight.models import CatalogueScan, Finding, PictureFacts
 from imagesim.items import Items, valid_pks
 from imagesim.models import ItemImage, ItemState
-from imagesim.picture_quality import Quality, measure
 from imagesim.registry import make_key, registry
 from imagesim.retrieval.query_vector import ImageVectors
 from imagesim.retrieval.retriever import open_index

@@ -36,7 +36,7 @@ class QueryImage:
         """
         check_deadline()
         if isinstance(self.source, bytes):
-            from imagesim import sandbox  # pages without a photo need not load it
+            from imagesim.images import sandbox  # pages without a photo need not load it
 
             return sandbox.decode(self.source, min_decode_side=min_decode_side)
         return self.source

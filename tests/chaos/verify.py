@@ -101,7 +101,7 @@ def _digest(path: Path) -> str:
 def _colours(photos: list[Any], digests: dict[str, str], known: dict[str, tuple[str, ...]]) -> list[str]:
     """Return the main colours of a product's usable pictures; ``known`` keeps them by digest."""
     from imagesim import images
-    from imagesim.colours import measure
+    from imagesim.images.colours import measure
 
     for photo in photos:
         digest = digests.get(photo.file.name)

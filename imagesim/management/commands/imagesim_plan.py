@@ -8,10 +8,11 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any, get_args
 
-from imagesim import colours, images
+from imagesim import images
 from imagesim.conf import Backend as Setting
 from imagesim.conf import get_settings
 from imagesim.embedders import get_embedder
+from imagesim.images import colours
 from imagesim.indexes import get_index
 from imagesim.management import ImagesimCommand, at_least
 from imagesim.models import Embedding, ImageRegions

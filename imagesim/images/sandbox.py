@@ -1,8 +1,8 @@
 """Decode visitors' images in separate processes with little memory and time, without secrets and network.
 
 A decoder that is made to run wild harms its own process alone: that is killed and replaced, and the picture is refused.
-``python -m imagesim.sandbox`` is such a process. It reads (:data:`REQUEST`, file) and writes (:data:`REPLY`, pixels)
-until its input ends, after a first byte that says it has started.
+``python -m imagesim.images.sandbox`` is such a process. It reads (:data:`REQUEST`, file) and writes (:data:`REPLY`,
+pixels) until its input ends, after a first byte that says it has started.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from imagesim import images
 from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, Busy, ImageTooLarge, busy
-from imagesim.image_headers import damaged
+from imagesim.images.headers import damaged
 from imagesim.runtime import called_after, interpreter, runtime, threads
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Worker:
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}
         try:
             self._process = subprocess.Popen(
-                [interpreter(), "-m", "imagesim.sandbox", json.dumps(limits)],
+                [interpreter(), "-m", "imagesim.images.sandbox", json.dumps(limits)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,

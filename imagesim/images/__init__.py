@@ -21,10 +21,10 @@ from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
-from imagesim.avif_headers import coded_pixels
 from imagesim.conf import get_settings
 from imagesim.exceptions import BadImage, ImageTooLarge, UnsupportedFormat
-from imagesim.image_headers import (
+from imagesim.images.avif import coded_pixels
+from imagesim.images.headers import (
     check_gif,
     damaged,
     jpeg_scans,
