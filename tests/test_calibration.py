@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imagesim.calibration import KINDS, PRIOR_BACKGROUND, Ballot, Calibration
-from imagesim.calibration_fit import Sample, fit, reliability
+from imagesim.calibration.fit import Sample, fit, reliability
 
 
 def catalogue(seed: int = 0, kinds: int = 8, each: int = 20, noise: float = 0.45) -> tuple[Sample, np.ndarray]:
@@ -105,7 +105,7 @@ def test_categories_that_are_alike_keep_their_items() -> None:
 def test_categories_that_differ_cost_nothing_to_tell_from_what_is_not_sold(monkeypatch: pytest.MonkeyPatch) -> None:
     sample, _centres = catalogue(each=60)
     broad = fit(replace(sample, departments={}))
-    monkeypatch.setattr("imagesim.calibration_fit.FACTORS", (1.0,))
+    monkeypatch.setattr("imagesim.calibration.fit.FACTORS", (1.0,))
     assert fit(replace(sample, departments={})) == broad
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from imagesim import images
-from imagesim.calibration_fit import Reliability
+from imagesim.calibration.fit import Reliability
 from imagesim.evaluation.catalogue import Case, Catalogue
 from imagesim.evaluation.study import Outcome
 from imagesim.exceptions import BadImage, BadQuery, ConfigurationError

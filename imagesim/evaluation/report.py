@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imagesim.calibration_fit import Sample, reliability
+from imagesim.calibration.fit import Sample, reliability
 from imagesim.evaluation import catalogue, charts, study
 from imagesim.evaluation.catalogue import SOURCES, Case, Catalogue, Source
 from imagesim.evaluation.study import METRICS, Estimate, Outcome, Variant, check_variant, estimate, paired_difference

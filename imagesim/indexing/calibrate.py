@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from imagesim.calibration_fit import Sample, fit
+from imagesim.calibration.fit import Sample, fit
 from imagesim.database import retry_conflicts
 from imagesim.embedders import get_embedder_of
 from imagesim.exceptions import ImagesimError

@@ -8,7 +8,7 @@ from others. The relevance of a hit is a logistic function (Platt, 1999) of two 
   score (a kernel nearest-neighbour estimate, leaving one out). Among the hits for a photo of a shoe, a camera gets a
   small vote; a single best hit of its category gets none.
 
-The coefficients are fitted to each catalogue (:mod:`imagesim.calibration_fit`); those of a small one are near to
+The coefficients are fitted to each catalogue (:mod:`imagesim.calibration.fit`); those of a small one are near to
 :data:`PRIOR`.
 """
 
