@@ -149,7 +149,7 @@ class Shop:
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.fixture(params=["local", pytest.param("elasticsearch", marks=pytest.mark.long)])
+@pytest.fixture(params=["local", "elasticsearch"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     if request.param == "local":
         yield Shop(tmp_path, {"BACKEND": "imagesim.indexes.local.LocalIndex"})
@@ -164,6 +164,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
             index.drop(backing_index)
 
 
+@pytest.mark.long  # what is imported is tested daily: test_a_web_process_imports_no_unused_model_or_engine
 def test_a_page_of_similar_products_costs_little(shop: Shop) -> None:
     shop.run(FILL)
     shop.run(SHOW)  # compiles what a fresh clone has not compiled yet, which takes memory too

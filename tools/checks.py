@@ -15,6 +15,7 @@ but the first is shown at the end of each step.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from tools.demo import HEADLESS
 from tools.system import Failure, find_program, say
 
 PROCESSES = str(max(2, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)))
@@ -40,9 +42,8 @@ WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
 # Where the code locks rows, asks which database it has, or has tables and SQL of its own.
 OF_DATABASES = [
     *WRITE_SIDE,
-    *("autocommit", "commands", "embedding", "events", "health", "index_local", "item_regions", "job_control"),
-    *("photo_store", "projections", "rebuild", "relations", "signals", "sync_properties", "tasks", "testing"),
-    *("experiments", "insight", "insight_catalogue", "insight_reports"),
+    *("autocommit", "events", "index_local", "insight", "insight_reports", "job_control", "photo_store", "rebuild"),
+    *("relations", "sync_properties", "tasks"),
 ]
 
 
@@ -170,6 +171,8 @@ def main(arguments: list[str]) -> int:
         return 2
     if any("tests/browser" in step.command for lanes in PHASES[chosen] for lane in lanes for step in lane):
         find_program("chromium", package="chromium")
+        with contextlib.suppress(Failure):  # faster, but not in every distribution
+            find_program(HEADLESS, package=HEADLESS)
     begun = time.monotonic()
     results = [result for phase in PHASES[chosen] for result in run_phase(phase)]
     say("")

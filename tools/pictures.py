@@ -175,7 +175,7 @@ PAGES: dict[str, Callable[[Any], None]] = {
 def take(address: str, folder: Path, names: Sequence[str]) -> None:
     from playwright.sync_api import sync_playwright
 
-    program = find_chromium() or find_program("chromium", package="chromium")
+    program = find_chromium(whole=True) or find_program("chromium", package="chromium")
     with sync_playwright() as manager:
         browser = manager.chromium.launch(executable_path=program, args=ARGUMENTS)
         context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, base_url=address, locale="en-GB")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from tools import elastic
+from tools.demo import HEADLESS
 from tools.system import Failure, die_with_parent, find_program
 
 
@@ -19,6 +20,7 @@ def main() -> None:
         lambda: find_program("initdb", package="postgresql", folders="/usr/lib/postgresql/*/bin"),
         lambda: find_program("mariadbd", package="mariadb-server", folders="/usr/sbin"),
         lambda: find_program("chromium", package="chromium"),
+        lambda: find_program(HEADLESS, package=HEADLESS),
         lambda: find_program("xgettext", package="gettext"),
     ):
         with contextlib.suppress(Failure):

@@ -60,10 +60,10 @@ def whole_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def launched(**options: Any) -> Iterator[Any]:
-    """A Chromium; the options are those of Playwright's ``launch()``."""
+def launched(*, whole: bool = False, **options: Any) -> Iterator[Any]:
+    """A Chromium, see :func:`~tools.demo.find_chromium`; the options are those of Playwright's ``launch()``."""
     playwright = pytest.importorskip("playwright.sync_api")
-    program = find_chromium()
+    program = find_chromium(whole=whole)
     if program is None:
         missing("chromium is not installed")
     with playwright.sync_playwright() as manager:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """With the back/forward cache, which Playwright switches off."""
-    with launched(ignore_default_args=["--disable-back-forward-cache"]) as browser:
+    with launched(whole=True, ignore_default_args=["--disable-back-forward-cache"]) as browser:
         yield browser
 
 
