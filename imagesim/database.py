@@ -17,11 +17,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Model = TypeVar("Model", bound=models.Model)
 
-CONFLICT_RETRIES = 3
+CONFLICT_RETRIES = 5
 _CONFLICT_NUMBERS = (1205, 1213)
 """MySQL and MariaDB: a lock waited for too long, a deadlock. They also lock the gaps into which others insert."""
-_CONFLICT_STATES = ("40P01",)
-"""PostgreSQL: a deadlock."""
+_CONFLICT_STATES = ("40001", "40P01")
+"""PostgreSQL: a serialization failure, where the transactions of the project are isolated more strictly; a deadlock."""
 
 
 class AtomicSave:
@@ -64,7 +64,7 @@ def after_commit(using: str | None, call: Callable[..., object], /, *arguments: 
 
 def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator: call again, up to ``CONFLICT_RETRIES`` times, if the database ended the writes of this call because of
-    another's: a deadlock, or on MySQL a lock waited for too long.
+    another's: a deadlock, a serialization failure, or on MySQL a lock waited for too long.
 
     The function must be safe to repeat. Within a transaction of the caller it is called once, because all that the
     caller wrote was rolled back too.
@@ -72,13 +72,13 @@ def retry_conflicts(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for _ in range(CONFLICT_RETRIES):
+        for earlier in range(CONFLICT_RETRIES):
             try:
                 return function(*args, **kwargs)
             except OperationalError as error:
                 if not is_conflict(error) or _in_transaction():
                     raise
-                time.sleep(random.uniform(0.0, 0.05))
+                time.sleep(random.uniform(0.0, 0.05) * 2**earlier)
         return function(*args, **kwargs)
 
     return call

@@ -170,6 +170,21 @@ class TestBadge:
             assert "imagesim-badge" in client.get(page).content.decode()
             assert "/itemstate/" not in client.get(page).content.decode()
 
+    def test_the_app_own_pages_link_only_what_the_user_may_view(self, staff, admin_client):
+        item = product("red", picture("red"))
+        sync()
+        pages = [
+            reverse("admin:imagesim_itemstate_changelist"),
+            reverse("admin:imagesim_itemstate_change", args=[ItemState.objects.get().pk]),
+        ]
+        for page in pages:
+            assert f'href="{page_of(item)}"' in admin_client.get(page).content.decode()
+        client = staff("imagesim.view_itemstate")
+        for page in pages:
+            answer = client.get(page).content.decode()
+            assert str(item) in answer
+            assert page_of(item) not in answer
+
 
 with isolate_apps("demo_shop.shop"):
 

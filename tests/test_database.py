@@ -37,10 +37,15 @@ def of_postgresql(code: str) -> OperationalError:
     return error
 
 
-DEADLOCKS = [OperationalError(1213, "Deadlock"), OperationalError(1205, "Lock wait timeout"), of_postgresql("40P01")]
+DEADLOCKS = [
+    OperationalError(1213, "Deadlock"),
+    OperationalError(1205, "Lock wait timeout"),
+    of_postgresql("40P01"),
+    of_postgresql("40001"),
+]
 
 
-@pytest.mark.parametrize("error", DEADLOCKS, ids=["1213", "1205", "40P01"])
+@pytest.mark.parametrize("error", DEADLOCKS, ids=["1213", "1205", "40P01", "40001"])
 def test_a_deadlock_is_retried(error):
     function, _calls = failing(database.CONFLICT_RETRIES, error)
     assert function() == database.CONFLICT_RETRIES + 1
@@ -50,7 +55,7 @@ def test_a_deadlock_is_retried(error):
     assert len(calls) == database.CONFLICT_RETRIES + 1
 
 
-@pytest.mark.parametrize("error", [OperationalError(2006, "gone away"), OperationalError(), of_postgresql("40001")])
+@pytest.mark.parametrize("error", [OperationalError(2006, "gone away"), OperationalError(), of_postgresql("57014")])
 def test_no_other_error_is_retried(error):
     function, calls = failing(1, error)
     with pytest.raises(OperationalError):
@@ -115,6 +120,72 @@ def test_two_transactions_in_a_deadlock_are_both_stored():
     assert len(tries) == 3
     stored = Embedding.objects.order_by("pk").values_list("vector", "fingerprint")
     assert [(bytes(vector), name) for vector, name in stored] == [(b"1", "2"), (b"2", "1")]
+
+
+def test_two_transactions_that_cannot_be_serialized_are_both_stored():
+    """A real one: each reads all rows and writes what depends on them."""
+    if connection.vendor != "postgresql":
+        pytest.skip("the isolation of PostgreSQL")
+    met, tries = threading.Barrier(2), []
+
+    @retry_conflicts
+    def write(name: str) -> None:
+        tries.append(name)
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+            count = len(Embedding.objects.all())
+            if tries.count(name) == 1:
+                met.wait(10)
+            Embedding.objects.create(digest=name, fingerprint=str(count), vector=b"")
+
+    def other() -> None:
+        try:
+            write("2")
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    write("1")
+    thread.join(30)
+    assert len(tries) == 3
+    assert sorted(Embedding.objects.values_list("fingerprint", flat=True)) == ["0", "1"]
+
+
+def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch):
+    """The setting ``isolation_level`` of Django, which holds for statements outside of transactions, too."""
+    if connection.vendor != "postgresql":
+        pytest.skip("the isolation of PostgreSQL")
+    from psycopg import IsolationLevel
+
+    made = [product(f"boot {number}", picture("red", mark=number)) for number in range(24)]
+    monkeypatch.setattr(connection, "isolation_level", IsolationLevel.SERIALIZABLE)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", IsolationLevel.SERIALIZABLE)
+    connection.close()
+    errors, taken = [], []
+    met = threading.Barrier(3)
+
+    def work() -> None:
+        try:
+            met.wait(10)
+            while (lease := leases.lease(Scope.ALL, 2)).states:
+                taken.extend(state.pk for state in lease.states)
+                leases.mark(lease, [leases.SyncResult(state, "indexed", written=True) for state in lease.states])
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    connection.close()
+    assert not errors
+    assert len(set(taken)) == len(made)
+    assert ItemState.objects.filter(pending=False, lease="").count() == len(made)
 
 
 def test_rows_in_pages():

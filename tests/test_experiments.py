@@ -755,6 +755,17 @@ class TestAdmin:
         made.delete()
         assert b'type="hidden" name="variant"' in client.get(add).content
 
+    @pytest.mark.parametrize(("prefix", "word"), [("", "over"), ("!", "on")])
+    def test_a_rule_of_an_experiment_that_is_over_is_over_too(self, client, prefix, word):
+        """One for all visitors but those of its variant holds for everybody then."""
+        made = experiment()
+        Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{made.pk}:B")
+        client.force_login(get_user_model().objects.create_superuser("boss"))
+        rules_page = reverse("admin:imagesim_merchandising_rule_changelist")
+        assert 'data-tone="on">on<' in client.get(rules_page).content.decode()
+        made.stop()
+        assert f">{word}</span>" in client.get(rules_page).content.decode()
+
 
 def filled(made: Experiment, days: int, a: tuple[int, int], b: tuple[int, int], total: tuple[float, float] = (0, 0)):
     """Figures of so many days, growing evenly up to these, and no others."""

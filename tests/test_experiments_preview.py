@@ -83,6 +83,15 @@ def test_only_where_the_variant_applies(admin_client, shelf):
     assert len(results(admin_client, shelf[0])["results"]) == 4
 
 
+def test_it_ends_with_the_logout_and_not_with_the_next_search(admin_client, shelf):
+    begin(admin_client, experiment({"min_relevance": 1.0}, start=False))
+    page = f"/product/{shelf[0].slug}/"
+    assert MARK in admin_client.get(page, headers=AGENT).content.decode()
+    admin_client.post(reverse("admin:logout"))
+    assert not admin_client.cookies[preview.COOKIE].value
+    assert MARK not in admin_client.get(page, headers=AGENT).content.decode()
+
+
 def test_it_needs_the_permission_at_each_search(client, shelf):
     user = get_user_model().objects.create_user("editor", password="x", is_staff=True)
     made = experiment({"min_relevance": 1.0}, start=False)

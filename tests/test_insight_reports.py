@@ -206,6 +206,14 @@ def test_a_bad_filter_is_named(staff, query: dict[str, str]) -> None:
     assert staff.get(PAGE + "nothing-of-that-name/").status_code == 404
 
 
+def test_more_than_ten_years_are_refused_with_the_limit(staff) -> None:
+    ten = {"since": "2016-01-01", "until": "2026-01-01"}
+    assert "errorlist" not in staff.get(address("words", **ten)).content.decode()
+    page = staff.get(address("words", **ten | {"since": "2015-01-01"})).content.decode()
+    assert "at most ten years" in page
+    assert "must be before the last" not in page
+
+
 def test_pages_compute_what_is_due_and_say_what_is_left(staff, monkeypatch) -> None:
     Search.objects.create(request="x", where="words", text="old", created_at=timezone.now() - timedelta(days=4))
     monkeypatch.setattr("imagesim.insight.admin.UPDATE_SECONDS", 1e-9)

@@ -464,6 +464,45 @@ def test_a_swap_during_the_search_is_retried(shelf, monkeypatch):
     assert len(asked) == 2
 
 
+class Response:
+    """A stream that cannot seek, such as what a server sends."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = data
+
+    def read(self, size: int = -1) -> bytes:
+        size = len(self._rest) if size < 0 else size
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda photo: imagesim.shop_the_look(photo, regions=[]).hits,
+        lambda photo: imagesim.search(image=photo),
+        lambda photo: imagesim.search(like=photo),
+        lambda photo: imagesim.search(like=[(photo, 0.5)]),
+    ],
+    ids=["look", "search", "like", "a weighted like"],
+)
+@pytest.mark.parametrize("index_kind", ["local"], indirect=True)
+def test_a_stream_that_cannot_seek_is_kept_for_a_second_search(shelf, monkeypatch, ask):
+    index = get_index()
+    search, swaps = index.search, [True]
+
+    def swapped_once(queries, **given):
+        if swaps:
+            swaps.pop()
+            raise ModelMismatch("The index was swapped meanwhile.")
+        return search(queries, **given)
+
+    monkeypatch.setattr(index, "search", swapped_once)
+    found = ask(Response(shop.encoded(shop.picture("red"))))
+    assert not swaps
+    assert [hit.item for hit in found] == [hit.item for hit in ask(shop.picture("red"))]
+
+
 @pytest.mark.parametrize("index_kind", ["local"], indirect=True)
 def test_what_can_be_read_once_is_kept_for_a_second_search(shelf, monkeypatch):
     """The second search had no regions, or searched in all categories."""

@@ -56,6 +56,13 @@ def shelf():
     shop.index()
 
 
+@pytest.mark.parametrize("secret", ["\ud800", "é", "\0", ""])
+def test_a_token_that_nobody_was_given_names_no_photo(secret):
+    token = photo_store.hold(Image.new("RGB", (400, 400)), SIZE)
+    with pytest.raises(PhotoGone):
+        photo_store.held(f"{token.partition('.')[0]}.{secret}")
+
+
 def street(**options: Any) -> SimpleUploadedFile:
     """A blue hat above, red shoes below, on white."""
     image = Image.new("RGB", (300, 600), "white")

@@ -109,7 +109,14 @@ class ItemStateAdmin(ReadOnlyAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         attach_items(changelist.result_list)
+        self._attach_urls(request, changelist.result_list)
         return changelist
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ItemState | None:
+        state: ItemState | None = super().get_object(request, object_id, from_field)
+        if state is not None:
+            self._attach_urls(request, [state])
+        return state
 
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         """Every picture has the same state, whose item is loaded once."""
@@ -130,7 +137,7 @@ class ItemStateAdmin(ReadOnlyAdmin):
         item = item_of(state)
         if item is None:
             return str(state)
-        url = change_url(self.admin_site, item)
+        url = getattr(state, "_imagesim_url", "")
         return format_html('<a href="{}">{}</a>', url, item) if url else str(item)
 
     @admin.display(description=_("picture"))
@@ -160,6 +167,12 @@ class ItemStateAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Reindex selected items"), permissions=["reindex"])
     def reindex_selected(self, request: HttpRequest, queryset: models.QuerySet[ItemState]) -> None:
         reindex_states(self, request, queryset)
+
+    def _attach_urls(self, request: HttpRequest, states: Iterable[ItemState]) -> None:
+        """Keep the address of each item's page with its state, if the user may view it."""
+        for state in states:
+            if (item := item_of(state)) is not None:
+                state._imagesim_url = change_url(self.admin_site, item, request)  # type: ignore[attr-defined]
 
     def _by_name(self, request: HttpRequest, term: str) -> Q:
         found = Q()

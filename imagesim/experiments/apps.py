@@ -21,10 +21,11 @@ class ExperimentsConfig(AppConfig):
     def ready(self) -> None:
         if not apps.is_installed(INSIGHT):  # imagesim.E103
             return
+        from django.contrib.auth.signals import user_logged_out
         from django.db.models.signals import post_delete, post_save
 
         from imagesim import events
-        from imagesim.experiments import models, running, standby
+        from imagesim.experiments import middleware, models, running, standby
         from imagesim.indexing.jobs import standby_ended
         from imagesim.retrieval import variants
 
@@ -32,6 +33,7 @@ class ExperimentsConfig(AppConfig):
         if running.exposures not in events.observers:
             events.observers.insert(0, running.exposures)  # before what its purge reads is deleted
         standby_ended.connect(standby.end_experiments, dispatch_uid="imagesim_experiments.standby")
+        user_logged_out.connect(middleware.end_preview, dispatch_uid="imagesim_experiments.logout")
         for signal in (post_save, post_delete):
             signal.connect(
                 running.running.changed, sender=models.Experiment, dispatch_uid="imagesim_experiments.Experiment"

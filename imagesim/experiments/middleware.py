@@ -65,6 +65,13 @@ def current_visit() -> Visit | None:
     return _visit.get()
 
 
+def end_preview(**kwargs: object) -> None:
+    """End what staff preview in the request being answered, which logs them out."""
+    visit = current_visit()
+    if visit and visit.preview:
+        visit.preview.end()
+
+
 class ChooseVariants(RequestMiddleware):
     """Middleware for :mod:`imagesim.experiments`.
 

@@ -85,6 +85,10 @@ class Preview:
             self._search = search_of(self._row) if self._row else None
         return self._search if self._row and where in self._row.experiment.places else None
 
+    def end(self) -> None:
+        """Search the shop as it is, and end the preview with this response: the user has logged out."""
+        self._is_read, self._row, self._search = True, None, None
+
     def lost(self) -> None:
         """Search the shop as it is from now on: the index of the variant is gone."""
         self._search = None

@@ -13,10 +13,11 @@ from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from typing import IO, TYPE_CHECKING, Any
 
 from django.core.exceptions import SuspiciousOperation
+from django.db.models import Model
 from django.db.models.fields.files import FieldFile
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
@@ -82,7 +83,7 @@ def read(file: Any) -> bytes:
     :raises OSError: as the storage does; FileNotFoundError where there is no such file.
     """
     if not isinstance(file, FieldFile):
-        if getattr(file, "seekable", lambda: hasattr(file, "seek"))():
+        if _seekable(file):
             file.seek(0)
         return _read_bounded(file)
     if not file:
@@ -92,6 +93,17 @@ def read(file: Any) -> bytes:
             return _read_bounded(stored)
     except SuspiciousOperation as error:
         raise BadImage(_("The storage refuses the name %(name)r.") % {"name": file.name}) from error
+
+
+def reads_once(value: object) -> bool:
+    """Whether it is a stream of bytes that cannot be read from its start again, such as a response of a server."""
+    if isinstance(value, FieldFile | TextIOBase | Model) or not callable(getattr(value, "read", None)):
+        return False
+    return not _seekable(value)
+
+
+def _seekable(file: Any) -> bool:
+    return bool(getattr(file, "seekable", lambda: hasattr(file, "seek"))())
 
 
 def digest(data: bytes) -> str:

@@ -41,6 +41,7 @@ ROWS = 100
 CSV_ROWS = 10_000
 DAYS = 30
 MAX_DAYS = 3700
+"""Of a report: ten years, and some days to spare."""
 UPDATE_SECONDS = 1.0
 """How long a page may compute figures that are due; the task or the command computes the rest."""
 
@@ -65,8 +66,10 @@ class SelectionForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         since, until = _period(cleaned)
-        if not self.errors and not 0 <= (until - since).days <= MAX_DAYS:
+        if not self.errors and until < since:
             raise forms.ValidationError(_("The first day must be before the last."))
+        if not self.errors and (until - since).days > MAX_DAYS:
+            raise forms.ValidationError(_("A report covers at most ten years: choose days that are closer together."))
         return cleaned | {"since": since, "until": until}
 
     def selection(self) -> Selection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
@@ -23,15 +24,30 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM."""
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
+
+
 class ImagesimCommand(BaseCommand):
     """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
 
     def run_from_argv(self, argv: list[str]) -> None:
+        """Run as a program: SIGTERM ends it as Ctrl-C does, so that leases are released."""
+        former = signal.signal(signal.SIGTERM, _terminate)
         try:
             super().run_from_argv(argv)
+        except Terminated:
+            self.stderr.write("Terminated.")
+            sys.exit(128 + signal.SIGTERM)
         except KeyboardInterrupt:  # what is done is stored, and the next run continues
             self.stderr.write("Interrupted.")
-            sys.exit(130)
+            sys.exit(128 + signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGTERM, former)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import Script
@@ -143,11 +144,22 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             for title, options in found
         ]
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note which rules hold for nobody any more: those for a variant of an experiment that is over."""
+        changelist = super().get_changelist_instance(request)
+        limited = [rule for rule in changelist.result_list if rule.variant and not rule.variant.startswith(OTHERS)]
+        known = dict(variants.choices()) if limited else {}
+        for rule in limited:
+            rule.is_of_past_experiment = rule.variant not in known
+        return changelist
+
     @admin.display(description=gettext_lazy("State"))
     def state(self, rule: Rule) -> SafeString:
         now = timezone.now()
         if not rule.enabled:
             tone, word = "off", _("off")
+        elif getattr(rule, "is_of_past_experiment", False):
+            tone, word = "off", _("over")
         elif rule.is_active(now):
             tone, word = "on", _("on")
         elif rule.starts and now < rule.starts:

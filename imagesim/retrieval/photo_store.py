@@ -82,7 +82,8 @@ def held_jpeg(token: str) -> tuple[bytes, tuple[int, int]]:
             kept = caches[get_settings().LOOK_CACHE].get(_key(int(slot)))
         except Exception:
             logger.warning("A photo could not be read from the cache.", exc_info=True)
-    if kept is None or not constant_time_compare(kept[0], secret):
+    # A lone surrogate, which JSON may hold, cannot be encoded and raises an error in the comparison.
+    if kept is None or not secret.isascii() or not constant_time_compare(kept[0], secret):
         raise PhotoGone(_("This photo has expired; send it again, or send the region as a picture."))
     return kept[1], kept[2]
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from django.utils.translation import gettext as _
 
+from imagesim import images
 from imagesim.circuit_breaker import Breaker, log_repeated
 from imagesim.exceptions import FilterNotIndexed, IndexMissing, IndexUnavailable, ModelMismatch
 from imagesim.indexes import BaseIndex, get_index
@@ -127,19 +129,26 @@ def retry_on_swap(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name, value in kwargs.items():
-            if isinstance(value, Iterator) and not hasattr(value, "read"):
-                kwargs[name] = list(value)  # it would be empty when it is read again
+        again = partial(function, *map(_held, args), **{name: _held(value) for name, value in kwargs.items()})
         try:
-            return function(*args, **kwargs)
+            return again()
         except ModelMismatch:
-            return function(*args, **kwargs)
+            return again()
         except VariantLost as error:
             variants.lost(str(error))
         with variants.replaced_by(None):
-            return function(*args, **kwargs)
+            return again()
 
     return call
+
+
+def _held(value: Any) -> Any:
+    """Return an argument, or what was read of it if it would be empty when it is read again."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_held, value))
+    if images.reads_once(value):
+        return BytesIO(images.read(value))
+    return list(value) if isinstance(value, Iterator) and not hasattr(value, "read") else value
 
 
 T = TypeVar("T", bound="Hit | Candidate")
