@@ -22,7 +22,6 @@ from imagesim.indexes.elasticsearch import bulk, mapping, upkeep
 from imagesim.indexes.elasticsearch.mapping import Quantisation, Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery, count_body, facets_body, parse_facets
 from imagesim.indexes.elasticsearch.selectivity import Selectivity, exact_up_to
-from imagesim.indexes.elasticsearch.text import SETTINGS, CompiledText, check_analyzers, text_properties
 from imagesim.indexes.elasticsearch.transport import CLIENT_OPTIONS, Connection
 from imagesim.indexes.recall import DEFAULT_CANDIDATES, candidates_for, check_recall
 from imagesim.indexes.statistics import MAX_CANDIDATES, IndexStatistics, Probe, RecallReport
@@ -30,6 +29,8 @@ from imagesim.types import Candidates, Entry, Facet, Filters, IndexMeta, Query, 
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
+
+    from imagesim.indexes.elasticsearch.text import CompiledText
 
 __all__ = ["ElasticsearchIndex"]
 
@@ -111,7 +112,7 @@ class ElasticsearchIndex(BaseIndex):
         )
         self._quantisation = quantisation
         self._m, self._ef_construction = m, ef_construction
-        self._analyzers = check_analyzers(analyzers or {})
+        self._analyzers = mapping.check_analyzers(analyzers or {})
         self._recall = check_recall(recall)
         self._num_candidates = num_candidates
         self._shards, self._replicas, self._refresh_interval = shards, replicas, refresh_interval
@@ -164,6 +165,8 @@ class ElasticsearchIndex(BaseIndex):
     def _create(self, backing_index: str, meta: IndexMeta, storage: mapping.Storage) -> None:
         body = mapping.body(self.name, meta, storage, self._server)
         if meta.texts:
+            from imagesim.indexes.elasticsearch.text import SETTINGS, text_properties
+
             body["settings"]["index"] |= SETTINGS
             body["mappings"]["properties"] |= text_properties(meta, self._analyzers)
         self._slow.indices.create(index=backing_index, aliases={bulk.write_alias(backing_index): {}}, **body)
@@ -311,6 +314,8 @@ class ElasticsearchIndex(BaseIndex):
         filters = validation.check_query(query, searched.meta)
         by_column = mapping.CANDIDATE in searched.fields and not query.fields  # columns hold no values of filters
         if query.text:
+            from imagesim.indexes.elasticsearch.text import CompiledText  # 2 MB, which similar products need not
+
             return CompiledText(query, filters, searched.meta, by_column=by_column)
         similarity = query.similarity or self.similarity
         passing = min(searched.selectivity.passing(filters, searched.entries), searched.entries)

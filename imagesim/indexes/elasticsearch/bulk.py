@@ -17,7 +17,6 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
-from imagesim.indexes.elasticsearch.text import indexed_words
 from imagesim.indexes.elasticsearch.transport import BUSY, Connection, encode, reason_of
 from imagesim.indexes.validation import Prepared
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
@@ -140,6 +139,8 @@ def line(
     source[CANDIDATE] = pack_candidate(operation.categories, entry.images)
     if operation.texts:
         source["texts"] = operation.texts
+        from imagesim.indexes.elasticsearch.text import indexed_words
+
         source[WORDS], source[STEMS] = indexed_words(operation.texts, meta)
         source[CANDIDATE_TEXTS] = pack(operation.texts)
     if fields is not None:

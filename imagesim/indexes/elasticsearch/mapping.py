@@ -224,3 +224,18 @@ def quantisation_of(mapping: Mapping[str, Any]) -> Quantisation:
     """Return the quantisation with which the index was created."""
     options = mapping["properties"]["images"]["properties"]["vector"].get("index_options", {})
     return next((name for name, of in INDEX_TYPES.items() if of == options.get("type")), "none")
+
+
+def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the option ``analyzers``.
+
+    :raises ConfigurationError: if it does not map language codes to names.
+    """
+    if not isinstance(given, Mapping) or not all(
+        isinstance(each, str) and each for pair in given.items() for each in pair
+    ):
+        raise ConfigurationError(
+            "INDEX's analyzers must map codes of languages to analyzers of the server, such as "
+            f"{{'ja': 'kuromoji'}}, not {given!r}."
+        )
+    return dict(given)

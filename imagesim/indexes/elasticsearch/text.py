@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import text_hits
 from imagesim.indexes.analysis import MAX_WORD, base_language
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE_TEXTS, STEMS, WORDS, Quantisation, Server
@@ -84,21 +83,6 @@ def text_properties(meta: IndexMeta, analyzers: Mapping[str, str]) -> dict[str, 
 def _analyzer(language: str, analyzers: Mapping[str, str]) -> str:
     base = base_language(language)
     return analyzers.get(language) or analyzers.get(base) or ANALYZERS.get(base, "standard")
-
-
-def check_analyzers(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the option ``analyzers``.
-
-    :raises ConfigurationError: if it does not map language codes to names.
-    """
-    if not isinstance(given, Mapping) or not all(
-        isinstance(each, str) and each for pair in given.items() for each in pair
-    ):
-        raise ConfigurationError(
-            "INDEX's analyzers must map codes of languages to analyzers of the server, such as "
-            f"{{'ja': 'kuromoji'}}, not {given!r}."
-        )
-    return dict(given)
 
 
 def indexed_words(texts: Mapping[str, Sequence[str]], meta: IndexMeta) -> tuple[str, list[str]]:
