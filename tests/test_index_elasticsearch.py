@@ -28,8 +28,8 @@ from imagesim.exceptions import (
     QueryTimeout,
     SearchIndexError,
 )
-from imagesim.indexes import BaseIndex, elasticsearch, validation
-from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity, transport
+from imagesim.indexes import BaseIndex, validation
+from imagesim.indexes.elasticsearch import ElasticsearchIndex, bulk, mapping, selectivity, text, transport
 from imagesim.indexes.elasticsearch.mapping import Server
 from imagesim.indexes.elasticsearch.queries import CompiledQuery
 from imagesim.indexes.validation import CompiledFilters
@@ -236,10 +236,10 @@ def test_an_index_of_an_earlier_version_gives_the_same_answers(
         texts: dict[str, Any] = {"name": {"type": "text", "analyzer": "english", "copy_to": "words"}}
         return {"texts": {"properties": texts}, "words": properties(*arguments)["words"] | {"analyzer": "standard"}}
 
-    properties = elasticsearch.text_properties
+    properties = text.text_properties
     for made, of_texts in ((body, properties), (earlier, earlier_texts)):
         monkeypatch.setattr(mapping, "body", made)
-        monkeypatch.setattr(elasticsearch, "text_properties", of_texts)
+        monkeypatch.setattr(text, "text_properties", of_texts)
         index.promote(index.create(replace(META, texts={"name": TextSpec()})))
         assert {result.status for result in index.write(COLUMNS)} == {"done"}
         index.refresh()
