@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -509,6 +510,33 @@ def test_the_grammar_of_japanese_asks_for_nothing() -> None:
 def test_turkish_words_are_found_in_another_form(one: str, other: str) -> None:
     """ "Kahve fincanları" found no "Kahve fincanı": the stem of a stem was another one."""
     assert_one_word("tr", one, other)
+
+
+@pytest.mark.parametrize("text", ["15,6İNÇ laptop", "15,6I\u0307NÇ laptop", "QUI PUISQU'K", "İ" * 40 + "กขคง" * 10])
+def test_every_language_divides_a_text_alike(text: str) -> None:
+    counts = {language: len(analyse(text, language)) for language in ("en", "tr", "fr")}
+    assert len(set(counts.values())) == 1, counts
+    assert len(query_words(text, ("en", "tr"))) == len(query_words(text, ("tr", "en")))
+
+
+def test_the_listed_words_of_turkish_capitals_have_the_stems_of_the_words() -> None:
+    name = "AYAKKABI & YASTIKLAR"
+    words = {token.stem for token in analyse(name, "tr")}
+    assert listed_stems([name], "tr") == words
+
+
+def test_the_analysis_of_many_texts_takes_little_memory() -> None:
+    """As of a flood of distinct queries in a script without spaces, of which each pair of characters is a word."""
+    analyse.cache_clear()
+    tracemalloc.start()
+    try:
+        for number in range(1_500):
+            letters = [chr(0x4E00 + (number * 401 + n * n) % 20_000) for n in range(400)]
+            analyse(" ".join("".join(letters[start : start + 50]) for start in range(0, 400, 50)), "ja")
+        assert tracemalloc.get_traced_memory()[0] < 60_000_000
+    finally:
+        tracemalloc.stop()
+        analyse.cache_clear()
 
 
 def test_a_turkish_stem_has_three_letters() -> None:

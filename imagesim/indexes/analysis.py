@@ -33,7 +33,7 @@ _WORD = re.compile(rf"{DECIMAL}[^\W\d_]*|{_LETTERS}(?:['’]{_LETTERS})?")
 # Match from the start of a word only: from each letter, the time would grow with the square of the length of a word.
 JOINED = re.compile(rf"(?<![^\W_])(?<![{_MARKS}]){_LETTERS}(?:{HYPHEN.pattern}{_LETTERS})+")
 _POSSESSIVE = re.compile(r"['’]s?$|['’]")
-_TURKISH_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
+_DOTTED_CAPITAL = "İ"  # ``str.lower`` makes two characters of it
 _SENTENCES = re.compile(r"[.!?;:…。！？]+(?:\s+|$)|[\n\r•]+")
 _SOFT_HYPHEN = "\u00ad"
 # These letters are not decomposed into a letter and an accent by Unicode.
@@ -57,7 +57,7 @@ def fold(text: str) -> str:
     return plain.translate(_PLAIN_LETTERS)
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=50_000)  # some 25 MB
 def _token(word: str, language: str) -> Token:
     return Token(fold(word), fold(stemmers.stem(word, language)))
 
@@ -99,7 +99,7 @@ def languages_of(meta: IndexMeta) -> tuple[str, ...]:
     return tuple(dict.fromkeys(base_language(spec.language) for spec in meta.texts.values()))
 
 
-@lru_cache(maxsize=4_000)
+@lru_cache(maxsize=500)  # some 25 MB with long texts in a script without spaces
 def analyse(text: str, language: str) -> tuple[Token, ...]:
     """Return the words of ``text`` in their order.
 
@@ -108,13 +108,13 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     word together with a unit that follows without a space (``8,5W``: ``8.5w``). The division does not depend on the
     language: an elided word is a word of its own in each (``d'été``: ``d``, ``été``).
     """
-    text = normalised(text.translate(_TURKISH_CAPITALS) if language == "tr" else text)
+    text = normalised(text, language)
     tokens: list[Token] = []
     for match in _WORD.finditer(text):
         word = match[0][:MAX_WORD]
         if not word.isalnum():
             elided, _, rest = word.replace("’", "'").partition("'")
-            if rest and elided in ELIDED:
+            if rest and elided.replace("ı", "i") in ELIDED:  # in the capitals of "PUISQU'ON", Turkish reads no "i"
                 tokens.append(_token(elided, language))
                 word = rest
             word = _POSSESSIVE.sub("", word.replace(",", "."))
@@ -131,11 +131,14 @@ def analyse(text: str, language: str) -> tuple[Token, ...]:
     return tuple(tokens[:MAX_TOKENS])
 
 
-def normalised(text: str) -> str:
-    """Return ``text`` in lower case and in the normal form NFKC, without soft hyphens."""
+def normalised(text: str, language: str = "") -> str:
+    """Return ``text`` in the normal form NFKC, without soft hyphens, and in the lower case of the language.
+
+    Every language gets the same number of characters, so that :func:`analyse` divides the text alike.
+    """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).replace(_SOFT_HYPHEN, "")
-    return text.lower()
+        text = unicodedata.normalize("NFKC", text).replace(_SOFT_HYPHEN, "").replace(_DOTTED_CAPITAL, "i")
+    return (text.replace("I", "ı") if language == "tr" else text).lower()
 
 
 def in_one_piece(hyphenated: str) -> str:
@@ -153,7 +156,9 @@ def listed_stems(names: Sequence[str], language: str) -> frozenset[str]:
     head = 0 if language in HEAD_FIRST else -1
     found: set[str] = set()
     for name in names:
-        parts = [analyse(part, language) for part in re.split(rf"[&,/+;|]|\s{conjunction}\s", name.lower())]
+        parts = [
+            analyse(part, language) for part in re.split(rf"[&,/+;|]|\s{conjunction}\s", name, flags=re.IGNORECASE)
+        ]
         heads = {tokens[head].stem for tokens in parts if tokens}
         found |= heads if len(heads) > 1 else set()
     return frozenset(found)
