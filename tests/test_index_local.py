@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from imagesim.exceptions import IndexUnavailable, ModelMismatch, SearchIndexError
+from imagesim.exceptions import IndexMissing, IndexUnavailable, ModelMismatch, SearchIndexError
 from imagesim.indexes import BaseIndex, local
 from imagesim.indexes.local import LocalIndex, knn, store
 from imagesim.indexes.local.columnar import Matrix, Table
@@ -103,6 +103,64 @@ def test_a_rollback_is_noticed(index: LocalIndex) -> None:
         write_and_cancel()
     index.write([entry("other", axis(0))])  # takes the seq_no that the rollback gave back
     assert keys(index, Query(axis(0))) == ["kept", "other"]
+
+
+@concurrent
+def test_after_a_committed_transaction_only_changed_rows_are_read() -> None:
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    with transaction.atomic():
+        index.write([entry("one", axis(0)), entry("two", axis(0))])
+        assert keys(index, Query(axis(0))) == ["one", "two"]
+    LocalIndex(name="test").write([entry("three", axis(0))])
+    read = []
+    original = store.changes
+
+    def counting(*args: object) -> object:
+        for record in original(*args):  # type: ignore[arg-type]
+            read.append(record.key)
+            yield record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "changes", counting)
+        assert set(keys(index, Query(axis(0)))) == {"one", "two", "three"}
+    assert read == ["shop.product:three"]
+
+
+def test_a_rollback_to_a_savepoint_is_noticed(index: LocalIndex) -> None:
+    index.write([entry("kept", axis(0))])
+    with transaction.atomic():
+        index.write([entry("outer", axis(0))])
+        before = transaction.savepoint()
+        index.write([entry("inner", axis(0))])
+        assert keys(index, Query(axis(0))) == ["inner", "kept", "outer"]
+        transaction.savepoint_rollback(before)
+        assert keys(index, Query(axis(0))) == ["kept", "outer"]
+        index.write([entry("later", axis(0))])
+        assert keys(index, Query(axis(0))) == ["kept", "later", "outer"]
+
+
+def test_a_scan_reports_errors_as_other_methods_do(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.write([entry("one", axis(0))])
+
+    def gone(*args: object) -> object:
+        raise OperationalError("the connection is gone")
+        yield
+
+    monkeypatch.setattr(store, "keys", gone)
+    with pytest.raises(IndexUnavailable):
+        list(index.scan())
+
+
+def test_a_scan_of_an_index_that_is_dropped_meanwhile_does_not_end_early_in_silence(index: LocalIndex) -> None:
+    index.write([entry(str(number), axis(0)) for number in range(9)])
+    name = index.active()
+    assert name is not None
+    scanned = index.scan(backing_index=name, batch_size=2)
+    next(scanned)
+    index.drop(name)
+    with pytest.raises(IndexMissing):
+        list(scanned)
 
 
 @concurrent

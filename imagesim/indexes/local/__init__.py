@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from imagesim.database import retry_conflicts
@@ -62,7 +63,8 @@ class LocalIndex(BaseIndex):
         self._searched: dict[str, tuple[str, float]] = {}  # by database
         self._snapshots: dict[str, Snapshot] = {}
         self._kept_until: dict[str, float] = {}  # of backing indexes that are not active
-        self._written_within: set[str] = set()
+        # The tokens of writes whose transaction was not committed; of one that was rolled back it stays.
+        self._uncommitted: set[str] = set()
         self._guard = Lock()
 
     # Backing indexes.
@@ -115,14 +117,13 @@ class LocalIndex(BaseIndex):
     @retry_conflicts
     def write(self, operations: Sequence[Entry | Removal], *, backing_index: str | None = None) -> list[WriteResult]:
         using = store.write_alias()
-        nested = connections[using].in_atomic_block
         if not operations:
             store.state(self.name, backing_index, using)
             return []
         with transaction.atomic(using=using):
             at = store.next_seq_no(self.name, backing_index, using)
-            if nested:
-                self._written_within.add(at.name)
+            self._uncommitted.add(at.token)
+            transaction.on_commit(partial(self._uncommitted.discard, at.token), using=using)
             valid, results = prepare_all(operations, self._meta(at.name, using))
             stored = store.versions(at.id, [operations[number].key for number in valid], using)
             rows = [
@@ -161,7 +162,7 @@ class LocalIndex(BaseIndex):
             snapshot = self._snapshot(at, using, searched=True, named=backing_index is not None)
             if any(query.text for query in queries):
                 self._read_texts(snapshot, at, using)
-            with snapshot.current(at, using, at.name in self._written_within) as table:
+            with snapshot.current(at, using, self._uncommitted) as table:
                 for number, query in enumerate(queries):
                     if query.text:
                         pages[number] = table.match(query, compiled[number])
@@ -202,7 +203,7 @@ class LocalIndex(BaseIndex):
             if filters == Filters():
                 return LocalEntry.objects.using(using).filter(generation=at.id, removed_at__isnull=True).count()
             compiled = validation.compile_filters(filters, self._meta(at.name, using).filters)
-            with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
+            with self._snapshot(at, using).current(at, using, self._uncommitted) as table:
                 return table.count(table.passing(compiled))
 
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
@@ -212,7 +213,7 @@ class LocalIndex(BaseIndex):
             meta = self._meta(at.name, using)
             compiled = validation.compile_filters(filters, meta.filters)
             kinds = validation.facet_kinds(fields, meta.filters)
-            with self._snapshot(at, using).current(at, using, at.name in self._written_within) as table:
+            with self._snapshot(at, using).current(at, using, self._uncommitted) as table:
                 others = {name: compiled.without((name,)) for name in kinds}
                 masks = {each: table.passing(each) for each in others.values()}
                 return {name: table.facet(name, kind, masks[others[name]]) for name, kind in kinds.items()}
@@ -221,7 +222,8 @@ class LocalIndex(BaseIndex):
         using = store.read_alias(backing_index)
         with _translated_errors():
             at = store.state(self.name, backing_index, using)
-        yield from store.keys(at, batch_size, using)
+            yield from store.keys(at, batch_size, using)
+            store.state(self.name, at.name, using)  # it may have been dropped, and its entries deleted
 
     def ping(self) -> None:
         with _translated_errors():
@@ -239,7 +241,7 @@ class LocalIndex(BaseIndex):
         catalogue."""
         done = False
         while not done:
-            with snapshot.current(at, using, at.name in self._written_within) as table:
+            with snapshot.current(at, using, self._uncommitted) as table:
                 done = table.read_texts(SLICE_SECONDS)
 
     def _meta(self, backing_index: str, using: str) -> IndexMeta:

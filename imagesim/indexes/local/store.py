@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
@@ -312,19 +312,20 @@ class Snapshot:
         self._lock = SharedLock()
 
     @contextmanager
-    def current(self, at: store.State, using: str, uncertain: bool) -> Iterator[Table]:
+    def current(self, at: store.State, using: str, uncommitted: Container[str]) -> Iterator[Table]:
         """Provide the table as of the state ``at`` or later; it must not be used after the ``with`` block.
 
-        :param uncertain: whether this process has written inside transactions of its callers. These may have been
-            rolled back since, so that the whole table is read again if the state differs at all.
+        :param uncommitted: the tokens of this process's writes that may have been rolled back. If the copy is of one of
+            these states, the whole table is read again for any other.
         """
         if (at.seq_no, at.token) != (self._seq_no, self._token):
-            self._refresh(at, using, uncertain)
+            self._refresh(at, using, uncommitted)
         with self._lock.shared():
             yield self._table
 
-    def _refresh(self, at: store.State, using: str, uncertain: bool) -> None:
+    def _refresh(self, at: store.State, using: str, uncommitted: Container[str]) -> None:
         with self._refreshing:
+            uncertain = self._token in uncommitted
             if at.seq_no <= self._seq_no:
                 # Another thread was faster, or this thread is in a transaction that sees an older state, or the
                 # database was restored.
