@@ -6,9 +6,11 @@ import json
 import math
 import signal
 import sys
+import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
@@ -32,22 +34,33 @@ def _terminate(signum: int, frame: object) -> None:
     raise Terminated
 
 
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Let SIGTERM raise :class:`Terminated`, which Python allows in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 class ImagesimCommand(BaseCommand):
     """A command whose ``--format json`` prints one JSON object and nothing else on stdout. Errors are one sentence."""
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as a program: SIGTERM ends it as Ctrl-C does, so that leases are released."""
-        former = signal.signal(signal.SIGTERM, _terminate)
         try:
-            super().run_from_argv(argv)
+            with _terminating():
+                super().run_from_argv(argv)
         except Terminated:
             self.stderr.write("Terminated.")
             sys.exit(128 + signal.SIGTERM)
         except KeyboardInterrupt:  # what is done is stored, and the next run continues
             self.stderr.write("Interrupted.")
             sys.exit(128 + signal.SIGINT)
-        finally:
-            signal.signal(signal.SIGTERM, former)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
