@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -63,13 +64,9 @@ def test_an_unchanged_index_costs_one_small_query(index: LocalIndex) -> None:
     assert "vectors" not in captured[0]["sql"]
 
 
-@concurrent
-def test_only_changed_rows_are_read_again() -> None:
-    index = LocalIndex(name="test")
-    index.promote(index.create(META))
-    index.write([entry(n, axis(n)) for n in range(10)])
-    keys(index, Query(axis(0)))
-    index.write([entry(3, axis(0), version=2)])
+@contextmanager
+def rows_read() -> Iterator[list[str]]:
+    """The keys of the entries that are read from the database within the block."""
     read: list[str] = []
     original = store.changes
 
@@ -80,6 +77,17 @@ def test_only_changed_rows_are_read_again() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "changes", counting)
+        yield read
+
+
+@concurrent
+def test_only_changed_rows_are_read_again() -> None:
+    index = LocalIndex(name="test")
+    index.promote(index.create(META))
+    index.write([entry(n, axis(n)) for n in range(10)])
+    keys(index, Query(axis(0)))
+    index.write([entry(3, axis(0), version=2)])
+    with rows_read() as read:
         assert set(keys(index, Query(axis(0), limit=2))) == {"0", "3"}
     assert read == ["shop.product:3"]
 
@@ -113,16 +121,7 @@ def test_after_a_committed_transaction_only_changed_rows_are_read() -> None:
         index.write([entry("one", axis(0)), entry("two", axis(0))])
         assert keys(index, Query(axis(0))) == ["one", "two"]
     LocalIndex(name="test").write([entry("three", axis(0))])
-    read = []
-    original = store.changes
-
-    def counting(*args: object) -> object:
-        for record in original(*args):  # type: ignore[arg-type]
-            read.append(record.key)
-            yield record
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "changes", counting)
+    with rows_read() as read:
         assert set(keys(index, Query(axis(0)))) == {"one", "two", "three"}
     assert read == ["shop.product:three"]
 

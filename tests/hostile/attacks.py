@@ -132,6 +132,8 @@ def attacks() -> list[Attack]:
         Attack("a PNG with compressed text", with_picture(files.compressed_text()), answered),
         Attack("a JPEG of many scans", with_large_picture(files.many_scans()), answered),
         Attack("a large AVIF", with_large_picture(files.flat("AVIF", 5000, 5000)), answered),
+        Attack("an AVIF of many items", with_picture(files.many_items()), seconds=0.5, storm=True),
+        Attack("an AVIF that names a small size", with_picture(files.smaller_in_its_header()), seconds=0.5, storm=True),
         Attack(
             "a hundred pictures that are like it",
             (post_form(f"{API}/search/", {}, [("like", files.png(large, 200, depth=16))] * 100),),

@@ -50,6 +50,26 @@ def flat(kind: str, width: int, height: int, mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
+def many_items(count: int = 40_000) -> bytes:
+    """An AVIF whose table names so many items, each of which its decoder compares with all others."""
+    data = flat("AVIF", 64, 64)
+    more = b"".join(struct.pack(">3H", number, 0, 0) for number in range(2, count + 1))
+    at, meta = data.index(b"iloc") - 4, data.index(b"meta") - 4
+    end = at + int.from_bytes(data[at : at + 4], "big")
+    changed = bytearray(data[:end] + more + data[end:])
+    for place in (meta, at, at + 22):  # the lengths of both boxes, and where the picture begins
+        struct.pack_into(">I", changed, place, struct.unpack_from(">I", changed, place)[0] + len(more))
+    struct.pack_into(">H", changed, at + 14, count)
+    return bytes(changed)
+
+
+def smaller_in_its_header(side: int = 8000) -> bytes:
+    """An AVIF whose header names a small size: decoders make room for what the coded data say."""
+    data = flat("AVIF", side, side)
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">2I", 64, 64) + data[at + 8 :]
+
+
 def many_scans(scans: int = 2000, side: int = 4000) -> bytes:
     """A progressive JPEG that repeats its last scan."""
     buffer = BytesIO()
