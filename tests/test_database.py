@@ -164,7 +164,7 @@ def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch)
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", IsolationLevel.SERIALIZABLE)
     connection.close()
     errors, taken = [], []
-    met = threading.Barrier(3)
+    met = threading.Barrier(2)
 
     def work() -> None:
         try:
@@ -177,7 +177,7 @@ def test_workers_under_serializable_isolation_sync_each_change_once(monkeypatch)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
