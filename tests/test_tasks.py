@@ -144,7 +144,9 @@ def _answers(port):
 def wait_for(true, seconds=60.0):
     until = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < until, f"not within {seconds} s"
+        if time.monotonic() > until:
+            waiting = list(ItemState.objects.values("object_pk", "pending", "attempts", "lease", "not_before", "error"))
+            pytest.fail(f"not within {seconds} s: {waiting}; in a transaction: {connection.in_atomic_block}")
         time.sleep(0.1)
 
 

@@ -81,6 +81,8 @@ class Report:
             "fashion": [self.two_words, self.qualified, self.hybrid, self.photo_entry],
         }
         rows += own.get(self.options.shop, [])
+        if self.options.shop in queries.SYNONYMS:
+            rows.append(self.synonyms)
         for row in (*rows, self.times):
             if row.__name__ in (self.options.row or [row.__name__]):
                 self.rng = random.Random(0)  # a row asked for alone asks the same
@@ -255,6 +257,18 @@ class Report:
             unsold += [bool(len(self.words(phrase.format(thing)))) for thing in queries.ELSEWHERE]
         say("phrased: of the hits of the category that its name alone shows", float(np.mean(kept)), 0.95)
         say("phrased, nothing there", float(np.mean(unsold)), 0.05)
+
+    def synonyms(self) -> None:
+        """Other words for what is sold."""
+        first, any_of_kind, right, shown = [], [], 0, 0
+        for text, slugs in queries.SYNONYMS[self.options.shop].items():
+            found = [hit.item.category.slug in slugs.split() for hit in self.words(text)]
+            first.append(text if found[:1] == [False] else "")
+            any_of_kind.append(any(found))
+            right, shown = right + sum(found), shown + len(found)
+        missed = [each for each, has in zip(queries.SYNONYMS[self.options.shop], any_of_kind, strict=True) if not has]
+        say("synonyms: shows any of the kind", float(np.mean(any_of_kind)), None, missed)
+        say("synonyms: precision of the hits shown", right / max(1, shown), None, list(filter(None, first)))
 
     def coloured(self) -> None:
         """Ask for a category in a colour that some of its products have, whatever their texts say."""

@@ -1,5 +1,9 @@
 """Queries for the benchmarks: descriptions in German with their English translation, and nonsense."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 DESCRIPTIVE: tuple[tuple[str, str, frozenset[str]], ...] = tuple(
     (german, english, frozenset(categories.split()))
     for german, english, categories in (
@@ -80,3 +84,34 @@ PHRASES: tuple[str, ...] = (
     "I am looking for {}", "a photo of {}",
 )  # fmt: skip
 """What people say around the word for what they want."""
+
+SYNONYMS: Mapping[str, Mapping[str, str]] = {
+    "demo": {
+        "gym shoes": "sneakers", "tennis shoes": "sneakers", "trainers": "sneakers running-shoes",
+        "settee": "sofas-tables", "couch": "sofas-tables", "bicycle": "outdoor", "pushbike": "outdoor",
+        "photographic camera": "cameras", "laptop computer": "computers", "disk drive": "parts", "hard disk": "parts",
+        "tee shirt": "t-shirts", "jersey": "t-shirts", "vino": "beer-wine", "hooded sweatshirt": "hoodies",
+        "computer screen": "computers", "easy chair": "chairs sofas-tables", "footstool": "chairs",
+    },
+    "fashion": {
+        "knapsack": "Backpacks Rucksacks", "haversack": "Backpacks Rucksacks", "brassiere": "Bra", "bangle": "Bracelet",
+        "wristband": "Bracelet", "jockey shorts": "Briefs", "frock": "Dresses", "duffle bag": "Duffel-Bag",
+        "pocketbook": "Handbags Wallets", "purse": "Handbags Wallets", "blue jeans": "Jeans", "denim": "Jeans",
+        "sari": "Sarees", "dark glasses": "Sunglasses", "shades": "Sunglasses", "jumper": "Sweaters",
+        "necktie": "Ties", "pair of trousers": "Trousers", "vest": "Waistcoat Innerwear-Vests", "billfold": "Wallets",
+        "notecase": "Wallets", "short pants": "Shorts", "leotards": "Tights", "underdrawers": "Boxers Shorts Briefs",
+        "pullover": "Sweaters", "trainers": "Sports-Shoes Casual-Shoes", "sneakers": "Sports-Shoes Casual-Shoes",
+        "wristwatch": "Watches", "timepiece": "Watches", "brolly": "Umbrellas", "bum bag": "Waist-Pouch",
+        "sweatpants": "Track-Pants", "slacks": "Trousers", "pantyhose": "Stockings Tights", "spectacles": "Sunglasses",
+        "high heels": "Heels", "thongs": "Flip-Flops", "antiperspirant": "Deodorant",
+    },
+    "grocery": {
+        "eggplant": "Aubergine", "brinjal": "Aubergine", "alligator pear": "Avocado", "cuke": "Cucumber",
+        "kiwi fruit": "Kiwi", "chinese gooseberry": "Kiwi", "capsicum": "Pepper", "pawpaw": "Papaya", "spud": "Potato",
+        "tater": "Potato", "soured cream": "Sour-Cream", "love apple": "Tomato", "courgette": "Zucchini",
+        "gingerroot": "Ginger", "beetroot": "Red-Beet", "clementine": "Satsumas", "tangerine": "Satsumas",
+        "mandarin orange": "Satsumas", "soya milk": "Soy-Milk", "yogurt": "Yoghurt",
+    },
+}  # fmt: skip
+"""Other words for what a shop sells, with the categories that are meant: first those that WordNet 3.1 lists for the
+names of its categories, in the sense of the product, then others of daily language."""

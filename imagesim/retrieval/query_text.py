@@ -20,6 +20,7 @@ from imagesim.indexes.query_words import (
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.query_spacing import LONGEST, has_all, own_stems, spaced, units_apart
+from imagesim.retrieval.query_synonyms import called
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
@@ -117,10 +118,10 @@ def read_all(
     which are English; ``spoken`` is the visitor's language."""
     if ENGLISH not in languages:  # "rode" and "Rosen" are English words, too
         has_word = _has_none
-    text = spaced(text, roles, languages)
+    text, *synonyms = called(spaced(text, roles, languages), roles, languages)
     own, *others = (
         read(each, roles, languages, has_word, spoken)
-        for each in (text, *alternatives, *units_apart(text, roles, languages))
+        for each in (text, *synonyms, *alternatives, *units_apart(text, roles, languages))
     )
     compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
     return QueryTexts(own, others, compounds)

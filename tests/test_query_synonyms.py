@@ -1,0 +1,92 @@
+"""Words of a query that mean the same as those of the catalogue."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagesim.indexes.analysis import analyse
+from imagesim.retrieval.query_synonyms import FOLDER, MAX_ALTERNATIVES, called
+from imagesim.word_roles import Roles
+
+ROLES = Roles(
+    {"sofa": ("sofas",), "sneaker": ("sneakers",), "turnschuh": ("sneakers",)},
+    frozenset({"red", "rot", "trainer", "soft", "pet"}),
+    things=frozenset({"strap", "watch", "bike", "helmet", "drink", "lamp", "gartenstuhl", "ecksofa", "tie", "wallet"}),
+    colours=frozenset({"red", "rot"}),
+    names={("sneaker",): ("sneakers",), ("mobil", "phone"): ("phones",)},
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "language", "first"),
+    [
+        ("settee", "en", "sofa"),
+        ("red settee", "en", "red sofa"),
+        ("settees for two", "en", "sofa for two"),
+        ("watch band", "en", "watch strap"),
+        ("bicycle", "en", "bike"),
+        ("bicycle helmet", "en", "bike helmet"),
+        ("cell phone", "en", "mobile phone"),  # a category is called so
+        ("Couch", "de", "sofa"),
+        ("Turnschuhe rot", "de", "Turnschuhe rot"),  # a kind already
+        ("billfold", "en", "wallet"),
+    ],
+)
+def test_a_query_is_asked_in_the_words_of_the_catalogue(typed: str, language: str, first: str) -> None:
+    assert called(typed, ROLES, [language])[0] == first
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "sofa",
+        "lamp",  # something is called so, and nothing a light
+        "soda",  # a drink, but nothing is called a soft drink
+        "settee cover",  # what is sought is a cover
+        "necktie rack",
+        "gown",  # nobody sells a dress
+        "",
+        "!?",
+    ],
+)
+def test_other_words_stay(typed: str) -> None:
+    assert called(typed, ROLES, ["en"]) == [typed]
+
+
+def test_what_is_only_mentioned_is_asked_for_as_well() -> None:
+    """ "Trainers" showed the one product whose description has the word."""
+    assert called("red trainers", ROLES, ["en"]) == ["red sneakers", "red trainers"]
+
+
+def test_a_compound_of_the_catalogue_is_known() -> None:
+    only_compounds = Roles(things=frozenset({"ecksofa"}))
+    assert called("Couch", only_compounds, ["de"]) == ["sofa"]
+    assert called("Sofa", only_compounds, ["de"]) == ["Sofa"]
+
+
+def test_few_texts_are_searched() -> None:
+    things = frozenset(
+        {"trouser", "slack"}
+        | {
+            stem
+            for word in ("sneakers", "shoes", "gym", "tennis", "athletic", "sports")
+            for stem in [analyse(word, "en")[0].stem]
+        }
+    )
+    assert len(called("trainers", Roles(things=things), ["en"])) == MAX_ALTERNATIVES + 1
+
+
+def test_a_language_that_the_texts_lack_is_not_read() -> None:
+    assert called("sillón", Roles(things=frozenset({"butac"})), ["en"]) == ["sillón"]
+    assert called("sillón", Roles(things=frozenset({"butac"})), ["en", "es"]) == ["butaca"]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_each_group_has_several_phrases(path) -> None:
+    for line in path.read_text("utf-8").splitlines():
+        group = line.split(", ")
+        stems = [tuple(token.stem for token in analyse(phrase, path.stem)) for phrase in group]
+        assert len(group) > 1, line
+        assert line == line.strip().lower(), line
+        assert all(stems), line
+        assert len(stems) == len(set(stems)), line  # what stemming does not find anyway
