@@ -142,6 +142,12 @@ class IndexUnavailable(SearchIndexError):
     code = "index_unavailable"
 
 
+class AccessRefused(SearchIndexError):
+    """The index refuses the credentials. With others, the same request can succeed."""
+
+    code = "access_refused"
+
+
 class QueryTimeout(SearchIndexError):
     """The index answers, but this query took too long."""
 

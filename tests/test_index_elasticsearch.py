@@ -21,6 +21,7 @@ import pytest
 
 from imagesim.circuit_breaker import Breaker
 from imagesim.exceptions import (
+    AccessRefused,
     ConfigurationError,
     IndexMissing,
     IndexUnavailable,
@@ -425,14 +426,27 @@ def test_rejected_operations_are_retried(index: ElasticsearchIndex, monkeypatch:
     assert "queue is full" in results[2].error
 
 
-def test_a_permanent_rejection_is_not_retried(index: ElasticsearchIndex) -> None:
+@pytest.mark.parametrize("block", ["write", "read_only", "read_only_allow_delete"])
+def test_a_blocked_index_refuses_no_entry_for_good(index: ElasticsearchIndex, block: str) -> None:
+    """An operator blocks writes for a snapshot or an upgrade; what was saved meanwhile was given up."""
     backing_index = index.create(META)
     index.promote(backing_index)
-    index._client.indices.put_settings(index=backing_index, settings={"index.blocks.write": True})
-    [result] = index.write([entry(1, axis(0))])
-    assert (result.status, result.retryable) == ("failed", False)
-    assert "403" in result.error
-    assert "write" in result.error
+    index._client.indices.put_settings(index=backing_index, settings={f"index.blocks.{block}": True})
+    try:
+        [result] = index.write([entry(1, axis(0))])
+        assert (result.status, result.retryable) == ("failed", True)
+        assert "blocked" in result.error
+    finally:
+        index._client.indices.put_settings(index=backing_index, settings={f"index.blocks.{block}": None})
+    assert index.write([entry(1, axis(0))])[0].status == "done"
+
+
+def test_a_blocked_index_is_unavailable_for_searches(index: ElasticsearchIndex) -> None:
+    backing_index = index.create(META)
+    index.promote(backing_index)
+    index._client.indices.put_settings(index=backing_index, settings={"index.blocks.read": True})
+    with pytest.raises(IndexUnavailable, match="has blocked the index"):
+        index.search([Query(axis(0))])
 
 
 @pytest.fixture(scope="module")
@@ -660,8 +674,8 @@ def test_threads_do_not_wait_for_each_other_where_the_server_does_not_answer() -
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [
-        (401, SearchIndexError, "check api_key or basic_auth"),
-        (403, SearchIndexError, "privileges"),
+        (401, AccessRefused, "check api_key or basic_auth"),
+        (403, AccessRefused, "privileges"),
         (429, IndexUnavailable, "busy"),
         (503, IndexUnavailable, "busy"),
         (400, SearchIndexError, "refused"),

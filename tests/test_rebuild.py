@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from demo_shop.shop.models import Product
 from imagesim import images
-from imagesim.exceptions import AlreadyRunning, ConfigurationError, IndexUnavailable, SearchIndexError
+from imagesim.exceptions import AccessRefused, AlreadyRunning, ConfigurationError, IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import embedding, jobs, leases, outbox
@@ -490,11 +490,12 @@ def test_a_rebuild_whose_index_cannot_be_made_is_not_running(shop, settings):
     assert Job.objects.filter(kind="rebuild").first().status == "failed"
 
 
-def test_the_index_stays_unavailable(shop, monkeypatch):
+@pytest.mark.parametrize("error", [IndexUnavailable("gone"), AccessRefused("the key has expired")])
+def test_the_index_stays_unavailable(shop, monkeypatch, error):
     monkeypatch.setattr(rebuilding, "OUTAGE_SECONDS", 0.01)
     monkeypatch.setattr(leases, "delay", lambda attempts: 0.01)
-    monkeypatch.setattr(LocalIndex, "write", lambda *a, **k: (_ for _ in ()).throw(IndexUnavailable("gone")))
-    with pytest.raises(IndexUnavailable):
+    monkeypatch.setattr(LocalIndex, "write", lambda *a, **k: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
         rebuild()
     monkeypatch.undo()
     assert jobs.unfinished_rebuild()

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
-from imagesim.exceptions import IndexUnavailable
+from imagesim.exceptions import AccessRefused, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
 from imagesim.indexing import jobs
@@ -217,6 +217,25 @@ def test_the_first_index_of_a_process_that_was_killed_is_dropped(monkeypatch):
     Job.objects.update(heartbeat_at=timezone.now() - timedelta(days=1))
     assert sync().indexed == 1
     assert get_index().backing_indexes() == [get_index().active()]
+
+
+def test_a_key_that_is_refused_says_nothing_of_the_items(monkeypatch):
+    """Each of a batch was tried alone, and again, until all had failed."""
+    product("shoe", picture("red"))
+    product("boot", picture("blue"))
+    sync()
+    product("sock", picture("green"))
+
+    def refuse(*args, **kwargs):
+        raise AccessRefused("the key has expired")
+
+    monkeypatch.setattr(LocalIndex, "write", refuse)
+    report = sync()
+    assert (report.interrupted, report.done) == ("the key has expired", 0)
+    assert list(ItemState.objects.filter(pending=True).values_list("attempts", "error")) == [(0, "")]
+    monkeypatch.undo()
+    ItemState.objects.update(not_before=timezone.now())
+    assert sync().indexed == 1
 
 
 def test_a_first_index_that_keeps_failing_leaves_a_bounded_number_of_jobs(monkeypatch):

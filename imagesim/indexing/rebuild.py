@@ -14,7 +14,7 @@ from django.db import models
 from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.embedders import get_embedder_of
-from imagesim.exceptions import AlreadyRunning, IndexMissing, IndexUnavailable, SearchIndexError
+from imagesim.exceptions import AccessRefused, AlreadyRunning, IndexMissing, IndexUnavailable, SearchIndexError
 from imagesim.indexes import get_index
 from imagesim.indexing import jobs, leases, outbox
 from imagesim.indexing.calibrate import calibrate_quietly
@@ -82,7 +82,7 @@ def rebuild(
     except jobs.JobCancelled:
         jobs.discard(job)
         return job
-    except (IndexUnavailable, *INFRASTRUCTURE_ERRORS, KeyboardInterrupt, SystemExit):
+    except (IndexUnavailable, AccessRefused, *INFRASTRUCTURE_ERRORS, KeyboardInterrupt, SystemExit):
         with suppress(DatabaseError):
             jobs.suspend(job)
         raise

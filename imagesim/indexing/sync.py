@@ -15,6 +15,7 @@ from imagesim.circuit_breaker import log_repeated
 from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.exceptions import (
+    AccessRefused,
     AlreadyRunning,
     ConfigurationError,
     EmbedderError,
@@ -37,7 +38,7 @@ logger = logging.getLogger("imagesim.indexing.sync")
 Progress = Callable[[int, int], None]
 """Called with (number done, total as far as known)."""
 
-UNAVAILABLE = (IndexUnavailable, IndexMissing, EmbedderError, ConfigurationError)
+UNAVAILABLE = (IndexUnavailable, AccessRefused, IndexMissing, EmbedderError, ConfigurationError)
 """Errors that interrupt the sync: no result is stored, and all changes stay queued."""
 
 NOT_THE_ITEMS = (*UNAVAILABLE, *INFRASTRUCTURE_ERRORS)

@@ -17,7 +17,7 @@ from imagesim.filter_types import FILTER_TYPES
 from imagesim.indexes import validation
 from imagesim.indexes.elasticsearch.mapping import CANDIDATE, CANDIDATE_TEXTS, STEMS, WORDS
 from imagesim.indexes.elasticsearch.queries import pack, pack_candidate
-from imagesim.indexes.elasticsearch.transport import BUSY, Connection, encode, reason_of
+from imagesim.indexes.elasticsearch.transport import BUSY, REFUSED, Connection, encode, reason_of
 from imagesim.indexes.validation import Prepared
 from imagesim.types import Entry, IndexMeta, Removal, WriteResult
 
@@ -185,6 +185,5 @@ def result(key: str, item: Mapping[str, Any]) -> WriteResult:
         return WriteResult(key, "newer")
     if status == 404:
         raise IndexMissing(f"The index to write to is gone ({reason_of(answer)}); build one with imagesim_rebuild.")
-    return WriteResult(
-        key, "failed", f"Elasticsearch refused the entry ({status}): {reason_of(answer)}", retryable=status in BUSY
-    )
+    error = f"Elasticsearch refused the entry ({status}): {reason_of(answer)}"
+    return WriteResult(key, "failed", error, retryable=status in BUSY | REFUSED)

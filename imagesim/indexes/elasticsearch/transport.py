@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesim.circuit_breaker import left_out
 from imagesim.exceptions import (
+    AccessRefused,
     ConfigurationError,
     IndexMissing,
     IndexUnavailable,
@@ -40,6 +41,11 @@ CLIENT_OPTIONS = frozenset(
 """Options that are passed to the client unchanged."""
 BUSY = frozenset({408, 429, 502, 503, 504})
 """HTTP statuses that mean a temporary failure of the server rather than an invalid request."""
+REFUSED = frozenset({401, 403})
+"""HTTP statuses that mean missing privileges, or an index that an operator has blocked, rather than an invalid
+request."""
+BLOCKED = "cluster_block_exception"
+"""The type of error of an index that is read-only, for example while the server or a snapshot needs it so."""
 TIMEOUTS = frozenset({"time_exceeded_exception", "search_timeout_exception"})
 """The types of error with which a server stops a search for which it has no partial answer."""
 
@@ -256,8 +262,10 @@ def from_api(status: int, body: object, name: str, where: str) -> SearchIndexErr
         )
     if TIMEOUTS & types:
         return QueryTimeout("The query took too long for the server; ask for less, or with fewer terms.")
-    if status in (401, 403):
-        return SearchIndexError(
+    if BLOCKED in types:
+        return IndexUnavailable(f"Elasticsearch at {where} has blocked the index {name!r} ({status}): {reason}")
+    if status in REFUSED:
+        return AccessRefused(
             f"Elasticsearch at {where} refuses access ({status}): check api_key or basic_auth in INDEX's OPTIONS, "
             f"and that it has the privileges that docs/operations.md lists. It said: {reason}"
         )
