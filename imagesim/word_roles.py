@@ -91,6 +91,10 @@ class Roles:
         things = self.things or ()
         return any(stem in self.kinds or stem in things or (stem,) in self.names for stem in stems)
 
+    def only_mentions(self, stems: Collection[str]) -> bool:
+        """Whether the catalogue has the word in descriptions only."""
+        return not self.mentions.isdisjoint(stems) and not self.calls(stems)
+
     def ends_compounds(self, endings: Iterable[str]) -> bool:
         """Whether the catalogue calls something by a compound with one of these endings: "stuhl", if it has only a
         "Gartenstuhl"."""
@@ -151,7 +155,7 @@ class Roles:
             named[head] = frozenset(name for stem in words[head] for name in self.names.get((stem,), ()))
         dominant = (number for number, stems in enumerate(words) if self.dominant.intersection(stems))
         led_by = frozenset(name for number in dominant for name in named[number])
-        mention = head if specify and self._only_mentions(words[head]) and head not in qualifiers else None
+        mention = head if specify and self.only_mentions(words[head]) and head not in qualifiers else None
         # Without categories nothing tells a kind: Harry Potter comes before other books for "harry potter book".
         specify = specify if specify and self.kinds and self.calls(words[head]) else ()
         heads, specified = list[int](), False
@@ -197,10 +201,6 @@ class Roles:
     def _categories_of(self, stems: Collection[str]) -> frozenset[str]:
         """Return the categories that a word names."""
         return frozenset(category for stem in stems for category in self.kinds.get(stem, ()))
-
-    def _only_mentions(self, stems: Collection[str]) -> bool:
-        """Whether the catalogue has the word in descriptions only."""
-        return not self.mentions.isdisjoint(stems) and not self.calls(stems)
 
     def _departments_of(self, categories: Collection[str]) -> set[str]:
         return {self.departments[name] for name in categories if name in self.departments}

@@ -238,6 +238,21 @@ class TestWords:
         hits = imagesim.search(text="sneaker")
         assert names(hits)[:2] == ["Blue Sneaker", "Loafer"]  # nothing says that a loafer is blue
 
+    def test_a_synonym_is_asked_for_where_nothing_is_called_by_the_word(self, shop):
+        rebuild()  # with the roles of words
+        hits = imagesim.search(text="trainers", min_relevance=0.5)
+        assert names(hits)[0] == "Blue Sneaker"
+        assert hits[0].relevance > 0.8
+        assert names(imagesim.search(text="blue gym shoes", min_relevance=0.5))[0] == "Blue Sneaker"
+        assert names(imagesim.search(text="sneaker"))[0] == "Blue Sneaker"
+
+    def test_what_is_called_by_the_word_itself_is_shown_whatever_the_calibration_knows(self, shop):
+        """A large catalogue has more words than are stored with its calibration."""
+        rebuild()
+        product("Trainer", picture("green"))
+        sync()
+        assert names(imagesim.search(text="trainers", min_relevance=0.5))[0] == "Trainer"
+
     def test_each_item_appears_once_across_pages(self, shop):
         whole = imagesim.search(text="blue sneaker", limit=5)
         assert sorted(names(whole)) == sorted(shop)

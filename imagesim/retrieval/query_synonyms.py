@@ -8,12 +8,12 @@ from pathlib import Path
 
 from imagesim.indexes.analysis import analyse
 from imagesim.indexes.query_words import MAX_TERMS, QueryWord, query_words
-from imagesim.indexes.stop_words import HEAD_FIRST
-from imagesim.retrieval.query_spacing import has_all, own_stems
+from imagesim.indexes.stop_words import HEAD_FIRST, INFLECTIONS
+from imagesim.retrieval.query_spacing import own_stems
 from imagesim.word_roles import Roles
 
-MAX_ALTERNATIVES = 2
-"""The maximum number of further texts of a query: each is one more search of texts."""
+MAX_SYNONYMS = 2
+"""The maximum number of synonyms of a query: each is one more search of texts."""
 
 LONGEST = 3
 """The maximum number of words of a phrase."""
@@ -39,45 +39,30 @@ def _stems(phrase: str, language: str) -> tuple[str, ...]:
     return tuple(token.stem for token in analyse(phrase, language))
 
 
-def called(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
-    """Return ``text`` with its words as the catalogue calls its things, then further texts that mean the same.
+def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
+    """Return ``text`` in the words by which the catalogue calls its things; nothing if it calls some by those of
+    ``text``, or none by a synonym.
 
-    A phrase is replaced if the catalogue calls nothing so, but something by a synonym. If it mentions the phrase, that
-    is one of the further texts. A single word has to be what is sought: no "gown shoes" for "dress shoes".
+    One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
     """
     words = text.split()
     head = _head(query_words(text, languages), roles, languages)
     for start, end in _windows(min(len(words), MAX_TERMS)):
         phrase = " ".join(words[start:end])
-        if end - start == 1 and head not in {token.word for token in analyse(phrase, languages[0])}:
+        if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
-        synonyms = _synonyms(phrase, languages)
-        if not synonyms or _calls(phrase, roles, languages):
+        if any(_is_known(phrase, roles, language) for language in languages):
             continue
-        found = sorted(
-            (each for each in synonyms if _calls(each, roles, languages)),
-            key=lambda each: not _names_kind(each, roles, languages),
-        )
-        if found:
-            mentioned = [phrase] if has_all(phrase, roles, languages) else []
-            texts = [" ".join([*words[:start], each, *words[end:]]) for each in [*found, *mentioned]]
-            return texts[: MAX_ALTERNATIVES + 1]
-    return [text]
+        if found := [each for language in languages for each in _synonyms(phrase, roles, language)]:
+            others = [*dict.fromkeys(found)][:MAX_SYNONYMS]
+            return [" ".join([*words[:start], each, *words[end:]]) for each in others]
+    return []
 
 
 def _windows(count: int) -> Iterator[tuple[int, int]]:
     """Yield where phrases of ``count`` words may start and end, the longest first."""
     for length in range(min(LONGEST, count), 0, -1):
         yield from ((start, start + length) for start in range(count - length + 1))
-
-
-def _synonyms(phrase: str, languages: Sequence[str]) -> list[str]:
-    found = []
-    for language in languages:
-        stems = _stems(phrase, language)
-        groups = _groups(language).get(stems, ())
-        found += [other for group in groups for other in group if _stems(other, language) != stems]
-    return list(dict.fromkeys(found))
 
 
 def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) -> str:
@@ -90,19 +75,34 @@ def _head(words: Sequence[QueryWord], roles: Roles, languages: Sequence[str]) ->
     return things[0 if HEAD_FIRST.issuperset(languages) else -1] if things else ""
 
 
-def _calls(phrase: str, roles: Roles, languages: Sequence[str]) -> bool:
-    """Whether the catalogue calls something by a phrase, or by compounds that end with it."""
-    words = query_words(phrase, languages)
-    if all(roles.calls(own_stems(word, roles)) for word in words):
-        return bool(words)
+def _is_known(phrase: str, roles: Roles, language: str) -> bool:
+    """Whether something is called by the phrase; by a single word also if more than descriptions have it."""
+    words = query_words(phrase, (language,))
+    stems = own_stems(words[0], roles) if len(words) == 1 else ()
+    return _calls(phrase, roles, language) or (roles.has(stems) and not roles.only_mentions(stems))
+
+
+def _synonyms(phrase: str, roles: Roles, language: str) -> list[str]:
+    """Return the synonyms by which something is called, those that name a kind first."""
+    stems = _stems(phrase, language)
+    others = [other for group in _groups(language).get(stems, ()) for other in group]
+    found = [each for each in others if _stems(each, language) != stems and _calls(each, roles, language)]
+    return sorted(found, key=lambda each: not _names_kind(each, roles, language))
+
+
+def _calls(phrase: str, roles: Roles, language: str) -> bool:
+    """Whether something is called by a phrase: by each of its words, by a compound that ends with the only one, or a
+    category by all of them."""
+    words = query_words(phrase, (language,))
+    stems = [own_stems(word, roles) for word in words]
+    if words and all(map(roles.calls, stems)):
+        return True
     if len(words) == 1:
-        return roles.ends_compounds(words[0].endings)
-    return any(
-        all(map(frozenset(name).intersection, (own_stems(word, roles) for word in words))) for name in roles.names
-    )
+        return language in INFLECTIONS and roles.ends_compounds(words[0].endings)
+    return any(all(map(frozenset(name).intersection, stems)) for name in roles.names)
 
 
-def _names_kind(phrase: str, roles: Roles, languages: Sequence[str]) -> bool:
-    words = query_words(phrase, languages)
-    head = _head(words, roles, languages)
+def _names_kind(phrase: str, roles: Roles, language: str) -> bool:
+    words = query_words(phrase, (language,))
+    head = _head(words, roles, (language,))
     return any(not roles.kinds.keys().isdisjoint(own_stems(word, roles)) for word in words if word.word == head)

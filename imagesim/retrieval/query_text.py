@@ -20,7 +20,7 @@ from imagesim.indexes.query_words import (
 from imagesim.indexes.stem_collisions import foreign_to
 from imagesim.indexes.stop_words import HEAD_FIRST
 from imagesim.retrieval.query_spacing import LONGEST, has_all, own_stems, spaced, units_apart
-from imagesim.retrieval.query_synonyms import called
+from imagesim.retrieval.query_synonyms import in_other_words
 from imagesim.types import Query
 from imagesim.word_roles import SHORTEST, Roles
 
@@ -65,14 +65,20 @@ class QueryText:
 
 class QueryTexts:
     """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
-    divided; and the categories that they name, name only ``partly`` (none of the texts as a whole), or mention."""
+    divided; the categories that they name, name only ``partly`` (none of the texts as a whole), or mention; and those
+    ``in_other_words``, which are asked for if nothing is called by its own."""
 
     def __init__(
-        self, text: QueryText, alternatives: Sequence[QueryText] = (), compounds: QueryText | None = None
+        self,
+        text: QueryText,
+        alternatives: Sequence[QueryText] = (),
+        compounds: QueryText | None = None,
+        in_other_words: QueryTexts | None = None,
     ) -> None:
         self.text = text
         self.alternatives = alternatives
         self.compounds = compounds
+        self.in_other_words = in_other_words
         equal = (text, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.partly for each in equal))
@@ -118,13 +124,15 @@ def read_all(
     which are English; ``spoken`` is the visitor's language."""
     if ENGLISH not in languages:  # "rode" and "Rosen" are English words, too
         has_word = _has_none
-    text, *synonyms = called(spaced(text, roles, languages), roles, languages)
+    text = spaced(text, roles, languages)
     own, *others = (
         read(each, roles, languages, has_word, spoken)
-        for each in (text, *synonyms, *alternatives, *units_apart(text, roles, languages))
+        for each in (text, *alternatives, *units_apart(text, roles, languages))
     )
     compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
-    return QueryTexts(own, others, compounds)
+    synonyms = [read(each, roles, languages, has_word, spoken) for each in in_other_words(text, roles, languages)]
+    in_others = QueryTexts(synonyms[0], [*synonyms[1:], own, *others]) if synonyms else None
+    return QueryTexts(own, others, compounds, in_others)
 
 
 def _has_none(word: str) -> bool:

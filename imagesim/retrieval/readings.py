@@ -1,4 +1,4 @@
-"""``WithReadings``: decides what words ask for that name several kinds of one department, as "sandal shoes" do."""
+"""Decide what words ask for that can be read in several ways: as several kinds, as "sandal shoes", or as synonyms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS
 from imagesim.retrieval.relevance import share_of
+from imagesim.retrieval.text import BY_NAME
 
 if TYPE_CHECKING:
     from imagesim.calibration import Calibration
-    from imagesim.retrieval.query_text import QueryText
+    from imagesim.retrieval.query_text import QueryText, QueryTexts
     from imagesim.retrieval.retriever import Retriever
     from imagesim.types import Candidate, Candidates, Query
 
@@ -53,3 +54,25 @@ class WithReadings:
         chosen = self._readings[shares.index(best) if best >= CERTAIN else 0]
         (answer,) = self._read(chosen).search([query])
         return replace(answer, took_ms=answer.took_ms + took_ms)
+
+
+class WithSynonyms:
+    """Search for synonyms of the words if nothing is called by the words themselves.
+
+    The roles of words are those of the commonest words of a large catalogue, so that the index is asked. ``read`` makes
+    the retriever for the texts.
+    """
+
+    def __init__(self, retriever: Retriever, texts: QueryTexts, read: Callable[[QueryTexts], Retriever]) -> None:
+        self._retriever = retriever
+        self._texts = texts
+        self._read = read
+
+    def search(self, queries: Sequence[Query]) -> list[Candidates]:
+        return [self._answer(query) for query in queries]
+
+    def _answer(self, query: Query) -> Candidates:
+        (own,) = self._retriever.search([self._texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
+        is_called = any(each.text >= BY_NAME for each in own.candidates)
+        (answer,) = self._read(self._texts if is_called else self._texts.in_other_words or self._texts).search([query])
+        return replace(answer, took_ms=answer.took_ms + own.took_ms)

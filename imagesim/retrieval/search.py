@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from imagesim.retrieval.params import SearchArguments, SimilarArguments
     from imagesim.retrieval.query_image import Picture, QueryImage
     from imagesim.retrieval.query_text import QueryTexts, Reading
-    from imagesim.retrieval.readings import WithReadings
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.text import WithText
     from imagesim.types import Vector
@@ -303,8 +302,8 @@ class Search:
         retriever, last_stage = self._wrapped(index, meta)
         return WithRelevance(retriever, judge, self.request.min_relevance, self.plan, self._least, last_stage)
 
-    def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> WithText | WithReadings:
-        from imagesim.retrieval.readings import WithReadings
+    def _by_text(self, index: GuardedIndex, meta: IndexMeta, texts: QueryTexts) -> Retriever:
+        from imagesim.retrieval.readings import WithReadings, WithSynonyms
         from imagesim.retrieval.text import WithText
 
         retriever, last_stage = self._wrapped(index, meta)
@@ -319,9 +318,12 @@ class Search:
                 retriever, texts, calibration, floor, vectors_of, self.plan, remembered, self._least, last_stage
             )
 
-        if readings := texts.text.readings:
-            return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
-        return with_text(texts)
+        def read(texts: QueryTexts) -> Retriever:
+            if readings := texts.text.readings:
+                return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
+            return with_text(texts)
+
+        return WithSynonyms(retriever, texts, read) if texts.in_other_words else read(texts)
 
     @property
     def _least(self) -> int:
