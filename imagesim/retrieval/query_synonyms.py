@@ -49,6 +49,8 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[st
     head = _head(query_words(text, languages), roles, languages)
     for start, end in _windows(min(len(words), MAX_TERMS)):
         phrase = " ".join(words[start:end])
+        if not any(_stems(phrase, language) in _groups(language) for language in languages):
+            continue
         if end - start == 1 and not any(token.word == head for each in languages for token in analyse(phrase, each)):
             continue
         if any(_is_known(phrase, roles, language) for language in languages):
