@@ -28,7 +28,7 @@ from imagesim.retrieval import feedback, relevance
 from imagesim.retrieval import text as retrieval_text
 from imagesim.retrieval.feedback import MovedVectors
 from imagesim.retrieval.query_text import read_all
-from imagesim.retrieval.readings import WithReadings
+from imagesim.retrieval.readings import WithReadings, WithSynonyms
 from imagesim.retrieval.relevance import Judge, WithRelevance, calibration_of
 from imagesim.retrieval.retriever import WithFallback, WithMMR
 from imagesim.retrieval.text import WithText
@@ -569,6 +569,23 @@ class TestWords:
         for collapse, shown in ((True, ["a1", "b1"]), (False, ["a1", "b1", "b2", "a2"])):
             [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
             assert [each.key for each in found.candidates] == shown
+
+    @pytest.mark.parametrize(("match", "vector"), [(0.0, [0, 1]), (0.9, [1, 0])])
+    def test_a_synonym_is_asked_for_with_its_own_vector(self, match, vector):
+        """For "settee", of which the model knows less than of "sofa", a desk was shown, too."""
+        texts, _calibration = reading("settee", replace(PLAIN, roles=Roles(things=frozenset({"sofa"}))), ["en"])
+        called = Fixed(candidate("settee", 0)._replace(text=match))
+        asked = []
+
+        class Read(Fixed):
+            def search(self, queries):
+                asked.extend(queries)
+                return super().search(queries)
+
+        vectors = {"sofa": np.array([0, 1], np.float32)}
+        words = WithSynonyms(called, texts, lambda _texts: Read(), vectors.__getitem__)
+        words.search([Query(np.array([1, 0], np.float32), limit=2)])
+        assert [each.vector.tolist() for each in asked] == [vector]
 
     @pytest.mark.usefixtures("without_dictionaries")
     def test_a_word_of_the_models_vocabulary_is_no_misspelling(self):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from imagesim.calibration import Calibration
     from imagesim.retrieval.query_text import QueryText, QueryTexts
     from imagesim.retrieval.retriever import Retriever
-    from imagesim.types import Candidate, Candidates, Query
+    from imagesim.types import Candidate, Candidates, Query, Vector
 
 CERTAIN = 0.5
 """The share of the nearest entries, weighted by score, that must be of one kind for the vectors to decide."""
@@ -60,19 +60,29 @@ class WithSynonyms:
     """Search for synonyms of the words if nothing is called by the words themselves.
 
     The roles of words are those of the commonest words of a large catalogue, so that the index is asked. ``read`` makes
-    the retriever for the texts.
+    the retriever for the texts, ``vector_of`` the vector of a text: a model knows the commoner of two words better, as
+    the catalogue does.
     """
 
-    def __init__(self, retriever: Retriever, texts: QueryTexts, read: Callable[[QueryTexts], Retriever]) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        texts: QueryTexts,
+        read: Callable[[QueryTexts], Retriever],
+        vector_of: Callable[[str], Vector],
+    ) -> None:
         self._retriever = retriever
         self._texts = texts
         self._read = read
+        self._vector_of = vector_of
 
     def search(self, queries: Sequence[Query]) -> list[Candidates]:
         return [self._answer(query) for query in queries]
 
     def _answer(self, query: Query) -> Candidates:
         (own,) = self._retriever.search([self._texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
-        is_called = any(each.text >= BY_NAME for each in own.candidates)
-        (answer,) = self._read(self._texts if is_called else self._texts.in_other_words or self._texts).search([query])
+        texts, others = self._texts, self._texts.in_other_words
+        if others and not any(each.text >= BY_NAME for each in own.candidates):
+            texts, query = others, replace(query, vector=self._vector_of(others.text.text))
+        (answer,) = self._read(texts).search([query])
         return replace(answer, took_ms=answer.took_ms + own.took_ms)

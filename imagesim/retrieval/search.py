@@ -323,7 +323,10 @@ class Search:
                 return WithReadings(retriever, readings, calibration, lambda text: with_text(texts.read_as(text)))
             return with_text(texts)
 
-        return WithSynonyms(retriever, texts, read) if texts.in_other_words else read(texts)
+        def vector_of(text: str) -> Vector:
+            return query_vector([QueryTerm(text)], meta, self.request.components, texts_optional=True)
+
+        return WithSynonyms(retriever, texts, read, vector_of) if texts.in_other_words else read(texts)
 
     @property
     def _least(self) -> int:
