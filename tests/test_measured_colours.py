@@ -225,6 +225,34 @@ def test_a_description_that_mentions_a_colour_does_not_make_up_for_another_one(s
     assert first_by_words("black shoes", 1) == ["Knit shoe"]
 
 
+def messages(text: str, **arguments: Any) -> list[str]:
+    found = imagesim.search(text=text, model=Product, min_relevance=0, **arguments)
+    assert found
+    return [message.text for message in found.messages]
+
+
+def test_a_colour_that_nothing_of_the_kind_is_listed_in_is_said(shelf, items):
+    """ "Red shoes" showed shoes of all colours but red, as if they were an answer."""
+    product("Knit shoe", packshot("black"), category="shoes")
+    product("Plimsolls", packshot("white", ground="#8a8a8a"), category="shoes")
+    product("Lime", packshot("green"), category="fruit")
+    with shop.registered(Product, type("Measured", (items,), {"measured_colours": "main_colour"})):
+        sync()
+        calibrate()
+        assert messages("green shoes") == ["Nothing of this kind is listed as 'green'."]
+        assert messages("Grüne shoes") == ["Nothing of this kind is listed as 'Grüne'."]
+        assert messages("pink, purple or white shoes") == ["Nothing of this kind is listed as 'pink' or 'purple'."]
+        assert messages("white shoes", filters={"main_colour": "black"}) == [
+            "Nothing of this kind is listed as 'white'."
+        ]
+        for listed in ("white shoes", "weiße shoes", "green", "green fruit", "shoes"):
+            assert messages(listed) == []
+        assert messages("green shoes", offset=1) == []
+    with shop.registered(Product, items):
+        rebuild()
+        assert messages("green shoes") == []  # nothing is listed in any colour
+
+
 @pytest.mark.parametrize("words", ["red thing but not blue", "rotes Ding, kein Blau"])
 def test_a_colour_that_is_not_wanted_is_left_out(shelf, measuring, words):
     sync()

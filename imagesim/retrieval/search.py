@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from imagesim.retrieval.query_text import QueryTexts, Reading
     from imagesim.retrieval.rerank import Plan
     from imagesim.retrieval.text import WithText
-    from imagesim.types import Vector
+    from imagesim.types import Message, Vector
 
 EVIDENCE = 5
 """Hits whose relevance tells whether a region or the whole photo is better."""
@@ -260,12 +260,25 @@ class Search:
         retriever = asked._by_text(index, meta, reading.texts) if reading else asked._by_vector(index, meta)
         hits = _fill_page(query, retriever)
         degraded, facets = "", {}
+        messages = self.plan.messages if self.plan else ()
+        if reading and hits and not request.offset:
+            messages += self._unlisted_colours(reading, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = _unknown_category(index, self.filters)
         if request.facets:
             found = index.facets(asked.filters, request.facets)
             facets = {name: _without_blank(facet) for name, facet in found.items()}
-        return hits.replace(degraded=degraded, facets=facets, messages=self.plan.messages if self.plan else ())
+        return hits.replace(degraded=degraded, facets=facets, messages=messages)
+
+    def _unlisted_colours(
+        self, reading: Reading, query: Query, index: GuardedIndex, meta: IndexMeta
+    ) -> tuple[Message, ...]:
+        from imagesim.indexes.analysis import languages_of
+        from imagesim.retrieval.unlisted_colours import unlisted_colours
+
+        if not any(items.measured_colours in meta.filters for items in self.request.searched):
+            return ()  # many shops list no colours
+        return unlisted_colours(reading.texts.text, query, index, languages_of(meta))
 
     def _read(self, text: str, meta: IndexMeta) -> Reading:
         """Read the words with those of the catalogue, or remember how they were read."""

@@ -1,0 +1,55 @@
+"""Say so where a query names a colour, and nothing of the kind that it names is listed in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+from imagesim.exceptions import local_choices
+from imagesim.indexes.query_words import query_words
+from imagesim.measured_colours import colours_by_stem
+from imagesim.retrieval.text import KIND_MATCH
+from imagesim.types import Message
+
+if TYPE_CHECKING:
+    from imagesim.retrieval.query_text import QueryText
+    from imagesim.retrieval.retriever import Retriever
+    from imagesim.types import Query
+
+_TYPED = re.compile(r"[^\W_]+")
+
+
+def unlisted_colours(
+    text: QueryText, query: Query, retriever: Retriever, languages: Sequence[str]
+) -> tuple[Message, ...]:
+    """Return a message that names the colours of ``text`` that the texts of no entry of the kind have.
+
+    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
+    something in the colour may still be among the hits.
+    """
+    words = query_words(text.text, languages, text.foreign)
+    known = {words[number].word for number in text.colours}
+    stems = colours_by_stem(tuple(languages)).keys()
+
+    def names_colour(typed: str) -> bool:
+        found = query_words(typed, languages, text.foreign)
+        return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
+
+    colours = [typed for typed in _TYPED.findall(text.text) if names_colour(typed)]
+    if not colours or not text.categories:
+        return ()
+    named = query.filters.categories or tuple(sorted(text.categories))
+    of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
+    asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
+    lacking = [
+        colour
+        for colour, found in zip(colours, retriever.search(asked), strict=True)
+        if not any(each.text >= KIND_MATCH for each in found.candidates)
+    ]
+    if not lacking:
+        return ()
+    return (Message(_("Nothing of this kind is listed as %(colours)s.") % {"colours": local_choices(lacking)}),)
