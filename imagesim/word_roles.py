@@ -29,7 +29,8 @@ DEPARTMENT = 3
 """The minimum number of categories whose common name is that of a department."""
 
 SHORTEST = 4
-"""The minimum number of letters of a misspelled word: shorter ones are near to too many."""
+"""The minimum number of letters of a misspelled word, and of the last part of a compound that calls something: shorter
+ones are near to too many."""
 
 SHORTEST_FIRST = 3
 """The minimum number of letters before the last part of a compound."""
@@ -101,6 +102,7 @@ class Roles:
         return any(
             f"{ending} " in self._called and re.search(rf"\S{{{SHORTEST_FIRST}}}{re.escape(ending)} ", self._called)
             for ending in endings
+            if len(ending) >= SHORTEST
         )
 
     def may_specify(self, stems: Collection[str], head: Collection[str]) -> bool:

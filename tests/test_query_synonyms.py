@@ -35,7 +35,7 @@ ROLES = Roles(
     ],
 )
 def test_a_query_is_asked_in_the_words_of_the_catalogue(typed: str, language: str, first: str) -> None:
-    assert in_other_words(typed, ROLES, [language])[:1] == ([first] if first else [])
+    assert in_other_words(typed, ROLES, [language])[:1] == ([(first, language)] if first else [])
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_other_words_stay(typed: str) -> None:
 def test_a_word_that_only_descriptions_have_is_replaced() -> None:
     """ "Trainers" showed only the one product whose description has the word."""
     mentioned = replace(ROLES, mentions=frozenset({"trainer"}))
-    assert in_other_words("red trainers", mentioned, ["en"]) == ["red sneakers"]
+    assert in_other_words("red trainers", mentioned, ["en"]) == [("red sneakers", "en")]
     assert in_other_words("red trainers", ROLES, ["en"]) == []  # more than descriptions have it
 
 
 def test_a_compound_of_the_catalogue_is_known() -> None:
     only_compounds = Roles(things=frozenset({"ecksofa"}))
-    assert in_other_words("Couch", only_compounds, ["de"]) == ["sofa"]
+    assert in_other_words("Couch", only_compounds, ["de"]) == [("sofa", "de")]
     assert in_other_words("Sofa", only_compounds, ["de"]) == []
 
 
@@ -82,7 +82,7 @@ def test_few_texts_are_searched() -> None:
 
 def test_a_language_that_the_texts_lack_is_not_read() -> None:
     assert in_other_words("sillón", Roles(things=frozenset({"butac"})), ["en"]) == []
-    assert in_other_words("sillón", Roles(things=frozenset({"butac"})), ["en", "es"]) == ["butaca"]
+    assert in_other_words("sillón", Roles(things=frozenset({"butac"})), ["en", "es"]) == [("butaca", "es")]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)

@@ -570,10 +570,17 @@ class TestWords:
             [found] = words.search([Query(np.array([1, 0], np.float32), limit=4, collapse=collapse)])
             assert [each.key for each in found.candidates] == shown
 
-    @pytest.mark.parametrize(("match", "vector"), [(0.0, [0, 1]), (0.9, [1, 0])])
-    def test_a_synonym_is_asked_for_with_its_own_vector(self, match, vector):
+    @pytest.mark.parametrize(
+        ("language", "typed", "stem", "match", "vector"),
+        [
+            ("en", "settee", "sofa", 0.0, [0, 1]),
+            ("en", "settee", "sofa", 0.9, [1, 0]),
+            ("de", "Fahrrad", "rad", 0.0, [1, 0]),  # "rad" skateboards are English
+        ],
+    )
+    def test_an_english_synonym_is_asked_for_with_its_own_vector(self, language, typed, stem, match, vector):
         """For "settee", of which the model knows less than of "sofa", a desk was shown, too."""
-        texts, _calibration = reading("settee", replace(PLAIN, roles=Roles(things=frozenset({"sofa"}))), ["en"])
+        texts, _calibration = reading(typed, replace(PLAIN, roles=Roles(things=frozenset({stem}))), [language])
         called = Fixed(candidate("settee", 0)._replace(text=match))
         asked = []
 
@@ -582,7 +589,7 @@ class TestWords:
                 asked.extend(queries)
                 return super().search(queries)
 
-        vectors = {"sofa": np.array([0, 1], np.float32)}
+        vectors = {each: np.array([0, 1], np.float32) for each in ("sofa", "rad")}
         words = WithSynonyms(called, texts, lambda _texts: Read(), vectors.__getitem__)
         words.search([Query(np.array([1, 0], np.float32), limit=2)])
         assert [each.vector.tolist() for each in asked] == [vector]

@@ -588,6 +588,36 @@ def test_a_compound_is_found_by_other_forms_of_its_end(language: str, typed: str
     assert index.match(typed).scores.tolist() == pytest.approx([0.8], abs=0.09)
 
 
+@pytest.mark.parametrize(
+    ("language", "typed", "written", "no_compounds"),
+    [
+        ("de", "Uhr", "Armbanduhr", ["Zufuhr", "Gebühr"]),
+        ("de", "Tee", "Früchtetee", ["Komitee"]),
+        ("de", "Hut", "Sonnenhüte", ["Obhut"]),
+        ("de", "Eis", "Speiseeis", ["Kreis", "Hinweis"]),
+        ("de", "Bar", "Bar", ["waschbar", "wunderbar"]),
+        ("nl", "tas", "handtas", ["fantas"]),
+        ("da", "sko", "løbesko", ["frisko"]),
+    ],
+)
+def test_a_compound_is_found_by_a_short_last_part(
+    language: str, typed: str, written: str, no_compounds: list[str]
+) -> None:
+    """ "Uhr" found no "Armbanduhr", and "sko" no "løbesko": three letters end many words that are no compounds."""
+    index = TextIndex([TextField("name", 1, language)])
+    for slot, name in enumerate([written, *no_compounds]):
+        index.set(slot, {"name": (name,)})
+    scores = scores_of(index.match(typed))
+    assert scores.pop(0) > 0.7
+    assert max(scores.values(), default=0.0) < 0.5
+
+
+def test_english_has_no_short_compounds() -> None:
+    index = TextIndex([TextField("name", 1, "en")])
+    index.set(0, {"name": ("Office",)})
+    assert scores_of(index.match("ice")) == {}
+
+
 def test_a_compound_comes_before_what_is_spelled_alike() -> None:
     """For "Stuhl", a bowl of steel ("Stahl") came before chairs, of which the catalogue has only compounds."""
     index = TextIndex([TextField("name", 1, "de")])

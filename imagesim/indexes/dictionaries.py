@@ -31,6 +31,11 @@ def in_dictionary(word: str, language: str) -> bool:
     return at < len(known) and int(known[at]) == sought
 
 
+def has_dictionary(language: str) -> bool:
+    """Return whether there is a dictionary of a language."""
+    return len(_hashes(language)) > 0
+
+
 def load(language: str) -> None:
     """Read the dictionary of a language before it is needed."""
     _hashes(language)

@@ -283,6 +283,9 @@ INFLECTIONS = {"da": "e er", "de": "e en er s", "nb": "e er", "nl": "en s", "no"
 """Endings that the last part of a compound may have after its stem ("Hängelampe", "Handtaschen"), in languages that
 write compounds as one word."""
 
+SUFFIXES = {"de": "arm bar gel tor"}
+"""Short words with which other words end than compounds: "waschbar", "Spiegel", "Generator"."""
+
 OTHER_THINGS = {"de": "handschuh", "nl": "handschoen"}
 """Compounds that are no kind of what their last part says: a glove ("Handschuh") is no shoe."""
 

@@ -39,9 +39,9 @@ def _stems(phrase: str, language: str) -> tuple[str, ...]:
     return tuple(token.stem for token in analyse(phrase, language))
 
 
-def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[str]:
-    """Return ``text`` in the words by which the catalogue calls its things; nothing if it calls some by those of
-    ``text``, or none by a synonym.
+def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Return ``text`` in the words by which the catalogue calls its things, each with the language of the synonym;
+    nothing if it calls some by those of ``text``, or none by a synonym.
 
     One phrase is replaced. A single word has to be what is sought: no "gown shoes" for "dress shoes".
     """
@@ -55,9 +55,13 @@ def in_other_words(text: str, roles: Roles, languages: Sequence[str]) -> list[st
             continue
         if any(_is_known(phrase, roles, language) for language in languages):
             continue
-        if found := [each for language in languages for each in _synonyms(phrase, roles, language)]:
-            others = [*dict.fromkeys(found)][:MAX_SYNONYMS]
-            return [" ".join([*words[:start], each, *words[end:]]) for each in others]
+        found: dict[str, str] = {}
+        for language in languages:
+            for synonym in _synonyms(phrase, roles, language):
+                found.setdefault(synonym, language)
+        if found:
+            others = [*found.items()][:MAX_SYNONYMS]
+            return [(" ".join([*words[:start], other, *words[end:]]), language) for other, language in others]
     return []
 
 

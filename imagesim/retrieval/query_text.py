@@ -66,7 +66,8 @@ class QueryText:
 class QueryTexts:
     """The texts that a query asks for: its own, ``alternatives`` that mean the same, and the ``compounds`` of its own,
     divided; the categories that they name, name only ``partly`` (none of the texts as a whole), or mention; and those
-    ``in_other_words``, which are asked for if nothing is called by its own."""
+    ``in_other_words``, which are asked for if nothing is called by its own; ``language`` is that of the synonym in the
+    first of these."""
 
     def __init__(
         self,
@@ -74,11 +75,13 @@ class QueryTexts:
         alternatives: Sequence[QueryText] = (),
         compounds: QueryText | None = None,
         in_other_words: QueryTexts | None = None,
+        language: str = "",
     ) -> None:
         self.text = text
         self.alternatives = alternatives
         self.compounds = compounds
         self.in_other_words = in_other_words
+        self.language = language
         equal = (text, *alternatives)
         self.categories = frozenset[str]().union(*(each.categories for each in equal))
         self.partly = self.categories.difference(*(each.categories - each.partly for each in equal))
@@ -130,8 +133,10 @@ def read_all(
         for each in (text, *alternatives, *units_apart(text, roles, languages))
     )
     compounds = read(own.compounds, roles, languages, has_word, spoken) if own.compounds else None
-    synonyms = [read(each, roles, languages, has_word, spoken) for each in in_other_words(text, roles, languages)]
-    in_others = QueryTexts(synonyms[0], [*synonyms[1:], own, *others]) if synonyms else None
+    in_others = None
+    if synonyms := in_other_words(text, roles, languages):
+        first, *more = (read(each, roles, languages, has_word, spoken) for each, _language in synonyms)
+        in_others = QueryTexts(first, [*more, own, *others], language=synonyms[0][1])
     return QueryTexts(own, others, compounds, in_others)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagesim.calibration import VOTERS
+from imagesim.indexes.query_words import ENGLISH
 from imagesim.retrieval.relevance import share_of
 from imagesim.retrieval.text import BY_NAME
 
@@ -60,8 +61,8 @@ class WithSynonyms:
     """Search for synonyms of the words if nothing is called by the words themselves.
 
     The roles of words are those of the commonest words of a large catalogue, so that the index is asked. ``read`` makes
-    the retriever for the texts, ``vector_of`` the vector of a text: a model knows the commoner of two words better, as
-    the catalogue does.
+    the retriever for the texts, ``vector_of`` the vector of a text: a model knows the commoner of two English words
+    better, as the catalogue does. To most models a German word is an English one, or nothing.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class WithSynonyms:
         (own,) = self._retriever.search([self._texts.text.asked(replace(query, offset=0, limit=1, min_score=None))])
         texts, others = self._texts, self._texts.in_other_words
         if others and not any(each.text >= BY_NAME for each in own.candidates):
-            texts, query = others, replace(query, vector=self._vector_of(others.text.text))
+            texts = others
+            if others.language == ENGLISH:
+                query = replace(query, vector=self._vector_of(others.text.text))
         (answer,) = self._read(texts).search([query])
         return replace(answer, took_ms=answer.took_ms + own.took_ms)

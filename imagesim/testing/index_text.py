@@ -92,8 +92,11 @@ SHOWROOM_QUERIES = (
 
 LANGUAGES = {
     "ar": (("كُرسي حديقة", "شاي أخضر"), ("كرسي", "كُرسي", "شاي")),
-    "da": (("Rødt øl glas", "Æblekage"), ("øl", "rødt", "rød", "æbl")),
-    "de": (("Straßenschuh weiß", "Handtaschen, Größe XL"), ("strassen", "weiss", "grösse", "han", "tasche")),
+    "da": (("Rødt øl glas", "Æblekage", "Løbesko"), ("øl", "rødt", "rød", "æbl", "sko")),
+    "de": (
+        ("Straßenschuh weiß", "Handtaschen, Größe XL", "Wanduhr"),
+        ("strassen", "weiss", "grösse", "han", "tasche", "uhr"),
+    ),
     "el": (("Πράσινο τσάι", "Καρέκλα κήπου"), ("τσάι", "τσαι", "καρ")),
     "en": (("Book shelf", "Garden mouse"), ("shelves", "mice")),
     "es": (("Lápiz rojo", "Olla roja"), ("lápices", "ollas")),

@@ -24,7 +24,7 @@ from imagesim.indexes.elasticsearch.queries import (
     unpack,
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
-from imagesim.indexes.query_words import QueryWord
+from imagesim.indexes.query_words import SHORTEST_PART, QueryWord
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import TWO_ERRORS
@@ -171,7 +171,7 @@ class CompiledText:
         if len(word.word) >= (1 if self.query.typing and word.last else 3):
             near.append({"prefix": {WORDS: {"value": word.word}}})
         near += [
-            {"prefix": {f"{WORDS}.reversed": {"value": part[::-1], "boost": COMPOUND_BOOST}}}
+            {"prefix": {f"{WORDS}.reversed": {"value": part[::-1], "boost": _boost(part)}}}
             for part in sorted(word.endings)
         ]
         return {"dis_max": {"queries": near}}
@@ -231,6 +231,12 @@ class CompiledText:
             head=head,
             values=values,
         )
+
+
+def _boost(part: str) -> int:
+    """Return the weight of what ends with a word. Most of what ends with a short one is no compound: "Kreis" ends with
+    "Eis"."""
+    return COMPOUND_BOOST if len(part) >= SHORTEST_PART else 1
 
 
 def _stems(word: QueryWord) -> list[dict[str, Any]]:
