@@ -95,11 +95,13 @@ class QueryTexts:
 
 
 class Reading(NamedTuple):
-    """What a query asks for: the text that is ``wanted``, what it means, and the stems of the colours that are not."""
+    """What a query asks for: the text that is ``wanted``, what it means, the stems of the colours that are not, and the
+    words of the ``colours`` in which a kind is."""
 
     wanted: str
     texts: QueryTexts
     unwanted: frozenset[str]
+    colours: tuple[str, ...] = ()
 
 
 def read_query(

@@ -261,8 +261,8 @@ class Search:
         hits = _fill_page(query, retriever)
         degraded, facets = "", {}
         messages = self.plan.messages if self.plan else ()
-        if reading and hits and not request.offset:
-            messages += self._unlisted_colours(reading, query, index, meta)
+        if reading and hits:
+            messages += self._about_colours(reading, query, index, meta)
         if not hits and not request.offset and self.filters.categories:
             degraded = _unknown_category(index, self.filters)
         if request.facets:
@@ -270,21 +270,12 @@ class Search:
             facets = {name: _without_blank(facet) for name, facet in found.items()}
         return hits.replace(degraded=degraded, facets=facets, messages=messages)
 
-    def _unlisted_colours(
-        self, reading: Reading, query: Query, index: GuardedIndex, meta: IndexMeta
-    ) -> tuple[Message, ...]:
-        from imagesim.indexes.analysis import languages_of
-        from imagesim.retrieval.unlisted_colours import unlisted_colours
-
-        if not any(items.measured_colours in meta.filters for items in self.request.searched):
-            return ()  # many shops list no colours
-        return unlisted_colours(reading.texts.text, query, index, languages_of(meta))
-
     def _read(self, text: str, meta: IndexMeta) -> Reading:
         """Read the words with those of the catalogue, or remember how they were read."""
         from imagesim.embedders import get_embedder_of
         from imagesim.indexes.analysis import base_language, languages_of
         from imagesim.retrieval.query_text import read_query
+        from imagesim.retrieval.unlisted_colours import named_colours
 
         alternatives, spoken = self.plan.alternatives if self.plan else (), base_language(get_language() or "")
         roles, languages = calibration_of(meta).roles, languages_of(meta)
@@ -294,10 +285,11 @@ class Search:
         readings: RecentlyUsed[Any, Any] = runtime.get("readings", partial(RecentlyUsed, MAX_READINGS))
         known = readings.get([key]).get(key)
         if known is None:
-            known = roles, read_query(text, alternatives, roles, languages, has_word, spoken)
+            reading = read_query(text, alternatives, roles, languages, has_word, spoken)
+            known = roles, reading._replace(colours=named_colours(reading.texts.text, languages))
             readings.set({key: known})
-        reading: Reading = known[1]
-        return reading
+        found: Reading = known[1]
+        return found
 
     def _as_read(self, reading: Reading, meta: IndexMeta) -> Search:
         """Return the search without the colours that its words exclude."""
@@ -309,6 +301,16 @@ class Search:
             terms=[QueryTerm(reading.wanted)],
             filters=replace(self.filters, none_of=self.filters.none_of + none_of),
         )
+
+    def _about_colours(
+        self, reading: Reading, query: Query, index: GuardedIndex, meta: IndexMeta
+    ) -> tuple[Message, ...]:
+        has_colours = any(items.measured_colours in meta.filters for items in self.request.searched)
+        if not (reading.colours and has_colours) or self.request.offset:
+            return ()  # many shops list no colours
+        from imagesim.retrieval.unlisted_colours import unlisted_colours
+
+        return unlisted_colours(reading.colours, reading.texts.text, query, index)
 
     def _by_vector(self, index: GuardedIndex, meta: IndexMeta) -> WithRelevance:
         judge = Judge(calibration_of(meta), self.kind, self.own, self.near, self.labelled)

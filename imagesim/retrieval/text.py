@@ -227,16 +227,19 @@ class WithText:
         table of glass, and for "oak table", no long name of a table lamp. With a colour it may: "black soap" may be a
         cleanser. Others come after the best of the kind, at :data:`OUTSIDE` if the word specifies their category.
         """
-        part, named = self._best_of_part(candidates, attrgetter("text")), self.texts.categories
+        named = self.texts.categories
+        of_kind = self._best_of_part(candidates, attrgetter("text")).union(
+            each.key for each in candidates if self._is_of_kind(each)
+        )
         called, most = CALLED, OUTSIDE
         if self.texts.text.in_full:
             alone = HALF_OF_NAME if self.texts.text.colours else ALL_OF_NAME
             one_word = self.texts.text.is_name or len(self.texts.text.heads) == 1
             called, most = alone if one_word else BY_NAME, OTHER_KIND
-        best = max((each.text for each in candidates if self._is_of_kind(each) or each in part), default=0.0)
+        best = max((each.text for each in candidates if each.key in of_kind), default=0.0)
 
         def match(each: Candidate) -> float:
-            if self._is_of_kind(each) or each in part:
+            if each.key in of_kind:
                 return max(each.text, KIND_MATCH)
             is_called = (min(each.head, each.text) if self.texts.text.in_full else each.head) >= called
             first = is_called and (each.text >= ALL_OF_NAME or best < OF_PART * each.text)
@@ -261,17 +264,18 @@ class WithText:
         least = BY_NAME if nothing_has_all and not self.texts.text.in_full else math.inf
 
         def match(each: Candidate) -> float:
-            if each in part and 0 < each.head < each.text and each.text > KIND_MATCH:
+            if each.key in part and 0 < each.head < each.text and each.text > KIND_MATCH:
                 return max(each.text, BY_NAME)
-            return max(each.text, KIND_MATCH) if each.head >= least or each in part else each.text
+            return max(each.text, KIND_MATCH) if each.head >= least or each.key in part else each.text
 
         return _with_matches(candidates, match)
 
-    def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> list[Candidate]:
-        """Return those in a category of which the words name a part whose ``match`` is about the best there."""
+    def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> set[str]:
+        """Return the keys of those in a category of which the words name a part whose ``match`` is about the best
+        there."""
         within = [each for each in candidates if not self.texts.partly.isdisjoint(each.categories)]
         least = OF_PART * max(map(match, within), default=0.0)
-        return [each for each in within if match(each) >= least]
+        return {each.key for each in within if match(each) >= least}
 
     def _understands(self, named: Sequence[Candidate], scores: Sequence[float], by_vector: Candidates) -> bool:
         """Whether the words' vector finds the entries that the words name.

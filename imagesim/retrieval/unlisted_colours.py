@@ -23,25 +23,29 @@ if TYPE_CHECKING:
 _TYPED = re.compile(r"[^\W_]+")
 
 
-def unlisted_colours(
-    text: QueryText, query: Query, retriever: Retriever, languages: Sequence[str]
-) -> tuple[Message, ...]:
-    """Return a message that names the colours of ``text`` that the texts of no entry of the kind have.
-
-    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
-    something in the colour may still be among the hits.
-    """
+def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a query that name a colour, as they are typed; none if no kind is named, too."""
+    if not text.categories:
+        return ()
     words = query_words(text.text, languages, text.foreign)
     known = {words[number].word for number in text.colours}
     stems = colours_by_stem(tuple(languages)).keys()
 
-    def names_colour(typed: str) -> bool:
+    def is_colour(typed: str) -> bool:
         found = query_words(typed, languages, text.foreign)
         return any(word.word in known or not stems.isdisjoint(word.stems.values()) for word in found)
 
-    colours = [typed for typed in _TYPED.findall(text.text) if names_colour(typed)]
-    if not colours or not text.categories:
-        return ()
+    return tuple(typed for typed in _TYPED.findall(text.text) if is_colour(typed))
+
+
+def unlisted_colours(
+    colours: Sequence[str], text: QueryText, query: Query, retriever: Retriever
+) -> tuple[Message, ...]:
+    """Return a message that names those of the ``colours`` that the texts of no entry of the kind have.
+
+    The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
+    something in the colour may still be among the hits.
+    """
     named = query.filters.categories or tuple(sorted(text.categories))
     of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
     asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
