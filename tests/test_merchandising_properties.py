@@ -145,18 +145,17 @@ def check(made: list[Product], drawn: list[dict[str, Any]], question: str, limit
     found = [key_of(hit.item) for hit in hits]
     assert len(set(found)) == len(found)
     assert not any(is_excluded(hit.item, rule.filters) for hit in hits for rule in excluding)
-    # Pins: the first rule to claim a position or a product has it.
+    # Pins: the first that can be shown has the position, and a product the first of its positions.
     placed: dict[int, str] = {}
     gone = {key_of(shown) for shown in made if any(is_excluded(shown, rule.filters) for rule in excluding)}
+    if question in ("similar", "varied", "fallback"):
+        gone.add(key_of(made[0]))
     by_rank = sorted(zip(live, drawn, strict=True), key=lambda pair: (-pair[0].priority, pair[0].pk))
-    claimed: dict[int, str] = {}
     for _rule, fields in by_rank:
         for position, n in fields.get("pins", ()):
-            claimed.setdefault(position - 1, key_of(made[n]))
-    for position, key in sorted(claimed.items()):
-        mine = key == key_of(made[0]) and question in ("similar", "varied", "fallback")
-        if key not in gone and not mine and key not in placed.values():
-            placed[position] = key
+            key = key_of(made[n])
+            if position - 1 not in placed and key not in gone and key not in placed.values():
+                placed[position - 1] = key
     others = [key for key in found if key not in placed.values()]
     expected = list(others)
     for position in sorted(placed):
@@ -196,4 +195,5 @@ def test_any_rules_and_any_pages(stock, index_kind):
     def holds(drawn: list[dict[str, Any]], question: str, limit: int) -> None:
         check(stock, drawn, question, limit)
 
+    check(stock, [{"action": "pin", "pins": [(33, 49)]}, {"action": "pin", "pins": [(2, 49)]}], "fallback", 3)
     holds()
