@@ -3,81 +3,118 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from typing import Generic, TypeAlias, TypeVar
+from time import monotonic
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-Request: TypeAlias = "list[tuple[T, Future[R]]]"
 
 
 class Batcher(Generic[T, R]):
     """Run ``run`` on the values that several threads submit, at most ``max_size`` per call.
 
     A single value runs at once; values submitted while the model is busy form the next batch. The thread that finds
-    the model free runs the batch for itself and the others, so there is no extra thread to start, fork or stop.
+    the model free runs the batch for itself and the others, so there is no extra thread to start, fork or stop. Each of
+    the others goes on as soon as its own results are there, whether or not the model is busy again.
     """
 
     def __init__(self, run: Callable[[list[T]], Iterable[R]], *, max_size: int = 16) -> None:
         self._run = run
         self._max_size = max_size
-        self._waiting: deque[tuple[T, Future[R], list[Future[R]]]] = deque()
-        """Values, each with the futures of its result and of all results of its request."""
-        self._busy = threading.Lock()
+        self._waiting: list[_Request[T, R]] = []
+        self._running: _Request[T, R] | None = None
+        """The request whose thread runs a batch."""
+        self._changed = threading.Condition()
+        """Its lock guards all of this; it is notified when a batch has ended."""
 
     def submit(self, values: Sequence[T], *, timeout: float | None = None) -> list[R]:
         """Return the results of ``run`` for ``values``, in order.
 
-        :raises TimeoutError: if the model stays busy for ``timeout`` seconds. A batch that has started still finishes.
+        :raises TimeoutError: if the model is still busy after ``timeout`` seconds. A batch that has started still
+            finishes.
         """
-        mine: list[Future[R]] = []
-        for value in values:
-            future: Future[R] = Future()
-            mine.append(future)
-            self._waiting.append((value, future, mine))
-        while not all(future.done() for future in mine):
-            if self._busy.acquire(blocking=False):
-                try:
-                    self._run_next()
-                finally:
-                    self._busy.release()
-            else:
-                self._wait_for_turn(mine, timeout)
-        return [future.result() for future in mine]
-
-    def _wait_for_turn(self, mine: list[Future[R]], timeout: float | None) -> None:
-        # The thread that holds the lock either runs these values or leaves the model free for this thread.
-        if not self._busy.acquire(timeout=-1 if timeout is None else timeout):
-            for future in mine:
-                future.cancel()
-            raise TimeoutError(f"The model was busy for more than {timeout} s.")
-        self._busy.release()
-
-    def _run_next(self) -> None:
-        requests: dict[int, Request[T, R]] = {}
-        free = self._max_size
-        while self._waiting and free:
-            value, future, request = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():
-                requests.setdefault(id(request), []).append((value, future))
-                free -= 1
-        if requests:
-            self._run_together(list(requests.values()))
-
-    def _run_together(self, requests: list[Request[T, R]]) -> None:
-        batch = [each for request in requests for each in request]
+        request: _Request[T, R] = _Request(list(values))
+        until = None if timeout is None else monotonic() + timeout
         try:
-            results = list(zip(batch, self._run([value for value, _ in batch]), strict=True))
-        except BaseException as error:  # every waiting thread must receive it
-            if len(requests) > 1 and isinstance(error, Exception):  # one of them may be to blame
-                for request in requests:
-                    self._run_together([request])
+            with self._changed:
+                self._waiting.append(request)
+            while self._has_to_run(request, until):
+                self._run_batch()
+        finally:  # also where an exception from a signal ends the thread's wait, or its batch
+            with self._changed:
+                self._leave(request)
+        if request.error is not None:
+            raise request.error
+        return request.results
+
+    def _has_to_run(self, request: _Request[T, R], until: float | None) -> bool:
+        """Wait until the request is done, and return False, or until its thread has to run a batch."""
+        with self._changed:
+            while self._running is not None and not request.is_done:
+                left = None if until is None else until - monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError("The model was busy for too long.")
+                self._changed.wait(left)
+            if request.is_done:
+                return False
+            self._running = request
+            return True
+
+    def _leave(self, request: _Request[T, R]) -> None:
+        if request in self._waiting:
+            self._waiting.remove(request)
+        if self._running is request:
+            self._running = None
+            self._changed.notify_all()
+
+    def _run_batch(self) -> None:
+        with self._changed:
+            batch: list[tuple[_Request[T, R], list[T]]] = []
+            free = self._max_size
+            for request in self._waiting:
+                if free and not request.is_done:
+                    batch.append((request, request.next(free)))
+                    free -= len(batch[-1][1])
+        self._run_together(batch)
+        with self._changed:
+            self._running = None
+            self._changed.notify_all()
+
+    def _run_together(self, batch: Sequence[tuple[_Request[T, R], list[T]]]) -> None:
+        """Run a batch and store the results. What is no ``Exception`` ends this thread only, not the other requests."""
+        values = [value for _, some in batch for value in some]
+        try:
+            results = [result for _, result in zip(values, self._run(values), strict=True)]
+        except Exception as error:
+            if len(batch) > 1:  # one of them may be to blame
+                for each in batch:
+                    self._run_together([each])
                 return
-            for _, future in batch:
-                future.set_exception(error)
+            with self._changed:
+                batch[0][0].error = error
             return
-        for (_, future), result in results:
-            future.set_result(result)
+        with self._changed:
+            for request, some in batch:
+                request.results += results[: len(some)]
+                del results[: len(some)]
+                if request in self._waiting and not request.is_done:  # the rest of a large one waits behind all others
+                    self._waiting.remove(request)
+                    self._waiting.append(request)
+
+
+class _Request(Generic[T, R]):
+    """The values that a thread has submitted, and their results as far as they are known."""
+
+    def __init__(self, values: list[T]) -> None:
+        self._values = values
+        self.results: list[R] = []
+        self.error: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.error is not None or len(self.results) == len(self._values)
+
+    def next(self, count: int) -> list[T]:
+        """Return at most ``count`` of the values that have no result yet."""
+        return self._values[len(self.results) : len(self.results) + count]
