@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -125,6 +126,74 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, monkeypatch
     with pytest.raises(TimeoutError, match="longer than"):
         read(RemoteImage(f"http://{server}/{path}"))
     assert time.monotonic() - started < 3
+
+
+@pytest.fixture
+def stalling() -> Iterator[Callable[[bytes], int]]:
+    """Start a server that accepts connections and then sends some bytes, one now and then; its port."""
+    ended = threading.Event()
+    servers: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def start(data: bytes) -> int:
+        servers.append(server := socket.create_server(("127.0.0.1", 0)))
+
+        def trickle() -> None:
+            with contextlib.suppress(OSError):  # who asked has gone
+                connection, _ = server.accept()
+                with connection:
+                    for byte in data:
+                        ended.wait(0.1)
+                        connection.send(bytes([byte]))
+                    ended.wait(20)
+
+        threads.append(thread := threading.Thread(target=trickle, daemon=True))
+        thread.start()
+        return server.getsockname()[1]
+
+    yield start
+    ended.set()
+    for server in servers:
+        server.close()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x03\x40\x00" + bytes(195)], ids=["nothing", "a byte now and then"])
+@pytest.mark.parametrize("redirected", [False, True], ids=["directly", "after a redirect"])
+def test_a_tls_handshake_ends_with_the_time_of_the_picture(server, stalling, monkeypatch, sent, redirected):
+    secure = f"127.0.0.1:{stalling(sent)}"
+    monkeypatch.setattr(remote, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(Answers, "answer", lambda *args: (302, {"Location": f"https://{secure}/red.png"}, b""))
+    started = time.monotonic()
+    with override_imagesim(REMOTE_IMAGE_HOSTS=[server, secure]), pytest.raises(TimeoutError, match="longer than"):
+        read(RemoteImage(f"http://{server}/moved" if redirected else f"https://{secure}/red.png"))
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("addresses", [1, 30])
+def test_connecting_ends_with_the_time_of_the_picture(monkeypatch, addresses):
+    """However many addresses the server has, and however long the timeout of each is."""
+    monkeypatch.setattr(remote, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 6.0 / addresses)
+    resolve = socket.getaddrinfo
+
+    def many(*args: object, **options: object) -> list[tuple[object, ...]]:
+        return resolve(*args, **options) * (addresses if options else 1)  # not of each address in turn
+
+    monkeypatch.setattr(remote.socket, "getaddrinfo", many)
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        host, port = full.getsockname()
+        for _ in range(4):  # the queue of connections to be accepted is full: the next gets no answer
+            waiting.enter_context(other := socket.socket())
+            other.setblocking(False)
+            other.connect_ex((host, port))
+        started = time.monotonic()
+        with override_imagesim(REMOTE_IMAGE_HOSTS=[f"{host}:{port}"]), pytest.raises(TimeoutError, match="longer than"):
+            read(RemoteImage(f"http://{host}:{port}/red.png"))
+        assert time.monotonic() - started < 3
 
 
 def test_a_connection_that_is_reset_as_it_is_ended_is_given_up(server, monkeypatch):

@@ -25,7 +25,7 @@ from imagesim.exceptions import BadImage, mask_credentials
 from imagesim.runtime import called_after
 
 TIMEOUT_SECONDS = 10.0
-"""The timeout in seconds of a connection, and of each read."""
+"""The timeout in seconds of a connection, of its TLS handshake, and of each read."""
 
 DEADLINE_SECONDS = 30.0
 """The time limit in seconds of a picture, including redirects."""
@@ -74,8 +74,8 @@ def _fetch(url: str, size: int) -> bytes:
     until = monotonic() + DEADLINE_SECONDS
     for _redirect in range(MAX_REDIRECTS + 1):
         _require_time(until)
-        connection, target = _connection(url)
-        with closing(connection), connection.ended_at(until):
+        connection, target = _connection(url, until)
+        with closing(connection), connection.ended_in_time():
             try:
                 connection.request("GET", target, headers={"Accept": "image/*", "Accept-Encoding": "identity"})
                 _require_time(until)
@@ -112,8 +112,8 @@ def _require_time(until: float) -> None:
         raise TimeoutError(f"the picture took longer than {DEADLINE_SECONDS:.0f} seconds")
 
 
-def _connection(url: str) -> tuple[_Http, str]:
-    """Return a connection to the server of an allowed URL, and the request target."""
+def _connection(url: str, until: float) -> tuple[_Http, str]:
+    """Return a connection to the server of an allowed URL, which ends at ``until``, and the request target."""
     parts = _checked(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
@@ -121,7 +121,7 @@ def _connection(url: str) -> tuple[_Http, str]:
         # A pattern allows names that others can point to internal servers.
         raise BadImage(_("The host of the picture's address is not public: %(host)s.") % {"host": host})
     made = _Https if parts.scheme == "https" else _Http
-    return made(host, port, addresses), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return made(host, port, addresses, until), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _checked(url: str) -> SplitResult:
@@ -152,31 +152,41 @@ def _is_listed(host: str) -> bool:
 class _Http(http.client.HTTPConnection):
     """A connection to one of the checked IP addresses: the name is not resolved a second time."""
 
-    def __init__(self, host: str, port: int, addresses: Sequence[str]) -> None:
+    def __init__(self, host: str, port: int, addresses: Sequence[str], until: float) -> None:
         super().__init__(host, port, timeout=TIMEOUT_SECONDS)
         self._addresses = addresses
+        self._until = until
         self._transport: socket.socket | None = None  # http.client forgets it once it has the headers
 
     @contextmanager
-    def ended_at(self, until: float) -> Iterator[None]:
-        """End the connection at this time: a server that sends a byte now and then meets the timeout of each read."""
+    def ended_in_time(self) -> Iterator[None]:
+        """End the connection at its time: a server that sends a byte now and then meets the timeout of each read."""
 
         def end() -> None:
             if self._transport is not None:
                 with suppress(OSError):
                     socket.socket.shutdown(self._transport, socket.SHUT_RDWR)
 
-        with called_after(max(until - monotonic(), 0.0), end):
+        with called_after(max(self._until - monotonic(), 0.0), end):
             yield
 
     def connect(self) -> None:
         for number, address in enumerate(self._addresses, start=1):
+            _require_time(self._until)
+            left = max(self._until - monotonic(), 0.001)
             try:
-                self.sock = self._transport = socket.create_connection((address, self.port), TIMEOUT_SECONDS)
-                return
+                transport = socket.create_connection((address, self.port), min(TIMEOUT_SECONDS, left))
             except OSError:
                 if number == len(self._addresses):
                     raise
+            else:
+                self._use(transport)
+                return
+
+    def _use(self, transport: socket.socket) -> None:
+        transport.settimeout(TIMEOUT_SECONDS)
+        self.sock = self._transport = transport
+        _require_time(self._until)  # it may have passed before there was a connection to end
 
 
 class _Https(_Http):
@@ -184,4 +194,9 @@ class _Https(_Http):
 
     def connect(self) -> None:
         super().connect()
-        self.sock = self._transport = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        # The handshake comes after the socket is known here: wrapped, the former one can no longer be ended.
+        wrapped = ssl.create_default_context().wrap_socket(
+            self.sock, server_hostname=self.host, do_handshake_on_connect=False
+        )
+        self._use(wrapped)
+        wrapped.do_handshake()
