@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -386,3 +386,69 @@ def test_a_service_cannot_serve_an_http_embedder(settings: object) -> None:
     settings.IMAGESIM = {"EMBEDDER": {"BACKEND": "imagesim.embedders.http.HttpEmbedder", "OPTIONS": options}}
     with pytest.raises(ConfigurationError, match="must be the model"):
         _ = service.application
+
+
+def test_long_names_that_begin_alike_have_different_fingerprints() -> None:
+    """An embedding is stored by its fingerprint, which is a column of 64 characters."""
+    names = [
+        "registry.example.com/models/image-text/clip-vit-large-patch14-336/" + end for end in ("a", "b", "a" * 500)
+    ]
+    found = {client("http://service/v1", model=name).fingerprint for name in names}
+    found |= {client("http://service/v1", fingerprint=name + "/2").fingerprint for name in names}
+    assert len(found) == 6
+    assert {len(fingerprint) for fingerprint in found} == {64}
+    assert client("http://service/v1", model="m" * 64).fingerprint == "m" * 64
+
+
+class Vectors(BaseHTTPRequestHandler):
+    """Answers with this text as the vector of each input."""
+
+    vector = ""
+
+    def do_POST(self) -> None:
+        inputs = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+        rows = [f'{{"index": {n}, "embedding": {self.vector}}}' for n in range(len(inputs))]
+        body = f'{{"data": [{", ".join(rows)}]}}'.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], HttpEmbedder]]:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Vectors)) as url:
+
+        def answer(vector: str) -> HttpEmbedder:
+            monkeypatch.setattr(Vectors, "vector", vector)
+            return client(url, dims=2)
+
+        yield answer
+
+
+@pytest.mark.parametrize(
+    ("vector", "says"),
+    [
+        ("[0, 0.0]", "zero"),
+        ("[NaN, 1]", "NaN"),
+        ("[1, Infinity]", "infinite"),
+        ("[1e999, 1]", "infinite"),
+        ("[null, 1]", "NaN"),
+        ("[1" + "0" * 400 + ", 1]", "did not answer with vectors"),
+        ('"AACAPwAAgD8="', "did not answer with vectors"),
+        ("[1, 2, 3]", "set 'dims'"),
+    ],
+)
+def test_a_vector_that_no_index_takes_is_an_error(answering: Callable, vector: str, says: str) -> None:
+    embedder = answering(vector)
+    with pytest.raises(EmbedderError, match=says):
+        embedder.embed_texts(["shoe", "boot"])
+    with pytest.raises(EmbedderError, match=says):
+        embedder.embed_images([Image.new("RGB", (8, 8))])
+
+
+@pytest.mark.parametrize("vector", ["[3e-30, 4e-30]", "[3e30, 4e30]", "[3e60, 4e60]"])
+def test_a_vector_of_any_length_is_made_a_unit_vector(answering: Callable, vector: str) -> None:
+    assert answering(vector).embed_texts(["shoe"]) == pytest.approx(np.array([[0.6, 0.8]]))

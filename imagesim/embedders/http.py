@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
 import io
 import os
@@ -34,6 +35,7 @@ class HttpEmbedder(BaseEmbedder):
     :param model: the name of the model in the service.
     :param dims: the length of its vectors.
     :param fingerprint: identifies the weights of the service; change it when they change (default: the model's name).
+        Of one that is longer than 64 characters, a hash replaces the end.
     :param api_key_env: the name of the environment variable, or else of the Django setting, that holds the key to
         send as a bearer token. The key itself is not an option, so that it appears in no log and no settings dump.
     :param texts: whether the service embeds texts.
@@ -82,7 +84,7 @@ class HttpEmbedder(BaseEmbedder):
         self._url = url.rstrip("/") + "/embeddings"
         self._model = model
         self._dims = dims
-        self._fingerprint = (fingerprint or model)[:64]
+        self._fingerprint = _shortened(fingerprint or model)
         self._api_key_env = api_key_env
         self.supports_texts = texts
         self._image_size = image_size
@@ -138,15 +140,20 @@ class HttpEmbedder(BaseEmbedder):
         if not rows:
             return np.empty((0, self.dims), dtype=np.float32)
         try:
-            vectors = np.asarray(rows, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise EmbedderError(f"{self._url} did not answer with vectors: {error}") from error
-        if vectors.shape != (count, self.dims) or not np.isfinite(vectors).all():
+            vectors = np.asarray(
+                rows, dtype=np.float64
+            )  # in which the squares of a float32 neither overflow nor vanish
+        except (TypeError, ValueError, OverflowError) as error:
+            raise EmbedderError(f"{self._url} did not answer with vectors: {error!s:.300}") from error
+        if vectors.shape != (count, self.dims):
             raise EmbedderError(
                 f"{self._url} answered with vectors of shape {vectors.shape}, not {(count, self.dims)}; "
                 "set 'dims' to the length of the model's vectors."
             )
-        unit: Vector = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise EmbedderError(f"{self._url} answered with a vector that is zero, or holds NaN or infinite values.")
+        unit: Vector = (vectors / lengths).astype(np.float32)
         return unit
 
     def _batches(self, inputs: Iterator[str]) -> Iterator[list[str]]:
@@ -209,6 +216,11 @@ class HttpEmbedder(BaseEmbedder):
         # gunicorn closes an idle connection after 2 s; the client must not reuse one that is about to be closed.
         limits = httpx2.Limits(max_connections=None, keepalive_expiry=1.0)
         return runtime.get("embedders.http", lambda: httpx2.Client(follow_redirects=False, limits=limits))
+
+
+def _shortened(name: str) -> str:
+    """Return a name of at most 64 characters: a longer one's beginning, with a hash of the whole."""
+    return name if len(name) <= 64 else f"{name[:47]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _data_url(image: Image, shorter_side: int) -> str:
