@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from imagesim.exceptions import EmbedderError
 from imagesim.testing.embedders import SIDE, PixelEmbedder
 
 
@@ -42,3 +45,24 @@ class GreyEmbedder(PixelEmbedder):
 
     def _pixels(self, image: Image.Image) -> np.ndarray:
         return super()._pixels(image.convert("L"))
+
+
+class WrappingEmbedder(PixelEmbedder):
+    """Reports whatever fails as an error of the model, as many embedders do, and is slow until the file ``quick`` is
+    there."""
+
+    def __init__(self, *, quick: str, **options: Any) -> None:
+        super().__init__(name="wrapping", **options)
+        self._quick = Path(quick)
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        try:
+            if not self._quick.exists():
+                self.wait()
+            return super().embed_images(images)
+        except Exception as error:
+            raise EmbedderError(f"The model failed: {error!r}") from error
+
+    def wait(self) -> None:
+        self._quick.with_suffix(".waiting").touch()
+        time.sleep(100)

@@ -12,20 +12,25 @@ import uuid
 from urllib.parse import quote
 
 import pytest
+from billiard.pool import soft_timeout_sighandler
 from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.core import mail
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_started
 from django.db import connection, connections
 from django.test.client import ClientHandler
+from django.utils import timezone
 from redis import Redis
 
+from imagesim import tasks
 from imagesim.exceptions import ConfigurationError
 from imagesim.indexes import get_index
 from imagesim.indexing import dispatch
 from imagesim.indexing.dispatch import CeleryDispatcher, ThreadDispatcher
-from imagesim.models import ItemState, Job
+from imagesim.models import Embedding, EmbeddingLease, ItemState, Job
+from tests.embedders import WrappingEmbedder
 from tests.shop import EMBEDDER, picture, product
 from tools.system import free_port
 
@@ -407,3 +412,71 @@ def test_the_app_works_without_celery():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.fixture
+def wrapping(settings, tmp_path):
+    """The file whose presence makes the embedder quick, which takes all that is raised for errors of its own."""
+    quick = tmp_path / "quick"
+    embedder = {"BACKEND": "tests.embedders.WrappingEmbedder", "OPTIONS": {"quick": str(quick)}}
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+    return quick
+
+
+def assert_released():
+    """The change waits, due at once, as if nobody had begun with it."""
+    state = ItemState.objects.get()
+    assert (state.pending, state.lease, state.leased_until, state.attempts) == (True, "", None, 0)
+    assert (state.outcome, state.error) == ("new", "")
+    assert state.not_before <= timezone.now()
+    assert not EmbeddingLease.objects.exists()
+    assert not Embedding.objects.exists()
+
+
+@pytest.mark.usefixtures("media_root")
+@pytest.mark.parametrize("nth", [1, 2, 3], ids=["in a batch", "in the check of the model", "in one picture"])
+def test_a_soft_time_limit_releases_what_was_begun(wrapping, monkeypatch, nth):
+    """By the signal and the handler of a worker, at each place where an error would be the model's or a picture's."""
+    calls = []
+
+    def wait(self):
+        calls.append(1)
+        if len(calls) == nth:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(10)
+        if len(calls) == 1:
+            raise ValueError("it fails on these two")
+
+    product("shoe", picture("red"), picture("blue"))
+    monkeypatch.setattr(WrappingEmbedder, "wait", wait)
+    former = signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
+    try:
+        with pytest.raises(SoftTimeLimitExceeded):
+            tasks.sync()
+        assert signal.getsignal(signal.SIGUSR1) is soft_timeout_sighandler
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert_released()
+    wrapping.touch()
+    tasks.sync()
+    assert get_index().count() == 1
+
+
+@pytest.mark.usefixtures("database_server", "media_root")
+def test_a_worker_releases_what_it_has_begun_at_a_soft_time_limit(
+    celery, start_worker, redis_url, settings, wrapping, tmp_path
+):
+    queue = celery(redis_url)
+    start_worker(redis_url, queue, poll_interval=3600)
+    wait_for(lambda: " succeeded in " in (tmp_path / "worker-0.log").read_text())  # its sync by itself, at its start
+    settings.IMAGESIM = {**settings.IMAGESIM, "SYNC": "manual"}  # the messages are those below
+    product("shoe", picture("red"))
+    current_app.send_task("imagesim.tasks.sync", soft_time_limit=3, time_limit=90)
+    wait_for(wrapping.with_suffix(".waiting").exists)
+    assert EmbeddingLease.objects.exists()
+    wait_for(lambda: not EmbeddingLease.objects.exists() and not ItemState.objects.exclude(lease="").exists())
+    assert_released()
+    wrapping.touch()
+    current_app.send_task("imagesim.tasks.sync", soft_time_limit=60, time_limit=90)  # by the same process
+    wait_for(synced)
+    assert get_index().count() == 1
