@@ -329,6 +329,27 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.Monk
         lite.folder()
 
 
+def test_requests_that_wait_for_a_model_that_cannot_be_loaded_fail_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not each after an attempt of its own: where the hub does not answer, each takes its time-out."""
+    embedder, loads = OpenClipEmbedder(), []
+
+    def load() -> None:
+        loads.append(time.sleep(0.3))
+        raise EmbedderError("the hub cannot be reached")
+
+    def embed() -> str:
+        with pytest.raises(EmbedderError) as raised:
+            embedder.embed_texts(["red"])
+        return str(raised.value)
+
+    monkeypatch.setattr(embedder, "_load", load)
+    with ThreadPoolExecutor(8) as pool:
+        assert {each.result() for each in [pool.submit(embed) for _ in range(8)]} == {"the hub cannot be reached"}
+    assert len(loads) == 1
+    embed()
+    assert len(loads) == 2  # a later request tries again
+
+
 def test_threads_of_a_child_process_load_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
     class SlowState(openclip._State):
         def __init__(self) -> None:

@@ -257,9 +257,16 @@ class OpenClipEmbedder(BaseEmbedder):
     def _loaded(self) -> Loaded | OnnxModel:
         state = self._state
         if state.loaded is None:
+            known = state.failure
             with state.lock:
                 if state.loaded is None:
-                    loaded = self._load()
+                    if state.failure is not known:  # while this thread waited, which need not wait as long again
+                        raise EmbedderError(str(state.failure)) from state.failure
+                    try:
+                        loaded = self._load()
+                    except EmbedderError as error:
+                        state.failure = error
+                        raise
                     size = self.batch_size or loaded.batch_size
                     # One forward pass at a time: several would compete for the same processors.
                     state.batchers = {
@@ -332,4 +339,6 @@ class _State:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.loaded: Loaded | OnnxModel | None = None
+        self.failure: EmbedderError | None = None
+        """Why it could not be loaded the last time."""
         self.batchers: dict[str, Batcher[Any, Any]] = {}
