@@ -27,7 +27,7 @@ import pytest
 from PIL import Image
 
 from imagesim import images
-from imagesim.embedders import service
+from imagesim.embedders import http, service
 from imagesim.embedders.http import HttpEmbedder
 from imagesim.embedders.service import MAX_BODY_BYTES, MAX_INPUTS, make_app
 from imagesim.exceptions import ConfigurationError, EmbedderError
@@ -452,3 +452,31 @@ def test_a_vector_that_no_index_takes_is_an_error(answering: Callable, vector: s
 @pytest.mark.parametrize("vector", ["[3e-30, 4e-30]", "[3e30, 4e30]", "[3e60, 4e60]"])
 def test_a_vector_of_any_length_is_made_a_unit_vector(answering: Callable, vector: str) -> None:
     assert answering(vector).embed_texts(["shoe"]) == pytest.approx(np.array([[0.6, 0.8]]))
+
+
+def test_a_service_that_does_not_answer_is_not_waited_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search by words or photo would take the timeout, until all threads of the site wait."""
+    monkeypatch.setattr(http, "RESET_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        embedder = client(f"http://127.0.0.1:{port}/v1", timeout=0.2)
+        for _ in range(3):
+            with pytest.raises(EmbedderError, match="cannot be reached"):
+                embedder.embed_texts(["red"])
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(EmbedderError, match="not called for 1 s: timed out"):
+                embedder.embed_texts(["red"])
+        assert time.monotonic() - started < 0.2
+    app = make_app(PixelEmbedder(), api_key=KEY)
+    with serving(make_wsgi_server("127.0.0.1", port, app, Server, Quiet)):
+        time.sleep(1)
+        assert embedder.embed_texts(["red"]).shape == (1, 64)
+
+
+def test_a_service_that_refuses_requests_is_called_all_the_same(served: str) -> None:
+    """It answers; another request can be right."""
+    for _ in range(5):
+        with pytest.raises(EmbedderError, match="400"):
+            client(served).embed_texts(["x" * 100_000])
+    assert client(served).embed_texts(["red"]).shape == (1, 64)

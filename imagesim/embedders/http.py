@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
+from imagesim.circuit_breaker import Breaker
 from imagesim.embedders import BaseEmbedder
-from imagesim.exceptions import ConfigurationError, EmbedderError, mask_credentials
+from imagesim.exceptions import CircuitOpen, ConfigurationError, EmbedderError, mask_credentials
 from imagesim.runtime import runtime
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """The maximum size of one request, unless a single input is larger."""
+
+RESET_SECONDS = 5.0
+"""How long a service that could not be reached three times in a row is not called."""
 
 
 class HttpEmbedder(BaseEmbedder):
@@ -177,12 +181,15 @@ class HttpEmbedder(BaseEmbedder):
             ) from error
         key = self._api_key()
         try:
-            response = self._client().post(
-                self._url,
-                json=self._body(inputs, modality),
-                headers={"Authorization": f"{self.scheme} {key}"} if key else None,
-                timeout=self._timeout,
-            )
+            with self._breaker().guard(httpx2.HTTPError, OSError):
+                response = self._client().post(
+                    self._url,
+                    json=self._body(inputs, modality),
+                    headers={"Authorization": f"{self.scheme} {key}"} if key else None,
+                    timeout=self._timeout,
+                )
+        except CircuitOpen as error:
+            raise EmbedderError(str(error)) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise EmbedderError(f"{self._url} cannot be reached: {error!r}. Is the embedder running?") from error
         if response.is_redirect:
@@ -207,6 +214,14 @@ class HttpEmbedder(BaseEmbedder):
     def _rows(self, answer: Any) -> list[Any]:
         """Return the vectors of an answer, in the order of the inputs."""
         return [row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])]
+
+    def _breaker(self) -> Breaker:
+        """Return the circuit breaker of the service: a search must not wait for each timeout of one that is down."""
+
+        def make() -> Breaker:
+            return Breaker(f"The embedder at {self._url}", reset_seconds=RESET_SECONDS)
+
+        return runtime.get(("embedders.http", self._url), make)
 
     @staticmethod
     def _client() -> httpx2.Client:
