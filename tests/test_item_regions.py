@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core import signing
 from django.core.cache import cache
@@ -23,7 +24,7 @@ import imagesim
 from demo_shop.shop.models import Product
 from demo_shop.shop.similarity import ProductItems
 from imagesim import events, widgets
-from imagesim.exceptions import BadQuery, NotIndexed
+from imagesim.exceptions import BadQuery, EmbedderError, NotIndexed
 from imagesim.indexes import get_index
 from imagesim.indexing.rebuild import rebuild
 from imagesim.indexing.reconcile import reconcile
@@ -32,6 +33,7 @@ from imagesim.models import Embedding, ImageRegions, ItemState, RegionVectors
 from imagesim.regions import get_region_fingerprint
 from imagesim.retrieval import answer_cache
 from tests import shop
+from tests.embedders import PixelEmbedder
 from tests.regions import ColourFinder
 from tests.shop import product
 
@@ -51,6 +53,21 @@ class CountingFinder(ColourFinder):
         if self.broken or image.size == self.fails_on:
             raise RuntimeError("no")
         return super().find(image)
+
+
+class FailingEmbedder(PixelEmbedder):
+    """Fails the first time that it is given the regions of an image."""
+
+    failure: Any = None
+
+    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        vectors, failure = super().embed_images(images), self.failure
+        if failure is None or images[0].size in ((300, 600), (64, 64)):
+            return vectors
+        type(self).failure = None
+        if isinstance(failure, Exception):
+            raise failure
+        return vectors * np.float32(failure)
 
 
 @pytest.fixture(params=shop.LOCAL_DAILY)
@@ -213,6 +230,25 @@ def test_a_picture_on_which_the_finder_fails_has_no_regions(settings: Any, caplo
     assert labels(made) == []
     assert ImageRegions.objects.get().regions == []
     assert "the region finder fails on" in caplog.text
+
+
+@pytest.mark.parametrize("failure", [0, np.nan, ValueError("no"), EmbedderError("it answered 429")], ids=repr)
+def test_a_picture_on_whose_regions_the_model_fails_stops_no_other(settings: Any, caplog: Any, failure: Any) -> None:
+    """Neither its own entry nor the regions of other pictures; and no such vector is stored."""
+    embedder = {"BACKEND": "tests.test_item_regions.FailingEmbedder"}
+    settings.IMAGESIM = {**settings.IMAGESIM, "EMBEDDER": embedder}
+    FailingEmbedder.failure = failure
+    product("dress", outfit())
+    product("coat", outfit(shift=10))
+    sync()
+    assert list(ItemState.objects.values_list("outcome", "error")) == [("indexed", "")] * 2
+    assert "the model fails on the regions of" in caplog.text
+    assert RegionVectors.objects.count() == 1
+    reconcile()
+    vectors = [np.frombuffer(bytes(row.vectors), "<f4") for row in RegionVectors.objects.all()]
+    assert len(vectors) == 2
+    assert np.isfinite(vectors).all()
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.sqrt(2))
 
 
 def test_another_model_embeds_them_in_its_rebuild(dressed: Product, settings: Any) -> None:

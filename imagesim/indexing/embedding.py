@@ -259,7 +259,7 @@ class Vectors:
             except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception as error:
-                _require_works(embedder, error)
+                require_works(embedder, error)
                 made = self._one_by_one(embedder, inputs)
             _store(fingerprint, made)
             self._known.update({(digest, fingerprint): vector for digest, vector in made.items()})
@@ -302,17 +302,23 @@ class Vectors:
 
 
 def _vectors(embedder: BaseEmbedder, inputs: Mapping[str, Any]) -> dict[str, Vector]:
-    """The vectors of prepared images, both by digest. They are stored and then never made again.
+    """The vectors of prepared images, both by digest."""
+    made = checked(embedder.embed_prepared(list(inputs.values())), len(inputs), embedder)
+    return dict(zip(inputs, made, strict=True))
+
+
+def checked(rows: Any, count: int, embedder: BaseEmbedder) -> Vector:
+    """What an embedder has made of ``count`` images, float32 (count, dims). It is stored and then never made again.
 
     :raises EmbedderError: if one of them is none that an index takes.
     """
     import numpy as np
 
-    vectors: Vector = np.asarray(embedder.embed_prepared(list(inputs.values())), dtype=np.float32)
+    vectors: Vector = np.asarray(rows, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=-1)
-    if vectors.shape != (len(inputs), embedder.dims) or not (np.isfinite(lengths) & (lengths > 0)).all():
+    if vectors.shape != (count, embedder.dims) or not (np.isfinite(lengths) & (lengths > 0)).all():
         raise EmbedderError(f"The model's vectors {vectors.shape} have a wrong shape, or one is zero or not finite.")
-    return dict(zip(inputs, vectors, strict=True))
+    return vectors
 
 
 @retry_conflicts
@@ -361,7 +367,7 @@ def _submit(pool: ThreadPoolExecutor, work: Callable[[T], R], value: T) -> Futur
         raise SystemExit from error
 
 
-def _require_works(embedder: BaseEmbedder, error: Exception) -> None:
+def require_works(embedder: BaseEmbedder, error: Exception) -> None:
     """:raises EmbedderError: if the model also fails on a plain image."""
     from PIL import Image
 

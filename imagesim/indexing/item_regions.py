@@ -18,7 +18,7 @@ from imagesim.database import retry_conflicts
 from imagesim.embedders import BaseEmbedder
 from imagesim.exceptions import BadImage, ConfigurationError, EmbedderError
 from imagesim.indexing.documents import Document
-from imagesim.indexing.embedding import Picture
+from imagesim.indexing.embedding import Picture, checked, require_works
 from imagesim.indexing.leases import INFRASTRUCTURE_ERRORS
 from imagesim.indexing.write_targets import Target, find_embedder
 from imagesim.metrics import timed
@@ -45,7 +45,7 @@ def find_regions(
     """Find and store the regions of the images of ``documents`` that have none yet; returns of how many images.
 
     Only those images are opened, one at a time; ``renew`` is called after each. Where the finder or a model does not
-    work, that is logged, and the next reconcile tries again.
+    work, or a model fails on the regions of an image, that is logged, and the next reconcile tries again.
     """
     if not is_on():
         return 0
@@ -116,7 +116,7 @@ def _find(picture: Picture, embedders: Mapping[str, BaseEmbedder]) -> bool:
     known = set(row.vectors.values_list("fingerprint", flat=True))
     for fingerprint, embedder in embedders.items():
         if boxes and fingerprint not in known:
-            _embed(row, boxes, image, embedder)
+            _embed(row, boxes, image, embedder, picture.name)
     return True
 
 
@@ -156,12 +156,22 @@ def _is_comparable(region: Region, size: tuple[int, int]) -> bool:
     return True
 
 
-def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: BaseEmbedder) -> None:
-    import numpy as np
+def _embed(row: ImageRegions, boxes: Sequence[Region], image: Image, embedder: BaseEmbedder, name: str) -> None:
+    """Embed the regions of an image and store their vectors; none if the model fails on them.
 
+    :raises EmbedderError: if the model fails on a plain image too.
+    """
     crops = [images.reduced(image, embedder.min_decode_side, box.pixels(image.size)) for box in boxes]
-    vectors = np.asarray(embedder.embed_images(crops), dtype="<f4")
-    _store_vectors(RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=vectors.tobytes()))
+    try:
+        vectors = checked(embedder.embed_images(crops), len(crops), embedder)
+    except (ConfigurationError, *INFRASTRUCTURE_ERRORS):
+        raise
+    except Exception as error:
+        require_works(embedder, error)
+        logger.warning("the model fails on the regions of %s: %s", name, error)
+        return
+    content = vectors.astype("<f4").tobytes()
+    _store_vectors(RegionVectors(image=row, fingerprint=embedder.fingerprint, vectors=content))
 
 
 @retry_conflicts
