@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +78,15 @@ class TestPrecisionCache:
         assert set(kept.all_here()) == {"cpu", "cuda:0"}
         assert PrecisionCache(tmp_path, "model-2").get("cpu") is None
         assert [path.name for path in (tmp_path / "precision").iterdir()] == ["model-1.json"]
+
+    def test_a_choice_can_be_read_by_other_users(self, tmp_path: Path) -> None:
+        """Such as that of ``imagesim_precision``, run by root, in a folder that it shares with the web processes."""
+        former = os.umask(0o022)
+        try:
+            PrecisionCache(tmp_path, "model-1").put("cpu", "bf16", [])
+        finally:
+            os.umask(former)
+        assert (tmp_path / "precision" / "model-1.json").stat().st_mode & 0o777 == 0o644
 
     def test_another_machine_or_torch_has_its_own_choice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = PrecisionCache(tmp_path, "model-1")

@@ -197,9 +197,11 @@ class PrecisionCache:
         known.setdefault(_machine(), {})[device] = {"precision": precision, "tried": [asdict(each) for each in tried]}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, suffix=".tmp", delete=False) as file:
-                json.dump(known, file, indent=1)
-            os.replace(file.name, self._path)
+            # A temporary file would be readable for this user only, and the folder can be shared.
+            with tempfile.TemporaryDirectory(dir=self._path.parent, ignore_cleanup_errors=True) as scratch:
+                written = Path(scratch) / self._path.name
+                written.write_text(json.dumps(known, indent=1))
+                os.replace(written, self._path)
         except OSError as error:
             logger.warning("The choice of precision cannot be kept in %s: %s", self._path.parent, error)
 
