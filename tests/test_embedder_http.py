@@ -480,3 +480,29 @@ def test_a_service_that_refuses_requests_is_called_all_the_same(served: str) -> 
         with pytest.raises(EmbedderError, match="400"):
             client(served).embed_texts(["x" * 100_000])
     assert client(served).embed_texts(["red"]).shape == (1, 64)
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Answers with spaces without end: one now and then, or many at once."""
+
+    many = False
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(50):
+                self.wfile.write(b" " * (1024 * 1024 if self.many else 1))
+                time.sleep(0.01 if self.many else 0.1)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.mark.parametrize(("many", "says"), [(False, "not complete after 0.3 s"), (True, "more than 10[0-9]* bytes")])
+def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, many: bool, says: str) -> None:
+    monkeypatch.setattr(Endless, "many", many)
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Endless)) as url:
+        started = time.monotonic()
+        with pytest.raises(EmbedderError, match=says):
+            client(url, timeout=0.3).embed_texts(["red"])
+        assert time.monotonic() - started < 2

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import importlib.util
 import io
+import json
 import os
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """The maximum size of one request, unless a single input is larger."""
 
+ANSWER_BYTES = 1024 * 1024
+NUMBER_BYTES = 64
+"""The maximum size of an answer: ``ANSWER_BYTES``, and ``NUMBER_BYTES`` for each number of the vectors."""
+
 RESET_SECONDS = 5.0
 """How long a service that could not be reached three times in a row is not called."""
 
@@ -44,7 +50,7 @@ class HttpEmbedder(BaseEmbedder):
         send as a bearer token. The key itself is not an option, so that it appears in no log and no settings dump.
     :param texts: whether the service embeds texts.
     :param image_size: images are reduced to this many pixels on the shorter side before they are sent.
-    :param timeout: seconds to wait for a connection and for each read.
+    :param timeout: seconds to wait for a connection, for each read, and for the end of an answer that has begun.
     :param batch_size: maximum number of inputs per request.
     """
 
@@ -181,13 +187,17 @@ class HttpEmbedder(BaseEmbedder):
             ) from error
         key = self._api_key()
         try:
-            with self._breaker().guard(httpx2.HTTPError, OSError):
-                response = self._client().post(
+            with (
+                self._breaker().guard(httpx2.HTTPError, OSError),
+                self._client().stream(
+                    "POST",
                     self._url,
                     json=self._body(inputs, modality),
                     headers={"Authorization": f"{self.scheme} {key}"} if key else None,
                     timeout=self._timeout,
-                )
+                ) as response,
+            ):
+                content = self._content(response, ANSWER_BYTES + NUMBER_BYTES * self.dims * len(inputs))
         except CircuitOpen as error:
             raise EmbedderError(str(error)) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
@@ -198,15 +208,32 @@ class HttpEmbedder(BaseEmbedder):
                 "set 'url' to the address of the service itself."
             )
         if not response.is_success:
-            detail = response.text[:300].replace(key, "***") if key else response.text[:300]
+            text = content.decode(errors="replace")
+            detail = (text.replace(key, "***") if key else text)[:300]
             raise EmbedderError(f"{self._url} answered {response.status_code}: {detail}")
         try:
-            rows = self._rows(response.json())
+            rows = self._rows(json.loads(content))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EmbedderError(f"{self._url} did not answer as the {self.protocol} does: {error!r}") from error
         if len(rows) != len(inputs):
             raise EmbedderError(f"{self._url} answered with {len(rows)} vectors for {len(inputs)} inputs.")
         return rows
+
+    def _content(self, response: httpx2.Response, most: int) -> bytes:
+        """Read the answer.
+
+        :raises EmbedderError: if it has more than ``most`` bytes.
+        :raises TimeoutError: if it has begun, and is not complete within the timeout.
+        """
+        until = monotonic() + self._timeout
+        content = bytearray()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > most:
+                raise EmbedderError(f"{self._url} answered with more than {most} bytes.")
+            if monotonic() > until:
+                raise TimeoutError(f"its answer was not complete after {self._timeout:g} s")
+        return bytes(content)
 
     def _body(self, inputs: list[str], modality: str) -> dict[str, Any]:
         return {"model": self._model, "input": inputs, "modality": modality, "encoding_format": "float"}
