@@ -25,6 +25,7 @@ from imagesim.indexing.write_targets import Target
 from imagesim.models import Embedding, EmbeddingLease
 from imagesim.types import IndexMeta
 from tests.embedders import PixelEmbedder
+from tests.shop import encoded
 
 
 class CountingEmbedder(PixelEmbedder):
@@ -196,6 +197,29 @@ def test_a_time_limit_is_not_blamed_on_pictures(at: int) -> None:
     with pytest.raises(SoftTimeLimitExceeded):
         Vectors([target(EndedEmbedder(fails_on=(50, 50)))]).resolve([picture("red"), picture("red", (50, 50))])
     assert not EmbeddingLease.objects.exists()
+
+
+@pytest.mark.django_db
+def test_at_a_stop_no_more_files_are_read() -> None:
+    """The worker waits for those that are being read, each of which can take long in a storage elsewhere."""
+    stopped: list[float] = []
+    begun: list[float] = []
+
+    class StoppedEmbedder(CountingEmbedder):
+        def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+            stopped.append(time.monotonic())
+            raise KeyboardInterrupt
+
+    class SlowFile(BytesIO):
+        def seek(self, *args: Any) -> int:
+            begun.append(time.monotonic())
+            time.sleep(0.3)
+            return super().seek(*args)
+
+    pictures = [Picture(str(n), SlowFile(encoded(Image.new("RGB", (20 + n, 20))))) for n in range(80)]
+    with pytest.raises(KeyboardInterrupt):
+        Vectors([target(StoppedEmbedder())]).resolve(pictures)
+    assert sum(each > stopped[0] for each in begun) <= 2
 
 
 @pytest.mark.django_db

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -133,7 +134,8 @@ class Vectors:
                 with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(threads()) as workers:
                     left = to_open
                     while left:
-                        self._make(self._contents(left, readers), workers)
+                        with closing(self._contents(left, readers)) as contents:  # at a stop, no more files are read
+                            self._make(contents, workers)
                         left = self._wait(to_open)
             finally:
                 self._leases.release()
@@ -168,7 +170,7 @@ class Vectors:
                 self._known[digest, fingerprint] = np.frombuffer(bytes(vector), dtype="<f4")
         self.colours.update(stored({picture.last_digest for picture in identified if self._is_unmeasured(picture)}))
 
-    def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Iterator[Content]:
+    def _contents(self, pictures: Iterable[Picture], readers: ThreadPoolExecutor) -> Generator[Content]:
         """Read the files; yield those whose vectors are not stored and not leased by other workers, each once. Never
         decodes."""
         read = ahead(readers, _read, pictures, window=READ_AHEAD)
