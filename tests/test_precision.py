@@ -96,6 +96,20 @@ class TestPrecisionCache:
         kept.put("cpu", "fp32", [])
         assert len(json.loads((tmp_path / "precision" / "model-1.json").read_text())) == 2
 
+    def test_a_process_without_openvino_does_not_replace_a_choice_of_int8(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Such as a web process, which tries the precisions at its start, beside a worker with OpenVINO."""
+        kept = PrecisionCache(tmp_path, "model-1")
+        with monkeypatch.context() as installed:
+            installed.setattr(precision.importlib.util, "find_spec", lambda name: name == "openvino")
+            kept.put("cpu", "int8", [])
+        monkeypatch.setattr(precision.importlib.util, "find_spec", lambda name: None)
+        assert kept.get("cpu") is None
+        kept.put("cpu", "fp32", [])
+        monkeypatch.setattr(precision.importlib.util, "find_spec", lambda name: name == "openvino")
+        assert kept.get("cpu") == ("int8", [])
+
     def test_without_torch_there_is_no_choice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = PrecisionCache(tmp_path, "model-1")
         kept.put("cpu", "bf16", [])

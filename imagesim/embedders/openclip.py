@@ -291,9 +291,7 @@ class OpenClipEmbedder(BaseEmbedder):
         if self.precision != "auto":
             return self._load_in(self.precision, device)
         kept = self._kept().get(str(device))
-        if kept is None or (kept[0] == "int8" and not importlib.util.find_spec("openvino")):
-            return self._load_best(device)
-        return self._load_in(kept[0], device)
+        return self._load_best(device) if kept is None else self._load_in(kept[0], device)
 
     def _load_in(self, name: str, device: Any) -> Loaded:
         from imagesim.embedders.loading import load

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
@@ -214,7 +215,10 @@ class PrecisionCache:
 
 
 def _machine() -> str:
-    """Describe what a choice is valid for: the type of processor and the version of torch."""
+    """Describe what a choice is valid for: the type of processor, the version of torch, and whether int8 can be used.
+
+    Processes with and without OpenVINO can share a cache folder, and those without would replace a choice of int8.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
         kind = sorted(line for line in lines if line.startswith(("vendor", "cpu family", "model", "stepping", "flags")))
@@ -226,7 +230,8 @@ def _machine() -> str:
         torch = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:  # in a process that does not embed
         torch = "missing"
-    return f"{name} ({digest}), torch {torch}"
+    int8 = ", with OpenVINO" if importlib.util.find_spec("openvino") else ""
+    return f"{name} ({digest}), torch {torch}{int8}"
 
 
 def synthetic_pictures(count: int) -> list[Image]:
