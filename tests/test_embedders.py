@@ -255,6 +255,22 @@ def test_it_is_assembled_once_and_repaired(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
+    """A container with little memory is started and killed again and again, and its cache folder can be kept."""
+    script = (
+        "import os, sys; from pathlib import Path; from imagesim.embedders import lite\n"
+        "build = lambda scratch: ((scratch / 'weights').write_bytes(b'0'), os.kill(os.getpid(), 9))\n"
+        "lite.build_once(Path(sys.argv[1]) / 'model', build)"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    first, second = tmp_path.iterdir()
+    hours_ago = time.time() - 2 * lite.ABANDONED_SECONDS
+    os.utime(first, (hours_ago, hours_ago))
+    lite.build_once(tmp_path / "model", lambda scratch: scratch.joinpath("weights").touch())
+    assert set(tmp_path.iterdir()) == {second, tmp_path / "model"}  # the second can be at work
+
+
 def test_several_processes_can_assemble_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         folders = set(pool.map(lambda _: lite.folder(tmp_path), range(3)))

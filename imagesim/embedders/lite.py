@@ -19,7 +19,9 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -189,6 +191,9 @@ COMPONENTS = ("shape", "colour", "words")
 
 _TOKENIZER = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 MANIFEST = "imagesim.json"
+_SCRATCH = f".{NAME}-"
+ABANDONED_SECONDS = 3600.0
+"""No model takes as long to be built."""
 
 
 def weights_path(size: Size = LITE) -> Path:
@@ -288,7 +293,8 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     parent = target.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=parent, ignore_cleanup_errors=True) as scratch:
+        _remove_abandoned(parent)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True) as scratch:
             built = Path(scratch) / "new"
             built.mkdir()
             build(built)
@@ -307,6 +313,14 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
             "name a writable folder with the embedder's option 'cache_dir'."
         ) from error
     return target
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what processes have left that were killed while they built a model, such as for want of memory."""
+    for scratch in parent.glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            if scratch.is_dir() and time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(scratch)
 
 
 def intact(target: Path) -> bool:
