@@ -166,7 +166,8 @@ class TestDecode:
     def test_an_invalid_orientation_is_ignored(self, orientation):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        assert images.decode(encoded(halves("red", "blue"), "JPEG", exif=exif)).size == (64, 32)
+        data = encoded(halves("red", "blue"), "JPEG", exif=exif)
+        assert images.decode(data).size == images.dimensions(data) == (64, 32)
 
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
     def test_unreadable_exif_is_ignored(self):

@@ -71,6 +71,8 @@ where there is transparency)."""
 _NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
 _ORIENTATION = 0x0112
+_SIDEWAYS = range(5, 9)
+"""The values of the EXIF orientation that exchange width and height; there is none above."""
 
 
 def read(file: Any) -> bytes:
@@ -183,7 +185,7 @@ def dimensions(data: bytes) -> tuple[int, int]:
     """
     image = _open(data)
     width, height = image.size
-    return (height, width) if _orientation(image) >= 5 else (width, height)
+    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
 
 
 @cache
