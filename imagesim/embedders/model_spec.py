@@ -18,6 +18,7 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from imagesim.embedders import hub, lite
 from imagesim.embedders.lite import file_digest
+from imagesim.embedders.model_files import folder_digests
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
@@ -67,7 +68,7 @@ class ModelName:
         if self.kind == "lite":
             return {"model": self.value, "digest": lite.digest(self.size)}
         if self.kind == "local-dir":
-            return {"files": _folder_digests(Path(self.value))}
+            return {"files": folder_digests(Path(self.value))}
         if self.pretrained and Path(self.pretrained).is_file():
             return {"model": self.value, "weights": file_digest(Path(self.pretrained))}
         identity = {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
@@ -143,19 +144,6 @@ def built_in_configs() -> dict[str, Path]:
     if spec is None or spec.origin is None:
         return {}
     return {path.stem: path for path in sorted((Path(spec.origin).parent / "model_configs").glob("*.json"))}
-
-
-def _folder_digests(folder: Path) -> dict[str, str]:
-    if not (folder / hub.CONFIG).is_file():
-        raise EmbedderError(f"The folder {str(folder)!r} has no {hub.CONFIG!r}, so it is not an open_clip model.")
-    try:
-        return {
-            str(path.relative_to(folder)): file_digest(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".") and path.suffix not in (".md", ".txt.lock")
-        }
-    except OSError as error:
-        raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
 
 
 def naflex_problem(name: ModelName, config: dict[str, Any] | None) -> str:
