@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import pytest
 
 from imagesim.embedders import hub
 from imagesim.embedders.openclip import OpenClipEmbedder
+from imagesim.exceptions import EmbedderError
+from imagesim.testing.embedder_contract import pictures
 
 
 @pytest.fixture
@@ -56,3 +60,49 @@ def test_all_other_files_are(model: Path, path: str) -> None:
     before = fingerprint(model)
     (model / path).write_text("changed")
     assert fingerprint(model) != before
+
+
+def weights(size: int = 64, **header: object) -> bytes:
+    """A file in the format safetensors with one tensor of ``size`` bytes."""
+    described = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}, **header}).encode()
+    return struct.pack("<Q", len(described)) + described + bytes(size)
+
+
+WHOLE = weights(__metadata__={"format": "pt"})
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 605143316\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param(WHOLE[:-1], f"has {len(WHOLE) - 1} bytes, and its header announces {len(WHOLE)}", id="end"),
+        pytest.param(WHOLE + b"0", f"has {len(WHOLE) + 1} bytes", id="longer"),
+        pytest.param(WHOLE[:40], "no header", id="header"),
+        pytest.param(WHOLE[:5], "no header", id="length"),
+        pytest.param(b"", "no header", id="empty"),
+        pytest.param(bytes(100), "no header", id="zeros"),
+        pytest.param(weights(a=7), "no header", id="other header"),
+        pytest.param(POINTER, "git lfs pull", id="pointer"),
+    ],
+)
+def test_weights_that_are_not_whole_are_named(model: Path, kind: str, data: bytes, said: str) -> None:
+    path = model / "open_clip_model.safetensors"
+    path.write_bytes(data)
+    options = {"model": f"local-dir:{model}"} if kind == "folder" else {"model": "ViT-B-32", "pretrained": str(path)}
+    (message,) = OpenClipEmbedder(**options).check()  # type: ignore[arg-type]
+    assert message.id == "imagesim.E208"
+    for failed in (lambda e: e.fingerprint, lambda e: e.embed_images(pictures())):
+        with pytest.raises(EmbedderError) as raised:
+            failed(OpenClipEmbedder(**options))  # type: ignore[arg-type]
+        for text in (str(raised.value), message.msg):
+            assert str(path) in text
+            assert said in text
+
+
+def test_whole_weights_have_a_fingerprint(model: Path) -> None:
+    before = fingerprint(model)
+    (model / "open_clip_model.safetensors").write_bytes(WHOLE)
+    assert fingerprint(model) != before
+    (model / "more.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+    assert not OpenClipEmbedder(model=f"local-dir:{model}").check()

@@ -1,7 +1,8 @@
-"""The files of a model in a local folder: which of them determine its vectors, and their digests."""
+"""The files of a model on this machine: which of them determine its vectors, whether they are whole, their digests."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ from imagesim.exceptions import EmbedderError
 
 _IGNORED = (".md", ".lock")
 """The suffixes of files that are no part of a model."""
+
+MAX_HEADER_BYTES = 100_000_000
+"""The limit of the format safetensors."""
+
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def folder_files(folder: Path) -> Iterator[Path]:
@@ -31,14 +37,54 @@ def folder_files(folder: Path) -> Iterator[Path]:
 def folder_digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a model, by its path in the folder.
 
-    :raises EmbedderError: if there is no model in the folder, or a file cannot be read.
+    :raises EmbedderError: if there is no model in the folder, or a file cannot be read or is not whole.
     """
     if not (folder / hub.CONFIG).is_file():
         raise EmbedderError(f"The folder {str(folder)!r} has no {hub.CONFIG!r}, so it is not an open_clip model.")
     try:
-        return {str(path.relative_to(folder)): file_digest(path) for path in folder_files(folder)}
+        return {str(path.relative_to(folder)): weights_digest(path) for path in folder_files(folder)}
     except OSError as error:
         raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
+
+
+def weights_digest(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    :raises OSError: if it cannot be read.
+    :raises EmbedderError: if it is one of weights and not whole.
+    """
+    problem = weights_problem(path)
+    if problem:
+        raise EmbedderError(problem)
+    return file_digest(path)
+
+
+def weights_problem(path: Path) -> str:
+    """Return why a file of weights in the format safetensors cannot be used, from its size and its header; empty if it
+    can, or if it has another format.
+
+    :raises OSError: if it cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return ""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            return f"The file {str(path)!r} is only a pointer of Git LFS: run `git lfs pull` in its repository."
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= MAX_HEADER_BYTES else b""
+    try:
+        tensors = [each for name, each in json.loads(header).items() if name != "__metadata__"]
+        announced = 8 + length + max((each["data_offsets"][1] for each in tensors), default=0)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return f"The file {str(path)!r} is damaged or truncated: it has no header that can be read. Copy it again."
+    if size != announced:
+        return (
+            f"The file {str(path)!r} is damaged or truncated: it has {size} bytes, and its header announces "
+            f"{announced}. Copy it again."
+        )
+    return ""
 
 
 def _fail(error: OSError) -> None:

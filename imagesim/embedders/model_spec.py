@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,8 +18,7 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage, Error, Warning
 
 from imagesim.embedders import hub, lite
-from imagesim.embedders.lite import file_digest
-from imagesim.embedders.model_files import folder_digests
+from imagesim.embedders.model_files import folder_digests, folder_files, weights_digest, weights_problem
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
@@ -70,7 +70,7 @@ class ModelName:
         if self.kind == "local-dir":
             return {"files": folder_digests(Path(self.value))}
         if self.pretrained and Path(self.pretrained).is_file():
-            return {"model": self.value, "weights": file_digest(Path(self.pretrained))}
+            return {"model": self.value, "weights": weights_digest(Path(self.pretrained))}
         identity = {"kind": self.kind, "model": self.value, "pretrained": self.pretrained}
         if self.kind == "built-in":
             identity["activation"] = "of the weights"  # not of the architecture, as in open_clip
@@ -180,6 +180,8 @@ def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     problem = naflex_problem(name, name.config(cache_dir))
     if problem:
         return [Error(problem, id="imagesim.E207")]
+    if name.kind == "local-dir":
+        return _check_weights(name, folder_files(Path(name.value)))
     return _check_built_in(name) if name.kind == "built-in" else []
 
 
@@ -206,6 +208,14 @@ def _check_folder(name: ModelName) -> list[CheckMessage]:
     return []
 
 
+def _check_weights(name: ModelName, files: Iterable[Path]) -> list[CheckMessage]:
+    try:
+        problem = next(filter(None, map(weights_problem, files)), "")
+    except OSError as error:
+        problem = f"It cannot be read: {error}."
+    return [Error(f"{name} cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
+
+
 def _check_built_in(name: ModelName) -> list[CheckMessage]:
     known = built_in_configs()
     if name.value.replace("/", "-") not in known:
@@ -230,4 +240,4 @@ def _check_built_in(name: ModelName) -> list[CheckMessage]:
                 id="imagesim.E204",
             )
         ]
-    return []
+    return _check_weights(name, filter(Path.is_file, [Path(name.pretrained)]))
