@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imagesim.embedders import hub
@@ -106,3 +109,63 @@ def test_whole_weights_have_a_fingerprint(model: Path) -> None:
     assert fingerprint(model) != before
     (model / "more.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
     assert not OpenClipEmbedder(model=f"local-dir:{model}").check()
+
+
+def replaced(path: Path, data: bytes, how: str) -> None:
+    """Give a file other bytes, but not another size or time of modification."""
+    status = path.stat()
+    assert len(data) == status.st_size
+    target = path.with_name("new") if how == "another file" else path
+    target.write_bytes(data)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    target.replace(path)
+    assert path.stat().st_mtime_ns == status.st_mtime_ns
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize("how", ["another file", "in place"])
+def test_a_model_that_is_not_loaded_has_the_fingerprint_of_its_files(model: Path, kind: str, how: str) -> None:
+    path = model / "open_clip_pytorch_model.bin"
+    options = {"model": f"local-dir:{model}"} if kind == "folder" else {"model": "ViT-B-32", "pretrained": str(path)}
+    embedder = OpenClipEmbedder(**options)  # type: ignore[arg-type]
+    before = embedder.fingerprint
+    replaced(path, b"WEIGHTS", how)
+    assert embedder.fingerprint == OpenClipEmbedder(**options).fingerprint != before  # type: ignore[arg-type]
+
+
+def test_files_are_read_again_only_if_they_changed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = OpenClipEmbedder(model=f"local-dir:{model}")
+    assert (embedder.dims, before := embedder.fingerprint) == (24, embedder.fingerprint)
+    monkeypatch.setattr("imagesim.embedders.model_files.file_digest", lambda path: pytest.fail(f"{path} was read"))
+    (model / ".git").write_text("hidden")
+    assert embedder.fingerprint == before
+    monkeypatch.undo()
+    (model / hub.CONFIG).write_text('{"model_cfg": {"embed_dim": 32}}')
+    assert (embedder.fingerprint != before, embedder.dims) == (True, 32)
+
+
+@pytest.mark.slow
+def test_vectors_are_those_of_the_fingerprint(local_clip: Path, tmp_path: Path) -> None:
+    """Weights replaced between the two, as by a deployment, would be indexed under the name of others."""
+    folder, images = tmp_path / "model", pictures()[:2]
+    shutil.copytree(local_clip, folder)
+    weights = folder / "open_clip_model.safetensors"
+    first = weights.read_bytes()
+    start = 8 + int.from_bytes(first[:8], "little")
+    floats = np.random.default_rng(0).permutation(np.frombuffer(first[start:], "<f4"))
+
+    embedder = OpenClipEmbedder(model=f"local-dir:{folder}", runtime="torch", precision="fp32")
+    before = embedder.fingerprint
+    replaced(weights, first[:start] + floats.tobytes(), "another file")
+    with pytest.raises(EmbedderError, match="were changed while this process used them: try again"):
+        embedder.embed_images(images)
+    others = embedder.embed_images(images)
+    after = embedder.fingerprint
+    assert after != before
+
+    replaced(weights, first, "another file")  # a model in memory stays what it is
+    assert embedder.fingerprint == after
+    np.testing.assert_allclose(embedder.embed_images(images), others, atol=1e-4)
+    fresh = OpenClipEmbedder(model=f"local-dir:{folder}", runtime="torch", precision="fp32")
+    assert np.abs(fresh.embed_images(images) - others).max() > 0.01
+    assert fresh.fingerprint == before

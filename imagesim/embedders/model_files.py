@@ -47,6 +47,16 @@ def folder_digests(folder: Path) -> dict[str, str]:
         raise EmbedderError(f"The model in {str(folder)!r} cannot be read: {error}.") from error
 
 
+def file_stamp(path: Path) -> tuple[object, ...]:
+    """Return what tells one state of a file from another without reading it: replacing a file changes its inode, and
+    writing into it its ctime, even if the size and mtime stay.
+
+    :raises OSError: if there is no such file.
+    """
+    status = path.stat()
+    return (str(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def weights_digest(path: Path) -> str:
     """Return the SHA-256 of a file.
 

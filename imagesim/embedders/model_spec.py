@@ -18,7 +18,7 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage, Error, Warning
 
 from imagesim.embedders import hub, lite
-from imagesim.embedders.model_files import folder_digests, folder_files, weights_digest, weights_problem
+from imagesim.embedders.model_files import file_stamp, folder_digests, folder_files, weights_digest, weights_problem
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
@@ -75,6 +75,20 @@ class ModelName:
         if self.kind == "built-in":
             identity["activation"] = "of the weights"  # not of the architecture, as in open_clip
         return identity | ({"revision": self.revision} if self.revision else {})
+
+    def stamp(self) -> list[tuple[object, ...]]:
+        """Return the state of the files of :meth:`identity`, without reading them. It differs if they changed.
+
+        :raises EmbedderError: if a folder or file cannot be read.
+        """
+        if self.kind == "local-dir":
+            files = folder_files(Path(self.value))
+        else:
+            files = filter(Path.is_file, [Path(self.pretrained)] if self.pretrained else [])
+        try:
+            return sorted(map(file_stamp, files))
+        except OSError as error:
+            raise EmbedderError(f"{self} cannot be read: {error}.") from error
 
     def config(self, cache_dir: Path | None = None) -> dict[str, Any] | None:
         """Return open_clip's configuration of the model; None if it is not on this machine.

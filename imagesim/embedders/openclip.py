@@ -102,6 +102,7 @@ class OpenClipEmbedder(BaseEmbedder):
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                 raise ConfigurationError(f"The weight of {part!r} must be a finite number, not {weight!r}.")
         self._states: dict[int, _State] = {}
+        self._identified: tuple[list[tuple[object, ...]], str] | None = None
 
     @property
     def _state(self) -> _State:
@@ -121,6 +122,8 @@ class OpenClipEmbedder(BaseEmbedder):
     def dims(self) -> int:
         if self.name.kind == "lite":
             return lite.dims(self.name.size)
+        if self._state.loaded is not None:
+            return self._state.loaded.dims
         config = self.name.config(self.cache_dir)
         if config is not None:
             return int(config["embed_dim"])
@@ -136,11 +139,21 @@ class OpenClipEmbedder(BaseEmbedder):
         size = config.get("vision_cfg", {}).get("image_size", 0)
         return int(min(size)) if isinstance(size, list | tuple) else int(size)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        identity = {"version": _VERSION, **self.name.identity()}
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return f"{self.name.slug[:47]}-{digest[:16]}"
+        """The fingerprint of the loaded model, whatever is in its files by now; of the files until it is loaded."""
+        return self._state.fingerprint or self._identify()
+
+    def _identify(self) -> str:
+        """Return the fingerprint of the model's files, which are read again only if they changed."""
+        stamp = self.name.stamp()
+        if self._identified is None or self._identified[0] != stamp:
+            identity = {"version": _VERSION, **self.name.identity()}
+            digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+            for stored in ("dims", "input_side"):
+                self.__dict__.pop(stored, None)
+            self._identified = stamp, f"{self.name.slug[:47]}-{digest[:16]}"
+        return self._identified[1]
 
     def best_batch(self) -> int:
         return self.batch_size or self._loaded().batch_size
@@ -263,7 +276,7 @@ class OpenClipEmbedder(BaseEmbedder):
                     if state.failure is not known:  # while this thread waited, which need not wait as long again
                         raise EmbedderError(str(state.failure)) from state.failure
                     try:
-                        loaded = self._load()
+                        loaded, state.fingerprint = self._load_unchanged()
                     except EmbedderError as error:
                         state.failure = error
                         raise
@@ -275,6 +288,18 @@ class OpenClipEmbedder(BaseEmbedder):
                     }
                     state.loaded = loaded
         return state.loaded
+
+    def _load_unchanged(self) -> tuple[Loaded | OnnxModel, str]:
+        """Load the model; return it with its fingerprint.
+
+        :raises EmbedderError: if its files are not those whose fingerprint was given out before: the caller would take
+            the vectors for those of another model. The next call loads it under its own fingerprint.
+        """
+        expected = self._identified[1] if self._identified else self._identify()
+        loaded = self._load() if self._identify() == expected else None
+        if loaded is None or self._identify() != expected:
+            raise EmbedderError(f"The files of {self.name} were changed while this process used them: try again.")
+        return loaded, expected
 
     def _load(self) -> Loaded | OnnxModel:
         missing = self.check()
@@ -339,4 +364,5 @@ class _State:
         self.loaded: Loaded | OnnxModel | None = None
         self.failure: EmbedderError | None = None
         """Why it could not be loaded the last time."""
+        self.fingerprint = ""
         self.batchers: dict[str, Batcher[Any, Any]] = {}
