@@ -141,6 +141,31 @@ def test_an_answering_process_does_not_import_torch(local_clip: Path, clip_cache
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_sizes_are_known_without_open_clip(clip: OpenClipEmbedder, tmp_path: Path) -> None:
+    """Those of a model that open_clip knows by name are in its package; a process without it has the exported model."""
+    known = json.loads((clip._exported() / onnx.FACTS).read_text())
+    assert (known["dims"], min(known["preprocess"]["size"])) == (clip.dims, clip.input_side) == (24, 32)
+    options = {"model": "ViT-L-16-SigLIP-384", "pretrained": "webli", "runtime": "onnx", "cache_dir": str(tmp_path)}
+    kept = OpenClipEmbedder(**options)._exported()  # type: ignore[arg-type]
+    described = json.dumps({"dims": 1024, "preprocess": {"size": [384, 384]}})
+    code = (
+        "import sys, time\n"
+        "sys.modules.update(dict.fromkeys(['open_clip', 'torch', 'transformers']))\n"
+        "from imagesim.embedders.openclip import OpenClipEmbedder\n"
+        f"e = OpenClipEmbedder(**{options!r})\n"
+        "try: print(e.min_decode_side, e.dims, e._state.loaded)\n"
+        "except Exception as error: print(repr(error))\n"
+    )
+    offline = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    # A name of open_clip is none of the hub: nothing is asked there.
+    assert (
+        "EmbedderError(\"The model 'ViT-L-16-SigLIP-384' (webli) needs the package 'torch'"
+        in run(code, **offline).stdout
+    )
+    lite.build_once(kept, lambda scratch: (scratch / onnx.FACTS).write_text(described))
+    assert run(code, **offline).stdout.strip() == "768 1024 None"
+
+
 def test_the_number_of_threads_is_limited(local_clip: Path, clip_cache: Path) -> None:
     code = serving(local_clip, clip_cache) + "e.warm_up()\nprint(len(os.listdir('/proc/self/task')))\n"
     if not Path("/proc/self/task").exists():

@@ -141,11 +141,20 @@ def usable(kept: Path) -> bool:
     return (kept / lite.MANIFEST).is_file() and all(find_spec(module) is not None for module in NEEDED)
 
 
+def facts(kept: Path) -> dict[str, Any]:
+    """Return what the folder ``kept`` says of its exported model: ``dims``, ``preprocess`` and others; empty if there
+    is none."""
+    try:
+        return dict(json.loads((kept / FACTS).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def report(kept: Path) -> str:
     """Return a readable description of how the exported model compared with torch."""
     try:
-        trial = precision.PrecisionTrial(**json.loads((kept / FACTS).read_text())["trial"])
-    except (OSError, ValueError, KeyError, TypeError):
+        trial = precision.PrecisionTrial(**facts(kept)["trial"])
+    except (KeyError, TypeError):
         return "fp32 in ONNX Runtime; not yet exported on this machine"
     return f"fp32 in ONNX Runtime; compared with torch: {trial}"
 

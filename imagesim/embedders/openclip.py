@@ -124,20 +124,29 @@ class OpenClipEmbedder(BaseEmbedder):
             return lite.dims(self.name.size)
         if self._state.loaded is not None:
             return self._state.loaded.dims
-        config = self.name.config(self.cache_dir)
-        if config is not None:
-            return int(config["embed_dim"])
-        return self._loaded().dims
+        config = self._config()
+        return int(config["embed_dim"]) if config else self._loaded().dims
 
     @cached_property
     def input_side(self) -> int:
         if self.name.kind == "lite":
             return self.name.size.image_size
-        config = self.name.config(self.cache_dir)
-        if config is None:  # the first time that this model of the hub is used here
+        config = self._config()
+        if not config and self.name.kind == "hf-hub":  # the first time that this model of the hub is used here
             config = self.name.fetched_config(self.cache_dir)
+        if not config:
+            self._require()
         size = config.get("vision_cfg", {}).get("image_size", 0)
         return int(min(size)) if isinstance(size, list | tuple) else int(size)
+
+    def _config(self) -> dict[str, Any]:
+        """Return open_clip's configuration of the model, or the same facts of the exported model, which needs no
+        open_clip; empty if neither is on this machine."""
+        config = self.name.config(self.cache_dir)
+        if config is not None:
+            return config
+        facts = onnx.facts(self._exported())
+        return {"embed_dim": facts["dims"], "vision_cfg": {"image_size": facts["preprocess"]["size"]}} if facts else {}
 
     @property
     def fingerprint(self) -> str:
@@ -301,10 +310,14 @@ class OpenClipEmbedder(BaseEmbedder):
             raise EmbedderError(f"The files of {self.name} were changed while this process used them: try again.")
         return loaded, expected
 
-    def _load(self) -> Loaded | OnnxModel:
+    def _require(self) -> None:
+        """Require what the model needs. :raises EmbedderError: if something is missing, with what to do."""
         missing = self.check()
         if missing:
             raise EmbedderError(f"{missing[0].msg} {missing[0].hint or ''}".strip())
+
+    def _load(self) -> Loaded | OnnxModel:
+        self._require()
         if self._exports:
             try:
                 return onnx.load(self.name, self.cache_dir, self._exported())
