@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import torch
 
 from imagesim.embedders import hub, lite
 from imagesim.embedders.model_spec import ModelName, naflex_problem
+from imagesim.embedders.plain_text import separator
 from imagesim.embedders.process import import_torchvision
 from imagesim.embedders.reduced_precision import DTYPES
 from imagesim.exceptions import EmbedderError
@@ -94,6 +96,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
             source.model, device=device, precision="fp32" if inside else precision, **source.arguments
         )
         tokenizer = open_clip.get_tokenizer(source.tokenizer, cache_dir=str(cache_dir) if cache_dir else None)
+        separate_special_tokens(tokenizer)
     except EmbedderError:
         raise
     except Exception as error:
@@ -172,6 +175,17 @@ def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
     arguments = {f"image_{key}": tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
     arguments["pretrained"] = str(hub.fetch(repository, files, None, cache_dir))
     return _Source(name.value, name.value, {**arguments, "force_quick_gelu": tag.get("quick_gelu", False)})
+
+
+def separate_special_tokens(tokenizer: Any) -> None:
+    """Let one of open_clip's tokenizers take special tokens within a text for text."""
+    if hasattr(tokenizer, "bpe_ranks"):  # open_clip's own
+        names = [tokenizer.decoder[number] for number in tokenizer.all_special_ids]
+    else:
+        added = tokenizer.tokenizer.added_tokens_decoder.values()
+        names = [*tokenizer.tokenizer.all_special_tokens, *(token.content for token in added if token.special)]
+    clean, separate = tokenizer.clean_fn, separator(names)
+    tokenizer.clean_fn = functools.wraps(clean)(lambda text: separate(clean(text)))
 
 
 def _reparameterise(tower: Any) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.checks import CheckMessage, Warning
 
 from imagesim.embedders import lite, onnx_files, precision
+from imagesim.embedders.plain_text import separator
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +50,8 @@ class OnnxModel:
         self._facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
         self.dims = int(self._facts["dims"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        self._separate = separator(token.content for token in added if token.special)
         self._image, self._text = (onnx_files.session(folder / f"{tower}.onnx") for tower in ("image", "text"))
 
     def prepare(self, image: Image) -> Any:
@@ -78,7 +81,7 @@ class OnnxModel:
         import numpy as np
 
         facts = self._facts["tokenizer"]
-        rows = [self._tokenizer.encode(clean(text, facts["clean"])).ids for text in texts]
+        rows = [self._tokenizer.encode(self._separate(clean(text, facts["clean"]))).ids for text in texts]
         ids = np.array(rows, np.int64)
         if facts["dropped"] is not None:
             ids[ids == facts["dropped"]] = 0
