@@ -23,7 +23,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageFile, features
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin, features
 
 from demo_shop.shop.models import Photo
 from imagesim import images
@@ -168,6 +168,18 @@ class TestDecode:
         exif[0x0112] = orientation
         data = encoded(halves("red", "blue"), "JPEG", exif=exif)
         assert images.decode(data).size == images.dimensions(data) == (64, 32)
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    def test_the_orientation_in_xmp_is_ignored_as_in_browsers(self, kind):
+        """Programs that turn a picture and remove or reset its EXIF often leave XMP as it was."""
+        xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        data = encoded(halves("red", "blue"), kind, **({"pnginfo": text} if kind == "PNG" else {"xmp": xmp}))
+        assert Image.open(io.BytesIO(data)).getexif()[0x0112] == 6  # as Pillow has it
+        assert images.decode(data).size == images.dimensions(data) == (64, 32)
+        opened = Image.open(io.BytesIO(data))
+        assert images.normalise(opened).size == (64, 32)
 
     @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
     def test_unreadable_exif_is_ignored(self):

@@ -70,6 +70,7 @@ where there is transparency)."""
 
 _NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 _LIBRARIES = {"WEBP": "webp", "AVIF": "avif"}
+_XMP = ("xmp", "XML:com.adobe.xmp")
 _ORIENTATION = 0x0112
 _SIDEWAYS = range(5, 9)
 """The values of the EXIF orientation that exchange width and height; there is none above."""
@@ -313,8 +314,11 @@ def _orientation(image: Image) -> int:
 
     if image.format == "TIFF":
         return 1
+    bare = Base()  # not the picture: that of a PNG would be decoded first
+    # Pillow would take the orientation from XMP where EXIF has none; no browser does.
+    bare.info = {name: value for name, value in image.info.items() if name not in _XMP}
     try:
-        return int(Base.getexif(image).get(_ORIENTATION, 1))  # not that of PNG, which decodes the picture first
+        return int(bare.getexif().get(_ORIENTATION, 1))
     except Exception:  # unreadable EXIF data are ignored: the pixels can be intact
         return 1
 
