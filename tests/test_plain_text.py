@@ -1,4 +1,4 @@
-"""Special tokens that a visitor types are text, with each tokenizer."""
+"""What visitors type is text and takes no memory, with each tokenizer."""
 
 from __future__ import annotations
 
@@ -66,6 +66,20 @@ def test_tokenizers_of_pieces_read_them_as_text(kind: str, clean: str, tmp_path:
 
     write_tokenizer(tmp_path, kind)
     tokenizer = HFTokenizer(str(tmp_path), context_length=64, clean=clean)
-    loading.separate_special_tokens(tokenizer)
+    loading.adapt_tokenizer(tokenizer)
     for text in TYPED:
         check(tokenizer, {0, 1, 2} if kind == "SigLIP 2" else {0, 1}, text)
+
+
+@pytest.mark.slow
+def test_new_words_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import_torchvision()
+    from open_clip.tokenizer import SimpleTokenizer
+
+    ours, theirs = SimpleTokenizer(), SimpleTokenizer()
+    loading.adapt_tokenizer(ours)
+    monkeypatch.setattr(loading, "MAX_WORDS", 50, raising=False)
+    texts = [f"{chr(97 + number % 26) * 9}{chr(97 + number // 26)} dress" for number in range(200)]
+    for _ in range(2):
+        assert (ours(texts) == theirs(texts)).all()
+    assert len(ours.cache) == 50

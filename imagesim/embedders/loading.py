@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_WORDS = 10_000
+"""Words whose tokens are cached."""
+
 
 class Loaded:
     """A model in memory with its preprocessing and tokenizer. Thread-safe."""
@@ -96,7 +99,7 @@ def load(name: ModelName, device: Any, precision: str, cache_dir: Path | None) -
             source.model, device=device, precision="fp32" if inside else precision, **source.arguments
         )
         tokenizer = open_clip.get_tokenizer(source.tokenizer, cache_dir=str(cache_dir) if cache_dir else None)
-        separate_special_tokens(tokenizer)
+        adapt_tokenizer(tokenizer)
     except EmbedderError:
         raise
     except Exception as error:
@@ -177,9 +180,18 @@ def _from_tag(name: ModelName, cache_dir: Path | None) -> _Source:
     return _Source(name.value, name.value, {**arguments, "force_quick_gelu": tag.get("quick_gelu", False)})
 
 
-def separate_special_tokens(tokenizer: Any) -> None:
-    """Let one of open_clip's tokenizers take special tokens within a text for text."""
+class _BoundedCache(dict[str, str]):
+    """A cache that takes no more when it is full. That of open_clip grows with each new word that a visitor types."""
+
+    def __setitem__(self, key: str, value: str) -> None:
+        if len(self) < MAX_WORDS:
+            super().__setitem__(key, value)
+
+
+def adapt_tokenizer(tokenizer: Any) -> None:
+    """Let one of open_clip's tokenizers take special tokens within a text for text, and bound its cache."""
     if hasattr(tokenizer, "bpe_ranks"):  # open_clip's own
+        tokenizer.cache = _BoundedCache(tokenizer.cache)
         names = [tokenizer.decoder[number] for number in tokenizer.all_special_ids]
     else:
         added = tokenizer.tokenizer.added_tokens_decoder.values()
