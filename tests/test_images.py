@@ -239,6 +239,29 @@ class TestMemory:
         decoded = images.decode(encoded(image, "PNG", transparency=(1, 2, 3)), min_decode_side=16)
         assert colours(decoded) == [(255,) * 3] * 2
 
+    @pytest.mark.parametrize("side", [16, 64])
+    @pytest.mark.parametrize(
+        ("depth", "colour", "hidden", "shown", "seen"),
+        [
+            (16, 0, (0,), (30_000,), 117),
+            (16, 0, (4_660,), (4_661,), 18),
+            (16, 2, (4_660,) * 3, (30_000,) * 3, 117),
+            (8, 0, (10,), (200,), 200),
+            (4, 0, (3,), (10,), 170),
+            (2, 0, (1,), (2,), 170),
+            (1, 0, (0,), (1,), 255),
+            (1, 0, (1,), (0,), 0),
+        ],
+    )
+    def test_the_transparent_colour_of_a_png_of_any_depth(self, side, depth, colour, hidden, shown, seen):
+        """The left half has the colour that is transparent, the right half another one."""
+        bits = "".join("".join(f"{value:0{depth}b}" for value in pixel) * (side // 2) for pixel in (hidden, shown))
+        row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+        data = _png(side, side, depth, colour, row * side)
+        data = data[:33] + _chunk(b"tRNS", struct.pack(f">{len(hidden)}H", *hidden)) + data[33:]
+        decoded = images.decode(data, min_decode_side=16)  # as it is, or in bands
+        assert (decoded.size, near(colours(decoded), [(255,) * 3, (seen,) * 3], 1)) == ((16, 16), True)
+
     def test_a_box_is_never_copied_at_full_size(self, monkeypatch):
         image = halves("red", "blue", size=(400, 200))
         monkeypatch.setattr(Image.Image, "crop", lambda *arguments: pytest.fail("copied"))

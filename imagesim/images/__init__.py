@@ -278,9 +278,20 @@ def _open(data: bytes) -> Image:
         raise damaged()
     if scans * image.width * image.height > MAX_SCANNED_PIXELS:
         raise too_many_passes()
+    if kind == "PNG":
+        _scale_transparency(image, data[24])
     if exif:
         image.info["exif"] = b"Exif\0\0" + exif
     return image
+
+
+def _scale_transparency(image: Image, depth: int) -> None:
+    """Scale the transparent colour of a PNG with ``depth`` bits as Pillow scales the pixels, to 8 bits."""
+    hidden = image.info.get("transparency")
+    if image.mode == "L" and isinstance(hidden, int) and depth < 8:
+        image.info["transparency"] = hidden * 255 // (2**depth - 1)
+    elif image.mode == "RGB" and isinstance(hidden, tuple) and depth == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in hidden)
 
 
 def check_shape(size: tuple[int, int]) -> None:
@@ -342,7 +353,10 @@ def _rgb(image: Image) -> Image:
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16 bits of grey, which a plain conversion would clip to white
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+        wide, hidden = image.convert("I"), image.info.get("transparency")
+        image = wide.point(lambda value: value * (1 / 257)).convert("L")
+        if isinstance(hidden, int):
+            image.paste(255, mask=wide.point([255 * (value == hidden) for value in range(65536)], "L"))
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
