@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -258,6 +259,24 @@ class TestTransformers:
     def test_a_missing_model(self, tmp_path: Path) -> None:
         with pytest.raises(EmbedderError, match="cannot be loaded"):
             TransformersRegionFinder(model=str(tmp_path)).find(figure())
+
+    @pytest.mark.parametrize("kept", [0, 20, 1000])
+    def test_truncated_weights_are_named(self, detector: Path, tmp_path: Path, kept: int) -> None:
+        folder = shutil.copytree(detector, tmp_path / "detector")
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:kept])
+        (message,) = TransformersRegionFinder(model=str(folder)).check()
+        with pytest.raises(EmbedderError, match="damaged or truncated") as raised:
+            TransformersRegionFinder(model=str(folder)).find(figure())
+        assert message.id == "imagesim.E208"
+        assert str(weights) in message.msg
+        assert str(weights) in str(raised.value)
+
+    def test_any_error_of_loading_is_explained(self, detector: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(detector, tmp_path / "detector")
+        (folder / "preprocessor_config.json").write_text("[]")
+        with pytest.raises(EmbedderError, match="cannot be loaded"):
+            TransformersRegionFinder(model=str(folder)).find(figure())
 
 
 class TestOneLabelPerGarment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from imagesim.embedders import hub
@@ -95,6 +95,15 @@ def weights_problem(path: Path) -> str:
             f"{announced}. Copy it again."
         )
     return ""
+
+
+def first_problem(files: Iterable[Path]) -> str:
+    """Return :func:`weights_problem` of the first of the files that has one; empty if none has. Files that cannot be
+    read have one."""
+    try:
+        return next(filter(None, map(weights_problem, files)), "")
+    except OSError as error:
+        return f"It cannot be read: {error}."
 
 
 def _fail(error: OSError) -> None:

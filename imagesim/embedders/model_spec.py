@@ -18,7 +18,7 @@ from typing import Any, Literal
 from django.core.checks import CheckMessage, Error, Warning
 
 from imagesim.embedders import hub, lite
-from imagesim.embedders.model_files import file_stamp, folder_digests, folder_files, weights_digest, weights_problem
+from imagesim.embedders.model_files import file_stamp, first_problem, folder_digests, folder_files, weights_digest
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
@@ -223,10 +223,7 @@ def _check_folder(name: ModelName) -> list[CheckMessage]:
 
 
 def _check_weights(name: ModelName, files: Iterable[Path]) -> list[CheckMessage]:
-    try:
-        problem = next(filter(None, map(weights_problem, files)), "")
-    except OSError as error:
-        problem = f"It cannot be read: {error}."
+    problem = first_problem(files)
     return [Error(f"{name} cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
 
 

@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Error, Warning
 
+from imagesim.embedders.model_files import first_problem, folder_files
 from imagesim.exceptions import ConfigurationError, EmbedderError
 from imagesim.regions import BaseRegionFinder
 from imagesim.regions.labels import label_for
@@ -106,15 +108,20 @@ class TransformersRegionFinder(BaseRegionFinder):
 
     def check(self) -> list[CheckMessage]:
         missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-        if not missing:
-            return []
-        return [
-            Warning(
-                f"TransformersRegionFinder needs {' and '.join(missing)}, which is not installed.",
-                hint="Run pip install 'django-imagesim[clip]', or set IMAGESIM['REGIONS'] to another finder.",
-                id="imagesim.W302",
-            )
-        ]
+        if missing:
+            return [
+                Warning(
+                    f"TransformersRegionFinder needs {' and '.join(missing)}, which is not installed.",
+                    hint="Run pip install 'django-imagesim[clip]', or set IMAGESIM['REGIONS'] to another finder.",
+                    id="imagesim.W302",
+                )
+            ]
+        problem = self._problem()
+        return [Error(f"TransformersRegionFinder cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
+
+    def _problem(self) -> str:
+        """Return why the weights in a folder cannot be used; empty if they can, or for a model of the hub."""
+        return first_problem(folder_files(Path(self.model))) if Path(self.model).is_dir() else ""
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -127,14 +134,18 @@ class TransformersRegionFinder(BaseRegionFinder):
             raise EmbedderError(
                 f"TransformersRegionFinder cannot be loaded ({error}): run pip install 'django-imagesim[clip]'."
             ) from error
+        problem = self._problem()
+        if problem:
+            raise EmbedderError(f"The detection model {self.model!r} cannot be loaded. {problem}")
         try:
             kinds: Any = transformers  # its classes are not typed
             processor = kinds.AutoImageProcessor.from_pretrained(self.model, cache_dir=self.cache_dir)
             detector = kinds.AutoModelForObjectDetection.from_pretrained(self.model, cache_dir=self.cache_dir)
             return processor, detector.to(self.device).eval()
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # transformers raises anything at all on damaged files
+            detail = (str(error) or type(error).__name__).splitlines()[0]
             raise EmbedderError(
-                f"The detection model {self.model!r} cannot be loaded ({str(error).splitlines()[0]}): "
+                f"The detection model {self.model!r} cannot be loaded ({detail}): "
                 "name one from the Hugging Face hub, or a folder that save_pretrained wrote."
             ) from error
 
