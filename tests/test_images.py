@@ -162,6 +162,18 @@ class TestDecode:
         taken.decode()
         assert len(decoded) == 1
 
+    @pytest.mark.parametrize("side", [16, 64])
+    @pytest.mark.parametrize("extension", [b"", b"!\xf9\x04\x01\0\0\x03\0"])  # the latter has a transparent colour
+    def test_what_a_frame_of_a_gif_leaves_free_is_transparent(self, side, extension):
+        """As in browsers, whatever the colour of the background and the first of the palette."""
+        data = encoded(Image.new("RGB", (side // 2, side), "red"), "GIF")
+        palette, at = data[13 : 13 + 3 * 2 ** ((data[10] & 7) + 1)], data.index(b",\0\0\0\0")
+        assert palette.startswith(b"\xff\0\0")
+        frame = b"," + struct.pack("<4H", side // 2, 0, side // 2, side) + data[at + 9 :]
+        data = data[:6] + struct.pack("<2H", side, side) + data[10:13] + palette + extension + frame
+        decoded = images.decode(data, min_decode_side=16)
+        assert (decoded.size, colours(decoded)) == ((16, 16), [(255,) * 3, (255, 0, 0)])
+
     @pytest.mark.parametrize("orientation", [0, 9, 65535])
     def test_an_invalid_orientation_is_ignored(self, orientation):
         exif = Image.Exif()

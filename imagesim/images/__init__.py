@@ -134,6 +134,8 @@ def decode(data: bytes, *, min_decode_side: int = MIN_DECODE_SIDE) -> Image:
     try:
         orientation = _orientation(image)
         image.load()
+        if image.format == "GIF":
+            image = _on_screen(image)
         # Smaller before anything is converted or turned, because each of these makes a copy.
         factor = _factor(image.size, min_decode_side)
         if factor < 2:
@@ -347,6 +349,18 @@ def _upright(image: Image, orientation: int) -> Image:
         8: Transpose.ROTATE_90,
     }
     return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _on_screen(gif: Any) -> Image:
+    """Return a GIF whose frame covers a part of its screen with transparency around it, as browsers show it; Pillow
+    gives the rest some colour of the palette."""
+    (width, height), (left, top, right, bottom) = gif.size, gif.dispose_extent
+    around = (0, 0, width, top), (0, bottom, width, height), (0, top, left, bottom), (right, top, width, bottom)
+    beside = [box for box in around if box[0] < box[2] and box[1] < box[3]]
+    screen: Image = gif.convert("RGBA") if beside else gif
+    for box in beside:
+        screen.paste((0, 0, 0, 0), box)
+    return screen
 
 
 def _rgb(image: Image) -> Image:
