@@ -216,6 +216,30 @@ def test_without_torch_damaged_files_are_a_clear_error(
     assert str(tmp_path) in str(raised.value) or harm == "missing"
 
 
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_files_that_were_replaced_are_not_exported_under_the_old_fingerprint(
+    moment: str, local_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagesim.embedders import onnx_export
+
+    model = shutil.copytree(local_clip, tmp_path / "model")
+    embedder = OpenClipEmbedder(model=f"local-dir:{model}", runtime="onnx", cache_dir=tmp_path / "cache")
+    kept = embedder._exported()
+    monkeypatch.setattr(onnx_export, "_export", lambda loaded, scratch, step: replace() or {})
+    monkeypatch.setattr(onnx_export, "OnnxModel", lambda scratch: None)
+    trial = onnx_export.precision.PrecisionTrial("fp32", 0.0, 1.0, 1.0)
+    monkeypatch.setattr(onnx_export, "_compare", lambda loaded, exported: trial)
+
+    def replace() -> None:
+        (model / "vocab.txt").write_text("other")
+
+    if moment == "before":
+        replace()
+    with pytest.raises(EmbedderError, match="were changed meanwhile"):
+        onnx_export.export(embedder.name, embedder.cache_dir, kept)
+    assert not kept.exists()
+
+
 @pytest.mark.long
 def test_several_processes_replace_damaged_files_once(local_clip: Path, clip: OpenClipEmbedder, tmp_path: Path) -> None:
     embedder = OpenClipEmbedder(model=f"local-dir:{local_clip}", runtime="onnx", cache_dir=tmp_path)
@@ -254,7 +278,7 @@ def test_a_model_that_differs_is_not_stored(local_clip: Path, tmp_path: Path) ->
 def test_a_failed_export_is_explained(local_clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(local_clip, folder)
-    (folder / "open_clip_model.safetensors").write_bytes(b"no weights")
+    (folder / "open_clip_model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")  # whole, but without weights
     embedder = OpenClipEmbedder(model=f"local-dir:{folder}", runtime="onnx", cache_dir=tmp_path / "cache")
     with pytest.raises(EmbedderError, match=r"cannot be exported for ONNX Runtime: .*cannot be loaded"):
         embedder.embed_texts(["shirt"])

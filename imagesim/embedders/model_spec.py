@@ -6,6 +6,7 @@ A missing package is only a warning: processes that do not embed, such as ``migr
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import json
 import re
@@ -20,6 +21,9 @@ from django.core.checks import CheckMessage, Error, Warning
 from imagesim.embedders import hub, lite
 from imagesim.embedders.model_files import file_stamp, first_problem, folder_digests, folder_files, weights_digest
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
+
+# Part of the fingerprint: increment it when a change of the code changes vectors.
+_VERSION = 1
 
 Kind = Literal["lite", "local-dir", "hf-hub", "built-in"]
 
@@ -75,6 +79,15 @@ class ModelName:
         if self.kind == "built-in":
             identity["activation"] = "of the weights"  # not of the architecture, as in open_clip
         return identity | ({"revision": self.revision} if self.revision else {})
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of an embedder with this model: a readable name, and a digest of :meth:`identity`.
+
+        :raises EmbedderError: if a folder or file cannot be read.
+        """
+        identity = {"version": _VERSION, **self.identity()}
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return f"{self.slug[:47]}-{digest[:16]}"
 
     def stamp(self) -> list[tuple[object, ...]]:
         """Return the state of the files of :meth:`identity`, without reading them. It differs if they changed.

@@ -38,6 +38,7 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
 
     :raises EmbedderError: as :func:`imagesim.embedders.onnx.prepare`.
     """
+    _require_unchanged(name, kept)
     loaded = loading.load(name, precision.choose_device("cpu"), "fp32", cache_dir)
 
     def build(scratch: Path) -> None:
@@ -49,8 +50,18 @@ def export(name: ModelName, cache_dir: Path | None, kept: Path) -> None:
         except Exception as error:
             raise EmbedderError(" ".join(str(error).split())[:500] or type(error).__name__) from error
         (scratch / FACTS).write_text(json.dumps({**facts, "trial": trial}, indent=1))
+        _require_unchanged(name, kept)
 
     lite.build_once(kept, build)
+
+
+def _require_unchanged(name: ModelName, kept: Path) -> None:
+    """Require that the model's files are those of the fingerprint that ``kept`` is named after.
+
+    :raises EmbedderError: if they were changed since: the export would be used for another model.
+    """
+    if not kept.name.startswith(name.fingerprint()):
+        raise EmbedderError(f"The files of {name} were changed meanwhile: try again.")
 
 
 def _export(loaded: Loaded, scratch: Path, step: int) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import logging
 import math
 import os
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
 RUNTIMES = ("auto", "onnx", "torch")
 
 logger = logging.getLogger(__name__)
-
-# Part of the fingerprint: increment it when a change of the code changes vectors.
-_VERSION = 1
 
 LEAST_PICTURES = 30
 """The minimum number of pictures for a comparison of precisions."""
@@ -157,11 +152,10 @@ class OpenClipEmbedder(BaseEmbedder):
         """Return the fingerprint of the model's files, which are read again only if they changed."""
         stamp = self.name.stamp()
         if self._identified is None or self._identified[0] != stamp:
-            identity = {"version": _VERSION, **self.name.identity()}
-            digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+            fingerprint = self.name.fingerprint()
             for stored in ("dims", "input_side"):
                 self.__dict__.pop(stored, None)
-            self._identified = stamp, f"{self.name.slug[:47]}-{digest[:16]}"
+            self._identified = stamp, fingerprint
         return self._identified[1]
 
     def best_batch(self) -> int:
