@@ -43,7 +43,7 @@ WRITE_SIDE = ["collation", "database", "leases", "outbox", "reconcile", "sync"]
 OF_DATABASES = [
     *WRITE_SIDE,
     *("autocommit", "events", "index_local", "insight", "insight_reports", "job_control", "photo_store", "rebuild"),
-    *("relations", "sync_properties", "tasks"),
+    *("migrations", "relations", "sync_properties", "tasks"),
 ]
 
 

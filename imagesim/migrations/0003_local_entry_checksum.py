@@ -1,4 +1,5 @@
-"""Entries of the local index carry a checksum. The index is emptied: the next sync makes it anew without embedding."""
+"""Entries of the local index carry a checksum. The index is emptied in both directions: the next sync makes it anew without
+embedding."""
 
 from django.db import migrations, models
 
@@ -20,4 +21,5 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField("localentry", "document", models.BinaryField(default=bytes)),
         migrations.AddField("localentry", "checksum", models.BigIntegerField(default=0)),
+        migrations.RunPython(migrations.RunPython.noop, empty, elidable=True),  # reversed, it is the first
     ]
