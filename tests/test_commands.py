@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from io import StringIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.apps import apps
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 
 import imagesim
@@ -22,6 +25,7 @@ from imagesim.management.commands import imagesim_sync
 from imagesim.merchandising.models import Rule
 from imagesim.models import ItemState, Job
 from imagesim.monitoring.status import get_status
+from imagesim.registry import registry
 from imagesim.thumbnails import FOLDER, _stored
 from tests.shop import EMBEDDER, picture, product
 
@@ -67,6 +71,22 @@ class TestClear:
         assert all(photo.file.storage.exists(photo.file.name) for photo in Photo.objects.all())
         assert as_json("imagesim_sync")["indexed"] == 2
         assert [hit.item for hit in imagesim.similar_to(shoe)] == [boot]
+
+    def test_thumbnails_are_found_in_the_storage_of_any_file_field_without_a_registration(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(Photo._meta.get_field("file"), "storage", FileSystemStorage(tmp_path))
+        _stored(product("shoe", picture("red")).photos.get().file, 320)
+        monkeypatch.setattr(registry, "_items", {})
+        assert as_json("imagesim_clear", "--noinput")["thumbnails"] == 1
+        assert not any((tmp_path / FOLDER).iterdir())
+
+    @pytest.mark.parametrize("error", [NotImplementedError("no folders"), ConnectionError("no answer")])
+    def test_a_storage_that_cannot_be_listed_is_named(self, monkeypatch, error):
+        storage = FileSystemStorage("elsewhere")
+        monkeypatch.setattr(storage, "listdir", Mock(side_effect=error))
+        monkeypatch.setattr(Photo._meta.get_field("file"), "storage", storage)
+        said = StringIO()
+        call_command("imagesim_clear", "--noinput", stdout=StringIO(), stderr=said)
+        assert re.search(rf"by hand.*{FOLDER}.*FileSystemStorage.*{error}", said.getvalue())
 
     def test_clear_asks_for_confirmation(self, monkeypatch):
         product("shoe", picture("red"))

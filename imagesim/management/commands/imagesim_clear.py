@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.files.storage import Storage, default_storage
 from django.core.management.color import no_style
 from django.db import connections, router
+from django.db.models import FileField
 
 from imagesim.indexes import get_index
 from imagesim.management import ImagesimCommand
-from imagesim.registry import registry
 from imagesim.thumbnails import FOLDER
 
 
@@ -31,18 +30,36 @@ class Command(ImagesimCommand):
     def handle(self, *args: Any, format: str, interactive: bool, **options: Any) -> None:
         index = get_index()
         indexes = index.backing_indexes()
-        named = [getattr(path.field, "storage", None) for items in registry for path in items.resolved_paths()]
-        storages = [default_storage, *(storage for storage in named if isinstance(storage, Storage))]
         if interactive:
             rows = f"all rows of {', '.join(config.label for config in _apps())}"
             self.require_yes(f"Delete {len(indexes)} indexes named {index.name!r}, {rows} and the thumbnails?")
         for name in indexes:
             index.drop(name)
         tables = [table for alias, named in _tables().items() for table in _flush(alias, named)]
-        thumbnails = sum(map(_delete_folder, dict.fromkeys(storages)))
+        thumbnails = sum(map(self._delete_thumbnails, _storages()))
         values = {"indexes": indexes, "tables": sorted(tables), "thumbnails": thumbnails}
         text = f"Deleted {len(indexes)} indexes, {thumbnails} thumbnails and the rows of {len(tables)} tables."
         self.emit(values, format, text)
+
+    def _delete_thumbnails(self, storage: Storage) -> int:
+        """Delete the thumbnails in a storage; return how many there were."""
+        try:
+            names = storage.listdir(FOLDER)[1]
+        except FileNotFoundError:
+            return 0
+        except Exception as error:  # storages raise errors of their own clients, and some list nothing
+            text = f"Thumbnails have to be deleted by hand, if there are any: {FOLDER!r} in {storage!r} ({error})"
+            self.stderr.write(self.style.WARNING(text))
+            return 0
+        for name in names:
+            storage.delete(f"{FOLDER}/{name}")
+        return len(names)
+
+
+def _storages() -> list[Storage]:
+    """The storages of all files of the project, whose products may no longer be registered."""
+    fields = [field for model in apps.get_models() for field in model._meta.concrete_fields]
+    return list(dict.fromkeys([default_storage, *(field.storage for field in fields if isinstance(field, FileField))]))
 
 
 def _apps() -> list[AppConfig]:
@@ -66,13 +83,3 @@ def _flush(alias: str, named: set[str]) -> set[str]:
     if tables:
         connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables), allow_cascade=True))
     return tables
-
-
-def _delete_folder(storage: Storage) -> int:
-    """Delete the thumbnails in a storage; return how many there were."""
-    names: list[str] = []
-    with suppress(FileNotFoundError, NotImplementedError):
-        names = storage.listdir(FOLDER)[1]
-    for name in names:
-        storage.delete(f"{FOLDER}/{name}")
-    return len(names)
