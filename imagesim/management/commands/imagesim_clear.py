@@ -48,7 +48,7 @@ class Command(ImagesimCommand):
         except FileNotFoundError:
             return 0
         except Exception as error:  # storages raise errors of their own clients, and some list nothing
-            text = f"Thumbnails have to be deleted by hand, if there are any: {FOLDER!r} in {storage!r} ({error})"
+            text = f"Thumbnails have to be deleted by hand, if there are any: {FOLDER!r} in {storage!r} ({error!r})"
             self.stderr.write(self.style.WARNING(text))
             return 0
         for name in names:
