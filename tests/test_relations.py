@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.core import serializers
 from django.core.files.base import ContentFile
+from django.db import transaction
 
 from imagesim.indexes import get_index
 from imagesim.indexing.sync import sync
@@ -231,6 +233,21 @@ def test_multi_table_inheritance(lamp):
 
     child.delete()
     assert found() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("key", ["of the default", "none"])
+def test_a_fixture_has_the_rows_of_a_parent_and_of_its_child(lamp, key):
+    child = DeskLamp.objects.create(name="Desk")
+    pk, rows = str(child.pk), serializers.serialize("json", [child.lamp_ptr, child])
+    child.delete()
+    ItemState.objects.all().delete()
+    with transaction.atomic():  # as loaddata does
+        for row in serializers.deserialize("json", rows):
+            if key == "none" and isinstance(row.object, DeskLamp):
+                row.object.id = None  # as a key that the database counts
+            row.save()
+    assert [state.object_pk for state in ItemState.objects.all()] == [pk]
 
 
 def test_all_forms_of_a_uuid_are_one_key(lamp):

@@ -98,6 +98,15 @@ class Link:
         # Filtered by key: a generic relation compares the wrong columns of an instance.
         return every.filter(**{f"{self.lookup}__pk": instance.pk})
 
+    def items_of_loaded(self, instance: models.Model, using: str) -> set[Any] | models.QuerySet[Any]:
+        """:meth:`items_of` for a row of a fixture: that of a child refers to its parent, and lacks the parent's key."""
+        own, child = concrete_model(self.model), concrete_model(type(instance))
+        if not self.is_item or child is own or not issubclass(child, own):
+            return self.items_of(instance, using)
+        rows = child._base_manager.using(using).filter(pk=instance.pk)
+        every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
+        return every.filter(pk__in=rows.values(own._meta.pk.name))
+
 
 @dataclass(frozen=True)
 class Through:
@@ -171,12 +180,12 @@ def _saved(
         scope = link.scope_of(update_fields, created)
         if scope is None:
             continue
-        which = link.items_of(instance, using)
         if raw:
             # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
+            which = link.items_of_loaded(instance, using)
             after_commit(using, outbox.record, link.items.label, which, scope=scope, using=using)
         else:
-            outbox.record(link.items.label, which, scope=scope, using=using)
+            outbox.record(link.items.label, link.items_of(instance, using), scope=scope, using=using)
         if link.column and (update_fields is None or link.writes_column(update_fields)):
             instance.__dict__.setdefault(_OWNERS, {})[link.column] = instance.__dict__.get(link.column)
 
