@@ -250,6 +250,23 @@ def test_a_fixture_has_the_rows_of_a_parent_and_of_its_child(lamp, key):
     assert [state.object_pk for state in ItemState.objects.all()] == [pk]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_fixture_with_many_to_many_relations_and_the_rows_of_imagesim(lamp):
+    other, tag = Lamp.objects.create(name="Low"), Tag.objects.create(label="new")
+    for each in (other, lamp):
+        each.tags.add(tag)
+    states = ItemState.objects.order_by("pk")
+    rows = serializers.serialize("json", [tag, other, lamp, *states])
+    recorded = [state.object_pk for state in states]
+    assert recorded == [str(lamp.pk), str(other.pk)], "the fixture has the lamps in another order"
+    for model in (Lamp, Tag, ItemState):
+        model.objects.all().delete()
+    with transaction.atomic():  # as loaddata does
+        for row in serializers.deserialize("json", rows):
+            row.save()
+    assert [(state.object_pk, state.pending) for state in states.all()] == [(pk, True) for pk in recorded]
+
+
 def test_all_forms_of_a_uuid_are_one_key(lamp):
     again = Lamp(pk=lamp.pk.hex, name="Tall", lumen=2)
     again._state.adding = False

@@ -35,6 +35,7 @@ HOOKS = (
 )
 
 _OWNERS = "_imagesim_owners"
+_FROM_FIXTURE = "_imagesim_from_fixture"
 
 
 @dataclass
@@ -80,32 +81,27 @@ class Link:
         """Whether a save of these fields writes ``column``."""
         return _canonical(self.model, self.column) in {_canonical(self.model, name) for name in update_fields}
 
-    def items_of(self, instance: models.Model, using: str) -> set[Any] | models.QuerySet[Any]:
+    def items_of(self, instance: models.Model, using: str, raw: bool = False) -> set[Any] | models.QuerySet[Any]:
         """The items that a row concerns: their primary keys, or a queryset, for which it must still be in the
-        database."""
+        database. The ``raw`` row of a child in a fixture refers to its parent's row, and lacks the parent's key."""
         if self.column:
             owners = {instance.serializable_value(self.column), instance.__dict__.get(_OWNERS, {}).get(self.column)}
             return owners - {None}
-        if self.is_item and isinstance(instance, concrete_model(self.model)):
+        own, sender = concrete_model(self.model), concrete_model(type(instance))
+        if self.is_item and (sender is own or (not raw and issubclass(sender, own))):
             return {self.items.pk_of(instance)}
         every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
+        if self.is_item and issubclass(sender, own):
+            children = sender._base_manager.using(using).filter(pk=instance.pk)
+            return every.filter(pk__in=children.values(own._meta.pk.name))
         if self.is_item:  # the parent's row, of which there need be no child
-            parent: Any = concrete_model(self.model)._meta.get_ancestor_link(concrete_model(type(instance)))
+            parent: Any = own._meta.get_ancestor_link(sender)
             return every.filter(**{f"{parent.name}__pk": instance.pk})
         if self.back:
             rows = self.model._base_manager.using(using).filter(pk=instance.pk)
             return every.filter(pk__in=rows.values(self.back))
         # Filtered by key: a generic relation compares the wrong columns of an instance.
         return every.filter(**{f"{self.lookup}__pk": instance.pk})
-
-    def items_of_loaded(self, instance: models.Model, using: str) -> set[Any] | models.QuerySet[Any]:
-        """:meth:`items_of` for a row of a fixture: that of a child refers to its parent, and lacks the parent's key."""
-        own, child = concrete_model(self.model), concrete_model(type(instance))
-        if not self.is_item or child is own or not issubclass(child, own):
-            return self.items_of(instance, using)
-        rows = child._base_manager.using(using).filter(pk=instance.pk)
-        every: models.QuerySet[Any] = self.items.model._base_manager.using(using)
-        return every.filter(pk__in=rows.values(own._meta.pk.name))
 
 
 @dataclass(frozen=True)
@@ -176,18 +172,23 @@ def _saved(
     update_fields: Collection[str] | None = None,  # some shops send the signal themselves, without it
     **kwargs: Any,
 ) -> None:
+    if raw:
+        instance.__dict__[_FROM_FIXTURE] = True
     for link in _links[sender]:
         scope = link.scope_of(update_fields, created)
         if scope is None:
             continue
-        if raw:
-            # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
-            which = link.items_of_loaded(instance, using)
-            after_commit(using, outbox.record, link.items.label, which, scope=scope, using=using)
-        else:
-            outbox.record(link.items.label, link.items_of(instance, using), scope=scope, using=using)
+        _record(instance, link.items.label, link.items_of(instance, using, raw), scope=scope, using=using)
         if link.column and (update_fields is None or link.writes_column(update_fields)):
             instance.__dict__.setdefault(_OWNERS, {})[link.column] = instance.__dict__.get(link.column)
+
+
+def _record(instance: models.Model, *arguments: Any, using: str, **options: Any) -> None:
+    if _FROM_FIXTURE in instance.__dict__:
+        # A fixture may contain rows that this one refers to, and our own rows too: wait until all are loaded.
+        after_commit(using, outbox.record, *arguments, using=using, **options)
+    else:
+        outbox.record(*arguments, using=using, **options)
 
 
 def _deleting(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
@@ -231,9 +232,9 @@ def _m2m_changed(
         if near and (through.lookup or not issubclass(own, concrete_model(through.near))):
             # Those that are items, where any instance of their parent can have the relation.
             rows = every.filter(**{f"{through.lookup or 'pk'}__in": near})
-            outbox.record(through.items.label, rows, scope=through.scope, using=using)
+            _record(instance, through.items.label, rows, scope=through.scope, using=using)
         elif near:
-            outbox.record(through.items.label, near, scope=through.scope, using=using)
+            _record(instance, through.items.label, near, scope=through.scope, using=using)
 
 
 def links(items: Items[Any]) -> list[Link]:
