@@ -15,7 +15,7 @@ from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 
 import imagesim
-from demo_shop.shop.models import Photo
+from demo_shop.shop.models import Category, Photo, Product
 from imagesim.exceptions import IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
@@ -45,6 +45,13 @@ def call(*arguments):
 
 def as_json(*arguments):
     return json.loads(call(*arguments, "--format", "json"))
+
+
+def bulk_created(count):
+    shelf = Category.objects.get()
+    return Product.objects.bulk_create(
+        [Product(name=f"p{number}", slug=f"p{number}", category=shelf, price=1) for number in range(count)]
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -117,6 +124,19 @@ class TestSync:
         product("boot", b"broken")
         assert "Synced 2" in (text := call("imagesim_sync"))
         assert "1 failed" in text
+
+    def test_says_what_it_does_not_know_of(self):
+        shoe = product("shoe", picture("red"))
+        assert "never recorded" not in call("imagesim_sync")
+        Photo.objects.bulk_create([Photo(product=copy, file=shoe.photos.get().file) for copy in bulk_created(2)])
+        shoe.delete()
+        call("imagesim_sync")  # its state remains for a day
+        assert as_json("imagesim_status")["unrecorded"] == 2
+        assert "recorded   2 items never were: run `manage.py imagesim_sync --reconcile`" in call("imagesim_status")
+        assert "2 items were never recorded: run `manage.py imagesim_sync --reconcile`" in call("imagesim_sync")
+        call("imagesim_sync", "--reconcile")
+        assert as_json("imagesim_status")["unrecorded"] == 0
+        assert "never" not in call("imagesim_sync") + call("imagesim_status")
 
     def test_limit(self):
         for number in range(3):

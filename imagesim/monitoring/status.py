@@ -94,6 +94,8 @@ class Status:
     failed: int = 0
     skipped: int = 0
     embeddings: int = 0
+    unrecorded: int = 0
+    """How many items no signal has reported, as of a model registered later or a bulk write. A reconcile finds them."""
     queue_age: float = 0.0
     """How long the oldest due change has been waiting, in seconds."""
     index: IndexStatus = field(default_factory=IndexStatus)
@@ -117,11 +119,14 @@ def get_status() -> Status:
         pending_count=Count("pk", filter=Q(pending=True)),
         failed_count=Count("pk", filter=Q(outcome=Outcome.FAILED, pending=False, model__in=labels)),
         skipped_count=Count("pk", filter=Q(outcome=Outcome.SKIPPED, model__in=labels)),
+        known=Count("pk", filter=Q(model__in=labels) & (Q(pending=True) | ~Q(outcome=Outcome.REMOVED))),
         oldest=Min("changed_at", filter=Q(pending=True, not_before__lte=now)),
     )
     for name in ("indexed", "pending", "failed", "skipped"):
         setattr(status, name, counts[f"{name}_count"])
-    status.items = max(count_items() - status.skipped, 0)
+    items = count_items()
+    status.items = max(items - status.skipped, 0)
+    status.unrecorded = max(items - counts["known"], 0)
     status.queue_age = (now - counts["oldest"]).total_seconds() if counts["oldest"] else 0.0
     if (standby := jobs.standby()) is not None:
         status.standby = _index_status(standby.target)

@@ -32,6 +32,8 @@ class Command(ImagesimCommand):
             swaps = status.standby is not None and status.standby.model == configured
             command = f"imagesim_rebuild{' --swap' if swaps else ''}"
             text += f"\nmodel      the settings name {configured}; run `manage.py {command}` to change to it"
+        if status.unrecorded:
+            text += f"\nrecorded   {status.unrecorded} items never were: run `manage.py imagesim_sync --reconcile`"
         if status.index.outdated:
             text += (
                 f"\noutdated   the index was made with other {status.index.outdated}; run `manage.py imagesim_rebuild`"

@@ -42,7 +42,8 @@ class Command(ImagesimCommand):
             with self.bar("syncing") as bar:
                 report = sync(limit=options["limit"], progress=bar)
             if report.done or report.interrupted != interrupted or not options["watch"]:
-                self.emit({**vars(report), "done": report.done}, format, _text(report))
+                text = _text(report) if options["watch"] else _text(report) + _unrecorded()
+                self.emit({**vars(report), "done": report.done}, format, text)
             interrupted = report.interrupted
             if not options["watch"]:
                 break
@@ -68,3 +69,11 @@ def _text(report: SyncReport) -> str:
     if report.retried:
         parts.append(f"{report.retried} to be retried")
     return f"Synced {report.done} in {report.seconds:.1f} s: {', '.join(parts)}; {report.embedded} images embedded."
+
+
+def _unrecorded() -> str:
+    """What a sync alone cannot index, as a sentence; empty if nothing."""
+    from imagesim.monitoring.status import get_status
+
+    count = get_status().unrecorded
+    return f"\n{count} items were never recorded: run `manage.py imagesim_sync --reconcile`." if count else ""
