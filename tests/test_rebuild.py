@@ -513,6 +513,14 @@ def test_a_broken_picture_during_a_rebuild(shop, settings):
     assert ItemState.objects.get(object_pk=str(shop[0].pk)).outcome == "failed"
 
 
+def test_items_that_nobody_recorded_are_indexed_and_have_not_failed(shop):
+    """As those of a model that was registered later."""
+    ItemState.objects.filter(object_pk__in=[str(each.pk) for each in shop[:3]]).delete()
+    run = rebuild()
+    assert (run.failed, len(entries())) == (0, 6)
+    assert_equal()
+
+
 def test_the_command(shop):
     out = StringIO()
     call_command("imagesim_rebuild", "--format", "json", stdout=out)

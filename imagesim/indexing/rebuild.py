@@ -228,7 +228,8 @@ def _fill(
 
 
 def _fill_page(target: Target, label: str, pks: list[str]) -> int:
-    """Write one page of items to the new index; return how many failed and are left to the sync."""
+    """Write one page of items to the new index; return how many failed. They are left to the sync, as are those without
+    a state."""
     rows = primary(ItemState).filter(model=label, object_pk__in=pks)
     known = {state.object_pk: state for state in rows}
     states = [known[pk] for pk in pks if pk in known]
@@ -237,7 +238,7 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
             state.scope = Scope.METADATA  # its images are known, so they are not opened again
         state.attempts = 0
         state.checksum = ""
-    written, bad = [], [pk for pk in pks if pk not in known]
+    written, bad, new = [], [], [pk for pk in pks if pk not in known]
     documents = prepare(states, [target], Vectors([target]))
     find_regions(documents, [target])
     for document in write(documents, [target]):
@@ -247,7 +248,7 @@ def _fill_page(target: Target, label: str, pks: list[str]) -> int:
             bad.append(document.state.object_pk)
     leases.account_for(written)
     # Recorded as changed, these are handled by the sync, which stores their errors and retries them.
-    outbox.record(label, bad, announce=False)
+    outbox.record(label, new + bad, announce=False)
     return len(bad)
 
 
