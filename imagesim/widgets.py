@@ -250,6 +250,15 @@ def api_url(name: str, request: HttpRequest | None = None, **arguments: str) -> 
         return ""
 
 
+def answers_url(tag: str, name: str, request: HttpRequest | None, *, has_page: bool) -> str:
+    """:func:`api_url` for the form of a tag, which otherwise needs a page of the shop that answers it."""
+    url = api_url(name, request)
+    if not (url or has_page):
+        message = "{%% %s %%} has no answers: include imagesim.rest.urls, or name the page that answers it in action"
+        log_repeated(logger, logging.WARNING, tag, message, tag)
+    return url
+
+
 def events_url(request: HttpRequest | None) -> str:
     """Return the URL for views and clicks; empty while events are disabled."""
     return api_url("events", request) if events.enabled() else ""

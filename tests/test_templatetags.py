@@ -38,6 +38,17 @@ def _settings(settings, media_root):
     cache.clear()
 
 
+@pytest.mark.parametrize("tag", ["image_search", "shop_the_look"])
+def test_a_form_that_nobody_answers_is_logged(settings, caplog, tag):
+    render(f"{{% {tag} %}}")
+    settings.ROOT_URLCONF = "demo_shop.shop.urls"
+    render(f"{{% {tag} action='/search/' %}}")
+    assert not caplog.messages
+    render(f"{{% {tag} %}}")
+    (message,) = caplog.messages
+    assert message.startswith(f"{{% {tag} %}} has no answers: include imagesim.rest.urls")
+
+
 @pytest.fixture
 def shelf() -> dict[str, Product]:
     shelf = {
