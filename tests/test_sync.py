@@ -7,10 +7,13 @@ from datetime import timedelta
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import imagesim
 from demo_shop.shop.models import Category, Photo, Product
+from imagesim import tasks
 from imagesim.exceptions import AccessRefused, IndexUnavailable
 from imagesim.indexes import get_index
 from imagesim.indexes.local import LocalIndex
@@ -54,6 +57,18 @@ def test_no_change_waits_after_a_sync():
     product("shoe", picture("red"))
     sync()
     assert sync().done == 0
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_sync_with_nothing_to_do_writes_nothing(failed):
+    """On SQLite, a statement that could write takes a lock even where it changes no row, and waits for every reader: a
+    login that reads first then fails with "database is locked"."""
+    product("shoe", b"broken" if failed else picture("red"))
+    sync()
+    assert state(Product.objects.get()).outcome == ("failed" if failed else "indexed")
+    with CaptureQueriesContext(connection) as queries:
+        tasks.sync()
+    assert not {query["sql"].split()[0] for query in queries} & {"UPDATE", "INSERT", "DELETE"}
 
 
 def test_a_deleted_product_is_removed():

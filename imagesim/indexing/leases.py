@@ -295,6 +295,8 @@ def revive() -> int:
     """Queue failed items that are due for a retry; return how many."""
     now = timezone.now()
     failed = primary(ItemState).filter(outcome=ItemState.Outcome.FAILED, pending=False, not_before__lte=now)
+    if not failed.exists():  # on SQLite, an UPDATE of no row takes the lock for writing, too, and waits for readers
+        return 0
     return failed.update(pending=True, scope=Scope.ALL, version=F("version") + 1)
 
 
