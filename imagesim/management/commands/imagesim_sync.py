@@ -42,7 +42,9 @@ class Command(ImagesimCommand):
             with self.bar("syncing") as bar:
                 report = sync(limit=options["limit"], progress=bar)
             if report.done or report.interrupted != interrupted or not options["watch"]:
-                text = _text(report) if options["watch"] else _text(report) + _unrecorded()
+                text = _text(report)
+                if self.stdout.isatty() and not options["watch"]:
+                    text += _unrecorded()
                 self.emit({**vars(report), "done": report.done}, format, text)
             interrupted = report.interrupted
             if not options["watch"]:
@@ -72,7 +74,7 @@ def _text(report: SyncReport) -> str:
 
 
 def _unrecorded() -> str:
-    """What a sync alone cannot index, as a sentence; empty if nothing."""
+    """What a sync alone cannot index, as a sentence; empty if nothing. It counts all items: for people only."""
     from imagesim.monitoring.status import get_status
 
     count = get_status().unrecorded
