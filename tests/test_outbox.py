@@ -35,7 +35,7 @@ def test_a_save_before_migrate_explains_what_to_run():
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO set_aside")
     try:
-        with pytest.raises(DatabaseError, match=r"run `manage\.py migrate imagesim` first"):
+        with pytest.raises(DatabaseError, match=r"\nThe .*run `manage\.py migrate imagesim` first\..* uninstall"):
             product("shoe", picture("red"))
         with pytest.raises(CommandError, match=r"run `manage\.py migrate imagesim` first"):
             call_command("imagesim_sync")

@@ -214,7 +214,8 @@ class _Upsert:
         except DatabaseError as error:
             if not (hint := migrate_hint(error)):
                 raise
-            raise type(error)(f"{error} {hint}") from error
+            left = "(If it was uninstalled: the code that registers models has to be removed before its tables.)"
+            raise type(error)(f"{error}\n{hint} {left}") from error
 
     def _values(self, scope: Scope) -> list[Any]:
         """The parameters of a new row after its primary key, as the database wants them."""
