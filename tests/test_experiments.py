@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -450,6 +450,24 @@ class TestFigures:
         assert sums(visited)["B"][-1] == (1, 1)
         assert sums(visited)["B"][0] == (1, 0)
         assert results.update(visited) == 0
+
+    @pytest.mark.parametrize(
+        ("zone", "noon"),
+        [
+            ("America/Santiago", "2025-09-07T12:00-03:00"),
+            ("Africa/Cairo", "2025-04-25T12:00+03:00"),
+            ("America/Havana", "2025-11-02T12:00-05:00"),
+        ],
+    )
+    def test_a_day_whose_midnight_the_clocks_skip_or_repeat_is_computed_once(self, settings, monkeypatch, zone, noon):
+        settings.TIME_ZONE = zone
+        made, middle = experiment(), datetime.fromisoformat(noon)
+        Experiment.objects.filter(pk=made.pk).update(started=middle - 3 * DAY)
+        made.refresh_from_db()
+        monkeypatch.setattr(timezone, "now", lambda: middle + 3 * DAY)
+        assert results.update(made) == 6
+        assert not results.is_due(made)
+        assert results.update(made) == 0
 
     def test_days_are_computed_one_by_one_for_as_long_as_a_page_may(self, visited, client, monkeypatch):
         """All were computed in one transaction, so that a page that took too long began again with the first."""

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from datetime import timezone as zones
 from decimal import Decimal
 
 from django.conf import settings
@@ -107,10 +108,14 @@ def local_date(moment: datetime) -> date:
 
 
 def bounds(day: date) -> tuple[datetime, datetime]:
-    """Return when a day begins and ends in the time zone of the shop."""
+    """Return when a day begins and ends in the time zone of the shop.
+
+    They are in UTC: where clocks change at midnight, a local midnight equals no other ``datetime`` (PEP 495), so that
+    it could not be found among those that were read from the database.
+    """
     zone = timezone.get_default_timezone() if settings.USE_TZ else None
     start, end = (datetime.combine(each, datetime.min.time(), zone) for each in (day, day + timedelta(days=1)))
-    return start, end
+    return (start.astimezone(zones.utc), end.astimezone(zones.utc)) if zone else (start, end)
 
 
 @retry_conflicts
