@@ -248,6 +248,9 @@ class TestTexts:
             ({"filters": "price = cheap"}, "filters", "cheap"),
             ({"filters": "in_stock = perhaps"}, "filters", "neither yes nor no"),
             ({"filters": ""}, "filters", "which products"),
+            ({"filters": "category = ,"}, "filters", "no condition"),  # it selected every product
+            ({"filters": "category = hats\ncategory = shoes"}, "filters", "one line"),  # the first was not compared
+            ({"filters": "in_stock = yes\nin_stock = no"}, "filters", "one line"),
             ({"filters": "\n".join(["brand = x"] * 49)}, "filters", "49"),
             ({"action": "pin", "pins": "first: 7"}, "pins", "no position"),
             ({"action": "pin", "pins": "99: 7"}, "pins", "from 1 to 48"),

@@ -66,18 +66,25 @@ def read_filters(text: str) -> Filters:
     :raises ValidationError: naming the bad line, and what would be right.
     """
     filters = Filters()
+    once = {CATEGORY, IN_STOCK}
     for line in lines_of(text):
         match = _CONDITION.fullmatch(line)
-        if match is None:
+        values = [part.strip() for part in match[3].split(",") if part.strip()] if match else []
+        if match is None or not values:
             raise ValidationError(
                 _("“%(line)s” is no condition; write it as “brand = Acme” or “price <= 50”.") % {"line": line[:100]}
             )
         name, sign, value = match.groups()
-        values = [part.strip() for part in value.split(",") if part.strip()]
-        if name in (CATEGORY, IN_STOCK) and sign != "=":
-            raise ValidationError(
-                _("“%(line)s”: only “=” compares with %(name)s.") % {"line": line[:100], "name": name}
-            )
+        if name in (CATEGORY, IN_STOCK):
+            if sign != "=":
+                raise ValidationError(
+                    _("“%(line)s”: only “=” compares with %(name)s.") % {"line": line[:100], "name": name}
+                )
+            if name not in once:
+                raise ValidationError(
+                    _("“%(line)s”: %(name)s can be compared in one line only.") % {"line": line[:100], "name": name}
+                )
+            once.remove(name)
         if name == CATEGORY:
             filters = replace(filters, categories=tuple(values))
         elif name == IN_STOCK:
