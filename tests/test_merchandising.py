@@ -271,6 +271,8 @@ class TestTexts:
             ({"when": "product", "triggers": "7", "where": ["photo"]}, "where", "never"),
             ({"where": ["everywhere"]}, "where", "similar"),
             ({"same_field": "size"}, "same_field", "size"),
+            ({"same_field": "brand", "where": ["words", "look"]}, "same_field", "No product is viewed"),
+            ({"same_field": "brand", "when": "contain", "triggers": "hat"}, "same_field", "No product is viewed"),
             ({"factor": 0.5}, "factor", "1.01"),
             ({"starts": timezone.now(), "ends": timezone.now() - timedelta(days=1)}, "ends", "before"),
         ],

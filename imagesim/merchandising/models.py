@@ -136,7 +136,7 @@ class Rule(models.Model):
             "triggers": self._check_triggers,
             "pins": lambda: list(conditions.read_pins(self.pins)),
             "filters": self._check_filters,
-            "same_field": lambda: _check_field(self.same_field),
+            "same_field": self._check_same_field,
             "limit_field": lambda: _check_field(self.limit_field),
             "replacement": self._check_replacement,
             "link": lambda: conditions.check_link(self.link),
@@ -168,9 +168,18 @@ class Rule(models.Model):
 
     def _check_filters(self) -> None:
         conditions.read_filters(self.filters)
-        chooses = self.action in (self.Action.BOOST, self.Action.BURY, self.Action.EXCLUDE)
-        if chooses and not self.filters.strip() and not self.same_field:
+        if self._chooses and not self.filters.strip() and not self.same_field:
             raise ValidationError(_("Say which products."))
+
+    def _check_same_field(self) -> None:
+        _check_field(self.same_field)
+        has_product = not self.is_by_words and (not self.where or self.Where.SIMILAR in self.where)
+        if self._chooses and self.same_field and not has_product:
+            raise ValidationError(_("No product is viewed where this rule holds, so that it would do nothing."))
+
+    @property
+    def _chooses(self) -> bool:
+        return self.action in (self.Action.BOOST, self.Action.BURY, self.Action.EXCLUDE)
 
     def _check_replacement(self) -> None:
         if self.action == self.Action.REPLACE and not (self.is_by_words and conditions.words_of(self.replacement)):
