@@ -271,6 +271,9 @@ class TestSettings:
         with visiting(visitor_of(made, "B")):
             assert len(imagesim.similar_to(shelf["red"])) == 5
         assert "trial" in caplog.text
+        (note,) = report_of(made).notes
+        assert note.startswith("Nothing is recorded, and all visitors see the shop as it is, because of variant B: The")
+        assert not report_of(experiment(start=False)).notes
 
     def test_components(self, monkeypatch):
         class Parts:
@@ -596,6 +599,7 @@ class TestModel:
             (lambda made: made.variants.filter(letter="B").update(share=10), "100"),
             (lambda made: made.variants.filter(letter="A").update(diversity=0.5), "control"),
             (lambda made: made.variants.filter(letter="B").delete(), "2 to 6"),
+            (lambda made: made.variants.filter(letter="B").update(components="form^2"), "no part 'form'"),
         ],
     )
     def test_an_incomplete_one_does_not_start(self, change, message):

@@ -155,6 +155,8 @@ class Experiment(models.Model):
                     raise ValidationError(
                         _("No index is on standby, which a variant needs: build one with imagesim_rebuild --hold.")
                     )
+            for each in variants:
+                each.arguments()  # the model may be another one since they were saved
             if not events.enabled():
                 raise ValidationError(_("EVENTS is off, so that nothing would be recorded."))
             if self.days > get_settings().EVENTS_DAYS:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -59,7 +60,7 @@ def report_of(experiment: Experiment) -> Report:
     arms = looks[-1].arms if looks else {}
     rows = [_row(experiment, each, arms, result) for each in variants]
     outlook = [] if result is None else list(_outlook(experiment, variants, looks[-1], result))
-    return Report(experiment, looks, result, rows, outlook, list(_notes(experiment, result)))
+    return Report(experiment, looks, result, rows, outlook, list(_notes(experiment, variants, result)))
 
 
 def _row(experiment: Experiment, variant: Variant, arms: Mapping[str, Arm], result: Result | None) -> Row:
@@ -152,9 +153,18 @@ def _outlook(experiment: Experiment, variants: Sequence[Variant], look: Look, re
         yield text
 
 
-def _notes(experiment: Experiment, result: Result | None) -> Any:
-    if experiment.state == Experiment.State.RUNNING and not events.enabled():
-        yield _("Nothing is recorded: EVENTS is off.")
+def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result | None) -> Any:
+    if experiment.state == Experiment.State.RUNNING:
+        if not events.enabled():
+            yield _("Nothing is recorded: EVENTS is off.")
+        for variant in variants:
+            try:
+                variant.arguments()
+            except ValidationError as error:
+                yield _(
+                    "Nothing is recorded, and all visitors see the shop as it is, because of variant %(variant)s: "
+                    "%(error)s"
+                ) % {"variant": variant.letter, "error": " ".join(error.messages)}
     if experiment.standby_gone and experiment.stopped:
         yield _(
             "The experiment ended on %(when)s, because the index on standby, which it tried, was switched to or "
