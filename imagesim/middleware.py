@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -45,7 +45,12 @@ class RequestMiddleware(ABC):
 
     async def _asynchronous(self, request: HttpRequest) -> HttpResponseBase:
         with self.during(request) as finish:
-            return finish(await self.get_response(request))  # type: ignore[misc]
+            response = await self.get_response(request)  # type: ignore[misc]
+            return await sync_to_async(finish)(response) if self.reads_database(request) else finish(response)
+
+    def reads_database(self, request: HttpRequest) -> bool:
+        """Whether finishing the response may read the database, which an asynchronous server does in a thread."""
+        return False
 
     @abstractmethod
     def during(self, request: HttpRequest) -> AbstractContextManager[Callable[[HttpResponseBase], HttpResponseBase]]:

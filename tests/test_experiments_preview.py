@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -92,6 +93,14 @@ def test_it_ends_with_the_logout_and_not_with_the_next_search(admin_client, shel
     assert MARK not in admin_client.get(page, headers=AGENT).content.decode()
 
 
+def test_it_ends_with_the_session_though_nothing_is_searched(admin_client, shelf):
+    begin(admin_client, experiment({"min_relevance": 1.0}, start=False))
+    assert MARK in admin_client.get("/", headers=AGENT).content.decode()
+    Session.objects.all().delete()
+    assert MARK not in admin_client.get("/", headers=AGENT).content.decode()
+    assert not admin_client.cookies[preview.COOKIE].value
+
+
 def test_it_needs_the_permission_at_each_search(client, shelf):
     user = get_user_model().objects.create_user("editor", password="x", is_staff=True)
     made = experiment({"min_relevance": 1.0}, start=False)
@@ -161,6 +170,8 @@ def test_on_an_asynchronous_server(shelf, async_client):
         return found
 
     assert [MARK in content for content in async_to_sync(pages)().values()] == [True, True, False]
+    Session.objects.all().delete()
+    assert MARK not in async_to_sync(async_client.get)("/", headers=AGENT).content.decode()
 
 
 def test_a_variant_that_was_deleted(admin_client, shelf):

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from imagesim import events
 from imagesim.conf import get_settings
-from imagesim.experiments.preview import Preview
+from imagesim.experiments.preview import COOKIE, Preview
 from imagesim.insight.middleware import is_visitor
 from imagesim.middleware import RequestMiddleware
 from imagesim.retrieval.variants import Variant
@@ -93,6 +93,9 @@ class ChooseVariants(RequestMiddleware):
                     yield preview.mark
         finally:
             _visit.reset(token)
+
+    def reads_database(self, request: HttpRequest) -> bool:
+        return COOKIE in request.COOKIES
 
 
 def _keep_private(response: HttpResponseBase) -> HttpResponseBase:

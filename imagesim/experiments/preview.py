@@ -1,7 +1,7 @@
 """Staff see the shop as visitors in a variant do, before it is started or while it runs, and are not counted.
 
-A signed cookie in the staff's own browser names the variant and the user. Searches follow it only while that user is
-logged in and may see experiments. Visitors have no such cookie, and cost nothing more.
+A signed cookie in the staff's own browser names the variant and the user. Searches and pages follow it only while that
+user is logged in and may see experiments. Visitors have no such cookie, and cost nothing more.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def search_of(variant: Variant) -> variants.Variant | None:
 
 
 class Preview:
-    """The preview that the browser of a request asks for. The database is read at the first search."""
+    """The preview that the browser of a request asks for. The database is read once, for a search or for the
+    bar of a page."""
 
     def __init__(self, request: HttpRequest, pk: int, user_pk: str, shown: dict[str, str]) -> None:
         self._request = request
@@ -80,10 +81,15 @@ class Preview:
         """Return what a search in this place does otherwise."""
         if self._is_of_admin:
             return None
+        row = self._read()
+        return self._search if row and where in row.experiment.places else None
+
+    def _read(self) -> Variant | None:
+        """The variant, read once per request; None if the user may not see it."""
         if not self._is_read:
             self._is_read, self._row = True, self._allowed()
             self._search = search_of(self._row) if self._row else None
-        return self._search if self._row and where in self._row.experiment.places else None
+        return self._row
 
     def end(self) -> None:
         """Search the shop as it is, and end the preview with this response: the user has logged out."""
@@ -103,12 +109,13 @@ class Preview:
         return Variant.objects.select_related("experiment").filter(pk=self._pk).first()
 
     def mark(self, response: HttpResponseBase) -> HttpResponseBase:
-        """Say on a page of the shop that this is a preview, and keep the response out of all caches."""
+        """Say on a page of the shop that this is a preview, and keep the response out of all caches. End it if the user
+        may not see it any more, or is no longer logged in."""
         add_never_cache_headers(response)
-        if self._is_read and self._row is None:
+        is_page = response.get("Content-Type", "").startswith("text/html") and not self._is_of_admin
+        if (is_page or self._is_read) and self._read() is None:
             end(response)
             return response
-        is_page = response.get("Content-Type", "").startswith("text/html") and not self._is_of_admin
         if not is_page or not isinstance(response, HttpResponse) or response.has_header("Content-Encoding"):
             return response
         ends = list(_BODY_END.finditer(response.content))
@@ -128,7 +135,7 @@ class Preview:
         text = _(
             "Preview: you see the shop as visitors in variant %(variant)s of “%(experiment)s” do. Nothing is counted."
         )
-        if self._is_read and self._search is None:
+        if self._search is None:
             text = _("Variant %(variant)s of “%(experiment)s” cannot be previewed now: you see the shop as it is.")
         try:
             url = reverse("admin:imagesim_experiments_report", args=[self._shown["pk"]])
