@@ -779,11 +779,14 @@ class TestAdmin:
 
     @pytest.mark.parametrize(("prefix", "word"), [("", "over"), ("!", "on")])
     def test_a_rule_of_an_experiment_that_is_over_is_over_too(self, client, prefix, word):
-        """One for all visitors but those of its variant holds for everybody then."""
-        made = experiment()
+        """One for all visitors but those of its variant holds for everybody then, as before the start."""
+        made = experiment(start=False)
         Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{made.pk}:B")
         client.force_login(get_user_model().objects.create_superuser("boss"))
         rules_page = reverse("admin:imagesim_merchandising_rule_changelist")
+        expected = 'data-tone="on">on<' if prefix else 'data-tone="waiting">not yet<'
+        assert expected in client.get(rules_page).content.decode()
+        made.start()
         assert 'data-tone="on">on<' in client.get(rules_page).content.decode()
         made.stop()
         assert f">{word}</span>" in client.get(rules_page).content.decode()

@@ -24,7 +24,7 @@ from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.experiments.overrides import standby_name
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
-from imagesim.retrieval.variants import Variant
+from imagesim.retrieval.variants import Choice, Variant
 from imagesim.tasks import delete_in_batches
 from imagesim.versioned import Versioned
 
@@ -154,13 +154,13 @@ class VisitorVariants:
             if visit and chosen and chosen.variant.backing_index == backing_index:
                 visit.variants[where] = None
 
-    def choices(self) -> list[tuple[str, str]]:
-        over = Experiment.State.OVER
+    def choices(self) -> list[Choice]:
+        state = Experiment.State
         experiments = Experiment.objects.filter(settled=False).prefetch_related("variants")
         return [
-            (variant.key, f"{experiment.name} – {variant}")
+            Choice(variant.key, f"{experiment.name} – {variant}", experiment.state == state.RUNNING)
             for experiment in experiments
-            if experiment.state != over
+            if experiment.state != state.OVER
             for variant in experiment.variants.all()[1:]
         ]
 

@@ -72,7 +72,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def _offer_variants(self) -> None:
         """The variants of experiments; the field is hidden where there are none."""
         offered = [("", "—")]
-        for key, name in variants.choices():
+        for key, name, _runs in variants.choices():
             offered += [(key, name), (OTHERS + key, _("not in: %(variant)s") % {"variant": name})]
         if self.instance.variant and self.instance.variant not in dict(offered):
             offered.append((self.instance.variant, _("an experiment that is over")))
@@ -145,12 +145,14 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Note which rules hold for nobody any more: those for a variant of an experiment that is over."""
+        """Note which rules hold for nobody: those for a variant of an experiment that is over or has not started."""
         changelist = super().get_changelist_instance(request)
         limited = [rule for rule in changelist.result_list if rule.variant and not rule.variant.startswith(OTHERS)]
-        known = dict(variants.choices()) if limited else {}
+        known = {each.key: each for each in variants.choices()} if limited else {}
         for rule in limited:
-            rule.is_of_past_experiment = rule.variant not in known
+            choice = known.get(rule.variant)
+            rule.has_no_visitors = choice is None or not choice.runs
+            rule.is_of_past_experiment = choice is None
         return changelist
 
     @admin.display(description=gettext_lazy("State"))
@@ -160,9 +162,9 @@ class RuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             tone, word = "off", _("off")
         elif getattr(rule, "is_of_past_experiment", False):
             tone, word = "off", _("over")
-        elif rule.is_active(now):
+        elif rule.is_active(now) and not getattr(rule, "has_no_visitors", False):
             tone, word = "on", _("on")
-        elif rule.starts and now < rule.starts:
+        elif rule.is_active(now) or (rule.starts and now < rule.starts):
             tone, word = "waiting", _("not yet")
         else:
             tone, word = "off", _("over")

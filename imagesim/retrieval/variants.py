@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from imagesim.conf import get_settings
 
@@ -43,16 +43,24 @@ class PageDefault(float):
 PAGE = PageDefault()
 
 
+class Choice(NamedTuple):
+    """A variant that a rule can be for; ``runs``: whether there are visitors in it now."""
+
+    key: str
+    name: str
+    runs: bool = True
+
+
 class Chooser(Protocol):
-    """Returns the variant of the current visitor for a kind of query, or None. ``choices`` are the key and the name of
-    each variant that there is, for forms. ``lost`` is called when the backing index of a variant no longer exists, so
+    """Returns the variant of the current visitor for a kind of query, or None. ``choices`` are the variants that there
+    are or will be, for forms. ``lost`` is called when the backing index of a variant no longer exists, so
     that the active one answers."""
 
     def variant(self, where: Where, /) -> Variant | None: ...
 
     def lost(self, backing_index: str, /) -> None: ...
 
-    def choices(self) -> list[tuple[str, str]]: ...
+    def choices(self) -> list[Choice]: ...
 
 
 _registered: Chooser | None = None
@@ -99,8 +107,8 @@ def applied(given: Mapping[str, Any], where: Where, names: Collection[str]) -> M
     return given if variant is None else variant.apply(given, names)
 
 
-def choices() -> list[tuple[str, str]]:
-    """Return the key and the name of each variant that there is."""
+def choices() -> list[Choice]:
+    """Return the variants that there are or will be."""
     chooser = _active()
     return [] if chooser is None else chooser.choices()
 
