@@ -15,6 +15,7 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.cache import cache as default_cache
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
@@ -33,7 +34,7 @@ from imagesim import events, tasks, widgets
 from imagesim.embedders import lite
 from imagesim.experiments import analysis, experiment_admin, overrides, results
 from imagesim.experiments.apps import check_cache, check_experiments
-from imagesim.experiments.middleware import ChooseVariants
+from imagesim.experiments.middleware import ChooseVariants, visitor_key
 from imagesim.experiments.models import DailyResult, Experiment, Exposure, Variant
 from imagesim.experiments.report import report_of
 from imagesim.experiments.running import VisitorVariants, assign, exposures, pseudonym, running
@@ -632,13 +633,31 @@ def test_checks(settings, monkeypatch):
     assert check_experiments() == []
     settings.IMAGESIM = {**settings.IMAGESIM, "VISITOR_KEY": "tests.nowhere.key"}
     assert [each.id for each in check_experiments()] == ["imagesim.E104"]
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    settings.IMAGESIM = SETTINGS
+    assert check_experiments() == []
     settings.IMAGESIM = {}
+    assert [each.id for each in check_experiments()] == ["imagesim.W027"]
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
     settings.MIDDLEWARE = []
     assert [each.id for each in check_experiments()] == ["imagesim.W022"]
     monkeypatch.setattr(apps, "is_installed", lambda name: name != "imagesim.insight")
     assert [each.id for each in check_experiments()] == ["imagesim.E103"]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert [each.id for each in check_cache()] == ["imagesim.W023"]
+
+
+def test_the_key_of_a_session_in_a_signed_cookie_changes_with_it(settings):
+    """Why ``imagesim.W027`` warns."""
+    settings.IMAGESIM = {}
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    keys = set()
+    for count in range(3):
+        request.session["cart"] = count
+        request.session.save()
+        keys.add(visitor_key(request))
+    assert len(keys) == 3
 
 
 def staff(client: Any, *permissions: str) -> Any:

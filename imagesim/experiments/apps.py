@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 INSIGHT = "imagesim.insight"
 MIDDLEWARE = "imagesim.experiments.middleware.ChooseVariants"
+SIGNED_COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
 class ExperimentsConfig(AppConfig):
@@ -71,6 +72,15 @@ def check_experiments(**kwargs: Any) -> list[CheckMessage]:
                     id="imagesim.E104",
                 )
             )
+    elif settings.SESSION_ENGINE == SIGNED_COOKIES:
+        found.append(
+            Warning(
+                "A visitor gets another variant, and is counted again, whenever the session changes: with "
+                f"SESSION_ENGINE {SIGNED_COOKIES!r} its key is what it contains.",
+                hint="Name a function in IMAGESIM['VISITOR_KEY'], or keep sessions elsewhere.",
+                id="imagesim.W027",
+            )
+        )
     if MIDDLEWARE not in settings.MIDDLEWARE:
         found.append(
             Warning(
