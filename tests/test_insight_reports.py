@@ -59,7 +59,9 @@ def shop() -> dict[str, Product]:
     for number in range(4):
         Search.objects.create(request=f"b{number}", where="words", text="=cmd|'/C calc'!A0", found=0)
     Search.objects.create(request="c", where="words", text="blue", found=1, best=0.2, keys=keys[1:])
-    Search.objects.create(request="d", where="similar", query_key=keys[0], category="shoes", found=1, best=0.9, page=2)
+    for page in (1, 2):
+        given = {"where": "similar", "query_key": keys[0], "category": "shoes", "found": 1, "best": 0.9, "page": page}
+        Search.objects.create(request=f"d{page}", **given)
     Search.objects.create(request="e", where="region", found=0)
     Purchase.objects.create(order="o" * 64, item_key=keys[0], quantity=2, value="19.98", request="a0")
     rollup.roll_up()
@@ -78,7 +80,7 @@ def rows(name: str, **given: Any) -> list[list[Any]]:
 def test_every_report_counts(shop) -> None:
     shoe, boot, hat = (key_of(each) for each in shop.values())
     [day] = rows("days")
-    assert day[1:4] == [15, Rate(5, 15), Rate(3, 15)]
+    assert day[1:4] == [16, Rate(5, 16), Rate(3, 16)]
     assert day[5:] == [2, Decimal("19.98")]
     assert [row[:3] for row in rows("words")] == [
         ["red shoe", 10, Rate(3, 10)],
@@ -91,7 +93,7 @@ def test_every_report_counts(shop) -> None:
     assert [row[:4] for row in rows("clicked")] == [[shoe, 10, 10, Rate(3, 10)]]
     assert rows("never") == [[hat]]
     assert rows("positions") == [[1, 10, Rate(3, 10), 0], [2, 10, Rate(0, 10), 0]]
-    assert [row[:3] for row in rows("pages")] == [["similar", 2, 1], ["words", 1, 15]]
+    assert [row[:3] for row in rows("pages")] == [["similar", 1, 1], ["similar", 2, 1], ["words", 1, 15]]
     assert [row[:2] for row in rows("categories")] == [["shoes", 1]]
 
 
@@ -107,9 +109,25 @@ def test_what_is_clicked_and_bought_in_a_part_of_a_look_counts_for_the_look(shop
     [day] = rows("days", where="look")
     assert day[1:] == [4, Rate(0, 4), Rate(1, 4), 1, 1, Decimal("5.00")]
     [day] = rows("days")
-    assert day[1:] == [19, Rate(5, 19), Rate(4, 19), 1, 3, Decimal("24.98")]
+    assert day[1:] == [20, Rate(5, 20), Rate(4, 20), 1, 3, Decimal("24.98")]
     [page] = rows("pages", where="look")
     assert page == ["look", 1, 4, Rate(1, 4), 1, 1]
+
+
+def test_what_is_clicked_and_bought_on_a_further_page_counts_for_the_words(shop) -> None:
+    """They were listed as words without a click, and what was bought was missing beside them."""
+    hat = key_of(shop["hat"])
+    given: dict[str, Any] = {"where": "words", "text": "blue", "category": "shoes", "best": 0.9, "found": 1}
+    Search.objects.create(request="p2", page=2, offset=12, keys=[hat], **given)
+    for kind in ("view", "click", "cart"):
+        Event.objects.create(request="p2", kind=kind, source="search", item_key=hat, position=12)
+    Purchase.objects.create(order="p" * 64, item_key=hat, quantity=1, value="5.00", request="p2")
+    rollup.roll_up_day(rollup.local_date(timezone.now()))
+    assert rows("unclicked") == []
+    assert rows("words")[-1] == ["blue", 1, Rate(0, 1), 1, 1, Decimal("5.00")]
+    [day] = rows("days", where="words")
+    assert day[1:] == [15, Rate(5, 15), Rate(3, 15), 1, 3, Decimal("24.98")]
+    assert rows("categories") == [["shoes", 1, Rate(0, 1), Rate(0, 1), 1, 1, Decimal("5.00")]]
 
 
 @pytest.mark.parametrize("text", ["Ärmel", "STRASSE", "Straße", "für  die"])
@@ -161,7 +179,7 @@ def test_the_first_days_of_the_calendar(staff) -> None:
 
 def test_pages_are_in_the_user_s_language(staff, shop) -> None:
     with translation.override("de"):
-        page = staff.get(PAGE, headers={"accept-language": "de"}).content.decode()
+        page = staff.get(PAGE, {"where": "words"}, headers={"accept-language": "de"}).content.decode()
     assert "Suchen nach Tag" in page
     assert "33,3 %" in page
 

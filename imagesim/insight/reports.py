@@ -136,7 +136,7 @@ def _nothing(chosen: Selection, limit: int) -> Rows:
 
 def _unclicked(chosen: Selection, limit: int) -> Rows:
     rows: QuerySet[Any, Any] = _figures(Kind.WORDS, chosen, "name").annotate(good=F("sum_answers") - F("sum_empty"))
-    return rows.filter(good__gt=0, sum_clicked_answers=0).order_by("-good", "name")[:limit]
+    return rows.filter(good__gt=0, sum_clicks=0, sum_carts=0).order_by("-good", "name")[:limit]  # on any page
 
 
 def _items(order: str) -> Query:
@@ -208,7 +208,7 @@ REPORTS = {
         Report(
             "days",
             _("Searches by day"),
-            _("The first page of each search. Carts and purchases count if they came from one."),
+            _("Searches are counted by their first page; carts and purchases count from any page."),
             (Column(_("Day"), itemgetter("day"), "day"), _SEARCHES, _BAD, _CLICKED, _CARTS, _BOUGHT, _VALUE),
             _days,
         ),

@@ -169,7 +169,7 @@ def _count_answers(searches: list[Search], counts: dict[Key, Figures]) -> None:
             figures.empty += not search.found
             figures.weak += search.best is not None and search.best < WEAK
         if search.request in clicked:
-            for key in _keys_of_events(search):
+            for key in _keys_of_click(search):
                 counts[key].clicked_answers += 1
         for item_key in dict.fromkeys(search.keys):
             counts[Kind.ITEM, search.where, item_key].answers += 1
@@ -195,18 +195,30 @@ def _count_purchases(purchases: list[Purchase], counts: dict[Key, Figures]) -> N
 def _keys(search: Search) -> Iterator[Key]:
     """Yield the names under which an answer is counted. Further pages are counted as such only."""
     yield Kind.PAGE, search.where, str(search.page)
+    if search.page == 1:
+        yield from _keys_of_search(search)
+
+
+def _keys_of_search(search: Search) -> Iterator[Key]:
+    """Yield the names of what was searched, whichever page of it this is."""
+    yield Kind.TOTAL, search.where, ""
     if search.category:
         yield Kind.CATEGORY, search.where, search.category
-    if search.page == 1:
-        yield Kind.TOTAL, search.where, ""
-        if search.where == Search.Where.WORDS:
-            yield Kind.WORDS, search.where, normal(search.text)
+    if search.where == Search.Where.WORDS:
+        yield Kind.WORDS, search.where, normal(search.text)
 
 
-def _keys_of_events(search: Search) -> Iterator[Key]:
-    """Yield what its clicks and purchases count for: those in a part of a look, which is no search of its own, for the
-    look, too. A look with clicks in two parts has two."""
+def _keys_of_click(search: Search) -> Iterator[Key]:
+    """Yield where it counts as an answer with a click: one in a part of a look, which is no search of its own, is one
+    of the look, too. A look with clicks in two parts has two."""
     yield from _keys(search)
     if search.where == Search.Where.REGION:
         yield Kind.PAGE, Search.Where.LOOK, "1"
         yield Kind.TOTAL, Search.Where.LOOK, ""
+
+
+def _keys_of_events(search: Search) -> Iterator[Key]:
+    """Yield what views, clicks and purchases of its hits count for: on further pages, for what was searched, too."""
+    yield from _keys_of_click(search)
+    if search.page > 1:
+        yield from _keys_of_search(search)
