@@ -16,6 +16,7 @@ from django.db.models import Model
 from imagesim.circuit_breaker import log_repeated
 from imagesim.database import current_schema, in_schema, retry_conflicts
 from imagesim.events import Answer
+from imagesim.insight.limits import visitor_counts
 from imagesim.insight.middleware import current_request, is_visitor
 from imagesim.insight.models import MAX_TEXT, DailyCount, Purchase, RolledDay, Search
 from imagesim.insight.rollup import local_date
@@ -129,7 +130,7 @@ class InsightObserver:
     def answered(self, answer: Answer) -> None:
         try:
             request = current_request()
-            if request is not None and is_visitor(request):
+            if request is not None and is_visitor(request) and visitor_counts().admit(request):
                 recorder().add(to_row(answer))
         except Exception:  # a search must not fail because it cannot be recorded
             log_repeated(logger, logging.ERROR, "answered", "An answer was not recorded", exc_info=True)
