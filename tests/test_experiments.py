@@ -731,7 +731,19 @@ class TestAdmin:
         answer = client.post(change(made), form(*rows, initial=2))
         assert answer.status_code == 302, answer.context["errors"]
         found = [(each.letter, each.share, each.min_relevance) for each in made.variants.all()]
-        assert found == [("A", 40, None), ("B", 60, 0.6)]
+        assert found == [("A", 40, None), ("C", 60, 0.6)]  # a rule for the former B is not for another one
+
+    def test_a_variant_of_a_draft_keeps_its_letter_though_another_is_deleted(self, client):
+        """A rule for the deleted B applied to the former C, and one for C to nobody."""
+        staff(client, *EVERY)
+        made = experiment({"diversity": 0.2}, {"diversity": 0.4}, start=False)
+        first, second, third = made.variants.all()
+        rows = ({"id": first.pk}, {"id": second.pk, "DELETE": "on"}, {"id": third.pk, "diversity": "0.4"})
+        answer = client.post(change(made), form(*rows, initial=3))
+        assert answer.status_code == 302, answer.context["errors"]
+        assert [(each.letter, each.diversity) for each in made.variants.all()] == [("A", None), ("C", 0.4)]
+        made.start()
+        assert {visitor_of(made, letter) != "" for letter in "AC"} == {True}
 
     @pytest.mark.parametrize(
         ("rows", "message"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from django import forms
@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from imagesim.admin.base import posted
 from imagesim.experiments import preview
+from imagesim.experiments.analysis import CONTROL
 from imagesim.experiments.models import LETTERS, MAX_VARIANTS, UNCHANGEABLE, Experiment, Variant, check_variants
 from imagesim.experiments.report import chart_of, csv_rows, report_of
 from imagesim.experiments.results import is_due, update
@@ -69,10 +70,22 @@ class VariantFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
         if not _is_draft(self.instance):
             return  # its rows are shown, not read
         kept = [form for form in self.forms if form.cleaned_data and form not in self.deleted_forms]
-        for form, letter in zip(kept, LETTERS, strict=False):
-            form.instance.letter = letter
+        _assign_letters([form.instance for form in kept], {form.instance.letter for form in self.initial_forms})
         if not any(self.errors):
             check_variants([form.instance for form in kept])
+
+
+def _assign_letters(variants: list[Variant], former: Collection[str]) -> None:
+    """Name the first one A, and new ones by letters that no ``former`` one has while there are any. The others keep
+    theirs, by which rules are for them."""
+    kept = [each.letter for number, each in enumerate(variants) if number and each.pk and each.letter != CONTROL]
+    free = [each for each in LETTERS if each not in (CONTROL, *kept)]
+    free.sort(key=lambda letter: letter in former)
+    for number, each in enumerate(variants):
+        if not number:
+            each.letter = CONTROL
+        elif not each.pk or each.letter == CONTROL:
+            each.letter = free.pop(0) if free else ""
 
 
 class VariantInline(admin.TabularInline):  # type: ignore[type-arg]
