@@ -274,7 +274,7 @@ class TestSettings:
         assert "trial" in caplog.text
         (note,) = report_of(made).notes
         assert note.startswith("Nothing is recorded, and all visitors see the shop as it is, because of variant B: The")
-        assert not report_of(experiment(start=False)).notes
+        assert not report_of(experiment({"diversity": 0.2}, start=False)).notes
 
     def test_components(self, monkeypatch):
         class Parts:
@@ -904,8 +904,29 @@ class TestReport:
         staff(client, "view_experiment")
         assert "not shared as planned" in client.get(page("report", made)).content.decode()
 
+    @pytest.mark.parametrize("start", [False, True])
+    @pytest.mark.parametrize("prefix", ["", "!"])
+    def test_a_variant_that_is_the_same_as_the_control_is_named(self, prefix, start):
+        """As in a copy: rules are for the variants of the experiment that was copied."""
+        first = experiment(start=False)
+        Rule.objects.create(name="no blue", action="exclude", filters="colour = blue", variant=f"{prefix}{first.pk}:B")
+        made = first.copied()
+        if start:
+            begin(made)
+        rerank.register(rules.CachedRules())
+        try:
+            assert report_of(first).notes == []
+            [note] = report_of(made).notes
+        finally:
+            rerank.register(None)
+        assert note.startswith("Variant B changes no setting, and no rule is for it")
+        Experiment.objects.filter(pk=made.pk).update(started=timezone.now() - 40 * DAY)
+        made.refresh_from_db()
+        assert report_of(made).notes == []
+
     def test_that_nothing_is_recorded_is_said(self, settings):
         made = self.started(1)
+        Variant.objects.filter(letter="B").update(diversity=0.2)
         assert report_of(made).notes == []
         settings.IMAGESIM = {**settings.IMAGESIM, "EVENTS": False}
         assert report_of(made).notes == ["Nothing is recorded: EVENTS is off."]

@@ -52,6 +52,7 @@ class Fixed:
     def __init__(self, plan: Plan | None) -> None:
         self.fixed, self.version = plan, "1"
         self.label_categories: dict[str, tuple[str, ...]] = {}
+        self.variants: tuple[str, ...] = ()
         self.questions: list[Question] = []
 
     def plan(self, question: Question) -> Plan | None:

@@ -18,6 +18,7 @@ from imagesim.experiments.models import Experiment, Variant
 from imagesim.experiments.results import looks_of
 from imagesim.experiments.statistics import Arm, Mean, mean_of
 from imagesim.insight.rollup import local
+from imagesim.retrieval import rerank
 
 MANY_DAYS = 3650
 
@@ -165,6 +166,13 @@ def _notes(experiment: Experiment, variants: Sequence[Variant], result: Result |
                     "Nothing is recorded, and all visitors see the shop as it is, because of variant %(variant)s: "
                     "%(error)s"
                 ) % {"variant": variant.letter, "error": " ".join(error.messages)}
+    if experiment.state != Experiment.State.OVER:
+        for variant in variants[1:]:
+            if not variant.has_changes and variant.key not in rerank.variants():
+                yield _(
+                    "Variant %(variant)s changes no setting, and no rule is for it: unless your own code tells it from "
+                    "A, both are the same."
+                ) % {"variant": variant.letter}
     if experiment.standby_gone and experiment.stopped:
         yield _(
             "The experiment ended on %(when)s, because the index on standby, which it tried, was switched to or "

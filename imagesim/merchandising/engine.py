@@ -23,7 +23,7 @@ from imagesim.database import primary
 from imagesim.indexes.validation import MAX_NONE_OF, CompiledFilters, compile_filters
 from imagesim.measured_colours import filter_values
 from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
-from imagesim.merchandising.models import LabelCategories, Rule
+from imagesim.merchandising.models import OTHERS, LabelCategories, Rule
 from imagesim.registry import registry
 from imagesim.retrieval.rerank import Judged, Pin, Plan, Question
 from imagesim.types import Candidate, Condition, FilterKind, Filters, IndexMeta, Message
@@ -76,6 +76,8 @@ class RuleSet:
     """The categories that the shop chose for labels of regions."""
     dates: Sequence[datetime] = ()
     """When a rule begins or ends, in order."""
+    variants: frozenset[str] = frozenset()
+    """The keys of those that rules are for, or for all but."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule], version: str = "", labels: Iterable[LabelCategories] = ()) -> RuleSet:
@@ -100,7 +102,8 @@ class RuleSet:
                 for trigger in triggers:
                     found[where, rule.when, trigger].append(ready)
         categories = {each.label: tuple(each.categories) for each in labels}
-        return cls(version, frozenset(lengths), dict(found), categories, sorted(dates))
+        variants = {each.rule.variant.removeprefix(OTHERS) for ready in found.values() for each in ready}
+        return cls(version, frozenset(lengths), dict(found), categories, sorted(dates), frozenset(variants - {""}))
 
     @property
     def version(self) -> str:
@@ -249,6 +252,10 @@ class CachedRules:
     @property
     def label_categories(self) -> Mapping[str, tuple[str, ...]]:
         return rules.current().label_categories
+
+    @property
+    def variants(self) -> frozenset[str]:
+        return rules.current().variants
 
     def plan(self, question: Question) -> Plan | None:
         return rules.current().plan(question)

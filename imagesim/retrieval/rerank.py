@@ -8,7 +8,7 @@ never on the page, so that pages neither repeat nor leave out. Without a reranke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -155,7 +155,7 @@ class Reranker(Protocol):
 
     ``version`` changes when the plans change, for cached answers. ``label_categories`` are the categories to search for
     regions with these labels, in place of those that ``Items`` declares; an empty tuple leaves them to the nearest
-    items.
+    items. ``variants`` are the keys of those for which a plan can differ.
     """
 
     @property
@@ -163,6 +163,9 @@ class Reranker(Protocol):
 
     @property
     def label_categories(self) -> Mapping[str, tuple[str, ...]]: ...
+
+    @property
+    def variants(self) -> Collection[str]: ...
 
     def plan(self, question: Question, /) -> Plan | None: ...
 
@@ -203,6 +206,12 @@ def label_categories() -> Mapping[str, tuple[str, ...]]:
     """Return the categories that the active reranker declares for labels of regions."""
     reranker = active()
     return {} if reranker is None else reranker.label_categories
+
+
+def variants() -> Collection[str]:
+    """Return the keys of the variants that the active reranker tells from others."""
+    reranker = active()
+    return () if reranker is None else reranker.variants
 
 
 def version() -> str:
