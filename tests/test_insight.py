@@ -30,6 +30,7 @@ from imagesim.insight.middleware import RememberRequest, current_request, is_vis
 from imagesim.insight.models import DailyCount, Purchase, RolledDay, Search
 from imagesim.insight.purchases import Line, purchased
 from imagesim.insight.recorder import recorder
+from imagesim.insight.reports import REPORTS, Selection
 from imagesim.models import Event
 from imagesim.registry import key_of
 from imagesim.types import Hit, HitImage
@@ -364,6 +365,23 @@ def test_the_figures_of_a_day() -> None:
     assert figures("page", "2").answers == 1
     assert figures("category", "shoes", "similar").clicks == 1
     assert DailyCount.objects.filter(kind="total").count() == 2
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="its changes of a table are part of the transaction")
+def test_words_that_the_database_takes_for_the_same_are_counted() -> None:
+    """As most collations of MySQL do. A second name was refused, and with it all figures."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
+        table = DailyCount._meta.db_table
+        cursor.execute(f"ALTER TABLE {table} ALTER COLUMN name TYPE varchar(400) COLLATE loose")
+    for number, text in enumerate(("cafe", "café", "cafe")):
+        search(str(number), text)
+    assert rollup.roll_up() == 0
+    today = rollup.local_date(timezone.now())
+    [row] = REPORTS["words"].rows(Selection(today, today), 10)
+    assert row[1] == 3
+    rollup.roll_up_day(today)
+    assert DailyCount.objects.filter(kind="words").count() == 2
 
 
 def test_a_day_is_computed_until_it_cannot_change() -> None:
