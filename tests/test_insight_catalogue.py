@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
+from django.db import connection, connections
 from django.urls import reverse
 from PIL import Image, ImageFilter
 
@@ -163,6 +167,39 @@ def test_a_scan_goes_on_where_it_stopped_and_opens_no_picture_twice(monkeypatch)
     monkeypatch.setattr(catalogue.images, "read", lambda file: pytest.fail("opened again"))
     look()
     assert found() == ["tiny"] * 5
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="it has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_two_scans_at_once_list_nothing_twice(monkeypatch: Any) -> None:
+    for number in range(3):
+        product(f"tiny{number}", scene(number, 64))
+    sync()
+    catalogue.restart()
+    looked, writing, create = Barrier(2), Barrier(2), Finding.objects.bulk_create
+
+    def look_at_the_same(items: Any) -> bool:
+        looked.wait(10)
+        return True
+
+    def write_at_once(rows: Any) -> Any:
+        with suppress(BrokenBarrierError):
+            writing.wait(1)
+        return create(rows)
+
+    def step() -> None:
+        try:
+            catalogue._step()
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(catalogue, "_look_at_neighbours", look_at_the_same)
+    monkeypatch.setattr(Finding.objects, "bulk_create", write_at_once)
+    with ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(step) for _number in range(2)]:
+            each.result()
+    assert found() == ["tiny"] * 3
+    assert catalogue.progress().done == 3
 
 
 def test_what_was_repaired_leaves_the_list() -> None:

@@ -140,14 +140,12 @@ def _step() -> CatalogueScan:
     former = Finding.objects.filter(state__in=states)
     if not _look_at_neighbours([item for item in items if item.state.outcome == Outcome.INDEXED and item.instance]):
         former = former.exclude(kind__in=OF_NEIGHBOURS)
+    changes = {"cursor": states[-1].pk, "done": at.done + len(states)} if states else {"finished_at": timezone.now()}
     with atomic(Finding):
-        former.delete()
-        Finding.objects.bulk_create([finding for item in items for finding in item.findings])
-        # Another scan that looked at the same items meanwhile has moved the cursor: this one then counts nothing.
-        changes = (
-            {"cursor": states[-1].pk, "done": at.done + len(states)} if states else {"finished_at": timezone.now()}
-        )
-        CatalogueScan.objects.filter(pk=at.pk, cursor=at.cursor).update(**changes)
+        # Another scan that looked at the same items meanwhile has moved the cursor: this one then stores nothing.
+        if CatalogueScan.objects.filter(pk=at.pk, cursor=at.cursor).update(**changes):
+            former.delete()
+            Finding.objects.bulk_create([finding for item in items for finding in item.findings])
     if not states:
         delete_in_batches(Finding.objects.filter(state__outcome=Outcome.REMOVED))  # these are looked at no more
         used = ItemImage.objects.filter(digest=models.OuterRef("digest"))
