@@ -108,6 +108,20 @@ class TestWhen:
         met = rule(action="message", message="Coffee!", filters="", when="equal", triggers="Café")
         assert RuleSet.of([met]).plan(question(normalize(form, "café"))).messages
 
+    @pytest.mark.parametrize(
+        ("triggers", "replacement", "text", "expected"),
+        [
+            ("tee\nshirt", "t-shirt", "tee", "t shirt"),  # and not "t t shirt"
+            ("tee\nshirt", "t-shirt", "blue shirt", "blue t shirt"),
+            ("couch", "sofa", "couch couch red couch", "sofa sofa red sofa"),
+            ("hat\nred hat", "cap", "my red hat", "my cap"),
+            ("c++", "code", "c++ book", "code book"),
+        ],
+    )
+    def test_words_are_replaced_once(self, triggers, replacement, text, expected):
+        other = rule(action="replace", when="contain", triggers=triggers, replacement=replacement, filters="")
+        assert RuleSet.of([other]).plan(question(text)).text == expected
+
     def test_vowel_signs_are_part_of_their_words(self):
         red = rule(action="replace", when="contain", triggers="लाल", replacement="नीला", filters="")
         assert RuleSet.of([red]).plan(question("लाल कुर्ता")).text == "नीला कुर्ता"

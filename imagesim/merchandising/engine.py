@@ -6,6 +6,7 @@ Rules are found by what triggers them, in dictionaries, so that hundreds of them
 from __future__ import annotations
 
 import logging
+import re
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -166,17 +167,19 @@ def _other_words(asked: str, replacing: Iterable[Ready]) -> list[str]:
     for ready in replacing:
         replacement = words_of(ready.rule.replacement)
         if not ready.rule.both_ways:
-            for phrase in ready.triggers:
-                first = _replaced(first, phrase, replacement)
+            first = _replaced(first, ready.triggers, replacement)
             continue
         same = (*ready.triggers, replacement)
-        others += [_replaced(asked, phrase, other) for phrase in same for other in same if other != phrase]
+        meant = [phrase for phrase in same if f" {phrase} " in f" {asked} "]
+        others += [_replaced(asked, [phrase], other) for phrase in meant for other in same if other != phrase]
     return list(dict.fromkeys((first, *(other for other in others if other != asked))))
 
 
-def _replaced(text: str, phrase: str, by: str) -> str:
-    """The text with other words, no longer than a visitor may send."""
-    return f" {text} ".replace(f" {phrase} ", f" {by} ").strip()[: get_settings().MAX_TEXT_LENGTH]
+def _replaced(text: str, phrases: Iterable[str], by: str) -> str:
+    """The text with other words in place of any of the phrases, no longer than a visitor may send. What was put there
+    is not replaced again."""
+    words = "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
+    return re.sub(rf"(?<!\S)(?:{words})(?!\S)", lambda _match: by, text)[: get_settings().MAX_TEXT_LENGTH]
 
 
 def _plan(found: Iterable[Ready], question: Question) -> Plan:
