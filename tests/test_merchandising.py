@@ -484,11 +484,19 @@ class TestAdmin:
         page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist"))
         assert "The words are: 0, 1, 2, 3, 4" in page.content.decode()
 
-    def test_a_rule_that_is_not_applied_says_so_and_why(self, boss):
+    @pytest.mark.parametrize(
+        ("given", "reason"),
+        [
+            ({"action": "boost", "filters": "material = wool"}, "“material = wool”: there is no material;"),
+            ({"action": "bury", "same_field": "material"}, "There is no filter material;"),
+            ({"action": "limit", "limit_field": "material", "limit_count": 1, "limit_first": 9}, "There is no filter"),
+        ],
+    )
+    def test_a_rule_that_is_not_applied_says_so_and_why(self, boss, given, reason):
         """As of a shop that has removed a filter since."""
-        Rule.objects.create(name="former", action="boost", filters="material = wool")
+        Rule.objects.create(name="former", **given)
         page = boss.get(reverse("admin:imagesim_merchandising_rule_changelist")).content.decode()
-        assert 'data-tone="off" title="“material = wool”: there is no material;' in page
+        assert f'data-tone="off" title="{reason}' in page
         assert ">invalid<" in page
 
     def test_a_field_that_the_shop_has_removed_is_named_and_not_dropped(self, boss):

@@ -176,3 +176,11 @@ def check_link(link: str) -> None:
     is_path = re.fullmatch(r"/\S*", link) and url_has_allowed_host_and_scheme(link, allowed_hosts=None)
     if link and not is_path and not re.fullmatch(r"https?://[^\s/\\]\S*", link):
         raise ValidationError(_("Write the link as /sale/ or https://example.com/sale/."))
+
+
+def check_field(name: str) -> None:
+    """:raises ValidationError: if the shop has no filter of this name."""
+    known = [*filter_names(tuple(registry)), IN_STOCK]
+    if name and name not in known:
+        names = {"name": name, "known": local_choices(known)}
+        raise ValidationError(_("There is no filter %(name)s; it can be %(known)s.") % names)

@@ -23,7 +23,16 @@ from imagesim.conf import get_settings
 from imagesim.database import primary
 from imagesim.indexes.validation import MAX_NONE_OF, CompiledFilters, compile_filters
 from imagesim.measured_colours import filter_values
-from imagesim.merchandising.conditions import CATEGORY, IN_STOCK, lines_of, read_filters, read_key, read_pins, words_of
+from imagesim.merchandising.conditions import (
+    CATEGORY,
+    IN_STOCK,
+    check_field,
+    lines_of,
+    read_filters,
+    read_key,
+    read_pins,
+    words_of,
+)
 from imagesim.merchandising.models import OTHERS, LabelCategories, Rule
 from imagesim.registry import registry
 from imagesim.retrieval.rerank import Judged, Pin, Plan, Question
@@ -53,7 +62,8 @@ class Ready:
 
     @classmethod
     def of(cls, number: int, rule: Rule) -> Ready:
-        """:raises ValidationError: if a text is invalid, or no longer valid."""
+        """:raises ValidationError: if a text or a field is invalid, or no longer valid."""
+        check_field(rule.limit_field if rule.action == Action.LIMIT else rule.same_field if rule.chooses else "")
         read = read_key if rule.when == When.PRODUCT else words_of if rule.is_by_words else str
         triggers = tuple(dict.fromkeys(map(read, lines_of(rule.triggers)))) if rule.when != When.ALWAYS else ("",)
         return cls(number, rule, triggers, read_filters(rule.filters), tuple(read_pins(rule.pins)))

@@ -13,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from imagesim.exceptions import local_choices
 from imagesim.merchandising import conditions
 from imagesim.regions.labels import name_of
-from imagesim.registry import registry
-from imagesim.retrieval.filters import filter_names
 
 OTHERS = "!"
 """Before the key of a variant: all visitors but those in it."""
@@ -137,7 +135,7 @@ class Rule(models.Model):
             "pins": lambda: list(conditions.read_pins(self.pins)),
             "filters": self._check_filters,
             "same_field": self._check_same_field,
-            "limit_field": lambda: _check_field(self.limit_field),
+            "limit_field": lambda: conditions.check_field(self.limit_field),
             "replacement": self._check_replacement,
             "link": lambda: conditions.check_link(self.link),
             "ends": self._check_dates,
@@ -168,17 +166,18 @@ class Rule(models.Model):
 
     def _check_filters(self) -> None:
         conditions.read_filters(self.filters)
-        if self._chooses and not self.filters.strip() and not self.same_field:
+        if self.chooses and not self.filters.strip() and not self.same_field:
             raise ValidationError(_("Say which products."))
 
     def _check_same_field(self) -> None:
-        _check_field(self.same_field)
+        conditions.check_field(self.same_field)
         has_product = not self.is_by_words and (not self.where or self.Where.SIMILAR in self.where)
-        if self._chooses and self.same_field and not has_product:
+        if self.chooses and self.same_field and not has_product:
             raise ValidationError(_("No product is viewed where this rule holds, so that it would do nothing."))
 
     @property
-    def _chooses(self) -> bool:
+    def chooses(self) -> bool:
+        """Whether it is about the products that match conditions."""
         return self.action in (self.Action.BOOST, self.Action.BURY, self.Action.EXCLUDE)
 
     def _check_replacement(self) -> None:
@@ -217,10 +216,3 @@ class LabelCategories(models.Model):
     def clean(self) -> None:
         if not isinstance(self.categories, list) or not all(isinstance(each, str) for each in self.categories):
             raise ValidationError({"categories": _("This is a list of categories.")})
-
-
-def _check_field(name: str) -> None:
-    known = [*filter_names(tuple(registry)), conditions.IN_STOCK]
-    if name and name not in known:
-        names = {"name": name, "known": local_choices(known)}
-        raise ValidationError(_("There is no filter %(name)s; it can be %(known)s.") % names)
