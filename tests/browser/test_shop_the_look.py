@@ -265,6 +265,28 @@ def test_the_photo_that_was_chosen_last_is_shown(page):
     assert chips(page) == ["Whole photo"]
 
 
+@pytest.mark.parametrize("status", [200, 415])
+def test_who_types_while_a_photo_is_searched_goes_on(page, status):
+    """The answer moved the keyboard to the results, or to the field of the photo, in the middle of a word."""
+    page.goto("/look/")
+    late = []
+    page.route("**/api/visual/look/", lambda route: late.append(route))
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    words = page.get_by_role("combobox", name="Search by words")
+    words.press_sequentially("sho")
+    while not late:
+        page.wait_for_timeout(50)
+    if status == 200:
+        late[0].continue_()
+        wait_for_results(page)
+    else:
+        late[0].fulfill(status=status, json={"detail": "No picture."})
+        page.get_by_text("No picture.").wait_for()
+    page.keyboard.type("es")
+    assert words.input_value() == "shoes"
+    page.errors.clear()  # the refused request
+
+
 def test_a_tap_does_not_end_the_search_for_regions(page):
     page.goto("/look/")
     late = []

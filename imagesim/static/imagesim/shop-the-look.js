@@ -235,7 +235,13 @@ export class ShopTheLook {
     if (this.server) this.server.hidden = true; // rendered results of another photo
   }
 
-  reset() {
+  // Whether what was focused is hidden or removed. A visitor who is elsewhere by now, as in a search field, stays there.
+  get lostFocus() {
+    const place = document.activeElement;
+    return !place || place === document.body || this.start.contains(place) || this.results.contains(place);
+  }
+
+  reset({ focus = true } = {}) {
     this.choice += 1;
     this.clear();
     this.file.value = "";
@@ -243,7 +249,7 @@ export class ShopTheLook {
     this.start.hidden = false;
     this.updateAddress(null);
     this.setStatus("");
-    this.file.focus();
+    if (focus) this.file.focus();
   }
 
   // Requests.
@@ -325,7 +331,7 @@ export class ShopTheLook {
     this.setStatus(count ? `${this.getText("seen")} ${this.regionNames()}. ${this.summarize(this.active)}` : this.getText("none"));
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
     const chip = this.chips.querySelector("[aria-pressed=true]");
-    chip.focus({ preventScroll: true }); // the focused element was removed
+    if (this.lostFocus) chip.focus({ preventScroll: true });
     this.chips.scrollTo({ left: chip.offsetLeft - this.chips.offsetLeft - 8 });
   }
 
@@ -579,7 +585,7 @@ export class ShopTheLook {
   showError({ status, detail, wait }) {
     const text = status === 429 ? this.getText("throttled").replace("{seconds}", wait || "60") : detail || this.getText("failed");
     if (REJECTED.includes(status) && !this.regions.length) {
-      this.reset(); // nothing to show or retry: go back to the file input, with the reason
+      this.reset({ focus: this.lostFocus }); // nothing to show or retry: go back to the file input, with the reason
       this.setStatus(text, true);
       return;
     }
