@@ -401,6 +401,29 @@ def test_errors_are_shown_and_can_be_retried(page):
     page.errors[:] = [error for error in page.errors if "ERR_FAILED" not in error]
 
 
+REFUSALS = [(413, "This picture is too large."), (429, "Please wait 7 seconds"), (502, "The search is not available.")]
+
+
+@pytest.mark.parametrize(("status", "text"), REFUSALS)
+def test_what_a_proxy_refuses_is_explained(page, status, text):
+    """Its answer is a page, not JSON. A photo too large for it was to be tried again "in a moment"."""
+    page.route(
+        re.compile("/api/visual/(look|search)/$"),
+        lambda route: route.fulfill(status=status, headers={"Retry-After": "7"}, content_type="text/html", body="<p>"),
+    )
+    page.goto("/look/")
+    page.get_by_role("link", name=re.compile("white T-shirt")).click()
+    page.get_by_text(text).wait_for()
+    page.goto("/search/")
+    page.evaluate("delete document.querySelector('[data-imagesim-search]').dataset.look")
+    data = BytesIO()
+    Image.new("RGB", (300, 300), "white").save(data, "PNG")
+    photo = {"name": "photo.png", "mimeType": "image/png", "buffer": data.getvalue()}
+    page.get_by_label("Search with a photo").set_input_files(photo)
+    page.locator("[data-imagesim-status][data-error]").get_by_text(text).wait_for()
+    page.errors.clear()  # the browser logs the refused requests
+
+
 def test_after_a_retry_the_keyboard_is_at_the_results(page):
     open_sample(page, "juice")
     page.route(REGION, lambda route: route.abort())

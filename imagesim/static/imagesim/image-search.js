@@ -7,6 +7,7 @@ import { handOver } from "./handover.js";
 import { hitKey, renderHit, renderMessages } from "./hits.js";
 import { PhotoPicker } from "./picker.js";
 import { shrink } from "./pictures.js";
+import { explainRefusal, retryAfter } from "./refusals.js";
 
 const PAGE = 12;
 const MAX_RESTORED = 5; // pages: each is a search
@@ -233,21 +234,22 @@ export class ImageSearch {
         headers: { Accept: "application/json", ...(token && { "X-CSRFToken": token }) },
         signal: request.signal,
       });
-      const answer = await response.json();
+      const answer = await response.json().catch((error) => {
+        if (response.ok || error.name === "AbortError") throw error;
+        return {}; // a proxy refuses in HTML
+      });
       if (response.ok) {
         this.query = query;
         this.showResults(answer, offset);
-      } else if (response.status === 429) this.showThrottled(response.headers.get("Retry-After"));
-      else this.setStatus("failed", { error: true, text: answer.detail });
+      } else {
+        const refusal = { ...answer, status: response.status, wait: retryAfter(response) };
+        this.setStatus("failed", { error: true, text: explainRefusal(this.root.dataset, refusal) });
+      }
     } catch (error) {
       if (error.name === "AbortError") return;
       this.setStatus("failed", { error: true });
     }
     this.results.removeAttribute("aria-busy");
-  }
-
-  showThrottled(seconds) {
-    this.setStatus("throttled", { error: true, text: this.root.dataset.textThrottled.replace("{seconds}", seconds ?? "60") });
   }
 
   showResults(answer, offset) {

@@ -10,6 +10,7 @@ import { hitKey, renderHit, renderMessages } from "./hits.js";
 import { receivePhoto } from "./handover.js";
 import { PhotoPicker } from "./picker.js";
 import { crop, drawCropped, shrink } from "./pictures.js";
+import { explainRefusal, retryAfter } from "./refusals.js";
 
 const WHOLE = { x: 0, y: 0, width: 1, height: 1 };
 const LABEL_OVERLAP = 0.4; // a moved box keeps its label while its overlap with the found box is at least this
@@ -283,8 +284,7 @@ export class ShopTheLook {
     }
     if (this.request !== request) return null;
     this.setBusy(false);
-    const wait = Number(response?.headers.get("Retry-After")) || 0;
-    return { ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait, ...answer };
+    return { ok: Boolean(response?.ok && answer), status: response?.status ?? 0, wait: retryAfter(response), ...answer };
   }
 
   // Search the whole photo for regions and hits. A ``token`` names a photo that the server already holds.
@@ -582,8 +582,9 @@ export class ShopTheLook {
     }
   }
 
-  showError({ status, detail, wait }) {
-    const text = status === 429 ? this.getText("throttled").replace("{seconds}", wait || "60") : detail || this.getText("failed");
+  showError(answer) {
+    const { status } = answer;
+    const text = explainRefusal(this.text, answer);
     if (REJECTED.includes(status) && !this.regions.length) {
       this.reset({ focus: this.lostFocus }); // nothing to show or retry: go back to the file input, with the reason
       this.setStatus(text, true);
