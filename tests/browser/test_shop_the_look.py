@@ -424,6 +424,23 @@ def test_what_a_proxy_refuses_is_explained(page, status, text):
     page.errors.clear()  # the browser logs the refused requests
 
 
+@pytest.mark.parametrize("status", [0, 429, 503])
+def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
+    """It was said to have expired, and a reload no longer found it."""
+    open_sample(page, "white T-shirt")
+    shown, address = results(page), page.url
+    page.route("**/photo/", lambda route: route.fulfill(status=status, json={}) if status else route.abort())
+    page.reload()
+    page.locator("[data-imagesim-status][data-error]").get_by_text("again").wait_for()
+    assert page.get_by_text("expired").count() == 0
+    assert page.url == address
+    page.unroute("**/photo/")
+    page.reload()
+    wait_for_results(page)
+    assert results(page) == shown
+    page.errors.clear()  # the requests that failed
+
+
 def test_after_a_retry_the_keyboard_is_at_the_results(page):
     open_sample(page, "juice")
     page.route(REGION, lambda route: route.abort())

@@ -171,14 +171,23 @@ export class ShopTheLook {
   async restorePhoto(token) {
     const choice = ++this.choice;
     this.setStatus(this.getText("looking"));
-    const photo = await fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`).catch(() => null);
+    let response;
+    let photo;
+    try {
+      response = await fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`);
+      if (response.ok) photo = await response.blob();
+    } catch {
+      // without a connection
+    }
     if (choice !== this.choice) return;
-    if (!photo?.ok) {
-      this.updateAddress(null);
-      this.setStatus(this.getText(photo ? "gone" : "failed"), true);
+    if (!photo) {
+      const gone = GONE.includes(response?.status);
+      if (gone) this.updateAddress(null); // else it is there after a reload
+      const refusal = { status: response?.status, wait: retryAfter(response) };
+      this.setStatus(gone ? this.getText("gone") : explainRefusal(this.text, refusal), true);
       return;
     }
-    await this.showPhoto(await photo.blob());
+    await this.showPhoto(photo);
     if (choice !== this.choice) return;
     const wanted = new URL(location).searchParams.get("region");
     await this.searchPhoto(token);
