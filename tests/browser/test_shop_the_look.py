@@ -441,6 +441,20 @@ def test_a_photo_that_cannot_be_fetched_now_keeps_its_address(page, status):
     page.errors.clear()  # the requests that failed
 
 
+def test_a_filter_that_changes_while_a_photo_is_searched_applies(page):
+    page.goto("/look/")
+    late = []
+    page.route("**/api/visual/look/", lambda route: late.append(route))
+    page.get_by_role("link", name=re.compile("juice")).click()
+    while not late:
+        page.wait_for_timeout(50)
+    page.get_by_label("In stock only").uncheck()
+    with page.expect_request(REGION) as asked:
+        late[0].continue_()
+    assert '"in_stock"' not in asked.value.post_data
+    wait_for_results(page)
+
+
 def test_after_a_retry_the_keyboard_is_at_the_results(page):
     open_sample(page, "juice")
     page.route(REGION, lambda route: route.abort())

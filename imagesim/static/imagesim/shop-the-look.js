@@ -304,7 +304,8 @@ export class ShopTheLook {
     this.view.scrollIntoView({ block: "start", behavior: "instant" });
     this.setStatus(this.getText("looking"));
     const body = new FormData();
-    for (const [name, value] of this.fields()) body.append(name, value);
+    const fields = this.fields();
+    for (const [name, value] of fields) body.append(name, value);
     body.append("limit", this.text.limit);
     if (!token) body.append("image", this.photo, "photo");
     const answer = await this.post(token ? `${this.text.api}${encodeURIComponent(token)}/` : this.text.api, body);
@@ -342,6 +343,7 @@ export class ShopTheLook {
     const chip = this.chips.querySelector("[aria-pressed=true]");
     if (this.lostFocus) chip.focus({ preventScroll: true });
     this.chips.scrollTo({ left: chip.offsetLeft - this.chips.offsetLeft - 8 });
+    if (String(fields) !== String(this.fields())) this.refresh(); // a filter was changed meanwhile
   }
 
   // Search one region, without sending the photo again if the server still holds it.
