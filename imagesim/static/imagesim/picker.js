@@ -4,6 +4,13 @@ import { picturesIn } from "./pictures.js";
 // Whether a picture was dragged from another site: it arrives as an address that this page cannot read.
 export const isFromOtherSite = (transfer) => ["text/uri-list", "text/html"].some((type) => transfer?.types.includes(type));
 
+// Return the picture that is pasted, if any. Office programs copy a text together with a picture of it: a field takes the text.
+export function pastedPicture({ clipboardData, target }) {
+  const isText = ["text/plain", "text/html"].every((type) => clipboardData?.types.includes(type));
+  if (isText && target.closest?.("input, textarea, [contenteditable]")) return undefined;
+  return picturesIn(clipboardData)[0];
+}
+
 export class PhotoPicker {
   // onPhoto(blob) is called for each photo, onError(name) with "type", "foreign" or "camera" if there is none.
   constructor(root, { onPhoto, onError }) {
@@ -19,7 +26,7 @@ export class PhotoPicker {
       // Of several widgets, the one with the focus takes the photo, or else the first.
       const focused = event.target.closest?.("[data-imagesim-look], [data-imagesim-search]");
       if (event.defaultPrevented || !root.isConnected || (focused && focused !== root)) return;
-      const [photo] = picturesIn(event.clipboardData);
+      const photo = pastedPicture(event);
       if (!photo) return;
       event.preventDefault();
       this.onPhoto(photo);

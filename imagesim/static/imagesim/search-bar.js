@@ -3,7 +3,7 @@
 
 import { attach } from "./attach.js";
 import { handOver } from "./handover.js";
-import { isFromOtherSite } from "./picker.js";
+import { isFromOtherSite, pastedPicture } from "./picker.js";
 import { picturesIn, shrink } from "./pictures.js";
 import { Suggestions } from "./suggestions.js";
 
@@ -36,7 +36,7 @@ export class SearchBar {
     document.addEventListener("paste", (event) => {
       // Other widgets of the page handle pasted photos themselves.
       if (!this.root.isConnected || document.querySelector("[data-imagesim-look], [data-imagesim-search]")) return;
-      const [photo] = picturesIn(event.clipboardData);
+      const photo = pastedPicture(event);
       if (!photo || event.defaultPrevented) return;
       event.preventDefault();
       this.usePhoto(photo);
