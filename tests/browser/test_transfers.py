@@ -46,3 +46,31 @@ def test_a_text_that_brings_its_picture_along_is_pasted_as_text(
     page.goto(address)
     assert not page.evaluate(PASTE, ["body", picture, copied])  # there is no place for text
     page.wait_for_url("**/look/**")
+
+
+def test_words_of_the_page_can_be_dragged_into_the_search_field(page: Any) -> None:
+    """The whole page said "Drop the photo", and then that pictures from other sites cannot be read."""
+    page.goto("/search/?q=white")
+    field, heading = page.locator("[data-imagesim-bar-words]"), page.locator("h1")
+    field.fill("")
+    heading.click(click_count=3)
+    start, end = heading.bounding_box(), field.bounding_box()
+    page.mouse.move(start["x"] + 30, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 60, end["y"] + 20, steps=5)
+    assert page.locator("[data-imagesim-bar-overlay]").is_hidden()
+    page.mouse.up()
+    assert "white" in field.input_value()
+    assert page.locator("[data-imagesim-bar-status]").is_hidden()
+
+
+def test_a_card_that_is_dragged_is_no_picture_of_another_site(page: Any) -> None:
+    page.goto("/search/?q=white")
+    area = page.locator("[data-imagesim-list] a").first.bounding_box()
+    page.mouse.move(area["x"] + 50, area["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 90, area["y"] + 90, steps=5)
+    assert page.locator("[data-imagesim-bar-overlay]").is_hidden()
+    page.mouse.up()
+    assert page.locator("[data-imagesim-bar-status]").is_hidden()
+    assert "q=white" in page.url

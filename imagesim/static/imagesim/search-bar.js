@@ -45,7 +45,11 @@ export class SearchBar {
 
   listenForDrops() {
     let depth = 0; // dragenter and dragleave also bubble from child elements
-    const hasPicture = (event) => event.dataTransfer?.types.includes("Files") || isFromOtherSite(event.dataTransfer);
+    let isOwn = false; // words, links and pictures of this page
+    addEventListener("dragstart", () => (isOwn = true));
+    addEventListener("dragend", () => (isOwn = false));
+    const hasPicture = ({ dataTransfer }) =>
+      dataTransfer?.types.includes("Files") || (!isOwn && isFromOtherSite(dataTransfer));
     const showOverlay = (on) => (this.overlay.hidden = !on);
     addEventListener("dragenter", (event) => hasPicture(event) && showOverlay(++depth > 0));
     addEventListener("dragleave", (event) => hasPicture(event) && showOverlay((depth = Math.max(0, depth - 1)) > 0));
