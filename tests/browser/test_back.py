@@ -69,3 +69,12 @@ def test_suggestions_are_closed(page: Any) -> None:
     page.wait_for_url("**/search/?q=juice")
     go_back(page)
     assert (page.get_by_role("option").count(), box.get_attribute("aria-expanded")) == (0, "false")
+
+
+def test_menus_are_closed(page: Any) -> None:
+    opened(page, "/search/?q=white")
+    page.locator("summary", has_text="Order").click()
+    page.get_by_role("link", name="Price, lowest first").click()
+    page.wait_for_url("**sort=price**")
+    go_back(page)
+    assert page.locator("details[data-imagesim-menu][open]").count() == 0
