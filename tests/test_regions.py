@@ -268,7 +268,7 @@ class TestTransformers:
         (message,) = TransformersRegionFinder(model=str(folder)).check()
         with pytest.raises(EmbedderError, match="damaged or truncated") as raised:
             TransformersRegionFinder(model=str(folder)).find(figure())
-        assert message.id == "imagesim.E208"
+        assert message.id == "imagesim.E303"
         assert str(weights) in message.msg
         assert str(weights) in str(raised.value)
 

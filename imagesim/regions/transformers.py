@@ -117,7 +117,7 @@ class TransformersRegionFinder(BaseRegionFinder):
                 )
             ]
         problem = self._problem()
-        return [Error(f"TransformersRegionFinder cannot be loaded. {problem}", id="imagesim.E208")] if problem else []
+        return [Error(f"TransformersRegionFinder cannot be loaded. {problem}", id="imagesim.E303")] if problem else []
 
     def _problem(self) -> str:
         """Return why the weights in a folder cannot be used; empty if they can, or for a model of the hub."""
