@@ -169,3 +169,29 @@ def test_vectors_are_those_of_the_fingerprint(local_clip: Path, tmp_path: Path) 
     fresh = OpenClipEmbedder(model=f"local-dir:{folder}", runtime="torch", precision="fp32")
     assert np.abs(fresh.embed_images(images) - others).max() > 0.01
     assert fresh.fingerprint == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '"text"',
+        "{}",
+        '{"model_cfg": []}',
+        '{"model_cfg": {"embed_dim": "wide"}}',
+        '{"model_cfg": {"embed_dim": 24, "vision_cfg": 5}}',
+        '{"model_cfg": {"embed_dim": 24, "vision_cfg": {"image_size": null}}}',
+        '{"model_cfg": {"embed_dim": 24, "vision_cfg": {"image_size": []}}}',
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_a_failed_check(model: Path, text: str) -> None:
+    """Not an error of each command, of which none could be run then."""
+    (model / hub.CONFIG).write_text(text)
+    (message,) = OpenClipEmbedder(model=f"local-dir:{model}").check()
+    assert message.id == "imagesim.E202"
+    assert str(model / hub.CONFIG) in message.msg
+    for read in (lambda e: e.dims, lambda e: e.min_decode_side, lambda e: e.embed_texts(["shirt"])):
+        with pytest.raises(EmbedderError, match="is no configuration of open_clip"):
+            read(OpenClipEmbedder(model=f"local-dir:{model}"))

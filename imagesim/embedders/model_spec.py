@@ -127,11 +127,21 @@ class ModelName:
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            config: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise EmbedderError(f"{self} cannot be read: {error}.") from error
-        model: dict[str, Any] = config.get("model_cfg", config)
+            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            model: dict[str, Any] = config.get("model_cfg", config)
+            if int(model["embed_dim"]) < 1 or image_side(model) < 0:
+                raise ValueError("a size is negative")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise EmbedderError(
+                f"{self} cannot be read: {str(path)!r} is no configuration of open_clip ({error!r})."
+            ) from error
         return model
+
+
+def image_side(config: dict[str, Any]) -> int:
+    """Return the pixels of the shorter side of the input by a model's configuration; 0 if it does not say."""
+    size = config.get("vision_cfg", {}).get("image_size", 0)
+    return int(min(size)) if isinstance(size, list | tuple) else int(size)
 
 
 def parse_name(model: str, pretrained: str | None = None) -> ModelName:
@@ -204,7 +214,10 @@ def check_setup(name: ModelName, cache_dir: Path | None) -> list[CheckMessage]:
     messages = _check_folder(name) if name.kind == "local-dir" else []
     if messages:
         return messages
-    problem = naflex_problem(name, name.config(cache_dir))
+    try:
+        problem = naflex_problem(name, name.config(cache_dir))
+    except EmbedderError as error:
+        return [Error(str(error), hint="Copy the model again.", id="imagesim.E202")]
     if problem:
         return [Error(problem, id="imagesim.E207")]
     if name.kind == "local-dir":

@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage
 
 from imagesim.embedders import BaseEmbedder, lite, onnx, onnx_files, precision, process
 from imagesim.embedders.batching import Batcher
-from imagesim.embedders.model_spec import ModelName, check_setup, parse_name
+from imagesim.embedders.model_spec import ModelName, check_setup, image_side, parse_name
 from imagesim.embedders.precision import PRECISIONS, choose_device, lower_precisions
 from imagesim.exceptions import ConfigurationError, EmbedderError, format_choices
 
@@ -131,8 +131,7 @@ class OpenClipEmbedder(BaseEmbedder):
             config = self.name.fetched_config(self.cache_dir)
         if not config:
             self._require()
-        size = config.get("vision_cfg", {}).get("image_size", 0)
-        return int(min(size)) if isinstance(size, list | tuple) else int(size)
+        return image_side(config)
 
     def _config(self) -> dict[str, Any]:
         """Return open_clip's configuration of the model, or the same facts of the exported model, which needs no
