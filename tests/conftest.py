@@ -48,6 +48,7 @@ SLOW_MODULES = {
     "test_openapi",
     "test_oscar",
     "test_packaging",
+    "test_plain_text",
     "test_precision",
     "test_quickstart",
     "test_readme",

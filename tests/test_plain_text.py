@@ -42,7 +42,6 @@ TYPED = ["[PAD]", "[SEP]", "[CLS] [UNK]", "[pad]", "</s>", "<pad>", "<eos>", "&l
 TYPED += ["<end_of_text>", "<START_OF_TEXT>", "<s><pad></s>"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)  # the first to use ONNX Runtime exports the model
 @pytest.mark.parametrize("runtime", ["torch", "onnx"])
 @pytest.mark.parametrize("kind", ["lite", "clip"])
@@ -57,7 +56,6 @@ def test_the_models_read_them_as_text(kind: str, runtime: str, model_cache: Path
         check(embedder._loaded().tokens, special, text)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("clean", ["whitespace", "canonicalize"])
 @pytest.mark.parametrize("kind", ["SigLIP", "SigLIP 2"])
 def test_tokenizers_of_pieces_read_them_as_text(kind: str, clean: str, tmp_path: Path) -> None:
@@ -71,7 +69,6 @@ def test_tokenizers_of_pieces_read_them_as_text(kind: str, clean: str, tmp_path:
         check(tokenizer, {0, 1, 2} if kind == "SigLIP 2" else {0, 1}, text)
 
 
-@pytest.mark.slow
 def test_new_words_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
