@@ -150,9 +150,8 @@ class HttpEmbedder(BaseEmbedder):
         if not rows:
             return np.empty((0, self.dims), dtype=np.float32)
         try:
-            vectors = np.asarray(
-                rows, dtype=np.float64
-            )  # in which the squares of a float32 neither overflow nor vanish
+            # In float64 the squares of a float32 neither overflow nor vanish.
+            vectors = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise EmbedderError(f"{self._url} did not answer with vectors: {error!s:.300}") from error
         if vectors.shape != (count, self.dims):
