@@ -239,11 +239,14 @@ def test_a_colour_that_nothing_of_the_kind_is_listed_in_is_said(shelf, items):
     with shop.registered(Product, type("Measured", (items,), {"measured_colours": "main_colour"})):
         sync()
         calibrate()
-        assert messages("green shoes") == ["Nothing of this kind is listed as 'green'."]
-        assert messages("Grüne shoes") == ["Nothing of this kind is listed as 'Grüne'."]
-        assert messages("pink, purple or white shoes") == ["Nothing of this kind is listed as 'pink' or 'purple'."]
+        assert messages("green shoes") == ["Nothing of this kind is listed as “green”."]
+        assert messages("Grüne shoes") == ["Nothing of this kind is listed as “Grüne”."]
+        assert messages("pink, purple or white shoes") == [
+            "Nothing of this kind is listed as “pink”.",
+            "Nothing of this kind is listed as “purple”.",
+        ]
         assert messages("white shoes", filters={"main_colour": "black"}) == [
-            "Nothing of this kind is listed as 'white'."
+            "Nothing of this kind is listed as “white”."
         ]
         for listed in ("white shoes", "weiße shoes", "green", "green fruit", "shoes"):
             assert messages(listed) == []

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
-from imagesim.exceptions import local_choices
 from imagesim.indexes.query_words import query_words
 from imagesim.measured_colours import colours_by_stem
 from imagesim.retrieval.text import KIND_MATCH
@@ -41,7 +40,7 @@ def named_colours(text: QueryText, languages: Sequence[str]) -> tuple[str, ...]:
 def unlisted_colours(
     colours: Sequence[str], text: QueryText, query: Query, retriever: Retriever
 ) -> tuple[Message, ...]:
-    """Return a message that names those of the ``colours`` that the texts of no entry of the kind have.
+    """Return a message about each of the ``colours`` that the texts of no entry of the kind have.
 
     The names of measured colours are among the texts of entries. Pictures without a plain ground have none, so that
     something in the colour may still be among the hits.
@@ -49,11 +48,8 @@ def unlisted_colours(
     named = query.filters.categories or tuple(sorted(text.categories))
     of_kind = replace(query, offset=0, limit=1, min_score=None, filters=replace(query.filters, categories=named))
     asked = [replace(text, text=colour, heads=(), colours=()).asked(of_kind) for colour in colours]
-    lacking = [
-        colour
+    return tuple(
+        Message(_("Nothing of this kind is listed as “%(colour)s”.") % {"colour": colour})
         for colour, found in zip(colours, retriever.search(asked), strict=True)
         if not any(each.text >= KIND_MATCH for each in found.candidates)
-    ]
-    if not lacking:
-        return ()
-    return (Message(_("Nothing of this kind is listed as %(colours)s.") % {"colours": local_choices(lacking)}),)
+    )
