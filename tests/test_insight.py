@@ -410,6 +410,20 @@ def test_computing_stops_when_its_time_is_up() -> None:
 
 
 @pytest.mark.slow
+def test_a_page_leaves_a_day_that_takes_long_to_the_task() -> None:
+    """The server ended the request, and the next one began again."""
+    search("a")
+    rollup.roll_up()
+    search("b")
+    yesterday = timezone.now() - timedelta(days=1)
+    search("c", at=yesterday)
+    RolledDay.objects.update(rolled_at=yesterday, seconds=60)
+    assert rollup.roll_up(1.0) == 2  # one took so long, and the other is taken to
+    assert figures("total").answers == 1
+    assert rollup.roll_up(500.0) == 0
+    assert sum(DailyCount.objects.filter(kind="total").values_list("answers", flat=True)) == 3
+
+
 def test_the_task_purges_everything() -> None:
     old = timezone.now() - timedelta(days=401)
     search("old", at=old)

@@ -32,6 +32,10 @@ WORK_SHARE = 20
 """A day that is not over is computed again at the earliest after a minute, and after this many times as long as it
 took."""
 
+LONG = 10.0
+"""Seconds that a page may take: with a day that takes longer its server would end it, and it would begin again when it
+is reloaded."""
+
 WEAK = 0.5
 """If the best relevance is lower, no hit probably belongs to the answer."""
 
@@ -66,15 +70,21 @@ def normal(text: str) -> str:
 def roll_up(seconds: float = 0.0) -> int:
     """Compute the days that are due, the latest first; return how many are left.
 
-    ``seconds``: stop before another day once that much time has passed; 0 computes all.
+    ``seconds``: stop before another day once that much time has passed, and leave out those that take longer than that
+    and :data:`LONG`, for whoever has more time; 0 computes all.
     """
     started = time.monotonic()
-    days = due_days()
-    for number, day in enumerate(days):
-        if seconds and number and time.monotonic() - started >= seconds:
-            return len(days) - number
+    took = dict(RolledDay.objects.values_list("day", "seconds")) if seconds else {}
+    most = max(took.values(), default=0.0)
+    done = left = 0
+    for day in due_days():
+        is_late = done and time.monotonic() - started >= seconds
+        if seconds and (is_late or took.get(day, most) > max(seconds, LONG)):
+            left += 1
+            continue
         roll_up_day(day)
-    return 0
+        done += 1
+    return left
 
 
 def due_days() -> list[date]:
