@@ -808,6 +808,19 @@ class TestAdmin:
         made.delete()
         assert b'type="hidden" name="variant"' in client.get(add).content
 
+    @pytest.mark.parametrize(
+        ("where", "prefix", "is_saved"),
+        [(["words"], "", False), (["words", "similar"], "", True), ([], "", True), (["words"], "!", True)],
+    )
+    def test_a_rule_where_its_experiment_is_not_is_refused(self, client, where, prefix, is_saved):
+        made = experiment(start=False, where=["similar", "look"])
+        client.force_login(get_user_model().objects.create_superuser("boss"))
+        given = {"name": "no blue", "priority": 0, "when": "always", "action": "exclude", "filters": "colour = blue"}
+        given |= {"factor": 2, "where": where, "variant": f"{prefix}{made.pk}:B"}
+        page = client.post(reverse("admin:imagesim_merchandising_rule_add"), given)
+        assert Rule.objects.exists() is is_saved
+        assert is_saved or "The experiment is not where the rule is" in page.content.decode()
+
     @pytest.mark.parametrize(("prefix", "word"), [("", "over"), ("!", "on")])
     def test_a_rule_of_an_experiment_that_is_over_is_over_too(self, client, prefix, word):
         """One for all visitors but those of its variant holds for everybody then, as before the start."""

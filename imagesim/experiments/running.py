@@ -158,7 +158,7 @@ class VisitorVariants:
         state = Experiment.State
         experiments = Experiment.objects.filter(settled=False).prefetch_related("variants")
         return [
-            Choice(variant.key, f"{experiment.name} – {variant}", experiment.state == state.RUNNING)
+            Choice(variant.key, f"{experiment.name} – {variant}", experiment.state == state.RUNNING, experiment.places)
             for experiment in experiments
             if experiment.state != state.OVER
             for variant in experiment.variants.all()[1:]

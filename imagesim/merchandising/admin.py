@@ -72,8 +72,10 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def _offer_variants(self) -> None:
         """The variants of experiments; the field is hidden where there are none."""
         offered = [("", "—")]
-        for key, name, _runs in variants.choices():
-            offered += [(key, name), (OTHERS + key, _("not in: %(variant)s") % {"variant": name})]
+        known = variants.choices()
+        self._places = {each.key: set(each.places) for each in known}
+        for each in known:
+            offered += [(each.key, each.name), (OTHERS + each.key, _("not in: %(variant)s") % {"variant": each.name})]
         if self.instance.variant and self.instance.variant not in dict(offered):
             offered.append((self.instance.variant, _("an experiment that is over")))
         if "variant" in self.fields:
@@ -83,6 +85,13 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             )
             if len(offered) == 1:
                 self.fields["variant"].widget = forms.HiddenInput()
+
+    def clean(self) -> dict[str, Any] | None:
+        given = super().clean() or {}
+        where = set(given.get("where") or Rule.Where.values)
+        if where.isdisjoint(self._places.get(given.get("variant", ""), where)):
+            self.add_error("variant", _("The experiment is not where the rule is, so that it would do nothing."))
+        return given
 
     class Meta:
         model = Rule

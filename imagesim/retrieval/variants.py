@@ -44,11 +44,13 @@ PAGE = PageDefault()
 
 
 class Choice(NamedTuple):
-    """A variant that a rule can be for; ``runs``: whether there are visitors in it now."""
+    """A variant that a rule can be for; ``runs``: whether there are visitors in it now; ``places``: the kinds of
+    queries for which there are."""
 
     key: str
     name: str
-    runs: bool = True
+    runs: bool
+    places: Collection[str]
 
 
 class Chooser(Protocol):
