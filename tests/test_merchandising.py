@@ -272,6 +272,7 @@ class TestTexts:
             ({"action": "pin", "pins": "1: no.model:7"}, "pins", "no product"),
             ({"action": "pin"}, "pins", "needed"),
             ({"action": "limit"}, "limit_field", "needed"),
+            ({"action": "limit", "limit_count": 12, "limit_first": 12}, "limit_count", "nothing is limited"),
             ({"action": "message"}, "message", "needed"),
             ({"action": "message", "message": "x", "link": "javascript:alert(1)"}, "link", "link"),
             ({"action": "message", "message": "x", "link": "//evil.example/"}, "link", "link"),

@@ -135,6 +135,7 @@ class Rule(models.Model):
             "pins": lambda: list(conditions.read_pins(self.pins)),
             "filters": self._check_filters,
             "same_field": self._check_same_field,
+            "limit_count": self._check_limit,
             "limit_field": lambda: conditions.check_field(self.limit_field),
             "replacement": self._check_replacement,
             "link": lambda: conditions.check_link(self.link),
@@ -174,6 +175,11 @@ class Rule(models.Model):
         has_product = not self.is_by_words and (not self.where or self.Where.SIMILAR in self.where)
         if self.chooses and self.same_field and not has_product:
             raise ValidationError(_("No product is viewed where this rule holds, so that it would do nothing."))
+
+    def _check_limit(self) -> None:
+        count, first = self.limit_count, self.limit_first
+        if self.action == self.Action.LIMIT and count is not None and first is not None and count >= first:
+            raise ValidationError(_("This has to be less than how many come first, or nothing is limited."))
 
     @property
     def chooses(self) -> bool:
