@@ -791,6 +791,21 @@ class TestAdmin:
         assert "Search by words, Search by photo" in client.get(change).content.decode()  # not as it is stored
         assert client.get(page("report", made).replace(str(made.pk), "999")).status_code in (403, 404)
 
+    def test_one_that_is_stopped_while_its_form_is_saved_stays_stopped(self, client, monkeypatch):
+        staff(client, *EVERY)
+        made = experiment()
+        check = experiment_admin.ExperimentForm.clean
+
+        def meanwhile(form: Any) -> Any:
+            Experiment.objects.get(pk=made.pk).stop()
+            return check(form)
+
+        monkeypatch.setattr(experiment_admin.ExperimentForm, "clean", meanwhile)
+        assert client.post(change(made), form(name="another name")).status_code == 302
+        made.refresh_from_db()
+        assert made.name == "another name"
+        assert made.state == Experiment.State.OVER
+
     def test_a_running_one_is_not_deleted(self, client):
         staff(client, *EVERY)
         made = experiment()

@@ -142,6 +142,10 @@ class ExperimentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Experiment | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.state != State.RUNNING)
 
+    def save_model(self, request: HttpRequest, obj: Experiment, form: Any, change: bool) -> None:
+        """Save what was changed only: it may have been started, stopped or settled since the form was read."""
+        obj.save(update_fields=form.changed_data if change else None)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, ...]:
         """Name the experiment and its variants. Its days, and the answers to its visitors, may be millions."""
         listed: list[Any] = []
