@@ -40,7 +40,9 @@ from imagesim.experiments.report import report_of
 from imagesim.experiments.running import VisitorVariants, assign, exposures, pseudonym, running
 from imagesim.experiments.running import _load as load
 from imagesim.experiments.statistics import Arm
-from imagesim.insight.models import Purchase
+from imagesim.insight import limits
+from imagesim.insight.models import Purchase, Search
+from imagesim.insight.recorder import observer as insight_observer
 from imagesim.insight.recorder import recorder
 from imagesim.merchandising import engine as rules
 from imagesim.merchandising.models import Rule
@@ -401,6 +403,18 @@ class TestRecording:
         item = answer["results"][0]["item"]
         recorder().flush()
         assert events.request_of(answer["token"], f"{item['model']}:{item['pk']}") == Exposure.objects.get().request
+
+    def test_the_answers_to_one_visitor_are_bounded(self, client, shelf, monkeypatch):
+        """As those that insight records."""
+        monkeypatch.setattr(limits, "MOST_ANSWERS", 3)
+        monkeypatch.setattr(events, "observers", [exposures, insight_observer])
+        made = experiment()
+        for address in ("203.0.113.9", "203.0.113.10"):
+            headers = {"user-agent": PERSON, "x-visitor": visitor_of(made, "B"), "x-forwarded-for": address}
+            for _number in range(5):
+                client.get("/api/visual/search/?q=red", headers=headers)
+        recorder().flush()
+        assert Exposure.objects.count() == Search.objects.count() == 6
 
     def test_without_events_nothing_is_recorded(self, client, shelf, settings):
         experiment()

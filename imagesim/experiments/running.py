@@ -22,6 +22,8 @@ from imagesim.experiments.middleware import Chosen, Visit, current_visit
 from imagesim.experiments.models import Experiment, Exposure
 from imagesim.experiments.models import Variant as StoredVariant
 from imagesim.experiments.overrides import standby_name
+from imagesim.insight.limits import visitor_counts
+from imagesim.insight.middleware import current_request
 from imagesim.insight.recorder import recorder
 from imagesim.retrieval.rerank import Where
 from imagesim.retrieval.variants import Choice, Variant
@@ -173,7 +175,8 @@ class ExposureObserver:
             where = "look" if answer.where == "region" else answer.where
             visit = current_visit()
             chosen = visit.variants.get(where) if visit else None
-            if visit is None or chosen is None:
+            request = current_request()
+            if visit is None or chosen is None or (request and not visitor_counts().is_within(request)):
                 return
             row = Exposure(
                 experiment_id=chosen.experiment,

@@ -55,6 +55,11 @@ class VisitorCounts:
             log_repeated(logger, logging.WARNING, "flood", "Further answers to a visitor are not recorded today")
         return count <= MOST_ANSWERS
 
+    def is_within(self, request: HttpRequest) -> bool:
+        """Return whether another answer is within the bound, without counting it."""
+        visitor = _visitor(request)
+        return visitor is None or self._counts.get(visitor, 0) < MOST_ANSWERS
+
 
 def visitor_counts() -> VisitorCounts:
     """Return the counts of this process."""
