@@ -84,7 +84,7 @@ def rules(draw: st.DrawFn) -> list[dict[str, Any]]:
             rule["pins"] = list(zip(positions, numbers, strict=False))
         elif action == "limit":
             rule |= {"limit_field": "brand", "limit_count": draw(st.integers(1, 3))}
-            rule["limit_first"] = draw(st.integers(2, 20))
+            rule["limit_first"] = draw(st.integers(rule["limit_count"] + 1, 20))
         else:
             rule["filters"] = draw(FILTERS)
             rule["factor"] = draw(st.floats(1.01, 100))
