@@ -25,7 +25,6 @@ from imagesim.indexes.analysis import (
     stop_words,
     word_list,
 )
-from imagesim.indexes.stemmers import is_other_word
 from imagesim.indexes.stop_words import (
     AMOUNTS,
     ELIDED,
@@ -39,21 +38,13 @@ from imagesim.indexes.stop_words import (
     QUALIFIERS,
     SHADES,
     SIZES,
-    SUFFIXES,
     UNITS,
 )
-from imagesim.indexes.word_forms import other_spellings, plurals, same_audience
+from imagesim.indexes.word_forms import SHORTEST_PART, compound_endings, other_spellings, plurals, same_audience
 from imagesim.word_roles import SHORTEST_FIRST, has_digit
 
 MAX_TERMS = 16
 """The maximum number of distinct words of a query that are looked up; further ones are ignored."""
-
-SHORTEST_PART = 4
-"""The minimum number of letters of the last part by which a compound is found."""
-
-SHORT_PART = 3
-"""The number of letters of a short last part, in languages that write compounds as one word. The dictionary has to have
-the first part: that of "Armbanduhr", but not of "Komitee"."""
 
 SHORTEST_SLIP = 3
 """The minimum number of letters of a stop word that is recognised with two neighbouring letters exchanged."""
@@ -230,22 +221,9 @@ class QueryWord:
     def endings(self) -> dict[str, set[str]]:
         """The endings of compounds whose last part is this word, each with the languages of these compounds.
 
-        An empty set stands for every language. For short ones see :data:`SHORT_PART`.
+        An empty set stands for every language. For short ones see :data:`~imagesim.indexes.word_forms.SHORT_PART`.
         """
-        found: dict[str, set[str]] = {}
-        for language, stem in self.stems.items():
-            for inflection in INFLECTIONS.get(language, "").split():
-                if not is_other_word(stem + inflection, stem, language):
-                    found.setdefault(stem + inflection, set()).add(language)
-        found |= {each: set() for each in (self.word, *self.stems.values())}
-        long = {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
-        for each in (part for part in found if len(part) == SHORT_PART):
-            compounding = {
-                one for one in self.stems if one in INFLECTIONS and each not in SUFFIXES.get(one, "").split()
-            }
-            if languages := compounding & (found[each] or compounding):
-                long[each] = languages
-        return long
+        return compound_endings(self.word, self.stems)
 
 
 def query_words(

@@ -1,15 +1,32 @@
 """Words that mean the same and that stemming and fuzzy matching do not find: the plural or singular of a word, other
-spellings, and words for the same people."""
+spellings, words for the same people, and compounds that end with a word."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
-from imagesim.indexes.stemmers import PLURALS_ONLY
-from imagesim.indexes.stop_words import AUDIENCES, IRREGULAR_PLURALS, PARTICIPLES, PLURALS, SPELLINGS, UNITS
+from imagesim.indexes.stemmers import PLURALS_ONLY, is_other_word
+from imagesim.indexes.stop_words import (
+    AUDIENCES,
+    INFLECTIONS,
+    IRREGULAR_PLURALS,
+    PARTICIPLES,
+    PLURALS,
+    SPELLINGS,
+    SUFFIXES,
+    UNITS,
+)
 
 SHORTEST = 3
 """The minimum number of letters of a singular."""
+
+SHORTEST_PART = 4
+"""The minimum number of letters of the last part by which a compound is found."""
+
+SHORT_PART = 3
+"""The number of letters of a short last part, in languages that write compounds as one word. The dictionary has to have
+the first part: that of "Armbanduhr", but not of "Komitee"."""
 
 
 @lru_cache(maxsize=4_000)
@@ -57,6 +74,23 @@ def same_audience(word: str, language: str) -> tuple[str, ...]:
     pairs = _pairs(AUDIENCES.get(language, ""))
     found = [other for pair in pairs for form, other in (pair, pair[::-1]) if form == word]
     return tuple(dict.fromkeys(found))
+
+
+def compound_endings(word: str, stems: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return the endings of compounds whose last part is a word with these stems by language, each with the languages
+    of the compounds. An empty set stands for every language."""
+    found: dict[str, set[str]] = {}
+    for language, stem in stems.items():
+        for inflection in INFLECTIONS.get(language, "").split():
+            if not is_other_word(stem + inflection, stem, language):
+                found.setdefault(stem + inflection, set()).add(language)
+    found |= {each: set() for each in (word, *stems.values())}
+    endings = {each: languages for each, languages in found.items() if len(each) >= SHORTEST_PART}
+    for each in (part for part in found if len(part) == SHORT_PART):
+        compounding = {one for one in stems if one in INFLECTIONS and each not in SUFFIXES.get(one, "").split()}
+        if languages := compounding & (found[each] or compounding):
+            endings[each] = languages
+    return endings
 
 
 @lru_cache(maxsize=64)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from imagesim.indexes.analysis import Token, stem_of, stop_words
 from imagesim.indexes.dictionaries import has_dictionary, in_dictionary
-from imagesim.indexes.query_words import SHORTEST_PART, QueryWord, is_other_thing
+from imagesim.indexes.query_words import QueryWord, is_other_thing
 from imagesim.indexes.stop_words import INFLECTIONS
 from imagesim.indexes.vocabulary import Vocabulary, consonants
-from imagesim.indexes.word_forms import is_made_so
+from imagesim.indexes.word_forms import SHORTEST_PART, is_made_so
 from imagesim.word_roles import SHORTEST_FIRST
 
 # The quality of each kind of match, between 0 and 1, which is that of the exact word.

@@ -271,8 +271,7 @@ class WithText:
         return _with_matches(candidates, match)
 
     def _best_of_part(self, candidates: Sequence[Candidate], match: Callable[[Candidate], float]) -> set[str]:
-        """Return the keys of those in a category of which the words name a part whose ``match`` is about the best
-        there."""
+        """Return the keys of the best by ``match`` in categories of which the words name a part, or about the best."""
         within = [each for each in candidates if not self.texts.partly.isdisjoint(each.categories)]
         least = OF_PART * max(map(match, within), default=0.0)
         return {each.key for each in within if match(each) >= least}

@@ -24,10 +24,11 @@ from imagesim.indexes.elasticsearch.queries import (
     unpack,
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
-from imagesim.indexes.query_words import SHORTEST_PART, QueryWord
+from imagesim.indexes.query_words import QueryWord
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import TWO_ERRORS
+from imagesim.indexes.word_forms import SHORTEST_PART
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 from imagesim.word_roles import has_digit
 
