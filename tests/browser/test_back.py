@@ -56,6 +56,7 @@ def test_the_same_photo_can_be_chosen_again(page: Any, photo: dict[str, Any]) ->
     page.wait_for_url("**/look/?photo=*")
     go_back(page)
     assert field.input_value() == ""  # else there is no change that a script hears of
+    assert page.locator("[data-imagesim-status]").inner_text() == ""
     field.set_input_files(photo)
     page.wait_for_url("**/look/?photo=*")
 

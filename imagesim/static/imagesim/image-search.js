@@ -160,6 +160,7 @@ export class ImageSearch {
       this.setStatus("type", { error: true });
       return;
     }
+    this.setStatus("searching");
     const small = await shrink(photo);
     if (choice !== this.choice) return;
     if (small.size > Number(this.root.dataset.maxBytes)) {
@@ -169,6 +170,7 @@ export class ImageSearch {
     // Open the page "shop the look" with the photo, if the shop has one.
     if (this.root.dataset.look && (await handOver(small, this.root.dataset.look))) {
       this.file.value = ""; // after "back" the same photo can be chosen again
+      addEventListener("pagehide", () => (this.status.textContent = ""), { once: true });
       return;
     }
     this.photo = small;

@@ -148,6 +148,7 @@ export class ShopTheLook {
       this.setStatus(this.getText("type"), true);
       return;
     }
+    this.setStatus(this.getText("looking"));
     const small = await shrink(photo);
     if (choice !== this.choice) return;
     if (small.size > Number(this.text.maxBytes)) {
