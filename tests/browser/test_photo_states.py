@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from tests.browser.conftest import until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,3 +43,26 @@ def test_a_chosen_photo_is_acknowledged_before_it_is_read(
     page.locator("[data-imagesim-status]").get_by_text(text).wait_for()
     page.evaluate("window.go()")
     page.wait_for_url("**/look/**")
+
+
+def test_the_camera_stays_open_until_it_has_a_picture(open_page: Callable[..., Any]) -> None:
+    page = open_page(permissions=["camera"])
+    page.goto("/look/")
+    page.evaluate("""() => {
+        const video = document.querySelector("video");
+        for (const side of ["videoWidth", "videoHeight"]) {
+            Object.defineProperty(video, side, { configurable: true, get: () => 0 });  // as until its first frame
+        }
+    }""")
+    page.get_by_role("button", name="Take a photo").click()
+    page.get_by_role("button", name="Take this picture").click()
+    assert page.locator("dialog[open]").count() == 1
+    page.evaluate("""() => {
+        const video = document.querySelector("video");
+        delete video.videoWidth;
+        delete video.videoHeight;
+    }""")
+    until(page, "document.querySelector('video').videoWidth > 0")
+    page.get_by_role("button", name="Take this picture").click()
+    page.wait_for_url("**/look/?photo=*")
+    assert page.locator("dialog[open]").count() == 0

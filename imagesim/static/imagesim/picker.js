@@ -84,6 +84,7 @@ export class PhotoPicker {
     this.dialog.addEventListener("close", stop);
     this.dialog.querySelector("[data-imagesim-close]").addEventListener("click", () => this.dialog.close());
     this.dialog.querySelector("[data-imagesim-shoot]").addEventListener("click", () => {
+      if (!video.videoWidth) return; // the camera has no picture yet
       const canvas = document.createElement("canvas");
       canvas.width = video.videoWidth;
       canvas.height = video.videoHeight;
