@@ -76,6 +76,9 @@ def test_a_format_that_the_browser_does_not_decode_is_left_to_the_server(
     pillow_heif.register_heif_opener()
     page.add_init_script(SENT)
     assert sent_by(page, "photo.heic", media_type, encoded(source, "HEIF")) in (media_type, "image/heic")
+    shown = page.locator("[data-imagesim-photo]")  # as the server holds it: without it no box can be drawn
+    assert shown.evaluate("image => image.naturalWidth") == 640
+    assert page.locator("[data-imagesim-chips] canvas").count() > 0
 
 
 def test_a_dot_leads_to_what_is_similar_to_the_thing(page: Any) -> None:

@@ -161,11 +161,19 @@ export class ShopTheLook {
 
   async showPhoto(photo) {
     this.clear();
+    await this.drawPhoto(photo);
+  }
+
+  async drawPhoto(photo) {
     this.photo = photo;
     const bitmap = await createImageBitmap(photo, { imageOrientation: "from-image" }).catch(() => null);
     if (photo !== this.photo) return; // another one was chosen meanwhile
     this.bitmap = bitmap;
     if (this.bitmap) this.image.src = URL.createObjectURL(photo);
+  }
+
+  fetchHeld(token) {
+    return fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`);
   }
 
   // Fetch the photo that the address names, if the server still holds it, and select the region of the address.
@@ -175,7 +183,7 @@ export class ShopTheLook {
     let response;
     let photo;
     try {
-      response = await fetch(`${this.text.api}${encodeURIComponent(token)}/photo/`);
+      response = await this.fetchHeld(token);
       if (response.ok) photo = await response.blob();
     } catch {
       // without a connection
@@ -317,6 +325,15 @@ export class ShopTheLook {
       return;
     }
     this.photoToken = answer.photo ?? token;
+    if (!this.bitmap && this.photoToken) {
+      // Only the server can read the photo, such as HEIC: show the JPEG that it holds.
+      const { choice } = this;
+      const held = await this.fetchHeld(this.photoToken).catch(() => null);
+      const photo = held?.ok && (await held.blob().catch(() => null));
+      if (choice !== this.choice) return; // another photo was chosen meanwhile
+      if (photo) await this.drawPhoto(photo);
+      if (choice !== this.choice) return;
+    }
     this.regions = answer.regions.map((region) => ({
       ...region,
       foundBox: region.box,
