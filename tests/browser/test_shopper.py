@@ -578,8 +578,11 @@ def test_a_file_that_is_not_a_picture_is_rejected(page):
 def test_what_the_search_bar_says_is_dismissed(page, dismiss):
     page.goto("/shop/drinks/")
     notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"}
-    page.locator("[data-imagesim-bar-file]").set_input_files(notes)
     status = page.locator("[data-imagesim-bar-status]")
+    # A screen reader says what changes in a live region, and may miss one that appears with its text.
+    assert status.is_hidden()
+    assert status.evaluate("status => getComputedStyle(status).display") == "block"
+    page.locator("[data-imagesim-bar-file]").set_input_files(notes)
     status.get_by_text("not a picture").wait_for()
     if dismiss == "Escape":
         page.keyboard.press("Escape")

@@ -68,7 +68,7 @@ export class SearchBar {
   // What the status says ends with the visitor's next action: it covers a part of the page. A page that "back" restores
   // from memory is as it was left.
   listenForDismissal() {
-    const hide = () => (this.status.hidden = true);
+    const hide = () => (this.status.textContent = "");
     document.addEventListener("pointerdown", (event) => this.status.contains(event.target) || hide());
     document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
     this.root.addEventListener("input", hide);
@@ -88,7 +88,6 @@ export class SearchBar {
 
   setStatus(name) {
     this.status.textContent = this.text[`text${name[0].toUpperCase()}${name.slice(1)}`] ?? "";
-    this.status.hidden = false;
   }
 }
 
