@@ -283,7 +283,10 @@ def test_threads_can_search_backing_indexes_that_none_has_searched_before() -> N
 
 @concurrent
 @pytest.mark.parametrize("function", ["count_images", "changes", "state"])
-def test_a_swap_and_drop_while_a_search_reads_the_former_index(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+@pytest.mark.parametrize("method", ["search", "count", "facets"])
+def test_a_swap_and_drop_while_the_former_index_is_read(
+    monkeypatch: pytest.MonkeyPatch, function: str, method: str
+) -> None:
     index, other = LocalIndex(name="test"), LocalIndex(name="test")
     index.promote(index.create(META))
     index.write([entry(n, axis(n)) for n in range(3)])
@@ -302,7 +305,12 @@ def test_a_swap_and_drop_while_a_search_reads_the_former_index(monkeypatch: pyte
         return found or original(*args)
 
     monkeypatch.setattr(store, function, swap)
-    assert keys(index, Query(axis(0))) == ["0", "1", "2", "3", "4"]
+    if method == "search":
+        assert keys(index, Query(axis(0))) == ["0", "1", "2", "3", "4"]
+    elif method == "count":
+        assert index.count(Filters(in_stock=True)) == 5
+    else:
+        assert index.facets(Filters(), ("in_stock",))["in_stock"].count == 5
 
 
 def test_a_writer_that_is_interrupted_while_it_waits_leaves_the_lock_to_readers() -> None:

@@ -9,13 +9,14 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.core.checks import CheckMessage
 from django.db import connection
 
 from imagesim.conf import Backend, get_instance, get_settings
-from imagesim.exceptions import ConfigurationError, format_choices
+from imagesim.exceptions import ConfigurationError, IndexMissing, format_choices
 from imagesim.types import (
     SIMILARITIES,
     Candidates,
@@ -31,6 +32,9 @@ from imagesim.types import (
 
 if TYPE_CHECKING:
     from imagesim.indexes.statistics import IndexStatistics, Probe, RecallReport
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BaseIndex(ABC):
@@ -188,7 +192,21 @@ class BaseIndex(ABC):
         return []
 
 
-__all__ = ["BaseIndex", "get_index"]
+__all__ = ["BaseIndex", "get_index", "retry_missing"]
+
+
+def retry_missing(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a method that reads an index with several statements: call it again if the index is missing, because
+    it may have been swapped and dropped between two of them."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except IndexMissing:
+            return function(*args, **kwargs)
+
+    return call
 
 
 def get_index(backend: Backend | None = None) -> BaseIndex:

@@ -16,8 +16,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from imagesim.database import retry_conflicts
-from imagesim.exceptions import IndexMissing, IndexUnavailable, migrate_hint
-from imagesim.indexes import BaseIndex, validation
+from imagesim.exceptions import IndexUnavailable, migrate_hint
+from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.local import store
 from imagesim.indexes.local.knn import answer
 from imagesim.indexes.local.store import Snapshot
@@ -142,13 +142,8 @@ class LocalIndex(BaseIndex):
 
     # Reading.
 
+    @retry_missing
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
-        try:
-            return self._search(queries, backing_index)
-        except IndexMissing:
-            return self._search(queries, backing_index)  # the index was swapped and dropped while it was read
-
-    def _search(self, queries: Sequence[Query], backing_index: str | None) -> list[Candidates]:
         started = time.perf_counter()
         using = store.read_alias(backing_index)
         with _translated_errors():
@@ -196,6 +191,7 @@ class LocalIndex(BaseIndex):
                 groups.setdefault((filters, query.similarity or self.similarity), []).append(number)
         return groups
 
+    @retry_missing
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         using = store.read_alias(backing_index)
         with _translated_errors():
@@ -206,6 +202,7 @@ class LocalIndex(BaseIndex):
             with self._snapshot(at, using).current(at, using, self._uncommitted) as table:
                 return table.count(table.passing(compiled))
 
+    @retry_missing
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         using = store.read_alias(backing_index)
         with _translated_errors():

@@ -13,8 +13,8 @@ from django.db import connections
 from django.utils import timezone
 from psycopg import sql
 
-from imagesim.exceptions import ConfigurationError, IndexMissing
-from imagesim.indexes import BaseIndex, validation
+from imagesim.exceptions import ConfigurationError
+from imagesim.indexes import BaseIndex, retry_missing, validation
 from imagesim.indexes.pgvector import recall, searching, tables, text, writing
 from imagesim.indexes.pgvector.database import Database, rows
 from imagesim.indexes.pgvector.tables import Generation
@@ -207,13 +207,8 @@ class PgvectorIndex(BaseIndex):
 
     # Reading.
 
+    @retry_missing
     def search(self, queries: Sequence[Query], *, backing_index: str | None = None) -> list[Candidates]:
-        try:
-            return self._search(queries, backing_index)
-        except IndexMissing:
-            return self._search(queries, backing_index)  # the index was swapped and dropped between two statements
-
-    def _search(self, queries: Sequence[Query], backing_index: str | None) -> list[Candidates]:
         settings: searching.Settings = {"enable_sort": "on", "jit": "off"}
         last = self._searched.get(backing_index)
         if (version := self._database.known_version) and last and last.entries > searching.EXACT_UP_TO:
@@ -250,11 +245,13 @@ class PgvectorIndex(BaseIndex):
             validation.check_projection(former.meta, generation.meta)
         return generation, current
 
+    @retry_missing
     def count(self, filters: Filters = Filters(), *, backing_index: str | None = None) -> int:
         with self._database.reading() as cursor:
             generation = tables.read(cursor, self.name, backing_index, self._known)
             return searching.count(cursor, generation, validation.compile_filters(filters, generation.meta.filters))
 
+    @retry_missing
     def facets(self, filters: Filters, fields: Sequence[str], *, backing_index: str | None = None) -> dict[str, Facet]:
         with self._database.reading() as cursor:
             generation = tables.read(cursor, self.name, backing_index, self._known)
