@@ -331,6 +331,19 @@ class TextContract(IndexFixtures):
         assert answer(index, "desk lamp")[0].key == "shop.product:999"
         assert answer(index, "lmap desk")[0].key == "shop.product:999"
 
+    @pytest.mark.parametrize(("text", "typing"), [("book shelf class", True), ("book shelf clasic", False)])
+    def test_a_word_that_no_text_has_counts_among_many_matches_of_the_others(
+        self, index: BaseIndex, text: str, typing: bool
+    ) -> None:
+        """A misspelled word, or one that is still being typed, is the rarest of the query."""
+        index.promote(index.create(TEXT_META))
+        long = "Classic book shelf of solid oak for a hall or a living room"
+        index.write([described(n, "Book shelf" if n % 4 == 0 else "Desk lamp") for n in range(1_000)])
+        index.write([described(n, long) for n in range(1_000, 1_040)])
+        index.refresh()
+        found = [each.key for each in answer(index, text, typing=typing, limit=5)]
+        assert found == [f"shop.product:{n}" for n in range(1_000, 1_005)]
+
     def test_an_index_without_texts_finds_no_words(self, index: BaseIndex) -> None:
         index.promote(index.create(META))
         index.write([entry(1, axis(1), texts={"name": ("Lamp",)})])

@@ -6,7 +6,7 @@ its own analysers. The first entries are then scored by :class:`~imagesim.indexe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +24,13 @@ from imagesim.indexes.elasticsearch.queries import (
     unpack,
 )
 from imagesim.indexes.elasticsearch.transport import CACHED
-from imagesim.indexes.query_words import QueryWord
+from imagesim.indexes.query_words import QueryWord, shades_of, word_weight
+from imagesim.indexes.text import KNOWN_PART, KNOWN_WORD
 from imagesim.indexes.text_hits import FOUND
 from imagesim.indexes.validation import MAX_TEXT_MATCHES, CompiledFilters
 from imagesim.indexes.vocabulary import TWO_ERRORS
 from imagesim.indexes.word_forms import SHORTEST_PART
+from imagesim.indexes.word_matcher import COMPOUND, FUZZY, SPELLED, TYPING
 from imagesim.types import Candidate, Candidates, IndexMeta, Query
 from imagesim.word_roles import has_digit
 
@@ -56,6 +58,15 @@ MAX_QUERY = 1_000
 COMPOUND_BOOST = 8
 """The weight of a compound that ends with a word. It is more than that of the word in a long text, so that in a large
 catalogue the tables ("Couchtische") are found before whatever mentions a table."""
+
+ELSEWHERE = 0.6
+"""The factor of a weighted word outside of the fields of the largest weight."""
+
+AMONG_WEIGHTED = 0.02
+"""The weight of :meth:`CompiledText._whole` beside weighted words."""
+
+LONGER = 0.7
+"""The quality of a longer word that begins with a word of the query, as if a third of its letters were missing."""
 
 PREFIXES = {"min_chars": 2, "max_chars": 8}
 
@@ -101,6 +112,9 @@ class CompiledText:
     meta: IndexMeta
     size: int = FOUND
     by_column: bool = False
+    counts: tuple[int, ...] = ()
+    """The number of entries with texts, and with each word, to weight the words by. Without them the server ranks by
+    weights of its own, which hardly count a word that no entry has: one that is misspelled, or still being typed."""
 
     @property
     def words(self) -> tuple[QueryWord, ...]:
@@ -125,7 +139,7 @@ class CompiledText:
 
     def _found(self, words: Sequence[QueryWord]) -> dict[str, Any]:
         clauses = filter_clauses(self.filters)
-        near = [self._near(word) for word in words]
+        near = self._weighted(words) if self.counts else [self._near(word) for word in words]
         heads = [number for number in self.query.heads or range(len(words)) if number < len(words)]
         query = {
             "bool": {
@@ -141,15 +155,67 @@ class CompiledText:
             CACHED: True,
         }
 
+    @property
+    def _main(self) -> list[str]:
+        """The names of the fields of the largest weight."""
+        top = max(spec.weight for spec in self.meta.texts.values())
+        return [name for name, spec in self.meta.texts.items() if spec.weight == top]
+
     def _whole(self) -> list[dict[str, Any]]:
         """Return a query that ranks entries first that have all words in one short field.
 
         It uses the fields of the largest weight, as the score does (:meth:`~imagesim.indexes.text.TextIndex.match`).
         """
         text = self.query.text[:MAX_QUERY].encode(errors="replace").decode()
-        top = max(spec.weight for spec in self.meta.texts.values())
-        fields = [f"texts.{name}^{spec.weight:g}" for name, spec in self.meta.texts.items() if spec.weight == top]
-        return [{"multi_match": {"query": text, "fields": fields, "tie_breaker": 0.3}}]
+        fields = [f"texts.{name}^{self.meta.texts[name].weight:g}" for name in self._main]
+        boost = AMONG_WEIGHTED if self.counts else 1
+        return [{"multi_match": {"query": text, "fields": fields, "tie_breaker": 0.3, "boost": boost}}]
+
+    def _weighted(self, words: Sequence[QueryWord]) -> list[dict[str, Any]]:
+        """Return for each word a query for the entries that :meth:`_near` finds, which scores about as
+        :class:`~imagesim.indexes.text.TextIndex` does."""
+        total, *counts = self.counts
+        shades = shades_of(words, self.query.colours)
+        weights = (
+            word_weight(word, total, known, shade=number in shades, spelled=self.query.spelled)
+            for number, (word, known) in enumerate(zip(words, counts, strict=True))
+        )
+        return [
+            {
+                "dis_max": {
+                    "queries": [_constant(query, weight * quality) for query, quality in self._qualities(word, known)]
+                }
+            }
+            for word, known, weight in zip(words, counts, weights, strict=True)
+        ]
+
+    def _qualities(self, word: QueryWord, known: int) -> Iterator[tuple[dict[str, Any], float]]:
+        """Yield the ways to match a word that ``known`` entries contain, each with the quality of the match."""
+        typed, typing = word.word, self.query.typing and word.last
+        factor = SPELLED if typed in self.query.spelled else 1.0
+        other = KNOWN_WORD if known else 1.0
+        similar = {"query": typed, "fuzziness": self._fuzziness(word)}
+        error, longer = other * factor * FUZZY[1], other * (TYPING if typing else factor * LONGER)
+        yield self._has(word), ELSEWHERE
+        for name in self._main:
+            yield {"match": {f"texts.{name}": typed}}, 1.0
+        for field, place in ((WORDS, ELSEWHERE), *((f"texts.{name}", 1.0) for name in self._main)):
+            yield {"match": {field: similar}}, place * error
+            if self._is_prefix(word):
+                yield {"prefix": {field: {"value": typed}}}, place * longer
+        compound = COMPOUND * (KNOWN_PART if known else 1.0)
+        for part in sorted(word.endings):
+            yield {"prefix": {f"{WORDS}.reversed": {"value": part[::-1]}}}, ELSEWHERE * compound
+
+    def _is_prefix(self, word: QueryWord) -> bool:
+        """Return whether to find longer words that begin with a word of the query."""
+        return len(word.word) >= (1 if self.query.typing and word.last else 3)
+
+    def _fuzziness(self, word: QueryWord) -> str:
+        """Return how many typing errors the word may have."""
+        # Two errors in a word that is spelled correctly count for nothing.
+        two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
+        return "0" if has_digit(word.word) else f"AUTO:3,{two}"
 
     def _has(self, word: QueryWord) -> dict[str, Any]:
         """Return a query for the entries that contain the word or its stem."""
@@ -161,15 +227,12 @@ class CompiledText:
         It asks no field twice for the same entries: an entry with the word has its stem, too, and where the word stands
         is what :meth:`_whole` ranks by.
         """
-        # Two errors in a word that is spelled correctly count for nothing.
-        two = MAX_WORD + 1 if word.word in self.query.spelled else TWO_ERRORS
-        fuzziness = "0" if has_digit(word.word) else f"AUTO:3,{two}"
         near: list[dict[str, Any]] = [
-            {"match": {WORDS: {"query": word.word, "fuzziness": fuzziness}}},
+            {"match": {WORDS: {"query": word.word, "fuzziness": self._fuzziness(word)}}},
             *({"term": {WORDS: {"value": spelling, "boost": 3}}} for spelling, stems in word.spellings if not stems),
             *_stems(word),
         ]
-        if len(word.word) >= (1 if self.query.typing and word.last else 3):
+        if self._is_prefix(word):
             near.append({"prefix": {WORDS: {"value": word.word}}})
         near += [
             {"prefix": {f"{WORDS}.reversed": {"value": part[::-1], "boost": _boost(part)}}}
@@ -177,11 +240,14 @@ class CompiledText:
         ]
         return {"dis_max": {"queries": near}}
 
-    def follow_up(self, answer: Mapping[str, Any], *_counts: Mapping[str, Any]) -> CompiledText | None:
+    def follow_up(self, answer: Mapping[str, Any], *counts: Mapping[str, Any]) -> CompiledText | None:
         """Return the query to ask instead of this one if its answer does not suffice for the page, otherwise None."""
         hits = answer["hits"].get("hits", ())
         if any(map(lacks_column, hits)):
             return replace(self, by_column=False)
+        numbers = _numbers(counts)
+        if not self.counts and len(hits) >= self.size and 0 in numbers[1:]:
+            return replace(self, counts=numbers)
         groups = {group if self.query.collapse else key for key, group in map(name_of, hits)}
         if not text_hits.may_lack(len(hits), len(groups), self.size, self.query):
             return None
@@ -206,7 +272,7 @@ class CompiledText:
     ) -> list[tuple[int, float, float]]:
         if not hits:
             return []
-        total, *frequencies = (int(each["hits"]["total"]["value"]) for each in counts)
+        total, *frequencies = _numbers(counts)
         words = [word.word for word in self.words]
         return text_hits.scores(
             map(stored_texts, hits),
@@ -232,6 +298,16 @@ class CompiledText:
             head=head,
             values=values,
         )
+
+
+def _constant(query: Mapping[str, Any], score: float) -> dict[str, Any]:
+    """Return a query that gives all its matches the same score, which must not be 0."""
+    return {"constant_score": {"filter": query, "boost": max(score, 1e-6)}}
+
+
+def _numbers(counts: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """Return the numbers of entries that the server counted."""
+    return tuple(int(each["hits"]["total"]["value"]) for each in counts)
 
 
 def _boost(part: str) -> int:
