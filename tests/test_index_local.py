@@ -139,6 +139,41 @@ def test_a_rollback_to_a_savepoint_is_noticed(index: LocalIndex) -> None:
         assert keys(index, Query(axis(0))) == ["kept", "later", "outer"]
 
 
+@concurrent
+def test_no_thread_finds_what_another_has_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other searches in its transaction just when this one has brought the shared copy up to date."""
+    index, refresh = LocalIndex(name="test"), store.Snapshot._refresh
+    index.promote(index.create(META))
+    index.write([entry("kept", axis(0))])
+    found, done = list[str](), threading.Event()
+
+    def write() -> None:
+        with transaction.atomic():
+            index.write([entry("undone", axis(0))])
+            found.extend(keys(index, Query(axis(0))))
+            searched.set()
+            done.wait(10)
+            transaction.set_rollback(True)
+        connections.close_all()
+
+    other, searched = threading.Thread(target=write), threading.Event()
+
+    def interrupted(*args: Any) -> None:
+        refresh(*args)
+        if not other.ident:
+            other.start()
+            searched.wait(10)
+
+    monkeypatch.setattr(store.Snapshot, "_refresh", interrupted)
+    try:
+        assert keys(index, Query(axis(0))) == ["kept"]
+    finally:
+        done.set()
+        other.join()
+    assert found == ["kept", "undone"]
+    assert keys(index, Query(axis(0))) == ["kept"]
+
+
 def test_a_scan_reports_errors_as_other_methods_do(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     index.write([entry("one", axis(0))])
 

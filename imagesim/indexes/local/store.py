@@ -318,10 +318,15 @@ class Snapshot:
         :param uncommitted: the tokens of this process's writes that may have been rolled back. If the copy is of one of
             these states, the whole table is read again for any other.
         """
-        if (at.seq_no, at.token) != (self._seq_no, self._token):
-            self._refresh(at, using, uncommitted)
-        with self._lock.shared():
-            yield self._table
+        while True:
+            if (at.seq_no, at.token) != (self._seq_no, self._token):
+                self._refresh(at, using, uncommitted)
+            with self._lock.shared():
+                # Meanwhile, another thread may have read what only its own transaction sees.
+                if self._token == at.token or (self._seq_no >= at.seq_no and self._token not in uncommitted):
+                    yield self._table
+                    return
+            at = store.state(self._index, at.name, using)
 
     def _refresh(self, at: store.State, using: str, uncommitted: Container[str]) -> None:
         with self._refreshing:
