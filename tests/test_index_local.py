@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -195,6 +196,23 @@ def test_a_scan_of_an_index_that_is_dropped_meanwhile_does_not_end_early_in_sile
     index.drop(name)
     with pytest.raises(IndexMissing):
         list(scanned)
+
+
+def test_an_index_whose_drop_was_interrupted_is_not_promoted(
+    index: LocalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.write([entry("kept", axis(0))])
+    beside = index.create(META)
+    index.write([entry("dropped", axis(0))], backing_index=beside)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalEntry.objects, "using", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            index.drop(beside)
+    with pytest.raises(IndexMissing):
+        index.promote(beside)
+    assert keys(index, Query(axis(0))) == ["kept"]
+    index.drop(beside)
+    assert index.backing_indexes() == [index.active()]
 
 
 @concurrent

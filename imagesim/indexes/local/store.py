@@ -229,12 +229,12 @@ def keys(at: State, batch_size: int, using: str) -> Iterator[tuple[str, int]]:
 def promote(index: str, backing_index: str, using: str) -> None:
     """Make a generation the only active one of its index.
 
-    :raises IndexMissing: if it does not exist.
+    :raises IndexMissing: if it does not exist, or is being dropped.
     """
     generations = LocalGeneration.objects.using(using).filter(index=index)
     with transaction.atomic(using=using):
         generations.filter(active=True).exclude(name=backing_index).update(active=None)
-        if not generations.filter(name=backing_index).update(active=True):
+        if not generations.filter(name=backing_index).exclude(token="").update(active=True):
             raise index_missing(index, backing_index)
 
 
