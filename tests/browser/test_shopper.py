@@ -229,6 +229,26 @@ def test_more_results_after_a_search_that_failed_are_of_the_results_shown(page):
     page.errors.clear()  # the request that failed
 
 
+def test_further_results_that_fail_keep_the_place(page):
+    """The page jumped to the status above all results."""
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.goto("/search/?q=white")
+    more = page.get_by_role("link", name="Show more")
+    more.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    page.route("**/search/?**", lambda route: route.abort())
+    more.click()
+    note = page.locator("[data-imagesim-results]").get_by_text("The search is not available.")
+    note.wait_for()
+    assert page.evaluate("scrollY") >= before
+    page.unroute("**/search/?**")
+    first = len(results(page))
+    more.click()
+    page.wait_for_function("count => document.querySelectorAll('[data-imagesim-list] > li').length > count", arg=first)
+    assert note.count() == 0
+    page.errors.clear()  # the request that failed
+
+
 def test_more_results_by_words_without_javascript(open_page):
     page = open_page(java_script_enabled=False)
     page.goto("/search/?q=white")

@@ -124,7 +124,7 @@ export class ImageSearch {
       if (response.ok) return await response.text();
       onRefused();
     } catch {
-      this.setStatus("failed", { error: true });
+      this.setStatus("failed", { error: true, place: this.next });
     }
     return "";
   }
@@ -227,6 +227,7 @@ export class ImageSearch {
     body.append("limit", String(PAGE));
     body.append("offset", String(offset));
     const token = this.csrfToken;
+    const place = offset ? this.more.parentElement : null;
     this.results.setAttribute("aria-busy", "true");
     this.setStatus("searching");
     try {
@@ -245,11 +246,11 @@ export class ImageSearch {
         this.showResults(answer, offset);
       } else {
         const refusal = { ...answer, status: response.status, wait: retryAfter(response) };
-        this.setStatus("failed", { error: true, text: explainRefusal(this.root.dataset, refusal) });
+        this.setStatus("failed", { error: true, place, text: explainRefusal(this.root.dataset, refusal) });
       }
     } catch (error) {
       if (error.name === "AbortError") return;
-      this.setStatus("failed", { error: true });
+      this.setStatus("failed", { error: true, place });
     }
     this.results.removeAttribute("aria-busy");
   }
@@ -277,11 +278,19 @@ export class ImageSearch {
     this.root.dispatchEvent(new CustomEvent("imagesim:results", { bubbles: true, detail: answer }));
   }
 
-  setStatus(name, { text = "", error = false } = {}) {
+  // An error is also shown after a ``place``, if one is given: below the button that was clicked.
+  setStatus(name, { text = "", error = false, place = null } = {}) {
     const key = `text${name[0].toUpperCase()}${name.slice(1)}`;
     this.status.toggleAttribute("data-error", error);
     this.status.textContent = text || this.root.dataset[key];
-    if (error) this.status.scrollIntoView({ block: "nearest" }); // on a phone it is below the form
+    this.note?.remove();
+    if (!error) return;
+    this.note = place && this.status.cloneNode(true);
+    if (!place) this.status.scrollIntoView({ block: "nearest" }); // on a phone it is below the form
+    else {
+      for (const name of ["role", "data-imagesim-status"]) this.note.removeAttribute(name); // the status is announced
+      place.after(this.note);
+    }
   }
 }
 
